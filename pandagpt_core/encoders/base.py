@@ -1,0 +1,31 @@
+"""What every encoder of a shared space offers, and how items of several clips become one embedding each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from pandagpt_core.types import Modality
+
+
+class Encoder(Protocol):
+    """A set of towers into one space of width `dim`. `recipes` names the preprocessing each tower wants."""
+
+    dim: int
+    recipes: Mapping[Modality, str]
+
+    def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
+        """[N, ...] clips of one modality in, [N, dim] float32 postprocessed embeddings out."""
+        ...
+
+
+def encode_items(encoder: Encoder, modality: Modality, items: Sequence[np.ndarray], device: str) -> torch.Tensor:
+    """Encode items whose first axis is the clip axis: [S_i, ...] each in, [len(items), dim] out.
+
+    Clips of all items are flattened into one batch; an item's embedding is the mean over its clips, taken after
+    normalisation and scaling and not normalised again (ImageBind, section 3 and released code).
+    """
+    clips = torch.from_numpy(np.concatenate(items)).to(device)
+    embedded = encoder.encode(modality, clips)  # [sum S_i, dim]
+    return torch.stack([part.mean(dim=0) for part in embedded.split([len(item) for item in items])])

@@ -1,0 +1,76 @@
+"""Every error a caller can cause or must hear of. Standard library only.
+
+PandaGPTError
+├── InvalidRequest            a field is wrong or out of range
+│   ├── ContextLengthExceeded the prompt and the answer do not fit the model
+│   └── UnsupportedModality   the model has no tower for this medium
+├── InvalidMedia              bytes that are not the medium they claim to be, or beyond a limit
+├── CheckpointError           model files that do not hold what they must
+│   ├── KeyMismatch           keys missing, left over or misshapen; lists them
+│   └── DigestMismatch        a file is not the one its manifest names
+└── EngineError               the engine refused or lost a sequence
+
+Messages name the limit and the value. They hold no path of the server, no address and no text of the caller.
+"""
+
+from collections.abc import Mapping, Sequence
+
+
+class PandaGPTError(Exception):
+    """Base of all errors of this project. `code` is the machine-readable name that reaches the caller."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class InvalidRequest(PandaGPTError):
+    code = "invalid_request"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class UnsupportedModality(InvalidRequest):
+    code = "unsupported_modality"
+
+
+class InvalidMedia(PandaGPTError):
+    code = "invalid_media"
+
+
+class CheckpointError(PandaGPTError):
+    code = "checkpoint_error"
+
+
+class KeyMismatch(CheckpointError):
+    """A checkpoint whose keys are not the model's. `misshapen` maps a key to (found shape, expected shape)."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        missing: Sequence[str] = (),
+        left_over: Sequence[str] = (),
+        misshapen: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] | None = None,
+    ) -> None:
+        self.missing = tuple(missing)
+        self.left_over = tuple(left_over)
+        self.misshapen = dict(misshapen or {})
+        lines = [f"{what}: the keys do not match"]
+        lines += [f"  missing: {key}" for key in self.missing]
+        lines += [f"  left over: {key}" for key in self.left_over]
+        lines += [f"  misshapen: {key} is {found}, expected {want}" for key, (found, want) in self.misshapen.items()]
+        super().__init__("\n".join(lines))
+
+
+class DigestMismatch(CheckpointError):
+    pass
+
+
+class EngineError(PandaGPTError):
+    code = "engine_error"

@@ -1,0 +1,21 @@
+"""The one contract between model systems and the engine: what a language model reads."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class LLMInputs:
+    """A prompt ready for the language model.
+
+    embeds: [T, D] input embeddings in the model's width.
+    ids: T integers, one a position: the token id where the row is that token's embedding, else a negative
+        pseudo-id derived from the row's content. Equal ids mean equal rows, which is what a prefix cache needs, and
+        the non-negative ones are what a repetition penalty counts.
+    layer_bias: [L, D] added to every layer's attention output at all positions, or None (ImageBind-LLM's adapter).
+    """
+
+    embeds: torch.Tensor
+    ids: tuple[int, ...]
+    layer_bias: torch.Tensor | None = None

@@ -1,0 +1,126 @@
+"""The vocabulary shared by every room: modalities, turns, sampling parameters. Standard library only."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Modality(StrEnum):
+    """What a medium is, and so which tower encodes it (ImageBind, Girdhar et al. 2023, section 3).
+
+    `TEXT` is text as a *modality*: it goes through the text tower into the shared space, not into the prompt.
+    """
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    DEPTH = "depth"
+    THERMAL = "thermal"
+    IMU = "imu"
+    TEXT = "text"
+
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "abort"]
+Priority = Literal["interactive", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation, the instruction text only; its media stand in `Conversation.media`."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaUse:
+    """One use of a medium in a conversation.
+
+    `turn` is the index of the turn that holds it, `weight` its share when parts are composed in the shared space.
+    `digest` names the content (hex SHA-256), so that equal media are encoded and cached once.
+    """
+
+    modality: Modality
+    digest: str
+    turn: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A validated conversation: at least one turn, the last one the user's."""
+
+    turns: tuple[Turn, ...]
+    media: tuple[MediaUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to choose tokens. Ranges are checked at the door (HTTP schemas); the engine trusts them.
+
+    temperature 0 is greedy. `top_k` 0 and `top_p` 1 and `min_p` 0 filter nothing. Penalties as the OpenAI API
+    (frequency, presence: over generated tokens) and CTRL (repetition: over prompt and generated tokens) define them.
+    `stop` strings are matched on decoded text and cut from it. `stop_token_ids` end the text before that token.
+    `logprobs` is the number of alternatives reported per token; None reports nothing.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token with its natural-log probability under the model (before filters, after temperature 1)."""
+
+    token_id: int
+    text: str
+    logprob: float
+    top: tuple[tuple[int, str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOutput:
+    """One generated token of one sequence.
+
+    `text` is what may be shown now: empty while a character is incomplete or the tail may yet become a stop string.
+    `finish_reason` is set on the sequence's last output only. An output with `error` ends the sequence as failed.
+    """
+
+    sequence_id: str
+    token_id: int
+    text: str
+    finish_reason: FinishReason | None = None
+    logprob: TokenLogprob | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a worker says of the model it serves, and all that a gateway needs to know of it.
+
+    `recipes` maps each modality the model takes to the preprocessing recipe (`pandagpt_core.media`) whose array its
+    encoder wants; a modality that is absent is not supported. `encoder_digest` names encoder and preprocessing, for
+    cache keys. `embedding_dim` is the width of the shared space; 0 where the system offers no embeddings.
+    """
+
+    id: str
+    system: str
+    recipes: dict[Modality, str]
+    max_model_len: int
+    embedding_dim: int
+    encoder_digest: str
+    version: str
+    created: int = 0
+    sampling_defaults: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The wire and the store: messages, keys, blobs, and the two sides that use them."""
