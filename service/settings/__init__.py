@@ -1,0 +1,33 @@
+"""Every setting of the service: `load()` once at the edge of a process, then pass each part its own section."""
+
+from service.settings.loading import Settings, environment, load, sections, variables
+from service.settings.sections import (
+    DecodeSettings,
+    FetchSettings,
+    GatewaySettings,
+    LocalSettings,
+    LogSettings,
+    MediaLimits,
+    Section,
+    SettingsError,
+    StoreSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "DecodeSettings",
+    "FetchSettings",
+    "GatewaySettings",
+    "LocalSettings",
+    "LogSettings",
+    "MediaLimits",
+    "Section",
+    "Settings",
+    "SettingsError",
+    "StoreSettings",
+    "WorkerSettings",
+    "environment",
+    "load",
+    "sections",
+    "variables",
+]

@@ -1,0 +1,258 @@
+"""The settings themselves: small frozen sections, each passed to the part that needs it.
+
+A setting is set as `PANDAGPT_<SECTION>_<NAME>` or in a TOML table `[section]`. `docs/settings.md` is generated from
+this file: the unit of every number stands in brackets at the end of its description.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class SettingsError(Exception):
+    """The settings are wrong; the message is meant for the person who starts the service."""
+
+
+def _split(value: object) -> object:
+    """`a, b` from the environment as ("a", "b"); a TOML list as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0)]
+SecondsOrNone = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and nothing unknown in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreSettings(Section):
+    """The Redis or Valkey between gateways and workers."""
+
+    url: NonEmpty | None = Field(
+        default=None,
+        description="redis://, rediss:// or unix:// address, without password. Unset: `pandagpt serve` runs a Valkey "
+        "of its own; `gateway` and `worker` alone need it",
+    )
+    username: NonEmpty | None = Field(default=None, description="ACL user")
+    password: Annotated[SecretStr, Field(min_length=1)] | None = Field(
+        default=None, description="password of the ACL user"
+    )
+    namespace: NonEmpty = Field(
+        default="pandagpt", description="first part of every key, so that one store can serve several"
+    )
+    connect_timeout_s: Seconds = Field(default=2.0, description="limit of connecting (seconds)")
+    command_timeout_s: Seconds = Field(default=10.0, description="limit of one command (seconds)")
+    pool: Count = Field(default=256, description="most connections of one process (connections)")
+    max_queue: Count = Field(
+        default=256, description="requests that may wait for one model; above it 503 with Retry-After (requests)"
+    )
+    request_ttl_s: Seconds = Field(
+        default=3600.0, description="life of a request's events and state after its end (seconds)"
+    )
+    array_ttl_s: Seconds = Field(
+        default=900.0, description="life of a decoded medium that waits for its encoder (seconds)"
+    )
+    embedding_ttl_s: Seconds = Field(
+        default=86400.0, description="life of a cached embedding since its last use (seconds)"
+    )
+    file_ttl_s: Seconds = Field(default=86400.0, description="life of an uploaded file (seconds)")
+    dead_letters: Count = Field(default=1000, description="given-up messages kept for a look (messages)")
+    max_deliveries: Count = Field(
+        default=3, description="attempts at a request before it fails as worker_lost (attempts)"
+    )
+
+    def required_url(self) -> str:
+        """The address, for a process that cannot start without one. Raises SettingsError."""
+        if self.url is None:
+            raise SettingsError(
+                "no store: set PANDAGPT_STORE_URL (redis://host:6379/0), or run `pandagpt serve`, which brings its own"
+            )
+        return self.url
+
+
+class GatewaySettings(Section):
+    """The HTTP side: address, authentication, limits of a request."""
+
+    host: NonEmpty = Field(default="127.0.0.1", description="address to listen on")
+    port: Port = Field(default=8000, description="port to listen on; 0 takes a free one (port)")
+    admin_port: Port = Field(
+        default=0,
+        description="own port for metrics; 0: /metrics on the main port, for loopback callers and admin keys (port)",
+    )
+    keys_file: Path | None = Field(
+        default=None, description="API keys, one a line: `name sha256-of-the-key [class]`. Unset: nobody needs a key"
+    )
+    open_access: bool = Field(
+        default=False,
+        description="allow listening beyond loopback without any keys file (otherwise that refuses to start)",
+    )
+    salt: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        default=None, description="secret that separates tenants' cache keys. Unset: a random one, kept in the store"
+    )
+    default_model: NonEmpty | None = Field(
+        default=None, description="model of a request that names none. Unset: the only one announced"
+    )
+    cors_origins: Words = Field(default=(), description="origins that browsers may call from, by comma; `*` for any")
+    max_body_bytes: Count = Field(default=256 * MIB, description="largest request body (bytes)")
+    max_part_bytes: Count = Field(default=128 * MIB, description="largest single medium or upload (bytes)")
+    max_field_bytes: Count = Field(default=1 * MIB, description="largest text field of a form (bytes)")
+    max_fields: Count = Field(default=128, description="most fields of a form (fields)")
+    max_header_bytes: Count = Field(default=32 * KIB, description="largest request head (bytes)")
+    max_messages: Count = Field(default=256, description="most messages of a conversation (messages)")
+    max_media: Count = Field(default=32, description="most media of one request (media)")
+    max_text_chars: Count = Field(default=200_000, description="most text of one request (characters)")
+    max_tokens: Count = Field(default=8192, description="highest max_tokens that a request may ask for (tokens)")
+    default_tokens: Count = Field(default=256, description="max_tokens of a request that names none (tokens)")
+    max_choices: Count = Field(default=8, description="highest n of a request (choices)")
+    header_timeout_s: Seconds = Field(default=10.0, description="limit of reading a request's head (seconds)")
+    body_timeout_s: Seconds = Field(default=120.0, description="limit of reading a request's body (seconds)")
+    request_timeout_s: Seconds = Field(default=600.0, description="deadline of a request from its arrival (seconds)")
+    keep_alive_s: Seconds = Field(
+        default=10.0, description="silence after which a stream gets a comment line (seconds)"
+    )
+    disconnect_grace_s: SecondsOrNone = Field(
+        default=0.0, description="how long a request lives on when its client goes away (seconds)"
+    )
+    send_buffer_bytes: Count = Field(
+        default=1 * MIB, description="unsent stream above which a slow reader is cut off (bytes)"
+    )
+    send_timeout_s: Seconds = Field(default=30.0, description="how long a reader may take nothing (seconds)")
+    retry_after_s: Seconds = Field(default=1.0, description="least Retry-After of a 503 (seconds)")
+    rate_requests: CountOrNone = Field(default=0, description="requests per minute and key; 0: no limit (requests)")
+    rate_tokens: CountOrNone = Field(default=0, description="tokens per minute and key; 0: no limit (tokens)")
+    max_concurrent: CountOrNone = Field(default=0, description="running requests of one key; 0: no limit (requests)")
+    max_files: Count = Field(default=1000, description="uploaded files that one key may hold (files)")
+    max_files_bytes: Count = Field(default=1024 * MIB, description="uploaded files that one key may hold (bytes)")
+    drain_grace_s: SecondsOrNone = Field(
+        default=30.0, description="how long running streams may end after SIGTERM (seconds)"
+    )
+
+    @model_validator(mode="after")
+    def _needs_keys_beyond_loopback(self) -> Self:
+        if self.keys_file is None and not self.open_access and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} can be reached from other machines and no keys_file is set: set "
+                f"PANDAGPT_GATEWAY_KEYS_FILE, or PANDAGPT_GATEWAY_OPEN_ACCESS=true if everyone there may use it"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class FetchSettings(Section):
+    """Fetching media from URLs in requests; off unless hosts are named."""
+
+    hosts: Words = Field(
+        default=(), description="hosts that media may be fetched from, by comma; none: fetching is off"
+    )
+    timeout_s: Seconds = Field(default=10.0, description="limit of a whole download (seconds)")
+    max_bytes: Count = Field(default=64 * MIB, description="largest download (bytes)")
+    max_redirects: CountOrNone = Field(default=3, description="redirects followed, each checked anew (redirects)")
+
+
+class MediaLimits(Section):
+    """What a medium may grow to when it is decoded, and what the decoding child may use."""
+
+    max_pixels: Count = Field(default=50_000_000, description="width times height of an image or a frame (pixels)")
+    max_side: Count = Field(default=16_384, description="width or height of an image or a frame (pixels)")
+    max_frames: Count = Field(default=20_000, description="frames of a video or an animation (frames)")
+    max_video_pixels: Count = Field(
+        default=20_000_000_000, description="width times height times frames of a video (pixels)"
+    )
+    max_seconds: Seconds = Field(default=600.0, description="length of audio or video (seconds)")
+    max_samples: Count = Field(default=60_000_000, description="samples of audio, all channels (samples)")
+    max_imu_rows: Count = Field(default=200_000, description="rows of an IMU recording (rows)")
+    max_elements: Count = Field(default=50_000_000, description="elements of an .npy array (elements)")
+    max_text_chars: Count = Field(default=10_000, description="length of a context text (characters)")
+
+
+class DecodeSettings(Section):
+    """The sandboxed children that turn bytes into arrays."""
+
+    processes: Count = Field(default=2, description="children that decode at once (processes)")
+    max_waiting: Count = Field(default=64, description="media that may wait for a child; above it 503 (media)")
+    memory_bytes: Count = Field(default=1536 * MIB, description="address space of a child (bytes)")
+    cpu_s: Seconds = Field(default=30.0, description="processor time for one medium (seconds)")
+    wall_s: Seconds = Field(default=60.0, description="time for one medium (seconds)")
+    recycle: Count = Field(default=200, description="media after which a child is replaced (media)")
+
+
+class WorkerSettings(Section):
+    """The model side: what is served, on which device, how much at once."""
+
+    model: Path = Field(default=Path("models/panda-mini"), description="model folder")
+    name: NonEmpty | None = Field(
+        default=None, description="the worker's name. Unset: host, process id and a random part"
+    )
+    device: NonEmpty = Field(default="auto", description="torch device; auto: cuda where there is one, else cpu")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        default="auto", description="arithmetic of the language model; auto: bfloat16 on cuda, float32 on cpu"
+    )
+    threads: CountOrNone = Field(default=0, description="torch threads; 0: torch's choice (threads)")
+    max_sequences: Count = Field(default=32, description="sequences that generate at once (sequences)")
+    cache_tokens: CountOrNone = Field(
+        default=0, description="room of the key-value cache; 0: by the device's memory (tokens)"
+    )
+    step_tokens: Count = Field(default=512, description="most tokens of one engine step, prompts included (tokens)")
+    max_model_len: CountOrNone = Field(default=0, description="context length; 0: the model's own (tokens)")
+    encode_batch: Count = Field(default=16, description="media of one modality encoded at once (media)")
+    prefetch: CountOrNone = Field(default=8, description="requests taken from the queue beyond what runs (requests)")
+    heartbeat_s: Seconds = Field(default=2.0, description="interval of the worker's signs of life (seconds)")
+    lost_after_s: Seconds = Field(
+        default=10.0, description="silence after which others take over its requests (seconds)"
+    )
+    drain_grace_s: SecondsOrNone = Field(
+        default=30.0, description="how long running requests may end after SIGTERM (seconds)"
+    )
+    metrics_host: NonEmpty = Field(default="127.0.0.1", description="address of the worker's /metrics")
+    metrics_port: Port = Field(default=0, description="port of the worker's /metrics; 0: none (port)")
+
+    @model_validator(mode="after")
+    def _beats_more_than_once(self) -> Self:
+        if self.lost_after_s < 2 * self.heartbeat_s:
+            raise ValueError(
+                f"lost_after_s is {self.lost_after_s:g}: it must be at least twice heartbeat_s ({self.heartbeat_s:g})"
+            )
+        return self
+
+
+class LocalSettings(Section):
+    """`pandagpt serve`: gateway, worker and store on one machine."""
+
+    state: Path = Field(default=Path(".state"), description="folder of the embedded store's data and of the lock")
+    store_memory_bytes: Count = Field(default=1024 * MIB, description="memory of the embedded store (bytes)")
+    stop_grace_s: SecondsOrNone = Field(
+        default=10.0, description="time a child has to end before it is killed (seconds)"
+    )
+    restart_s: Seconds = Field(
+        default=0.5, description="first pause before a dead child is restarted; doubles (seconds)"
+    )
+    restart_max_s: Seconds = Field(default=30.0, description="longest such pause (seconds)")
+
+
+class LogSettings(Section):
+    """Logs go to standard error, one event a line."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is written"
+    )
+    format: Literal["json", "text"] = Field(default="json", description="json for machines, text for a terminal")
