@@ -1,5 +1,15 @@
-"""Checkpoints: the model folder's schema, the strict account of keys, digests and reading of weights."""
+"""Checkpoints: the model folder's schema, the strict account of keys, digests, reading and writing of weights."""
 
+from pandagpt_core.checkpoints.account import (
+    PANDAGPT_DELTA,
+    KeyMap,
+    Shape,
+    Shapes,
+    account,
+    adapter_shapes,
+    renamed,
+)
+from pandagpt_core.checkpoints.digests import file_digest, folder_digests, llm_path, verify_files
 from pandagpt_core.checkpoints.folder import (
     ADAPTER,
     CONFIG,
@@ -14,18 +24,39 @@ from pandagpt_core.checkpoints.folder import (
     read_model_folder,
     write_model_folder,
 )
+from pandagpt_core.checkpoints.pickled import read_pickled
+from pandagpt_core.checkpoints.weights import cast, load_module, module_shapes, read_shapes, read_tensors
+from pandagpt_core.checkpoints.writer import write_safetensors
 
 __all__ = [
     "ADAPTER",
     "CONFIG",
     "ENCODER",
+    "PANDAGPT_DELTA",
     "BosSpec",
     "EncoderSpec",
+    "KeyMap",
     "LLMSpec",
     "LoraSpec",
     "ModelFolder",
     "ProjectionSpec",
+    "Shape",
+    "Shapes",
+    "account",
+    "adapter_shapes",
+    "cast",
+    "file_digest",
+    "folder_digests",
+    "llm_path",
+    "load_module",
+    "module_shapes",
     "parse_model_folder",
     "read_model_folder",
+    "read_pickled",
+    "read_shapes",
+    "read_tensors",
+    "renamed",
+    "verify_files",
     "write_model_folder",
+    "write_safetensors",
 ]

@@ -1,0 +1,74 @@
+"""SHA-256 of files: computed in a stream, and held against what a model folder's config.json promises."""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from pandagpt_core.checkpoints.folder import CONFIG, LLMSpec, ModelFolder
+from pandagpt_core.errors import CheckpointError, DigestMismatch
+
+_THREADS = 8  # hashing releases the interpreter lock, so files of a folder are hashed side by side
+
+
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digests(path: Path) -> dict[str, str]:
+    """What `ModelFolder.files` holds: every file below `path` but config.json at its root, by relative path."""
+    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    return {name: file_digest(path / name) for name in names if name != CONFIG}
+
+
+def verify_files(path: Path, folder: ModelFolder, names: Iterable[str] | None = None) -> None:
+    """Raise DigestMismatch, listing all, unless every file of the manifest (or only `names`) is the one it names."""
+    wanted = folder.files if names is None else {name: _promised(folder, name) for name in names}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        problems = pool.map(lambda item: _problem(path, *item), wanted.items())
+        found = [problem for problem in problems if problem]
+    if found:
+        raise DigestMismatch("\n".join([f"{path.name}: files are not those of its {CONFIG}", *found]))
+
+
+def llm_path(path: Path, llm: LLMSpec) -> Path:
+    """Where the language model of the model folder at `path` lies; a package's file is held against its digest."""
+    if llm.folder is not None:
+        return path / _inside(llm.folder)
+    assert llm.package is not None
+    assert llm.file is not None
+    spec = importlib.util.find_spec(llm.package)
+    if spec is None or not spec.submodule_search_locations:
+        raise CheckpointError(f"the language model's package {llm.package} is not installed")
+    for place in spec.submodule_search_locations:
+        for file in sorted(Path(place).rglob(_inside(llm.file))):
+            if file_digest(file) != llm.sha256:
+                raise DigestMismatch(f"{llm.package}: {llm.file} is not the file that {CONFIG} names")
+            return file
+    raise CheckpointError(f"the package {llm.package} has no file {llm.file}")
+
+
+def _promised(folder: ModelFolder, name: str) -> str:
+    if name not in folder.files:
+        raise DigestMismatch(f"{CONFIG} names no digest for {name}")
+    return folder.files[name]
+
+
+def _problem(path: Path, name: str, digest: str) -> str | None:
+    file = path / _inside(name)
+    if not file.is_file():
+        return f"  missing: {name}"
+    if file_digest(file) != digest:
+        return f"  changed: {name}"
+    return None
+
+
+def _inside(name: str) -> str:
+    """`name`, if it is a plain relative path that cannot leave the folder."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise CheckpointError(f"{CONFIG} names {name}, which is outside of the model folder")
+    return name

@@ -1,0 +1,60 @@
+"""Writing safetensors in a stream: the header first, then one tensor at a time, hashed on the way."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+# The format's names (https://huggingface.co/docs/safetensors) for the types that weights come in.
+_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+_ALIGNMENT = 8  # of the header's end, so that every tensor of whole words can be mapped in place
+
+
+def write_safetensors(path: Path, layout: Mapping[str, torch.Tensor], fetch: Callable[[str], torch.Tensor]) -> str:
+    """Write a new file of `layout`'s keys, each fetched when its turn comes; the file's hex SHA-256.
+
+    `layout` may hold meta tensors: only shapes and types are read, so no more than one tensor need be in memory.
+    """
+    layout = dict(sorted(layout.items(), key=lambda item: -item[1].element_size()))  # keeps every tensor aligned
+    digest = hashlib.sha256()
+    with path.open("xb") as file:
+        for data in _pieces(layout, fetch):
+            file.write(data)
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _pieces(layout: Mapping[str, torch.Tensor], fetch: Callable[[str], torch.Tensor]) -> Iterator[bytes | memoryview]:
+    yield _header(layout)
+    for key, like in layout.items():
+        tensor = fetch(key)
+        assert (tensor.shape, tensor.dtype) == (like.shape, like.dtype)
+        yield _bytes(tensor)
+
+
+def _header(layout: Mapping[str, torch.Tensor]) -> bytes:
+    entries = {}
+    offset = 0
+    for key, tensor in layout.items():
+        end = offset + tensor.numel() * tensor.element_size()
+        entries[key] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    said = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
+    said += b" " * (-len(said) % _ALIGNMENT)
+    return len(said).to_bytes(8, "little") + said
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
