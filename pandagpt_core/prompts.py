@@ -1,0 +1,209 @@
+"""Prompts: templates as data, and the one way from a conversation to token ids with slots for soft tokens.
+
+A prompt is a list of segments: a control token (by piece name), a soft slot, or text. Only a template writes control
+tokens and slots; what a caller wrote is always text. Neighbouring text, the template's and the callers', is tokenised
+as one piece, as the originals do (PandaGPT `web_demo.py`: the whole history stands in one string).
+
+Two guards keep caller text from acting as control text:
+- `Tokenizer.encode` never yields a control token, so "</s>" or "<|im_start|>" in a message is a few ordinary tokens;
+- where a template's control text is itself plain text ("### Human: <Img>"), its markers are spelt out character by
+  character when a caller writes them: "#", "#", "#" instead of "##", "#" or "▁###". The text the model reads is
+  literally the caller's; the token sequence that opens a turn is the template's alone. Text without a marker is
+  tokenised exactly as in the original.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.types import Conversation, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A control token, by its piece name."""
+
+    piece: str
+
+
+class Slot(Enum):
+    """The places of a template that are filled from outside."""
+
+    BOS = "the token the tokenizer's files name as the beginning"
+    SOFT = "the composed media embedding"
+    TEXT = "the turn's own text"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of text, and whether a caller wrote it (assistant turns of a history included)."""
+
+    text: str
+    caller: bool = False
+
+
+Pattern = tuple[str | Control | Slot, ...]
+Segment = Control | Slot | tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """How one family of models writes a conversation. Turns are joined by a newline.
+
+    `media` replaces `user` for the first human turn of a conversation that has media. Without a `system` pattern a
+    system turn is put before the text of the human turn that follows it, a newline between. `default_system` is said
+    where a conversation has no system turn. `markers` matches control text that is plain text. A new turn begins, and
+    so an answer ends, at one of `stop` or `stop_pieces`; `original_stop_pieces` is the published rule.
+    """
+
+    opening: Pattern
+    user: Pattern
+    media: Pattern
+    assistant: Pattern
+    cue: Pattern
+    system: Pattern | None = None
+    default_system: str | None = None
+    markers: re.Pattern[str] | None = None
+    stop: tuple[str, ...] = ()
+    stop_pieces: tuple[str, ...] = ()
+    original_stop_pieces: tuple[str, ...] = ()
+
+
+_IM_START, _IM_END = Control("<|im_start|>"), Control("<|im_end|>")
+
+TEMPLATES = MappingProxyType(
+    {
+        # PandaGPT (Su et al. 2023), trained from Vicuna v0. The original ends an answer at the token "##" anywhere,
+        # so at any markdown heading; "\n###" is what the model learned to write at the end of a turn.
+        "vicuna-v0": Template(
+            opening=(Slot.BOS,),
+            user=("### Human: ", Slot.TEXT),
+            media=("### Human: <Img>", Slot.SOFT, "</Img> ", Slot.TEXT),
+            assistant=("### Assistant: ", Slot.TEXT),
+            cue=("### Assistant:",),
+            markers=re.compile(r"#{3,}|</?Img>"),
+            stop=("\n###",),
+            original_stop_pieces=("##",),
+        ),
+        # SmolLM2-Instruct. The soft token stands where a picture would: before the question.
+        "chatml": Template(
+            opening=(),
+            user=(_IM_START, "user\n", Slot.TEXT, _IM_END),
+            media=(_IM_START, "user\n", Slot.SOFT, Slot.TEXT, _IM_END),
+            assistant=(_IM_START, "assistant\n", Slot.TEXT, _IM_END),
+            cue=(_IM_START, "assistant\n"),
+            system=(_IM_START, "system\n", Slot.TEXT, _IM_END),
+            default_system="You are a helpful AI assistant.",
+            stop_pieces=(_IM_END.piece, _IM_START.piece),
+            original_stop_pieces=(_IM_END.piece,),
+        ),
+    }
+)
+
+
+def segments(template: Template, conversation: Conversation) -> list[Segment]:
+    """The conversation in the template's words, ready for an answer; text between two tokens is one segment."""
+    parts: list[Control | Slot | Span] = list(_fill(template.opening, ""))
+    for index, (pattern, text) in enumerate(_turns(template, conversation)):
+        if index:
+            parts.append(Span("\n"))
+        parts += _fill(pattern, text)
+    parts += [Span("\n"), *_fill(template.cue, "")]
+    return _joined(parts)
+
+
+def token_ids(template: Template, tokenizer: Tokenizer, conversation: Conversation) -> list[int | None]:
+    """The prompt as token ids; None marks the soft slot."""
+    ids: list[int | None] = []
+    for segment in segments(template, conversation):
+        if isinstance(segment, tuple):
+            ids += _tokenise(tokenizer, segment, template.markers)
+        elif isinstance(segment, Control):
+            ids.append(tokenizer.token_id(segment.piece))
+        else:
+            ids.append(tokenizer.bos_id if segment is Slot.BOS else None)
+    return ids
+
+
+def _turns(template: Template, conversation: Conversation) -> Iterator[tuple[Pattern, str]]:
+    """Each turn's pattern and text, system turns put where the template wants them."""
+    if not conversation.turns or conversation.turns[-1].role != "user":
+        raise InvalidRequest("a conversation must end with a user turn", param="messages")
+    pending: list[str] = []
+    fresh = bool(conversation.media)
+    for turn in _with_system(template, conversation.turns):
+        if turn.role == "assistant":
+            yield template.assistant, turn.text
+        elif turn.role == "user":
+            yield (template.media if fresh else template.user), "\n".join([*pending, turn.text])
+            pending, fresh = [], False
+        elif template.system is not None:
+            yield template.system, turn.text
+        else:
+            pending.append(turn.text)
+
+
+def _with_system(template: Template, turns: Sequence[Turn]) -> list[Turn]:
+    if template.default_system is None or any(turn.role == "system" for turn in turns):
+        return list(turns)
+    return [Turn("system", template.default_system), *turns]
+
+
+def _fill(pattern: Pattern, text: str) -> Iterator[Control | Slot | Span]:
+    for item in pattern:
+        if item is Slot.TEXT:
+            yield Span(text, caller=True)
+        else:
+            yield Span(item) if isinstance(item, str) else item
+
+
+def _joined(parts: Sequence[Control | Slot | Span]) -> list[Segment]:
+    joined: list[Segment] = []
+    for part in parts:
+        if not isinstance(part, Span):
+            joined.append(part)
+        elif joined and isinstance(joined[-1], tuple):
+            joined[-1] = (*joined[-1], part)
+        else:
+            joined.append((part,))
+    return joined
+
+
+def _tokenise(tokenizer: Tokenizer, spans: Sequence[Span], markers: re.Pattern[str] | None) -> list[int]:
+    """Spans as one piece of text, but for the markers in callers' spans: those one character at a time."""
+    chunks = [""]  # even: ordinary text; odd: a marker written by a caller
+    for span in spans:
+        plain, *broken = _split(span, markers)
+        chunks[-1] += plain
+        chunks += broken
+    ids: list[int] = []
+    for index, chunk in enumerate(chunks):
+        for text in chunk if index % 2 else (chunk,):
+            ids += tokenizer.encode(text) if not ids else _continued(tokenizer, text)
+    return ids
+
+
+def _split(span: Span, markers: re.Pattern[str] | None) -> list[str]:
+    """Text, marker, text, ... with text first and last."""
+    if markers is None or not span.caller:
+        return [span.text]
+    pieces, at = [], 0
+    for match in markers.finditer(span.text):
+        pieces += [span.text[at : match.start()], match.group()]
+        at = match.end()
+    return [*pieces, span.text[at:]]
+
+
+def _continued(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Token ids of text that follows other text: without the space that sentencepiece puts before a piece.
+
+    Sentencepiece never joins a newline with what follows it (it is a byte token), so a newline carries the space off.
+    """
+    lead = tokenizer.encode("\n")
+    ids = tokenizer.encode("\n" + text)
+    assert ids[: len(lead)] == lead, "this tokenizer joins newlines; its template must have no plain-text markers"
+    return ids[len(lead) :]

@@ -1,0 +1,45 @@
+"""Fusion: what a soft token is made of."""
+
+import torch
+
+from pandagpt_core.fusion import Projection, compose, counted
+from pandagpt_core.types import MediaUse, Modality
+
+PROJECTION = Projection(torch.randn(5, 3, generator=torch.Generator().manual_seed(1)), torch.ones(5))
+EMBEDDINGS = torch.randn(2, 3, generator=torch.Generator().manual_seed(2))
+
+
+def use(modality: Modality, digest: str, turn: int, weight: float = 1.0) -> MediaUse:
+    return MediaUse(modality, digest, turn, weight)
+
+
+def test_weights_of_one_give_the_sum_of_projected_vectors_with_the_bias_once_per_medium() -> None:
+    soft = compose(PROJECTION, EMBEDDINGS, (1.0, 1.0))
+    by_hand = sum(PROJECTION.weight @ embedding + PROJECTION.bias for embedding in EMBEDDINGS)
+    torch.testing.assert_close(soft, by_hand)
+
+
+def test_a_weight_scales_its_mediums_vector_bias_included() -> None:
+    torch.testing.assert_close(compose(PROJECTION, EMBEDDINGS[:1], (0.25,)), 0.25 * PROJECTION(EMBEDDINGS[:1])[0])
+
+
+def test_a_weight_of_zero_leaves_its_medium_out() -> None:
+    torch.testing.assert_close(compose(PROJECTION, EMBEDDINGS, (1.0, 0.0)), PROJECTION(EMBEDDINGS[:1])[0])
+
+
+def test_several_parts_of_one_modality_are_summed_like_any_other() -> None:
+    twice = compose(PROJECTION, EMBEDDINGS[[0, 0]], (0.5, 0.5))
+    torch.testing.assert_close(twice, PROJECTION(EMBEDDINGS[:1])[0])
+
+
+def test_a_medium_sent_again_in_a_later_turn_counts_once_with_its_latest_weight() -> None:
+    media = (use(Modality.IMAGE, "a", 0), use(Modality.AUDIO, "b", 0), use(Modality.IMAGE, "a", 2, 0.5))
+    assert counted(media) == [1, 2]
+
+
+def test_equal_parts_of_one_turn_all_count() -> None:
+    assert counted((use(Modality.IMAGE, "a", 0), use(Modality.IMAGE, "a", 0))) == [0, 1]
+
+
+def test_the_same_bytes_as_another_modality_are_another_medium() -> None:
+    assert counted((use(Modality.IMAGE, "a", 0), use(Modality.THERMAL, "a", 2))) == [0, 1]
