@@ -1,0 +1,62 @@
+# Two commands are enough: `make serve` and `make test`. Both do all of their set-up, in .venv; later runs reuse it.
+# `make help` lists the rest. PYTHON, TORCH and the ports are explained in requirements/install and docs/settings.md.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+SERVE := requirements/install serve
+DEV := requirements/install dev
+export PYTHON TORCH
+
+.PHONY: help
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: serve
+serve:  ## gateway, worker and store on this machine (ARGS="--port 8001")
+	@$(SERVE)
+	@exec $(BIN)/pandagpt serve $(ARGS)
+
+.PHONY: test
+test:  ## all tests (ARGS="tests/engine -k sampling")
+	@$(DEV)
+	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint:  ## style and formatting
+	@$(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types:  ## static types, strict
+	@$(DEV)
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts:  ## which room may import which
+	@$(DEV)
+	@$(BIN)/lint-imports
+
+.PHONY: openapi
+openapi:  ## write openapi.yaml and docs/settings.md from the code
+	@$(DEV)
+	@$(BIN)/python -m service.gateway.openapi > openapi.yaml.tmp && mv openapi.yaml.tmp openapi.yaml
+	@$(BIN)/python -m service.settings.page > docs/settings.md.tmp && mv docs/settings.md.tmp docs/settings.md
+
+.PHONY: check
+check: lint types contracts  ## lint, types, contracts, drift of the written interface, tests
+	@$(BIN)/python -m service.gateway.openapi | diff -u openapi.yaml - || { echo "openapi.yaml is stale: make openapi"; exit 1; }
+	@$(BIN)/python -m service.settings.page | diff -u docs/settings.md - || { echo "docs/settings.md is stale: make openapi"; exit 1; }
+	@$(MAKE) --no-print-directory test
+
+.PHONY: lock
+lock:  ## take newer versions into requirements/lock.txt
+	@$(DEV)
+	@requirements/relock
+
+.PHONY: clean
+clean:  ## remove the environment, the embedded store's data and all caches
+	rm -rf .venv .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
