@@ -1,0 +1,213 @@
+"""Server-sent events: framing, and the fold from the broker's events to OpenAI chunks.
+
+The fold is pure: the same events give the same chunks with the same ids, on any gateway, so a stream can be read again
+from its start or from the event after `Last-Event-ID`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from pandagpt_core.types import Modality
+from service.broker.protocol import Done, Event, Failed, Fence, Logprob, Started, Token
+from service.gateway.errors import GatewayError, error_object
+
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE = "[DONE]"
+_json = msgspec.json.Encoder()
+
+
+def frame(event_id: int, data: object) -> bytes:
+    """One event. JSON never holds a raw newline, so one `data:` line is enough."""
+    text = data.encode() if isinstance(data, str) else _json.encode(data)
+    return b"id: %d\ndata: %b\n\n" % (event_id, text)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a reader must know of a request, besides its events, to fold them. Kept in the store beside them."""
+
+    id: str
+    model: str
+    created: int
+    n: int = 1
+    logprobs: bool = False
+    include_usage: bool = False
+    grace_s: float = 0.0
+    items: dict[str, int] = {}
+
+
+def count_items(modalities: list[Modality]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for modality in modalities:
+        counts[modality.value] = counts.get(modality.value, 0) + 1
+    return counts
+
+
+def usage(items: Mapping[str, int], started: Started, completion_tokens: int) -> dict[str, Any]:
+    details = {f"{modality.value}_items": items.get(modality.value, 0) for modality in Modality}
+    return {
+        "prompt_tokens": started.prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": started.prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": started.cached_tokens,
+            **details,
+            "cached_items": started.cached_items,
+        },
+    }
+
+
+def logprob_object(logprob: Logprob) -> dict[str, Any]:
+    def one(text: str, value: float) -> dict[str, Any]:
+        return {"token": text, "logprob": value, "bytes": list(text.encode())}
+
+    return one(logprob.text, logprob.logprob) | {"top_logprobs": [one(text, value) for _, text, value in logprob.top]}
+
+
+def failure(event: Failed) -> GatewayError:
+    return GatewayError(event.code, event.message, param=event.param)
+
+
+@dataclass(slots=True)
+class ChunkFold:
+    """Folds one request's events into chunks. `feed` gives what to send for an event; the last item is `DONE`."""
+
+    answer: Answer
+    started: Started = field(default_factory=lambda: Started(prompt_tokens=0))
+    opened: bool = False
+    tokens: int = 0
+    open_choices: set[int] = field(default_factory=set)
+    ended: bool = False
+
+    def feed(self, event: Event) -> Iterator[dict[str, Any] | str]:
+        if self.ended or isinstance(event, Fence):
+            return
+        match event:
+            case Started():
+                yield from self._open(event)
+            case Token():
+                yield from self._open(self.started)
+                yield from self._token(event)
+            case Done():
+                yield from self._open(self.started)
+                yield from self._done()
+            case Failed():
+                self.ended = True
+                yield error_object(failure(event))
+                yield DONE
+
+    def _open(self, started: Started) -> Iterator[dict[str, Any]]:
+        if self.opened:  # a later attempt starts again; the caller's stream goes on
+            return
+        self.opened, self.started = True, started
+        self.open_choices = set(range(self.answer.n))
+        for choice in range(self.answer.n):
+            yield self._chunk(choice, {"role": "assistant", "content": ""})
+
+    def _token(self, event: Token) -> Iterator[dict[str, Any]]:
+        self.tokens += 1
+        logprobs = None
+        if self.answer.logprobs and event.logprob is not None:
+            logprobs = {"content": [logprob_object(event.logprob)], "refusal": None}
+        if event.text or logprobs:
+            yield self._chunk(event.choice, {"content": event.text}, logprobs=logprobs)
+        if event.finish:
+            self.open_choices.discard(event.choice)
+            yield self._chunk(event.choice, {}, finish=event.finish)
+
+    def _done(self) -> Iterator[dict[str, Any] | str]:
+        self.ended = True
+        for choice in sorted(self.open_choices):
+            yield self._chunk(choice, {}, finish="abort")
+        if self.answer.include_usage:
+            yield self._envelope() | {"choices": [], "usage": usage(self.answer.items, self.started, self.tokens)}
+        yield DONE
+
+    def _envelope(self) -> dict[str, Any]:
+        return {
+            "id": self.answer.id,
+            "object": "chat.completion.chunk",
+            "created": self.answer.created,
+            "model": self.answer.model,
+        }
+
+    def _chunk(
+        self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        one = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        chunk = self._envelope() | {"choices": [one]}
+        return chunk | {"usage": None} if self.answer.include_usage else chunk
+
+
+@dataclass(slots=True)
+class FrameFold:
+    """Folds events into numbered SSE frames, leaving out those up to and including `after`."""
+
+    chunks: ChunkFold
+    after: int = -1
+    next_id: int = 0
+
+    def feed(self, event: Event) -> bytes:
+        frames = []
+        for chunk in self.chunks.feed(event):
+            if self.next_id > self.after:
+                frames.append(frame(self.next_id, chunk))
+            self.next_id += 1
+        return b"".join(frames)
+
+    @property
+    def ended(self) -> bool:
+        return self.chunks.ended
+
+
+@dataclass(slots=True)
+class WholeFold:
+    """Folds one request's events into one chat completion."""
+
+    answer: Answer
+    started: Started = field(default_factory=lambda: Started(prompt_tokens=0))
+    tokens: int = 0
+    texts: dict[int, list[str]] = field(default_factory=dict)
+    logprobs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    finishes: dict[int, str] = field(default_factory=dict)
+
+    def feed(self, event: Event) -> dict[str, Any] | None:
+        """The answer once it is whole, else None. Raises the request's failure."""
+        match event:
+            case Started() if self.tokens == 0:
+                self.started = event
+            case Token():
+                self.tokens += 1
+                self.texts.setdefault(event.choice, []).append(event.text)
+                if event.logprob is not None:
+                    self.logprobs.setdefault(event.choice, []).append(logprob_object(event.logprob))
+                if event.finish:
+                    self.finishes[event.choice] = event.finish
+            case Done():
+                return self._whole()
+            case Failed():
+                raise failure(event)
+            case _:
+                pass
+        return None
+
+    def _whole(self) -> dict[str, Any]:
+        return {
+            "id": self.answer.id,
+            "object": "chat.completion",
+            "created": self.answer.created,
+            "model": self.answer.model,
+            "choices": [self._choice(index) for index in range(self.answer.n)],
+            "usage": usage(self.answer.items, self.started, self.tokens),
+        }
+
+    def _choice(self, index: int) -> dict[str, Any]:
+        content = self.logprobs.get(index, [])
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": "".join(self.texts.get(index, [])), "refusal": None},
+            "logprobs": {"content": content, "refusal": None} if self.answer.logprobs else None,
+            "finish_reason": self.finishes.get(index, "abort"),
+        }
