@@ -2,6 +2,7 @@
 
 from service.settings.loading import Settings, environment, load, sections, variables
 from service.settings.sections import (
+    ClientSettings,
     DecodeSettings,
     FetchSettings,
     GatewaySettings,
@@ -15,6 +16,7 @@ from service.settings.sections import (
 )
 
 __all__ = [
+    "ClientSettings",
     "DecodeSettings",
     "FetchSettings",
     "GatewaySettings",

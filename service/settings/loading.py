@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import TomlConfigSettingsSource as TomlSource
 
 from service.settings.sections import (
+    ClientSettings,
     DecodeSettings,
     FetchSettings,
     GatewaySettings,
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     decode: DecodeSettings = DecodeSettings()
     worker: WorkerSettings = WorkerSettings()
     local: LocalSettings = LocalSettings()
+    client: ClientSettings = ClientSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -51,6 +51,7 @@ class StoreSettings(Section):
     password: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         default=None, description="password of the ACL user"
     )
+    cluster: bool = Field(default=False, description="the address is a node of a Redis Cluster")
     namespace: NonEmpty = Field(
         default="pandagpt", description="first part of every key, so that one store can serve several"
     )
@@ -59,6 +60,10 @@ class StoreSettings(Section):
     pool: Count = Field(default=256, description="most connections of one process (connections)")
     max_queue: Count = Field(
         default=256, description="requests that may wait for one model; above it 503 with Retry-After (requests)"
+    )
+    max_queue_bytes: Count = Field(
+        default=1024 * MIB,
+        description="store memory that one model's unfinished requests may hold, media included; above it 503 (bytes)",
     )
     request_ttl_s: Seconds = Field(
         default=3600.0, description="life of a request's events and state after its end (seconds)"
@@ -170,19 +175,23 @@ class FetchSettings(Section):
 
 
 class MediaLimits(Section):
-    """What a medium may grow to when it is decoded, and what the decoding child may use."""
+    """What a medium may grow to when it is decoded. The names are those of `pandagpt_core.media.Limits`."""
 
-    max_pixels: Count = Field(default=50_000_000, description="width times height of an image or a frame (pixels)")
-    max_side: Count = Field(default=16_384, description="width or height of an image or a frame (pixels)")
-    max_frames: Count = Field(default=20_000, description="frames of a video or an animation (frames)")
-    max_video_pixels: Count = Field(
-        default=20_000_000_000, description="width times height times frames of a video (pixels)"
+    bytes: Count = Field(default=64 * MIB, description="size of a medium as sent (bytes)")
+    table_bytes: Count = Field(default=8 * MIB, description="the same for CSV and JSON, which grow when parsed (bytes)")
+    pixels: Count = Field(default=40_000_000, description="width times height of a picture or a video frame (pixels)")
+    aspect: Count = Field(default=200, description="longer over shorter side of a picture (ratio)")
+    frames: Count = Field(default=18_000, description="frames of a video (frames)")
+    frame_pixels: Count = Field(
+        default=8_000_000_000, description="width times height times frames of a video (pixels)"
     )
-    max_seconds: Seconds = Field(default=600.0, description="length of audio or video (seconds)")
-    max_samples: Count = Field(default=60_000_000, description="samples of audio, all channels (samples)")
-    max_imu_rows: Count = Field(default=200_000, description="rows of an IMU recording (rows)")
-    max_elements: Count = Field(default=50_000_000, description="elements of an .npy array (elements)")
-    max_text_chars: Count = Field(default=10_000, description="length of a context text (characters)")
+    seconds: Seconds = Field(default=600.0, description="length of audio or video (seconds)")
+    samples: Count = Field(default=60_000_000, description="samples of a sound, all channels (samples)")
+    channels: Count = Field(default=8, description="channels of a sound (channels)")
+    sample_rate: Count = Field(default=384_000, description="sample rate of a sound (hertz)")
+    imu_rows: Count = Field(default=100_000, description="rows of an IMU recording (rows)")
+    elements: Count = Field(default=16_000_000, description="numbers in an .npy array (numbers)")
+    characters: Count = Field(default=16_384, description="length of a context text (characters)")
 
 
 class DecodeSettings(Section):
@@ -239,7 +248,7 @@ class LocalSettings(Section):
     """`pandagpt serve`: gateway, worker and store on one machine."""
 
     state: Path = Field(default=Path(".state"), description="folder of the embedded store's data and of the lock")
-    store_memory_bytes: Count = Field(default=1024 * MIB, description="memory of the embedded store (bytes)")
+    store_memory_bytes: Count = Field(default=2048 * MIB, description="memory of the embedded store (bytes)")
     stop_grace_s: SecondsOrNone = Field(
         default=10.0, description="time a child has to end before it is killed (seconds)"
     )
@@ -247,6 +256,13 @@ class LocalSettings(Section):
         default=0.5, description="first pause before a dead child is restarted; doubles (seconds)"
     )
     restart_max_s: Seconds = Field(default=30.0, description="longest such pause (seconds)")
+
+
+class ClientSettings(Section):
+    """`pandagpt chat`: where the service is, and as whom to call it."""
+
+    url: NonEmpty = Field(default="http://127.0.0.1:8000", description="address of the service")
+    key: Annotated[SecretStr, Field(min_length=1)] | None = Field(default=None, description="API key, if one is needed")
 
 
 class LogSettings(Section):
