@@ -1,0 +1,75 @@
+"""The sizes of a LLaMA, read from a Hugging Face config.json."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pandagpt_core.errors import CheckpointError
+
+DEFAULT_ROPE_THETA = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaConfig:
+    """`kv_heads` divides `heads` (grouped-query attention, Ainslie et al. 2023); `tied` shares table and head."""
+
+    vocab: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    norm_eps: float = 1e-6
+    rope_theta: float = DEFAULT_ROPE_THETA
+    max_positions: int = 2048
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise CheckpointError(f"{self.heads} attention heads do not group over {self.kv_heads} key-value heads")
+        if self.head_dim % 2:
+            raise CheckpointError(f"the head width must be even for rotary positions, it is {self.head_dim}")
+
+    @property
+    def groups(self) -> int:
+        """Query heads that share one key-value head."""
+        return self.heads // self.kv_heads
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> "LlamaConfig":
+        """From a config.json of `LlamaForCausalLM`, of any age. Raises CheckpointError on what is not LLaMA."""
+        refuse_other_architectures(config)
+        try:
+            return cls(
+                vocab=config["vocab_size"],
+                width=config["hidden_size"],
+                layers=config["num_hidden_layers"],
+                heads=config["num_attention_heads"],
+                kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
+                head_dim=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+                ffn=config["intermediate_size"],
+                norm_eps=config["rms_norm_eps"],
+                rope_theta=rope_theta(config),
+                max_positions=config.get("max_position_embeddings", 2048),
+                tied=config.get("tie_word_embeddings", False),
+            )
+        except KeyError as error:
+            raise CheckpointError(f"the language model's config.json has no {error.args[0]!r}") from None
+
+
+def refuse_other_architectures(config: Mapping[str, Any]) -> None:
+    """A config that asks for something this model does not compute must not load and answer nonsense."""
+    wants = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+    for key, value in wants.items():
+        if config.get(key, value) != value:
+            raise CheckpointError(f"the language model's {key} must be {value!r}, it is {config[key]!r}")
+
+
+def rope_theta(config: Mapping[str, Any]) -> float:
+    """The rotary base; newer files keep it in `rope_parameters`, older ones beside an optional `rope_scaling`."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise CheckpointError(f"rotary scaling {kind!r} is not supported, only 'default'")
+    return float(rope.get("rope_theta", config.get("rope_theta", DEFAULT_ROPE_THETA)))

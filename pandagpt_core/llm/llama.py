@@ -1,0 +1,210 @@
+"""LLaMA (Touvron et al. 2023): RMS norms, rotary positions, gated feed-forward, grouped key-value heads.
+
+Module and parameter names are those of Hugging Face's `LlamaForCausalLM`, so its files load without a key map and
+LoRA tools find their targets. The residual stream is float32; see `linear` for the precision of the products.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pandagpt_core.llm.attention import Attend, CausalAttention
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.linear import Int8Linear, Linear, Precision, in_precision, stacked
+
+__all__ = ["LayerBias", "Llama", "LlamaConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBias:
+    """Vectors added to each layer's attention output: `rows` [S, L, D], of which row `index[n]` goes to token n."""
+
+    rows: Tensor
+    index: Tensor  # [...] integers, the leading shape of the embeddings
+
+    def at(self, layer: int) -> Tensor:
+        return self.rows[:, layer][self.index]  # [..., D]
+
+
+class RMSNorm(nn.Module):
+    """Zhang and Sennrich 2019, in float32 whatever the rest runs in."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.q_proj = Linear(config.width, config.heads * config.head_dim, bias=False)
+        self.k_proj = Linear(config.width, config.kv_heads * config.head_dim, bias=False)
+        self.v_proj = Linear(config.width, config.kv_heads * config.head_dim, bias=False)
+        self.o_proj: nn.Module = Linear(config.heads * config.head_dim, config.width, bias=False)
+        self.qkv: nn.Module | None = None
+
+    def forward(self, x: Tensor, layer: int, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        turned = self.heads + self.kv_heads
+        qkv = self._project(x).view(*x.shape[:-1], turned + self.kv_heads, self.head_dim)
+        qk, v = rotate(qkv[..., :turned, :], *rotation), qkv[..., turned:, :]
+        attended = attend(layer, qk[..., : self.heads, :], qk[..., self.heads :, :], v)  # [..., H, d]
+        out: Tensor = self.o_proj(attended.flatten(-2))
+        return out
+
+    def _project(self, x: Tensor) -> Tensor:
+        if self.qkv is not None:
+            joined: Tensor = self.qkv(x)
+            return joined
+        return torch.cat((self.q_proj(x), self.k_proj(x), self.v_proj(x)), dim=-1)
+
+    def fuse(self, precision: Precision, device: str | torch.device) -> None:
+        self.qkv = in_precision(stacked([self.q_proj, self.k_proj, self.v_proj]), precision, device)
+        del self.q_proj, self.k_proj, self.v_proj
+        assert isinstance(self.o_proj, Linear)
+        self.o_proj = in_precision(self.o_proj, precision, device)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020)."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.gate_proj = Linear(config.width, config.ffn, bias=False)
+        self.up_proj = Linear(config.width, config.ffn, bias=False)
+        self.down_proj: nn.Module = Linear(config.ffn, config.width, bias=False)
+        self.gate_up: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gate_up is None:
+            gate, up = self.gate_proj(x), self.up_proj(x)
+        else:
+            gate, up = self.gate_up(x).chunk(2, dim=-1)
+        out: Tensor = self.down_proj(F.silu(gate) * up)
+        return out
+
+    def fuse(self, precision: Precision, device: str | torch.device) -> None:
+        self.gate_up = in_precision(stacked([self.gate_proj, self.up_proj]), precision, device)
+        del self.gate_proj, self.up_proj
+        assert isinstance(self.down_proj, Linear)
+        self.down_proj = in_precision(self.down_proj, precision, device)
+
+
+class Layer(nn.Module):
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.width, config.norm_eps)
+        self.mlp = FeedForward(config)
+
+    def forward(
+        self, x: Tensor, layer: int, rotation: tuple[Tensor, Tensor], attend: Attend, bias: LayerBias | None
+    ) -> Tensor:
+        attended = self.self_attn(self.input_layernorm(x), layer, rotation, attend)
+        if bias is not None:
+            attended = attended + bias.at(layer)
+        x = x + attended
+        fed: Tensor = self.mlp(self.post_attention_layernorm(x))
+        return x + fed
+
+
+class Body(nn.Module):
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab, config.width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+
+
+class Llama(nn.Module):
+    """Build it, load weights into it (`weights.load_llama`), then `serve` it; or train it as it is."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Body(config)
+        self.lm_head: nn.Module = Linear(config.width, config.vocab, bias=False)
+        if config.tied:
+            self.tie()
+
+    def tie(self) -> None:
+        """Let the head read the embedding table. Called again after weights were assigned."""
+        assert isinstance(self.lm_head, Linear)
+        self.lm_head.weight = self.model.embed_tokens.weight
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.norm.weight.device
+
+    def embed(self, ids: Tensor | Sequence[int]) -> Tensor:
+        """[...] token ids to [..., D] float32 rows of the embedding table."""
+        ids = torch.as_tensor(ids, dtype=torch.long, device=self.device)
+        rows: Tensor = self.model.embed_tokens(ids)
+        return rows.float()
+
+    def hidden(self, embeds: Tensor, positions: Tensor, attend: Attend, bias: LayerBias | None = None) -> Tensor:
+        """[..., D] embeddings at [...] positions to [..., D] final hidden states, normed."""
+        rotation = rotary(positions, self.config.head_dim, self.config.rope_theta)
+        x = embeds
+        for index, layer in enumerate(self.model.layers):
+            x = layer(x, index, rotation, attend, bias)
+        out: Tensor = self.model.norm(x)
+        return out
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., D] hidden states to [..., V] float32 logits."""
+        out: Tensor = self.lm_head(hidden)
+        return out
+
+    def forward(self, embeds: Tensor, keep: Tensor | None = None, layer_bias: Tensor | None = None) -> Tensor:
+        """Whole sequences, no cache: [B, T, D] to [B, T, V]. `keep` [B, T] is False at right padding.
+
+        `layer_bias` [B, L, D] is added to the attention outputs of each sequence.
+        """
+        batch, length = embeds.shape[:2]
+        positions = torch.arange(length, device=embeds.device).expand(batch, length)
+        bias = None
+        if layer_bias is not None:
+            bias = LayerBias(layer_bias, torch.arange(batch, device=embeds.device)[:, None].expand(batch, length))
+        return self.logits(self.hidden(embeds, positions, CausalAttention(keep), bias))
+
+    @torch.no_grad()
+    def serve(self, precision: Precision = "fp32", device: str | torch.device = "cpu") -> "Llama":
+        """Make it fast and final, in place: products in `precision`, joined; no gradients; adapters merged before."""
+        self.requires_grad_(False).eval()
+        for layer in self.model.layers:
+            assert isinstance(layer, Layer)
+            layer.self_attn.fuse(precision, device)
+            layer.mlp.fuse(precision, device)
+        assert isinstance(self.lm_head, Linear)
+        self.lm_head = in_precision(self.lm_head, precision, device)
+        for module in self.modules():
+            if isinstance(module, RMSNorm):
+                module.weight.data = module.weight.data.to(device, torch.float32)
+        table = self.model.embed_tokens.weight
+        if self.config.tied and not isinstance(self.lm_head, Int8Linear):
+            self.model.embed_tokens.weight = self.lm_head.weight  # one table, in the head's precision
+        else:
+            table.data = table.data.to(device)
+        return self
+
+
+def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """cos and sin [..., 1, d/2] of the rotary angles (Su et al. 2021) at integer positions [...]."""
+    steps = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
+    angles = positions[..., None, None].float() * (1.0 / theta ** (steps / head_dim))
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn [..., H, d] heads by their angles; component i pairs with i + d/2 (Hugging Face's layout)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

@@ -1,0 +1,42 @@
+"""Which tokens begin and end a text, read from the files beside a tokenizer rather than assumed."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+FILES_BY_AUTHORITY = ("special_tokens_map.json", "tokenizer_config.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object a JSON file holds, empty where there is no file."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def special_piece(folder: Path, name: str) -> str | None:
+    """The piece a folder names as `bos_token` or `eos_token`, or None.
+
+    Some LLaMA and Vicuna folders hold an empty string here, which names nothing; then the model file decides.
+    """
+    for file in FILES_BY_AUTHORITY:
+        entry = read_json(folder / file).get(name)
+        piece = entry.get("content") if isinstance(entry, Mapping) else entry
+        if piece:
+            return str(piece)
+    return None
+
+
+def special_id(folder: Path, name: str, token_id: Callable[[str], int | None], fallback: int | None) -> int | None:
+    piece = special_piece(folder, name)
+    found = token_id(piece) if piece else None
+    return fallback if found is None else found
+
+
+def generation_ends(folder: Path) -> frozenset[int]:
+    """The ids at which generation_config.json, or else config.json, says that an answer ends."""
+    for file in ("generation_config.json", "config.json"):
+        ends = read_json(folder / file).get("eos_token_id")
+        if ends is not None:
+            return frozenset(ends if isinstance(ends, list) else [ends])
+    return frozenset()

@@ -1,0 +1,78 @@
+"""Load a LLaMA from a Hugging Face folder or a GGUF file, with a strict account of its keys."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pandagpt_core.errors import CheckpointError, KeyMismatch
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.special_tokens import read_json
+
+INDEX = "model.safetensors.index.json"
+# Buffers that old transformers versions saved; they follow from the config and are not read.
+RECOMPUTED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
+
+
+def load_llama(path: Path) -> Llama:
+    """The model as stored, on the CPU, neither cast nor fused: merge adapters into it, then call `serve`.
+
+    path: a folder with config.json and safetensors, or a .gguf file. Raises CheckpointError; KeyMismatch lists
+    every key that is missing, left over or misshapen.
+    """
+    if path.is_file():
+        from pandagpt_core.llm.gguf import read_weights
+
+        config, weights = read_weights(path)
+    else:
+        config, weights = read_config(path), dict(read_shards(path))
+    return assemble(config, weights)
+
+
+def read_config(folder: Path) -> LlamaConfig:
+    if not (folder / "config.json").is_file():
+        raise CheckpointError("the language model's folder has no config.json")
+    return LlamaConfig.from_hf(read_json(folder / "config.json"))
+
+
+def read_shards(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of model.safetensors, or of the shards that its index names."""
+    names = {"model.safetensors"}
+    if (folder / INDEX).is_file():
+        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    for name in sorted(names):
+        if Path(name).name != name or not (folder / name).is_file():
+            raise CheckpointError(f"the language model's folder has no {Path(name).name}")
+        yield from load_file(folder / name).items()
+
+
+def assemble(config: LlamaConfig, weights: Mapping[str, Tensor]) -> Llama:
+    """A model of exactly these weights. Raises KeyMismatch."""
+    weights = {name: tensor for name, tensor in weights.items() if not RECOMPUTED.fullmatch(name)}
+    with torch.device("meta"):
+        llama = Llama(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in llama.state_dict().items()}
+    if config.tied:
+        weights["lm_head.weight"] = weights.get("lm_head.weight", weights.get("model.embed_tokens.weight", EMPTY))
+    check_keys(expected, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    llama.load_state_dict(weights, assign=True)
+    if config.tied:
+        llama.tie()
+    return llama
+
+
+EMPTY = torch.empty(0)
+
+
+def check_keys(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    missing, left_over = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    misshapen = {
+        name: (found[name], shape) for name, shape in expected.items() if name in found and found[name] != shape
+    }
+    if missing or left_over or misshapen:
+        raise KeyMismatch("language model", missing=missing, left_over=left_over, misshapen=misshapen)
