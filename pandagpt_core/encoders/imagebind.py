@@ -1,0 +1,127 @@
+"""ImageBind's six towers into one space (Girdhar et al. 2023), with the original's key names, for inference."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import nn
+
+from pandagpt_core.encoders.heads import Head, LogitScale, TextHead, Unit, first_token, last_token
+from pandagpt_core.encoders.sizes import PATCH_TOWERS, RECIPES, TOWER_OF, TOWERS, ImageBindSizes
+from pandagpt_core.encoders.stems import PatchPreprocessor, TextPreprocessor
+from pandagpt_core.encoders.transformer import Trunk
+from pandagpt_core.errors import UnsupportedModality
+from pandagpt_core.types import Modality
+
+Variant = Literal["imagebind", "pandagpt"]
+
+# Which towers' embeddings are scaled after they were normalised. PandaGPT's copy of ImageBind scales no audio.
+SCALED: Mapping[Variant, frozenset[str]] = {
+    "imagebind": frozenset({"text", "audio", "depth", "thermal", "imu"}),
+    "pandagpt": frozenset({"text", "depth", "thermal", "imu"}),
+}
+_WITH_SCALE = SCALED["imagebind"]  # the towers that have a scale in the checkpoint
+_HEAD_GAP = {"imu": 2}
+_PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
+
+
+class ImageBind(nn.Module):
+    """Towers of `sizes` for the towers named, all six unless said otherwise.
+
+    Built on the meta device unless `device` says otherwise: weights have no memory until a checkpoint gives it
+    (`pandagpt_core.checkpoints.load_module` with `unused=model.is_unbuilt`).
+    """
+
+    def __init__(
+        self,
+        sizes: ImageBindSizes,
+        *,
+        variant: Variant,
+        towers: Iterable[str] = TOWERS,
+        device: str | torch.device = "meta",
+    ) -> None:
+        super().__init__()
+        self.dim = sizes.out
+        chosen = frozenset(towers)
+        self.towers = tuple(name for name in TOWERS if name in chosen)
+        self.recipes: Mapping[Modality, str] = {
+            modality: recipe for modality, recipe in RECIPES.items() if TOWER_OF[modality] in chosen
+        }
+        with torch.device(device):
+            self.modality_preprocessors = self._each(lambda name: _preprocessor(sizes, name))
+            self.modality_trunks = self._each(lambda name: _trunk(sizes, name))
+            self.modality_heads = self._each(lambda name: _head(sizes, name))
+            self.modality_postprocessors = self._each(lambda name: _postprocessor(name, variant))
+        self.eval()
+        self.requires_grad_(False)
+
+    def _each(self, build: Callable[[str], nn.Module]) -> nn.ModuleDict:
+        return nn.ModuleDict({name: build(name) for name in self.towers})
+
+    def is_unbuilt(self, key: str) -> bool:
+        """Whether a checkpoint's key belongs to one of the six towers that this model was built without."""
+        part, _, rest = key.partition(".")
+        tower = rest.partition(".")[0]
+        return part in _PARTS and tower in TOWERS and tower not in self.towers
+
+    @torch.inference_mode()
+    def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
+        """Clips of one modality to embeddings, [N, ...] to [N, dim] float32: normalised, then scaled by the variant.
+
+        Images [N, 3, 224, 224]; video [N, 3, 2, 224, 224]; audio [N, 1, 128, 204]; depth and thermal
+        [N, 1, 224, 224]; IMU [N, 6, 2000]; text ids [N, 77]. Square pictures of other sizes have their positions
+        interpolated. Raises UnsupportedModality without the tower and InvalidMedia for another shape.
+        """
+        if modality not in self.recipes:
+            raise UnsupportedModality(f"the model has no tower for {modality}")
+        tower = TOWER_OF[modality]
+        if tower != "text":
+            clips = clips.to(next(self.modality_trunks[tower].parameters()).dtype)
+        pooled = self.pool(tower, clips, self.trunk(tower, self.tokens(tower, clips)))
+        return self.post(tower, self.head(tower, pooled))
+
+    def tokens(self, tower: str, clips: torch.Tensor) -> torch.Tensor:
+        """What a tower's trunk reads, [N, T, D]."""
+        tokens: torch.Tensor = self.modality_preprocessors[tower](clips)
+        return tokens
+
+    def trunk(self, tower: str, tokens: torch.Tensor) -> torch.Tensor:
+        """[N, T, D] to [N, T, D]; text sees no later position."""
+        mask = self.modality_preprocessors[tower].mask if tower == "text" else None
+        x: torch.Tensor = self.modality_trunks[tower](tokens, mask)
+        return x
+
+    def pool(self, tower: str, clips: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The one token of each clip that stands for it, [N, D]."""
+        return last_token(x, clips) if tower == "text" else first_token(x)
+
+    def head(self, tower: str, pooled: torch.Tensor) -> torch.Tensor:
+        """[N, D] to [N, dim], in float32 from here on."""
+        projected: torch.Tensor = self.modality_heads[tower](pooled)
+        return projected.float()
+
+    def post(self, tower: str, embedded: torch.Tensor) -> torch.Tensor:
+        """[N, dim] normalised, then scaled where the variant does."""
+        done: torch.Tensor = self.modality_postprocessors[tower](embedded)
+        return done
+
+
+def _preprocessor(sizes: ImageBindSizes, name: str) -> nn.Module:
+    width = sizes.tower(name).width
+    return TextPreprocessor(width, sizes.vocab) if name == "text" else PatchPreprocessor(width, PATCH_TOWERS[name])
+
+
+def _trunk(sizes: ImageBindSizes, name: str) -> nn.Module:
+    size = sizes.tower(name)
+    extra_token = name != "text" and PATCH_TOWERS[name].extra_token
+    return Trunk(size.width, size.blocks, size.heads, extra_token=extra_token, norm_first=name == "vision")
+
+
+def _head(sizes: ImageBindSizes, name: str) -> nn.Module:
+    width = sizes.tower(name).width
+    return TextHead(width, sizes.out) if name == "text" else Head(width, sizes.out, gap=_HEAD_GAP.get(name, 1))
+
+
+def _postprocessor(name: str, variant: Variant) -> nn.Module:
+    scale = [LogitScale(used=name in SCALED[variant])] if name in _WITH_SCALE else []
+    return nn.Sequential(Unit(), *scale)

@@ -1,0 +1,84 @@
+"""The transformer that all of ImageBind's towers share: pre-norm blocks of attention and an exact-GELU MLP."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+EPS = 1e-6  # of every LayerNorm but those of the stems
+MLP_RATIO = 4
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, its three projections in one matrix.
+
+    With `extra_token`, each sequence has one learned key and value behind its own (`bias_k`, `bias_v`, not projected).
+    """
+
+    def __init__(self, width: int, heads: int, extra_token: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.bias_k = nn.Parameter(torch.empty(1, 1, width)) if extra_token else None
+        self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if extra_token else None
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)  # [N, T, D] each
+        if self.bias_k is not None and self.bias_v is not None:
+            k = torch.cat([k, self.bias_k.expand(len(x), -1, -1)], dim=1)  # [N, T + 1, D]
+            v = torch.cat([v, self.bias_v.expand(len(x), -1, -1)], dim=1)
+        mixed = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=mask)
+        projected: torch.Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return projected
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [N, H, T, D / H]
+
+
+class MLP(nn.Module):
+    """Width to four widths and back, through the exact (erf) GELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, MLP_RATIO * width)
+        self.fc2 = nn.Linear(MLP_RATIO * width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return projected
+
+
+class Block(nn.Module):
+    """Attention, then MLP, each added to its input and each normalising what it reads."""
+
+    def __init__(self, width: int, heads: int, extra_token: bool) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads, extra_token)
+        self.norm_1 = nn.LayerNorm(width, eps=EPS)
+        self.mlp = MLP(width)
+        self.norm_2 = nn.LayerNorm(width, eps=EPS)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        x = x + self.attn(self.norm_1(x), mask)
+        update: torch.Tensor = self.mlp(self.norm_2(x))
+        return x + update
+
+
+class Trunk(nn.Module):
+    """`blocks` blocks; with `norm_first`, a LayerNorm in front of them (vision alone has one).
+
+    For inference: the original's drop path, which acts in training only, is left out.
+    """
+
+    def __init__(self, width: int, blocks: int, heads: int, *, extra_token: bool, norm_first: bool) -> None:
+        super().__init__()
+        self.pre_transformer_layer = nn.Sequential(*[nn.LayerNorm(width, eps=EPS)] * norm_first)
+        self.blocks = nn.ModuleList(Block(width, heads, extra_token) for _ in range(blocks))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """[N, T, D] to [N, T, D]; `mask` [T, T] is added to the attention scores."""
+        x = self.pre_transformer_layer(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
