@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.errors import CheckpointError, InvalidRequest
 from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.types import Conversation, Turn
 
@@ -98,7 +98,7 @@ TEMPLATES = MappingProxyType(
             cue=(_IM_START, "assistant\n"),
             system=(_IM_START, "system\n", Slot.TEXT, _IM_END),
             default_system="You are a helpful AI assistant.",
-            stop_pieces=(_IM_END.piece, _IM_START.piece),
+            stop_pieces=(_IM_END.piece, _IM_START.piece, "<|endoftext|>"),
             original_stop_pieces=(_IM_END.piece,),
         ),
     }
@@ -116,17 +116,32 @@ def segments(template: Template, conversation: Conversation) -> list[Segment]:
     return _joined(parts)
 
 
-def token_ids(template: Template, tokenizer: Tokenizer, conversation: Conversation) -> list[int | None]:
-    """The prompt as token ids; None marks the soft slot."""
+def token_ids(
+    template: Template, tokenizer: Tokenizer, conversation: Conversation, bos_id: int | None = None
+) -> list[int | None]:
+    """The prompt as token ids; None marks the soft slot. `bos_id` overrules the tokenizer's own."""
     ids: list[int | None] = []
     for segment in segments(template, conversation):
         if isinstance(segment, tuple):
             ids += _tokenise(tokenizer, segment, template.markers)
         elif isinstance(segment, Control):
-            ids.append(tokenizer.token_id(segment.piece))
+            ids.append(control_id(tokenizer, segment.piece))
+        elif segment is Slot.BOS:
+            ids.append(_named("beginning", tokenizer.bos_id if bos_id is None else bos_id))
         else:
-            ids.append(tokenizer.bos_id if segment is Slot.BOS else None)
+            ids.append(None)
     return ids
+
+
+def control_id(tokenizer: Tokenizer, piece: str) -> int:
+    """The id of a piece that a template names; CheckpointError where the tokenizer has none."""
+    return _named(piece, tokenizer.token_id(piece))
+
+
+def _named(what: str, token_id: int | None) -> int:
+    if token_id is None:
+        raise CheckpointError(f"the template needs the token {what!r}, which the tokenizer does not have")
+    return token_id
 
 
 def _turns(template: Template, conversation: Conversation) -> Iterator[tuple[Pattern, str]]:
