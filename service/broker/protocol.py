@@ -1,28 +1,29 @@
 """The wire between gateway and worker: every message that crosses a process, typed, tagged and versioned.
 
 Encoded as MessagePack by msgspec; nothing is ever pickled. A message that does not decode against these types is
-refused and kept in the dead letters. Change a field's meaning and the tag's version grows.
+refused and kept in the dead letters. Change a field's meaning and the tag's version grows. An entry of an event
+stream is a list of events, those of one step, so that a last token and the end arrive together or not at all.
 """
 
 from typing import Literal
 
 import msgspec
 
-from pandagpt_core.types import ModelInfo, Modality, Priority, Role, SamplingParams
+from pandagpt_core.types import Modality, ModelInfo, Priority, Role, SamplingParams
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all messages: immutable, by keyword."""
+    """Base of all messages: immutable, by keyword (said again on each, for the type checker)."""
 
 
-class TurnPart(Message):
+class TurnPart(Message, frozen=True, kw_only=True):
     """One turn's instruction text."""
 
     role: Role
     text: str
 
 
-class MediaPart(Message):
+class MediaPart(Message, frozen=True, kw_only=True):
     """One use of a medium. The array lies in the blob store under `blob`; `digest` is the content's cache name."""
 
     modality: Modality
@@ -32,7 +33,7 @@ class MediaPart(Message):
     weight: float = 1.0
 
 
-class Generate(Message, tag="generate.v1"):
+class Generate(Message, frozen=True, kw_only=True, tag="generate.v1"):
     """A request for text. `deadline` is Unix seconds; `tenant` the salted name of the caller's key."""
 
     id: str
@@ -47,7 +48,7 @@ class Generate(Message, tag="generate.v1"):
     priority: Priority = "interactive"
 
 
-class Embed(Message, tag="embed.v1"):
+class Embed(Message, frozen=True, kw_only=True, tag="embed.v1"):
     """A request for unit vectors, one for each medium."""
 
     id: str
@@ -62,7 +63,7 @@ class Embed(Message, tag="embed.v1"):
 Request = Generate | Embed
 
 
-class Logprob(Message):
+class Logprob(Message, frozen=True, kw_only=True):
     """A token's log probability and its alternatives as (token id, text, logprob)."""
 
     token_id: int
@@ -71,21 +72,30 @@ class Logprob(Message):
     top: list[tuple[int, str, float]] = []
 
 
-class Fence(Message, tag="fence.v1"):
-    """First entry of an attempt, `<attempt>-0`: from here on the store refuses entries of earlier attempts."""
+class Fence(Message, frozen=True, kw_only=True, tag="fence.v1"):
+    """First entry of an attempt, `<attempt>-0`: from here on the store refuses entries of earlier attempts.
+
+    `at` here and below is Unix seconds by the writer's clock.
+    """
 
     worker: str
+    at: float = 0.0
 
 
-class Started(Message, tag="started.v1"):
+class Released(Message, frozen=True, kw_only=True, tag="released.v1"):
+    """The attempt's worker handed the request back in good order; the attempt does not count as a loss."""
+
+
+class Started(Message, frozen=True, kw_only=True, tag="started.v1"):
     """The prompt is in the engine: its length and how many media came from the embedding cache."""
 
+    at: float = 0.0
     prompt_tokens: int
     cached_items: int = 0
     cached_tokens: int = 0
 
 
-class Token(Message, tag="token.v1"):
+class Token(Message, frozen=True, kw_only=True, tag="token.v1"):
     """One token of one choice. `text` is the delta that may be shown; `finish` is set on the choice's last token."""
 
     choice: int
@@ -95,32 +105,36 @@ class Token(Message, tag="token.v1"):
     logprob: Logprob | None = None
 
 
-class Vectors(Message, tag="vectors.v1"):
+class Vectors(Message, frozen=True, kw_only=True, tag="vectors.v1"):
     """The answer to `Embed`: unit vectors as little-endian float32 bytes, in the order of the media."""
 
     dim: int
     data: list[bytes]
 
 
-class Done(Message, tag="done.v1"):
-    """The one good end."""
+class Done(Message, frozen=True, kw_only=True, tag="done.v1"):
+    """The one good end. `first_token_at` is 0 where no token was made."""
 
+    at: float = 0.0
+    first_token_at: float = 0.0
     completion_tokens: int = 0
     cancelled: bool = False
 
 
-class Failed(Message, tag="failed.v1"):
+class Failed(Message, frozen=True, kw_only=True, tag="failed.v1"):
     """The one bad end. `code` is a code of the error table."""
 
+    at: float = 0.0
     code: str
     message: str
     param: str | None = None
 
 
-Event = Fence | Started | Token | Vectors | Done | Failed
+End = Done | Failed
+Event = Fence | Released | Started | Token | Vectors | Done | Failed
 
 
-class Announcement(Message, tag="worker.v1"):
+class Announcement(Message, frozen=True, kw_only=True, tag="worker.v1"):
     """What a worker says of itself, under a TTL."""
 
     worker: str
@@ -131,6 +145,6 @@ class Announcement(Message, tag="worker.v1"):
 
 
 request_decoder = msgspec.msgpack.Decoder(Request)
-event_decoder = msgspec.msgpack.Decoder(Event)
+entry_decoder = msgspec.msgpack.Decoder(list[Event])
 announcement_decoder = msgspec.msgpack.Decoder(Announcement)
 encode = msgspec.msgpack.Encoder().encode

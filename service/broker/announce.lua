@@ -1,0 +1,20 @@
+-- A worker's sign of life. It stands in one of two sets, with the time it is good until by the store's own clock.
+-- KEYS: ready, draining, workers. ARGV: worker, 'ready' | 'draining' | 'gone', announcement, ttl (ms), life (s).
+local sets = {ready = KEYS[1], draining = KEYS[2]}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, set in pairs(sets) do
+  redis.call('ZREM', set, ARGV[1])
+  for _, silent in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', string.format('%d', now))) do
+    redis.call('ZREM', set, silent)
+    redis.call('HDEL', KEYS[3], silent)
+  end
+end
+if ARGV[2] == 'gone' then
+  redis.call('HDEL', KEYS[3], ARGV[1])
+else
+  redis.call('ZADD', sets[ARGV[2]], string.format('%d', now + ARGV[4]), ARGV[1])
+  redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
+end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[5]) end
+return now

@@ -1,0 +1,66 @@
+"""What the store and the queue can refuse. `code` is the row of the error table, `retry_after` in seconds.
+
+PandaGPTError
+└── BrokerError
+    ├── StoreUnavailable    the store does not answer, or not now
+    │   ├── StoreRefused    it answers, and does not let us in (password, permissions)
+    │   ├── StoreFull       it has no memory left
+    │   └── StoreTooOld     it is older than what the queue needs
+    ├── Overloaded          the model's queue is full, by count or by bytes
+    ├── NoWorker            no live worker serves the model
+    ├── Draining            every live worker of the model is going away
+    ├── UnknownRequest      no request of this id, or not this caller's
+    └── DuplicateRequest    a request of this id was already taken in
+
+RequestLost is apart: it never reaches a caller. It tells a worker that a request is another's now.
+"""
+
+from pandagpt_core.errors import PandaGPTError
+
+
+class BrokerError(PandaGPTError):
+    retry_after: float | None = None
+
+
+class StoreUnavailable(BrokerError):
+    code = "store_unavailable"
+    retry_after = 2.0
+
+
+class StoreRefused(StoreUnavailable):
+    pass
+
+
+class StoreFull(StoreUnavailable):
+    code = "overloaded"
+
+
+class StoreTooOld(StoreUnavailable):
+    pass
+
+
+class Overloaded(BrokerError):
+    code = "overloaded"
+    retry_after = 1.0
+
+
+class NoWorker(BrokerError):
+    code = "no_worker"
+    retry_after = 5.0
+
+
+class Draining(BrokerError):
+    code = "draining"
+    retry_after = 2.0
+
+
+class UnknownRequest(BrokerError):
+    code = "request_not_found"
+
+
+class DuplicateRequest(BrokerError):
+    code = "invalid_request"
+
+
+class RequestLost(Exception):
+    """The store refused this worker's entry: another attempt or an end stands in the stream."""

@@ -1,0 +1,16 @@
+"""The few things that must happen together, as Lua beside this file: each is one EVAL on keys of one hash tag.
+
+Sent whole each time (under 2 KB): the store compiles a text once, and no cache of digests can go stale.
+"""
+
+from importlib import resources
+
+
+def _read(name: str) -> str:
+    return resources.files("service.broker").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+ADMIT = _read("admit")
+SETTLE = _read("settle")
+KEEP = _read("keep")
+ANNOUNCE = _read("announce")

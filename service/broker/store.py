@@ -1,0 +1,99 @@
+"""Connecting to the store, and what its errors mean to us.
+
+Redis or Valkey, one server or a cluster, from 6.2 on (XAUTOCLAIM). Commands are never repeated behind our back: the
+callers know which of them may be, and what an unclear outcome means.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from service.broker.errors import StoreFull, StoreRefused, StoreTooOld, StoreUnavailable
+from service.settings import StoreSettings
+
+MIN_VERSION = (6, 2)
+GOOD_VERSION = (7, 2)  # below it work goes on; security fixes have ended
+_TRANSIENT = ("MISCONF", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "READONLY", "NOREPLICAS", "UNKILLABLE")
+
+SyncStore = redis.Redis | redis.RedisCluster
+AsyncStore = redis.asyncio.Redis | redis.asyncio.RedisCluster
+
+
+def connect(settings: StoreSettings, *, name: str = "worker") -> SyncStore:
+    """A client that blocks; connects at its first command. `name` shows in CLIENT LIST."""
+    retry = Retry(NoBackoff(), 0)
+    if settings.cluster:
+        return redis.RedisCluster.from_url(settings.required_url(), **_common(settings, name))
+    return redis.Redis.from_url(settings.required_url(), retry=retry, **_common(settings, name))
+
+
+def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncStore:
+    """The same for asyncio."""
+    if settings.cluster:
+        return redis.asyncio.RedisCluster.from_url(settings.required_url(), **_common(settings, name))
+    retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
+    return redis.asyncio.Redis.from_url(settings.required_url(), retry=retry, **_common(settings, name))
+
+
+def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
+    password = settings.password.get_secret_value() if settings.password else None
+    credentials = {"username": settings.username, "password": password}
+    return {
+        "protocol": 2,  # one shape of answers on every server
+        "client_name": name,
+        "max_connections": settings.pool,
+        "socket_connect_timeout": settings.connect_timeout_s,
+        "socket_timeout": settings.command_timeout_s,
+        **{key: value for key, value in credentials.items() if value is not None},
+    }
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn the driver's errors into ours. What is left over is a bug of ours and passes through."""
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as error:
+        ours = translated(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def translated(error: Exception) -> StoreUnavailable | None:
+    """Our error for one of the driver's, or None where it is no failure of the store. Names no address."""
+    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError | exceptions.AuthorizationError):
+        return StoreRefused("the store refused the credentials or the command")
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return StoreFull("the store has no memory left")
+    if isinstance(error, exceptions.ResponseError):
+        word = str(error).partition(" ")[0]
+        known = word in _TRANSIENT or isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterError)
+        return StoreUnavailable("the store cannot serve now") if known else None
+    if isinstance(error, exceptions.DataError | exceptions.WatchError):
+        return None
+    return StoreUnavailable("the store does not answer")
+
+
+def check_version(info: Mapping[str, Any]) -> str | None:
+    """Judge INFO's server section: raises StoreTooOld below 6.2, answers a warning for versions past their support."""
+    # Valkey reports the Redis version it is compatible with, for clients' sake, and its own beside it.
+    name, text = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
+    version = tuple(int(part) for part in str(text).split(".")[:2])
+    if version < MIN_VERSION:
+        raise StoreTooOld(f"{name} {text} is too old: the queue needs 6.2 or newer")
+    if version < GOOD_VERSION:
+        return f"{name} {text} no longer gets security fixes; use 7.2 or newer"
+    return None
+
+
+def server_info(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """INFO's answer, whether from one server or (by node) from a cluster."""
+    first = next(iter(answer.values()))
+    return first if isinstance(first, Mapping) else answer
