@@ -1,0 +1,50 @@
+"""Pictures to encoder arrays [1, 3, 224, 224]."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pandagpt_core.media import params as p
+from pandagpt_core.media.guard import decoding
+from pandagpt_core.media.limits import Limits
+from pandagpt_core.media.pixels import on_white, open_picture, resize_and_crop, upright
+
+# CLIP's channel statistics (Radford et al. 2021), which ImageBind uses for pictures and video.
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+
+
+def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """As ImageBind's loader: RGB by Pillow, short side 224, centre crop, CLIP's statistics.
+
+    What the published checkpoints saw is kept: EXIF orientation is ignored, alpha is dropped and not composited,
+    16-bit grey is clipped at 255.
+    """
+    p.only(params)
+    picture = open_picture(data, limits)
+    with decoding("picture"):
+        square = resize_and_crop(picture.convert("RGB"))
+    return normalise(np.asarray(square, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]
+
+
+def lite0(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """For EfficientNet-Lite0: the same geometry, (x - 127) / 128.
+
+    No older checkpoint binds this recipe, so it shows what a viewer shows: EXIF orientation is followed, alpha lies
+    over white, 16-bit grey is scaled.
+    """
+    p.only(params)
+    picture = open_picture(data, limits)
+    with decoding("picture"):
+        return lite0_array(on_white(upright(picture)))[None]
+
+
+def lite0_array(picture: Image.Image) -> npt.NDArray[np.float32]:
+    """[3, 224, 224] of an RGB picture."""
+    square = np.asarray(resize_and_crop(picture), dtype=np.float32)
+    return ((square - np.float32(127.0)) / np.float32(128.0)).transpose(2, 0, 1)
+
+
+def normalise(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[..., 3] values in 0..1 to CLIP's zero mean and unit deviation."""
+    return (rgb - MEAN) / STD

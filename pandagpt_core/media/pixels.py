@@ -1,0 +1,100 @@
+"""Pictures from bytes, with Pillow: format allow-list, size checked in the header first, and the shared geometry."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media.guard import decoding
+from pandagpt_core.media.limits import Limits, check
+
+SIZE = 224
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
+_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def open_picture(data: bytes, limits: Limits) -> Image.Image:
+    """Decode the first frame. Nothing is decoded before the size in the header has passed; truncation is refused."""
+    with decoding("picture"):
+        picture = _open(data, limits)
+        _check_size(picture, limits)
+        picture.load()
+    _check_size(picture, limits)
+    if picture.mode not in _MODES | _DEEP_MODES:
+        raise InvalidMedia("the picture's colour mode is not supported")
+    return picture
+
+
+def _open(data: bytes, limits: Limits) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InvalidMedia(f"the picture has too many pixels; the limit is {limits.pixels}") from error
+    except UnidentifiedImageError as error:
+        raise InvalidMedia(f"the picture is none of {', '.join(FORMATS)}, or its header is damaged") from error
+
+
+def _check_size(picture: Image.Image, limits: Limits) -> None:
+    width, height = picture.size
+    if width < 1 or height < 1:
+        raise InvalidMedia("the picture is empty")
+    check(width * height, limits.pixels, "the picture", "pixels")
+    # The short side becomes 224 whatever it was, so a 1 x 65535 picture would grow to 14 million columns.
+    check(max(width, height) / min(width, height), limits.aspect, "the picture", "as its ratio of sides")
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says; unchanged where there is none or it cannot be read."""
+    try:
+        with decoding("EXIF block"):
+            turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except InvalidMedia:  # broken metadata of a sound picture only means "no turn"
+        return picture
+    return picture if turn is None else picture.transpose(turn)
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """RGB as a viewer shows it: alpha laid over white, 16-bit grey scaled to 8 bits instead of clipped."""
+    if picture.mode in _DEEP_MODES:
+        return to_grey8(picture).convert("RGB")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def to_grey8(picture: Image.Image) -> Image.Image:
+    """A deep grey picture as 8 bits: integers over 0..65535, floats over 0..1."""
+    values = np.asarray(picture, dtype=np.float64)
+    return from_unit(np.nan_to_num(values if picture.mode == "F" else values / 65535.0))
+
+
+def from_unit(values: npt.NDArray[np.floating]) -> Image.Image:
+    """An 8-bit grey picture of [H, W] values in 0..1; what lies outside is clipped."""
+    return Image.fromarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8))
+
+
+def resize_and_crop(picture: Image.Image, size: int = SIZE) -> Image.Image:
+    """Short side to `size` (Pillow's antialiased bicubic, long side rounded down), then the centre square.
+
+    The crop starts at round((side - size) / 2), halves to even: the geometry ImageBind's checkpoints were trained on.
+    """
+    width, height = picture.size
+    scaled = (size, size * height // width) if width <= height else (size * width // height, size)
+    if scaled != picture.size:
+        picture = picture.resize(scaled, Image.Resampling.BICUBIC)
+    left, top = (round((side - size) / 2.0) for side in scaled)
+    return picture.crop((left, top, left + size, top + size))

@@ -1,0 +1,57 @@
+"""The table of preprocessing recipes, and the one way in: bytes and a recipe's name to an encoder's array."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from pandagpt_core.errors import InvalidMedia, UnsupportedModality
+from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.params import Params
+
+Loader = Callable[[bytes, Params, Limits], npt.NDArray[np.generic]]
+
+# Name -> (module, function), imported on first use so that a text needs no video library. A change that alters the
+# array for any input needs a new name: names are part of cache keys.
+RECIPES: Mapping[str, tuple[str, str]] = {
+    "imagebind-image-v1": ("pandagpt_core.media.image", "imagebind"),
+    "imagebind-video-v1": ("pandagpt_core.media.video", "imagebind"),
+    "imagebind-audio-v1": ("pandagpt_core.media.audio", "imagebind"),
+    "imagebind-thermal-v1": ("pandagpt_core.media.thermal", "imagebind"),
+    "depth-sunrgbd-v1": ("pandagpt_core.media.depth", "sunrgbd"),
+    "imu-v1": ("pandagpt_core.media.imu", "resampled"),
+    "clip-bpe-v1": ("pandagpt_core.media.text", "clip_bpe"),
+    "lite0-image-v1": ("pandagpt_core.media.image", "lite0"),
+    "lite0-video-v1": ("pandagpt_core.media.video", "lite0"),
+}
+
+
+def load(recipe: str, data: bytes, params: Params, limits: Limits) -> npt.NDArray[np.generic]:
+    """The array of `data` under `recipe`, first axis clips, contiguous; see each module for shapes and parameters.
+
+    Raises InvalidMedia for anything wrong with bytes or parameters, UnsupportedModality for an unknown recipe.
+    """
+    if recipe not in RECIPES:
+        raise UnsupportedModality("this build does not know the preprocessing recipe that the model asks for")
+    if not data:
+        raise InvalidMedia("the medium is empty")
+    check(len(data), limits.bytes, "the medium", "bytes")
+    module, function = RECIPES[recipe]
+    loader: Loader = getattr(import_module(module), function)
+    return np.ascontiguousarray(loader(data, params, limits))
+
+
+def digest(data: bytes, modality: str, recipe: str, params: Params) -> str:
+    """Hex SHA-256 that names a medium in caches: raw bytes, modality, recipe (with its version) and parameters.
+
+    Hashing bytes and not decoded pixels is what keeps one caller's picture from being served for another's (vLLM
+    CVE-2025-46722). Fields are length-framed, so no two tuples share an encoding; 1 and 1.0 are the same parameter.
+    """
+    values = {name: value if isinstance(value, str) else float(value) for name, value in params.items()}
+    head = msgspec.json.encode([modality, recipe, sorted(values.items())])
+    framed = hashlib.sha256(len(head).to_bytes(8, "big") + head)
+    framed.update(data)
+    return framed.hexdigest()

@@ -1,0 +1,128 @@
+"""Context text to CLIP token ids [1, 77] (Radford et al. 2021, section 2.4), for a text tower, not for a prompt."""
+
+import gzip
+import heapq
+import html
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import ftfy
+import numpy as np
+import numpy.typing as npt
+import regex
+
+from pandagpt_core.errors import InvalidMedia, UnsupportedModality
+from pandagpt_core.media import params as p
+from pandagpt_core.media.limits import Limits, check
+
+CONTEXT = 77
+START, END = "<|startoftext|>", "<|endoftext|>"
+_WORD_END = "</w>"
+_MERGES = 49152 - 256 - 2
+_WORDS = regex.compile(
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE
+)
+_PACKAGE, _FILE = "open_clip", "bpe_simple_vocab_16e6.txt.gz"
+
+
+def clip_bpe(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int64]:
+    """Start, the text's ids, end, zeros up to 77. Text too long is cut so that the end token stays.
+
+    The text tower pools at the highest id, which is the end token's; older copies of the tokenizer cut it off and so
+    pooled anywhere. The two marker strings are read as markers wherever they stand, as in every published copy.
+    """
+    p.only(params)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidMedia("the text is not UTF-8") from error
+    check(len(text), limits.characters, "the text", "characters")
+    vocabulary = _vocabulary()
+    ids = [vocabulary.ids[START]]
+    for word in _WORDS.findall(clean(text)):
+        ids += vocabulary.encode(word)
+        if len(ids) >= CONTEXT:
+            break
+    ids = [*ids[: CONTEXT - 1], vocabulary.ids[END]]
+    return np.array([ids + [0] * (CONTEXT - len(ids))], dtype=np.int64)
+
+
+def clean(text: str) -> str:
+    """Mojibake mended, HTML entities resolved twice over, whitespace single, lower case."""
+    mended = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return regex.sub(r"\s+", " ", mended.strip()).strip().lower()
+
+
+class Vocabulary:
+    """CLIP's merges, in order of rank, and the ids they imply."""
+
+    def __init__(self, merges: list[tuple[str, str]]) -> None:
+        self._letters = byte_letters()
+        letters = list(self._letters.values())
+        pieces = letters + [letter + _WORD_END for letter in letters]
+        pieces += [left + right for left, right in merges] + [START, END]
+        self.ids = {piece: index for index, piece in enumerate(pieces)}
+        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
+
+    def encode(self, word: str) -> list[int]:
+        if word in (START, END):
+            return [self.ids[word]]
+        return [self.ids[piece] for piece in self._merge([self._letters[byte] for byte in word.encode("utf-8")])]
+
+    def _merge(self, pieces: list[str]) -> list[str]:
+        """Join the best-ranked neighbours, leftmost first, until none is left.
+
+        A heap over a linked list: n log n in the word's length, where rescanning the word is quadratic and one long
+        word would hold a core.
+        """
+        pieces[-1] += _WORD_END
+        following = [*range(1, len(pieces)), -1]
+        preceding = list(range(-1, len(pieces) - 1))
+        heap = [(self._ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in self._ranks]
+        heapq.heapify(heap)
+        while heap:
+            rank, left = heapq.heappop(heap)
+            right = following[left]
+            if right < 0 or self._ranks.get((pieces[left], pieces[right])) != rank:
+                continue  # one of the two has been joined to another since
+            pieces[left] += pieces[right]
+            pieces[right] = ""
+            after = following[left] = following[right]
+            following[right] = -1
+            if after >= 0:
+                preceding[after] = left
+            for start in (preceding[left], left):
+                self._push(heap, pieces, following, start)
+        return [piece for piece in pieces if piece]
+
+    def _push(self, heap: list[tuple[int, int]], pieces: list[str], following: list[int], left: int) -> None:
+        if left >= 0 and following[left] >= 0:
+            rank = self._ranks.get((pieces[left], pieces[following[left]]))
+            if rank is not None:
+                heapq.heappush(heap, (rank, left))
+
+
+def byte_letters() -> dict[int, str]:
+    """A letter for each byte, in the vocabulary's order: printable Latin-1 as itself, the rest from code 256 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + index) for index, byte in enumerate(others)}
+
+
+@lru_cache(maxsize=1)
+def _vocabulary() -> Vocabulary:
+    lines = gzip.decompress(_vocabulary_file().read_bytes()).decode("utf-8").split("\n")
+    pairs = (line.split() for line in lines[1 : _MERGES + 1])
+    return Vocabulary([(left, right) for left, right in pairs])
+
+
+def _vocabulary_file() -> Path:
+    """Where open_clip keeps the published vocabulary; found without importing that package, which imports torch."""
+    spec = find_spec(_PACKAGE)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder) / _FILE
+        if file.is_file():
+            return file
+    raise UnsupportedModality(f"context text needs CLIP's vocabulary, which the package {_PACKAGE} brings")
