@@ -16,6 +16,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from pandagpt_core.errors import PandaGPTError
+from service.broker.errors import BrokerError
 
 MAX_MESSAGE_CHARS = 1000
 MAX_PARAM_CHARS = 128
@@ -76,7 +77,9 @@ class GatewayError(Exception):
 
 
 def from_core(error: PandaGPTError) -> GatewayError:
-    """The same refusal, told in the gateway's words. Errors of checkpoints and the like become `internal_error`."""
+    """The same refusal as a row of the table. Errors of checkpoints and the like become `internal_error`."""
+    if isinstance(error, BrokerError):
+        return GatewayError(error.code, error.message, param=error.param, retry_after_s=error.retry_after)
     if error.code not in ERRORS or ERRORS[error.code].status >= 500:
         return GatewayError("internal_error", "The server failed to handle the request.")
     return GatewayError(error.code, error.message, param=error.param)

@@ -1,0 +1,132 @@
+"""Who may do what: keys hashed at rest and compared in constant time, access declared on every route.
+
+A keys file has one key a line: `name sha256-of-the-key [class]`; `#` starts a comment. A route says what it needs by a
+parameter `Annotated[Caller, Depends(Access(Scope.X))]`, or `dependencies=[Depends(public)]` for nothing.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from starlette.requests import Request
+
+from service.gateway.errors import GatewayError
+from service.settings import SettingsError
+
+MAX_KEY_CHARS = 512
+_HASH = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Scope(StrEnum):
+    INFER = "infer"
+    MODELS = "models"
+    REQUESTS = "requests"
+    FILES = "files"
+    METRICS = "metrics"
+
+
+_USER = frozenset({Scope.INFER, Scope.MODELS, Scope.REQUESTS, Scope.FILES})
+CLASSES: dict[str, frozenset[Scope]] = {
+    "user": _USER,
+    "reader": frozenset({Scope.MODELS}),
+    "metrics": frozenset({Scope.METRICS}),
+    "admin": frozenset(Scope),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `tenant` is the salted name that separates what callers own in the store."""
+
+    name: str
+    tenant: str
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    sha256: str
+    scopes: frozenset[Scope]
+
+
+def read_keys(file: Path) -> list[Key]:
+    """Raises SettingsError with the line that is wrong, and for a file without keys."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError("gateway.keys_file cannot be read as text") from None
+    keys = [_read_key(number, line) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]
+    if not keys:
+        raise SettingsError("gateway.keys_file holds no key")
+    return keys
+
+
+def _read_key(number: int, line: str) -> Key:
+    words = line.partition("#")[0].split()
+    if len(words) not in (2, 3):
+        raise SettingsError(f"gateway.keys_file, line {number}: must be `name sha256-of-the-key [class]`")
+    name, digest, kind = words[0], words[1].lower(), (*words, "user")[2]
+    if not _NAME.fullmatch(name) or not _HASH.fullmatch(digest):
+        raise SettingsError(f"gateway.keys_file, line {number}: no plain name, or no SHA-256 in hexadecimal")
+    if kind not in CLASSES:
+        raise SettingsError(f"gateway.keys_file, line {number}: the class must be one of {', '.join(CLASSES)}")
+    return Key(name, digest, CLASSES[kind])
+
+
+class KeyRing:
+    """Finds the caller of a key. Without keys everybody is one caller, `anonymous`, who may all but metrics."""
+
+    def __init__(self, keys: Sequence[Key] | None, salt: bytes) -> None:
+        self._keys, self._salt = keys, salt
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Raises `invalid_api_key`."""
+        if self._keys is None:
+            return Caller("anonymous", self.tenant("anonymous"), _USER)
+        scheme, _, token = (authorization or "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_KEY_CHARS:
+            raise GatewayError("invalid_api_key", "A key is needed: Authorization: Bearer <key>.")
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+        found = None
+        for key in self._keys:  # all of them: the time taken tells nothing
+            if hmac.compare_digest(key.sha256, digest):
+                found = key
+        if found is None:
+            raise GatewayError("invalid_api_key", "The key is not valid.")
+        return Caller(found.name, self.tenant(found.name), found.scopes)
+
+    def tenant(self, name: str) -> str:
+        return hmac.new(self._salt, name.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+class Access:
+    """The dependency of a route that needs a scope; gives the caller."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def __call__(self, request: Request) -> Caller:
+        ring: KeyRing = request.app.state.house.keys
+        caller = ring.caller(request.headers.get("authorization"))
+        if self.scope not in caller.scopes:
+            raise GatewayError("permission_denied", f"This key may not use this endpoint ({self.scope.value}).")
+        return caller
+
+
+def public() -> None:
+    """The dependency of a route that anyone may call."""
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

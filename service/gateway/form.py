@@ -1,0 +1,121 @@
+"""The multipart door: a form of text fields and files as the same validated request that chat makes of JSON."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import pydantic
+
+from pandagpt_core.types import Modality, Turn
+from service.gateway import schemas
+from service.gateway.errors import GatewayError, invalid_request
+from service.gateway.links import Links
+from service.gateway.prepare import Ask, Bounds, Medium, check_totals, conversation, given, text_medium
+from service.gateway.schemas import DepthParams, GenerateForm, ImuParams, Weights
+from service.gateway.uploads import Form
+
+FILE_FIELDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
+_APART = ("text", "messages", "weights")
+_REPEATED = ("stop",)
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+
+
+def parse_fields(form: Form) -> GenerateForm:
+    """The text fields, each once but `stop`, numbers and booleans read from text."""
+    values: dict[str, Any] = {}
+    for name, given_values in form.fields.items():
+        if name in _APART:
+            continue
+        if len(given_values) > 1 and name not in _REPEATED:
+            raise GatewayError("invalid_request", f"{name} is given {len(given_values)} times.", param=name)
+        values[name] = given_values if name in _REPEATED else given_values[0]
+    try:
+        fields = GenerateForm.model_validate_strings(values)
+    except pydantic.ValidationError as error:
+        raise invalid_request(error.errors(include_url=False, include_input=False)) from None
+    schemas.check_unsupported(fields)
+    return fields
+
+
+async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) -> Ask:
+    """The form as a valid request. Raises `invalid_request`, `too_large`."""
+    weights = _json_field(form, "weights", Weights) or Weights()
+    earlier = _json_field(form, "messages", schemas.Messages, wrap=True) or schemas.Messages(messages=[])
+    turns, media = await conversation(earlier.messages, links, bounds)
+    texts = form.fields.get("text", [])
+    chars = len(fields.prompt) + sum(len(turn.text) for turn in turns)
+    check_totals(chars, len(media) + len(form.files) + len(texts), bounds, "prompt")
+    at = len(turns)
+    own = [*_files(form, fields, weights, at), *[await _text(texts, index, weights, at) for index in range(len(texts))]]
+    _check_weights(weights, own)
+    everything = (*media, *own)
+    return Ask(
+        (*turns, Turn("user", fields.prompt)),
+        everything,
+        fields,
+        bool(fields.include_usage),
+        tuple(fields.model_extra or ()),
+    )
+
+
+def _json_field(form: Form, name: str, model: type[_Model], *, wrap: bool = False) -> _Model | None:
+    values = form.fields.get(name, [])
+    if not values:
+        return None
+    if len(values) > 1:
+        raise GatewayError("invalid_request", f"{name} is given {len(values)} times.", param=name)
+    text = f'{{"{name}": {values[0]}}}' if wrap else values[0]
+    try:
+        return model.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        refusal = invalid_request(error.errors(include_url=False, include_input=False))
+        if refusal.param is None or wrap:
+            raise GatewayError("invalid_request", refusal.message, param=refusal.param or name) from None
+        raise GatewayError("invalid_request", f"{name}.{refusal.message}", param=f"{name}.{refusal.param}") from None
+
+
+def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> list[Medium]:
+    counts: dict[str, int] = {}
+    media = []
+    for file in form.files:
+        index = counts.get(file.name, 0)
+        counts[file.name] = index + 1
+        media.append(
+            Medium(
+                Modality(file.name),
+                file.data,
+                file.sha256,
+                turn,
+                file.name if index == 0 else f"{file.name}[{index}]",
+                _params(file.name, fields),
+                f"{file.name}_",
+                _weight(weights, file.name, index),
+            )
+        )
+    return media
+
+
+async def _text(texts: Sequence[str], index: int, weights: Weights, turn: int) -> Medium:
+    return await text_medium(texts[index], "text", turn, _weight(weights, "text", index))
+
+
+def _params(name: str, fields: GenerateForm) -> dict[str, float | str]:
+    if name == "depth":
+        return given(
+            DepthParams(unit=fields.depth_unit, focal_px=fields.depth_focal_px, baseline_m=fields.depth_baseline_m)
+        )
+    return given(ImuParams(rate_hz=fields.imu_rate_hz)) if name == "imu" else {}
+
+
+def _weight(weights: Weights, name: str, index: int) -> float:
+    numbers: list[float] = getattr(weights, name)
+    return numbers[index] if index < len(numbers) else 1.0
+
+
+def _check_weights(weights: Weights, media: Sequence[Medium]) -> None:
+    """A weight without its medium is a mistake, and would otherwise go unnoticed."""
+    for name in Weights.model_fields:
+        count = sum(medium.modality.value == name for medium in media)
+        if (numbers := len(getattr(weights, name))) > count:
+            raise GatewayError(
+                "invalid_request", f"weights.{name} has {numbers} numbers for {count} media.", param=f"weights.{name}"
+            )
