@@ -22,4 +22,6 @@ def decoding(what: str) -> Iterator[None]:
     except InvalidMedia:
         raise
     except Exception as error:
+        if type(error) is MemoryError:  # the process is out of memory; PyAV's subclasses mean a container's limits
+            raise
         raise InvalidMedia(f"the {what} cannot be decoded: it is damaged, cut short or not what it claims") from error

@@ -10,7 +10,8 @@ class Limits:
     """Upper bounds, all inclusive. They are checked against what is decoded, never trusted from a header alone.
 
     bytes: size of the medium as sent. table_bytes: the same for CSV and JSON, which grow when parsed.
-    pixels: width x height of a picture. video_pixels: of a video frame, of which a decoder holds up to 17. aspect: longer side over shorter side of a picture.
+    pixels: width x height of a picture. aspect: its longer side over its shorter one.
+    video_pixels: width x height of a video frame, of which a decoder holds up to 17.
     frames, frame_pixels: frames of a video, and width x height x frames, which is what decoding costs.
     seconds: duration of a video or sound. samples: frames x channels of a sound. channels, sample_rate: of a sound.
     imu_rows: rows of an IMU recording. elements: numbers in a .npy array. characters: of a text.
