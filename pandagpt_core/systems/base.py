@@ -1,23 +1,53 @@
 """What every model system of the family offers to the runtime."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
 
 
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """Where and how a system runs.
+
+    dtype: the precision of the language model's matrix products; "auto" is fp32 on a CPU and bf16 elsewhere.
+    original_stop: end answers by the published system's rule, faults included, instead of the template's.
+    verify: hold every file against the SHA-256 in config.json before reading it.
+    """
+
+    device: str = "cpu"
+    dtype: Precision | Literal["auto"] = "auto"
+    original_stop: bool = False
+    verify: bool = True
+
+    @property
+    def precision(self) -> Precision:
+        if self.dtype != "auto":
+            return self.dtype
+        return "fp32" if self.device == "cpu" else "bf16"
+
+
 class System(Protocol):
     """Encoders, a fusion into the prompt and a language model, joined as one published system joins them."""
 
-    info: ModelInfo
-    llm: Llama
-    tokenizer: Tokenizer
+    @property
+    def info(self) -> ModelInfo: ...
+
+    @property
+    def llm(self) -> Llama:
+        """Served: adapters merged, in its precision, on its device."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> torch.Tensor:
         """Encode a batch of equal modality: recipe arrays in, [B, E] float32 embeddings of the shared space out.

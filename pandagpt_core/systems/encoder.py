@@ -1,0 +1,45 @@
+"""From config.json's `encoder` to the towers it names, with their weights, on a device."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from pandagpt_core.checkpoints import ENCODER, ModelFolder, load_module, read_tensors
+from pandagpt_core.encoders.base import Encoder
+from pandagpt_core.errors import CheckpointError
+
+Loader = Callable[[Path, ModelFolder, str], Encoder]
+
+
+def load_encoder(path: Path, folder: ModelFolder, device: str) -> Encoder:
+    """The encoder of a model folder, float32. Raises CheckpointError if its recipes are not the config's."""
+    encoder = LOADERS[folder.encoder.kind](path / ENCODER, folder, device)
+    for modality, recipe in folder.recipes.items():
+        if encoder.recipes.get(modality) != recipe:
+            wants = encoder.recipes.get(modality, "no such medium")
+            raise CheckpointError(f"the config prepares {modality} by {recipe}, the encoder wants {wants}")
+    return encoder
+
+
+def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+    """Only the towers that the folder's recipes feed are built."""
+    import torch
+
+    from pandagpt_core.encoders.imagebind import ImageBind
+    from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
+
+    sizes = ImageBindSizes.from_config(folder.encoder.sizes)
+    towers = {TOWER_OF[modality] for modality in folder.recipes}
+    model = ImageBind(sizes, variant=folder.encoder.variant, towers=towers)
+    load_module(model, weights, device=device, dtype=torch.float32, unused=model.is_unbuilt)
+    return model
+
+
+def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+    from pandagpt_core.encoders.mini import MiniEncoder
+
+    return MiniEncoder.load(folder.encoder.sizes, dict(read_tensors(weights, device=device)))
+
+
+# The folder schema's kinds; each loader imports its own towers.
+LOADERS: Mapping[str, Loader] = MappingProxyType({"imagebind": _imagebind, "mini": _mini})
