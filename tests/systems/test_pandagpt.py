@@ -1,0 +1,185 @@
+"""PandaGPT as a system: prompts with one soft row, its checks, its stops. Parity is in tests/parity."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+
+from pandagpt_core.checkpoints import ModelFolder
+from pandagpt_core.errors import CheckpointError, InvalidRequest, UnsupportedModality
+from pandagpt_core.fusion import Projection
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.prompts import TEMPLATES
+from pandagpt_core.systems import SYSTEMS, LoadOptions
+from pandagpt_core.systems.encoder import LOADERS
+from pandagpt_core.systems.pandagpt import PandaGPT, pseudo_id
+from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, SamplingParams, Turn
+
+WIDTH = 8  # of the shared space
+INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"}, 256, WIDTH, "d", "1")
+QUESTION = (Turn("user", "What is it?"),)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanEncoder:
+    """A clip's embedding is its values as they are."""
+
+    dim: int = WIDTH
+    recipes: Mapping[Modality, str] = dataclasses.field(default_factory=lambda: INFO.recipes)
+
+    def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
+        return clips
+
+
+Make = Callable[..., PandaGPT]
+
+
+@pytest.fixture(scope="session")
+def llm(golden: Path) -> Llama:
+    return load_llama(golden / "pandagpt-tiny" / "vicuna_tiny").serve()
+
+
+@pytest.fixture(scope="session")
+def make(llm: Llama, vicuna: Tokenizer) -> Make:
+    weight = torch.randn(llm.config.width, WIDTH, generator=torch.Generator().manual_seed(1))
+    parts = {
+        "info": INFO,
+        "encoder": MeanEncoder(),
+        "projection": Projection(weight, torch.ones(llm.config.width)),
+        "llm": llm,
+        "tokenizer": vicuna,
+        "template": TEMPLATES["vicuna-v0"],
+    }
+    return lambda **changes: PandaGPT(**{**parts, **changes})
+
+
+def asked(*media: MediaUse) -> Conversation:
+    return Conversation(QUESTION, media)
+
+
+def image(weight: float = 1.0, digest: str = "a", turn: int = 0) -> MediaUse:
+    return MediaUse(Modality.IMAGE, digest, turn, weight)
+
+
+def test_the_soft_row_is_the_composed_vector_and_every_other_row_its_tokens_embedding(make: Make) -> None:
+    system = make()
+    embedding = torch.arange(float(WIDTH))
+    inputs = system.prepare(asked(image(2.0)), [embedding])
+    (at,) = [index for index, token in enumerate(inputs.ids) if token < 0]
+    torch.testing.assert_close(inputs.embeds[at], 2 * system.projection(embedding[None])[0])
+    others = [index for index in range(len(inputs.ids)) if index != at]
+    torch.testing.assert_close(inputs.embeds[others], system.llm.embed([inputs.ids[index] for index in others]))
+
+
+def test_a_conversation_without_media_has_no_soft_row(make: Make) -> None:
+    inputs = make().prepare(asked(), [])
+    assert min(inputs.ids) >= 0
+    assert inputs.embeds.shape == (len(inputs.ids), 64)
+
+
+def test_soft_rows_have_equal_ids_only_if_they_are_equal(make: Make) -> None:
+    row = torch.ones(4)
+    assert pseudo_id(row) == pseudo_id(row.clone())
+    assert pseudo_id(row) != pseudo_id(row * 2)
+    assert -(2**63) <= pseudo_id(row) < 0
+
+
+def test_several_media_share_the_one_soft_row(make: Make) -> None:
+    system = make()
+    first, second = torch.ones(WIDTH), torch.arange(float(WIDTH))
+    media = (image(0.5), MediaUse(Modality.AUDIO, "b", 0, 3.0))
+    inputs = system.prepare(asked(*media), [first, second])
+    (at,) = [index for index, token in enumerate(inputs.ids) if token < 0]
+    projected = system.projection(torch.stack([first, second]))
+    torch.testing.assert_close(inputs.embeds[at], 0.5 * projected[0] + 3 * projected[1])
+
+
+def test_a_picture_sent_again_with_each_turn_counts_once(make: Make) -> None:
+    turns = (Turn("user", "q1"), Turn("assistant", "a1"), Turn("user", "q2"))
+    embedding = torch.ones(WIDTH)
+    once = make().prepare(Conversation(turns, (image(),)), [embedding])
+    again = make().prepare(Conversation(turns, (image(), image(turn=2))), [embedding, embedding])
+    assert once.ids == again.ids
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "reason"),
+    [
+        ([], "0 embeddings were given for 1 media"),
+        ([torch.ones(WIDTH + 1)], "shape"),
+        ([torch.ones(1, WIDTH)], "shape"),
+        ([torch.full((WIDTH,), float("nan"))], "not finite"),
+        ([torch.full((WIDTH,), float("inf"))], "not finite"),
+    ],
+)
+def test_embeddings_that_are_not_the_models_are_refused(
+    make: Make, embeddings: list[torch.Tensor], reason: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=reason):
+        make().prepare(asked(image()), embeddings)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 1e39])
+def test_weights_without_a_finite_sum_are_refused(make: Make, weight: float) -> None:
+    with pytest.raises(InvalidRequest, match="weights"):
+        make().prepare(asked(image(weight)), [torch.ones(WIDTH)])
+
+
+def test_clips_of_each_item_are_averaged_and_items_may_differ_in_clips(make: Make) -> None:
+    one, three = np.ones((1, WIDTH), np.float32), np.stack([np.full(WIDTH, n, np.float32) for n in (1, 2, 6)])
+    embedded = make().encode(Modality.IMAGE, [one, three])
+    torch.testing.assert_close(embedded, torch.tensor([[1.0] * WIDTH, [3.0] * WIDTH]))
+
+
+def test_a_modality_without_a_tower_is_refused_by_name(make: Make) -> None:
+    with pytest.raises(UnsupportedModality, match="takes no thermal; it takes image, audio"):
+        make().encode(Modality.THERMAL, [np.ones((1, WIDTH), np.float32)])
+
+
+def test_unit_vectors_have_norm_one_and_keep_their_direction(make: Make) -> None:
+    unit = make().unit(Modality.IMAGE, torch.tensor([[3.0, 4.0], [0.0, 0.5]]))
+    torch.testing.assert_close(unit, torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+
+
+def test_the_templates_stops_are_added_to_the_callers(make: Make) -> None:
+    params = make().stops(SamplingParams(stop=("END",), stop_token_ids=(7,)))
+    assert (params.stop, params.stop_token_ids) == (("END", "\n###"), (7,))
+
+
+def test_the_original_stop_rule_is_the_token_of_two_signs(make: Make, vicuna: Tokenizer) -> None:
+    params = make(original_stop=True).stops(SamplingParams())
+    assert (params.stop, params.stop_token_ids) == ((), (vicuna.token_id("##"),))
+
+
+def test_ignoring_the_end_of_sequence_ignores_the_templates_stops(make: Make) -> None:
+    assert make().stops(SamplingParams(ignore_eos=True)) == SamplingParams(ignore_eos=True)
+
+
+def test_chatml_ends_at_its_control_tokens(make: Make, smollm2: Tokenizer) -> None:
+    params = make(tokenizer=smollm2, template=TEMPLATES["chatml"]).stops(SamplingParams())
+    assert params.stop == ()
+    assert {smollm2.token_id("<|im_end|>"), smollm2.token_id("<|im_start|>")} <= set(params.stop_token_ids)
+
+
+def test_a_tokenizer_without_the_templates_tokens_is_refused_when_the_system_is_made(make: Make) -> None:
+    with pytest.raises(CheckpointError, match="im_start"):
+        make(template=TEMPLATES["chatml"])
+
+
+def test_precision_is_exact_on_a_cpu_and_half_elsewhere_unless_said() -> None:
+    assert LoadOptions().precision == "fp32"
+    assert LoadOptions(device="cuda").precision == "bf16"
+    assert LoadOptions(dtype="int8").precision == "int8"
+
+
+def test_every_system_encoder_and_template_of_the_folder_schema_has_an_entry() -> None:
+    schema = get_type_hints(ModelFolder)
+    assert set(get_args(schema["system"])) == set(SYSTEMS)
+    assert set(get_args(schema["template"])) == set(TEMPLATES)
+    assert set(get_args(get_type_hints(schema["encoder"])["kind"])) == set(LOADERS)
