@@ -25,7 +25,7 @@ from pandagpt_core.checkpoints.folder import (
     write_model_folder,
 )
 from pandagpt_core.checkpoints.pickled import read_pickled
-from pandagpt_core.checkpoints.weights import cast, load_module, module_shapes, read_shapes, read_tensors
+from pandagpt_core.checkpoints.weights import cast, load_module, module_shapes, read_layout, read_shapes, read_tensors
 from pandagpt_core.checkpoints.writer import write_safetensors
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "load_module",
     "module_shapes",
     "parse_model_folder",
+    "read_layout",
     "read_model_folder",
     "read_pickled",
     "read_shapes",

@@ -8,13 +8,23 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from pandagpt_core.checkpoints.account import Shape, account
+from pandagpt_core.checkpoints.writer import DTYPES
 from pandagpt_core.errors import CheckpointError
 
 
 def read_shapes(path: Path) -> dict[str, Shape]:
     """Key -> shape of a safetensors file, from its header alone."""
+    return {key: tuple(tensor.shape) for key, tensor in read_layout(path).items()}
+
+
+def read_layout(path: Path) -> dict[str, torch.Tensor]:
+    """Key -> meta tensor of the shape and type that a safetensors file holds, from its header alone."""
     with _opened(path, "cpu") as file:
-        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        return {
+            key: torch.empty(found.get_shape(), dtype=DTYPES[found.get_dtype()], device="meta")
+            for key, found in slices.items()
+        }
 
 
 def read_tensors(

@@ -1,0 +1,77 @@
+"""One file of weights turned into one safetensors file of a model folder, one tensor in memory at a time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from pandagpt_core.checkpoints import Shape, cast, read_layout, read_pickled, write_safetensors
+from pandagpt_core.errors import CheckpointError
+
+Progress = Callable[[int], None]  # called with the bytes just written
+Fetch = Callable[[str], torch.Tensor]
+Layout = Mapping[str, torch.Tensor]  # key -> a tensor whose shape and type count, often a meta tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`target`, below the model folder, is to hold `keys` (new name -> the source's name) of the file `source`."""
+
+    target: str
+    source: Path
+    keys: Mapping[str, str]
+    layout: Layout  # by new name, in the source's types
+
+    def shapes(self) -> dict[str, Shape]:
+        return {key: tuple(tensor.shape) for key, tensor in self.layout.items()}
+
+    def size(self, dtype: torch.dtype | None) -> int:
+        """Bytes of weights to be written."""
+        cast_layout = (cast(tensor, dtype) for tensor in self.layout.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in cast_layout)
+
+
+def plan_part(target: str, source: Path, names: Callable[[str], str | None]) -> Part:
+    """A part of every key that `names` gives a new name.
+
+    Of two keys with one new name the later gets a name that says so, which the account then finds left over.
+    """
+    keys: dict[str, str] = {}
+    layout: dict[str, torch.Tensor] = {}
+    with opened(source) as (held, _):
+        for old, tensor in held.items():
+            new = names(old)
+            if new is not None:
+                new = f"{old} (which doubles {new})" if new in keys else new
+                keys[new], layout[new] = old, torch.empty_like(tensor, device="meta")
+    return Part(target, source, keys, layout)
+
+
+def write_part(folder: Path, part: Part, dtype: torch.dtype | None, progress: Progress) -> str:
+    """Write the part below `folder`, floats as `dtype` (None keeps them); the new file's hex SHA-256."""
+    with opened(part.source) as (_, fetch):
+
+        def fetch_new(key: str) -> torch.Tensor:
+            tensor = cast(fetch(part.keys[key]), dtype)
+            progress(tensor.numel() * tensor.element_size())
+            return tensor
+
+        layout = {key: cast(tensor, dtype) for key, tensor in part.layout.items()}
+        return write_safetensors(folder / part.target, layout, fetch_new)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Layout, Fetch]]:
+    """What a weights file holds and a way to fetch each tensor; the file is mapped until the block ends."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path.name}")
+    if path.suffix == ".safetensors":
+        layout = read_layout(path)
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield layout, file.get_tensor
+    else:
+        tensors = read_pickled(path)
+        yield tensors, tensors.__getitem__
