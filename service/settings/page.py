@@ -15,8 +15,8 @@ _HEAD = f"""# Settings
 Generated from `service/settings/sections.py` by `make openapi`; a test compares them.
 
 A setting comes from, strongest first: an option of the command line; the environment variable below; the same variable
-in a `.env` file of the working folder; the TOML file that `{CONFIG_VARIABLE}` names, where `{PREFIX}GATEWAY_PORT` is `port`
-in the table `[gateway]`. A `{PREFIX}*` variable or a TOML key that is not listed here refuses to start.
+in a `.env` file of the working folder; the TOML file that `{CONFIG_VARIABLE}` names, where `{PREFIX}GATEWAY_PORT` is
+`port` in the table `[gateway]`. A `{PREFIX}*` variable or a TOML key that is not listed here refuses to start.
 """
 
 

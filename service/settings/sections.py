@@ -179,9 +179,10 @@ class MediaLimits(Section):
 
     bytes: Count = Field(default=64 * MIB, description="size of a medium as sent (bytes)")
     table_bytes: Count = Field(default=8 * MIB, description="the same for CSV and JSON, which grow when parsed (bytes)")
-    pixels: Count = Field(default=40_000_000, description="width times height of a picture or a video frame (pixels)")
+    pixels: Count = Field(default=40_000_000, description="width times height of a picture (pixels)")
     aspect: Count = Field(default=200, description="longer over shorter side of a picture (ratio)")
     frames: Count = Field(default=18_000, description="frames of a video (frames)")
+    video_pixels: Count = Field(default=9_000_000, description="width times height of a video frame (pixels)")
     frame_pixels: Count = Field(
         default=8_000_000_000, description="width times height times frames of a video (pixels)"
     )

@@ -1,0 +1,90 @@
+"""The `pandagpt` command: a table of commands, each loaded only when it is called, so that help is instant."""
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Protocol, cast
+
+# Name -> (module, what it does). A module offers `configure(parser)` and `run(arguments) -> exit status`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("service.commands.serve", "gateway, worker and store on this machine"),
+    "gateway": ("service.commands.gateway", "one gateway: the HTTP side"),
+    "worker": ("service.commands.worker", "one worker: the model side"),
+    "chat": ("service.commands.chat", "talk to a running service from the terminal"),
+}
+
+
+class Command(Protocol):
+    """What a module of the table offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; the exit status."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status.
+
+    2 is a mistake in the call, the settings or the files they name, 1 another failure, 130 an interruption.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"pandagpt {version('pandagpt')}")
+        return 0
+    if words[0] not in COMMANDS:
+        return _fail(_unknown(words[0]), 2)
+    return _run(words[0], words[1:])
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    module, what = COMMANDS[name]
+    command = cast(Command, importlib.import_module(module))
+    parser = argparse.ArgumentParser(prog=f"pandagpt {name}", description=f"{what[0].upper()}{what[1:]}.")
+    command.configure(parser)
+    arguments = parser.parse_args(words)
+    # Here and not above: they bring in pydantic, which `pandagpt --help` need not wait for.
+    from pandagpt_core.errors import CheckpointError, PandaGPTError
+    from service.settings import SettingsError
+
+    try:
+        return command.run(arguments)
+    except SettingsError as error:
+        return _fail(str(error), 2)
+    except CheckpointError as error:
+        return _fail(error.message, 2)
+    except PandaGPTError as error:
+        return _fail(error.message, 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    head = "usage: pandagpt COMMAND [ARGUMENTS]    (pandagpt COMMAND --help for its arguments)"
+    return "\n".join([head, "", *lines])
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean `pandagpt {near[0]}`?" if near else "`pandagpt --help` lists them"
+    return f"no command {name!r}: {hint}"
+
+
+def _fail(message: str, status: int) -> int:
+    print("\n".join(f"pandagpt: {line}" for line in message.splitlines()), file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""`pandagpt gateway`: one gateway, until SIGTERM has drained it."""
+
+import argparse
+
+from service import logs, settings
+from service.commands.overrides import overrides
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", type=int, help="port to listen on")
+    parser.add_argument("--store", metavar="URL", help="address of the Redis or Valkey")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    chosen = settings.load(overrides(arguments, host="gateway.host", port="gateway.port", store="store.url"))
+    logs.configure(chosen.log.level, chosen.log.format, "gateway")
+    chosen.store.required_url()
+    import uvicorn
+
+    from service.gateway.app import create_app
+
+    config = uvicorn.Config(
+        create_app(chosen),
+        host=chosen.gateway.host,
+        port=chosen.gateway.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=round(chosen.gateway.drain_grace_s),
+    )
+    uvicorn.Server(config).run()
+    return 0

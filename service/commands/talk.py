@@ -1,0 +1,138 @@
+"""A conversation with a running service: its history, the media of the next message, and streamed answers."""
+
+import base64
+import json
+import mimetypes
+import shlex
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+# Modality -> the content part's type. Options after the path go to the part's own table where it has one.
+PARTS = {
+    "image": "image_url",
+    "video": "video_url",
+    "audio": "audio_url",
+    "depth": "depth_url",
+    "thermal": "thermal_url",
+    "imu": "imu_url",
+}
+OPTIONS = {"depth": ("unit", "focal_px", "baseline_m"), "imu": ("rate_hz",)}
+
+
+class TalkError(Exception):
+    """Something to tell the person at the terminal: a file, the connection, or the service's own error."""
+
+
+def medium(modality: str, words: str) -> dict[str, Any]:
+    """A content part from `path [name=value ...]`. Raises TalkError."""
+    path, *options = shlex.split(words) or [""]
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise TalkError(f"cannot read {path or 'a file without a name'}: {error.strerror}") from None
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    payload: dict[str, Any] = {"url": f"data:{kind};base64,{base64.b64encode(data).decode()}"}
+    part: dict[str, Any] = {"type": PARTS[modality], PARTS[modality]: payload}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "weight":
+            part["weight"] = _number(name, value)
+        elif name in OPTIONS.get(modality, ()):
+            payload.setdefault(modality, {})[name] = value if name == "unit" else _number(name, value)
+        else:
+            known = ", ".join(("weight", *OPTIONS.get(modality, ())))
+            raise TalkError(f"{modality} has no option {name!r}; it has {known}")
+    return part
+
+
+class Talk:
+    """One conversation over one connection."""
+
+    def __init__(self, client: httpx.Client, parameters: Mapping[str, Any], system: str | None = None) -> None:
+        self._client = client
+        self._parameters = dict(parameters)
+        self._system = system
+        self.pending: list[dict[str, Any]] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was said and attached."""
+        self._messages: list[dict[str, Any]] = [{"role": "system", "content": self._system}] if self._system else []
+        self.pending = []
+
+    def ask(self, text: str) -> Generator[str]:
+        """Send `text` with what is attached; yield the answer as it comes.
+
+        An answer that fails leaves the conversation as it was, attachments included; one that is cut short by the
+        reader stays in it as far as it came. Raises TalkError.
+        """
+        message = {"role": "user", "content": [*self.pending, {"type": "text", "text": text}]}
+        answer: list[str] = []
+        try:
+            for delta in self._stream([*self._messages, message]):
+                answer.append(delta)
+                yield delta
+        except TalkError:
+            raise
+        except BaseException:
+            self._keep(message, answer)
+            raise
+        self._keep(message, answer)
+
+    def _keep(self, message: dict[str, Any], answer: list[str]) -> None:
+        self._messages += [message, {"role": "assistant", "content": "".join(answer)}]
+        self.pending = []
+
+    def _stream(self, messages: list[dict[str, Any]]) -> Iterator[str]:
+        body = {**self._parameters, "messages": messages, "stream": True}
+        try:
+            with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise TalkError(_complaint(response))
+                yield from _deltas(response.iter_lines())
+        except httpx.ConnectError:
+            raise TalkError(
+                f"nothing answers at {str(self._client.base_url).rstrip('/')}; start it with `pandagpt serve`, or name "
+                "another address with --url"
+            ) from None
+        except httpx.HTTPError as error:
+            raise TalkError(f"the connection broke ({type(error).__name__})") from None
+
+
+def _deltas(lines: Iterator[str]) -> Iterator[str]:
+    """The text of each event. Raises TalkError on an error event, and when the end is missing."""
+    for line in lines:
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        event = json.loads(data)
+        if "error" in event:
+            raise TalkError(_told(event["error"]))
+        for choice in event.get("choices", []):
+            if text := choice["delta"].get("content"):
+                yield text
+    raise TalkError("the connection broke before the answer's end")
+
+
+def _complaint(response: httpx.Response) -> str:
+    try:
+        return _told(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered with status {response.status_code}"
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    return f"{error.get('message', 'unknown error')} ({error.get('code', 'no code')})"
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise TalkError(f"{name} is {value!r}, which is no number") from None

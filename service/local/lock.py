@@ -1,0 +1,31 @@
+"""One `pandagpt serve` a state folder: the lock file says whose it is."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.settings import SettingsError
+
+
+@contextmanager
+def held(state: Path) -> Iterator[None]:
+    """Hold the folder while the body runs. Raises SettingsError when another process holds it.
+
+    The kernel lets go of the lock however the process ends, so nothing stale is left behind.
+    """
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = state / "lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"`pandagpt serve` runs already on {state} (process {file.read().strip() or 'unknown'}); "
+                "end that one, or choose another folder (PANDAGPT_LOCAL_STATE)"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,92 @@
+"""The command: its table, its help, its mistakes."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pandagpt_core.errors import CheckpointError, InvalidRequest
+from service import cli
+from service.settings import SettingsError
+
+
+def test_every_command_of_the_table_can_be_loaded_and_describes_its_arguments() -> None:
+    for module, _ in cli.COMMANDS.values():
+        command = importlib.import_module(module)
+        parser = argparse.ArgumentParser()
+        command.configure(parser)
+        assert callable(command.run)
+
+
+def test_every_command_module_is_in_the_table(root: Path) -> None:
+    listed = {module.rpartition(".")[2] for module, _ in cli.COMMANDS.values()}
+    has_run = {
+        path.stem
+        for path in (root / "service/commands").glob("*.py")
+        if "\ndef run(" in path.read_text(encoding="utf-8")
+    }
+    assert listed == has_run
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_help_names_every_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 0
+    output = capsys.readouterr().out
+    assert all(f"\n  {name} " in output for name in cli.COMMANDS)
+
+
+def test_help_loads_no_heavy_module(root: Path) -> None:
+    code = "import sys; from service import cli; cli.main(['--help']); print(sorted(sys.modules))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
+    assert not [name for name in ("torch", "pydantic", "fastapi", "redis", "httpx") if f"'{name}'" in output]
+
+
+@pytest.mark.parametrize("name", ["serve", "gateway", "chat"])
+def test_only_the_worker_needs_torch(name: str, root: Path) -> None:
+    code = f"import sys, {cli.COMMANDS[name][0]}; print(sorted(sys.modules))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
+    assert "'torch'" not in output
+
+
+def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serv"]) == 2
+    assert capsys.readouterr().err == "pandagpt: no command 'serv': did you mean `pandagpt serve`?\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SettingsError("gateway.port: wrong\nstore.url: wrong"), 2),
+        (CheckpointError("config.json is wrong"), 2),
+        (InvalidRequest("no"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_becomes_a_plain_line_and_a_status(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing:
+        def configure(self, parser: argparse.ArgumentParser) -> None: ...
+
+        def run(self, arguments: argparse.Namespace) -> int:
+            raise error
+
+    monkeypatch.setitem(sys.modules, "failing", Failing())  # type: ignore[arg-type]  # a fake command
+    monkeypatch.setitem(cli.COMMANDS, "fail", ("failing", "fails"))
+    assert cli.main(["fail"]) == status
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"pandagpt: {line}" for line in str(error).splitlines()]
+
+
+def test_a_mistyped_setting_stops_every_process_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PANDAGPT_GATEWAY_PROT", "1")
+    for name in ("serve", "gateway", "worker"):
+        assert cli.main([name]) == 2
+        assert "did you mean PANDAGPT_GATEWAY_PORT?" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
