@@ -34,11 +34,16 @@ def connect(settings: StoreSettings, *, name: str = "worker") -> SyncStore:
 
 
 def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncStore:
-    """The same for asyncio."""
+    """The same for asyncio. With all connections in use, a command waits for one."""
     if settings.cluster:
         return redis.asyncio.RedisCluster.from_url(settings.required_url(), **_common(settings, name))
-    retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
-    return redis.asyncio.Redis.from_url(settings.required_url(), retry=retry, **_common(settings, name))
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        settings.required_url(),
+        timeout=settings.command_timeout_s,
+        retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+        **_common(settings, name),
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
