@@ -1,0 +1,146 @@
+"""Plain ASGI around the whole application: a name for every request, and bounds on what a client may send.
+
+`Envelope` is the outermost: `x-request-id` on every answer, one log line and one count a request, and a fixed answer
+where something of ours broke. `Intake` bounds head and body: size and time, by declaration and by what really comes.
+"""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.gateway.errors import GatewayError, error_response
+from service.metrics import GatewayMetrics
+
+log = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CLIENT_GONE = 499  # in logs and counts only: nobody is there to read it
+
+
+def endpoint_of(scope: Scope) -> str:
+    """The route's template, never the raw path."""
+    return str(getattr(scope.get("route"), "path", "unknown"))
+
+
+class Envelope:
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        began, status = time.perf_counter(), CLIENT_GONE
+
+        async def name_it(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        self._metrics.streams.inc()
+        try:
+            await self._app(scope, receive, name_it)
+        except Exception as error:
+            log.exception("the request broke", extra={"request_id": request_id, "error": type(error).__name__})
+            if status != CLIENT_GONE:
+                raise  # the head is out; the server cuts the connection
+            broken = GatewayError("internal_error", "The server failed to handle the request.")
+            await error_response(broken)(scope, receive, name_it)
+        finally:
+            self._metrics.streams.dec()
+            self._account(scope, request_id, status, time.perf_counter() - began)
+
+    def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        endpoint = endpoint_of(scope)
+        self._metrics.requests.labels(endpoint, str(status)).inc()
+        self._metrics.request_seconds.labels(endpoint).observe(seconds)
+        quiet = endpoint.startswith("/health") or endpoint == "/metrics"
+        fields = {
+            "request_id": request_id,
+            "method": scope["method"],
+            "endpoint": endpoint,
+            "status": status,
+            "duration_s": round(seconds, 4),
+        }
+        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=fields)
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """Bytes of head and body; seconds from the first look at the body to its end."""
+
+    max_header_bytes: int = 32 << 10
+    max_body_bytes: int = 256 << 20
+    body_timeout_s: float = 120.0
+
+
+class Intake:
+    def __init__(self, app: ASGIApp, limits: IntakeLimits) -> None:
+        self._app, self._limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._check_head(scope)
+        except GatewayError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        await self._app(scope, _bounded(receive, self._limits), send)
+
+    def _check_head(self, scope: Scope) -> None:
+        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"]) + len(scope.get("raw_path") or b"")
+        size += len(scope["query_string"])
+        if size > self._limits.max_header_bytes:
+            raise GatewayError(
+                "headers_too_large", f"The head has {size} bytes; the limit is {self._limits.max_header_bytes}."
+            )
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isascii() or not declared.isdigit():
+            raise GatewayError("invalid_request", "content-length is not a number.")
+        if int(declared[:20]) > self._limits.max_body_bytes:
+            raise _too_large(self._limits)
+
+
+def _bounded(receive: Receive, limits: IntakeLimits) -> Receive:
+    """The same `receive`, which raises `too_large` or `body_timeout` while the body is read."""
+    total, ended = 0, False
+    deadline: float | None = None
+
+    async def bounded() -> Message:
+        nonlocal total, ended, deadline
+        if ended:
+            return await receive()  # waits for the client to go away
+        now = time.monotonic()
+        deadline = deadline or now + limits.body_timeout_s
+        try:
+            async with asyncio.timeout(deadline - now):
+                message = await receive()
+        except TimeoutError:
+            raise GatewayError(
+                "body_timeout", f"The body did not arrive within {limits.body_timeout_s:g} seconds."
+            ) from None
+        total += len(message.get("body", b""))
+        if total > limits.max_body_bytes:
+            raise _too_large(limits)
+        ended = not message.get("more_body", False)
+        return message
+
+    return bounded
+
+
+def _too_large(limits: IntakeLimits) -> GatewayError:
+    return GatewayError(
+        "too_large", f"The body is larger than the limit of {limits.max_body_bytes} bytes.", param="body"
+    )
