@@ -28,7 +28,10 @@ class TalkError(Exception):
 
 def medium(modality: str, words: str) -> dict[str, Any]:
     """A content part from `path [name=value ...]`. Raises TalkError."""
-    path, *options = shlex.split(words) or [""]
+    try:
+        path, *options = shlex.split(words) or [""]
+    except ValueError as error:
+        raise TalkError(f"cannot read the line: {error}") from None
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
