@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,21 +18,15 @@ from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParam
 class LoadOptions:
     """Where and how a system runs.
 
-    dtype: the precision of the language model's matrix products; "auto" is fp32 on a CPU and bf16 elsewhere.
+    precision: of the language model's matrix products; the towers are float32.
     original_stop: end answers by the published system's rule, faults included, instead of the template's.
     verify: hold every file against the SHA-256 in config.json before reading it.
     """
 
     device: str = "cpu"
-    dtype: Precision | Literal["auto"] = "auto"
+    precision: Precision = "fp32"
     original_stop: bool = False
     verify: bool = True
-
-    @property
-    def precision(self) -> Precision:
-        if self.dtype != "auto":
-            return self.dtype
-        return "fp32" if self.device == "cpu" else "bf16"
 
 
 class System(Protocol):

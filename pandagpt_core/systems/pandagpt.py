@@ -72,9 +72,7 @@ class PandaGPT:
     @torch.inference_mode()
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> torch.Tensor:
         """Recipe arrays in, [B, E] float32 embeddings out. Raises UnsupportedModality."""
-        if modality not in self.info.recipes:
-            takes = ", ".join(self.info.recipes) or "none"
-            raise UnsupportedModality(f"{self.info.id} takes no {modality}; it takes {takes}", param=modality)
+        self._check_modality(modality)
         return encode_items(self.encoder, modality, arrays, str(self.llm.device)).float()
 
     def unit(self, modality: Modality, embedding: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - the protocol's
@@ -85,7 +83,8 @@ class PandaGPT:
     def prepare(self, conversation: Conversation, embeddings: Sequence[torch.Tensor]) -> LLMInputs:
         """Write the prompt; where there are media, one row of it is their composed vector.
 
-        Raises InvalidRequest for embeddings that are not one [E] of finite numbers for each medium.
+        Raises UnsupportedModality, and InvalidRequest for embeddings that are not one [E] of finite numbers for each
+        medium or whose composition overflows.
         """
         ids = token_ids(self.template, self.tokenizer, conversation, self.bos_id)
         embeds = self.llm.embed([0 if token is None else token for token in ids])  # [T, D]
@@ -114,16 +113,22 @@ class PandaGPT:
         """[D] float32, on the language model's device."""
         if len(embeddings) != len(conversation.media):
             raise InvalidRequest(f"{len(embeddings)} embeddings were given for {len(conversation.media)} media")
-        for embedding in embeddings:
-            self._check(embedding)
-        use = counted(conversation.media)
-        chosen = torch.stack([embeddings[index] for index in use]).to(self.projection.weight)
-        soft = compose(self.projection, chosen, [conversation.media[index].weight for index in use])
+        for use, embedding in zip(conversation.media, embeddings, strict=True):
+            self._check_modality(use.modality)
+            self._check_embedding(embedding)
+        uses = counted(conversation.media)
+        chosen = torch.stack([embeddings[index] for index in uses])
+        soft = compose(self.projection, chosen, [conversation.media[index].weight for index in uses])
         if not torch.isfinite(soft).all():
             raise InvalidRequest("the media's weights give numbers that are not finite", param="weight")
         return soft
 
-    def _check(self, embedding: torch.Tensor) -> None:
+    def _check_modality(self, modality: Modality) -> None:
+        if modality not in self.info.recipes:
+            takes = ", ".join(self.info.recipes) or "none"
+            raise UnsupportedModality(f"{self.info.id} takes no {modality}; it takes {takes}", param=modality)
+
+    def _check_embedding(self, embedding: torch.Tensor) -> None:
         width = self.info.embedding_dim
         if tuple(embedding.shape) != (width,):
             raise InvalidRequest(f"an embedding has shape {tuple(embedding.shape)}, the model's are ({width},)")

@@ -16,7 +16,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
-from pandagpt_core.systems import SYSTEMS, LoadOptions
+from pandagpt_core.systems import SYSTEMS
 from pandagpt_core.systems.encoder import LOADERS
 from pandagpt_core.systems.pandagpt import PandaGPT, pseudo_id
 from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, SamplingParams, Turn
@@ -131,6 +131,11 @@ def test_weights_without_a_finite_sum_are_refused(make: Make, weight: float) -> 
         make().prepare(asked(image(weight)), [torch.ones(WIDTH)])
 
 
+def test_a_medium_without_a_tower_is_refused_also_with_an_embedding(make: Make) -> None:
+    with pytest.raises(UnsupportedModality, match="takes no thermal"):
+        make().prepare(asked(MediaUse(Modality.THERMAL, "a", 0)), [torch.ones(WIDTH)])
+
+
 def test_clips_of_each_item_are_averaged_and_items_may_differ_in_clips(make: Make) -> None:
     one, three = np.ones((1, WIDTH), np.float32), np.stack([np.full(WIDTH, n, np.float32) for n in (1, 2, 6)])
     embedded = make().encode(Modality.IMAGE, [one, three])
@@ -170,12 +175,6 @@ def test_chatml_ends_at_its_control_tokens(make: Make, smollm2: Tokenizer) -> No
 def test_a_tokenizer_without_the_templates_tokens_is_refused_when_the_system_is_made(make: Make) -> None:
     with pytest.raises(CheckpointError, match="im_start"):
         make(template=TEMPLATES["chatml"])
-
-
-def test_precision_is_exact_on_a_cpu_and_half_elsewhere_unless_said() -> None:
-    assert LoadOptions().precision == "fp32"
-    assert LoadOptions(device="cuda").precision == "bf16"
-    assert LoadOptions(dtype="int8").precision == "int8"
 
 
 def test_every_system_encoder_and_template_of_the_folder_schema_has_an_entry() -> None:

@@ -1,0 +1,154 @@
+"""A model system and an engine joined: what a worker holds. Embeddings cross this border as numpy arrays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import torch
+
+from pandagpt_core.engine.config import EngineConfig
+from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
+from pandagpt_core.llm.linear import Precision
+from pandagpt_core.systems import LoadOptions, System, load_system
+from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
+
+__all__ = ["Admitted", "Dtype", "EngineStats", "Runtime"]
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+PRECISIONS: Mapping[str, Precision] = MappingProxyType(
+    {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
+)
+CLIPS_AT_ONCE = 32  # a tower's batch: bounds the memory of activations (a video is 15 clips)
+CACHE_SHARE = 0.8  # of the accelerator memory that is free after loading; the rest is for activations
+
+
+class Runtime:
+    """Not thread-safe: one loop encodes, admits, steps and aborts."""
+
+    def __init__(self, system: System, engine: Engine) -> None:
+        self._system = system
+        self._engine = engine
+        self.info: ModelInfo = _within(system.info, engine.sizes.max_model_len)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        dtype: Dtype = "auto",
+        max_sequences: int = 32,
+        cache_tokens: int = 0,
+        step_tokens: int = 512,
+        max_model_len: int = 0,
+        original_stop: bool = False,
+        verify: bool = True,
+    ) -> "Runtime":
+        """Load a model folder and make room for its sequences; 0 leaves a size to the model and the device.
+
+        device: a torch device, or "auto": CUDA where there is one. dtype "auto" is float32 on a CPU, else bfloat16.
+        original_stop: end answers by the published system's stop rule. verify: check every file's digest first.
+        Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch).
+        """
+        device = pick_device(device)
+        options = LoadOptions(device, pick_precision(dtype, device), original_stop, verify)
+        system = load_system(folder, options)
+        config = EngineConfig(
+            max_running=max_sequences,
+            prefill_chunk=step_tokens,
+            max_model_len=min(max_model_len or system.info.max_model_len, system.info.max_model_len),
+        )
+        return cls(system, Engine(system.llm, system.tokenizer, _with_cache(config, cache_tokens, device)))
+
+    def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Recipe arrays of one modality in, an embedding [E] float32 for each out. Raises UnsupportedModality."""
+        embeddings: list[np.ndarray] = []
+        for batch in batches(arrays, CLIPS_AT_ONCE):
+            embeddings += [row.copy() for row in self._system.encode(modality, batch).cpu().numpy()]
+        return embeddings
+
+    def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
+        """An embedding [E] as the unit vector [E] float32 that /v1/embeddings answers."""
+        unit: np.ndarray = self._system.unit(modality, _tensor(embedding)).numpy()
+        return unit
+
+    def admit(
+        self,
+        sequence_id: str,
+        conversation: Conversation,
+        embeddings: Sequence[np.ndarray],
+        params: SamplingParams,
+        resume: Sequence[int] = (),
+        priority: Priority = "interactive",
+    ) -> Admitted:
+        """Queue a sequence; its tokens come from later steps. One embedding for each of `conversation.media`.
+
+        resume: token ids that an earlier attempt published, read as a prefix and not given out again.
+        Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest; then nothing was queued.
+        """
+        inputs = self._system.prepare(conversation, [_tensor(embedding) for embedding in embeddings])
+        return self._engine.add(sequence_id, inputs, self._system.stops(params), resume, priority)
+
+    def step(self) -> list[TokenOutput]:
+        """One engine step over the whole batch."""
+        return self._engine.step()
+
+    def abort(self, sequence_id: str) -> None:
+        """Forget a sequence; no output follows. An unknown id is no error."""
+        self._engine.abort(sequence_id)
+
+    @property
+    def has_work(self) -> bool:
+        return self._engine.has_work
+
+    def stats(self) -> EngineStats:
+        return self._engine.stats()
+
+
+def pick_device(device: str) -> str:
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def pick_precision(dtype: Dtype, device: str) -> Precision:
+    """Raises ValueError for int8 anywhere but on a CPU, where its kernel is."""
+    if dtype == "auto":
+        return "fp32" if device == "cpu" else "bf16"
+    if dtype == "int8" and device != "cpu":
+        raise ValueError(f"dtype int8 needs the device cpu, it is {device}")
+    return PRECISIONS[dtype]
+
+
+def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.ndarray]]:
+    """Runs of neighbours with at most so many clips together; an item is never split, however many it has."""
+    start, held = 0, 0
+    for index, array in enumerate(arrays):
+        if index > start and held + len(array) > clips:
+            yield arrays[start:index]
+            start, held = index, 0
+        held += len(array)
+    if start < len(arrays):
+        yield arrays[start:]
+
+
+def _with_cache(config: EngineConfig, cache_tokens: int, device: str) -> EngineConfig:
+    """Without a size said: on a CPU every sequence may fill the context, elsewhere what the free memory holds."""
+    if cache_tokens:
+        return replace(config, kv_blocks=-(-cache_tokens // config.block_size))
+    if device == "cpu":
+        return config
+    free, _ = torch.cuda.mem_get_info(device)
+    return replace(config, kv_bytes=int(free * CACHE_SHARE))
+
+
+def _within(info: ModelInfo, context: int) -> ModelInfo:
+    """The engine's cache may hold less than the model's context."""
+    return replace(info, max_model_len=min(info.max_model_len, context))
+
+
+def _tensor(embedding: np.ndarray) -> torch.Tensor:
+    return torch.tensor(np.asarray(embedding, dtype=np.float32))  # a copy: cached ones are read-only views of bytes
