@@ -24,9 +24,10 @@ def resize_crop(image: npt.NDArray[np.generic], scaled: tuple[int, int], top: in
     extra = (1,) * (image.ndim - 2)
     share_x = column_share.reshape(1, -1, *extra)
     share_y = row_share.reshape(-1, 1, *extra)
-    upper, lower = image[rows[0]], image[rows[1]]
-    above = upper[:, columns[0]] * (1 - share_x) + upper[:, columns[1]] * share_x
-    below = lower[:, columns[0]] * (1 - share_x) + lower[:, columns[1]] * share_x
+    # Both axes at once: taking rows first would copy whole rows, of which a needle has one of millions of columns.
+    above, below = (
+        image[row[:, None], columns[0]] * (1 - share_x) + image[row[:, None], columns[1]] * share_x for row in rows
+    )
     window: Float = above * (1 - share_y) + below * share_y
     return window
 

@@ -48,7 +48,7 @@ def open_container(data: bytes, demuxer: str, limits: Limits) -> InputContainer:
             "codec_whitelist": ",".join(sorted(_DECODERS)),
             "protocol_whitelist": "none",
             "max_streams": str(_MAX_STREAMS),
-            "max_pixels": str(limits.video_pixels),
+            "max_pixels": _max_pixels(limits),
             "threads": "1",
         },
         io_open=_refuse,
@@ -59,7 +59,7 @@ def video_stream(container: InputContainer, limits: Limits) -> "VideoStream":
     """The first moving picture of an allowed codec, its decoder bounded."""
     for stream in container.streams.video:
         if not _is_cover(stream) and stream.codec_context.codec.canonical_name in VIDEO_CODECS:
-            stream.codec_context.options = {"max_pixels": str(limits.video_pixels)}
+            stream.codec_context.options = {"max_pixels": _max_pixels(limits)}
             stream.codec_context.thread_count = 1
             return stream
     raise InvalidMedia(f"the file holds no video of {', '.join(sorted(VIDEO_CODECS))}")
@@ -78,6 +78,11 @@ def ffmpeg_versions() -> dict[str, tuple[int, int, int]]:
     """Versions of the FFmpeg libraries inside PyAV, for a check against known holes."""
     with decoding("list of library versions"):
         return {name: (major, minor, micro) for name, (major, minor, micro) in av.library_versions.items()}
+
+
+def _max_pixels(limits: Limits) -> str:
+    """What a decoder may allocate: with room for sides rounded up to whole blocks; `frames` checks the exact size."""
+    return str(2 * limits.video_pixels + (1 << 16))
 
 
 def _is_cover(stream: "VideoStream") -> bool:

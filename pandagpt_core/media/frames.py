@@ -44,6 +44,8 @@ def _survey(data: bytes, demuxer: str, limits: Limits) -> tuple[int, float]:
     with open_container(data, demuxer, limits) as container:
         stream = video_stream(container, limits)
         area = stream.codec_context.width * stream.codec_context.height
+        if area == 0:  # FFmpeg forgets a size that it refused
+            raise InvalidMedia(f"the video has no frame of at most {limits.video_pixels} pixels")
         check(area, limits.video_pixels, "a frame of the video", "pixels")
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if not 0.0 < rate <= _MAX_RATE:
@@ -75,7 +77,7 @@ def _decode(
 
 
 def _rgb(frame: av.VideoFrame) -> RGB:
-    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    return frame.reformat(format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
 
 
 def _check_extent(frames: int, rate: float, pixels: int, limits: Limits) -> None:

@@ -22,6 +22,7 @@ _SUBTYPES = frozenset(
     | {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 )
 _BLOCK_FRAMES = 16_384
+_LOUDEST = 1e6  # times full scale: float formats may hold 1e38, whose squares and sums overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ def extract(sound: Sound, spans: Sequence[tuple[int, int]]) -> list[Block]:
                 break
     if not all(np.isfinite(part).all() for part in parts):
         raise InvalidMedia("the sound holds NaN or infinity")
+    if max((float(np.abs(part).max(initial=0.0)) for part in parts), default=0.0) > _LOUDEST:
+        raise InvalidMedia(f"the sound is louder than {_LOUDEST:.0f} times full scale")
     return parts
 
 
