@@ -1,0 +1,1 @@
+"""Continuous batching over one language model: tokens and tensors in, tokens and text out."""

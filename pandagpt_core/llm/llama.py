@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.llm.attention import Attend, CausalAttention
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import Int8Linear, Linear, Precision, in_precision, stacked
+from pandagpt_core.llm.linear import DTYPES, Int8Linear, Linear, Precision, in_precision, stacked
 
 __all__ = ["LayerBias", "Llama", "LlamaConfig"]
 
@@ -132,6 +132,7 @@ class Llama(nn.Module):
         self.config = config
         self.model = Body(config)
         self.lm_head: nn.Module = Linear(config.width, config.vocab, bias=False)
+        self.precision: Precision = "fp32"
         if config.tied:
             self.tie()
 
@@ -143,6 +144,11 @@ class Llama(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.model.norm.weight.device
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """What its keys and values are kept in: the products' own type, or half the bytes beside int8 products."""
+        return DTYPES.get(self.precision, torch.bfloat16)
 
     def embed(self, ids: Tensor | Sequence[int]) -> Tensor:
         """[...] token ids to [..., D] float32 rows of the embedding table."""
@@ -180,6 +186,7 @@ class Llama(nn.Module):
     def serve(self, precision: Precision = "fp32", device: str | torch.device = "cpu") -> "Llama":
         """Make it fast and final, in place: products in `precision`, joined; no gradients; adapters merged before."""
         self.requires_grad_(False).eval()
+        self.precision = precision
         for layer in self.model.layers:
             assert isinstance(layer, Layer)
             layer.self_attn.fuse(precision, device)

@@ -1,0 +1,112 @@
+"""Run the model over one step's spans, packed in one forward pass. The engine knows the protocol, not the model."""
+
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.engine.config import EngineSizes
+from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.llm.cache import CacheShape, SlotCache
+from pandagpt_core.llm.llama import LayerBias, Llama
+from pandagpt_core.llm.slot_attention import SlotAttention, Stretch
+
+
+class Runner(Protocol):
+    slots: int  # sequences it can hold at once
+
+    def run(self, spans: Items[Span]) -> Tensor:
+        """[R, V] float32 logits after the last position of each span that samples, in the order of `spans`."""
+        ...
+
+    def release(self, sequence: Sequence) -> None:
+        """Free what the sequence holds; one that never ran holds nothing."""
+        ...
+
+
+class TorchRunner:
+    """Eager torch on a CPU or a CUDA device, keys and values in slots."""
+
+    def __init__(self, llm: Llama, sizes: EngineSizes) -> None:
+        self._llm = llm
+        self.slots = slot_count(sizes, llm.device)
+        self._cache = SlotCache(llm.config, CacheShape(self.slots, sizes.max_model_len, llm.cache_dtype), llm.device)
+        self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
+
+    @torch.inference_mode()
+    def run(self, spans: Items[Span]) -> Tensor:
+        self._hold(span.sequence for span in spans)
+        packed = sorted(spans, key=lambda span: (span.count > 1, self._slot(span.sequence)))
+        attend = SlotAttention(self._cache, [Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
+        hidden = self._llm.hidden(self._embeds(packed), attend.positions, attend, self._bias(packed))
+        return self._llm.logits(hidden[self._last_rows(spans, packed)])
+
+    def release(self, sequence: Sequence) -> None:
+        """Empty its slot, then let the last slot's sequence take that place, so that no hole is left."""
+        if sequence not in self._holders:
+            return
+        slot = self._slot(sequence)
+        if not sequence.proven:
+            self._cache.wipe(slot, min(sequence.length, self._cache.keys.shape[3]))
+        last = self._holders.pop()
+        if last is not sequence:
+            self._cache.move(len(self._holders), slot, last.computed)
+            self._holders[slot] = last
+
+    def _hold(self, sequences: Iterable[Sequence]) -> None:
+        for sequence in sequences:
+            if sequence not in self._holders:
+                self._holders.append(sequence)
+        assert len(self._holders) <= self.slots
+
+    def _slot(self, sequence: Sequence) -> int:
+        return self._holders.index(sequence)
+
+    def _embeds(self, spans: Items[Span]) -> Tensor:
+        """[N, D]: prompt rows as given, rows of generated tokens from the table."""
+        rows = torch.empty(sum(s.count for s in spans), self._llm.config.width, device=self._llm.device)
+        ids: list[int] = []
+        places: list[int] = []
+        row = 0
+        for span in spans:
+            prompt = span.sequence.inputs.embeds[span.start : span.end]
+            rows[row : row + len(prompt)] = prompt
+            generated = _generated(span)
+            ids += generated
+            places += range(row + len(prompt), row + span.count)
+            row += span.count
+        if ids:
+            rows[places] = self._llm.embed(ids)
+        return rows
+
+    def _bias(self, spans: Items[Span]) -> LayerBias | None:
+        biases = [span.sequence.inputs.layer_bias for span in spans]
+        if all(bias is None for bias in biases):
+            return None
+        none = torch.zeros(self._llm.config.layers, self._llm.config.width)
+        rows = torch.stack([none if bias is None else bias.float().cpu() for bias in biases]).to(self._llm.device)
+        index = [row for row, span in enumerate(spans) for _ in range(span.count)]
+        return LayerBias(rows, torch.tensor(index, device=self._llm.device))
+
+    def _last_rows(self, spans: Items[Span], packed: Items[Span]) -> Tensor:
+        ends, row = {}, 0
+        for span in packed:
+            row += span.count
+            ends[span.sequence.id] = row - 1
+        return torch.tensor(
+            [ends[s.sequence.id] for s in spans if s.samples], dtype=torch.long, device=self._llm.device
+        )
+
+
+def _generated(span: Span) -> list[int]:
+    prompt = span.sequence.prompt_length
+    return span.sequence.tokens[max(span.start - prompt, 0) : max(span.end - prompt, 0)]
+
+
+def slot_count(sizes: EngineSizes, device: torch.device) -> int:
+    """As many slots as sequences on a CPU, where unwritten memory is free; elsewhere those the budget holds whole."""
+    if device.type == "cpu":
+        return sizes.max_running
+    return min(sizes.max_running, max(1, sizes.kv_blocks * sizes.block_size // sizes.max_model_len))

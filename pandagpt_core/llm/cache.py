@@ -1,0 +1,61 @@
+"""Keys and values of running sequences: one slot a sequence, each slot long enough for the whole context.
+
+Slots rather than blocks, because a decode step then reads a plain view of the leading slots: on a CPU gathering
+blocks costs as much as the attention itself. Memory of a slot that was never written is never committed (CPU), and
+slots in use are kept together at the front, so a view over them reads little that is not asked for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pandagpt_core.llm.config import LlamaConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CacheShape:
+    """How many sequences of how many tokens, and in what element type."""
+
+    slots: int
+    length: int
+    dtype: torch.dtype = torch.float32
+
+
+class SlotCache:
+    """`keys` and `values` are [L, S, KV, T, d]. What lies beyond a slot's length is finite, never uninitialised:
+    attention multiplies it by zero, and zero times NaN is NaN."""
+
+    def __init__(self, config: LlamaConfig, shape: CacheShape, device: torch.device) -> None:
+        sizes = (config.layers, shape.slots, config.kv_heads, shape.length, config.head_dim)
+        self.keys, self.values = zeros(sizes, shape.dtype, device), zeros(sizes, shape.dtype, device)
+        self.dtype = shape.dtype
+
+    def write(self, layer: int, slots: Tensor, positions: Tensor, k: Tensor, v: Tensor) -> None:
+        """Put k and v [N, KV, d] at [N] slots and positions."""
+        self.keys[layer][slots, :, positions] = k.to(self.dtype)
+        self.values[layer][slots, :, positions] = v.to(self.dtype)
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` tokens of one slot over another's."""
+        for tensor in (self.keys, self.values):
+            tensor[:, target, :, :length] = tensor[:, source, :, :length]
+
+    def wipe(self, slot: int, length: int) -> None:
+        """Zero the first `length` tokens: after a sequence whose values may not be finite."""
+        for tensor in (self.keys, self.values):
+            tensor[:, slot, :, :length] = 0
+
+
+def token_bytes(config: LlamaConfig, dtype: torch.dtype) -> int:
+    """Bytes of cache that one token takes."""
+    return 2 * config.layers * config.kv_heads * config.head_dim * dtype.itemsize
+
+
+def zeros(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros; on a CPU from the system's zero pages, which take no memory before they are written."""
+    if device.type != "cpu":
+        return torch.zeros(sizes, dtype=dtype, device=device)
+    count = int(np.prod(sizes))
+    return torch.from_numpy(np.zeros(count * dtype.itemsize, dtype=np.uint8)).view(dtype).view(sizes)
