@@ -15,7 +15,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("service.commands.worker", "one worker: the model side"),
     "convert": ("service.commands.convert", "make a model folder from the originals' files"),
     "chat": ("service.commands.chat", "talk to a running service from the terminal"),
-    "convert": ("service.commands.convert", "the original PandaGPT's files into a model folder"),
 }
 
 

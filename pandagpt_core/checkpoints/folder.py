@@ -57,7 +57,7 @@ class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.alpha / self.r
 
 
-class LLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where the language model is: a `folder` beside config.json, or a `file` of an installed Python `package`."""
 
     folder: str | None = None

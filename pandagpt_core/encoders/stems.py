@@ -143,5 +143,8 @@ class TextPreprocessor(nn.Module):
         """[N, 77] token ids to [N, 77, D]."""
         if ids.ndim != 2 or ids.shape[1] != TEXT_LENGTH:
             raise InvalidMedia(f"an array of shape {tuple(ids.shape)}; the text tower takes (N, {TEXT_LENGTH}) ids")
+        vocab = self.token_embedding.num_embeddings
+        if ids.min() < 0 or ids.max() >= vocab:  # on a GPU an index out of range would end the process
+            raise InvalidMedia(f"token ids must be 0 to {vocab - 1}")
         tokens: torch.Tensor = self.token_embedding(ids) + self.pos_embed
         return tokens

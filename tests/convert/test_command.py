@@ -1,0 +1,57 @@
+"""The command: its messages and its exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pandagpt_core.checkpoints import read_model_folder
+from service import cli
+
+
+@pytest.fixture
+def words(tmp_path: Path, golden: Path) -> list[str]:
+    """Arguments that name the tiny originals, without their sizes."""
+    torch.save(load_file(golden / "imagebind-tiny" / "weights.safetensors"), tmp_path / "imagebind.pth")
+    pandagpt = golden / "pandagpt-tiny"
+    named = {
+        "--imagebind": tmp_path / "imagebind.pth",
+        "--llm": pandagpt / "vicuna_tiny",
+        "--delta": pandagpt / "pandagpt_ckpt" / "pytorch_model.pt",
+        "--out": tmp_path / "panda-tiny",
+    }
+    return ["convert", *[str(word) for pair in named.items() for word in pair]]
+
+
+@pytest.fixture
+def sizes(tmp_path: Path) -> Path:
+    names = ("vision", "text", "audio", "depth", "thermal", "imu")
+    towers = {name: {"width": 48 if name == "depth" else 64, "blocks": 2, "heads": 4} for name in names}
+    path = tmp_path / "sizes.json"
+    path.write_text(json.dumps({**towers, "out": 32, "vocab": 512}))
+    return path
+
+
+def test_the_command_makes_a_folder_and_says_what_it_is(
+    words: list[str], sizes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*words, "--imagebind-sizes", str(sizes), "--dtype", "float16", "--max-model-len", "512"]) == 0
+    assert "panda-tiny, context 512, begins with <s> (id 1, by special_tokens_map.json)" in capsys.readouterr().out
+    folder = tmp_path / "panda-tiny"
+    assert read_model_folder(folder).id == "panda-tiny"
+    assert load_file(folder / "adapter.safetensors")["projection.weight"].dtype == torch.float16
+
+
+def test_a_refusal_is_a_message_and_a_status(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert "of other sizes, which must be given" in capsys.readouterr().err
+
+
+def test_a_sizes_file_with_a_mistake_is_refused(
+    words: list[str], sizes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes.write_text(sizes.read_text().replace("heads", "haeds"))
+    assert cli.main([*words, "--imagebind-sizes", str(sizes)]) == 2
+    assert "haeds" in capsys.readouterr().err
