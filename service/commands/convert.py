@@ -26,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, help="type of all weights (each file's own)")
     parser.add_argument("--max-model-len", type=int, help="context length (the language model's)")
     parser.add_argument("--lora-alpha", type=float, help="LoRA alpha (r, as PandaGPT was trained)")
-    parser.add_argument("--encoder-sizes", type=Path, help="JSON of the towers' sizes, for an encoder that is not huge")
+    parser.add_argument(
+        "--imagebind-sizes", type=Path, help="JSON of the towers' sizes, for an encoder that is not huge"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,17 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
     options = Options(
         model_id=arguments.id or arguments.out.name,
         template=arguments.template,
-        sizes=_sizes(arguments.encoder_sizes) if arguments.encoder_sizes else HUGE,
+        sizes=_sizes(arguments.imagebind_sizes) if arguments.imagebind_sizes else HUGE,
         lora_alpha=arguments.lora_alpha,
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         max_model_len=arguments.max_model_len,
     )
     originals = Originals(arguments.imagebind, arguments.llm, arguments.delta)
     made = convert_pandagpt(originals, arguments.out, options, _Progress())
-    begins = (
-        f"a prompt begins with {made.bos.piece!r} (id {made.bos.id})" if made.bos else "prompts have no first token"
-    )
-    print(f"\n{arguments.out}: {made.id}, {begins}")
+    bos = made.bos
+    begins = f"begins with {bos.piece} (id {bos.id}, by {bos.source})" if bos else "begins with no token of its own"
+    print(f"\n{arguments.out}: {made.id}, context {made.max_model_len}, {begins}")
     print(f"serve it: pandagpt serve --model {arguments.out}")
     return 0
 
@@ -60,9 +61,9 @@ def _sizes(path: Path) -> "ImageBindSizes":
     try:
         return ImageBindSizes.from_config(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise SettingsError(f"--encoder-sizes: cannot read {path}: {error.strerror}") from None
+        raise SettingsError(f"--imagebind-sizes: cannot read {path}: {error.strerror}") from None
     except ValueError as error:
-        raise SettingsError(f"--encoder-sizes: {path}: {error}") from None
+        raise SettingsError(f"--imagebind-sizes: {path}: {error}") from None
 
 
 class _Progress:
