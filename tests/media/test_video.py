@@ -85,7 +85,7 @@ def test_frames_pixels_seconds_and_their_product_are_bounded(make):
     for limits, message in (
         (Limits(frames=29), "30 frames; the limit is 29"),
         (Limits(seconds=2.9), "seconds; the limit is 2.90"),
-        (Limits(video_pixels=3071), "3071 pixels"),
+        (Limits(video_pixels=3071), "3072 pixels; the limit is 3071"),
         (Limits(frame_pixels=64 * 48 * 30 - 1), "pixels over all frames"),
     ):
         with pytest.raises(InvalidMedia, match=message):
