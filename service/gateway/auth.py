@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from starlette.requests import Request
 
@@ -56,6 +57,9 @@ class Key:
     scopes: frozenset[Scope]
 
 
+ANONYMOUS = Key("anonymous", "", _USER)
+
+
 def read_keys(file: Path) -> list[Key]:
     """Raises SettingsError with the line that is wrong, and for a file without keys."""
     try:
@@ -81,15 +85,15 @@ def _read_key(number: int, line: str) -> Key:
 
 
 class KeyRing:
-    """Finds the caller of a key. Without keys everybody is one caller, `anonymous`, who may all but metrics."""
+    """Finds the key that a caller shows. Without keys everybody is `anonymous`, who may all but metrics."""
 
-    def __init__(self, keys: Sequence[Key] | None, salt: bytes) -> None:
-        self._keys, self._salt = keys, salt
+    def __init__(self, keys: Sequence[Key] | None) -> None:
+        self._keys = keys
 
-    def caller(self, authorization: str | None) -> Caller:
+    def find(self, authorization: str | None) -> Key:
         """Raises `invalid_api_key`."""
         if self._keys is None:
-            return Caller("anonymous", self.tenant("anonymous"), _USER)
+            return ANONYMOUS
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_KEY_CHARS:
@@ -101,10 +105,11 @@ class KeyRing:
                 found = key
         if found is None:
             raise GatewayError("invalid_api_key", "The key is not valid.")
-        return Caller(found.name, self.tenant(found.name), found.scopes)
+        return found
 
-    def tenant(self, name: str) -> str:
-        return hmac.new(self._salt, name.encode(), hashlib.sha256).hexdigest()[:32]
+
+def tenant(name: str, salt: bytes) -> str:
+    return hmac.new(salt, name.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 class Access:
@@ -113,12 +118,38 @@ class Access:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def __call__(self, request: Request) -> Caller:
-        ring: KeyRing = request.app.state.house.keys
-        caller = ring.caller(request.headers.get("authorization"))
-        if self.scope not in caller.scopes:
+    async def __call__(self, request: Request) -> Caller:
+        house: Gatehouse = request.app.state.house
+        key = self.admit(request, house)
+        return Caller(key.name, tenant(key.name, await house.salt()), key.scopes)
+
+    def admit(self, request: Request, house: "Gatehouse") -> Key:
+        key = house.keys.find(request.headers.get("authorization"))
+        if self.scope not in key.scopes:
             raise GatewayError("permission_denied", f"This key may not use this endpoint ({self.scope.value}).")
-        return caller
+        return key
+
+
+class OperatorAccess(Access):
+    """For metrics: a key of that scope, or a caller on this machine while the gateway listens to this machine only."""
+
+    async def __call__(self, request: Request) -> Caller:
+        house: Gatehouse = request.app.state.house
+        here = request.client is not None and is_loopback(request.client.host)
+        if not (here and is_loopback(house.host)):
+            key = self.admit(request, house)
+            return Caller(key.name, "", key.scopes)
+        return Caller("local", "", frozenset({Scope.METRICS}))
+
+
+class Gatehouse(Protocol):
+    """What access needs to know of the application."""
+
+    @property
+    def keys(self) -> KeyRing: ...
+    @property
+    def host(self) -> str: ...
+    async def salt(self) -> bytes: ...
 
 
 def public() -> None:

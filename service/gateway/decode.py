@@ -34,12 +34,11 @@ Params = Mapping[str, float | str]
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """`command` starts a child; sizes in bytes, times in seconds a medium."""
+    """`command` starts a child; times in seconds a medium."""
 
     command: Sequence[str]
     processes: int = 2
     max_waiting: int = 64
-    memory_bytes: int = 1536 << 20
     cpu_s: float = 30.0
     wall_s: float = 60.0
     recycle: int = 200

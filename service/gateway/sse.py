@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pandagpt_core.types import Modality
-from service.broker.protocol import Done, Event, Failed, Fence, Logprob, Started, Token
+from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -34,7 +34,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     n: int = 1
     logprobs: bool = False
     include_usage: bool = False
-    grace_s: float = 0.0
     items: dict[str, int] = {}
 
 
@@ -82,7 +81,7 @@ class ChunkFold:
     ended: bool = False
 
     def feed(self, event: Event) -> Iterator[dict[str, Any] | str]:
-        if self.ended or isinstance(event, Fence):
+        if self.ended:
             return
         match event:
             case Started():
@@ -97,6 +96,8 @@ class ChunkFold:
                 self.ended = True
                 yield error_object(failure(event))
                 yield DONE
+            case _:
+                pass  # attempts changing hands; no concern of the caller's
 
     def _open(self, started: Started) -> Iterator[dict[str, Any]]:
         if self.opened:  # a later attempt starts again; the caller's stream goes on

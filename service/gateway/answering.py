@@ -1,0 +1,132 @@
+"""From a validated request to its answer, streamed or whole: the one path behind both doors, chat and generate."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from pandagpt_core.types import ModelInfo
+from service.broker.protocol import Event, Failed, Generate, Started, Token, TurnPart
+from service.gateway.auth import Caller
+from service.gateway.house import House
+from service.gateway.intake import check_modalities
+from service.gateway.middleware import CLIENT_GONE
+from service.gateway.prepare import Ask, sampling_params
+from service.gateway.relay import ClientGone, EventStream, Reader, unless_gone
+from service.gateway.schemas import ignored
+from service.gateway.sse import Answer, ChunkFold, FrameFold, WholeFold, count_items, failure
+
+
+async def respond(
+    house: House, request: Request, caller: Caller, ask: Ask, model: str | None, lease: ExitStack
+) -> Response:
+    """Queue the request and answer. `lease` is the caller's share of the limits; a stream keeps it to its end."""
+    info = await house.model(model)
+    check_modalities(ask.media, info)
+    answer = await unless_gone(request.receive, submit(house, caller, ask, info))
+    headers = {**ignored(ask.ignored), **house.limiter.headers(caller.tenant)}
+    reader = Reader(house.broker.events(answer.id, caller.tenant))
+    began = time.perf_counter()
+    try:
+        if ask.stream:
+            first = await unless_gone(request.receive, _first_word(reader, house.pace.keep_alive_s))
+            _observe(house, info.id, began)
+            return _stream(house, caller, reader, first, answer, headers, lease.pop_all())
+        whole = await unless_gone(request.receive, _whole(house, reader, answer))
+    except ClientGone:
+        await house.gone(answer.id, caller.tenant)
+        await reader.close()
+        return Response(status_code=CLIENT_GONE)
+    except BaseException:
+        await reader.close()
+        raise
+    await reader.close()
+    house.limiter.charge(caller.tenant, whole["usage"]["total_tokens"])
+    return JSONResponse(whole, headers=headers)
+
+
+async def submit(house: House, caller: Caller, ask: Ask, info: ModelInfo) -> Answer:
+    """Decode what must be, queue the request, and note how to fold its events."""
+    params = sampling_params(ask.sampling, info, house.bounds)
+    await house.broker.admissible(info.id, ask.priority)  # before the work of decoding
+    media, arrays = await house.intake.settle(ask.media, info, caller.tenant)
+    now = time.time()
+    request = Generate(
+        id=f"chatcmpl-{uuid.uuid4().hex}",
+        model=info.id,
+        tenant=caller.tenant,
+        created=now,
+        deadline=now + house.request_timeout_s,
+        turns=[TurnPart(role=turn.role, text=turn.text) for turn in ask.turns],
+        media=media,
+        params=params,
+        n=ask.n,
+        priority=ask.priority,
+    )
+    answer = Answer(
+        id=request.id,
+        model=info.id,
+        created=int(now),
+        n=ask.n,
+        logprobs=params.logprobs is not None,
+        include_usage=ask.include_usage,
+        items=count_items([medium.modality for medium in ask.media]),
+    )
+    await house.notes.create(answer, house.request_timeout_s + house.request_ttl_s)
+    await house.broker.submit(request, arrays)
+    return answer
+
+
+async def _first_word(reader: Reader, patience_s: float) -> list[Event]:
+    """Events up to the first that tells how the request begins. A failure before it can still be an HTTP status."""
+    first: list[Event] = []
+    while (event := await reader.next(patience_s)) is not None:
+        if isinstance(event, Failed):
+            raise failure(event)
+        first.append(event)
+        if isinstance(event, Started | Token):
+            break
+    return first
+
+
+def _stream(
+    house: House,
+    caller: Caller,
+    reader: Reader,
+    first: list[Event],
+    answer: Answer,
+    headers: Mapping[str, str],
+    lease: ExitStack,
+) -> EventStream:
+    chunks = ChunkFold(answer)
+
+    async def gone() -> None:
+        await house.gone(answer.id, caller.tenant)
+
+    def settle() -> None:
+        house.metrics.tokens.labels(answer.model).inc(chunks.tokens)
+        house.limiter.charge(caller.tenant, chunks.started.prompt_tokens + chunks.tokens)
+
+    lease.callback(settle)
+    return EventStream(reader, first, FrameFold(chunks), house.pace, gone, lease, headers)
+
+
+async def _whole(house: House, reader: Reader, answer: Answer) -> dict[str, Any]:
+    fold, began = WholeFold(answer), time.perf_counter()
+    while True:
+        event = await reader.next()
+        assert event is not None
+        if isinstance(event, Token) and fold.tokens == 0:
+            _observe(house, answer.model, began)
+        whole = fold.feed(event)
+        if whole is not None:
+            house.metrics.tokens.labels(answer.model).inc(fold.tokens)
+            return whole
+
+
+def _observe(house: House, model: str, began: float) -> None:
+    house.metrics.first_token_seconds.labels(model).observe(time.perf_counter() - began)

@@ -1,0 +1,154 @@
+"""The shapes of answers, for the written interface. Answers themselves are built by folds and routes as plain data."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from service.gateway.errors import ERRORS
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Error(BaseModel):
+    error: ErrorDetail
+
+
+class Details(BaseModel):
+    cached_tokens: int
+    cached_items: int
+    image_items: int
+    video_items: int
+    audio_items: int
+    depth_items: int
+    thermal_items: int
+    imu_items: int
+    text_items: int
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: Details
+
+
+class TopLogprob(BaseModel):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class Logprobs(BaseModel):
+    content: list[TokenLogprob]
+    refusal: str | None
+
+
+class AssistantMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str
+    refusal: str | None
+
+
+class Choice(BaseModel):
+    index: int
+    message: AssistantMessage
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length", "abort"]
+
+
+class ChatCompletion(BaseModel):
+    """The whole answer. With `stream`, the same in chunks as server-sent events."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    system: str
+    input_modalities: list[str]
+    max_model_len: int
+    embedding_dim: int
+
+
+class ModelList(BaseModel):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class EmbeddingRow(BaseModel):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(BaseModel):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(BaseModel):
+    object: Literal["list"]
+    data: list[EmbeddingRow]
+    model: str
+    usage: EmbeddingUsage
+
+
+class Timings(BaseModel):
+    """Unix seconds; null where not reached."""
+
+    created: float
+    deadline: float
+    taken: float | None
+    started: float | None
+    first_token: float | None
+    finished: float | None
+
+
+class RequestUsage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_items: int
+
+
+class RequestStatus(BaseModel):
+    id: str
+    object: Literal["request"]
+    model: str
+    status: Literal["queued", "running", "done", "cancelled", "failed"]
+    position: int | None
+    attempts: int
+    usage: RequestUsage
+    timings: Timings
+    error: ErrorDetail | None
+
+
+def documented(answer: type[BaseModel], *, stream: bool = False) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: its good answer, and the error shape under every status of the table."""
+    good: dict[str, Any] = {"model": answer, "description": "The answer"}
+    if stream:
+        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    codes: dict[int, list[str]] = {}
+    for code, row in ERRORS.items():
+        codes.setdefault(row.status, []).append(code)
+    answers: dict[int | str, dict[str, Any]] = {200: good}
+    for status, names in sorted(codes.items()):
+        answers[status] = {"model": Error, "description": ", ".join(names)}
+    return answers

@@ -1,0 +1,212 @@
+"""The gateway as an ASGI application: routes, errors, middleware, and a lifespan that owns everything else.
+
+uvicorn.run(create_app(settings))
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry, start_http_server
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from pandagpt_core.errors import PandaGPTError
+from pandagpt_core.media import Limits
+from service.broker.client import Broker
+from service.broker.errors import BrokerError
+from service.broker.store import connect_async
+from service.gateway import spec
+from service.gateway.auth import KeyRing, read_keys
+from service.gateway.decode import DecodePool, PoolOptions, child_command
+from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
+from service.gateway.form import FILE_FIELDS
+from service.gateway.house import House, version
+from service.gateway.intake import MediaIntake
+from service.gateway.limits import RateLimiter, Rates
+from service.gateway.links import Links
+from service.gateway.middleware import CLIENT_GONE, Envelope, Intake, IntakeLimits
+from service.gateway.notes import Notes
+from service.gateway.prepare import Bounds
+from service.gateway.relay import ClientGone, Pace
+from service.gateway.routes import chat, embeddings, generate, models, ops, requests
+from service.gateway.uploads import FormLimits
+from service.metrics import GatewayMetrics
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+_EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms", "x-should-retry"]
+
+
+def routers() -> list[APIRouter]:
+    return [chat.router, generate.router, embeddings.router, models.router, requests.router, ops.router]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. Raises SettingsError for keys that cannot be read; connects when it starts, not before."""
+    keys_file = settings.gateway.keys_file
+    keys = KeyRing(read_keys(keys_file) if keys_file else None)
+    registry = CollectorRegistry()
+    metrics = GatewayMetrics.on(registry)
+    app = FastAPI(
+        title="PandaGPT",
+        version=version(),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(settings, keys, registry, metrics),
+        middleware=_middleware(settings, metrics),
+        exception_handlers=_HANDLERS,
+    )
+    for router in routers():
+        app.include_router(router)
+    spec.install(app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)])
+    return app
+
+
+def drain(app: FastAPI) -> None:
+    """From now on not ready, and new requests are turned away; running ones go on. For SIGTERM."""
+    house: House = app.state.house
+    house.draining = True
+
+
+def _lifespan(
+    settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pool = DecodePool(_pool_options(settings))
+        house = _house(settings, keys, registry, metrics, pool)
+        app.state.house = house
+        exposition = None
+        if settings.gateway.admin_port:
+            exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
+        await pool.start()
+        await _look_at_store(house)
+        try:
+            yield
+        finally:
+            await pool.close()
+            await house.close()
+            if exposition is not None:
+                exposition[0].shutdown()
+                exposition[0].server_close()
+
+    return lifespan
+
+
+async def _look_at_store(house: House) -> None:
+    """A store that is down now may come up; one that is too old or refuses us will not, and is worth a line too."""
+    try:
+        await house.broker.check()
+    except BrokerError as error:
+        log.warning("the store cannot be used yet", extra={"code": error.code, "reason": error.message})
+
+
+def _house(
+    settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, pool: DecodePool
+) -> House:
+    ours = settings.gateway
+    store = connect_async(settings.store)
+    broker = Broker(store, settings.store)
+    return House(
+        host=ours.host,
+        keys=keys,
+        broker=broker,
+        notes=Notes(store, settings.store.namespace),
+        intake=MediaIntake(pool, broker.media, metrics),
+        limiter=RateLimiter(Rates(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)),
+        metrics=metrics,
+        links=Links(ours.max_part_bytes),
+        bounds=Bounds(
+            max_messages=ours.max_messages,
+            max_media=ours.max_media,
+            max_text_chars=ours.max_text_chars,
+            max_tokens=ours.max_tokens,
+            default_tokens=ours.default_tokens,
+            max_choices=ours.max_choices,
+        ),
+        form=FormLimits(
+            file_fields=dict.fromkeys(FILE_FIELDS, ours.max_part_bytes),
+            max_total_bytes=ours.max_body_bytes,
+            max_field_bytes=ours.max_field_bytes,
+            max_files=ours.max_media,
+            max_fields=ours.max_fields,
+        ),
+        pace=Pace(ours.keep_alive_s, ours.send_timeout_s),
+        request_timeout_s=ours.request_timeout_s,
+        request_ttl_s=settings.store.request_ttl_s,
+        disconnect_grace_s=ours.disconnect_grace_s,
+        default_model=ours.default_model,
+        registry=registry,
+        metrics_here=not ours.admin_port,
+        given_salt=ours.salt.get_secret_value().encode() if ours.salt else None,
+    )
+
+
+def _pool_options(settings: Settings) -> PoolOptions:
+    ours, limits = settings.decode, Limits(**settings.media.model_dump())
+    return PoolOptions(
+        child_command(ours.memory_bytes, limits),
+        processes=ours.processes,
+        max_waiting=ours.max_waiting,
+        cpu_s=ours.cpu_s,
+        wall_s=ours.wall_s,
+        recycle=ours.recycle,
+    )
+
+
+def _middleware(settings: Settings, metrics: GatewayMetrics) -> list[Middleware]:
+    ours = settings.gateway
+    limits = IntakeLimits(ours.max_header_bytes, ours.max_body_bytes, ours.body_timeout_s)
+    stack = [Middleware(Envelope, metrics=metrics)]
+    if ours.cors_origins:
+        origins = list(ours.cors_origins)
+        stack.append(
+            Middleware(
+                CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_EXPOSED
+            )
+        )
+    return [*stack, Middleware(Intake, limits=limits)]
+
+
+async def _gateway_error(_request: Request, error: GatewayError) -> Response:
+    return error_response(error)
+
+
+async def _core_error(_request: Request, error: PandaGPTError) -> Response:
+    return error_response(from_core(error))
+
+
+async def _validation_error(_request: Request, error: RequestValidationError) -> Response:
+    return error_response(invalid_request(error.errors(), skip=1))
+
+
+async def _http_error(_request: Request, error: HTTPException) -> Response:
+    if error.status_code == 405:
+        return error_response(GatewayError("method_not_allowed", "This endpoint does not take this method."))
+    if error.status_code == 404:
+        return error_response(GatewayError("not_found", "There is no such endpoint."))
+    return error_response(GatewayError("invalid_request", "The request cannot be read."))
+
+
+async def _client_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
+
+
+_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    GatewayError: _gateway_error,
+    PandaGPTError: _core_error,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_error,
+    ClientGone: _client_gone,
+    ClientDisconnect: _client_gone,
+}

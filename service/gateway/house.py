@@ -1,0 +1,115 @@
+"""Everything one gateway process owns, made by the lifespan and handed to routes: no globals."""
+
+import asyncio
+import importlib.metadata
+import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+
+from pandagpt_core.types import ModelInfo
+from service.broker.client import Broker
+from service.broker.errors import BrokerError, Draining, NoWorker
+from service.gateway.auth import KeyRing
+from service.gateway.errors import GatewayError
+from service.gateway.intake import MediaIntake
+from service.gateway.limits import RateLimiter
+from service.gateway.links import Links
+from service.gateway.notes import Notes
+from service.gateway.prepare import Bounds
+from service.gateway.relay import Pace
+from service.gateway.uploads import FormLimits
+from service.metrics import GatewayMetrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class House:
+    """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave."""
+
+    host: str
+    keys: KeyRing
+    broker: Broker
+    notes: Notes
+    intake: MediaIntake
+    limiter: RateLimiter
+    metrics: GatewayMetrics
+    links: Links
+    bounds: Bounds
+    form: FormLimits
+    pace: Pace
+    request_timeout_s: float
+    request_ttl_s: float
+    disconnect_grace_s: float
+    default_model: str | None
+    registry: CollectorRegistry
+    metrics_here: bool
+    given_salt: bytes | None = None
+    draining: bool = False
+    _salt: bytes | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def salt(self) -> bytes:
+        """What separates tenants: the settings' salt, else one kept in the store."""
+        if self._salt is None:
+            self._salt = self.given_salt or await self.notes.salt()
+        return self._salt
+
+    async def model(self, name: str | None) -> ModelInfo:
+        """The live model of that name, or the default. Raises `model_not_found`, `no_worker`, `draining`."""
+        if self.draining:
+            raise Draining("this gateway is going away; try again")
+        models = await self.broker.models()
+        wanted = name or self.default_model or next((id_ for id_, live in models.items() if live.ready), None)
+        wanted = wanted or next(iter(models), None)
+        if wanted is not None and wanted in models:
+            return models[wanted].info
+        if not models or wanted == self.default_model:
+            raise NoWorker("no worker serves this model now")
+        raise GatewayError("model_not_found", "There is no such model.", param="model")
+
+    async def gone(self, request_id: str, tenant: str) -> None:
+        """A reader of this request left before its end: cancel it, now or after the grace time if nobody else comes."""
+        with suppress(BrokerError):
+            readers, attached = await self.notes.detach(request_id)
+            if readers > 0:
+                return
+            if self.disconnect_grace_s <= 0:
+                await self.broker.cancel(request_id, tenant)
+                return
+            self.in_background(self._cancel_unless_read(request_id, tenant, attached))
+
+    async def _cancel_unless_read(self, request_id: str, tenant: str, attached: int) -> None:
+        await asyncio.sleep(self.disconnect_grace_s)
+        with suppress(BrokerError):
+            if await self.notes.attached(request_id) == attached:
+                await self.broker.cancel(request_id, tenant)
+
+    async def abandon(self, request_id: str, tenant: str) -> None:
+        """Cancel a request that nobody can read any more."""
+        with suppress(BrokerError):
+            await self.broker.cancel(request_id, tenant)
+
+    def in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.broker.close()
+
+
+def house_of(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+def version() -> str:
+    return importlib.metadata.version("pandagpt")

@@ -1,0 +1,130 @@
+"""Between the broker's events and one client: keep-alives, slow readers, clients that go away.
+
+Whatever happens, the events are closed, and `gone` is called where the client left before the end.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.broker.client import Numbered
+from service.broker.protocol import Event
+from service.gateway.sse import KEEP_ALIVE, FrameFold
+
+_T = TypeVar("_T")
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Reader:
+    """A request's events one at a time, with a bound on each wait that loses nothing."""
+
+    def __init__(self, events: AsyncGenerator[Numbered, None]) -> None:
+        self._events = events
+        self._coming: asyncio.Task[Event] | None = None
+
+    async def next(self, timeout_s: float | None = None) -> Event | None:
+        """The next event, or None after `timeout_s` of silence. Raises what the broker raises."""
+        coming = self._coming or asyncio.create_task(self._next())
+        self._coming = coming
+        done, _ = await asyncio.wait({coming}, timeout=timeout_s)
+        if not done:
+            return None
+        self._coming = None
+        return coming.result()
+
+    async def close(self) -> None:
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.gather(self._coming, return_exceptions=True)
+        await self._events.aclose()
+
+    async def _next(self) -> Event:
+        return (await anext(self._events)).event
+
+
+async def unless_gone(receive: Receive, work: Coroutine[None, None, _T]) -> _T:
+    """The work's result; ClientGone, with the work cancelled, where the client leaves first."""
+    task, watcher = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone
+    finally:
+        await _stop(task, watcher)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stop(*tasks: "asyncio.Task[_T] | asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of silence until a comment line; seconds a client may take nothing."""
+
+    keep_alive_s: float = 10.0
+    send_timeout_s: float = 30.0
+
+
+class EventStream(Response):
+    """The answer that streams. `first` are events already read; `lease` is closed at the end, come what may."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        reader: Reader,
+        first: Sequence[Event],
+        fold: FrameFold,
+        pace: Pace,
+        gone: Callable[[], Awaitable[None]],
+        lease: ExitStack,
+        headers: Mapping[str, str],
+    ) -> None:
+        self.status_code, self.background = 200, None
+        self.init_headers({**headers, **STREAM_HEADERS})
+        self._reader, self._first, self._fold, self._pace = reader, first, fold, pace
+        self._gone, self._lease = gone, lease
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        with self._lease:
+            try:
+                await unless_gone(receive, self._write(send))
+            except (ClientGone, OSError, TimeoutError):
+                if not self._fold.ended:
+                    await asyncio.shield(self._gone())
+            finally:
+                await self._reader.close()
+
+    async def _write(self, send: Send) -> None:
+        await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        for event in self._first:
+            await self._body(send, self._fold.feed(event))
+        while not self._fold.ended:
+            came = await self._reader.next(self._pace.keep_alive_s)
+            await self._body(send, KEEP_ALIVE if came is None else self._fold.feed(came))
+        await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _body(self, send: Send, data: bytes) -> None:
+        if data:
+            await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _send(self, send: Send, message: dict[str, object]) -> None:
+        async with asyncio.timeout(self._pace.send_timeout_s):  # the server holds us while its buffer is full
+            await send(message)

@@ -1,0 +1,39 @@
+"""POST /v1/chat/completions."""
+
+from contextlib import ExitStack
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from service.gateway import prepare
+from service.gateway.answering import respond
+from service.gateway.answers import ChatCompletion, documented
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.bodies import read_json
+from service.gateway.house import house_of
+from service.gateway.schemas import ChatBody
+
+router = APIRouter()
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatBody"}}},
+    }
+}
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    responses=documented(ChatCompletion, stream=True),
+    openapi_extra=_BODY,
+    tags=["inference"],
+)
+async def create_chat_completion(request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))]) -> Response:
+    """Answer a conversation that may hold images, videos, sounds, depth maps, thermal images and IMU recordings."""
+    house = house_of(request)
+    with ExitStack() as lease:
+        lease.enter_context(house.limiter.request(caller.tenant))
+        body = await read_json(request, ChatBody)
+        ask = await prepare.chat(body, house.links, house.bounds)
+        return await respond(house, request, caller, ask, body.model, lease)

@@ -1,0 +1,47 @@
+"""POST /v1/generate: files and fields, for curl and plain REST callers."""
+
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from service.gateway import form
+from service.gateway.answering import respond
+from service.gateway.answers import ChatCompletion, documented
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.house import house_of
+from service.gateway.schemas import GenerateForm
+from service.gateway.uploads import read_form
+
+router = APIRouter()
+
+
+def _form_schema() -> dict[str, Any]:
+    """The schema of the fields, and beside them the files and the fields that hold JSON."""
+    schema = GenerateForm.model_json_schema(ref_template="#/components/schemas/{model}")
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    apart = {
+        "text": {"type": "array", "items": {"type": "string"}, "description": "Context texts"},
+        "messages": {"type": "string", "description": "Earlier turns, as JSON"},
+        "weights": {"type": "string", "description": "JSON: field name to a list of numbers"},
+    }
+    schema["properties"] |= dict.fromkeys(form.FILE_FIELDS, files) | apart
+    return {"content": {"multipart/form-data": {"schema": schema}}, "required": True}
+
+
+@router.post(
+    "/v1/generate",
+    response_model=None,
+    responses=documented(ChatCompletion, stream=True),
+    openapi_extra={"requestBody": _form_schema()},
+    tags=["inference"],
+)
+async def generate(request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))]) -> Response:
+    """Answer a prompt about any mix of uploaded media. Answers and streams as chat completions do."""
+    house = house_of(request)
+    with ExitStack() as lease:
+        lease.enter_context(house.limiter.request(caller.tenant))
+        sent = await read_form(request.headers.get("content-type"), request.stream(), house.form)
+        fields = form.parse_fields(sent)
+        ask = await form.ask(sent, fields, house.links, house.bounds)
+        return await respond(house, request, caller, ask, fields.model, lease)

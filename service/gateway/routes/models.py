@@ -1,0 +1,43 @@
+"""GET /v1/models and /v1/models/{id}: what live workers announce."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from pandagpt_core.types import ModelInfo
+from service.gateway.answers import Model, ModelList, documented
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.errors import GatewayError
+from service.gateway.house import house_of
+
+router = APIRouter(tags=["models"])
+_Reader = Annotated[Caller, Depends(Access(Scope.MODELS))]
+
+
+@router.get("/v1/models", response_model=None, responses=documented(ModelList))
+async def list_models(request: Request, _caller: _Reader) -> dict[str, Any]:
+    """The models that live workers serve."""
+    models = await house_of(request).broker.models()
+    return {"object": "list", "data": [_model(live.info) for live in models.values()]}
+
+
+@router.get("/v1/models/{model:path}", response_model=None, responses=documented(Model))
+async def get_model(request: Request, model: str, _caller: _Reader) -> dict[str, Any]:
+    """One model."""
+    models = await house_of(request).broker.models()
+    if model not in models:
+        raise GatewayError("model_not_found", "There is no such model.", param="model")
+    return _model(models[model].info)
+
+
+def _model(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "object": "model",
+        "created": info.created,
+        "owned_by": "pandagpt",
+        "system": info.system,
+        "input_modalities": [modality.value for modality in info.recipes],
+        "max_model_len": info.max_model_len,
+        "embedding_dim": info.embedding_dim,
+    }

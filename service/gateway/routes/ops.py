@@ -1,0 +1,61 @@
+"""For operators: health, metrics, version, and the written interface."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import HTMLResponse
+
+from service.broker.errors import Draining, NoWorker
+from service.gateway.auth import Caller, OperatorAccess, Scope, public
+from service.gateway.errors import GatewayError
+from service.gateway.house import house_of, version
+from service.gateway.manual import page
+
+router = APIRouter(tags=["operations"])
+_anyone = [Depends(public)]
+
+
+@router.get("/health/live", dependencies=_anyone)
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/health/ready", dependencies=_anyone, response_model=None)
+async def ready(request: Request) -> dict[str, Any]:
+    """A request sent now would find the store and a worker; else 503 with the reason."""
+    house = house_of(request)
+    if house.draining:
+        raise Draining("this gateway is going away")
+    models = await house.broker.models()
+    takers = sorted(name for name, live in models.items() if live.ready)
+    if not takers:
+        raise Draining("every worker is going away") if models else NoWorker("no worker serves any model")
+    return {"status": "ok", "models": takers}
+
+
+@router.get("/version", dependencies=_anyone)
+async def get_version() -> dict[str, str]:
+    """The service's version."""
+    return {"version": version()}
+
+
+@router.get("/metrics", response_model=None)
+async def metrics(request: Request, _caller: Annotated[Caller, Depends(OperatorAccess(Scope.METRICS))]) -> Response:
+    """Prometheus' text form; for callers on this machine and keys that may. On its own port where one is set."""
+    house = house_of(request)
+    if not house.metrics_here:
+        raise GatewayError("not_found", "There is no such endpoint.")
+    return Response(generate_latest(house.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/openapi.json", dependencies=_anyone, include_in_schema=False)
+async def openapi(request: Request) -> dict[str, Any]:
+    return dict(request.app.openapi())
+
+
+@router.get("/docs", dependencies=_anyone, include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return HTMLResponse(page(request.app.openapi()), headers=policy)

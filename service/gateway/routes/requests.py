@@ -1,0 +1,94 @@
+"""/v1/requests/{id}: how a request stands, its events again, its end. Another caller's request is a 404."""
+
+import re
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+from service.broker.states import RequestState
+from service.gateway.answers import RequestStatus, documented
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.errors import GatewayError, error_object
+from service.gateway.house import House, house_of
+from service.gateway.relay import EventStream, Reader
+from service.gateway.sse import ChunkFold, FrameFold, failure
+
+router = APIRouter(tags=["requests"])
+_Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_EVENT_ID = re.compile(r"[0-9]{1,9}")
+
+
+@router.get("/v1/requests/{request_id}", response_model=None, responses=documented(RequestStatus))
+async def get_request(request: Request, request_id: str, caller: _Owner) -> dict[str, Any]:
+    """State, position in the queue, usage and timings."""
+    return _status(await house_of(request).broker.state(_known(request_id), caller.tenant))
+
+
+@router.delete("/v1/requests/{request_id}", response_model=None, responses=documented(RequestStatus))
+async def cancel_request(request: Request, request_id: str, caller: _Owner) -> dict[str, Any]:
+    """Cancel; one that has ended stays as it is."""
+    broker = house_of(request).broker
+    state = await broker.state(_known(request_id), caller.tenant)
+    if state.status in ("queued", "running"):
+        await broker.cancel(request_id, caller.tenant)
+        state = await broker.state(request_id, caller.tenant)
+    return _status(state)
+
+
+@router.get("/v1/requests/{request_id}/events", response_model=None, responses=documented(RequestStatus, stream=True))
+async def get_request_events(
+    request: Request, request_id: str, caller: _Owner, last_event_id: Annotated[str | None, Header()] = None
+) -> Response:
+    """The request's stream from its start, or after `Last-Event-ID`, on any gateway."""
+    house = house_of(request)
+    if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
+        raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
+    await house.broker.state(_known(request_id), caller.tenant)  # whether it is this caller's
+    fold = FrameFold(
+        ChunkFold(await house.notes.answer(request_id)), -1 if last_event_id is None else int(last_event_id)
+    )
+    return await _follow(house, caller, request_id, fold)
+
+
+async def _follow(house: House, caller: Caller, request_id: str, fold: FrameFold) -> EventStream:
+    await house.notes.attach(request_id)
+    events = house.broker.events(request_id, caller.tenant)
+
+    async def gone() -> None:
+        await house.gone(request_id, caller.tenant)
+
+    return EventStream(Reader(events), [], fold, house.pace, gone, ExitStack(), {})
+
+
+def _known(request_id: str) -> str:
+    if not _ID.fullmatch(request_id):
+        raise GatewayError("request_not_found", "There is no such request.")
+    return request_id
+
+
+def _status(state: RequestState) -> dict[str, Any]:
+    return {
+        "id": state.id,
+        "object": "request",
+        "model": state.model,
+        "status": state.status,
+        "position": state.position,
+        "attempts": state.attempts,
+        "usage": {
+            "prompt_tokens": state.prompt_tokens,
+            "completion_tokens": state.completion_tokens,
+            "total_tokens": state.prompt_tokens + state.completion_tokens,
+            "cached_items": state.cached_items,
+        },
+        "timings": {
+            "created": state.created,
+            "deadline": state.deadline,
+            "taken": state.taken_at,
+            "started": state.started_at,
+            "first_token": state.first_token_at,
+            "finished": state.finished_at,
+        },
+        "error": error_object(failure(state.error))["error"] if state.error else None,
+    }
