@@ -1,0 +1,46 @@
+"""ARCHITECTURE.md's tree is the folders' tree: what it lists exists, and every package is listed."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def listed(root: Path) -> list[str]:
+    """The paths of the tree, by their indentation."""
+    block = (root / "ARCHITECTURE.md").read_text(encoding="utf-8").split("## The tree")[1].split("```")[1]
+    paths: list[str] = []
+    above: list[str] = []
+    for line in block.strip().splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], line.split()[0]]
+        paths.append("".join(above))
+    return paths
+
+
+def tracked(root: Path) -> list[str]:
+    if not (root / ".git").exists():
+        pytest.skip("no git checkout, so no list of the project's files")
+    output = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout
+    return output.splitlines()
+
+
+def test_every_listed_path_exists(root: Path) -> None:
+    files = tracked(root)
+    missing = [path for path in listed(root) if not any(file == path or file.startswith(path) for file in files)]
+    assert not missing
+
+
+def test_every_package_and_every_top_level_folder_is_listed(root: Path) -> None:
+    files = [Path(file) for file in tracked(root)]
+    packages = {f"{file.parent}/" for file in files if file.name == "__init__.py" and file.parts[0] != "tests"}
+    folders = {f"{file.parts[0]}/" for file in files if len(file.parts) > 1 and not file.parts[0].startswith(".")}
+    shown = set(listed(root))
+    assert not packages - shown
+    assert not {folder for folder in folders if not any(path.startswith(folder) for path in shown)}
+
+
+def test_the_modules_that_stand_alone_in_a_room_are_listed(root: Path) -> None:
+    rooms = [Path("service"), Path("pandagpt_core")]
+    modules = {file for file in tracked(root) if Path(file).parent in rooms and file.endswith(".py")}
+    assert not {file for file in modules if not file.endswith("__init__.py")} - set(listed(root))
