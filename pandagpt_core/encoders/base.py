@@ -28,4 +28,4 @@ def encode_items(encoder: Encoder, modality: Modality, items: Sequence[np.ndarra
     """
     clips = torch.from_numpy(np.concatenate(items)).to(device)
     embedded = encoder.encode(modality, clips)  # [sum S_i, dim]
-    return torch.stack([part.mean(dim=0) for part in embedded.split([len(item) for item in items])])
+    return torch.stack([part.mean(dim=0) for part in torch.split(embedded, [len(item) for item in items])])
