@@ -126,5 +126,16 @@ def read_model_folder(path: Path) -> ModelFolder:
 
 
 def write_model_folder(path: Path, folder: ModelFolder) -> None:
-    """Write config.json, indented, keys in the schema's order."""
-    (path / CONFIG).write_bytes(msgspec.json.format(msgspec.json.encode(folder), indent=2) + b"\n")
+    """Write config.json, indented, keys in the schema's order. What could not be read again is a CheckpointError."""
+    (path / CONFIG).write_bytes(msgspec.json.format(_checked(folder), indent=2) + b"\n")
+
+
+def check_model_folder(folder: ModelFolder) -> None:
+    """Raise CheckpointError for values that the schema refuses; the constructor, for speed, does not look."""
+    _checked(folder)
+
+
+def _checked(folder: ModelFolder) -> bytes:
+    said = msgspec.json.encode(folder)
+    parse_model_folder(said)
+    return said

@@ -28,15 +28,20 @@ def read_layout(path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_tensors(
-    path: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    path: Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    unused: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each key with its tensor, one at a time. The file is memory-mapped; `dtype` None keeps the file's own.
+    """Each key but the unused with its tensor, one at a time. The file is mapped; `dtype` None keeps the file's own.
 
     Scalars (logit scales) stay float32 whatever the dtype: half precision would move them by a thousandth.
     """
     with _opened(path, device) as file:
         for key in file.keys():  # noqa: SIM118 - not a mapping
-            yield key, cast(file.get_tensor(key), dtype)
+            if not unused(key):
+                yield key, cast(file.get_tensor(key), dtype)
 
 
 def cast(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
@@ -66,7 +71,7 @@ def load_module(
     """
     found = {key: shape for key, shape in read_shapes(path).items() if not unused(key)}
     account(path.name, module_shapes(module), found)
-    tensors = {key: tensor for key, tensor in read_tensors(path, device=device, dtype=dtype) if key in found}
+    tensors = dict(read_tensors(path, device=device, dtype=dtype, unused=unused))
     module.load_state_dict(tensors, strict=True, assign=True)
     module.requires_grad_(False)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
 
 from pandagpt_core.checkpoints import (
@@ -24,6 +25,7 @@ from pandagpt_core.checkpoints import (
     Shape,
     account,
     adapter_shapes,
+    check_model_folder,
     file_digest,
     module_shapes,
     renamed,
@@ -93,6 +95,10 @@ def plan_pandagpt(originals: Originals, options: Options) -> Plan:
     adapter = plan_part(ADAPTER, originals.delta, _new_name)
     projection = ProjectionSpec(in_dim=options.sizes.out, out_dim=config.width)
     lora = lora_spec(originals.delta.name, adapter.shapes(), options)
+    if (options.max_model_len or 1) > config.max_positions:
+        raise CheckpointError(
+            f"max_model_len is {options.max_model_len}, the model has {config.max_positions} positions"
+        )
     account(originals.delta.name, adapter_shapes(projection, lora, expected_shapes(config)), adapter.shapes())
     return Plan(encoder, adapter, plan_llm(originals.llm, config), projection, lora, config)
 
@@ -116,9 +122,10 @@ def convert_pandagpt(
         done += count
         progress(done, total)
 
+    said = describe(originals, plan, options)
+    check_model_folder(said)
     with appearing(out, total) as folder:
-        files = write_files(folder, originals, plan, options, advance)
-        said = describe(folder, originals, plan, options, files)
+        said = msgspec.structs.replace(said, files=write_files(folder, originals, plan, options, advance))
         write_model_folder(folder, said)
     return said
 
@@ -132,8 +139,8 @@ def write_files(folder: Path, originals: Originals, plan: Plan, options: Options
     return {**files, **{name: file_digest(folder / name) for name in texts}}
 
 
-def describe(folder: Path, originals: Originals, plan: Plan, options: Options, files: Mapping[str, str]) -> ModelFolder:
-    """config.json's content."""
+def describe(originals: Originals, plan: Plan, options: Options) -> ModelFolder:
+    """config.json's content but for `files`, which are yet to be written."""
     return ModelFolder(
         id=options.model_id,
         template=options.template,
@@ -141,9 +148,9 @@ def describe(folder: Path, originals: Originals, plan: Plan, options: Options, f
         projection=plan.projection,
         lora=plan.lora,
         llm=LLMSpec(folder=FOLDER),
-        bos=read_bos(folder / FOLDER),
+        bos=read_bos(originals.llm),
         recipes=dict(RECIPES),
-        files=dict(files),
+        files={},
         sampling_defaults=dict(DEMO_SAMPLING),
         max_model_len=options.max_model_len or plan.config.max_positions,
         created=int(time.time()),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pandagpt_core.checkpoints import ModelFolder, parse_model_folder, read_model_folder, write_model_folder
@@ -65,6 +66,12 @@ def test_a_folder_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_mistake_is_refused_and_named(change: dict[str, Any], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         parsed(**change)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="max_model_len"):
+        write_model_folder(tmp_path, msgspec.structs.replace(parsed(), max_model_len=0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_json_or_no_folder_is_refused(tmp_path: Path) -> None:

@@ -214,6 +214,28 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, origina
     assert not trace.exists()
 
 
+@pytest.mark.parametrize(("length", "said"), [(4096, "2048 positions"), (-1, "max_model_len")])
+def test_a_context_that_the_model_has_not_is_refused_before_anything_is_written(
+    tmp_path: Path, originals: Originals, length: int, said: str
+) -> None:
+    written: list[int] = []
+    with pytest.raises(CheckpointError, match=said):
+        convert_pandagpt(
+            originals,
+            tmp_path / "out",
+            Options(model_id="tiny", sizes=SIZES, max_model_len=length),
+            lambda done, _: written.append(done),
+        )
+    assert written == []
+
+
+def test_a_language_model_without_a_tokenizer_is_refused(tmp_path: Path, originals: Originals) -> None:
+    bare = in_shards(originals.llm, tmp_path / "bare", 1)
+    (bare / "tokenizer.model").unlink()
+    with pytest.raises(CheckpointError, match=r"tokenizer\.model"):
+        convert_pandagpt(Originals(originals.imagebind, bare, originals.delta), tmp_path / "out", OPTIONS)
+
+
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path, originals: Originals) -> None:
     out = tmp_path / "out"
     out.mkdir()
