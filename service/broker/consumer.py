@@ -7,7 +7,7 @@ stands in the event stream. A crash between the two leaves an entry whose next t
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from pandagpt_core.types import Priority
 from service.broker import lanes
 from service.broker.arrivals import Delivery, Undecodable, end_at_arrival, read_entry
-from service.broker.errors import RequestLost
+from service.broker.errors import RequestLost, StoreUnavailable
 from service.broker.journal import Journal, last_id
 from service.broker.keys import LANES, Keys
 from service.broker.lanes import Lane
@@ -67,11 +67,19 @@ class Consumer:
         """
         if room <= 0:
             return []
-        with store_errors():
-            arrived = [self._arrive(*found) for found in self._claimed(room)]
-            arrived += [self._arrive(*found) for found in self._fresh(room - len(arrived), wait)]
-        self._note_held()
-        return [delivery for delivery in arrived if delivery is not None]
+        taken: list[Delivery] = []
+        try:
+            with store_errors():
+                for found in self._claimed(room):
+                    taken += self._arrive(*found)
+                for found in self._fresh(room - len(taken), wait):
+                    taken += self._arrive(*found)
+        except StoreUnavailable:
+            if not taken:  # what was taken is open and must be run
+                raise
+        finally:
+            self._note_held()
+        return taken
 
     def flush(self) -> Flushed:
         """Publish what the journals collected, in one round trip, and settle requests that ended.
@@ -91,20 +99,18 @@ class Consumer:
             self._note_held()
         return Flushed((*lost, *more), cancelled)
 
-    def hand_back(self) -> int:
-        """Give everything unfinished to whoever claims first, without counting it as a loss. Answers how many."""
-        unfinished = [delivery for delivery in self._open.values() if not delivery.journal.ended]
-        for delivery in unfinished:
-            delivery.journal.add(Released())
-        lost = self.flush().lost
-        mine = [delivery for delivery in unfinished if delivery.request.id not in lost]
+    def hand_back(self, names: Collection[str]) -> None:
+        """Give unfinished requests to whoever claims first, without counting it as a loss."""
+        for name in names:
+            self._open[name].journal.add(Released())
+        self.flush()
+        mine = [self._open[name] for name in names if name in self._open]
         with store_errors():
             for lane in self._lanes:
                 lane.give_back([delivery.entry for delivery in mine if delivery.lane == lane.name])
         for delivery in mine:
             del self._open[delivery.request.id]
         self._note_held()
-        return len(mine)
 
     def close(self) -> None:
         """Leave the groups, where nothing of ours is pending (dropping a consumer drops what it holds)."""
@@ -135,31 +141,32 @@ class Consumer:
             for entry, fields in lane.read(room) if room > 0 else ():
                 room, wait = room - 1, 0.0
                 yield lane, entry, fields
-        if room > 0 and wait > 0 and not self._open:
+        if room > 0 and wait > 0:
             for lane, entry, fields in lanes.wait_for_any(self._store, self._lanes, wait):
                 yield lane, entry, fields
 
-    def _arrive(self, lane: Lane, entry: bytes, fields: dict[bytes, bytes]) -> Delivery | None:
+    def _arrive(self, lane: Lane, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
+        """The delivery to run, if the entry is one. The last command that may fail comes before it counts as open."""
         try:
             request = read_entry(fields, self._model)
         except Undecodable as error:
             self._bury(lane, entry, error)
-            return None
+            return []
         life = max(request.deadline - time.time(), 0.0) + self._settings.request_ttl_s
         try:
             journal, past = Journal.begin(self._store, self._keys.events(request.id), self._worker, round(life))
         except RequestLost:
-            return None
+            return []
         if journal is None:
             lane.settle(entry)
-            return None
-        self._open[request.id] = delivery = Delivery(request, lane.name, entry, journal, past)
+            return []
         cancelled = bool(self._store.hexists(self._keys.record(request.id), "cancelled"))
+        self._open[request.id] = delivery = Delivery(request, lane.name, entry, journal, past)
         end = end_at_arrival(request, past, cancelled, self._settings.max_deliveries)
         if end is None:
-            return delivery
+            return [delivery]
         journal.add(end)
-        return None
+        return []
 
     def _bury(self, lane: Lane, entry: bytes, error: Undecodable) -> None:
         log.warning("a queue entry cannot be read", extra={"reason": str(error), "queue": lane.name})

@@ -1,0 +1,73 @@
+"""Joining a runtime, a store and the numbers to a worker. What `main` does with the real ones and tests with others."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.broker.blobs import EmbeddingCache
+from service.broker.consumer import Consumer
+from service.broker.heartbeat import Heartbeat
+from service.broker.keys import Keys
+from service.broker.protocol import Announcement
+from service.broker.store import SyncStore, check_version, connect, server_info, store_errors
+from service.metrics import WorkerMetrics
+from service.settings import StoreSettings, WorkerSettings
+from service.worker.batching import Batches
+from service.worker.intake import Intake
+from service.worker.loop import Limits, Worker
+from service.worker.model import Runtime
+
+log = logging.getLogger(__name__)
+ENCODE_WAIT = 0.005  # seconds that a medium waits for others to share its batch
+
+
+@contextmanager
+def assembled(
+    runtime: Runtime, store: StoreSettings, worker: WorkerSettings, metrics: WorkerMetrics
+) -> Iterator[Worker]:
+    """A worker that is ready to run, and its connections for as long. Raises StoreUnavailable and its kinds."""
+    name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    connection, beats = connect(store, name=name), connect(store, name=f"{name}-heartbeat")
+    try:
+        _check(connection)
+        yield _join(runtime, store, worker, metrics, name, connection, beats)
+    finally:
+        connection.close()
+        beats.close()
+
+
+def _check(connection: SyncStore) -> None:
+    with store_errors():
+        warning = check_version(server_info(connection.info("server")))
+    if warning:
+        log.warning("the store should be upgraded", extra={"reason": warning})
+
+
+def _join(
+    runtime: Runtime,
+    store: StoreSettings,
+    worker: WorkerSettings,
+    metrics: WorkerMetrics,
+    name: str,
+    connection: SyncStore,
+    beats: SyncStore,
+) -> Worker:
+    keys = Keys(store.namespace)
+    consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s)
+    cache = EmbeddingCache(connection, keys, store)
+    intake = Intake(runtime, cache, Batches(worker.encode_batch, ENCODE_WAIT), metrics)
+    address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
+    announcement = Announcement(worker=name, model=runtime.info, capacity=worker.max_sequences, metrics_address=address)
+    heartbeat = Heartbeat(
+        beats,
+        keys,
+        announcement,
+        lambda: consumer.held,
+        worker.heartbeat_s,
+        worker.lost_after_s,
+    )
+    limits = Limits(worker.max_sequences, worker.prefetch, worker.drain_grace_s)
+    return Worker(runtime, consumer, intake, heartbeat, metrics, limits)

@@ -1,0 +1,115 @@
+"""The jobs in the engine: letting them in, stepping, and getting them out again without harm to their neighbours."""
+
+import logging
+import time
+
+from pandagpt_core.errors import EngineError, PandaGPTError
+from service.broker.protocol import Done, Failed, Generate, Started
+from service.metrics import WorkerMetrics
+from service.worker.jobs import Job, conversation, pending
+from service.worker.model import Admitted, Runtime
+from service.worker.quarantine import Quarantine
+
+log = logging.getLogger(__name__)
+
+
+class EngineRoom:
+    """Generating jobs by request id. A job that ends stays until `remove`."""
+
+    def __init__(self, runtime: Runtime, metrics: WorkerMetrics) -> None:
+        self._runtime, self._metrics = runtime, metrics
+        self._running: dict[str, Job] = {}
+        self._quarantine = Quarantine()
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        return (*self._running.values(), *self._quarantine.waiting)
+
+    def offer(self, job: Job) -> None:
+        """A job with all its embeddings: into the engine, or behind those on trial."""
+        if self._quarantine.closed:
+            self._quarantine.defer(job)
+        else:
+            self._enter(job)
+
+    def step(self) -> None:
+        """One engine step; its tokens go to the jobs' journals. Raises EngineError when the engine is broken."""
+        suspect = self._quarantine.next(engine_is_empty=not self._running)
+        if suspect is not None:
+            self._enter(suspect)
+        if self._runtime.has_work:
+            begun = time.perf_counter()
+            try:
+                outputs = self._runtime.step()
+            except Exception as error:  # noqa: BLE001  whatever the model raises must not end its neighbours
+                self._recover(error)
+                return
+            self._quarantine.acquit()
+            self._metrics.step_seconds.observe(time.perf_counter() - begun)
+            self._metrics.step_sequences.observe(len(outputs))
+            self._metrics.tokens.inc(len(outputs))
+            stats = self._runtime.stats()
+            self._metrics.cache_used_ratio.set(stats.kv_blocks_used / max(1, stats.kv_blocks_total))
+            for output in outputs:
+                job = self._running.get(output.sequence_id.rpartition("/")[0])
+                if job is not None and not job.ended:
+                    job.accept(output)
+
+    def remove(self, job: Job) -> None:
+        """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
+        self._quarantine.drop(job)
+        if self._running.pop(job.id, None) is not None:
+            self._abort(job)
+
+    def _enter(self, job: Job) -> None:
+        request = job.delivery.request
+        assert isinstance(request, Generate)
+        if job.ended:
+            return
+        said, embeddings = conversation(request), [job.embeddings[part.blob] for part in request.media]
+        self._running[job.id] = job
+        admitted: Admitted | None = None
+        try:
+            for sequence, params, published in pending(job, request):
+                admitted = self._runtime.admit(sequence, said, embeddings, params, published, request.priority)
+        except PandaGPTError as error:
+            job.end(Failed(code=error.code, message=error.message, param=error.param))
+        except Exception:
+            log.exception("a request could not enter the engine", extra={"request_id": job.id})
+            job.end(Failed(code="internal_error", message="the model could not take the request"))
+        else:
+            self._announce(job, admitted)
+
+    def _announce(self, job: Job, admitted: Admitted | None) -> None:
+        if admitted is None:  # every choice was complete already
+            job.end(Done())
+            return
+        self._metrics.prompt_tokens.inc(admitted.prompt_tokens - admitted.cached_tokens)
+        if not job.announced:
+            job.announced = True
+            job.delivery.journal.add(
+                Started(
+                    at=time.time(),
+                    prompt_tokens=admitted.prompt_tokens,
+                    cached_items=job.cached_items,
+                    cached_tokens=admitted.cached_tokens,
+                )
+            )
+
+    def _recover(self, error: Exception) -> None:
+        """After a step that raised: empty the engine, fail the job that is to blame if that is clear."""
+        log.error("an engine step failed", exc_info=error, extra={"count": len(self._running)})
+        running = list(self._running.values())
+        for job in running:
+            self._abort(job)
+        self._running.clear()
+        guilty = self._quarantine.blame(running)
+        if self._quarantine.engine_is_broken:
+            raise EngineError("the engine fails at every step") from error
+        if guilty is not None:
+            guilty.end(Failed(code="engine_error", message="the model failed on this request"))
+            self._running[guilty.id] = guilty  # until it is removed as every job that ended
+
+    def _abort(self, job: Job) -> None:
+        for number in range(len(job.choices)):
+            self._runtime.abort(f"{job.id}/{number}")

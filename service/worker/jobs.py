@@ -1,0 +1,124 @@
+"""A request in the worker: its delivery, its choices and what became of each."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pandagpt_core.types import Conversation, MediaUse, SamplingParams, TokenOutput, Turn
+from service.broker.arrivals import Delivery
+from service.broker.protocol import Done, Failed, Generate, Logprob, Started, Token
+
+
+@dataclass(slots=True)
+class Choice:
+    """One sequence: the tokens published so far, by whichever worker, and whether it is complete."""
+
+    tokens: list[int] = field(default_factory=list)
+    finished: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """The worker's own state of one request. `embeddings` fills up by media name; `waits_for` are the missing ones."""
+
+    delivery: Delivery
+    choices: list[Choice]
+    embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+    waits_for: set[str] = field(default_factory=set)
+    cached_items: int = 0
+    first_token_at: float = 0.0
+    announced: bool = False  # whether Started stands in the stream
+    outcome: str = "running"  # then done, cancelled or the failure's code
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "Job":
+        """A job that goes on where earlier attempts stopped."""
+        request = delivery.request
+        choices = [Choice() for _ in range(request.n if isinstance(request, Generate) else 0)]
+        for event in delivery.past.events:
+            if isinstance(event, Token):
+                choices[event.choice].tokens.append(event.token_id)
+                choices[event.choice].finished = event.finish is not None
+        announced = any(isinstance(event, Started) for event in delivery.past.events)
+        return cls(delivery, choices, announced=announced)
+
+    @property
+    def id(self) -> str:
+        return self.delivery.request.id
+
+    @property
+    def sequences(self) -> list[str]:
+        """The ids of the choices that still run."""
+        return [f"{self.id}/{number}" for number, choice in enumerate(self.choices) if not choice.finished]
+
+    def accept(self, output: TokenOutput) -> None:
+        """Publish one token, and the end with the last one."""
+        number = int(output.sequence_id.rpartition("/")[2])
+        choice = self.choices[number]
+        if output.error is not None or output.finish_reason == "abort":
+            self.end(Failed(code="engine_error", message=output.error or "the engine gave the sequence up"))
+            return
+        choice.tokens.append(output.token_id)
+        choice.finished = output.finish_reason is not None
+        self.first_token_at = self.first_token_at or time.time()
+        self.delivery.journal.add(_token(number, output))
+        if all(each.finished for each in self.choices):
+            self.end(Done())
+
+    def end(self, end: Done | Failed) -> None:
+        """Add the one end, with its time and counts."""
+        if isinstance(end, Failed):
+            self.outcome = end.code
+            self.delivery.journal.add(Failed(code=end.code, message=end.message, param=end.param, at=time.time()))
+            return
+        self.outcome = "cancelled" if end.cancelled else "done"
+        made = sum(len(choice.tokens) for choice in self.choices)
+        self.delivery.journal.add(
+            Done(
+                at=time.time(),
+                first_token_at=self.first_token_at,
+                completion_tokens=made,
+                cancelled=end.cancelled,
+            )
+        )
+
+    @property
+    def ended(self) -> bool:
+        return self.delivery.journal.ended
+
+
+def conversation(request: Generate) -> Conversation:
+    """The request's turns and media in the model's vocabulary."""
+    turns = tuple(Turn(turn.role, turn.text) for turn in request.turns)
+    media = tuple(MediaUse(part.modality, part.digest, part.turn, part.weight) for part in request.media)
+    return Conversation(turns, media)
+
+
+def pending(job: Job, request: Generate) -> Iterator[tuple[str, SamplingParams, list[int]]]:
+    """Sequence id, parameters and published tokens of each choice that still runs."""
+    for number, choice in enumerate(job.choices):
+        if not choice.finished:
+            params = replace(request.params, seed=seed_of(request.params.seed, number))
+            yield f"{job.id}/{number}", params, choice.tokens
+
+
+def seed_of(seed: int, choice: int) -> int:
+    """The seed of a choice. The first has the request's own, so `n` changes nothing for it; below 2**63."""
+    if choice == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}/{choice}".encode()).digest()[:8], "little") >> 1
+
+
+def _token(number: int, output: TokenOutput) -> Token:
+    chosen = output.logprob
+    logprob = (
+        Logprob(token_id=chosen.token_id, text=chosen.text, logprob=chosen.logprob, top=list(chosen.top))
+        if chosen
+        else None
+    )
+    finish = output.finish_reason
+    assert finish != "abort", "an aborted sequence has no last token"
+    return Token(choice=number, token_id=output.token_id, text=output.text, finish=finish, logprob=logprob)

@@ -1,0 +1,196 @@
+"""The worker's loop: take, encode, admit, step, publish. One thread; a turn is as long as the model's own work."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from service.broker.arrivals import expired
+from service.broker.consumer import Consumer
+from service.broker.errors import StoreUnavailable
+from service.broker.heartbeat import Heartbeat
+from service.broker.protocol import Done, Embed, Failed, Vectors
+from service.metrics import WorkerMetrics
+from service.worker.engine_room import EngineRoom
+from service.worker.intake import Intake
+from service.worker.jobs import Job
+from service.worker.model import Runtime
+
+log = logging.getLogger(__name__)
+IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
+BATCH_WAIT = 0.001  # seconds between looks at a batch that is not due yet
+STORE_PAUSE = 0.1  # seconds between tries when the store fails and there is nothing else to do
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a worker takes on.
+
+    sequences: that the engine runs at once; prefetch: more that are taken so that their media are ready in time.
+    grace: seconds that running requests may go on once the worker drains.
+    """
+
+    sequences: int
+    prefetch: int
+    grace: float
+
+
+class Worker:
+    """One model on one device. `run` returns once drained; `drain` may be called from a signal handler."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        consumer: Consumer,
+        intake: Intake,
+        heartbeat: Heartbeat,
+        metrics: WorkerMetrics,
+        limits: Limits,
+    ) -> None:
+        self._runtime, self._consumer, self._intake = runtime, consumer, intake
+        self._heartbeat, self._metrics, self._limits = heartbeat, metrics, limits
+        self._engine = EngineRoom(runtime, metrics)
+        self._new: deque[Job] = deque()
+        self._drain_until: float | None = None
+
+    def run(self, on_announced: Callable[[], None] = lambda: None) -> None:
+        """Work until drained. Raises StoreUnavailable at the start, EngineError when the engine is broken."""
+        self._consumer.open()
+        self._heartbeat.start()
+        try:
+            on_announced()
+            while not self._is_drained:
+                self._turn()
+            self._leave()
+        finally:
+            self._heartbeat.stop()
+
+    def drain(self, grace: float | None = None) -> None:
+        """Take nothing more, end what runs within `grace` seconds (the configured ones), hand back the rest."""
+        self._drain_until = time.monotonic() + (self._limits.grace if grace is None else grace)
+        self._heartbeat.drain()
+
+    def _turn(self) -> None:
+        try:
+            self._take()
+            self._intake.encode()
+            self._admit()
+            self._engine.step()
+            self._publish()
+        except StoreUnavailable as error:
+            self._engine.step()  # the model goes on; what it says is published when the store is back
+            self._pause(error)
+        self._end_expired()
+        self._clear()
+        self._heartbeat.turned()
+
+    def _take(self) -> None:
+        if self._drain_until is not None:
+            self._hand_back([*self._new, *self._intake.jobs])
+            return
+        room = self._limits.sequences + self._limits.prefetch - self._load
+        for delivery in self._consumer.take(room, self._wait):
+            job = Job.of(delivery)
+            self._new.append(job)
+            self._metrics.queue_seconds.observe(max(0.0, time.time() - delivery.request.created))
+            if delivery.past.losses:
+                self._metrics.takeovers.inc()
+        while self._new:
+            self._intake.add(self._new[0])
+            self._new.popleft()
+
+    def _admit(self) -> None:
+        for job in self._intake.ready():
+            if job.ended:
+                self._count(job)
+            elif isinstance(job.delivery.request, Embed):
+                self._answer(job, job.delivery.request)
+                self._count(job)
+            else:
+                self._engine.offer(job)
+
+    def _answer(self, job: Job, request: Embed) -> None:
+        if not request.media:
+            job.end(Failed(code="invalid_request", message="nothing to embed", param="input"))
+            return
+        units = [self._runtime.unit(part.modality, job.embeddings[part.blob]) for part in request.media]
+        job.delivery.journal.add(Vectors(dim=units[0].size, data=[unit.astype("<f4").tobytes() for unit in units]))
+        job.end(Done())
+
+    def _publish(self) -> None:
+        flushed = self._consumer.flush()
+        for job in self._jobs:
+            if job.id in flushed.lost:
+                log.info("a request is another worker's now", extra={"request_id": job.id})
+                self._forget(job)
+            elif job.id in flushed.cancelled and not job.ended:
+                job.end(Done(cancelled=True))
+
+    def _end_expired(self) -> None:
+        for job in self._jobs:
+            end = None if job.ended else expired(job.delivery.request)
+            if end is not None:
+                job.end(end)
+
+    def _clear(self) -> None:
+        """Let go of jobs that ended; the consumer still holds what is not published or settled yet."""
+        for job in self._jobs:
+            if job.ended:
+                self._count(job)
+                self._forget(job)
+        self._metrics.running.set(sum(len(job.sequences) for job in self._engine.jobs))
+        self._metrics.waiting.set(len(self._intake.jobs))
+
+    def _forget(self, job: Job) -> None:
+        self._intake.drop(job)
+        self._engine.remove(job)
+        if job in self._new:
+            self._new.remove(job)
+
+    def _hand_back(self, jobs: Iterable[Job]) -> None:
+        unfinished = [job for job in jobs if not job.ended]
+        for job in unfinished:
+            self._forget(job)
+        if unfinished:
+            self._consumer.hand_back([job.id for job in unfinished])
+            log.info("requests handed back", extra={"count": len(unfinished)})
+
+    def _leave(self) -> None:
+        """After the grace: what is left goes to whoever comes first, or falls to them when our silence is noticed."""
+        try:
+            self._hand_back(self._jobs)
+            self._consumer.flush()
+            self._consumer.close()
+        except StoreUnavailable as error:
+            log.warning("requests could not be handed back", extra={"error": error.code})
+
+    def _count(self, job: Job) -> None:
+        self._metrics.requests.labels(job.outcome).inc()
+
+    def _pause(self, error: StoreUnavailable) -> None:
+        log.warning("the store failed; going on without it", extra={"error": error.code})
+        if not self._runtime.has_work:
+            time.sleep(STORE_PAUSE)
+
+    @property
+    def _jobs(self) -> list[Job]:
+        return [*self._new, *self._intake.jobs, *self._engine.jobs]
+
+    @property
+    def _load(self) -> int:
+        """Sequences that are taken and not ended; a request that only embeds counts as one."""
+        return sum(max(1, len(job.choices)) for job in self._jobs)
+
+    @property
+    def _wait(self) -> float:
+        """How long `take` may wait: as long as nothing else is to be done."""
+        if self._runtime.has_work or self._consumer.unfinished:
+            return BATCH_WAIT if self._intake.jobs and not self._runtime.has_work else 0.0
+        return IDLE_WAIT
+
+    @property
+    def _is_drained(self) -> bool:
+        if self._drain_until is None:
+            return False
+        return not self._consumer.unfinished or time.monotonic() >= self._drain_until

@@ -1,0 +1,91 @@
+"""A worker process: load the model, serve it until SIGTERM has drained it."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from service.broker.errors import StoreUnavailable
+from service.metrics import WorkerMetrics
+from service.settings import Settings, WorkerSettings
+from service.worker.assembly import assembled
+from service.worker.loop import Worker
+from service.worker.model import Runtime
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Serve until drained: 0; 1 when the store is not there or not usable. A broken engine raises."""
+    runtime = load(settings.worker)
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics.on(registry)
+    try:
+        with (
+            assembled(runtime, settings.store, settings.worker, metrics) as worker,
+            metrics_served(settings.worker, registry),
+            drained_by_signals(worker),
+        ):
+            worker.run(lambda: log.info("the worker takes requests", extra={"model": runtime.info.id}))
+    except StoreUnavailable as error:
+        log.error("the worker cannot use the store: %s", error.message, extra={"code": error.code})
+        return 1
+    log.info("the worker is drained")
+    return 0
+
+
+def load(settings: WorkerSettings) -> Runtime:
+    """The real runtime, which brings torch with it. Raises CheckpointError for a folder that is not a model's."""
+    import torch
+
+    from pandagpt_core.runtime import Runtime as Loaded
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    runtime = Loaded.load(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        max_sequences=settings.max_sequences,
+        cache_tokens=settings.cache_tokens,
+        step_tokens=settings.step_tokens,
+        max_model_len=settings.max_model_len,
+    )
+    log.info("model loaded", extra={"model": runtime.info.id, "system": runtime.info.system})
+    return runtime
+
+
+@contextmanager
+def metrics_served(settings: WorkerSettings, registry: CollectorRegistry) -> Iterator[None]:
+    """/metrics on the worker's own port, if it has one."""
+    if not settings.metrics_port:
+        yield
+        return
+    server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def drained_by_signals(worker: Worker) -> Iterator[None]:
+    """SIGTERM and SIGINT drain; a second one ends the grace."""
+    signalled = False
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        nonlocal signalled
+        worker.drain(0.0 if signalled else None)
+        signalled = True
+
+    before = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

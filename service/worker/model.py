@@ -1,0 +1,66 @@
+"""What the worker asks of a model: the runtime's interface, so that this package loads without torch."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
+
+
+class Admitted(Protocol):
+    """A sequence the engine has taken: the prompt's length and how much of it was in the prefix cache."""
+
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+
+
+class Stats(Protocol):
+    """How full the engine's cache is."""
+
+    @property
+    def kv_blocks_used(self) -> int: ...
+    @property
+    def kv_blocks_total(self) -> int: ...
+
+
+class Runtime(Protocol):
+    """A model system and an engine joined (`pandagpt_core.runtime.Runtime`)."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """One [E] float32 embedding for each array of one modality."""
+        ...
+
+    def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
+        """The embedding as [E] float32 of norm 1."""
+        ...
+
+    def admit(
+        self,
+        sequence_id: str,
+        conversation: Conversation,
+        embeddings: Sequence[np.ndarray],
+        params: SamplingParams,
+        resume: Sequence[int] = (),
+        priority: Priority = "interactive",
+    ) -> Admitted:
+        """Queue a sequence. `resume` are tokens already published: fed as prefix, not emitted again."""
+        ...
+
+    def step(self) -> Sequence[TokenOutput]:
+        """One engine step over the whole batch."""
+        ...
+
+    def abort(self, sequence_id: str) -> None:
+        """Forget a sequence and free its memory; unknown ids are fine."""
+        ...
+
+    @property
+    def has_work(self) -> bool: ...
+
+    def stats(self) -> Stats: ...

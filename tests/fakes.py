@@ -1,0 +1,334 @@
+"""Stand-ins for what is slow: a model whose every token is a function of the request, and workers that run it.
+
+    with worker_thread(valkey.settings) as worker: ...          a worker in this process
+    with worker_process(valkey.settings, step_delay=0.01) as process: ...   one to kill
+
+Words in the last user turn steer the model: see `FAULTS`. `expected_text` tells what a request's answer will be.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from pandagpt_core.errors import ContextLengthExceeded
+from pandagpt_core.types import (
+    Conversation,
+    Modality,
+    ModelInfo,
+    Priority,
+    SamplingParams,
+    TokenLogprob,
+    TokenOutput,
+)
+from service import logs
+from service.metrics import WorkerMetrics
+from service.settings import StoreSettings, WorkerSettings
+from service.worker.assembly import assembled
+from service.worker.jobs import seed_of
+from service.worker.loop import Worker
+
+ROOT = Path(__file__).parents[1]
+DIM = 8
+VOCABULARY = 1000
+ANSWER_TOKENS = 24  # an answer ends by itself ("stop") after so many tokens, unless `ignore_eos`
+FAKE_INFO = ModelInfo(
+    id="fake",
+    system="fake",
+    recipes={
+        Modality.IMAGE: "imagebind-image-v1",
+        Modality.VIDEO: "imagebind-video-v1",
+        Modality.AUDIO: "imagebind-audio-v1",
+        Modality.DEPTH: "depth-sunrgbd-v1",
+        Modality.THERMAL: "imagebind-thermal-v1",
+        Modality.IMU: "imu-v1",
+        Modality.TEXT: "clip-bpe-v1",
+    },
+    max_model_len=2048,
+    embedding_dim=DIM,
+    encoder_digest="fake-encoder-1",
+    version="0",
+    created=1_700_000_000,
+)
+FAULTS = {
+    "FAULT-REFUSED": "admit raises ValueError",
+    "FAULT-SEQUENCE": "the sequence's third token is an error",
+    "FAULT-STEP": "the step that makes the sequence's third token raises",
+    "FAULT-CRASH": "the process dies at the sequence's third token",
+}
+
+
+@dataclass(frozen=True)
+class FakeAdmitted:
+    prompt_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class FakeStats:
+    kv_blocks_used: int
+    kv_blocks_total: int = 64
+
+
+@dataclass
+class _Sequence:
+    key: str
+    tags: str
+    params: SamplingParams
+    faults: frozenset[str]
+    made: int
+    text: str = ""
+
+
+@dataclass
+class FakeRuntime:
+    """The worker's `Runtime` without a model. `step_delay` and `encode_delay` in seconds.
+
+    The first token's text names the media (`<image:1a2b3c4d>`), each further token is ` w<id>`. `encoded` counts media
+    by modality, `batches` lists (modality, size), `aborted` sequence ids, for tests that look.
+    """
+
+    step_delay: float = 0.0
+    encode_delay: float = 0.0
+    info: ModelInfo = FAKE_INFO
+    encoded: dict[Modality, int] = field(default_factory=dict)
+    batches: list[tuple[Modality, int]] = field(default_factory=list)
+    aborted: list[str] = field(default_factory=list)
+    _sequences: dict[str, _Sequence] = field(default_factory=dict)
+
+    def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        time.sleep(self.encode_delay)
+        self.encoded[modality] = self.encoded.get(modality, 0) + len(arrays)
+        self.batches.append((modality, len(arrays)))
+        if any(array.size == 0 for array in arrays):
+            raise ValueError("an empty array")
+        return [fake_embedding(modality, array) for array in arrays]
+
+    def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
+        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
+
+    def admit(
+        self,
+        sequence_id: str,
+        conversation: Conversation,
+        embeddings: Sequence[np.ndarray],
+        params: SamplingParams,
+        resume: Sequence[int] = (),
+        priority: Priority = "interactive",
+    ) -> FakeAdmitted:
+        last = conversation.turns[-1].text
+        if "FAULT-REFUSED" in last:
+            raise ValueError("refused")
+        prompt = prompt_tokens(conversation)
+        if prompt + params.max_tokens > self.info.max_model_len:
+            raise ContextLengthExceeded(
+                f"{prompt} prompt tokens and max_tokens {params.max_tokens} exceed {self.info.max_model_len}"
+            )
+        key, tags = _key(conversation, embeddings, params), _tags(conversation, embeddings)
+        sequence = _Sequence(key, tags, params, frozenset(name for name in FAULTS if name in last), made=0)
+        for token_id in resume:
+            assert token_id == self._next(sequence)[0], "the tokens to resume from are not this request's"
+        self._sequences[sequence_id] = sequence
+        return FakeAdmitted(prompt)
+
+    def step(self) -> list[TokenOutput]:
+        time.sleep(self.step_delay)
+        outputs = []
+        for sequence_id, sequence in self._sequences.items():
+            third = sequence.made == 2
+            if third and "FAULT-CRASH" in sequence.faults:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if third and "FAULT-STEP" in sequence.faults:
+                raise RuntimeError("a step failed")
+            if third and "FAULT-SEQUENCE" in sequence.faults:
+                outputs.append(TokenOutput(sequence_id, 0, "", error="the sequence failed"))
+                continue
+            token_id, text, finish = self._next(sequence)
+            logprob = _logprob(sequence, token_id, text) if sequence.params.logprobs is not None else None
+            outputs.append(TokenOutput(sequence_id, token_id, text, finish, logprob))
+        for output in outputs:
+            if output.finish_reason or output.error:
+                del self._sequences[output.sequence_id]
+        return outputs
+
+    def abort(self, sequence_id: str) -> None:
+        if self._sequences.pop(sequence_id, None) is not None:
+            self.aborted.append(sequence_id)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._sequences)
+
+    def stats(self) -> FakeStats:
+        return FakeStats(len(self._sequences))
+
+    @staticmethod
+    def _next(sequence: _Sequence) -> tuple[int, str, str | None]:
+        """Make the next token: id, text that may be shown, finish reason."""
+        params, position = sequence.params, sequence.made
+        token_id = fake_token(sequence.key, position)
+        text = (sequence.tags if position == 0 else "") + f" w{token_id}"
+        sequence.made += 1
+        found = next((stop for stop in params.stop if stop in sequence.text + text), None)
+        if found is not None:
+            return token_id, (sequence.text + text).partition(found)[0][len(sequence.text) :], "stop"
+        sequence.text += text
+        if sequence.made >= params.max_tokens:
+            return token_id, text, "length"
+        ends = sequence.made >= ANSWER_TOKENS and not params.ignore_eos
+        return token_id, text, "stop" if ends else None
+
+
+def fake_embedding(modality: Modality, array: np.ndarray) -> np.ndarray:
+    """[DIM] float32, a function of the array's bytes."""
+    digest = hashlib.sha256(modality.encode() + np.ascontiguousarray(array).tobytes()).digest()
+    return np.frombuffer(digest, "<i4").astype(np.float32) / 2**31
+
+
+def fake_token(key: str, position: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{key}/{position}".encode()).digest()[:4], "little") % VOCABULARY
+
+
+def prompt_tokens(conversation: Conversation) -> int:
+    """One token a word and one a medium."""
+    return sum(len(turn.text.split()) for turn in conversation.turns) + len(conversation.media)
+
+
+def expected_text(
+    conversation: Conversation, params: SamplingParams, embeddings: Sequence[np.ndarray] = (), choice: int = 0
+) -> str:
+    """The whole text that a worker with a FakeRuntime answers."""
+    seeded = replace(params, seed=seed_of(params.seed, choice))
+    runtime = FakeRuntime()
+    runtime.admit("x/0", conversation, embeddings, seeded)
+    text = ""
+    while runtime.has_work:
+        text += "".join(output.text for output in runtime.step())
+    return text
+
+
+def _key(conversation: Conversation, embeddings: Sequence[np.ndarray], params: SamplingParams) -> str:
+    said = repr([(turn.role, turn.text) for turn in conversation.turns])
+    media = [(use.modality, use.turn, use.weight, e.tobytes().hex()) for use, e in _pairs(conversation, embeddings)]
+    return hashlib.sha256(f"{said}{media}{params.seed}{params.temperature}".encode()).hexdigest()
+
+
+def _tags(conversation: Conversation, embeddings: Sequence[np.ndarray]) -> str:
+    return "".join(f"<{use.modality}:{e.tobytes().hex()[:8]}>" for use, e in _pairs(conversation, embeddings))
+
+
+def _pairs(conversation: Conversation, embeddings: Sequence[np.ndarray]) -> list:
+    return list(zip(conversation.media, embeddings, strict=True))
+
+
+def _logprob(sequence: _Sequence, token_id: int, text: str) -> TokenLogprob:
+    others = [(fake_token(sequence.key, -1 - rank), f" o{rank}", -2.0 - rank) for rank in range(5)]
+    top = [(token_id, text, math.log(0.5)), *others][: sequence.params.logprobs or 0]
+    return TokenLogprob(token_id, text, math.log(0.5), tuple(top))
+
+
+# Workers
+
+
+def fake_worker_settings(**changed: object) -> WorkerSettings:
+    """A worker's settings with short beats."""
+    return WorkerSettings(**{"heartbeat_s": 0.2, "lost_after_s": 1.0, "drain_grace_s": 5.0, **changed})
+
+
+@dataclass
+class WorkerThread:
+    worker: Worker
+    runtime: FakeRuntime
+    metrics: WorkerMetrics
+    registry: CollectorRegistry
+    thread: threading.Thread
+    errors: list[BaseException]
+
+    def drain(self, grace: float | None = None) -> None:
+        self.worker.drain(grace)
+
+    def join(self) -> None:
+        self.thread.join(10)
+        assert not self.thread.is_alive(), "the worker did not end"
+
+
+@contextlib.contextmanager
+def worker_thread(
+    store: StoreSettings, runtime: FakeRuntime | None = None, **settings: object
+) -> Iterator[WorkerThread]:
+    """A worker in a thread, announced when the block begins and gone when it ends. `settings` of WorkerSettings."""
+    runtime, registry = runtime or FakeRuntime(), CollectorRegistry()
+    metrics, announced, errors = WorkerMetrics.on(registry), threading.Event(), []
+    with assembled(runtime, store, fake_worker_settings(**settings), metrics) as worker:
+
+        def run() -> None:
+            try:
+                worker.run(announced.set)
+            except BaseException as error:  # noqa: BLE001  handed to the test's thread
+                errors.append(error)
+                announced.set()
+
+        thread = threading.Thread(target=run, name="worker", daemon=True)
+        thread.start()
+        assert announced.wait(10), "the worker did not start"
+        handle = WorkerThread(worker, runtime, metrics, registry, thread, errors)
+        try:
+            yield handle
+        finally:
+            worker.drain(0)
+            handle.join()
+
+
+@contextlib.contextmanager
+def worker_process(
+    store: StoreSettings, *, step_delay: float = 0.005, encode_delay: float = 0.0, **settings: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker in a process of its own, announced when the block begins, killed when it ends."""
+    options = [f"--setting={name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "tests.fakes", f"--store={store.url}", f"--namespace={store.namespace}"]
+    command += [f"--step-delay={step_delay}", f"--encode-delay={encode_delay}", *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", "the worker did not start"
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def main() -> None:
+    """A worker with a FakeRuntime until SIGTERM; writes `ready` once it is announced."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--namespace", default="pandagpt")
+    parser.add_argument("--step-delay", type=float, default=0.0)
+    parser.add_argument("--encode-delay", type=float, default=0.0)
+    parser.add_argument("--setting", action="append", default=[], help="name=value of the worker's settings")
+    arguments = parser.parse_args()
+    logs.configure("warning", "text", "worker")
+    store = StoreSettings(url=arguments.store, namespace=arguments.namespace)
+    settings = fake_worker_settings(**dict(setting.split("=", 1) for setting in arguments.setting))
+    runtime = FakeRuntime(step_delay=arguments.step_delay, encode_delay=arguments.encode_delay)
+    with assembled(runtime, store, settings, WorkerMetrics.on(CollectorRegistry())) as worker:
+        signal.signal(signal.SIGTERM, lambda *_: worker.drain())
+        worker.run(lambda: print("ready", flush=True))  # noqa: T201  the parent waits for it
+
+
+if __name__ == "__main__":
+    main()
