@@ -86,7 +86,7 @@ TEMPLATES = MappingProxyType(
             assistant=("### Assistant: ", Slot.TEXT),
             cue=("### Assistant:",),
             markers=re.compile(r"#{3,}|</?Img>"),
-            stop=("\n###",),
+            stop=("\n###", "\n\n###"),
             original_stop_pieces=("##",),
         ),
         # SmolLM2-Instruct. The soft token stands where a picture would: before the question.
@@ -195,10 +195,9 @@ def _tokenise(tokenizer: Tokenizer, spans: Sequence[Span], markers: re.Pattern[s
         plain, *broken = _split(span, markers)
         chunks[-1] += plain
         chunks += broken
-    ids: list[int] = []
-    for index, chunk in enumerate(chunks):
-        for text in chunk if index % 2 else (chunk,):
-            ids += tokenizer.encode(text) if not ids else _continued(tokenizer, text)
+    ids = tokenizer.encode(chunks[0])
+    for index, chunk in enumerate(chunks[1:], start=1):
+        ids += _spelt(tokenizer, chunk) if index % 2 else _continued(tokenizer, chunk)
     return ids
 
 
@@ -213,11 +212,19 @@ def _split(span: Span, markers: re.Pattern[str] | None) -> list[str]:
     return [*pieces, span.text[at:]]
 
 
+def _spelt(tokenizer: Tokenizer, marker: str) -> list[int]:
+    """Token ids of text, one character at a time."""
+    by_character = {character: _continued(tokenizer, character) for character in set(marker)}
+    return [token for character in marker for token in by_character[character]]
+
+
 def _continued(tokenizer: Tokenizer, text: str) -> list[int]:
     """Token ids of text that follows other text: without the space that sentencepiece puts before a piece.
 
     Sentencepiece never joins a newline with what follows it (it is a byte token), so a newline carries the space off.
     """
+    if not text:
+        return []
     lead = tokenizer.encode("\n")
     ids = tokenizer.encode("\n" + text)
     assert ids[: len(lead)] == lead, "this tokenizer joins newlines; its template must have no plain-text markers"

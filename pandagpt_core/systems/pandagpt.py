@@ -10,7 +10,7 @@ import torch
 
 from pandagpt_core.checkpoints import ModelFolder, llm_path, verify_files
 from pandagpt_core.encoders.base import Encoder, encode_items
-from pandagpt_core.errors import CheckpointError, InvalidRequest, UnsupportedModality
+from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -21,6 +21,8 @@ from pandagpt_core.systems.adapter import load_adapter
 from pandagpt_core.systems.base import LoadOptions
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams, Turn
+
+CHARACTERS_A_TOKEN = 32  # prose has 4 or 5; only long runs of spaces have more than this
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,9 +85,10 @@ class PandaGPT:
     def prepare(self, conversation: Conversation, embeddings: Sequence[torch.Tensor]) -> LLMInputs:
         """Write the prompt; where there are media, one row of it is their composed vector.
 
-        Raises UnsupportedModality, and InvalidRequest for embeddings that are not one [E] of finite numbers for each
-        medium or whose composition overflows.
+        Raises ContextLengthExceeded, UnsupportedModality, and InvalidRequest for embeddings that are not one [E] of
+        finite numbers for each medium or whose composition overflows.
         """
+        self._check_length(conversation)
         ids = token_ids(self.template, self.tokenizer, conversation, self.bos_id)
         embeds = self.llm.embed([0 if token is None else token for token in ids])  # [T, D]
         if not conversation.media:
@@ -122,6 +125,12 @@ class PandaGPT:
         if not torch.isfinite(soft).all():
             raise InvalidRequest("the media's weights give numbers that are not finite", param="weight")
         return soft
+
+    def _check_length(self, conversation: Conversation) -> None:
+        """Text that cannot fit is refused before it is tokenised, which would hold up every other sequence."""
+        characters, tokens = sum(len(turn.text) for turn in conversation.turns), self.info.max_model_len
+        if characters > tokens * CHARACTERS_A_TOKEN:
+            raise ContextLengthExceeded(f"the prompt has {characters} characters, the context holds {tokens} tokens")
 
     def _check_modality(self, modality: Modality) -> None:
         if modality not in self.info.recipes:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pandagpt_core.checkpoints import ModelFolder
-from pandagpt_core.errors import CheckpointError, InvalidRequest, UnsupportedModality
+from pandagpt_core.engine.stops import StopMatcher
+from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizer import Tokenizer
@@ -142,6 +143,12 @@ def test_clips_of_each_item_are_averaged_and_items_may_differ_in_clips(make: Mak
     torch.testing.assert_close(embedded, torch.tensor([[1.0] * WIDTH, [3.0] * WIDTH]))
 
 
+def test_text_that_cannot_fit_is_refused_before_it_is_tokenised(make: Make) -> None:
+    talk = Conversation((Turn("user", "x" * (256 * 32 + 1)),))
+    with pytest.raises(ContextLengthExceeded, match="8193 characters, the context holds 256 tokens"):
+        make().prepare(talk, [])
+
+
 def test_a_modality_without_a_tower_is_refused_by_name(make: Make) -> None:
     with pytest.raises(UnsupportedModality, match="takes no thermal; it takes image, audio"):
         make().encode(Modality.THERMAL, [np.ones((1, WIDTH), np.float32)])
@@ -154,7 +161,20 @@ def test_unit_vectors_have_norm_one_and_keep_their_direction(make: Make) -> None
 
 def test_the_templates_stops_are_added_to_the_callers(make: Make) -> None:
     params = make().stops(SamplingParams(stop=("END",), stop_token_ids=(7,)))
-    assert (params.stop, params.stop_token_ids) == (("END", "\n###"), (7,))
+    assert (params.stop, params.stop_token_ids) == (("END", "\n###", "\n\n###"), (7,))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It is a car.\n### Human:", "It is a car."),
+        ("It is a car.\n\n### Human:", "It is a car."),
+        ("## Title\nC## is no C#.", "## Title\nC## is no C#."),
+    ],
+)
+def test_an_answer_is_cut_at_the_next_turn_with_its_blank_line_and_at_no_other_sign(text: str, shown: str) -> None:
+    matcher = StopMatcher(TEMPLATES["vicuna-v0"].stop)
+    assert "".join(map(matcher.push, text)) + matcher.flush() == shown
 
 
 def test_the_original_stop_rule_is_the_token_of_two_signs(make: Make, vicuna: Tokenizer) -> None:

@@ -125,6 +125,27 @@ def test_a_callers_marker_is_spelt_character_by_character(vicuna: Tokenizer) -> 
     assert any(ids[at : at + len(expected)] == expected for at in range(len(ids)))
 
 
+class Counting:
+    """A tokenizer that counts how often it is asked to encode."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self.calls = tokenizer, 0
+        self.bos_id, self.eos_ids = tokenizer.bos_id, tokenizer.eos_ids
+        self.decode, self.detokenizer = tokenizer.decode, tokenizer.detokenizer
+        self.token_id, self.token_text = tokenizer.token_id, tokenizer.token_text
+
+    def encode(self, text: str) -> list[int]:
+        self.calls += 1
+        return self._tokenizer.encode(text)
+
+
+def test_a_long_run_of_markers_costs_no_more_than_a_short_one(vicuna: Tokenizer) -> None:
+    counting = Counting(vicuna)
+    ids = token_ids(VICUNA, counting, talk("#" * 50_000))
+    assert ids.count(vicuna.token_id("#")) == 50_001
+    assert counting.calls < 10
+
+
 def test_headings_of_two_signs_are_tokenised_as_any_text(vicuna: Tokenizer) -> None:
     ids = token_ids(VICUNA, vicuna, talk("## Title"))
     assert ids == [vicuna.bos_id, *vicuna.encode("### Human: ## Title\n### Assistant:")]
@@ -144,6 +165,7 @@ def test_control_text_of_a_caller_adds_no_control_token_in_chatml(smollm2: Token
 def test_any_text_reaches_vicuna_literally_and_opens_no_turn(vicuna: Tokenizer, text: str) -> None:
     ids = token_ids(VICUNA, vicuna, talk(text, media=PICTURE))
     slot = ids.index(None)
+    # U+2581 is sentencepiece's own sign for a space, and always read as one.
     assert decoded(vicuna, ids[slot + 1 :]) == f"</Img> {text}\n### Assistant:".replace("▁", " ")
     assert turn_marks(vicuna, ids) == 2
     controls = {vicuna.token_id(piece) for piece in ("<s>", "</s>", "<unk>")}

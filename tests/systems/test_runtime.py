@@ -168,9 +168,10 @@ def test_an_answer_ends_at_the_line_that_begins_the_next_turn_and_at_no_heading(
 
 
 def test_a_prompt_beyond_the_context_is_refused_and_nothing_is_queued(runtime: Runtime) -> None:
-    long = Conversation((Turn("user", "What is in the image? " * 40),))
-    with pytest.raises(ContextLengthExceeded, match="128"):
-        runtime.admit("a", long, [], GREEDY)
+    for times in (40, 400):
+        long = Conversation((Turn("user", "What is in the image? " * times),))
+        with pytest.raises(ContextLengthExceeded, match="128"):
+            runtime.admit("a", long, [], GREEDY)
     assert not runtime.has_work
 
 
