@@ -7,7 +7,7 @@ from PIL import Image
 from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.pixels import on_white, open_picture, resize_and_crop, upright
+from pandagpt_core.media.pixels import as_seen, on_white, open_picture, resize_and_crop, upright
 
 # CLIP's channel statistics (Radford et al. 2021), which ImageBind uses for pictures and video.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
@@ -36,12 +36,12 @@ def lite0(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     p.only(params)
     picture = open_picture(data, limits)
     with decoding("picture"):
-        return lite0_array(on_white(upright(picture)))[None]
+        return lite0_array(as_seen(upright(picture)))[None]
 
 
 def lite0_array(picture: Image.Image) -> npt.NDArray[np.float32]:
-    """[3, 224, 224] of an RGB picture."""
-    square = np.asarray(resize_and_crop(picture), dtype=np.float32)
+    """[3, 224, 224] of an RGB or RGBA picture."""
+    square = np.asarray(on_white(resize_and_crop(picture)), dtype=np.float32)
     return ((square - np.float32(127.0)) / np.float32(128.0)).transpose(2, 0, 1)
 
 

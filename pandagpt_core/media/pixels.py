@@ -66,14 +66,19 @@ def upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def on_white(picture: Image.Image) -> Image.Image:
-    """RGB as a viewer shows it: alpha laid over white, 16-bit grey scaled to 8 bits instead of clipped."""
+def as_seen(picture: Image.Image) -> Image.Image:
+    """RGB, or RGBA where there is transparency; 16-bit grey scaled to 8 bits instead of clipped."""
     if picture.mode in _DEEP_MODES:
         return to_grey8(picture).convert("RGB")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
-    return picture.convert("RGB")
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """RGB with any alpha laid over white, as a viewer shows it. Cheapest after the resize, which heeds alpha."""
+    if picture.mode != "RGBA":
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, (255, 255, 255, 255)), picture).convert("RGB")
 
 
 def to_grey8(picture: Image.Image) -> Image.Image:

@@ -109,3 +109,12 @@ def test_a_picture_takes_no_parameter(make):
     with pytest.raises(InvalidMedia, match="unknown parameter") as caught:
         load("imagebind-image-v1", make.picture(), {"unit": "mm"}, LIMITS)
     assert caught.value.param == "unit"
+
+
+def test_lite0_takes_transparent_palettes_and_soft_edges(make):
+    palette = Image.new("P", (32, 32), 0)
+    palette.putpalette([255, 0, 0] + [0, 0, 0] * 255)
+    clear = make.saved(palette, "PNG", transparency=0)
+    assert load("lite0-image-v1", clear, {}, LIMITS).min() == 1.0
+    half = make.saved(Image.new("RGBA", (32, 32), (0, 0, 0, 128)))
+    assert abs(load("lite0-image-v1", half, {}, LIMITS)).max() < 0.02

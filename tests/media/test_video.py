@@ -40,13 +40,10 @@ def test_every_allowed_container_decodes(make, codec, kind):
     assert [shown(clip) for clip in clips] == spread_frames(20, 10.0)
 
 
-@pytest.mark.parametrize("kind", ["flv", "mpegts", "mpeg", "asf", "gif", "nut", "ogg"])
+@pytest.mark.parametrize("kind", ["flv", "mpegts", "mpeg", "asf", "nut"])
 def test_other_containers_are_refused(make, kind):
-    codec = {"gif": "gif", "flv": "flv", "mpeg": "mpeg1video", "ogg": "libtheora"}.get(kind, "mpeg4")
-    try:
-        data = make.video(make.grey_frames(4), codec=codec, kind=kind, rate=25)
-    except (av.FFmpegError, ValueError):
-        pytest.skip(f"this build of FFmpeg cannot write {kind}")
+    codec = {"flv": "flv", "mpeg": "mpeg1video"}.get(kind, "mpeg4")
+    data = make.video(make.grey_frames(4), codec=codec, kind=kind, rate=25)
     with pytest.raises(InvalidMedia, match="none of MP4"):
         load(LITE0, data, {}, LIMITS)
 
