@@ -1,5 +1,7 @@
 """Context text: CLIP's ids, the end token of texts too long, and cost that grows with length alone."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -51,3 +53,15 @@ def test_characters_are_bounded():
 def test_what_is_not_utf8_is_refused():
     with pytest.raises(InvalidMedia, match="not UTF-8"):
         load(RECIPE, b"\xff\xfe", {}, LIMITS)
+
+
+def test_without_the_vocabulary_context_text_is_unsupported_and_not_the_callers_fault():
+    code = (
+        "import sys; sys.modules['open_clip'] = None\n"
+        "from pandagpt_core.errors import UnsupportedModality\n"
+        "from pandagpt_core.media import Limits, load\n"
+        "try:\n    load('clip-bpe-v1', b'a dog', {}, Limits())\n"
+        "except UnsupportedModality as error:\n    print(error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "CLIP's vocabulary" in done.stdout
