@@ -1,0 +1,92 @@
+"""A gateway served by uvicorn in a thread, over the real store, with a fake worker behind it."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from service.gateway.app import create_app
+from service.gateway.house import House
+from service.settings import Settings
+from tests.fakes import FakeRuntime, WorkerThread, worker_thread
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[tuple[str, House]]:
+    """The gateway's address and its parts, while the block lasts."""
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, port=0, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1, ws="none"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="gateway", daemon=True)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started:
+        assert thread.is_alive(), "the gateway did not start"
+        assert time.monotonic() < until, "the gateway did not start in time"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}", app.state.house
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the gateway did not end"
+
+
+@pytest.fixture(scope="module")
+def gateway_settings(_valkey_server: object) -> Settings:
+    """Of the shared gateway; short keep-alive, small uploads."""
+    return make_settings(_valkey_server)
+
+
+def make_settings(valkey: object, **gateway: object) -> Settings:
+    ours = {"keep_alive_s": 0.3, **gateway}
+    return Settings(store=valkey.settings, gateway=ours, decode={"processes": 1})
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(gateway_settings: Settings) -> Iterator[tuple[str, House]]:
+    with serving(gateway_settings) as (url, house):
+        yield url, house
+
+
+@pytest.fixture
+def start_gateway(valkey: object) -> Iterator[Callable[..., tuple[str, House]]]:
+    """Start another gateway with settings of its own, stopped at the test's end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **gateway: stack.enter_context(serving(make_settings(valkey, **gateway)))
+
+
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    return FakeRuntime()
+
+
+@pytest.fixture
+def worker(valkey: object, runtime: FakeRuntime) -> Iterator[WorkerThread]:
+    with worker_thread(valkey.settings, runtime) as worker:
+        yield worker
+
+
+@pytest.fixture
+def url(shared_gateway: tuple[str, House], worker: WorkerThread) -> str:
+    """The shared gateway, with a worker behind it."""
+    return shared_gateway[0]
+
+
+@pytest.fixture
+def http(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def media_folder(golden: Path) -> Path:
+    return golden / "preprocessing" / "media"

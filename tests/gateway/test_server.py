@@ -1,0 +1,113 @@
+"""The server under the application: a head is bounded in size and time, and a signal drains."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from service import settings
+from service.gateway import server
+from tests.conftest import Valkey
+
+
+@asynccontextmanager
+async def running(valkey: Valkey, **gateway: Any) -> AsyncIterator[tuple[server.GatewayServer, int]]:
+    """A gateway on a free loopback port."""
+    given: dict[str, dict[str, object]] = {
+        "gateway": {"port": 0, "header_timeout_s": 0.5, "max_header_bytes": 2000, **gateway},
+        "store": {"url": valkey.url},
+        "decode": {"processes": 1},
+    }
+    made = server.make(settings.load(given))
+    task = asyncio.create_task(made._serve(None))  # `serve` would take over the test's signals
+    while not made.started:
+        assert not task.done()
+        await asyncio.sleep(0.01)
+    try:
+        yield made, made.servers[0].sockets[0].getsockname()[1]
+    finally:
+        made.should_exit = True
+        await task
+
+
+async def answer(port: int, *parts: bytes, pause_s: float = 0.0) -> tuple[int, bytes]:
+    """Send the parts, a pause before each but the first; the status and the body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for number, part in enumerate(parts):
+            await asyncio.sleep(pause_s if number else 0)
+            with suppress(ConnectionError):
+                writer.write(part)
+                await writer.drain()
+        head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+GET = b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+
+
+async def test_an_ordinary_request_is_answered(valkey: Valkey) -> None:
+    async with running(valkey) as (_, port):
+        assert await answer(port, GET + b"\r\n") == (200, b'{"status":"ok"}')
+
+
+async def test_a_head_in_pieces_is_taken_while_it_has_time(valkey: Valkey) -> None:
+    async with running(valkey) as (_, port):
+        assert (await answer(port, GET[:9], GET[9:], b"\r\n", pause_s=0.1))[0] == 200
+
+
+@pytest.mark.parametrize("sent", [(), (GET,), tuple(bytes([byte]) for byte in GET)])
+async def test_a_head_that_never_ends_is_refused_in_time_however_it_drips(
+    sent: tuple[bytes, ...], valkey: Valkey
+) -> None:
+    async with running(valkey) as (_, port):
+        began = asyncio.get_running_loop().time()
+        status, body = await answer(port, *sent[:8], pause_s=0.1)
+        assert status == 408
+        assert json.loads(body)["error"]["code"] == "head_timeout"
+        assert asyncio.get_running_loop().time() - began < 2
+
+
+async def test_a_second_request_on_the_connection_has_the_same_deadline(valkey: Valkey) -> None:
+    async with running(valkey) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET.replace(b"connection: close\r\n", b"") + b"\r\n")
+        assert b"200 OK" in await reader.readuntil(b'{"status":"ok"}')
+        writer.write(GET)
+        assert b"408" in await asyncio.wait_for(reader.read(), 3)
+        writer.close()
+
+
+@pytest.mark.parametrize("kind", ["one endless value", "many headers"])
+async def test_a_large_head_is_refused_before_it_is_whole(kind: str, valkey: Valkey) -> None:
+    header = b"x: " + b"a" * 100_000 if kind == "one endless value" else b"x: y\r\n" * 20_000
+    async with running(valkey) as (_, port):
+        status, body = await answer(port, GET, header, pause_s=0.05)
+        assert status == 431
+        assert json.loads(body)["error"]["code"] == "headers_too_large"
+
+
+async def test_a_large_body_is_no_large_head(valkey: Valkey) -> None:
+    async with running(valkey) as (_, port):
+        body = b"x" * 50_000
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        size = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        status, answered = await answer(port, head + size + body[:9], body[9:], pause_s=0.05)
+        assert status == 400
+        assert json.loads(answered)["error"]["code"] == "invalid_request"
+
+
+async def test_from_the_first_signal_on_the_gateway_is_not_ready(valkey: Valkey) -> None:
+    async with running(valkey) as (made, _):
+        assert not made._app.state.house.draining
+        made.handle_exit(signal.SIGTERM, None)
+        assert made._app.state.house.draining
+        assert made.should_exit
