@@ -1,0 +1,105 @@
+"""The model against Hugging Face's LLaMA on the same weights, and against itself in other forms."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig as PeerConfig
+from transformers import LlamaForCausalLM
+
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.weights import load_llama
+
+MakeLlama = Callable[..., Llama]
+
+
+def peer_of(llama: Llama) -> LlamaForCausalLM:
+    """Hugging Face's model with the same weights."""
+    c = llama.config
+    peer = LlamaForCausalLM(
+        PeerConfig(
+            vocab_size=c.vocab,
+            hidden_size=c.width,
+            num_hidden_layers=c.layers,
+            num_attention_heads=c.heads,
+            num_key_value_heads=c.kv_heads,
+            head_dim=c.head_dim,
+            intermediate_size=c.ffn,
+            rms_norm_eps=c.norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+            tie_word_embeddings=c.tied,
+        )
+    )
+    peer.load_state_dict(llama.state_dict())
+    return peer.eval()
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("tied", [False, True])
+def test_logits_are_those_of_hugging_face(
+    make_llama: MakeLlama, tiny_config: LlamaConfig, kv_heads: int, tied: bool
+) -> None:
+    llama = make_llama(replace(tiny_config, kv_heads=kv_heads, tied=tied, rope_theta=5000.0))
+    ids = torch.randint(0, 96, (2, 40))
+    with torch.no_grad():
+        assert torch.allclose(llama(llama.embed(ids)), peer_of(llama)(ids).logits, atol=5e-5)
+
+
+def test_logits_of_the_golden_vicuna_are_those_of_hugging_face(golden: Path) -> None:
+    folder = golden / "pandagpt-tiny" / "vicuna_tiny"
+    llama, peer = load_llama(folder), LlamaForCausalLM.from_pretrained(folder)
+    ids = torch.randint(3, 480, (2, 64))
+    with torch.no_grad():
+        assert torch.allclose(llama(llama.embed(ids)), peer(ids).logits, atol=5e-5)
+
+
+def test_right_padding_changes_no_real_position(make_llama: MakeLlama) -> None:
+    llama = make_llama()
+    ids = torch.randint(0, 96, (2, 12))
+    keep = torch.ones(2, 12, dtype=torch.bool)
+    keep[0, 7:] = False
+    padded = llama(llama.embed(ids), keep)
+    assert torch.allclose(padded[0, :7], llama(llama.embed(ids[:1, :7]))[0], atol=1e-5)
+    assert torch.allclose(padded[1], llama(llama.embed(ids[1:]))[0], atol=1e-5)
+
+
+def test_a_layer_bias_is_what_a_biased_output_projection_gives(make_llama: MakeLlama) -> None:
+    llama = make_llama()
+    bias = torch.randn(2, 2, 32) * 0.1  # [B, L, D]
+    ids = torch.randint(0, 96, (2, 9))
+    biased = llama(llama.embed(ids), layer_bias=bias)
+    for row in range(2):
+        for index, layer in enumerate(llama.model.layers):
+            layer.self_attn.o_proj.bias = torch.nn.Parameter(bias[row, index])
+        assert torch.allclose(biased[row], llama(llama.embed(ids[row : row + 1]))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("fp16", 2e-3), ("bf16", 2e-2), ("int8", 5e-2)])
+def test_serving_precisions_stay_near_the_reference(
+    make_llama: MakeLlama, tiny_config: LlamaConfig, precision: str, tolerance: float
+) -> None:
+    for tied in (False, True):
+        config = replace(tiny_config, tied=tied)
+        ids = torch.randint(0, 96, (2, 20))
+        reference = make_llama(config)
+        expected = reference(reference.embed(ids))
+        served = make_llama(config).serve(precision)  # type: ignore[arg-type]  # the parameter is a plain string
+        got = served(served.embed(ids))
+        assert got.dtype == torch.float32
+        assert ((got - expected).norm() / expected.norm()).item() < tolerance
+
+
+def test_gradients_flow_before_serving_and_not_after(make_llama: MakeLlama) -> None:
+    llama = make_llama().requires_grad_(True)
+    llama(llama.embed([[1, 2, 3]])).sum().backward()
+    assert all(parameter.grad is not None for parameter in llama.parameters())
+    assert not any(parameter.requires_grad for parameter in llama.serve().parameters())
+
+
+def test_a_tied_table_is_kept_once(make_llama: MakeLlama, tiny_config: LlamaConfig) -> None:
+    llama = make_llama(replace(tiny_config, tied=True)).serve("bf16")
+    assert llama.lm_head.weight is llama.model.embed_tokens.weight
+    assert llama.embed([1]).dtype == torch.float32
