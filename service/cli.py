@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("service.commands.gateway", "one gateway: the HTTP side"),
     "worker": ("service.commands.worker", "one worker: the model side"),
     "convert": ("service.commands.convert", "make a model folder from the originals' files"),
+    "demo": ("service.commands.demo", "start everything, ask about the samples, stop"),
     "chat": ("service.commands.chat", "talk to a running service from the terminal"),
 }
 

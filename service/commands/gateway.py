@@ -18,19 +18,6 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = settings.load(overrides(arguments, host="gateway.host", port="gateway.port", store="store.url"))
     logs.configure(chosen.log.level, chosen.log.format, "gateway")
     chosen.store.required_url()
-    import uvicorn
+    from service.gateway import server
 
-    from service.gateway.app import create_app
-
-    config = uvicorn.Config(
-        create_app(chosen),
-        host=chosen.gateway.host,
-        port=chosen.gateway.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=round(chosen.gateway.drain_grace_s),
-    )
-    uvicorn.Server(config).run()
-    return 0
+    return server.run(chosen)

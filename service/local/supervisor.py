@@ -80,7 +80,7 @@ class Supervisor:
         self._say(greeting.opening(self._plan))
         try:
             self._start()
-            self._tend_until(lambda: _ready(self._plan.url))
+            self._tend_until(lambda: is_ready(self._plan.url))
             if not self._signals:
                 self._say(greeting.ready(self._plan, time.monotonic() - started, self._settings.gateway.keys_file))
                 self._tend_until(lambda: False)
@@ -151,7 +151,7 @@ def _environment(settings: Settings, given: Given, plan: Plan) -> dict[str, str]
     return environment(given) | environment(ours)
 
 
-def _ready(url: str) -> bool:
+def is_ready(url: str) -> bool:
     """Whether the gateway has a store and a worker behind it."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=2.0)
     try:

@@ -1,0 +1,125 @@
+"""The HTTP server under the application: uvicorn, with bounds on a request's head and a drain on SIGTERM.
+
+uvicorn's parser takes a head of any size at any pace; the application sees it only when it is whole. So size and time
+are bounded here, where bytes arrive.
+"""
+
+import asyncio
+import json
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.gateway.app import create_app, drain
+from service.settings import GatewaySettings, Settings
+
+BACKLOG = 2048
+
+
+class GatewayServer(uvicorn.Server):
+    """Turns new requests away from the first signal on, while running ones end."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if hasattr(self._app.state, "house"):  # not before the application has started
+            drain(self._app)
+        super().handle_exit(sig, frame)
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal has drained it: 0; 3 when it could not start, as uvicorn says it."""
+    server = make(settings)
+    server.run()
+    return 0 if server.started else 3
+
+
+def make(settings: Settings) -> GatewayServer:
+    """A server that is ready to run."""
+    ours = settings.gateway
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=ours.host,
+        port=ours.port,
+        http=bounded(ours),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=max(1, round(ours.drain_grace_s)),
+    )
+    return GatewayServer(config, app)
+
+
+def bounded(ours: GatewaySettings) -> type[HttpToolsProtocol]:
+    """uvicorn's protocol, which answers 431 to a head above `max_header_bytes`, 408 to one that takes too long."""
+
+    class Bounded(_Bounded):
+        max_header_bytes = ours.max_header_bytes
+        header_timeout_s = ours.header_timeout_s
+
+    return Bounded
+
+
+class _Bounded(HttpToolsProtocol):
+    max_header_bytes: int
+    header_timeout_s: float
+    _head_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._await_head()  # a connection that says nothing has its time too
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_done()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._deadline is not None:  # still within the head
+            self._head_bytes += len(data)
+            if self._head_bytes > self.max_header_bytes:
+                self._refuse(431, "headers_too_large", f"The head is larger than {self.max_header_bytes} bytes.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_done()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        if self._deadline is None:
+            self._head_bytes = 0
+            self._deadline = self.loop.call_later(self.header_timeout_s, self._too_slow)
+
+    def _head_done(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._refuse(408, "head_timeout", f"The head did not arrive within {self.header_timeout_s:g} seconds.")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        self._head_done()
+        if self.transport.is_closing():
+            return
+        error: dict[str, Any] = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+        body = json.dumps({"error": error}).encode()
+        head = f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        self.transport.close()
+
+
+_PHRASES = {408: "Request Timeout", 431: "Request Header Fields Too Large"}
