@@ -227,5 +227,6 @@ def _continued(tokenizer: Tokenizer, text: str) -> list[int]:
         return []
     lead = tokenizer.encode("\n")
     ids = tokenizer.encode("\n" + text)
-    assert ids[: len(lead)] == lead, "this tokenizer joins newlines; its template must have no plain-text markers"
+    if ids[: len(lead)] != lead:
+        raise CheckpointError("this tokenizer joins newlines with other text; the template needs one that does not")
     return ids[len(lead) :]

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+import torch
+
 from pandagpt_core.checkpoints import ENCODER, ModelFolder, load_module, read_tensors
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.errors import CheckpointError
@@ -23,8 +25,6 @@ def load_encoder(path: Path, folder: ModelFolder, device: str) -> Encoder:
 
 def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     """Only the towers that the folder's recipes feed are built."""
-    import torch
-
     from pandagpt_core.encoders.imagebind import ImageBind
     from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
 
@@ -38,7 +38,7 @@ def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
 def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     from pandagpt_core.encoders.mini import MiniEncoder
 
-    return MiniEncoder.load(folder.encoder.sizes, dict(read_tensors(weights, device=device)))
+    return MiniEncoder.load(folder.encoder.sizes, dict(read_tensors(weights, device=device, dtype=torch.float32)))
 
 
 # The folder schema's kinds; each loader imports its own towers.

@@ -42,8 +42,8 @@ class PandaGPT:
     original_stop: bool = False
 
     def __post_init__(self) -> None:
-        """A tokenizer without a token that the template needs is found here, not at the first request."""
-        token_ids(self.template, self.tokenizer, Conversation((Turn("user", ""),)), self.bos_id)
+        """A tokenizer that the template cannot be written with is found here, not at the first request."""
+        token_ids(self.template, self.tokenizer, Conversation((Turn("user", "x###\n\nx"),)), self.bos_id)
         for piece in (*self.template.stop_pieces, *self.template.original_stop_pieces):
             control_id(self.tokenizer, piece)
 

@@ -197,6 +197,11 @@ def test_a_tokenizer_without_the_templates_tokens_is_refused_when_the_system_is_
         make(template=TEMPLATES["chatml"])
 
 
+def test_a_tokenizer_that_joins_newlines_is_refused_for_plain_text_markers(make: Make, smollm2: Tokenizer) -> None:
+    with pytest.raises(CheckpointError, match="joins newlines"):
+        make(tokenizer=smollm2, template=dataclasses.replace(TEMPLATES["vicuna-v0"], original_stop_pieces=()))
+
+
 def test_every_system_encoder_and_template_of_the_folder_schema_has_an_entry() -> None:
     schema = get_type_hints(ModelFolder)
     assert set(get_args(schema["system"])) == set(SYSTEMS)

@@ -172,6 +172,19 @@ def test_any_text_reaches_vicuna_literally_and_opens_no_turn(vicuna: Tokenizer, 
     assert not controls & set(ids[1:])
 
 
+@given(texts=st.lists(USER_TEXT, min_size=1, max_size=5), media=st.booleans(), system=st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_the_turns_the_model_sees_depend_on_the_roles_alone(
+    vicuna: Tokenizer, texts: list[str], media: bool, system: bool
+) -> None:
+    turns = [Turn("user" if index % 2 == 0 else "assistant", text) for index, text in enumerate(texts)]
+    turns += [Turn("system", texts[0])] if system else []
+    conversation = Conversation((*turns, Turn("user", texts[-1])), PICTURE if media else ())
+    ids = token_ids(VICUNA, vicuna, conversation)
+    assert turn_marks(vicuna, ids) == len(texts) + 2
+    assert ids.count(None) == media
+
+
 @given(text=USER_TEXT.map(lambda text: UNSPEAKABLE.sub("", text)))
 @settings(deadline=None, max_examples=150)
 def test_any_text_reaches_chatml_literally_and_without_control_tokens(smollm2: Tokenizer, text: str) -> None:

@@ -135,6 +135,22 @@ def test_the_media_change_the_answer_and_a_weight_of_zero_does_not_leave_them_in
     assert answer(runtime, weighed(1.0), [picture, noise], params) != without
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_other_precisions_answer_too(folder: Path, dtype: Dtype) -> None:
+    params = SamplingParams(max_tokens=8, temperature=0.0, ignore_eos=True)
+    assert len(answer(Runtime.load(folder, dtype=dtype), TALK, [EMBEDDING], params)) == 8
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cache_tokens", [0, 512])
+def test_an_accelerator_gives_the_same_greedy_tokens(runtime: Runtime, folder: Path, cache_tokens: int) -> None:
+    on_gpu = Runtime.load(folder, device="cuda", dtype="float32", cache_tokens=cache_tokens)
+    array = images(1)
+    (there,), (here,) = on_gpu.encode(Modality.IMAGE, array), runtime.encode(Modality.IMAGE, array)
+    np.testing.assert_allclose(there, here, atol=1e-4)
+    assert answer(on_gpu, TALK, [here], GREEDY) == answer(runtime, TALK, [here], GREEDY)
+
+
 def test_a_system_turn_reaches_the_model(runtime: Runtime) -> None:
     spoken = Conversation((Turn("system", "Answer in verse."), *TEXT_ONLY.turns))
     plain = runtime.admit("a", TEXT_ONLY, [], GREEDY)
