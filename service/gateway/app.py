@@ -115,6 +115,7 @@ def _house(
     settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, pool: DecodePool
 ) -> House:
     ours = settings.gateway
+    largest = min(ours.max_part_bytes, settings.media.bytes)  # what no decoder takes need not be received
     store = connect_async(settings.store)
     broker = Broker(store, settings.store)
     return House(
@@ -125,7 +126,7 @@ def _house(
         intake=MediaIntake(pool, broker.media, metrics),
         limiter=RateLimiter(Rates(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)),
         metrics=metrics,
-        links=Links(ours.max_part_bytes),
+        links=Links(largest),
         bounds=Bounds(
             max_messages=ours.max_messages,
             max_media=ours.max_media,
@@ -135,7 +136,7 @@ def _house(
             max_choices=ours.max_choices,
         ),
         form=FormLimits(
-            file_fields=dict.fromkeys(FILE_FIELDS, ours.max_part_bytes),
+            file_fields=dict.fromkeys(FILE_FIELDS, largest),
             max_total_bytes=ours.max_body_bytes,
             max_field_bytes=ours.max_field_bytes,
             max_files=ours.max_media,

@@ -170,10 +170,14 @@ _TYPES = {
 }
 
 
-def invalid_request(errors: Sequence[Mapping[str, Any]], *, skip: int = 0) -> GatewayError:
-    """The first of pydantic's errors as a refusal. `skip` drops leading path items such as FastAPI's "body"."""
+def invalid_request(errors: Sequence[Mapping[str, Any]], *, skip: int = 0, at: str = "") -> GatewayError:
+    """The first of pydantic's errors as a refusal.
+
+    `skip` drops leading path items such as FastAPI's "body"; `at` is the field that the path starts from.
+    """
     first = errors[0]
-    param = param_of(tuple(first["loc"])[skip:])
+    path = param_of(tuple(first["loc"])[skip:]) or ""
+    param = (f"{at}{path}" if path.startswith("[") or not at or not path else f"{at}.{path}") or None
     kind, context = str(first["type"]), dict(first.get("ctx", {}))
     if kind == "value_error" and isinstance(context.get("error"), FieldError):
         reason = str(context["error"])

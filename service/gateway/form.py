@@ -14,8 +14,7 @@ from service.gateway.schemas import DepthParams, GenerateForm, ImuParams, Weight
 from service.gateway.uploads import Form
 
 FILE_FIELDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
-_APART = ("text", "messages", "weights")
-_REPEATED = ("stop",)
+_APART = ("text", "messages", "weights", "stop")
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
@@ -25,11 +24,12 @@ def parse_fields(form: Form) -> GenerateForm:
     for name, given_values in form.fields.items():
         if name in _APART:
             continue
-        if len(given_values) > 1 and name not in _REPEATED:
+        if len(given_values) > 1:
             raise GatewayError("invalid_request", f"{name} is given {len(given_values)} times.", param=name)
-        values[name] = given_values if name in _REPEATED else given_values[0]
+        values[name] = given_values[0]
     try:
-        fields = GenerateForm.model_validate_strings(values)
+        stops = schemas.Sampling(stop=form.fields.get("stop"))
+        fields = GenerateForm.model_validate_strings(values).model_copy(update={"stop": stops.stop})
     except pydantic.ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
     schemas.check_unsupported(fields)
@@ -39,8 +39,8 @@ def parse_fields(form: Form) -> GenerateForm:
 async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) -> Ask:
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
     weights = _json_field(form, "weights", Weights) or Weights()
-    earlier = _json_field(form, "messages", schemas.Messages, wrap=True) or schemas.Messages(messages=[])
-    turns, media = await conversation(earlier.messages, links, bounds)
+    earlier = _json_field(form, "messages", schemas.Messages) or schemas.Messages([])
+    turns, media = await conversation(earlier.root, links, bounds)
     texts = form.fields.get("text", [])
     chars = len(fields.prompt) + sum(len(turn.text) for turn in turns)
     check_totals(chars, len(media) + len(form.files) + len(texts), bounds, "prompt")
@@ -57,20 +57,16 @@ async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) ->
     )
 
 
-def _json_field(form: Form, name: str, model: type[_Model], *, wrap: bool = False) -> _Model | None:
+def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:
     values = form.fields.get(name, [])
     if not values:
         return None
     if len(values) > 1:
         raise GatewayError("invalid_request", f"{name} is given {len(values)} times.", param=name)
-    text = f'{{"{name}": {values[0]}}}' if wrap else values[0]
     try:
-        return model.model_validate_json(text)
+        return model.model_validate_json(values[0])
     except pydantic.ValidationError as error:
-        refusal = invalid_request(error.errors(include_url=False, include_input=False))
-        if refusal.param is None or wrap:
-            raise GatewayError("invalid_request", refusal.message, param=refusal.param or name) from None
-        raise GatewayError("invalid_request", f"{name}.{refusal.message}", param=f"{name}.{refusal.param}") from None
+        raise invalid_request(error.errors(include_url=False, include_input=False), at=name) from None
 
 
 def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> list[Medium]:

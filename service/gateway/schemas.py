@@ -7,7 +7,16 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError, GatewayError
@@ -231,10 +240,10 @@ class GenerateForm(Sampling):
     imu_rate_hz: Annotated[float, Field(gt=0, le=1e5)] | None = None
 
 
-class Messages(Body):
+class Messages(RootModel[Annotated[list[Message], Field(max_length=MAX_MESSAGES)]]):
     """`messages` of the form: earlier turns."""
 
-    messages: Annotated[list[Message], Field(max_length=MAX_MESSAGES)]
+    model_config = ConfigDict(strict=True, frozen=True)
 
 
 class Weights(Body):
