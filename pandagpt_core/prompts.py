@@ -178,14 +178,14 @@ def _fill(pattern: Pattern, text: str) -> Iterator[Control | Slot | Span]:
 
 def _joined(parts: Sequence[Control | Slot | Span]) -> list[Segment]:
     joined: list[Segment] = []
+    run: list[Span] = []
     for part in parts:
-        if not isinstance(part, Span):
-            joined.append(part)
-        elif joined and isinstance(joined[-1], tuple):
-            joined[-1] = (*joined[-1], part)
-        else:
-            joined.append((part,))
-    return joined
+        if isinstance(part, Span):
+            run.append(part)
+            continue
+        joined += [tuple(run), part] if run else [part]
+        run = []
+    return [*joined, tuple(run)] if run else joined
 
 
 def _tokenise(tokenizer: Tokenizer, spans: Sequence[Span], markers: re.Pattern[str] | None) -> list[int]:

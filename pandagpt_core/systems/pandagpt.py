@@ -129,6 +129,9 @@ class PandaGPT:
     def _check_length(self, conversation: Conversation) -> None:
         """Text that cannot fit is refused before it is tokenised, which would hold up every other sequence."""
         characters, tokens = sum(len(turn.text) for turn in conversation.turns), self.info.max_model_len
+        if len(conversation.turns) > tokens:
+            turns = len(conversation.turns)
+            raise ContextLengthExceeded(f"the conversation has {turns} turns, the context holds {tokens} tokens")
         if characters > tokens * CHARACTERS_A_TOKEN:
             raise ContextLengthExceeded(f"the prompt has {characters} characters, the context holds {tokens} tokens")
 

@@ -143,10 +143,13 @@ def test_clips_of_each_item_are_averaged_and_items_may_differ_in_clips(make: Mak
     torch.testing.assert_close(embedded, torch.tensor([[1.0] * WIDTH, [3.0] * WIDTH]))
 
 
-def test_text_that_cannot_fit_is_refused_before_it_is_tokenised(make: Make) -> None:
-    talk = Conversation((Turn("user", "x" * (256 * 32 + 1)),))
-    with pytest.raises(ContextLengthExceeded, match="8193 characters, the context holds 256 tokens"):
-        make().prepare(talk, [])
+@pytest.mark.parametrize(
+    ("turns", "what"),
+    [([Turn("user", "x" * (256 * 32 + 1))], "8193 characters"), ([Turn("user", "")] * 257, "257 turns")],
+)
+def test_a_prompt_that_cannot_fit_is_refused_before_it_is_tokenised(make: Make, turns: list[Turn], what: str) -> None:
+    with pytest.raises(ContextLengthExceeded, match=f"{what}, the context holds 256 tokens"):
+        make().prepare(Conversation(tuple(turns)), [])
 
 
 def test_a_modality_without_a_tower_is_refused_by_name(make: Make) -> None:
