@@ -14,7 +14,7 @@ from pandagpt_core.types import SamplingParams
 HEAD = 1024
 
 
-def filtered(logits: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+def filtered(logits: Tensor, params: Sequence[SamplingParams], head: int = HEAD) -> Tensor:
     """[R, V] logits to [R, V] float32 weights, zero where a token is dropped; a row's weights need not sum to 1.
 
     Temperature first, then top-k, then top-p over what top-k left, then min-p against the likeliest token.
@@ -24,17 +24,17 @@ def filtered(logits: Tensor, params: Sequence[SamplingParams]) -> Tensor:
     floors = min_p * probs.amax(dim=-1, keepdim=True)  # [R, 1]
     narrow = [row for row, p in enumerate(params) if p.top_k > 0 or p.top_p < 1]
     if narrow:
-        heads = _head_floors(probs[narrow], [params[row] for row in narrow])
+        heads = _head_floors(probs[narrow], [params[row] for row in narrow], head)
         floors[narrow] = torch.maximum(floors[narrow], heads)
     return torch.where(probs >= floors, probs, 0.0)
 
 
-def _head_floors(probs: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+def _head_floors(probs: Tensor, params: Sequence[SamplingParams], head: int) -> Tensor:
     """[R, 1]: the smallest probability that top-k and top-p keep, found among each row's largest."""
     vocab = probs.shape[-1]
     top_k = torch.tensor([p.top_k if 0 < p.top_k < vocab else vocab for p in params], device=probs.device)[:, None]
-    top_p = _column(probs, [p.top_p for p in params]).double()
-    width = min(vocab, max(HEAD, max((p.top_k for p in params if p.top_k < vocab), default=0)))
+    top_p = _column(probs, [p.top_p if p.top_p < 1 else float("inf") for p in params]).double()  # 1 keeps all
+    width = min(vocab, max(head, max((p.top_k for p in params if p.top_k < vocab), default=0)))
     floors, enough = _floors_in(probs.topk(width).values, top_k, top_p, vocab)
     if not bool(enough.all()):  # a nucleus wider than the head: sort those rows
         rows = (~enough).squeeze(-1).nonzero().squeeze(-1)

