@@ -48,9 +48,10 @@ class Heartbeat:
         self._turned = time.monotonic()
 
     def drain(self) -> None:
-        """Say that this worker takes no more requests, at once and from now on."""
-        self._draining = True
-        self._wake.set()
+        """Say that this worker takes no more requests, at once and from now on. Once is enough, more is fine."""
+        if not self._draining:
+            self._draining = True
+            self._wake.set()
 
     def stop(self) -> None:
         """Stop and take the announcement back, best effort."""

@@ -68,8 +68,8 @@ class Worker:
 
     def drain(self, grace: float | None = None) -> None:
         """Take nothing more, end what runs within `grace` seconds (the configured ones), hand back the rest."""
+        # Nothing that locks: a signal handler may interrupt anything, this too.
         self._drain_until = time.monotonic() + (self._limits.grace if grace is None else grace)
-        self._heartbeat.drain()
 
     def _turn(self) -> None:
         try:
@@ -87,6 +87,7 @@ class Worker:
 
     def _take(self) -> None:
         if self._drain_until is not None:
+            self._heartbeat.drain()
             self._hand_back([*self._new, *self._intake.jobs])
             return
         room = self._limits.sequences + self._limits.prefetch - self._load

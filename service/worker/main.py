@@ -4,7 +4,6 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -78,7 +77,7 @@ def drained_by_signals(worker: Worker) -> Iterator[None]:
     """SIGTERM and SIGINT drain; a second one ends the grace."""
     signalled = False
 
-    def drain(number: int, frame: FrameType | None) -> None:
+    def drain(*_: object) -> None:
         nonlocal signalled
         worker.drain(0.0 if signalled else None)
         signalled = True

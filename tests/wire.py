@@ -1,0 +1,90 @@
+"""Short ways to write requests and to read what became of them."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+
+import numpy as np
+
+from pandagpt_core.types import Conversation, Modality, SamplingParams
+from service.broker.blobs import media_name
+from service.broker.client import Broker
+from service.broker.protocol import Done, Embed, Event, Failed, Generate, MediaPart, Token, TurnPart
+from service.worker.jobs import conversation
+from tests.fakes import FAKE_INFO, expected_text, fake_embedding
+
+TENANT = "tenant-a"
+
+
+def generate(text: str = "what is this", **changed: object) -> Generate:
+    """A valid request for the fake model with 20 seconds to run."""
+    now = time.time()
+    fields: dict = {
+        "id": uuid.uuid4().hex,
+        "model": "fake",
+        "tenant": TENANT,
+        "created": now,
+        "deadline": now + 20,
+        "turns": [TurnPart(role="user", text=text)],
+        "media": [],
+        "params": SamplingParams(max_tokens=8),
+    }
+    return Generate(**{**fields, **changed})
+
+
+def embed(parts: Sequence[MediaPart], **changed: object) -> Embed:
+    now = time.time()
+    fields: dict = {
+        "id": uuid.uuid4().hex,
+        "model": "fake",
+        "tenant": TENANT,
+        "created": now,
+        "deadline": now + 20,
+        "media": list(parts),
+    }
+    return Embed(**{**fields, **changed})
+
+
+def media(number: int, modality: Modality = Modality.IMAGE) -> tuple[MediaPart, np.ndarray]:
+    """A small medium and its array, [1, 3, 2, 2]."""
+    array = np.full((1, 3, 2, 2), number, np.float32)
+    digest = f"{modality}-{number}"
+    name = media_name(TENANT, FAKE_INFO.encoder_digest, digest)
+    return MediaPart(modality=modality, digest=digest, blob=name, turn=0), array
+
+
+def answer(request: Generate, arrays: Sequence[np.ndarray] = (), choice: int = 0) -> str:
+    """What the fake model says to it."""
+    pairs = zip(request.media, arrays, strict=True)
+    embeddings = [fake_embedding(part.modality, array) for part, array in pairs]
+    said: Conversation = conversation(request)
+    return expected_text(said, request.params, embeddings, choice)
+
+
+async def collect(broker: Broker, request: Generate | Embed, after: int = 0, timeout: float = 20) -> list[Event]:
+    """All events of a request, to its end."""
+    async with asyncio.timeout(timeout), aclosing(broker.events(request.id, request.tenant, after)) as events:
+        return [numbered.event async for numbered in events]
+
+
+async def run(broker: Broker, request: Generate | Embed, arrays: dict | None = None) -> list[Event]:
+    await broker.submit(request, arrays)
+    return await collect(broker, request)
+
+
+def text_of(events: Sequence[Event], choice: int = 0) -> str:
+    return "".join(event.text for event in events if isinstance(event, Token) and event.choice == choice)
+
+
+def ends_of(events: Sequence[Event]) -> list[Event]:
+    return [event for event in events if isinstance(event, Done | Failed)]
+
+
+async def until(condition: Callable[[], object], timeout: float = 10, what: str = "the condition") -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come about within {timeout} seconds"
+        await asyncio.sleep(0.005)
