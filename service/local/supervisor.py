@@ -18,6 +18,7 @@ HALVES: Mapping[str, Sequence[str]] = {
     name: (sys.executable, "-m", "service.cli", name) for name in ("gateway", "worker")
 }
 TICK_S = 0.1
+ASK_S = 0.4  # between two looks at whether the service is ready
 STORE_START_S = 60.0  # a large append-only file takes a while to load
 
 
@@ -80,7 +81,7 @@ class Supervisor:
         self._say(greeting.opening(self._plan))
         try:
             self._start()
-            self._tend_until(lambda: is_ready(self._plan.url))
+            self._tend_until(_every(ASK_S, lambda: is_ready(self._plan.url)))
             if not self._signals:
                 self._say(greeting.ready(self._plan, time.monotonic() - started, self._settings.gateway.keys_file))
                 self._tend_until(lambda: False)
@@ -149,6 +150,20 @@ def _environment(settings: Settings, given: Given, plan: Plan) -> dict[str, str]
         "worker": {"drain_grace_s": min(settings.worker.drain_grace_s, grace)},
     }
     return environment(given) | environment(ours)
+
+
+def _every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
+    """`ask`, but at most once in `seconds`; False in between."""
+    due = 0.0
+
+    def asked() -> bool:
+        nonlocal due
+        if time.monotonic() < due:
+            return False
+        due = time.monotonic() + seconds
+        return ask()
+
+    return asked
 
 
 def is_ready(url: str) -> bool:
