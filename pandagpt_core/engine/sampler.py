@@ -58,8 +58,9 @@ def _drawn(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
     weights = filtered(logits, [sequence.params for sequence in sequences])
     cumulated = weights.cumsum(dim=-1, dtype=torch.float64)  # [R, V]
     u = uniform([s.params.seed for s in sequences], [len(s.tokens) for s in sequences])
-    target = torch.from_numpy(u).to(logits.device)[:, None] * cumulated[:, -1:]
-    last = torch.searchsorted(cumulated, cumulated[:, -1:])  # where the sum is reached: no weight beyond
+    total = cumulated[:, -1:].contiguous()
+    target = torch.from_numpy(u).to(logits.device)[:, None] * total
+    last = torch.searchsorted(cumulated, total)  # where the sum is reached: no weight beyond
     return torch.minimum(torch.searchsorted(cumulated, target, right=True), last).squeeze(-1)
 
 

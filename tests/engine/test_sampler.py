@@ -1,0 +1,105 @@
+"""Choosing tokens for a batch of rows."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from pandagpt_core.engine.penalties import History
+from pandagpt_core.engine.sampler import sample
+from pandagpt_core.engine.sequence import AnswerText, Sequence
+from pandagpt_core.engine.uniform import uniform
+from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
+from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.types import SamplingParams
+
+VOCAB = 40
+MakeRow = Callable[..., Sequence]
+
+
+@pytest.fixture
+def make_row() -> MakeRow:
+    """A sequence that has said `said` tokens so far."""
+
+    def make(said: int = 0, history: History | None = None, **params: object) -> Sequence:
+        text = AnswerText(Detokenizer(PieceTable([], strips_space=False)), ())
+        inputs = LLMInputs(torch.zeros(1, 4), (0,))
+        tokens = [0] * said
+        return Sequence("row", inputs, SamplingParams(**params), text, 99, frozenset(), history=history, tokens=tokens)
+
+    return make
+
+
+def test_temperature_zero_takes_the_likeliest(make_row: MakeRow) -> None:
+    logits = torch.randn(3, VOCAB)
+    choices = sample(logits, [make_row(temperature=0.0) for _ in range(3)])
+    assert [choice.token_id for choice in choices] == logits.argmax(dim=-1).tolist()
+
+
+def test_a_draw_is_the_inverse_of_the_cumulated_distribution(make_row: MakeRow) -> None:
+    logits = torch.randn(1, VOCAB)
+    cumulated = torch.softmax(logits[0].double(), dim=-1).cumsum(0)
+    for position in range(50):
+        u = uniform([11], [position])[0]
+        expected = int((cumulated <= u).sum())
+        assert sample(logits, [make_row(position, seed=11)])[0].token_id == expected
+
+
+def test_draws_follow_the_distribution(make_row: MakeRow) -> None:
+    logits = torch.randn(1, 8)
+    rows = [make_row(seed=seed, temperature=0.8) for seed in range(8000)]
+    counts = np.bincount([c.token_id for c in sample(logits.expand(8000, -1), rows)], minlength=8)
+    expected = torch.softmax(logits[0] / 0.8, dim=-1).numpy() * 8000
+    assert ((counts - expected) ** 2 / expected).sum() < 25  # chi-square with 7 degrees of freedom, p < 0.001
+
+
+def test_a_row_is_chosen_alike_alone_and_among_others(make_row: MakeRow) -> None:
+    logits = torch.randn(6, VOCAB)
+    rows = [
+        make_row(temperature=0.0),
+        make_row(5, seed=1),
+        make_row(2, seed=2, top_k=3, temperature=2.0),
+        make_row(9, seed=3, top_p=0.5),
+        make_row(1, history=History(VOCAB, [1, 2, 3]), seed=4, repetition_penalty=2.0),
+        make_row(7, seed=5, min_p=0.2, logprobs=2),
+    ]
+    together = sample(logits, rows)
+    assert [sample(logits[n : n + 1], [row])[0] for n, row in enumerate(rows)] == together
+
+
+def test_a_dropped_token_is_never_drawn(make_row: MakeRow) -> None:
+    logits = torch.zeros(500, VOCAB)
+    logits[:, 20:] = -1e4
+    rows = [make_row(seed=seed, temperature=50.0, top_k=20) for seed in range(500)]
+    assert max(choice.token_id for choice in sample(logits, rows)) < 20
+
+
+def test_penalties_reach_greedy_rows_and_not_their_neighbours(make_row: MakeRow) -> None:
+    logits = torch.zeros(2, VOCAB)
+    logits[:, 7] = 1.0
+    logits[:, 8] = 0.9
+    penalised = make_row(history=History(VOCAB, [7]), temperature=0.0, repetition_penalty=1.5)
+    choices = sample(logits, [penalised, make_row(temperature=0.0)])
+    assert [choice.token_id for choice in choices] == [8, 7]
+
+
+def test_logprobs_are_of_the_model_before_filters_and_sum_to_one(make_row: MakeRow) -> None:
+    logits = torch.randn(2, VOCAB)
+    rows = [make_row(logprobs=VOCAB, top_k=1, temperature=0.1), make_row(logprobs=3)]
+    first, second = sample(logits, rows)
+    expected = torch.log_softmax(logits, dim=-1)
+    assert sum(np.exp(value) for _, value in first.top) == pytest.approx(1.0, abs=1e-5)
+    assert first.logprob == pytest.approx(expected[0, first.token_id].item())
+    assert second.logprob == pytest.approx(expected[1, second.token_id].item())
+    assert [token for token, _ in second.top] == expected[1].topk(3).indices.tolist()
+
+
+def test_zero_alternatives_still_report_the_chosen_one(make_row: MakeRow) -> None:
+    choice = sample(torch.randn(1, VOCAB), [make_row(logprobs=0)])[0]
+    assert choice.logprob is not None
+    assert choice.top == ()
+
+
+def test_no_logprobs_are_reported_unasked(make_row: MakeRow) -> None:
+    assert sample(torch.randn(1, VOCAB), [make_row()])[0].logprob is None

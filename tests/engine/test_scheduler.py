@@ -1,0 +1,126 @@
+"""Who runs, in what order, and how many positions a step computes."""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+
+import pytest
+import torch
+
+from pandagpt_core.engine.config import EngineConfig, EngineSizes, resolve
+from pandagpt_core.engine.scheduler import Scheduler
+from pandagpt_core.engine.sequence import AnswerText, Sequence, Span
+from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
+from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.types import Priority, SamplingParams
+
+Make = Callable[..., Sequence]
+
+
+@pytest.fixture
+def make() -> Make:
+    def build(name: str, prompt: int = 4, limit: int = 4, priority: Priority = "interactive") -> Sequence:
+        text = AnswerText(Detokenizer(PieceTable([], strips_space=False)), ())
+        inputs = LLMInputs(torch.zeros(prompt, 2), tuple(range(prompt)))
+        return Sequence(name, inputs, SamplingParams(), text, limit, frozenset(), priority=priority)
+
+    return build
+
+
+def scheduler(slots: int = 4, blocks: int = 100, chunk: int = 10) -> Scheduler:
+    return Scheduler(EngineSizes(slots, 4, blocks, chunk, 100), slots)
+
+
+def names(spans: Items[Span]) -> list[tuple[str, int, int]]:
+    return [(span.sequence.id, span.start, span.count) for span in spans]
+
+
+def advance(spans: Items[Span]) -> list[tuple[str, int, int]]:
+    """Pretend that the step ran: positions computed, a token chosen where the span reached the end."""
+    done = names(spans)
+    for span in spans:
+        span.sequence.computed = span.end
+        if span.samples:
+            span.sequence.append(0)
+    return done
+
+
+def test_first_come_is_first_served_within_a_priority(make: Make) -> None:
+    s = scheduler(slots=3)
+    for name, priority in (("b1", "batch"), ("i1", "interactive"), ("b2", "batch"), ("i2", "interactive")):
+        s.add(make(name, prompt=1, priority=priority))
+    assert [name for name, _, _ in names(s.schedule())] == ["i1", "i2", "b1"]
+    assert s.waiting == 1
+
+
+def test_a_long_prompt_is_read_in_chunks_beside_decoding(make: Make) -> None:
+    s = scheduler(chunk=4)
+    s.add(make("short", prompt=2))
+    s.add(make("long", prompt=9))
+    assert advance(s.schedule()) == [("short", 0, 2), ("long", 0, 2)]
+    assert advance(s.schedule()) == [("short", 2, 1), ("long", 2, 4)]
+    assert advance(s.schedule()) == [("short", 3, 1), ("long", 6, 3)]
+    assert advance(s.schedule()) == [("short", 4, 1), ("long", 9, 1)]
+
+
+def test_nobody_is_admitted_while_the_chunk_is_used_up(make: Make) -> None:
+    s = scheduler(chunk=4)
+    s.add(make("long", prompt=9))
+    s.add(make("next", prompt=1))
+    assert names(s.schedule()) == [("long", 0, 4)]
+    assert s.waiting == 1
+
+
+def test_the_head_of_the_queue_waits_for_blocks_and_is_not_overtaken(make: Make) -> None:
+    s = scheduler(blocks=4)
+    s.add(make("first", prompt=4, limit=8))  # 3 blocks of 4
+    s.add(make("large", prompt=8, limit=8))
+    s.add(make("small", prompt=1, limit=1))
+    assert [name for name, _, _ in advance(s.schedule())] == ["first"]
+    assert (s.used_blocks, s.waiting) == (3, 2)
+    s.remove("first")
+    assert s.used_blocks == 0
+    assert [name for name, _, _ in names(s.schedule())] == ["large"]
+
+
+def test_sequences_wait_for_a_slot(make: Make) -> None:
+    s = scheduler(slots=1)
+    s.add(make("a"))
+    s.add(make("b"))
+    advance(s.schedule())
+    assert [name for name, _, _ in names(s.schedule())] == ["a"]
+    s.remove("a")
+    assert [name for name, _, _ in names(s.schedule())] == ["b"]
+
+
+def test_removing_tells_who_was_running(make: Make) -> None:
+    s, a = scheduler(slots=1), make("a")
+    s.add(a)
+    s.add(make("b"))
+    s.schedule()
+    assert "a" in s
+    assert "b" in s
+    assert s.remove("b") is None
+    assert s.remove("a") is a
+    assert s.remove("nobody") is None
+    assert "a" not in s
+    assert s.waiting == 0
+
+
+def test_a_resumed_sequence_reads_its_tokens_with_the_prompt(make: Make) -> None:
+    s, a = scheduler(), make("a", prompt=4, limit=9)
+    a.replay([1, 2, 3])
+    s.add(a)
+    assert advance(s.schedule()) == [("a", 0, 7)]
+    assert advance(s.schedule()) == [("a", 7, 1)]
+
+
+def test_sizes_follow_from_bytes_blocks_or_the_context() -> None:
+    assert resolve(EngineConfig(max_running=2, max_model_len=100), 64, 10).kv_blocks == 2 * 4
+    assert resolve(EngineConfig(kv_bytes=3210), 64, 10).kv_blocks == 20
+    assert resolve(EngineConfig(kv_blocks=7, kv_bytes=1), 64, 10).kv_blocks == 7
+    assert resolve(EngineConfig(kv_blocks=2, block_size=8), 64, 10).max_model_len == 16
+
+
+def test_a_cache_that_holds_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="a cache of 0 blocks"):
+        resolve(EngineConfig(kv_bytes=10), 64, 10)
