@@ -1,0 +1,206 @@
+"""Streams on a real server: keep-alives, failures before and after the head, clients that go away, reading again."""
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from service.broker.protocol import Failed, encode
+from service.gateway.house import House
+from service.settings import Settings
+from tests.conftest import Valkey
+from tests.fakes import FakeRuntime, WorkerThread, worker_thread
+
+BODY = {"messages": [{"role": "user", "content": "Tell me"}], "seed": 3, "max_tokens": 20, "stream": True}
+
+
+def eventually(check: Callable[[], bool], within: float = 5.0) -> None:
+    until = time.monotonic() + within
+    while not check():
+        assert time.monotonic() < until, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def request_id(text: str) -> str:
+    found = re.search(r"chatcmpl-[0-9a-f]+", text)
+    assert found
+    return found.group()
+
+
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    return FakeRuntime(step_delay=0.02)
+
+
+def read_some(url: str, body: dict[str, object], until: bytes) -> tuple[socket.socket, bytes]:
+    """Send a request by hand and read until something came; the connection stays open."""
+    address = urlsplit(url)
+    sender = socket.create_connection((address.hostname, address.port), timeout=10)
+    payload = json.dumps(body).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    sender.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(payload) + payload)
+    data = b""
+    while until not in data:
+        piece = sender.recv(65536)
+        assert piece, "the connection ended"
+        data += piece
+    return sender, data
+
+
+def test_a_client_that_goes_away_cancels_its_stream(url: str, runtime: FakeRuntime) -> None:
+    sender, _ = read_some(url, BODY, b"id: 2\n")
+    sender.close()
+    eventually(lambda: len(runtime.aborted) == 1)
+    assert not runtime.has_work
+
+
+def test_a_client_that_goes_away_cancels_its_whole_answer_too(url: str, runtime: FakeRuntime) -> None:
+    address = urlsplit(url)
+    sender = socket.create_connection((address.hostname, address.port), timeout=10)
+    payload = json.dumps({**BODY, "stream": False}).encode()
+    sender.sendall(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(payload) + payload
+    )
+    eventually(lambda: runtime.has_work)
+    sender.close()
+    eventually(lambda: len(runtime.aborted) == 1)
+
+
+def test_within_the_grace_time_another_gateway_goes_on_with_the_stream(
+    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime
+) -> None:
+    first, _ = start_gateway(disconnect_grace_s=1.0)
+    second, _ = start_gateway(disconnect_grace_s=1.0)
+    sender, data = read_some(first, BODY, b"id: 3\n")
+    sender.close()
+    text = data.decode()
+    last = int(re.findall(r"id: (\d+)", text)[-1])
+    complete = last if text.endswith("\n\n") else last - 1
+    rest = httpx.get(
+        f"{second}/v1/requests/{request_id(text)}/events", headers={"last-event-id": str(complete)}, timeout=10
+    ).text
+    again = httpx.get(f"{first}/v1/requests/{request_id(text)}/events", timeout=10).text
+    assert rest.startswith(f"id: {complete + 1}\n")
+    assert again.endswith(rest)
+    assert rest.endswith("data: [DONE]\n\n")
+    assert runtime.aborted == []
+
+
+def test_after_the_grace_time_without_a_reader_it_is_cancelled(
+    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime
+) -> None:
+    url, _ = start_gateway(disconnect_grace_s=0.1)
+    sender, _ = read_some(url, {**BODY, "max_tokens": 500}, b"id: 1\n")
+    runtime.step_delay = 0.1
+    sender.close()
+    eventually(lambda: len(runtime.aborted) == 1)
+
+
+def test_reading_again_gives_the_same_bytes(http: httpx.Client) -> None:
+    usage = {"stream_options": {"include_usage": True}, "n": 2, "logprobs": True}
+    original = http.post("/v1/chat/completions", json={**BODY, **usage}).text
+    events = re.sub(r": keep-alive\n\n", "", original)
+    again = http.get(f"/v1/requests/{request_id(original)}/events").text
+    assert again == events
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1" * 30, "1.5"])
+def test_a_last_event_id_that_is_none_is_refused(http: httpx.Client, last: str) -> None:
+    original = http.post("/v1/chat/completions", json=BODY).text
+    answer = http.get(f"/v1/requests/{request_id(original)}/events", headers={"last-event-id": last})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Last-Event-ID")
+
+
+def test_keep_alives_come_while_the_request_waits(http: httpx.Client, runtime: FakeRuntime) -> None:
+    runtime.step_delay = 0.5
+    text = http.post("/v1/chat/completions", json={**BODY, "max_tokens": 3}).text
+    assert text.count(": keep-alive\n\n") >= 1
+    assert text.endswith("data: [DONE]\n\n")
+
+
+def test_a_prompt_too_long_is_an_http_400_even_for_a_stream(http: httpx.Client) -> None:
+    body = {**BODY, "messages": [{"role": "user", "content": "word " * 3000}]}
+    for stream in (True, False):
+        answer = http.post("/v1/chat/completions", json={**body, "stream": stream})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert http.post("/v1/chat/completions", json=BODY).status_code == 200
+
+
+def test_a_failure_after_the_head_is_an_error_event_and_then_the_end(http: httpx.Client) -> None:
+    body = {**BODY, "messages": [{"role": "user", "content": "FAULT-SEQUENCE"}]}
+    text = http.post("/v1/chat/completions", json=body).text
+    *_, error, done = re.findall(r"data: (.*)\n\n", text)
+    assert done == "[DONE]"
+    assert set(json.loads(error)["error"]) == {"message", "type", "param", "code"}
+    assert text.count("[DONE]") == 1
+    whole = http.post("/v1/chat/completions", json={**body, "stream": False})
+    assert whole.status_code == 500
+
+
+def test_an_end_by_another_hand_reaches_the_reader(valkey: Valkey, url: str) -> None:
+    """The end that the store holds is what the caller gets, whoever wrote it."""
+    ended = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": False}, timeout=10).json()["id"]
+    key = f"pandagpt:events:{{{ended}}}"
+    valkey.client.delete(key)
+    valkey.client.xadd(key, {"events": encode([Failed(code="worker_lost", message="given up")])}, id="1-0")
+    text = httpx.get(f"{url}/v1/requests/{ended}/events", timeout=10).text
+    assert json.loads(re.findall(r"data: (.*)\n\n", text)[0])["error"]["code"] == "worker_lost"
+
+
+def test_the_request_tells_how_it_stands(http: httpx.Client, runtime: FakeRuntime) -> None:
+    original = http.post("/v1/chat/completions", json=BODY).text
+    state = http.get(f"/v1/requests/{request_id(original)}").json()
+    assert (state["object"], state["status"], state["model"]) == ("request", "done", "fake")
+    assert state["usage"] == {"prompt_tokens": 2, "completion_tokens": 20, "total_tokens": 22, "cached_items": 0}
+    assert state["timings"]["created"] <= state["timings"]["started"] <= state["timings"]["finished"]
+    assert http.delete(f"/v1/requests/{request_id(original)}").json()["status"] == "done"
+
+
+def test_a_running_request_can_be_cancelled(url: str, http: httpx.Client, runtime: FakeRuntime) -> None:
+    sender, data = read_some(url, BODY, b"id: 2\n")
+    answer = http.delete(f"/v1/requests/{request_id(data.decode())}")
+    assert answer.status_code == 200
+    while piece := sender.recv(65536):
+        data += piece
+        if b"[DONE]" in data:
+            break
+    sender.close()
+    assert b'"finish_reason":"abort"' in data
+    assert http.get(f"/v1/requests/{request_id(data.decode())}").json()["status"] == "cancelled"
+
+
+def test_a_request_that_waits_tells_its_place(
+    start_gateway: Callable[..., tuple[str, House]], valkey: Valkey, gateway_settings: Settings
+) -> None:
+    url, _ = start_gateway()
+    runtime = FakeRuntime(step_delay=0.2)
+    with worker_thread(valkey.settings, runtime, max_sequences=1, prefetch=0):
+
+        def send() -> None:
+            httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": False}, timeout=30)
+
+        threads = [threading.Thread(target=send) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(valkey.client.keys("pandagpt:record:*")) == 3)
+        time.sleep(0.3)
+        ids = [re.search(rb"\{(.*)\}", key).group(1).decode() for key in valkey.client.keys("pandagpt:record:*")]
+        states = [httpx.get(f"{url}/v1/requests/{id_}").json() for id_ in ids]
+        assert sorted(state["position"] for state in states if state["status"] == "queued") == [1, 2]
+        for id_ in ids:
+            assert httpx.delete(f"{url}/v1/requests/{id_}").status_code == 200
+        for thread in threads:
+            thread.join(20)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("name", ["chatcmpl-0", "%00", "x" * 100, "{a}", "..%2f"])
+def test_a_request_that_is_none_is_a_404(http: httpx.Client, method: str, name: str) -> None:
+    answer = http.request(method, f"/v1/requests/{name}")
+    assert (answer.status_code, answer.json()["error"]["code"]) in [(404, "request_not_found"), (404, "not_found")]
