@@ -96,13 +96,15 @@ class _Sequence:
 class FakeRuntime:
     """The worker's `Runtime` without a model. `step_delay` and `encode_delay` in seconds.
 
-    The first token's text names the media (`<image:1a2b3c4d>`), each further token is ` w<id>`. `encoded` counts media
-    by modality, `batches` lists (modality, size), `aborted` sequence ids, for tests that look.
+    The first token's text names the media (`<image:1a2b3c4d>`), each further token is ` w<id>`. `faulty` False ignores
+    the words of `FAULTS`. For tests that look: `encoded` counts media by modality, `batches` lists (modality, size),
+    `aborted` sequence ids.
     """
 
     step_delay: float = 0.0
     encode_delay: float = 0.0
     info: ModelInfo = FAKE_INFO
+    faulty: bool = True
     encoded: dict[Modality, int] = field(default_factory=dict)
     batches: list[tuple[Modality, int]] = field(default_factory=list)
     aborted: list[str] = field(default_factory=list)
@@ -129,7 +131,7 @@ class FakeRuntime:
         priority: Priority = "interactive",
     ) -> FakeAdmitted:
         last = conversation.turns[-1].text
-        if "FAULT-REFUSED" in last:
+        if "FAULT-REFUSED" in self._faults(last):
             raise ValueError("refused")
         prompt = prompt_tokens(conversation)
         if prompt + params.max_tokens > self.info.max_model_len:
@@ -137,7 +139,7 @@ class FakeRuntime:
                 f"{prompt} prompt tokens and max_tokens {params.max_tokens} exceed {self.info.max_model_len}"
             )
         key, tags = _key(conversation, embeddings, params), _tags(conversation, embeddings)
-        sequence = _Sequence(key, tags, params, frozenset(name for name in FAULTS if name in last), made=0)
+        sequence = _Sequence(key, tags, params, self._faults(last), made=0)
         for token_id in resume:
             assert token_id == self._next(sequence)[0], "the tokens to resume from are not this request's"
         self._sequences[sequence_id] = sequence
@@ -173,6 +175,9 @@ class FakeRuntime:
 
     def stats(self) -> FakeStats:
         return FakeStats(len(self._sequences))
+
+    def _faults(self, text: str) -> frozenset[str]:
+        return frozenset(name for name in FAULTS if self.faulty and name in text)
 
     @staticmethod
     def _next(sequence: _Sequence) -> tuple[int, str, str | None]:
@@ -211,7 +216,7 @@ def expected_text(
 ) -> str:
     """The whole text that a worker with a FakeRuntime answers."""
     seeded = replace(params, seed=seed_of(params.seed, choice))
-    runtime = FakeRuntime()
+    runtime = FakeRuntime(faulty=False)
     runtime.admit("x/0", conversation, embeddings, seeded)
     text = ""
     while runtime.has_work:

@@ -90,6 +90,7 @@ class Broker:
             await self.media.put(arrays, request.deadline - time.time())
             entry = await self._admit(request.model, request.priority, payload, size)
             await self._records.placed(request.id, bytes(entry))
+            _raise_if_cancelled()
         except (StoreUnavailable, asyncio.CancelledError):
             await asyncio.shield(self._abandon(request))  # it may stand in the queue
             raise
@@ -214,6 +215,13 @@ class Broker:
         before = LANES[: LANES.index(record.lane)]
         names = [self._keys.queue(record.model, lane) for lane in (record.lane, *before)]
         return int(await self._store.eval(scripts.POSITION, len(names), *names, GROUP, record.entry or b""))
+
+
+def _raise_if_cancelled() -> None:
+    # Python 3.11's wait_for, in the driver, swallows a cancellation that comes as its own work completes.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _failed(code: str, message: str) -> Failed:

@@ -64,6 +64,7 @@ class Feeds:
         self._positions: dict[str, bytes] = {}
         self._anyone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self._read = self._poll_each if isinstance(store, redis.asyncio.RedisCluster) else self._read_all
 
     @asynccontextmanager
@@ -85,6 +86,7 @@ class Feeds:
 
     async def close(self) -> None:
         """Stop reading. Followers hear nothing more."""
+        self._closing = True  # Python 3.11's wait_for, in the driver, may swallow a cancellation
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -92,7 +94,7 @@ class Feeds:
             self._task = None
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             if not self._positions:
                 self._anyone.clear()
                 await self._anyone.wait()

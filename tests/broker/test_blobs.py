@@ -48,7 +48,14 @@ def test_bytes_that_are_no_array_are_refused() -> None:
 def test_names_differ_by_tenant_encoder_and_content() -> None:
     names = {
         media_name(*fields)
-        for fields in [("a", "b", "c"), ("x", "b", "c"), ("a", "x", "c"), ("a", "b", "x"), ("ab", "", "c"), ("", "ab", "c")]
+        for fields in [
+            ("a", "b", "c"),
+            ("x", "b", "c"),
+            ("a", "x", "c"),
+            ("a", "b", "x"),
+            ("ab", "", "c"),
+            ("", "ab", "c"),
+        ]
     }
     assert len(names) == 6
 

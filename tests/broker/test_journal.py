@@ -113,7 +113,7 @@ def test_events_of_one_step_are_one_entry(store: SyncStore) -> None:
     journal.add(token(1), token(2))
     journal.add(Done())
     journal.send(store)
-    (_, fence), (entry_id, fields) = store.xrange(KEY)
+    _, (entry_id, fields) = store.xrange(KEY)
     assert entry_id == b"1-1"
     assert protocol.entry_decoder.decode(fields[b"events"]) == [token(1), token(2), Done()]
     assert 0 < store.ttl(KEY) <= 60

