@@ -1,6 +1,7 @@
 """From config.json's `encoder` to the towers it names, with their weights, on a device."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
@@ -36,9 +37,12 @@ def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
 
 
 def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
-    from pandagpt_core.encoders.mini import MiniEncoder
-
-    return MiniEncoder.load(folder.encoder.sizes, dict(read_tensors(weights, device=device, dtype=torch.float32)))
+    """`MiniEncoder.load(sizes, state)`: it builds the towers of its sizes and accounts for the state's keys itself."""
+    towers = import_module("pandagpt_core.encoders.mini").MiniEncoder
+    encoder: Encoder = towers.load(
+        folder.encoder.sizes, dict(read_tensors(weights, device=device, dtype=torch.float32))
+    )
+    return encoder
 
 
 # The folder schema's kinds; each loader imports its own towers.

@@ -290,6 +290,15 @@ def test_a_language_model_of_an_installed_package_answers_in_chatml(golden: Path
     assert outputs[-1].finish_reason == "stop"
 
 
+def test_the_small_default_loads_and_answers(root: Path) -> None:
+    folder = root / "models" / "panda-mini"
+    if not (folder / "config.json").is_file():
+        pytest.skip("models/panda-mini has not been trained in this checkout")
+    runtime = Runtime.load(folder, max_sequences=1, max_model_len=256)
+    medium = np.ones(runtime.info.embedding_dim, np.float32) / runtime.info.embedding_dim**0.5
+    assert len(answer(runtime, TALK, [medium], SamplingParams(max_tokens=4, temperature=0.0, ignore_eos=True))) == 4
+
+
 @pytest.mark.parametrize(
     ("dtype", "device", "precision"),
     [("auto", "cpu", "fp32"), ("auto", "cuda", "bf16"), ("float16", "cuda", "fp16"), ("int8", "cpu", "int8")],
