@@ -1,5 +1,7 @@
 """What `pandagpt serve` prints for the person who started it."""
 
+import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -34,12 +36,20 @@ def ready(plan: Started, seconds: float, keys_file: Path | None) -> str:
             f"ready after {seconds:.1f} s: {plan.url}",
             "",
             f"  curl -N{key} -F prompt='What is this?' -F image=@{_picture()} -F stream=true {plan.url}/v1/generate",
-            f"  pandagpt chat --url {plan.url}",
+            f"  {_command()} chat --url {plan.url}",
             f"  {plan.url}/docs",
             "",
             "Ctrl-C ends it.",
         ]
     )
+
+
+def _command() -> str:
+    """How the person would call us: by name where the shell finds it, else by the path of this environment."""
+    beside = Path(sys.executable).with_name("pandagpt")
+    if shutil.which("pandagpt") or not beside.exists():
+        return "pandagpt"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 def _picture(folder: Path = Path("samples")) -> str:

@@ -1,0 +1,43 @@
+"""What `pandagpt serve` prints can be pasted and works."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from service.local import greeting
+
+
+@dataclass(frozen=True)
+class Plan:
+    url: str = "http://127.0.0.1:8123"
+    model: Path = Path("models/panda-mini")
+    state: Path = Path(".state")
+    own_store: bool = True
+
+
+def curl(text: str) -> list[str]:
+    return shlex.split(next(line for line in text.splitlines() if line.strip().startswith("curl")))
+
+
+def test_the_curl_line_names_the_address_and_a_sample_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples/cat.png").touch()
+    (tmp_path / "samples/bark.wav").touch()
+    words = curl(greeting.ready(Plan(), 1.0, None))
+    assert words[-1] == "http://127.0.0.1:8123/v1/generate"
+    assert "image=@samples/cat.png" in words
+    assert "-H" not in words
+
+
+def test_with_keys_the_curl_line_asks_for_one() -> None:
+    assert "Authorization: Bearer $KEY" in curl(greeting.ready(Plan(), 1.0, Path("keys")))
+
+
+def test_the_opening_says_where_the_data_lies() -> None:
+    assert "embedded Valkey, data in .state/store" in greeting.opening(Plan())
+    assert "PANDAGPT_STORE_URL" in greeting.opening(Plan(own_store=False))
