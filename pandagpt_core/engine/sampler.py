@@ -54,14 +54,20 @@ def _tokens(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
 
 
 def _drawn(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
-    """Inverse CDF in the order of the vocabulary: the first token whose cumulated weight exceeds u times the sum."""
     weights = filtered(logits, [sequence.params for sequence in sequences])
-    cumulated = weights.cumsum(dim=-1, dtype=torch.float64)  # [R, V]
     u = uniform([s.params.seed for s in sequences], [len(s.tokens) for s in sequences])
+    return inverse_cdf(weights, torch.from_numpy(u).to(logits.device))
+
+
+def inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
+    """[R]: the first token, in the order of the vocabulary, whose cumulated weight exceeds u times the sum.
+
+    weights [R, V] need not sum to 1, u [R] in [0, 1). A token of no weight is never taken, whatever the rounding.
+    """
+    cumulated = weights.cumsum(dim=-1, dtype=torch.float64)  # [R, V]
     total = cumulated[:, -1:].contiguous()
-    target = torch.from_numpy(u).to(logits.device)[:, None] * total
     last = torch.searchsorted(cumulated, total)  # where the sum is reached: no weight beyond
-    return torch.minimum(torch.searchsorted(cumulated, target, right=True), last).squeeze(-1)
+    return torch.minimum(torch.searchsorted(cumulated, u[:, None] * total, right=True), last).squeeze(-1)
 
 
 def _reported(logits: Tensor, choices: Items[Choice], sequences: Items[Sequence]) -> list[Choice]:

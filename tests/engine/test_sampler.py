@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pandagpt_core.engine.penalties import History
-from pandagpt_core.engine.sampler import sample
+from pandagpt_core.engine.sampler import inverse_cdf, sample
 from pandagpt_core.engine.sequence import AnswerText, Sequence
 from pandagpt_core.engine.uniform import uniform
 from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
@@ -66,6 +66,11 @@ def test_a_row_is_chosen_alike_alone_and_among_others(make_row: MakeRow) -> None
     ]
     together = sample(logits, rows)
     assert [sample(logits[n : n + 1], [row])[0] for n, row in enumerate(rows)] == together
+
+
+def test_the_ends_of_the_unit_interval_fall_on_tokens_of_some_weight() -> None:
+    weights = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]]).expand(3, -1)
+    assert inverse_cdf(weights, torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)).tolist() == [1, 3, 3]
 
 
 def test_a_dropped_token_is_never_drawn(make_row: MakeRow) -> None:

@@ -66,8 +66,10 @@ def test_nobody_is_admitted_while_the_chunk_is_used_up(make: Make) -> None:
     s = scheduler(chunk=4)
     s.add(make("long", prompt=9))
     s.add(make("next", prompt=1))
-    assert names(s.schedule()) == [("long", 0, 4)]
+    assert advance(s.schedule()) == [("long", 0, 4)]
+    assert advance(s.schedule()) == [("long", 4, 4)]
     assert s.waiting == 1
+    assert advance(s.schedule()) == [("long", 8, 1), ("next", 0, 1)]
 
 
 def test_the_head_of_the_queue_waits_for_blocks_and_is_not_overtaken(make: Make) -> None:
