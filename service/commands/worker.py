@@ -21,6 +21,6 @@ def run(arguments: argparse.Namespace) -> int:
     logs.configure(chosen.log.level, chosen.log.format, "worker")
     chosen.store.required_url()
     # torch comes with it: not before the settings are known to be right.
-    from service.worker import main
+    from service.worker.main import run as serve
 
-    return main.run(chosen) or 0
+    return serve(chosen)

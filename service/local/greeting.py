@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+from service.local import samples
 
 
 class Started(Protocol):
@@ -53,5 +53,4 @@ def _command() -> str:
 
 
 def _picture(folder: Path = Path("samples")) -> str:
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES) if folder.is_dir() else []
-    return str(pictures[0]) if pictures else "dog.jpg"
+    return next((str(path) for kind, path in samples.found(folder) if kind == "image"), "dog.jpg")
