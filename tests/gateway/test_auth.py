@@ -1,0 +1,134 @@
+"""Keys, classes and scopes; every route declares who may call it; another key's things do not exist."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from service.gateway.app import create_app, routers
+from service.gateway.auth import CLASSES, KeyRing, Scope, public, read_keys, tenant
+from service.gateway.errors import GatewayError
+from service.gateway.house import House
+from service.gateway.spec import access_of
+from service.settings import Settings, SettingsError
+from tests.fakes import WorkerThread
+
+
+def line(name: str, key: str, kind: str = "") -> str:
+    return f"{name} {hashlib.sha256(key.encode()).hexdigest()} {kind}"
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    file = tmp_path / "keys"
+    lines = ["# who", line("alice", "key-a"), line("bob", "key-b", "user"), line("prom", "key-m", "metrics")]
+    file.write_text("\n".join([*lines, line("root", "key-r", "admin # all"), line("eye", "key-e", "reader"), ""]))
+    return file
+
+
+@pytest.fixture
+def guarded(start_gateway: Callable[..., tuple[str, House]], keys_file: Path, worker: WorkerThread) -> str:
+    return start_gateway(keys_file=keys_file)[0]
+
+
+def call(url: str, key: str | None, method: str = "GET", path: str = "/v1/models", **more: object) -> httpx.Response:
+    headers = {"authorization": f"Bearer {key}"} if key is not None else {}
+    return httpx.request(method, url + path, headers=headers, timeout=10, trust_env=False, **more)
+
+
+def code(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+CHAT = {"json": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}}
+
+
+def test_every_route_declares_who_may_call_it() -> None:
+    routes = [route for router in routers() for route in router.routes]
+    assert len(routes) >= 14
+    for route in routes:
+        assert isinstance(route, APIRoute)
+        calls = [dependency.call for dependency in route.dependant.dependencies]
+        assert (access_of(route) is not None) != (public in calls), f"{route.path} declares no access, or two"
+
+
+def test_the_application_has_no_route_but_the_declared_ones() -> None:
+    app = create_app(Settings())
+    declared = {route.path_format for router in routers() for route in router.routes if isinstance(route, APIRoute)}
+    assert set(app.openapi()["paths"]) | {"/docs", "/openapi.json"} == declared
+
+
+def test_only_health_version_and_the_manual_are_public() -> None:
+    routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
+    open_ones = {route.path for route in routes if access_of(route) is None}
+    assert open_ones == {"/health/live", "/health/ready", "/version", "/docs", "/openapi.json"}
+
+
+def test_no_key_and_a_wrong_key_are_refused(guarded: str) -> None:
+    wrong = [b"Bearer", b"Bearer key", b"Bearer " + b"key-a" * 500, b"Bearer key-\xc3\xa9", b"Basic key-a", b"key-a"]
+    for headers in ({}, *({"authorization": value} for value in wrong)):
+        answer = httpx.get(f"{guarded}/v1/models", headers=headers, trust_env=False)
+        assert code(answer) == (401, "invalid_api_key")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_right_key_may_what_its_class_may(guarded: str) -> None:
+    assert call(guarded, "key-a").status_code == 200
+    assert call(guarded, "key-a", "POST", "/v1/chat/completions", **CHAT).status_code == 200
+    assert call(guarded, "key-e").status_code == 200
+    assert code(call(guarded, "key-e", "POST", "/v1/chat/completions", **CHAT)) == (403, "permission_denied")
+    assert code(call(guarded, "key-m")) == (403, "permission_denied")
+    assert call(guarded, "key-r", "POST", "/v1/chat/completions", **CHAT).status_code == 200
+
+
+def test_a_body_is_not_read_before_the_key_is_known(guarded: str) -> None:
+    assert code(call(guarded, None, "POST", "/v1/generate", content=b"x" * 10_000)) == (401, "invalid_api_key")
+
+
+def test_another_keys_request_does_not_exist(guarded: str) -> None:
+    request_id = call(guarded, "key-a", "POST", "/v1/chat/completions", **CHAT).json()["id"]
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/events")):
+        assert call(guarded, "key-a", method, f"/v1/requests/{request_id}{path}").status_code == 200
+        other = call(guarded, "key-b", method, f"/v1/requests/{request_id}{path}")
+        assert code(other) == (404, "request_not_found")
+
+
+def test_health_needs_no_key(guarded: str) -> None:
+    assert call(guarded, None, path="/health/live").status_code == 200
+    assert call(guarded, None, path="/health/ready").status_code == 200
+
+
+def test_a_key_is_found_by_its_hash_alone(keys_file: Path) -> None:
+    ring = KeyRing(read_keys(keys_file))
+    assert ring.find("Bearer key-a").name == "alice"
+    assert ring.find("bearer  key-b ").name == "bob"
+    with pytest.raises(GatewayError):
+        ring.find(f"Bearer {hashlib.sha256(b'key-a').hexdigest()}")
+
+
+def test_without_keys_everybody_is_one_who_may_all_but_metrics() -> None:
+    assert KeyRing(None).find(None).scopes == frozenset(Scope) - {Scope.METRICS}
+
+
+def test_tenants_of_other_salts_differ() -> None:
+    assert tenant("a", b"x") != tenant("a", b"y") != tenant("b", b"y")
+    assert tenant("a", b"x") == tenant("a", b"x")
+
+
+_HASH = "0" * 64
+_NO_KEYS = ["", "# none\n", "alice", "alice zz", f"al/ice {_HASH}", f"alice {_HASH} king", f"alice {_HASH} user b"]
+
+
+@pytest.mark.parametrize("text", _NO_KEYS)
+def test_a_keys_file_that_is_none_refuses_to_start(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(text)
+    with pytest.raises(SettingsError):
+        create_app(Settings(gateway={"keys_file": file}))
+
+
+def test_the_classes_are_what_the_manual_says() -> None:
+    assert set(CLASSES) == {"user", "reader", "metrics", "admin"}

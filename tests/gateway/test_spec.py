@@ -1,0 +1,50 @@
+"""openapi.yaml is what the application says, and valid."""
+
+from pathlib import Path
+
+import yaml
+from openapi_spec_validator import validate
+
+from service.gateway import spec
+from service.gateway.answers import ChatCompletion
+from service.gateway.prepare import sampling_params
+from service.gateway.schemas import ChatBody, GenerateForm, Sampling
+
+
+def test_the_written_interface_is_the_applications(root: Path) -> None:
+    written = (root / "openapi.yaml").read_text(encoding="utf-8")
+    assert written == spec.text(), "run `make openapi`"
+
+
+def test_the_written_interface_is_valid_and_complete() -> None:
+    document = yaml.safe_load(spec.text())
+    validate(document)
+    operations = {f"{method} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert operations >= {
+        "post /v1/chat/completions",
+        "post /v1/generate",
+        "post /v1/embeddings",
+        "get /v1/models",
+        "get /v1/models/{model}",
+        "get /v1/requests/{request_id}",
+        "delete /v1/requests/{request_id}",
+        "get /v1/requests/{request_id}/events",
+        "get /health/live",
+        "get /health/ready",
+        "get /metrics",
+        "get /version",
+    }
+
+
+def test_both_doors_take_every_sampling_parameter() -> None:
+    assert set(Sampling.model_fields) <= set(ChatBody.model_fields)
+    assert set(Sampling.model_fields) <= set(GenerateForm.model_fields)
+    assert callable(sampling_params)
+
+
+def test_the_answers_written_down_are_those_given() -> None:
+    from service.broker.protocol import Done
+    from service.gateway.sse import Answer, WholeFold
+
+    whole = WholeFold(Answer(id="i", model="m", created=1)).feed(Done())
+    ChatCompletion.model_validate(whole, strict=True)
