@@ -69,8 +69,8 @@ def test_a_row_is_chosen_alike_alone_and_among_others(make_row: MakeRow) -> None
 
 
 def test_the_ends_of_the_unit_interval_fall_on_tokens_of_some_weight() -> None:
-    weights = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]]).expand(3, -1)
-    assert inverse_cdf(weights, torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)).tolist() == [1, 3, 3]
+    weights = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(3, -1)
+    assert inverse_cdf(weights, torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)).tolist() == [1, 3, 3]
 
 
 def test_a_dropped_token_is_never_drawn(make_row: MakeRow) -> None:
