@@ -66,8 +66,10 @@ def stacked(layers: Sequence[Linear]) -> Linear:
 
 
 def in_precision(layer: Linear, precision: Precision, device: str | torch.device) -> Linear | Int8Linear:
-    """The same layer with its product in another precision."""
+    """The same layer with its product in another precision, on a device. Raises ValueError for int8 off the CPU."""
     if precision == "int8":
+        if torch.device(device).type != "cpu":
+            raise ValueError(f"int8 products run on the CPU only, not on {device}")
         return Int8Linear(layer.weight)
     weight = layer.weight.detach().to(device=device, dtype=DTYPES[precision])
     cast = Linear(layer.in_features, layer.out_features, bias=False, device="meta")

@@ -1,13 +1,16 @@
 """What the engine promises: batching, chunking, streaming and resuming change no answer."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.errors import ContextLengthExceeded, EngineError
+from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
 
@@ -294,3 +297,25 @@ def test_an_engine_without_work_steps_to_nothing(make_engine: Fixture) -> None:
     engine: Engine = make_engine()
     assert not engine.has_work
     assert engine.step() == []
+
+
+def test_a_prompt_of_pseudo_tokens_alone_is_served_with_penalties(
+    make_engine: Fixture, drain: Fixture, llama: Llama, greedy: Fixture
+) -> None:
+    engine: Engine = make_engine()
+    engine.add("a", LLMInputs(llama.embed([5, 6]), (-1, -2)), greedy(6, frequency_penalty=2.0, ignore_eos=True))
+    assert len(drain(engine)["a"]) == 6
+
+
+@pytest.mark.gpu
+def test_a_gpu_says_what_the_cpu_says(
+    make_engine: Fixture, drain: Fixture, prompt: Fixture, llama: Llama, tokenizer: Any, greedy: Fixture
+) -> None:
+    engine = Engine(copy.deepcopy(llama).to("cuda"), tokenizer, EngineConfig(max_running=3, prefill_chunk=5))
+    jobs = {words: greedy(14, ignore_eos=True, repetition_penalty=1.1, logprobs=1) for words in PROMPTS}
+    for words, params in jobs.items():
+        engine.add(words, prompt(words, layer_bias=torch.ones(2, 32) * 0.1), params)
+    outputs = drain(engine)
+    for words, params in jobs.items():
+        biased = prompt(words, layer_bias=torch.ones(2, 32) * 0.1)
+        assert ids(outputs[words]) == ids(alone(make_engine, drain, biased, params))

@@ -49,3 +49,8 @@ def test_stacked_layers_answer_as_the_layers_one_by_one(layer: Linear) -> None:
 def test_every_precision_takes_and_answers_float32(layer: Linear, precision: str) -> None:
     cast = in_precision(layer, precision, "cpu")  # type: ignore[arg-type]  # the parameter is a plain string
     assert cast(torch.randn(2, 64)).dtype == torch.float32
+
+
+def test_int8_is_refused_where_it_cannot_run(layer: Linear) -> None:
+    with pytest.raises(ValueError, match="int8 products run on the CPU only, not on cuda"):
+        in_precision(layer, "int8", "cuda")
