@@ -4,7 +4,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -87,6 +86,11 @@ def http(url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
-def media_folder(golden: Path) -> Path:
-    return golden / "preprocessing" / "media"
+@pytest.fixture(scope="module")
+def steady_http(shared_gateway: tuple[str, House], _valkey_server: object) -> Iterator[httpx.Client]:
+    """For tests that look at answers only: one worker and one store for the whole module, never emptied between."""
+    with (
+        worker_thread(_valkey_server.settings),
+        httpx.Client(base_url=shared_gateway[0], timeout=30, trust_env=False) as client,
+    ):
+        yield client

@@ -24,8 +24,8 @@ def expected(modality: Modality, recipe: str, data: bytes) -> np.ndarray:
     return FakeRuntime().unit(modality, embedding)
 
 
-def test_a_string_is_embedded_by_the_text_tower(http: httpx.Client) -> None:
-    answer = embed(http, "a dog").json()
+def test_a_string_is_embedded_by_the_text_tower(steady_http: httpx.Client) -> None:
+    answer = embed(steady_http, "a dog").json()
     assert (answer["object"], answer["model"]) == ("list", "fake")
     (row,) = answer["data"]
     assert (row["object"], row["index"], len(row["embedding"])) == ("embedding", 0, DIM)
@@ -33,16 +33,18 @@ def test_a_string_is_embedded_by_the_text_tower(http: httpx.Client) -> None:
     assert np.linalg.norm(row["embedding"]) == pytest.approx(1.0)
 
 
-def test_strings_and_parts_keep_their_order(http: httpx.Client) -> None:
-    rows = embed(http, ["a dog", PICTURE, {"type": "context_text", "context_text": "a dog"}, "a cat"]).json()["data"]
+def test_strings_and_parts_keep_their_order(steady_http: httpx.Client) -> None:
+    rows = embed(steady_http, ["a dog", PICTURE, {"type": "context_text", "context_text": "a dog"}, "a cat"]).json()[
+        "data"
+    ]
     assert [row["index"] for row in rows] == [0, 1, 2, 3]
     assert rows[0]["embedding"] == rows[2]["embedding"] != rows[3]["embedding"]
     np.testing.assert_allclose(rows[1]["embedding"], expected(Modality.IMAGE, "imagebind-image-v1", PNG), rtol=1e-6)
 
 
-def test_base64_holds_the_same_numbers(http: httpx.Client) -> None:
-    plain = embed(http, PICTURE).json()["data"][0]["embedding"]
-    packed = embed(http, PICTURE, encoding_format="base64").json()["data"][0]["embedding"]
+def test_base64_holds_the_same_numbers(steady_http: httpx.Client) -> None:
+    plain = embed(steady_http, PICTURE).json()["data"][0]["embedding"]
+    packed = embed(steady_http, PICTURE, encoding_format="base64").json()["data"][0]["embedding"]
     assert np.frombuffer(base64.b64decode(packed), "<f4").tolist() == plain
 
 
@@ -60,12 +62,12 @@ def test_base64_holds_the_same_numbers(http: httpx.Client) -> None:
         ({"input": "x", "dimensions": -1}, "dimensions"),
     ],
 )
-def test_wrong_fields_are_named(http: httpx.Client, fields: dict[str, object], param: str) -> None:
-    answer = http.post("/v1/embeddings", json=fields)
+def test_wrong_fields_are_named(steady_http: httpx.Client, fields: dict[str, object], param: str) -> None:
+    answer = steady_http.post("/v1/embeddings", json=fields)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-def test_bad_media_are_refused(http: httpx.Client) -> None:
+def test_bad_media_are_refused(steady_http: httpx.Client) -> None:
     bad = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    error = embed(http, ["fine", bad]).json()["error"]
+    error = embed(steady_http, ["fine", bad]).json()["error"]
     assert (error["code"], error["param"]) == ("invalid_media", "input[1].image_url.url")

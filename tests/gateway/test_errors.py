@@ -109,9 +109,9 @@ NUMBERS = ["max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_p
 
 
 @pytest.mark.parametrize("field", NUMBERS)
-def test_every_number_is_bounded_and_named(http: httpx.Client, field: str) -> None:
+def test_every_number_is_bounded_and_named(steady_http: httpx.Client, field: str) -> None:
     for value in (HUGE, 10**18, -1, float("nan"), float("inf"), float("-inf"), "1", True, [1], {}):
-        answer = chat(http, logprobs=True, **{field: value})
+        answer = chat(steady_http, logprobs=True, **{field: value})
         assert answer.status_code == 400, value
         error = answer.json()["error"]
         assert error["code"] == "invalid_request"
@@ -119,11 +119,11 @@ def test_every_number_is_bounded_and_named(http: httpx.Client, field: str) -> No
 
 
 @pytest.mark.parametrize("field", ["frequency_penalty", "presence_penalty"])
-def test_penalties_are_bounded_both_ways(http: httpx.Client, field: str) -> None:
+def test_penalties_are_bounded_both_ways(steady_http: httpx.Client, field: str) -> None:
     for value in (HUGE, 10**18, -2.5, "1", True):
-        answer = chat(http, **{field: value})
+        answer = chat(steady_http, **{field: value})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
-    assert chat(http, **{field: -2}).status_code == 200
+    assert chat(steady_http, **{field: -2}).status_code == 200
 
 
 WRONG: dict[str, tuple[dict[str, object], str | None]] = {
@@ -163,58 +163,58 @@ WRONG: dict[str, tuple[dict[str, object], str | None]] = {
 
 
 @pytest.mark.parametrize("what", list(WRONG))
-def test_a_wrong_field_is_named_and_its_value_not_echoed(http: httpx.Client, what: str) -> None:
+def test_a_wrong_field_is_named_and_its_value_not_echoed(steady_http: httpx.Client, what: str) -> None:
     fields, param = WRONG[what]
-    answer = chat(http, **fields)
+    answer = chat(steady_http, **fields)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_request", param)
     assert CANARY not in answer.text
-    assert chat(http).status_code == 200
+    assert chat(steady_http).status_code == 200
 
 
-def test_a_body_that_is_no_json_object_is_refused(http: httpx.Client) -> None:
+def test_a_body_that_is_no_json_object_is_refused(steady_http: httpx.Client) -> None:
     for body in (b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b'{"messages": ' + b"[" * 5000, b'{"a":1}' * 3):
-        answer = http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+        answer = steady_http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
         assert len(answer.content) < 4096
 
 
-def test_a_megabyte_of_nonsense_is_answered_in_four_kilobytes(http: httpx.Client) -> None:
+def test_a_megabyte_of_nonsense_is_answered_in_four_kilobytes(steady_http: httpx.Client) -> None:
     for fields in (
         {"messages": [{"role": CANARY * 1000, "content": CANARY * 1000}] * 100},
         {"stop": [CANARY * 1000] * 4},
         {"model": CANARY * 100_000},
         {CANARY * 1000: 1, "max_tokens": CANARY},
     ):
-        answer = chat(http, **fields)
+        answer = chat(steady_http, **fields)
         assert answer.status_code == 400
         assert len(answer.content) < 4096
         assert CANARY not in answer.text
 
 
-def test_millions_of_small_elements_are_refused_before_they_are_built(http: httpx.Client) -> None:
+def test_millions_of_small_elements_are_refused_before_they_are_built(steady_http: httpx.Client) -> None:
     body = b'{"messages":[' + b"[]," * 2_000_000 + b"[]]}"
-    answer = http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    answer = steady_http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
 
 
-def test_another_content_type_is_refused(http: httpx.Client) -> None:
-    answer = http.post("/v1/chat/completions", content=b"{}", headers={"content-type": "text/plain"})
+def test_another_content_type_is_refused(steady_http: httpx.Client) -> None:
+    answer = steady_http.post("/v1/chat/completions", content=b"{}", headers={"content-type": "text/plain"})
     assert answer.status_code == 400
 
 
-def test_an_unknown_model_path_or_method(http: httpx.Client) -> None:
+def test_an_unknown_model_path_or_method(steady_http: httpx.Client) -> None:
     for answer, status, code in (
-        (chat(http, model="nobody"), 404, "model_not_found"),
-        (http.get("/v1/models/nobody"), 404, "model_not_found"),
-        (http.get(f"/{CANARY}"), 404, "not_found"),
-        (http.get("/v1/chat/completions"), 405, "method_not_allowed"),
+        (chat(steady_http, model="nobody"), 404, "model_not_found"),
+        (steady_http.get("/v1/models/nobody"), 404, "model_not_found"),
+        (steady_http.get(f"/{CANARY}"), 404, "not_found"),
+        (steady_http.get("/v1/chat/completions"), 405, "method_not_allowed"),
     ):
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
         assert CANARY not in answer.text
 
 
-def test_a_huge_head_is_refused(http: httpx.Client) -> None:
-    answer = http.get("/v1/models", headers={"x-big": "a" * 40_000})
+def test_a_huge_head_is_refused(steady_http: httpx.Client) -> None:
+    answer = steady_http.get("/v1/models", headers={"x-big": "a" * 40_000})
     assert answer.status_code == 431 or answer.status_code == 400, "by us, or by the server before us"
-    assert http.get("/v1/models").status_code == 200
+    assert steady_http.get("/v1/models").status_code == 200
