@@ -18,11 +18,11 @@ ALL_SLOTS = ("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 
 @pytest.fixture
 def cluster() -> Iterator[StoreSettings]:
-    with ValkeyServer(cluster_enabled="yes") as server:
+    with ValkeyServer(config={"cluster-enabled": "yes"}) as server:
         with redis.Redis(port=server.port) as node:
             node.execute_command(*ALL_SLOTS)
             deadline = time.monotonic() + 10
-            while b"cluster_state:ok" not in node.execute_command("CLUSTER INFO") and time.monotonic() < deadline:
+            while node.execute_command("CLUSTER INFO")["cluster_state"] != "ok" and time.monotonic() < deadline:
                 time.sleep(0.02)
         yield StoreSettings(url=f"redis://127.0.0.1:{server.port}", cluster=True)
 
