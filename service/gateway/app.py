@@ -27,6 +27,7 @@ from service.gateway import spec
 from service.gateway.auth import KeyRing, read_keys
 from service.gateway.decode import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
+from service.gateway.filestore import FileStore, Quota
 from service.gateway.form import FILE_FIELDS
 from service.gateway.house import House, version
 from service.gateway.intake import MediaIntake
@@ -36,7 +37,7 @@ from service.gateway.middleware import CLIENT_GONE, Envelope, Intake, IntakeLimi
 from service.gateway.notes import Notes
 from service.gateway.prepare import Bounds
 from service.gateway.relay import ClientGone, Pace
-from service.gateway.routes import chat, embeddings, generate, models, ops, requests
+from service.gateway.routes import chat, embeddings, files, generate, models, ops, requests
 from service.gateway.uploads import FormLimits
 from service.metrics import GatewayMetrics
 from service.settings import Settings
@@ -46,7 +47,7 @@ _EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms",
 
 
 def routers() -> list[APIRouter]:
-    return [chat.router, generate.router, embeddings.router, models.router, requests.router, ops.router]
+    return [chat.router, generate.router, embeddings.router, files.router, models.router, requests.router, ops.router]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -123,6 +124,9 @@ def _house(
         keys=keys,
         broker=broker,
         notes=Notes(store, settings.store.namespace),
+        files=FileStore(
+            store, settings.store.namespace, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)
+        ),
         intake=MediaIntake(pool, broker.media, metrics),
         limiter=RateLimiter(Rates(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)),
         metrics=metrics,

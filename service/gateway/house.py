@@ -5,7 +5,8 @@ import importlib.metadata
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from service.broker.client import Broker
 from service.broker.errors import BrokerError, Draining, NoWorker
 from service.gateway.auth import KeyRing
 from service.gateway.errors import GatewayError
+from service.gateway.filestore import FileStore
 from service.gateway.intake import MediaIntake
 from service.gateway.limits import RateLimiter
 from service.gateway.links import Links
@@ -35,6 +37,7 @@ class House:
     keys: KeyRing
     broker: Broker
     notes: Notes
+    files: FileStore
     intake: MediaIntake
     limiter: RateLimiter
     metrics: GatewayMetrics
@@ -71,6 +74,10 @@ class House:
         if not models or wanted == self.default_model:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
+
+    def links_of(self, tenant: str) -> Links:
+        """What this tenant's links may point to: its own files among them."""
+        return replace(self.links, open_file=partial(self.files.open, tenant))
 
     async def gone(self, request_id: str, tenant: str) -> None:
         """A reader of this request left before its end: cancel it, now or after the grace time if nobody else comes."""

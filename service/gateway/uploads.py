@@ -1,7 +1,6 @@
 """Multipart bodies, read as they arrive: every part bounded, every medium hashed, nothing kept beyond a limit.
 
-What a part is follows from its field name, never from a file name or a content type, which are the caller's claims and
-are not looked at.
+What a part is follows from its field name, never from a file name or a content type, which are the caller's claims.
 """
 
 import asyncio
@@ -38,11 +37,12 @@ class FormLimits:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file: its field, its bytes and their SHA-256."""
+    """One file: its field, its bytes, their SHA-256, and the name that the caller gave it, which means nothing."""
 
     name: str
     data: bytes
     sha256: str
+    filename: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ class _Reader:
     header: bytearray = field(default_factory=bytearray)
     value: bytearray = field(default_factory=bytearray)
     name: str = ""
+    filename: str = ""
     data: bytearray = field(default_factory=bytearray)
     limit: int = 0
     hasher: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -120,7 +121,7 @@ class _Reader:
         }
 
     def begin(self) -> None:
-        self.name, self.data, self.hasher = "", bytearray(), hashlib.sha256()
+        self.name, self.filename, self.data, self.hasher = "", "", bytearray(), hashlib.sha256()
         self.header.clear()
         self.value.clear()
 
@@ -129,7 +130,7 @@ class _Reader:
             kind, options = parse_options_header(bytes(self.value))
             name = options.get(b"name", b"").decode("latin-1")
             if kind == b"form-data" and _NAME.fullmatch(name):
-                self.name = name
+                self.name, self.filename = name, options.get(b"filename", b"").decode("latin-1")
         self.header.clear()
         self.value.clear()
 
@@ -155,7 +156,7 @@ class _Reader:
 
     def part_end(self) -> None:
         if self.name in self.limits.file_fields:
-            self.files.append(Upload(self.name, bytes(self.data), self.hasher.hexdigest()))
+            self.files.append(Upload(self.name, bytes(self.data), self.hasher.hexdigest(), self.filename))
         else:
             try:
                 self.fields.setdefault(self.name, []).append(self.data.decode())

@@ -35,5 +35,5 @@ async def create_chat_completion(request: Request, caller: Annotated[Caller, Dep
     with ExitStack() as lease:
         lease.enter_context(house.limiter.request(caller.tenant))
         body = await read_json(request, ChatBody)
-        ask = await prepare.chat(body, house.links, house.bounds)
+        ask = await prepare.chat(body, house.links_of(caller.tenant), house.bounds)
         return await respond(house, request, caller, ask, body.model, lease)

@@ -46,7 +46,8 @@ async def create_embeddings(request: Request, caller: Annotated[Caller, Depends(
         check_totals(chars, len(body.input), house.bounds, "input")
         info = await house.model(body.model)
         _check_dimensions(body, info)
-        media = [await _medium(part, f"input[{at}]", house.links) for at, part in enumerate(body.input)]
+        links = house.links_of(caller.tenant)
+        media = [await _medium(part, f"input[{at}]", links) for at, part in enumerate(body.input)]
         check_modalities(media, info)
         try:
             vectors, tokens = await unless_gone(request.receive, _embed(house, caller, body, info, media))

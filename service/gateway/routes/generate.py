@@ -43,5 +43,5 @@ async def generate(request: Request, caller: Annotated[Caller, Depends(Access(Sc
         lease.enter_context(house.limiter.request(caller.tenant))
         sent = await read_form(request.headers.get("content-type"), request.stream(), house.form)
         fields = form.parse_fields(sent)
-        ask = await form.ask(sent, fields, house.links, house.bounds)
+        ask = await form.ask(sent, fields, house.links_of(caller.tenant), house.bounds)
         return await respond(house, request, caller, ask, fields.model, lease)

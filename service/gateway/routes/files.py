@@ -1,0 +1,122 @@
+"""/v1/files: upload once, refer to it by id from any later request. Another key's file is a 404."""
+
+import re
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from service.gateway.answers import DeletedFile, File, FileList, documented
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.errors import GatewayError
+from service.gateway.filestore import FileInfo
+from service.gateway.house import house_of
+from service.gateway.uploads import Form, read_form
+
+router = APIRouter(tags=["files"])
+_Owner = Annotated[Caller, Depends(Access(Scope.FILES))]
+_ID = re.compile(r"file-[0-9a-f]{32}")
+_PURPOSE = re.compile(r"[a-z_]{1,32}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
+_SAFE_HEADERS = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "purpose": {"type": "string", "default": "vision"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/v1/files", response_model=None, responses=documented(File), openapi_extra=_BODY)
+async def upload_file(request: Request, caller: _Owner) -> dict[str, Any]:
+    """Keep a medium for later requests."""
+    house = house_of(request)
+    limits = replace(house.form, file_fields={"file": house.links.max_bytes}, max_files=1)
+    with house.limiter.request(caller.tenant):
+        form = await read_form(request.headers.get("content-type"), request.stream(), limits)
+        if not form.files:
+            raise GatewayError("invalid_request", "file is required.", param="file")
+        file = form.files[0]
+        name = _UNSAFE.sub("_", re.split(r"[/\\]", file.filename)[-1])[:128] or "upload"
+        info = await house.files.add(caller.tenant, name, _purpose(form), file.data, file.sha256)
+    return _file(info)
+
+
+@router.get("/v1/files", response_model=None, responses=documented(FileList))
+async def list_files(
+    request: Request,
+    caller: _Owner,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    order: Literal["asc", "desc"] = "desc",
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    purpose: Annotated[str | None, Query(max_length=32)] = None,
+) -> dict[str, Any]:
+    """The key's files."""
+    files = await house_of(request).files.list(caller.tenant)
+    chosen = [info for info in files if purpose in (None, info.purpose)]
+    if order == "desc":
+        chosen.reverse()
+    start = next((at + 1 for at, info in enumerate(chosen) if info.id == after), 0)
+    shown = [_file(info) for info in chosen[start : start + limit]]
+    ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
+    return {"object": "list", "data": shown, **ends, "has_more": start + limit < len(chosen)}
+
+
+@router.get("/v1/files/{file_id}", response_model=None, responses=documented(File))
+async def get_file(request: Request, file_id: str, caller: _Owner) -> dict[str, Any]:
+    """What is known of a file."""
+    return _file(await house_of(request).files.info(caller.tenant, _known(file_id)))
+
+
+@router.delete("/v1/files/{file_id}", response_model=None, responses=documented(DeletedFile))
+async def delete_file(request: Request, file_id: str, caller: _Owner) -> dict[str, Any]:
+    """Forget a file."""
+    await house_of(request).files.delete(caller.tenant, _known(file_id))
+    return {"id": file_id, "object": "file", "deleted": True}
+
+
+@router.get("/v1/files/{file_id}/content", response_model=None)
+async def get_file_content(request: Request, file_id: str, caller: _Owner) -> Response:
+    """The file's bytes as uploaded."""
+    files = house_of(request).files
+    info = await files.info(caller.tenant, _known(file_id))
+    headers = {**_SAFE_HEADERS, "content-length": str(info.bytes)}
+    return StreamingResponse(files.pieces(caller.tenant, info), media_type="application/octet-stream", headers=headers)
+
+
+def _purpose(form: Form) -> str:
+    purpose = form.fields.get("purpose", ["vision"])[0]
+    if not _PURPOSE.fullmatch(purpose):
+        raise GatewayError("invalid_request", "purpose must be one word of a to z and _.", param="purpose")
+    return purpose
+
+
+def _known(file_id: str) -> str:
+    if not _ID.fullmatch(file_id):
+        raise GatewayError("file_not_found", "There is no such file.")
+    return file_id
+
+
+def _file(info: FileInfo) -> dict[str, Any]:
+    return {
+        "id": info.id,
+        "object": "file",
+        "bytes": info.bytes,
+        "created_at": info.created,
+        "expires_at": info.expires,
+        "filename": info.filename,
+        "purpose": info.purpose,
+        "status": "processed",
+    }

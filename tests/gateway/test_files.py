@@ -1,0 +1,155 @@
+"""Files: uploaded once, used by id in every door, kept apart by key, bounded by quota and life."""
+
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from pandagpt_core.types import Modality
+from service.gateway import warmup
+from service.gateway.errors import GatewayError
+from service.gateway.filestore import FileStore, Quota
+from service.gateway.house import House
+from tests.conftest import Valkey
+from tests.fakes import FakeRuntime, WorkerThread
+
+PNG = warmup.picture("PNG")
+
+
+def upload(http: httpx.Client, data: bytes = PNG, filename: str = "dog.png", **fields: str) -> httpx.Response:
+    return http.post("/v1/files", data=fields, files={"file": (filename, data)})
+
+
+def ask(http: httpx.Client, part: dict[str, object]) -> httpx.Response:
+    return http.post(
+        "/v1/chat/completions", json={"messages": [{"role": "user", "content": [part]}], "max_tokens": 3, "seed": 1}
+    )
+
+
+def test_a_file_is_kept_listed_given_back_and_forgotten(http: httpx.Client) -> None:
+    info = upload(http, purpose="vision").json()
+    assert (info["object"], info["bytes"], info["filename"], info["purpose"]) == ("file", len(PNG), "dog.png", "vision")
+    assert info["expires_at"] > time.time()
+    assert http.get(f"/v1/files/{info['id']}").json() == info
+    assert http.get("/v1/files").json()["data"] == [info]
+    content = http.get(f"/v1/files/{info['id']}/content")
+    assert (content.content, content.headers["x-content-type-options"]) == (PNG, "nosniff")
+    assert http.delete(f"/v1/files/{info['id']}").json() == {"id": info["id"], "object": "file", "deleted": True}
+    for path in ("", "/content"):
+        answer = http.get(f"/v1/files/{info['id']}{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "file_not_found")
+    assert http.get("/v1/files").json()["data"] == []
+
+
+def test_a_file_of_several_pieces_comes_back_whole(http: httpx.Client) -> None:
+    data = bytes(range(256)) * (3 * 4096 + 1)
+    info = upload(http, data).json()
+    assert http.get(f"/v1/files/{info['id']}/content").content == data
+
+
+def test_every_door_takes_a_file_and_it_is_encoded_once(http: httpx.Client, runtime: FakeRuntime) -> None:
+    file_id = upload(http).json()["id"]
+    by_part = ask(http, {"type": "file", "file": {"file_id": file_id}, "modality": "image"})
+    by_url = ask(http, {"type": "image_url", "image_url": {"url": f"file:{file_id}"}})
+    assert by_part.json()["choices"] == by_url.json()["choices"]
+    assert http.post("/v1/embeddings", json={"input": {"type": "image_url", "image_url": {"url": f"file:{file_id}"}}})
+    assert by_part.json()["choices"][0]["message"]["content"].startswith("<image:")
+    assert runtime.encoded == {Modality.IMAGE: 1}
+
+
+def test_a_depth_file_takes_its_parameters(http: httpx.Client) -> None:
+    import numpy as np
+
+    file_id = upload(http, warmup.npy(np.ones((8, 8), np.float32)), "d.npy").json()["id"]
+    part: dict[str, object] = {"type": "file", "file": {"file_id": file_id}, "modality": "depth"}
+    assert ask(http, {**part, "depth": {"unit": "disparity"}}).status_code == 200
+    error = ask(http, {**part, "depth": {"unit": "m"}}).json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_media", "messages[0].content[0].depth.focal_px")
+
+
+def test_a_file_that_is_none_is_a_404_that_names_the_part(http: httpx.Client) -> None:
+    error = ask(http, {"type": "file", "file": {"file_id": "file-0"}, "modality": "image"}).json()["error"]
+    assert (error["code"], error["param"]) == ("file_not_found", "messages[0].content[0].file.file_id")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a\\b\\evil.png", "x" * 500, "ü\x7f.png", ""])
+def test_names_are_made_plain(http: httpx.Client, name: str) -> None:
+    given = upload(http, filename=name or "..").json()["filename"]
+    assert 0 < len(given) <= 128
+    assert "/" not in given
+    assert "\\" not in given
+    assert given.isascii()
+
+
+def test_lists_come_in_pages(http: httpx.Client) -> None:
+    ids = [upload(http, filename=f"{number}").json()["id"] for number in range(3)]
+    first = http.get("/v1/files", params={"limit": 2, "order": "asc"}).json()
+    rest = http.get("/v1/files", params={"limit": 2, "order": "asc", "after": first["last_id"]}).json()
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    assert sorted(info["id"] for info in first["data"] + rest["data"]) == sorted(ids)
+    assert http.get("/v1/files", params={"limit": 0}).status_code == 400
+
+
+@pytest.mark.parametrize("fields", [{"purpose": "A B"}, {"purpose": "x" * 33}])
+def test_a_purpose_is_one_word(http: httpx.Client, fields: dict[str, str]) -> None:
+    assert upload(http, **fields).json()["error"]["param"] == "purpose"
+
+
+def test_a_form_without_a_file_is_refused(http: httpx.Client) -> None:
+    answer = http.post("/v1/files", files={"purpose": (None, b"vision")})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
+
+
+def test_another_keys_file_does_not_exist(
+    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()}\n" for name in ("ann", "bob")))
+    url, _ = start_gateway(keys_file=keys)
+    ann, bob = (
+        httpx.Client(base_url=url, headers={"authorization": f"Bearer {name}"}, trust_env=False)
+        for name in ("ann", "bob")
+    )
+    with ann, bob:
+        file_id = upload(ann).json()["id"]
+        assert ann.get(f"/v1/files/{file_id}").status_code == 200
+        assert bob.get("/v1/files").json()["data"] == []
+        for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
+            assert bob.request(method, f"/v1/files/{file_id}{path}").status_code == 404
+        assert ask(bob, {"type": "image_url", "image_url": {"url": f"file:{file_id}"}}).status_code == 404
+
+
+def test_the_real_client_handles_files(url: str) -> None:
+    with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        made = client.files.create(file=("a.png", io.BytesIO(PNG)), purpose="vision")
+        assert [file.id for file in client.files.list()] == [made.id]
+        assert client.files.content(made.id).read() == PNG
+        assert client.files.delete(made.id).deleted
+
+
+# The store itself
+
+
+async def test_a_quota_is_never_passed_and_expired_files_free_it(valkey: Valkey) -> None:
+    from service.broker.store import connect_async
+
+    store = connect_async(valkey.settings)
+    files = FileStore(store, "t", Quota(files=2, bytes=100, ttl_s=2))
+    await files.add("a", "x", "vision", b"x" * 60, "0" * 64)
+    with pytest.raises(GatewayError) as caught:
+        await files.add("a", "x", "vision", b"x" * 60, "0" * 64)
+    assert caught.value.code == "too_large"
+    await files.add("a", "x", "vision", b"x" * 40, "0" * 64)
+    with pytest.raises(GatewayError):
+        await files.add("a", "x", "vision", b"", "0" * 64)
+    await files.add("b", "x", "vision", b"x" * 60, "0" * 64)
+    assert all(0 < valkey.client.ttl(key) <= 62 for key in valkey.client.keys("t:file*"))
+    time.sleep(2.1)
+    assert await files.list("a") == []
+    await files.add("a", "x", "vision", b"x" * 60, "0" * 64)
+    await store.aclose()
