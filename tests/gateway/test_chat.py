@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from pandagpt_core.types import Conversation, Modality, SamplingParams, Turn
 from service.gateway import warmup
+from service.gateway.house import House
 from tests.fakes import FakeRuntime, expected_text
 
 
@@ -110,6 +112,33 @@ def test_the_same_picture_is_decoded_and_encoded_once(http: httpx.Client, runtim
         ]
         == 1
     )
+
+
+def test_a_medium_that_the_store_has_is_not_decoded_again(
+    http: httpx.Client, shared_gateway: tuple[str, House]
+) -> None:
+    def decoded() -> float:
+        name = "pandagpt_media_decode_seconds_count"
+        return shared_gateway[1].registry.get_sample_value(name, {"modality": "image"}) or 0.0
+
+    before = decoded()
+    for _ in range(3):
+        assert ask(http, [PARTS["image"], PARTS["image"]]).status_code == 200
+    assert decoded() == before + 1
+
+
+def test_no_log_line_holds_a_prompt_or_a_medium(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    canary = "canary-3b9f"
+    with caplog.at_level(logging.DEBUG):
+        asked = ask(http, [{"type": "text", "text": canary}, {"type": "context_text", "context_text": canary}])
+        assert asked.status_code == 200
+        assert ask(http, [{"type": "image_url", "image_url": {"url": data_url(canary.encode())}}]).status_code == 400
+        assert ask(http, canary, temperature=canary).status_code == 400
+    ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
+    assert any(record.name.startswith("service.gateway") for record in ours)
+    spoken = "".join(f"{record.getMessage()}{record.__dict__}" for record in ours)
+    assert canary not in spoken
+    assert base64.b64encode(canary.encode()).decode() not in spoken
 
 
 def test_a_picture_as_image_and_as_thermal_is_two_media(http: httpx.Client, runtime: FakeRuntime) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -191,7 +192,7 @@ async def test_the_event_loop_runs_on_while_a_large_medium_passes(pool: DecodePo
 
     async def watch() -> None:
         nonlocal worst
-        clock = asyncio.get_running_loop().time
+        clock = time.thread_time  # what the loop works, not what the machine is busy with
         while True:
             before = clock()
             await asyncio.sleep(0.005)

@@ -20,7 +20,7 @@ from tests.fakes import FakeRuntime, WorkerThread, worker_thread
 BODY = {"messages": [{"role": "user", "content": "Tell me"}], "seed": 3, "max_tokens": 20, "stream": True}
 
 
-def eventually(check: Callable[[], bool], within: float = 5.0) -> None:
+def eventually(check: Callable[[], bool], within: float = 20.0) -> None:
     until = time.monotonic() + within
     while not check():
         assert time.monotonic() < until, "it did not come about in time"

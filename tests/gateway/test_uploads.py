@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -102,7 +103,7 @@ async def test_a_hundred_thousand_fields_end_at_the_limit() -> None:
 
 @pytest.mark.parametrize("noise", [b"\r\n--b", b"\r", b"\r\n", b"-", b"\x00"])
 async def test_hostile_bytes_do_not_hold_the_event_loop(noise: bytes) -> None:
-    worst, clock = 0.0, asyncio.get_running_loop().time
+    worst, clock = 0.0, time.thread_time  # what the loop works, not what the machine is busy with
 
     async def watch() -> None:
         nonlocal worst
