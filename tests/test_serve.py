@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +23,19 @@ SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) f
 
 
 @pytest.fixture(scope="module")
-def house(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("house")
+def model(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny PandaGPT, converted."""
+    folder = tmp_path_factory.mktemp("model")
     torch.save(load_file(golden / "imagebind-tiny/weights.safetensors"), folder / "imagebind.pth")
     tiny = golden / "pandagpt-tiny"
     originals = Originals(folder / "imagebind.pth", tiny / "vicuna_tiny", tiny / "pandagpt_ckpt/pytorch_model.pt")
     convert_pandagpt(originals, folder / "panda-tiny", Options(model_id="panda-tiny", sizes=SIZES))
-    with served(folder / "panda-tiny", folder) as running:
+    return folder / "panda-tiny"
+
+
+@pytest.fixture(scope="module")
+def house(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(model, tmp_path_factory.mktemp("house")) as running:
         yield running
 
 
@@ -94,6 +102,24 @@ def test_ending_it_leaves_no_process(house: Served) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in started):
         assert time.monotonic() < limit, house.output
         time.sleep(0.05)
+
+
+def test_the_demo_asks_about_every_sample_and_two_at_once_and_ends(
+    model: Path, golden: Path, picture: bytes, tmp_path: Path
+) -> None:
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    (samples / "dog.png").write_bytes(picture)
+    sound = sorted((golden / "preprocessing/media").glob("*.wav"))[0]
+    (samples / "bark.wav").write_bytes(sound.read_bytes())
+    (samples / "broken.png").write_bytes(b"no picture")
+    command = [sys.executable, "-m", "service.cli", "demo", "--model", model, "--samples", samples]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
+    headings = [line for line in done.stdout.splitlines() if line.startswith(("image ", "audio "))]
+    assert headings == ["audio bark.wav", "image broken.png", "image dog.png", "image broken.png + audio bark.wav"]
+    assert done.stdout.count("(invalid_media)") == 2
+    assert done.returncode == 1  # because of the broken one
+    assert done.stdout.rstrip().endswith("stopped")
 
 
 def worker(house: Served) -> int:
