@@ -57,19 +57,26 @@ async def test_two_that_harm_at_once_are_both_found(broker: Broker, valkey: Valk
 
 
 async def test_a_broken_engine_ends_the_worker_and_another_takes_over(broker: Broker, valkey: Valkey) -> None:
-    class Broken(FakeRuntime):
+    class Breaking(FakeRuntime):
+        broken = False
+
         def step(self) -> list[TokenOutput]:
-            raise RuntimeError("the device is gone")
+            if self.broken:
+                raise RuntimeError("the device is gone")
+            return super().step()
 
     requests = [generate(str(number)) for number in range(4)]
-    with worker_thread(valkey.settings, Broken(), heartbeat_s=0.1, lost_after_s=0.3) as worker:
+    runtime = Breaking(step_delay=0.1)
+    with worker_thread(valkey.settings, runtime, heartbeat_s=0.1, lost_after_s=0.3) as worker:
         for request in requests:
             await broker.submit(request)
+        await until(lambda: len(runtime._sequences) == 4)
+        runtime.broken = True
         worker.join()
         assert [type(error).__name__ for error in worker.errors] == ["EngineError"]
     with worker_thread(valkey.settings, heartbeat_s=0.1, lost_after_s=0.3):
         ends = [(await collect(broker, request))[-1] for request in requests]
-    assert sum(isinstance(end, Done) for end in ends) >= 2  # those the trials could not clear went to the other
+    assert sum(isinstance(end, Done) for end in ends) == 3  # one was failed at its trial, the rest went to the other
 
 
 async def test_a_context_too_long_is_told_with_its_numbers(broker: Broker, valkey: Valkey) -> None:
@@ -174,3 +181,27 @@ async def test_many_requests_from_several_gateways_and_workers_all_end_well(brok
     with redis.Redis.from_url(valkey.url) as client:
         assert client.xlen(Keys().queue("fake", "interactive")) == 0
     await other.close()
+
+
+async def test_one_that_harms_late_is_found_too(broker: Broker, valkey: Valkey) -> None:
+    class Late(FakeRuntime):
+        """Raises at every third step in which the poisoned sequence takes part."""
+
+        steps_with_poison = 0
+
+        def step(self) -> list[TokenOutput]:
+            if any(name.startswith("poison") for name in self._sequences):
+                self.steps_with_poison += 1
+                if self.steps_with_poison % 3 == 0:
+                    raise RuntimeError("late")
+            return super().step()
+
+    with worker_thread(valkey.settings, Late(step_delay=0.005)) as worker:
+        requests = [generate("one"), generate("two", id="poison"), generate("three")]
+        for request in requests:
+            await broker.submit(request)
+        heard = [await collect(broker, request) for request in requests]
+        assert not worker.errors
+    assert text_of(heard[0]) == answer(requests[0])
+    assert text_of(heard[2]) == answer(requests[2])
+    assert [type(events[-1]) for events in heard] == [Done, Failed, Done]

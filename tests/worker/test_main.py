@@ -1,0 +1,132 @@
+"""The real worker process with a real, tiny model: signals, metrics, and resuming word for word."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
+from pandagpt_core.runtime import Runtime
+from pandagpt_core.types import Modality, SamplingParams
+from service.broker.blobs import media_name
+from service.broker.client import Broker
+from service.broker.protocol import Done, Generate, MediaPart, Token, TurnPart
+from service.settings import environment, load
+from service.worker import main
+from tests.conftest import ROOT, Valkey
+from tests.fakes import worker_thread
+from tests.wire import TENANT, collect, generate, text_of, until
+
+SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
+BEATS = {"heartbeat_s": 0.1, "lost_after_s": 0.4}
+
+
+@pytest.fixture(scope="module")
+def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "tiny"
+    tiny = golden / "pandagpt-tiny"
+    imagebind = golden / "imagebind-tiny" / "weights.safetensors"
+    originals = Originals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
+    convert_pandagpt(originals, out, Options(model_id="tiny", sizes=SIZES, max_model_len=128))
+    return out
+
+
+@contextmanager
+def real_worker(folder: Path, valkey: Valkey, **worker: object) -> Iterator[subprocess.Popen[bytes]]:
+    settings = {"store": {"url": valkey.url}, "worker": {"model": folder, "device": "cpu", **BEATS, **worker}}
+    command = [sys.executable, "-c", "import sys; from service.cli import main; sys.exit(main())", "worker"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment(settings)})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def request_for(digest_of_encoder: str) -> tuple[Generate, str, np.ndarray]:
+    name = media_name(TENANT, digest_of_encoder, "picture")
+    part = MediaPart(modality=Modality.IMAGE, digest="picture", blob=name, turn=0)
+    array = np.random.default_rng(1).standard_normal((1, 3, 224, 224), dtype=np.float32)
+    request = generate(
+        model="tiny",
+        turns=[TurnPart(role="user", text="What is in the image?")],
+        media=[part],
+        params=SamplingParams(max_tokens=48, temperature=1.0, seed=3, ignore_eos=True, stop_token_ids=()),
+        n=4,
+    )
+    return request, name, array
+
+
+async def test_a_real_worker_that_is_killed_is_resumed_word_for_word(
+    broker: Broker, valkey: Valkey, folder: Path
+) -> None:
+    runtime = Runtime.load(folder, max_sequences=8)
+    with real_worker(folder, valkey) as process:
+        await until(lambda: valkey.client.exists("pandagpt:models"), timeout=120, what="the announcement")
+        request, name, array = request_for(runtime.info.encoder_digest)  # now: its deadline runs from here on
+        await broker.submit(request, {name: array})
+        async with aclosing(broker.events(request.id, request.tenant)) as events:
+            async for numbered in events:
+                if isinstance(numbered.event, Token):
+                    process.kill()
+                    break
+    with worker_thread(valkey.settings, runtime, **BEATS):  # type: ignore[arg-type]  # a real one in place of the fake
+        resumed = await collect(broker, request)
+        again, name, array = request_for(runtime.info.encoder_digest)
+        await broker.submit(again, {name: array})
+        undisturbed = await collect(broker, again)
+    assert (await broker.state(request.id, request.tenant)).attempts == 2
+    assert isinstance(resumed[-1], Done)
+    for choice in range(4):
+        assert text_of(resumed, choice) == text_of(undisturbed, choice)
+        assert _ids(resumed, choice) == _ids(undisturbed, choice)
+    assert len({text_of(resumed, choice) for choice in range(4)}) > 1
+
+
+def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = load({"store": {"url": valkey.url}, "worker": {"model": folder, "device": "cpu", "metrics_port": port}})
+    seen: dict[str, str] = {}
+
+    def look_and_stop() -> None:
+        while not valkey.client.zcard("pandagpt:ready:{tiny}"):
+            time.sleep(0.02)
+        seen["metrics"] = _fetch(f"http://127.0.0.1:{port}/metrics")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    outside = threading.Thread(target=look_and_stop)
+    outside.start()
+    assert main.run(settings) == 0
+    outside.join()
+    assert "pandagpt_running_sequences 0.0" in seen["metrics"]
+    assert valkey.client.zcard("pandagpt:ready:{tiny}") == 0
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_worker_without_a_usable_store_says_so_and_ends(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = load({"store": {"url": "redis://127.0.0.1:1/0"}, "worker": {"model": folder, "device": "cpu"}})
+    assert main.run(settings) == 1
+    assert "the worker cannot use the store" in caplog.text
+
+
+def _fetch(url: str) -> str:
+    with urllib.request.urlopen(url) as answer:
+        return answer.read().decode()
+
+
+def _ids(events: list, choice: int) -> list[int]:
+    return [event.token_id for event in events if isinstance(event, Token) and event.choice == choice]
