@@ -54,12 +54,9 @@ demo:  ## start everything, ask about each sample, stop
 	@exec $(BIN)/pandagpt demo $(ARGS)
 
 .PHONY: bench
-bench:  ## every benchmark in turn; each prints a table and a line of JSON
+bench:  ## every benchmark in turn; each prints a table and lines of JSON (ARGS="--quick")
 	@$(DEV)
-	@for script in benchmarks/[a-z]*.py; do \
-		[ -e "$$script" ] || { echo "benchmarks/ holds none yet"; exit 1; }; \
-		echo "== $$script"; $(BIN)/python "$$script" $(ARGS); \
-	done
+	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: mini
 mini:  ## train models/panda-mini anew (hours on a CPU)

@@ -1,0 +1,175 @@
+"""What the harness asks of a contestant, and one that sits at the other end of a pipe."""
+
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.lib import procs
+from benchmarks.lib.absent import Absent
+from benchmarks.lib.machine import ROOT
+from benchmarks.lib.stats import Run
+
+LOAD_S = 900.0  # a compiler may be at work in a peer
+RUN_S = 900.0
+TAIL = 2000  # characters of a dead contestant's log that are shown
+
+
+class Contestant(Protocol):
+    """One engine or server in one setting, in processes of its own."""
+
+    name: str
+    through: str  # "pipe" or "HTTP"
+
+    def start(self) -> Mapping[str, Any]:
+        """Load, and say what is worth knowing (version, precision). Raises Absent."""
+        ...
+
+    def generate(self, prompts: Sequence[Sequence[int]], new: int) -> Run:
+        """Answer all prompts at once, greedily, each with `new` tokens. Raises RunFailed."""
+        ...
+
+    def pids(self) -> list[int]:
+        """Its processes, empty when it does not run."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+class RunFailed(Exception):
+    """A run that gave no figures; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How to start a process. `scratch` names a variable that gets an empty folder, removed when it has stopped."""
+
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    scratch: str | None = None
+
+
+class Process:
+    """A child in a session of its own that dies with the harness."""
+
+    def __init__(self, spec: Spec, *, pipe: bool) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
+        self.log = (Path(self._scratch.name) / "log").open("w+", encoding="utf-8", errors="replace")
+        scratch = {spec.scratch: str(Path(self._scratch.name) / "scratch")} if spec.scratch else {}
+        try:
+            self.popen = subprocess.Popen(
+                list(spec.command),
+                cwd=ROOT,
+                env={**os.environ, **spec.env, **scratch},
+                stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipe else self.log,
+                stderr=self.log,
+                text=True,
+                start_new_session=True,
+                preexec_fn=procs.die_with_parent,  # safe: the harness has one thread
+            )
+        except OSError as error:
+            self.log.close()
+            self._scratch.cleanup()
+            raise Absent(f"cannot be started: {error.strerror}") from None
+
+    def pids(self) -> list[int]:
+        return procs.tree(self.popen.pid) if self.popen.poll() is None else []
+
+    def last_words(self) -> str:
+        """The last line of its log, fit for a report; the lines before it go to standard error."""
+        self.log.seek(0)
+        text = self.log.read()[-TAIL:].strip()
+        print(text, file=sys.stderr, flush=True)
+        return without_paths(text.splitlines()[-1]) if text else "no word"
+
+    def stop(self) -> None:
+        """Ask, then kill whatever is left of the tree."""
+        pids = self.pids()
+        procs.send(pids, signal.SIGCONT)
+        self.popen.terminate()
+        try:
+            self.popen.wait(20)
+        except subprocess.TimeoutExpired:
+            procs.send(pids[::-1], signal.SIGKILL)
+            self.popen.wait()
+        for stream in (self.popen.stdin, self.popen.stdout, self.log):
+            if stream is not None:
+                stream.close()
+        self._scratch.cleanup()
+
+
+class PipeContestant:
+    """Runs a `*_child` module under some interpreter and speaks `benchmarks.lib.pipe` with it."""
+
+    through = "pipe"
+
+    def __init__(self, name: str, python: str, module: str, settings: Mapping[str, Any], threads: int) -> None:
+        self.name = name
+        env = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+        self._spec = Spec([python, "-m", module, json.dumps({**settings, "threads": threads})], env)
+        self._process: Process | None = None
+
+    def start(self) -> Mapping[str, Any]:
+        self._process = Process(self._spec, pipe=True)
+        said = self._listen(LOAD_S)
+        if "absent" in said:
+            raise Absent(str(said["absent"]))
+        ready: Mapping[str, Any] = said["ready"]
+        return ready
+
+    def generate(self, prompts: Sequence[Sequence[int]], new: int) -> Run:
+        assert self._process is not None
+        assert self._process.popen.stdin is not None
+        try:
+            self._process.popen.stdin.write(json.dumps({"prompts": prompts, "new": new}) + "\n")
+            self._process.popen.stdin.flush()
+            said = self._listen(RUN_S)
+        except (BrokenPipeError, Absent) as error:
+            raise RunFailed(str(error) or "the process is gone") from None
+        if "error" in said:
+            raise RunFailed(str(said["error"]))
+        return run_of(said, prompts, new)
+
+    def pids(self) -> list[int]:
+        return self._process.pids() if self._process else []
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def _listen(self, limit: float) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.popen.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.popen.stdout, selectors.EVENT_READ)
+            line = self._process.popen.stdout.readline() if selector.select(limit) else None
+        if line is None:
+            raise Absent(f"said nothing for {limit:g} s")
+        if not line:
+            raise Absent(f"ended by itself: {self._process.last_words()}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+
+def without_paths(text: str) -> str:
+    """Folders of this machine are nobody's business; the last part of a path may be."""
+    return re.sub(r"(?<![\w.])/(?:[^\s/:'\"]+/)+", "", text)
+
+
+def run_of(said: Mapping[str, Any], prompts: Sequence[Sequence[int]], new: int) -> Run:
+    """A child's answer as a run. Raises RunFailed unless every request has all its tokens."""
+    arrivals = tuple(tuple(times) for times in said["arrivals"])
+    counts = tuple(len(times) for times in arrivals)
+    if len(arrivals) != len(prompts) or any(count != new for count in counts):
+        raise RunFailed(f"asked for {len(prompts)} answers of {new} tokens, got {counts}")
+    return Run(arrivals, counts, tuple(tuple(ids) for ids in said["ids"]))

@@ -1,0 +1,201 @@
+"""The list of contestants: what is measured in `engine.py` and `http.py`, in which precision, and how it is started."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.contestants.base import Contestant, PipeContestant, Spec
+from benchmarks.contestants.servers import Server, ServerContestant
+from benchmarks.contestants.service_folder import service_folder
+from benchmarks.lib import weights
+from benchmarks.lib.absent import Absent
+from benchmarks.lib.options import Options
+
+MAX_RUNNING = 32
+CONTEXT = 512  # tokens of prompt and answer that each contestant has room for
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+LLAMA_KINDS = ("q8_0", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`make` raises Absent where something it needs is not there. `slow`: left out by --quick."""
+
+    name: str
+    make: Callable[[Options], Contestant]
+    slow: bool = False
+
+
+def ours(precision: str) -> Entry:
+    def make(options: Options) -> Contestant:
+        sizes = {"max_running": MAX_RUNNING, "prefill": options.prefill, "context": CONTEXT}
+        settings = {"model": str(weights.source()), "precision": precision, **sizes}
+        module = "benchmarks.contestants.ours_child"
+        return PipeContestant(f"ours:{precision}", sys.executable, module, settings, options.threads)
+
+    return Entry(f"ours:{precision}", make)
+
+
+def transformers(kind: str, precision: str) -> Entry:
+    name = f"transformers-{kind}:{precision}"
+
+    def make(options: Options) -> Contestant:
+        settings = {"model": str(weights.hf_folder(options.cache, endless=False)), "precision": precision}
+        module = f"benchmarks.contestants.{kind}_child"
+        return PipeContestant(name, sys.executable, module, settings, options.threads)
+
+    return Entry(name, make, slow=precision == "fp32")
+
+
+def openvino() -> Entry:
+    def make(options: Options) -> Contestant:
+        python = found(options.python_openvino, "--openvino-python names no Python with openvino-genai")
+        settings = {"model": str(weights.gguf_file(options.cache, "f16")), "max_running": MAX_RUNNING}
+        return PipeContestant(
+            "openvino:f16", python, "benchmarks.contestants.openvino_child", settings, options.threads
+        )
+
+    return Entry("openvino:f16", make)
+
+
+def vllm(*, endless: bool) -> Entry:
+    def make(options: Options) -> Contestant:
+        python = found(options.python_vllm, "--vllm-python names no Python with vllm")
+        model = weights.hf_folder(options.cache, endless=endless)
+        return ServerContestant(vllm_server(python, model, options.threads))
+
+    return Entry("vllm:bf16", make, slow=True)
+
+
+def llama(kind: str) -> Entry:
+    name = f"llama-server:{kind}"
+
+    def make(options: Options) -> Contestant:
+        binary = found(options.llama_server or "llama-server", "no llama-server on the path or by --llama-server")
+        return ServerContestant(llama_server(name, binary, weights.gguf_file(options.cache, kind), options.threads))
+
+    return Entry(name, make)
+
+
+def transformers_serve() -> Entry:
+    def make(options: Options) -> Contestant:
+        beside = Path(sys.executable).with_name("transformers")
+        command = found(str(beside), "no `transformers` command beside this Python")
+        model = weights.hf_folder(options.cache, endless=True)
+        return ServerContestant(transformers_server(command, model, options.threads))
+
+    return Entry("transformers-serve:bf16", make, slow=True)
+
+
+def service(precision: str) -> Entry:
+    def make(options: Options) -> Contestant:
+        folder = service_folder(options.cache)
+        return ServerContestant(service_server(f"ours:{precision}", folder, DTYPES[precision], options))
+
+    return Entry(f"ours:{precision}", make, slow=precision != "fp32")
+
+
+ENGINES: Sequence[Entry] = (
+    *(ours(precision) for precision in ("fp32", "bf16", "int8")),
+    transformers("generate", "fp32"),
+    transformers("generate", "bf16"),
+    transformers("continuous", "bf16"),
+    openvino(),
+    vllm(endless=False),
+    *(llama(kind) for kind in LLAMA_KINDS),
+)
+SERVERS: Sequence[Entry] = (
+    *(service(precision) for precision in ("fp32", "bf16", "int8")),
+    vllm(endless=True),
+    *(llama(kind) for kind in LLAMA_KINDS),
+    transformers_serve(),
+)
+
+
+def assemble(entries: Sequence[Entry], options: Options) -> tuple[list[Contestant], dict[str, str]]:
+    """Those to be measured, and the others with the reason."""
+    present: list[Contestant] = []
+    absent: dict[str, str] = {}
+    for entry in entries:
+        if not options.wants(entry.name):
+            absent[entry.name] = "left out by --only"
+        elif options.quick and entry.slow and not options.only:
+            absent[entry.name] = "left out by --quick"
+        else:
+            try:
+                present.append(entry.make(options))
+            except Absent as reason:
+                absent[entry.name] = str(reason)
+    return present, absent
+
+
+def found(program: str | None, otherwise: str) -> str:
+    """The program's path. Raises Absent with the sentence `otherwise` where there is none."""
+    path = shutil.which(program) if program else None
+    if path is None:
+        raise Absent(otherwise)
+    return path
+
+
+def vllm_server(python: str, model: Path, threads: int) -> Server:
+    env = {
+        "OMP_NUM_THREADS": str(threads),
+        "VLLM_CPU_KVCACHE_SPACE": "2",
+        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        "HF_HUB_OFFLINE": "1",
+        "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")]),
+    }
+
+    def spec(port: int) -> Spec:
+        module = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
+        sizes = ["--max-model-len", str(CONTEXT), "--max-num-seqs", str(MAX_RUNNING), "--no-enable-prefix-caching"]
+        place = ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16"]
+        return Spec([python, *module, *sizes, *place], env)
+
+    ignore = {"ignore_eos": True}
+    return Server("vllm:bf16", spec, chat=ignore, ids_path="/v1/completions", ids=ignore)
+
+
+def llama_server(name: str, binary: str, model: Path, threads: int) -> Server:
+    def spec(port: int) -> Spec:
+        sizes = ["--ctx-size", str(CONTEXT * MAX_RUNNING), "--parallel", str(MAX_RUNNING), "--threads", str(threads)]
+        return Spec([binary, "--model", str(model), "--host", "127.0.0.1", "--port", str(port), *sizes])
+
+    chat = {"ignore_eos": True, "cache_prompt": False}
+    return Server(name, spec, chat=chat, ids_path="/completion", ids=chat, ids_key="n_predict")
+
+
+def transformers_server(command: str, model: Path, threads: int) -> Server:
+    env = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+
+    def spec(port: int) -> Spec:
+        sizes = ["--continuous-batching", "--cb-num-blocks", "64", "--cb-max-batch-tokens", "512"]
+        place = ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16", "--device", "cpu"]
+        return Spec([command, "serve", str(model), *sizes, *place], env)
+
+    # It decides by its own settings when an answer ends; the weights hold no end that could be chosen.
+    return Server("transformers-serve:bf16", spec, model=str(model), chat={"generation_config": json.dumps(_GREEDY)})
+
+
+_GREEDY = {"do_sample": False}
+
+
+def service_server(name: str, folder: Path, dtype: str, options: Options) -> Server:
+    def spec(port: int) -> Spec:
+        env = {
+            "OMP_NUM_THREADS": str(options.threads),
+            "PANDAGPT_WORKER_DTYPE": dtype,
+            "PANDAGPT_WORKER_THREADS": str(options.threads),
+            "PANDAGPT_WORKER_MAX_SEQUENCES": str(MAX_RUNNING),
+            "PANDAGPT_WORKER_MAX_MODEL_LEN": str(CONTEXT),
+            "PANDAGPT_WORKER_STEP_TOKENS": str(options.prefill),
+            "PANDAGPT_LOG_LEVEL": "warning",
+        }
+        command = [sys.executable, "-m", "service.cli", "serve", "--model", str(folder), "--device", "cpu"]
+        return Spec([*command, "--port", str(port)], env, scratch="PANDAGPT_LOCAL_STATE")
+
+    return Server(name, spec, ready="/health/ready", model=folder.name)

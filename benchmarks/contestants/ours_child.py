@@ -1,0 +1,46 @@
+"""Our engine behind a pipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.lib.pipe import Generate, Record, answer_jobs
+from pandagpt_core.engine.config import EngineConfig
+from pandagpt_core.engine.engine import Engine
+from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.types import SamplingParams
+
+
+def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
+    """settings: model, precision, threads, max_running, prefill, context."""
+    torch.set_num_threads(settings["threads"])
+    path = Path(settings["model"])
+    llm = load_llama(path).serve(settings["precision"])
+    config = EngineConfig(
+        max_running=settings["max_running"], prefill_chunk=settings["prefill"], max_model_len=settings["context"]
+    )
+    engine = Engine(llm, load_tokenizer(path), config)
+    return lambda prompts, new: generate(engine, llm, prompts, new), {"precision": settings["precision"]}
+
+
+def generate(engine: Engine, llm: Llama, prompts: Sequence[Sequence[int]], new: int) -> Record:
+    """All prompts at once, to the last token."""
+    params = SamplingParams(max_tokens=new, temperature=0.0, ignore_eos=True)
+    record = Record(len(prompts))
+    for index, ids in enumerate(prompts):
+        engine.add(str(index), LLMInputs(llm.embed(ids), tuple(ids)), params)
+    while engine.has_work:
+        for output in engine.step():
+            if output.error:
+                raise RuntimeError(output.error)
+            record.add(int(output.sequence_id), [output.token_id])
+    return record
+
+
+if __name__ == "__main__":
+    answer_jobs(load)

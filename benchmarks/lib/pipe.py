@@ -1,0 +1,65 @@
+"""The child's half of the pipe between the harness and a contestant: one JSON line a message. Standard library only.
+
+A child says {"ready": {...facts}} or {"absent": "reason"} once. Then for each job, {"prompts": [[id, ...], ...],
+"new": n}, it answers {"arrivals": [[seconds, ...], ...], "ids": [[id, ...], ...]} or {"error": "..."}.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+
+@dataclass
+class Record:
+    """Fills with what each request's tokens are and when they came, in seconds from its making."""
+
+    count: int
+    start: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.arrivals: list[list[float]] = [[] for _ in range(self.count)]
+        self.ids: list[list[int]] = [[] for _ in range(self.count)]
+
+    def add(self, request: int, tokens: Sequence[int]) -> None:
+        now = time.perf_counter() - self.start
+        self.arrivals[request] += [now] * len(tokens)
+        self.ids[request] += tokens
+
+
+Generate = Callable[[Sequence[Sequence[int]], int], Record]
+
+
+def answer_jobs(load: Callable[[dict[str, Any]], tuple[Generate, dict[str, Any]]]) -> None:
+    """Load with the settings of the first command-line argument (JSON), then answer jobs until the pipe closes."""
+    channel = _own_stdout()
+    try:
+        generate, facts = load(json.loads(sys.argv[1]))
+    except ImportError as error:
+        _say(channel, {"absent": f"cannot import {error.name or error}"})
+        return
+    _say(channel, {"ready": facts})
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            record = generate(job["prompts"], job["new"])
+            _say(channel, {"arrivals": record.arrivals, "ids": record.ids})
+        except Exception as error:  # noqa: BLE001 - whatever a library raises is one failed run, told to the harness
+            traceback.print_exc()
+            _say(channel, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _own_stdout() -> TextIO:
+    """The real standard output for messages; whatever libraries print goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def _say(channel: TextIO, message: dict[str, Any]) -> None:
+    channel.write(json.dumps(message) + "\n")
+    channel.flush()

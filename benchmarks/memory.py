@@ -1,0 +1,182 @@
+"""Is memory flat over thousands of short requests? Through the engine, and with --http through the whole service.
+
+    python -m benchmarks.memory [--quick] [--requests 2000] [--http] [--precision int8]
+
+Requests differ in length, sampling, penalties, log probabilities and stop strings; some are aborted midway.
+"""
+
+import argparse
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.contestants.base import RunFailed
+from benchmarks.contestants.field import service
+from benchmarks.contestants.servers import ServerContestant
+from benchmarks.lib import machine, plots, procs, report
+from benchmarks.lib.absent import Absent
+from benchmarks.lib.options import Options, options, parser
+from benchmarks.lib.prompts import PASSAGE, prompts
+from benchmarks.lib.stats import slope
+from benchmarks.lib.weights import source
+from pandagpt_core.engine.config import EngineConfig
+from pandagpt_core.engine.engine import Engine
+from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.types import SamplingParams
+
+AT_ONCE = 16
+SAMPLES = 40  # readings of memory over the whole run
+WARM = 0.25  # of the requests, which do not count: allocators fill their pools
+FLAT_MIB = 5.0  # growth over a thousand requests that is still called flat
+COLUMNS = (
+    report.Column("through", "through"),
+    report.Column("requests", "requests", 0),
+    report.Column("seconds", "seconds", 0),
+    report.Column("start_mib", "MiB at the start", 0),
+    report.Column("warm_mib", "after a quarter", 0),
+    report.Column("end_mib", "at the end", 0),
+    report.Column("growth", "MiB per 1,000 requests since", 2),
+    report.Column("verdict", "verdict"),
+)
+Reading = tuple[float, float]  # requests done, MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many requests, and the seed of their differences."""
+
+    requests: int
+    seed: int = 0
+
+
+def main() -> int:
+    args = parser(__doc__)
+    args.add_argument("--requests", type=int, help="of each way")
+    args.add_argument("--http", action="store_true", help="through the whole service too")
+    args.add_argument("--precision", default="int8", choices=("fp32", "bf16", "int8"), help="of the language model")
+    given = args.parse_args()
+    shared = options(given)
+    torch.set_num_threads(shared.threads)
+    facts = machine.facts()
+    plan = Plan(given.requests or (64 if shared.quick else 2000))
+    absent: dict[str, str] = {}
+    curves = dict(curves_of(given, shared, plan, absent))
+    notes = [
+        f"{AT_ONCE} requests at once; resident memory read {SAMPLES} times. Growth is the slope of a line through the "
+        f"readings after the first quarter; flat is at most {FLAT_MIB:g} MiB over a thousand requests.",
+    ]
+    out = (shared.out or report.folder(facts)) if shared.save else None
+    rows = [row(through, curve, taken) for through, (curve, taken) in curves.items()]
+    title = "Memory over many short requests"
+    report.publish(report.Report("memory", title, COLUMNS, rows, notes, absent), facts, out)
+    if out is not None and curves:
+        lines = {through: curve for through, (curve, _) in curves.items()}
+        plots.draw(out / "memory.png", [plots.Panel("resident memory", "requests", "MiB", lines)])
+    return 0 if shared.quick or all(line["verdict"] == "flat" for line in rows) else 1
+
+
+def curves_of(
+    given: argparse.Namespace, shared: Options, plan: Plan, absent: dict[str, str]
+) -> Iterator[tuple[str, tuple[list[Reading], float]]]:
+    """Readings and seconds of each way that is asked for."""
+    llm = load_llama(source()).serve(given.precision)
+    yield f"engine, {given.precision}", timed(lambda: through_engine(llm, plan))
+    if given.http:
+        try:
+            yield f"HTTP, {given.precision}", timed(lambda: through_http(given.precision, shared, plan))
+        except (Absent, RunFailed) as reason:
+            absent[f"HTTP, {given.precision}"] = str(reason)
+
+
+def timed(work: Callable[[], list[Reading]]) -> tuple[list[Reading], float]:
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def through_engine(llm: Llama, plan: Plan) -> list[Reading]:
+    """All requests through one engine in this process."""
+    tokenizer = load_tokenizer(source())
+    passage = tokenizer.encode(PASSAGE)
+    engine = Engine(llm, tokenizer, EngineConfig(max_running=AT_ONCE, max_model_len=128))
+    chance, readings, sent, ended = random.Random(plan.seed), [(0.0, resident())], 0, 0
+    running: set[str] = set()
+    while ended < plan.requests:
+        while sent < plan.requests and len(running) < AT_ONCE:
+            (ids,) = prompts(passage, chance.randint(4, 48), 1, sent)
+            engine.add(str(sent), LLMInputs(llm.embed(ids), tuple(ids)), params(chance, sent))
+            running.add(str(sent))
+            sent += 1
+        done = {output.sequence_id for output in engine.step() if output.finish_reason or output.error}
+        if running - done and chance.random() < 0.02:
+            done.add(aborted := chance.choice(sorted(running - done)))
+            engine.abort(aborted)
+        running -= done
+        ended += len(done)
+        if ended * SAMPLES // plan.requests >= len(readings):
+            readings.append((float(ended), resident()))
+    return readings
+
+
+def params(chance: random.Random, seed: int) -> SamplingParams:
+    """A short answer, sampled in one way or another."""
+    return SamplingParams(
+        max_tokens=chance.randint(1, 12),
+        temperature=chance.choice((0.0, 0.7, 1.3)),
+        top_p=chance.choice((1.0, 0.9)),
+        top_k=chance.choice((0, 40)),
+        repetition_penalty=chance.choice((1.0, 1.1)),
+        logprobs=chance.choice((None, 3)),
+        stop=chance.choice(((), (" the",))),
+        seed=seed,
+    )
+
+
+def through_http(precision: str, shared: Options, plan: Plan) -> list[Reading]:
+    """Requests in waves of `AT_ONCE`; memory of gateway, worker and store together."""
+    server = service(precision).make(shared)
+    assert isinstance(server, ServerContestant)
+    chance, done = random.Random(plan.seed), 0
+    try:
+        server.start()
+        readings = [(0.0, procs.resident_mib(server.pids()))]
+        while done < plan.requests:
+            texts = [f"Number {done + n}: {PASSAGE[: chance.randint(20, 200)]}" for n in range(AT_ONCE)]
+            server.chat(texts, chance.randint(1, 12))
+            done += AT_ONCE
+            if done * SAMPLES // plan.requests >= len(readings):
+                readings.append((float(done), procs.resident_mib(server.pids())))
+        return readings
+    finally:
+        server.stop()
+
+
+def row(through: str, curve: list[Reading], taken: float) -> report.Row:
+    total = curve[-1][0]
+    late = [reading for reading in curve if reading[0] >= WARM * total]
+    growth = slope([done for done, _ in late], [mib for _, mib in late]) * 1000
+    return {
+        "through": through,
+        "requests": total,
+        "seconds": taken,
+        "start_mib": curve[0][1],
+        "warm_mib": late[0][1],
+        "end_mib": curve[-1][1],
+        "growth": growth,
+        "verdict": "flat" if growth <= FLAT_MIB else "GROWS",
+    }
+
+
+def resident() -> float:
+    return procs.resident_mib([os.getpid()])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
