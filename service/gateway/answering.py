@@ -76,7 +76,7 @@ async def submit(house: House, caller: Caller, ask: Ask, info: ModelInfo) -> Ans
         include_usage=ask.include_usage,
         items=count_items([medium.modality for medium in ask.media]),
     )
-    await house.notes.create(answer, house.request_timeout_s + house.request_ttl_s)
+    await house.notes.create(answer)
     await house.broker.submit(request, arrays)
     return answer
 

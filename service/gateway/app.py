@@ -123,7 +123,7 @@ def _house(
         host=ours.host,
         keys=keys,
         broker=broker,
-        notes=Notes(store, settings.store.namespace),
+        notes=Notes(store, settings.store.namespace, ours.request_timeout_s + settings.store.request_ttl_s),
         files=FileStore(
             store, settings.store.namespace, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)
         ),
@@ -148,7 +148,6 @@ def _house(
         ),
         pace=Pace(ours.keep_alive_s, ours.send_timeout_s),
         request_timeout_s=ours.request_timeout_s,
-        request_ttl_s=settings.store.request_ttl_s,
         disconnect_grace_s=ours.disconnect_grace_s,
         default_model=ours.default_model,
         registry=registry,

@@ -9,8 +9,9 @@ from pandagpt_core.types import Modality, Turn
 from service.gateway import schemas
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.links import Links
+from service.gateway.parts import DepthParams, ImuParams
 from service.gateway.prepare import Ask, Bounds, Medium, check_totals, conversation, given, text_medium
-from service.gateway.schemas import DepthParams, GenerateForm, ImuParams, Weights
+from service.gateway.schemas import GenerateForm, Weights
 from service.gateway.uploads import Form
 
 FILE_FIELDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
@@ -103,7 +104,7 @@ def _params(name: str, fields: GenerateForm) -> dict[str, float | str]:
 
 
 def _weight(weights: Weights, name: str, index: int) -> float:
-    numbers: list[float] = getattr(weights, name)
+    numbers: tuple[float, ...] = getattr(weights, name)
     return numbers[index] if index < len(numbers) else 1.0
 
 

@@ -46,7 +46,6 @@ class House:
     form: FormLimits
     pace: Pace
     request_timeout_s: float
-    request_ttl_s: float
     disconnect_grace_s: float
     default_model: str | None
     registry: CollectorRegistry

@@ -1,6 +1,6 @@
 """What gateways note of a request beside the broker's record, so that any of them can fold, and guard, its events.
 
-<namespace>:note:{request}   hash; life as the request's record
+<namespace>:note:{request}   hash; life as the request's record at least
     answer      `sse.Answer` as MessagePack, under 300 B
     readers     how many callers read its events now
     attached    how often anyone began to read, so that a wait for the next reader knows whether one came
@@ -24,16 +24,17 @@ _decoder = msgspec.msgpack.Decoder(Answer)
 class Notes:
     """All methods raise StoreUnavailable."""
 
-    def __init__(self, store: AsyncStore, namespace: str) -> None:
-        self._store, self._namespace = store, namespace
+    def __init__(self, store: AsyncStore, namespace: str, life_s: float) -> None:
+        """`life_s` from a request's start or its last reader's coming."""
+        self._store, self._namespace, self._life = store, namespace, round(life_s) + 1
 
-    async def create(self, answer: Answer, life_s: float) -> None:
+    async def create(self, answer: Answer) -> None:
         """Note a request whose first reader is its sender."""
         fields: dict[Any, Any] = {"answer": msgspec.msgpack.encode(answer), "readers": 1, "attached": 1}
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.hset(self._key(answer.id), mapping=fields)
-            pipe.expire(self._key(answer.id), round(life_s) + 1)
+            pipe.expire(self._key(answer.id), self._life)
             await pipe.execute()
 
     async def answer(self, request_id: str) -> Answer:
@@ -50,6 +51,7 @@ class Notes:
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.hincrby(self._key(request_id), "readers", 1)
             pipe.hincrby(self._key(request_id), "attached", 1)
+            pipe.expire(self._key(request_id), self._life)  # also where it expired just now: no key lives for ever
             await pipe.execute()
 
     async def detach(self, request_id: str) -> tuple[int, int]:
@@ -58,7 +60,8 @@ class Notes:
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.hincrby(self._key(request_id), "readers", -1)
             pipe.hincrby(self._key(request_id), "attached", 0)
-            readers, attached = await pipe.execute()
+            pipe.expire(self._key(request_id), self._life)
+            readers, attached, _ = await pipe.execute()
         return int(readers), int(attached)
 
     async def attached(self, request_id: str) -> int:

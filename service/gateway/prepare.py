@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pandagpt_core.types import Modality, ModelInfo, Priority, Role, SamplingParams, Turn
-from service.gateway import schemas
+from service.gateway import parts, schemas
 from service.gateway.errors import GatewayError
 from service.gateway.links import Blob, Links
-from service.gateway.schemas import ChatBody, DepthParams, ImuParams, Message, Sampling
+from service.gateway.parts import DepthParams, ImuParams, Message
+from service.gateway.schemas import ChatBody, Sampling
 
 HASH_IN_THREAD = 1 << 20  # bytes from which hashing leaves the event loop
 
@@ -116,10 +117,10 @@ async def conversation(messages: Sequence[Message], links: Links, bounds: Bounds
             f"There are {len(messages)} messages; the limit is {bounds.max_messages}.",
             param="messages",
         )
-    parts = [part for message in messages for part in message.content]
+    everything = [part for message in messages for part in message.content]
     check_totals(
-        sum(len(part.text) for part in parts if isinstance(part, schemas.TextPart)),
-        sum(not isinstance(part, schemas.TextPart) for part in parts),
+        sum(len(part.text) for part in everything if isinstance(part, parts.TextPart)),
+        sum(not isinstance(part, parts.TextPart) for part in everything),
         bounds,
         "messages",
     )
@@ -128,7 +129,7 @@ async def conversation(messages: Sequence[Message], links: Links, bounds: Bounds
     for index, message in enumerate(messages):
         texts = []
         for at, part in enumerate(message.content):
-            if isinstance(part, schemas.TextPart):
+            if isinstance(part, parts.TextPart):
                 texts.append(part.text)
             else:
                 media.append(await read_part(part, f"messages[{index}].content[{at}]", index, links))
@@ -148,18 +149,18 @@ def check_totals(chars: int, media: int, bounds: Bounds, param: str) -> None:
         raise GatewayError("invalid_request", f"There are {media} media; the limit is {bounds.max_media}.", param=param)
 
 
-async def read_part(part: schemas.MediaPart, where: str, turn: int, links: Links) -> Medium:
+async def read_part(part: parts.MediaPart, where: str, turn: int, links: Links) -> Medium:
     """A content part's medium, its bytes read. `where` names the part in errors."""
     params: dict[str, float | str] = {}
     params_at = ""
     try:
         match part:
-            case schemas.ContextTextPart():
+            case parts.ContextTextPart():
                 return await text_medium(part.context_text, f"{where}.context_text", turn, part.weight)
-            case schemas.InputAudioPart():
+            case parts.InputAudioPart():
                 modality, where = Modality.AUDIO, f"{where}.input_audio.data"
                 blob = await links.base64(part.input_audio.data)
-            case schemas.FilePart():
+            case parts.FilePart():
                 modality, params, params_at = Modality(part.modality), _file_params(part), f"{where}.{part.modality}."
                 where = f"{where}.file.file_id"
                 blob = await links.open_file(part.file.file_id)
@@ -190,27 +191,27 @@ def given(params: DepthParams | ImuParams) -> dict[str, float | str]:
     return {name: value for name, value in params.model_dump().items() if value is not None}
 
 
-_LINKS: dict[type[schemas.Part], tuple[Modality, str]] = {
-    schemas.ImagePart: (Modality.IMAGE, "image_url"),
-    schemas.AudioPart: (Modality.AUDIO, "audio_url"),
-    schemas.VideoPart: (Modality.VIDEO, "video_url"),
-    schemas.DepthPart: (Modality.DEPTH, "depth_url"),
-    schemas.ThermalPart: (Modality.THERMAL, "thermal_url"),
-    schemas.ImuPart: (Modality.IMU, "imu_url"),
+_LINKS: dict[type[parts.Part], tuple[Modality, str]] = {
+    parts.ImagePart: (Modality.IMAGE, "image_url"),
+    parts.AudioPart: (Modality.AUDIO, "audio_url"),
+    parts.VideoPart: (Modality.VIDEO, "video_url"),
+    parts.DepthPart: (Modality.DEPTH, "depth_url"),
+    parts.ThermalPart: (Modality.THERMAL, "thermal_url"),
+    parts.ImuPart: (Modality.IMU, "imu_url"),
 }
 
 
-def _link(part: schemas.Part) -> tuple[Modality, schemas.Link]:
+def _link(part: parts.Part) -> tuple[Modality, parts.Link]:
     modality, name = _LINKS[type(part)]
-    link: schemas.Link = getattr(part, name)
+    link: parts.Link = getattr(part, name)
     return modality, link
 
 
-def _depth_imu(link: schemas.Link) -> dict[str, float | str]:
-    if isinstance(link, schemas.DepthLink):
+def _depth_imu(link: parts.Link) -> dict[str, float | str]:
+    if isinstance(link, parts.DepthLink):
         return given(link.depth)
-    return given(link.imu) if isinstance(link, schemas.ImuLink) else {}
+    return given(link.imu) if isinstance(link, parts.ImuLink) else {}
 
 
-def _file_params(part: schemas.FilePart) -> dict[str, float | str]:
+def _file_params(part: parts.FilePart) -> dict[str, float | str]:
     return given(part.depth) if part.modality == "depth" else given(part.imu) if part.modality == "imu" else {}

@@ -75,8 +75,8 @@ def test_a_client_that_goes_away_cancels_its_whole_answer_too(url: str, runtime:
 def test_within_the_grace_time_another_gateway_goes_on_with_the_stream(
     start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime
 ) -> None:
-    first, _ = start_gateway(disconnect_grace_s=1.0)
-    second, _ = start_gateway(disconnect_grace_s=1.0)
+    first, _ = start_gateway(disconnect_grace_s=20.0)
+    second, _ = start_gateway(disconnect_grace_s=20.0)
     sender, data = read_some(first, BODY, b"id: 3\n")
     sender.close()
     text = data.decode()

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Done, Embed, Failed, Started, Vectors
-from service.gateway import schemas
+from service.gateway import parts, schemas
 from service.gateway.answers import EmbeddingList, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.bodies import read_json
@@ -42,7 +42,7 @@ async def create_embeddings(request: Request, caller: Annotated[Caller, Depends(
     with ExitStack() as lease:
         lease.enter_context(house.limiter.request(caller.tenant))
         body = await read_json(request, EmbedBody)
-        chars = sum(len(part.text) for part in body.input if isinstance(part, schemas.TextPart))
+        chars = sum(len(part.text) for part in body.input if isinstance(part, parts.TextPart))
         check_totals(chars, len(body.input), house.bounds, "input")
         info = await house.model(body.model)
         _check_dimensions(body, info)
@@ -69,8 +69,8 @@ def _check_dimensions(body: EmbedBody, info: ModelInfo) -> None:
         )
 
 
-async def _medium(part: schemas.TextPart | schemas.MediaPart, where: str, links: Links) -> Medium:
-    if isinstance(part, schemas.TextPart):
+async def _medium(part: parts.TextPart | parts.MediaPart, where: str, links: Links) -> Medium:
+    if isinstance(part, parts.TextPart):
         if not part.text:
             raise GatewayError("invalid_request", f"{where} is empty.", param=where)
         return await text_medium(part.text, where, 0)

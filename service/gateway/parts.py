@@ -1,0 +1,147 @@
+"""Content parts and messages: what a conversation may hold, typed and bounded."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+MAX_TEXT = 200_000  # characters of one text; the total of a request is a setting
+MAX_PARTS = 256
+MAX_WEIGHT = 100.0
+
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Url = Annotated[str, StringConstraints(min_length=1)]  # bounded by the body; most are data URLs
+Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
+
+
+class Body(BaseModel):
+    """Base: JSON types are taken literally (no "1" for 1), NaN and infinity are refused."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, frozen=True)
+
+
+class Part(Body):
+    """Base of content parts; fields we do not know (`detail`, `cache_control`) do not change the answer."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class TextPart(Part):
+    type: Literal["text"]
+    text: Text
+
+
+class Link(Part):
+    url: Url
+
+
+class DepthParams(Part):
+    """How to read a depth map: its unit and, for depth rather than ready disparity, the camera."""
+
+    unit: Literal["m", "mm", "disparity", "sunrgbd"] | None = None
+    focal_px: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    baseline_m: Annotated[float, Field(gt=0, le=1e3)] | None = None
+
+
+class DepthLink(Link):
+    depth: DepthParams = DepthParams()
+
+
+class ImuParams(Part):
+    rate_hz: Annotated[float, Field(gt=0, le=1e5)] | None = None
+
+
+class ImuLink(Link):
+    imu: ImuParams = ImuParams()
+
+
+class InputAudio(Part):
+    data: Annotated[str, StringConstraints(min_length=1)]
+    format: Literal["wav", "mp3", "flac", "ogg", "m4a"]
+
+
+class FileRef(Part):
+    file_id: Name
+
+
+class ImagePart(Part):
+    type: Literal["image_url"]
+    image_url: Link
+    weight: Weight = 1.0
+
+
+class InputAudioPart(Part):
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+    weight: Weight = 1.0
+
+
+class AudioPart(Part):
+    type: Literal["audio_url"]
+    audio_url: Link
+    weight: Weight = 1.0
+
+
+class VideoPart(Part):
+    type: Literal["video_url"]
+    video_url: Link
+    weight: Weight = 1.0
+
+
+class DepthPart(Part):
+    type: Literal["depth_url"]
+    depth_url: DepthLink
+    weight: Weight = 1.0
+
+
+class ThermalPart(Part):
+    type: Literal["thermal_url"]
+    thermal_url: Link
+    weight: Weight = 1.0
+
+
+class ImuPart(Part):
+    type: Literal["imu_url"]
+    imu_url: ImuLink
+    weight: Weight = 1.0
+
+
+class ContextTextPart(Part):
+    type: Literal["context_text"]
+    context_text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+    weight: Weight = 1.0
+
+
+class FilePart(Part):
+    """An uploaded file. `depth` and `imu` as in `depth_url` and `imu_url`."""
+
+    type: Literal["file"]
+    file: FileRef
+    modality: Literal["image", "video", "audio", "depth", "thermal", "imu"]
+    depth: DepthParams = DepthParams()
+    imu: ImuParams = ImuParams()
+    weight: Weight = 1.0
+
+
+MediaPart = (
+    ImagePart | InputAudioPart | AudioPart | VideoPart | DepthPart | ThermalPart | ImuPart | ContextTextPart | FilePart
+)
+ContentPart = Annotated[TextPart | MediaPart, Field(discriminator="type")]
+
+
+def as_text_parts(value: object) -> object:
+    """A string as one text part; a list's strings as text parts."""
+    if value is None or isinstance(value, str):
+        value = [value or ""]
+    if isinstance(value, list):
+        return [{"type": "text", "text": item} if isinstance(item, str) else item for item in value]
+    return value
+
+
+class Message(Part):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[
+        list[ContentPart],
+        Field(max_length=MAX_PARTS),
+        BeforeValidator(as_text_parts, json_schema_input_type=str | list[ContentPart] | None),
+    ]

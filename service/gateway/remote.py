@@ -1,0 +1,126 @@
+"""Which URLs and which addresses a gateway may fetch from: read strictly, allowed by name, checked by address.
+
+A URL is matched whole against one narrow form, so that no two parsers can disagree about its host: no userinfo, no
+backslash, no control character, no decimal or octal address. A host must be on the operator's list; every address it
+resolves to must be a public one, for a name on the list may still point inside.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from service.gateway.errors import GatewayError
+from service.settings import SettingsError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+AddressPolicy = Callable[[Address], bool]
+
+MAX_URL_CHARS = 4096
+PORTS = {"http": 80, "https": 443}
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?:\[(?P<six>[0-9a-f:.]{2,45})\]|(?P<name>[a-z0-9.-]{1,253}))(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[A-Za-z0-9\-._~:/@!$&'()*+,;=%]*)?(?P<query>\?[A-Za-z0-9\-._~:/?@!$&'()*+,;=%]*)?(?:#.*)?"
+)
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_ENTRY = re.compile(r"\*|(\*\.)?[a-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](:[0-9]{1,5})?")
+
+# What `is_global` (IANA's special-purpose registries) lets pass and yet leads inside, or elsewhere than it says.
+_INSIDE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # the host of an Azure machine
+        "192.0.0.0/24",  # protocol assignments; Oracle's metadata
+        "192.88.99.0/24",  # 6to4 relays
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "2001::/23",  # protocol assignments, Teredo among them
+        "2002::/16",  # 6to4: an IPv4 address inside
+        "3fff::/20",  # documentation
+    )
+)
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned; no mapped, translated, local or multicast address
+
+
+def is_public(address: Address) -> bool:
+    """Whether a packet to this address leaves for the public internet, and for nobody inside."""
+    if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address not in _UNICAST):
+        return False
+    outside = all(address not in network for network in _INSIDE if network.version == address.version)
+    return address.is_global and not address.is_multicast and outside
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL taken apart. `host` is lower case, an IPv6 address without its brackets; `path` holds the query."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """What belongs in the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def literal(self) -> Address | None:
+        """The address, where the host is one."""
+        return _address(self.host)
+
+
+def parse(url: str) -> Target:
+    """Raises `invalid_request` for all that is not plainly http or https."""
+    scheme, colon, rest = url[:MAX_URL_CHARS].partition("://")
+    authority, slash, path = rest.partition("/")
+    found = _URL.fullmatch(f"{scheme.lower()}{colon}{authority.lower()}{slash}{path}")
+    if len(url) > MAX_URL_CHARS:
+        raise _refused(f"is a URL of {len(url)} characters; the limit is {MAX_URL_CHARS}")
+    if found is None:
+        raise _refused("must be a plain http or https URL, percent-encoded, without user or password")
+    host = found["six"] or found["name"]
+    port = int(found["port"] or PORTS[found["scheme"]])
+    if not _is_host(host) or not 0 < port < 65536:
+        raise _refused("has no plain host and port")
+    return Target(found["scheme"], host, port, (found["path"] or "/") + (found["query"] or ""))
+
+
+class AllowList:
+    """The operator's hosts: `host` (default ports), `host:port`, `*.domain` (what lies below it), `*` (any)."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        """Raises SettingsError for an entry that is none of these."""
+        for number, entry in enumerate(entries, 1):
+            if not _ENTRY.fullmatch(entry.lower()):
+                raise SettingsError(f"fetch.hosts, entry {number}: must be host, host:port, *.domain or *")
+        self._entries = frozenset(entry.lower() for entry in entries)
+
+    def __contains__(self, target: Target) -> bool:
+        labels = target.host.split(".")
+        below = [f"*.{'.'.join(labels[at:])}" for at in range(1, len(labels))] if target.literal is None else []
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        port = "" if target.port == PORTS[target.scheme] else f":{target.port}"
+        names = [f"{name}{port}" for name in (host, *below)]
+        return any(name in self._entries for name in [*names, *([] if port else ["*"])])
+
+
+def _is_host(host: str) -> bool:
+    if _address(host) is not None:
+        return True
+    labels = host.split(".")
+    # What ends in a number is an address to most resolvers, in one of their many spellings; only the usual one passes.
+    return all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _refused(message: str) -> GatewayError:
+    return GatewayError("invalid_request", message)
