@@ -36,6 +36,25 @@ async def _no_fetching(_url: str) -> Blob:
     raise GatewayError("invalid_request", "Fetching URLs is off here: send a data URL or upload a file.")
 
 
+class Meter:
+    """What one request's files and downloads may have together: a short body can name large ones many times."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._total = limit, 0
+
+    def through(self, opener: Opener) -> Opener:
+        """The same opener, which raises `too_large` beyond the limit."""
+
+        async def metered(link: str) -> Blob:
+            blob = await opener(link)
+            self._total += len(blob.data)
+            if self._total > self._limit:
+                raise GatewayError("too_large", f"The media are larger together than the limit of {self._limit} bytes.")
+            return blob
+
+        return metered
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """Opens links. `open_file` gets a file's id, `fetch` an http(s) URL; both refuse where nobody offers them."""

@@ -167,11 +167,14 @@ class FetchSettings(Section):
     """Fetching media from URLs in requests; off unless hosts are named."""
 
     hosts: Words = Field(
-        default=(), description="hosts that media may be fetched from, by comma; none: fetching is off"
+        default=(),
+        description="hosts that media may be fetched from, by comma: host, host:port, *.domain (what lies below it) or "
+        "* (any with a public address); none: fetching is off",
     )
-    timeout_s: Seconds = Field(default=10.0, description="limit of a whole download (seconds)")
+    timeout_s: Seconds = Field(default=10.0, description="limit of all downloads of one request (seconds)")
     max_bytes: Count = Field(default=64 * MIB, description="largest download (bytes)")
     max_redirects: CountOrNone = Field(default=3, description="redirects followed, each checked anew (redirects)")
+    max_concurrent: Count = Field(default=16, description="downloads of one gateway at once (downloads)")
 
 
 class MediaLimits(Section):
