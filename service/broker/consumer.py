@@ -25,6 +25,7 @@ from service.broker.store import SyncStore, store_errors, translated
 from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
+GONE_FOR = 3600.0  # seconds of silence after which a consumer that holds nothing is removed
 CLAIM_EVERY = 0.25  # seconds between looks for requests whose worker is gone; a hand-over waits this long at most
 
 
@@ -56,6 +57,7 @@ class Consumer:
         with store_errors():
             for lane in self._lanes:
                 lane.ensure_group()
+                lane.sweep(GONE_FOR)
             newest: Any = self._store.xrevrange(self._keys.cancels(self._model), count=1)
         self._last_cancel = newest[0][0] if newest else b"0-0"
 

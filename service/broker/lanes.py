@@ -39,6 +39,10 @@ class Lane:
                 raise
         self._store.expire(self.key, QUEUE_LIFE)
 
+    def sweep(self, idle: float) -> int:
+        """Remove consumers that hold nothing and were silent for `idle` seconds: dead workers leave theirs behind."""
+        return int(self._store.eval(scripts.SWEEP, 1, self.key, GROUP, round(idle * 1000)))
+
     def read(self, count: int) -> Entries:
         """Entries that nobody was given yet, at once."""
         return next(iter(wait_for_any_of(self._store, [self], count, None).values()), [])
@@ -64,16 +68,8 @@ class Lane:
 
     def leave(self) -> None:
         """Remove our consumer from the group, unless it still holds something."""
-        if not self._pending_of(self.worker):
+        if not self._store.xpending_range(self.key, GROUP, "-", "+", 1, self.worker):
             self._store.xgroup_delconsumer(self.key, GROUP, self.worker)
-
-    def _pending_of(self, worker: str) -> int:
-        try:
-            found: Any = self._store.xpending_range(self.key, GROUP, "-", "+", 1, worker)
-        except ResponseError as error:
-            _revive(self, error)
-            return 1
-        return len(found)
 
 
 def keep(store: SyncStore, key: str, owner: str, new_owner: str, idle: int, entries: Sequence[bytes]) -> list[bytes]:
