@@ -84,34 +84,33 @@ def test_unknown_fields_are_ignored_and_named(http: httpx.Client) -> None:
     assert ask(http, colour="blue").headers["x-ignored-params"] == "colour, _"
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"prompt": ""}, "prompt"),
-        ({"max_tokens": "0"}, "max_tokens"),
-        ({"max_tokens": "lots"}, "max_tokens"),
-        ({"temperature": "nan"}, "temperature"),
-        ({"temperature": "inf"}, "temperature"),
-        ({"top_p": "1e999"}, "top_p"),
-        ({"n": "99"}, "n"),
-        ({"stream": "perhaps"}, "stream"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
-        ({"messages": "{"}, "messages"),
-        ({"messages": '[{"role": "robot", "content": "x"}]'}, "messages[0].role"),
-        ({"messages": '[], "x": 1'}, "messages"),
-        ({"messages": '[{"role": "user", "content": [{"type": "image_url"}]}]'}, "messages[0].content[0].image_url"),
-        ({"weights": '{"image": [1]}'}, "weights.image"),
-        ({"weights": '{"image": [-1]}'}, "weights.image[0]"),
-        ({"weights": '{"colour": [1]}'}, "weights.colour"),
-        ({"weights": "[]"}, "weights"),
-        ({"seed": ["1", "2"]}, "seed"),
-        ({"model": "x" * 300}, "model"),
-        ({"depth_unit": "feet"}, "depth_unit"),
-    ],
-)
-def test_a_wrong_field_is_named(http: httpx.Client, fields: dict[str, object], param: str) -> None:
-    answer = ask(http, **fields)
-    assert refusal(answer) == (400, "invalid_request", param)
+WRONG_FIELDS: list[tuple[dict[str, object], str]] = [
+    ({"prompt": ""}, "prompt"),
+    ({"max_tokens": "0"}, "max_tokens"),
+    ({"max_tokens": "lots"}, "max_tokens"),
+    ({"temperature": "nan"}, "temperature"),
+    ({"temperature": "inf"}, "temperature"),
+    ({"top_p": "1e999"}, "top_p"),
+    ({"n": "99"}, "n"),
+    ({"stream": "perhaps"}, "stream"),
+    ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+    ({"messages": "{"}, "messages"),
+    ({"messages": '[{"role": "robot", "content": "x"}]'}, "messages[0].role"),
+    ({"messages": '[], "x": 1'}, "messages"),
+    ({"messages": '[{"role": "user", "content": [{"type": "image_url"}]}]'}, "messages[0].content[0].image_url"),
+    ({"weights": '{"image": [1]}'}, "weights.image"),
+    ({"weights": '{"image": [-1]}'}, "weights.image[0]"),
+    ({"weights": '{"colour": [1]}'}, "weights.colour"),
+    ({"weights": "[]"}, "weights"),
+    ({"seed": ["1", "2"]}, "seed"),
+    ({"model": "x" * 300}, "model"),
+    ({"depth_unit": "feet"}, "depth_unit"),
+]
+
+
+def test_a_wrong_field_is_named(http: httpx.Client) -> None:
+    for fields, param in WRONG_FIELDS:
+        assert refusal(ask(http, **fields)) == (400, "invalid_request", param), fields
     assert ask(http).status_code == 200
 
 
@@ -175,7 +174,7 @@ def test_300_megabytes_are_refused_early_and_not_kept(shared_gateway: tuple[str,
     with peak:
         status = post_in_chunks(address.hostname, address.port, 300 << 20)
     assert status in (413, None), "an answer, or a connection cut while we still wrote"
-    assert peak.bytes - before < 100 << 20
+    assert peak.bytes - before < 160 << 20, "the limit of one medium, and a copy while it grows"
     assert ask(http, [("image", PNG)]).status_code == 200
 
 
