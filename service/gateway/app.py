@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits
@@ -27,6 +28,7 @@ from service.gateway import spec
 from service.gateway.auth import KeyRing, read_keys
 from service.gateway.decode import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
+from service.gateway.fetch import Fetcher
 from service.gateway.filestore import FileStore, Quota
 from service.gateway.form import FILE_FIELDS
 from service.gateway.house import House, version
@@ -153,6 +155,7 @@ def _house(
         registry=registry,
         metrics_here=not ours.admin_port,
         given_salt=ours.salt.get_secret_value().encode() if ours.salt else None,
+        fetcher=Fetcher(settings.fetch, largest) if settings.fetch.hosts else None,
     )
 
 
@@ -194,12 +197,21 @@ async def _validation_error(_request: Request, error: RequestValidationError) ->
     return error_response(invalid_request(error.errors(), skip=1))
 
 
-async def _http_error(_request: Request, error: HTTPException) -> Response:
+async def _http_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == 405:
-        return error_response(GatewayError("method_not_allowed", "This endpoint does not take this method."))
+        refusal = error_response(GatewayError("method_not_allowed", "This endpoint does not take this method."))
+        refusal.headers["allow"] = ", ".join(_methods(request))
+        return refusal
     if error.status_code == 404:
         return error_response(GatewayError("not_found", "There is no such endpoint."))
     return error_response(GatewayError("invalid_request", "The request cannot be read."))
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes (RFC 9110, section 15.5.6), whichever of its routes was asked."""
+    routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 async def _client_gone(_request: Request, _error: Exception) -> Response:

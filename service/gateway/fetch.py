@@ -43,7 +43,6 @@ class Fetcher:
         resolve: Resolve | None = None,
         connect: Connect | None = None,
     ) -> None:
-        """Raises SettingsError for an entry of the allow-list that is no host."""
         self._hosts = AllowList(settings.hosts)
         self._timeout_s, self._max_redirects = settings.timeout_s, settings.max_redirects
         self._max_bytes = min(max_bytes, settings.max_bytes)

@@ -16,10 +16,11 @@ from service.broker.client import Broker
 from service.broker.errors import BrokerError, Draining, NoWorker
 from service.gateway.auth import KeyRing
 from service.gateway.errors import GatewayError
+from service.gateway.fetch import Fetcher
 from service.gateway.filestore import FileStore
 from service.gateway.intake import MediaIntake
 from service.gateway.limits import RateLimiter
-from service.gateway.links import Links
+from service.gateway.links import Links, Meter
 from service.gateway.notes import Notes
 from service.gateway.prepare import Bounds
 from service.gateway.relay import Pace
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class House:
-    """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave."""
+    """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave.
+
+    `fetcher` is None where media are not fetched from URLs.
+    """
 
     host: str
     keys: KeyRing
@@ -51,6 +55,7 @@ class House:
     registry: CollectorRegistry
     metrics_here: bool
     given_salt: bytes | None = None
+    fetcher: Fetcher | None = None
     draining: bool = False
     _salt: bytes | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -75,8 +80,10 @@ class House:
         raise GatewayError("model_not_found", "There is no such model.", param="model")
 
     def links_of(self, tenant: str) -> Links:
-        """What this tenant's links may point to: its own files among them."""
-        return replace(self.links, open_file=partial(self.files.open, tenant))
+        """What the links of one request of this tenant may point to: its own files among them."""
+        meter = Meter(self.form.max_total_bytes)
+        fetch = meter.through(self.fetcher.session()) if self.fetcher is not None else self.links.fetch
+        return replace(self.links, open_file=meter.through(partial(self.files.open, tenant)), fetch=fetch)
 
     async def gone(self, request_id: str, tenant: str) -> None:
         """A reader of this request left before its end: cancel it, now or after the grace time if nobody else comes."""

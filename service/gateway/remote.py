@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.gateway.errors import GatewayError
-from service.settings import SettingsError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 AddressPolicy = Callable[[Address], bool]
@@ -24,7 +23,6 @@ _URL = re.compile(
 )
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_ENTRY = re.compile(r"\*|(\*\.)?[a-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](:[0-9]{1,5})?")
 
 # What `is_global` (IANA's special-purpose registries) lets pass and yet leads inside, or elsewhere than it says.
 _INSIDE = tuple(
@@ -92,11 +90,7 @@ class AllowList:
     """The operator's hosts: `host` (default ports), `host:port`, `*.domain` (what lies below it), `*` (any)."""
 
     def __init__(self, entries: Sequence[str]) -> None:
-        """Raises SettingsError for an entry that is none of these."""
-        for number, entry in enumerate(entries, 1):
-            if not _ENTRY.fullmatch(entry.lower()):
-                raise SettingsError(f"fetch.hosts, entry {number}: must be host, host:port, *.domain or *")
-        self._entries = frozenset(entry.lower() for entry in entries)
+        self._entries = frozenset(entries)
 
     def __contains__(self, target: Target) -> bool:
         labels = target.host.split(".")

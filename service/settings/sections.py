@@ -5,6 +5,7 @@ this file: the unit of every number stands in brackets at the end of its descrip
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -163,6 +164,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+_HOST_ENTRY = re.compile(r"\*|((\*\.)?[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
+
+
 class FetchSettings(Section):
     """Fetching media from URLs in requests; off unless hosts are named."""
 
@@ -175,6 +179,13 @@ class FetchSettings(Section):
     max_bytes: Count = Field(default=64 * MIB, description="largest download (bytes)")
     max_redirects: CountOrNone = Field(default=3, description="redirects followed, each checked anew (redirects)")
     max_concurrent: Count = Field(default=16, description="downloads of one gateway at once (downloads)")
+
+    @model_validator(mode="after")
+    def _names_hosts_only(self) -> Self:
+        for entry in self.hosts:
+            if not _HOST_ENTRY.fullmatch(entry):
+                raise ValueError(f"hosts: {entry} is none of host, host:port, *.domain, *, in lower case")
+        return self
 
 
 class MediaLimits(Section):
