@@ -49,7 +49,6 @@ class Consumer:
         self._open: dict[str, Delivery] = {}
         self._last_cancel = b"0-0"
         self._next_claim = 0.0
-        self._unsure = False
         self.held: tuple[tuple[Priority, bytes], ...] = ()  # replaced whole: the heartbeat's thread reads it
 
     def open(self) -> None:
@@ -90,16 +89,16 @@ class Consumer:
         """
         try:
             with store_errors():
-                lost = self._resolve() if self._unsure else []
-                self._unsure = True
-                more, cancelled = self._publish()
-                self._unsure = False
-                for name in (*lost, *more):
-                    self._open.pop(name, None)
+                lost, cancelled = self._publish()
+                for name in lost:
+                    del self._open[name]
                 self._settle_ended()
+        except StoreUnavailable:
+            self._next_claim = time.monotonic() + self._lost_after  # others were cut off as well; let them beat first
+            raise
         finally:
             self._note_held()
-        return Flushed((*lost, *more), cancelled)
+        return Flushed(tuple(lost), cancelled)
 
     def hand_back(self, names: Collection[str]) -> None:
         """Give unfinished requests to whoever claims first, without counting it as a loss."""
@@ -133,7 +132,7 @@ class Consumer:
         self._next_claim = now + CLAIM_EVERY
         ours = {delivery.entry for delivery in self._open.values()}
         for lane in self._lanes:
-            for entry, fields in lane.claim(self._lost_after, room):
+            for entry, fields in lane.claim(self._lost_after, room) if room > 0 else ():
                 if entry not in ours:  # our own, after the store was away; claiming it has refreshed it
                     room -= 1
                     yield lane, entry, fields
@@ -189,17 +188,6 @@ class Consumer:
 
     # Publishing
 
-    def _resolve(self) -> list[str]:
-        """After an unclear outcome: ask each stream for its last id, and forget what is another's now."""
-        lost = []
-        for name, delivery in self._open.items():
-            try:
-                delivery.journal.resolve(last_id(self._store, delivery.journal.key))
-            except RequestLost:
-                lost.append(name)
-        self._next_claim = time.monotonic() + self._lost_after  # others were cut off as well; let them beat first
-        return lost
-
     def _publish(self) -> tuple[list[str], frozenset[str]]:
         busy = {name: delivery.journal for name, delivery in self._open.items() if not delivery.journal.idle}
         pipe = self._store.pipeline(transaction=False)
@@ -228,6 +216,7 @@ class Consumer:
             return False
         if not isinstance(answer, ResponseError):
             raise answer
+        # Refused. It may be our own entry that had arrived although the connection broke.
         try:
             journal.resolve(last_id(self._store, journal.key))
         except RequestLost:

@@ -1,0 +1,112 @@
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.broker import consumer as consumer_module
+from service.broker import protocol
+from service.broker.consumer import Consumer
+from service.broker.errors import StoreUnavailable
+from service.broker.journal import events_of
+from service.broker.keys import GROUP, Keys
+from service.broker.protocol import Done, Generate, Token
+from service.broker.store import SyncStore, connect
+from tests.conftest import Valkey
+from tests.wire import generate
+
+QUEUE = Keys().queue("fake", "interactive")
+
+
+@pytest.fixture
+def store(valkey: Valkey) -> Iterator[SyncStore]:
+    connection = connect(valkey.settings)
+    yield connection
+    connection.close()
+
+
+def consumer(store: SyncStore, valkey: Valkey, worker: str = "w", lost_after: float = 10.0) -> Consumer:
+    made = Consumer(store, valkey.settings, "fake", worker, lost_after)
+    made.open()
+    return made
+
+
+def queue(store: SyncStore) -> Generate:
+    request = generate()
+    store.xadd(QUEUE, {"request": protocol.encode(request), "cost": 1})
+    return request
+
+
+def tokens(store: SyncStore, request: Generate) -> list[int]:
+    events = events_of(store.xrange(Keys().events(request.id)))
+    return [event.token_id for event in events if isinstance(event, Token)]
+
+
+def test_its_own_requests_are_not_taken_over_from_itself(
+    store: SyncStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "CLAIM_EVERY", 0.0)
+    worker = consumer(store, valkey, lost_after=0.02)
+    request = queue(store)
+    (delivery,) = worker.take(1)
+    time.sleep(0.05)  # its heartbeat did not get through
+    assert worker.take(1) == []
+    delivery.journal.add(Token(choice=0, token_id=1, text="a"))
+    assert worker.flush().lost == ()
+    assert tokens(store, request) == [1]
+
+
+def test_an_answer_that_got_lost_costs_nothing(store: SyncStore, valkey: Valkey) -> None:
+    worker = consumer(store, valkey)
+    request = queue(store)
+    (delivery,) = worker.take(1)
+    delivery.journal.add(Token(choice=0, token_id=1, text="a"))
+    store.pipeline(transaction=False).execute_command(*delivery.journal.command).execute()  # arrived, unheard of
+    delivery.journal.add(Token(choice=0, token_id=2, text="b"), Done())
+    for _ in range(2):
+        assert worker.flush().lost == ()
+    assert tokens(store, request) == [1, 2]
+    assert worker.unfinished == 0
+    assert store.xlen(QUEUE) == 0
+
+
+def test_after_the_store_was_away_others_may_beat_before_they_are_taken_over(
+    store: SyncStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "CLAIM_EVERY", 0.0)
+    first, second = consumer(store, valkey, "first"), consumer(store, valkey, "second", lost_after=0.2)
+    queue(store)
+    first.take(1)
+    time.sleep(0.25)
+
+    def away() -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(second, "_publish", away)
+        with pytest.raises(StoreUnavailable):
+            second.flush()
+    assert second.take(1) == []
+    time.sleep(0.25)
+    assert len(second.take(1)) == 1
+
+
+def test_what_is_held_is_told_to_the_heartbeat(store: SyncStore, valkey: Valkey) -> None:
+    worker = consumer(store, valkey)
+    queue(store)
+    assert worker.held == ()
+    (delivery,) = worker.take(5)
+    assert worker.held == (("interactive", delivery.entry),)
+    delivery.journal.add(Done())
+    worker.flush()
+    assert worker.held == ()
+    assert store.xpending(QUEUE, GROUP)["pending"] == 0
+
+
+def test_no_more_is_taken_than_there_is_room_for(store: SyncStore, valkey: Valkey) -> None:
+    worker = consumer(store, valkey)
+    for _ in range(5):
+        queue(store)
+    assert worker.take(0) == []
+    assert len(worker.take(2)) == 2
+    assert len(worker.take(2)) == 2
+    assert store.xpending(QUEUE, GROUP)["pending"] == 4
