@@ -1,0 +1,59 @@
+"""The small default model's encoder: as few towers as its weights hold, behind the protocol of ImageBind's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pandagpt_core.checkpoints import account
+from pandagpt_core.encoders.mini_towers import ImageTower, TextTower
+from pandagpt_core.errors import CheckpointError, UnsupportedModality
+from pandagpt_core.types import Modality
+
+# Which tower of `sizes` encodes a modality, and what it wants to be fed.
+_TOWERS: Mapping[Modality, tuple[str, str]] = {
+    Modality.IMAGE: ("image", "lite0-image-v1"),
+    Modality.VIDEO: ("image", "lite0-video-v1"),
+    Modality.TEXT: ("text", "clip-bpe-v1"),
+}
+_BUILDERS: Mapping[str, Callable[..., nn.Module]] = {"image": ImageTower, "text": TextTower}
+
+
+class MiniEncoder(nn.Module):
+    """Towers by name; unit vectors out of every one. A video's frames are its clips."""
+
+    def __init__(self, sizes: Mapping[str, Any]) -> None:
+        """sizes: {"dim": width of the space, "towers": {name: the tower's own keyword arguments}}."""
+        super().__init__()
+        self.dim = int(sizes["dim"])
+        self.towers = nn.ModuleDict(
+            {name: _BUILDERS[name](dim=self.dim, **arguments) for name, arguments in sizes["towers"].items()}
+        )
+        self.recipes = recipes_of(sizes)
+
+    @classmethod
+    def load(cls, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> "MiniEncoder":
+        """Build the towers and load them, on the state's device. Raises CheckpointError, KeyMismatch."""
+        try:
+            with torch.device("meta"):
+                encoder = cls(sizes)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the encoder's sizes do not describe towers: {error!r}") from error
+        expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+        account("encoder", expected, {name: tuple(tensor.shape) for name, tensor in state.items()})
+        encoder.load_state_dict(dict(state), assign=True)
+        return encoder.eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def encode(self, modality: Modality, clips: Tensor) -> Tensor:
+        """[N, ...] clips in, [N, dim] float32 unit vectors out."""
+        if modality not in self.recipes:
+            raise UnsupportedModality(f"this encoder has no tower for {modality}", param=modality)
+        embedded: Tensor = self.towers[_TOWERS[modality][0]](clips)
+        return embedded.float()
+
+
+def recipes_of(sizes: Mapping[str, Any]) -> dict[Modality, str]:
+    """The modalities that towers of these sizes take, and how each is prepared."""
+    return {modality: recipe for modality, (tower, recipe) in _TOWERS.items() if tower in sizes["towers"]}

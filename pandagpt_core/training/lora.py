@@ -1,0 +1,165 @@
+"""PandaGPT's second half: projection and LoRA trained, encoder and language model frozen (Su et al. 2023, section 3).
+
+The loss is the mean cross entropy over answer tokens; prompts are written by the very code that writes them in service.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from pandagpt_core.llm.attention import causal_mask
+from pandagpt_core.llm.linear import Linear
+from pandagpt_core.llm.llama import Llama
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class LoraConfig:
+    r: int = 16
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    lr: float = 5e-4
+    warmup: float = 0.05
+    clip: float = 1.0
+    bf16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Prompt token ids with None at the soft slot, answer token ids, and the [E] embedding for the slot if any."""
+
+    prompt: tuple[int | None, ...]
+    answer: tuple[int, ...]
+    embedding: torch.Tensor | None = None
+
+
+class LoraLinear(nn.Module):
+    """y = W x + alpha / r B A x (Hu et al. 2021), W frozen; B starts at zero."""
+
+    def __init__(self, base: Linear, config: LoraConfig) -> None:
+        super().__init__()
+        self.base = base
+        self.a = nn.Parameter(torch.randn(config.r, base.in_features) / base.in_features**0.5)
+        self.b = nn.Parameter(torch.zeros(base.out_features, config.r))
+        self.scale = config.alpha / config.r
+        self.dropout = config.dropout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        low = F.linear(F.dropout(x, self.dropout, self.training), self.a)
+        out: torch.Tensor = self.base(x) + self.scale * F.linear(low, self.b)
+        return out
+
+
+def add_lora(llm: Llama, config: LoraConfig) -> dict[str, LoraLinear]:
+    """Wrap every layer's targets in place; everything else is frozen. Names are the layers' in the model."""
+    llm.requires_grad_(False)
+    added: dict[str, LoraLinear] = {}
+    for name, module in list(llm.named_modules()):
+        parent, _, leaf = name.rpartition(".")
+        if leaf in config.targets and isinstance(module, Linear):
+            added[name] = LoraLinear(module, config)
+            setattr(llm.get_submodule(parent), leaf, added[name])
+    return added
+
+
+def trainable_share(llm: Llama, projection: nn.Linear) -> float:
+    """Trained parameters over all, language model and projection."""
+    everything = [*llm.parameters(), *projection.parameters()]
+    return sum(p.numel() for p in everything if p.requires_grad) / sum(p.numel() for p in everything)
+
+
+def batch_loss(llm: Llama, projection: nn.Linear, examples: Sequence[Example]) -> torch.Tensor:
+    """Mean cross entropy over the answers' tokens; right padding."""
+    longest = max(len(e.prompt) + len(e.answer) for e in examples)
+    ids = torch.zeros(len(examples), longest, dtype=torch.long)
+    targets = torch.full((len(examples), longest), IGNORED)
+    for row, e in enumerate(examples):
+        whole = [*(token or 0 for token in e.prompt), *e.answer]
+        ids[row, : len(whole)] = torch.tensor(whole)
+        targets[row, len(e.prompt) : len(whole)] = torch.tensor(e.answer)
+    embeds = llm.embed(ids).clone()
+    slots = [(row, e.prompt.index(None), e.embedding) for row, e in enumerate(examples) if e.embedding is not None]
+    if slots:
+        rows, places, vectors = zip(*slots, strict=True)
+        embeds[list(rows), list(places)] = projection(torch.stack(vectors)).float()
+    positions = torch.arange(longest)
+    keep = positions[None, :] < torch.tensor([[len(e.prompt) + len(e.answer)] for e in examples])
+    hidden = llm.hidden(embeds, positions.expand(len(examples), -1), PlainAttention(keep))
+    learned = targets[:, 1:] != IGNORED  # the head is the widest product: only where something is learned
+    return F.cross_entropy(llm.logits(hidden[:, :-1][learned]).float(), targets[:, 1:][learned])
+
+
+class PlainAttention:
+    """Causal attention written out: on a CPU its backward pass is faster than the fused one's. `keep` is [B, T]."""
+
+    def __init__(self, keep: torch.Tensor) -> None:
+        length = keep.shape[1]
+        mask = causal_mask(length, length, keep.device)[None, :, :].masked_fill(~keep[:, None, :], float("-inf"))
+        self.mask = mask[:, None, None]  # [B, 1, 1, T, T]
+
+    def __call__(self, _layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, /) -> torch.Tensor:
+        batch, length, heads, dim = q.shape
+        groups = q.view(batch, length, k.shape[2], -1, dim).permute(0, 2, 3, 1, 4)  # [B, KV, G, T, d]
+        keys, values = (x.transpose(1, 2)[:, :, None] for x in (k, v))  # [B, KV, 1, T, d]
+        weights = (groups @ keys.transpose(-1, -2) * dim**-0.5 + self.mask).softmax(dim=-1)
+        attended: torch.Tensor = (weights.to(values.dtype) @ values).permute(0, 3, 1, 2, 4)
+        return attended.reshape(batch, length, heads, dim)
+
+
+def train(
+    llm: Llama, projection: nn.Linear, batches: Iterable[Sequence[Example]], steps: int, config: LoraConfig
+) -> list[float]:
+    """Train the LoRA of `add_lora` and the projection in place; gives every step's loss."""
+    trained = [p for p in [*llm.parameters(), *projection.parameters()] if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.001)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Ramp(steps, config.warmup))
+    losses: list[float] = []
+    for _, examples in zip(tqdm(range(steps), desc="training", mininterval=10), batches, strict=False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            loss = batch_loss(llm, projection, examples)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(trained, config.clip)
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss))
+    return losses
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """Learning rate factor: linear up over the warm-up share of steps, then linear down to zero."""
+
+    steps: int
+    warmup: float
+
+    def __call__(self, step: int) -> float:
+        rise = max(1, int(self.steps * self.warmup))
+        return min((step + 1) / rise, (self.steps - step) / max(1, self.steps - rise))
+
+
+def adapter_state(projection: nn.Linear, lora: Mapping[str, LoraLinear]) -> dict[str, torch.Tensor]:
+    """The adapter as a model folder keeps it."""
+    state = {"projection.weight": projection.weight.detach(), "projection.bias": projection.bias.detach()}
+    for name, layer in lora.items():
+        state |= {f"{name}.lora_A.weight": layer.a.detach(), f"{name}.lora_B.weight": layer.b.detach()}
+    return state
+
+
+def ridge(embeddings: torch.Tensor, targets: torch.Tensor, strength: float) -> nn.Linear:
+    """The closed-form linear map, with bias, from [N, E] embeddings to [N, D] word embeddings."""
+    mean_in, mean_out = embeddings.mean(dim=0), targets.mean(dim=0)
+    x, y = (embeddings - mean_in).double(), (targets - mean_out).double()
+    gram = x.T @ x + strength * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
+    weight = torch.linalg.solve(gram, x.T @ y).T.float()  # [D, E]
+    layer = nn.Linear(x.shape[1], y.shape[1])
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(mean_out - weight @ mean_in)
+    return layer
