@@ -28,7 +28,7 @@ async def respond(
     info = await house.model(model)
     check_modalities(ask.media, info)
     answer = await unless_gone(request.receive, submit(house, caller, ask, info))
-    headers = {**ignored(ask.ignored), **house.limiter.headers(caller.tenant)}
+    headers = ignored(ask.ignored)
     reader = Reader(house.broker.events(answer.id, caller.tenant))
     began = time.perf_counter()
     try:

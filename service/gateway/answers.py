@@ -165,11 +165,35 @@ class RequestStatus(BaseModel):
     error: ErrorDetail | None
 
 
-def documented(answer: type[BaseModel], *, stream: bool = False) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: its good answer, and the error shape under every status of the table."""
-    good: dict[str, Any] = {"model": answer, "description": "The answer"}
-    if stream:
-        good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+class Live(BaseModel):
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    """`models`: those that a worker takes requests for."""
+
+    status: Literal["ok"]
+    models: list[str]
+
+
+class Version(BaseModel):
+    version: str
+
+
+EVENTS = "text/event-stream"
+
+
+def documented(answer: type[BaseModel] | None, *kinds: str) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: its good answer, and the error shape under every status of the table.
+
+    `answer` is the JSON that it may give, `kinds` the other content types. A route without JSON says so to FastAPI by
+    `response_class=Response` too.
+    """
+    good: dict[str, Any] = {"description": "The answer"}
+    if answer is not None:
+        good["model"] = answer
+    if kinds:
+        good["content"] = {kind: {"schema": {"type": "string"}} for kind in kinds}
     codes: dict[int, list[str]] = {}
     for code, row in ERRORS.items():
         codes.setdefault(row.status, []).append(code)

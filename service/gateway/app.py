@@ -45,7 +45,8 @@ from service.metrics import GatewayMetrics
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
-_EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms", "x-should-retry"]
+_RATES = [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
+_EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms", "x-should-retry", *_RATES]
 
 
 def routers() -> list[APIRouter]:

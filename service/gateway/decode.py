@@ -60,6 +60,7 @@ class DecodePool:
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
         self._slots: asyncio.Queue[_Child | None] = asyncio.Queue()  # one a process; None where the child is gone
+        self._children: set[_Child] = set()  # all that were started and not yet seen to end
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self.enforced: tuple[str, ...] = ()
@@ -73,10 +74,8 @@ class DecodePool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        while not self._slots.empty():
-            child = self._slots.get_nowait()
-            if child is not None:
-                await child.kill()
+        for child in tuple(self._children):
+            await self._end(child)
 
     async def decode(self, recipe: str, data: bytes, params: Params) -> np.ndarray:
         """The recipe's array. Raises `invalid_media` for what cannot be decoded within the limits, `overloaded`."""
@@ -121,7 +120,7 @@ class DecodePool:
         fresh = None
         try:
             if dead is not None:
-                await dead.kill()
+                await self._end(dead)
             fresh = await self._start_child()
         except ChildLost:
             log.error("a decoding child does not start")  # the next medium in line tries again
@@ -134,19 +133,24 @@ class DecodePool:
             *self._options.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
         )
         child = _Child(process)
+        self._children.add(child)
         try:
             async with asyncio.timeout(START_S):
                 ready, _ = await child.receive()
         except (OSError, EOFError, TimeoutError, msgspec.MsgspecError):
-            await child.kill()
+            await self._end(child)
             raise ChildLost("the decoder does not start") from None
         except asyncio.CancelledError:
-            await child.kill()
+            await self._end(child)
             raise
         if isinstance(ready, Ready) and tuple(ready.enforced) != self.enforced:
             self.enforced = tuple(ready.enforced)
             log.info("decoding children are confined", extra={"names": ", ".join(self.enforced)})
         return child
+
+    async def _end(self, child: "_Child") -> None:
+        await child.kill()
+        self._children.discard(child)
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,10 +1,4 @@
-"""Uploaded files in the store: kept for a day or so, seen by their own tenant only.
-
-<namespace>:files:{tenant}        hash, file id -> `FileInfo` as MessagePack, under 400 B; life `file_ttl_s` from the
-    last upload; at most `max_files` entries. Expired entries are dropped whenever it is read.
-<namespace>:file:{tenant}:<id>    list of pieces of 1 MiB; life `file_ttl_s`
-    Pieces keep any one answer of the store, and any one copy in the event loop, small.
-"""
+"""Uploaded files in the store: kept for a day or so, seen by their own tenant only."""
 
 import time
 import uuid
@@ -14,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from service.broker.keys import Keys
 from service.broker.store import AsyncStore, store_errors
 from service.gateway.errors import GatewayError
 from service.gateway.links import Blob
@@ -48,8 +43,8 @@ class Quota:
 class FileStore:
     """All methods raise StoreUnavailable, and `file_not_found` for a file that is not the tenant's."""
 
-    def __init__(self, store: AsyncStore, namespace: str, quota: Quota) -> None:
-        self._store, self._namespace, self._quota = store, namespace, quota
+    def __init__(self, store: AsyncStore, keys: Keys, quota: Quota) -> None:
+        self._store, self._keys, self._quota = store, keys, quota
 
     async def add(self, tenant: str, filename: str, purpose: str, data: bytes, sha256: str) -> FileInfo:
         """Raises `too_large` where the tenant's quota is used up."""
@@ -64,7 +59,7 @@ class FileStore:
             sha256=sha256,
         )
         await self._reserve(tenant, info)
-        key = self._content(tenant, info.id)
+        key = self._keys.file(tenant, info.id)
         with store_errors():
             for at in range(0, len(data), PIECE):
                 pipe: Any = self._store.pipeline(transaction=False)
@@ -76,16 +71,16 @@ class FileStore:
     async def list(self, tenant: str) -> list[FileInfo]:
         """The tenant's files, oldest first."""
         with store_errors():
-            found: Any = await self._store.execute_command("HVALS", self._index(tenant))
+            found: Any = await self._store.execute_command("HVALS", self._keys.files(tenant))
             infos = [_decoder.decode(value) for value in found]
             now = time.time()
             if expired := [info.id for info in infos if info.expires <= now]:
-                await self._store.execute_command("HDEL", self._index(tenant), *expired)
+                await self._store.execute_command("HDEL", self._keys.files(tenant), *expired)
         return sorted((info for info in infos if info.expires > now), key=lambda info: (info.created, info.id))
 
     async def info(self, tenant: str, file_id: str) -> FileInfo:
         with store_errors():
-            found: Any = await self._store.execute_command("HGET", self._index(tenant), file_id)
+            found: Any = await self._store.execute_command("HGET", self._keys.files(tenant), file_id)
         info = None if found is None else _decoder.decode(found)
         if info is None or info.expires <= time.time():
             raise GatewayError("file_not_found", "There is no such file.")
@@ -95,7 +90,7 @@ class FileStore:
         """The file's bytes. Ends with `file_not_found` where it expires meanwhile."""
         for at in range(-(-info.bytes // PIECE)):
             with store_errors():
-                piece: Any = await self._store.execute_command("LINDEX", self._content(tenant, info.id), at)
+                piece: Any = await self._store.execute_command("LINDEX", self._keys.file(tenant, info.id), at)
             if piece is None:
                 raise GatewayError("file_not_found", "There is no such file.")
             yield piece
@@ -108,28 +103,22 @@ class FileStore:
     async def delete(self, tenant: str, file_id: str) -> None:
         await self.info(tenant, file_id)
         with store_errors():
-            await self._store.execute_command("HDEL", self._index(tenant), file_id)
-            await self._store.execute_command("UNLINK", self._content(tenant, file_id))
+            await self._store.execute_command("HDEL", self._keys.files(tenant), file_id)
+            await self._store.execute_command("UNLINK", self._keys.file(tenant, file_id))
 
     async def _reserve(self, tenant: str, info: FileInfo) -> None:
         """Write the entry, then count: two uploads at once may both be refused, but never both pass the quota."""
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hset(self._index(tenant), info.id, msgspec.msgpack.encode(info))
-            pipe.expire(self._index(tenant), round(self._quota.ttl_s) + 60)
+            pipe.hset(self._keys.files(tenant), info.id, msgspec.msgpack.encode(info))
+            pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + 60)
             await pipe.execute()
         infos = await self.list(tenant)
         count, total = len(infos), sum(one.bytes for one in infos)
         if count > self._quota.files or total > self._quota.bytes:
             with store_errors():
-                await self._store.execute_command("HDEL", self._index(tenant), info.id)
+                await self._store.execute_command("HDEL", self._keys.files(tenant), info.id)
             limit = f"{self._quota.files} files and {self._quota.bytes} bytes"
             raise GatewayError(
                 "too_large", f"The files of this key would be {count} of {total} bytes; the limit is {limit}."
             )
-
-    def _index(self, tenant: str) -> str:
-        return f"{self._namespace}:files:{{{tenant}}}"
-
-    def _content(self, tenant: str, file_id: str) -> str:
-        return f"{self._namespace}:file:{{{tenant}}}:{file_id}"

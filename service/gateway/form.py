@@ -11,11 +11,11 @@ from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.links import Links
 from service.gateway.parts import DepthParams, ImuParams
 from service.gateway.prepare import Ask, Bounds, Medium, check_totals, conversation, given, text_medium
-from service.gateway.schemas import GenerateForm, Weights
+from service.gateway.schemas import GenerateForm, StreamOptions, Weights
 from service.gateway.uploads import Form
 
 FILE_FIELDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
-_APART = ("text", "messages", "weights", "stop")
+_APART = ("text", "messages", "weights", "stop", "stream_options")
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
@@ -40,6 +40,7 @@ def parse_fields(form: Form) -> GenerateForm:
 async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) -> Ask:
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
     weights = _json_field(form, "weights", Weights) or Weights()
+    options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
     earlier = _json_field(form, "messages", schemas.Messages) or schemas.Messages([])
     turns, media = await conversation(earlier.root, links, bounds)
     texts = form.fields.get("text", [])
@@ -53,7 +54,7 @@ async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) ->
         (*turns, Turn("user", fields.prompt)),
         everything,
         fields,
-        bool(fields.include_usage),
+        bool(fields.include_usage or options.include_usage),
         tuple(fields.model_extra or ()),
     )
 

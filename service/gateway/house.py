@@ -4,7 +4,7 @@ import asyncio
 import importlib.metadata
 import logging
 from collections.abc import Coroutine
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -78,6 +78,14 @@ class House:
         if not models or wanted == self.default_model:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
+
+    def admit(self, request: Request, tenant: str) -> AbstractContextManager[None]:
+        """The tenant's share of the limits while the request lasts; whatever the answer, it tells what is left of them.
+
+        Entering it raises `rate_limit_exceeded`.
+        """
+        request.state.limits = partial(self.limiter.headers, tenant)
+        return self.limiter.request(tenant)
 
     def links_of(self, tenant: str) -> Links:
         """What the links of one request of this tenant may point to: its own files among them."""

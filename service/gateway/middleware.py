@@ -1,7 +1,8 @@
 """Plain ASGI around the whole application: a name for every request, and bounds on what a client may send.
 
-`Envelope` is the outermost: `x-request-id` on every answer, one log line and one count a request, and a fixed answer
-where something of ours broke. `Intake` bounds head and body: size and time, by declaration and by what really comes.
+`Envelope` is the outermost: `x-request-id` and `x-ratelimit-*` on every answer, one log line and one count a request,
+and a fixed answer where something of ours broke. `Intake` bounds head and body: size and time, by declaration and by
+what really comes.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,6 +22,16 @@ from service.metrics import GatewayMetrics
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # in logs and counts only: nobody is there to read it
+
+
+def new_request_id() -> str:
+    return f"req-{uuid.uuid4().hex}"
+
+
+def _limits(scope: Scope) -> dict[str, str]:
+    """`x-ratelimit-*`, where a route has put the request under limits (`House.admit`)."""
+    limits: Callable[[], dict[str, str]] = scope["state"].get("limits", dict)
+    return limits()
 
 
 def endpoint_of(scope: Scope) -> str:
@@ -36,7 +48,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+        request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
         began, status = time.perf_counter(), CLIENT_GONE
 
@@ -44,7 +56,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                MutableHeaders(scope=message).update({"x-request-id": request_id, **_limits(scope)})
             await send(message)
 
         self._metrics.streams.inc()

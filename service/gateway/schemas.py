@@ -86,6 +86,12 @@ class ChatBody(Sampling):
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream_options: StreamOptions | None = None
 
+    @model_validator(mode="after")
+    def _stream_options_need_a_stream(self) -> "ChatBody":
+        if self.stream_options is not None and not self.stream:
+            raise FieldError("has stream_options without stream")
+        return self
+
 
 class GenerateForm(Sampling):
     """The text fields of POST /v1/generate, but for `messages`, `weights` and `text`, which are read apart."""
@@ -119,6 +125,9 @@ class Weights(Body):
     text: tuple[Weight, ...] = ()
 
 
+_Said = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+
+
 class EmbedBody(Body):
     """POST /v1/embeddings. A string is embedded by the text tower."""
 
@@ -128,7 +137,9 @@ class EmbedBody(Body):
         Field(min_length=1, max_length=MAX_EMBED_INPUTS),
         BeforeValidator(
             lambda value: as_text_parts([value] if isinstance(value, dict) else value),
-            json_schema_input_type=str | ContentPart | list[str | ContentPart],
+            json_schema_input_type=_Said
+            | ContentPart
+            | Annotated[list[_Said | ContentPart], Field(min_length=1, max_length=MAX_EMBED_INPUTS)],
         ),
     ]
     encoding_format: Literal["float", "base64"] = "float"

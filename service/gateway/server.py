@@ -6,14 +6,16 @@ are bounded here, where bytes arrive.
 
 import asyncio
 import json
+from http import HTTPStatus
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.app import create_app, drain
+from service.gateway.errors import GatewayError, error_object
+from service.gateway.middleware import new_request_id
 from service.settings import GatewaySettings, Settings
 
 BACKLOG = 2048
@@ -92,7 +94,7 @@ class _Bounded(HttpToolsProtocol):
         if self._deadline is not None:  # still within the head
             self._head_bytes += len(data)
             if self._head_bytes > self.max_header_bytes:
-                self._refuse(431, "headers_too_large", f"The head is larger than {self.max_header_bytes} bytes.")
+                self._refuse("headers_too_large", f"The head is larger than {self.max_header_bytes} bytes.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
@@ -109,17 +111,25 @@ class _Bounded(HttpToolsProtocol):
             self._deadline = None
 
     def _too_slow(self) -> None:
-        self._refuse(408, "head_timeout", f"The head did not arrive within {self.header_timeout_s:g} seconds.")
+        self._refuse("head_timeout", f"The head did not arrive within {self.header_timeout_s:g} seconds.")
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def send_400_response(self, _msg: str) -> None:
+        """What uvicorn says to bytes that are no HTTP, in the shape of every other refusal."""
+        self._refuse("invalid_request", "The request cannot be read as HTTP.")
+
+    def _refuse(self, code: str, message: str) -> None:
         self._head_done()
         if self.transport.is_closing():
             return
-        error: dict[str, Any] = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-        body = json.dumps({"error": error}).encode()
-        head = f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        error = GatewayError(code, message)
+        body = json.dumps(error_object(error)).encode()
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "x-request-id": new_request_id(),
+            "connection": "close",
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        status = HTTPStatus(error.row.status)
+        self.transport.write(f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + body)
         self.transport.close()
-
-
-_PHRASES = {408: "Request Timeout", 431: "Request Header Fields Too Large"}

@@ -44,7 +44,17 @@ def document(routes: list[APIRoute]) -> dict[str, Any]:
     for methods in spec["paths"].values():
         for operation in methods.values():
             operation["responses"].pop("422", None)  # validation errors are 400 here
+            for parameter in operation.get("parameters", ()):
+                if "anyOf" in parameter["schema"]:
+                    parameter["schema"] = never_null(parameter["schema"])
     return spec
+
+
+def never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what is there or is not, but cannot be null: a field of a form, a header, a word of a query."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
 
 
 def access_of(route: APIRoute) -> Access | None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway import prepare
 from service.gateway.answering import respond
-from service.gateway.answers import ChatCompletion, documented
+from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.bodies import read_json
 from service.gateway.house import house_of
@@ -25,7 +25,7 @@ _BODY = {
 @router.post(
     "/v1/chat/completions",
     response_model=None,
-    responses=documented(ChatCompletion, stream=True),
+    responses=documented(ChatCompletion, EVENTS),
     openapi_extra=_BODY,
     tags=["inference"],
 )
@@ -33,7 +33,7 @@ async def create_chat_completion(request: Request, caller: Annotated[Caller, Dep
     """Answer a conversation that may hold images, videos, sounds, depth maps, thermal images and IMU recordings."""
     house = house_of(request)
     with ExitStack() as lease:
-        lease.enter_context(house.limiter.request(caller.tenant))
+        lease.enter_context(house.admit(request, caller.tenant))
         body = await read_json(request, ChatBody)
         ask = await prepare.chat(body, house.links_of(caller.tenant), house.bounds)
         return await respond(house, request, caller, ask, body.model, lease)

@@ -40,7 +40,7 @@ async def create_embeddings(request: Request, caller: Annotated[Caller, Depends(
     """Unit vectors, one for each input: a string, or a content part of any modality."""
     house = house_of(request)
     with ExitStack() as lease:
-        lease.enter_context(house.limiter.request(caller.tenant))
+        lease.enter_context(house.admit(request, caller.tenant))
         body = await read_json(request, EmbedBody)
         chars = sum(len(part.text) for part in body.input if isinstance(part, parts.TextPart))
         check_totals(chars, len(body.input), house.bounds, "input")
@@ -54,8 +54,7 @@ async def create_embeddings(request: Request, caller: Annotated[Caller, Depends(
         except ClientGone:
             return Response(status_code=CLIENT_GONE)
         house.limiter.charge(caller.tenant, tokens)
-        headers = schemas.ignored(body.model_extra or ()) | house.limiter.headers(caller.tenant)
-        return JSONResponse(_answer(vectors, tokens, body, info), headers=headers)
+        return JSONResponse(_answer(vectors, tokens, body, info), headers=schemas.ignored(body.model_extra or ()))
 
 
 def _check_dimensions(body: EmbedBody, info: ModelInfo) -> None:

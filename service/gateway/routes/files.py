@@ -30,7 +30,7 @@ _BODY = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "purpose": {"type": "string", "default": "vision"},
+                        "purpose": {"type": "string", "default": "vision", "pattern": f"^{_PURPOSE.pattern}$"},
                     },
                 }
             }
@@ -44,7 +44,7 @@ async def upload_file(request: Request, caller: _Owner) -> dict[str, Any]:
     """Keep a medium for later requests."""
     house = house_of(request)
     limits = replace(house.form, file_fields={"file": house.links.max_bytes}, max_files=1)
-    with house.limiter.request(caller.tenant):
+    with house.admit(request, caller.tenant):
         form = await read_form(request.headers.get("content-type"), request.stream(), limits)
         if not form.files:
             raise GatewayError("invalid_request", "file is required.", param="file")
@@ -87,7 +87,12 @@ async def delete_file(request: Request, file_id: str, caller: _Owner) -> dict[st
     return {"id": file_id, "object": "file", "deleted": True}
 
 
-@router.get("/v1/files/{file_id}/content", response_model=None)
+@router.get(
+    "/v1/files/{file_id}/content",
+    response_model=None,
+    response_class=Response,
+    responses=documented(None, "application/octet-stream"),
+)
 async def get_file_content(request: Request, file_id: str, caller: _Owner) -> Response:
     """The file's bytes as uploaded."""
     files = house_of(request).files

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway import form
 from service.gateway.answering import respond
-from service.gateway.answers import ChatCompletion, documented
+from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.house import house_of
 from service.gateway.schemas import GenerateForm
+from service.gateway.spec import never_null
 from service.gateway.uploads import read_form
 
 router = APIRouter()
@@ -19,20 +20,25 @@ router = APIRouter()
 def _form_schema() -> dict[str, Any]:
     """The schema of the fields, and beside them the files and the fields that hold JSON."""
     schema = GenerateForm.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema["properties"] = {name: never_null(field) for name, field in schema["properties"].items()}
     files = {"type": "array", "items": {"type": "string", "format": "binary"}}
-    apart = {
-        "text": {"type": "array", "items": {"type": "string"}, "description": "Context texts"},
-        "messages": {"type": "string", "description": "Earlier turns, as JSON"},
-        "weights": {"type": "string", "description": "JSON: field name to a list of numbers"},
-    }
-    schema["properties"] |= dict.fromkeys(form.FILE_FIELDS, files) | apart
+    text = {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Context texts"}
+    apart = {name: {"type": "string", "description": what} for name, what in _AS_JSON.items()}
+    schema["properties"] |= dict.fromkeys(form.FILE_FIELDS, files) | {"text": text} | apart
     return {"content": {"multipart/form-data": {"schema": schema}}, "required": True}
+
+
+_AS_JSON = {
+    "messages": "Earlier turns, as JSON",
+    "weights": "JSON: field name to a list of numbers",
+    "stream_options": 'JSON: {"include_usage": true}; the same as the field include_usage',
+}
 
 
 @router.post(
     "/v1/generate",
     response_model=None,
-    responses=documented(ChatCompletion, stream=True),
+    responses=documented(ChatCompletion, EVENTS),
     openapi_extra={"requestBody": _form_schema()},
     tags=["inference"],
 )
@@ -40,7 +46,7 @@ async def generate(request: Request, caller: Annotated[Caller, Depends(Access(Sc
     """Answer a prompt about any mix of uploaded media. Answers and streams as chat completions do."""
     house = house_of(request)
     with ExitStack() as lease:
-        lease.enter_context(house.limiter.request(caller.tenant))
+        lease.enter_context(house.admit(request, caller.tenant))
         sent = await read_form(request.headers.get("content-type"), request.stream(), house.form)
         fields = form.parse_fields(sent)
         ask = await form.ask(sent, fields, house.links_of(caller.tenant), house.bounds)

@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import HTMLResponse
 
 from service.broker.errors import Draining, NoWorker
+from service.gateway.answers import Live, Ready, Version, documented
 from service.gateway.auth import Caller, OperatorAccess, Scope, public
 from service.gateway.errors import GatewayError
 from service.gateway.house import house_of, version
@@ -16,13 +17,13 @@ router = APIRouter(tags=["operations"])
 _anyone = [Depends(public)]
 
 
-@router.get("/health/live", dependencies=_anyone)
+@router.get("/health/live", dependencies=_anyone, responses=documented(Live))
 async def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/health/ready", dependencies=_anyone, response_model=None)
+@router.get("/health/ready", dependencies=_anyone, response_model=None, responses=documented(Ready))
 async def ready(request: Request) -> dict[str, Any]:
     """A request sent now would find the store and a worker; else 503 with the reason."""
     house = house_of(request)
@@ -35,13 +36,13 @@ async def ready(request: Request) -> dict[str, Any]:
     return {"status": "ok", "models": takers}
 
 
-@router.get("/version", dependencies=_anyone)
+@router.get("/version", dependencies=_anyone, responses=documented(Version))
 async def get_version() -> dict[str, str]:
     """The service's version."""
     return {"version": version()}
 
 
-@router.get("/metrics", response_model=None)
+@router.get("/metrics", response_model=None, response_class=Response, responses=documented(None, "text/plain"))
 async def metrics(request: Request, _caller: Annotated[Caller, Depends(OperatorAccess(Scope.METRICS))]) -> Response:
     """Prometheus' text form; for callers on this machine and keys that may. On its own port where one is set."""
     house = house_of(request)

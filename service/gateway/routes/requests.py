@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from service.broker.states import RequestState
-from service.gateway.answers import RequestStatus, documented
+from service.gateway.answers import EVENTS, RequestStatus, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.house import House, house_of
@@ -18,6 +18,7 @@ router = APIRouter(tags=["requests"])
 _Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
+_LastEventId = Annotated[str | None, Header(json_schema_extra={"pattern": f"^{_EVENT_ID.pattern}$"})]
 
 
 @router.get("/v1/requests/{request_id}", response_model=None, responses=documented(RequestStatus))
@@ -37,9 +38,14 @@ async def cancel_request(request: Request, request_id: str, caller: _Owner) -> d
     return _status(state)
 
 
-@router.get("/v1/requests/{request_id}/events", response_model=None, responses=documented(RequestStatus, stream=True))
+@router.get(
+    "/v1/requests/{request_id}/events",
+    response_model=None,
+    response_class=Response,
+    responses=documented(None, EVENTS),
+)
 async def get_request_events(
-    request: Request, request_id: str, caller: _Owner, last_event_id: Annotated[str | None, Header()] = None
+    request: Request, request_id: str, caller: _Owner, last_event_id: _LastEventId = None
 ) -> Response:
     """The request's stream from its start, or after `Last-Event-ID`, on any gateway."""
     house = house_of(request)
