@@ -1,6 +1,9 @@
 """What is checked before a sequence may share a batch with others, and how one is made."""
 
+import hashlib
 from collections.abc import Sequence as Items
+
+from torch import Tensor
 
 from pandagpt_core.engine.penalties import History, penalises
 from pandagpt_core.engine.sequence import AnswerText, Sequence
@@ -49,4 +52,10 @@ def make_sequence(
         ends=ends,
         history=History(vocab, inputs.ids) if penalises(params) else None,
         priority=priority,
+        root=root(inputs.layer_bias),
     )
+
+
+def root(bias: Tensor | None) -> bytes:
+    """A digest of the layer bias, empty without one: under another bias equal ids have other keys and values."""
+    return b"" if bias is None else hashlib.sha256(bias.float().cpu().contiguous().numpy().tobytes()).digest()

@@ -8,6 +8,7 @@ import torch
 from pandagpt_core.engine.admission import check_inputs, make_sequence
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.isolation import run_isolated
+from pandagpt_core.engine.memory import Memory, PrefixStats
 from pandagpt_core.engine.runner import Runner, TorchRunner
 from pandagpt_core.engine.sampler import Choice, sample
 from pandagpt_core.engine.scheduler import Scheduler
@@ -24,8 +25,8 @@ NO_TOKEN = -1  # the token id of an output that reports an error
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """`cached_tokens` of the prompt need no computing. `finished` is set where the resumed tokens were the whole
-    answer already: nothing will run and no output will come."""
+    """`cached_tokens` of the prompt, at least, need no computing. `finished` is set where the resumed tokens were the
+    whole answer already: nothing will run and no output will come."""
 
     prompt_tokens: int
     cached_tokens: int = 0
@@ -34,12 +35,14 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """How full the engine is; blocks are those that running sequences reserve."""
+    """How full the engine is; blocks are those that running sequences reserve. `put_out` counts preemptions."""
 
     running: int
     waiting: int
     kv_blocks_used: int
     kv_blocks_total: int
+    put_out: int
+    prefix: PrefixStats
 
 
 class Engine:
@@ -52,7 +55,8 @@ class Engine:
         bytes_each = token_bytes(llm.config, llm.cache_dtype)
         self.sizes = resolve(config or EngineConfig(), llm.config.max_positions, bytes_each)
         self._runner: Runner = runner or TorchRunner(llm, self.sizes)
-        self._scheduler = Scheduler(self.sizes, min(self._runner.slots, self.sizes.max_running))
+        self._memory = Memory(self._runner, self.sizes.prefix_blocks, self.sizes.block_size)
+        self._scheduler = Scheduler(self.sizes, min(self._runner.slots, self.sizes.max_running), self._memory)
 
     def add(
         self,
@@ -74,9 +78,10 @@ class Engine:
         check_inputs(inputs, resume, model, context)
         sequence = make_sequence(sequence_id, inputs, params, priority, self._tokenizer, model.vocab, context)
         finished = sequence.replay(resume)
-        if finished is None:
-            self._scheduler.add(sequence)
-        return Admitted(sequence.prompt_length, finished=finished)
+        if finished is not None:
+            return Admitted(sequence.prompt_length, finished=finished)
+        self._scheduler.add(sequence)
+        return Admitted(sequence.prompt_length, self._memory.promise(sequence))
 
     @torch.inference_mode()
     def step(self) -> list[TokenOutput]:
@@ -85,6 +90,9 @@ class Engine:
         if not spans:
             return []
         outcome = run_isolated(self._runner, spans)
+        for sequence in outcome.ready:
+            if not sequence.kept:
+                self._memory.keep(sequence)
         choices = sample(outcome.logits, outcome.ready) if outcome.ready else []
         outputs = [self._publish(*pair) for pair in zip(outcome.ready, choices, strict=True)]
         return outputs + [self._fail(*pair) for pair in outcome.failed.items()]
@@ -93,7 +101,7 @@ class Engine:
         """Forget a sequence and free what it holds; no output follows. An unknown id is no error."""
         sequence = self._scheduler.remove(sequence_id)
         if sequence is not None:
-            self._runner.release(sequence)
+            self._memory.forget(sequence)
 
     @property
     def has_work(self) -> bool:
@@ -101,7 +109,14 @@ class Engine:
 
     def stats(self) -> EngineStats:
         scheduler = self._scheduler
-        return EngineStats(len(scheduler.running), scheduler.waiting, scheduler.used_blocks, self.sizes.kv_blocks)
+        return EngineStats(
+            len(scheduler.running),
+            scheduler.waiting,
+            scheduler.used_blocks,
+            self.sizes.kv_blocks,
+            scheduler.put_out,
+            self._memory.stats(),
+        )
 
     def _publish(self, sequence: Sequence, choice: Choice) -> TokenOutput:
         text, finish_reason = sequence.append(choice.token_id)

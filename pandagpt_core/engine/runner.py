@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
 from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.llm.block_store import BlockStore
 from pandagpt_core.llm.cache import CacheShape, SlotCache
 from pandagpt_core.llm.llama import LayerBias, Llama
 from pandagpt_core.llm.slot_attention import SlotAttention, Stretch
@@ -25,6 +26,14 @@ class Runner(Protocol):
         """Free what the sequence holds; one that never ran holds nothing."""
         ...
 
+    def keep(self, sequence: Sequence, first: int, places: Items[int]) -> None:
+        """Copy the sequence's blocks from its `first` on to these places of the prefix store."""
+        ...
+
+    def recall(self, sequence: Sequence, places: Items[int]) -> None:
+        """Begin the sequence with the blocks at these places as its first positions."""
+        ...
+
 
 class TorchRunner:
     """Eager torch on a CPU or a CUDA device, keys and values in slots."""
@@ -33,6 +42,7 @@ class TorchRunner:
         self._llm = llm
         self.slots = slot_count(sizes, llm.device)
         self._cache = SlotCache(llm.config, CacheShape(self.slots, sizes.max_model_len, llm.cache_dtype), llm.device)
+        self._store = BlockStore(self._cache, sizes.prefix_blocks, sizes.block_size)
         self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
 
     @torch.inference_mode()
@@ -54,6 +64,13 @@ class TorchRunner:
         if last is not sequence:
             self._cache.move(len(self._holders), slot, last.computed)
             self._holders[slot] = last
+
+    def keep(self, sequence: Sequence, first: int, places: Items[int]) -> None:
+        self._store.save(self._slot(sequence), first, places)
+
+    def recall(self, sequence: Sequence, places: Items[int]) -> None:
+        self._hold([sequence])
+        self._store.load(self._slot(sequence), places)
 
     def _hold(self, sequences: Iterable[Sequence]) -> None:
         for sequence in sequences:

@@ -33,7 +33,9 @@ class Sequence:
     """`limit` is the number of tokens at which the answer ends as `length`; `ends` the ids that end it as `stop`.
 
     `computed` counts the positions whose keys and values are in the cache. `history` is kept only where a penalty
-    asks for it. `proven` says that logits computed over the whole cache content were finite.
+    asks for it. `proven` says that logits computed over the whole cache content were finite, `kept` that its prompt
+    is in the prefix cache since. `root` names what changes its keys and values beside its ids. `arrival` numbers it
+    in the queue. `displaced` says that it gave its place to another once.
     """
 
     id: str
@@ -47,6 +49,10 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     computed: int = 0
     proven: bool = False
+    kept: bool = False
+    root: bytes = b""
+    arrival: int | None = None
+    displaced: bool = False
 
     @property
     def prompt_length(self) -> int:
@@ -58,8 +64,18 @@ class Sequence:
         return self.prompt_length + len(self.tokens)
 
     @property
+    def unread(self) -> int:
+        """Positions known whose keys and values are still to be computed."""
+        return self.length - self.computed
+
+    def ids(self, count: int) -> tuple[int, ...]:
+        """The ids of the first `count` positions."""
+        prompt = self.inputs.ids
+        return prompt[:count] if count <= len(prompt) else (*prompt, *self.tokens[: count - len(prompt)])
+
+    @property
     def longest(self) -> int:
-        """Positions it may come to, which is what it reserves."""
+        """Positions it may come to."""
         return self.prompt_length + self.limit
 
     def append(self, token_id: int) -> tuple[str, FinishReason | None]:

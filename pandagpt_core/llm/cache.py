@@ -55,7 +55,7 @@ def token_bytes(config: LlamaConfig, dtype: torch.dtype) -> int:
 
 def zeros(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros; on a CPU from the system's zero pages, which take no memory before they are written."""
-    if device.type != "cpu":
+    if device.type != "cpu" or 0 in sizes:
         return torch.zeros(sizes, dtype=dtype, device=device)
     count = int(np.prod(sizes))
     return torch.from_numpy(np.zeros(count * dtype.itemsize, dtype=np.uint8)).view(dtype).view(sizes)

@@ -69,6 +69,12 @@ class ScriptedRunner:
     def release(self, sequence: Running) -> None:
         self.released.append(sequence.id)
 
+    def keep(self, sequence: Running, first: int, places: Sequence[int]) -> None:
+        """It has nothing to keep: the scripts depend on nothing."""
+
+    def recall(self, sequence: Running, places: Sequence[int]) -> None:
+        """As above."""
+
 
 @pytest.fixture(scope="session")
 def llama() -> Llama:

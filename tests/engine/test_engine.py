@@ -256,6 +256,22 @@ def test_a_full_cache_makes_sequences_wait_and_all_come_to_their_end(
     assert all(len(outputs[str(n)]) >= 9 and outputs[str(n)][-1].finish_reason == "length" for n in range(6))
 
 
+def test_sequences_that_are_put_out_answer_as_if_they_never_were(
+    make_engine: Fixture, drain: Fixture, prompt: Fixture
+) -> None:
+    for prefix_blocks in (0, 8):
+        engine: Engine = make_engine(kv_blocks=9, block_size=8, reserve="current", prefix_blocks=prefix_blocks)
+        jobs = {f"{words}/{n}": (prompt(words), params) for words in PROMPTS for n, params in enumerate(STYLES)}
+        for n, (name, (inputs, params)) in enumerate(jobs.items()):
+            engine.add(name, inputs, params, priority="batch" if n % 2 else "interactive")
+        outputs = drain(engine)
+        assert engine.stats().put_out > 0
+        for name, (inputs, params) in jobs.items():
+            expected = alone(make_engine, drain, inputs, params)
+            assert ids(outputs[name]) == ids(expected)
+            assert text(outputs[name]) == text(expected)
+
+
 def test_logprobs_name_the_tokens_and_their_alternatives(
     make_engine: Fixture, drain: Fixture, prompt: Fixture, greedy: Fixture, tokenizer: Any
 ) -> None:

@@ -1,12 +1,13 @@
 """Who runs, in what order, and how many positions a step computes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 
 import pytest
 import torch
 
-from pandagpt_core.engine.config import EngineConfig, EngineSizes, resolve
+from pandagpt_core.engine.config import EngineConfig, EngineSizes, Reserve, resolve
+from pandagpt_core.engine.queue import BATCH_TURN
 from pandagpt_core.engine.scheduler import Scheduler
 from pandagpt_core.engine.sequence import AnswerText, Sequence, Span
 from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
@@ -26,8 +27,26 @@ def make() -> Make:
     return build
 
 
-def scheduler(slots: int = 4, blocks: int = 100, chunk: int = 10) -> Scheduler:
-    return Scheduler(EngineSizes(slots, 4, blocks, chunk, 100), slots)
+class Floor:
+    """Places without keys or values. `same` names sequences whose prefix is worth waiting for."""
+
+    def __init__(self) -> None:
+        self.same: set[str] = set()
+
+    def begin(self, sequence: Sequence) -> None:
+        assert sequence.computed == 0
+
+    def end(self, sequence: Sequence) -> None:
+        sequence.computed = 0
+
+    def soon(self, sequence: Sequence, reading: Iterable[Sequence]) -> bool:
+        return sequence.id in self.same and any(other.id in self.same for other in reading)
+
+
+def scheduler(
+    slots: int = 4, blocks: int = 100, chunk: int = 10, reserve: Reserve = "longest", floor: Floor | None = None
+) -> Scheduler:
+    return Scheduler(EngineSizes(slots, 4, blocks, chunk, 100, reserve=reserve), slots, floor or Floor())
 
 
 def names(spans: Items[Span]) -> list[tuple[str, int, int]]:
@@ -94,17 +113,19 @@ def test_sequences_wait_for_a_slot(make: Make) -> None:
     assert [name for name, _, _ in names(s.schedule())] == ["b"]
 
 
-def test_removing_tells_who_was_running(make: Make) -> None:
+def test_removing_forgets_who_runs_and_who_waits(make: Make) -> None:
     s, a = scheduler(slots=1), make("a")
     s.add(a)
     s.add(make("b"))
     s.schedule()
     assert "a" in s
     assert "b" in s
-    assert s.remove("b") is None
     assert s.remove("a") is a
+    assert s.remove("a") is None
+    assert s.remove("b") is not None
     assert s.remove("nobody") is None
     assert "a" not in s
+    assert "b" not in s
     assert s.waiting == 0
 
 
@@ -118,7 +139,10 @@ def test_a_resumed_sequence_reads_its_tokens_with_the_prompt(make: Make) -> None
 
 def test_sizes_follow_from_bytes_blocks_or_the_context() -> None:
     assert resolve(EngineConfig(max_running=2, max_model_len=100), 64, 10).kv_blocks == 2 * 4
-    assert resolve(EngineConfig(kv_bytes=3210), 64, 10).kv_blocks == 20
+    shared = resolve(EngineConfig(kv_bytes=3210), 64, 10)
+    assert (shared.kv_blocks, shared.prefix_blocks) == (18, 2)
+    assert resolve(EngineConfig(kv_blocks=24), 64, 10).prefix_blocks == 3
+    assert resolve(EngineConfig(kv_bytes=3210, prefix_blocks=0), 64, 10).kv_blocks == 20
     assert resolve(EngineConfig(kv_blocks=7, kv_bytes=1), 64, 10).kv_blocks == 7
     assert resolve(EngineConfig(kv_blocks=2, block_size=8), 64, 10).max_model_len == 16
 
@@ -126,3 +150,84 @@ def test_sizes_follow_from_bytes_blocks_or_the_context() -> None:
 def test_a_cache_that_holds_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="a cache of 0 blocks"):
         resolve(EngineConfig(kv_bytes=10), 64, 10)
+
+
+def test_a_batch_sequence_gets_its_turn_however_many_interactive_ones_arrive(make: Make) -> None:
+    s = scheduler(slots=1)
+    s.add(make("batch", prompt=1, priority="batch"))
+    order = []
+    for n in range(3 * BATCH_TURN):
+        s.add(make(f"i{n}", prompt=1))
+        [(name, _, _)] = names(s.schedule())
+        order.append(name)
+        s.running[name].displaced = True  # here nobody is to be displaced
+        s.remove(name)
+    assert order.index("batch") == BATCH_TURN
+
+
+def test_an_interactive_sequence_takes_the_place_of_the_youngest_batch_one_once(make: Make) -> None:
+    s = scheduler(slots=2)
+    for name in ("old", "young"):
+        s.add(make(name, prompt=1, priority="batch"))
+    advance(s.schedule())
+    s.add(make("first", prompt=1))
+    assert [name for name, _, _ in advance(s.schedule())] == ["old", "first"]
+    assert (s.waiting, s.put_out) == (1, 1)
+    s.remove("first")
+    assert advance(s.schedule()) == [("old", 2, 1), ("young", 0, 2)]  # its token is read again
+    for name in ("second", "third"):
+        s.add(make(name, prompt=1))
+    assert [name for name, _, _ in advance(s.schedule())] == ["young", "second"]
+    assert [name for name, _, _ in advance(s.schedule())] == ["young", "second"]
+    assert s.put_out == 2
+
+
+def test_nobody_is_displaced_for_a_place_that_would_still_be_too_small(make: Make) -> None:
+    s = scheduler(blocks=4)
+    s.add(make("interactive", prompt=4, limit=4))
+    s.add(make("batch", prompt=4, limit=4, priority="batch"))
+    advance(s.schedule())
+    s.add(make("large", prompt=8, limit=8))
+    assert [name for name, _, _ in advance(s.schedule())] == ["interactive", "batch"]
+    assert s.put_out == 0
+
+
+def test_interactive_prompts_are_read_before_batch_ones_which_keep_a_share(make: Make) -> None:
+    s = scheduler(chunk=16)
+    s.add(make("batch", prompt=60, priority="batch"))
+    assert advance(s.schedule()) == [("batch", 0, 16)]
+    s.add(make("one", prompt=10))
+    s.add(make("two", prompt=30))
+    assert advance(s.schedule()) == [("one", 0, 10), ("two", 0, 4), ("batch", 16, 2)]
+    assert advance(s.schedule()) == [("one", 10, 1), ("two", 4, 14), ("batch", 18, 2)]
+    assert advance(s.schedule()) == [("one", 11, 1), ("two", 18, 12), ("batch", 20, 4)]
+
+
+def test_what_is_being_read_by_another_is_waited_for(make: Make) -> None:
+    floor = Floor()
+    floor.same |= {"a", "b"}
+    s = scheduler(chunk=20, floor=floor)
+    for name in ("a", "b", "c"):
+        s.add(make(name, prompt=6))
+    assert advance(s.schedule()) == [("a", 0, 6)]
+    assert advance(s.schedule()) == [("a", 6, 1), ("b", 0, 6), ("c", 0, 6)]
+
+
+def test_more_run_at_once_when_only_what_is_held_counts_and_the_youngest_is_put_out(make: Make) -> None:
+    s = scheduler(blocks=8, reserve="current")
+    for name in ("a", "b", "c"):
+        s.add(make(name, prompt=4, limit=16))
+    assert [name for name, _, _ in advance(s.schedule())] == ["a", "b", "c"]  # 5 blocks each in the end
+    seen = [[name for name, _, _ in advance(s.schedule())] for _ in range(8)]
+    assert seen[0] == ["a", "b", "c"]
+    assert seen[-1] == ["a", "b"]
+    assert (s.put_out, s.waiting) == (1, 1)
+    s.remove("a")
+    assert [count for name, _, count in advance(s.schedule()) if name == "c"] == [9]
+
+
+def test_the_last_sequence_is_never_put_out(make: Make) -> None:
+    s = scheduler(blocks=1, reserve="current")
+    s.add(make("a", prompt=4, limit=16))
+    assert all(len(advance(s.schedule())) == 1 for _ in range(16))
+    assert s.put_out == 0
