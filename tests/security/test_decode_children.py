@@ -1,0 +1,269 @@
+"""Threat: decoder overflow, hostile container (FFmpeg CVE-2026-8461, CVE-2026-40962; HLS and concat playlists).
+
+Measures: media are decoded in a child with limits of memory, processor, time, descriptors and output, without network
+and without files; demuxers and codecs on allow-lists; floors on the versions of FFmpeg's libraries; what a child loses
+costs one request.
+"""
+
+import asyncio
+import io
+import os
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+
+from pandagpt_core import media
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media.containers import AUDIO_CODECS, VIDEO_CODECS, ffmpeg_versions, sniff
+from service.gateway import warmup
+from service.gateway.decode import DecodePool, PoolOptions, child_command
+from service.gateway.errors import GatewayError
+from tests.media.conftest import Make
+
+LIMITS = media.Limits()
+linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp and resident limits are Linux's")
+
+# What FFmpeg 8.1 carries: CVE-2026-40962 is fixed there. CVE-2026-8461 is MagicYUV's, which no list of ours allows.
+FLOORS: Mapping[str, tuple[int, int]] = {
+    "libavutil": (60, 26),
+    "libavcodec": (62, 28),
+    "libavformat": (62, 12),
+    "libswscale": (9, 5),
+    "libswresample": (6, 3),
+}
+
+
+def test_the_bundled_libraries_are_not_older_than_the_fixes() -> None:
+    found = ffmpeg_versions()
+    for library, floor in FLOORS.items():
+        assert found[library][:2] >= floor, f"{library} is {found[library]}"
+
+
+def test_the_lists_hold_what_we_mean_to_decode_and_not_what_had_holes() -> None:
+    assert {"h264", "hevc", "vp9", "av1"} <= VIDEO_CODECS
+    assert not {"magicyuv", "rasc", "tiff", "exr", "ansi", "subrip", "hls"} & (VIDEO_CODECS | AUDIO_CODECS)
+
+
+# Containers
+
+
+@pytest.mark.parametrize(
+    ("codec", "kind"), [("magicyuv", "avi"), ("ffv1", "avi"), ("ffv1", "matroska"), ("huffyuv", "avi")]
+)
+def test_a_codec_that_is_not_on_the_list_is_refused(make: Make, codec: str, kind: str) -> None:
+    formats = {"magicyuv": "yuv444p", "ffv1": "yuv420p", "huffyuv": "yuv422p"}
+
+    out = io.BytesIO()
+    with av.open(out, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, formats[codec]
+        for frame in make.grey_frames(3):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=formats[codec]))
+            )
+        container.mux(stream.encode(None))
+    assert sniff(out.getvalue()) == ("avi" if kind == "avi" else "matroska")
+    with pytest.raises(InvalidMedia):
+        media.load("lite0-video-v1", out.getvalue(), {}, LIMITS)
+
+
+def playlists(secret: Path) -> dict[str, bytes]:
+    path = str(secret).encode()
+    return {
+        "hls": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n" + path + b"\n#EXT-X-ENDLIST\n",
+        "hls by file protocol": b"#EXTM3U\n#EXTINF:1,\nfile://" + path + b"\n",
+        "hls by concat": b"#EXTM3U\n#EXTINF:1,\nconcat:" + path + b"|" + path + b"\n",
+        "concat": b"ffconcat version 1.0\nfile " + path + b"\n",
+        "dash": b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>'
+        + path
+        + b"</BaseURL></MPD>",
+        "subtitle": b"[playlist]\nFile1=" + path + b"\n",
+        "sdp": b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 96\r\n",
+        "hls behind mp4's first box": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom#EXTM3U\n#EXTINF:1,\n" + path + b"\n",
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="' + path + b'"/></svg>',
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n(" + path + b") (r) file\n",
+    }
+
+
+class Reads:
+    """An audit hook's memory of files that Python opened."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open":
+            self.opened.append(str(arguments[0]))
+
+
+@pytest.mark.parametrize("recipe", ["imagebind-video-v1", "lite0-video-v1", "imagebind-audio-v1", "imagebind-image-v1"])
+def test_a_playlist_named_mp4_reads_nothing(make: Make, tmp_path: Path, recipe: str) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(make.video(make.grey_frames(4)))
+    os.utime(secret, (1_000_000_000, 1_000_000_000))
+    for data in playlists(secret).values():
+        with pytest.raises(InvalidMedia):
+            media.load(recipe, data, {}, LIMITS)
+    assert secret.stat().st_atime <= 1_000_000_000 + 1, "read by FFmpeg, where the file system notes it"
+
+
+def test_a_mov_that_refers_to_another_file_does_not_get_it(make: Make, tmp_path: Path) -> None:
+    """QuickTime's data reference atoms may name files; demuxing is within the bytes at hand."""
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(make.video(make.grey_frames(4)))
+    film = make.video(make.grey_frames(4), kind="mov")
+    assert b"url " in film
+    alias = film.replace(b"url \x00\x00\x00\x01", b"url \x00\x00\x00\x00")
+    for data in (alias, film.replace(b"url ", b"alis")):
+        try:
+            array = media.load("lite0-video-v1", data, {}, LIMITS)
+        except InvalidMedia:
+            continue
+        assert array.shape == (8, 3, 224, 224)
+
+
+# Inside a real child
+
+PROBE = """
+import ctypes, os, socket, subprocess, sys, tempfile, threading
+from pandagpt_core import media
+from service.gateway import sandbox, warmup
+from service.gateway.decode_wire import LENGTH, Refused, Ready
+from service.gateway.decode_child import _read, _receive, _take_pipes, send
+source, sink = _take_pipes()
+libc = ctypes.CDLL(None)
+# Each of these succeeds in a process that is not locked, and looking one up afterwards is refused by itself.
+functions = {name: getattr(libc, name) for name in "socket open unlink fork execve kill memfd_create".split()}
+handle, doomed = tempfile.mkstemp()
+os.close(handle)
+doomed = doomed.encode()
+warmup.run(media.Limits())
+send(sink, Ready(enforced=sandbox.lock_down(1536 << 20)))
+def libc_call(name, *arguments):
+    result = functions[name](*arguments)
+    return "refused" if result == -1 else f"got {result}"
+def thread():
+    done = []
+    worker = threading.Thread(target=lambda: done.append(1))
+    worker.start()
+    worker.join()
+    return "refused" if not done else "a thread"
+def python(call):
+    try:
+        call()
+    except (PermissionError, OSError, MemoryError, RuntimeError) as error:
+        return "refused"
+    return "got it"
+PROBES = {
+    b"socket": lambda: libc_call("socket", 2, 1, 0),
+    b"socket6": lambda: libc_call("socket", 10, 1, 0),
+    b"unix": lambda: libc_call("socket", 1, 1, 0),
+    b"netlink": lambda: libc_call("socket", 16, 3, 0),
+    b"python socket": lambda: python(lambda: socket.socket()),
+    b"resolve": lambda: python(lambda: socket.getaddrinfo("example.com", 80)),
+    b"open": lambda: libc_call("open", b"/etc/passwd", 0),
+    b"python open": lambda: python(lambda: open("/etc/passwd")),
+    b"write": lambda: libc_call("open", b"/tmp/x", 0o102, 0o600),
+    b"unlink": lambda: libc_call("unlink", doomed),
+    b"fork": lambda: libc_call("fork"),
+    b"exec": lambda: libc_call("execve", b"/bin/true", None, None),
+    b"python process": lambda: python(lambda: subprocess.run(["/bin/true"])),
+    b"kill": lambda: libc_call("kill", os.getppid(), 0),
+    b"ctypes": lambda: python(lambda: ctypes.CDLL(None).getpid()),
+    b"memfd": lambda: libc_call("memfd_create", b"x", 0),
+    b"thread": thread,
+    b"memory": lambda: python(lambda: bytearray(4 << 30)),
+}
+while (job := _receive(source)) is not None:
+    data = _read(source, job.size)
+    send(sink, Refused(code="invalid_media", message=PROBES[data]()))
+"""
+TRIES = ["socket", "socket6", "unix", "netlink", "resolve", "open", "python open", "write", "unlink", "fork", "exec"]
+TRIES += ["python socket", "python process", "kill", "ctypes", "memfd", "memory"]
+
+
+@linux
+async def test_a_locked_child_has_no_network_no_files_no_processes_and_bounded_memory() -> None:
+    pool = DecodePool(PoolOptions([sys.executable, "-c", textwrap.dedent(PROBE)], processes=1, recycle=1000))
+    await pool.start()
+    try:
+        for what in TRIES:
+            with pytest.raises(GatewayError) as caught:
+                await pool.decode("r", what.encode(), {})
+            assert caught.value.message == "refused", what
+    finally:
+        await pool.close()
+
+
+def scripted(body: str, **options: float) -> PoolOptions:
+    """Children that lock themselves as real ones do and then run `body` for every job."""
+    head = """
+        import os, signal, sys, time
+        from service.gateway import sandbox
+        from service.gateway.decode_child import _read, _receive, _take_pipes, send
+        from service.gateway.decode_wire import *
+        source, sink = _take_pipes()
+        send(sink, Ready(enforced=sandbox.lock_down(1 << 30)))
+        while (job := _receive(source)) is not None:
+            data = _read(source, job.size)
+            sandbox.arm(job.cpu_s)
+            if data == b"live":
+                send(sink, Decoded(dtype="<f4", shape=[1], size=4), b"\\0\\0\\x80?")
+                continue
+    """
+    code = textwrap.dedent(head) + textwrap.indent(textwrap.dedent(body), " " * 4)
+    return replace(PoolOptions([sys.executable, "-c", code], processes=2), **options)  # type: ignore[arg-type]
+
+
+LOSSES = {
+    "a crash": "os.kill(os.getpid(), signal.SIGSEGV) if False else os.abort()",
+    "an exit": "os._exit(0)",
+    "endless work": "while True: pass",
+    "endless sleep": "time.sleep(60)",
+    "endless output": "while True: sink.write(bytes(1 << 16))",
+    "an array too large": "send(sink, Decoded(dtype='<f4', shape=[1 << 28], size=1 << 30))",
+    "all memory": "hoard = [bytearray(1 << 26) for _ in range(1000)]",
+}
+
+
+@linux
+@pytest.mark.parametrize("what", list(LOSSES))
+async def test_a_lost_child_costs_one_medium_and_the_pool_refills(what: str) -> None:
+    pool = DecodePool(scripted(LOSSES[what], cpu_s=0.3, wall_s=1.0))
+    await pool.start()
+    try:
+        await pool.decode("r", b"live", {})
+        results = await asyncio.gather(
+            pool.decode("r", b"hostile", {}), *[pool.decode("r", b"live", {}) for _ in range(6)], return_exceptions=True
+        )
+        assert isinstance(results[0], GatewayError)
+        assert results[0].code == "invalid_media"
+        assert [array.tolist() for array in results[1:]] == [[1.0]] * 6
+        for _ in range(3):
+            both = await asyncio.gather(pool.decode("r", b"live", {}), pool.decode("r", b"live", {}))
+            assert [array.tolist() for array in both] == [[1.0], [1.0]]
+    finally:
+        await pool.close()
+
+
+@pytest.fixture
+async def small_pool() -> AsyncIterator[DecodePool]:
+    """One real child of 400 MiB address space more than it needs when idle, and little processor time."""
+    pool = DecodePool(PoolOptions(child_command(1 << 30, LIMITS), processes=1, cpu_s=5.0, wall_s=20.0))
+    await pool.start()
+    yield pool
+    await pool.close()
+
+
+async def test_a_bomb_ends_in_a_refusal_and_the_next_medium_is_decoded(small_pool: DecodePool, make: Make) -> None:
+    bombs = [make.png_claiming(60_000, 60_000), make.png_claiming(2**31 - 1, 2**31 - 1), b"P6 40000 40000 255\n"]
+    for bomb in bombs:
+        with pytest.raises(GatewayError) as caught:
+            await small_pool.decode("imagebind-image-v1", bomb, {})
+        assert caught.value.code == "invalid_media"
+    assert (await small_pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})).shape == (1, 3, 224, 224)
