@@ -1,5 +1,6 @@
 """What the harness asks of a contestant, and one that sits at the other end of a pipe."""
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from benchmarks.lib.stats import Run
 
 LOAD_S = 900.0  # a compiler may be at work in a peer
 RUN_S = 900.0
+STOP_S = 20.0
 TAIL = 2000  # characters of a dead contestant's log that are shown
 
 
@@ -96,11 +98,10 @@ class Process:
         pids = self.pids()
         procs.send(pids, signal.SIGCONT)
         self.popen.terminate()
-        try:
-            self.popen.wait(20)
-        except subprocess.TimeoutExpired:
-            procs.send(pids[::-1], signal.SIGKILL)
-            self.popen.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(STOP_S)
+        procs.send(pids[::-1], signal.SIGKILL)
+        self.popen.wait()
         for stream in (self.popen.stdin, self.popen.stdout, self.log):
             if stream is not None:
                 stream.close()
@@ -163,7 +164,7 @@ class PipeContestant:
 
 def without_paths(text: str) -> str:
     """Folders of this machine are nobody's business; the last part of a path may be."""
-    return re.sub(r"(?<![\w.])/(?:[^\s/:'\"]+/)+", "", text)
+    return re.sub(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+", "", text)
 
 
 def run_of(said: Mapping[str, Any], prompts: Sequence[Sequence[int]], new: int) -> Run:

@@ -115,7 +115,10 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
     try:
         writer.write(encoded(request))
         await writer.drain()
-        status = int((await reader.readline()).split()[1])
+        _, _, rest = (await reader.readline()).partition(b" ")
+        if not rest:
+            raise ValueError("the server closed without an answer")
+        status = int(rest[:3])
         headers = {}
         while line := (await reader.readline()).strip():
             name, _, value = line.decode("latin-1").partition(":")

@@ -1,0 +1,128 @@
+"""Who is measured: peers that are not there are listed; what each server is started and asked with."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import engine, http
+from benchmarks.contestants import field
+from benchmarks.contestants.field import ENGINES, SERVERS, Entry, assemble
+from benchmarks.contestants.servers import chat_body, ids_body
+from benchmarks.lib.absent import Absent
+from benchmarks.lib.options import Options, options, parser
+from benchmarks.lib.prompts import prompts
+from benchmarks.lib.weights import hf_config
+from pandagpt_core.llm.config import LlamaConfig
+
+PEERS = {"transformers-generate", "transformers-continuous", "openvino", "vllm", "llama-server"}
+
+
+@pytest.fixture(autouse=True)
+def _no_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BENCH_OPENVINO_PYTHON", "BENCH_VLLM_PYTHON", "BENCH_LLAMA_SERVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+def parsed(*arguments: str) -> Options:
+    return options(parser("").parse_args(list(arguments)))
+
+
+def chosen(entries: Any, *names: str) -> list[Entry]:
+    return [entry for entry in entries if entry.name.startswith(names)]
+
+
+def test_every_peer_of_the_plan_has_an_entry() -> None:
+    assert {entry.name.split(":")[0] for entry in ENGINES} == PEERS | {"ours"}
+    assert {entry.name.split(":")[0] for entry in SERVERS} == {"ours", "vllm", "llama-server", "transformers-serve"}
+    assert {entry.name for entry in ENGINES if entry.name.startswith("ours")} == {"ours:fp32", "ours:bf16", "ours:int8"}
+
+
+def test_peers_that_are_not_installed_are_absent_with_the_option_that_names_them() -> None:
+    present, absent = assemble(chosen(ENGINES, "openvino", "vllm", "llama-server"), parsed())
+    assert not present
+    assert set(absent) == {"openvino:f16", "vllm:bf16", "llama-server:q8_0", "llama-server:bf16"}
+    assert "--openvino-python" in absent["openvino:f16"]
+    assert "--vllm-python" in absent["vllm:bf16"]
+    assert "--llama-server" in absent["llama-server:q8_0"]
+
+
+def test_a_package_that_is_missing_makes_its_contestant_absent() -> None:
+    def make(options: Options) -> Any:
+        raise Absent("the package is not installed")
+
+    assert assemble([Entry("x", make)], parsed()) == ([], {"x": "the package is not installed"})
+
+
+def test_what_is_left_out_by_choice_is_listed_too() -> None:
+    _, absent = assemble(chosen(ENGINES, "vllm", "openvino"), parsed("--only", "nobody"))
+    assert set(absent.values()) == {"left out by --only"}
+    _, absent = assemble(chosen(ENGINES, "vllm"), parsed("--quick", "--vllm-python", sys.executable))
+    assert absent == {"vllm:bf16": "left out by --quick"}
+
+
+def test_a_named_server_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.lib.weights.gguf_file", lambda cache, kind: cache / f"{kind}.gguf")
+    present, absent = assemble(chosen(ENGINES, "llama"), parsed("--llama-server", sys.executable))
+    assert [one.name for one in present] == ["llama-server:q8_0", "llama-server:bf16"]
+    assert not absent
+
+
+def test_our_service_is_started_with_settings_that_exist() -> None:
+    from service.settings import variables
+
+    server = field.service_server("ours:int8", Path("folder"), "int8", parsed("--threads", "3"))
+    spec = server.spec(1234)
+    named = {name for name in (*spec.env, spec.scratch) if name and name.startswith("PANDAGPT_")}
+    assert named <= set(variables())
+    assert spec.env["PANDAGPT_WORKER_DTYPE"] == "int8"
+    assert spec.env["PANDAGPT_WORKER_THREADS"] == "3"
+    assert "1234" in spec.command
+
+
+@pytest.mark.parametrize("make", [field.vllm_server, lambda *args: field.llama_server("llama", *args)])
+def test_token_ids_are_sent_as_they_are_and_ends_are_ignored(make: Any) -> None:
+    server = make("program", Path("model"), 2)
+    body = ids_body(server, [1, 2, 3], 9)
+    assert body["prompt"] == [1, 2, 3]
+    assert body["ignore_eos"] is True
+    assert body[server.ids_key] == 9
+    assert body["temperature"] == 0
+
+
+def test_all_servers_are_asked_the_same_conversation() -> None:
+    servers = [
+        field.vllm_server("python", Path("m"), 1),
+        field.llama_server("llama", "binary", Path("m"), 1),
+        field.transformers_server("transformers", Path("m"), 1),
+        field.service_server("ours", Path("m"), "float32", parsed()),
+    ]
+    bodies = [chat_body(server, "Hello", 16) for server in servers]
+    assert all(body["messages"] == bodies[0]["messages"] for body in bodies)
+    assert all((body["max_tokens"], body["temperature"], body["stream"]) == (16, 0, True) for body in bodies)
+
+
+def test_prompts_have_their_length_and_no_two_of_a_case_begin_alike() -> None:
+    passage = list(range(100, 266))
+    made = [ids for turn in range(4) for ids in prompts(passage, 256, 32, turn)]
+    assert {len(ids) for ids in made} == {256}
+    for turn in range(4):
+        assert len({ids[0] for ids in prompts(passage, 32, 32, turn)}) == 32
+
+
+def test_cases_come_from_the_options_or_the_plan() -> None:
+    assert [(case.prompt, case.width, case.new) for case in engine.cases(parsed())] == [
+        (prompt, width, 128) for prompt in (32, 256) for width in (1, 4, 16, 32)
+    ]
+    assert [case.width for case in http.cases(parsed())] == [1, 4, 16]
+    small = engine.cases(parsed("--widths", "2", "--prompts", "5", "--new", "3"))
+    assert [(case.prompt, case.width, case.new) for case in small] == [(5, 2, 3)]
+
+
+def test_a_written_config_is_read_back_as_the_same_sizes() -> None:
+    config = LlamaConfig(
+        vocab=11, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=12, norm_eps=1e-5, rope_theta=7.0, tied=True
+    )
+    assert LlamaConfig.from_hf(hf_config(config, tied=True)) == config
