@@ -74,25 +74,51 @@ def trainable_share(llm: Llama, projection: nn.Linear) -> float:
     return sum(p.numel() for p in everything if p.requires_grad) / sum(p.numel() for p in everything)
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Of a batch: the mean cross entropy over learned positions, and the share of them predicted right.
+
+    `accuracy` is counted as PandaGPT counts it: a sequence's first target position is left out.
+    """
+
+    loss: torch.Tensor
+    accuracy: float
+
+
 def batch_loss(llm: Llama, projection: nn.Linear, examples: Sequence[Example]) -> torch.Tensor:
-    """Mean cross entropy over the answers' tokens; right padding."""
-    longest = max(len(e.prompt) + len(e.answer) for e in examples)
-    ids = torch.zeros(len(examples), longest, dtype=torch.long)
-    targets = torch.full((len(examples), longest), IGNORED)
-    for row, e in enumerate(examples):
-        whole = [*(token or 0 for token in e.prompt), *e.answer]
-        ids[row, : len(whole)] = torch.tensor(whole)
-        targets[row, len(e.prompt) : len(whole)] = torch.tensor(e.answer)
-    embeds = llm.embed(ids).clone()
-    slots = [(row, e.prompt.index(None), e.embedding) for row, e in enumerate(examples) if e.embedding is not None]
+    """Mean cross entropy over the answers' tokens."""
+    ids = [(*e.prompt, *e.answer) for e in examples]
+    targets = [(*[IGNORED] * len(e.prompt), *e.answer) for e in examples]
+    return run_batch(llm, projection, ids, targets, [e.embedding for e in examples]).loss
+
+
+def run_batch(
+    llm: Llama,
+    projection: nn.Linear,
+    ids: Sequence[Sequence[int | None]],
+    targets: Sequence[Sequence[int]],
+    embeddings: Sequence[torch.Tensor | None],
+) -> Result:
+    """One forward pass, padded on the right. A sequence with an embedding [E] has one None among its ids."""
+    longest = max(len(row) for row in ids)
+    tokens = torch.zeros(len(ids), longest, dtype=torch.long)
+    wanted = torch.full((len(ids), longest), IGNORED)
+    for row, (one, target) in enumerate(zip(ids, targets, strict=True)):
+        tokens[row, : len(one)] = torch.tensor([token or 0 for token in one])
+        wanted[row, : len(target)] = torch.tensor(target)
+    embeds = llm.embed(tokens).clone()
+    slots = [(row, ids[row].index(None), vector) for row, vector in enumerate(embeddings) if vector is not None]
     if slots:
         rows, places, vectors = zip(*slots, strict=True)
         embeds[list(rows), list(places)] = projection(torch.stack(vectors)).float()
     positions = torch.arange(longest)
-    keep = positions[None, :] < torch.tensor([[len(e.prompt) + len(e.answer)] for e in examples])
-    hidden = llm.hidden(embeds, positions.expand(len(examples), -1), PlainAttention(keep))
-    learned = targets[:, 1:] != IGNORED  # the head is the widest product: only where something is learned
-    return F.cross_entropy(llm.logits(hidden[:, :-1][learned]).float(), targets[:, 1:][learned])
+    keep = positions[None, :] < torch.tensor([[len(one)] for one in ids])
+    hidden = llm.hidden(embeds, positions.expand(len(ids), -1), PlainAttention(keep))
+    learned = wanted[:, 1:] != IGNORED  # the head is the widest product: only where something is learned
+    logits, target = llm.logits(hidden[:, :-1][learned]).float(), wanted[:, 1:][learned]
+    counted = learned.nonzero()[:, 1] > 0
+    right = (logits.argmax(dim=-1) == target)[counted].float().mean()
+    return Result(F.cross_entropy(logits, target), float(right))
 
 
 class PlainAttention:

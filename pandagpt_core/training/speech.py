@@ -29,7 +29,7 @@ class SpeechConfig:
     noise: float = 0.35
     mix: float = 0.25
     base_tokens: int = 40
-    ridge: float = 0.01
+    ridge: float = 0.001
     seed: int = 0
 
 

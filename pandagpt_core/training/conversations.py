@@ -1,0 +1,67 @@
+"""PandaGPT's own training layout (Su et al. 2023, released code): a conversation about one medium as ids and targets.
+
+`### Human: <Img>` SOFT `</Img> q\n### Assistant:` a `\n###` `Human: q\n### Assistant:` a `\n###` ...; each piece is
+tokenised by itself, answers with the "\n###" that ends them are learned, all else is not.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.training.lora import IGNORED
+
+
+class Said(msgspec.Struct, frozen=True, rename={"who": "from"}):
+    """One entry of a conversation as the instruction data sets write it."""
+
+    who: Literal["human", "gpt"]
+    value: str
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """One sample of a data set: the medium's file and what was said of it."""
+
+    conversation: tuple[Said, ...]
+    image_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A sequence of T positions: token ids with None at the soft slot, and targets, `IGNORED` where not learned."""
+
+    ids: tuple[int | None, ...]
+    targets: tuple[int, ...]
+
+
+def read_conversations(path: Path) -> list[Conversation]:
+    """A JSON array of samples. Raises InvalidRequest that names the first wrong field."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Conversation])
+    except (msgspec.DecodeError, json.JSONDecodeError) as error:
+        raise InvalidRequest(f"{path.name} is no list of conversations: {error}") from error
+
+
+def lay_out(said: Sequence[Said], tokenizer: Tokenizer, bos_id: int, most: int) -> Laid:
+    """The conversation's sequence; what follows the medium is cut to `most` tokens, as the original cuts it."""
+    prefix = [bos_id, *tokenizer.encode("### Human: <Img>"), None]
+    ids: list[int] = []
+    targets: list[int] = []
+    for piece, learned in _pieces(said):
+        tokens = tokenizer.encode(piece)
+        ids += tokens
+        targets += tokens if learned else [IGNORED] * len(tokens)
+    return Laid((*prefix, *ids[:most]), (*[IGNORED] * len(prefix), *targets[:most]))
+
+
+def _pieces(said: Sequence[Said]) -> Iterator[tuple[str, bool]]:
+    for index, one in enumerate(said):
+        if one.who == "gpt":
+            yield f"{one.value}\n###", True
+        else:
+            yield f"{'Human: ' if index else '</Img> '}{one.value}\n### Assistant:", False

@@ -1,0 +1,110 @@
+"""Training against the original's own run of it: sequences, loss, token accuracy, gradients (golden/pandagpt-tiny)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.training.conversations import Laid, Said, lay_out, read_conversations
+from pandagpt_core.training.lora import IGNORED, LoraConfig, LoraLinear, Result, add_lora, run_batch
+
+ORIGINAL = "llama_model.base_model.model."
+SLOT = 7  # where the medium's vector stands: after BOS and the pieces of "### Human: <Img>"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One golden case, laid out by us and run through our model."""
+
+    said: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    laid: list[Laid]
+    result: Result
+    lora: dict[str, LoraLinear]
+    projection: torch.nn.Linear
+
+
+@pytest.fixture(scope="module", params=["train_full", "train_truncated"])
+def run(request: pytest.FixtureRequest, golden: Path) -> Run:
+    tiny = golden / "pandagpt-tiny"
+    said = json.loads((tiny / "cases.json").read_text())["train"][request.param]
+    prefix = f"{request.param}/"
+    tensors = {k.removeprefix(prefix): v for k, v in load_file(tiny / "cases.safetensors").items() if prefix in k}
+    tokenizer, llm = load_tokenizer(tiny / "vicuna_tiny"), load_llama(tiny / "vicuna_tiny")
+    lora, projection = with_delta(llm, torch.load(tiny / "pandagpt_ckpt" / "pytorch_model.pt", weights_only=True))
+    laid = [laid_out(c, tokenizer, said["max_tgt_len"]) for c in said["conversations"]]
+    vectors = unprojected(projection, tensors["inputs_embeds"][:, SLOT])
+    result = run_batch(llm, projection, [one.ids for one in laid], [one.targets for one in laid], list(vectors))
+    torch.autograd.backward(result.loss)
+    return Run(said, tensors, laid, result, lora, projection)
+
+
+def laid_out(entries: list[dict[str, str]], tokenizer: Tokenizer, most: int) -> Laid:
+    assert tokenizer.bos_id is not None
+    return lay_out([Said(e["from"], e["value"]) for e in entries], tokenizer, tokenizer.bos_id, most)  # type: ignore[arg-type]
+
+
+def with_delta(llm: Llama, delta: dict[str, torch.Tensor]) -> tuple[dict[str, LoraLinear], torch.nn.Linear]:
+    lora = add_lora(llm, LoraConfig(r=4, alpha=4.0))
+    for name, layer in lora.items():
+        layer.a.data = delta[f"{ORIGINAL}{name}.lora_A.default.weight"]
+        layer.b.data = delta[f"{ORIGINAL}{name}.lora_B.default.weight"]
+    projection = torch.nn.Linear(*delta["llama_proj.weight"].shape[::-1])
+    projection.weight.data, projection.bias.data = delta["llama_proj.weight"], delta["llama_proj.bias"]
+    return lora, projection
+
+
+def unprojected(projection: torch.nn.Linear, soft: torch.Tensor) -> torch.Tensor:
+    """The media embeddings behind the recorded projected ones: the projection widens, so it can be undone."""
+    weight = projection.weight.detach().double()
+    solved = torch.linalg.lstsq(weight, (soft - projection.bias.detach()).double().T).solution.T
+    return solved.float()
+
+
+def test_targets_are_the_originals(run: Run) -> None:
+    wanted = run.tensors["full_targets"]
+    for row, laid in enumerate(run.laid):
+        rest = wanted.shape[1] - len(laid.targets)
+        assert wanted[row].tolist() == [*laid.targets, *[IGNORED] * rest]
+
+
+def test_token_ids_are_the_originals(run: Run) -> None:
+    ids = run.tensors["input_ids"]
+    for row, laid in enumerate(run.laid):
+        after = list(laid.ids[SLOT + 1 :])
+        assert ids[row].tolist() == [*after, *[2] * (ids.shape[1] - len(after))]
+
+
+def test_loss_and_token_accuracy_are_the_originals(run: Run) -> None:
+    torch.testing.assert_close(run.result.loss.detach(), run.tensors["loss"][0], rtol=1e-5, atol=0)
+    assert run.result.accuracy == pytest.approx(run.said["token_accuracy"], abs=1e-6)
+
+
+def test_gradients_are_the_originals(run: Run) -> None:
+    ours = {"llama_proj.weight": run.projection.weight.grad, "llama_proj.bias": run.projection.bias.grad}
+    for name, layer in run.lora.items():
+        ours[f"{ORIGINAL}{name}.lora_A.default.weight"] = layer.a.grad
+        ours[f"{ORIGINAL}{name}.lora_B.default.weight"] = layer.b.grad
+    recorded = {k.removeprefix("grad/"): v for k, v in run.tensors.items() if k.startswith("grad/")}
+    assert len(recorded) == 5
+    for name, gradient in recorded.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-6)
+    for name, norm in run.said["grad_norms"].items():
+        found = ours[name]
+        assert found is not None
+        assert float(found.norm()) == pytest.approx(norm, rel=1e-4)
+
+
+def test_a_file_that_is_no_list_of_conversations_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text('[{"conversation": [{"from": "robot", "value": "x"}]}]')
+    with pytest.raises(InvalidRequest, match=r"data\.json is no list of conversations: .*robot"):
+        read_conversations(path)
