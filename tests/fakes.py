@@ -249,7 +249,7 @@ def _logprob(sequence: _Sequence, token_id: int, text: str) -> TokenLogprob:
 
 def fake_worker_settings(**changed: object) -> WorkerSettings:
     """A worker's settings with short beats."""
-    return WorkerSettings(**{"heartbeat_s": 0.2, "lost_after_s": 1.0, "drain_grace_s": 5.0, **changed})
+    return WorkerSettings(**{"heartbeat_s": 0.2, "lost_after_s": 3.0, "drain_grace_s": 5.0, **changed})
 
 
 @dataclass

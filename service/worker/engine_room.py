@@ -26,7 +26,7 @@ class EngineRoom:
         return (*self._running.values(), *self._quarantine.waiting)
 
     def offer(self, job: Job) -> None:
-        """A job with all its embeddings: into the engine, or behind those on trial."""
+        """A job with all its embeddings: into the engine, or behind those in quarantine."""
         if self._quarantine.closed:
             self._quarantine.defer(job)
         else:
@@ -34,9 +34,8 @@ class EngineRoom:
 
     def step(self) -> None:
         """One engine step; its tokens go to the jobs' journals. Raises EngineError when the engine is broken."""
-        suspect = self._quarantine.next(engine_is_empty=not self._running)
-        if suspect is not None:
-            self._enter(suspect)
+        for released in self._quarantine.release(engine_is_empty=not self._running):
+            self._enter(released)
         if self._runtime.has_work:
             begun = time.perf_counter()
             try:

@@ -222,10 +222,11 @@ async def test_a_crash_between_the_end_and_settling_leaves_one_end(broker: Broke
 
 async def test_long_steps_do_not_look_like_death(broker: Broker, valkey: Valkey) -> None:
     request = generate(params=SamplingParams(max_tokens=2))
-    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.8), **FAST) as slow:
+    beats = {"heartbeat_s": 0.1, "lost_after_s": 0.8}
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=1.2), **beats) as slow:
         await broker.submit(request)
         await until(lambda: slow.runtime.has_work)
-        with worker_thread(valkey.settings, **FAST):  # would take over at once if it could
+        with worker_thread(valkey.settings, **beats):  # would take over at once if it could
             events = await collect(broker, request)
     assert text_of(events) == answer(request)
     assert (await broker.state(request.id, request.tenant)).attempts == 1
