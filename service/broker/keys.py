@@ -1,9 +1,9 @@
 """Every key of the store: its name, type, owner, size and life.
 
 `pandagpt` stands for the store's namespace, `<lane>` for `interactive` or `batch`. A hash tag `{...}` puts keys that
-one script touches into one Redis Cluster slot; no command spans two tags. Every key has an expiry. Those of a model
-are refreshed (`QUEUE_LIFE`) by every submit and heartbeat; a queue that sees neither for so long holds only requests
-whose deadlines are long past. Those of a request live until `request_ttl_s` after its deadline.
+one script touches into one Redis Cluster slot; no command spans two tags. Every key but the salt has an expiry. Those
+of a model are refreshed (`QUEUE_LIFE`) by every submit and heartbeat; a queue that sees neither for so long holds only
+requests whose deadlines are long past. Those of a request live until `request_ttl_s` after its deadline.
 
 pandagpt:queue:{model}:<lane>   stream, group `workers`; life QUEUE_LIFE
     A request an entry (fields `request`, `cost`), a few KB each; at most `max_queue` wait, besides those that run.
@@ -31,6 +31,24 @@ pandagpt:embedding:{media}      string; life `embedding_ttl_s` from its last use
     One embedding, about 4 KB. Written by workers.
 pandagpt:wake:{gateway}         stream; life 60 s, refreshed
     One empty entry; ends that gateway's blocking read when there is a new stream to follow. Written by that gateway.
+
+Of gateways alone:
+
+pandagpt:note:{request}         hash; life as the request's record at least
+    `answer` (how to fold the events, MessagePack, under 300 B), `readers` (who read now), `attached` (who ever
+    did), `grace` (seconds that the request lives on without readers).
+pandagpt:salt                   string; no expiry
+    32 random bytes that separate tenants, where the settings give no salt. Written once, by the first gateway.
+pandagpt:files:{tenant}         hash; life `file_ttl_s` from the last upload
+    File id -> what is known of it, under 400 B; at most `max_files`. Expired entries go when it is read.
+pandagpt:file:{tenant}:<id>     list; life `file_ttl_s`
+    A file in pieces of 1 MiB, which keep any one answer of the store small.
+pandagpt:rate:{tenant}          hash; life until both are full, and a minute
+    What is left of the key's requests and tokens a minute, and when that was (rate.lua); under 100 B.
+pandagpt:running:{tenant}       sorted set; life LEASE
+    Request in hand -> Unix ms until which it counts, refreshed by its gateway; at most `max_concurrent` (rate.lua).
+pandagpt:retry:{tenant}:<hash>  string; life as the request's record at least
+    Of an `Idempotency-Key`: the request's id and its body's hash, 100 B (claim.lua).
 """
 
 from collections.abc import Sequence
@@ -95,3 +113,25 @@ class Keys:
 
     def wake(self, gateway: str) -> str:
         return self._key("wake", gateway)
+
+    def note(self, request_id: str) -> str:
+        return self._key("note", request_id)
+
+    @property
+    def salt(self) -> str:
+        return f"{self.namespace}:salt"
+
+    def files(self, tenant: str) -> str:
+        return self._key("files", tenant)
+
+    def file(self, tenant: str, file_id: str) -> str:
+        return self._key("file", tenant, f":{file_id}")
+
+    def rate(self, tenant: str) -> str:
+        return self._key("rate", tenant)
+
+    def running(self, tenant: str) -> str:
+        return self._key("running", tenant)
+
+    def retry(self, tenant: str, digest: str) -> str:
+        return self._key("retry", tenant, f":{digest}")

@@ -43,6 +43,7 @@ class Records:
         """Raises DuplicateRequest where the id is taken, by whomever."""
         key = self._keys.record(request.id)
         fields: dict[str, str] = {
+            "tenant": request.tenant,
             "model": request.model,
             "lane": request.priority,
             "created": repr(request.created),
@@ -50,13 +51,13 @@ class Records:
             "n": str(request.n if isinstance(request, Generate) else 1),
         }
         with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hsetnx(key, "tenant", request.tenant)
+            pipe: Any = self._store.pipeline(transaction=True)  # nobody finds half a record
+            for name, value in fields.items():
+                pipe.hsetnx(key, name, value)
             pipe.expire(key, self.life(request.deadline))
-            created, _ = await pipe.execute()
-            if not created:
-                raise DuplicateRequest("a request with this id was already sent; ids are used once", param="id")
-            await self._set(key, fields)
+            created, *_ = await pipe.execute()
+        if not created:
+            raise DuplicateRequest("a request with this id was already sent; ids are used once", param="id")
 
     async def placed(self, request_id: str, entry: bytes) -> None:
         with store_errors():

@@ -1,6 +1,6 @@
 """The few things that must happen together, as Lua beside this file: each is one EVAL on keys of one hash tag.
 
-Sent whole each time (under 2 KB): the store compiles a text once, and no cache of digests can go stale.
+Sent whole each time (under 3 KB): the store compiles a text once, and no cache of digests can go stale.
 """
 
 from importlib import resources
@@ -16,3 +16,6 @@ KEEP = _read("keep")
 ANNOUNCE = _read("announce")
 POSITION = _read("position")
 SWEEP = _read("sweep")
+RATE = _read("rate")
+CLAIM = _read("claim")
+RELEASE = _read("release")

@@ -1,15 +1,16 @@
 """From a validated request to its answer, streamed or whole: the one path behind both doors, chat and generate."""
 
+import asyncio
 import time
-import uuid
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from pandagpt_core.types import ModelInfo
+from service.broker.errors import DuplicateRequest
 from service.broker.protocol import Event, Failed, Generate, Started, Token, TurnPart
 from service.gateway.auth import Caller
 from service.gateway.house import House
@@ -17,18 +18,23 @@ from service.gateway.intake import check_modalities
 from service.gateway.middleware import CLIENT_GONE
 from service.gateway.prepare import Ask, sampling_params
 from service.gateway.relay import ClientGone, EventStream, Reader, unless_gone
+from service.gateway.retries import REPLAYED, Turn, fingerprint_of_ask
 from service.gateway.schemas import ignored
 from service.gateway.sse import Answer, ChunkFold, FrameFold, WholeFold, count_items, failure
 
 
 async def respond(
-    house: House, request: Request, caller: Caller, ask: Ask, model: str | None, lease: ExitStack
+    house: House, request: Request, caller: Caller, ask: Ask, model: str | None, key: str | None, lease: AsyncExitStack
 ) -> Response:
-    """Queue the request and answer. `lease` is the caller's share of the limits; a stream keeps it to its end."""
+    """Queue the request and answer, or answer by the one that the caller's `key` already stands for.
+
+    `lease` is the caller's share of the limits; a stream keeps it to its end.
+    """
     info = await house.model(model)
     check_modalities(ask.media, info)
-    answer = await unless_gone(request.receive, submit(house, caller, ask, info))
-    headers = ignored(ask.ignored)
+    turn = await house.retries.begin(caller.tenant, key, "chatcmpl", fingerprint_of_ask(ask, info.id))
+    answer = await unless_gone(request.receive, enter(house, caller, ask, info, turn))
+    headers = {**ignored(ask.ignored), **(REPLAYED if turn.again else {})}
     reader = Reader(house.broker.events(answer.id, caller.tenant))
     began = time.perf_counter()
     try:
@@ -45,18 +51,31 @@ async def respond(
         await reader.close()
         raise
     await reader.close()
-    house.limiter.charge(caller.tenant, whole["usage"]["total_tokens"])
+    await house.limiter.charge(caller.tenant, whole["usage"]["total_tokens"])
     return JSONResponse(whole, headers=headers)
 
 
-async def submit(house: House, caller: Caller, ask: Ask, info: ModelInfo) -> Answer:
+async def enter(house: House, caller: Caller, ask: Ask, info: ModelInfo, turn: Turn) -> Answer:
+    """How to fold the events of the request that answers: a new one, or the one that was sent before."""
+    if turn.again and await house.knows(turn.id, caller.tenant):
+        return await house.joined(turn.id)
+    try:
+        return await submit(house, caller, ask, info, turn)
+    except DuplicateRequest:
+        return await house.notes.answer(turn.id)
+    except BaseException:
+        await asyncio.shield(house.retries.give_up(turn))
+        raise
+
+
+async def submit(house: House, caller: Caller, ask: Ask, info: ModelInfo, turn: Turn) -> Answer:
     """Decode what must be, queue the request, and note how to fold its events."""
     params = sampling_params(ask.sampling, info, house.bounds)
     await house.broker.admissible(info.id, ask.priority)  # before the work of decoding
     media, arrays = await house.intake.settle(ask.media, info, caller.tenant)
     now = time.time()
     request = Generate(
-        id=f"chatcmpl-{uuid.uuid4().hex}",
+        id=turn.id,
         model=info.id,
         tenant=caller.tenant,
         created=now,
@@ -76,9 +95,9 @@ async def submit(house: House, caller: Caller, ask: Ask, info: ModelInfo) -> Ans
         include_usage=ask.include_usage,
         items=count_items([medium.modality for medium in ask.media]),
     )
-    await house.notes.create(answer)
+    noted = await house.notes.create(answer, house.grace_s(turn.key is not None))
     await house.broker.submit(request, arrays)
-    return answer
+    return noted
 
 
 async def _first_word(reader: Reader, patience_s: float) -> list[Event]:
@@ -100,18 +119,18 @@ def _stream(
     first: list[Event],
     answer: Answer,
     headers: Mapping[str, str],
-    lease: ExitStack,
+    lease: AsyncExitStack,
 ) -> EventStream:
     chunks = ChunkFold(answer)
 
     async def gone() -> None:
         await house.gone(answer.id, caller.tenant)
 
-    def settle() -> None:
+    async def settle() -> None:
         house.metrics.tokens.labels(answer.model).inc(chunks.tokens)
-        house.limiter.charge(caller.tenant, chunks.started.prompt_tokens + chunks.tokens)
+        await house.limiter.charge(caller.tenant, chunks.started.prompt_tokens + chunks.tokens)
 
-    lease.callback(settle)
+    lease.push_async_callback(settle)
     return EventStream(reader, first, FrameFold(chunks), house.pace, gone, lease, headers)
 
 

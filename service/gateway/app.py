@@ -21,8 +21,11 @@ from starlette.routing import Match
 
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits
+from service.broker.claims import Claims
 from service.broker.client import Broker
 from service.broker.errors import BrokerError
+from service.broker.keys import Keys
+from service.broker.rates import Rates, RateStore
 from service.broker.store import connect_async
 from service.gateway import spec
 from service.gateway.auth import KeyRing, read_keys
@@ -33,12 +36,13 @@ from service.gateway.filestore import FileStore, Quota
 from service.gateway.form import FILE_FIELDS
 from service.gateway.house import House, version
 from service.gateway.intake import MediaIntake
-from service.gateway.limits import RateLimiter, Rates
+from service.gateway.limits import RateLimiter
 from service.gateway.links import Links
 from service.gateway.middleware import CLIENT_GONE, Envelope, Intake, IntakeLimits
 from service.gateway.notes import Notes
 from service.gateway.prepare import Bounds
 from service.gateway.relay import ClientGone, Pace
+from service.gateway.retries import REPLAYED, Retries
 from service.gateway.routes import chat, embeddings, files, generate, models, ops, requests
 from service.gateway.uploads import FormLimits
 from service.metrics import GatewayMetrics
@@ -46,7 +50,7 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 _RATES = [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
-_EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms", "x-should-retry", *_RATES]
+_EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms", "x-should-retry", *REPLAYED, *_RATES]
 
 
 def routers() -> list[APIRouter]:
@@ -122,16 +126,17 @@ def _house(
     largest = min(ours.max_part_bytes, settings.media.bytes)  # what no decoder takes need not be received
     store = connect_async(settings.store)
     broker = Broker(store, settings.store)
+    names, life = Keys(settings.store.namespace), ours.request_timeout_s + settings.store.request_ttl_s
+    rates = Rates(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)
     return House(
         host=ours.host,
         keys=keys,
         broker=broker,
-        notes=Notes(store, settings.store.namespace, ours.request_timeout_s + settings.store.request_ttl_s),
-        files=FileStore(
-            store, settings.store.namespace, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)
-        ),
+        notes=Notes(store, names, life),
+        retries=Retries(Claims(store, names, life), broker),
+        files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
         intake=MediaIntake(pool, broker.media, metrics),
-        limiter=RateLimiter(Rates(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)),
+        limiter=RateLimiter(RateStore(store, names, rates)),
         metrics=metrics,
         links=Links(largest),
         bounds=Bounds(
@@ -149,9 +154,10 @@ def _house(
             max_files=ours.max_media,
             max_fields=ours.max_fields,
         ),
-        pace=Pace(ours.keep_alive_s, ours.send_timeout_s),
+        pace=Pace(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes),
         request_timeout_s=ours.request_timeout_s,
         disconnect_grace_s=ours.disconnect_grace_s,
+        retry_grace_s=ours.retry_grace_s,
         default_model=ours.default_model,
         registry=registry,
         metrics_here=not ours.admin_port,

@@ -43,6 +43,7 @@ ERRORS: dict[str, Row] = {
     "file_not_found": Row(404, "invalid_request_error"),
     "request_not_found": Row(404, "invalid_request_error"),
     "method_not_allowed": Row(405, "invalid_request_error"),
+    "idempotency_conflict": Row(409, "invalid_request_error"),
     "head_timeout": Row(408, "invalid_request_error"),
     "body_timeout": Row(408, "invalid_request_error"),
     "too_large": Row(413, "invalid_request_error"),

@@ -4,7 +4,7 @@ import asyncio
 import importlib.metadata
 import logging
 from collections.abc import Coroutine
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,17 +13,19 @@ from starlette.requests import Request
 
 from pandagpt_core.types import ModelInfo
 from service.broker.client import Broker
-from service.broker.errors import BrokerError, Draining, NoWorker
+from service.broker.errors import BrokerError, Draining, NoWorker, UnknownRequest
 from service.gateway.auth import KeyRing
 from service.gateway.errors import GatewayError
 from service.gateway.fetch import Fetcher
 from service.gateway.filestore import FileStore
 from service.gateway.intake import MediaIntake
-from service.gateway.limits import RateLimiter
+from service.gateway.limits import Admission, RateLimiter
 from service.gateway.links import Links, Meter
 from service.gateway.notes import Notes
 from service.gateway.prepare import Bounds
 from service.gateway.relay import Pace
+from service.gateway.retries import Retries
+from service.gateway.sse import Answer
 from service.gateway.uploads import FormLimits
 from service.metrics import GatewayMetrics
 
@@ -41,6 +43,7 @@ class House:
     keys: KeyRing
     broker: Broker
     notes: Notes
+    retries: Retries
     files: FileStore
     intake: MediaIntake
     limiter: RateLimiter
@@ -51,6 +54,7 @@ class House:
     pace: Pace
     request_timeout_s: float
     disconnect_grace_s: float
+    retry_grace_s: float
     default_model: str | None
     registry: CollectorRegistry
     metrics_here: bool
@@ -79,13 +83,32 @@ class House:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
 
-    def admit(self, request: Request, tenant: str) -> AbstractContextManager[None]:
+    def admit(self, request: Request, tenant: str) -> Admission:
         """The tenant's share of the limits while the request lasts; whatever the answer, it tells what is left of them.
 
         Entering it raises `rate_limit_exceeded`.
         """
-        request.state.limits = partial(self.limiter.headers, tenant)
-        return self.limiter.request(tenant)
+        admission = self.limiter.admit(tenant)
+        request.state.limits = admission.headers
+        return admission
+
+    def grace_s(self, retried: bool) -> float:
+        """How long a request lives on without a reader. Whoever gave it an `Idempotency-Key` means to come back."""
+        return max(self.disconnect_grace_s, self.retry_grace_s if retried else 0.0)
+
+    async def knows(self, request_id: str, tenant: str) -> bool:
+        """Whether the tenant has a request of this id."""
+        try:
+            await self.broker.state(request_id, tenant)
+        except UnknownRequest:
+            return False
+        return True
+
+    async def joined(self, request_id: str) -> Answer:
+        """Read along with a request that exists: how to fold its events."""
+        answer = await self.notes.answer(request_id)
+        await self.notes.attach(request_id)
+        return answer
 
     def links_of(self, tenant: str) -> Links:
         """What the links of one request of this tenant may point to: its own files among them."""
@@ -96,16 +119,16 @@ class House:
     async def gone(self, request_id: str, tenant: str) -> None:
         """A reader of this request left before its end: cancel it, now or after the grace time if nobody else comes."""
         with suppress(BrokerError):
-            readers, attached = await self.notes.detach(request_id)
+            readers, attached, grace_s = await self.notes.detach(request_id)
             if readers > 0:
                 return
-            if self.disconnect_grace_s <= 0:
+            if grace_s <= 0:
                 await self.broker.cancel(request_id, tenant)
                 return
-            self.in_background(self._cancel_unless_read(request_id, tenant, attached))
+            self.in_background(self._cancel_unless_read(request_id, tenant, attached, grace_s))
 
-    async def _cancel_unless_read(self, request_id: str, tenant: str, attached: int) -> None:
-        await asyncio.sleep(self.disconnect_grace_s)
+    async def _cancel_unless_read(self, request_id: str, tenant: str, attached: int, grace_s: float) -> None:
+        await asyncio.sleep(grace_s)
         with suppress(BrokerError):
             if await self.notes.attached(request_id) == attached:
                 await self.broker.cancel(request_id, tenant)
@@ -124,6 +147,7 @@ class House:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.limiter.close()
         await self.broker.close()
 
 

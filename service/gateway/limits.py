@@ -1,97 +1,110 @@
-"""How much one key may ask for: requests and tokens a minute, and requests at once. Kept by each gateway for itself.
+"""How much one key may ask for: requests and tokens a minute, and requests at once, counted by all gateways together.
 
 A bucket holds a minute's worth and fills evenly. Tokens are charged when an answer is whole, so a bucket may go below
-zero once; the next request then waits for it.
+zero once; the next request then waits for it. Without limits the store is not asked.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import asyncio
+import logging
+import uuid
+from collections import defaultdict
+from contextlib import suppress
+from types import TracebackType
 
+from service.broker.errors import StoreUnavailable
+from service.broker.rates import RateStore, Share
 from service.gateway.errors import GatewayError
 
+log = logging.getLogger(__name__)
 MINUTE = 60.0
-MAX_TENANTS = 10_000  # buckets kept; full ones are forgotten first, which changes nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Per key; 0 is no limit."""
-
-    requests: int = 0
-    tokens: int = 0
-    concurrent: int = 0
-
-
-@dataclass(slots=True)
-class _Bucket:
-    level: float
-    at: float
-
-
-@dataclass(slots=True)
-class _Account:
-    buckets: dict[str, _Bucket] = field(default_factory=dict)
-    running: int = 0
 
 
 class RateLimiter:
-    def __init__(self, rates: Rates, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rates, self._clock = rates, clock
-        self._limits = {"requests": rates.requests, "tokens": rates.tokens}
-        self._accounts: dict[str, _Account] = {}
+    """One gateway's side: which requests it has in hand, and their renewal while they last."""
 
-    @contextmanager
-    def request(self, tenant: str) -> Iterator[None]:
-        """A request from its start to its end. Raises `rate_limit_exceeded` with the time to wait."""
-        account = self._account(tenant)
-        if 0 < self._rates.concurrent <= account.running:
-            raise _exceeded(f"{self._rates.concurrent} requests at once", 1.0)
-        for name, least in (("tokens", 0.0), ("requests", 1.0)):
-            self._check(account, name, least)
-        if self._rates.requests:
-            account.buckets["requests"].level -= 1
-        account.running += 1
-        try:
-            yield
-        finally:
-            account.running -= 1
+    def __init__(self, store: RateStore) -> None:
+        self._store, self.rates = store, store.rates
+        self._held: defaultdict[str, set[str]] = defaultdict(set)
+        self._renewal: asyncio.Task[None] | None = None
 
-    def charge(self, tenant: str, tokens: int) -> None:
-        if self._rates.tokens:
-            self._bucket(self._account(tenant), "tokens").level -= tokens
+    def admit(self, tenant: str) -> "Admission":
+        """A request of this tenant, from its start to its end: `async with`."""
+        return Admission(self, tenant)
 
-    def headers(self, tenant: str) -> dict[str, str]:
-        """`x-ratelimit-*` of the limits that apply."""
-        headers = {}
-        for name, limit in self._limits.items():
+    async def charge(self, tenant: str, tokens: int) -> None:
+        if self.rates.tokens:
+            with suppress(StoreUnavailable):  # the answer was given; that it was not counted is no reason to fail it
+                await self._store.charge(tenant, tokens)
+
+    async def take(self, tenant: str, name: str) -> Share | None:
+        """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable."""
+        if not any((self.rates.requests, self.rates.tokens, self.rates.concurrent)):
+            return None
+        share = await self._store.take(tenant, name)
+        if self.rates.concurrent and share.exceeded is None:
+            self._held[tenant].add(name)
+            if self._renewal is None:
+                self._renewal = asyncio.create_task(self._renew(), name="limits")
+        return share
+
+    async def free(self, tenant: str, name: str) -> None:
+        if name in self._held.get(tenant, ()):
+            self._held[tenant].discard(name)
+            if not self._held[tenant]:
+                del self._held[tenant]
+            with suppress(StoreUnavailable):  # it stops counting by itself
+                await self._store.free(tenant, name)
+
+    async def close(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._store.lease_s / 3)
+            for tenant, names in list(self._held.items()):
+                try:
+                    await self._store.renew(tenant, list(names))
+                except StoreUnavailable as error:
+                    log.warning("requests in hand could not be renewed", extra={"error": error.code})
+
+
+class Admission:
+    """One request under its tenant's limits. Entering raises `rate_limit_exceeded` with the time to wait."""
+
+    def __init__(self, limiter: RateLimiter, tenant: str) -> None:
+        self._limiter, self._tenant, self._name = limiter, tenant, uuid.uuid4().hex
+        self._share: Share | None = None
+
+    async def __aenter__(self) -> "Admission":
+        self._share = share = await self._limiter.take(self._tenant, self._name)
+        if share is not None and share.exceeded is not None:
+            rates = self._limiter.rates
+            said = {
+                "requests": f"{rates.requests} requests a minute",
+                "tokens": f"{rates.tokens} tokens a minute",
+                "at_once": f"{rates.concurrent} requests at once",
+            }[share.exceeded]
+            raise GatewayError("rate_limit_exceeded", f"The limit of this key is {said}.", retry_after_s=share.wait_s)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self._limiter.free(self._tenant, self._name))
+
+    def headers(self) -> dict[str, str]:
+        """`x-ratelimit-*` of the limits that apply, as this request found them; also where it was refused."""
+        if self._share is None:
+            return {}
+        rates, share, headers = self._limiter.rates, self._share, dict[str, str]()
+        for name, limit, left in (
+            ("requests", rates.requests, share.requests),
+            ("tokens", rates.tokens, share.tokens),
+        ):
             if limit:
-                bucket = self._bucket(self._account(tenant), name)
                 headers[f"x-ratelimit-limit-{name}"] = str(limit)
-                headers[f"x-ratelimit-remaining-{name}"] = str(max(0, int(bucket.level)))
-                headers[f"x-ratelimit-reset-{name}"] = f"{(limit - bucket.level) * MINUTE / limit:.3f}s"
+                headers[f"x-ratelimit-remaining-{name}"] = str(max(0, int(left)))
+                headers[f"x-ratelimit-reset-{name}"] = f"{(limit - left) * MINUTE / limit:.3f}s"
         return headers
-
-    def _check(self, account: _Account, name: str, least: float) -> None:
-        limit = self._limits[name]
-        if limit and (level := self._bucket(account, name).level) < least:
-            raise _exceeded(f"{limit} {name} a minute", (least - level) * MINUTE / limit)
-
-    def _bucket(self, account: _Account, name: str) -> _Bucket:
-        now, limit = self._clock(), self._limits[name]
-        bucket = account.buckets.setdefault(name, _Bucket(limit, now))
-        bucket.level = min(limit, bucket.level + (now - bucket.at) * limit / MINUTE)
-        bucket.at = now
-        return bucket
-
-    def _account(self, tenant: str) -> _Account:
-        if tenant not in self._accounts and len(self._accounts) >= MAX_TENANTS:
-            idle = [name for name, account in self._accounts.items() if not account.running]
-            for name in idle[: len(idle) // 2 + 1]:
-                del self._accounts[name]
-        return self._accounts.setdefault(tenant, _Account())
-
-
-def _exceeded(limit: str, wait_s: float) -> GatewayError:
-    return GatewayError("rate_limit_exceeded", f"The limit of this key is {limit}.", retry_after_s=wait_s)

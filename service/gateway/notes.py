@@ -21,14 +21,19 @@ class Notes:
         """`life_s` from a request's start or its last reader's coming."""
         self._store, self._keys, self._life = store, keys, round(life_s) + 1
 
-    async def create(self, answer: Answer) -> None:
-        """Note a request whose first reader is its sender."""
-        fields: dict[Any, Any] = {"answer": msgspec.msgpack.encode(answer), "readers": 1, "attached": 1}
+    async def create(self, answer: Answer, grace_s: float) -> Answer:
+        """Note a request whose first reader is its sender; what was noted first where it is sent twice at once."""
+        key = self._keys.note(answer.id)
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hset(self._keys.note(answer.id), mapping=fields)
-            pipe.expire(self._keys.note(answer.id), self._life)
-            await pipe.execute()
+            pipe.hsetnx(key, "answer", msgspec.msgpack.encode(answer))
+            pipe.hsetnx(key, "grace", repr(grace_s))
+            pipe.hincrby(key, "readers", 1)
+            pipe.hincrby(key, "attached", 1)
+            pipe.expire(key, self._life)
+            pipe.hget(key, "answer")
+            *_, noted = await pipe.execute()
+        return _decoder.decode(noted)
 
     async def answer(self, request_id: str) -> Answer:
         """Raises `request_not_found`."""
@@ -44,18 +49,21 @@ class Notes:
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.hincrby(self._keys.note(request_id), "readers", 1)
             pipe.hincrby(self._keys.note(request_id), "attached", 1)
-            pipe.expire(self._keys.note(request_id), self._life)  # also where it expired just now: no key lives for ever
+            pipe.expire(
+                self._keys.note(request_id), self._life
+            )  # also where it expired just now: no key lives for ever
             await pipe.execute()
 
-    async def detach(self, request_id: str) -> tuple[int, int]:
-        """One reader less; how many are left, and how many ever came."""
+    async def detach(self, request_id: str) -> tuple[int, int, float]:
+        """One reader less; how many are left, how many ever came, and how long the request lives without any."""
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.hincrby(self._keys.note(request_id), "readers", -1)
             pipe.hincrby(self._keys.note(request_id), "attached", 0)
             pipe.expire(self._keys.note(request_id), self._life)
-            readers, attached, _ = await pipe.execute()
-        return int(readers), int(attached)
+            pipe.hget(self._keys.note(request_id), "grace")
+            readers, attached, _, grace = await pipe.execute()
+        return int(readers), int(attached), float(grace or 0)
 
     async def attached(self, request_id: str) -> int:
         with store_errors():

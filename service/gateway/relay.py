@@ -5,7 +5,7 @@ Whatever happens, the events are closed, and `gone` is called where the client l
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -76,10 +76,55 @@ async def _stop(*tasks: "asyncio.Task[_T] | asyncio.Task[None]") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds of silence until a comment line; seconds a client may take nothing."""
+    """Seconds of silence until a comment line; seconds a client may take nothing; bytes it may fall behind."""
 
     keep_alive_s: float = 10.0
     send_timeout_s: float = 30.0
+    send_buffer_bytes: int = 1 << 20
+
+
+class TooSlow(Exception):
+    """The client takes less than its request makes, for longer than it may."""
+
+
+class Outbox:
+    """What one client has not taken yet. The server holds some 64 KB more before it makes us wait."""
+
+    def __init__(self, send: Send, pace: Pace) -> None:
+        self._send, self._pace = send, pace
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._closed = False
+        self._more = asyncio.Event()
+
+    def put(self, data: bytes) -> None:
+        """Raises TooSlow where the client is too far behind."""
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > self._pace.send_buffer_bytes:
+            raise TooSlow
+        if data:
+            self._more.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._more.set()
+
+    async def deliver(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Head, body, end. Raises TimeoutError where the client takes nothing for too long."""
+        await self._give({"type": "http.response.start", "status": 200, "headers": headers})
+        last = False
+        while not last:
+            await self._more.wait()
+            self._more.clear()
+            body, last = b"".join(self._waiting), self._closed
+            self._waiting.clear()
+            await self._give({"type": "http.response.body", "body": body, "more_body": not last})
+            self._size -= len(body)
+
+    async def _give(self, message: dict[str, object]) -> None:
+        async with asyncio.timeout(self._pace.send_timeout_s):  # the server holds us while its buffer is full
+            await self._send(message)
 
 
 class EventStream(Response):
@@ -94,7 +139,7 @@ class EventStream(Response):
         fold: FrameFold,
         pace: Pace,
         gone: Callable[[], Awaitable[None]],
-        lease: ExitStack,
+        lease: AsyncExitStack,
         headers: Mapping[str, str],
     ) -> None:
         self.status_code, self.background = 200, None
@@ -102,29 +147,44 @@ class EventStream(Response):
         self._reader, self._first, self._fold, self._pace = reader, first, fold, pace
         self._gone, self._lease = gone, lease
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        with self._lease:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._lease:
             try:
                 await unless_gone(receive, self._write(send))
-            except (ClientGone, OSError, TimeoutError):
+            except (ClientGone, OSError, TimeoutError, TooSlow) as error:
                 if not self._fold.ended:
                     await asyncio.shield(self._gone())
+                if isinstance(error, TimeoutError | TooSlow):
+                    await _cut(scope, receive)
             finally:
                 await self._reader.close()
 
     async def _write(self, send: Send) -> None:
-        await self._send(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        outbox = Outbox(send, self._pace)
+        writing = asyncio.create_task(self._fill(outbox))
+        delivering = asyncio.create_task(outbox.deliver(self.raw_headers))
+        try:
+            await asyncio.wait({writing, delivering}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (writing, delivering):
+                if task.done():
+                    task.result()
+        finally:
+            await _stop(writing, delivering)
+
+    async def _fill(self, outbox: Outbox) -> None:
         for event in self._first:
-            await self._body(send, self._fold.feed(event))
+            outbox.put(self._fold.feed(event))
         while not self._fold.ended:
             came = await self._reader.next(self._pace.keep_alive_s)
-            await self._body(send, KEEP_ALIVE if came is None else self._fold.feed(came))
-        await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
+            outbox.put(KEEP_ALIVE if came is None else self._fold.feed(came))
+        outbox.close()
 
-    async def _body(self, send: Send, data: bytes) -> None:
-        if data:
-            await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
 
-    async def _send(self, send: Send, message: dict[str, object]) -> None:
-        async with asyncio.timeout(self._pace.send_timeout_s):  # the server holds us while its buffer is full
-            await send(message)
+async def _cut(scope: Scope, receive: Receive) -> None:
+    """End the connection at once: closing it in good order would wait for the client to take what it does not take."""
+    cut = scope.get("state", {}).get("cut")  # the server's (`server.py`)
+    if cut is not None:
+        cut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await _until_gone(receive)

@@ -83,6 +83,7 @@ class _Bounded(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"]["cut"] = self.transport.abort  # for a client that stopped reading
         self._await_head()
 
     def on_headers_complete(self) -> None:

@@ -133,6 +133,9 @@ class GatewaySettings(Section):
     disconnect_grace_s: SecondsOrNone = Field(
         default=0.0, description="how long a request lives on when its client goes away (seconds)"
     )
+    retry_grace_s: SecondsOrNone = Field(
+        default=30.0, description="the same for a request that was given an Idempotency-Key (seconds)"
+    )
     send_buffer_bytes: Count = Field(
         default=1 * MIB, description="unsent stream above which a slow reader is cut off (bytes)"
     )

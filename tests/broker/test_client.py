@@ -10,6 +10,7 @@ from service.broker.client import Broker
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Started, Token
+from service.broker.records import Records
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, collect, ends_of, generate, media, run, text_of, until
@@ -271,12 +272,24 @@ async def test_models_tell_what_workers_announce(broker: Broker, valkey: Valkey)
     await other.close()
 
 
+class SlowRecords(Records):
+    """Never comes to note that a request stands in the queue."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker._store, broker._keys, broker._settings)
+        self.reached = asyncio.Event()
+
+    async def placed(self, request_id: str, entry: bytes) -> None:
+        self.reached.set()
+        await asyncio.Event().wait()
+
+
 async def test_a_submit_that_is_cut_off_is_cancelled(broker: Broker, valkey: Valkey) -> None:
+    broker._records = records = SlowRecords(broker)
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.01)):
         request = generate(params=SamplingParams(max_tokens=500, ignore_eos=True))
         task = asyncio.create_task(broker.submit(request))
-        while not valkey.client.hexists(Keys().record(request.id), "deadline"):
-            await asyncio.sleep(0)
+        await records.reached.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()

@@ -11,6 +11,7 @@ import pytest
 from openai import OpenAI
 
 from pandagpt_core.types import Modality
+from service.broker.keys import Keys
 from service.gateway import warmup
 from service.gateway.errors import GatewayError
 from service.gateway.filestore import FileStore, Quota
@@ -139,7 +140,7 @@ async def test_a_quota_is_never_passed_and_expired_files_free_it(valkey: Valkey)
     from service.broker.store import connect_async
 
     store = connect_async(valkey.settings)
-    files = FileStore(store, "t", Quota(files=2, bytes=100, ttl_s=2))
+    files = FileStore(store, Keys("t"), Quota(files=2, bytes=100, ttl_s=2))
     await files.add("a", "x", "vision", b"x" * 60, "0" * 64)
     with pytest.raises(GatewayError) as caught:
         await files.add("a", "x", "vision", b"x" * 60, "0" * 64)

@@ -1,70 +1,107 @@
-"""Rates of a key: buckets that fill evenly, tokens charged afterwards, requests at once."""
+"""Rates of a key, counted by all gateways together: even buckets, tokens charged later, requests at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from service.broker.keys import Keys
+from service.broker.rates import Rates, RateStore
+from service.broker.store import AsyncStore, connect_async
 from service.gateway.errors import GatewayError
-from service.gateway.limits import MAX_TENANTS, RateLimiter, Rates
+from service.gateway.limits import RateLimiter
+from tests.conftest import Valkey
+
+Make = Callable[..., RateLimiter]
 
 
-class Clock:
-    now = 0.0
+@pytest.fixture
+async def store(valkey: Valkey) -> AsyncIterator[AsyncStore]:
+    connection = connect_async(valkey.settings)
+    yield connection
+    await connection.aclose()
 
-    def __call__(self) -> float:
-        return self.now
+
+@pytest.fixture
+async def make(store: AsyncStore) -> AsyncIterator[Make]:
+    """A gateway's limiter; all share one store."""
+    made: list[RateLimiter] = []
+
+    def limiter(lease_s: float = 15.0, **rates: int) -> RateLimiter:
+        made.append(RateLimiter(RateStore(store, Keys(), Rates(**rates), lease_s)))
+        return made[-1]
+
+    yield limiter
+    for one in made:
+        await one.close()
 
 
-def test_requests_a_minute_come_back_evenly() -> None:
-    clock = Clock()
-    limiter = RateLimiter(Rates(requests=60), clock)
+async def ask(limiter: RateLimiter, tenant: str = "a") -> dict[str, str]:
+    async with limiter.admit(tenant) as admission:
+        return admission.headers()
+
+
+async def test_requests_a_minute_are_counted_over_all_gateways_and_come_back_evenly(make: Make) -> None:
+    first, second = make(requests=120), make(requests=120)
     for _ in range(60):
-        with limiter.request("a"):
+        await ask(first)
+        await ask(second)
+    with pytest.raises(GatewayError) as caught:
+        await ask(second)
+    assert caught.value.code == "rate_limit_exceeded"
+    assert caught.value.message == "The limit of this key is 120 requests a minute."
+    assert caught.value.retry_after_s is not None
+    assert 0 < caught.value.retry_after_s <= 0.5
+    await ask(first, "b")
+    await asyncio.sleep(caught.value.retry_after_s)
+    await ask(first)
+
+
+async def test_two_gateways_at_once_never_give_more_than_there_is(make: Make) -> None:
+    gateways = [make(requests=20) for _ in range(4)]
+    outcomes = await asyncio.gather(*(ask(gateways[at % 4]) for at in range(60)), return_exceptions=True)
+    assert sum(isinstance(outcome, dict) for outcome in outcomes) == 20
+
+
+async def test_tokens_are_charged_afterwards_and_then_waited_for(make: Make) -> None:
+    first, second = make(tokens=600), make(tokens=600)
+    assert (await ask(first))["x-ratelimit-remaining-tokens"] == "600"
+    await first.charge("a", 700)
+    refused = second.admit("a")
+    with pytest.raises(GatewayError) as caught:
+        async with refused:
             pass
-    with pytest.raises(GatewayError) as caught, limiter.request("a"):
-        pass
-    assert (caught.value.code, caught.value.retry_after_s) == ("rate_limit_exceeded", 1.0)
-    with limiter.request("b"):
-        pass
-    clock.now = 1.0
-    with limiter.request("a"):
-        pass
+    assert caught.value.retry_after_s == pytest.approx(10.0, abs=0.5)
+    assert refused.headers()["x-ratelimit-remaining-tokens"] == "0"
 
 
-def test_tokens_are_charged_afterwards_and_then_waited_for() -> None:
-    clock = Clock()
-    limiter = RateLimiter(Rates(tokens=600), clock)
-    with limiter.request("a"):
-        limiter.charge("a", 700)
-    assert limiter.headers("a")["x-ratelimit-remaining-tokens"] == "0"
-    with pytest.raises(GatewayError) as caught, limiter.request("a"):
-        pass
-    assert caught.value.retry_after_s == pytest.approx(10.0)
-    clock.now = 10.0
-    with limiter.request("a"):
-        pass
+async def test_requests_at_once_are_counted_until_they_end(make: Make) -> None:
+    first, second = make(concurrent=1), make(concurrent=1)
+    async with first.admit("a"):
+        with pytest.raises(GatewayError, match="1 requests at once"):
+            await ask(second)
+        await ask(second, "b")
+    await ask(second)
 
 
-def test_requests_at_once_are_counted_until_they_end() -> None:
-    limiter = RateLimiter(Rates(concurrent=1))
-    with limiter.request("a"):
-        with pytest.raises(GatewayError), limiter.request("a"):
-            pass
-        with limiter.request("b"):
-            pass
-    with limiter.request("a"):
-        pass
+async def test_a_request_in_hand_counts_for_as_long_as_it_lasts_and_a_dead_gateways_for_a_lease(make: Make) -> None:
+    alive, dead, other = (make(lease_s=0.3, concurrent=1) for _ in range(3))
+    async with alive.admit("a"), dead.admit("b"):
+        await dead.close()  # renews no more
+        await asyncio.sleep(0.6)
+        with pytest.raises(GatewayError):
+            await ask(other, "a")
+        await ask(other, "b")
 
 
-def test_without_limits_nothing_is_said_of_them() -> None:
-    limiter = RateLimiter(Rates())
-    with limiter.request("a"):
-        assert limiter.headers("a") == {}
+async def test_without_limits_nothing_is_said_of_them_and_the_store_is_not_asked(make: Make, valkey: Valkey) -> None:
+    assert await ask(make()) == {}
+    assert valkey.client.keys() == []
 
 
-def test_the_accounts_kept_are_bounded_and_running_ones_stay() -> None:
-    limiter = RateLimiter(Rates(concurrent=1))
-    with limiter.request("first"):
-        for number in range(MAX_TENANTS + 10):
-            with limiter.request(f"t{number}"):
-                pass
-        with pytest.raises(GatewayError), limiter.request("first"):
-            pass
+async def test_what_is_kept_of_a_key_goes_when_its_buckets_are_full(make: Make, valkey: Valkey) -> None:
+    limiter = make(requests=60, tokens=60, concurrent=2)
+    async with limiter.admit("a"):
+        await limiter.charge("a", 600)
+        assert 600_000 < valkey.client.pttl(Keys().rate("a")) <= 661_000
+        assert 0 < valkey.client.pttl(Keys().running("a")) <= 15_000

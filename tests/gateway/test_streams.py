@@ -5,7 +5,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import httpx
@@ -38,12 +39,15 @@ def runtime() -> FakeRuntime:
     return FakeRuntime(step_delay=0.02)
 
 
-def read_some(url: str, body: dict[str, object], until: bytes) -> tuple[socket.socket, bytes]:
+def read_some(
+    url: str, body: dict[str, object], until: bytes, headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[socket.socket, bytes]:
     """Send a request by hand and read until something came; the connection stays open."""
     address = urlsplit(url)
     sender = socket.create_connection((address.hostname, address.port), timeout=10)
     payload = json.dumps(body).encode()
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     sender.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(payload) + payload)
     data = b""
     while until not in data:

@@ -1,6 +1,6 @@
 """POST /v1/chat/completions."""
 
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -11,6 +11,7 @@ from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.bodies import read_json
 from service.gateway.house import house_of
+from service.gateway.retries import RetryKey
 from service.gateway.schemas import ChatBody
 
 router = APIRouter()
@@ -29,11 +30,13 @@ _BODY = {
     openapi_extra=_BODY,
     tags=["inference"],
 )
-async def create_chat_completion(request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))]) -> Response:
+async def create_chat_completion(
+    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: RetryKey = None
+) -> Response:
     """Answer a conversation that may hold images, videos, sounds, depth maps, thermal images and IMU recordings."""
     house = house_of(request)
-    with ExitStack() as lease:
-        lease.enter_context(house.admit(request, caller.tenant))
+    async with AsyncExitStack() as lease:
+        await lease.enter_async_context(house.admit(request, caller.tenant))
         body = await read_json(request, ChatBody)
         ask = await prepare.chat(body, house.links_of(caller.tenant), house.bounds)
-        return await respond(house, request, caller, ask, body.model, lease)
+        return await respond(house, request, caller, ask, body.model, idempotency_key, lease)

@@ -1,9 +1,8 @@
 """POST /v1/embeddings: unit vectors of the shared space for strings and media."""
 
+import asyncio
 import base64
 import time
-import uuid
-from contextlib import ExitStack
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from pandagpt_core.types import ModelInfo
+from service.broker.errors import DuplicateRequest
 from service.broker.protocol import Done, Embed, Failed, Started, Vectors
 from service.gateway import parts, schemas
 from service.gateway.answers import EmbeddingList, documented
@@ -23,6 +23,7 @@ from service.gateway.links import Links
 from service.gateway.middleware import CLIENT_GONE
 from service.gateway.prepare import Medium, check_totals, read_part, text_medium
 from service.gateway.relay import ClientGone, Reader, unless_gone
+from service.gateway.retries import REPLAYED, RetryKey, Turn, fingerprint_of_inputs
 from service.gateway.schemas import EmbedBody
 from service.gateway.sse import failure
 
@@ -36,11 +37,12 @@ _BODY = {
 
 
 @router.post("/v1/embeddings", response_model=None, responses=documented(EmbeddingList), openapi_extra=_BODY)
-async def create_embeddings(request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))]) -> Response:
+async def create_embeddings(
+    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: RetryKey = None
+) -> Response:
     """Unit vectors, one for each input: a string, or a content part of any modality."""
     house = house_of(request)
-    with ExitStack() as lease:
-        lease.enter_context(house.admit(request, caller.tenant))
+    async with house.admit(request, caller.tenant):
         body = await read_json(request, EmbedBody)
         chars = sum(len(part.text) for part in body.input if isinstance(part, parts.TextPart))
         check_totals(chars, len(body.input), house.bounds, "input")
@@ -49,12 +51,15 @@ async def create_embeddings(request: Request, caller: Annotated[Caller, Depends(
         links = house.links_of(caller.tenant)
         media = [await _medium(part, f"input[{at}]", links) for at, part in enumerate(body.input)]
         check_modalities(media, info)
+        wanted = fingerprint_of_inputs(media, info.id, body.encoding_format, body.dimensions)
+        turn = await house.retries.begin(caller.tenant, idempotency_key, "embd", wanted)
         try:
-            vectors, tokens = await unless_gone(request.receive, _embed(house, caller, body, info, media))
+            vectors, tokens = await unless_gone(request.receive, _embed(house, turn, body, info, media))
         except ClientGone:
             return Response(status_code=CLIENT_GONE)
-        house.limiter.charge(caller.tenant, tokens)
-        return JSONResponse(_answer(vectors, tokens, body, info), headers=schemas.ignored(body.model_extra or ()))
+        await house.limiter.charge(caller.tenant, tokens)
+        headers = {**schemas.ignored(body.model_extra or ()), **(REPLAYED if turn.again else {})}
+        return JSONResponse(_answer(vectors, tokens, body, info), headers=headers)
 
 
 def _check_dimensions(body: EmbedBody, info: ModelInfo) -> None:
@@ -77,24 +82,18 @@ async def _medium(part: parts.TextPart | parts.MediaPart, where: str, links: Lin
 
 
 async def _embed(
-    house: House, caller: Caller, body: EmbedBody, info: ModelInfo, media: list[Medium]
+    house: House, turn: Turn, body: EmbedBody, info: ModelInfo, media: list[Medium]
 ) -> tuple[list[bytes], int]:
     """The vectors as little-endian float32 bytes, and the prompt's tokens."""
-    priority = body.priority or "interactive"
-    await house.broker.admissible(info.id, priority)
-    parts, arrays = await house.intake.settle(media, info, caller.tenant)
-    now = time.time()
-    request = Embed(
-        id=f"embd-{uuid.uuid4().hex}",
-        model=info.id,
-        tenant=caller.tenant,
-        created=now,
-        deadline=now + house.request_timeout_s,
-        media=parts,
-        priority=priority,
-    )
-    await house.broker.submit(request, arrays)
-    reader = Reader(house.broker.events(request.id, caller.tenant))
+    if not (turn.again and await house.knows(turn.id, turn.tenant)):
+        try:
+            await _submit(house, turn, body, info, media)
+        except DuplicateRequest:
+            pass  # sent twice at once: the other one runs
+        except BaseException:
+            await asyncio.shield(house.retries.give_up(turn))
+            raise
+    reader = Reader(house.broker.events(turn.id, turn.tenant))
     ended = False
     try:
         vectors, tokens = await _vectors(reader)
@@ -102,8 +101,25 @@ async def _embed(
         return vectors, tokens
     finally:
         await reader.close()
-        if not ended:
-            house.in_background(house.abandon(request.id, caller.tenant))
+        if not ended and turn.key is None:  # whoever gave a key may come back for the answer
+            house.in_background(house.abandon(turn.id, turn.tenant))
+
+
+async def _submit(house: House, turn: Turn, body: EmbedBody, info: ModelInfo, media: list[Medium]) -> None:
+    priority = body.priority or "interactive"
+    await house.broker.admissible(info.id, priority)
+    parts, arrays = await house.intake.settle(media, info, turn.tenant)
+    now = time.time()
+    request = Embed(
+        id=turn.id,
+        model=info.id,
+        tenant=turn.tenant,
+        created=now,
+        deadline=now + house.request_timeout_s,
+        media=parts,
+        priority=priority,
+    )
+    await house.broker.submit(request, arrays)
 
 
 async def _vectors(reader: Reader) -> tuple[list[bytes], int]:

@@ -44,7 +44,7 @@ async def upload_file(request: Request, caller: _Owner) -> dict[str, Any]:
     """Keep a medium for later requests."""
     house = house_of(request)
     limits = replace(house.form, file_fields={"file": house.links.max_bytes}, max_files=1)
-    with house.admit(request, caller.tenant):
+    async with house.admit(request, caller.tenant):
         form = await read_form(request.headers.get("content-type"), request.stream(), limits)
         if not form.files:
             raise GatewayError("invalid_request", "file is required.", param="file")

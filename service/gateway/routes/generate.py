@@ -1,6 +1,6 @@
 """POST /v1/generate: files and fields, for curl and plain REST callers."""
 
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,6 +10,7 @@ from service.gateway.answering import respond
 from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.house import house_of
+from service.gateway.retries import RetryKey
 from service.gateway.schemas import GenerateForm
 from service.gateway.spec import never_null
 from service.gateway.uploads import read_form
@@ -42,12 +43,14 @@ _AS_JSON = {
     openapi_extra={"requestBody": _form_schema()},
     tags=["inference"],
 )
-async def generate(request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))]) -> Response:
+async def generate(
+    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: RetryKey = None
+) -> Response:
     """Answer a prompt about any mix of uploaded media. Answers and streams as chat completions do."""
     house = house_of(request)
-    with ExitStack() as lease:
-        lease.enter_context(house.admit(request, caller.tenant))
+    async with AsyncExitStack() as lease:
+        await lease.enter_async_context(house.admit(request, caller.tenant))
         sent = await read_form(request.headers.get("content-type"), request.stream(), house.form)
         fields = form.parse_fields(sent)
         ask = await form.ask(sent, fields, house.links_of(caller.tenant), house.bounds)
-        return await respond(house, request, caller, ask, fields.model, lease)
+        return await respond(house, request, caller, ask, fields.model, idempotency_key, lease)

@@ -1,7 +1,7 @@
 """/v1/requests/{id}: how a request stands, its events again, its end. Another caller's request is a 404."""
 
 import re
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -52,20 +52,17 @@ async def get_request_events(
     if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
     await house.broker.state(_known(request_id), caller.tenant)  # whether it is this caller's
-    fold = FrameFold(
-        ChunkFold(await house.notes.answer(request_id)), -1 if last_event_id is None else int(last_event_id)
-    )
-    return await _follow(house, caller, request_id, fold)
+    fold = FrameFold(ChunkFold(await house.joined(request_id)), -1 if last_event_id is None else int(last_event_id))
+    return _follow(house, caller, request_id, fold)
 
 
-async def _follow(house: House, caller: Caller, request_id: str, fold: FrameFold) -> EventStream:
-    await house.notes.attach(request_id)
+def _follow(house: House, caller: Caller, request_id: str, fold: FrameFold) -> EventStream:
     events = house.broker.events(request_id, caller.tenant)
 
     async def gone() -> None:
         await house.gone(request_id, caller.tenant)
 
-    return EventStream(Reader(events), [], fold, house.pace, gone, ExitStack(), {})
+    return EventStream(Reader(events), [], fold, house.pace, gone, AsyncExitStack(), {})
 
 
 def _known(request_id: str) -> str:
