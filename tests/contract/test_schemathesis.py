@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from tests.conftest import ROOT
 
 EXAMPLES = int(os.environ.get("PANDAGPT_TEST_EXAMPLES", "12"))
-# No schema can say that a URL must lead to a picture: a body that fits it may still be refused, in documented words. And
-# every field of a form is text, so that what is no string in the schema's eyes comes as a right one.
+# No schema can say that a URL must lead to a picture: a body that fits it may still be refused, in documented words.
+# And every field of a form is text, so that what is no string in the schema's eyes comes as a right one.
 EXCLUDED = [positive_data_acceptance, negative_data_rejection]
 schema = schemathesis.openapi.from_dict(yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8")))
 

@@ -1,0 +1,180 @@
+"""Every content part of the interface page, sent by the `openai` package and seen at the worker."""
+
+import base64
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+
+from pandagpt_core.types import Modality
+from tests.contract import made
+from tests.contract.conftest import SeeingRuntime
+
+TEXT = {"type": "text", "text": "What is it?"}
+
+
+def ask(client: OpenAI, *parts: dict[str, Any], **fields: Any) -> Any:
+    messages: Any = [{"role": "user", "content": [TEXT, *parts]}]
+    return client.chat.completions.create(model="fake", messages=messages, max_tokens=3, seed=1, **fields)
+
+
+def heard(answer: Any) -> str:
+    """The modality that the fake model says it was given."""
+    return answer.choices[0].message.content.partition(":")[0].removeprefix("<")
+
+
+def url_part(kind: str, data: bytes, **more: Any) -> dict[str, Any]:
+    return {"type": f"{kind}_url", f"{kind}_url": {"url": made.data_url(data), **more}}
+
+
+def test_a_text_part_is_the_instruction_itself(client: OpenAI, runtime: SeeingRuntime) -> None:
+    ask(client)
+    (conversation, _) = runtime.seen[0]
+    assert (conversation.turns[-1].text, conversation.media) == ("What is it?", ())
+
+
+def test_an_image_part_takes_a_data_url(client: OpenAI) -> None:
+    assert heard(ask(client, url_part("image", made.PNG, detail="low"))) == "image"
+
+
+def test_an_image_part_takes_an_uploaded_files_id(client: OpenAI) -> None:
+    file = client.files.create(file=("a.png", made.PNG), purpose="vision")
+    by_id = ask(client, {"type": "image_url", "image_url": {"url": f"file:{file.id}"}})
+    assert by_id.choices == ask(client, url_part("image", made.PNG)).choices
+
+
+def test_an_image_part_with_a_remote_url_is_refused_where_fetching_is_off(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}})
+    assert refused.value.param == "messages[0].content[1].image_url.url"
+
+
+@pytest.mark.parametrize("kind", ["wav", "mp3", "flac", "ogg", "m4a"])
+def test_an_input_audio_part_takes_each_format(client: OpenAI, kind: str) -> None:
+    data = base64.b64encode(made.sound(kind)).decode()
+    assert heard(ask(client, {"type": "input_audio", "input_audio": {"data": data, "format": kind}})) == "audio"
+
+
+def test_an_input_audio_part_of_another_format_is_refused(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "pcm16"}})
+    assert refused.value.param == "messages[0].content[1].input_audio.format"
+
+
+def test_an_audio_part_takes_a_data_url(client: OpenAI) -> None:
+    assert heard(ask(client, url_part("audio", made.sound("wav")))) == "audio"
+
+
+def test_a_video_part_takes_a_data_url(client: OpenAI) -> None:
+    assert heard(ask(client, url_part("video", made.VIDEO))) == "video"
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "npy"])
+def test_a_depth_part_takes_each_format_with_its_unit_and_camera(client: OpenAI, kind: str) -> None:
+    assert heard(ask(client, url_part("depth", made.grey(kind), depth=made.METRIC))) == "depth"
+
+
+def test_a_depth_part_takes_ready_disparity_without_a_camera(client: OpenAI) -> None:
+    assert heard(ask(client, url_part("depth", made.grey("npy"), depth={"unit": "disparity"}))) == "depth"
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("png", 8), ("png", 16), ("npy", 8)])
+def test_a_thermal_part_takes_each_format(client: OpenAI, kind: str, bits: int) -> None:
+    assert heard(ask(client, url_part("thermal", made.grey(kind, bits)))) == "thermal"
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "npy"])
+def test_an_imu_part_takes_each_format_with_its_rate(client: OpenAI, kind: str) -> None:
+    assert heard(ask(client, url_part("imu", made.motion(kind), imu={"rate_hz": 50}))) == "imu"
+
+
+def test_a_context_text_part_goes_into_the_shared_space_and_not_into_the_prompt(
+    client: OpenAI, runtime: SeeingRuntime
+) -> None:
+    assert heard(ask(client, {"type": "context_text", "context_text": "a dog barks"})) == "text"
+    (conversation, _) = runtime.seen[0]
+    assert [use.modality for use in conversation.media] == [Modality.TEXT]
+    assert "dog" not in conversation.turns[-1].text
+
+
+@pytest.mark.parametrize(
+    ("modality", "data", "more"),
+    [
+        ("image", made.PNG, {}),
+        ("video", made.VIDEO, {}),
+        ("audio", made.sound("flac"), {}),
+        ("depth", made.grey("png"), {"depth": made.METRIC}),
+        ("thermal", made.grey("png", 8), {}),
+        ("imu", made.motion("csv"), {"imu": {"rate_hz": 50}}),
+    ],
+)
+def test_a_file_part_takes_an_upload_of_every_modality(
+    client: OpenAI, modality: str, data: bytes, more: dict[str, Any]
+) -> None:
+    file = client.files.create(file=("a", data), purpose="user_data")
+    assert heard(ask(client, {"type": "file", "file": {"file_id": file.id}, "modality": modality, **more})) == modality
+
+
+def test_a_weight_reaches_the_model_and_is_one_unless_given(client: OpenAI, runtime: SeeingRuntime) -> None:
+    ask(client, {**url_part("image", made.PNG), "weight": 0.25}, url_part("audio", made.sound("wav")))
+    (conversation, _) = runtime.seen[0]
+    assert [use.weight for use in conversation.media] == [0.25, 1.0]
+
+
+def test_media_may_stand_in_any_message_and_are_encoded_once(
+    client: OpenAI, http: httpx.Client, runtime: SeeingRuntime
+) -> None:
+    picture = url_part("image", made.grey("png", 8))
+    before = runtime.encoded.get(Modality.IMAGE, 0)
+    messages: Any = [
+        {"role": "user", "content": [picture, TEXT]},
+        {"role": "assistant", "content": "A ramp."},
+        {"role": "user", "content": "And now?"},
+    ]
+    answer = client.chat.completions.create(model="fake", messages=messages, max_tokens=3)
+    assert heard(answer) == "image"
+    ask(client, picture)
+    assert runtime.encoded[Modality.IMAGE] == before + 1
+
+
+def test_a_part_of_an_unknown_type_is_refused_by_its_place(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "smell_url", "smell_url": {"url": "data:,"}})
+    assert (refused.value.code, refused.value.param) == ("invalid_request", "messages[0].content[1]")
+
+
+# Messages
+
+
+def test_contents_are_strings_arrays_null_or_empty(client: OpenAI, runtime: SeeingRuntime) -> None:
+    messages: Any = [
+        {"role": "user", "content": ["One", {"type": "text", "text": "two"}]},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": []},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "Three"},
+    ]
+    client.chat.completions.create(model="fake", messages=messages, max_tokens=1)
+    (conversation, _) = runtime.seen[0]
+    assert [turn.text for turn in conversation.turns] == ["One\ntwo", "", "", "", "Three"]
+
+
+def test_system_and_developer_are_one_role_and_names_change_nothing(client: OpenAI, runtime: SeeingRuntime) -> None:
+    for role in ("system", "developer"):
+        messages: Any = [
+            {"role": role, "content": "Be brief.", "name": "house"},
+            {"role": "user", "content": "Hi", "name": "Ann"},
+        ]
+        client.chat.completions.create(model="fake", messages=messages, max_tokens=1)
+    first, second = (conversation for conversation, _ in runtime.seen)
+    assert first == second
+    assert [turn.role for turn in first.turns] == ["system", "user"]
+
+
+@pytest.mark.parametrize("messages", [[], [{"role": "assistant", "content": "Hi"}]])
+def test_a_conversation_that_does_not_end_with_the_user_is_refused(client: OpenAI, messages: Any) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="fake", messages=messages)
+    assert refused.value.param == "messages"

@@ -1,0 +1,159 @@
+"""Every sampling parameter of the interface page: what the `openai` package sends is what the model gets."""
+
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+
+from pandagpt_core.types import SamplingParams
+from service.gateway.schemas import UNSUPPORTED
+from tests.contract.conftest import SeeingRuntime
+
+MESSAGES: Any = [{"role": "user", "content": "Tell me"}]
+OWN = ("top_k", "min_p", "repetition_penalty", "priority")  # not OpenAI's: they travel in extra_body
+
+
+def ask(client: OpenAI, **fields: Any) -> Any:
+    extra = {name: fields.pop(name) for name in OWN if name in fields}
+    given = {"max_tokens": 6, "seed": 3, **fields}
+    return client.chat.completions.create(model="fake", messages=MESSAGES, extra_body=extra, **given)
+
+
+def text(answer: Any, choice: int = 0) -> str:
+    return answer.choices[choice].message.content
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0.5),
+        ("top_p", 0.9),
+        ("top_k", 40),
+        ("min_p", 0.05),
+        ("repetition_penalty", 1.1),
+        ("frequency_penalty", 0.4),
+        ("presence_penalty", -0.4),
+    ],
+)
+def test_a_number_that_steers_sampling_reaches_the_model(
+    client: OpenAI, runtime: SeeingRuntime, name: str, value: float
+) -> None:
+    ask(client, **{name: value})
+    (_, params) = runtime.seen[0]
+    assert getattr(params, name) == value
+    assert getattr(SamplingParams(), name) != value, "the default would pass too"
+
+
+def test_max_tokens_bounds_the_answer(client: OpenAI) -> None:
+    answer = ask(client, max_tokens=4)
+    assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (4, "length")
+
+
+def test_max_completion_tokens_goes_before_max_tokens(client: OpenAI) -> None:
+    assert ask(client, max_tokens=9, max_completion_tokens=2).usage.completion_tokens == 2
+
+
+def test_an_answer_that_ends_by_itself_says_stop(client: OpenAI) -> None:
+    assert ask(client, max_tokens=100).choices[0].finish_reason == "stop"
+
+
+def test_the_same_seed_gives_the_same_tokens(client: OpenAI) -> None:
+    assert text(ask(client, seed=5)) == text(ask(client, seed=5)) != text(ask(client, seed=6))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_stop_is_a_string_or_up_to_four_and_is_cut_off(client: OpenAI, many: bool) -> None:
+    word = f" {text(ask(client)).split()[2]}"
+    stopped = ask(client, stop=["none such", word] if many else word)
+    assert (text(stopped), stopped.choices[0].finish_reason) == (text(ask(client)).partition(word)[0], "stop")
+    with pytest.raises(openai.BadRequestError, match="stop"):
+        ask(client, stop=["a", "b", "c", "d", "e"])
+
+
+def test_n_gives_so_many_choices_and_nine_are_too_many(client: OpenAI) -> None:
+    answer = ask(client, n=8)
+    assert [choice.index for choice in answer.choices] == list(range(8))
+    assert len({text(answer, choice) for choice in range(8)}) == 8
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, n=9)
+    assert refused.value.param == "n"
+
+
+def test_logprobs_come_with_bytes_and_the_alternatives_asked_for(client: OpenAI) -> None:
+    plain = ask(client)
+    assert plain.choices[0].logprobs is None
+    content = ask(client, logprobs=True, top_logprobs=3).choices[0].logprobs.content
+    assert "".join(one.token for one in content) == text(plain)
+    assert all(
+        len(one.top_logprobs) == 3 and one.logprob < 0 and bytes(one.bytes).decode() == one.token for one in content
+    )
+    assert all(one.top_logprobs == [] for one in ask(client, logprobs=True).choices[0].logprobs.content)
+    with pytest.raises(openai.BadRequestError, match="top_logprobs"):
+        ask(client, top_logprobs=2)
+
+
+def test_stream_gives_the_same_text_in_pieces(client: OpenAI) -> None:
+    pieces = [chunk.choices[0].delta.content or "" for chunk in ask(client, stream=True)]
+    assert len(pieces) > 3
+    assert "".join(pieces) == text(ask(client))
+
+
+def test_include_usage_adds_one_chunk_with_the_usage_and_no_choices(client: OpenAI) -> None:
+    chunks = list(ask(client, stream=True, stream_options={"include_usage": True}))
+    assert [chunk.usage for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert (chunks[-1].choices, chunks[-1].usage.total_tokens) == ([], 8)
+    assert all(chunk.choices for chunk in ask(client, stream=True))
+    with pytest.raises(openai.BadRequestError, match="stream_options"):
+        ask(client, stream_options={"include_usage": True})
+
+
+def test_user_is_taken_and_changes_nothing(client: OpenAI) -> None:
+    answer = client.chat.completions.with_raw_response.create(
+        model="fake", messages=MESSAGES, max_tokens=6, seed=3, user="ann"
+    )
+    assert text(answer.parse()) == text(ask(client))
+    assert "x-ignored-params" not in answer.headers
+
+
+def test_priority_is_interactive_or_batch(client: OpenAI) -> None:
+    assert text(ask(client, priority="batch")) == text(ask(client, priority="interactive"))
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, priority="urgent")
+    assert refused.value.param == "priority"
+
+
+REFUSED: dict[str, Any] = {
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    "tool_choice": "required",
+    "functions": [{"name": "f"}],
+    "function_call": {"name": "f"},
+    "response_format": {"type": "json_object"},
+    "logit_bias": {"5": 1},
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "alloy", "format": "wav"},
+    "web_search_options": {},
+}
+
+
+@pytest.mark.parametrize("name", list(UNSUPPORTED))
+def test_a_parameter_that_would_change_the_answer_and_is_not_offered_is_refused_by_name(
+    client: OpenAI, name: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, **{name: REFUSED[name]})
+    assert (refused.value.code, refused.value.param) == ("invalid_request", name)
+
+
+def test_their_values_that_change_nothing_are_taken(http: httpx.Client) -> None:
+    harmless = {name: values[0] for name, values in UNSUPPORTED.items() if values}
+    body = {"messages": MESSAGES, "max_tokens": 1, **harmless}
+    assert http.post("/v1/chat/completions", json=body).status_code == 200
+
+
+def test_unknown_parameters_are_ignored_and_named_in_a_header(client: OpenAI) -> None:
+    answer = client.chat.completions.with_raw_response.create(
+        model="fake", messages=MESSAGES, max_tokens=1, store=True, metadata={"a": "b"}, extra_body={"colour": "blue"}
+    )
+    assert {name.strip() for name in answer.headers["x-ignored-params"].split(",")} == {"store", "metadata", "colour"}
