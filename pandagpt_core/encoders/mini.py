@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import account
-from pandagpt_core.encoders.mini_towers import ImageTower, TextTower
+from pandagpt_core.encoders.mini_towers import ImageTower, SignalTower, TextTower
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
 from pandagpt_core.types import Modality
 
@@ -16,8 +16,16 @@ _TOWERS: Mapping[Modality, tuple[str, str]] = {
     Modality.IMAGE: ("image", "lite0-image-v1"),
     Modality.VIDEO: ("image", "lite0-video-v1"),
     Modality.TEXT: ("text", "clip-bpe-v1"),
+    Modality.AUDIO: ("audio", "imagebind-audio-v1"),
+    Modality.DEPTH: ("depth", "depth-sunrgbd-v1"),
+    Modality.THERMAL: ("thermal", "imagebind-thermal-v1"),
+    Modality.IMU: ("imu", "imu-v1"),
 }
-_BUILDERS: Mapping[str, Callable[..., nn.Module]] = {"image": ImageTower, "text": TextTower}
+_BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
+    "image": ImageTower,
+    "text": TextTower,
+    **dict.fromkeys(("audio", "depth", "thermal", "imu"), SignalTower),
+}
 
 
 class MiniEncoder(nn.Module):

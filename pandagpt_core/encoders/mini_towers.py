@@ -68,3 +68,37 @@ class TextTower(nn.Module):
         mask = torch.full((length, length), float("-inf"), device=ids.device).triu(1)
         x = self.norm(self.blocks(x, mask=mask))
         return F.normalize(self.project(x[torch.arange(len(x), device=x.device), end]), dim=-1)
+
+
+class SignalTower(nn.Module):
+    """A small vision transformer (Dosovitskiy et al. 2020) over one-channel maps: spectrograms, depth, heat, motion.
+
+    [N, 1, H, W] or, for motion, [N, H, W] in, [N, dim] unit vectors out. Patches as ImageBind cuts them (section 3).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        height: int,
+        span: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        width: int,
+        layers: int,
+        heads: int,
+    ) -> None:
+        super().__init__()
+        self.size = (height, span)
+        self.stem = nn.Conv2d(1, width, (kernel[0], kernel[1]), (stride[0], stride[1]))
+        count = ((height - kernel[0]) // stride[0] + 1) * ((span - kernel[1]) // stride[1] + 1)
+        self.stem_norm = nn.LayerNorm(width)
+        self.positions = nn.Parameter(torch.randn(count, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, F.gelu, batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, dim)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        patches = self.stem(maps.reshape(len(maps), 1, *self.size)).flatten(2).transpose(1, 2)  # [N, P, width]
+        x = self.blocks(self.stem_norm(patches) + self.positions)
+        return F.normalize(self.project(self.norm(x.mean(dim=1))), dim=-1)

@@ -3,7 +3,7 @@
 The loss is the mean cross entropy over answer tokens; prompts are written by the very code that writes them in service.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,7 @@ class LoraConfig:
     dropout: float = 0.0
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     lr: float = 5e-4
+    projection_lr: float = 2e-4
     warmup: float = 0.05
     clip: float = 1.0
     bf16: bool = True
@@ -103,9 +104,9 @@ def run_batch(
     longest = max(len(row) for row in ids)
     tokens = torch.zeros(len(ids), longest, dtype=torch.long)
     wanted = torch.full((len(ids), longest), IGNORED)
-    for row, (one, target) in enumerate(zip(ids, targets, strict=True)):
+    for row, (one, goal) in enumerate(zip(ids, targets, strict=True)):
         tokens[row, : len(one)] = torch.tensor([token or 0 for token in one])
-        wanted[row, : len(target)] = torch.tensor(target)
+        wanted[row, : len(goal)] = torch.tensor(goal)
     embeds = llm.embed(tokens).clone()
     slots = [(row, ids[row].index(None), vector) for row, vector in enumerate(embeddings) if vector is not None]
     if slots:
@@ -139,11 +140,18 @@ class PlainAttention:
 
 
 def train(
-    llm: Llama, projection: nn.Linear, batches: Iterable[Sequence[Example]], steps: int, config: LoraConfig
+    llm: Llama,
+    projection: nn.Linear,
+    batches: Iterable[Sequence[Example]],
+    steps: int,
+    config: LoraConfig,
+    every: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> list[float]:
-    """Train the LoRA of `add_lora` and the projection in place; gives every step's loss."""
+    """Train the LoRA of `add_lora` and the projection in place; gives every step's loss, and tells `every` of it."""
     trained = [p for p in [*llm.parameters(), *projection.parameters()] if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.001)
+    lora = [p for p in llm.parameters() if p.requires_grad]
+    groups = [{"params": lora, "lr": config.lr}, {"params": [*projection.parameters()], "lr": config.projection_lr}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.001)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Ramp(steps, config.warmup))
     losses: list[float] = []
     for _, examples in zip(tqdm(range(steps), desc="training", mininterval=10), batches, strict=False):
@@ -154,7 +162,8 @@ def train(
         nn.utils.clip_grad_norm_(trained, config.clip)
         optimizer.step()
         schedule.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
+        every(len(losses), losses[-1])
     return losses
 
 
@@ -178,14 +187,22 @@ def adapter_state(projection: nn.Linear, lora: Mapping[str, LoraLinear]) -> dict
     return state
 
 
-def ridge(embeddings: torch.Tensor, targets: torch.Tensor, strength: float) -> nn.Linear:
-    """The closed-form linear map, with bias, from [N, E] embeddings to [N, D] word embeddings."""
-    mean_in, mean_out = embeddings.mean(dim=0), targets.mean(dim=0)
-    x, y = (embeddings - mean_in).double(), (targets - mean_out).double()
-    gram = x.T @ x + strength * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
-    weight = torch.linalg.solve(gram, x.T @ y).T.float()  # [D, E]
-    layer = nn.Linear(x.shape[1], y.shape[1])
+def reading_projection(names: torch.Tensor, directions: torch.Tensor, strength: float) -> nn.Linear:
+    """The linear map [E] -> [D] under which word vectors score a projected embedding as the shared space scores it.
+
+    names: [C, D] where the language model's table has each concept; directions: [C, E] where the space has its text.
+    A language model reads by dot products, so W solves (names - mean) W = directions - mean by ridge regression in
+    its dual form, and is scaled to the names' own length. Regression from embeddings onto word vectors, which is what
+    one would try first, keeps less than half of what the space knows: the word vectors' variance is not the concepts'.
+    """
+    mean = names.mean(dim=0)
+    unit = F.normalize(names - mean, dim=-1)
+    centred = directions - directions.mean(dim=0)
+    gram = unit @ unit.T + strength * torch.eye(len(unit))
+    weight = unit.T @ torch.linalg.solve(gram, centred)  # [D, E]
+    reached = (centred @ weight.T).norm(dim=-1).mean()
+    layer = nn.Linear(directions.shape[1], names.shape[1])
     with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(mean_out - weight @ mean_in)
+        layer.weight.copy_(weight * ((names - mean).norm(dim=-1).mean() / reached))
+        layer.bias.copy_(mean - layer.weight @ directions.mean(dim=0))
     return layer

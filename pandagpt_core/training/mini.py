@@ -26,9 +26,9 @@ from pandagpt_core.training.data.packages import PACKAGES, fetch_all
 from pandagpt_core.training.evaluate import evaluate
 from pandagpt_core.training.export import export, llm_file
 from pandagpt_core.training.log import Log
-from pandagpt_core.training.lora import LoraConfig, adapter_state, add_lora, train
+from pandagpt_core.training.lora import LoraConfig, adapter_state, add_lora, reading_projection, train
 from pandagpt_core.training.space import CLIP_VOCABULARY, Space, build_space, make_keys, rows_of, text_table
-from pandagpt_core.training.speech import SpeechConfig, batches, first_projection, name_targets
+from pandagpt_core.training.speech import SpeechConfig, batches, name_targets
 
 DIM = 256
 SIZES: dict[str, Any] = {
@@ -55,7 +55,7 @@ class Recipe:
     align: AlignConfig = field(default_factory=AlignConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     lora: LoraConfig = field(default_factory=lambda: LoraConfig(lr=6e-4))
-    speech_steps: int = 450
+    speech_steps: int = 320
 
 
 def main() -> None:
@@ -99,11 +99,17 @@ def make_speech(space: Space, cache: Path, recipe: Recipe, log: Log) -> dict[str
     concepts, file = load_concepts(), llm_file()
     llm, tokenizer = load_llama(file), load_tokenizer(file)
     targets = name_targets(llm, tokenizer, concepts)
-    projection = first_projection(space.embeddings, space.key, targets, recipe.speech.ridge)
+    projection = reading_projection(targets, space.directions, recipe.speech.ridge)
     lora = add_lora(llm, recipe.lora)
     stream = batches(space.embeddings, space.key, concepts, tokenizer, file, cache, recipe.speech)
-    losses = train(llm, projection, stream, recipe.speech_steps, recipe.lora)
-    log("speech", steps=len(losses), loss=round(sum(losses[-20:]) / len(losses[-20:]), 3))
+
+    def every(step: int, loss: float) -> None:
+        if step % 10 == 0:
+            log("speech", step=step, of=recipe.speech_steps, loss=round(loss, 3))
+        if step % 50 == 0:
+            torch.save(adapter_state(projection, lora), cache / "adapter.pt")
+
+    train(llm, projection, stream, recipe.speech_steps, recipe.lora, every)
     return adapter_state(projection, lora)
 
 

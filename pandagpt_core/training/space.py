@@ -87,13 +87,15 @@ def rows_of(features: Features, keys: Keys) -> Rows:
 class Space:
     """The trained parts, and for the language model's stage the embeddings [M, dim] of pictures and made classes.
 
-    Those are cross-fitted: each by a head that saw neither the picture nor, for made ones, that class.
+    Those are cross-fitted: each by a head that saw neither the picture nor, for made ones, that class. `directions`
+    [concepts, dim] is where the texts of each concept lie.
     """
 
     head: ImageHead
     tower: TextTower
     embeddings: Tensor
     key: Tensor
+    directions: Tensor
 
 
 def build_space(
@@ -132,4 +134,4 @@ def build_space(
             for part in (drawn, made):
                 found.append(partial(part.pooled, part.logits).clone())
                 key.append(part.key)
-    return Space(head, tower, torch.cat(found), torch.cat(key))
+    return Space(head, tower, torch.cat(found), torch.cat(key), fixed[: keys.concepts])

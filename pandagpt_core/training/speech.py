@@ -13,7 +13,7 @@ from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.training.base_answers import base_answers
 from pandagpt_core.training.concepts import Concept
-from pandagpt_core.training.lora import Example, ridge
+from pandagpt_core.training.lora import Example
 from pandagpt_core.training.talk import TEXT_ONLY, say
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
@@ -29,7 +29,7 @@ class SpeechConfig:
     noise: float = 0.35
     mix: float = 0.25
     base_tokens: int = 40
-    ridge: float = 0.001
+    ridge: float = 0.1
     seed: int = 0
 
 
@@ -42,12 +42,6 @@ def picture_prompt(tokenizer: Tokenizer, question: str) -> tuple[int | None, ...
 def name_targets(llm: Llama, tokenizer: Tokenizer, concepts: Sequence[Concept]) -> Tensor:
     """[concepts, D]: where the language model's own table has a concept's name."""
     return torch.stack([llm.embed(tokenizer.encode(" " + c.name)).mean(dim=0) for c in concepts]).detach()
-
-
-def first_projection(embeddings: Tensor, key: Tensor, targets: Tensor, strength: float) -> nn.Linear:
-    """The ridge solution on embeddings [M, E] of concepts key [M]; every concept weighs alike."""
-    order = torch.cat([(key == concept).nonzero()[:, 0][:40] for concept in _present(key)])
-    return ridge(embeddings[order], targets[key[order]], strength)
 
 
 def batches(

@@ -1,0 +1,56 @@
+"""Depth and heat made up from cut-outs. SYNTHETIC: no sensor took them, and figures on them say so.
+
+Depth: a relief, high where the silhouette is broad, stepped where colours change, before a slanting background.
+Heat: the concept's own warmth inside the silhouette, warmest at its core, against a background at room temperature.
+"""
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+SIZE = 224
+_CORES = (4, 12, 28)
+
+
+def layers(cutout: Image.Image) -> np.ndarray:
+    """[3, 224, 224] uint8 of one cut-out: silhouette, how deep inside it each pixel lies, and grey regions."""
+    piece = ImageOps.contain(cutout, (SIZE, SIZE))
+    canvas = Image.new("RGBA", (SIZE, SIZE), (0, 0, 0, 0))
+    canvas.paste(piece, ((SIZE - piece.width) // 2, (SIZE - piece.height) // 2))
+    alpha = canvas.getchannel("A")
+    cores = [np.asarray(alpha.filter(ImageFilter.GaussianBlur(radius)), np.float32) for radius in _CORES]
+    grey = canvas.convert("L").filter(ImageFilter.MedianFilter(5))
+    return np.stack([np.asarray(alpha), np.mean(cores, axis=0).astype(np.uint8), np.asarray(grey)])
+
+
+def _moved(parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[3, 224, 224] float32 in 0..1, mirrored, shrunk and shifted at random."""
+    side = int(SIZE * rng.uniform(0.65, 1.0))
+    at = rng.integers(0, SIZE - side + 1, 2)
+    mirrored = rng.random() < 0.5
+    moved = np.zeros((len(parts), SIZE, SIZE), np.float32)
+    for index, part in enumerate(parts):
+        small = Image.fromarray(part).resize((side, side), Image.Resampling.BILINEAR)
+        small = ImageOps.mirror(small) if mirrored else small
+        moved[index, at[0] : at[0] + side, at[1] : at[1] + side] = np.asarray(small, np.float32) / 255
+    return moved
+
+
+def depth(parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[1, 224, 224] normalised disparity, as the recipe `depth-sunrgbd-v1` gives it."""
+    inside, core, grey = _moved(parts, rng)
+    down, right = np.mgrid[0:1:224j, 0:1:224j].astype(np.float32)
+    ground = rng.uniform(-1.2, -0.4) + rng.uniform(0, 0.6) * down + rng.uniform(-0.2, 0.2) * right
+    relief = rng.uniform(0.2, 1.2) + rng.uniform(0.8, 1.6) * core + rng.uniform(0.2, 0.6) * grey
+    found = ground * (1 - inside) + relief * inside + rng.normal(0, 0.03, inside.shape)
+    disparity: np.ndarray = found.astype(np.float32)[None]
+    return disparity
+
+
+def heat(parts: np.ndarray, warmth: float, rng: np.random.Generator) -> np.ndarray:
+    """[1, 224, 224] values 0..1, as the recipe `imagebind-thermal-v1` gives them; `warmth` is the concept's, 0 to 1."""
+    inside, core, grey = _moved(parts, rng)
+    around = rng.uniform(0.15, 0.3)
+    body = 0.1 + 0.75 * warmth + rng.uniform(0.05, 0.15) * (core - 0.5) + rng.uniform(0.05, 0.15) * (grey - 0.5)
+    found = around * (1 - inside) + body * inside + rng.normal(0, 0.01, inside.shape)
+    warm: np.ndarray = np.clip(found, 0, 1).astype(np.float32)[None]
+    return warm
