@@ -173,3 +173,10 @@ def ignored(names: Iterable[str]) -> dict[str, str]:
     """The header that names parameters nobody read. Names that are not plain ones are left out."""
     plain = [name for name in names if _NAME.fullmatch(name)][:32]
     return {"x-ignored-params": ", ".join(plain)} if plain else {}
+
+
+def never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what is there or is not, but cannot be null: a field of a form, a header, a word of a query."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})

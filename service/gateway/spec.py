@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.gateway.auth import Access
 from service.gateway.house import version
-from service.gateway.schemas import ChatBody, EmbedBody, GenerateForm
+from service.gateway.schemas import ChatBody, EmbedBody, GenerateForm, never_null
 
 DESCRIPTION = "Ask a language model about images, videos, sounds, depth maps, thermal images and IMU recordings."
 
@@ -48,13 +48,6 @@ def document(routes: list[APIRoute]) -> dict[str, Any]:
                 if "anyOf" in parameter["schema"]:
                     parameter["schema"] = never_null(parameter["schema"])
     return spec
-
-
-def never_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of what is there or is not, but cannot be null: a field of a form, a header, a word of a query."""
-    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
-    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
 
 
 def access_of(route: APIRoute) -> Access | None:

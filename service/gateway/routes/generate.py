@@ -11,8 +11,7 @@ from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.house import house_of
 from service.gateway.retries import RetryKey
-from service.gateway.schemas import GenerateForm
-from service.gateway.spec import never_null
+from service.gateway.schemas import GenerateForm, never_null
 from service.gateway.uploads import read_form
 
 router = APIRouter()
