@@ -17,7 +17,7 @@ from service.broker import protocol, scripts
 from service.broker.blobs import MediaShelf
 from service.broker.directory import Directory, LiveModel
 from service.broker.errors import BrokerError, Draining, NoWorker, Overloaded, StoreUnavailable, UnknownRequest
-from service.broker.feeds import Feeds
+from service.broker.feeds import Feeds, decoded
 from service.broker.journal import events_of, parse_id
 from service.broker.keys import DEAD_LIFE, GROUP, LANES, QUEUE_LIFE, Keys
 from service.broker.protocol import Done, End, Event, Failed, Fence, Released, Request
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 SILENCE = 5.0  # seconds without an event after which a reader asks whether one can still come
 PATIENCE = 30.0  # seconds that a reader bears a store that does not answer
 END_GRACE = 10.0  # seconds after its deadline that a request without an end is left to the workers
+ENTRY_GRACE = 30.0  # seconds that a request may be known without standing in the queue
+PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between
 CANCELS_KEPT = 10_000
 
 
@@ -106,7 +108,7 @@ class Broker:
         with it (`contextlib.aclosing`).
         """
         record = await self._records.find(request_id, tenant)
-        number = 0
+        number, told = 0, after
         failing_since: float | None = None
         async with self._feeds.follow(self._keys.events(request_id)) as follower:
             while True:
@@ -120,10 +122,13 @@ class Broker:
                         patient = time.monotonic() - failing_since < PATIENCE
                         events = [] if patient else [_failed(error.code, error.message)]
                 for event in events:
+                    if isinstance(event, Fence) and number:
+                        number = await self._place(record, event, number)
                     if isinstance(event, Fence | Released):
                         continue
                     number += 1
-                    if number > after:
+                    if number > told:
+                        told = number
                         yield Numbered(number, event)
                     if isinstance(event, Done | Failed):
                         return
@@ -173,18 +178,53 @@ class Broker:
     async def _look_after(self, record: Record, heard: bool) -> list[Event]:
         """After silence: nothing where an end can still come, and else the end."""
         try:
-            await self._records.find(record.id)
+            known = await self._records.find(record.id)
         except UnknownRequest:
             return [_failed("store_unavailable", "the store no longer has the request")]
+        queued = await self._is_queued(known if record.entry is None else record)
         with store_errors():
             last: Any = await self._store.xrevrange(self._keys.events(record.id), count=1)
         if heard and not last:
             return [_failed("store_unavailable", "the store no longer has the request's events")]
-        if time.time() > record.deadline + END_GRACE:
-            attempt = parse_id(last[0][0])[0] + 1 if last else 1
+        if any(isinstance(event, Done | Failed) for _, events in decoded(last) for event in events):
+            return []  # on its way to this reader
+        attempt = parse_id(last[0][0])[0] + 1 if last else 1
+        if not queued:
+            lost = "the store lost the request; send it again"
+            await self._end(record, attempt, _failed("store_unavailable", lost))
+        elif time.time() > record.deadline + END_GRACE:
             message = f"the request did not end within its {record.deadline - record.created:g} seconds"
             await self._end(record, attempt, _failed("deadline_exceeded", message))
         return []  # the end comes as any other event, whoever wrote it
+
+    async def _is_queued(self, record: Record) -> bool:
+        """Whether the request waits or runs. Its entry leaves the lane only after its end stands in its events."""
+        if record.entry is None:  # its gateway died before it could note the entry, or is still about to
+            return time.time() < record.created + ENTRY_GRACE
+        with store_errors():
+            lane = self._keys.queue(record.model, record.lane)
+            return bool(await self._store.xrange(lane, record.entry, record.entry))
+
+    async def _place(self, record: Record, fence: Fence, number: int) -> int:
+        """How many events precede a fence: fewer than were heard where the store lost some and a worker made them anew.
+
+        Making is exact, so leaving out what has the number of something told already gives the undisturbed stream.
+        """
+        for _ in range(PLACE_TRIES):
+            try:
+                with store_errors():
+                    entries: Any = await self._store.xrange(self._keys.events(record.id))
+            except StoreUnavailable:
+                await asyncio.sleep(PLACE_PAUSE)
+                continue
+            events = [event for _, entry in decoded(entries) for event in entry]
+            before = events[: events.index(fence)] if fence in events else None
+            break
+        else:
+            before = None
+        if before is None:
+            return number
+        return sum(not isinstance(event, Fence | Released) for event in before)
 
     async def _end(self, record: Record, attempt: int, end: End) -> bool:
         """Write an end as a fence of its own, if no other attempt got there first, and take the request off its lane.

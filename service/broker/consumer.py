@@ -49,6 +49,7 @@ class Consumer:
         self._open: dict[str, Delivery] = {}
         self._last_cancel = b"0-0"
         self._next_claim = 0.0
+        self._was_away = False
         self.held: tuple[tuple[Priority, bytes], ...] = ()  # replaced whole: the heartbeat's thread reads it
 
     def open(self) -> None:
@@ -89,16 +90,19 @@ class Consumer:
         """
         try:
             with store_errors():
+                torn = self._mend() if self._was_away else []
+                self._was_away = False
                 lost, cancelled = self._publish()
                 for name in lost:
                     del self._open[name]
                 self._settle_ended()
         except StoreUnavailable:
+            self._was_away = True
             self._next_claim = time.monotonic() + self._lost_after  # others were cut off as well; let them beat first
             raise
         finally:
             self._note_held()
-        return Flushed(tuple(lost), cancelled)
+        return Flushed((*torn, *lost), cancelled)
 
     def hand_back(self, names: Collection[str]) -> None:
         """Give unfinished requests to whoever claims first, without counting it as a loss."""
@@ -153,6 +157,8 @@ class Consumer:
         except Undecodable as error:
             self._bury(lane, entry, error)
             return []
+        if request.id in self._open:  # the store forgot that it is ours already, or has it twice
+            return []
         life = max(request.deadline - time.time(), 0.0) + self._settings.request_ttl_s
         try:
             journal, past = Journal.begin(self._store, self._keys.events(request.id), self._worker, round(life))
@@ -187,6 +193,27 @@ class Consumer:
             journal.send(self._store)
 
     # Publishing
+
+    def _mend(self) -> list[str]:
+        """The store was away, and may be back as it was a second earlier: write again what it lost of our streams.
+
+        Requests that cannot be mended are another's now, or will be.
+        """
+        torn = []
+        for name, delivery in self._open.items():
+            journal = delivery.journal
+            try:
+                missing = journal.mend(last_id(self._store, journal.key))
+            except RequestLost:
+                torn.append(name)
+                continue
+            pipe = self._store.pipeline(transaction=False)
+            for command in missing:
+                pipe.execute_command(*command)
+            pipe.execute()
+        for name in torn:
+            del self._open[name]
+        return torn
 
     def _publish(self) -> tuple[list[str], frozenset[str]]:
         busy = {name: delivery.journal for name, delivery in self._open.items() if not delivery.journal.idle}

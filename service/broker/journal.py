@@ -3,10 +3,12 @@
 An entry's id is `<attempt>-<n>`. The store takes an id only if it is larger than the last one, so the fence
 `<attempt>-0` of a later attempt shuts out every earlier writer, and so does an end that a gateway wrote. An entry holds
 all events of one step. It stays `_sent` until the store is known to have it; after a lost connection the stream's last
-id says whether it has.
+id says whether it has. A store that was killed may come back without its last second: the latest entries are kept for
+that, and written once more where they are missing (`mend`).
 """
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from service.broker import protocol
 from service.broker.errors import RequestLost
 from service.broker.protocol import Done, End, Event, Failed, Fence, Released
 from service.broker.store import SyncStore, store_errors, translated
+
+KEPT = 1024  # entries; seconds of the fastest model
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Journal:
         self._sent: bytes | None = None
         self._waiting: list[Event] = []
         self._ended = False
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
 
     @classmethod
     def begin(cls, store: SyncStore, key: str, worker: str, life: int) -> tuple["Journal | None", Past]:
@@ -101,7 +106,7 @@ class Journal:
         if self._sent is None:
             self._sent = protocol.encode(self._waiting)
             self._waiting = []
-        return ("XADD", self.key, "NOMKSTREAM", f"{self.attempt}-{self._next}", "events", self._sent)
+        return self._entry(self._next, self._sent)
 
     def send(self, store: SyncStore) -> None:
         """Send what waits now, outside a flush."""
@@ -111,8 +116,21 @@ class Journal:
         self.confirm()
 
     def confirm(self) -> None:
+        assert self._sent is not None, "only what was sent can be confirmed"
+        self._kept.append((self._next, self._sent))
         self._sent = None
         self._next += 1
+
+    def mend(self, last: tuple[int, int]) -> list[tuple[Any, ...]]:
+        """The XADDs of entries that the store once had, and that its stream, which ends at `last`, has no more.
+
+        Raises RequestLost where the stream is another's, or ends so early that it is better continued by whoever reads
+        what is left of it.
+        """
+        written = self._next - 1
+        if last[0] != self.attempt or last[1] < written - len(self._kept):
+            raise RequestLost(self.key)
+        return [self._entry(number, payload) for number, payload in self._kept if number > last[1]]
 
     def resolve(self, last: tuple[int, int]) -> None:
         """Settle what is unsure by the stream's last id. Raises RequestLost when another wrote after us."""
@@ -120,6 +138,9 @@ class Journal:
             raise RequestLost(self.key)
         if self._sent is not None and last[1] == self._next:
             self.confirm()
+
+    def _entry(self, number: int, payload: bytes) -> tuple[Any, ...]:
+        return ("XADD", self.key, "NOMKSTREAM", f"{self.attempt}-{number}", "events", payload)
 
 
 def events_of(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> tuple[Event, ...]:

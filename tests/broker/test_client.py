@@ -9,7 +9,7 @@ from service.broker import client as client_module
 from service.broker.client import Broker
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
 from service.broker.keys import Keys
-from service.broker.protocol import Done, Failed, Started, Token
+from service.broker.protocol import Done, Failed, Fence, Started, Token, encode
 from service.broker.records import Records
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
@@ -245,6 +245,48 @@ async def test_a_reader_hears_when_the_store_lost_the_request(
         again = generate()
         await until(lambda: valkey.client.exists(Keys().ready("fake")), what="the next heartbeat")
         assert text_of(await run(broker, again)) == answer(again)
+
+
+async def test_a_request_that_fell_out_of_the_queue_without_an_end_fails(
+    broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE", 0.05)
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05), max_sequences=1, prefetch=0) as worker:
+        running, waiting = generate(), generate()
+        await broker.submit(running)
+        await until(lambda: worker.runtime.has_work)
+        await broker.submit(waiting)
+        valkey.client.xdel(Keys().queue("fake", "interactive"), (await broker._records.find(waiting.id)).entry)
+        (end,) = await collect(broker, waiting)
+        assert isinstance(end, Failed)
+        assert end.code == "store_unavailable"
+        assert await collect(broker, waiting) == [end]
+        assert text_of(await collect(broker, running)) == answer(running)
+
+
+async def test_a_reader_of_what_the_store_lost_hears_nothing_twice(broker: Broker, valkey: Valkey) -> None:
+    """As after a crash of store and worker: the stream has fewer tokens than were told, and a new attempt goes on."""
+    request = generate()
+    key = Keys().events(request.id)
+    with worker_thread(valkey.settings):
+        whole = await run(broker, request)
+    entries = valkey.client.xrange(key)
+    heard = []
+    async with aclosing(broker.events(request.id, request.tenant)) as events:
+        valkey.client.delete(key)
+        for entry, fields in entries[:7]:  # fence, start, five tokens
+            valkey.client.xadd(key, fields, entry)
+        async for numbered in events:
+            heard.append(numbered)
+            if len(heard) == 6:
+                valkey.client.delete(key)
+                for entry, fields in entries[:4]:
+                    valkey.client.xadd(key, fields, entry)
+                valkey.client.xadd(key, {"events": encode([Fence(worker="w2", at=1.0)])}, "2-0")
+                for number, (_, fields) in enumerate(entries[4:], 1):
+                    valkey.client.xadd(key, fields, f"2-{number}")
+    assert [numbered.event for numbered in heard] == whole
+    assert [numbered.number for numbered in heard] == list(range(1, len(whole) + 1))
 
 
 async def test_states_tell_usage_and_times(broker: Broker, valkey: Valkey) -> None:

@@ -110,3 +110,46 @@ def test_no_more_is_taken_than_there_is_room_for(store: SyncStore, valkey: Valke
     assert len(worker.take(2)) == 2
     assert len(worker.take(2)) == 2
     assert store.xpending(QUEUE, GROUP)["pending"] == 4
+
+
+def test_a_request_that_is_handed_out_again_while_it_runs_here_is_not_taken_twice(
+    store: SyncStore, valkey: Valkey
+) -> None:
+    worker = consumer(store, valkey)
+    request = queue(store)
+    (delivery,) = worker.take(1)
+    store.xgroup_setid(QUEUE, GROUP, "0")  # the store forgot that it had given it to us
+    assert worker.take(1) == []
+    delivery.journal.add(Token(choice=0, token_id=1, text="a"), Done())
+    assert worker.flush().lost == ()
+    assert tokens(store, request) == [1]
+    assert store.xlen(QUEUE) == 0
+
+
+def test_after_the_store_was_away_what_it_lost_is_written_again(
+    store: SyncStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = consumer(store, valkey)
+    kept, gone = queue(store), queue(store)
+    deliveries = worker.take(2)
+    for number in range(3):
+        for delivery in deliveries:
+            delivery.journal.add(Token(choice=0, token_id=number, text="a"))
+        worker.flush()
+    key = Keys().events(kept.id)
+    entries = store.xrange(key)
+
+    def away() -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "_publish", away)
+        with pytest.raises(StoreUnavailable):
+            worker.flush()
+    store.delete(key, Keys().events(gone.id))
+    for entry, fields in entries[:2]:
+        store.xadd(key, fields, entry)
+    deliveries[0].journal.add(Token(choice=0, token_id=3, text="a"))
+    assert worker.flush().lost == (gone.id,)
+    assert tokens(store, kept) == [0, 1, 2, 3]
+    assert store.xrange(key)[:4] == entries

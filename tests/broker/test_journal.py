@@ -4,7 +4,7 @@ import pytest
 
 from service.broker import protocol
 from service.broker.errors import RequestLost
-from service.broker.journal import Journal, events_of, last_id
+from service.broker.journal import KEPT, Journal, events_of, last_id
 from service.broker.protocol import Done, Failed, Fence, Released, Token
 from service.broker.store import SyncStore, connect
 from tests.conftest import Valkey
@@ -132,3 +132,32 @@ def test_a_second_end_is_a_mistake_of_ours(store: SyncStore) -> None:
     journal.add(Done())
     with pytest.raises(AssertionError, match="one end"):
         journal.add(Done())
+
+
+def test_what_the_store_lost_is_written_again(store: SyncStore) -> None:
+    journal = begin(store)
+    for number in range(1, 6):
+        journal.add(token(number))
+        journal.send(store)
+    store.delete(KEY)  # killed, and back as it was a second earlier
+    for number in range(4):
+        store.execute_command("XADD", KEY, f"1-{number}", "events", protocol.encode([token(number)]))
+    journal.add(token(6))
+    for command in journal.mend(last_id(store, KEY)):
+        store.execute_command(*command)
+    journal.send(store)
+    assert [event.token_id for event in events_of(store.xrange(KEY))] == [0, 1, 2, 3, 4, 5, 6]
+    assert journal.mend(last_id(store, KEY)) == []
+
+
+def test_a_stream_that_lost_too_much_or_is_anothers_is_given_up(store: SyncStore) -> None:
+    journal = begin(store)
+    for number in range(KEPT + 2):
+        journal.add(token(number))
+        journal.send(store)
+    with pytest.raises(RequestLost):
+        journal.mend((1, 1))
+    assert len(journal.mend((1, 2))) == KEPT
+    for last in ((0, 0), (2, 0)):
+        with pytest.raises(RequestLost):
+            journal.mend(last)
