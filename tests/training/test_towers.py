@@ -54,7 +54,7 @@ def test_a_tower_learns_to_lie_where_the_pictures_of_its_concepts_lie() -> None:
     concept = np.arange(30) % 3
     maps = np.random.default_rng(0).normal(concept[:, None, None, None], 0.1, (30, 1, 8, 8)).astype(np.float32)
     items = Items(maps, concept)
-    align_tower(tower, items, bank, lambda array, _rng: array, TowerConfig(steps=40, batch=16, lr=3e-3), Log())
+    align_tower(tower, items, bank, lambda array, _rng: array, TowerConfig(steps=120, batch=16, lr=3e-3), Log())
     assert (tower(torch.from_numpy(maps)) @ bank.T).argmax(dim=1).tolist() == concept.tolist()
 
 

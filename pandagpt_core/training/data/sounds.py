@@ -1,4 +1,7 @@
-"""Sounds of the audible concepts from sound banks: instruments by General MIDI program, effects by GS variation."""
+"""Sounds of the audible concepts from sound banks: instruments by General MIDI program, effects by GS variation.
+
+Needs `tinysoundfont`, installed with --no-deps: what it depends on plays aloud, which nobody wants here.
+"""
 
 import io
 from collections.abc import Iterator
@@ -63,7 +66,8 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
     out = io.BytesIO()
     soundfile.write(out, wave, RATE, format="WAV", subtype="FLOAT")
     clips: np.ndarray = load("imagebind-audio-v1", out.getvalue(), {}, Limits())
-    return clips[0]
+    first: np.ndarray = clips[0]
+    return first
 
 
 def varied(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
