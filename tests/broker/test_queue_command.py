@@ -1,0 +1,154 @@
+"""`pandagpt queue` on a real store: what it shows, and what retry and drop do."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from pandagpt_core.types import SamplingParams
+from service import cli
+from service.broker import protocol
+from service.broker.client import Broker
+from service.broker.keys import Keys
+from service.broker.protocol import Done, Failed, Generate
+from tests.conftest import Valkey
+from tests.fakes import FakeRuntime, worker_thread
+from tests.wire import answer, collect, ends_of, generate, text_of, until
+
+QUEUE, DEAD = Keys().queue("fake", "interactive"), Keys().dead("fake")
+SECRET = "my bank says hello"
+Queue = Callable[..., list[dict]]
+
+
+@pytest.fixture
+def queue(valkey: Valkey, capsys: pytest.CaptureFixture[str]) -> Queue:
+    """Run the command with --json; what it printed."""
+
+    def run(*words: str, status: int = 0) -> list[dict]:
+        assert cli.main(["queue", *words, "--json", "--store", valkey.url]) == status
+        printed = capsys.readouterr().out
+        return json.loads(printed) if printed else []
+
+    return run
+
+
+async def in_thread(work: Callable[..., object], *words: str, **options: object) -> object:
+    return await asyncio.to_thread(work, *words, **options)
+
+
+def bury(valkey: Valkey, request: Generate, reason: str = "worker_lost") -> str:
+    letter = {"reason": reason, "at": "1700000000.0", "request": protocol.encode(request)}
+    return valkey.client.xadd(DEAD, letter).decode()
+
+
+async def test_what_runs_waits_and_is_dead_is_listed(broker: Broker, valkey: Valkey, queue: Queue) -> None:
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05), max_sequences=1, prefetch=0) as worker:
+        running = generate(SECRET, params=SamplingParams(max_tokens=500, ignore_eos=True))
+        await broker.submit(running)
+        await until(lambda: worker.runtime.has_work)
+        waiting, batch, dead = generate(), generate(priority="batch"), generate()
+        await broker.submit(waiting)
+        await broker.submit(batch)
+        bury(valkey, dead)
+        rows = await in_thread(queue, "list")
+        assert [(row["state"], row["id"], row["lane"]) for row in rows] == [
+            ("running", running.id, "interactive"),
+            ("waiting", waiting.id, "interactive"),
+            ("waiting", batch.id, "batch"),
+            ("dead", dead.id, "interactive"),
+        ]
+        assert (rows[0]["attempts"], bool(rows[0]["worker"]), rows[3]["reason"]) == (1, True, "worker_lost")
+        assert [row["id"] for row in await in_thread(queue, "list", "--state", "waiting")] == [waiting.id, batch.id]
+        assert await in_thread(queue, "list", "--model", "another") == []
+        for request in (running, waiting, batch):
+            await in_thread(queue, "drop", request.id)
+            (end,) = ends_of(await collect(broker, request))
+            assert isinstance(end, Done)
+            assert end.cancelled
+
+
+def test_a_table_is_for_people_and_shows_no_text(valkey: Valkey, capsys: pytest.CaptureFixture[str]) -> None:
+    valkey.client.zadd(Keys().models, {"fake": 1})
+    request = generate(SECRET)
+    bury(valkey, request)
+    assert cli.main(["queue", "list", "--store", valkey.url]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["state", "model", "lane", "id"]
+    assert row.split()[:4] == ["dead", "fake", "interactive", request.id]
+    assert cli.main(["queue", "show", request.id, "--store", valkey.url]) == 0
+    shown = capsys.readouterr().out
+    assert SECRET not in shown
+    assert f"characters  {len(SECRET)}" in shown
+    assert cli.main(["queue", "show", request.id, "--text", "--store", valkey.url]) == 0
+    assert SECRET in capsys.readouterr().out
+    valkey.client.flushall()
+    assert cli.main(["queue", "list", "--store", valkey.url]) == 0
+    assert capsys.readouterr().out == "nothing waits, runs or is dead\n"
+
+
+async def test_a_dead_letter_is_retried_under_its_own_id(broker: Broker, valkey: Valkey, queue: Queue) -> None:
+    with worker_thread(valkey.settings):
+        request = generate()
+        valkey.client.xadd(
+            Keys().events(request.id), {"events": protocol.encode([Failed(code="worker_lost", message="m")])}, "3-0"
+        )
+        entry = bury(valkey, request)
+        (row,) = await in_thread(queue, "retry", entry)
+        assert (row["id"], row["outcome"]) == (request.id, "queued again")
+        assert text_of(await collect(broker, request)) == answer(request)
+    assert valkey.client.xlen(DEAD) == 0
+
+
+async def test_all_dead_letters_at_once_and_those_that_cannot_be_read_stay(
+    broker: Broker, valkey: Valkey, queue: Queue
+) -> None:
+    with worker_thread(valkey.settings):
+        requests = [generate(str(number)) for number in range(3)]
+        for request in requests:
+            bury(valkey, request)
+        unreadable = valkey.client.xadd(DEAD, {"reason": "undecodable", "at": "1.0", "request": b"\xc1"}).decode()
+        rows = await in_thread(queue, "retry", "--all-dead", status=1)
+        assert [row["outcome"] for row in rows[:3]] == ["queued again"] * 3
+        assert "no dead letter that this version can read" in rows[3]["outcome"]
+        for request in requests:
+            assert text_of(await collect(broker, request)) == answer(request)
+        assert [row["entry"] for row in await in_thread(queue, "list", "--state", "dead")] == [unreadable]
+        await in_thread(queue, "drop", "--all-dead")
+    assert valkey.client.xlen(DEAD) == 0
+
+
+async def test_without_a_worker_a_letter_is_not_lost_by_a_retry(valkey: Valkey, queue: Queue) -> None:
+    valkey.client.zadd(Keys().models, {"fake": 1})
+    request = generate()
+    bury(valkey, request)
+    (row,) = await in_thread(queue, "retry", request.id, status=1)
+    assert "no worker" in row["outcome"]
+    assert valkey.client.xlen(DEAD) == 1
+
+
+def test_an_entry_that_nobody_can_read_is_dropped_from_the_queue(valkey: Valkey, queue: Queue) -> None:
+    valkey.client.zadd(Keys().models, {"fake": 1})
+    entry = valkey.client.xadd(QUEUE, {"request": b"\xc1", "cost": "7"}).decode()
+    assert queue("list")[0]["kind"] == "unreadable"
+    queue("drop", entry)
+    assert valkey.client.xlen(QUEUE) == 0
+
+
+@pytest.mark.parametrize("words", [("show", "nobody"), ("retry", "nobody"), ("drop", "nobody")])
+def test_an_unknown_name_is_told(words: tuple[str, ...], queue: Queue, valkey: Valkey) -> None:
+    queue(*words, status=1)
+
+
+@pytest.mark.parametrize("words", [("retry",), ("drop",), ("drop", "x", "--all-dead"), ("dance",), ()])
+def test_a_call_that_means_nothing_is_refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["queue", *words])
+    assert caught.value.code == 2
+
+
+def test_without_a_store_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["queue", "list"]) == 2
+    assert "PANDAGPT_STORE_URL" in capsys.readouterr().err
+    assert cli.main(["queue", "list", "--store", "redis://127.0.0.1:1/0"]) == 1
+    assert "does not answer" in capsys.readouterr().err
