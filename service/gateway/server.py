@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.gateway.app import create_app, drain
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.middleware import new_request_id
+from service.gateway.parting import Parting
 from service.settings import GatewaySettings, Settings
 
 BACKLOG = 2048
@@ -76,9 +77,11 @@ class _Bounded(HttpToolsProtocol):
     header_timeout_s: float
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _refused = False
+    transport: Parting  # type: ignore[assignment]  # stands for the real one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        super().connection_made(transport)
+        super().connection_made(Parting(transport, self._still_sends))  # type: ignore[arg-type]  # does as one
         self._await_head()  # a connection that says nothing has its time too
 
     def on_message_begin(self) -> None:
@@ -90,7 +93,14 @@ class _Bounded(HttpToolsProtocol):
         self._head_done()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline and self._still_sends():
+            self.transport.close()  # answered before its end: nobody will read the rest of it
+
     def data_received(self, data: bytes) -> None:
+        if self.transport.parting is not None:
+            return
         super().data_received(data)
         if self._deadline is not None:  # still within the head
             self._head_bytes += len(data)
@@ -99,7 +109,11 @@ class _Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
+        self.transport.lost()
         super().connection_lost(exc)
+
+    def _still_sends(self) -> bool:
+        return self._refused or (self.cycle is not None and self.cycle.more_body)
 
     def _await_head(self) -> None:
         if self._deadline is None:
@@ -122,6 +136,7 @@ class _Bounded(HttpToolsProtocol):
         self._head_done()
         if self.transport.is_closing():
             return
+        self._refused = True
         error = GatewayError(code, message)
         body = json.dumps(error_object(error)).encode()
         headers = {

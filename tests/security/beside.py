@@ -1,0 +1,74 @@
+"""A real gateway in the test's own event loop, and a measure of how long that loop is held.
+
+The loop's processor time is measured, not the wall's: other work on the machine must not fail a test.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.gateway.test_server import running
+
+__all__ = ["Watch", "running", "send", "watched"]
+
+
+@dataclass
+class Watch:
+    """`stall`: longest time that one turn of the loop worked (seconds). `grown`: resident bytes above the start."""
+
+    stall: float = 0.0
+    start: int = field(default_factory=lambda: resident())
+    most: int = 0
+
+    @property
+    def grown(self) -> int:
+        return self.most - self.start
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[Watch]:
+    """Watch this loop while the block runs."""
+    watch = Watch()
+
+    async def look() -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0.001)
+            watch.stall = max(watch.stall, time.thread_time() - before)
+            watch.most = max(watch.most, resident())
+
+    task = asyncio.create_task(look())
+    await asyncio.sleep(0)
+    try:
+        yield watch
+    finally:
+        task.cancel()
+
+
+async def send(port: int, pieces: Sequence[bytes], *, patience_s: float = 20.0, pause_s: float = 0.0) -> bytes:
+    """Send bytes until they end or the server hangs up; what it answered, empty where it only hung up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answered = asyncio.create_task(reader.read())
+    try:
+        for piece in pieces:
+            if answered.done():
+                break
+            writer.write(piece)
+            await writer.drain()
+            if pause_s:
+                await asyncio.sleep(pause_s)
+    except OSError:
+        pass
+    try:
+        return await asyncio.wait_for(answered, patience_s)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.transport.abort()
