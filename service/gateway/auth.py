@@ -1,6 +1,7 @@
 """Who may do what: keys hashed at rest and compared in constant time, access declared on every route.
 
-A keys file has one key a line: `name sha256-of-the-key [class]`; `#` starts a comment. A route says what it needs by a
+A keys file has one key a line: `name sha256-of-the-key [class]`; `#` starts a comment. In place of a class (`CLASSES`)
+may stand scopes by comma, as in `embed,files`. A route says what it needs by a
 parameter `Annotated[Caller, Depends(Access(Scope.X))]`, or `dependencies=[Depends(public)]` for nothing.
 """
 
@@ -26,13 +27,14 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 class Scope(StrEnum):
     INFER = "infer"
+    EMBED = "embed"
     MODELS = "models"
     REQUESTS = "requests"
     FILES = "files"
     METRICS = "metrics"
 
 
-_USER = frozenset({Scope.INFER, Scope.MODELS, Scope.REQUESTS, Scope.FILES})
+_USER = frozenset({Scope.INFER, Scope.EMBED, Scope.MODELS, Scope.REQUESTS, Scope.FILES})
 CLASSES: dict[str, frozenset[Scope]] = {
     "user": _USER,
     "reader": frozenset({Scope.MODELS}),
@@ -79,9 +81,13 @@ def _read_key(number: int, line: str) -> Key:
     name, digest, kind = words[0], words[1].lower(), (*words, "user")[2]
     if not _NAME.fullmatch(name) or not _HASH.fullmatch(digest):
         raise SettingsError(f"gateway.keys_file, line {number}: no plain name, or no SHA-256 in hexadecimal")
-    if kind not in CLASSES:
-        raise SettingsError(f"gateway.keys_file, line {number}: the class must be one of {', '.join(CLASSES)}")
-    return Key(name, digest, CLASSES[kind])
+    scopes = CLASSES.get(kind) or frozenset(Scope(word) for word in kind.split(",") if word in set(Scope))
+    if kind not in CLASSES and len(scopes) != len(kind.split(",")):
+        raise SettingsError(
+            f"gateway.keys_file, line {number}: the class must be one of {', '.join(CLASSES)}, or scopes by comma: "
+            f"{', '.join(Scope)}"
+        )
+    return Key(name, digest, scopes)
 
 
 class KeyRing:

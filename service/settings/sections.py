@@ -100,7 +100,9 @@ class GatewaySettings(Section):
         description="own port for metrics; 0: /metrics on the main port, for loopback callers and admin keys (port)",
     )
     keys_file: Path | None = Field(
-        default=None, description="API keys, one a line: `name sha256-of-the-key [class]`. Unset: nobody needs a key"
+        default=None,
+        description="API keys, one a line: `name sha256-of-the-key [class]`, the class user, reader, metrics, "
+        "admin, or scopes by comma. Unset: nobody needs a key",
     )
     open_access: bool = Field(
         default=False,

@@ -84,6 +84,18 @@ def test_a_right_key_may_what_its_class_may(guarded: str) -> None:
     assert call(guarded, "key-r", "POST", "/v1/chat/completions", **CHAT).status_code == 200
 
 
+def test_a_key_may_be_given_scopes_of_its_own(
+    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, tmp_path: Path
+) -> None:
+    file = tmp_path / "scopes"
+    file.write_text(f"embedder {hashlib.sha256(b'key-s').hexdigest()} embed,files\n")
+    url = start_gateway(keys_file=file)[0]
+    assert call(url, "key-s", "POST", "/v1/embeddings", json={"input": "a"}).status_code == 200
+    assert call(url, "key-s", path="/v1/files").status_code == 200
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/v1/requests/x")):
+        assert code(call(url, "key-s", method, path)) == (403, "permission_denied")
+
+
 def test_a_body_is_not_read_before_the_key_is_known(guarded: str) -> None:
     assert code(call(guarded, None, "POST", "/v1/generate", content=b"x" * 10_000)) == (401, "invalid_api_key")
 
@@ -120,6 +132,7 @@ def test_tenants_of_other_salts_differ() -> None:
 
 _HASH = "0" * 64
 _NO_KEYS = ["", "# none\n", "alice", "alice zz", f"al/ice {_HASH}", f"alice {_HASH} king", f"alice {_HASH} user b"]
+_NO_KEYS += [f"alice {_HASH} {words}" for words in ("embed,king", "embed,,files", "embed,embed", ",")]
 
 
 @pytest.mark.parametrize("text", _NO_KEYS)

@@ -38,7 +38,7 @@ _BODY = {
 
 @router.post("/v1/embeddings", response_model=None, responses=documented(EmbeddingList), openapi_extra=_BODY)
 async def create_embeddings(
-    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: RetryKey = None
+    request: Request, caller: Annotated[Caller, Depends(Access(Scope.EMBED))], idempotency_key: RetryKey = None
 ) -> Response:
     """Unit vectors, one for each input: a string, or a content part of any modality."""
     house = house_of(request)
