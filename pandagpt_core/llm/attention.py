@@ -24,6 +24,15 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> T
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
+def attend_rows(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """`grouped_attention` for few rows against float32 keys on a CPU: q [B, KV, R, d], mask [B*KV or 1, R or 1, T].
+
+    Two batched products and a softmax, without the fused kernel's fixed cost for each sequence and head.
+    """
+    scores = torch.baddbmm(mask, q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, dim=-1), v.flatten(0, 1)).view(q.shape)
+
+
 def group_queries(q: Tensor, kv_heads: int) -> Tensor:
     """[B, T, H, d] queries as [B, KV, G*T, d] rows, the T positions of one head together."""
     batch, length, heads, dim = q.shape

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -36,14 +35,14 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.packed = _pack(weight)
+        self._pin = torch.zeros(1, self.in_features)
+        self._pin[0, 0], self._pin[0, -1] = 1.0, -1.0
 
     def forward(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, self.in_features)
-        scale = rows.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12)  # [N, 1]
-        pinned = F.pad(rows / scale, (0, 0, 0, 1))
-        pinned[-1, 0], pinned[-1, -1] = 1.0, -1.0
-        product: Tensor = torch.ops.quantized.linear_dynamic(pinned, self.packed)[:-1] * scale
-        return product.view(*input.shape[:-1], self.out_features)
+        scale = rows.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12)  # [N, 1]
+        product: Tensor = torch.ops.quantized.linear_dynamic(torch.cat((rows / scale, self._pin)), self.packed)
+        return product[:-1].mul_(scale).view(*input.shape[:-1], self.out_features)
 
 
 def _pack(weight: Tensor) -> torch.ScriptObject:

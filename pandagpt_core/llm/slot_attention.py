@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.attention import causal_mask, group_queries, grouped_attention, ungroup_queries
+from pandagpt_core.llm.attention import attend_rows, causal_mask, group_queries, grouped_attention, ungroup_queries
 from pandagpt_core.llm.cache import SlotCache
 
 
@@ -47,7 +47,9 @@ class SlotAttention:
         device = self._slots.device
         reach = torch.arange(self._length, device=device) < torch.tensor(ends, device=device)[:, None]
         mask = torch.zeros(reach.shape, dtype=self._cache.dtype, device=device).masked_fill(~reach, float("-inf"))
-        self._mask = mask[:, None, None, :]
+        self._by_rows = device.type == "cpu" and self._cache.dtype == torch.float32
+        kv_heads = self._cache.keys.shape[2]
+        self._mask = mask.repeat_interleave(kv_heads, dim=0)[:, None] if self._by_rows else mask[:, None, None]
         self._aligned = [s.slot for s in singles] == list(range(self._width))
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
@@ -67,7 +69,8 @@ class SlotAttention:
         if not self._aligned:
             q = q.new_zeros(self._width, *q.shape[1:]).index_copy(0, slots, q)
         grouped = q.view(self._width, keys.shape[1], -1, q.shape[-1])  # [W, KV, G, d]
-        attended = grouped_attention(grouped, keys, values, self._mask).flatten(1, 2)  # [W, H, d]
+        attention = attend_rows if self._by_rows else grouped_attention
+        attended = attention(grouped, keys, values, self._mask).flatten(1, 2)  # [W, H, d]
         return attended if self._aligned else attended[slots]
 
     def _attend_longer(self, layer: int, q: Tensor, stretch: Stretch, mask: Tensor) -> Tensor:
