@@ -181,6 +181,15 @@ class Version(BaseModel):
 
 
 EVENTS = "text/event-stream"
+# Of one event, as tools that read OpenAPI 3.1 take it.
+_EVENT = {
+    "type": "object",
+    "required": ["id", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "Grows by one"},
+        "data": {"type": "string", "description": "A chunk or an error as JSON; [DONE] last"},
+    },
+}
 
 
 def documented(answer: type[BaseModel] | None, *kinds: str) -> dict[int | str, dict[str, Any]]:
@@ -193,7 +202,7 @@ def documented(answer: type[BaseModel] | None, *kinds: str) -> dict[int | str, d
     if answer is not None:
         good["model"] = answer
     if kinds:
-        good["content"] = {kind: {"schema": {"type": "string"}} for kind in kinds}
+        good["content"] = {kind: {"schema": _EVENT if kind == EVENTS else {"type": "string"}} for kind in kinds}
     codes: dict[int, list[str]] = {}
     for code, row in ERRORS.items():
         codes.setdefault(row.status, []).append(code)

@@ -195,6 +195,8 @@ class _Child:
             self._process.kill()
         self._to.close()
         await self._process.wait()
+        with suppress(OSError):
+            await self._from.read()  # to its end: only then does the loop let go of the pipe
 
 
 def _believable(answer: Decoded) -> bool:

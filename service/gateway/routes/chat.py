@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.gateway import prepare
+from service.gateway import examples, prepare
 from service.gateway.answering import respond
 from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
@@ -15,12 +15,7 @@ from service.gateway.retries import RetryKey
 from service.gateway.schemas import ChatBody
 
 router = APIRouter()
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatBody"}}},
-    }
-}
+_BODY = examples.json_body("ChatBody", examples.CHAT)
 
 
 @router.post(

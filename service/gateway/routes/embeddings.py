@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import DuplicateRequest
 from service.broker.protocol import Done, Embed, Failed, Started, Vectors
-from service.gateway import parts, schemas
+from service.gateway import examples, parts, schemas
 from service.gateway.answers import EmbeddingList, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.bodies import read_json
@@ -28,12 +28,7 @@ from service.gateway.schemas import EmbedBody
 from service.gateway.sse import failure
 
 router = APIRouter(tags=["inference"])
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/EmbedBody"}}},
-    }
-}
+_BODY = examples.json_body("EmbedBody", examples.EMBEDDINGS)
 
 
 @router.post("/v1/embeddings", response_model=None, responses=documented(EmbeddingList), openapi_extra=_BODY)
