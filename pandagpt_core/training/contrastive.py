@@ -71,12 +71,17 @@ class ClassSampler:
 
 @dataclass(frozen=True, slots=True)
 class AlignConfig:
+    """`pull` weighs a second term, 1 - cosine to the right text: it makes an embedding the mean of the texts it may
+    mean, and so nearly the one text where the head is sure, which a linear projection can then hand on as a word.
+    """
+
     steps: int = 500
     batch: int = 256
     classes: int = 128
     lr: float = 1e-3
     drop_branch: float = 0.15
     noise: float = 0.1
+    pull: float = 0.0
     seed: int = 0
 
 
@@ -119,6 +124,7 @@ def align(
             names = fixed[keys]
         logits = scale.clamp(max=math.log(60)).exp() * images @ names.T
         loss = F.cross_entropy(logits, target, label_smoothing=0.05)
+        loss = loss + config.pull * (1 - (images * names[target]).sum(dim=-1)).mean()
         if tower is not None:
             share = F.one_hot(target, len(keys)).float()[:, (present := target.unique())].T
             loss = loss + 0.5 * F.cross_entropy(logits.T[present], share / share.sum(dim=1, keepdim=True))

@@ -18,6 +18,7 @@ from pandagpt_core.training.contrastive import AlignConfig, ClassSampler, Rows, 
 from pandagpt_core.training.data.features import Features
 from pandagpt_core.training.data.media import Picture
 from pandagpt_core.training.log import Log
+from pandagpt_core.training.towers import image_bank
 
 FOLDS = 3
 CLIP_VOCABULARY = 49408
@@ -88,7 +89,7 @@ class Space:
     """The trained parts, and for the language model's stage the embeddings [M, dim] of pictures and made classes.
 
     Those are cross-fitted: each by a head that saw neither the picture nor, for made ones, that class. `directions`
-    [concepts, dim] is where the texts of each concept lie.
+    [concepts, dim] is where the texts of each concept lie, `bank` where its pictures do: what other towers go by.
     """
 
     head: ImageHead
@@ -96,6 +97,7 @@ class Space:
     embeddings: Tensor
     key: Tensor
     directions: Tensor
+    bank: Tensor
 
 
 def build_space(
@@ -115,7 +117,7 @@ def build_space(
     sampler = ClassSampler(rows, keys.concepts, classifier.weight, classifier.bias, keys.of_class)
     align(head, tower, None, rows, texts, sampler, config, log)
     fixed = mean_texts(tower, texts)
-    longer = replace(config, steps=config.steps * 2, seed=config.seed + 1, lr=config.lr / 2)
+    longer = replace(config, steps=config.steps * 2, seed=config.seed + 1, pull=8.0)
     align(head, None, fixed, rows, texts, sampler, longer, log)
     found: list[Tensor] = []
     key: list[Tensor] = []
@@ -134,4 +136,7 @@ def build_space(
             for part in (drawn, made):
                 found.append(partial(part.pooled, part.logits).clone())
                 key.append(part.key)
-    return Space(head, tower, torch.cat(found), torch.cat(key), fixed[: keys.concepts])
+    drawn = rows.where(rows.key < keys.concepts)
+    with torch.inference_mode():
+        bank = image_bank(head(drawn.pooled, drawn.logits), drawn.key, keys.concepts).clone()
+    return Space(head, tower, torch.cat(found), torch.cat(key), fixed[: keys.concepts], bank)
