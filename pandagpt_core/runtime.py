@@ -114,6 +114,16 @@ def pick_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_device(device: str, dtype: Dtype) -> None:
+    """Raises ValueError for a device that is not here, or arithmetic that it does not have."""
+    picked = pick_device(device)
+    try:
+        torch.empty(0, device=picked)
+    except (RuntimeError, AssertionError):  # the second from a build of torch that lacks the whole kind
+        raise ValueError(f"torch finds no device {device} on this machine") from None
+    pick_precision(dtype, picked)
+
+
 def pick_precision(dtype: Dtype, device: str) -> Precision:
     """Raises ValueError for int8 anywhere but on a CPU, where its kernel is."""
     if dtype == "auto":

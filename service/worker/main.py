@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from service.broker.errors import StoreUnavailable
 from service.metrics import WorkerMetrics
-from service.settings import Settings, WorkerSettings
+from service.settings import Settings, SettingsError, WorkerSettings
 from service.worker.assembly import assembled
 from service.worker.loop import Worker
 from service.worker.model import Runtime
@@ -37,11 +37,19 @@ def run(settings: Settings) -> int:
 
 
 def load(settings: WorkerSettings) -> Runtime:
-    """The real runtime, which brings torch with it. Raises CheckpointError for a folder that is not a model's."""
+    """The real runtime, which brings torch with it.
+
+    Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
+    """
     import torch
 
     from pandagpt_core.runtime import Runtime as Loaded
+    from pandagpt_core.runtime import check_device
 
+    try:
+        check_device(settings.device, settings.dtype)
+    except ValueError as error:
+        raise SettingsError(f"worker: {error}") from None
     if settings.threads:
         torch.set_num_threads(settings.threads)
     runtime = Loaded.load(

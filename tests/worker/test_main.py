@@ -22,7 +22,7 @@ from pandagpt_core.types import Modality, SamplingParams
 from service.broker.blobs import media_name
 from service.broker.client import Broker
 from service.broker.protocol import Done, Generate, MediaPart, Token, TurnPart
-from service.settings import environment, load
+from service.settings import SettingsError, environment, load
 from service.worker import main
 from tests.conftest import ROOT, Valkey
 from tests.fakes import worker_thread
@@ -121,6 +121,13 @@ def test_a_worker_without_a_usable_store_says_so_and_ends(folder: Path, caplog: 
     settings = load({"store": {"url": "redis://127.0.0.1:1/0"}, "worker": {"model": folder, "device": "cpu"}})
     assert main.run(settings) == 1
     assert "the worker cannot use the store" in caplog.text
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
+def test_a_device_that_is_not_there_is_a_wrong_setting_and_no_crash(tmp_path: Path, device: str) -> None:
+    settings = load({"store": {"url": "redis://127.0.0.1:1/0"}, "worker": {"model": tmp_path, "device": device}})
+    with pytest.raises(SettingsError, match=f"worker: torch finds no device {device} on this machine"):
+        main.run(settings)
 
 
 def _fetch(url: str) -> str:
