@@ -114,6 +114,21 @@ def test_media_become_parts_with_their_options(chat: Callable[..., int], service
     ]
 
 
+def test_a_path_is_taken_as_it_is_from_the_shell_and_from_the_keyboard(
+    chat: Callable[..., int], service: Service, tmp_path: Path
+) -> None:
+    service.answers = [(200, says("ok")), (200, says("ok"))]
+    path = tmp_path / 'Ann\'s "best" dog.jpg'
+    path.write_bytes(b"jpeg")
+    assert chat("--image", path.name, lines=f"Well?\n/image {path}\nAnd now?\n") == 0
+    assert [body["messages"][-1]["content"][0]["type"] for body in service.bodies] == ["image_url", "image_url"]
+
+
+def test_an_address_without_its_scheme_is_named(chat: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat("--url", "127.0.0.1:8000", "hello") == 1
+    assert "127.0.0.1:8000 is no address; it begins with http://" in capsys.readouterr().err
+
+
 def test_a_conversation_carries_its_history_until_it_is_cleared(
     chat: Callable[..., int], service: Service, tmp_path: Path
 ) -> None:

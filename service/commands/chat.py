@@ -17,7 +17,7 @@ _HELP = "\n".join(
         "  /text WORDS    words through the text encoder, beside the media",
         "  /clear         forget the conversation",
         "  /quit          leave (or Ctrl-D)",
-        "media go with the next message; a path with spaces goes in quotes; weight=0.5 after it weighs it",
+        "media go with the next message; weight=0.5 after the path weighs it",
     ]
 )
 

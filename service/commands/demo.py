@@ -68,7 +68,7 @@ def _asked(talk: Talk, group: list[tuple[str, Path]]) -> bool:
     print(f"\n{' + '.join(f'{kind} {path.name}' for kind, path in group)}\n  {QUESTION}\n  ", end="", flush=True)
     started = time.monotonic()
     try:
-        talk.pending = [medium(kind, f"'{path}'") for kind, path in group]
+        talk.pending = [medium(kind, str(path)) for kind, path in group]
         for text in talk.ask(QUESTION):
             print(text, end="", flush=True)
     except TalkError as error:

@@ -1,6 +1,7 @@
 """A conversation with a running service: its history, the media of the next message, and streamed answers."""
 
 import base64
+import contextlib
 import json
 import mimetypes
 import shlex
@@ -27,11 +28,8 @@ class TalkError(Exception):
 
 
 def medium(modality: str, words: str) -> dict[str, Any]:
-    """A content part from `path [name=value ...]`. Raises TalkError."""
-    try:
-        path, *options = shlex.split(words) or [""]
-    except ValueError as error:
-        raise TalkError(f"cannot read the line: {error}") from None
+    """A content part from `path [name=value ...]`; quotes around the path may be left out. Raises TalkError."""
+    path, options = _path_and_options(words)
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
@@ -49,6 +47,18 @@ def medium(modality: str, words: str) -> dict[str, Any]:
             known = ", ".join(("weight", *OPTIONS.get(modality, ())))
             raise TalkError(f"{modality} has no option {name!r}; it has {known}")
     return part
+
+
+def _path_and_options(words: str) -> tuple[str, list[str]]:
+    """A whole line that is a file's path is that, whatever spaces and quotes it holds; else it is read as a shell's."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # a line too long or too odd to be a path
+        if Path(words).expanduser().is_file():
+            return words, []
+    try:
+        path, *options = shlex.split(words) or [""]
+    except ValueError as error:
+        raise TalkError(f"cannot read the line: {error}") from None
+    return path, options
 
 
 class Talk:
@@ -102,6 +112,8 @@ class Talk:
                 f"nothing answers at {str(self._client.base_url).rstrip('/')}; start it with `pandagpt serve`, or name "
                 "another address with --url"
             ) from None
+        except httpx.UnsupportedProtocol:
+            raise TalkError(f"{str(self._client.base_url).rstrip('/')} is no address; it begins with http://") from None
         except httpx.HTTPError as error:
             raise TalkError(f"the connection broke ({type(error).__name__})") from None
 
