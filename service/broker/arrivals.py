@@ -35,7 +35,7 @@ def read_entry(fields: dict[bytes, bytes], model: str) -> Request:
     raw = fields.get(b"request", b"")
     try:
         request: Request = protocol.request_decoder.decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except protocol.UNREADABLE as error:
         raise Undecodable(f"undecodable: {type(error).__name__}", _name_of(raw)) from None
     if request.model != model:
         raise Undecodable("another model's request", request.id)
@@ -44,6 +44,10 @@ def read_entry(fields: dict[bytes, bytes], model: str) -> Request:
 
 def end_at_arrival(request: Request, past: Past, cancelled: bool, max_losses: int) -> End | None:
     """The end of a request that is not to be run, else None."""
+    if past.torn:
+        return Failed(
+            code="internal_error", message="the worker could not read what was answered before", at=time.time()
+        )
     if past.losses >= max_losses:
         lost = f"given up after {past.losses} workers were lost while they ran this request"
         return Failed(code="worker_lost", message=lost, at=time.time())
@@ -70,5 +74,5 @@ def _name_of(raw: bytes) -> str | None:
     # A request of a newer version still has an id, and its caller waits for an end.
     try:
         return msgspec.msgpack.decode(raw, type=_Named).id
-    except (msgspec.MsgspecError, RecursionError):
+    except protocol.UNREADABLE:
         return None

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from service.broker.keys import Keys
+from service.broker.protocol import UNREADABLE
 from service.broker.store import AsyncStore, SyncStore, store_errors
 from service.settings import StoreSettings
 
@@ -54,7 +55,7 @@ def unpack(blob: bytes) -> np.ndarray:
     """The array again, read-only, without a copy. Raises BadBlob."""
     try:
         header = _decoder.decode(blob)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadBlob(str(error)) from None
     size = math.prod(header.shape) * np.dtype(header.dtype).itemsize
     if len(header.shape) > MAX_AXES or min(header.shape, default=0) < 0 or size != header.data.nbytes:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from pandagpt_core.types import ModelInfo
 from service.broker import protocol
 from service.broker.keys import Keys
@@ -74,5 +72,5 @@ class Directory:
 def _announcement(raw: bytes | None) -> Announcement | None:
     try:
         return None if raw is None else protocol.announcement_decoder.decode(raw)
-    except msgspec.MsgspecError:
+    except protocol.UNREADABLE:
         return None  # a worker of another version; its requests find it through the queue all the same

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import redis.asyncio
 
 from service.broker import protocol
@@ -148,6 +147,6 @@ def decoded(entries: Entries) -> Iterator[tuple[bytes, list[Event]]]:
     for entry_id, fields in entries:
         try:
             yield entry_id, protocol.entry_decoder.decode(fields.get(b"events", b""))
-        except msgspec.MsgspecError:
+        except protocol.UNREADABLE:
             log.warning("an event entry cannot be read", extra={"reason": "undecodable"})
             yield entry_id, []

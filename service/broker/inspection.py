@@ -174,7 +174,7 @@ def _read(entry: Entry) -> tuple[Request | None, int]:
     raw = entry[1].get(b"request", b"")
     try:
         return protocol.request_decoder.decode(raw), int(entry[1].get(b"cost", len(raw)))
-    except (msgspec.MsgspecError, RecursionError, ValueError):
+    except (*protocol.UNREADABLE, ValueError):
         return None, len(raw)
 
 

@@ -28,6 +28,7 @@ class Past:
     """What earlier attempts at a request already published."""
 
     events: tuple[Event, ...] = ()
+    torn: bool = False  # some of it cannot be read, so that nobody can go on from it
 
     @property
     def losses(self) -> int:
@@ -79,7 +80,7 @@ class Journal:
             refused = isinstance(written, ResponseError)
             if refused and translated(written) is not None:
                 raise written
-        past = Past(events_of(entries))
+        past = _past(entries)
         if past.end is not None:
             return None, past
         if refused:
@@ -141,6 +142,17 @@ class Journal:
 
     def _entry(self, number: int, payload: bytes) -> tuple[Any, ...]:
         return ("XADD", self.key, "NOMKSTREAM", f"{self.attempt}-{number}", "events", payload)
+
+
+def _past(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Past:
+    events: list[Event] = []
+    torn = False
+    for entry in entries:
+        try:
+            events += events_of([entry])
+        except (*protocol.UNREADABLE, KeyError):
+            torn = True
+    return Past(tuple(events), torn)
 
 
 def events_of(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> tuple[Event, ...]:

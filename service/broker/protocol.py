@@ -144,6 +144,8 @@ class Announcement(Message, frozen=True, kw_only=True, tag="worker.v1"):
     metrics_address: str | None = None
 
 
+# What a decoder raises for bytes that are no message. Text that is not UTF-8 is not among msgspec's own errors.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 request_decoder = msgspec.msgpack.Decoder(Request)
 entry_decoder = msgspec.msgpack.Decoder(list[Event])
 announcement_decoder = msgspec.msgpack.Decoder(Announcement)

@@ -107,7 +107,7 @@ class DecodePool:
                 return await child.ask(job, data)
         except TimeoutError:
             raise ChildLost(f"it took longer than the limit of {self._options.wall_s:g} s") from None
-        except (OSError, EOFError, msgspec.MsgspecError):
+        except (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError):
             raise ChildLost("the decoder stopped, perhaps at a limit of memory or processor time") from None
 
     def _give_back(self, child: "_Child | None", healthy: bool) -> None:
@@ -137,7 +137,7 @@ class DecodePool:
         try:
             async with asyncio.timeout(START_S):
                 ready, _ = await child.receive()
-        except (OSError, EOFError, TimeoutError, msgspec.MsgspecError):
+        except (OSError, EOFError, TimeoutError, msgspec.MsgspecError, UnicodeDecodeError):
             await self._end(child)
             raise ChildLost("the decoder does not start") from None
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from service.broker.consumer import Consumer
 from service.broker.errors import StoreUnavailable
 from service.broker.journal import events_of
 from service.broker.keys import GROUP, Keys
-from service.broker.protocol import Done, Generate, Token
+from service.broker.protocol import Done, Failed, Generate, Token
 from service.broker.store import SyncStore, connect
 from tests.conftest import Valkey
 from tests.wire import generate
@@ -153,3 +153,15 @@ def test_after_the_store_was_away_what_it_lost_is_written_again(
     assert worker.flush().lost == (gone.id,)
     assert tokens(store, kept) == [0, 1, 2, 3]
     assert store.xrange(key)[:4] == entries
+
+
+def test_a_request_whose_earlier_events_cannot_be_read_fails_and_harms_nobody(store: SyncStore, valkey: Valkey) -> None:
+    worker = consumer(store, valkey)
+    torn, neighbour = queue(store), queue(store)
+    store.xadd(Keys().events(torn.id), {"events": b"\x91\x82\xa4type\xa9future.v9"}, "1-1")
+    assert [delivery.request.id for delivery in worker.take(5)] == [neighbour.id]
+    worker.flush()
+    (*_, (_, fields)) = store.xrange(Keys().events(torn.id))
+    (end,) = protocol.entry_decoder.decode(fields[b"events"])
+    assert isinstance(end, Failed)
+    assert store.xlen(QUEUE) == 1
