@@ -23,12 +23,17 @@ class Linear(nn.Linear):
         return super().forward(input.to(self.weight.dtype)).to(input.dtype)
 
 
+LEVELS = 127  # of an int8 activation, either side of zero
+
+
 class Int8Linear(nn.Module):
-    """y = W x with int8 weights, one scale an output row, and int8 activations, one scale an input row. CPU only.
+    """y = W x with int8 weights, one scale an output row, and activations of 16 bits in two int8 rows. CPU only.
 
     The kernel (fbgemm's dynamic linear) finds one range for the whole batch, which would make a request's answer
-    depend on its neighbours. So each row is scaled to a largest magnitude of 1, and an extra row holds -1 and 1: the
-    range is then the same for every batch, and a row with an infinity or NaN spoils nothing but itself.
+    depend on its neighbours. So each row is scaled to whole steps, and an extra row pins the range to where a step
+    is 1: the range is then the same for every batch, and a row with an infinity or NaN spoils nothing but itself.
+    What a row loses by rounding goes through the same product as a second row: the weights are read once, and eight
+    bits alone lose what outliers among the activations leave no steps for.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -36,13 +41,17 @@ class Int8Linear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.packed = _pack(weight)
         self._pin = torch.zeros(1, self.in_features)
-        self._pin[0, 0], self._pin[0, -1] = 1.0, -1.0
+        self._pin[0, 0], self._pin[0, -1] = LEVELS + 0.5, -LEVELS - 0.5
 
     def forward(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, self.in_features)
-        scale = rows.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12)  # [N, 1]
-        product: Tensor = torch.ops.quantized.linear_dynamic(torch.cat((rows / scale, self._pin)), self.packed)
-        return product[:-1].mul_(scale).view(*input.shape[:-1], self.out_features)
+        step = rows.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12).div_(LEVELS)  # [N, 1]
+        exact = rows / step
+        coarse = exact.round()
+        fine = (exact - coarse).mul_(2 * LEVELS)
+        product: Tensor = torch.ops.quantized.linear_dynamic(torch.cat((coarse, fine, self._pin)), self.packed)
+        joined = torch.add(product[: len(rows)], product[len(rows) : -1], alpha=0.5 / LEVELS).mul_(step)
+        return joined.view(*input.shape[:-1], self.out_features)
 
 
 def _pack(weight: Tensor) -> torch.ScriptObject:
