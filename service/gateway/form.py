@@ -12,7 +12,7 @@ from service.gateway.links import Links
 from service.gateway.parts import DepthParams, ImuParams
 from service.gateway.prepare import Ask, Bounds, Medium, check_totals, conversation, given, text_medium
 from service.gateway.schemas import GenerateForm, StreamOptions, Weights
-from service.gateway.uploads import Form
+from service.gateway.uploads import Form, takes_no_file
 
 FILE_FIELDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
 _APART = ("text", "messages", "weights", "stop", "stream_options")
@@ -34,6 +34,9 @@ def parse_fields(form: Form) -> GenerateForm:
     except pydantic.ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
     schemas.check_unsupported(fields)
+    # An unknown field changes nothing and is named in a header; a medium that nobody looks at would change the answer.
+    if misnamed := next((name for name in fields.model_extra or () if name in form.from_files), None):
+        raise takes_no_file(misnamed, FILE_FIELDS)
     return fields
 
 

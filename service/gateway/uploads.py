@@ -6,7 +6,7 @@ What a part is follows from its field name, never from a file name or a content 
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,10 +47,14 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A whole form: text fields by name in the order sent, and files in the order sent."""
+    """A whole form: text fields by name in the order sent, and files in the order sent.
+
+    `from_files` are the text fields that were sent as files, as a client does that reads a field from one.
+    """
 
     fields: dict[str, list[str]]
     files: list[Upload]
+    from_files: frozenset[str] = frozenset()
 
 
 def boundary_of(content_type: str | None) -> bytes:
@@ -84,7 +88,13 @@ async def read_form(content_type: str | None, body: AsyncIterator[bytes], limits
             await asyncio.sleep(0)
     if not reader.ended:
         raise GatewayError("invalid_request", "The form ends too early.")
-    return Form(reader.fields, reader.files)
+    return Form(reader.fields, reader.files, frozenset(reader.from_files))
+
+
+def takes_no_file(name: str, file_fields: Iterable[str]) -> GatewayError:
+    return GatewayError(
+        "invalid_request", f"{name} takes no file; files go into: {', '.join(file_fields)}.", param=name
+    )
 
 
 def too_large(what: str, limit: int) -> GatewayError:
@@ -98,6 +108,7 @@ class _Reader:
     limits: FormLimits
     fields: dict[str, list[str]] = field(default_factory=dict)
     files: list[Upload] = field(default_factory=list)
+    from_files: set[str] = field(default_factory=set)
     ended: bool = False
     field_count: int = 0
     header: bytearray = field(default_factory=bytearray)
@@ -149,10 +160,17 @@ class _Reader:
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         if len(self.data) + end - start > self.limit:
-            raise too_large(self.name, self.limit)
+            raise self._too_much()
         piece = memoryview(data)[start:end]
         self.data += piece
         self.hasher.update(piece)
+
+    def _too_much(self) -> GatewayError:
+        if (
+            self.name not in self.limits.file_fields and self.filename and b"\0" in self.data
+        ):  # no text, whatever its size
+            return takes_no_file(self.name, self.limits.file_fields)
+        return too_large(self.name, self.limit)
 
     def part_end(self) -> None:
         if self.name in self.limits.file_fields:
@@ -161,7 +179,11 @@ class _Reader:
             try:
                 self.fields.setdefault(self.name, []).append(self.data.decode())
             except UnicodeDecodeError:
+                if self.filename:
+                    raise takes_no_file(self.name, self.limits.file_fields) from None
                 raise GatewayError("invalid_request", f"{self.name} is not UTF-8 text.", param=self.name) from None
+            if self.filename:
+                self.from_files.add(self.name)
         self.data = bytearray()
 
     def end(self) -> None:

@@ -84,6 +84,23 @@ def test_unknown_fields_are_ignored_and_named(http: httpx.Client) -> None:
     assert ask(http, colour="blue").headers["x-ignored-params"] == "colour, _"
 
 
+@pytest.mark.parametrize("data", [PNG, PNG * 20_000, b"1,2,3"])
+def test_a_file_under_an_unknown_name_is_refused_and_not_left_out_of_the_answer(
+    http: httpx.Client, data: bytes
+) -> None:
+    answer = http.post("/v1/generate", data={"prompt": "What is it?"}, files={"picture": ("dog.png", data)})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "picture")
+    assert "picture takes no file; files go into: image, video" in answer.json()["error"]["message"]
+
+
+def test_text_fields_may_come_from_files(http: httpx.Client) -> None:
+    fields = {"prompt": "What is it?", "max_tokens": "4", "seed": "7"}
+    as_files = {name: (f"{name}.txt", text) for name, text in fields.items()}
+    answer = http.post("/v1/generate", files=as_files)
+    assert answer.status_code == 200
+    assert "x-ignored-params" not in answer.headers
+
+
 WRONG_FIELDS: list[tuple[dict[str, object], str]] = [
     ({"prompt": ""}, "prompt"),
     ({"max_tokens": "0"}, "max_tokens"),
