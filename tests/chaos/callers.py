@@ -55,9 +55,11 @@ class Caller:
         began = time.monotonic()
         while outcome.ends == 0 and time.monotonic() - began < GIVE_UP_S:
             outcome.connections += 1
+            at = time.monotonic()
             try:
                 await self._try(body, outcome)
-            except (httpx.HTTPError, TryAgain):
+            except (httpx.HTTPError, TryAgain) as error:
+                outcome.waits.append(f"{type(error).__name__} after {time.monotonic() - at:.1f}")
                 await asyncio.sleep(PAUSE_S * self._chance.random())
         outcome.seconds = time.monotonic() - began
         return outcome

@@ -24,6 +24,7 @@ class Outcome:
     connections: int = 0
     refusals: int = 0
     seconds: float = 0.0
+    waits: list[str] = field(default_factory=list)
 
 
 @dataclass

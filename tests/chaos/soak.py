@@ -60,6 +60,7 @@ class Report:
     left: dict[str, int]
     seconds: float
     latency_s: dict[str, float]
+    slowest: list[str]
 
 
 async def soak(
