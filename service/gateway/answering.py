@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import DuplicateRequest
+from service.broker.errors import Draining, DuplicateRequest
 from service.broker.protocol import Event, Failed, Generate, Started, Token, TurnPart
 from service.gateway.auth import Caller
 from service.gateway.house import House
@@ -35,7 +35,7 @@ async def respond(
     turn = await house.retries.begin(caller.tenant, key, "chatcmpl", fingerprint_of_ask(ask, info.id))
     answer = await unless_gone(request.receive, enter(house, caller, ask, info, turn))
     headers = {**ignored(ask.ignored), **(REPLAYED if turn.again else {})}
-    reader = Reader(house.broker.events(answer.id, caller.tenant))
+    reader = Reader(house.broker.events(answer.id, caller.tenant), house.leaving)
     began = time.perf_counter()
     try:
         if ask.stream:
@@ -47,6 +47,10 @@ async def respond(
         await house.gone(answer.id, caller.tenant)
         await reader.close()
         return Response(status_code=CLIENT_GONE)
+    except Draining:
+        await house.gone(answer.id, caller.tenant)
+        await reader.close()
+        raise
     except BaseException:
         await reader.close()
         raise

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class House:
-    """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave.
+    """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave,
+    `leaving` when what still runs has had its time.
 
     `fetcher` is None where media are not fetched from URLs.
     """
@@ -61,6 +62,7 @@ class House:
     given_salt: bytes | None = None
     fetcher: Fetcher | None = None
     draining: bool = False
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
     _salt: bytes | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

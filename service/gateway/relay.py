@@ -1,4 +1,4 @@
-"""Between the broker's events and one client: keep-alives, slow readers, clients that go away.
+"""Between the broker's events and one client: keep-alives, slow readers, clients that go away, and our own going.
 
 Whatever happens, the events are closed, and `gone` is called where the client left before the end.
 """
@@ -7,14 +7,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.broker.client import Numbered
+from service.broker.errors import Draining
 from service.broker.protocol import Event
-from service.gateway.sse import KEEP_ALIVE, FrameFold
+from service.gateway.errors import from_core
+from service.gateway.sse import KEEP_ALIVE, FrameFold, parting_words
 
 _T = TypeVar("_T")
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -25,26 +27,30 @@ class ClientGone(Exception):
 
 
 class Reader:
-    """A request's events one at a time, with a bound on each wait that loses nothing."""
+    """A request's events one at a time, with a bound on each wait that loses nothing.
 
-    def __init__(self, events: AsyncGenerator[Numbered, None]) -> None:
-        self._events = events
+    `leaving` is set when this gateway has no more time for running answers.
+    """
+
+    def __init__(self, events: AsyncGenerator[Numbered, None], leaving: asyncio.Event | None = None) -> None:
+        self._events, self._leaving = events, leaving or asyncio.Event()
         self._coming: asyncio.Task[Event] | None = None
+        self._parting: asyncio.Task[bool] | None = None
 
     async def next(self, timeout_s: float | None = None) -> Event | None:
-        """The next event, or None after `timeout_s` of silence. Raises what the broker raises."""
-        coming = self._coming or asyncio.create_task(self._next())
-        self._coming = coming
-        done, _ = await asyncio.wait({coming}, timeout=timeout_s)
-        if not done:
-            return None
-        self._coming = None
-        return coming.result()
+        """The next event, or None after `timeout_s` of silence. Raises what the broker raises, and Draining."""
+        self._coming = coming = self._coming or asyncio.create_task(self._next())
+        self._parting = parting = self._parting or asyncio.create_task(self._leaving.wait())
+        done, _ = await asyncio.wait({coming, parting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if coming in done:
+            self._coming = None
+            return coming.result()
+        if parting in done:
+            raise Draining("this gateway is going away before the answer's end; try again")
+        return None
 
     async def close(self) -> None:
-        if self._coming is not None:
-            self._coming.cancel()
-            await asyncio.gather(self._coming, return_exceptions=True)
+        await _stop(*(task for task in (self._coming, self._parting) if task is not None))
         await self._events.aclose()
 
     async def _next(self) -> Event:
@@ -68,7 +74,7 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _stop(*tasks: "asyncio.Task[_T] | asyncio.Task[None]") -> None:
+async def _stop(*tasks: "asyncio.Task[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,12 +155,15 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
+            slow = False
             try:
-                await unless_gone(receive, self._write(send))
-            except (ClientGone, OSError, TimeoutError, TooSlow) as error:
+                try:
+                    await unless_gone(receive, self._write(send))
+                except (ClientGone, OSError, TimeoutError, TooSlow) as error:
+                    slow = isinstance(error, TimeoutError | TooSlow)
                 if not self._fold.ended:
                     await asyncio.shield(self._gone())
-                if isinstance(error, TimeoutError | TooSlow):
+                if slow:
                     await _cut(scope, receive)
             finally:
                 await self._reader.close()
@@ -174,9 +183,12 @@ class EventStream(Response):
     async def _fill(self, outbox: Outbox) -> None:
         for event in self._first:
             outbox.put(self._fold.feed(event))
-        while not self._fold.ended:
-            came = await self._reader.next(self._pace.keep_alive_s)
-            outbox.put(KEEP_ALIVE if came is None else self._fold.feed(came))
+        try:
+            while not self._fold.ended:
+                came = await self._reader.next(self._pace.keep_alive_s)
+                outbox.put(KEEP_ALIVE if came is None else self._fold.feed(came))
+        except Draining as leaving:
+            outbox.put(parting_words(from_core(leaving)))
         outbox.close()
 
 

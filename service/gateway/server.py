@@ -6,6 +6,7 @@ are bounded here, where bytes arrive.
 
 import asyncio
 import json
+import socket
 from http import HTTPStatus
 from types import FrameType
 
@@ -15,24 +16,34 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.app import create_app, drain
 from service.gateway.errors import GatewayError, error_object
+from service.gateway.house import House
 from service.gateway.middleware import new_request_id
 from service.gateway.parting import Parting
 from service.settings import GatewaySettings, Settings
 
 BACKLOG = 2048
+LAST_WORDS_S = 1.0
 
 
 class GatewayServer(uvicorn.Server):
     """Turns new requests away from the first signal on, while running ones end."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, grace_s: float) -> None:
         super().__init__(config)
-        self._app = app
+        self._app, self._grace_s = app, grace_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if hasattr(self._app.state, "house"):  # not before the application has started
             drain(self._app)
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """What still runs gets most of the drain's time, and the rest to hear that it is over."""
+        if hasattr(self._app.state, "house"):
+            house: House = self._app.state.house
+            most = max(self._grace_s - LAST_WORDS_S, self._grace_s / 2)
+            asyncio.get_running_loop().call_later(most, house.leaving.set)
+        await super().shutdown(sockets)
 
 
 def run(settings: Settings) -> int:
@@ -59,7 +70,7 @@ def make(settings: Settings) -> GatewayServer:
         backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(ours.drain_grace_s)),
     )
-    return GatewayServer(config, app)
+    return GatewayServer(config, app, ours.drain_grace_s)
 
 
 def bounded(ours: GatewaySettings) -> type[HttpToolsProtocol]:

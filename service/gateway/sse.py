@@ -25,6 +25,11 @@ def frame(event_id: int, data: object) -> bytes:
     return b"id: %d\ndata: %b\n\n" % (event_id, text)
 
 
+def parting_words(error: GatewayError) -> bytes:
+    """A connection's end, not its request's: without ids, so that `Last-Event-ID` still tells what was heard."""
+    return b"data: %b\n\ndata: %b\n\n" % (_json.encode(error_object(error)), DONE.encode())
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reader must know of a request, besides its events, to fold them. Kept in the store beside them."""
 

@@ -3,15 +3,18 @@
 import asyncio
 import json
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from service import settings
 from service.gateway import server
 from tests.conftest import Valkey
+from tests.fakes import FakeRuntime, worker_thread
 
 
 @asynccontextmanager
@@ -108,3 +111,29 @@ async def test_from_the_first_signal_on_the_gateway_is_not_ready(valkey: Valkey)
         made.handle_exit(signal.SIGTERM, None)
         assert made._app.state.house.draining
         assert made.should_exit
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_outlasts_the_drain_ends_with_words_and_its_request_is_given_up(
+    valkey: Valkey, stream: bool
+) -> None:
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.2)) as worker:
+        async with running(valkey, drain_grace_s=1) as (made, port), httpx.AsyncClient(trust_env=False) as client:
+            ask = {"messages": [{"role": "user", "content": "x"}], "stream": stream}
+            asked = asyncio.create_task(
+                client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=ask, timeout=30)
+            )
+            await asyncio.sleep(0.5)
+            assert worker.runtime.has_work
+            made.handle_exit(signal.SIGTERM, None)
+            heard = await asked
+            if stream:
+                *_, error, done = [line for line in heard.text.splitlines() if line.startswith("data: ")]
+                assert json.loads(error.removeprefix("data: "))["error"]["code"] == "draining"
+                assert done == "data: [DONE]"
+            else:
+                assert (heard.status_code, heard.json()["error"]["code"]) == (503, "draining")
+            until = time.monotonic() + 5
+            while worker.runtime.has_work and time.monotonic() < until:
+                await asyncio.sleep(0.02)
+            assert not worker.runtime.has_work

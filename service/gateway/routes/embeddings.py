@@ -88,7 +88,7 @@ async def _embed(
         except BaseException:
             await asyncio.shield(house.retries.give_up(turn))
             raise
-    reader = Reader(house.broker.events(turn.id, turn.tenant))
+    reader = Reader(house.broker.events(turn.id, turn.tenant), house.leaving)
     ended = False
     try:
         vectors, tokens = await _vectors(reader)

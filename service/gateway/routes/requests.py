@@ -62,7 +62,7 @@ def _follow(house: House, caller: Caller, request_id: str, fold: FrameFold) -> E
     async def gone() -> None:
         await house.gone(request_id, caller.tenant)
 
-    return EventStream(Reader(events), [], fold, house.pace, gone, AsyncExitStack(), {})
+    return EventStream(Reader(events, house.leaving), [], fold, house.pace, gone, AsyncExitStack(), {})
 
 
 def _known(request_id: str) -> str:
