@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("service.commands.demo", "start everything, ask about the samples, stop"),
     "queue": ("service.commands.queue", "what waits, runs or was given up; retry it or drop it"),
     "chat": ("service.commands.chat", "talk to a running service from the terminal"),
+    "embed": ("service.commands.embed", "words and files to vectors, or to how alike they are"),
+    "doctor": ("service.commands.doctor", "check this machine and the settings; say what to do"),
 }
 
 

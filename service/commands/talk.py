@@ -105,7 +105,7 @@ class Talk:
             with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
                 if response.status_code != 200:
                     response.read()
-                    raise TalkError(_complaint(response))
+                    raise TalkError(complaint(response))
                 yield from _deltas(response.iter_lines())
         except httpx.ConnectError:
             raise TalkError(
@@ -135,7 +135,8 @@ def _deltas(lines: Iterator[str]) -> Iterator[str]:
     raise TalkError("the connection broke before the answer's end")
 
 
-def _complaint(response: httpx.Response) -> str:
+def complaint(response: httpx.Response) -> str:
+    """What an answer that is an error says."""
     try:
         return _told(response.json()["error"])
     except (ValueError, KeyError, TypeError):

