@@ -12,6 +12,7 @@ import torch
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
 from pandagpt_core.llm.linear import Precision
+from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.systems import LoadOptions, System, load_system
 from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
 
@@ -49,7 +50,8 @@ class Runtime:
     ) -> "Runtime":
         """Load a model folder and make room for its sequences; 0 leaves a size to the model and the device.
 
-        device: a torch device, or "auto": CUDA where there is one. dtype "auto" is float32 on a CPU, else bfloat16.
+        device: a torch device, or "auto": CUDA where there is one. dtype "auto" is bfloat16 on an
+        accelerator; on a CPU the fastest whose answers stay within a margin (`llm.precision`).
         original_stop: end answers by the published system's stop rule. verify: check every file's digest first.
         Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch).
         """
@@ -124,10 +126,10 @@ def check_device(device: str, dtype: Dtype) -> None:
     pick_precision(dtype, picked)
 
 
-def pick_precision(dtype: Dtype, device: str) -> Precision:
-    """Raises ValueError for int8 anywhere but on a CPU, where its kernel is."""
+def pick_precision(dtype: Dtype, device: str) -> Wanted:
+    """What to load, by the setting. Raises ValueError for int8 anywhere but on a CPU, where its kernel is."""
     if dtype == "auto":
-        return "fp32" if device == "cpu" else "bf16"
+        return "auto"
     if dtype == "int8" and device != "cpu":
         raise ValueError(f"dtype int8 needs the device cpu, it is {device}")
     return PRECISIONS[dtype]

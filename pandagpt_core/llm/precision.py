@@ -21,10 +21,11 @@ SMALL = 16_000_000  # weights of products: below, a step's time is not in the pr
 PROBE = 32  # token ids drawn evenly from the vocabulary: harder to predict, so more sensitive, than any real text
 CANDIDATES: tuple[Precision, ...] = ("int8", "bf16")  # on a CPU, most to be gained first
 
+Wanted = Precision | Literal["auto"]
 Timer = Callable[[Llama, Precision], float]
 
 
-def served(llm: Llama, precision: Precision | Literal["auto"], device: str | torch.device = "cpu") -> Llama:
+def served(llm: Llama, precision: Wanted, device: str | torch.device = "cpu") -> Llama:
     """The model made ready to serve (`Llama.serve`), in the precision named or, by "auto", in the one that suits.
 
     "auto" is bf16 on an accelerator. On a CPU it is the first of CANDIDATES that is FASTER than fp32 and within the
@@ -58,7 +59,8 @@ def divergence(reference: Tensor, llm: Llama) -> float:
 def probed(llm: Llama) -> Tensor:
     """[PROBE, V] logits over the same tokens each time."""
     ids = torch.randint(0, llm.config.vocab, (1, PROBE), generator=torch.Generator().manual_seed(0))
-    return llm(llm.embed(ids))[0]
+    logits: Tensor = llm(llm.embed(ids))
+    return logits[0]
 
 
 def _first_fit(llm: Llama, timed: Timer) -> Llama | None:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
 
@@ -24,7 +24,7 @@ class LoadOptions:
     """
 
     device: str = "cpu"
-    precision: Precision = "fp32"
+    precision: Wanted = "fp32"
     original_stop: bool = False
     verify: bool = True
 

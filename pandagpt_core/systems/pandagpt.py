@@ -14,6 +14,7 @@ from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, Invalid
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.precision import served
 from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES, Template, control_id, token_ids
@@ -64,7 +65,7 @@ class PandaGPT:
             info=describe(folder),
             encoder=encoder,
             projection=projection,
-            llm=llm.serve(options.precision, options.device),
+            llm=served(llm, options.precision, options.device),
             tokenizer=load_tokenizer(llm_files),
             template=TEMPLATES[folder.template],
             bos_id=None if folder.bos is None else folder.bos.id,
