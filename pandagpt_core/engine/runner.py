@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
+from pandagpt_core.engine.graphs import DecodeGraphs, Record, record_cuda
 from pandagpt_core.engine.sequence import Sequence, Span
 from pandagpt_core.llm.block_store import BlockStore
 from pandagpt_core.llm.cache import CacheShape, SlotCache
@@ -36,19 +37,27 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """Eager torch on a CPU or a CUDA device, keys and values in slots."""
+    """Torch on a CPU or a CUDA device, keys and values in slots; steps that only decode are graphs where those help.
 
-    def __init__(self, llm: Llama, sizes: EngineSizes) -> None:
+    `record` records a graph; without one every step runs eagerly, as on a CPU.
+    """
+
+    def __init__(self, llm: Llama, sizes: EngineSizes, record: Record | None = None) -> None:
         self._llm = llm
         self.slots = slot_count(sizes, llm.device)
         self._cache = SlotCache(llm.config, CacheShape(self.slots, sizes.max_model_len, llm.cache_dtype), llm.device)
         self._store = BlockStore(self._cache, sizes.prefix_blocks, sizes.block_size)
+        record = record or (record_cuda if llm.device.type == "cuda" else None)
+        self._graphs = DecodeGraphs(llm, self._cache, record) if record else None
         self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
 
     @torch.inference_mode()
     def run(self, spans: Items[Span]) -> Tensor:
         self._hold(span.sequence for span in spans)
         packed = sorted(spans, key=lambda span: (span.count > 1, self._slot(span.sequence)))
+        if self._graphs is not None and self._only_decodes(packed):
+            logits = self._graphs.run(self._embeds(packed), [span.start for span in packed])
+            return logits[self._last_rows(spans, packed)]
         attend = SlotAttention(self._cache, [Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
         hidden = self._llm.hidden(self._embeds(packed), attend.positions, attend, self._bias(packed))
         return self._llm.logits(hidden[self._last_rows(spans, packed)])
@@ -77,6 +86,11 @@ class TorchRunner:
             if sequence not in self._holders:
                 self._holders.append(sequence)
         assert len(self._holders) <= self.slots
+
+    def _only_decodes(self, packed: Items[Span]) -> bool:
+        """Whether every sequence there is computes one token that is sampled from, and none has a bias of its own."""
+        whole = len(packed) == len(self._holders)
+        return whole and all(s.count == 1 and s.samples and s.sequence.inputs.layer_bias is None for s in packed)
 
     def _slot(self, sequence: Sequence) -> int:
         return self._holders.index(sequence)

@@ -324,14 +324,21 @@ def test_a_prompt_of_pseudo_tokens_alone_is_served_with_penalties(
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("biased", [False, True])  # without a bias, steps that only decode are recorded graphs
 def test_a_gpu_says_what_the_cpu_says(
-    make_engine: Fixture, drain: Fixture, prompt: Fixture, llama: Llama, tokenizer: Any, greedy: Fixture
+    make_engine: Fixture,
+    drain: Fixture,
+    prompt: Fixture,
+    llama: Llama,
+    tokenizer: Any,
+    greedy: Fixture,
+    biased: bool,
 ) -> None:
+    bias = torch.ones(2, 32) * 0.1 if biased else None
     engine = Engine(copy.deepcopy(llama).to("cuda"), tokenizer, EngineConfig(max_running=3, prefill_chunk=5))
-    jobs = {words: greedy(14, ignore_eos=True, repetition_penalty=1.1, logprobs=1) for words in PROMPTS}
-    for words, params in jobs.items():
-        engine.add(words, prompt(words, layer_bias=torch.ones(2, 32) * 0.1), params)
+    params = greedy(14, ignore_eos=True, repetition_penalty=1.1, logprobs=1)
+    for words in PROMPTS:
+        engine.add(words, prompt(words, layer_bias=bias), params)
     outputs = drain(engine)
-    for words, params in jobs.items():
-        biased = prompt(words, layer_bias=torch.ones(2, 32) * 0.1)
-        assert ids(outputs[words]) == ids(alone(make_engine, drain, biased, params))
+    for words in PROMPTS:
+        assert ids(outputs[words]) == ids(alone(make_engine, drain, prompt(words, layer_bias=bias), params))

@@ -1,0 +1,107 @@
+"""Decode steps as recorded graphs: one launch a step instead of hundreds, for a CUDA device.
+
+A graph replays the same kernels on the same memory, so it is recorded once for a number of rows and a length of cache,
+both rounded up to a bucket. Rows that pad a bucket write into slots that nobody holds.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.llm.attention import grouped_attention
+from pandagpt_core.llm.cache import SlotCache
+from pandagpt_core.llm.llama import Llama
+
+SHORTEST = 256  # positions of the smallest length bucket; the next are twice as long each
+
+Compute = Callable[[], Tensor]
+Record = Callable[[Compute], tuple[Callable[[], None], Tensor]]
+"""Record a computation that reads and writes fixed memory: how to run it again, and where its result then lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    embeds: Tensor  # [B, D], written before each replay
+    positions: Tensor  # [B]
+    replay: Callable[[], None]
+    logits: Tensor  # [B, V], valid until the next replay
+
+
+class BucketAttention:
+    """An `Attend` for one new token in each of the leading B slots, all its shapes fixed."""
+
+    def __init__(self, cache: SlotCache, positions: Tensor, length: int) -> None:
+        self._cache, self._positions, self._length = cache, positions, length
+        self._rows = torch.arange(len(positions), device=positions.device)
+        beyond = torch.arange(length, device=positions.device) > positions[:, None]
+        mask = torch.zeros(beyond.shape, dtype=cache.dtype, device=positions.device)
+        self._mask = mask.masked_fill(beyond, float("-inf"))[:, None, None]  # [B, 1, 1, T]
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
+        self._cache.write(layer, self._rows, self._positions, k, v)
+        keys = self._cache.keys[layer, : len(q), :, : self._length]  # [B, KV, T, d]
+        values = self._cache.values[layer, : len(q), :, : self._length]
+        grouped = q.to(self._cache.dtype).view(len(q), keys.shape[1], -1, q.shape[-1])  # [B, KV, G, d]
+        return grouped_attention(grouped, keys, values, self._mask).flatten(1, 2).to(q.dtype)
+
+
+class DecodeGraphs:
+    """Row n of every call is the sequence in slot n."""
+
+    def __init__(self, llm: Llama, cache: SlotCache, record: Record) -> None:
+        self._llm, self._cache, self._record = llm, cache, record
+        self._graphs: dict[tuple[int, int], Recorded] = {}
+
+    def run(self, embeds: Tensor, positions: Items[int]) -> Tensor:
+        """[N, D] embeddings of the sequences' next tokens, at these positions, to [N, V] logits."""
+        slots, longest = self._cache.keys.shape[1], self._cache.keys.shape[3]
+        key = bucket(len(positions), 1, slots), bucket(max(positions) + 1, SHORTEST, longest)
+        if key not in self._graphs:
+            self._graphs[key] = self._recorded(*key)
+        graph = self._graphs[key]
+        count, padding = len(positions), key[0] - len(positions)
+        graph.embeds[:count] = embeds
+        graph.positions.copy_(torch.tensor([*positions, *[0] * padding]))
+        graph.replay()
+        return graph.logits[:count].clone()
+
+    def _recorded(self, rows: int, length: int) -> Recorded:
+        device = self._cache.keys.device
+        embeds = torch.zeros(rows, self._llm.config.width, device=device)
+        positions = torch.zeros(rows, dtype=torch.long, device=device)
+
+        def compute() -> Tensor:
+            attend = BucketAttention(self._cache, positions, length)
+            return self._llm.logits(self._llm.hidden(embeds, positions, attend))
+
+        # Recording runs the computation: at position 0 it would overwrite what running sequences hold there.
+        held = [tensor[:, :rows, :, 0].clone() for tensor in (self._cache.keys, self._cache.values)]
+        replay, logits = self._record(compute)
+        for tensor, before in zip((self._cache.keys, self._cache.values), held, strict=True):
+            tensor[:, :rows, :, 0] = before
+        return Recorded(embeds, positions, replay, logits)
+
+
+def bucket(count: int, smallest: int, largest: int) -> int:
+    """The smallest bucket that holds `count`: `smallest` times a power of two, or `largest`."""
+    size = smallest
+    while size < count:
+        size *= 2
+    return min(size, largest)
+
+
+def record_cuda(compute: Compute) -> tuple[Callable[[], None], Tensor]:
+    """Record on a CUDA device, after a few runs that settle libraries and allocations."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no annotations
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(2):
+            compute()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        logits = compute()
+    return graph.replay, logits

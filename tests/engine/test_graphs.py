@@ -1,0 +1,95 @@
+"""Decode graphs, recorded and replayed by a stand-in that keeps to fixed memory as CUDA does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from pandagpt_core.engine import graphs
+from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.graphs import bucket
+from pandagpt_core.engine.runner import TorchRunner
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.types import SamplingParams, TokenOutput
+
+Fixture = Callable[..., Any]
+
+
+class Recorder:
+    """Runs the computation again at each replay, into the one output it gave out when it recorded."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self.replays = 0
+
+    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        output = compute().clone()
+        self.shapes.append(tuple(output.shape))
+
+        def replay() -> None:
+            self.replays += 1
+            output.copy_(compute())
+
+        return replay, output
+
+
+@pytest.fixture
+def recorded(make_engine: Fixture, llama: Llama) -> Callable[..., tuple[Engine, Recorder]]:
+    def make(**sizes: Any) -> tuple[Engine, Recorder]:
+        recorder = Recorder()
+        return make_engine(TorchRunner(llama, make_engine(**sizes).sizes, recorder), **sizes), recorder
+
+    return make
+
+
+def ids(outputs: list[TokenOutput]) -> list[int]:
+    return [output.token_id for output in outputs]
+
+
+def test_buckets_double_up_to_the_largest() -> None:
+    assert [bucket(n, 1, 6) for n in (1, 2, 3, 4, 5, 6)] == [1, 2, 4, 4, 6, 6]
+    assert [bucket(n, 256, 2048) for n in (1, 256, 257, 2048)] == [256, 256, 512, 2048]
+
+
+def test_graphs_say_what_eager_steps_say(
+    recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "SHORTEST", 16)
+    engine, recorder = recorded(max_running=5)
+    jobs = {
+        str(n): (prompt("panda " * (n + 1)), SamplingParams(max_tokens=6 + 5 * n, seed=n, ignore_eos=True))
+        for n in range(7)  # more than run at once, of several lengths: they come and go, slots are moved
+    }
+    for name, (inputs, params) in jobs.items():
+        engine.add(name, inputs, params)
+    outputs = drain(engine)
+    for name, (inputs, params) in jobs.items():
+        eager: Engine = make_engine()
+        eager.add("alone", inputs, params)
+        assert ids(outputs[name]) == ids(drain(eager)["alone"])
+    assert {rows for rows, _ in recorder.shapes} == {1, 2, 4, 5}
+    assert recorder.replays > 3 * len(recorder.shapes)
+
+
+def test_recording_between_steps_leaves_running_sequences_as_they_are(
+    recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture, greedy: Fixture
+) -> None:
+    engine, recorder = recorded()
+    engine.add("first", prompt("bamboo"), greedy(12, ignore_eos=True))
+    early = [token for _ in range(4) for token in ids(engine.step())]
+    engine.add("second", prompt("dog"), greedy(3, ignore_eos=True))
+    late = ids(drain(engine)["first"])
+    eager: Engine = make_engine()
+    eager.add("alone", prompt("bamboo"), greedy(12, ignore_eos=True))
+    assert early + late == ids(drain(eager)["alone"])
+    assert len(recorder.shapes) == 2
+
+
+def test_steps_with_a_prompt_or_a_layer_bias_run_eagerly(
+    recorded: Fixture, drain: Fixture, prompt: Fixture, greedy: Fixture, llama: Llama
+) -> None:
+    engine, recorder = recorded()
+    engine.add("biased", prompt("x", layer_bias=llama.embed([1, 2])), greedy(4))
+    drain(engine)
+    assert recorder.replays == 0
