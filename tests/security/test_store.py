@@ -26,7 +26,7 @@ from service.broker.client import Broker
 from service.broker.errors import StoreRefused, StoreTooOld
 from service.broker.store import check_version
 from service.local import ports
-from service.local.store import _binary
+from service.local.store import binary
 from service.settings import Settings, StoreSettings
 from tests.fakes import FakeRuntime, worker_thread
 from tests.gateway.conftest import serving
@@ -59,7 +59,7 @@ def environment(folder: Path, **passwords: str) -> dict[str, str]:
     tools = folder / "bin"
     tools.mkdir(exist_ok=True)
     if not (tools / "valkey-server").exists():
-        (tools / "valkey-server").symlink_to(_binary())
+        (tools / "valkey-server").symlink_to(binary())
     ours = {
         "CONF": str(folder / "conf"),
         "RUN": str(folder),
