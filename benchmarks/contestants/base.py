@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from benchmarks.lib import procs
 from benchmarks.lib.absent import Absent
 from benchmarks.lib.machine import ROOT
+from benchmarks.lib.options import Options
 from benchmarks.lib.stats import Run
 
 LOAD_S = 900.0  # a compiler may be at work in a peer
@@ -52,11 +53,15 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How to start a process. `scratch` names a variable that gets an empty folder, removed when it has stopped."""
+    """How to start a process. `scratch` names a variable that gets an empty folder, removed when it has stopped.
+
+    favour: ask for a larger share of the processor from the first moment on (`procs.favour`).
+    """
 
     command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     scratch: str | None = None
+    favour: bool = False
 
 
 class Process:
@@ -76,7 +81,7 @@ class Process:
                 stderr=self.log,
                 text=True,
                 start_new_session=True,
-                preexec_fn=procs.die_with_parent,  # safe: the harness has one thread
+                preexec_fn=lambda: procs.as_contestant(spec.favour),  # safe: the harness has one thread
             )
         except OSError as error:
             self.log.close()
@@ -113,10 +118,13 @@ class PipeContestant:
 
     through = "pipe"
 
-    def __init__(self, name: str, python: str, module: str, settings: Mapping[str, Any], threads: int) -> None:
+    def __init__(self, name: str, python: str, module: str, settings: Mapping[str, Any], options: Options) -> None:
         self.name = name
+        threads = options.threads
         env = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
-        self._spec = Spec([python, "-m", module, json.dumps({**settings, "threads": threads})], env)
+        self._spec = Spec(
+            [python, "-m", module, json.dumps({**settings, "threads": threads})], env, favour=options.favour
+        )
         self._process: Process | None = None
 
     def start(self) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ def ours(precision: str) -> Entry:
         sizes = {"max_running": MAX_RUNNING, "prefill": options.prefill, "context": CONTEXT}
         settings = {"model": str(weights.source()), "precision": precision, **sizes}
         module = "benchmarks.contestants.ours_child"
-        return PipeContestant(f"ours:{precision}", sys.executable, module, settings, options.threads)
+        return PipeContestant(f"ours:{precision}", sys.executable, module, settings, options)
 
     return Entry(f"ours:{precision}", make)
 
@@ -46,7 +46,7 @@ def transformers(kind: str, precision: str) -> Entry:
     def make(options: Options) -> Contestant:
         settings = {"model": str(weights.hf_folder(options.cache, endless=False)), "precision": precision}
         module = f"benchmarks.contestants.{kind}_child"
-        return PipeContestant(name, sys.executable, module, settings, options.threads)
+        return PipeContestant(name, sys.executable, module, settings, options)
 
     return Entry(name, make, slow=precision == "fp32")
 
@@ -55,9 +55,7 @@ def openvino() -> Entry:
     def make(options: Options) -> Contestant:
         python = found(options.python_openvino, "--openvino-python names no Python with openvino-genai")
         settings = {"model": str(weights.gguf_file(options.cache, "f16")), "max_running": MAX_RUNNING}
-        return PipeContestant(
-            "openvino:f16", python, "benchmarks.contestants.openvino_child", settings, options.threads
-        )
+        return PipeContestant("openvino:f16", python, "benchmarks.contestants.openvino_child", settings, options)
 
     return Entry("openvino:f16", make)
 
@@ -66,7 +64,7 @@ def vllm(*, endless: bool) -> Entry:
     def make(options: Options) -> Contestant:
         python = found(options.python_vllm, "--vllm-python names no Python with vllm")
         model = weights.hf_folder(options.cache, endless=endless)
-        return ServerContestant(vllm_server(python, model, options.threads))
+        return ServerContestant(vllm_server(python, model, options.threads), options.favour)
 
     return Entry("vllm:bf16", make, slow=True)
 
@@ -76,7 +74,9 @@ def llama(kind: str) -> Entry:
 
     def make(options: Options) -> Contestant:
         binary = found(options.llama_server or "llama-server", "no llama-server on the path or by --llama-server")
-        return ServerContestant(llama_server(name, binary, weights.gguf_file(options.cache, kind), options.threads))
+        return ServerContestant(
+            llama_server(name, binary, weights.gguf_file(options.cache, kind), options.threads), options.favour
+        )
 
     return Entry(name, make)
 
@@ -86,7 +86,7 @@ def transformers_serve() -> Entry:
         beside = Path(sys.executable).with_name("transformers")
         command = found(str(beside), "no `transformers` command beside this Python")
         model = weights.hf_folder(options.cache, endless=True)
-        return ServerContestant(transformers_server(command, model, options.threads))
+        return ServerContestant(transformers_server(command, model, options.threads), options.favour)
 
     return Entry("transformers-serve:bf16", make, slow=True)
 
@@ -94,7 +94,7 @@ def transformers_serve() -> Entry:
 def service(precision: str) -> Entry:
     def make(options: Options) -> Contestant:
         folder = service_folder(options.cache)
-        return ServerContestant(service_server(f"ours:{precision}", folder, DTYPES[precision], options))
+        return ServerContestant(service_server(f"ours:{precision}", folder, DTYPES[precision], options), options.favour)
 
     return Entry(f"ours:{precision}", make, slow=precision != "fp32")
 

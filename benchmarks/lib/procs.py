@@ -96,8 +96,10 @@ def stopped_outside(pids: Callable[[], list[int]]) -> Iterator[None]:
         send(pids()[::-1], signal.SIGSTOP)
 
 
-def die_with_parent() -> None:
+def as_contestant(favoured: bool) -> None:
     """For `preexec_fn`: the kernel ends the process when its parent dies. Linux; elsewhere nothing."""
+    if favoured:
+        favour(os.getpid())
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 

@@ -60,8 +60,8 @@ def _started(one: C, stack: contextlib.ExitStack, outcome: Outcome, favour: bool
         outcome.absent[one.name] = str(reason)
         _tell(f"{one.name}: absent, {reason}")
         return False
-    if favour:
-        procs.favour(one.pids()[0])
+    for pid in one.pids() if favour else ():  # services put their halves into sessions of their own
+        procs.favour(pid)
     procs.reset_peak(one.pids())
     with procs.stopped_outside(one.pids):
         return True

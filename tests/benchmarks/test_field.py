@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import engine, http
+from benchmarks.__main__ import EACH
 from benchmarks.contestants import field
 from benchmarks.contestants.field import ENGINES, SERVERS, Entry, assemble
 from benchmarks.contestants.servers import chat_body, ids_body
@@ -126,3 +127,10 @@ def test_a_written_config_is_read_back_as_the_same_sizes() -> None:
         vocab=11, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=12, norm_eps=1e-5, rope_theta=7.0, tied=True
     )
     assert LlamaConfig.from_hf(hf_config(config, tied=True)) == config
+
+
+def test_the_readme_names_every_benchmark_and_option_of_a_peer(root: Path) -> None:
+    text = (root / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in text for name in EACH)
+    assert all(f"`{option}`" in text for option in ("--openvino-python", "--vllm-python", "--llama-server"))
+    assert all((root / "benchmarks" / f"{name.replace('.', '/')}.py").is_file() for name in EACH)

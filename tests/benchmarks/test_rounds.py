@@ -15,9 +15,11 @@ from benchmarks.contestants.base import PipeContestant, RunFailed, Spec, without
 from benchmarks.contestants.base import Process as Child
 from benchmarks.lib import procs
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.options import options, parser
 from benchmarks.lib.rounds import Outcome, play
 from benchmarks.lib.stats import Case, Run
 
+OPTIONS = options(parser("").parse_args(["--threads", "1"]))
 CASES = [Case(prompt=4, new=8, width=1), Case(prompt=4, new=8, width=2)]
 
 
@@ -119,7 +121,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made: list[PipeContestant] = []
 
     def make(wants: str) -> PipeContestant:
-        made.append(PipeContestant(wants, sys.executable, "a_child", {"wants": wants}, 1))
+        made.append(PipeContestant(wants, sys.executable, "a_child", {"wants": wants}, OPTIONS))
         return made[-1]
 
     yield make
