@@ -87,7 +87,10 @@ async def soak(
     durations = sorted(outcome.seconds for outcome in outcomes.values())
     latency = {"median": statistics.median(durations), "p99": durations[int(len(durations) * 0.99)]}
     latency["max"] = durations[-1]
-    return Report(judge(outcomes, expected), measured, dict(mischief.done), await _left(building), seconds, latency)
+    slow = sorted(outcomes.values(), key=lambda outcome: -outcome.seconds)[:12]
+    slowest = [f"{one.kind} {one.number}: {one.seconds:.1f} s; {', '.join(one.waits)}" for one in slow]
+    left = await _left(building)
+    return Report(judge(outcomes, expected), measured, dict(mischief.done), left, seconds, latency, slowest)
 
 
 async def _measure(building: House, measured: Measured, began: float) -> None:
