@@ -10,11 +10,11 @@ from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.media import Picture, icons
 
 _ICONS = {
-    "dog": "dog",
+    "dog": "dog-face",
+    "cat": "cat",
     "elephant": "elephant",
     "guitar": "guitar",
     "banana": "banana",
-    "rocket": "rocket",
     "tree": "deciduous-tree",
 }
 _SIZE = 256

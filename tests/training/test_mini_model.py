@@ -1,0 +1,73 @@
+"""The committed default model: its files are the ones it names, and it says what the sample pictures show."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pandagpt_core.checkpoints import ModelFolder, read_model_folder, verify_files
+from pandagpt_core.media import Limits, load
+from pandagpt_core.runtime import Runtime
+from pandagpt_core.training.evaluate import answers
+from pandagpt_core.types import Conversation, Modality, SamplingParams, Turn
+
+MOST_BYTES = 40_000_000
+
+
+@pytest.fixture(scope="module")
+def folder(root: Path) -> Path:
+    return root / "models" / "panda-mini"
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> ModelFolder:
+    return read_model_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def runtime(folder: Path) -> Runtime:
+    return Runtime.load(folder, max_sequences=8, max_model_len=128)
+
+
+def test_every_file_is_the_one_that_the_config_names(folder: Path, config: ModelFolder) -> None:
+    verify_files(folder, config)
+
+
+def test_the_folder_is_small_enough_for_a_repository(folder: Path) -> None:
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < MOST_BYTES
+
+
+def test_sample_pictures_are_named(root: Path, runtime: Runtime) -> None:
+    names = ["dog", "elephant", "guitar", "banana"]
+    recipe = runtime.info.recipes[Modality.IMAGE]
+    arrays = [load(recipe, (root / "samples" / f"{name}.png").read_bytes(), {}, Limits()) for name in names]
+    said = answers(runtime, Modality.IMAGE, runtime.encode(Modality.IMAGE, arrays))
+    assert [name in answer for name, answer in zip(names, said, strict=True)] == [True] * 4, said
+
+
+def test_a_video_of_one_picture_is_seen_as_the_picture(root: Path, runtime: Runtime) -> None:
+    picture = load("lite0-image-v1", (root / "samples" / "dog.png").read_bytes(), {}, Limits())
+    [still] = runtime.encode(Modality.IMAGE, [picture])
+    [moving] = runtime.encode(Modality.VIDEO, [np.concatenate([picture] * 3)])
+    np.testing.assert_allclose(moving, still, atol=1e-5)
+
+
+def test_a_name_lies_nearer_to_its_picture_than_other_names(root: Path, runtime: Runtime) -> None:
+    names = ["dog", "elephant", "guitar", "banana"]
+    texts = [load(runtime.info.recipes[Modality.TEXT], name.encode(), {}, Limits()) for name in names]
+    pictures = [
+        load(runtime.info.recipes[Modality.IMAGE], (root / "samples" / f"{name}.png").read_bytes(), {}, Limits())
+        for name in names
+    ]
+    seen, read = np.stack(runtime.encode(Modality.IMAGE, pictures)), np.stack(runtime.encode(Modality.TEXT, texts))
+    assert (seen @ read.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
+
+
+def test_without_a_picture_it_talks_of_none(runtime: Runtime) -> None:
+    asked = Conversation((Turn("user", "What is the capital of France?"),))
+    runtime.admit("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0))
+    text = ""
+    while runtime.has_work:
+        text += "".join(output.text for output in runtime.step())
+    assert "Paris" in text
+    assert "picture" not in text.lower()
