@@ -180,12 +180,14 @@ async def test_a_name_that_changes_its_mind_is_asked_once_and_its_first_answer_i
 )
 async def test_a_redirect_is_checked_as_the_first_url_was(location: str) -> None:
     async with origin({"/x": moved(location)}) as server:
-        outside = Outside(server, good_example=[str(PUBLIC)], inside_example=["10.1.2.3"])
+        public = [str(PUBLIC)]
+        outside = Outside(server, good_example=public, other_example=public, inside_example=["10.1.2.3"])
         error = await refused(
             outside.fetcher("good.example", "inside.example", "127.0.0.1", "169.254.169.254"), "http://good.example/x"
         )
     assert error.code == "invalid_media"
-    assert {address for address, *_ in outside.connected} == {str(PUBLIC)}
+    assert set(outside.connected) == {(str(PUBLIC), 80, None)}
+    assert len(outside.connected) == (4 if location == "" else 1), "an empty one leads to itself"
 
 
 async def test_redirects_are_followed_where_they_may_be_and_not_for_ever() -> None:
