@@ -58,6 +58,11 @@ bench:  ## every benchmark in turn; each prints a table and lines of JSON (ARGS=
 	@$(DEV)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: soak
+soak:  ## thousands of requests while workers, gateways and the store are killed; a report (ARGS="--requests 5000")
+	@$(DEV)
+	@OMP_NUM_THREADS=1 exec $(BIN)/python -m tests.chaos.soak $(ARGS)
+
 .PHONY: mini
 mini:  ## train models/panda-mini anew (hours on a CPU)
 	@$(DEV)

@@ -36,6 +36,7 @@ class GatewayServer(uvicorn.Server):
         if hasattr(self._app.state, "house"):  # not before the application has started
             drain(self._app)
         super().handle_exit(sig, frame)
+        self._captured_signals.clear()  # else uvicorn, once drained, sends itself the signal: a drain is no failure
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """What still runs gets most of the drain's time, and the rest to hear that it is over."""

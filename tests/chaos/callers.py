@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpx
@@ -125,7 +125,7 @@ def _check(status: int, text: str, outcome: Outcome) -> None:
     outcome.error = json.loads(text)["error"]["code"]
 
 
-async def load(addresses: Sequence[str], numbers: Sequence[int], at_once: int) -> dict[int, Outcome]:
+async def load(addresses: Sequence[str], numbers: Iterable[int], at_once: int) -> dict[int, Outcome]:
     """Ask all of them, `at_once` at a time."""
     waiting = iter(numbers)
     outcomes: dict[int, Outcome] = {}

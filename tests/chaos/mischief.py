@@ -30,6 +30,7 @@ class Mischief:
         names, weights = list(self.weights), list(self.weights.values())
         while True:
             await asyncio.sleep(self.every_s * self._chance.uniform(0.5, 1.5))
+            await asyncio.to_thread(self.house.revive)
             (name,) = self._chance.choices(names, weights)
             await DEEDS[name](self)
             self.done[name] += 1

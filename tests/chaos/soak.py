@@ -1,6 +1,6 @@
 """The long form: many requests while things go wrong, and a report. `make soak`, or `python -m tests.chaos.soak`.
 
-    --requests 1000 --at-once 32 --every 2.5 --workers 4 --gateways 3 --out benchmarks/results
+    --requests 1000 --deeds 60 --at-once 32 --every 2.5 --workers 4 --gateways 3 --out benchmarks/results
 
 Ends with status 1 where a request was lost, doubled or crossed, or did not end exactly once.
 """
@@ -8,6 +8,7 @@ Ends with status 1 where a request was lost, doubled or crossed, or did not end 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,23 @@ class Report:
 
 
 async def soak(
-    building: House, requests: int, at_once: int, every_s: float, weights: dict[str, int] | None = None, seed: int = 1
+    building: House,
+    requests: int,
+    deeds: int,
+    at_once: int,
+    every_s: float,
+    weights: dict[str, int] | None = None,
+    seed: int = 1,
 ) -> Report:
-    """Load and mischief together, then a look at what is left in the store."""
+    """Load and mischief together, until there was enough of both; then a look at what is left in the store."""
     mischief = Mischief(building, every_s, weights or EVERYTHING, seed)
+
+    def numbers() -> Iterator[int]:
+        return itertools.takewhile(lambda at: at < requests or mischief.done.total() < deeds, range(requests * 10))
+
     measured, began = Measured(), time.monotonic()
     beside = [asyncio.create_task(mischief.run()), asyncio.create_task(_measure(building, measured, began))]
-    outcomes = await callers.load(building.addresses(), range(requests), at_once)
+    outcomes = await callers.load(building.addresses(), numbers(), at_once)
     seconds = time.monotonic() - began
     for task in beside:
         task.cancel()
@@ -78,10 +89,8 @@ async def soak(
     for task in beside:
         if not task.cancelled() and task.exception() is not None:
             raise RuntimeError("the disturbance itself failed") from task.exception()
-    if building.store.process is None or building.store.process.poll() is not None:
-        building.store.start()  # ended in the middle of a restart
-    building.wait_for_store()
-    expected = {number: callers.expected(number) for number in range(requests)}
+    building.revive()  # the last deed may have been cut off in the middle
+    expected = {number: callers.expected(number) for number in range(len(outcomes))}
     stalls = json.loads(building.stalls_file(0).read_text())
     measured.stall_wall_ms, measured.stall_own_ms = (round(1000 * stalls[name], 1) for name in ("wall", "own"))
     durations = sorted(outcome.seconds for outcome in outcomes.values())
@@ -152,6 +161,7 @@ def _quarters(values: Sequence[float]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Requests while things go wrong.")
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--deeds", type=int, default=60, help="disturbances at least")
     parser.add_argument("--at-once", type=int, default=32)
     parser.add_argument("--every", type=float, default=2.5, help="seconds between disturbances, on average")
     parser.add_argument("--workers", type=int, default=4)
@@ -164,7 +174,7 @@ def main() -> int:
         building = stack.enter_context(
             house(Path(folder), gateways=given.gateways, workers=given.workers, step_delay=given.step_delay)
         )
-        report = asyncio.run(soak(building, given.requests, given.at_once, given.every, seed=given.seed))
+        report = asyncio.run(soak(building, given.requests, given.deeds, given.at_once, given.every, seed=given.seed))
     conditions = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}",
