@@ -94,8 +94,8 @@ class Caller:
             if line.startswith("id: "):
                 event_id = int(line[4:])
             elif line.startswith("data: "):
-                outcome.ids.append(event_id)
                 _take(line[6:], outcome)
+                outcome.ids.append(event_id)
         if outcome.ends == 0:
             raise TryAgain
 
@@ -105,6 +105,8 @@ def _take(data: str, outcome: Outcome) -> None:
         outcome.ends += 1
         return
     chunk = json.loads(data)
+    if "error" in chunk and chunk["error"]["code"] == "draining":
+        raise TryAgain  # this gateway leaves; another goes on with the stream
     if "error" in chunk:
         outcome.error = chunk["error"]["code"]
         return

@@ -17,7 +17,7 @@ DEEDS = {"kill worker": 3, "roll worker": 2, "freeze worker": 2, "kill gateway":
 
 @pytest.fixture(scope="module")
 def building(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("house"), gateways=2, workers=3, step_delay=0.03) as made:
+    with house(tmp_path_factory.mktemp("house"), gateways=2, workers=3, step_delay=0.03, drain_grace_s=1.0) as made:
         yield made
 
 
