@@ -71,7 +71,7 @@ def tokenizer(golden: Path) -> Tokenizer:
 
 
 def ask(http: httpx.Client, *messages: object, **fields: object) -> httpx.Response:
-    body = {"messages": list(messages), "max_tokens": 2, "temperature": 0, **fields}
+    body = {"model": "tiny", "messages": list(messages), "max_tokens": 2, "temperature": 0, **fields}
     return http.post("/v1/chat/completions", json=body)
 
 
@@ -113,14 +113,14 @@ def test_markers_split_over_parts_and_turns_are_answered(real: httpx.Client) -> 
 
 def test_forms_take_the_same(real: httpx.Client) -> None:
     for words in CONTROL[:8]:
-        fields = {"prompt": words, "max_tokens": "2"}
+        fields = {"model": "tiny", "prompt": words, "max_tokens": "2"}
         answer = real.post("/v1/generate", data=fields, files={"image": picture(6)})
         assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize("role", ["tool", "function", "human", "### Human", "Assistant", "", None, 1, ["user"]])
-def test_no_other_role_gets_in(steady_http: httpx.Client, role: object) -> None:
-    answer = ask(steady_http, {"role": role, "content": "x"}, said("user", text("Hi")))
+def test_no_other_role_gets_in(real: httpx.Client, role: object) -> None:
+    answer = ask(real, {"role": role, "content": "x"}, said("user", text("Hi")))
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
 
 
