@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-EACH = ("rooflines", "engine", "http", "imagebind", "memory", "gpu.llm", "gpu.imagebind")
+EACH = ("rooflines", "engine", "http", "gateway_streams", "imagebind", "memory", "gpu.llm", "gpu.imagebind")
 
 
 def main() -> int:

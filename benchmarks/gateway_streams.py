@@ -54,7 +54,7 @@ COLUMNS = (
 
 
 def main() -> int:
-    given = _parser().parse_args()
+    given, _ = _parser().parse_known_args()  # options of other benchmarks are none of ours
     _many_files()
     if given.worker:
         return _work(given.worker, float(given.rates))
@@ -81,7 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-save", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", help=argparse.SUPPRESS)  # the store's address: be the worker
-    parser.add_argument("--threads", help=argparse.SUPPRESS)  # given to every benchmark by the runner
     return parser
 
 
