@@ -148,10 +148,10 @@ def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.nd
 
 
 def _with_cache(config: EngineConfig, cache_tokens: int, device: str) -> EngineConfig:
-    """Without a size said: on a CPU every sequence may fill the context, elsewhere what the free memory holds."""
+    """Without a size said: on a CPU every sequence may fill the context, on CUDA what the free memory holds."""
     if cache_tokens:
         return replace(config, kv_blocks=-(-cache_tokens // config.block_size))
-    if device == "cpu":
+    if not device.startswith("cuda"):
         return config
     free, _ = torch.cuda.mem_get_info(device)
     return replace(config, kv_bytes=int(free * CACHE_SHARE))

@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from pandagpt_core.errors import ContextLengthExceeded
 from pandagpt_core.types import (
     Conversation,
+    FinishReason,
     Modality,
     ModelInfo,
     Priority,
@@ -74,6 +75,7 @@ FAULTS = {
 class FakeAdmitted:
     prompt_tokens: int
     cached_tokens: int = 0
+    finished: FinishReason | None = None
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,14 @@ class FakeRuntime:
         if "FAULT-REFUSED" in self._faults(last):
             raise ValueError("refused")
         prompt = prompt_tokens(conversation)
-        if prompt + params.max_tokens > self.info.max_model_len:
-            raise ContextLengthExceeded(
-                f"{prompt} prompt tokens and max_tokens {params.max_tokens} exceed {self.info.max_model_len}"
-            )
+        if prompt >= self.info.max_model_len:
+            raise ContextLengthExceeded(f"the prompt has {prompt} tokens, the context holds {self.info.max_model_len}")
         key, tags = _key(conversation, embeddings, params), _tags(conversation, embeddings)
         sequence = _Sequence(key, tags, params, self._faults(last), made=0)
         for token_id in resume:
             assert token_id == self._next(sequence)[0], "the tokens to resume from are not this request's"
+        if len(resume) >= params.max_tokens:
+            return FakeAdmitted(prompt, finished="length")
         self._sequences[sequence_id] = sequence
         return FakeAdmitted(prompt)
 

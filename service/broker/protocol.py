@@ -95,8 +95,14 @@ class Started(Message, frozen=True, kw_only=True, tag="started.v1"):
     cached_tokens: int = 0
 
 
+NO_TOKEN = -1
+
+
 class Token(Message, frozen=True, kw_only=True, tag="token.v1"):
-    """One token of one choice. `text` is the delta that may be shown; `finish` is set on the choice's last token."""
+    """One token of one choice. `text` is the delta that may be shown; `finish` is set on the choice's last token.
+
+    `token_id` is `NO_TOKEN` where only the end of a choice is said.
+    """
 
     choice: int
     token_id: int

@@ -15,6 +15,7 @@ _HELP = "\n".join(
     [
         *(f"  /{modality} PATH{''.join(f' [{name}=…]' for name in OPTIONS.get(modality, ()))}" for modality in PARTS),
         "  /text WORDS    words through the text encoder, beside the media",
+        "  /drop          attach nothing to the next message after all",
         "  /clear         forget the conversation",
         "  /quit          leave (or Ctrl-D)",
         "media go with the next message; weight=0.5 after the path weighs it",
@@ -98,6 +99,9 @@ def _command(talk: Talk, line: str) -> None:
         elif name == "text" and rest.strip():
             talk.pending.append({"type": "context_text", "context_text": rest.strip()})
             print(f"{len(talk.pending)} attached to the next message")
+        elif name == "drop":
+            talk.pending = []
+            print("nothing attached")
         elif name == "clear":
             talk.clear()
             print("forgotten")

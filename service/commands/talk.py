@@ -20,7 +20,7 @@ PARTS = {
     "thermal": "thermal_url",
     "imu": "imu_url",
 }
-OPTIONS = {"depth": ("unit", "focal_px", "baseline_m"), "imu": ("rate_hz",)}
+OPTIONS = {"depth": ("unit", "focal_px", "baseline_m"), "thermal": ("low", "high"), "imu": ("rate_hz",)}
 
 
 class TalkError(Exception):

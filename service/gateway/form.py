@@ -9,7 +9,7 @@ from pandagpt_core.types import Modality, Turn
 from service.gateway import schemas
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.links import Links
-from service.gateway.parts import DepthParams, ImuParams
+from service.gateway.parts import DepthParams, ImuParams, ThermalParams
 from service.gateway.prepare import Ask, Bounds, Medium, check_totals, conversation, given, text_medium
 from service.gateway.schemas import GenerateForm, StreamOptions, Weights
 from service.gateway.uploads import Form, takes_no_file
@@ -104,6 +104,8 @@ def _params(name: str, fields: GenerateForm) -> dict[str, float | str]:
         return given(
             DepthParams(unit=fields.depth_unit, focal_px=fields.depth_focal_px, baseline_m=fields.depth_baseline_m)
         )
+    if name == "thermal":
+        return given(ThermalParams(low=fields.thermal_low, high=fields.thermal_high))
     return given(ImuParams(rate_hz=fields.imu_rate_hz)) if name == "imu" else {}
 
 

@@ -53,7 +53,7 @@ class MediaIntake:
             ) from None
 
 
-_PARAMS = ("unit", "focal_px", "baseline_m", "rate_hz")  # what recipes may complain of by name
+_PARAMS = ("unit", "focal_px", "baseline_m", "rate_hz", "low", "high")  # what recipes may complain of by name
 
 
 def check_modalities(media: Sequence[Medium], info: ModelInfo) -> None:

@@ -47,6 +47,17 @@ class DepthLink(Link):
     depth: DepthParams = DepthParams()
 
 
+class ThermalParams(Part):
+    """The raw values that become 0 and 1, together or not at all; without them the values are taken as they are."""
+
+    low: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    high: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+
+
+class ThermalLink(Link):
+    thermal: ThermalParams = ThermalParams()
+
+
 class ImuParams(Part):
     rate_hz: Annotated[float, Field(gt=0, le=1e5)] | None = None
 
@@ -96,7 +107,7 @@ class DepthPart(Part):
 
 class ThermalPart(Part):
     type: Literal["thermal_url"]
-    thermal_url: Link
+    thermal_url: ThermalLink
     weight: Weight = 1.0
 
 
@@ -113,12 +124,13 @@ class ContextTextPart(Part):
 
 
 class FilePart(Part):
-    """An uploaded file. `depth` and `imu` as in `depth_url` and `imu_url`."""
+    """An uploaded file. `depth`, `thermal` and `imu` as in `depth_url`, `thermal_url` and `imu_url`."""
 
     type: Literal["file"]
     file: FileRef
     modality: Literal["image", "video", "audio", "depth", "thermal", "imu"]
     depth: DepthParams = DepthParams()
+    thermal: ThermalParams = ThermalParams()
     imu: ImuParams = ImuParams()
     weight: Weight = 1.0
 

@@ -13,7 +13,7 @@ from pandagpt_core.types import Modality, ModelInfo, Priority, Role, SamplingPar
 from service.gateway import parts, schemas
 from service.gateway.errors import GatewayError
 from service.gateway.links import Blob, Links
-from service.gateway.parts import DepthParams, ImuParams, Message
+from service.gateway.parts import DepthParams, ImuParams, Message, ThermalParams
 from service.gateway.schemas import ChatBody, Sampling
 
 HASH_IN_THREAD = 1 << 20  # bytes from which hashing leaves the event loop
@@ -167,7 +167,7 @@ async def read_part(part: parts.MediaPart, where: str, turn: int, links: Links) 
             case _:
                 modality, link = _link(part)
                 params_at = f"{where}.{part.type}.{modality.value}."
-                params = _depth_imu(link)
+                params = _link_params(link)
                 where = f"{where}.{part.type}.url"
                 blob = await links.read(link.url)
     except GatewayError as error:
@@ -186,7 +186,7 @@ async def hashed(data: bytes) -> Blob:
     return Blob(data, await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()))
 
 
-def given(params: DepthParams | ImuParams) -> dict[str, float | str]:
+def given(params: DepthParams | ThermalParams | ImuParams) -> dict[str, float | str]:
     """The parameters that the caller named."""
     return {name: value for name, value in params.model_dump().items() if value is not None}
 
@@ -207,11 +207,21 @@ def _link(part: parts.Part) -> tuple[Modality, parts.Link]:
     return modality, link
 
 
-def _depth_imu(link: parts.Link) -> dict[str, float | str]:
-    if isinstance(link, parts.DepthLink):
-        return given(link.depth)
-    return given(link.imu) if isinstance(link, parts.ImuLink) else {}
+def _link_params(link: parts.Link) -> dict[str, float | str]:
+    match link:
+        case parts.DepthLink():
+            return given(link.depth)
+        case parts.ThermalLink():
+            return given(link.thermal)
+        case parts.ImuLink():
+            return given(link.imu)
+    return {}
 
 
 def _file_params(part: parts.FilePart) -> dict[str, float | str]:
-    return given(part.depth) if part.modality == "depth" else given(part.imu) if part.modality == "imu" else {}
+    by_modality: dict[str, DepthParams | ThermalParams | ImuParams] = {
+        "depth": part.depth,
+        "thermal": part.thermal,
+        "imu": part.imu,
+    }
+    return given(by_modality[part.modality]) if part.modality in by_modality else {}

@@ -102,6 +102,8 @@ class GenerateForm(Sampling):
     depth_unit: Literal["m", "mm", "disparity", "sunrgbd"] | None = None
     depth_focal_px: Annotated[float, Field(gt=0, le=1e6)] | None = None
     depth_baseline_m: Annotated[float, Field(gt=0, le=1e3)] | None = None
+    thermal_low: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    thermal_high: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
     imu_rate_hz: Annotated[float, Field(gt=0, le=1e5)] | None = None
 
 

@@ -71,6 +71,8 @@ class EngineRoom:
         try:
             for sequence, params, published in pending(job, request):
                 admitted = self._runtime.admit(sequence, said, embeddings, params, published, request.priority)
+                if admitted.finished is not None:
+                    job.complete(sequence, admitted.finished)
         except PandaGPTError as error:
             job.end(Failed(code=error.code, message=error.message, param=error.param))
         except Exception:
@@ -80,6 +82,8 @@ class EngineRoom:
             self._announce(job, admitted)
 
     def _announce(self, job: Job, admitted: Admitted | None) -> None:
+        if job.ended:
+            return
         if admitted is None:  # every choice was complete already
             job.end(Done())
             return

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pandagpt_core.types import Conversation, MediaUse, SamplingParams, TokenOutput, Turn
+from pandagpt_core.types import Conversation, FinishReason, MediaUse, SamplingParams, TokenOutput, Turn
 from service.broker.arrivals import Delivery
-from service.broker.protocol import Done, Failed, Generate, Logprob, Started, Token
+from service.broker.protocol import NO_TOKEN, Done, Failed, Generate, Logprob, Started, Token
 
 
 @dataclass(slots=True)
@@ -40,7 +40,8 @@ class Job:
         choices = [Choice() for _ in range(request.n if isinstance(request, Generate) else 0)]
         for event in delivery.past.events:
             if isinstance(event, Token):
-                choices[event.choice].tokens.append(event.token_id)
+                if event.token_id != NO_TOKEN:
+                    choices[event.choice].tokens.append(event.token_id)
                 choices[event.choice].finished = event.finish is not None
         announced = any(isinstance(event, Started) for event in delivery.past.events)
         return cls(delivery, choices, announced=announced)
@@ -65,6 +66,15 @@ class Job:
         choice.finished = output.finish_reason is not None
         self.first_token_at = self.first_token_at or time.time()
         self.delivery.journal.add(_token(number, output))
+        if all(each.finished for each in self.choices):
+            self.end(Done())
+
+    def complete(self, sequence: str, reason: FinishReason) -> None:
+        """Say the end of a choice whose published tokens are the whole answer: no engine output will."""
+        number = int(sequence.rpartition("/")[2])
+        assert reason != "abort", "an aborted sequence is not complete"
+        self.choices[number].finished = True
+        self.delivery.journal.add(Token(choice=number, token_id=NO_TOKEN, text="", finish=reason))
         if all(each.finished for each in self.choices):
             self.end(Done())
 

@@ -5,16 +5,21 @@ from typing import Protocol
 
 import numpy as np
 
-from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
+from pandagpt_core.types import Conversation, FinishReason, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
 
 
 class Admitted(Protocol):
-    """A sequence the engine has taken: the prompt's length and how much of it was in the prefix cache."""
+    """A sequence the engine has taken: the prompt's length and how much of it was in the prefix cache.
+
+    `finished` is set where the resumed tokens were the whole answer already; no output follows then.
+    """
 
     @property
     def prompt_tokens(self) -> int: ...
     @property
     def cached_tokens(self) -> int: ...
+    @property
+    def finished(self) -> FinishReason | None: ...
 
 
 class Stats(Protocol):

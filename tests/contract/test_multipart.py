@@ -37,7 +37,7 @@ SAMPLED: dict[str, tuple[str, Any]] = {
 }
 OTHERS = {"prompt", "model", "text", "messages", "weights", "stream", "stream_options", "include_usage", "stop", "n"}
 OTHERS |= {"logprobs", "top_logprobs", "user", "priority", "depth_unit", "depth_focal_px", "depth_baseline_m"}
-OTHERS |= {"imu_rate_hz"}
+OTHERS |= {"thermal_low", "thermal_high", "imu_rate_hz"}
 
 
 def ask(http: httpx.Client, files: list[tuple[str, bytes]] = [], **fields: Any) -> httpx.Response:  # noqa: B006  only read
@@ -117,6 +117,13 @@ def test_the_parameters_of_depth_and_imu_are_needed_and_named(http: httpx.Client
     missing = {key: value for key, value in parameters.items() if key != name}
     answer = ask(http, [(field, data)], **missing)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+
+
+def test_thermal_low_and_high_come_together(http: httpx.Client) -> None:
+    thermal = [("thermal", made.grey("png"))]
+    assert ask(http, thermal, thermal_low="100", thermal_high="4000").status_code == 200
+    answer = ask(http, thermal, thermal_low="100")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "thermal_low")
 
 
 def test_stream_gives_the_events_of_chat(http: httpx.Client) -> None:

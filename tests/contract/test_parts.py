@@ -1,12 +1,14 @@
 """Every content part of the interface page, sent by the `openai` package and seen at the worker."""
 
 import base64
+import io
 from typing import Any
 
 import httpx
 import openai
 import pytest
 from openai import OpenAI
+from PIL import Image
 
 from pandagpt_core.types import Modality
 from tests.contract import made
@@ -99,6 +101,13 @@ def test_a_context_text_part_goes_into_the_shared_space_and_not_into_the_prompt(
     assert "dog" not in conversation.turns[-1].text
 
 
+def test_a_thermal_part_takes_the_raw_values_that_become_0_and_1(client: OpenAI) -> None:
+    span = {"low": 100, "high": 4000}
+    assert heard(ask(client, url_part("thermal", made.grey("png"), thermal=span))) == "thermal"
+    with pytest.raises(openai.BadRequestError, match="low and high"):
+        ask(client, url_part("thermal", made.grey("png"), thermal={"low": 5, "high": 1}))
+
+
 @pytest.mark.parametrize(
     ("modality", "data", "more"),
     [
@@ -126,7 +135,9 @@ def test_a_weight_reaches_the_model_and_is_one_unless_given(client: OpenAI, runt
 def test_media_may_stand_in_any_message_and_are_encoded_once(
     client: OpenAI, http: httpx.Client, runtime: SeeingRuntime
 ) -> None:
-    picture = url_part("image", made.grey("png", 8))
+    drawn = io.BytesIO()
+    Image.new("RGB", (31, 17), (12, 34, 56)).save(drawn, "PNG")  # a picture that no other test has sent before
+    picture = url_part("image", drawn.getvalue())
     before = runtime.encoded.get(Modality.IMAGE, 0)
     messages: Any = [
         {"role": "user", "content": [picture, TEXT]},

@@ -18,7 +18,7 @@ SAMPLING = sorted(
     for name, field in schemas.Sampling.model_json_schema()["properties"].items()
     if any(kind.get("type") in ("integer", "number") for kind in field.get("anyOf", [field]))
 )
-NEGATIVE_IS_FINE = {"frequency_penalty", "presence_penalty"}
+NEGATIVE_IS_FINE = {"frequency_penalty", "presence_penalty", "thermal_low", "thermal_high"}
 
 
 def test_the_numbers_of_a_request_are_these() -> None:
@@ -49,7 +49,7 @@ def test_in_a_chat_body(steady_http: httpx.Client) -> None:
 
 
 def test_in_a_form(steady_http: httpx.Client) -> None:
-    numbers = [*SAMPLING, "depth_focal_px", "depth_baseline_m", "imu_rate_hz"]
+    numbers = [*SAMPLING, "depth_focal_px", "depth_baseline_m", "thermal_low", "thermal_high", "imu_rate_hz"]
     with neighbour(steady_http.base_url):
         for field in numbers:
             for value in hostile(field):

@@ -1,0 +1,63 @@
+"""A job that goes on where an earlier attempt stopped."""
+
+from prometheus_client import CollectorRegistry
+
+from pandagpt_core.types import SamplingParams
+from service.broker.arrivals import Delivery
+from service.broker.journal import Journal, Past
+from service.broker.protocol import NO_TOKEN, Fence, Started, Token
+from service.metrics import WorkerMetrics
+from service.worker.engine_room import EngineRoom
+from service.worker.jobs import Job
+from tests.fakes import FakeRuntime
+from tests.wire import generate
+
+
+def delivery(events: list[Started | Token], max_tokens: int) -> Delivery:
+    request = generate("what is this", params=SamplingParams(max_tokens=max_tokens))
+    past = Past((Fence(worker="lost"), *events, Fence(worker="this")))
+    return Delivery(request, "interactive", b"1-0", Journal("events", 2), past)
+
+
+def said(count: int) -> list[Started | Token]:
+    """The first tokens of the fake model's answer, as the lost worker published them."""
+    runtime = FakeRuntime()
+    job = Job.of(delivery([], max_tokens=count + 1))
+    room = EngineRoom(runtime, WorkerMetrics.on(CollectorRegistry()))
+    room.offer(job)
+    while len(job.choices[0].tokens) < count:
+        room.step()
+    return [
+        Started(prompt_tokens=3),
+        *(Token(choice=0, token_id=token, text="") for token in job.choices[0].tokens[:count]),
+    ]
+
+
+def test_an_answer_that_was_complete_but_for_its_end_gets_the_end() -> None:
+    job = Job.of(delivery(said(2), max_tokens=2))
+    room = EngineRoom(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
+    room.offer(job)
+    assert job.ended
+    assert job.choices[0].finished
+    assert len(job.choices[0].tokens) == 2
+
+
+def test_an_end_without_a_token_is_no_token_to_resume_from() -> None:
+    events = [*said(2), Token(choice=0, token_id=NO_TOKEN, text="", finish="length")]
+    job = Job.of(delivery(events, max_tokens=2))
+    assert job.choices[0].finished
+    assert NO_TOKEN not in job.choices[0].tokens
+    room = EngineRoom(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
+    room.offer(job)
+    assert job.ended
+    assert job.outcome == "done"
+
+
+def test_an_answer_that_was_cut_off_goes_on() -> None:
+    job = Job.of(delivery(said(2), max_tokens=3))
+    room = EngineRoom(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
+    room.offer(job)
+    assert not job.ended
+    room.step()
+    assert len(job.choices[0].tokens) == 3
+    assert job.ended
