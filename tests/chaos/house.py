@@ -182,6 +182,6 @@ def _gateway(made: House, number: int, changed: dict[str, object]) -> Slot:
 
 
 def _worker(url: str, number: int, step_delay: float) -> Slot:
-    options = {"heartbeat_s": 0.2, "lost_after_s": 1.0, "drain_grace_s": 0.3, "max_sequences": 24}
+    options = {"heartbeat_s": 0.2, "lost_after_s": 1.5, "drain_grace_s": 0.3, "max_sequences": 24}
     command = [sys.executable, "-m", "tests.fakes", f"--store={url}", f"--step-delay={step_delay}"]
     return Slot(f"worker-{number}", [*command, *(f"--setting={name}={value}" for name, value in options.items())])

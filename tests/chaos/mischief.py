@@ -67,7 +67,7 @@ async def _roll_worker(ours: Mischief) -> None:
 
 
 async def _freeze_worker(ours: Mischief) -> None:
-    await ours.pause(ours.worker(), ours.seconds(1.2, 3.0))  # longer than it takes to be given up
+    await ours.pause(ours.worker(), ours.seconds(1.7, 3.5))  # longer than it takes to be given up
 
 
 async def _kill_gateway(ours: Mischief) -> None:

@@ -26,8 +26,9 @@ async def test_nothing_is_lost_doubled_or_crossed_and_everything_ends_once(build
     verdict = report.verdict
     assert verdict.flawless, verdict.wrong
     assert verdict.good + verdict.failed == verdict.requests >= REQUESTS
-    assert set(verdict.codes) <= {"worker_lost"}, verdict.codes
-    assert verdict.failed <= 3
+    # Clear ends that a kill may bring: three workers in a row, or a request in the store's last second.
+    assert set(verdict.codes) <= {"worker_lost", "store_unavailable"}, verdict.codes
+    assert verdict.failed <= 3, verdict.codes
     assert sum(report.deeds.values()) >= 4, report.deeds
     assert not any(count for name, count in report.left.items() if name != "dead letters"), report.left
     assert "| lost | 0 |" in markdown(report, {})
