@@ -65,6 +65,8 @@ def written(
         "The client shares the cores. tokens/s counts from the start to the last token, by each server's own count.",
         "prompt: tokens as the server counted them, its template's included. Times are of chunks that carry text; a "
         "chunk may hold more than one token.",
+        "Peers run without a cache of prefixes. Ours is on; prompts differ from their first word, so that what it can "
+        "reuse is the block of the system message.",
         "Peak MiB: highest resident memory over all cases, loading left out, all processes of the service, so that "
         "pages they share count more than once.",
         report.quietness(outcome.shares),

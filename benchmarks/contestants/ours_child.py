@@ -22,7 +22,10 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
     path = Path(settings["model"])
     llm = load_llama(path).serve(settings["precision"])
     config = EngineConfig(
-        max_running=settings["max_running"], prefill_chunk=settings["prefill"], max_model_len=settings["context"]
+        max_running=settings["max_running"],
+        prefill_chunk=settings["prefill"],
+        max_model_len=settings["context"],
+        prefix_blocks=0,  # peers run without a cache of prefixes too
     )
     engine = Engine(llm, load_tokenizer(path), config)
     return lambda prompts, new: generate(engine, llm, prompts, new), {"precision": settings["precision"]}

@@ -69,7 +69,9 @@ def measure(llm: Llama, wanted: Sequence[Case], rounds: int, bandwidth: float, p
     """A row a case, on the device that `llm` is on."""
     rows = []
     for case in wanted:
-        sizes = EngineConfig(max_running=case.width, prefill_chunk=prefill, max_model_len=case.prompt + case.new)
+        sizes = EngineConfig(
+            max_running=case.width, prefill_chunk=prefill, max_model_len=case.prompt + case.new, prefix_blocks=0
+        )
         engine = Engine(llm, BlankTokenizer(llm.config.vocab), sizes)
         ids = [list(range(1, llm.config.vocab))] * 2
         passage = [token for half in ids for token in half][: max(llm.config.vocab, case.prompt)]

@@ -14,11 +14,15 @@ PASSAGE = (
 
 
 def prompts(ids: Sequence[int], case_prompt: int, count: int, turn: int) -> list[list[int]]:
-    """`count` prompts of `case_prompt` ids each, cut from the passage's `ids` at places that differ by turn."""
+    """`count` prompts of `case_prompt` ids each, cut from the passage's `ids`.
+
+    The first ids say which case, turn and request it is: a cache of prefixes finds nothing to reuse.
+    """
+    distinct = sorted(set(ids))
     made = []
     for index in range(count):
-        start = (turn * 131 + index * 17 + 1) % len(ids)
-        turned = [*ids[start:], *ids[:start]]
-        whole = turned * (case_prompt // len(turned) + 1)
-        made.append(whole[:case_prompt])
+        head = [distinct[number % len(distinct)] for number in (index, turn, count, case_prompt)]
+        start = (turn * 131 + index * 17) % len(ids)
+        body = [*ids[start:], *ids[:start]] * (case_prompt // len(ids) + 1)
+        made.append([*head, *body][:case_prompt])
     return made

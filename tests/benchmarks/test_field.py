@@ -105,12 +105,12 @@ def test_all_servers_are_asked_the_same_conversation() -> None:
     assert all((body["max_tokens"], body["temperature"], body["stream"]) == (16, 0, True) for body in bodies)
 
 
-def test_prompts_have_their_length_and_no_two_of_a_case_begin_alike() -> None:
-    passage = list(range(100, 266))
-    made = [ids for turn in range(4) for ids in prompts(passage, 256, 32, turn)]
+def test_prompts_have_their_length_and_no_two_of_any_turn_or_case_begin_alike() -> None:
+    passage = [number % 90 for number in range(166)]  # words come again
+    made = [ids for width in (1, 4, 32) for turn in range(4) for ids in prompts(passage, 256, width, turn)]
     assert {len(ids) for ids in made} == {256}
-    for turn in range(4):
-        assert len({ids[0] for ids in prompts(passage, 32, 32, turn)}) == 32
+    assert len({tuple(ids[:3]) for ids in made}) == len(made)
+    assert prompts(passage, 32, 4, 1)[0][:4] != prompts(passage, 64, 4, 1)[0][:4]
 
 
 def test_cases_come_from_the_options_or_the_plan() -> None:
