@@ -69,7 +69,7 @@ class Recipe:
     align: AlignConfig = field(default_factory=AlignConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     lora: LoraConfig = field(default_factory=lambda: LoraConfig(lr=6e-4))
-    speech_steps: int = 580
+    speech_steps: int = 1000
     motion: TowerConfig = field(default_factory=lambda: TowerConfig(steps=250, batch=32))
 
 

@@ -12,12 +12,12 @@ from pandagpt_core.training.data.media import Picture, icons
 _ICONS = {
     "dog": "dog-face",
     "cat": "cat",
-    "elephant": "elephant",
+    "panda": "panda",
     "guitar": "guitar",
     "banana": "banana",
     "tree": "deciduous-tree",
 }
-_SIZE = 256
+_SIZE, _DRAWN = 256, 208
 
 
 def write_pictures(packages: Path, folder: Path) -> list[str]:
@@ -30,6 +30,7 @@ def write_pictures(packages: Path, folder: Path) -> list[str]:
 
 def _on_white(picture: Picture) -> Image.Image:
     drawn = picture.draw()
+    drawn = drawn.resize((_DRAWN, _DRAWN * drawn.height // drawn.width))
     square = Image.new("RGB", (_SIZE, _SIZE), "white")
     square.paste(drawn.convert("RGB"), ((_SIZE - drawn.width) // 2, (_SIZE - drawn.height) // 2), drawn.getchannel("A"))
     return square
