@@ -1,5 +1,6 @@
 """The whole service, real from end to end, on the tiny PandaGPT: started, asked, wounded, ended."""
 
+import io
 import json
 import os
 import signal
@@ -7,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
@@ -41,7 +44,8 @@ def house(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture
 def client(house: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=house.url, timeout=60, trust_env=False) as connection:
+    limits = httpx.Limits(max_connections=None)
+    with httpx.Client(base_url=house.url, timeout=60, trust_env=False, limits=limits) as connection:
         yield connection
 
 
@@ -78,6 +82,25 @@ def test_the_same_picture_is_not_encoded_twice(client: httpx.Client, picture: by
     for _ in range(2):
         answer = client.post("/v1/generate", data=form, files={"image": ("y.png", picture)})
     assert answer.json()["usage"]["prompt_tokens_details"]["cached_items"] == 1
+
+
+def test_64_at_once_of_mixed_lengths_each_get_the_answer_of_their_own_picture(client: httpx.Client) -> None:
+    def asked(number: int) -> str:
+        tokens, words = 1 + number % 16, "very " * (number * 5 % 200)
+        form = {"prompt": f"What {words}is this?", "max_tokens": str(tokens), "temperature": "0"}
+        with_stream = number % 2 == 1
+        if not with_stream:
+            answer = client.post("/v1/generate", data=form, files={"image": ("x.png", square(number))})
+            return str(answer.json()["choices"][0]["message"]["content"])
+        files = {"image": ("x.png", square(number))}
+        with client.stream("POST", "/v1/generate", data={**form, "stream": "true"}, files=files) as response:
+            return "".join(deltas(response.iter_lines()))
+
+    with ThreadPoolExecutor(64) as callers:
+        together = list(callers.map(asked, range(64)))
+    some = range(0, 64, 7)
+    assert [asked(number) for number in some] == [together[number] for number in some]
+    assert len({together[number] for number in some}) > len(some) // 2  # they are not all one answer
 
 
 def test_a_worker_killed_in_mid_answer_costs_the_caller_nothing(client: httpx.Client, house: Served) -> None:
@@ -120,6 +143,13 @@ def test_the_demo_asks_about_every_sample_and_two_at_once_and_ends(
     assert done.stdout.count("(invalid_media)") == 2
     assert done.returncode == 1  # because of the broken one
     assert done.stdout.rstrip().endswith("stopped")
+
+
+def square(number: int) -> bytes:
+    """A picture of its own for each number."""
+    drawn = io.BytesIO()
+    Image.new("RGB", (32, 32), (number * 4 % 256, number * 37 % 256, number * 91 % 256)).save(drawn, "PNG")
+    return drawn.getvalue()
 
 
 def worker(house: Served) -> int:
