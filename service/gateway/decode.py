@@ -27,6 +27,7 @@ MAX_ARRAY_BYTES = 64 << 20  # the largest recipe, video, gives 18 MB
 DTYPES = ("<f4", "<i8")
 MAX_AXES = 8
 START_S = 60.0  # imports on a busy machine
+END_S = 5.0  # seconds that a killed child may take to be gone
 _QUIET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"}
 
 Params = Mapping[str, float | str]
@@ -191,12 +192,19 @@ class _Child:
         return header, await self._from.readexactly(header.size)
 
     async def kill(self) -> None:
+        """End it and let go of its pipes. Bounded: what the loop does not notice in time is left to it."""
         with suppress(ProcessLookupError):
             self._process.kill()
         self._to.close()
-        await self._process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                # Beside one another: the end is only told once the pipe is empty, and a full buffer stops reading.
+                await asyncio.gather(self._process.wait(), self._drained())
+
+    async def _drained(self) -> None:
         with suppress(OSError):
-            await self._from.read()  # to its end: only then does the loop let go of the pipe
+            while await self._from.read(SLICE):
+                pass
 
 
 def _believable(answer: Decoded) -> bool:
