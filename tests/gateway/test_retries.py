@@ -135,6 +135,8 @@ def test_after_a_refusal_or_a_cancel_the_key_is_free(
         sender, data = read_some(url, BODY, b"id: 2\n", KEY)
         httpx.delete(f"{url}/v1/requests/{request_id(data.decode())}")
         sender.close()
+        state = f"{url}/v1/requests/{request_id(data.decode())}"
+        eventually(lambda: httpx.get(state).json()["status"] == "cancelled")
         again = httpx.post(url + CHAT, json=WHOLE | {"stream": True}, headers=KEY, timeout=20).text
     assert request_id(again) != request_id(data.decode())
     assert '"finish_reason":"length"' in again
