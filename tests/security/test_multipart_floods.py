@@ -82,6 +82,28 @@ async def test_every_flood_ends_in_a_4xx_in_bounded_memory_and_never_holds_the_l
             assert watch.stall < 0.1
 
 
+async def test_a_hundred_slow_uploads_with_hostile_media_among_them_never_hold_the_loop(valkey: Valkey) -> None:
+    whole = picture(3)
+    media = {200: whole, 400: whole[: len(whole) // 2]}
+
+    def upload(number: int, status: int) -> list[bytes]:
+        body = (
+            part(b"prompt", b"What is it?") + part(b"max_tokens", b"2") + part(b"image", media[status], b"x.png") + END
+        )
+        slices = 10 + number % 20
+        size = -(-len(body) // slices)
+        return [request(body), *(body[at : at + size] for at in range(0, len(body), size))]
+
+    wanted = [400 if number % 5 == 0 else 200 for number in range(100)]
+    with worker_thread(valkey.settings):
+        async with running(valkey, header_timeout_s=10.0, max_header_bytes=32_768) as (_, port), watched() as watch:
+            uploads = [send(port, upload(number, status), pause_s=0.05) for number, status in enumerate(wanted)]
+            answers = await asyncio.gather(*uploads)
+    assert [int(answer.split()[1]) for answer in answers] == wanted
+    assert watch.stall < 0.1
+    assert watch.grown < 60 * MEGABYTE
+
+
 def read(answer: bytes) -> tuple[int, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)["error"]["code"]
