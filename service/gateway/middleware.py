@@ -1,8 +1,8 @@
 """Plain ASGI around the whole application: a name for every request, and bounds on what a client may send.
 
 `Envelope` is the outermost: `x-request-id` and `x-ratelimit-*` on every answer, one log line and one count a request,
-and a fixed answer where something of ours broke. `Intake` bounds head and body: size and time, by declaration and by
-what really comes.
+a fixed answer where something of ours broke, and `connection: close` where an answer comes before the body's end.
+`Intake` bounds head and body: size and time, by declaration and by what really comes.
 """
 
 import asyncio
@@ -34,6 +34,12 @@ def _limits(scope: Scope) -> dict[str, str]:
     return limits()
 
 
+def _last(scope: Scope) -> dict[str, str]:
+    """The connection's last answer, where the client still sends: it must not use the connection again."""
+    unread: Callable[[], bool] = scope["state"].get("unread", bool)
+    return {"connection": "close"} if unread() else {}
+
+
 def endpoint_of(scope: Scope) -> str:
     """The route's template, never the raw path."""
     return str(getattr(scope.get("route"), "path", "unknown"))
@@ -56,7 +62,9 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update({"x-request-id": request_id, **_limits(scope)})
+                MutableHeaders(scope=message).update(
+                    {"x-request-id": request_id, **_limits(scope), **_last(scope)},
+                )
             await send(message)
 
         self._metrics.streams.inc()

@@ -99,16 +99,12 @@ class _Bounded(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"]["cut"] = self.transport.abort  # for a client that stopped reading
+        self.scope["state"]["unread"] = self._still_sends  # for an answer that comes before the body's end
         self._await_head()
 
     def on_headers_complete(self) -> None:
         self._head_done()
         super().on_headers_complete()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self.pipeline and self._still_sends():
-            self.transport.close()  # answered before its end: nobody will read the rest of it
 
     def data_received(self, data: bytes) -> None:
         if self.transport.parting is not None:

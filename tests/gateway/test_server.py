@@ -105,6 +105,21 @@ async def test_a_large_body_is_no_large_head(valkey: Valkey) -> None:
         assert json.loads(answered)["error"]["code"] == "invalid_request"
 
 
+async def test_an_answer_before_the_end_of_the_body_says_that_the_connection_ends(valkey: Valkey) -> None:
+    """A client that keeps connections would send its next request into one that is about to close."""
+    async with running(valkey, max_body_bytes=1000) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for head, last in ((b"GET /health/live", False), (b"POST /v1/chat/completions", True)):
+            length = b"content-length: 1001\r\n" if last else b""
+            writer.write(head + b" HTTP/1.1\r\nhost: x\r\n" + length + b"\r\n")
+            said = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert (b"\r\nconnection: close\r\n" in said) is last
+            if not last:
+                await reader.readuntil(b"}")
+        await asyncio.wait_for(reader.read(), 5)  # the body, and then the end
+        writer.close()
+
+
 async def test_from_the_first_signal_on_the_gateway_is_not_ready(valkey: Valkey) -> None:
     async with running(valkey) as (made, _):
         assert not made._app.state.house.draining
