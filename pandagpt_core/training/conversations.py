@@ -14,7 +14,7 @@ import msgspec
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizer import Tokenizer
-from pandagpt_core.training.lora import IGNORED
+from pandagpt_core.training.batch import IGNORED
 
 
 class Said(msgspec.Struct, frozen=True, rename={"who": "from"}):

@@ -11,11 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from pandagpt_core.llm.attention import causal_mask
 from pandagpt_core.llm.linear import Linear
 from pandagpt_core.llm.llama import Llama
-
-IGNORED = -100
+from pandagpt_core.training.batch import IGNORED, answer_sums, collate
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,42 +99,10 @@ def run_batch(
     embeddings: Sequence[torch.Tensor | None],
 ) -> Result:
     """One forward pass, padded on the right. A sequence with an embedding [E] has one None among its ids."""
-    longest = max(len(row) for row in ids)
-    tokens = torch.zeros(len(ids), longest, dtype=torch.long)
-    wanted = torch.full((len(ids), longest), IGNORED)
-    for row, (one, goal) in enumerate(zip(ids, targets, strict=True)):
-        tokens[row, : len(one)] = torch.tensor([token or 0 for token in one])
-        wanted[row, : len(goal)] = torch.tensor(goal)
-    embeds = llm.embed(tokens).clone()
-    slots = [(row, ids[row].index(None), vector) for row, vector in enumerate(embeddings) if vector is not None]
-    if slots:
-        rows, places, vectors = zip(*slots, strict=True)
-        embeds[list(rows), list(places)] = projection(torch.stack(vectors)).float()
-    positions = torch.arange(longest)
-    keep = positions[None, :] < torch.tensor([[len(one)] for one in ids])
-    hidden = llm.hidden(embeds, positions.expand(len(ids), -1), PlainAttention(keep))
-    learned = wanted[:, 1:] != IGNORED  # the head is the widest product: only where something is learned
-    logits, target = llm.logits(hidden[:, :-1][learned]).float(), wanted[:, 1:][learned]
-    counted = learned.nonzero()[:, 1] > 0
-    right = (logits.argmax(dim=-1) == target)[counted].float().mean()
-    return Result(F.cross_entropy(logits, target), float(right))
-
-
-class PlainAttention:
-    """Causal attention written out: on a CPU its backward pass is faster than the fused one's. `keep` is [B, T]."""
-
-    def __init__(self, keep: torch.Tensor) -> None:
-        length = keep.shape[1]
-        mask = causal_mask(length, length, keep.device)[None, :, :].masked_fill(~keep[:, None, :], float("-inf"))
-        self.mask = mask[:, None, None]  # [B, 1, 1, T, T]
-
-    def __call__(self, _layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, /) -> torch.Tensor:
-        batch, length, heads, dim = q.shape
-        groups = q.view(batch, length, k.shape[2], -1, dim).permute(0, 2, 3, 1, 4)  # [B, KV, G, T, d]
-        keys, values = (x.transpose(1, 2)[:, :, None] for x in (k, v))  # [B, KV, 1, T, d]
-        weights = (groups @ keys.transpose(-1, -2) * dim**-0.5 + self.mask).softmax(dim=-1)
-        attended: torch.Tensor = (weights.to(values.dtype) @ values).permute(0, 3, 1, 2, 4)
-        return attended.reshape(batch, length, heads, dim)
+    media = [[] if vector is None else [vector] for vector in embeddings]
+    batch = collate(ids, targets, media, projection.in_features)
+    sums = answer_sums(llm, projection, batch)
+    return Result(sums.loss / batch.learned, float(sums.right / sums.counted))
 
 
 def train(

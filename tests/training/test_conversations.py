@@ -13,8 +13,9 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import Laid, Said, lay_out, read_conversations
-from pandagpt_core.training.lora import IGNORED, LoraConfig, LoraLinear, Result, add_lora, run_batch
+from pandagpt_core.training.lora import LoraConfig, LoraLinear, Result, add_lora, run_batch
 
 ORIGINAL = "llama_model.base_model.model."
 SLOT = 7  # where the medium's vector stands: after BOS and the pieces of "### Human: <Img>"

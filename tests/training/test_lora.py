@@ -5,10 +5,10 @@ import torch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.lora import merge_lora
+from pandagpt_core.training.batch import PlainAttention
 from pandagpt_core.training.lora import (
     Example,
     LoraConfig,
-    PlainAttention,
     adapter_state,
     add_lora,
     batch_loss,
