@@ -3,15 +3,38 @@
 PandaGPT (Su et al. 2023, section 3 and released code) projects the embedding of each medium and sums the projected
 vectors, so the bias counts once per medium: soft = sum_i w_i (W e_i + b). Weight 1 everywhere is the original. A
 weight scales its medium's whole vector, bias included, so weight 0 is the medium left out and weights 1/n a mean.
+
+A small model may recall before it projects: each embedding is replaced by what it is most like (`Recall`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import linear, normalize
 
 from pandagpt_core.types import MediaUse
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Known directions [C, E] of the shared space, and how sharply an embedding chooses among them.
+
+    One look-up in an associative memory (Ramsauer et al. 2020, "Hopfield Networks is All You Need", equation 3):
+    softmax(sharpness * P e / |e|) P. It lies between the directions that the embedding is near to, so a language
+    model reads what it was trained on whatever the medium; an embedding near to none of them comes out short.
+    """
+
+    directions: torch.Tensor
+    sharpness: float
+
+    def shares(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """[M, E] embeddings in, [M, C] out: how much of each direction, summing to 1."""
+        return (self.sharpness * normalize(embeddings, dim=-1) @ self.directions.T).softmax(dim=-1)
+
+    def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """[M, E] embeddings in, [M, E] mixtures of the known directions out."""
+        return self.shares(embeddings) @ self.directions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +43,13 @@ class Projection:
 
     weight: torch.Tensor
     bias: torch.Tensor
+    recall: Recall | None = None
 
     def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         """[M, E] embeddings in, [M, D] soft tokens out, float32."""
-        return linear(embeddings.to(self.weight), self.weight, self.bias)
+        embeddings = embeddings.to(self.weight)
+        read = embeddings if self.recall is None else self.recall(embeddings)
+        return linear(read, self.weight, self.bias)
 
 
 def compose(projection: Projection, embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:

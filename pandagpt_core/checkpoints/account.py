@@ -48,6 +48,8 @@ def adapter_shapes(projection: ProjectionSpec, lora: LoraSpec | None, llm: Shape
         "projection.weight": (projection.out_dim, projection.in_dim),
         "projection.bias": (projection.out_dim,),
     }
+    if projection.recall is not None:
+        shapes["projection.recall"] = (projection.recall.directions, projection.in_dim)
     if lora is None or lora.merged:
         return shapes
     for key, shape in llm.items():

@@ -2,8 +2,9 @@
 
 config.json           this schema
 encoder.safetensors   the towers, under the original's key names
-adapter.safetensors   `projection.weight` [out, in], `projection.bias` [out], and LoRA pairs beside the weights that
-                      they change: `model.layers.N.self_attn.q_proj.lora_A.weight` [r, in], `.lora_B.weight` [out, r]
+adapter.safetensors   `projection.weight` [out, in], `projection.bias` [out], where it recalls
+                      `projection.recall` [directions, in], and LoRA pairs beside the weights that they change:
+                      `model.layers.N.self_attn.q_proj.lora_A.weight` [r, in], `.lora_B.weight` [out, r]
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
 """
 
@@ -35,13 +36,25 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: dict[str, Any] = {}
 
 
+class RecallSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The look-up before the projection (`fusion.Recall`): how many known directions, and how sharply one chooses."""
+
+    directions: Positive
+    sharpness: Annotated[float, msgspec.Meta(gt=0)]
+
+
 class ProjectionSpec(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"in_dim": "in", "out_dim": "out"}
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename={"in_dim": "in", "out_dim": "out"},
 ):
-    """The linear layer from the shared space (`in`) into the language model's width (`out`)."""
+    """The linear layer from the shared space (`in`) into the language model's width (`out`), perhaps after a recall."""
 
     in_dim: Positive
     out_dim: Positive
+    recall: RecallSpec | None = None
 
 
 class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from pandagpt_core.checkpoints import (
     read_tensors,
 )
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.fusion import Projection
+from pandagpt_core.fusion import Projection, Recall
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.lora import merge_lora
 
@@ -34,9 +34,12 @@ def load_adapter(path: Path, folder: ModelFolder, llm: Llama, encoder_dim: int, 
     account(ADAPTER, expected, read_shapes(path / ADAPTER))
     tensors = dict(read_tensors(path / ADAPTER, dtype=torch.float32))
     weight, bias = tensors.pop("projection.weight"), tensors.pop("projection.bias")
+    recall = None
+    if projection.recall is not None:
+        recall = Recall(tensors.pop("projection.recall").to(device), projection.recall.sharpness)
     if folder.lora is not None and not folder.lora.merged:
         merge_lora(llm, _pairs(tensors), folder.lora.scale)
-    return Projection(weight.to(device), bias.to(device))
+    return Projection(weight.to(device), bias.to(device), recall)
 
 
 def _pairs(tensors: dict[str, torch.Tensor]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from pandagpt_core.checkpoints import PANDAGPT_DELTA, LoraSpec, ProjectionSpec, account, adapter_shapes, renamed
+from pandagpt_core.checkpoints import (
+    PANDAGPT_DELTA,
+    LoraSpec,
+    ProjectionSpec,
+    RecallSpec,
+    account,
+    adapter_shapes,
+    renamed,
+)
 from pandagpt_core.errors import KeyMismatch
 
 LLM = {
@@ -40,6 +48,11 @@ def test_an_adapter_has_a_pair_for_each_target_of_its_own_shape() -> None:
 @pytest.mark.parametrize("lora", [None, LoraSpec(2, 2.0, ("q_proj",), merged=True)])
 def test_without_lora_or_with_it_merged_only_the_projection_is_expected(lora: LoraSpec | None) -> None:
     assert adapter_shapes(ProjectionSpec(4, 8), lora, LLM).keys() == {"projection.weight", "projection.bias"}
+
+
+def test_a_recalls_directions_are_accounted_for_with_the_projection() -> None:
+    projection = ProjectionSpec(4, 8, RecallSpec(directions=5, sharpness=20.0))
+    assert adapter_shapes(projection, None, LLM)["projection.recall"] == (5, 4)
 
 
 def test_pandagpts_names_become_ours_and_others_stay() -> None:
