@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("service.commands.gateway", "one gateway: the HTTP side"),
     "worker": ("service.commands.worker", "one worker: the model side"),
     "convert": ("service.commands.convert", "make a model folder from the originals' files"),
+    "train": ("service.commands.train", "projection and LoRA of a model folder, on conversations about media"),
     "demo": ("service.commands.demo", "start everything, ask about the samples, stop"),
     "queue": ("service.commands.queue", "what waits, runs or was given up; retry it or drop it"),
     "chat": ("service.commands.chat", "talk to a running service from the terminal"),

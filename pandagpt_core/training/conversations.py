@@ -47,21 +47,24 @@ def read_conversations(path: Path) -> list[Conversation]:
         raise InvalidRequest(f"{path.name} is no list of conversations: {error}") from error
 
 
-def lay_out(said: Sequence[Said], tokenizer: Tokenizer, bos_id: int, most: int) -> Laid:
-    """The conversation's sequence; what follows the medium is cut to `most` tokens, as the original cuts it."""
-    prefix = [bos_id, *tokenizer.encode("### Human: <Img>"), None]
+def lay_out(said: Sequence[Said], tokenizer: Tokenizer, bos_id: int, most: int, *, media: bool = True) -> Laid:
+    """The conversation's sequence; what follows the medium is cut to `most` tokens, as the original cuts it.
+
+    Without media, which the original never trains on, it begins as the served prompt does.
+    """
+    prefix: list[int | None] = [bos_id, *tokenizer.encode("### Human: <Img>"), None] if media else [bos_id]
     ids: list[int] = []
     targets: list[int] = []
-    for piece, learned in _pieces(said):
+    for piece, learned in _pieces(said, "</Img> " if media else "### Human: "):
         tokens = tokenizer.encode(piece)
         ids += tokens
         targets += tokens if learned else [IGNORED] * len(tokens)
     return Laid((*prefix, *ids[:most]), (*[IGNORED] * len(prefix), *targets[:most]))
 
 
-def _pieces(said: Sequence[Said]) -> Iterator[tuple[str, bool]]:
+def _pieces(said: Sequence[Said], first: str) -> Iterator[tuple[str, bool]]:
     for index, one in enumerate(said):
         if one.who == "gpt":
             yield f"{one.value}\n###", True
         else:
-            yield f"{'Human: ' if index else '</Img> '}{one.value}\n### Assistant:", False
+            yield f"{'Human: ' if index else first}{one.value}\n### Assistant:", False

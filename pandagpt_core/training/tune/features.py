@@ -1,0 +1,84 @@
+"""Encoded media kept on disk: the encoder is frozen, so a medium is encoded once, whatever is trained how often.
+
+CACHE/<encoder digest>/<digest of its keys>.safetensors   vectors [E] float32 by key; written whole, never changed
+CACHE/<encoder digest>/seen-<process>.json               which key a file had, by its size and time of change
+
+A key is the digest of a medium's bytes, modality, recipe and parameters (`media.digest`); the encoder's digest covers
+its weights and recipes. So a changed picture, recipe or encoder is encoded anew, and a renamed picture is not.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from torch import Tensor
+
+from pandagpt_core.checkpoints import write_safetensors
+from pandagpt_core.errors import CheckpointError
+
+
+class FeatureStore:
+    """The vectors of one encoder. `refresh` sees what other processes have written since."""
+
+    def __init__(self, cache: Path, encoder_digest: str, width: int) -> None:
+        self.folder = cache / encoder_digest[:32]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.width = width
+        self._shards: dict[Path, Any] = {}
+        self._of: dict[str, Any] = {}
+        self._seen: dict[str, str] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if path not in self._shards:
+                opened: Any = safe_open(path, framework="pt", device="cpu")
+                self._shards[path] = opened
+                self._of |= dict.fromkeys(opened.keys(), opened)
+        for path in sorted(self.folder.glob("seen-*.json")):
+            self._seen |= json.loads(path.read_text(encoding="utf-8"))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._of
+
+    def __getitem__(self, key: str) -> Tensor:
+        """[E] float32."""
+        vector: Tensor = self._of[key].get_tensor(key)
+        if tuple(vector.shape) != (self.width,):
+            raise CheckpointError(f"a kept feature has shape {tuple(vector.shape)}, the encoder gives ({self.width},)")
+        return vector
+
+    def write(self, vectors: Mapping[str, Tensor]) -> None:
+        """Add a shard; it appears whole or not at all."""
+        if not vectors:
+            return
+        name = hashlib.sha256("".join(sorted(vectors)).encode()).hexdigest()[:32]
+        partial = self.folder / f".{name}-{os.getpid()}.partial"
+        rows = {key: vector.float().clone() for key, vector in vectors.items()}
+        write_safetensors(partial, rows, rows.__getitem__)
+        partial.replace(self.folder / f"{name}.safetensors")
+        self.refresh()
+
+    def seen(self, mark: str) -> str | None:
+        """The key that a file of this mark (`mark_of`) had, if its vector is here."""
+        key = self._seen.get(mark)
+        return key if key is not None and key in self else None
+
+    def write_seen(self, keys: Mapping[str, str], process: int) -> None:
+        """Remember files by their marks."""
+        mine = self.folder / f"seen-{process}.json"
+        before = json.loads(mine.read_text(encoding="utf-8")) if mine.exists() else {}
+        partial = mine.with_suffix(".partial")
+        partial.write_text(json.dumps({**before, **keys}), encoding="utf-8")
+        partial.replace(mine)
+        self.refresh()
+
+
+def mark_of(path: Path, what: str) -> str:
+    """A file's place, size and time of change, and what is read from it. Raises OSError."""
+    stat = path.stat()
+    return f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{what}"

@@ -1,0 +1,132 @@
+"""What a run gives: a model folder to serve; on request PandaGPT's own file of trained weights, and a PEFT folder."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from pandagpt_core.checkpoints import (
+    ADAPTER,
+    LoraSpec,
+    ModelFolder,
+    read_tensors,
+    write_model_folder,
+    write_safetensors,
+)
+from pandagpt_core.training.tune.settings import LoraSettings
+
+MODEL, DELTA, PEFT = "model", "delta.safetensors", "peft"
+_ORIGINAL = "llama_model.base_model.model."  # peft 0.3.0 around a Hugging Face LLaMA, inside PandaGPT's module
+_PEFT = "base_model.model."
+State = Mapping[str, Tensor]
+
+
+def adapter_of(trained: State) -> dict[str, Tensor]:
+    """The trained parameters under the names of a model folder's adapter."""
+    halves = {"a": "lora_A.weight", "b": "lora_B.weight"}
+    state: dict[str, Tensor] = {}
+    for name, tensor in trained.items():
+        layer, _, leaf = name.rpartition(".")
+        state[name if layer == "projection" else f"{layer.removeprefix('llm.')}.{halves[leaf]}"] = tensor
+    return state
+
+
+def write_model(
+    out: Path,
+    base: Path,
+    folder: ModelFolder,
+    adapter: State,
+    lora: LoraSettings,
+    name: str,
+    provenance: dict[str, Any],
+) -> Path:
+    """The base's folder with another adapter; its other files are linked where the disk allows it, else copied.
+
+    What the base's adapter has beside weight and bias of the projection (a recall) stays. The adapter's type is kept.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    kept = {k: t for k, t in read_tensors(base / ADAPTER) if k.startswith("projection.") and k not in adapter}
+    state = {**kept, **adapter}
+    files = {ADAPTER: write_safetensors(out / ADAPTER, state, state.__getitem__)}
+    for file in folder.files:
+        if file != ADAPTER and _is_served(file, folder):
+            _link(base / file, out / file)
+            files[file] = folder.files[file]
+    said = msgspec.structs.replace(
+        folder,
+        id=name,
+        lora=LoraSpec(r=lora.r, alpha=lora.alpha, targets=lora.targets),
+        files=files,
+        created=int(time.time()),
+        provenance={**provenance, "base": {"id": folder.id, "provenance": folder.provenance}},
+    )
+    write_model_folder(out, said)
+    return out
+
+
+def write_delta(path: Path, adapter: State) -> Path:
+    """PandaGPT's own names: `pandagpt convert --delta` reads it, and so does the original, given as a state dict."""
+    return save(path, {original_name(name): tensor for name, tensor in adapter.items()})
+
+
+def original_name(name: str) -> str:
+    """`projection.weight` -> `llama_proj.weight`, `<layer>.lora_A.weight` -> `llama_model...lora_A.default.weight`."""
+    if name.startswith("projection."):
+        return name.replace("projection.", "llama_proj.", 1)
+    return f"{_ORIGINAL}{name.removesuffix('.weight')}.default.weight"
+
+
+def write_peft(path: Path, adapter: State, lora: LoraSettings, base: str) -> Path:
+    """A folder for `peft.PeftModel.from_pretrained` over the language model; the projection lies beside it."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    layers = {f"{_PEFT}{name}": tensor for name, tensor in adapter.items() if not name.startswith("projection.")}
+    save(path / "adapter_model.safetensors", layers)
+    save(path / "projection.safetensors", {k: t for k, t in adapter.items() if k.startswith("projection.")})
+    said = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": lora.r,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": list(lora.targets),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+    (path / "adapter_config.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def save(path: Path, state: State) -> Path:
+    """A new file in place of what was there; linked folders keep theirs."""
+    path.unlink(missing_ok=True)
+    write_safetensors(path, state, state.__getitem__)
+    return path
+
+
+def cast_state(state: State, dtype: str) -> dict[str, Tensor]:
+    wanted = {"float32": torch.float32, "float16": torch.float16}[dtype]
+    return {name: tensor.to(wanted).contiguous() for name, tensor in state.items()}
+
+
+def _is_served(file: str, folder: ModelFolder) -> bool:
+    """Weights and the language model's files, not a card or figures that speak of the base."""
+    return file.endswith(".safetensors") or (folder.llm.folder is not None and file.startswith(f"{folder.llm.folder}/"))
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)

@@ -1,0 +1,207 @@
+"""A training run from its settings to a model folder: what `pandagpt train` does."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from tqdm import tqdm
+
+from pandagpt_core.checkpoints import ModelFolder, llm_path, read_model_folder, verify_files
+from pandagpt_core.encoders.base import encode_items
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.systems.encoder import load_encoder
+from pandagpt_core.training.tune import checkpoint, outputs
+from pandagpt_core.training.tune.devices import frozen_dtype, open_accelerator
+from pandagpt_core.training.tune.encode import Encode, Outcome, Source, encode_all
+from pandagpt_core.training.tune.features import FeatureStore
+from pandagpt_core.training.tune.layout import layout_of
+from pandagpt_core.training.tune.loop import Course, teach
+from pandagpt_core.training.tune.material import Material, lessons_of, media_of
+from pandagpt_core.training.tune.model import Tuned, build, count, encoder_size, freeze_as, remember_less
+from pandagpt_core.training.tune.order import Division, Order
+from pandagpt_core.training.tune.record import Record, plot_loss
+from pandagpt_core.training.tune.samples import Sample, read_samples
+from pandagpt_core.training.tune.settings import TuneSettings
+
+Tell = Callable[[str], object]
+OpenEncoder = Callable[[Path, ModelFolder, str], Encode]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Steps behind the run, and what it has written; no model yet where it was stopped early."""
+
+    step: int
+    steps: int
+    written: Mapping[str, Path] = field(default_factory=dict)
+
+
+def open_towers(path: Path, folder: ModelFolder, device: str) -> Encode:
+    """The folder's own encoder, frozen."""
+    encoder = load_encoder(path, folder, device)
+    return torch.inference_mode()(lambda modality, arrays: encode_items(encoder, modality, arrays, device))
+
+
+def train(
+    settings: TuneSettings,
+    *,
+    resume: bool = False,
+    stop_after: int = 0,
+    tell: Tell = lambda _line: None,
+    open_encoder: OpenEncoder = open_towers,
+) -> Result:
+    """Train by the settings; every process of a distributed run calls it alike.
+
+    resume: go on from the newest checkpoint of the run folder, if there is one. stop_after: end after so many steps
+    in all, with a checkpoint to go on from. Raises InvalidRequest and CheckpointError.
+    """
+    accelerator = open_accelerator(settings.train)
+    told: Tell = tell if accelerator.is_main_process else lambda _line: None
+    out, path = Path(settings.out), Path(settings.model)
+    last = checkpoint.newest(out)
+    if last is not None and not resume:
+        raise InvalidRequest(f"{out} holds a run already; --resume goes on with it, another `out` begins anew")
+    folder = read_model_folder(path)
+    verify_files(path, folder)
+    accelerator.wait_for_everyone()
+    out.mkdir(parents=True, exist_ok=True)
+
+    material = learn_from(settings, path, folder, accelerator, told, open_encoder)
+    division = Division(settings.train.batch, settings.train.micro_batch, accelerator.num_processes)
+    order = Order(len(material.lessons), settings.train.batch, settings.train.seed)
+    steps = settings.train.max_steps or order.steps(settings.train.epochs)
+    tuned = build(path, folder, settings.lora, settings.train.seed)
+    freeze_as(tuned.llm, frozen_dtype(accelerator))
+    if settings.train.checkpointing:
+        remember_less(tuned.llm)
+    told(f"{count(tuned, encoder_size(path))} on {_devices(accelerator)}")
+    told(f"{len(material.lessons):,} conversations, {steps:,} steps of {settings.train.batch}")
+
+    optimizer = _optimizer(tuned, settings)
+    accelerator.gradient_accumulation_steps = division.accumulated
+    _tell_deepspeed(accelerator, settings)
+    model, prepared = accelerator.prepare(tuned, optimizer)
+    said = _told(settings, folder, material, steps)
+    done = checkpoint.load(last, accelerator, model, prepared, said) if last is not None else 0
+    if done:
+        told(f"goes on after step {done}")
+    record = Record(out, done) if accelerator.is_main_process else None
+    course = Course(settings.train, order, division, steps)
+    until = min(steps, stop_after or steps)
+    every = settings.output.checkpoint_every
+
+    def after(step: int) -> None:
+        if step == until or (every and step % every == 0):
+            checkpoint.save(out, step, accelerator, model, prepared, said, settings.output.keep)
+
+    teach(course, material, accelerator, model, prepared, range(done, until), record, after)
+    trained = checkpoint.trained_state(accelerator, model)
+    written: dict[str, Path] = {}
+    if accelerator.is_main_process:
+        written["log"], written["plot"] = out / "log.jsonl", plot_loss(out)
+        if until == steps:
+            written |= _write(settings, path, folder, trained, said)
+    accelerator.wait_for_everyone()
+    return Result(max(done, until), steps, written)
+
+
+def learn_from(
+    settings: TuneSettings,
+    path: Path,
+    folder: ModelFolder,
+    accelerator: Accelerator,
+    tell: Tell,
+    open_encoder: OpenEncoder,
+) -> Material:
+    """Read the conversations and see that their media are encoded, each process a share of them."""
+    samples = read_samples([Path(file) for file in settings.data.files])
+    store = FeatureStore(Path(settings.features.cache), folder.encoder_digest, folder.projection.in_dim)
+    outcome = _encoded(samples, settings, path, folder, accelerator, store, open_encoder)
+    store.refresh()
+    lay = layout_of(folder, load_tokenizer(llm_path(path, folder.llm)), settings.data.max_tokens)
+    return Material(lessons_of(samples, outcome, lay, tell, skip=settings.data.broken == "skip"), store)
+
+
+def _encoded(
+    samples: list[Sample],
+    settings: TuneSettings,
+    path: Path,
+    folder: ModelFolder,
+    accelerator: Accelerator,
+    store: FeatureStore,
+    open_encoder: OpenEncoder,
+) -> Outcome:
+    features = settings.features
+    source = Source(Path(settings.data.media), folder.recipes, features.threads, features.batch)
+    mine = media_of(samples)[accelerator.process_index :: accelerator.num_processes]
+    with tqdm(total=len(mine), desc="media", disable=not accelerator.is_main_process, leave=False) as bar:
+        own = encode_all(
+            mine,
+            source,
+            store,
+            lambda: open_encoder(path, folder, str(accelerator.device)),
+            accelerator.process_index,
+            bar.update,
+        )
+    accelerator.wait_for_everyone()
+    every = gather_object([own]) if accelerator.num_processes > 1 else [own]
+    return Outcome(
+        {medium: key for one in every for medium, key in one.keys.items()},
+        {medium: problem for one in every for medium, problem in one.problems.items()},
+    )
+
+
+def _optimizer(tuned: Tuned, settings: TuneSettings) -> torch.optim.Optimizer:
+    train = settings.train
+    lora = [p for name, p in tuned.named_parameters() if p.requires_grad and not name.startswith("projection.")]
+    groups = [
+        {"params": lora, "lr": train.lr, "highest": train.lr},
+        {"params": [*tuned.projection.parameters()], "highest": train.projection_lr or train.lr},
+    ]
+    return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
+
+
+def _told(settings: TuneSettings, folder: ModelFolder, material: Material, steps: int) -> dict[str, Any]:
+    """All that the losses depend on, flat. How a batch is divided over devices, and in which precision, is free."""
+    free = {"micro_batch", "precision", "checkpointing", "device", "epochs", "max_steps"}
+    said: dict[str, Any] = {"model": folder.files, "encoder": folder.encoder_digest, "lessons": material.digest}
+    said["train.steps"] = steps
+    said |= {f"lora.{name}": value for name, value in msgspec.structs.asdict(settings.lora).items()}
+    said |= {f"train.{name}": v for name, v in msgspec.structs.asdict(settings.train).items() if name not in free}
+    return said
+
+
+def _write(
+    settings: TuneSettings, path: Path, folder: ModelFolder, trained: outputs.State, said: dict[str, Any]
+) -> dict[str, Path]:
+    out, wanted = Path(settings.out), settings.output
+    adapter = outputs.cast_state(outputs.adapter_of(trained), wanted.dtype)
+    provenance = {"made_by": "pandagpt train", **{key: said[key] for key in said if key not in ("model", "encoder")}}
+    name = wanted.id or out.name
+    model = outputs.write_model(out / outputs.MODEL, path, folder, adapter, settings.lora, name, provenance)
+    written = {"model": model}
+    if wanted.original:
+        written["original"] = outputs.write_delta(out / outputs.DELTA, adapter)
+    if wanted.peft:
+        base = folder.llm.package or str(path / (folder.llm.folder or ""))
+        written["peft"] = outputs.write_peft(out / outputs.PEFT, adapter, settings.lora, base)
+    return written
+
+
+def _tell_deepspeed(accelerator: Accelerator, settings: TuneSettings) -> None:
+    """It takes the size of a micro-batch from a data loader, which there is none of here."""
+    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    if plugin is not None:
+        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.train.micro_batch
+        plugin.deepspeed_config["gradient_clipping"] = settings.train.clip
+
+
+def _devices(accelerator: Accelerator) -> str:
+    kind = f"{accelerator.num_processes} x {accelerator.device.type}"
+    return f"{kind}, {'float32' if accelerator.mixed_precision == 'no' else accelerator.mixed_precision}"
