@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import account
+from pandagpt_core.encoders.mini_senses import MapTower, SoundTower
 from pandagpt_core.encoders.mini_towers import ImageTower, SignalTower, TextTower
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
 from pandagpt_core.types import Modality
@@ -24,7 +25,9 @@ _TOWERS: Mapping[Modality, tuple[str, str]] = {
 _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "image": ImageTower,
     "text": TextTower,
-    **dict.fromkeys(("audio", "depth", "thermal", "imu"), SignalTower),
+    "signal": SignalTower,
+    "sound": SoundTower,
+    "map": MapTower,
 }
 
 
@@ -32,12 +35,17 @@ class MiniEncoder(nn.Module):
     """Towers by name; unit vectors out of every one. A video's frames are its clips."""
 
     def __init__(self, sizes: Mapping[str, Any]) -> None:
-        """sizes: {"dim": width of the space, "towers": {name: the tower's own keyword arguments}}."""
+        """sizes: {"dim": width of the space, "towers": {name: the tower's own keyword arguments}}.
+
+        What is neither image nor text says its `kind` of tower among them: signal (if it says none), sound or map.
+        """
         super().__init__()
         self.dim = int(sizes["dim"])
         self.towers = nn.ModuleDict(
-            {name: _BUILDERS[name](dim=self.dim, **arguments) for name, arguments in sizes["towers"].items()}
+            {name: _built(name, self.dim, **arguments) for name, arguments in sizes["towers"].items()}
         )
+        if "image" not in self.towers and any(isinstance(tower, MapTower) for tower in self.towers.values()):
+            raise ValueError("a tower for maps looks through the image tower's trunk, and there is no image tower")
         self.recipes = recipes_of(sizes)
 
     @classmethod
@@ -58,8 +66,17 @@ class MiniEncoder(nn.Module):
         """[N, ...] clips in, [N, dim] float32 unit vectors out."""
         if modality not in self.recipes:
             raise UnsupportedModality(f"this encoder has no tower for {modality}", param=modality)
-        embedded: Tensor = self.towers[_TOWERS[modality][0]](clips)
+        tower = self.towers[_TOWERS[modality][0]]
+        seen = (clips, self.towers["image"].trunk) if isinstance(tower, MapTower) else (clips,)
+        embedded: Tensor = tower(*seen)
         return embedded.float()
+
+
+def _built(name: str, dim: int, kind: str = "signal", **arguments: Any) -> nn.Module:
+    """One tower. Raises KeyError for a kind that is none, TypeError for arguments that are not its own."""
+    if name not in (tower for tower, _ in _TOWERS.values()):
+        raise KeyError(name)
+    return _BUILDERS[name if name in _BUILDERS else kind](dim=dim, **arguments)
 
 
 def recipes_of(sizes: Mapping[str, Any]) -> dict[Modality, str]:

@@ -44,8 +44,20 @@ PACKAGES = (
     Package("debian", "gcompris-qt-data", "GPL-3.0 and others", "validation", "photos, drawings, sounds"),
     Package("debian", "fluid-soundfont-gm", "MIT", "train", "instruments"),
     Package("debian", "fluid-soundfont-gs", "MIT", "train", "instruments and sound effects"),
-    Package("pypi", "aeon", "BSD-3-Clause", "train", "BasicMotions, wrist recordings"),
+    Package("debian", "musescore-general-soundfont", "MIT, parts CC0 or public domain", "train", "instruments"),
+    Package("npm", "@coderline/alphatab", "Apache-2.0 (the bank sonivox.sf2)", "train", "instruments"),
+    Package("debian", "sonic-pi-samples", "CC0-1.0 (the samples)", "train", "drums, guitars, bells, a piano, a door"),
+    Package(
+        "pypi",
+        "aeon",
+        "BSD-3-Clause (the package; its recordings name no licence of their own)",
+        "train",
+        "BasicMotions: four students with a wrist sensor, University of East Anglia",
+    ),
     Package("debian", "timgm6mb-soundfont", "GPL-2.0", "validation", "instruments of another bank"),
+    Package("debian", "tuxpaint-stamps-default", "GPL-2.0 and others", "validation", "sounds alone"),
+    Package("debian", "wesnoth-1.16-data", "GPL-2.0 and others", "validation", "sounds"),
+    Package("debian", "widelands-data", "GPL-2.0", "validation", "sounds"),
 )
 
 

@@ -1,0 +1,142 @@
+"""The towers for sound, depth and heat of the small default model: their data made, kept, and aligned to the pictures.
+
+Sound goes by the bank, one direction a concept; a depth or heat map by the embedding of the very picture it was made
+from as well.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pandagpt_core.encoders.mini_senses import MapTower, SoundTower, map_features
+from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
+from pandagpt_core.training.concepts import Concept, load_concepts
+from pandagpt_core.training.data.acoustics import masked
+from pandagpt_core.training.data.media import Picture
+from pandagpt_core.training.data.synthetic import depth, heat, layers
+from pandagpt_core.training.kept import kept
+from pandagpt_core.training.log import Log
+from pandagpt_core.training.towers import Items, TowerConfig, align_tower
+
+Relief = Callable[[np.ndarray, Concept, np.random.Generator, float], np.ndarray]
+# A map of a picture's layers, by the modality's name; the number is how far it may be turned, in degrees.
+RELIEFS: dict[str, Relief] = {
+    "depth": lambda parts, _concept, rng, turn: depth(parts, rng, turn),
+    "thermal": lambda parts, concept, rng, turn: heat(parts, concept.heat, rng, turn),
+}
+# The towers' own sizes.
+SOUND = {"width": 32, "bands": 128}
+MAPS = {"hidden": 512}
+_BATCH = 32
+_TURN = 20.0
+_FEATURE_NOISE = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class SensesConfig:
+    """`clips`: of every audible concept. `variants`: maps made of every picture."""
+
+    seed: int = 1
+    clips: int = 900
+    variants: int = 2
+    sound: TowerConfig = field(default_factory=lambda: TowerConfig(steps=7500, batch=32, lr=2e-3))
+    maps: TowerConfig = field(default_factory=lambda: TowerConfig(steps=600, batch=128, lr=1e-3))
+
+
+def train_sound(cache: Path, bank: Tensor, config: SensesConfig, log: Log) -> SoundTower:
+    """Rendered clips, varied as waves once and as pictures each time, against the bank."""
+    # The player of sound banks is needed for this stage alone.
+    from pandagpt_core.training.data.sounds import played
+
+    def render() -> tuple[np.ndarray, np.ndarray]:
+        rows = list(played(cache / "packages", load_concepts(), config.clips, config.seed))
+        return np.stack([clip.astype(np.float16) for _, clip in rows]), np.array([concept for concept, _ in rows])
+
+    clips, concept = kept(cache, "sounds", (config.clips, config.seed), render)
+    torch.manual_seed(config.seed)
+    tower = SoundTower(bank.shape[1], **SOUND)
+    align_tower(tower, Items(clips, concept), bank, _masked, config.sound, log)
+    return tower
+
+
+def _masked(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return masked(clip.astype(np.float32), rng)
+
+
+def train_maps(
+    kind: str,
+    pictures: list[Picture],
+    near: Tensor,
+    bank: Tensor,
+    trunk: EfficientNetLite0,
+    config: SensesConfig,
+    log: Log,
+) -> MapTower:
+    """The head of a tower for "depth" or "thermal" maps. near: [len(pictures), dim], each picture's own embedding."""
+    features, picture = [], []
+    for found, index in _seen(kind, pictures, trunk, config, log):
+        features.append(found)
+        picture.append(index)
+    rows, index = np.concatenate(features), np.concatenate(picture)
+    concept = np.array([one.concept for one in pictures])[index]
+    return fit_map_tower(Items(rows, concept, near[torch.from_numpy(index)]), bank, config, log)
+
+
+def fit_map_tower(items: Items, bank: Tensor, config: SensesConfig, log: Log) -> MapTower:
+    """The head alone, on features of maps [M, 1289] as they come of the frozen trunk."""
+    mean, deviation = items.arrays.mean(axis=0), items.arrays.std(axis=0) + 1e-3
+    torch.manual_seed(config.seed)
+    tower = MapTower(bank.shape[1], **MAPS)
+    scaled = Items((items.arrays - mean) / deviation, items.concept, items.paired)
+    align_tower(tower.head, scaled, bank, _noisy, config.maps, log)
+    return scaled_into(tower, mean, deviation)
+
+
+def scaled_into(tower: MapTower, mean: np.ndarray, deviation: np.ndarray) -> MapTower:
+    """The same tower for features as they come: what they were centred and scaled by goes into its first layer."""
+    inner = tower.head.inner
+    with torch.no_grad():
+        inner.weight.div_(torch.from_numpy(deviation).float())
+        inner.bias.sub_(inner.weight @ torch.from_numpy(mean).float())
+    return tower
+
+
+def _noisy(row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    noisy: np.ndarray = row + _FEATURE_NOISE * rng.normal(0, 1, row.shape).astype(np.float32)
+    return noisy
+
+
+@torch.inference_mode()
+def _seen(
+    kind: str, pictures: list[Picture], trunk: EfficientNetLite0, config: SensesConfig, log: Log
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features of the maps of every picture that shows a concept: ([n, 1289], the picture of each [n])."""
+    concepts = load_concepts()
+    maps: list[np.ndarray] = []
+    index: list[int] = []
+    shown = [at for at, picture in enumerate(pictures) if picture.concept >= 0]
+    for done, at in enumerate(shown):
+        parts = drawn_layers(pictures[at])
+        for variant in range(config.variants if parts is not None else 0):
+            rng = np.random.default_rng((config.seed, at, variant))
+            assert parts is not None
+            maps.append(RELIEFS[kind](parts, concepts[pictures[at].concept], rng, _TURN))
+            index.append(at)
+        if len(maps) >= _BATCH or (done == len(shown) - 1 and maps):
+            yield map_features(torch.from_numpy(np.stack(maps)), trunk).numpy(), np.array(index)
+            maps, index = [], []
+            log(kind, done=done + 1, of=len(shown))
+
+
+def drawn_layers(picture: Picture) -> np.ndarray | None:
+    """The layers that maps are made of, or None where the file is not a picture after all."""
+    try:
+        cutout: Image.Image = picture.draw()
+    except (OSError, ValueError):
+        return None
+    return layers(cutout)
