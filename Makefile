@@ -64,9 +64,9 @@ soak:  ## thousands of requests while workers, gateways and the store are killed
 	@OMP_NUM_THREADS=1 exec $(BIN)/python -m tests.chaos.soak $(ARGS)
 
 .PHONY: mini
-mini:  ## train models/panda-mini anew (hours on a CPU)
+mini:  ## train models/panda-mini anew (hours on a CPU; ARGS=--quick tries every stage in minutes)
 	@$(DEV)
-	@exec $(BIN)/python -m pandagpt_core.training $(ARGS)
+	@exec $(BIN)/python -m pandagpt_core.training.mini $(ARGS)
 
 .PHONY: lock
 lock:  ## take newer versions into requirements/lock.txt

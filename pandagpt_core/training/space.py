@@ -89,7 +89,8 @@ class Space:
     """The trained parts, and for the language model's stage the embeddings [M, dim] of pictures and made classes.
 
     Those are cross-fitted: each by a head that saw neither the picture nor, for made ones, that class. `directions`
-    [concepts, dim] is where the texts of each concept lie, `bank` where its pictures do: what other towers go by.
+    [concepts, dim] is where the texts of each concept lie, `bank` where its pictures do: what other towers go by, and
+    what is recalled before the language model reads. `pictures` [P, dim]: each picture, the mean of its variants.
     """
 
     head: ImageHead
@@ -98,6 +99,7 @@ class Space:
     key: Tensor
     directions: Tensor
     bank: Tensor
+    pictures: Tensor
 
 
 def build_space(
@@ -139,4 +141,5 @@ def build_space(
     drawn = rows.where(rows.key < keys.concepts)
     with torch.inference_mode():
         bank = image_bank(head(drawn.pooled, drawn.logits), drawn.key, keys.concepts).clone()
-    return Space(head, tower, torch.cat(found), torch.cat(key), fixed[: keys.concepts], bank)
+        pictures = image_bank(head(rows.pooled, rows.logits), picture, len(keys.of_picture)).clone()
+    return Space(head, tower, torch.cat(found), torch.cat(key), fixed[: keys.concepts], bank, pictures)

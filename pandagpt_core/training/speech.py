@@ -1,20 +1,24 @@
-"""The language model's stage: from embeddings of the space to examples, and the training of projection and LoRA."""
+"""The language model's stage: from embeddings of the space to examples for the training of projection and LoRA.
 
-from collections.abc import Iterator, Sequence
+What is learned is to read: an example's answer names what the recalled embedding holds most of, right or wrong. Whether
+that is what the picture shows was settled by the space; a language model taught to know better would learn the pictures
+of its training by heart.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pandagpt_core.fusion import Recall
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
-from pandagpt_core.training.base_answers import base_answers
 from pandagpt_core.training.concepts import Concept
 from pandagpt_core.training.lora import Example
-from pandagpt_core.training.talk import TEXT_ONLY, say
+from pandagpt_core.training.talk import NAMING, NO_PICTURE, ask_again, say, say_both, with_article
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
 TEMPLATE = TEMPLATES["chatml"]
@@ -22,21 +26,93 @@ TEMPLATE = TEMPLATES["chatml"]
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfig:
-    """`text_only` of a batch's examples have no picture. `noise` is the length of what is added to a unit vector."""
+    """A batch's shares. Of its examples `text_only` have no picture, and `pictureless` ask after one all the same.
+
+    sharpness: of the recall; examples vary it from `softer` to `sharper` times. pairs: the share of pictures that come
+    with a second medium, half of them of the same concept. clear: by how much the strongest of two must lead; beyond
+    `present` each, both are named. later: the share of talks with a question before. text_tokens: how much of the
+    `base_tokens` that the untouched model answered is learned; its answers are long, and would outweigh the names.
+    """
 
     batch: int = 16
     text_only: int = 2
-    noise: float = 0.35
-    mix: float = 0.25
+    pictureless: int = 1
+    sharpness: float = 20.0
+    softer: float = 0.6
+    sharper: float = 2.0
+    pairs: float = 0.25
+    clear: float = 0.15
+    present: float = 0.75
+    later: float = 0.08
     base_tokens: int = 40
-    ridge: float = 0.1
+    text_tokens: int = 24
+    ridge: float = 1e-3
     seed: int = 0
 
 
-def picture_prompt(tokenizer: Tokenizer, question: str) -> tuple[int | None, ...]:
-    """The prompt as the service writes it for one picture and a question."""
-    conversation = Conversation((Turn("user", question),), (MediaUse(Modality.IMAGE, "0" * 64, 0),))
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A recalled embedding [E] (of two media the sum), and the concepts in it that an answer must name, in order."""
+
+    embedding: Tensor
+    named: tuple[int, ...]
+
+
+class Gallery:
+    """Draws recalled embeddings, every concept as often as every other."""
+
+    def __init__(self, embeddings: Tensor, key: Tensor, directions: Tensor, config: SpeechConfig) -> None:
+        """embeddings [M, E] unit vectors of the concepts `key` [M]; directions [C, E] of the recall."""
+        self.embeddings, self.key, self.directions, self.config = embeddings, key, directions, config
+        nearest = (embeddings @ directions.T).argmax(dim=1)
+        self.read_as = [(nearest == concept).nonzero()[:, 0].numpy() for concept in range(len(directions))]
+        self.of = [(key == concept).nonzero()[:, 0].numpy() for concept in range(len(directions))]
+
+    def draw(self, rng: np.random.Generator) -> Seen:
+        concept = int(rng.integers(len(self.directions)))
+        shares = self._shares(concept, rng)
+        if rng.random() < self.config.pairs:
+            return self._pair(shares, rng)
+        return self._seen(shares, (int(shares.argmax()),))
+
+    def _shares(self, concept: int, rng: np.random.Generator) -> Tensor:
+        """[C]: an embedding that is nearest to the concept; where there is none, or now and then, its own direction."""
+        rows = self.read_as[concept]
+        vector = self.directions[concept]
+        if len(rows) and rng.random() > 0.1:
+            vector = self.embeddings[int(rng.choice(rows))]
+        return self._recalled(vector, rng)
+
+    def _pair(self, shares: Tensor, rng: np.random.Generator) -> Seen:
+        """With another medium: of the same concept, or of any."""
+        same = self.of[int(shares.argmax())]
+        row = rng.choice(same) if len(same) and rng.random() < 0.5 else rng.integers(len(self.embeddings))
+        both = shares + self._recalled(self.embeddings[int(row)], rng)
+        values, order = both.topk(2)
+        first, second = float(values[0]), float(values[1])
+        if second > self.config.present:
+            return self._seen(both, tuple(order.tolist()))
+        if first - second < self.config.clear:
+            return self._seen(shares, (int(shares.argmax()),))
+        return self._seen(both, (int(order[0]),))
+
+    def _recalled(self, vector: Tensor, rng: np.random.Generator) -> Tensor:
+        factor = float(np.exp(rng.uniform(np.log(self.config.softer), np.log(self.config.sharper))))
+        return Recall(self.directions, self.config.sharpness * factor).shares(vector)
+
+    def _seen(self, shares: Tensor, named: tuple[int, ...]) -> Seen:
+        return Seen(shares @ self.directions, named)
+
+
+def picture_prompt(tokenizer: Tokenizer, *said: str) -> tuple[int | None, ...]:
+    """The prompt as the service writes it for one picture and a question, or question, answer, question."""
+    turns = tuple(Turn("assistant" if index % 2 else "user", text) for index, text in enumerate(said))
+    conversation = Conversation(turns, (MediaUse(Modality.IMAGE, "0" * 64, 0),))
     return tuple(token_ids(TEMPLATE, tokenizer, conversation))
+
+
+def text_prompt(tokenizer: Tokenizer, question: str) -> tuple[int | None, ...]:
+    return tuple(token_ids(TEMPLATE, tokenizer, Conversation((Turn("user", question),))))
 
 
 def name_targets(llm: Llama, tokenizer: Tokenizer, concepts: Sequence[Concept]) -> Tensor:
@@ -45,43 +121,34 @@ def name_targets(llm: Llama, tokenizer: Tokenizer, concepts: Sequence[Concept]) 
 
 
 def batches(
-    embeddings: Tensor,
-    key: Tensor,
+    gallery: Gallery,
     concepts: Sequence[Concept],
     tokenizer: Tokenizer,
-    llm_file: Path,
-    cache: Path,
-    config: SpeechConfig,
+    plain: Mapping[str, Sequence[int]],
 ) -> Iterator[list[Example]]:
-    """Endless batches. A concept is drawn first, then one of its embeddings, then what is asked and answered."""
+    """Endless batches. plain: questions that need no picture, and the ids of what the untouched model answers."""
+    config = gallery.config
     rng = np.random.default_rng(config.seed)
     end = next(iter(tokenizer.eos_ids))
-    rows = {concept: (key == concept).nonzero()[:, 0].numpy() for concept in _present(key)}
-    present = list(rows)
-    plain = base_answers(llm_file, TEXT_ONLY, config.base_tokens, cache)
+    alone = list(plain)
     while True:
-        batch = []
-        for _ in range(config.batch - config.text_only):
-            concept = present[rng.integers(len(present))]
-            question, answer = say(concepts[concept], concepts, rng)
-            vector = _varied(embeddings, int(rng.choice(rows[concept])), config, rng)
-            said = (*tokenizer.encode(answer), end)
-            batch.append(Example(picture_prompt(tokenizer, question), said, vector))
-        for question in rng.choice(TEXT_ONLY, config.text_only):
-            asked = Conversation((Turn("user", str(question)),))
-            batch.append(Example(tuple(token_ids(TEMPLATE, tokenizer, asked)), tuple(plain[str(question)])))
+        pictures = config.batch - config.text_only - config.pictureless
+        batch = [_example(gallery.draw(rng), concepts, tokenizer, config, rng) for _ in range(pictures)]
+        for question in rng.choice(alone, config.text_only):
+            said = plain[str(question)][: config.text_tokens]
+            batch.append(Example(text_prompt(tokenizer, str(question)), tuple(said)))
+        for question in rng.choice(list(NAMING), config.pictureless):
+            batch.append(Example(text_prompt(tokenizer, str(question)), (*tokenizer.encode(NO_PICTURE), end)))
         yield batch
 
 
-def _varied(embeddings: Tensor, row: int, config: SpeechConfig, rng: np.random.Generator) -> Tensor:
-    """Noise on all, another embedding mixed into half: the model reads a region, not the points it was shown."""
-    vector = embeddings[row]
-    if rng.random() < 0.5:
-        other = embeddings[int(rng.integers(len(embeddings)))]
-        vector = nn.functional.normalize(vector + float(rng.uniform(0, config.mix)) * other, dim=0)
-    noise = torch.from_numpy(rng.normal(0, config.noise / len(vector) ** 0.5, len(vector))).float()
-    return vector + float(rng.uniform(0, 1)) * noise
-
-
-def _present(key: Tensor) -> list[int]:
-    return sorted(set(key.tolist()))
+def _example(
+    seen: Seen, concepts: Sequence[Concept], tokenizer: Tokenizer, config: SpeechConfig, rng: np.random.Generator
+) -> Example:
+    named = [concepts[index] for index in seen.named]
+    said: tuple[str, ...] = say(named[0], concepts, rng) if len(named) == 1 else say_both(named[0], named[1], rng)
+    if len(named) == 1 and rng.random() < config.later:
+        question, pattern = ask_again(rng)
+        said = (*said, question, pattern.format(a=with_article(named[0])))
+    end = next(iter(tokenizer.eos_ids))
+    return Example(picture_prompt(tokenizer, *said[:-1]), (*tokenizer.encode(said[-1]), end), seen.embedding)

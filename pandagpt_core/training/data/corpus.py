@@ -31,10 +31,11 @@ def load_trunk() -> EfficientNetLite0:
     return trunk.eval().requires_grad_(False)
 
 
-def training_pictures(packages: Path) -> list[Picture]:
+def training_pictures(packages: Path, thin: int = 1) -> list[Picture]:
+    """Every picture that is trained on, or every `thin`-th, to try things out."""
     concepts = load_concepts()
     pictures = [*icons(packages, concepts), *clip_art(packages, concepts)]
-    return [picture for picture in pictures if picture.concept >= 0 or picture.source in _OTHER_STYLES]
+    return [picture for picture in pictures if picture.concept >= 0 or picture.source in _OTHER_STYLES][::thin]
 
 
 def validation_sets(packages: Path) -> dict[str, list[Picture]]:
@@ -67,7 +68,8 @@ def all_features(pictures: list[Picture], cache: Path, seed: int, log: Log) -> F
     return Features(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("pooled", "logits", "picture")))
 
 
-if __name__ == "__main__":  # one part in a process of its own: `python -m ... CACHE SEED PART`
+if __name__ == "__main__":  # one part in a process of its own: `python -m ... CACHE SEED THIN PART`
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
-    part_features(training_pictures(folder / "packages"), int(sys.argv[3]), folder, int(sys.argv[2]), Log())
+    seed, every, which = (int(said) for said in sys.argv[2:5])
+    part_features(training_pictures(folder / "packages", every), which, folder, seed, Log())
