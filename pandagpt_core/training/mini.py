@@ -31,6 +31,7 @@ from pandagpt_core.training.data import corpus
 from pandagpt_core.training.data.motion import recordings, varied_window, window
 from pandagpt_core.training.data.packages import PACKAGES, fetch_all
 from pandagpt_core.training.evaluate import Score, answers, evaluate, score
+from pandagpt_core.training.evaluate_senses import sense_scores
 from pandagpt_core.training.export import export, llm_file
 from pandagpt_core.training.kept import kept
 from pandagpt_core.training.log import Log
@@ -219,7 +220,8 @@ def evaluate_folder(folder: Path, cache: Path, thin: int = 1) -> dict[str, Any]:
     runtime = Runtime.load(folder)
     sets = {name: pictures[::thin] for name, pictures in corpus.validation_sets(cache / "packages").items()}
     figures = {name: one.said() for name, one in evaluate(runtime, sets, load_concepts()).items()}
-    return {**figures, "motion": motion_score(runtime, cache).said()}
+    sensed = {name: one.said() for name, one in sense_scores(runtime, cache / "packages", thin).items()}
+    return {**figures, **sensed, "motion": motion_score(runtime, cache).said()}
 
 
 def motion_score(runtime: Runtime, cache: Path) -> Score:

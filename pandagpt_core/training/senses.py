@@ -4,31 +4,24 @@ Sound goes by the bank, one direction a concept; a depth or heat map by the embe
 from as well.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pandagpt_core.encoders.mini_senses import MapTower, SoundTower, map_features
 from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
-from pandagpt_core.training.concepts import Concept, load_concepts
+from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.acoustics import masked
 from pandagpt_core.training.data.media import Picture
-from pandagpt_core.training.data.synthetic import depth, heat, layers
+from pandagpt_core.training.data.synthetic import RELIEFS, drawn_layers
 from pandagpt_core.training.kept import kept
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.towers import Items, TowerConfig, align_tower
 
-Relief = Callable[[np.ndarray, Concept, np.random.Generator, float], np.ndarray]
-# A map of a picture's layers, by the modality's name; the number is how far it may be turned, in degrees.
-RELIEFS: dict[str, Relief] = {
-    "depth": lambda parts, _concept, rng, turn: depth(parts, rng, turn),
-    "thermal": lambda parts, concept, rng, turn: heat(parts, concept.heat, rng, turn),
-}
 # The towers' own sizes.
 SOUND = {"width": 32, "bands": 128}
 MAPS = {"hidden": 512}
@@ -131,12 +124,3 @@ def _seen(
             yield map_features(torch.from_numpy(np.stack(maps)), trunk).numpy(), np.array(index)
             maps, index = [], []
             log(kind, done=done + 1, of=len(shown))
-
-
-def drawn_layers(picture: Picture) -> np.ndarray | None:
-    """The layers that maps are made of, or None where the file is not a picture after all."""
-    try:
-        cutout: Image.Image = picture.draw()
-    except (OSError, ValueError):
-        return None
-    return layers(cutout)

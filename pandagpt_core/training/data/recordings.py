@@ -10,8 +10,9 @@ from pathlib import Path
 from pandagpt_core.training.concepts import Concept
 from pandagpt_core.training.data.rcc import read_rcc
 
+Named = Mapping[str, Mapping[str, tuple[str, ...]]]
 # Package -> concept -> patterns of file names.
-_NAMED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+NAMED: Named = {
     "tuxpaint-stamps-default": {
         "dog": ("mammals/dogs/dog.ogg",),
         "horse": ("equines/horse.ogg",),
@@ -57,11 +58,13 @@ _BUNDLES = ("explore_farm_animals", "instruments", "memory-sound", "railroad", "
 _SUFFIXES = (".ogg", ".wav")
 
 
-def real_recordings(packages: Path, concepts: tuple[Concept, ...]) -> list[tuple[str, int, bytes]]:
+def real_recordings(
+    packages: Path, concepts: tuple[Concept, ...], wanted: Named = NAMED
+) -> list[tuple[str, int, bytes]]:
     """(where from, concept, the file's bytes) of every recording whose name names an audible concept."""
     index = {concept.name: at for at, concept in enumerate(concepts)}
     found = []
-    for package, named in _NAMED.items():
+    for package, named in wanted.items():
         for path, data in _bundled(packages / package) if package == _RCC else _files(packages / package):
             names = [name for name, patterns in named.items() if any(fnmatch(path, f"*/{p}") for p in patterns)]
             if names:

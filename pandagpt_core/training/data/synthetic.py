@@ -4,8 +4,13 @@ Depth: a relief, high where the silhouette is broad, stepped where colours chang
 Heat: the concept's own warmth inside the silhouette, warmest at its core, against a background at room temperature.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
+
+from pandagpt_core.training.concepts import Concept
+from pandagpt_core.training.data.media import Picture
 
 SIZE = 224
 _CORES = (4, 12, 28)
@@ -62,3 +67,20 @@ def heat(parts: np.ndarray, warmth: float, rng: np.random.Generator, turn: float
     found = around * (1 - inside) + body * inside + rng.normal(0, 0.01, inside.shape)
     warm: np.ndarray = np.clip(found, 0, 1).astype(np.float32)[None]
     return warm
+
+
+Relief = Callable[[np.ndarray, Concept, np.random.Generator, float], np.ndarray]
+# A map of a picture's layers, by the modality's name; the number is how far it may be turned, in degrees.
+RELIEFS: dict[str, Relief] = {
+    "depth": lambda parts, _concept, rng, turn: depth(parts, rng, turn),
+    "thermal": lambda parts, concept, rng, turn: heat(parts, concept.heat, rng, turn),
+}
+
+
+def drawn_layers(picture: Picture) -> np.ndarray | None:
+    """The layers that maps are made of, or None where the file is not a picture after all."""
+    try:
+        cutout = picture.draw()
+    except (OSError, ValueError):
+        return None
+    return layers(cutout)
