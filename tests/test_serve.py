@@ -138,7 +138,7 @@ def test_the_demo_asks_about_every_sample_and_two_at_once_and_ends(
     (samples / "broken.png").write_bytes(b"no picture")
     command = [sys.executable, "-m", "service.cli", "demo", "--model", model, "--samples", samples]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
-    headings = [line for line in done.stdout.splitlines() if line.startswith(("image ", "audio "))]
+    headings = [line.split("   ")[0] for line in done.stdout.splitlines() if line.startswith(("image ", "audio "))]
     assert headings == ["audio bark.wav", "image broken.png", "image dog.png", "image broken.png + audio bark.wav"]
     assert done.stdout.count("(invalid_media)") == 2
     assert done.returncode == 1  # because of the broken one

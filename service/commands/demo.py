@@ -1,12 +1,14 @@
-"""`pandagpt demo`: start everything on a free port, ask about each sample and about two at once, stop."""
+"""`pandagpt demo`: start everything on a free port, ask over HTTP about each sample and about some together, stop."""
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -27,8 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print; 1 when the service does not start or an answer fails."""
-    media = samples.found(arguments.samples)
-    if not media:
+    try:
+        groups = samples.asks(arguments.samples)
+    except ValueError as error:
+        raise settings.SettingsError(f"--samples: {error}") from error
+    if not groups:
         raise settings.SettingsError(f"--samples: {arguments.samples} holds no media")
     chosen = settings.load(overrides(arguments, model="worker.model"))
     port = ports.choose("127.0.0.1", 0)
@@ -42,37 +47,52 @@ def run(arguments: argparse.Namespace) -> int:
         env = os.environ | settings.environment(given)
         house = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=env)
         try:
-            return _ask(f"http://127.0.0.1:{port}", media, house)
+            return _ask(f"http://127.0.0.1:{port}", groups, house)
         finally:
             house.terminate()
             house.wait()
 
 
-def _ask(url: str, media: list[tuple[str, Path]], house: subprocess.Popen[bytes]) -> int:
+def _ask(url: str, groups: list[list[samples.Sample]], house: subprocess.Popen[bytes]) -> int:
     limit = time.monotonic() + START_S
     while not supervisor.is_ready(url):
         if house.poll() is not None or time.monotonic() > limit:
             print("the service does not start; its reason stands above", file=sys.stderr)
             return 1
         time.sleep(0.2)
-    first = {kind: (kind, path) for kind, path in reversed(media)}
-    both = [first["image"], first["audio"]] if {"image", "audio"} <= set(first) else []
+    print(f"{QUESTION}\n")
+    width = max(len(_title(group)) for group in groups)
     failed = 0
     with httpx.Client(base_url=url, timeout=None, trust_env=False) as client:
-        for group in [*([sample] for sample in media), *([both] if both else [])]:
-            failed += not _asked(Talk(client, {"max_tokens": 48, "temperature": 0}), group)
+        for group in groups:
+            failed += not asked(Talk(client, {"max_tokens": 48, "temperature": 0}), group, width)
     return 1 if failed else 0
 
 
-def _asked(talk: Talk, group: list[tuple[str, Path]]) -> bool:
-    print(f"\n{' + '.join(f'{kind} {path.name}' for kind, path in group)}\n  {QUESTION}\n  ", end="", flush=True)
-    started = time.monotonic()
+def asked(talk: Talk, group: list[samples.Sample], width: int) -> bool:
+    """Ask about the media of `group` at once and print the answer beside them; False where there is none."""
+    print(f"{_title(group):<{width}}   ", end="", flush=True)
     try:
-        talk.pending = [medium(kind, str(path)) for kind, path in group]
+        talk.pending = [part(sample) for sample in group]
         for text in talk.ask(QUESTION):
-            print(text, end="", flush=True)
+            print(" ".join(text.split("\n")), end="", flush=True)
     except TalkError as error:
         print(f"error: {error}", flush=True)
         return False
-    print(f"  ({time.monotonic() - started:.1f} s)", flush=True)
+    print(flush=True)
     return True
+
+
+def part(sample: samples.Sample) -> dict[str, Any]:
+    """The sample as a content part. Raises TalkError."""
+    if sample.modality == "text":
+        try:
+            return {"type": "context_text", "context_text": sample.path.read_text()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise TalkError(f"cannot read {sample.path}: {error}") from None
+    options = [f"{name}={value}" for name, value in sample.options.items()]
+    return medium(sample.modality, shlex.join([str(sample.path), *options]))
+
+
+def _title(group: list[samples.Sample]) -> str:
+    return " + ".join(f"{sample.modality} {sample.path.name}" for sample in group)

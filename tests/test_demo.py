@@ -1,0 +1,84 @@
+"""`pandagpt demo`: what it asks about, how it sends each medium, and what it prints."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.commands.demo import asked, part
+from service.commands.talk import Talk
+from service.local.samples import Sample, asks
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture
+def dog(tmp_path: Path) -> Sample:
+    (tmp_path / "dog.png").write_bytes(b"picture")
+    return Sample("image", tmp_path / "dog.png")
+
+
+def talk(answer: Answer) -> Talk:
+    return Talk(httpx.Client(transport=httpx.MockTransport(answer), base_url="http://service"), {})
+
+
+def says(text: str) -> Answer:
+    delta = json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]})
+    return lambda _: httpx.Response(200, text=f"data: {delta}\n\ndata: [DONE]\n\n")
+
+
+def test_a_line_holds_what_was_asked_about_and_the_answer(dog: Sample, capsys: pytest.CaptureFixture[str]) -> None:
+    assert asked(talk(says("This is\na dog.")), [dog, dog], 0)
+    assert capsys.readouterr().out == "image dog.png + image dog.png   This is a dog.\n"
+
+
+def test_what_the_service_refuses_is_said_and_counts_as_failed(dog: Sample, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = {"error": {"message": "no tower for image", "type": "invalid_request_error"}}
+    assert not asked(talk(lambda _: httpx.Response(400, json=refused)), [dog], 20)
+    assert capsys.readouterr().out.startswith("image dog.png          error: ")
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for modality in ("image", "text"):
+        assert not asked(talk(says("")), [Sample(modality, tmp_path / "none")], 0)
+        assert "error: cannot read" in capsys.readouterr().out
+
+
+def test_options_go_where_the_service_looks_for_them(tmp_path: Path) -> None:
+    path = tmp_path / "a room-depth.png"
+    path.write_bytes(b"map")
+    sent = part(Sample("depth", path, {"unit": "mm", "focal_px": 525.0}))
+    assert sent["type"] == "depth_url"
+    assert sent["depth_url"]["depth"] == {"unit": "mm", "focal_px": 525.0}
+
+
+def test_a_text_is_sent_as_context(tmp_path: Path) -> None:
+    (tmp_path / "violin.txt").write_text("a violin\n")
+    sent = part(Sample("text", tmp_path / "violin.txt"))
+    assert sent == {"type": "context_text", "context_text": "a violin\n"}
+
+
+def test_a_folder_says_what_to_ask_about(tmp_path: Path) -> None:
+    groups = [[{"modality": "image", "file": "a.png"}, {"modality": "imu", "file": "b.csv", "options": {"rate_hz": 5}}]]
+    (tmp_path / "asks.json").write_text(json.dumps(groups))
+    assert asks(tmp_path) == [[Sample("image", tmp_path / "a.png"), Sample("imu", tmp_path / "b.csv", {"rate_hz": 5})]]
+
+
+@pytest.mark.parametrize("said", ["{", '{"a": 1}', "[[{}]]", "[1]"])
+def test_what_is_no_list_of_questions_is_refused_by_name(tmp_path: Path, said: str) -> None:
+    (tmp_path / "asks.json").write_text(said)
+    with pytest.raises(ValueError, match=r"asks\.json is no list of questions"):
+        asks(tmp_path)
+
+
+def test_a_folder_that_says_nothing_is_asked_about_one_by_one_and_a_picture_with_a_sound(tmp_path: Path) -> None:
+    for name in ("b.png", "c.wav", "a.png"):
+        (tmp_path / name).touch()
+    a, b, c = (
+        Sample("image", tmp_path / "a.png"),
+        Sample("image", tmp_path / "b.png"),
+        Sample("audio", tmp_path / "c.wav"),
+    )
+    assert asks(tmp_path) == [[a], [b], [c], [a, c]]
