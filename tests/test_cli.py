@@ -44,7 +44,7 @@ def test_help_loads_no_heavy_module(root: Path) -> None:
     assert not [name for name in ("torch", "pydantic", "fastapi", "redis", "httpx") if f"'{name}'" in output]
 
 
-@pytest.mark.parametrize("name", ["serve", "gateway", "chat"])
+@pytest.mark.parametrize("name", ["serve", "gateway", "chat", "eval"])
 def test_only_the_worker_needs_torch(name: str, root: Path) -> None:
     code = f"import sys, {cli.COMMANDS[name][0]}; print(sorted(sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout

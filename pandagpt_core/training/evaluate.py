@@ -10,6 +10,7 @@ from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.concepts import Concept
 from pandagpt_core.training.data.media import Picture
+from pandagpt_core.training.evaluation.measures import wilson
 from pandagpt_core.training.talk import first_named
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 
@@ -32,14 +33,6 @@ class Score:
             "exact_95": [round(bound, 3) for bound in wilson(self.exact, self.n)],
             "category": round(self.category / self.n, 3),
         }
-
-
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share (Wilson 1927)."""
-    share, spread = hits / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * ((share * (1 - share) + spread / 4) / n) ** 0.5 / (1 + spread)
-    return centre - half, centre + half
 
 
 def picture_bytes(picture: Picture) -> bytes:

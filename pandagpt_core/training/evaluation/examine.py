@@ -1,0 +1,170 @@
+"""The examination: what is named, what is found in the shared space, what media add to one another, what stayed."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
+from pandagpt_core.training.evaluation.manifest import ConceptEntry, Item, Manifest, MediumEntry
+from pandagpt_core.training.evaluation.measures import Mean, gain, rate
+from pandagpt_core.training.evaluation.report import Pair, PlainText, Report, Row, totals
+from pandagpt_core.training.talk import first_named
+from pandagpt_core.types import Modality
+
+# How an answer begins that describes a picture: what a question without one must not bring forth.
+PICTURED = re.compile(
+    r"\W*(i (can )?(see|hear)\b"
+    r"|(this|it) (is|looks like|sounds like|shows) (an? |the )?(picture|image|photo|drawing|sound|video|recording)\b"
+    r"|(in )?(the|this|that) (picture|image|photo|photograph|drawing|scene|sound|video|recording|medium)\b)",
+    re.IGNORECASE,
+)
+Progress = Callable[[str, int], object]  # what is done now, and how many questions it takes
+
+
+class Names:
+    """Concepts by their names: which one an answer names, and of which category."""
+
+    def __init__(self, concepts: Sequence[ConceptEntry]) -> None:
+        self._of = {name.lower(): one.name for one in concepts for name in (one.name, *one.aliases)}
+        self._category = {one.name: one.category or one.name for one in concepts}
+        self._sizes = Counter(self._category.values())
+
+    def named(self, answer: str) -> str | None:
+        found = first_named(answer, list(self._of))
+        return None if found is None else self._of[found]
+
+    def alike(self, one: str | None, other: str) -> bool:
+        return one is not None and self._category[one] == self._category[other]
+
+    def chances(self, truths: Sequence[str]) -> tuple[float, float]:
+        """Of a guess among all concepts: to name the truth, and one of its category."""
+        every = len(self._category)
+        alike = sum(self._sizes[self._category[truth]] for truth in truths) / len(truths) / every
+        return round(1 / every, 4), round(alike, 4)
+
+    def row(self, measure: str, of: str, modality: str, said: Sequence[str | None], truths: Sequence[str]) -> Row:
+        chance, alike = self.chances(truths)
+        exact = [one == truth for one, truth in zip(said, truths, strict=True)]
+        near = [self.alike(one, truth) for one, truth in zip(said, truths, strict=True)]
+        return Row(measure, of, modality, rate(exact, chance), rate(near, alike))
+
+
+def examine(
+    model: Answerer,
+    manifest: Manifest,
+    base: Answerer | None = None,
+    progress: Progress = lambda _what, _count: None,
+) -> Report:
+    """All that the manifest allows and the model can; what is left out is said in the report, with the reason.
+
+    base: the untouched language model, for what questions without media are held against.
+    """
+    names = Names(manifest.concepts)
+    left_out = [
+        f"{of} ({modality}): {model.name} takes no {modality}"
+        for of, modality in sorted({(i.set, m.modality) for i in manifest.items for m in i.media})
+        if modality not in model.modalities
+    ]
+    items = [item for item in manifest.items if all(medium.modality in model.modalities for medium in item.media)]
+    single = _grouped(item for item in items if len(item.media) == 1)
+    several = _grouped(item for item in items if len(item.media) > 1)
+    rows = [_answers(model, manifest, names, of, group, progress) for of, group in single.items()]
+    if Modality.TEXT in model.modalities:
+        rows += _retrieval(model, manifest, names, single, progress)
+    elif single:
+        left_out.append(f"retrieval: {model.name} takes no text as a medium")
+    pairs = [_pair(model, manifest, names, of, group, progress) for of, group in several.items()]
+    plain = None
+    if manifest.text_only and base is not None:
+        plain = _plain(model, base, manifest, progress)
+    elif manifest.text_only:
+        left_out.append("questions without media: no base model to hold the answers against")
+    return Report(model.name, manifest.name, (*rows, *totals(rows)), tuple(pairs), plain, tuple(left_out))
+
+
+_Group = tuple[str, tuple[Modality, ...]]
+
+
+def _grouped(items: Iterable[Item]) -> dict[_Group, list[Item]]:
+    """Items by set and modalities, in the manifest's order."""
+    groups: dict[_Group, list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.set, tuple(medium.modality for medium in item.media)), []).append(item)
+    return groups
+
+
+def _held(manifest: Manifest, medium: MediumEntry) -> Held:
+    return Held(medium.modality, manifest.data(medium), tuple(sorted(medium.params.items())), medium.file)
+
+
+def _said(
+    model: Answerer, manifest: Manifest, names: Names, media: Sequence[Sequence[MediumEntry]]
+) -> list[str | None]:
+    asked = [Asked(manifest.question, tuple(_held(manifest, medium) for medium in one)) for one in media]
+    return [names.named(answer) for answer in model.answer(asked, manifest.max_tokens)]
+
+
+def _answers(
+    model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
+) -> Row:
+    progress(f"{of[0]}, {of[1][0]}", len(items))
+    said = _said(model, manifest, names, [item.media for item in items])
+    return names.row("answer", of[0], of[1][0], said, [item.truth for item in items])
+
+
+def _retrieval(
+    model: Answerer, manifest: Manifest, names: Names, groups: Mapping[_Group, Sequence[Item]], progress: Progress
+) -> list[Row]:
+    """The concept whose text lies nearest."""
+    texts = [Held(Modality.TEXT, (one.text or one.name).encode(), (), one.name) for one in manifest.concepts]
+    progress("retrieval", len(texts) + sum(map(len, groups.values())))
+    table = model.embed(texts)  # [C, E]
+    rows = []
+    for (of, (modality, *_)), items in groups.items():
+        seen = model.embed([_held(manifest, item.media[0]) for item in items])  # [N, E]
+        nearest = [manifest.concepts[at].name for at in np.argmax(seen @ table.T, axis=1)]
+        rows.append(names.row("retrieval", of, modality, nearest, [item.truth for item in items]))
+    return rows
+
+
+def _pair(
+    model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
+) -> Pair:
+    """All media of each item at once, and each alone."""
+    progress(f"{of[0]}, {' and '.join(of[1])}", len(items) * (1 + len(of[1])))
+    truths = [item.truth for item in items]
+    chance, _ = names.chances(truths)
+    ways: list[list[tuple[MediumEntry, ...]]] = [[item.media for item in items]]
+    ways += [[(item.media[at],) for item in items] for at in range(len(of[1]))]
+    right = [
+        [one == truth for one, truth in zip(_said(model, manifest, names, way), truths, strict=True)] for way in ways
+    ]
+    together, *alone = right
+    return Pair(
+        of[0],
+        tuple(of[1]),
+        rate(together, chance),
+        tuple(rate(one, chance) for one in alone),
+        tuple(gain(together, one) for one in alone),
+    )
+
+
+def _plain(model: Answerer, base: Answerer, manifest: Manifest, progress: Progress) -> PlainText:
+    progress("questions without media", 2 * len(manifest.text_only))
+    asked = [Asked(question) for question in manifest.text_only]
+    ours, theirs = (one.answer(asked, manifest.text_tokens) for one in (model, base))
+    return PlainText(
+        rate([bool(PICTURED.match(answer)) for answer in ours]),
+        rate([bool(PICTURED.match(answer)) for answer in theirs]),
+        rate([one.strip() == other.strip() for one, other in zip(ours, theirs, strict=True)]),
+        Mean(tuple(agreement(one, other) for one, other in zip(ours, theirs, strict=True))),
+    )
+
+
+def agreement(one: str, other: str) -> float:
+    """Share of words that two answers have in common in one order, 1 for equal ones (Ratcliff and Obershelp)."""
+    words = one.split(), other.split()
+    return difflib.SequenceMatcher(None, *words, autojunk=False).ratio() if any(words) else 1.0

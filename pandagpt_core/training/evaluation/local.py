@@ -1,0 +1,112 @@
+"""A model folder examined in process, through the very runtime that serves; and its language model without adapters."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pandagpt_core.checkpoints import llm_path, read_model_folder
+from pandagpt_core.engine.config import EngineConfig
+from pandagpt_core.engine.engine import Engine
+from pandagpt_core.errors import InvalidMedia, InvalidRequest
+from pandagpt_core.fusion import Projection
+from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.media import Limits, load
+from pandagpt_core.prompts import TEMPLATES
+from pandagpt_core.runtime import Runtime
+from pandagpt_core.systems.pandagpt import PandaGPT, describe
+from pandagpt_core.training.evaluation.answerer import Asked, Held
+from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
+
+AT_ONCE = 32  # media that are encoded together, and sequences that run together
+
+
+class LocalModel:
+    """A runtime as an `Answerer`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.name = runtime.info.id
+        self.modalities = frozenset(runtime.info.recipes)
+
+    def answer(self, asked: Sequence[Asked], tokens: int) -> list[str]:
+        answers: list[str] = []
+        for start in range(0, len(asked), AT_ONCE):
+            answers += self._answered(asked[start : start + AT_ONCE], tokens)
+        return answers
+
+    def embed(self, media: Sequence[Held]) -> np.ndarray:
+        rows: list[np.ndarray] = []
+        for start in range(0, len(media), AT_ONCE):
+            part = media[start : start + AT_ONCE]
+            pairs = zip(part, self._encoded(part), strict=True)
+            rows += [self._runtime.unit(one.modality, row[None])[0] for one, row in pairs]
+        return np.stack(rows)
+
+    def _answered(self, asked: Sequence[Asked], tokens: int) -> list[str]:
+        embeddings = iter(self._encoded([medium for one in asked for medium in one.media]))
+        params = SamplingParams(max_tokens=tokens, temperature=0.0)
+        texts: dict[str, str] = {}
+        for index, one in enumerate(asked):
+            uses = tuple(MediaUse(held.modality, f"{at:064x}", 0) for at, held in enumerate(one.media))
+            talk = Conversation((Turn("user", one.question),), uses)
+            self._runtime.admit(str(index), talk, [next(embeddings) for _ in uses], params)
+            texts[str(index)] = ""
+        while self._runtime.has_work:
+            for output in self._runtime.step():
+                texts[output.sequence_id] += output.text
+        return list(texts.values())
+
+    def _encoded(self, media: Sequence[Held]) -> list[np.ndarray]:
+        """[E] each, in their order; a tower sees all of its modality at once."""
+        rows: dict[int, np.ndarray] = {}
+        for modality in {one.modality for one in media}:
+            places = [at for at, one in enumerate(media) if one.modality == modality]
+            arrays = [self._array(media[at]) for at in places]
+            rows |= dict(zip(places, self._runtime.encode(modality, arrays), strict=True))
+        return [rows[at] for at in range(len(media))]
+
+    def _array(self, held: Held) -> np.ndarray:
+        recipe = self._runtime.info.recipes.get(held.modality)
+        if recipe is None:
+            raise InvalidRequest(f"{self.name} takes no {held.modality}")
+        try:
+            return load(recipe, held.data, dict(held.params), Limits())
+        except InvalidMedia as error:
+            raise InvalidMedia(f"{held.name}: {error.message}") from None
+
+
+class _NoEncoder:
+    """Of a model that is asked without media."""
+
+    dim = 1
+    recipes: Mapping[Modality, str] = {}
+
+    def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
+        raise InvalidRequest(f"the language model alone takes no {modality}, nor {len(clips)} clips of it")
+
+
+def open_model(folder: Path, *, device: str = "cpu") -> LocalModel:
+    """The model folder as it is served. Raises CheckpointError."""
+    return LocalModel(Runtime.load(folder, device=device, dtype="auto", max_sequences=AT_ONCE))
+
+
+def base_model(folder: Path) -> LocalModel:
+    """The folder's language model before any adapter, prompted as the folder's is. Raises CheckpointError."""
+    said = read_model_folder(folder)
+    files = llm_path(folder, said.llm)
+    llm, tokenizer = load_llama(files).serve(), load_tokenizer(files)
+    system = PandaGPT(
+        info=describe(said),
+        encoder=_NoEncoder(),
+        projection=Projection(torch.zeros(llm.config.width, 1), torch.zeros(llm.config.width)),
+        llm=llm,
+        tokenizer=tokenizer,
+        template=TEMPLATES[said.template],
+        bos_id=None if said.bos is None else said.bos.id,
+    )
+    return LocalModel(
+        Runtime(system, Engine(llm, tokenizer, EngineConfig(max_running=AT_ONCE, max_model_len=said.max_model_len)))
+    )

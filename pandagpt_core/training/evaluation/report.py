@@ -1,0 +1,187 @@
+"""An examination's outcome: as Markdown for people, JSON for programs, and a picture."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate, joined
+
+ALL = "all sets"
+MARKDOWN, JSON, PLOT = "report.md", "report.json", "report.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One set of one modality: how often the concept is named (or found) exactly, and one of its category."""
+
+    measure: str
+    set: str
+    modality: str
+    exact: Rate
+    category: Rate
+
+    def said(self) -> dict[str, Any]:
+        heads = {"measure": self.measure, "set": self.set, "modality": self.modality}
+        return {**heads, "exact": self.exact.said(), "category": self.category.said()}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Several media of one thing together, each alone, and what together adds to each."""
+
+    set: str
+    modalities: tuple[str, ...]
+    together: Rate
+    alone: tuple[Rate, ...]
+    gains: tuple[Gain, ...]
+
+    def said(self) -> dict[str, Any]:
+        each = zip(self.modalities, self.alone, self.gains, strict=True)
+        parts = [{"modality": m, "alone": alone.said(), "gain": gain.said()} for m, alone, gain in each]
+        return {"set": self.set, "together": self.together.said(), "parts": parts}
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText:
+    """Questions without media, against the untouched language model."""
+
+    pictured: Rate
+    base_pictured: Rate
+    same: Rate
+    agreement: Mean
+
+    def said(self) -> dict[str, Any]:
+        return {
+            "begins_with_a_picture": self.pictured.said(),
+            "base_begins_with_a_picture": self.base_pictured.said(),
+            "same_as_base": self.same.said(),
+            "agreement_with_base": self.agreement.said(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was measured, and what was not, with the reason."""
+
+    model: str
+    manifest: str
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...] = ()
+    plain: PlainText | None = None
+    left_out: tuple[str, ...] = ()
+
+    def said(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "manifest": self.manifest,
+            "rows": [row.said() for row in self.rows],
+            "pairs": [pair.said() for pair in self.pairs],
+            "text_only": self.plain.said() if self.plain is not None else None,
+            "left_out": list(self.left_out),
+        }
+
+
+def totals(rows: Sequence[Row]) -> list[Row]:
+    """Of each measure and modality that has several sets, all of them as one."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.measure, row.modality), []).append(row)
+    return [
+        Row(measure, ALL, modality, joined([row.exact for row in group]), joined([row.category for row in group]))
+        for (measure, modality), group in groups.items()
+        if len(group) > 1
+    ]
+
+
+def markdown(report: Report) -> str:
+    """Tables; every share with its n, 95 % interval and chance."""
+    lines = [f"# {report.model} on {report.manifest}", ""]
+    if report.rows:
+        head = ["measure", "set", "medium", "n", "exact", "95 %", "chance", "category", "95 %", "chance"]
+        lines += _table(head, [_row(row) for row in report.rows])
+    if report.pairs:
+        head = ["set", "media", "n", "exact", "95 %", "chance", "more than alone", "95 %"]
+        lines += _table(head, [cells for pair in report.pairs for cells in _pair_rows(pair)])
+    if report.plain is not None:
+        plain = report.plain
+        mean, bounds = plain.agreement.mean, plain.agreement.interval
+        lines += _table(
+            ["questions without media", "n", "share", "95 %"],
+            [
+                ["begins by describing a picture", *_rate(plain.pictured)[:3]],
+                ["the same of the base model", *_rate(plain.base_pictured)[:3]],
+                ["answer equal to the base model's", *_rate(plain.same)[:3]],
+                ["words in common with it", str(len(plain.agreement.values)), _percent(mean), _bounds(bounds)],
+            ],
+        )
+    lines += [f"Not measured: {reason}." for reason in report.left_out]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def plot(report: Report, path: Path) -> Path:
+    """A bar for each row with its interval, a mark where chance is."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bars = [(f"{row.set} ({row.modality}), {row.measure}", row.exact) for row in report.rows]
+    bars += [(f"{pair.set} ({' + '.join(pair.modalities)}), answer", pair.together) for pair in report.pairs]
+    figure = Figure(figsize=(8, 1 + 0.35 * max(1, len(bars))), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlabel="exact, 95 % interval; | is chance", xlim=(0, 1), title=report.model)
+    places = range(len(bars))
+    shares = [one.share for _, one in bars]
+    below = [max(0.0, one.share - one.interval[0]) for _, one in bars]
+    above = [max(0.0, one.interval[1] - one.share) for _, one in bars]
+    axes.barh(places, shares, xerr=[below, above], color="tab:blue", ecolor="black", capsize=2)
+    axes.scatter([one.chance or 0.0 for _, one in bars], places, marker="|", s=150, color="tab:red", zorder=3)
+    axes.set_yticks(places, [name for name, _ in bars])
+    axes.invert_yaxis()
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """All three forms; the files written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKDOWN).write_text(markdown(report), encoding="utf-8")
+    (folder / JSON).write_text(json.dumps(report.said(), indent=2) + "\n", encoding="utf-8")
+    return [folder / MARKDOWN, folder / JSON, plot(report, folder / PLOT)]
+
+
+def _row(row: Row) -> list[str]:
+    exact, category = _rate(row.exact), _rate(row.category)
+    return [row.measure, row.set, row.modality, *exact, *category[1:]]
+
+
+def _pair_rows(pair: Pair) -> list[list[str]]:
+    whole = [[pair.set, " + ".join(pair.modalities), *_rate(pair.together), "", ""]]
+    parts = zip(pair.modalities, pair.alone, pair.gains, strict=True)
+    return whole + [
+        [pair.set, f"{modality} alone", *_rate(alone), _points(gain.difference), _bounds(gain.interval, points=True)]
+        for modality, alone, gain in parts
+    ]
+
+
+def _rate(one: Rate) -> list[str]:
+    chance = "" if one.chance is None else f"{100 * one.chance:.1f} %"
+    return [str(one.n), _percent(one.share), _bounds(one.interval), chance]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.0f} points"
+
+
+def _bounds(bounds: tuple[float, float], *, points: bool = False) -> str:
+    low, high = (100 * bound for bound in bounds)
+    return f"{low:+.0f} to {high:+.0f}" if points else f"{max(0.0, low):.0f} to {high:.0f}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]

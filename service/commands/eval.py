@@ -1,0 +1,78 @@
+"""`pandagpt eval`: how often a model names what it is shown, in process or over HTTP, with intervals and chance."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import httpx
+
+from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_report
+from pandagpt_core.training.evaluation.answerer import Answerer
+from service import settings
+from service.commands.examinee import ServedModel
+from service.commands.overrides import overrides
+from service.commands.talk import TalkError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="what to ask about: JSON or TOML")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--model", type=Path, metavar="FOLDER", help="model folder, examined in this process")
+    where.add_argument("--url", help="address of a service, examined over HTTP")
+    parser.add_argument("--served", metavar="NAME", help="with --url: the model to ask (the first that is served)")
+    parser.add_argument(
+        "--base",
+        type=Path,
+        metavar="FOLDER",
+        help="model folder whose untouched language model answers without media are held against (--model)",
+    )
+    parser.add_argument("--device", default="auto", help="torch device, or auto")
+    parser.add_argument("--at-once", type=int, default=4, metavar="N", help="with --url: requests at a time (4)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write report.md, report.json and report.png there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the tables; 1 where the service does not answer."""
+    if arguments.at_once < 1:
+        raise settings.SettingsError(f"--at-once is {arguments.at_once}; expected at least 1")
+    manifest = read_manifest(arguments.manifest)
+    base = _base(arguments.base or arguments.model) if manifest.text_only else None
+    if arguments.model is not None:
+        return _report(arguments, _local(arguments.model, arguments.device), base)
+    client = settings.load(overrides(arguments, url="client.url")).client
+    headers = {"authorization": f"Bearer {client.key.get_secret_value()}"} if client.key else {}
+    timeout = httpx.Timeout(None, connect=5.0)
+    with httpx.Client(base_url=client.url, headers=headers, timeout=timeout, trust_env=False) as connection:
+        try:
+            return _report(arguments, ServedModel(connection, arguments.served, arguments.at_once), base)
+        except TalkError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            return 1
+
+
+def _report(arguments: argparse.Namespace, model: Answerer, base: Answerer | None) -> int:
+    report = examine(model, read_manifest(arguments.manifest), base, _tell)
+    print(markdown(report), end="")
+    for path in write_report(report, arguments.out) if arguments.out else []:
+        print(path, file=sys.stderr)
+    return 0
+
+
+def _local(folder: Path, device: str) -> Answerer:
+    from pandagpt_core.runtime import pick_device
+    from pandagpt_core.training.evaluation.local import open_model
+
+    return open_model(folder, device=pick_device(device))
+
+
+def _base(folder: Path | None) -> Answerer | None:
+    if folder is None:
+        return None
+    from pandagpt_core.training.evaluation.local import base_model
+
+    return base_model(folder)
+
+
+def _tell(what: str, count: int) -> None:
+    print(f"{what}: {count} questions", file=sys.stderr, flush=True)

@@ -1,0 +1,93 @@
+"""A served model as one who is examined: greedy answers and embeddings over HTTP, a few requests at a time."""
+
+import base64
+import mimetypes
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+
+from pandagpt_core.training.evaluation.answerer import Asked, Held
+from pandagpt_core.types import Modality
+from service.commands.talk import PARTS, TalkError, complaint
+
+BUSY = (429, 503)  # answered with Retry-After: later it may go
+TRIES, LONGEST_WAIT_S = 6, 20.0
+INPUTS = 8  # of one request for embeddings
+
+
+class ServedModel:
+    """An `Answerer` at an address. Every method raises TalkError."""
+
+    def __init__(self, client: httpx.Client, model: str | None = None, at_once: int = 4) -> None:
+        self._client = client
+        self._at_once = at_once
+        listed = self._asked("GET", "/v1/models")["data"]
+        found = [one for one in listed if model in (None, one["id"])]
+        if not found:
+            raise TalkError(f"no model {model or ''} is served there; there are {[one['id'] for one in listed]}")
+        self.name: str = found[0]["id"]
+        self.modalities = frozenset(Modality(one) for one in found[0]["input_modalities"])
+
+    def answer(self, asked: Sequence[Asked], tokens: int) -> list[str]:
+        def one(question: Asked) -> str:
+            content = [*(part(held) for held in question.media), {"type": "text", "text": question.question}]
+            body = {
+                "model": self.name,
+                "messages": [{"role": "user", "content": content}],
+                "max_tokens": tokens,
+                "temperature": 0,
+            }
+            answer = self._asked("POST", "/v1/chat/completions", body)
+            text: str = answer["choices"][0]["message"]["content"]
+            return text
+
+        with ThreadPoolExecutor(self._at_once) as pool:
+            return list(pool.map(one, asked))
+
+    def embed(self, media: Sequence[Held]) -> np.ndarray:
+        def some(held: Sequence[Held]) -> list[list[float]]:
+            inputs = [one.data.decode() if one.modality == Modality.TEXT else part(one) for one in held]
+            answer = self._asked("POST", "/v1/embeddings", {"model": self.name, "input": inputs})
+            return [row["embedding"] for row in answer["data"]]
+
+        with ThreadPoolExecutor(self._at_once) as pool:
+            return np.array([row for rows in pool.map(some, _parts(media)) for row in rows], dtype=np.float32)
+
+    def _asked(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        for attempt in range(TRIES):
+            try:
+                answer = self._client.request(method, path, json=body)
+            except httpx.ConnectError:
+                raise TalkError(f"nothing answers at {self._client.base_url}; start it with `pandagpt serve`") from None
+            except httpx.HTTPError as error:
+                raise TalkError(f"the connection broke ({type(error).__name__})") from None
+            if answer.status_code not in BUSY or attempt == TRIES - 1:
+                break
+            time.sleep(_wait_s(answer))
+        if answer.status_code != 200:
+            raise TalkError(complaint(answer))
+        said: dict[str, Any] = answer.json()
+        return said
+
+
+def part(held: Held) -> dict[str, Any]:
+    """A medium as a part of a message."""
+    kind = mimetypes.guess_type(held.name)[0] or "application/octet-stream"
+    payload: dict[str, Any] = {"url": f"data:{kind};base64,{base64.b64encode(held.data).decode()}"}
+    if held.params:
+        payload[held.modality] = dict(held.params)
+    return {"type": PARTS[held.modality], PARTS[held.modality]: payload}
+
+
+def _wait_s(answer: httpx.Response) -> float:
+    said = answer.headers.get("retry-after", "1")
+    return min(LONGEST_WAIT_S, float(said)) if said.isdigit() else 1.0
+
+
+def _parts(media: Sequence[Held]) -> Iterator[Sequence[Held]]:
+    for start in range(0, len(media), INPUTS):
+        yield media[start : start + INPUTS]

@@ -1,0 +1,72 @@
+"""`pandagpt eval` against the running service: the same report as of the same model in process."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_manifest
+from pandagpt_core.training.evaluation.local import LocalModel
+from pandagpt_core.training.evaluation.manifest import ConceptEntry
+from pandagpt_core.types import Modality
+from service import cli
+from tests.contract import made
+from tests.contract.conftest import SeeingRuntime
+
+# The fake model names each medium by its modality, so that is what there is to know.
+CONCEPTS = [ConceptEntry("image", "seen"), ConceptEntry("depth", "seen"), ConceptEntry("audio")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    picture = (Modality.IMAGE, made.PNG, ".png", {})
+    sound = (Modality.AUDIO, made.sound("wav"), ".wav", {})
+    room = (Modality.DEPTH, made.grey("png"), ".png", {"unit": "disparity"})
+    write_manifest(
+        tmp_path,
+        "fakes",
+        CONCEPTS,
+        [
+            ("photos", "image", [picture]),
+            ("photos", "depth", [picture]),
+            ("sounds", "audio", [sound]),
+            ("rooms", "depth", [room]),
+            ("pairs", "audio", [picture, sound]),
+        ],
+        ["What is a noun?"],
+        max_tokens=3,
+    )
+    return tmp_path
+
+
+def test_over_http_the_report_is_that_of_the_model_in_process(
+    folder: Path, url: str, runtime: SeeingRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--manifest", str(folder / "manifest.json"), "--url", url, "--out", str(folder / "report")]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    here = examine(LocalModel(runtime), read_manifest(folder / "manifest.json"))
+    assert printed == markdown(here)
+    assert json.loads((folder / "report" / "report.json").read_text()) == json.loads(json.dumps(here.said()))
+    named = {row["set"]: row["exact"]["hits"] for row in here.said()["rows"] if row["measure"] == "answer"}
+    assert named == {"photos": 1, "sounds": 1, "rooms": 1}
+    assert here.pairs[0].alone[1].hits == 1
+    assert "no base model" in here.left_out[-1]
+
+
+def test_a_service_that_is_not_there_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["eval", "--manifest", str(folder / "manifest.json"), "--url", "http://127.0.0.1:9"]) == 1
+    assert "nothing answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_served_is_told_with_those_that_are(
+    folder: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--manifest", str(folder / "manifest.json"), "--url", url, "--served", "gpt"]
+    assert cli.main(words) == 1
+    assert "no model gpt is served there; there are ['fake']" in capsys.readouterr().err
+
+
+def test_a_manifest_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["eval", "--manifest", str(tmp_path / "none.json"), "--model", "x"]) == 1
+    assert "none.json: No such file" in capsys.readouterr().err
