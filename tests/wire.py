@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import numpy as np
@@ -63,10 +63,18 @@ def answer(request: Generate, arrays: Sequence[np.ndarray] = (), choice: int = 0
     return expected_text(said, request.params, embeddings, choice)
 
 
-async def collect(broker: Broker, request: Generate | Embed, after: int = 0, timeout: float = 20) -> list[Event]:
+async def each(broker: Broker, request: Generate | Embed, tenant: str | None = None) -> AsyncGenerator[Event, None]:
+    """A request's events one by one, to its end."""
+    async with aclosing(broker.events(request.id, tenant or request.tenant)) as lists:
+        async for events in lists:
+            for event in events:
+                yield event
+
+
+async def collect(broker: Broker, request: Generate | Embed, timeout: float = 20) -> list[Event]:
     """All events of a request, to its end."""
-    async with asyncio.timeout(timeout), aclosing(broker.events(request.id, request.tenant, after)) as events:
-        return [numbered.event async for numbered in events]
+    async with asyncio.timeout(timeout), aclosing(each(broker, request)) as events:
+        return [event async for event in events]
 
 
 async def run(broker: Broker, request: Generate | Embed, arrays: dict | None = None) -> list[Event]:

@@ -3,44 +3,32 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from redis.exceptions import ResponseError
 
 from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
 from service.broker.blobs import MediaShelf
 from service.broker.directory import Directory, LiveModel
-from service.broker.errors import BrokerError, Draining, NoWorker, Overloaded, StoreUnavailable, UnknownRequest
-from service.broker.feeds import Feeds, decoded
-from service.broker.journal import events_of, parse_id
-from service.broker.keys import DEAD_LIFE, GROUP, LANES, QUEUE_LIFE, Keys
-from service.broker.protocol import Done, End, Event, Failed, Fence, Released, Request
+from service.broker.ends import Ends
+from service.broker.errors import BrokerError, Draining, NoWorker, Overloaded, StoreUnavailable
+from service.broker.feeds import Feeds
+from service.broker.journal import events_of
+from service.broker.keys import GROUP, LANES, QUEUE_LIFE, Keys
+from service.broker.protocol import Done, Event, Request
+from service.broker.reading import Reading
 from service.broker.records import Record, Records
 from service.broker.states import RequestState, summarise
-from service.broker.store import AsyncStore, check_version, connect_async, server_info, store_errors, translated
+from service.broker.store import AsyncStore, check_version, connect_async, server_info, store_errors
 from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
-SILENCE = 5.0  # seconds without an event after which a reader asks whether one can still come
-PATIENCE = 30.0  # seconds that a reader bears a store that does not answer
-END_GRACE = 10.0  # seconds after its deadline that a request without an end is left to the workers
-ENTRY_GRACE = 30.0  # seconds that a request may be known without standing in the queue
-PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between
 CANCELS_KEPT = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """An event of a request and its place among them, from 1 on, whichever worker wrote it."""
-
-    number: int
-    event: Event
 
 
 class Broker:
@@ -50,6 +38,7 @@ class Broker:
         self._store, self._settings = store, settings
         self._keys = Keys(settings.namespace)
         self._records = Records(store, self._keys, settings)
+        self._ends = Ends(store, self._keys, self._records, settings)
         self._directory = Directory(store, self._keys)
         self._feeds = Feeds(store, self._keys.wake(uuid.uuid4().hex))
         self.media = MediaShelf(store, self._keys, settings)
@@ -100,45 +89,32 @@ class Broker:
             await self._records.forget(request.id)
             raise
 
-    async def events(self, request_id: str, tenant: str, after: int = 0) -> AsyncGenerator[Numbered, None]:
-        """A request's events in order after the first `after` of them, until its one end.
+    async def events(
+        self, request_id: str, tenant: str, quiet_s: float = math.inf
+    ) -> AsyncGenerator[list[Event], None]:
+        """A request's events in order, in lists as they came, until its one end; an empty list after each `quiet_s`
+        seconds without any.
 
         Takeovers do not show. Where the store loses the request, or fails for longer than a reader bears, the end is a
         `Failed` of this reader's own. Raises UnknownRequest before the first event. Close the generator when done
         with it (`contextlib.aclosing`).
         """
         record = await self._records.find(request_id, tenant)
-        number, told = 0, after
-        failing_since: float | None = None
+        reading = Reading(self._store, self._keys, self._records, self._ends, record)
         async with self._feeds.follow(self._keys.events(request_id)) as follower:
-            while True:
-                events = await follower.next(SILENCE)
-                if events is None:
-                    try:
-                        events = await self._look_after(record, heard=number > 0)
-                        failing_since = None
-                    except StoreUnavailable as error:
-                        failing_since = failing_since or time.monotonic()
-                        patient = time.monotonic() - failing_since < PATIENCE
-                        events = [] if patient else [_failed(error.code, error.message)]
-                for event in events:
-                    if isinstance(event, Fence) and number:
-                        number = await self._place(record, event, number)
-                    if isinstance(event, Fence | Released):
-                        continue
-                    number += 1
-                    if number > told:
-                        told = number
-                        yield Numbered(number, event)
-                    if isinstance(event, Done | Failed):
-                        return
+            quiet_at = time.monotonic() + quiet_s
+            while not reading.ended:
+                new = await reading.next(follower, quiet_at - time.monotonic())
+                if new or time.monotonic() >= quiet_at:
+                    yield new
+                    quiet_at = time.monotonic() + quiet_s
 
     async def cancel(self, request_id: str, tenant: str) -> None:
         """End a request: at once while it waits, within a step or two while it runs. Raises UnknownRequest."""
         record = await self._records.find(request_id, tenant)
         await self._records.mark_cancelled(record)
         # Only the first entry of a stream can have this id: if it is taken, a worker had the request.
-        if await self._end(record, attempt=1, end=Done(cancelled=True, at=time.time())):
+        if await self._ends.write(record, attempt=1, end=Done(cancelled=True, at=time.time())):
             return
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
@@ -173,84 +149,6 @@ class Broker:
         with contextlib.suppress(BrokerError):
             await self.cancel(request.id, request.tenant)
 
-    # Ends
-
-    async def _look_after(self, record: Record, heard: bool) -> list[Event]:
-        """After silence: nothing where an end can still come, and else the end."""
-        try:
-            known = await self._records.find(record.id)
-        except UnknownRequest:
-            return [_failed("store_unavailable", "the store no longer has the request")]
-        queued = await self._is_queued(known if record.entry is None else record)
-        with store_errors():
-            last: Any = await self._store.xrevrange(self._keys.events(record.id), count=1)
-        if heard and not last:
-            return [_failed("store_unavailable", "the store no longer has the request's events")]
-        if any(isinstance(event, Done | Failed) for _, events in decoded(last) for event in events):
-            return []  # on its way to this reader
-        attempt = parse_id(last[0][0])[0] + 1 if last else 1
-        if not queued:
-            lost = "the store lost the request; send it again"
-            await self._end(record, attempt, _failed("store_unavailable", lost))
-        elif time.time() > record.deadline + END_GRACE:
-            message = f"the request did not end within its {record.deadline - record.created:g} seconds"
-            await self._end(record, attempt, _failed("deadline_exceeded", message))
-        return []  # the end comes as any other event, whoever wrote it
-
-    async def _is_queued(self, record: Record) -> bool:
-        """Whether the request waits or runs. Its entry leaves the lane only after its end stands in its events."""
-        if record.entry is None:  # its gateway died before it could note the entry, or is still about to
-            return time.time() < record.created + ENTRY_GRACE
-        with store_errors():
-            lane = self._keys.queue(record.model, record.lane)
-            return bool(await self._store.xrange(lane, record.entry, record.entry))
-
-    async def _place(self, record: Record, fence: Fence, number: int) -> int:
-        """How many events precede a fence: fewer than were heard where the store lost some and a worker made them anew.
-
-        Making is exact, so leaving out what has the number of something told already gives the undisturbed stream.
-        """
-        for _ in range(PLACE_TRIES):
-            try:
-                with store_errors():
-                    entries: Any = await self._store.xrange(self._keys.events(record.id))
-            except StoreUnavailable:
-                await asyncio.sleep(PLACE_PAUSE)
-                continue
-            events = [event for _, entry in decoded(entries) for event in entry]
-            before = events[: events.index(fence)] if fence in events else None
-            break
-        else:
-            before = None
-        if before is None:
-            return number
-        return sum(not isinstance(event, Fence | Released) for event in before)
-
-    async def _end(self, record: Record, attempt: int, end: End) -> bool:
-        """Write an end as a fence of its own, if no other attempt got there first, and take the request off its lane.
-
-        A worker that holds the request finds its next entry refused and drops it.
-        """
-        key = self._keys.events(record.id)
-        with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            pipe.execute_command("XADD", key, f"{attempt}-0", "events", protocol.encode([end]))
-            pipe.expire(key, self._records.life(record.deadline))
-            written, _ = await pipe.execute(raise_on_error=False)
-            if isinstance(written, ResponseError) and translated(written) is None:
-                return False
-            if isinstance(written, Exception):
-                raise written
-            if record.entry is not None:
-                await self._settle(record, record.entry)
-        return True
-
-    async def _settle(self, record: Record, entry: bytes) -> None:
-        keys = self._keys
-        names = (keys.queue(record.model, record.lane), keys.load(record.model, record.lane), keys.dead(record.model))
-        unused = ("", "", self._settings.dead_letters, DEAD_LIFE)  # no dead letter
-        await self._store.eval(scripts.SETTLE, 3, *names, GROUP, entry, *unused)
-
     async def _position(self, record: Record) -> int:
         before = LANES[: LANES.index(record.lane)]
         names = [self._keys.queue(record.model, lane) for lane in (record.lane, *before)]
@@ -262,10 +160,6 @@ def _raise_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-def _failed(code: str, message: str) -> Failed:
-    return Failed(code=code, message=message, at=time.time())
 
 
 def _refusal(outcome: str, model: str, value: int, size: int, settings: StoreSettings) -> BrokerError:

@@ -17,7 +17,7 @@ from service.gateway.house import House
 from service.gateway.intake import check_modalities
 from service.gateway.middleware import CLIENT_GONE
 from service.gateway.prepare import Ask, sampling_params
-from service.gateway.relay import ClientGone, EventStream, Reader, unless_gone
+from service.gateway.relay import ClientGone, Events, EventStream, unless_gone
 from service.gateway.retries import REPLAYED, Turn, fingerprint_of_ask
 from service.gateway.schemas import ignored
 from service.gateway.sse import Answer, ChunkFold, FrameFold, WholeFold, count_items, failure
@@ -35,26 +35,26 @@ async def respond(
     turn = await house.retries.begin(caller.tenant, key, "chatcmpl", fingerprint_of_ask(ask, info.id))
     answer = await unless_gone(request.receive, enter(house, caller, ask, info, turn))
     headers = {**ignored(ask.ignored), **(REPLAYED if turn.again else {})}
-    reader = Reader(house.broker.events(answer.id, caller.tenant), house.leaving)
+    events = house.broker.events(answer.id, caller.tenant, house.pace.keep_alive_s)
     began = time.perf_counter()
     try:
         if ask.stream:
-            first = await unless_gone(request.receive, _first_word(reader, house.pace.keep_alive_s))
+            first = await unless_gone(request.receive, _first_word(events), house.leaving)
             _observe(house, info.id, began)
-            return _stream(house, caller, reader, first, answer, headers, lease.pop_all())
-        whole = await unless_gone(request.receive, _whole(house, reader, answer))
+            return _stream(house, caller, events, first, answer, headers, lease.pop_all())
+        whole = await unless_gone(request.receive, _whole(house, events, answer), house.leaving)
     except ClientGone:
         await house.gone(answer.id, caller.tenant)
-        await reader.close()
+        await events.aclose()
         return Response(status_code=CLIENT_GONE)
     except Draining:
         await house.gone(answer.id, caller.tenant)
-        await reader.close()
+        await events.aclose()
         raise
     except BaseException:
-        await reader.close()
+        await events.aclose()
         raise
-    await reader.close()
+    await events.aclose()
     await house.limiter.charge(caller.tenant, whole["usage"]["total_tokens"])
     return JSONResponse(whole, headers=headers)
 
@@ -104,22 +104,23 @@ async def submit(house: House, caller: Caller, ask: Ask, info: ModelInfo, turn: 
     return noted
 
 
-async def _first_word(reader: Reader, patience_s: float) -> list[Event]:
-    """Events up to the first that tells how the request begins. A failure before it can still be an HTTP status."""
+async def _first_word(events: Events) -> list[Event]:
+    """Events until one tells how the request begins, or silence. A failure before can still be an HTTP status."""
     first: list[Event] = []
-    while (event := await reader.next(patience_s)) is not None:
-        if isinstance(event, Failed):
-            raise failure(event)
-        first.append(event)
-        if isinstance(event, Started | Token):
-            break
+    while came := await anext(events):
+        first += came
+        for event in came:
+            if isinstance(event, Failed):
+                raise failure(event)
+            if isinstance(event, Started | Token):
+                return first
     return first
 
 
 def _stream(
     house: House,
     caller: Caller,
-    reader: Reader,
+    events: Events,
     first: list[Event],
     answer: Answer,
     headers: Mapping[str, str],
@@ -135,20 +136,19 @@ def _stream(
         await house.limiter.charge(caller.tenant, chunks.started.prompt_tokens + chunks.tokens)
 
     lease.push_async_callback(settle)
-    return EventStream(reader, first, FrameFold(chunks), house.pace, gone, lease, headers)
+    return EventStream(events, first, FrameFold(chunks), house.pace, gone, lease, headers, house.leaving)
 
 
-async def _whole(house: House, reader: Reader, answer: Answer) -> dict[str, Any]:
+async def _whole(house: House, events: Events, answer: Answer) -> dict[str, Any]:
     fold, began = WholeFold(answer), time.perf_counter()
     while True:
-        event = await reader.next()
-        assert event is not None
-        if isinstance(event, Token) and fold.tokens == 0:
-            _observe(house, answer.model, began)
-        whole = fold.feed(event)
-        if whole is not None:
-            house.metrics.tokens.labels(answer.model).inc(fold.tokens)
-            return whole
+        for event in await anext(events):
+            if isinstance(event, Token) and fold.tokens == 0:
+                _observe(house, answer.model, began)
+            whole = fold.feed(event)
+            if whole is not None:
+                house.metrics.tokens.labels(answer.model).inc(fold.tokens)
+                return whole
 
 
 def _observe(house: House, model: str, began: float) -> None:

@@ -16,6 +16,7 @@ class Parting:
 
     def __init__(self, transport: asyncio.Transport, still_sends: Callable[[], bool]) -> None:
         self._transport, self._still_sends = transport, still_sends
+        self.write = transport.write  # for every token of every stream
         self.parting: asyncio.TimerHandle | None = None
 
     def __getattr__(self, name: str) -> Any:

@@ -7,18 +7,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.broker.client import Numbered
+from service.broker.alarm import Alarm
 from service.broker.errors import Draining
 from service.broker.protocol import Event
 from service.gateway.errors import from_core
 from service.gateway.sse import KEEP_ALIVE, FrameFold, parting_words
 
 _T = TypeVar("_T")
+Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `Pace.keep_alive_s`
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -26,47 +28,23 @@ class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
 
-class Reader:
-    """A request's events one at a time, with a bound on each wait that loses nothing.
-
-    `leaving` is set when this gateway has no more time for running answers.
-    """
-
-    def __init__(self, events: AsyncGenerator[Numbered, None], leaving: asyncio.Event | None = None) -> None:
-        self._events, self._leaving = events, leaving or asyncio.Event()
-        self._coming: asyncio.Task[Event] | None = None
-        self._parting: asyncio.Task[bool] | None = None
-
-    async def next(self, timeout_s: float | None = None) -> Event | None:
-        """The next event, or None after `timeout_s` of silence. Raises what the broker raises, and Draining."""
-        self._coming = coming = self._coming or asyncio.create_task(self._next())
-        self._parting = parting = self._parting or asyncio.create_task(self._leaving.wait())
-        done, _ = await asyncio.wait({coming, parting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if coming in done:
-            self._coming = None
-            return coming.result()
-        if parting in done:
-            raise Draining("this gateway is going away before the answer's end; try again")
-        return None
-
-    async def close(self) -> None:
-        await _stop(*(task for task in (self._coming, self._parting) if task is not None))
-        await self._events.aclose()
-
-    async def _next(self) -> Event:
-        return (await anext(self._events)).event
+def leaving_words() -> Draining:
+    """What a caller hears whose answer this gateway has no more time for."""
+    return Draining("this gateway is going away before the answer's end; try again")
 
 
-async def unless_gone(receive: Receive, work: Coroutine[None, None, _T]) -> _T:
-    """The work's result; ClientGone, with the work cancelled, where the client leaves first."""
+async def unless_gone(receive: Receive, work: Coroutine[None, None, _T], leaving: asyncio.Event | None = None) -> _T:
+    """The work's result; ClientGone where the client leaves first, Draining where we do, with the work cancelled."""
     task, watcher = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
+    parting = asyncio.create_task(leaving.wait()) if leaving is not None else None
+    others = [one for one in (watcher, parting) if one is not None]
     try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientGone
+        raise ClientGone if watcher.done() else leaving_words()
     finally:
-        await _stop(task, watcher)
+        await _stop(task, *others)
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -100,16 +78,16 @@ class Outbox:
         self._send, self._pace = send, pace
         self._waiting: list[bytes] = []
         self._size = 0
-        self._closed = False
+        self._closed = self._stuck = False
         self._more = asyncio.Event()
 
     def put(self, data: bytes) -> None:
         """Raises TooSlow where the client is too far behind."""
-        self._waiting.append(data)
-        self._size += len(data)
-        if self._size > self._pace.send_buffer_bytes:
-            raise TooSlow
         if data:
+            self._waiting.append(data)
+            self._size += len(data)
+            if self._size > self._pace.send_buffer_bytes:
+                raise TooSlow
             self._more.set()
 
     def close(self) -> None:
@@ -117,78 +95,103 @@ class Outbox:
         self._more.set()
 
     async def deliver(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """Head, body, end. Raises TimeoutError where the client takes nothing for too long."""
-        await self._give({"type": "http.response.start", "status": 200, "headers": headers})
-        last = False
-        while not last:
-            await self._more.wait()
-            self._more.clear()
-            body, last = b"".join(self._waiting), self._closed
-            self._waiting.clear()
-            await self._give({"type": "http.response.body", "body": body, "more_body": not last})
-            self._size -= len(body)
+        """Head, body, end. Raises TooSlow where the client takes nothing for too long."""
+        task = asyncio.current_task()
+        assert task is not None
+        alarm = Alarm(partial(self._give_up, task))
+        try:
+            await self._give({"type": "http.response.start", "status": 200, "headers": headers}, alarm)
+            last = False
+            while not last:
+                await self._more.wait()
+                self._more.clear()
+                body, last = b"".join(self._waiting), self._closed
+                self._waiting.clear()
+                await self._give({"type": "http.response.body", "body": body, "more_body": not last}, alarm)
+                self._size -= len(body)
+        except asyncio.CancelledError:
+            if self._stuck:
+                raise TooSlow from None
+            raise
+        finally:
+            alarm.close()
 
-    async def _give(self, message: dict[str, object]) -> None:
-        async with asyncio.timeout(self._pace.send_timeout_s):  # the server holds us while its buffer is full
-            await self._send(message)
+    async def _give(self, message: dict[str, object], alarm: Alarm) -> None:
+        alarm.set(self._pace.send_timeout_s)  # the server holds us while its buffer is full
+        await self._send(message)
+        alarm.lift()
+
+    def _give_up(self, delivery: "asyncio.Task[None]") -> None:
+        self._stuck = True
+        delivery.cancel()
 
 
 class EventStream(Response):
-    """The answer that streams. `first` are events already read; `lease` is closed at the end, come what may."""
+    """The answer that streams. `first` are events already read; `lease` is closed at the end, come what may.
+
+    `leaving` is set when this gateway has no more time for running answers.
+    """
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        reader: Reader,
+        events: Events,
         first: Sequence[Event],
         fold: FrameFold,
         pace: Pace,
         gone: Callable[[], Awaitable[None]],
         lease: AsyncExitStack,
         headers: Mapping[str, str],
+        leaving: asyncio.Event,
     ) -> None:
         self.status_code, self.background = 200, None
         self.init_headers({**headers, **STREAM_HEADERS})
-        self._reader, self._first, self._fold, self._pace = reader, first, fold, pace
-        self._gone, self._lease = gone, lease
+        self._events, self._first, self._fold, self._pace = events, first, fold, pace
+        self._gone, self._lease, self._leaving = gone, lease, leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
             slow = False
             try:
                 try:
-                    await unless_gone(receive, self._write(send))
-                except (ClientGone, OSError, TimeoutError, TooSlow) as error:
-                    slow = isinstance(error, TimeoutError | TooSlow)
+                    await self._relay(receive, send)
+                except (ClientGone, OSError, TooSlow) as error:
+                    slow = isinstance(error, TooSlow)
                 if not self._fold.ended:
                     await asyncio.shield(self._gone())
                 if slow:
                     await _cut(scope, receive)
             finally:
-                await self._reader.close()
+                await self._events.aclose()
 
-    async def _write(self, send: Send) -> None:
+    async def _relay(self, receive: Receive, send: Send) -> None:
         outbox = Outbox(send, self._pace)
-        writing = asyncio.create_task(self._fill(outbox))
+        filling = asyncio.create_task(self._fill(outbox))
         delivering = asyncio.create_task(outbox.deliver(self.raw_headers))
+        watching, parting = asyncio.create_task(_until_gone(receive)), asyncio.create_task(self._leaving.wait())
+        running: set[asyncio.Task[Any]] = {filling, delivering, watching, parting}
         try:
-            await asyncio.wait({writing, delivering}, return_when=asyncio.FIRST_EXCEPTION)
-            for task in (writing, delivering):
-                if task.done():
-                    task.result()
+            while not delivering.done():
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                if watching in done:
+                    raise ClientGone
+                if filling in done:
+                    filling.result()
+                if parting in done and not filling.done():
+                    await _stop(filling)
+                    running.discard(filling)
+                    outbox.put(parting_words(from_core(leaving_words())))
+                    outbox.close()
+            delivering.result()
         finally:
-            await _stop(writing, delivering)
+            await _stop(filling, delivering, watching, parting)
 
     async def _fill(self, outbox: Outbox) -> None:
-        for event in self._first:
-            outbox.put(self._fold.feed(event))
-        try:
-            while not self._fold.ended:
-                came = await self._reader.next(self._pace.keep_alive_s)
-                outbox.put(KEEP_ALIVE if came is None else self._fold.feed(came))
-        except Draining as leaving:
-            outbox.put(parting_words(from_core(leaving)))
+        outbox.put(self._fold.feed(self._first))
+        while not self._fold.ended:
+            came = await anext(self._events)
+            outbox.put(self._fold.feed(came) if came else KEEP_ALIVE)
         outbox.close()
 
 

@@ -4,7 +4,7 @@ The fold is pure: the same events give the same chunks with the same ids, on any
 from its start or from the event after `Last-Event-ID`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,19 +15,18 @@ from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
 
 KEEP_ALIVE = b": keep-alive\n\n"
-DONE = "[DONE]"
+DONE = b"[DONE]"
 _json = msgspec.json.Encoder()
 
 
-def frame(event_id: int, data: object) -> bytes:
+def frame(event_id: int, data: bytes) -> bytes:
     """One event. JSON never holds a raw newline, so one `data:` line is enough."""
-    text = data.encode() if isinstance(data, str) else _json.encode(data)
-    return b"id: %d\ndata: %b\n\n" % (event_id, text)
+    return b"id: %d\ndata: %b\n\n" % (event_id, data)
 
 
 def parting_words(error: GatewayError) -> bytes:
     """A connection's end, not its request's: without ids, so that `Last-Event-ID` still tells what was heard."""
-    return b"data: %b\n\ndata: %b\n\n" % (_json.encode(error_object(error)), DONE.encode())
+    return b"data: %b\n\ndata: %b\n\n" % (_json.encode(error_object(error)), DONE)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,77 +73,69 @@ def failure(event: Failed) -> GatewayError:
     return GatewayError(event.code, event.message, param=event.param)
 
 
-@dataclass(slots=True)
 class ChunkFold:
-    """Folds one request's events into chunks. `feed` gives what to send for an event; the last item is `DONE`."""
+    """Folds one request's events into chunks, as JSON. `feed` gives what to send for an event; the last item is `DONE`.
 
-    answer: Answer
-    started: Started = field(default_factory=lambda: Started(prompt_tokens=0))
-    opened: bool = False
-    tokens: int = 0
-    open_choices: set[int] = field(default_factory=set)
-    ended: bool = False
+    What all chunks of an answer share is encoded once: there is one chunk for every token of every open stream.
+    """
 
-    def feed(self, event: Event) -> Iterator[dict[str, Any] | str]:
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.started = Started(prompt_tokens=0)
+        self.tokens = 0
+        self.ended = False
+        self._opened = False
+        self._open_choices: set[int] = set()
+        shared = {"id": answer.id, "object": "chat.completion.chunk", "created": answer.created, "model": answer.model}
+        self._head = _json.encode(shared)[:-1] + b',"choices":['
+        self._tail = b'],"usage":null}' if answer.include_usage else b"]}"
+
+    def feed(self, event: Event) -> list[bytes]:
         if self.ended:
-            return
+            return []
         match event:
-            case Started():
-                yield from self._open(event)
             case Token():
-                yield from self._open(self.started)
-                yield from self._token(event)
+                return [*self._open(self.started), *self._token(event)]
+            case Started():
+                return self._open(event)
             case Done():
-                yield from self._open(self.started)
-                yield from self._done()
+                return [*self._open(self.started), *self._done()]
             case Failed():
                 self.ended = True
-                yield error_object(failure(event))
-                yield DONE
+                return [_json.encode(error_object(failure(event))), DONE]
             case _:
-                pass  # attempts changing hands; no concern of the caller's
+                return []  # attempts changing hands; no concern of the caller's
 
-    def _open(self, started: Started) -> Iterator[dict[str, Any]]:
-        if self.opened:  # a later attempt starts again; the caller's stream goes on
-            return
-        self.opened, self.started = True, started
-        self.open_choices = set(range(self.answer.n))
-        for choice in range(self.answer.n):
-            yield self._chunk(choice, {"role": "assistant", "content": ""})
+    def _open(self, started: Started) -> list[bytes]:
+        if self._opened:  # a later attempt starts again; the caller's stream goes on
+            return []
+        self._opened, self.started = True, started
+        self._open_choices = set(range(self.answer.n))
+        return [self._chunk(choice, b'{"role":"assistant","content":""}') for choice in range(self.answer.n)]
 
-    def _token(self, event: Token) -> Iterator[dict[str, Any]]:
+    def _token(self, event: Token) -> list[bytes]:
         self.tokens += 1
-        logprobs = None
+        chunks, logprobs = [], b"null"
         if self.answer.logprobs and event.logprob is not None:
-            logprobs = {"content": [logprob_object(event.logprob)], "refusal": None}
-        if event.text or logprobs:
-            yield self._chunk(event.choice, {"content": event.text}, logprobs=logprobs)
+            logprobs = _json.encode({"content": [logprob_object(event.logprob)], "refusal": None})
+        if event.text or logprobs != b"null":
+            chunks.append(self._chunk(event.choice, b'{"content":%b}' % _json.encode(event.text), logprobs=logprobs))
         if event.finish:
-            self.open_choices.discard(event.choice)
-            yield self._chunk(event.choice, {}, finish=event.finish)
+            self._open_choices.discard(event.choice)
+            chunks.append(self._chunk(event.choice, b"{}", b'"%b"' % event.finish.encode()))
+        return chunks
 
-    def _done(self) -> Iterator[dict[str, Any] | str]:
+    def _done(self) -> list[bytes]:
         self.ended = True
-        for choice in sorted(self.open_choices):
-            yield self._chunk(choice, {}, finish="abort")
+        chunks = [self._chunk(choice, b"{}", b'"abort"') for choice in sorted(self._open_choices)]
         if self.answer.include_usage:
-            yield self._envelope() | {"choices": [], "usage": usage(self.answer.items, self.started, self.tokens)}
-        yield DONE
+            used = _json.encode(usage(self.answer.items, self.started, self.tokens))
+            chunks.append(b'%b],"usage":%b}' % (self._head, used))
+        return [*chunks, DONE]
 
-    def _envelope(self) -> dict[str, Any]:
-        return {
-            "id": self.answer.id,
-            "object": "chat.completion.chunk",
-            "created": self.answer.created,
-            "model": self.answer.model,
-        }
-
-    def _chunk(
-        self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        one = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        chunk = self._envelope() | {"choices": [one]}
-        return chunk | {"usage": None} if self.answer.include_usage else chunk
+    def _chunk(self, choice: int, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null") -> bytes:
+        one = b'{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}' % (choice, delta, logprobs, finish)
+        return self._head + one + self._tail
 
 
 @dataclass(slots=True)
@@ -155,12 +146,14 @@ class FrameFold:
     after: int = -1
     next_id: int = 0
 
-    def feed(self, event: Event) -> bytes:
+    def feed(self, events: Iterable[Event]) -> bytes:
+        """The frames of these events in one piece."""
         frames = []
-        for chunk in self.chunks.feed(event):
-            if self.next_id > self.after:
-                frames.append(frame(self.next_id, chunk))
-            self.next_id += 1
+        for event in events:
+            for chunk in self.chunks.feed(event):
+                if self.next_id > self.after:
+                    frames.append(frame(self.next_id, chunk))
+                self.next_id += 1
         return b"".join(frames)
 
     @property

@@ -58,7 +58,9 @@ class StoreSettings(Section):
     )
     connect_timeout_s: Seconds = Field(default=2.0, description="limit of connecting (seconds)")
     command_timeout_s: Seconds = Field(default=10.0, description="limit of one command (seconds)")
-    pool: Count = Field(default=256, description="most connections of one process (connections)")
+    # Commands take a fraction of a millisecond, so few connections carry thousands of requests. Many would all be made
+    # in the same moment when that many requests come at once, and then none of them in time.
+    pool: Count = Field(default=32, description="most connections of one process (connections)")
     max_queue: Count = Field(
         default=256, description="requests that may wait for one model; above it 503 with Retry-After (requests)"
     )

@@ -5,7 +5,7 @@ from contextlib import aclosing
 import pytest
 
 from pandagpt_core.types import SamplingParams
-from service.broker import client as client_module
+from service.broker import reading as reading_module
 from service.broker.client import Broker
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
 from service.broker.keys import Keys
@@ -13,7 +13,7 @@ from service.broker.protocol import Done, Failed, Fence, Started, Token, encode
 from service.broker.records import Records
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
-from tests.wire import answer, collect, ends_of, generate, media, run, text_of, until
+from tests.wire import answer, collect, each, ends_of, generate, media, run, text_of, until
 
 
 async def test_a_request_is_answered_with_its_own_text_and_one_end(broker: Broker, valkey: Valkey) -> None:
@@ -45,17 +45,27 @@ async def test_reading_again_gives_the_same_events_from_any_place(broker: Broker
         request = generate()
         events = await run(broker, request)
         assert await collect(other, request) == events
-        assert await collect(other, request, after=4) == events[4:]
+        assert await collect(other, request) == events
     await other.close()
 
 
-async def test_numbers_grow_by_one(broker: Broker, valkey: Valkey) -> None:
-    with worker_thread(valkey.settings):
+async def test_silence_is_told_as_often_as_asked_and_costs_no_event(broker: Broker, valkey: Valkey) -> None:
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.2)):
         request = generate()
         await broker.submit(request)
-        async with aclosing(broker.events(request.id, request.tenant)) as events:
-            numbers = [numbered.number async for numbered in events]
-    assert numbers == list(range(1, 11))
+        async with aclosing(broker.events(request.id, request.tenant, quiet_s=0.05)) as lists:
+            heard = [events async for events in lists]
+    assert sum(events == [] for events in heard) >= 8
+    assert text_of([event for events in heard for event in events]) == answer(request)
+
+
+async def test_events_that_wait_come_together(broker: Broker, valkey: Valkey) -> None:
+    with worker_thread(valkey.settings):
+        request = generate()
+        whole = await run(broker, request)
+        async with aclosing(broker.events(request.id, request.tenant)) as lists:
+            heard = [events async for events in lists]
+    assert heard == [whole]
 
 
 async def test_without_a_worker_nothing_is_taken(broker: Broker, valkey: Valkey) -> None:
@@ -173,12 +183,14 @@ async def test_a_running_request_that_is_cancelled_stops_within_two_steps(broker
         await broker.submit(request)
         await broker.submit(neighbour)
         stream = Keys().events(request.id)
-        async with aclosing(broker.events(request.id, request.tenant)) as events:
-            async for numbered in events:
-                if numbered.number == 4:
+        heard = []
+        async with aclosing(each(broker, request)) as events:
+            async for event in events:
+                heard.append(event)
+                if len(heard) == 4:
                     await broker.cancel(request.id, request.tenant)
                     steps = valkey.client.xlen(stream)
-        end = numbered.event
+        end = heard[-1]
         assert isinstance(end, Done)
         assert end.cancelled
         assert valkey.client.xlen(stream) - steps <= 3  # an entry a step: two steps at most, and the end
@@ -215,8 +227,8 @@ async def test_a_running_request_ends_at_its_deadline(broker: Broker, valkey: Va
 async def test_a_reader_ends_a_request_that_every_worker_forgot(
     broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "SILENCE", 0.05)
-    monkeypatch.setattr(client_module, "END_GRACE", 0.1)
+    monkeypatch.setattr(reading_module, "SILENCE", 0.05)
+    monkeypatch.setattr(reading_module, "END_GRACE", 0.1)
     with worker_thread(valkey.settings, max_sequences=1, prefetch=0) as worker:
         worker.worker.drain(0)
         worker.join()
@@ -231,16 +243,18 @@ async def test_a_reader_ends_a_request_that_every_worker_forgot(
 async def test_a_reader_hears_when_the_store_lost_the_request(
     broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "SILENCE", 0.05)
+    monkeypatch.setattr(reading_module, "SILENCE", 0.05)
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.02)) as worker:
         request = generate()
         await broker.submit(request)
-        async with aclosing(broker.events(request.id, request.tenant)) as events:
-            async for numbered in events:
-                if numbered.number == 2:
+        heard = []
+        async with aclosing(each(broker, request)) as events:
+            async for event in events:
+                heard.append(event)
+                if len(heard) == 2:
                     valkey.client.flushall()
-        assert isinstance(numbered.event, Failed)
-        assert numbered.event.code == "store_unavailable"
+        assert isinstance(heard[-1], Failed)
+        assert heard[-1].code == "store_unavailable"
         await until(lambda: not worker.runtime.has_work, what="the worker dropping the request")
         again = generate()
         await until(lambda: valkey.client.exists(Keys().ready("fake")), what="the next heartbeat")
@@ -250,7 +264,7 @@ async def test_a_reader_hears_when_the_store_lost_the_request(
 async def test_a_request_that_fell_out_of_the_queue_without_an_end_fails(
     broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "SILENCE", 0.05)
+    monkeypatch.setattr(reading_module, "SILENCE", 0.05)
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05), max_sequences=1, prefetch=0) as worker:
         running, waiting = generate(), generate()
         await broker.submit(running)
@@ -272,12 +286,12 @@ async def test_a_reader_of_what_the_store_lost_hears_nothing_twice(broker: Broke
         whole = await run(broker, request)
     entries = valkey.client.xrange(key)
     heard = []
-    async with aclosing(broker.events(request.id, request.tenant)) as events:
+    async with aclosing(each(broker, request)) as events:
         valkey.client.delete(key)
         for entry, fields in entries[:7]:  # fence, start, five tokens
             valkey.client.xadd(key, fields, entry)
-        async for numbered in events:
-            heard.append(numbered)
+        async for event in events:
+            heard.append(event)
             if len(heard) == 6:
                 valkey.client.delete(key)
                 for entry, fields in entries[:4]:
@@ -285,8 +299,7 @@ async def test_a_reader_of_what_the_store_lost_hears_nothing_twice(broker: Broke
                 valkey.client.xadd(key, {"events": encode([Fence(worker="w2", at=1.0)])}, "2-0")
                 for number, (_, fields) in enumerate(entries[4:], 1):
                     valkey.client.xadd(key, fields, f"2-{number}")
-    assert [numbered.event for numbered in heard] == whole
-    assert [numbered.number for numbered in heard] == list(range(1, len(whole) + 1))
+    assert heard == whole
 
 
 async def test_states_tell_usage_and_times(broker: Broker, valkey: Valkey) -> None:

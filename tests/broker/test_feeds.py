@@ -93,8 +93,7 @@ async def test_an_entry_nobody_can_read_is_passed_over(valkey: Valkey) -> None:
     valkey.client.xadd("s", {"other": b""}, id="1-2")
     valkey.client.xadd("s", {"events": protocol.encode([Done()])}, id="1-3")
     async with feeds.follow("s") as follower:
-        batches = [await follower.next(5) for _ in range(3)]
-    assert batches == [[], [], [Done()]]
+        assert await follower.next(5) == [Done()]
     await feeds.close()
     await store.aclose()
 

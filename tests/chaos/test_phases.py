@@ -15,7 +15,7 @@ from service.broker.protocol import Done, Event, Generate, Started, Token
 from service.settings import StoreSettings
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_process, worker_thread
-from tests.wire import answer, collect, ends_of, generate, media, text_of
+from tests.wire import answer, collect, each, ends_of, generate, media, text_of
 
 TOKENS = 30
 LOST_AFTER = 0.6
@@ -44,9 +44,9 @@ class Case:
     async def heard(self, tokens: int) -> None:
         """Until so many tokens can be read."""
         count = 0
-        async with aclosing(self.broker.events(self.request.id, self.request.tenant)) as events:
-            async for numbered in events:
-                count += isinstance(numbered.event, Token)
+        async with aclosing(each(self.broker, self.request)) as events:
+            async for event in events:
+                count += isinstance(event, Token)
                 if count >= tokens:
                     return
 

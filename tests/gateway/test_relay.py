@@ -1,38 +1,41 @@
 """One reader, one client: silence, leaving, and taking nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import re
 from contextlib import AsyncExitStack
 
 import pytest
 
-from service.broker.client import Numbered
+from service.broker.errors import Draining
 from service.broker.protocol import Done, Event, Started, Token
-from service.gateway.relay import ClientGone, EventStream, Pace, Reader, unless_gone
+from service.gateway.relay import ClientGone, Events, EventStream, Pace, unless_gone
 from service.gateway.sse import Answer, ChunkFold, FrameFold
 
 EVENTS: list[Event] = [Started(prompt_tokens=1), Token(choice=0, token_id=1, text="a", finish="stop"), Done()]
 
 
-async def events(pause: float = 0.0, closed: list[bool] | None = None) -> AsyncGenerator[Numbered, None]:
+async def events(pause: float = 0.0, closed: list[bool] | None = None, quiet: int = 0) -> Events:
+    """One after the other, after `quiet` times of silence each."""
     try:
-        for number, event in enumerate(EVENTS, 1):
+        for event in EVENTS:
+            for _ in range(quiet):
+                yield []
             await asyncio.sleep(pause)
-            yield Numbered(number, event)
+            yield [event]
     finally:
         if closed is not None:
             closed.append(True)
 
 
-async def talk(tokens: int | None = None) -> AsyncGenerator[Numbered, None]:
+async def talk(tokens: int | None = None) -> Events:
     """A long answer, as fast as it can be read; without a number, one that has no end."""
-    yield Numbered(1, Started(prompt_tokens=1))
-    number = 2
-    while tokens is None or number < tokens + 2:
-        yield Numbered(number, Token(choice=0, token_id=1, text="word"))
-        number += 1
+    yield [Started(prompt_tokens=1)]
+    made = 0
+    while tokens is None or made < tokens:
+        made += 1
+        yield [Token(choice=0, token_id=1, text="word")]
         await asyncio.sleep(0)
-    yield Numbered(number, Done())
+    yield [Done()]
 
 
 class Client:
@@ -59,11 +62,12 @@ class Client:
     async def gone(self) -> None:
         self.given_up += 1
 
-    async def read(self, source: AsyncGenerator[Numbered, None], pace: Pace | None = None) -> None:
+    async def read(self, source: Events, pace: Pace | None = None, leaving: asyncio.Event | None = None) -> None:
         lease = AsyncExitStack()
         lease.callback(lambda: setattr(self, "released", self.released + 1))
         fold = FrameFold(ChunkFold(Answer(id="i", model="m", created=1)))
-        stream = EventStream(Reader(source), [], fold, pace or Pace(60, 60), self.gone, lease, {})
+        pace, leaving = pace or Pace(60, 60), leaving or asyncio.Event()
+        stream = EventStream(source, [], fold, pace, self.gone, lease, {}, leaving)
         await stream({"type": "http", "state": {"cut": self._hang_up}}, self.receive, self.send)
 
     def _hang_up(self) -> None:
@@ -79,8 +83,8 @@ async def test_a_patient_client_gets_everything_and_nothing_is_given_up() -> Non
 
 async def test_silence_is_filled_with_comments_and_no_event_is_lost() -> None:
     client = Client()
-    await client.read(events(pause=0.1), Pace(0.03, 60))
-    assert client.got.count(b": keep-alive\n\n") >= 6
+    await client.read(events(quiet=2))
+    assert client.got.count(b": keep-alive\n\n") == 6
     assert client.got.count(b"\ndata: ") == 4
 
 
@@ -110,6 +114,27 @@ async def test_a_client_that_only_pauses_gets_everything() -> None:
     await client.read(talk(200), Pace(60, 60, send_buffer_bytes=1 << 20))
     assert client.got.count(b"\ndata: ") == 200 + 2 + 1
     assert (client.given_up, client.cut) == (0, False)
+
+
+async def test_an_answer_that_the_gateway_has_no_more_time_for_ends_with_words_and_is_given_up() -> None:
+    client, leaving = Client(), asyncio.Event()
+
+    async def unfinished() -> Events:
+        yield EVENTS[:2]
+        leaving.set()
+        await asyncio.sleep(60)
+
+    await client.read(unfinished(), leaving=leaving)
+    assert re.findall(rb"id: (\d+)\n", client.got) == [b"0", b"1", b"2"]  # the role, the token, its end
+    assert re.search(rb'\n\ndata: \{"error":.*"code":"draining"\}\}\n\ndata: \[DONE\]\n\n$', client.got)
+    assert (client.given_up, client.released, client.cut) == (1, 1, False)
+
+
+async def test_work_is_stopped_when_the_gateway_leaves() -> None:
+    leaving = asyncio.Event()
+    leaving.set()
+    with pytest.raises(Draining):
+        await unless_gone(Client().receive, asyncio.sleep(60), leaving)
 
 
 async def test_work_is_stopped_when_the_client_leaves_first() -> None:

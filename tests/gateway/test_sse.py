@@ -21,17 +21,19 @@ EVENTS: list[Event] = [
 
 def folded(events: list[Event], answer: Answer = ANSWER, after: int = -1) -> bytes:
     fold = FrameFold(ChunkFold(answer), after)
-    return b"".join(fold.feed(event) for event in events)
+    return fold.feed(events)
 
 
 def chunks(events: list[Event], answer: Answer = ANSWER) -> list[object]:
+    """Chunks as objects; the end as its word."""
     fold = ChunkFold(answer)
-    return [chunk for event in events for chunk in fold.feed(event)]
+    found = [chunk for event in events for chunk in fold.feed(event)]
+    return [json.loads(chunk) if chunk.startswith(b"{") else chunk.decode() for chunk in found]
 
 
 def test_a_frame_is_an_id_one_line_of_data_and_an_empty_line() -> None:
-    assert frame(0, "[DONE]") == b"id: 0\ndata: [DONE]\n\n"
-    assert frame(12, {"a": "x\ny\u2028\r"}) == 'id: 12\ndata: {"a":"x\\ny\u2028\\r"}\n\n'.encode()
+    assert frame(0, b"[DONE]") == b"id: 0\ndata: [DONE]\n\n"
+    assert frame(12, b'{"a":1}') == b'id: 12\ndata: {"a":1}\n\n'
     assert KEEP_ALIVE == b": keep-alive\n\n"
 
 
@@ -51,6 +53,20 @@ def test_a_whole_stream_byte_by_byte() -> None:
             b"id: 4\ndata: [DONE]\n\n",
         ]
     )
+
+
+def test_no_text_breaks_a_line_or_its_json() -> None:
+    said = 'x\ny\r\n\ndata: [DONE]\n\n\u2028\x00"\\ \N{PANDA FACE}'
+    text = folded([Started(prompt_tokens=1), Token(choice=0, token_id=1, text=said)])
+    _, (number, data), rest = [part.split(b"\n", 1) for part in text.split(b"\n\n")[:-1]] + [b""]
+    assert (number, rest, text.count(b"\r")) == (b"id: 1", b"", 0)
+    assert json.loads(data.removeprefix(b"data: "))["choices"][0]["delta"] == {"content": said}
+
+
+def test_events_that_come_together_give_the_bytes_that_they_give_one_by_one() -> None:
+    for answer in (ANSWER, Answer(id="i", model='m"x', created=5, n=2, include_usage=True)):
+        one_by_one = FrameFold(ChunkFold(answer))
+        assert folded(EVENTS, answer) == b"".join(one_by_one.feed([event]) for event in EVENTS)
 
 
 def test_every_place_to_resume_gives_the_rest_of_the_same_stream() -> None:

@@ -1,5 +1,6 @@
 """Streams on a real server: keep-alives, failures before and after the head, clients that go away, reading again."""
 
+import asyncio
 import json
 import re
 import socket
@@ -12,11 +13,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from pandagpt_core.types import Conversation, SamplingParams, Turn
 from service.broker.protocol import Failed, encode
 from service.gateway.house import House
 from service.settings import Settings
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, WorkerThread, worker_thread
+from tests.fakes import FakeRuntime, WorkerThread, expected_text, worker_thread
 
 BODY = {"messages": [{"role": "user", "content": "Tell me"}], "seed": 3, "max_tokens": 20, "stream": True}
 
@@ -104,6 +106,50 @@ def test_after_the_grace_time_without_a_reader_it_is_cancelled(
     runtime.step_delay = 0.1
     sender.close()
     eventually(lambda: len(runtime.aborted) == 1)
+
+
+def test_two_hundred_streams_through_one_reader_each_get_every_event_in_order_and_once(
+    shared_gateway: tuple[str, House], valkey: Valkey
+) -> None:
+    """All open at once on one gateway, each told its own words; forty are read by a second reader beside."""
+    address = urlsplit(shared_gateway[0])
+
+    async def told(head: str, body: str = "") -> list[tuple[str, str]]:
+        """Ids and data of the stream's events."""
+        text = b""
+        async with opening:
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(f"{head} HTTP/1.0\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+            while b"id: 1\n" not in text:
+                piece = await reader.read(1000)
+                assert piece, text
+                text += piece
+        if head.startswith("POST") and len(beside) < 40:
+            again = told(f"GET /v1/requests/{request_id(text.decode())}/events")
+            beside.append(asyncio.create_task(again))
+        text += await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return re.findall(r"id: (\d+)\ndata: (.*)\n\n", text.decode())
+
+    async def all_of_them() -> tuple[list[list[tuple[str, str]]], list[list[tuple[str, str]]]]:
+        bodies = [{**BODY, "messages": [{"role": "user", "content": f"number {number}"}]} for number in range(200)]
+        streams = await asyncio.gather(*(told("POST /v1/chat/completions", json.dumps(body)) for body in bodies))
+        return streams, await asyncio.gather(*beside)
+
+    opening = asyncio.Semaphore(16)
+    beside: list[asyncio.Task[list[tuple[str, str]]]] = []
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.1), max_sequences=200):
+        streams, again = asyncio.run(all_of_them())
+    for number, events in enumerate(streams):
+        assert [int(name) for name, _ in events] == list(range(len(events))), number
+        assert [data for _, data in events].index("[DONE]") == len(events) - 1
+        said = Conversation((Turn("user", f"number {number}"),))
+        expected = expected_text(said, SamplingParams(max_tokens=20, seed=3))
+        heard = [json.loads(data)["choices"][0]["delta"].get("content", "") for _, data in events[:-1]]
+        assert "".join(heard) == expected, number
+    assert len(again) == 40
+    assert all(events in streams for events in again)
 
 
 def test_reading_again_gives_the_same_bytes(http: httpx.Client) -> None:

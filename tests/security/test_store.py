@@ -31,7 +31,7 @@ from service.settings import Settings, StoreSettings
 from tests.fakes import FakeRuntime, worker_thread
 from tests.gateway.conftest import serving
 from tests.security.neighbours import picture, with_picture
-from tests.wire import answer, generate, media, run, text_of, until
+from tests.wire import answer, collect, generate, media, run, text_of, until
 
 PASSWORDS = {"gateway": "gate/&\\way $1", "worker": "work'er"}
 WATCHER = "user watcher on >watcher ~* &* +@all\n"
@@ -159,8 +159,7 @@ async def test_so_do_cancelling_takeover_and_draining(store: Deployed) -> None:
         first.drain(0.0)
         first.join()
     with worker_thread(workers):
-        events = [event async for event in broker.events(request.id, request.tenant)]
-        assert "".join(event.event.text for event in events if hasattr(event.event, "text")) == answer(request)
+        assert text_of(await collect(broker, request)) == answer(request)
     with worker_thread(workers, FakeRuntime(step_delay=0.2)) as slow:
         cancelled = generate("cancel me")
         await broker.submit(cancelled)

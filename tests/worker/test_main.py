@@ -26,7 +26,7 @@ from service.settings import SettingsError, environment, load
 from service.worker import main
 from tests.conftest import ROOT, Valkey
 from tests.fakes import worker_thread
-from tests.wire import TENANT, collect, generate, text_of, until
+from tests.wire import TENANT, collect, each, generate, text_of, until
 
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
 BEATS = {"heartbeat_s": 0.1, "lost_after_s": 0.4}
@@ -76,9 +76,9 @@ async def test_a_real_worker_that_is_killed_is_resumed_word_for_word(
         await until(lambda: valkey.client.exists("pandagpt:models"), timeout=120, what="the announcement")
         request, name, array = request_for(runtime.info.encoder_digest)  # now: its deadline runs from here on
         await broker.submit(request, {name: array})
-        async with aclosing(broker.events(request.id, request.tenant)) as events:
-            async for numbered in events:
-                if isinstance(numbered.event, Token):
+        async with aclosing(each(broker, request)) as events:
+            async for event in events:
+                if isinstance(event, Token):
                     process.kill()
                     break
     with worker_thread(valkey.settings, runtime, **BEATS):  # type: ignore[arg-type]  # a real one in place of the fake

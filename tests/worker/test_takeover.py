@@ -19,7 +19,7 @@ from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Failed, Generate, Token
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_process, worker_thread
-from tests.wire import answer, collect, ends_of, generate, media, run, text_of, until
+from tests.wire import answer, collect, each, ends_of, generate, media, run, text_of, until
 
 QUEUE = Keys().queue("fake", "interactive")
 DEAD = Keys().dead("fake")
@@ -30,9 +30,9 @@ FAST = {"heartbeat_s": 0.1, "lost_after_s": 0.4}
 async def read_some(broker: Broker, request: Generate, count: int) -> list[Event]:
     """The first `count` events, as they come."""
     found: list[Event] = []
-    async with aclosing(broker.events(request.id, request.tenant)) as events:
-        async for numbered in events:
-            found.append(numbered.event)
+    async with aclosing(each(broker, request)) as events:
+        async for event in events:
+            found.append(event)
             if len(found) == count:
                 break
     return found

@@ -22,7 +22,7 @@ from service.gateway.intake import check_modalities
 from service.gateway.links import Links
 from service.gateway.middleware import CLIENT_GONE
 from service.gateway.prepare import Medium, check_totals, read_part, text_medium
-from service.gateway.relay import ClientGone, Reader, unless_gone
+from service.gateway.relay import ClientGone, Events, unless_gone
 from service.gateway.retries import REPLAYED, RetryKey, Turn, fingerprint_of_inputs
 from service.gateway.schemas import EmbedBody
 from service.gateway.sse import failure
@@ -49,7 +49,7 @@ async def create_embeddings(
         wanted = fingerprint_of_inputs(media, info.id, body.encoding_format, body.dimensions)
         turn = await house.retries.begin(caller.tenant, idempotency_key, "embd", wanted)
         try:
-            vectors, tokens = await unless_gone(request.receive, _embed(house, turn, body, info, media))
+            vectors, tokens = await unless_gone(request.receive, _embed(house, turn, body, info, media), house.leaving)
         except ClientGone:
             return Response(status_code=CLIENT_GONE)
         await house.limiter.charge(caller.tenant, tokens)
@@ -88,14 +88,14 @@ async def _embed(
         except BaseException:
             await asyncio.shield(house.retries.give_up(turn))
             raise
-    reader = Reader(house.broker.events(turn.id, turn.tenant), house.leaving)
+    events = house.broker.events(turn.id, turn.tenant)
     ended = False
     try:
-        vectors, tokens = await _vectors(reader)
+        vectors, tokens = await _vectors(events)
         ended = True
         return vectors, tokens
     finally:
-        await reader.close()
+        await events.aclose()
         if not ended and turn.key is None:  # whoever gave a key may come back for the answer
             house.in_background(house.abandon(turn.id, turn.tenant))
 
@@ -117,23 +117,24 @@ async def _submit(house: House, turn: Turn, body: EmbedBody, info: ModelInfo, me
     await house.broker.submit(request, arrays)
 
 
-async def _vectors(reader: Reader) -> tuple[list[bytes], int]:
+async def _vectors(events: Events) -> tuple[list[bytes], int]:
     vectors: list[bytes] = []
     tokens = 0
     while True:
-        match await reader.next():
-            case Started() as started:
-                tokens = started.prompt_tokens
-            case Vectors() as answer:
-                vectors = answer.data
-            case Failed() as failed:
-                raise failure(failed)
-            case Done() as done:
-                if done.cancelled:
-                    raise GatewayError("invalid_request", "The request was cancelled.")
-                return vectors, tokens
-            case _:
-                pass
+        for event in await anext(events):
+            match event:
+                case Started():
+                    tokens = event.prompt_tokens
+                case Vectors():
+                    vectors = event.data
+                case Failed():
+                    raise failure(event)
+                case Done():
+                    if event.cancelled:
+                        raise GatewayError("invalid_request", "The request was cancelled.")
+                    return vectors, tokens
+                case _:
+                    pass
 
 
 def _answer(vectors: list[bytes], tokens: int, body: EmbedBody, info: ModelInfo) -> dict[str, Any]:

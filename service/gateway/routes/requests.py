@@ -11,7 +11,7 @@ from service.gateway.answers import EVENTS, RequestStatus, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.house import House, house_of
-from service.gateway.relay import EventStream, Reader
+from service.gateway.relay import EventStream
 from service.gateway.sse import ChunkFold, FrameFold, failure
 
 router = APIRouter(tags=["requests"])
@@ -57,12 +57,12 @@ async def get_request_events(
 
 
 def _follow(house: House, caller: Caller, request_id: str, fold: FrameFold) -> EventStream:
-    events = house.broker.events(request_id, caller.tenant)
+    events = house.broker.events(request_id, caller.tenant, house.pace.keep_alive_s)
 
     async def gone() -> None:
         await house.gone(request_id, caller.tenant)
 
-    return EventStream(Reader(events, house.leaving), [], fold, house.pace, gone, AsyncExitStack(), {})
+    return EventStream(events, [], fold, house.pace, gone, AsyncExitStack(), {}, house.leaving)
 
 
 def _known(request_id: str) -> str:
