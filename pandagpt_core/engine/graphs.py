@@ -34,14 +34,14 @@ class BucketAttention:
     """An `Attend` for one new token in each of the leading B slots, all its shapes fixed."""
 
     def __init__(self, cache: SlotCache, positions: Tensor, length: int) -> None:
-        self._cache, self._positions, self._length = cache, positions, length
-        self._rows = torch.arange(len(positions), device=positions.device)
+        self._cache, self._length = cache, length
+        self._rows = cache.rows(torch.arange(len(positions), device=positions.device), positions)
         beyond = torch.arange(length, device=positions.device) > positions[:, None]
         mask = torch.zeros(beyond.shape, dtype=cache.dtype, device=positions.device)
         self._mask = mask.masked_fill(beyond, float("-inf"))[:, None, None]  # [B, 1, 1, T]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
-        self._cache.write(layer, self._rows, self._positions, k, v)
+        self._cache.write(layer, self._rows, k, v)
         keys = self._cache.keys[layer, : len(q), :, : self._length]  # [B, KV, T, d]
         values = self._cache.values[layer, : len(q), :, : self._length]
         grouped = q.to(self._cache.dtype).view(len(q), keys.shape[1], -1, q.shape[-1])  # [B, KV, G, d]

@@ -102,12 +102,14 @@ class TorchRunner:
         places: list[int] = []
         row = 0
         for span in spans:
-            prompt = span.sequence.inputs.embeds[span.start : span.end]
-            rows[row : row + len(prompt)] = prompt
-            generated = _generated(span)
-            ids += generated
-            places += range(row + len(prompt), row + span.count)
+            given = min(max(span.sequence.prompt_length - span.start, 0), span.count)
+            if given:
+                rows[row : row + given] = span.sequence.inputs.embeds[span.start : span.start + given]
+            ids += _generated(span)
+            places += range(row + given, row + span.count)
             row += span.count
+        if len(ids) == len(rows):
+            return self._llm.embed(ids)
         if ids:
             rows[places] = self._llm.embed(ids)
         return rows

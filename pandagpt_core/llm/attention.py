@@ -25,12 +25,13 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> T
 
 
 def attend_rows(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """`grouped_attention` for few rows against float32 keys on a CPU: q [B, KV, R, d], mask [B*KV or 1, R or 1, T].
+    """`grouped_attention` for few rows against float32 keys on a CPU: q [N, R, d], k [N, d, T], v [N, T, d] of N heads
+    of sequences, mask [N, 1, T]: [N, R, d].
 
     Two batched products and a softmax, without the fused kernel's fixed cost for each sequence and head.
     """
-    scores = torch.baddbmm(mask, q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), alpha=q.shape[-1] ** -0.5)
-    return torch.bmm(torch.softmax(scores, dim=-1), v.flatten(0, 1)).view(q.shape)
+    scores = torch.baddbmm(mask, q, k, alpha=q.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, dim=-1), v)
 
 
 def group_queries(q: Tensor, kv_heads: int) -> Tensor:

@@ -31,11 +31,19 @@ class SlotCache:
         sizes = (config.layers, shape.slots, config.kv_heads, shape.length, config.head_dim)
         self.keys, self.values = zeros(sizes, shape.dtype, device), zeros(sizes, shape.dtype, device)
         self.dtype = shape.dtype
+        # Each layer as rows of one head at one position, so that a write is one copy of rows.
+        self._rows = [each.view(config.layers, -1, config.head_dim).unbind() for each in (self.keys, self.values)]
 
-    def write(self, layer: int, slots: Tensor, positions: Tensor, k: Tensor, v: Tensor) -> None:
-        """Put k and v [N, KV, d] at [N] slots and positions."""
-        self.keys[layer][slots, :, positions] = k.to(self.dtype)
-        self.values[layer][slots, :, positions] = v.to(self.dtype)
+    def rows(self, slots: Tensor, positions: Tensor) -> Tensor:
+        """[N*KV]: where `write` puts the heads of tokens at [N] slots and positions, in any layer."""
+        kv_heads, length = self.keys.shape[2:4]
+        heads = torch.arange(kv_heads, device=slots.device)
+        return ((slots[:, None] * kv_heads + heads) * length + positions[:, None]).flatten()
+
+    def write(self, layer: int, rows: Tensor, k: Tensor, v: Tensor) -> None:
+        """Put k and v [N, KV, d] at the rows that `rows` names."""
+        for held, new in zip(self._rows, (k, v), strict=True):
+            held[layer].index_copy_(0, rows, new.to(self.dtype).reshape(-1, new.shape[-1]))
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of one slot over another's."""

@@ -1,4 +1,4 @@
-"""Matrix products in a chosen precision: fp32, bf16, fp16, or int8 with activations quantised as they come.
+"""Matrix products in a chosen precision: fp32, bf16, fp16, or int8 with activations rounded as they come.
 
 Whatever the precision inside, a layer takes and answers float32, so that the residual stream, the norms and the
 rotary rotation stay exact: keeping those in bf16 as well changed greedy answers, products alone did not.
@@ -24,34 +24,42 @@ class Linear(nn.Linear):
 
 
 LEVELS = 127  # of an int8 activation, either side of zero
+ZERO_POINT = 128  # of the kernel's unsigned activations
 
 
 class Int8Linear(nn.Module):
-    """y = W x with int8 weights, one scale an output row, and activations of 16 bits in two int8 rows. CPU only.
+    """y = W x with int8 weights, one scale an output row, and int8 activations, one scale a row. x86 processors only.
 
-    The kernel (fbgemm's dynamic linear) finds one range for the whole batch, which would make a request's answer
-    depend on its neighbours. So each row is scaled to whole steps, and an extra row pins the range to where a step
-    is 1: the range is then the same for every batch, and a row with an infinity or NaN spoils nothing but itself.
-    What a row loses by rounding goes through the same product as a second row: the weights are read once, and eight
-    bits alone lose what outliers among the activations leave no steps for.
+    Each row is scaled to whole steps before fbgemm's kernel rounds it with a step of 1, so that a row's answer does not
+    depend on its neighbours, and one with an infinity or NaN spoils nothing but itself.
+
+    fine: what a row loses by rounding goes through the same product as a second row, which makes 16 bits of 8, for
+    activations with outliers that leave the rest no steps. The weights are read once all the same.
     """
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, *, fine: bool = False) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
+        self.fine = fine
         self.packed = _pack(weight)
-        self._pin = torch.zeros(1, self.in_features)
-        self._pin[0, 0], self._pin[0, -1] = LEVELS + 0.5, -LEVELS - 0.5
 
     def forward(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, self.in_features)
-        step = rows.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12).div_(LEVELS)  # [N, 1]
-        exact = rows / step
-        coarse = exact.round()
-        fine = (exact - coarse).mul_(2 * LEVELS)
-        product: Tensor = torch.ops.quantized.linear_dynamic(torch.cat((coarse, fine, self._pin)), self.packed)
-        joined = torch.add(product[: len(rows)], product[len(rows) : -1], alpha=0.5 / LEVELS).mul_(step)
+        step = rows.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12).mul_(1 / LEVELS)  # [N, 1]
+        whole = rows / step
+        joined = (self._refined(whole) if self.fine else self._product(whole)).mul_(step)
         return joined.view(*input.shape[:-1], self.out_features)
+
+    def _refined(self, whole: Tensor) -> Tensor:
+        coarse = whole.round()
+        product = self._product(torch.cat((coarse, (whole - coarse).mul_(2 * LEVELS))))
+        return torch.add(product[: len(whole)], product[len(whole) :], alpha=0.5 / LEVELS)
+
+    def _product(self, steps: Tensor) -> Tensor:
+        product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            steps, 1.0, ZERO_POINT, self.packed
+        )
+        return product
 
 
 def _pack(weight: Tensor) -> torch.ScriptObject:
@@ -67,19 +75,30 @@ def _pack(weight: Tensor) -> torch.ScriptObject:
 
 def stacked(layers: Sequence[Linear]) -> Linear:
     """One layer whose output is the given layers' outputs joined: fewer, larger products a step."""
-    weight = torch.cat([layer.weight.detach() for layer in layers])
-    joined = Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    joined.weight = nn.Parameter(weight, requires_grad=False)
-    return joined
+    return with_weight(torch.cat([layer.weight.detach() for layer in layers]))
 
 
-def in_precision(layer: Linear, precision: Precision, device: str | torch.device) -> Linear | Int8Linear:
-    """The same layer with its product in another precision, on a device. Raises ValueError for int8 off the CPU."""
+def int8_runs(device: str | torch.device) -> bool:
+    """Whether the int8 kernel is there: fbgemm's, on x86 processors."""
+    return torch.device(device).type == "cpu" and torch.backends.quantized.engine in ("fbgemm", "x86")
+
+
+def in_precision(
+    layer: Linear, precision: Precision, device: str | torch.device, *, fine: bool = False
+) -> Linear | Int8Linear:
+    """The same layer with its product in another precision, on a device; `fine` is of int8 (`Int8Linear`).
+
+    Raises ValueError for int8 where its kernel is not.
+    """
     if precision == "int8":
-        if torch.device(device).type != "cpu":
-            raise ValueError(f"int8 products run on the CPU only, not on {device}")
-        return Int8Linear(layer.weight)
+        if not int8_runs(device):
+            raise ValueError(f"int8 products run on x86 processors only, not on {device} here")
+        return Int8Linear(layer.weight, fine=fine)
     weight = layer.weight.detach().to(device=device, dtype=DTYPES[precision])
-    cast = Linear(layer.in_features, layer.out_features, bias=False, device="meta")
-    cast.weight = nn.Parameter(weight, requires_grad=False)
-    return cast
+    return with_weight(weight)
+
+
+def with_weight(weight: Tensor) -> Linear:
+    layer = Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return layer

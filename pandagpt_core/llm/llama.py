@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pandagpt_core.llm.attention import Attend, CausalAttention
+from pandagpt_core.llm.basis import Basis, spreading
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import DTYPES, Int8Linear, Linear, Precision, in_precision, stacked
+from pandagpt_core.llm.linear import DTYPES, Int8Linear, Linear, Precision, in_precision, stacked, with_weight
 
 __all__ = ["LayerBias", "Llama", "LlamaConfig"]
 
@@ -30,15 +31,21 @@ class LayerBias:
 
 
 class RMSNorm(nn.Module):
-    """Zhang and Sennrich 2019, in float32 whatever the rest runs in."""
+    """Zhang and Sennrich 2019, in float32 whatever the rest runs in. No weight is a weight of ones."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
+        self.weight: nn.Parameter | None = nn.Parameter(torch.ones(width))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+
+    def give_up_gain(self) -> Tensor:
+        """Its weight, which others apply from now on."""
+        assert self.weight is not None
+        gain, self.weight = self.weight.detach().float(), None
+        return gain
 
 
 class Attention(nn.Module):
@@ -71,6 +78,13 @@ class Attention(nn.Module):
         assert isinstance(self.o_proj, Linear)
         self.o_proj = in_precision(self.o_proj, precision, device)
 
+    def turn(self, basis: Basis, gain: Tensor) -> None:
+        assert isinstance(self.o_proj, Linear)
+        self.q_proj = with_weight(basis.reads(self.q_proj.weight, gain))
+        self.k_proj = with_weight(basis.reads(self.k_proj.weight, gain))
+        self.v_proj = with_weight(basis.gives_values(basis.reads(self.v_proj.weight, gain)))
+        self.o_proj = with_weight(basis.takes_values(basis.writes(self.o_proj.weight.float())))
+
 
 class FeedForward(nn.Module):
     """SwiGLU (Shazeer 2020)."""
@@ -94,7 +108,14 @@ class FeedForward(nn.Module):
         self.gate_up = in_precision(stacked([self.gate_proj, self.up_proj]), precision, device)
         del self.gate_proj, self.up_proj
         assert isinstance(self.down_proj, Linear)
-        self.down_proj = in_precision(self.down_proj, precision, device)
+        # Its input, a product of two, has the outliers that no change of basis takes away.
+        self.down_proj = in_precision(self.down_proj, precision, device, fine=True)
+
+    def turn(self, basis: Basis, gain: Tensor) -> None:
+        assert isinstance(self.down_proj, Linear)
+        self.gate_proj = with_weight(basis.reads(self.gate_proj.weight, gain))
+        self.up_proj = with_weight(basis.reads(self.up_proj.weight, gain))
+        self.down_proj = with_weight(basis.writes(self.down_proj.weight.float()))
 
 
 class Layer(nn.Module):
@@ -115,6 +136,14 @@ class Layer(nn.Module):
         fed: Tensor = self.mlp(self.post_attention_layernorm(x))
         return x + fed
 
+    def fuse(self, precision: Precision, device: str | torch.device) -> None:
+        self.self_attn.fuse(precision, device)
+        self.mlp.fuse(precision, device)
+
+    def turn(self, basis: Basis) -> None:
+        self.self_attn.turn(basis, self.input_layernorm.give_up_gain())
+        self.mlp.turn(basis, self.post_attention_layernorm.give_up_gain())
+
 
 class Body(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
@@ -133,6 +162,7 @@ class Llama(nn.Module):
         self.model = Body(config)
         self.lm_head: nn.Module = Linear(config.width, config.vocab, bias=False)
         self.precision: Precision = "fp32"
+        self._stream: Tensor | None = None  # the basis of the residual stream, where it is not the weights' own
         if config.tied:
             self.tie()
 
@@ -143,7 +173,7 @@ class Llama(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.model.norm.weight.device
+        return self.model.embed_tokens.weight.device
 
     @property
     def cache_dtype(self) -> torch.dtype:
@@ -160,6 +190,9 @@ class Llama(nn.Module):
         """[..., D] embeddings at [...] positions to [..., D] final hidden states, normed."""
         rotation = rotary(positions, self.config.head_dim, self.config.rope_theta)
         x = embeds
+        if self._stream is not None:
+            x = x @ self._stream
+            bias = None if bias is None else LayerBias(bias.rows @ self._stream, bias.index)
         for index, layer in enumerate(self.model.layers):
             x = layer(x, index, rotation, attend, bias)
         out: Tensor = self.model.norm(x)
@@ -184,17 +217,24 @@ class Llama(nn.Module):
 
     @torch.no_grad()
     def serve(self, precision: Precision = "fp32", device: str | torch.device = "cpu") -> "Llama":
-        """Make it fast and final, in place: products in `precision`, joined; no gradients; adapters merged before."""
+        """Make it fast and final, in place: products in `precision`, joined; no gradients; adapters merged before.
+
+        int8 works in another basis (`turn`), taken layer by layer so that no second set of weights is held.
+        """
         self.requires_grad_(False).eval()
         self.precision = precision
+        basis = spreading(self.config.width, self.config.head_dim) if precision == "int8" else None
         for layer in self.model.layers:
             assert isinstance(layer, Layer)
-            layer.self_attn.fuse(precision, device)
-            layer.mlp.fuse(precision, device)
+            if basis is not None:
+                layer.turn(basis)
+            layer.fuse(precision, device)
+        if basis is not None:
+            self._turn_ends(basis)
         assert isinstance(self.lm_head, Linear)
         self.lm_head = in_precision(self.lm_head, precision, device)
         for module in self.modules():
-            if isinstance(module, RMSNorm):
+            if isinstance(module, RMSNorm) and module.weight is not None:
                 module.weight.data = module.weight.data.to(device, torch.float32)
         table = self.model.embed_tokens.weight
         if self.config.tied and not isinstance(self.lm_head, Int8Linear):
@@ -202,6 +242,19 @@ class Llama(nn.Module):
         else:
             table.data = table.data.to(device)
         return self
+
+    @torch.no_grad()
+    def turn(self, basis: Basis) -> None:
+        """Work in another basis inside, which `hidden` enters and the head leaves; answers stay what they are."""
+        for layer in self.model.layers:
+            assert isinstance(layer, Layer)
+            layer.turn(basis)
+        self._turn_ends(basis)
+
+    def _turn_ends(self, basis: Basis) -> None:
+        assert isinstance(self.lm_head, Linear)
+        self._stream = basis.stream
+        self.lm_head = with_weight(basis.reads(self.lm_head.weight, self.model.norm.give_up_gain()))
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

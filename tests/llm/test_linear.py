@@ -52,5 +52,5 @@ def test_every_precision_takes_and_answers_float32(layer: Linear, precision: str
 
 
 def test_int8_is_refused_where_it_cannot_run(layer: Linear) -> None:
-    with pytest.raises(ValueError, match="int8 products run on the CPU only, not on cuda"):
+    with pytest.raises(ValueError, match="int8 products run on x86 processors only, not on cuda"):
         in_precision(layer, "int8", "cuda")

@@ -77,7 +77,7 @@ def test_a_layer_bias_is_what_a_biased_output_projection_gives(make_llama: MakeL
         assert torch.allclose(biased[row], llama(llama.embed(ids[row : row + 1]))[0], atol=1e-5)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("fp16", 2e-3), ("bf16", 2e-2), ("int8", 3e-2)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("fp16", 2e-3), ("bf16", 2e-2), ("int8", 4e-2)])
 def test_serving_precisions_stay_near_the_reference(
     make_llama: MakeLlama, tiny_config: LlamaConfig, precision: str, tolerance: float
 ) -> None:

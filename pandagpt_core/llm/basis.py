@@ -1,0 +1,62 @@
+"""Another basis for the residual stream and the heads' values, in which no component stands out.
+
+An activation row in int8 is as coarse as its largest component demands, and a trained LLaMA has a few components that
+are a hundred times the others. An orthogonal change of basis spreads them over all components and cancels out of the
+model's answers: it is absorbed by the weights on either side (QuaRot: Ashkboos et al. 2024, section 4). It needs no
+data. What it cannot reach is the product of the two halves of the feed-forward.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Orthogonal matrices whose columns are the new axes: of the residual stream [D, D], of a head's values [d, d]."""
+
+    stream: Tensor
+    head: Tensor
+
+    def reads(self, weight: Tensor, gain: Tensor) -> Tensor:
+        """A weight [out, D] that reads the normed stream, the norm's gain absorbed."""
+        return (weight * gain) @ self.stream
+
+    def writes(self, weight: Tensor) -> Tensor:
+        """A weight [D, in] whose output is added to the stream."""
+        return self.stream.T @ weight
+
+    def gives_values(self, weight: Tensor) -> Tensor:
+        """A weight [KV*d, D] whose output is the heads' values."""
+        heads = weight.view(-1, len(self.head), weight.shape[-1])  # [KV, d, D]
+        return (self.head.T @ heads).view(weight.shape)
+
+    def takes_values(self, weight: Tensor) -> Tensor:
+        """A weight [D, H*d] that reads the heads' attended values."""
+        return (weight.view(-1, len(self.head)) @ self.head).view(weight.shape)
+
+
+def spreading(width: int, head_dim: int) -> Basis:
+    return Basis(spread(width), spread(head_dim))
+
+
+def spread(width: int) -> Tensor:
+    """An orthogonal [width, width] whose entries are about as large as one another, the same at every call.
+
+    Sylvester's Hadamard matrix for the power of two in the width, a random orthogonal one for what is left of it, and
+    random signs, so that no direction that a model may favour (all ones) becomes an axis.
+    """
+    chance = torch.Generator().manual_seed(width)
+    power = width & -width
+    other, _ = torch.linalg.qr(torch.randn(width // power, width // power, generator=chance, dtype=torch.float64))
+    signs = torch.randint(0, 2, (width, 1), generator=chance) * 2 - 1
+    return (signs * torch.kron(other.contiguous(), _hadamard(power))).float()
+
+
+def _hadamard(size: int) -> Tensor:
+    matrix = torch.ones(1, 1, dtype=torch.float64)
+    while len(matrix) < size:
+        matrix = torch.cat((torch.cat((matrix, matrix), dim=1), torch.cat((matrix, -matrix), dim=1)))
+    return matrix / math.sqrt(size)
