@@ -15,7 +15,7 @@ from pandagpt_core.training.evaluation import Manifest, examine, markdown, read_
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.examine import PICTURED, agreement
 from pandagpt_core.training.evaluation.local import LocalModel, base_model, open_model
-from pandagpt_core.training.evaluation.manifest import ConceptEntry
+from pandagpt_core.training.evaluation.manifest import ConceptEntry, TextEntry
 from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate, gain, joined, rate
 from pandagpt_core.types import Modality
 from tests.fakes import FakeRuntime
@@ -57,7 +57,7 @@ def image(truth: str, says: str, of: str = "photos") -> Said:
     return of, truth, [(Modality.IMAGE, says.encode(), ".png", {})]
 
 
-def manifest(folder: Path, *items: Said, text_only: Sequence[str] = ()) -> Manifest:
+def manifest(folder: Path, *items: Said, text_only: Sequence[str | TextEntry] = ()) -> Manifest:
     return write_manifest(folder, "a set", CONCEPTS, items, text_only)
 
 
@@ -108,6 +108,13 @@ def test_answers_without_media_are_held_against_the_base_model(tmp_path: Path) -
     assert plain is not None
     assert (plain.pictured.hits, plain.base_pictured.hits, plain.same.hits) == (1, 0, 2)
     assert plain.agreement.values == (0.0, pytest.approx(2 / 3), 1.0, 1.0)
+
+
+def test_right_answers_are_counted_where_the_manifest_knows_them(tmp_path: Path) -> None:
+    asked = manifest(tmp_path, text_only=["one", TextEntry("Capital of Italy?", "rome"), TextEntry("2 + 2?", "4")])
+    plain = examine(Parrot(plain={"Capital of Italy?": "It is Rome.", "2 + 2?": "5"}), asked, Parrot()).plain
+    assert plain is not None
+    assert (plain.right, plain.base_right) == (Rate(2, 1), Rate(2, 0))
 
 
 def test_what_cannot_be_measured_is_said_with_the_reason(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pandagpt_core.training.data.synthetic import RELIEFS, drawn_layers
 Sets = tuple[list[np.ndarray], list[int]]
 STYLE = "openmoji"
 _AUDIO = "imagebind-audio-v1"
-_EACH, _SEED = 12, 77
+EACH, SEED = 12, 77
 _MAP_SEED = 5
 
 
@@ -28,7 +28,7 @@ def unseen_bank_sounds(packages: Path, concepts: tuple[Concept, ...], thin: int 
     # Needs the player of sound banks, which not every installation has.
     from pandagpt_core.training.data.sounds import unseen_bank
 
-    rows = list(unseen_bank(packages, concepts, _EACH, _SEED))[::thin]
+    rows = list(unseen_bank(packages, concepts, EACH, SEED))[::thin]
     return [load(_AUDIO, wav(wave), {}, Limits()) for _, wave in rows], [concept for concept, _ in rows]
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
-from pandagpt_core.training.evaluation.manifest import ConceptEntry, Item, Manifest, MediumEntry
-from pandagpt_core.training.evaluation.measures import Mean, gain, rate
+from pandagpt_core.training.evaluation.manifest import ConceptEntry, Item, Manifest, MediumEntry, TextEntry
+from pandagpt_core.training.evaluation.measures import Mean, Rate, gain, rate
 from pandagpt_core.training.evaluation.report import Pair, PlainText, Report, Row, totals
 from pandagpt_core.training.talk import first_named
 from pandagpt_core.types import Modality
@@ -154,14 +154,23 @@ def _pair(
 
 def _plain(model: Answerer, base: Answerer, manifest: Manifest, progress: Progress) -> PlainText:
     progress("questions without media", 2 * len(manifest.text_only))
-    asked = [Asked(question) for question in manifest.text_only]
+    entries = manifest.text_only
+    asked = [Asked(entry if isinstance(entry, str) else entry.question) for entry in entries]
     ours, theirs = (one.answer(asked, manifest.text_tokens) for one in (model, base))
     return PlainText(
         rate([bool(PICTURED.match(answer)) for answer in ours]),
         rate([bool(PICTURED.match(answer)) for answer in theirs]),
         rate([one.strip() == other.strip() for one, other in zip(ours, theirs, strict=True)]),
         Mean(tuple(agreement(one, other) for one, other in zip(ours, theirs, strict=True))),
+        _right(entries, ours),
+        _right(entries, theirs),
     )
+
+
+def _right(entries: Sequence[str | TextEntry], answers: Sequence[str]) -> Rate | None:
+    pairs = zip(entries, answers, strict=True)
+    hits = [entry.right.lower() in answer.lower() for entry, answer in pairs if not isinstance(entry, str)]
+    return rate(hits) if hits else None
 
 
 def agreement(one: str, other: str) -> float:

@@ -3,7 +3,8 @@
 concepts    what an answer may name: name, category, other names, and the text that stands for it in the shared space
 items       set, truth (a concept's name) and media: modality, file below the manifest's folder, parameters;
             an item of several media is asked about whole, and each of its media alone
-text_only   questions without media, whose answers should stay those of the untouched language model
+text_only   questions without media, whose answers should stay those of the untouched language model; plain, or with
+            the word that a right answer holds
 """
 
 import tomllib
@@ -43,6 +44,11 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     media: Annotated[tuple[MediumEntry, ...], Meta(min_length=1)]
 
 
+class TextEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    question: _Name
+    right: _Name
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`folder` is where the files lie; it is not part of the file."""
 
@@ -52,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     text_tokens: Annotated[int, Meta(ge=1)] = 40
     concepts: Annotated[tuple[ConceptEntry, ...], Meta(min_length=1)]
     items: tuple[Item, ...] = ()
-    text_only: tuple[_Name, ...] = ()
+    text_only: tuple[_Name | TextEntry, ...] = ()
     folder: str = "."
 
     def data(self, medium: MediumEntry) -> bytes:
@@ -82,7 +88,7 @@ def write_manifest(
     name: str,
     concepts: Sequence[ConceptEntry],
     items: Iterable[tuple[str, str, Sequence[tuple[Modality, bytes, str, Mapping[str, float | str]]]]],
-    text_only: Sequence[str] = (),
+    text_only: Sequence[str | TextEntry] = (),
     **more: Any,
 ) -> Manifest:
     """Write the media and the manifest of a set that is made in memory.

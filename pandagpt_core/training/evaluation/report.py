@@ -45,12 +45,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
-    """Questions without media, against the untouched language model."""
+    """Questions without media, against the untouched language model; right answers where the manifest knows them."""
 
     pictured: Rate
     base_pictured: Rate
     same: Rate
     agreement: Mean
+    right: Rate | None = None
+    base_right: Rate | None = None
 
     def said(self) -> dict[str, Any]:
         return {
@@ -58,6 +60,8 @@ class PlainText:
             "base_begins_with_a_picture": self.base_pictured.said(),
             "same_as_base": self.same.said(),
             "agreement_with_base": self.agreement.said(),
+            "right": None if self.right is None else self.right.said(),
+            "base_right": None if self.base_right is None else self.base_right.said(),
         }
 
 
@@ -105,17 +109,7 @@ def markdown(report: Report) -> str:
         head = ["set", "media", "n", "exact", "95 %", "chance", "more than alone", "95 %"]
         lines += _table(head, [cells for pair in report.pairs for cells in _pair_rows(pair)])
     if report.plain is not None:
-        plain = report.plain
-        mean, bounds = plain.agreement.mean, plain.agreement.interval
-        lines += _table(
-            ["questions without media", "n", "share", "95 %"],
-            [
-                ["begins by describing a picture", *_rate(plain.pictured)[:3]],
-                ["the same of the base model", *_rate(plain.base_pictured)[:3]],
-                ["answer equal to the base model's", *_rate(plain.same)[:3]],
-                ["words in common with it", str(len(plain.agreement.values)), _percent(mean), _bounds(bounds)],
-            ],
-        )
+        lines += _table(["questions without media", "n", "share", "95 %"], _plain_rows(report.plain))
     lines += [f"Not measured: {reason}." for reason in report.left_out]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -162,6 +156,19 @@ def _pair_rows(pair: Pair) -> list[list[str]]:
         [pair.set, f"{modality} alone", *_rate(alone), _points(gain.difference), _bounds(gain.interval, points=True)]
         for modality, alone, gain in parts
     ]
+
+
+def _plain_rows(plain: PlainText) -> list[list[str]]:
+    rates = {
+        "begins by describing a picture": plain.pictured,
+        "the same of the base model": plain.base_pictured,
+        "right": plain.right,
+        "right, of the base model": plain.base_right,
+        "answer equal to the base model's": plain.same,
+    }
+    mean, n = plain.agreement, len(plain.agreement.values)
+    common = ["words in common with it", str(n), _percent(mean.mean), _bounds(mean.interval)]
+    return [*([name, *_rate(one)[:3]] for name, one in rates.items() if one is not None), common]
 
 
 def _rate(one: Rate) -> list[str]:
