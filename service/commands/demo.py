@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
             "log": {"level": "warning", "format": "text"},
         }
         env = os.environ | settings.environment(given)
-        house = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=env)
+        # What it greets its owner with is no part of the answers; what it complains of comes on the other stream.
+        house = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=env, stdout=subprocess.DEVNULL)
         try:
             return _ask(f"http://127.0.0.1:{port}", groups, house)
         finally:

@@ -1,4 +1,4 @@
-"""Write `samples/`: a few small media that anyone may use, made from the packages of the training data, and `asks.json`.
+"""Write `samples/`: small media that anyone may use, made from the packages of the training data, and `asks.json`.
 
 `python -m pandagpt_core.training.data.samples PACKAGES [FOLDER]`; the same files each time but for the video, whose
 bytes are the encoder's.
@@ -6,7 +6,6 @@ bytes are the encoder's.
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -18,9 +17,9 @@ from pandagpt_core.media.depth import MEAN, MOST_DISPARITY, STD
 from pandagpt_core.media.filterbank import RATE
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.media import Picture, icons
-from pandagpt_core.training.data.sounds import TRAINING_BANKS, bank_voices
 from pandagpt_core.training.data.synthetic import RELIEFS, drawn_layers
 
+Medium = dict[str, object]
 _ICONS = {
     "dog": "dog-face",
     "cat": "cat",
@@ -55,15 +54,19 @@ def write_all(packages: Path, folder: Path) -> None:
     (folder / "asks.json").write_text(json.dumps(asks(), indent=1) + "\n")
 
 
-def asks() -> list[list[dict[str, object]]]:
+def asks() -> list[list[Medium]]:
     """What `make demo` asks about: of each question the media, each with its modality, file and options."""
-    camera: Mapping[str, object] = {"unit": "mm", "focal_px": _FOCAL_PX, "baseline_m": _BASELINE_M}
-    depth = {"modality": "depth", "file": f"{_DEPTH}-depth.png", "options": camera}
-    thermal = {"modality": "thermal", "file": f"{_THERMAL}-thermal.png", "options": {"low": _LOW, "high": _HIGH}}
-    imu = {"modality": "imu", "file": "running-imu.csv", "options": {"rate_hz": _HERTZ}}
+    camera = {"unit": "mm", "focal_px": _FOCAL_PX, "baseline_m": _BASELINE_M}
+    depth: Medium = {"modality": "depth", "file": f"{_DEPTH}-depth.png", "options": camera}
+    thermal: Medium = {
+        "modality": "thermal",
+        "file": f"{_THERMAL}-thermal.png",
+        "options": {"low": _LOW, "high": _HIGH},
+    }
+    imu: Medium = {"modality": "imu", "file": "running-imu.csv", "options": {"rate_hz": _HERTZ}}
     dog, bark = _plain("image", "dog.png"), _plain("audio", "dog.flac")
     violin = _plain("text", "violin.txt")
-    alone = [
+    alone: list[Medium] = [
         *(_plain("image", f"{name}.png") for name in _ICONS),
         _plain("video", f"{_VIDEO[0]}.mp4"),
         *(_plain("audio", f"{name}.flac") for name in _SOUNDS),
@@ -72,10 +75,10 @@ def asks() -> list[list[dict[str, object]]]:
         imu,
         violin,
     ]
-    return [*([one] for one in alone), [dog, bark], [_plain("image", "guitar.png"), violin]]
+    return [[one] for one in alone] + [[dog, bark], [_plain("image", "guitar.png"), violin]]
 
 
-def _plain(modality: str, file: str) -> dict[str, object]:
+def _plain(modality: str, file: str) -> Medium:
     return {"modality": modality, "file": file}
 
 
@@ -91,7 +94,7 @@ def write_video(picture: Picture, path: Path) -> None:
             square.paste((126, 178, 92), (0, 190, _SIZE, _SIZE))
             at = (_SIZE - 150 - 3 * number // 2, 62 + int(6 * np.sin(number)))
             square.paste(drawn.convert("RGB"), at, drawn.getchannel("A"))
-            for packet in stream.encode(av.VideoFrame.from_image(square)):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(np.asarray(square), format="rgb24")):
                 out.mux(packet)
         for packet in stream.encode():
             out.mux(packet)
@@ -99,6 +102,9 @@ def write_video(picture: Picture, path: Path) -> None:
 
 def write_sound(packages: Path, name: str, seed: int, path: Path) -> None:
     """Some four seconds of the sound banks that were trained on, 16 kHz, 16 bits."""
+    # The player of sound banks is needed here alone.
+    from pandagpt_core.training.data.sounds import TRAINING_BANKS, bank_voices
+
     banks = {package: file for package, file in TRAINING_BANKS.items() if package.startswith("fluid")}
     rng = np.random.default_rng(seed)
     voices = bank_voices(packages, banks)[name]
