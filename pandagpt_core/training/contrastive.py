@@ -157,7 +157,7 @@ def _branches(config: AlignConfig, count: int) -> Tensor:
     return keep
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def mean_texts(tower: TextTower, texts: Texts) -> Tensor:
     """[keys, dim] unit vectors: the mean over each key's texts."""
     everything = tower(torch.cat(texts.ids)).split([len(ids) for ids in texts.ids])

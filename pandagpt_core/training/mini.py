@@ -36,6 +36,7 @@ from pandagpt_core.training.export import export, llm_file
 from pandagpt_core.training.kept import kept
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import LoraConfig, adapter_state, add_lora, reading_projection, train
+from pandagpt_core.training.quiz import quiz_scores
 from pandagpt_core.training.senses import MAPS, SOUND, SensesConfig, train_maps, train_sound
 from pandagpt_core.training.space import CLIP_VOCABULARY, Space, build_space, make_keys, rows_of, text_table
 from pandagpt_core.training.speech import Gallery, SpeechConfig, batches, name_targets
@@ -221,7 +222,8 @@ def evaluate_folder(folder: Path, cache: Path, thin: int = 1) -> dict[str, Any]:
     sets = {name: pictures[::thin] for name, pictures in corpus.validation_sets(cache / "packages").items()}
     figures = {name: one.said() for name, one in evaluate(runtime, sets, load_concepts()).items()}
     sensed = {name: one.said() for name, one in sense_scores(runtime, cache / "packages", thin).items()}
-    return {**figures, **sensed, "motion": motion_score(runtime, cache).said()}
+    motion = {"motion": motion_score(runtime, cache).said()}
+    return {**figures, **motion, **sensed, **quiz_scores(runtime, llm_file(), cache)}
 
 
 def motion_score(runtime: Runtime, cache: Path) -> Score:

@@ -132,14 +132,14 @@ def build_space(
         unseen.restrict(held_class & (keys.of_class < keys.concepts))
         partial = ImageHead(dim, sizes["image"]["hidden"])
         align(partial, None, fixed, rows.where(~held), texts, other, replace(longer, seed=10 + fold), log)
-        with torch.inference_mode():
+        with torch.no_grad():
             drawn = rows.where(held & (rows.key < keys.concepts))
             made = unseen.sample(len(drawn.key), np.random.default_rng((7, fold)))
             for part in (drawn, made):
                 found.append(partial(part.pooled, part.logits).clone())
                 key.append(part.key)
     drawn = rows.where(rows.key < keys.concepts)
-    with torch.inference_mode():
+    with torch.no_grad():
         bank = image_bank(head(drawn.pooled, drawn.logits), drawn.key, keys.concepts).clone()
         pictures = image_bank(head(rows.pooled, rows.logits), picture, len(keys.of_picture)).clone()
     return Space(head, tower, torch.cat(found), torch.cat(key), fixed[: keys.concepts], bank, pictures)

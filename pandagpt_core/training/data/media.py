@@ -82,6 +82,14 @@ def validation_drawings(packages: Path, concepts: tuple[Concept, ...]) -> list[P
     return list(_bundled(packages, concepts, ("instruments",), ".svg"))
 
 
+def reserved_pictures(packages: Path, concepts: tuple[Concept, ...]) -> list[Picture]:
+    """The pictures that judge and choose nothing: stamps whose file is named as a concept's stem says, exactly."""
+    of_stem = {stem: index for index, concept in enumerate(concepts) for stem in concept.tux}
+    folder = packages / "tuxpaint-stamps-default" / "usr" / "share" / "tuxpaint" / "stamps"
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".png", ".svg") and path.stem in of_stem]
+    return [Picture("tuxpaint", path.stem, (), of_stem[path.stem], path.read_bytes()) for path in paths]
+
+
 def _bundled(packages: Path, concepts: tuple[Concept, ...], bundles: tuple[str, ...], suffix: str) -> Iterator[Picture]:
     of_stem = {stem: index for index, concept in enumerate(concepts) for stem in concept.gc}
     folder = packages / "gcompris-qt-data" / "usr" / "share" / "gcompris-qt" / "rcc"
