@@ -9,6 +9,7 @@ PandaGPTError
 │   ├── KeyMismatch           keys missing, left over or misshapen; lists them
 │   └── DigestMismatch        a file is not the one its manifest names
 └── EngineError               the engine refused or lost a sequence
+    └── EngineDead            the engine is gone and takes its worker with it
 
 Messages name the limit and the value. They hold no path of the server, no address and no text of the caller.
 """
@@ -74,3 +75,7 @@ class DigestMismatch(CheckpointError):
 
 class EngineError(PandaGPTError):
     code = "engine_error"
+
+
+class EngineDead(EngineError):
+    """No sequence is to blame and none can go on here: the worker must end, so that another takes them over."""

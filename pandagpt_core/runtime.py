@@ -1,22 +1,26 @@
 """A model system and an engine joined: what a worker holds. Embeddings cross this border as numpy arrays."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from pandagpt_core.engine.base import TokenEngine
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
+from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
+from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.systems import LoadOptions, System, load_system
+from pandagpt_core.systems.merged import merged_folder
 from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
 
-__all__ = ["Admitted", "Dtype", "EngineStats", "Runtime"]
+__all__ = ["Admitted", "Dtype", "EngineConfig", "EngineStats", "Runtime", "VllmOptions"]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 PRECISIONS: Mapping[str, Precision] = MappingProxyType(
@@ -26,13 +30,23 @@ CLIPS_AT_ONCE = 32  # a tower's batch: bounds the memory of activations (a video
 CACHE_SHARE = 0.8  # of the accelerator memory that is free after loading; the rest is for activations
 
 
+@dataclass(frozen=True, slots=True)
+class VllmOptions:
+    """vLLM in place of our engine. cache: where language models lie with their LoRA merged in. arguments: of vLLM's
+    engine, beyond those that `Runtime.load` has names for. calls: the installed vLLM's where none are given."""
+
+    cache: Path
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    calls: Calls | None = None
+
+
 class Runtime:
     """Not thread-safe: one loop encodes, admits, steps and aborts."""
 
-    def __init__(self, system: System, engine: Engine) -> None:
+    def __init__(self, system: System, engine: TokenEngine) -> None:
         self._system = system
         self._engine = engine
-        self.info: ModelInfo = _within(system.info, engine.sizes.max_model_len)
+        self.info: ModelInfo = _within(system.info, engine.context)
 
     @classmethod
     def load(
@@ -47,22 +61,35 @@ class Runtime:
         max_model_len: int = 0,
         original_stop: bool = False,
         verify: bool = True,
+        engine: EngineConfig | None = None,
+        vllm: VllmOptions | None = None,
     ) -> "Runtime":
         """Load a model folder and make room for its sequences; 0 leaves a size to the model and the device.
 
         device: a torch device, or "auto": CUDA where there is one. dtype "auto" is bfloat16 on an
         accelerator; on a CPU the fastest whose answers stay within a margin (`llm.precision`).
         original_stop: end answers by the published system's stop rule. verify: check every file's digest first.
-        Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch).
+        engine: what else our engine is told (prefixes kept, reserve, turns); the sizes named here win.
+        vllm: compute the language model with vLLM instead, by its own rules of memory and turns.
+        Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch); ValueError for a vLLM that is not
+        installed or an argument that is not its own.
         """
         device = pick_device(device)
-        options = LoadOptions(device, pick_precision(dtype, device), original_stop, verify)
-        system = load_system(folder, options)
-        config = EngineConfig(
+        calls = None if vllm is None else _calls(vllm, dtype)  # first: what follows may take minutes
+        table = None if vllm is None else merged_folder(folder, vllm.cache, verify)
+        precision = "fp32" if vllm else pick_precision(dtype, device)
+        system = load_system(folder, LoadOptions(device, precision, original_stop, verify, table))
+        config = replace(
+            engine or EngineConfig(),
             max_running=max_sequences,
             prefill_chunk=step_tokens,
             max_model_len=min(max_model_len or system.info.max_model_len, system.info.max_model_len),
         )
+        if vllm is not None:
+            assert table is not None
+            assert calls is not None
+            arguments = engine_arguments(_vllm_sizes(table, config, dtype), vllm.arguments)
+            return cls(system, VllmEngine(arguments, calls, system.tokenizer, system.llm.config))
         return cls(system, Engine(system.llm, system.tokenizer, _with_cache(config, cache_tokens, device)))
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -109,6 +136,10 @@ class Runtime:
     def stats(self) -> EngineStats:
         return self._engine.stats()
 
+    def close(self) -> None:
+        """Free what the engine holds beyond memory: another engine's processes."""
+        self._engine.close()
+
 
 def pick_device(device: str) -> str:
     if device != "auto":
@@ -145,6 +176,25 @@ def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.nd
         held += len(array)
     if start < len(arrays):
         yield arrays[start:]
+
+
+def _calls(vllm: VllmOptions, dtype: Dtype) -> Calls:
+    """Raises ValueError for what can be told to be wrong before anything is loaded."""
+    if dtype == "int8":
+        raise ValueError("the engine vllm has no dtype int8: name a quantization in vllm_options")
+    engine_arguments({}, vllm.arguments)
+    return vllm.calls or real_calls()
+
+
+def _vllm_sizes(model: Path, config: EngineConfig, dtype: Dtype) -> dict[str, Any]:
+    """Our sizes by vLLM's names. With dtype "auto" it chooses."""
+    return {
+        "model": str(model),
+        "dtype": dtype,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_running,
+        "max_num_batched_tokens": max(config.prefill_chunk, config.max_running),
+    }
 
 
 def _with_cache(config: EngineConfig, cache_tokens: int, device: str) -> EngineConfig:

@@ -104,6 +104,13 @@ class Engine:
             self._memory.forget(sequence)
 
     @property
+    def context(self) -> int:
+        return self.sizes.max_model_len
+
+    def close(self) -> None:
+        """Nothing: its memory goes with it."""
+
+    @property
     def has_work(self) -> bool:
         return bool(self._scheduler.running) or self._scheduler.waiting > 0
 

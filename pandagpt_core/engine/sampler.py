@@ -1,15 +1,17 @@
 """Choose the next token of every row at once: penalties, filters, then greedy or inverse CDF at (seed, position)."""
 
 from collections.abc import Sequence as Items
+from collections.abc import Sized
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pandagpt_core.engine.filters import filtered
-from pandagpt_core.engine.penalties import penalised
-from pandagpt_core.engine.sequence import Sequence
+from pandagpt_core.engine.penalties import History, penalised
 from pandagpt_core.engine.uniform import uniform
+from pandagpt_core.types import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,18 @@ class Choice:
     top: tuple[tuple[int, float], ...] = ()
 
 
-def sample(logits: Tensor, sequences: Items[Sequence]) -> list[Choice]:
+class Row(Protocol):
+    """What a choice depends on beside the logits. `tokens` are those said before; a sequence is one."""
+
+    @property
+    def params(self) -> SamplingParams: ...
+    @property
+    def history(self) -> History | None: ...
+    @property
+    def tokens(self) -> Sized: ...
+
+
+def sample(logits: Tensor, sequences: Items[Row]) -> list[Choice]:
     """[R, V] finite float32 logits of R sequences to one choice each. A row's choice depends on that row alone."""
     tokens = _tokens(_with_penalties(logits, sequences), sequences).tolist()
     choices = [Choice(token) for token in tokens]
@@ -33,7 +46,7 @@ def sample(logits: Tensor, sequences: Items[Sequence]) -> list[Choice]:
     return choices
 
 
-def _with_penalties(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
+def _with_penalties(logits: Tensor, sequences: Items[Row]) -> Tensor:
     held = [(row, sequence, sequence.history) for row, sequence in enumerate(sequences) if sequence.history is not None]
     if not held:
         return logits
@@ -43,7 +56,7 @@ def _with_penalties(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
     return logits
 
 
-def _tokens(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
+def _tokens(logits: Tensor, sequences: Items[Row]) -> Tensor:
     drawn = [row for row, sequence in enumerate(sequences) if sequence.params.temperature > 0]
     if len(drawn) == len(sequences):
         return _drawn(logits, sequences)
@@ -53,7 +66,7 @@ def _tokens(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
     return tokens
 
 
-def _drawn(logits: Tensor, sequences: Items[Sequence]) -> Tensor:
+def _drawn(logits: Tensor, sequences: Items[Row]) -> Tensor:
     weights = filtered(logits, [sequence.params for sequence in sequences])
     u = uniform([s.params.seed for s in sequences], [len(s.tokens) for s in sequences])
     return inverse_cdf(weights, torch.from_numpy(u).to(logits.device))
@@ -70,7 +83,7 @@ def inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
     return torch.minimum(torch.searchsorted(cumulated, u[:, None] * total, right=True), last).squeeze(-1)
 
 
-def _reported(logits: Tensor, choices: Items[Choice], sequences: Items[Sequence]) -> list[Choice]:
+def _reported(logits: Tensor, choices: Items[Choice], sequences: Items[Row]) -> list[Choice]:
     logprobs = torch.log_softmax(logits, dim=-1)
     chosen = logprobs.gather(-1, torch.tensor([[choice.token_id] for choice in choices], device=logits.device))
     widest = min(max(sequence.params.logprobs or 0 for sequence in sequences), logits.shape[-1])

@@ -41,14 +41,20 @@ def read_config(folder: Path) -> LlamaConfig:
 
 
 def read_shards(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of model.safetensors, or of the shards that its index names."""
+    """All tensors of a folder."""
+    for file in shard_files(folder):
+        yield from load_file(file).items()
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """model.safetensors, or the shards that its index names."""
     names = {"model.safetensors"}
     if (folder / INDEX).is_file():
         names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-    for name in sorted(names):
+    for name in names:
         if Path(name).name != name or not (folder / name).is_file():
             raise CheckpointError(f"the language model's folder has no {Path(name).name}")
-        yield from load_file(folder / name).items()
+    return [folder / name for name in sorted(names)]
 
 
 def assemble(config: LlamaConfig, weights: Mapping[str, Tensor]) -> Llama:

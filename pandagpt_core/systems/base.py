@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,12 +22,15 @@ class LoadOptions:
     precision: of the language model's matrix products; the towers are float32.
     original_stop: end answers by the published system's rule, faults included, instead of the template's.
     verify: hold every file against the SHA-256 in config.json before reading it.
+    table: a folder with the merged language model (`systems.merged`), of which the system then holds the embedding
+        table alone, because an engine outside of this process computes the rest; no precision applies.
     """
 
     device: str = "cpu"
     precision: Wanted = "fp32"
     original_stop: bool = False
     verify: bool = True
+    table: Path | None = None
 
 
 class System(Protocol):
@@ -37,7 +41,7 @@ class System(Protocol):
 
     @property
     def llm(self) -> Llama:
-        """Served: adapters merged, in its precision, on its device."""
+        """Served: adapters merged, in its precision, on its device. With `LoadOptions.table` it only embeds."""
         ...
 
     @property

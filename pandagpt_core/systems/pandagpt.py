@@ -21,6 +21,7 @@ from pandagpt_core.prompts import TEMPLATES, Template, control_id, token_ids
 from pandagpt_core.systems.adapter import load_adapter
 from pandagpt_core.systems.base import LoadOptions
 from pandagpt_core.systems.encoder import load_encoder
+from pandagpt_core.systems.merged import load_table
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams, Turn
 
 CHARACTERS_A_TOKEN = 32  # prose has 4 or 5; only long runs of spaces have more than this
@@ -55,7 +56,7 @@ class PandaGPT:
             verify_files(path, folder)
         encoder = load_encoder(path, folder, options.device)
         llm_files = llm_path(path, folder.llm)
-        llm = load_llama(llm_files)
+        llm = load_llama(llm_files) if options.table is None else load_table(options.table, options.device)
         if folder.max_model_len > llm.config.max_positions:
             raise CheckpointError(
                 f"max_model_len is {folder.max_model_len}, the language model has {llm.config.max_positions} positions"
@@ -65,7 +66,7 @@ class PandaGPT:
             info=describe(folder),
             encoder=encoder,
             projection=projection,
-            llm=served(llm, options.precision, options.device),
+            llm=served(llm, options.precision, options.device) if options.table is None else llm,
             tokenizer=load_tokenizer(llm_files),
             template=TEMPLATES[folder.template],
             bos_id=None if folder.bos is None else folder.bos.id,

@@ -1,0 +1,220 @@
+"""vLLM's asynchronous engine behind the face of our own: `step` gives out what has come meanwhile.
+
+Prompts go there as token ids and, where a position holds no token, embedding rows. Text, stop strings and ends are
+made here, by the same code as in our own engine, and tokens are chosen by our own sampler inside vLLM (`sampling`):
+an answer that another worker began goes on as it would have.
+"""
+
+import itertools
+import queue
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Items
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.engine.admission import check_inputs, make_sequence
+from pandagpt_core.engine.engine import NO_TOKEN, Admitted, EngineStats
+from pandagpt_core.engine.memory import PrefixStats
+from pandagpt_core.engine.sequence import Sequence
+from pandagpt_core.engine.vllm.calls import Calls, Seen
+from pandagpt_core.engine.vllm.loop import LoopThread
+from pandagpt_core.engine.vllm.sampling import said_of
+from pandagpt_core.errors import EngineDead, EngineError
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.types import Priority, SamplingParams, TokenLogprob, TokenOutput
+
+WAIT = 0.02  # seconds that a step waits for the first token
+RANKS: dict[Priority, int] = {"interactive": 0, "batch": 1}  # vLLM takes the smaller first
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """A sequence in vLLM. Another attempt of the same id is another run, so what comes late from here is dropped."""
+
+    sequence: Sequence
+    name: str  # of the request there: never that of an attempt that is still being aborted
+    task: "Future[None] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """New tokens of a run, or why it is over."""
+
+    run: Run
+    token_ids: Items[int] = ()
+    logprobs: Items[Any] | None = None
+    over: str | None = None
+
+
+class VllmEngine:
+    """Not thread-safe: one loop adds, steps and aborts. `arguments` are those of vLLM's engine."""
+
+    def __init__(self, arguments: Mapping[str, Any], calls: Calls, tokenizer: Tokenizer, config: LlamaConfig) -> None:
+        self._calls, self._tokenizer, self._config = calls, tokenizer, config
+        self._runs: dict[str, Run] = {}
+        self._numbers = itertools.count()
+        self._came: queue.SimpleQueue[Came] = queue.SimpleQueue()
+        self._seen = Seen()
+        self._loop = LoopThread("vllm")
+        try:
+            self._llm: Any = self._loop.call(lambda: calls.start(arguments, self._seen))
+        except BaseException:
+            self._loop.close()
+            raise
+        self._dtype: torch.dtype = self._llm.model_config.dtype
+        self.context: int = self._llm.model_config.max_model_len
+
+    def add(
+        self,
+        sequence_id: str,
+        inputs: LLMInputs,
+        params: SamplingParams,
+        resume: Items[int] = (),
+        priority: Priority = "interactive",
+    ) -> Admitted:
+        """Queue a sequence; its outputs come from later steps. As `Engine.add`, but for layer biases.
+
+        `cached_tokens` is 0: what vLLM finds in its prefix cache it says later, in its own figures.
+        Raises ContextLengthExceeded, EngineError, and EngineDead.
+        """
+        if sequence_id in self._runs:
+            raise EngineError("a sequence of this id is already in the engine")
+        if inputs.layer_bias is not None:
+            raise EngineError("the engine vllm cannot add a layer bias; serve this model with the engine own")
+        check_inputs(inputs, resume, self._config, self.context)
+        sequence = make_sequence(
+            sequence_id, inputs, params, priority, self._tokenizer, self._config.vocab, self.context
+        )
+        finished = sequence.replay(resume)
+        if finished is not None:
+            return Admitted(sequence.prompt_length, finished=finished)
+        prompt, sampling = self._prompt(inputs, resume), self._sampling(sequence, len(resume))
+        if self._is_dead:
+            raise EngineDead("the engine vllm is dead")
+        run = self._runs[sequence_id] = Run(sequence, f"{sequence_id}-{next(self._numbers)}")
+        run.task = self._loop.submit(self._follow(run, prompt, sampling, RANKS[priority]))
+        return Admitted(sequence.prompt_length)
+
+    def step(self) -> list[TokenOutput]:
+        """What came since the last step; waits a moment where nothing did. Raises EngineDead after the last of it."""
+        outputs = [output for came in self._arrived() for output in self._taken(came)]
+        if self._is_dead and not outputs:
+            raise EngineDead("the engine vllm is dead")
+        return outputs
+
+    def abort(self, sequence_id: str) -> None:
+        """Forget a sequence, there too; no output follows. An unknown id is no error."""
+        run = self._runs.pop(sequence_id, None)
+        if run is not None and run.task is not None:
+            run.task.cancel()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._runs) or self._is_dead
+
+    def stats(self) -> EngineStats:
+        """By vLLM's figures; a sequence that waits there is one that runs here. It does not say what it evicts."""
+        seen = self._seen
+        prefix = PrefixStats(seen.asked, seen.hits, blocks_used=0, blocks_total=0, evicted=0)
+        used = round(seen.kv_used * seen.kv_blocks)
+        waiting = min(seen.waiting, len(self._runs))  # its figure is that of the last step
+        return EngineStats(len(self._runs) - waiting, waiting, used, seen.kv_blocks, seen.put_out, prefix)
+
+    def close(self) -> None:
+        for sequence_id in list(self._runs):
+            self.abort(sequence_id)
+        self._loop.close()
+        self._llm.shutdown()
+
+    @property
+    def _is_dead(self) -> bool:
+        return bool(self._llm.errored)
+
+    def _prompt(self, inputs: LLMInputs, resume: Items[int]) -> Any:
+        """Token ids alone where that is all there is: those share vLLM's prefix cache whatever else is asked."""
+        ids = [*inputs.ids, *resume]
+        if all(token >= 0 for token in ids):
+            return self._calls.tokens_input(ids)
+        return self._calls.embeds_input(
+            self._rows(inputs, len(ids)),
+            prompt_token_ids=[max(token, 0) for token in ids],
+            is_token_ids=[token >= 0 for token in ids],
+        )
+
+    def _rows(self, inputs: LLMInputs, length: int) -> Tensor:
+        """[T, D] on the CPU in the model's type, zeros where a token stands. One bad row would end vLLM for all."""
+        rows = torch.zeros(length, self._config.width, dtype=self._dtype)
+        soft = _soft(inputs)
+        rows[soft] = inputs.embeds[soft].to("cpu", self._dtype)
+        if not bool(rows.isfinite().all()):
+            raise EngineError(f"the prompt's embeddings are not finite in {self._dtype}")
+        return rows
+
+    def _sampling(self, sequence: Sequence, resumed: int) -> Any:
+        """vLLM takes the likeliest of what our sampler leaves it, and ends where the sequence does."""
+        return self._calls.sampling_params(
+            temperature=0.0,
+            max_tokens=sequence.limit - resumed,
+            ignore_eos=True,
+            stop_token_ids=sorted(sequence.ends),
+            logprobs=sequence.params.logprobs,
+            detokenize=False,
+            output_kind=self._calls.delta,
+            extra_args=said_of(sequence.params, resumed, _soft(sequence.inputs)),
+        )
+
+    async def _follow(self, run: Run, prompt: Any, sampling: Any, rank: int) -> None:
+        """On the loop: pass on what vLLM makes of one request."""
+        over = None
+        try:
+            async for output in self._llm.generate(prompt, sampling, request_id=run.name, priority=rank):
+                made = output.outputs[0]
+                self._came.put(Came(run, tuple(made.token_ids), made.logprobs))
+                over = made.finish_reason
+            self._came.put(Came(run, over=f"vLLM ended the sequence: {over}"))
+        except BaseException as error:
+            # Its own abort, when cancelled, misses a request that was just being handed over.
+            await self._llm.abort(run.name)
+            if not isinstance(error, Exception):
+                raise
+            self._came.put(Came(run, over=f"vLLM failed on the sequence: {type(error).__name__}"))
+
+    def _arrived(self) -> Iterator[Came]:
+        try:
+            yield self._came.get(timeout=WAIT)
+            while True:
+                yield self._came.get_nowait()
+        except queue.Empty:
+            return
+
+    def _taken(self, came: Came) -> Iterator[TokenOutput]:
+        sequence = came.run.sequence
+        for index, token_id in enumerate(came.token_ids):
+            if self._runs.get(sequence.id) is not came.run:
+                return  # aborted, or it ended with a stop string and vLLM did not know
+            text, finish_reason = sequence.append(token_id)
+            logprob = self._logprob(sequence, token_id, came.logprobs[index]) if came.logprobs else None
+            if finish_reason is not None:
+                self.abort(sequence.id)
+            yield TokenOutput(sequence.id, token_id, text, finish_reason, logprob)
+        if came.over is not None and self._runs.get(sequence.id) is came.run and not self._is_dead:
+            self.abort(sequence.id)
+            yield TokenOutput(sequence.id, NO_TOKEN, "", error=came.over)
+
+    def _logprob(self, sequence: Sequence, token_id: int, made: Any) -> TokenLogprob:
+        """Of vLLM's {id: logprob}, which holds the chosen one and as many of the likeliest as were asked for."""
+        text, wanted = self._tokenizer.token_text, sequence.params.logprobs or 0
+        likeliest = sorted(made.items(), key=lambda item: item[1].rank)[:wanted]
+        top = tuple((other, text(other), float(found.logprob)) for other, found in likeliest)
+        return TokenLogprob(token_id, text(token_id), float(made[token_id].logprob), top)
+
+
+def _soft(inputs: LLMInputs) -> list[int]:
+    """Positions that hold an embedding and no token."""
+    return [at for at, token in enumerate(inputs.ids) if token < 0]

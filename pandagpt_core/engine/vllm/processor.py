@@ -1,0 +1,28 @@
+"""The logits processor that vLLM's processes load by name. The one file here that imports vLLM at its head."""
+
+from typing import Any
+
+from torch import Tensor
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, process_dict_updates
+
+from pandagpt_core.engine.vllm.sampling import ChosenRow, choose, row_of
+
+
+class OwnChoice(LogitsProcessor):  # type: ignore[misc]  # types are checked without vLLM
+    """Rows by their place in the batch, kept as vLLM moves them."""
+
+    def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:  # noqa: ARG002  vLLM's signature
+        self._vocab: int = vllm_config.model_config.get_vocab_size()
+        self._rows: dict[int, ChosenRow] = {}
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        process_dict_updates(self._rows, batch_update, self._row)
+
+    def _row(self, params: Any, prompt: list[int] | None, output: list[int]) -> ChosenRow | None:
+        return row_of(params, prompt, output, self._vocab)
+
+    def apply(self, logits: Tensor) -> Tensor:
+        return choose(logits, self._rows)

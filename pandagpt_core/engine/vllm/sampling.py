@@ -1,0 +1,90 @@
+"""Our own choice of tokens inside vLLM's batch, so that an answer resumed there goes on as the whole one.
+
+vLLM draws from a generator that a new request begins anew, and counts penalties over what that request generated: a
+resumed answer would be another one. So what is not plainly greedy is chosen here, by the same functions of (seed,
+position) and of all tokens said, and vLLM is left one token to take.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Items
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.engine.penalties import History, penalises
+from pandagpt_core.engine.sampler import sample
+from pandagpt_core.types import SamplingParams
+
+KEY = "pandagpt"  # in vLLM's `extra_args` of a request
+FIELDS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+)
+
+
+def said_of(params: SamplingParams, resumed: int, soft: Items[int]) -> dict[str, Any] | None:
+    """What a request carries to `row_of`; None where vLLM's own greedy choice is ours.
+
+    resumed: how many of the prompt's last tokens an earlier attempt generated. soft: positions that hold no token.
+    """
+    if params.temperature == 0 and not penalises(params):
+        return None
+    return {KEY: {"params": {name: getattr(params, name) for name in FIELDS}, "resumed": resumed, "soft": list(soft)}}
+
+
+class ChosenRow:
+    """A request in vLLM's batch, as the sampler sees a sequence. `output` is vLLM's own list, which grows."""
+
+    def __init__(self, said: Mapping[str, Any], prompt: Items[int], output: Items[int], vocab: int) -> None:
+        self.params = SamplingParams(**said["params"])
+        self.history: History | None = None
+        self._resumed, self._output, self._counted = int(said["resumed"]), output, 0
+        if penalises(self.params):
+            asked, soft = len(prompt) - self._resumed, frozenset(said["soft"])
+            self.history = History(vocab, [token for at, token in enumerate(prompt[:asked]) if at not in soft])
+            for token in prompt[asked:]:
+                self.history.count(token)
+
+    @property
+    def tokens(self) -> range:
+        """As many as were generated; which they are stands in the history."""
+        return range(self._resumed + len(self._output))
+
+    def catch_up(self) -> None:
+        """Count what was generated since the last time."""
+        if self.history is not None:
+            for token in self._output[self._counted :]:
+                self.history.count(token)
+        self._counted = len(self._output)
+
+
+def row_of(params: Any, prompt: Items[int] | None, output: Items[int], vocab: int) -> ChosenRow | None:
+    """The row of a request that comes into the batch, also of one that was put out; None where vLLM chooses."""
+    said = (params.extra_args or {}).get(KEY)
+    return None if said is None else ChosenRow(said, prompt or (), output, vocab)
+
+
+def choose(logits: Tensor, rows: Mapping[int, ChosenRow]) -> Tensor:
+    """[N, V] float32 logits, in place: in each of these rows all but the chosen token become -inf.
+
+    A row that is not finite is left as it is: whatever is wrong there must not stop the others.
+    """
+    if not rows:
+        return logits
+    places = torch.tensor(sorted(rows), device=logits.device)
+    places = places[logits[places].isfinite().all(dim=-1)]
+    chosen = [rows[place] for place in places.tolist()]
+    for row in chosen:
+        row.catch_up()
+    if chosen:
+        tokens = torch.tensor([choice.token_id for choice in sample(logits[places], chosen)], device=logits.device)
+        logits[places] = float("-inf")
+        logits[places, tokens] = 0.0
+    return logits
