@@ -87,6 +87,14 @@ class WorkerMetrics:
     prompt_tokens: Counter
     tokens: Counter
     cache_used_ratio: Gauge
+    engine_waiting: Gauge
+    engine_info: Gauge
+    preemptions: Counter
+    prefix_lookups: Counter
+    prefix_asked: Counter
+    prefix_hits: Counter
+    prefix_evictions: Counter
+    prefix_used_ratio: Gauge
     encode_batch: Histogram
     encode_seconds: Histogram
     embedding_cache: Counter
@@ -114,7 +122,41 @@ class WorkerMetrics:
             prompt_tokens=Counter("pandagpt_prompt_tokens", "Prompt positions computed", registry=registry),
             tokens=Counter("pandagpt_generated_tokens", "Tokens generated", registry=registry),
             cache_used_ratio=Gauge(
-                "pandagpt_cache_used_ratio", "Part of the key-value cache in use, 0 to 1", registry=registry
+                "pandagpt_cache_used_ratio",
+                "Part of the key-value cache that running sequences hold or have reserved, 0 to 1",
+                registry=registry,
+            ),
+            engine_waiting=Gauge(
+                "pandagpt_engine_waiting_sequences", "Sequences in the engine that wait for room", registry=registry
+            ),
+            engine_info=Gauge(
+                "pandagpt_engine_info",
+                "1, by the engine that computes and what it reserves for a sequence: longest or current",
+                ["engine", "reserve"],
+                registry=registry,
+            ),
+            preemptions=Counter(
+                "pandagpt_preemptions",
+                "Sequences put out of the engine to be read again: cache short, or an interactive one came",
+                registry=registry,
+            ),
+            prefix_lookups=Counter(
+                "pandagpt_prefix_lookups",
+                "Requests whose prompt began with a kept prefix (hit) or not (miss)",
+                ["outcome"],
+                registry=registry,
+            ),
+            prefix_asked=Counter(
+                "pandagpt_prefix_asked_tokens", "Tokens looked up in the prefix cache", registry=registry
+            ),
+            prefix_hits=Counter(
+                "pandagpt_prefix_hit_tokens", "Tokens found there and not computed again", registry=registry
+            ),
+            prefix_evictions=Counter(
+                "pandagpt_prefix_evictions", "Blocks of the prefix cache given to newer prefixes", registry=registry
+            ),
+            prefix_used_ratio=Gauge(
+                "pandagpt_prefix_used_ratio", "Part of the prefix cache in use, 0 to 1", registry=registry
             ),
             encode_batch=Histogram(
                 "pandagpt_encode_batch", "Media encoded at once", ["modality"], buckets=_SIZES, registry=registry

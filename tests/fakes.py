@@ -79,9 +79,21 @@ class FakeAdmitted:
 
 
 @dataclass(frozen=True)
+class FakePrefix:
+    asked: int = 0
+    hits: int = 0
+    evicted: int = 0
+    blocks_used: int = 0
+    blocks_total: int = 8
+
+
+@dataclass(frozen=True)
 class FakeStats:
     kv_blocks_used: int
     kv_blocks_total: int = 64
+    waiting: int = 0
+    put_out: int = 0
+    prefix: FakePrefix = FakePrefix()
 
 
 @dataclass
@@ -177,6 +189,9 @@ class FakeRuntime:
 
     def stats(self) -> FakeStats:
         return FakeStats(len(self._sequences))
+
+    def close(self) -> None:
+        """It holds nothing."""
 
     def _faults(self, text: str) -> frozenset[str]:
         return frozenset(name for name in FAULTS if self.faulty and name in text)

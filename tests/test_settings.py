@@ -160,3 +160,23 @@ def test_the_media_limits_are_those_of_the_media_room() -> None:
 
 def test_the_settings_page_is_what_the_settings_say(root: Path) -> None:
     assert (root / "docs/settings.md").read_text() == page(), "docs/settings.md is stale: make openapi"
+
+
+def test_vllms_own_options_are_an_object_in_every_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toml(tmp_path, monkeypatch, '[worker]\nengine = "vllm"\nvllm_options = { tensor_parallel_size = 2 }\n')
+    assert settings.load().worker.vllm_options == {"tensor_parallel_size": 2}
+    for name, value in settings.environment({"worker": {"vllm_options": {"gpu_memory_utilization": 0.8}}}).items():
+        monkeypatch.setenv(name, value)
+    assert settings.load().worker.vllm_options["gpu_memory_utilization"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"engine": "vllm", "cache_tokens": 4096, "reserve": "current"}, "cache_tokens, reserve cannot be set with"),
+        ({"vllm_options": {"tensor_parallel_size": 2}}, "vllm_options cannot be set with engine own"),
+    ],
+)
+def test_settings_that_the_chosen_engine_would_ignore_are_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(settings.SettingsError, match=said):
+        settings.load({"worker": given})

@@ -15,7 +15,8 @@ class EngineConfig:
     running sequence counts for: the longest it may become, or what it holds currently; then more run at once, and
     some may be put out and read again. `prefill_chunk` is how many prompt tokens one step reads at most, over all
     sequences, beside the decoding ones. `max_model_len` is the context: prompt and answer together; the model's own
-    limit applies too.
+    limit applies too. After `batch_turn` interactive admissions in a row a waiting batch sequence has its turn, and one
+    part in `batch_share` of a step's reading is for batch prompts.
     """
 
     max_running: int = 16
@@ -26,6 +27,8 @@ class EngineConfig:
     reserve: Reserve = "longest"
     prefill_chunk: int = 256
     max_model_len: int = 2048
+    batch_turn: int = 8
+    batch_share: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class EngineSizes:
     max_model_len: int
     prefix_blocks: int = 0
     reserve: Reserve = "longest"
+    batch_turn: int = 8
+    batch_share: int = 8
 
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
@@ -53,7 +58,15 @@ def resolve(config: EngineConfig, max_positions: int, token_bytes: int) -> Engin
     if context < 2:
         raise ValueError(f"a cache of {blocks} blocks of {config.block_size} tokens holds no prompt and answer")
     return EngineSizes(
-        config.max_running, config.block_size, blocks, config.prefill_chunk, context, prefix, config.reserve
+        max_running=config.max_running,
+        block_size=config.block_size,
+        kv_blocks=blocks,
+        prefill_chunk=config.prefill_chunk,
+        max_model_len=context,
+        prefix_blocks=prefix,
+        reserve=config.reserve,
+        batch_turn=config.batch_turn,
+        batch_share=config.batch_share,
     )
 
 

@@ -6,13 +6,15 @@ from itertools import count
 from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.types import Priority
 
-BATCH_TURN = 8  # so many interactive admissions in a row while batch sequences wait, then one of those
-
 
 class Queue:
-    """Sequences that wait. One that is put back takes its old place, since its arrival keeps its number."""
+    """Sequences that wait. One that is put back takes its old place, since its arrival keeps its number.
 
-    def __init__(self) -> None:
+    After `batch_turn` interactive admissions in a row while batch sequences wait comes one of those.
+    """
+
+    def __init__(self, batch_turn: int) -> None:
+        self._batch_turn = batch_turn
         self._lanes: dict[Priority, list[tuple[int, Sequence]]] = {"interactive": [], "batch": []}
         self._waiting: dict[str, Sequence] = {}
         self._arrivals = count()
@@ -33,7 +35,7 @@ class Queue:
     def head(self) -> Sequence | None:
         """The next to be admitted; nobody overtakes it, however small."""
         interactive, batch = self._lanes["interactive"], self._lanes["batch"]
-        batch_turn = not interactive or (batch and self._passed_over >= BATCH_TURN)
+        batch_turn = not interactive or (batch and self._passed_over >= self._batch_turn)
         lane = batch if batch_turn else interactive
         return lane[0][1] if lane else None
 

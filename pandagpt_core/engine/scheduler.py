@@ -14,8 +14,6 @@ from pandagpt_core.engine.config import EngineSizes
 from pandagpt_core.engine.queue import Queue
 from pandagpt_core.engine.sequence import Sequence, Span
 
-BATCH_SHARE = 8  # one part in so many of a step's reading is for batch prompts that are being read
-
 
 class Places(Protocol):
     """Where sequences have their keys and values while they run."""
@@ -36,7 +34,7 @@ class Places(Protocol):
 class Scheduler:
     def __init__(self, sizes: EngineSizes, slots: int, places: Places) -> None:
         self._sizes, self._slots, self._places = sizes, slots, places
-        self._queue = Queue()
+        self._queue = Queue(sizes.batch_turn)
         self.running: dict[str, Sequence] = {}  # in the order of admission
         self.put_out = 0
 
@@ -70,7 +68,7 @@ class Scheduler:
         reading = {s.id: s for s in self.running.values() if s.unread > 1}
         spans = [Span(s, s.computed, 1) for s in self.running.values() if s.unread == 1]  # decoding, of either priority
         batch = [s for s in reading.values() if s.priority == "batch"]
-        share = budget // BATCH_SHARE if batch else 0
+        share = budget // self._sizes.batch_share if batch else 0
         reads = [*self._read((s for s in reading.values() if s.priority == "interactive"), budget - share)]
         reads += self._admit(budget - share - _count(reads), reading, only_interactive=bool(batch))
         reads += self._read(batch, budget - _count(reads))

@@ -12,8 +12,8 @@ from service.settings.sections import (
     Section,
     SettingsError,
     StoreSettings,
-    WorkerSettings,
 )
+from service.settings.worker import WorkerSettings
 
 __all__ = [
     "ClientSettings",

@@ -6,6 +6,7 @@ A `PANDAGPT_*` variable or a TOML key that is none of these refuses to start and
 """
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -28,8 +29,8 @@ from service.settings.sections import (
     Section,
     SettingsError,
     StoreSettings,
-    WorkerSettings,
 )
+from service.settings.worker import WorkerSettings
 
 PREFIX = "PANDAGPT_"
 CONFIG_VARIABLE = "PANDAGPT_CONFIG"
@@ -100,7 +101,7 @@ def sections() -> dict[str, type[Section]]:
 def environment(overrides: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     """The same overrides as variables, for a child process."""
     return {
-        f"{PREFIX}{section}_{name}".upper(): str(value)
+        f"{PREFIX}{section}_{name}".upper(): json.dumps(value) if isinstance(value, dict) else str(value)
         for section, values in overrides.items()
         for name, value in values.items()
     }

@@ -12,7 +12,7 @@ from service.settings.sections import Section
 
 _HEAD = f"""# Settings
 
-Generated from `service/settings/sections.py` by `make openapi`; a test compares them.
+Generated from `service/settings/` by `make openapi`; a test compares them.
 
 A setting comes from, strongest first: an option of the command line; the environment variable below; the same variable
 in a `.env` file of the working folder; the TOML file that `{CONFIG_VARIABLE}` names, where `{PREFIX}GATEWAY_PORT` is
@@ -42,6 +42,8 @@ def _type(annotation: Any) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "words"
+    if get_origin(annotation) is dict:
+        return "JSON object"
     if hasattr(annotation, "__metadata__"):
         return _type(get_args(annotation)[0])
     return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}.get(

@@ -227,45 +227,6 @@ class DecodeSettings(Section):
     recycle: Count = Field(default=200, description="media after which a child is replaced (media)")
 
 
-class WorkerSettings(Section):
-    """The model side: what is served, on which device, how much at once."""
-
-    model: Path = Field(default=Path("models/panda-mini"), description="model folder")
-    name: NonEmpty | None = Field(
-        default=None, description="the worker's name. Unset: host, process id and a random part"
-    )
-    device: NonEmpty = Field(default="auto", description="torch device; auto: cuda where there is one, else cpu")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
-        default="auto", description="arithmetic of the language model; auto: bfloat16 on cuda, float32 on cpu"
-    )
-    threads: CountOrNone = Field(default=0, description="torch threads; 0: torch's choice (threads)")
-    max_sequences: Count = Field(default=32, description="sequences that generate at once (sequences)")
-    cache_tokens: CountOrNone = Field(
-        default=0, description="room of the key-value cache; 0: by the device's memory (tokens)"
-    )
-    step_tokens: Count = Field(default=512, description="most tokens of one engine step, prompts included (tokens)")
-    max_model_len: CountOrNone = Field(default=0, description="context length; 0: the model's own (tokens)")
-    encode_batch: Count = Field(default=16, description="media of one modality encoded at once (media)")
-    prefetch: CountOrNone = Field(default=8, description="requests taken from the queue beyond what runs (requests)")
-    heartbeat_s: Seconds = Field(default=2.0, description="interval of the worker's signs of life (seconds)")
-    lost_after_s: Seconds = Field(
-        default=10.0, description="silence after which others take over its requests (seconds)"
-    )
-    drain_grace_s: SecondsOrNone = Field(
-        default=30.0, description="how long running requests may end after SIGTERM (seconds)"
-    )
-    metrics_host: NonEmpty = Field(default="127.0.0.1", description="address of the worker's /metrics")
-    metrics_port: Port = Field(default=0, description="port of the worker's /metrics; 0: none (port)")
-
-    @model_validator(mode="after")
-    def _beats_more_than_once(self) -> Self:
-        if self.lost_after_s < 2 * self.heartbeat_s:
-            raise ValueError(
-                f"lost_after_s is {self.lost_after_s:g}: it must be at least twice heartbeat_s ({self.heartbeat_s:g})"
-            )
-        return self
-
-
 class LocalSettings(Section):
     """`pandagpt serve`: gateway, worker and store on one machine."""
 

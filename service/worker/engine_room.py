@@ -3,9 +3,10 @@
 import logging
 import time
 
-from pandagpt_core.errors import EngineError, PandaGPTError
+from pandagpt_core.errors import EngineDead, EngineError, PandaGPTError
 from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
+from service.worker.engine_figures import EngineFigures
 from service.worker.jobs import Job, conversation, pending
 from service.worker.model import Admitted, Runtime
 from service.worker.quarantine import Quarantine
@@ -20,6 +21,7 @@ class EngineRoom:
         self._runtime, self._metrics = runtime, metrics
         self._running: dict[str, Job] = {}
         self._quarantine = Quarantine()
+        self._figures = EngineFigures(metrics)
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -33,13 +35,16 @@ class EngineRoom:
             self._enter(job)
 
     def step(self) -> None:
-        """One engine step; its tokens go to the jobs' journals. Raises EngineError when the engine is broken."""
+        """One engine step; its tokens go to the jobs' journals. Raises EngineError when the engine is broken, which
+        EngineDead says at once: then nobody is to blame, and the jobs are left to the worker that takes them over."""
         for released in self._quarantine.release(engine_is_empty=not self._running):
             self._enter(released)
         if self._runtime.has_work:
             begun = time.perf_counter()
             try:
                 outputs = self._runtime.step()
+            except EngineDead:
+                raise
             except Exception as error:  # noqa: BLE001  whatever the model raises must not end its neighbours
                 self._recover(error)
                 return
@@ -47,8 +52,7 @@ class EngineRoom:
             self._metrics.step_seconds.observe(time.perf_counter() - begun)
             self._metrics.step_sequences.observe(len(outputs))
             self._metrics.tokens.inc(len(outputs))
-            stats = self._runtime.stats()
-            self._metrics.cache_used_ratio.set(stats.kv_blocks_used / max(1, stats.kv_blocks_total))
+            self._figures.tell(self._runtime.stats())
             for output in outputs:
                 job = self._running.get(output.sequence_id.rpartition("/")[0])
                 if job is not None and not job.ended:
@@ -73,6 +77,8 @@ class EngineRoom:
                 admitted = self._runtime.admit(sequence, said, embeddings, params, published, request.priority)
                 if admitted.finished is not None:
                     job.complete(sequence, admitted.finished)
+        except EngineDead:
+            raise
         except PandaGPTError as error:
             job.end(Failed(code=error.code, message=error.message, param=error.param))
         except Exception:
@@ -88,6 +94,7 @@ class EngineRoom:
             job.end(Done())
             return
         self._metrics.prompt_tokens.inc(admitted.prompt_tokens - admitted.cached_tokens)
+        self._metrics.prefix_lookups.labels("hit" if admitted.cached_tokens else "miss").inc()
         if not job.announced:
             job.announced = True
             job.delivery.journal.add(

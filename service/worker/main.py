@@ -3,7 +3,9 @@
 import logging
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -14,16 +16,21 @@ from service.worker.assembly import assembled
 from service.worker.loop import Worker
 from service.worker.model import Runtime
 
+if TYPE_CHECKING:  # torch comes with it
+    from pandagpt_core.runtime import EngineConfig, VllmOptions
+
 log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Serve until drained: 0; 1 when the store is not there or not usable. A broken engine raises."""
+    """Serve until drained: 0; 1 when the store is not there or not usable. A broken or dead engine raises."""
     runtime = load(settings.worker)
     registry = CollectorRegistry()
     metrics = WorkerMetrics.on(registry)
+    metrics.engine_info.labels(settings.worker.engine, _reserve(settings.worker)).set(1)
     try:
         with (
+            closing(runtime),
             assembled(runtime, settings.store, settings.worker, metrics) as worker,
             metrics_served(settings.worker, registry),
             drained_by_signals(worker),
@@ -46,23 +53,51 @@ def load(settings: WorkerSettings) -> Runtime:
     from pandagpt_core.runtime import Runtime as Loaded
     from pandagpt_core.runtime import check_device
 
-    try:
-        check_device(settings.device, settings.dtype)
-    except ValueError as error:
-        raise SettingsError(f"worker: {error}") from None
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    runtime = Loaded.load(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        max_sequences=settings.max_sequences,
-        cache_tokens=settings.cache_tokens,
-        step_tokens=settings.step_tokens,
-        max_model_len=settings.max_model_len,
-    )
+    try:
+        check_device(settings.device, settings.dtype)
+        runtime = Loaded.load(
+            settings.model,
+            device=settings.device,
+            dtype=settings.dtype,
+            max_sequences=settings.max_sequences,
+            cache_tokens=settings.cache_tokens,
+            step_tokens=settings.step_tokens,
+            max_model_len=settings.max_model_len,
+            engine=engine_config(settings),
+            vllm=vllm_options(settings),
+        )
+    except ValueError as error:
+        raise SettingsError(f"worker: {error}") from None
     log.info("model loaded", extra={"model": runtime.info.id, "system": runtime.info.system})
     return runtime
+
+
+def engine_config(settings: WorkerSettings) -> "EngineConfig":
+    """What our engine is told beyond its sizes. Prefixes are kept in whole blocks."""
+    from pandagpt_core.runtime import EngineConfig
+
+    plain = EngineConfig()
+    prefix = settings.prefix_tokens
+    return replace(
+        plain,
+        reserve=settings.reserve,
+        prefix_blocks=None if prefix is None else -(-prefix // plain.block_size),
+        batch_turn=settings.batch_turn,
+        batch_share=settings.batch_share,
+    )
+
+
+def vllm_options(settings: WorkerSettings) -> "VllmOptions | None":
+    """vLLM in its place, where that is chosen."""
+    from pandagpt_core.runtime import VllmOptions
+
+    return VllmOptions(settings.vllm_cache, settings.vllm_options) if settings.engine == "vllm" else None
+
+
+def _reserve(settings: WorkerSettings) -> str:
+    return settings.reserve if settings.engine == "own" else "current"  # as vLLM does
 
 
 @contextmanager

