@@ -1,7 +1,7 @@
 """The guides are true: every snippet runs, as it stands but for the address, against a gateway with a fake worker.
 
-LangChain's snippets run where langchain-openai is installed. Open WebUI is no package to run here: its variables are
-read, and the requests that it makes with them (list of models, streamed chat with a picture) are made.
+Open WebUI is no package to run here: its variables are read, and the requests that it makes with them (list of models,
+streamed chat with a picture) are made.
 """
 
 import re
@@ -25,7 +25,6 @@ from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 
 GUIDES = ROOT / "docs/guides"
 ADDRESS = "http://127.0.0.1:8000"
-ABSENT = {"langchain.md": "langchain_openai"}
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +68,6 @@ def ran(command: list[str], folder: Path) -> str:
 
 @pytest.mark.parametrize(("page", "code"), snippets("python"), ids=names(snippets("python")))
 def test_a_python_snippet_runs_and_prints(page: str, code: str, url: str, folder: Path) -> None:
-    if page in ABSENT:
-        pytest.importorskip(ABSENT[page])
     assert ran([sys.executable, "-c", code.replace(ADDRESS, url)], folder).strip()
 
 
