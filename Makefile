@@ -66,6 +66,7 @@ soak:  ## thousands of requests while workers, gateways and the store are killed
 .PHONY: mini
 mini:  ## train models/panda-mini anew (hours on a CPU; ARGS=--quick tries every stage in minutes)
 	@$(DEV)
+	@$(BIN)/python -c 'import tinysoundfont' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-deps tinysoundfont==0.3.7
 	@exec $(BIN)/python -m pandagpt_core.training.mini $(ARGS)
 
 .PHONY: lock
