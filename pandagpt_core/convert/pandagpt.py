@@ -30,6 +30,7 @@ from pandagpt_core.checkpoints import (
     module_shapes,
     renamed,
     write_model_folder,
+    write_safetensors,
 )
 from pandagpt_core.convert.llm import FOLDER, copy_texts, expected_shapes, plan_llm, read_bos, write_index
 from pandagpt_core.convert.parts import Part, Progress, plan_part, write_part
@@ -45,11 +46,14 @@ DEMO_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "top_p": 0.01}  # the 
 
 @dataclass(frozen=True, slots=True)
 class Originals:
-    """imagebind_huge.pth; a Vicuna folder in Hugging Face's layout; PandaGPT's pytorch_model.pt."""
+    """imagebind_huge.pth; a Vicuna folder in Hugging Face's layout; PandaGPT's pytorch_model.pt.
+
+    Without the last the folder is one to train: its projection is drawn at random, and it has no LoRA.
+    """
 
     imagebind: Path
     llm: Path
-    delta: Path
+    delta: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +77,15 @@ class Plan:
     """All that is known before a byte is written: every account of keys has been passed."""
 
     encoder: Part
-    adapter: Part
+    adapter: Part | None
     llm: list[Part]
     projection: ProjectionSpec
-    lora: LoraSpec
+    lora: LoraSpec | None
     config: LlamaConfig
 
     @property
     def parts(self) -> list[Part]:
-        return [self.encoder, self.adapter, *self.llm]
+        return [self.encoder, *([self.adapter] if self.adapter is not None else []), *self.llm]
 
     def size(self, dtype: torch.dtype | None) -> int:
         """Bytes of weights to be written."""
@@ -92,14 +96,16 @@ def plan_pandagpt(originals: Originals, options: Options) -> Plan:
     """Read headers only. Raises KeyMismatch, which lists every key that is missing, left over or misshapen."""
     config = read_config(originals.llm)
     encoder = plan_encoder(originals.imagebind, options.sizes)
-    adapter = plan_part(ADAPTER, originals.delta, _new_name)
     projection = ProjectionSpec(in_dim=options.sizes.out, out_dim=config.width)
-    lora = lora_spec(originals.delta.name, adapter.shapes(), options)
     if (options.max_model_len or 1) > config.max_positions:
         raise CheckpointError(
             f"max_model_len is {options.max_model_len}, the model has {config.max_positions} positions"
         )
-    account(originals.delta.name, adapter_shapes(projection, lora, expected_shapes(config)), adapter.shapes())
+    adapter, lora = None, None
+    if originals.delta is not None:
+        adapter = plan_part(ADAPTER, originals.delta, _new_name)
+        lora = lora_spec(originals.delta.name, adapter.shapes(), options)
+        account(originals.delta.name, adapter_shapes(projection, lora, expected_shapes(config)), adapter.shapes())
     return Plan(encoder, adapter, plan_llm(originals.llm, config), projection, lora, config)
 
 
@@ -134,9 +140,20 @@ def write_files(folder: Path, originals: Originals, plan: Plan, options: Options
     """Everything but config.json; the SHA-256 of each file by its name."""
     (folder / FOLDER).mkdir()
     files = {part.target: write_part(folder, part, options.dtype, progress) for part in plan.parts}
+    if plan.adapter is None:
+        fresh = untrained(plan.projection)
+        files[ADAPTER] = write_safetensors(folder / ADAPTER, fresh, fresh.__getitem__)
     size = sum(part.size(options.dtype) for part in plan.llm)
     texts = [*write_index(folder, plan.llm, size), *copy_texts(originals.llm, folder)]
     return {**files, **{name: file_digest(folder / name) for name in texts}}
+
+
+def untrained(projection: ProjectionSpec) -> dict[str, torch.Tensor]:
+    """The adapter of a folder to train: the linear layer's usual first weights (He et al. 2015), always the same."""
+    bound = projection.in_dim**-0.5
+    random = torch.Generator().manual_seed(0)
+    shapes = {"projection.weight": (projection.out_dim, projection.in_dim), "projection.bias": (projection.out_dim,)}
+    return {name: torch.empty(shape).uniform_(-bound, bound, generator=random) for name, shape in shapes.items()}
 
 
 def describe(originals: Originals, plan: Plan, options: Options) -> ModelFolder:
@@ -207,9 +224,10 @@ def _refuse_other_widths(what: str, found: Mapping[str, Shape], sizes: ImageBind
 
 
 def _provenance(originals: Originals, plan: Plan) -> dict[str, Any]:
+    delta = originals.delta
     return {
         "made_by": "pandagpt convert",
         "imagebind": {"file": originals.imagebind.name, "sha256": file_digest(originals.imagebind)},
-        "delta": {"file": originals.delta.name, "sha256": file_digest(originals.delta)},
+        "delta": "none: untrained" if delta is None else {"file": delta.name, "sha256": file_digest(delta)},
         "llm": {"folder": originals.llm.name, "files": [part.source.name for part in plan.llm]},
     }

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--imagebind", type=Path, required=True, help="imagebind_huge.pth")
     parser.add_argument("--llm", type=Path, required=True, help="Vicuna folder in Hugging Face's layout")
-    parser.add_argument("--delta", type=Path, required=True, help="PandaGPT's pytorch_model.pt")
+    parser.add_argument("--delta", type=Path, help="PandaGPT's pytorch_model.pt; without it: a folder to train")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make; must not exist")
     parser.add_argument("--id", help="the model's name in the API (the folder's name)")
     parser.add_argument("--template", choices=("vicuna-v0", "chatml"), default="vicuna-v0", help="prompt template")
@@ -51,7 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     bos = made.bos
     begins = f"begins with {bos.piece} (id {bos.id}, by {bos.source})" if bos else "begins with no token of its own"
     print(f"\n{arguments.out}: {made.id}, context {made.max_model_len}, {begins}")
-    print(f"serve it: pandagpt serve --model {arguments.out}")
+    if arguments.delta is None:
+        print("its projection is untrained; docs/guides/training.md says how to train it: pandagpt train --config FILE")
+    else:
+        print(f"serve it: pandagpt serve --model {arguments.out}")
     return 0
 
 

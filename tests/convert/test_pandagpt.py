@@ -31,6 +31,7 @@ from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.runtime import Runtime
 
 State = dict[str, torch.Tensor]
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
@@ -102,6 +103,19 @@ def test_the_originals_become_a_folder_that_loads(
     base = load_file(golden / "pandagpt-tiny" / "vicuna_tiny" / "model.safetensors")
     assert all(torch.equal(tensor, base[key]) for key, tensor in load_llama(out / "llm").state_dict().items())
     assert sorted(path.name for path in out.parent.iterdir()) == ["tiny"]
+
+
+def test_without_a_delta_the_folder_is_one_to_train_and_loads(tmp_path: Path, originals: Originals) -> None:
+    said = convert_pandagpt(Originals(originals.imagebind, originals.llm), tmp_path / "base", OPTIONS)
+    verify_files(tmp_path / "base", said)
+    adapter = load_file(tmp_path / "base" / ADAPTER)
+    assert said.lora is None
+    assert {name: tuple(t.shape) for name, t in adapter.items()} == {
+        "projection.weight": (64, 32),
+        "projection.bias": (64,),
+    }
+    assert 0 < float(adapter["projection.weight"].std()) < 32**-0.5
+    Runtime.load(tmp_path / "base")
 
 
 def test_the_adapters_weights_keep_their_values_under_names_of_ours(
