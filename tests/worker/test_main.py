@@ -130,6 +130,24 @@ def test_a_device_that_is_not_there_is_a_wrong_setting_and_no_crash(tmp_path: Pa
         main.run(settings)
 
 
+def test_torch_learns_before_it_loads_that_its_threads_are_to_sleep(tmp_path: Path) -> None:
+    asked = f"""
+import os, pathlib
+from service.settings import WorkerSettings
+from service.worker.main import load
+try:
+    load(WorkerSettings(model=pathlib.Path({str(tmp_path)!r})))
+except Exception:
+    print(os.environ["OMP_WAIT_POLICY"])
+"""
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {"OMP_DISPLAY_ENV": "true"}  # the runtime says what it took when it loads
+    for given, expected in ({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"):
+        ran = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, env=env | given, capture_output=True, check=True)
+        assert ran.stdout.decode().strip() == expected
+        assert f"OMP_WAIT_POLICY = '{expected.upper()}'" in ran.stderr.decode()
+
+
 def _fetch(url: str) -> str:
     with urllib.request.urlopen(url) as answer:
         return answer.read().decode()
