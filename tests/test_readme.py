@@ -65,17 +65,23 @@ def test_every_linked_file_exists(text: str, root: Path) -> None:
     assert not [link for link in links if not (root / link).exists()]
 
 
-def test_the_curl_line_streams_an_answer(text: str, root: Path, mini: Served) -> None:
+def test_the_curl_lines_bring_answers_the_first_one_as_a_stream(text: str, root: Path, mini: Served) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
-    [words] = commands(text, "curl")
-    words = ["curl", "-s", *(word.replace(ADDRESS, mini.url) for word in words[1:])]
-    output = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert '"content":' in output
-    assert output.rstrip().endswith("data: [DONE]")
+    lines = [
+        ["curl", "-s", *(word.replace(ADDRESS, mini.url) for word in words[1:])] for words in commands(text, "curl")
+    ]
+    outputs = [
+        subprocess.run(words, cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
+        for words in lines
+    ]
+    assert outputs[0].rstrip().endswith("data: [DONE]")
+    assert [output for output in outputs if '"content":' not in output] == []
+    asked = {word.partition("=")[0] for words in lines for word in words if "=@samples/" in word}
+    assert asked == {"image", "video", "audio", "depth", "thermal", "imu"}
 
 
-def test_the_openai_snippet_prints_an_answer(text: str, root: Path, mini: Served) -> None:
+def test_the_openai_snippet_prints_answers(text: str, root: Path, mini: Served) -> None:
     [code] = blocks(text, "python")
     command = [sys.executable, "-c", code.replace(ADDRESS, mini.url)]
     output = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
