@@ -181,7 +181,7 @@ def make_maps(kind: str, space: Space, cache: Path, recipe: Recipe, log: Log) ->
     """The tower for "depth" or "thermal" maps, on maps made up from the pictures."""
 
     def make() -> nn.Module:
-        pictures, trunk = corpus.training_pictures(cache / "packages", recipe.thin), corpus.load_trunk()
+        pictures, trunk = corpus.training_pictures(cache / "packages", recipe.thin), corpus.load_trunk().bfloat16()
         return train_maps(kind, pictures, space.pictures, space.bank, trunk, recipe.senses, log)
 
     return kept(cache, kind, (recipe.seed, recipe.thin, recipe.align, recipe.senses), make)
