@@ -190,3 +190,13 @@ def described(of: type[msgspec.Struct] = TuneSettings, above: str = "") -> Itera
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         [description] = [meta.description for meta in metas if meta.description]
         yield Key(f"{above}{field.name}", default, description, choices)
+
+
+def table() -> str:
+    """The keys as the guide shows them."""
+    lines = ["| key | default | what it is |", "| --- | --- | --- |"]
+    for key in described():
+        choices = f" ({', '.join(key.choices)})" if key.choices else ""
+        default = f"`{key.default.replace(',', ', ')}`" if key.default else "must be given"
+        lines.append(f"| `{key.name}` | {default} | {key.description}{choices} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,107 @@
+"""The guide to training is true: its settings and data are read, its commands parsed, and a run of them is made."""
+
+import json
+import re
+import shlex
+import shutil
+import tomllib
+from argparse import ArgumentParser
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+import pytest
+from PIL import Image
+
+from pandagpt_core.checkpoints import read_model_folder, write_model_folder
+from pandagpt_core.training.evaluation import read_manifest
+from pandagpt_core.training.tune.record import read_log
+from pandagpt_core.training.tune.samples import read_samples
+from pandagpt_core.training.tune.settings import parse_settings, table
+from pandagpt_core.types import Modality
+from service import cli
+from tests.conftest import ROOT
+from tests.contract import made
+from tests.training.conftest import _fresh_accelerate, tiny_folder, tiny_originals  # noqa: F401  fixtures
+
+PAGE = ROOT / "docs/guides/training.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811  the fixture
+    """What the guide speaks of, on a tiny model."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "base").symlink_to(tiny_folder)
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "bark.wav").write_bytes(made.sound("wav"))
+    Image.new("RGB", (40, 30), "brown").save(tmp_path / "media" / "dog.png")
+    [data] = blocks("json")
+    (tmp_path / "conversations.json").write_text(data)
+    settings, manifest = blocks("toml")
+    (tmp_path / "run.toml").write_text(settings)
+    (tmp_path / "media" / "photos.toml").write_text(manifest)
+    shutil.copy(tmp_path / "media" / "photos.toml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_table_of_keys_is_the_codes() -> None:
+    assert PAGE.read_text(encoding="utf-8").endswith(f"## Keys\n\n{table()}"), "the page is stale: settings.table()"
+
+
+def test_the_settings_are_read() -> None:
+    settings = parse_settings(tomllib.loads(blocks("toml")[0]))
+    assert (settings.train.batch, settings.lora.r, settings.train.lr) == (256, 32, 5e-4)
+
+
+def test_every_command_is_a_right_call() -> None:
+    lines = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+    called = []
+    for words in lines:
+        program = words.index("service.cli") if "service.cli" in words else 0
+        name, *rest = words[program + 1 :]
+        parser = ArgumentParser(exit_on_error=False)
+        import_module(cli.COMMANDS[name][0]).configure(parser)
+        parser.parse_args(rest)
+        called.append(words[0])
+    assert set(called) == {"pandagpt", "torchrun", "accelerate"}
+
+
+def test_accelerate_reads_the_configuration(tmp_path: Path) -> None:
+    config = pytest.importorskip("accelerate.commands.config.config_args")
+    (tmp_path / "eight.yaml").write_text(blocks("yaml")[0])
+    read = config.load_config_from_file(str(tmp_path / "eight.yaml"))
+    assert (str(read.distributed_type.value), read.num_processes) == ("DEEPSPEED", 8)
+
+
+def test_a_trial_run_by_the_guide_goes_on_and_is_evaluated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [len(sample.media) for sample in read_samples([folder / "conversations.json"])] == [1, 1, 0]
+    smaller = (folder / "run.toml").read_text().replace("256", "8") + '\n[features]\ncache = "features"\n'
+    (folder / "run.toml").write_text(smaller.replace("[train]", '[train]\ndevice = "cpu"\nmax_steps = 4'))
+    trial, on = [shlex.split(line)[1:] for line in blocks("sh")[1].splitlines()]
+    assert cli.main(trial) == 0
+    assert "stopped after step 3 of 4; --resume goes on" in capsys.readouterr().out
+    assert cli.main(on) == 0
+    assert "serve it: pandagpt serve --model" in capsys.readouterr().out
+    run = folder / "runs" / "13b"
+    assert [line["step"] for line in read_log(run)] == [1, 2, 3, 4]
+    told = re.findall(r"^\| `(.*?)`", PAGE.read_text(encoding="utf-8").split("## 5")[0], re.MULTILINE)
+    assert all((run / name).exists() for name in told)
+    assert len(read_manifest(folder / "media" / "photos.toml").items) == 2
+    without_text(run / "model")
+    words = ["eval", "--manifest", "media/photos.toml", "--model", "runs/13b/model", "--out", "runs/13b/photos"]
+    assert cli.main(words) == 0
+    said = json.loads((run / "photos" / "report.json").read_text())
+    assert said["pairs"][0]["together"]["n"] == 1
+    assert said["text_only"]["right"]["n"] == 1
+
+
+def without_text(model: Path) -> None:
+    """The tiny text tower knows 512 tokens, which is no words."""
+    said = read_model_folder(model)
+    recipes = {modality: recipe for modality, recipe in said.recipes.items() if modality != Modality.TEXT}
+    write_model_folder(model, msgspec.structs.replace(said, recipes=recipes))
