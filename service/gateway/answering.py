@@ -20,7 +20,7 @@ from service.gateway.prepare import Ask, sampling_params
 from service.gateway.relay import ClientGone, Events, EventStream, unless_gone
 from service.gateway.retries import REPLAYED, Turn, fingerprint_of_ask
 from service.gateway.schemas import ignored
-from service.gateway.sse import Answer, ChunkFold, FrameFold, WholeFold, count_items, failure
+from service.gateway.sse import Answer, ChunkFold, FrameFold, WholeFold, count_items, failure, fingerprint_of
 
 
 async def respond(
@@ -98,6 +98,7 @@ async def submit(house: House, caller: Caller, ask: Ask, info: ModelInfo, turn: 
         logprobs=params.logprobs is not None,
         include_usage=ask.include_usage,
         items=count_items([medium.modality for medium in ask.media]),
+        fingerprint=fingerprint_of(info),
     )
     noted = await house.notes.create(answer, house.grace_s(turn.key is not None))
     await house.broker.submit(request, arrays)

@@ -1,5 +1,6 @@
 """The written interface: OpenAPI from the application. `python -m service.gateway.spec [file]` writes it as YAML."""
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,13 @@ from service.gateway.auth import Access
 from service.gateway.house import version
 from service.gateway.schemas import ChatBody, EmbedBody, GenerateForm, never_null
 
+TAGS = {
+    "inference": "Answers and embeddings",
+    "files": "Media kept for later requests",
+    "models": "What live workers serve",
+    "requests": "How a request stands, its stream again, its end",
+    "operations": "For whoever runs it",
+}
 DESCRIPTION = "Ask a language model about images, videos, sounds, depth maps, thermal images and IMU recordings."
 
 
@@ -32,7 +40,16 @@ def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
 
 def document(routes: list[APIRoute]) -> dict[str, Any]:
     """The OpenAPI document: FastAPI's own, and the bodies that routes parse themselves, and keys."""
-    spec = get_openapi(title="PandaGPT", version=version(), description=DESCRIPTION, routes=routes)
+    spec = get_openapi(
+        title="PandaGPT",
+        version=version(),
+        description=DESCRIPTION,
+        routes=routes,
+        servers=[{"url": "/", "description": "The gateway that gives this document"}],
+        tags=[{"name": name, "description": words} for name, words in TAGS.items()],
+        contact={"name": "Whoever runs this gateway"},
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
     models = [(model, "validation") for model in (ChatBody, EmbedBody, GenerateForm)]
     _, bodies = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]  # literals
     spec["components"]["schemas"] |= bodies["$defs"]
@@ -47,7 +64,16 @@ def document(routes: list[APIRoute]) -> dict[str, Any]:
             for parameter in operation.get("parameters", ()):
                 if "anyOf" in parameter["schema"]:
                     parameter["schema"] = never_null(parameter["schema"])
+    _leave_out_unused(spec)
     return spec
+
+
+def _leave_out_unused(spec: dict[str, Any]) -> None:
+    """Schemas that nothing refers to: of bodies that are written out in their place, of answers never given."""
+    schemas = spec["components"]["schemas"]
+    while unused := [name for name in schemas if f'"#/components/schemas/{name}"' not in json.dumps(spec)]:
+        for name in unused:
+            del schemas[name]
 
 
 def access_of(route: APIRoute) -> Access | None:

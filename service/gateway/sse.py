@@ -4,13 +4,14 @@ The fold is pure: the same events give the same chunks with the same ids, on any
 from its start or from the event after `Last-Event-ID`.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from pandagpt_core.types import Modality
+from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
 
@@ -39,6 +40,23 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: bool = False
     include_usage: bool = False
     items: dict[str, int] = {}
+    fingerprint: str | None = None
+
+    def shared(self, kind: str) -> dict[str, Any]:
+        """What every chunk, and the whole answer, begin with."""
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+        }
+
+
+def fingerprint_of(info: ModelInfo) -> str:
+    """OpenAI's `system_fingerprint`: while it stays the same, the same seed and request give the same tokens."""
+    names = (info.id, info.system, info.version, info.encoder_digest, str(info.created))
+    return "fp_" + hashlib.sha256("\0".join(names).encode()).hexdigest()[:10]
 
 
 def count_items(modalities: list[Modality]) -> dict[str, int]:
@@ -86,8 +104,7 @@ class ChunkFold:
         self.ended = False
         self._opened = False
         self._open_choices: set[int] = set()
-        shared = {"id": answer.id, "object": "chat.completion.chunk", "created": answer.created, "model": answer.model}
-        self._head = _json.encode(shared)[:-1] + b',"choices":['
+        self._head = _json.encode(answer.shared("chat.completion.chunk"))[:-1] + b',"choices":['
         self._tail = b'],"usage":null}' if answer.include_usage else b"]}"
 
     def feed(self, event: Event) -> list[bytes]:
@@ -194,10 +211,7 @@ class WholeFold:
 
     def _whole(self) -> dict[str, Any]:
         return {
-            "id": self.answer.id,
-            "object": "chat.completion",
-            "created": self.answer.created,
-            "model": self.answer.model,
+            **self.answer.shared("chat.completion"),
             "choices": [self._choice(index) for index in range(self.answer.n)],
             "usage": usage(self.answer.items, self.started, self.tokens),
         }

@@ -117,6 +117,8 @@ SECTIONS = [
     "Endpoints",
     "Content parts",
     "Messages",
+    "Answers",
+    "Files",
     "Multipart",
     "Sampling parameters",
     "Streams",

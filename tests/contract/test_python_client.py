@@ -1,6 +1,7 @@
 """The `openai` package, unmodified: whole, streamed and raw answers, sync and async, retries, timeouts, errors."""
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ def test_a_whole_answer_has_all_that_the_package_reads(client: OpenAI) -> None:
     answer = ask(client)
     assert (answer.object, answer.model, answer.id[:9]) == ("chat.completion", "fake", "chatcmpl-")
     assert abs(answer.created - time.time()) < 60
+    assert re.fullmatch("fp_[0-9a-f]{10}", answer.system_fingerprint or "")
     (choice,) = answer.choices
     assert (choice.index, choice.finish_reason, choice.message.role) == (0, "length", "assistant")
     assert (choice.message.refusal, choice.logprobs) == (None, None)

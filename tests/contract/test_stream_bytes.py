@@ -73,6 +73,8 @@ def test_a_stream_is_these_bytes_and_no_others(url: str) -> None:
     _, body = stream(url)
     first = json.loads(re.findall(EVENT, body)[0][1])
     envelope = f'"id":"{first["id"]}","object":"chat.completion.chunk","created":{first["created"]},"model":"fake"'
+    assert re.fullmatch("fp_[0-9a-f]{10}", whole["system_fingerprint"])
+    envelope += f',"system_fingerprint":"{whole["system_fingerprint"]}"'
 
     def chunk(delta: str, finish: str = "null") -> str:
         choice = f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}'

@@ -36,6 +36,21 @@ def test_the_written_interface_is_valid_and_complete() -> None:
     }
 
 
+def test_the_written_interface_names_its_tags_its_server_and_nothing_that_is_unused() -> None:
+    document = yaml.safe_load(spec.text())
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in document["tags"]}
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    assert all(operation["summary"] and operation["description"] for operation in operations)
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    text = yaml.safe_dump(document)
+    assert [name for name in document["components"]["schemas"] if f"/schemas/{name}'" not in text] == []
+
+
+def test_writing_it_again_changes_nothing() -> None:
+    assert spec.text() == spec.text()
+
+
 def test_both_doors_take_every_sampling_parameter() -> None:
     assert set(Sampling.model_fields) <= set(ChatBody.model_fields)
     assert set(Sampling.model_fields) <= set(GenerateForm.model_fields)

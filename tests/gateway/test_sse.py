@@ -1,15 +1,17 @@
 """Framing byte by byte, and the fold from the broker's events to chunks: pure, numbered, with one end."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pandagpt_core.types import Modality
 from service.broker.protocol import Done, Event, Failed, Fence, Logprob, Released, Started, Token
 from service.gateway.errors import GatewayError
-from service.gateway.sse import KEEP_ALIVE, Answer, ChunkFold, FrameFold, WholeFold, count_items, frame
+from service.gateway.sse import KEEP_ALIVE, Answer, ChunkFold, FrameFold, WholeFold, count_items, fingerprint_of, frame
+from tests.fakes import FAKE_INFO
 
-ANSWER = Answer(id="chatcmpl-1", model="m", created=5)
+ANSWER = Answer(id="chatcmpl-1", model="m", created=5, fingerprint="fp_1")
 EVENTS: list[Event] = [
     Started(prompt_tokens=3, cached_items=1, cached_tokens=2),
     Token(choice=0, token_id=1, text="Hel"),
@@ -41,6 +43,7 @@ def test_a_whole_stream_byte_by_byte() -> None:
     def chunk(number: int, delta: str, finish: str = "null") -> bytes:
         return (
             f'id: {number}\ndata: {{"id":"chatcmpl-1","object":"chat.completion.chunk","created":5,"model":"m",'
+            f'"system_fingerprint":"fp_1",'
             f'"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]}}\n\n'
         ).encode()
 
@@ -149,6 +152,13 @@ def test_a_failure_of_a_whole_answer_is_raised_with_its_code() -> None:
         400,
         "messages",
     )
+
+
+def test_the_fingerprint_changes_with_the_model_and_not_with_the_request() -> None:
+    first = fingerprint_of(FAKE_INFO)
+    assert first == fingerprint_of(replace(FAKE_INFO))
+    changed = [replace(FAKE_INFO, **{name: "other"}) for name in ("id", "version", "encoder_digest", "system")]
+    assert len({first, *map(fingerprint_of, changed)}) == 5
 
 
 def test_items_are_counted_by_modality() -> None:
