@@ -6,13 +6,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Use = Literal["train", "validation"]
 Client = Literal["npm", "debian", "pypi"]
+Downloads = Callable[[str, Path], Path]  # a package by name into a folder; the archive's path
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,12 @@ PACKAGES = (
 )
 
 
-def fetch(package: Package, cache: Path) -> Path:
+def fetch(package: Package, cache: Path, clients: Mapping[Client, Downloads] | None = None) -> Path:
     """The unpacked package's folder under `cache`; fetched when it is not there. Whole or absent, never half."""
     target = cache / package.folder
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            archive = _CLIENTS[package.client](package.name, Path(scratch))
+            archive = (clients or _CLIENTS)[package.client](package.name, Path(scratch))
             unpacked = Path(scratch) / "unpacked"
             unpacked.mkdir()
             _unpack(archive, unpacked)
@@ -96,7 +97,7 @@ def _pypi(name: str, folder: Path) -> Path:
     return next(path for path in folder.iterdir() if path.suffix in (".whl", ".gz"))
 
 
-_CLIENTS = {"npm": _npm, "debian": _debian, "pypi": _pypi}
+_CLIENTS: Mapping[Client, Downloads] = {"npm": _npm, "debian": _debian, "pypi": _pypi}
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -1,0 +1,77 @@
+"""Packages of data: fetched whole or not at all, once, unpacked whatever the archive; and icons read from them."""
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pandagpt_core.training.concepts import load_concepts
+from pandagpt_core.training.data.media import icons
+from pandagpt_core.training.data.packages import Package, fetch
+
+CONCEPTS = load_concepts()
+NPM = Package("npm", "@icons/some-style", "MIT", "train", "icons")
+PYPI = Package("pypi", "names", "MIT", "train", "names")
+
+
+def tarball(_name: str, folder: Path) -> Path:
+    with tarfile.open(folder / "some-1.0.tgz", "w:gz") as bundle:
+        entry = tarfile.TarInfo("package/icons.json")
+        entry.size = 2
+        bundle.addfile(entry, io.BytesIO(b"{}"))
+    return folder / "some-1.0.tgz"
+
+
+def wheel(_name: str, folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "names-2.0.whl", "w") as bundle:
+        bundle.writestr("names/all.json", "[]")
+    return folder / "names-2.0.whl"
+
+
+def broken(_name: str, folder: Path) -> Path:
+    (folder / "some-1.0.tgz").write_bytes(b"no archive")
+    return folder / "some-1.0.tgz"
+
+
+def refused(_name: str, _folder: Path) -> Path:
+    raise OSError("asked for a second time")
+
+
+def test_an_archive_is_unpacked_beside_the_name_that_tells_its_version(tmp_path: Path) -> None:
+    npm, pypi = fetch(NPM, tmp_path, {"npm": tarball}), fetch(PYPI, tmp_path, {"pypi": wheel})
+    assert npm.name == "icons-some-style"
+    assert (npm / "package/icons.json").read_text() == "{}"
+    assert (npm / "VERSION").read_text() == "some-1.0.tgz\n"
+    assert (pypi / "names/all.json").read_text() == "[]"
+
+
+def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+    first = fetch(NPM, tmp_path, {"npm": tarball})
+    assert fetch(NPM, tmp_path, {"npm": refused}) == first
+
+
+def test_an_archive_that_is_none_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(tarfile.TarError):
+        fetch(NPM, tmp_path, {"npm": broken})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_icons_are_those_of_concepts_and_others_by_name_and_tags(tmp_path: Path) -> None:
+    for folder, name, content in (
+        ("iconify-json-own", "icons.json", {"height": 8, "width": 8, "icons": {
+            "dog-face": {"body": '<rect width="8" height="8"/>'},
+            "roller-coaster": {"body": '<rect width="4" height="8"/>'},
+            "flag-france": {"body": ""},
+        }}),
+        ("emojibase-data", "en/data.json", [{"label": "roller coaster", "tags": ["amusement", "park"]}]),
+    ):  # fmt: skip
+        path = tmp_path / folder / "package" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(content))
+    dog, coaster = icons(tmp_path, CONCEPTS, ("own",))
+    assert CONCEPTS[dog.concept].name == "dog"
+    assert dog.draw().size == (224, 224)
+    assert (coaster.concept, coaster.names) == (-1, ("roller coaster", "amusement", "park"))
