@@ -1,19 +1,35 @@
-"""`python -m benchmarks`: every benchmark in turn, each in a process of its own, with the same options."""
+"""`python -m benchmarks`: every benchmark in turn, each in a process of its own, with the same options.
+
+--brief: the comparison with the peers alone, at fewer rounds and tokens, in about a quarter of an hour.
+"""
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 EACH = ("rooflines", "engine", "http", "gateway_streams", "imagebind", "memory", "gpu.llm", "gpu.imagebind")
+ROUNDS = ("--rounds", "2", "--new", "64")
+ENGINES = "ours,transformers-generate:bf16,transformers-continuous,openvino,vllm,llama"
+SERVERS = "ours:int8,vllm,llama,transformers-serve"
+BRIEF: Mapping[str, Sequence[str]] = {
+    "rooflines": ROUNDS,
+    "engine": (*ROUNDS, "--prompts", "32", "--only", ENGINES),
+    "http": (*ROUNDS, "--only", SERVERS),
+    "imagebind": ("--rounds", "3", "--batches", "1,8"),
+}
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """1 if any failed."""
+    given = [argument for argument in arguments if argument != "--brief"]
+    chosen = BRIEF if len(given) < len(arguments) else dict.fromkeys(EACH, ())
     failed = 0
-    for name in EACH:
+    for name, options in chosen.items():
         print(f"== benchmarks.{name}", file=sys.stderr, flush=True)
-        failed |= subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=False).returncode
+        command = [sys.executable, "-m", f"benchmarks.{name}", *options, *given]
+        failed |= subprocess.run(command, check=False).returncode
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -19,6 +19,7 @@ MAX_RUNNING = 32
 CONTEXT = 512  # tokens of prompt and answer that each contestant has room for
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 LLAMA_KINDS = ("q8_0", "bf16")
+PREBUILT = Path(__file__).with_name("xllamacpp_serve.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,14 @@ def llama(kind: str) -> Entry:
     name = f"llama-server:{kind}"
 
     def make(options: Options) -> Contestant:
-        binary = found(options.llama_server or "llama-server", "no llama-server on the path or by --llama-server")
-        return ServerContestant(
-            llama_server(name, binary, weights.gguf_file(options.cache, kind), options.threads), options.favour
-        )
+        compiled = shutil.which(options.llama_server or "llama-server")
+        if compiled is None and options.python_xllamacpp:
+            command, called = [options.python_xllamacpp, str(PREBUILT)], f"llama.cpp-avx2:{kind}"
+        else:
+            missing = "no llama-server on the path or by --llama-server, no xllamacpp in the folder of --peers"
+            command, called = [found(compiled, missing)], name
+        model = weights.gguf_file(options.cache, kind)
+        return ServerContestant(llama_server(called, command, model, options.threads), options.favour)
 
     return Entry(name, make)
 
@@ -160,10 +165,10 @@ def vllm_server(python: str, model: Path, threads: int) -> Server:
     return Server("vllm:bf16", spec, chat=ignore, ids_path="/v1/completions", ids=ignore)
 
 
-def llama_server(name: str, binary: str, model: Path, threads: int) -> Server:
+def llama_server(name: str, command: Sequence[str], model: Path, threads: int) -> Server:
     def spec(port: int) -> Spec:
         sizes = ["--ctx-size", str(CONTEXT * MAX_RUNNING), "--parallel", str(MAX_RUNNING), "--threads", str(threads)]
-        return Spec([binary, "--model", str(model), "--host", "127.0.0.1", "--port", str(port), *sizes])
+        return Spec([*command, "--model", str(model), "--host", "127.0.0.1", "--port", str(port), *sizes])
 
     chat = {"ignore_eos": True, "cache_prompt": False}
     return Server(name, spec, chat=chat, ids_path="/completion", ids=chat, ids_key="n_predict")

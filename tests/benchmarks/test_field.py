@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import engine, http
-from benchmarks.__main__ import EACH
+from benchmarks.__main__ import BRIEF, EACH
 from benchmarks.contestants import field
 from benchmarks.contestants.field import ENGINES, SERVERS, Entry, assemble
 from benchmarks.contestants.servers import chat_body, ids_body
@@ -22,7 +22,7 @@ PEERS = {"transformers-generate", "transformers-continuous", "openvino", "vllm",
 
 @pytest.fixture(autouse=True)
 def _no_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BENCH_OPENVINO_PYTHON", "BENCH_VLLM_PYTHON", "BENCH_LLAMA_SERVER"):
+    for name in ("BENCH_OPENVINO_PYTHON", "BENCH_VLLM_PYTHON", "BENCH_LLAMA_SERVER", "BENCH_PEERS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
 
@@ -71,6 +71,29 @@ def test_a_named_server_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest
     assert not absent
 
 
+def test_peers_are_taken_from_one_folder_and_named_for_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.lib.weights.gguf_file", lambda cache, kind: cache / f"{kind}.gguf")
+    for name in ("openvino", "xllamacpp"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        (tmp_path / name / "bin" / "python").symlink_to(sys.executable)
+    peers = chosen(ENGINES, "openvino", "vllm", "llama-server")
+    present, absent = assemble(peers, parsed("--peers", str(tmp_path)))
+    assert [one.name for one in present] == ["openvino:f16", "llama.cpp-avx2:q8_0", "llama.cpp-avx2:bf16"]
+    assert set(absent) == {"vllm:bf16"}
+
+
+def test_the_brief_comparison_runs_benchmarks_that_exist_with_options_that_exist() -> None:
+    assert set(BRIEF) <= set(EACH)
+    known = parser("")
+    known.add_argument("--batches")  # of `imagebind` alone
+    for given in BRIEF.values():
+        only = options(known.parse_args(list(given))).only
+        everybody = [entry.name for entry in (*ENGINES, *SERVERS)]
+        assert all(any(name.startswith(start) for name in everybody) for start in only)
+
+
 def test_our_service_is_started_with_settings_that_exist() -> None:
     from service.settings import variables
 
@@ -83,7 +106,9 @@ def test_our_service_is_started_with_settings_that_exist() -> None:
     assert "1234" in spec.command
 
 
-@pytest.mark.parametrize("make", [field.vllm_server, lambda *args: field.llama_server("llama", *args)])
+@pytest.mark.parametrize(
+    "make", [field.vllm_server, lambda binary, *args: field.llama_server("llama", [binary], *args)]
+)
 def test_token_ids_are_sent_as_they_are_and_ends_are_ignored(make: Any) -> None:
     server = make("program", Path("model"), 2)
     body = ids_body(server, [1, 2, 3], 9)
@@ -96,7 +121,7 @@ def test_token_ids_are_sent_as_they_are_and_ends_are_ignored(make: Any) -> None:
 def test_all_servers_are_asked_the_same_conversation() -> None:
     servers = [
         field.vllm_server("python", Path("m"), 1),
-        field.llama_server("llama", "binary", Path("m"), 1),
+        field.llama_server("llama", ["binary"], Path("m"), 1),
         field.transformers_server("transformers", Path("m"), 1),
         field.service_server("ours", Path("m"), "float32", parsed()),
     ]
@@ -132,5 +157,8 @@ def test_a_written_config_is_read_back_as_the_same_sizes() -> None:
 def test_the_readme_names_every_benchmark_and_option_of_a_peer(root: Path) -> None:
     text = (root / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in EACH)
-    assert all(f"`{option}`" in text for option in ("--openvino-python", "--vllm-python", "--llama-server"))
+    assert all(
+        f"`{option}`" in text
+        for option in ("--openvino-python", "--vllm-python", "--llama-server", "--peers", "--brief")
+    )
     assert all((root / "benchmarks" / f"{name.replace('.', '/')}.py").is_file() for name in EACH)
