@@ -14,6 +14,7 @@ from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
 from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
+from pandagpt_core.llm.fp8 import fp8_runs
 from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.systems import LoadOptions, System, load_system
@@ -22,9 +23,9 @@ from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, Sam
 
 __all__ = ["Admitted", "Dtype", "EngineConfig", "EngineStats", "Runtime", "VllmOptions"]
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "float8"]
 PRECISIONS: Mapping[str, Precision] = MappingProxyType(
-    {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
+    {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8", "float8": "fp8"}
 )
 CLIPS_AT_ONCE = 32  # a tower's batch: bounds the memory of activations (a video is 15 clips)
 CACHE_SHARE = 0.8  # of the accelerator memory that is free after loading; the rest is for activations
@@ -41,7 +42,7 @@ class VllmOptions:
 
 
 class Runtime:
-    """Not thread-safe: one loop encodes, admits, steps and aborts."""
+    """One loop admits, steps and aborts; `encode` and `unit` change nothing, and other threads may call them meanwhile."""
 
     def __init__(self, system: System, engine: TokenEngine) -> None:
         self._system = system
@@ -158,11 +159,13 @@ def check_device(device: str, dtype: Dtype) -> None:
 
 
 def pick_precision(dtype: Dtype, device: str) -> Wanted:
-    """What to load, by the setting. Raises ValueError for int8 anywhere but on a CPU, where its kernel is."""
+    """What to load, by the setting. Raises ValueError for int8 off the CPU and float8 where no GPU has it."""
     if dtype == "auto":
         return "auto"
     if dtype == "int8" and device != "cpu":
         raise ValueError(f"dtype int8 needs the device cpu, it is {device}")
+    if dtype == "float8" and (device == "cpu" or not fp8_runs(device)):
+        raise ValueError(f"dtype float8 needs a CUDA device of compute capability 8.9 or more, it is {device}")
     return PRECISIONS[dtype]
 
 
@@ -180,8 +183,8 @@ def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.nd
 
 def _calls(vllm: VllmOptions, dtype: Dtype) -> Calls:
     """Raises ValueError for what can be told to be wrong before anything is loaded."""
-    if dtype == "int8":
-        raise ValueError("the engine vllm has no dtype int8: name a quantization in vllm_options")
+    if dtype in ("int8", "float8"):
+        raise ValueError(f"the engine vllm has no dtype {dtype}: name a quantization in vllm_options")
     engine_arguments({}, vllm.arguments)
     return vllm.calls or real_calls()
 

@@ -11,7 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Precision = Literal["fp32", "bf16", "fp16", "int8"]
+from pandagpt_core.llm.fp8 import Fp8Linear, fp8_runs
+
+Precision = Literal["fp32", "bf16", "fp16", "int8", "fp8"]
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -85,11 +87,15 @@ def int8_runs(device: str | torch.device) -> bool:
 
 def in_precision(
     layer: Linear, precision: Precision, device: str | torch.device, *, fine: bool = False
-) -> Linear | Int8Linear:
+) -> Linear | Int8Linear | Fp8Linear:
     """The same layer with its product in another precision, on a device; `fine` is of int8 (`Int8Linear`).
 
-    Raises ValueError for int8 where its kernel is not.
+    Raises ValueError for int8 and fp8 where their kernels are not.
     """
+    if precision == "fp8":
+        if not fp8_runs(device):
+            raise ValueError(f"fp8 products need a CUDA device of compute capability 8.9 or more, not {device}")
+        return Fp8Linear(layer.weight, device)
     if precision == "int8":
         if not int8_runs(device):
             raise ValueError(f"int8 products run on x86 processors only, not on {device} here")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pandagpt_core.llm.attention import Attend, CausalAttention
 from pandagpt_core.llm.basis import Basis, spreading
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import DTYPES, Int8Linear, Linear, Precision, in_precision, stacked, with_weight
+from pandagpt_core.llm.linear import DTYPES, Linear, Precision, in_precision, stacked, with_weight
 
 __all__ = ["LayerBias", "Llama", "LlamaConfig"]
 
@@ -178,7 +178,7 @@ class Llama(nn.Module):
     @property
     def cache_dtype(self) -> torch.dtype:
         """What its keys and values are kept in: on a CPU float32, whose attention is faster there than bfloat16's."""
-        return torch.float32 if self.device.type == "cpu" else DTYPES[self.precision]
+        return torch.float32 if self.device.type == "cpu" else DTYPES.get(self.precision, torch.bfloat16)
 
     def embed(self, ids: Tensor | Sequence[int]) -> Tensor:
         """[...] token ids to [..., D] float32 rows of the embedding table."""
@@ -232,12 +232,12 @@ class Llama(nn.Module):
         if basis is not None:
             self._turn_ends(basis)
         assert isinstance(self.lm_head, Linear)
-        self.lm_head = in_precision(self.lm_head, precision, device)
+        self.lm_head = in_precision(self.lm_head, "bf16" if precision == "fp8" else precision, device)
         for module in self.modules():
             if isinstance(module, RMSNorm) and module.weight is not None:
                 module.weight.data = module.weight.data.to(device, torch.float32)
         table = self.model.embed_tokens.weight
-        if self.config.tied and not isinstance(self.lm_head, Int8Linear):
+        if self.config.tied and isinstance(self.lm_head, Linear):
             self.model.embed_tokens.weight = self.lm_head.weight  # one table, in the head's precision
         else:
             table.data = table.data.to(device)

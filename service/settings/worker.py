@@ -30,10 +30,10 @@ class WorkerSettings(Section):
         default=None, description="the worker's name. Unset: host, process id and a random part"
     )
     device: NonEmpty = Field(default="auto", description="torch device; auto: cuda where there is one, else cpu")
-    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "float8"] = Field(
         default="auto",
         description="arithmetic of the language model; auto: bfloat16 on cuda, on a cpu the fastest that stays within "
-        "a margin of float32, with vllm its own choice",
+        "a margin of float32, with vllm its own choice. int8: cpu; float8: cuda from compute capability 8.9 on",
     )
     threads: CountOrNone = Field(default=0, description="torch threads; 0: torch's choice (threads)")
     max_sequences: Count = Field(default=32, description="sequences that generate at once (sequences)")

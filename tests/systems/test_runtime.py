@@ -307,9 +307,11 @@ def test_a_precision_that_is_said_is_the_one_loaded(dtype: Dtype, device: str, p
     assert pick_precision(dtype, device) == precision
 
 
-def test_int8_is_for_the_cpu_alone() -> None:
+def test_int8_is_for_the_cpu_and_float8_for_a_gpu() -> None:
     with pytest.raises(ValueError, match="int8 needs the device cpu, it is cuda"):
         pick_precision("int8", "cuda")
+    with pytest.raises(ValueError, match="float8 needs a CUDA device of compute capability"):
+        pick_precision("float8", "cpu")
 
 
 def test_an_automatic_device_is_cuda_where_there_is_one() -> None:
