@@ -1,16 +1,31 @@
 """Which engine a worker's settings ask for, and with what."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
+from pandagpt_core.engine.vllm.calls import FIXED, NAMED
+from service import settings
 from service.settings import SettingsError, WorkerSettings
+from service.settings.worker import UNFIT
 from service.worker.main import engine_config, load, vllm_options
 
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
+
+
+def test_the_guides_example_is_a_valid_choice(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (root / "docs/guides/vllm.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "example.toml").write_text(example, encoding="utf-8")
+    monkeypatch.setenv("PANDAGPT_CONFIG", str(tmp_path / "example.toml"))
+    chosen = vllm_options(settings.load().worker)
+    assert chosen is not None
+    assert chosen.arguments["tensor_parallel_size"] == 4
+    assert all(f"`{name}`" in page for name in (*FIXED, *NAMED, *UNFIT["vllm"]))
 
 
 def test_what_is_set_reaches_our_engine() -> None:
@@ -41,10 +56,10 @@ def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sizes_of_our_engine_are_as_set(folder: Path) -> None:
-    settings = WorkerSettings(
+    wanted = WorkerSettings(
         model=folder, device="cpu", dtype="float32", max_sequences=2, cache_tokens=256, prefix_tokens=64
     )
-    stats = load(settings).stats()
+    stats = load(wanted).stats()
     assert (stats.kv_blocks_total, stats.prefix.blocks_total) == (16, 4)
 
 
@@ -60,8 +75,8 @@ def test_a_vllm_that_cannot_be_is_a_wrong_setting(
 ) -> None:
     if not options and importlib.util.find_spec("vllm") is not None:
         pytest.skip("vLLM is installed here")
-    settings = WorkerSettings(
+    wanted = WorkerSettings(
         model=folder, device="cpu", dtype="float32", engine="vllm", vllm_cache=tmp_path, vllm_options=options
     )
     with pytest.raises(SettingsError, match=said):
-        load(settings)
+        load(wanted)

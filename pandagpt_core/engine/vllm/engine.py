@@ -52,6 +52,15 @@ class Came:
     over: str | None = None
 
 
+class Closed:
+    """In vLLM's place after `close`: vLLM's own objects must go before the interpreter does."""
+
+    errored = True
+
+    def shutdown(self) -> None:
+        """It is."""
+
+
 class VllmEngine:
     """Not thread-safe: one loop adds, steps and aborts. `arguments` are those of vLLM's engine."""
 
@@ -131,6 +140,7 @@ class VllmEngine:
             self.abort(sequence_id)
         self._loop.close()
         self._llm.shutdown()
+        self._llm = Closed()
 
     @property
     def _is_dead(self) -> bool:
