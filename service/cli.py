@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("service.commands.worker", "one worker: the model side"),
     "convert": ("service.commands.convert", "make a model folder from the originals' files"),
     "train": ("service.commands.train", "projection and LoRA of a model folder, on conversations about media"),
+    "align": ("service.commands.align", "one tower of a model folder, on pairs of media and pictures"),
     "eval": ("service.commands.eval", "how often a model names what it is shown, in process or over HTTP"),
     "demo": ("service.commands.demo", "start everything, ask about the samples, stop"),
     "queue": ("service.commands.queue", "what waits, runs or was given up; retry it or drop it"),

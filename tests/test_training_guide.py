@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 
 from pandagpt_core.checkpoints import read_model_folder, write_model_folder
+from pandagpt_core.training.align import settings as align_settings
+from pandagpt_core.training.align.pairs import read_pairs
+from pandagpt_core.training.align.settings import AlignSettings
 from pandagpt_core.training.evaluation import read_manifest
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.samples import read_samples
@@ -39,9 +42,9 @@ def folder(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "bark.wav").write_bytes(made.sound("wav"))
     Image.new("RGB", (40, 30), "brown").save(tmp_path / "media" / "dog.png")
-    [data] = blocks("json")
+    data, _ = blocks("json")
     (tmp_path / "conversations.json").write_text(data)
-    settings, manifest = blocks("toml")
+    settings, manifest, _ = blocks("toml")
     (tmp_path / "run.toml").write_text(settings)
     (tmp_path / "media" / "photos.toml").write_text(manifest)
     shutil.copy(tmp_path / "media" / "photos.toml", tmp_path)
@@ -50,12 +53,21 @@ def folder(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_table_of_keys_is_the_codes() -> None:
-    assert PAGE.read_text(encoding="utf-8").endswith(f"## Keys\n\n{table()}"), "the page is stale: settings.table()"
+    trained, aligned = table(), table(AlignSettings)
+    keys = f"Those of `pandagpt train`:\n\n{trained}\nThose of `pandagpt align`:\n\n{aligned}"
+    assert PAGE.read_text(encoding="utf-8").endswith(f"## Keys\n\n{keys}"), "the page is stale: settings.table()"
 
 
 def test_the_settings_are_read() -> None:
     settings = parse_settings(tomllib.loads(blocks("toml")[0]))
     assert (settings.train.batch, settings.lora.r, settings.train.lr) == (256, 32, 5e-4)
+
+
+def test_the_settings_and_pairs_of_an_alignment_are_read(tmp_path: Path) -> None:
+    said = align_settings.parse_settings(tomllib.loads(blocks("toml")[2]))
+    assert (said.modality, said.train.start) == ("imu", "fresh")
+    (tmp_path / "pairs.json").write_text(blocks("json")[1])
+    assert len(read_pairs([tmp_path / "pairs.json"], Modality.IMU)) == 2
 
 
 def test_every_command_is_a_right_call() -> None:

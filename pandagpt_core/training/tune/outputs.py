@@ -58,7 +58,7 @@ def write_model(
     files = {ADAPTER: write_safetensors(out / ADAPTER, state, state.__getitem__)}
     for file in folder.files:
         if file != ADAPTER and _is_served(file, folder):
-            _link(base / file, out / file)
+            link(base / file, out / file)
             files[file] = folder.files[file]
     said = msgspec.structs.replace(
         folder,
@@ -124,7 +124,8 @@ def _is_served(file: str, folder: ModelFolder) -> bool:
     return file.endswith(".safetensors") or (folder.llm.folder is not None and file.startswith(f"{folder.llm.folder}/"))
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """The same file at another place, without a second copy where the disk allows it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve(), target)

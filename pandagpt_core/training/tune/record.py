@@ -29,8 +29,8 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def plot_loss(folder: Path) -> Path:
-    """Draw the log's losses, each and smoothed, over the steps."""
+def plot_loss(folder: Path, of: str = "loss on answers, nats a token") -> Path:
+    """Draw the log's losses, each and smoothed, over the steps; `of` says what they are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -38,7 +38,7 @@ def plot_loss(folder: Path) -> Path:
     steps, losses = [line["step"] for line in log], [line["loss"] for line in log]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="step", ylabel="loss on answers, nats a token")
+    axes = figure.add_subplot(xlabel="step", ylabel=of)
     axes.plot(steps, losses, color="tab:blue", alpha=0.3, label="of each step")
     axes.plot(steps, smoothed(losses), color="tab:blue", label="smoothed")
     rate = axes.twinx()

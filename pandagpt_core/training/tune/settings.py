@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,9 @@ CountOrNone = Annotated[int, Meta(ge=0)]
 Above = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Text = Annotated[str, Meta(min_length=1)]
+
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,20 +112,28 @@ class TuneSettings(Section, frozen=True):
 
 def read_settings(path: Path) -> TuneSettings:
     """The settings of a TOML file, its paths made absolute. Raises InvalidRequest that names what is wrong."""
+    return _placed(parse_settings(read_toml(path), path.name), path.resolve().parent)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidRequest(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path.name} is no TOML: {error}") from None
-    return _placed(parse_settings(said, path.name), path.resolve().parent)
 
 
 def parse_settings(said: Mapping[str, Any], name: str = "the settings") -> TuneSettings:
+    return convert(said, TuneSettings, name)
+
+
+def convert(said: Mapping[str, Any], kind: type[Kind], name: str) -> Kind:
+    """The settings as `kind`. Raises InvalidRequest that names key, value and limit."""
     try:
-        return msgspec.convert(said, TuneSettings, strict=True)
+        return msgspec.convert(said, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{name}: {_explained(str(error), said)}") from None
+        raise InvalidRequest(f"{name}: {_explained(str(error), said, kind)}") from None
 
 
 def _placed(settings: TuneSettings, base: Path) -> TuneSettings:
@@ -143,13 +154,13 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _ABSENT = re.compile(r"Object missing required field `(.*)`")
 
 
-def _explained(message: str, said: Mapping[str, Any]) -> str:
+def _explained(message: str, said: Mapping[str, Any], kind: type[msgspec.Struct]) -> str:
     """msgspec's message with the value that it complains of, and for an unknown key those there are."""
     found = _SAID.fullmatch(message)
     assert found is not None
     what, at = found["what"], found["at"] or ""
     if unknown := _UNKNOWN.fullmatch(what):
-        return _no_such_key(".".join(filter(None, [at, unknown[1]])))
+        return _no_such_key(".".join(filter(None, [at, unknown[1]])), kind)
     if absent := _ABSENT.fullmatch(what):
         return f"{'.'.join(filter(None, [at, absent[1]]))} is missing"
     if not at:
@@ -157,13 +168,13 @@ def _explained(message: str, said: Mapping[str, Any]) -> str:
     value: Any = said
     for step in re.findall(r"[^.\[\]]+", at):
         value = value[int(step) if step.isdigit() else step]
-    choices = next((key.choices for key in described() if key.name == at), ())
+    choices = next((key.choices for key in described(kind) if key.name == at), ())
     wanted = f"expected {' or '.join(choices)}" if choices else f"{what[0].lower()}{what[1:]}"
     return f"{at} is {value!r}; {wanted}"
 
 
-def _no_such_key(key: str) -> str:
-    known = [known.name for known in described()]
+def _no_such_key(key: str, kind: type[msgspec.Struct]) -> str:
+    known = [known.name for known in described(kind)]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     return f"there is no {key}; {hint}"
@@ -192,10 +203,10 @@ def described(of: type[msgspec.Struct] = TuneSettings, above: str = "") -> Itera
         yield Key(f"{above}{field.name}", default, description, choices)
 
 
-def table() -> str:
+def table(of: type[msgspec.Struct] = TuneSettings) -> str:
     """The keys as the guide shows them."""
     lines = ["| key | default | what it is |", "| --- | --- | --- |"]
-    for key in described():
+    for key in described(of):
         choices = f" ({', '.join(key.choices)})" if key.choices else ""
         default = f"`{key.default.replace(',', ', ')}`" if key.default else "must be given"
         lines.append(f"| `{key.name}` | {default} | {key.description}{choices} |")

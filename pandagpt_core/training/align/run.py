@@ -1,0 +1,144 @@
+"""An alignment from its settings to a model folder: what `pandagpt align` does, on one device."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pandagpt_core.checkpoints import (
+    ENCODER,
+    ModelFolder,
+    cast,
+    read_model_folder,
+    read_tensors,
+    verify_files,
+    write_model_folder,
+    write_safetensors,
+)
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.training.align.loss import Contrast
+from pandagpt_core.training.align.pairs import Pair, Reader, check, read_pairs
+from pandagpt_core.training.align.settings import AlignSettings
+from pandagpt_core.training.align.towers import Tower, open_tower, stacked
+from pandagpt_core.training.lora import Ramp
+from pandagpt_core.training.tune.encode import Encode, Source, encode_all
+from pandagpt_core.training.tune.features import FeatureStore
+from pandagpt_core.training.tune.order import Order
+from pandagpt_core.training.tune.outputs import MODEL, link
+from pandagpt_core.training.tune.record import Record, plot_loss
+from pandagpt_core.training.tune.run import open_towers
+from pandagpt_core.training.tune.samples import Medium, refuse
+from pandagpt_core.types import Modality
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """The new model folder, the run's plot, and the temperature that was learned."""
+
+    model: Path
+    plot: Path
+    temperature: float
+
+
+def align(settings: AlignSettings, *, tell: Tell = lambda _line: None) -> Aligned:
+    """Train one tower so that its media lie where their pictures lie; raises InvalidRequest, CheckpointError."""
+    out, path, train = Path(settings.out), Path(settings.model), settings.train
+    if (out / MODEL).exists():
+        raise InvalidRequest(f"{out} holds an aligned model already; name another `out`")
+    folder = read_model_folder(path)
+    verify_files(path, folder)
+    modality = Modality(settings.modality)
+    tower = open_tower(path, folder, modality, fresh=train.seed if train.start == "fresh" else None)
+    reader = Reader(Path(settings.pairs.media), folder.recipes[modality])
+    pairs = read_pairs([Path(file) for file in settings.pairs.files], modality)
+    if len(pairs) < train.batch:
+        raise InvalidRequest(f"train.batch is {train.batch}, there are only {len(pairs)} pairs")
+    check(pairs, reader)
+    device = torch.device("cuda" if train.device == "auto" and torch.cuda.is_available() else "cpu")
+    pictures = _pictures(settings, path, folder, pairs, device)
+    count = sum(parameter.numel() for parameter in tower.parameters())
+    tell(f"aligns the {modality} tower, {count:,} parameters, by {len(pairs):,} pairs on {device.type}")
+    out.mkdir(parents=True, exist_ok=True)
+    contrast = Contrast(train.temperature, train.learn_temperature)
+    _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, Record(out))
+    model = write_aligned(out / MODEL, path, folder, tower.state(), f"{modality} tower by pandagpt align")
+    return Aligned(model, plot_loss(out, "InfoNCE, nats"), contrast.temperature)
+
+
+def _teach(
+    settings: AlignSettings,
+    tower: Tower,
+    contrast: Contrast,
+    pairs: list[Pair],
+    reader: Reader,
+    pictures: dict[str, Tensor],
+    record: Record,
+) -> None:
+    train, device = settings.train, contrast.log_scale.device
+    weights = [*tower.parameters(), *(p for p in contrast.parameters() if p.requires_grad)]
+    optimizer = torch.optim.AdamW(weights, lr=train.lr, betas=(0.9, 0.95), weight_decay=train.weight_decay)
+    order, ramp = Order(len(pairs), train.batch, train.seed), Ramp(train.steps, train.warmup)
+    names = {name: index for index, name in enumerate(pictures)}
+    tower.train()
+    with ThreadPoolExecutor(train.threads) as pool:
+        for step in tqdm(range(train.steps), desc="aligning"):
+            began = time.monotonic()
+            chosen = [pairs[index] for index in order.of_step(step)]
+            clips, counts = stacked(list(pool.map(reader, chosen)))
+            wanted = torch.stack([pictures[pair.image] for pair in chosen]).to(device)
+            groups = torch.tensor([names[pair.image] for pair in chosen], device=device)
+            for group in optimizer.param_groups:
+                group["lr"] = train.lr * ramp(step)
+            loss = contrast(tower(clips.to(device), counts), wanted, groups)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            norm = torch.nn.utils.clip_grad_norm_(weights, train.clip)
+            optimizer.step()
+            record(
+                step + 1,
+                loss=float(loss.detach()),
+                lr=optimizer.param_groups[0]["lr"],
+                grad_norm=float(norm),
+                temperature=contrast.temperature,
+                seconds=round(time.monotonic() - began, 3),
+            )
+    tower.eval()
+
+
+def _pictures(
+    settings: AlignSettings, path: Path, folder: ModelFolder, pairs: list[Pair], device: torch.device
+) -> dict[str, Tensor]:
+    """Where each picture lies, by its name: encoded once, kept as for `pandagpt train`."""
+    store = FeatureStore(Path(settings.features.cache), folder.encoder_digest, folder.projection.in_dim)
+    source = Source(Path(settings.pairs.media), folder.recipes, settings.features.threads, settings.features.batch)
+    media = [Medium(Modality.IMAGE, name) for name in sorted({pair.image for pair in pairs})]
+
+    def open_encoder() -> Encode:
+        return open_towers(path, folder, str(device))
+
+    outcome = encode_all(media, source, store, open_encoder)
+    refuse([f"{medium.file}: {problem}" for medium, problem in outcome.problems.items()], "pictures cannot be used")
+    return {medium.file: store[key] for medium, key in outcome.keys.items()}
+
+
+def write_aligned(out: Path, base: Path, folder: ModelFolder, tower: dict[str, Tensor], by: str) -> Path:
+    """The base's folder with these weights of its encoder replaced, in the types they had; all else is linked."""
+    out.mkdir(parents=True)
+    held = dict(read_tensors(base / ENCODER))
+    held |= {name: cast(tensor, held[name].dtype).contiguous() for name, tensor in tower.items()}
+    files = {**folder.files, ENCODER: write_safetensors(out / ENCODER, held, held.__getitem__)}
+    for file in folder.files:
+        if file != ENCODER:
+            link(base / file, out / file)
+    write_model_folder(
+        out, msgspec.structs.replace(folder, files=files, provenance={**folder.provenance, "aligned": by})
+    )
+    return out

@@ -1,0 +1,68 @@
+"""What an alignment can be told: a TOML file, read as strictly as that of `pandagpt train`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pandagpt_core.training.tune.settings import (
+    Above,
+    Count,
+    CountOrNone,
+    FeatureSettings,
+    Section,
+    Share,
+    Text,
+    convert,
+    read_toml,
+)
+
+Aligned = Literal["audio", "depth", "thermal", "imu", "text"]  # pictures and video share the tower that stays frozen
+
+
+class PairSettings(Section, frozen=True):
+    files: Annotated[tuple[Text, ...], Meta(min_length=1, description="JSON lists of pairs, joined in order")]
+    media: Annotated[Text, Meta(description="folder that the pairs' file names begin in")] = "."
+
+
+class StepSettings(Section, frozen=True):
+    steps: Annotated[Count, Meta(description="batches that are learned from")] = 1000
+    batch: Annotated[Annotated[int, Meta(ge=2)], Meta(description="pairs of a step, each other's wrong answers")] = 64
+    lr: Annotated[Above, Meta(description="highest learning rate")] = 5e-4
+    warmup: Annotated[Share, Meta(description="share of the steps in which the rate rises; then it falls to 0")] = 0.05
+    weight_decay: Annotated[float, Meta(ge=0, description="AdamW's")] = 0.2
+    clip: Annotated[Above, Meta(description="largest norm of the gradient")] = 1.0
+    temperature: Annotated[Above, Meta(description="of the softmax over cosines, at the start")] = 0.07
+    learn_temperature: Annotated[bool, Meta(description="let the temperature be learned, down to 0.01")] = True
+    start: Annotated[Literal["fresh", "folder"], Meta(description="new weights, or the folder's, trained on")] = (
+        "folder"
+    )
+    seed: Annotated[CountOrNone, Meta(description="decides the order and the first weights")] = 0
+    threads: Annotated[Count, Meta(description="threads that read and decode media")] = 4
+    device: Annotated[Literal["auto", "cpu"], Meta(description="auto: what accelerate finds")] = "auto"
+
+
+class AlignSettings(Section, frozen=True):
+    """Paths are relative to the file they stand in."""
+
+    model: Annotated[Text, Meta(description="model folder whose tower is aligned; all else of it stays as it is")]
+    out: Annotated[Text, Meta(description="folder of the run: log, plot, and the model folder with the new tower")]
+    modality: Annotated[Aligned, Meta(description="the tower")]
+    pairs: PairSettings
+    features: FeatureSettings = FeatureSettings()
+    train: StepSettings = StepSettings()
+
+
+def read_settings(path: Path) -> AlignSettings:
+    """The settings of a TOML file, its paths made absolute. Raises InvalidRequest that names what is wrong."""
+    base, replace = path.resolve().parent, msgspec.structs.replace
+    said = parse_settings(read_toml(path), path.name)
+    files = tuple(str(base / file) for file in said.pairs.files)
+    pairs = replace(said.pairs, files=files, media=str(base / said.pairs.media))
+    features = replace(said.features, cache=str(base / said.features.cache))
+    return replace(said, model=str(base / said.model), out=str(base / said.out), pairs=pairs, features=features)
+
+
+def parse_settings(said: dict[str, Any], name: str = "the settings") -> AlignSettings:
+    return convert(said, AlignSettings, name)

@@ -1,0 +1,30 @@
+"""`pandagpt align`: one tower of a model folder trained on pairs, so that its media lie where their pictures lie."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from service.settings import SettingsError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's settings, a TOML file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Align, and say what was written."""
+    try:
+        from pandagpt_core.training.align.run import align
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"training needs {error.name}: pip install 'pandagpt[train]'") from None
+    from pandagpt_core.errors import InvalidRequest
+    from pandagpt_core.training.align import read_settings
+
+    try:
+        done = align(read_settings(arguments.config), tell=lambda line: print(line, file=sys.stderr, flush=True))
+    except InvalidRequest as error:
+        raise SettingsError(error.message) from None
+    print(f"model  {done.model}\nplot   {done.plot}\ntemperature {done.temperature:.3f}")
+    print(f"its projection has not seen the new tower yet; serve it, or go on with `pandagpt train`: {done.model}")
+    return 0
