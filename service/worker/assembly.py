@@ -17,6 +17,7 @@ from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
 from service.worker.batching import Batches
 from service.worker.intake import Intake
+from service.worker.lanes import ThreadLanes
 from service.worker.loop import Limits, Worker
 from service.worker.model import Runtime
 
@@ -58,7 +59,7 @@ def _join(
     keys = Keys(store.namespace)
     consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s)
     cache = EmbeddingCache(connection, keys, store)
-    intake = Intake(runtime, cache, Batches(worker.encode_batch, ENCODE_WAIT), metrics)
+    intake = Intake(runtime, cache, Batches(worker.encode_batch, ENCODE_WAIT), ThreadLanes(), metrics)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
     announcement = Announcement(worker=name, model=runtime.info, capacity=worker.max_sequences, metrics_address=address)
     heartbeat = Heartbeat(

@@ -4,7 +4,7 @@ Requests that arrive together are encoded together, and nobody waits longer than
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from pandagpt_core.types import Modality
 
@@ -19,9 +19,13 @@ class Batches:
     def add(self, modality: Modality, name: str) -> None:
         self._waiting.setdefault(modality, {}).setdefault(name, self._clock())
 
-    def take(self) -> tuple[Modality, list[str]] | None:
-        """The batch that is due and has waited longest, at most `size` of one modality; None if none is."""
-        due = [(self._oldest(modality), modality) for modality, names in self._waiting.items() if self._is_due(names)]
+    def take(self, busy: Container[Modality] = ()) -> tuple[Modality, list[str]] | None:
+        """The batch that is due and has waited longest, at most `size` of one modality that is not busy."""
+        due = [
+            (self._oldest(modality), modality)
+            for modality, names in self._waiting.items()
+            if modality not in busy and self._is_due(names)
+        ]
         if not due:
             return None
         modality = min(due)[1]
@@ -29,6 +33,10 @@ class Batches:
         for name in names:
             del self._waiting[modality][name]
         return modality, names
+
+    def ripening(self, busy: Container[Modality] = ()) -> bool:
+        """Whether anything waits that is due soon: of a modality that is not busy."""
+        return any(names and modality not in busy for modality, names in self._waiting.items())
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))

@@ -4,12 +4,12 @@ A medium that cannot be had or encoded ends only the requests that use it.
 """
 
 import logging
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 
-from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.types import Modality
 from service.broker.blobs import EmbeddingCache, media_name
 from service.broker.errors import StoreUnavailable
@@ -17,20 +17,23 @@ from service.broker.protocol import Failed, MediaPart
 from service.metrics import WorkerMetrics
 from service.worker.batching import Batches
 from service.worker.jobs import Job
+from service.worker.lanes import Encoded, Lanes, encoded
 from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
-BAD_OUTPUT = Failed(code="invalid_media", message="the encoder's output for a medium is not finite")
-BAD_ARRAY = Failed(code="internal_error", message="a medium could not be encoded")
 GONE = Failed(code="store_unavailable", message="a medium is no longer in the store; send the request again")
 
 
 class Intake:
     """Jobs whose media are not all embedded yet. A job's `embeddings` go by the names in its `MediaPart.blob`."""
 
-    def __init__(self, runtime: Runtime, cache: EmbeddingCache, batches: Batches, metrics: WorkerMetrics) -> None:
-        self._runtime, self._cache, self._batches, self._metrics = runtime, cache, batches, metrics
+    def __init__(
+        self, runtime: Runtime, cache: EmbeddingCache, batches: Batches, lanes: Lanes, metrics: WorkerMetrics
+    ) -> None:
+        self._runtime, self._cache, self._batches, self._lanes = runtime, cache, batches, lanes
+        self._metrics = metrics
         self._jobs: dict[str, Job] = {}
+        self._running: dict[Modality, Future[Encoded]] = {}  # at most one batch in each lane
 
     def add(self, job: Job) -> None:
         """Look up what others encoded already; the rest waits for a batch. Raises StoreUnavailable."""
@@ -49,17 +52,29 @@ class Intake:
                 self._batches.add(part.modality, name)
 
     def encode(self) -> None:
-        """Encode one batch if one is due."""
-        due = self._batches.take()
-        if due is not None:
+        """Take in what the lanes have done and give the free ones the batches that are due. Waits for none."""
+        for modality, batch in list(self._running.items()):
+            if batch.done():
+                del self._running[modality]
+                self._take_in(batch.result())
+        while (due := self._batches.take(busy=self._running)) is not None:
             modality, names = due
             wanted = [name for name in names if self._users(name)]
             try:
-                self._encode(modality, wanted)
+                self._begin(modality, wanted)
             except StoreUnavailable:
                 for name in wanted:  # not lost: the next batch tries again
                     self._batches.add(modality, name)
                 raise
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing here is to be done before a lane is free again."""
+        return bool(self._running) and not self._batches.ripening(busy=self._running)
+
+    def close(self) -> None:
+        """Wait until the lanes stand still."""
+        self._lanes.close()
 
     def ready(self) -> list[Job]:
         """Jobs that have all they need, or have ended; they leave here."""
@@ -80,59 +95,40 @@ class Intake:
         # A gateway that still knows another version of the model asked for another encoder's arrays.
         return part.blob == media_name(job.delivery.request.tenant, self._runtime.info.encoder_digest, part.digest)
 
-    def _encode(self, modality: Modality, names: list[str]) -> None:
+    def _begin(self, modality: Modality, names: list[str]) -> None:
         arrays = self._cache.arrays(names)
         absent = [name for name in names if name not in arrays]
         # Another worker may have encoded it since, and dropped the array.
         found = self._cache.embeddings(absent)
         self._give(found)
-        self._fail((name for name in absent if name not in found), GONE)
+        self._fail({name: GONE for name in absent if name not in found})
         if arrays:
-            begun = time.perf_counter()
-            embedded = self._embed(modality, arrays)
-            self._metrics.encode_seconds.labels(modality).observe(time.perf_counter() - begun)
-            self._metrics.encode_batch.labels(modality).observe(len(arrays))
-            self._give(embedded)
-            self._keep(embedded)
+            self._running[modality] = self._lanes.submit(modality, partial(encoded, self._runtime, modality, arrays))
 
-    def _embed(self, modality: Modality, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """All at once; where that fails, one by one, so that only the bad ones fail."""
-        try:
-            embeddings = dict(zip(arrays, self._runtime.encode(modality, list(arrays.values())), strict=True))
-        except Exception as error:  # noqa: BLE001  whatever a model raises for one medium must not end the worker
-            if len(arrays) == 1:
-                self._fail(arrays, _failure(error))
-                return {}
-            parts = [self._embed(modality, {name: array}) for name, array in arrays.items()]
-            return {name: embedding for part in parts for name, embedding in part.items()}
-        bad = [name for name, embedding in embeddings.items() if not np.isfinite(embedding).all()]
-        self._fail(bad, BAD_OUTPUT)
-        return {name: embedding for name, embedding in embeddings.items() if name not in bad}
+    def _take_in(self, done: Encoded) -> None:
+        self._metrics.encode_seconds.labels(done.modality).observe(done.seconds)
+        self._metrics.encode_batch.labels(done.modality).observe(len(done.embeddings) + len(done.failures))
+        self._fail(done.failures)
+        self._give(done.embeddings)
+        self._keep(done.embeddings)
 
-    def _give(self, embeddings: dict[str, np.ndarray]) -> None:
+    def _give(self, embeddings: Mapping[str, np.ndarray]) -> None:
         for name, embedding in embeddings.items():
             for job in self._users(name):
                 job.embeddings[name] = embedding
                 job.waits_for.discard(name)
 
-    def _keep(self, embeddings: dict[str, np.ndarray]) -> None:
+    def _keep(self, embeddings: Mapping[str, np.ndarray]) -> None:
         try:
             if embeddings:
                 self._cache.add(embeddings)
         except StoreUnavailable as error:
             log.warning("new embeddings could not be kept", extra={"error": error.code})
 
-    def _fail(self, names: Iterable[str], failure: Failed) -> None:
-        for name in names:
+    def _fail(self, failures: Mapping[str, Failed]) -> None:
+        for name, failure in failures.items():
             for job in self._users(name):
                 job.end(failure)
 
     def _users(self, name: str) -> list[Job]:
         return [job for job in self._jobs.values() if name in job.waits_for and not job.ended]
-
-
-def _failure(error: Exception) -> Failed:
-    if isinstance(error, PandaGPTError):
-        return Failed(code=error.code, message=error.message, param=error.param)
-    log.error("a medium could not be encoded", exc_info=error)
-    return BAD_ARRAY

@@ -1,4 +1,7 @@
-"""The worker's loop: take, encode, admit, step, publish. One thread; a turn is as long as the model's own work."""
+"""The worker's loop: take, encode, admit, step, publish. One thread; a turn is as long as the language model's step.
+
+Media are encoded beside it (`lanes`).
+"""
 
 import logging
 import time
@@ -20,6 +23,7 @@ from service.worker.model import Runtime
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
 BATCH_WAIT = 0.001  # seconds between looks at a batch that is not due yet
+LANE_WAIT = 0.004  # seconds between looks at lanes that are encoding, when nothing else is to be done
 STORE_PAUSE = 0.1  # seconds between tries when the store fails and there is nothing else to do
 
 
@@ -64,6 +68,7 @@ class Worker:
                 self._turn()
             self._leave()
         finally:
+            self._intake.close()
             self._heartbeat.stop()
 
     def drain(self, grace: float | None = None) -> None:
@@ -186,9 +191,11 @@ class Worker:
     @property
     def _wait(self) -> float:
         """How long `take` may wait: as long as nothing else is to be done."""
-        if self._runtime.has_work or self._consumer.unfinished:
-            return BATCH_WAIT if self._intake.jobs and not self._runtime.has_work else 0.0
-        return IDLE_WAIT
+        if self._runtime.has_work:
+            return 0.0
+        if self._intake.jobs:
+            return LANE_WAIT if self._intake.only_waits else BATCH_WAIT
+        return 0.0 if self._consumer.unfinished else IDLE_WAIT
 
     @property
     def _is_drained(self) -> bool:

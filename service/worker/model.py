@@ -59,7 +59,7 @@ class Runtime(Protocol):
     def info(self) -> ModelInfo: ...
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """One [E] float32 embedding for each array of one modality."""
+        """One [E] float32 embedding for each array of one modality. Called beside the loop, by a thread a modality."""
         ...
 
     def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:

@@ -42,3 +42,17 @@ def test_a_name_waits_once_and_keeps_its_place() -> None:
     batches.add(Modality.IMAGE, "a")
     clock.now = 0.005
     assert batches.take() == (Modality.IMAGE, ["a", "b"])
+
+
+def test_a_busy_modality_gathers_and_holds_no_other_back() -> None:
+    clock = Clock()
+    batches = Batches(size=2, wait=0.005, clock=clock)
+    for name in ("a", "b", "c"):
+        batches.add(Modality.VIDEO, name)
+    batches.add(Modality.IMAGE, "d")
+    clock.now = 0.005
+    assert batches.take(busy={Modality.VIDEO}) == (Modality.IMAGE, ["d"])
+    assert batches.take(busy={Modality.VIDEO}) is None
+    assert not batches.ripening(busy={Modality.VIDEO})
+    assert batches.ripening()
+    assert batches.take() == (Modality.VIDEO, ["a", "b"])

@@ -1,3 +1,8 @@
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
@@ -28,24 +33,69 @@ async def test_a_medium_is_encoded_once_for_all_requests_and_workers(broker: Bro
     assert second.registry.get_sample_value("pandagpt_embedding_lookups_total", labels) == 1
 
 
-async def test_media_of_several_requests_share_a_batch(broker: Broker, valkey: Valkey) -> None:
-    wanted = [media(number, modality) for modality in (Modality.IMAGE, Modality.AUDIO) for number in range(4)]
-    busy, busy_array = media(99, Modality.IMU)
-    with worker_thread(valkey.settings, FakeRuntime(encode_delay=0.3)) as worker:
+@dataclass
+class HeldRuntime(FakeRuntime):
+    """Encodes nothing of the modality `held` before `go` is set; `begun` says that it was asked to."""
+
+    held: Modality = Modality.VIDEO
+    begun: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if modality == self.held:
+            self.begun.set()
+            assert self.go.wait(30)
+        return super().encode(modality, arrays)
+
+
+async def begun(runtime: HeldRuntime) -> None:
+    assert await asyncio.to_thread(runtime.begun.wait, 30)
+
+
+async def test_media_that_arrive_while_their_lane_is_busy_share_a_batch(broker: Broker, valkey: Valkey) -> None:
+    first, first_array = media(99)
+    wanted = [media(number) for number in range(4)]
+    with worker_thread(valkey.settings, runtime := HeldRuntime(held=Modality.IMAGE)):
+        await broker.submit(generate(media=[first]), {first.blob: first_array})
+        await begun(runtime)
         requests = [generate(media=[part]) for part, _ in wanted]
-        first = generate(media=[busy])
-        await broker.submit(first, {busy.blob: busy_array})  # while it is encoded the others gather
         for request, (part, array) in zip(requests, wanted, strict=True):
             await broker.submit(request, {part.blob: array})
+        last = generate()  # once it is answered, those before it were taken
+        await run(broker, last)
+        runtime.go.set()
         for request, (_, array) in zip(requests, wanted, strict=True):
             assert text_of(await collect(broker, request)) == answer(request, [array])
-    assert sorted(worker.runtime.batches) == [(Modality.AUDIO, 4), (Modality.IMAGE, 4), (Modality.IMU, 1)]
+    assert runtime.batches == [(Modality.IMAGE, 1), (Modality.IMAGE, 4)]
+
+
+async def test_tokens_and_pictures_go_on_while_a_long_video_is_encoded(broker: Broker, valkey: Valkey) -> None:
+    video, film = media(1, Modality.VIDEO)
+    image, picture = media(2)
+    with worker_thread(valkey.settings, runtime := HeldRuntime()):
+        slow, quick, spoken = generate(media=[video]), generate(media=[image]), generate()
+        await broker.submit(slow, {video.blob: film})
+        await begun(runtime)
+        assert text_of(await run(broker, quick, {image.blob: picture})) == answer(quick, [picture])
+        assert text_of(await run(broker, spoken)) == answer(spoken)
+        assert runtime.encoded == {Modality.IMAGE: 1}  # all that while the video was not done
+        runtime.go.set()
+        assert text_of(await collect(broker, slow)) == answer(slow, [film])
+
+
+async def test_a_worker_that_is_told_to_leave_waits_for_its_lanes(broker: Broker, valkey: Valkey) -> None:
+    video, film = media(1, Modality.VIDEO)
+    with worker_thread(valkey.settings, runtime := HeldRuntime()):
+        await broker.submit(generate(media=[video]), {video.blob: film})
+        await begun(runtime)
+        runtime.go.set()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("encode-")]
 
 
 async def test_one_bad_medium_fails_its_own_request_only(broker: Broker, valkey: Valkey) -> None:
     good, array = media(1)
     bad, _ = media(2)
-    slow, slow_array = media(3, Modality.IMU)
+    slow, slow_array = media(3)  # while it is encoded the others gather
     with worker_thread(valkey.settings, FakeRuntime(encode_delay=0.1)) as worker:
         await broker.submit(generate(media=[slow]), {slow.blob: slow_array})
         requests = generate(media=[good]), generate(media=[good, bad])

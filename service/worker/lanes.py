@@ -1,0 +1,93 @@
+"""Where encoding runs: a thread for each modality beside the worker's loop.
+
+Torch lets go of the interpreter while it computes, so tokens go on while media are encoded, and a long video holds no
+picture back. A lane has one batch at a time: what arrives meanwhile gathers for the next.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pandagpt_core.errors import PandaGPTError
+from pandagpt_core.types import Modality
+from service.broker.protocol import Failed
+from service.worker.model import Runtime
+
+log = logging.getLogger(__name__)
+BAD_OUTPUT = Failed(code="invalid_media", message="the encoder's output for a medium is not finite")
+BAD_ARRAY = Failed(code="internal_error", message="a medium could not be encoded")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of each name of a batch, and the seconds that it took."""
+
+    modality: Modality
+    embeddings: Mapping[str, np.ndarray]
+    failures: Mapping[str, Failed]
+    seconds: float
+
+
+Work = Callable[[], Encoded]
+
+
+class Lanes(Protocol):
+    def submit(self, modality: Modality, work: Work) -> Future[Encoded]:
+        """Do the work when the modality's lane is free."""
+        ...
+
+    def close(self) -> None:
+        """Wait for what runs; what has not begun is not done."""
+        ...
+
+
+class ThreadLanes:
+    """A thread a modality, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._pools: dict[Modality, ThreadPoolExecutor] = {}
+
+    def submit(self, modality: Modality, work: Work) -> Future[Encoded]:
+        if modality not in self._pools:
+            self._pools[modality] = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"encode-{modality}")
+        return self._pools[modality].submit(work)
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
+
+
+def encoded(runtime: Runtime, modality: Modality, arrays: Mapping[str, np.ndarray]) -> Encoded:
+    """All at once; where that fails, one by one, so that only the bad ones fail. Raises nothing."""
+    begun = time.perf_counter()
+    failures: dict[str, Failed] = {}
+    embeddings = _embed(runtime, modality, arrays, failures)
+    return Encoded(modality, embeddings, failures, time.perf_counter() - begun)
+
+
+def _embed(
+    runtime: Runtime, modality: Modality, arrays: Mapping[str, np.ndarray], failures: dict[str, Failed]
+) -> dict[str, np.ndarray]:
+    try:
+        embeddings = dict(zip(arrays, runtime.encode(modality, list(arrays.values())), strict=True))
+    except Exception as error:  # noqa: BLE001  whatever a model raises for one medium must not end the worker
+        if len(arrays) == 1:
+            failures.update(dict.fromkeys(arrays, _failure(error)))
+            return {}
+        parts = [_embed(runtime, modality, {name: array}, failures) for name, array in arrays.items()]
+        return {name: embedding for part in parts for name, embedding in part.items()}
+    bad = [name for name, embedding in embeddings.items() if not np.isfinite(embedding).all()]
+    failures.update(dict.fromkeys(bad, BAD_OUTPUT))
+    return {name: embedding for name, embedding in embeddings.items() if name not in bad}
+
+
+def _failure(error: Exception) -> Failed:
+    if isinstance(error, PandaGPTError):
+        return Failed(code=error.code, message=error.message, param=error.param)
+    log.error("a medium could not be encoded", exc_info=error)
+    return BAD_ARRAY
