@@ -160,7 +160,8 @@ def test_two_processes_give_the_losses_of_one_with_the_double_micro_batch(
     make_settings: Make, tmp_path: Path, root: Path
 ) -> None:
     one = make_settings("one", train={"max_steps": 3, "micro_batch": 4})
-    two = make_settings("two", train={"max_steps": 3, "micro_batch": 2})
+    # With a cache of its own: each process encodes its share of the media.
+    two = make_settings("two", features={"cache": str(tmp_path / "two-features")}, train={"max_steps": 3})
     train(one)
     config = tmp_path / "two.json"
     config.write_bytes(msgspec.json.encode(two))
@@ -181,7 +182,7 @@ def test_two_processes_give_the_losses_of_one_with_the_double_micro_batch(
         for rank in range(2)
     ]
     for process in processes:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=150)
         assert process.returncode == 0, said.decode()
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert (Path(two.out) / "model" / "config.json").is_file()

@@ -19,6 +19,11 @@ def frozen_dtype(accelerator: Accelerator) -> torch.dtype:
     return torch.float32 if plain else torch.bfloat16
 
 
+def device_name(device: torch.device) -> str:
+    """As a loader of weights wants it: accelerate numbers also CPUs, which nobody else does."""
+    return "cpu" if device.type == "cpu" else str(device)
+
+
 def _has_accelerator() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 

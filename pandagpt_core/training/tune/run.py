@@ -17,7 +17,7 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizer import load_tokenizer
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.tune import checkpoint, outputs
-from pandagpt_core.training.tune.devices import frozen_dtype, open_accelerator
+from pandagpt_core.training.tune.devices import device_name, frozen_dtype, open_accelerator
 from pandagpt_core.training.tune.encode import Encode, Outcome, Source, encode_all
 from pandagpt_core.training.tune.features import FeatureStore
 from pandagpt_core.training.tune.layout import layout_of
@@ -145,7 +145,7 @@ def _encoded(
             mine,
             source,
             store,
-            lambda: open_encoder(path, folder, str(accelerator.device)),
+            lambda: open_encoder(path, folder, device_name(accelerator.device)),
             accelerator.process_index,
             bar.update,
         )
