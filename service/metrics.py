@@ -142,7 +142,8 @@ class WorkerMetrics:
             ),
             prefix_lookups=Counter(
                 "pandagpt_prefix_lookups",
-                "Requests whose prompt began with a kept prefix (hit) or not (miss)",
+                "Requests whose prompt began with a kept prefix (hit) or not (miss), as far as known when admitted: "
+                "with the engine vllm none is",
                 ["outcome"],
                 registry=registry,
             ),

@@ -88,6 +88,7 @@ class FakeAsyncLLM:
         self._llm, self._seen = llm, seen
         seen.config = SimpleNamespace(cache_config=SimpleNamespace(num_gpu_blocks=BLOCKS))
         self._requests: list[Request] = []
+        self._steps_made = 0
         self._stepping: asyncio.Task[None] | None = None
 
     async def generate(
@@ -152,6 +153,11 @@ class FakeAsyncLLM:
             return
         logits = torch.stack([self._logits(request) for request in batch])
         logprobs = logits.log_softmax(dim=-1)
+        self._steps_made += 1
+        put_out = 0
+        if self._steps_made % 7 == 0:  # as when blocks are short: the youngest comes back with what it had said
+            put_out, last = 1, batch[-1]
+            last.row = row_of(last.params, last.prompt["prompt_token_ids"], last.output, self._llm.config.vocab)
         waiting = len(self._requests) - len(batch)
         rows = {at: request.row for at, request in enumerate(batch) if request.row is not None}
         for at, token in enumerate(choose(logits, rows).argmax(dim=-1).tolist()):
@@ -162,7 +168,7 @@ class FakeAsyncLLM:
             num_waiting_reqs=waiting,
             prefix_cache_stats=prefix,
         )
-        self._seen.record(stats, SimpleNamespace(num_preempted_reqs=0))
+        self._seen.record(stats, SimpleNamespace(num_preempted_reqs=put_out))
 
     @torch.inference_mode()
     def _logits(self, request: Request) -> Tensor:

@@ -70,7 +70,8 @@ def llama(model: Path) -> Llama:
 
 
 def make_own(model: Path, llama: Llama) -> TokenEngine:
-    return Engine(llama, ByteTokenizer(), EngineConfig(max_running=3, max_model_len=CONTEXT))
+    sizes = EngineConfig(max_running=3, max_model_len=CONTEXT, kv_blocks=9, prefix_blocks=8, reserve="current")
+    return Engine(llama, ByteTokenizer(), sizes)
 
 
 def make_stand_in(model: Path, llama: Llama) -> TokenEngine:
@@ -81,7 +82,8 @@ def make_stand_in(model: Path, llama: Llama) -> TokenEngine:
 def make_vllm(model: Path, llama: Llama) -> TokenEngine:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed (pip install pandagpt[vllm])")
-    options = {"enforce_eager": True, "kv_cache_memory_bytes": 2**26, "block_size": 32}
+    block = 32 * 2 * CONFIG.layers * CONFIG.kv_heads * CONFIG.head_dim * 4  # bytes of 32 tokens in float32
+    options = {"enforce_eager": True, "kv_cache_memory_bytes": 6 * block, "block_size": 32}  # one is vLLM's own
     arguments = engine_arguments({"model": str(model), **SIZES}, options)
     return VllmEngine(arguments, real_calls(), ByteTokenizer(), CONFIG)
 
@@ -184,6 +186,23 @@ def test_equal_tokens_around_another_row_are_another_prompt(
     for row in (soft(1), soft(2), soft(1)):
         inputs = prompt("a * and the same long words after it", row)
         assert ids(run(engine, inputs, GREEDY)) == ids(expected(llama, inputs, GREEDY))
+
+
+def test_sequences_that_are_put_out_answer_as_if_they_never_were(
+    engine: TokenEngine, llama: Llama, prompt: Callable[..., LLMInputs]
+) -> None:
+    """Three of 60 tokens where there is room for two and a half."""
+    before = engine.stats().put_out
+    jobs = {
+        str(number): (prompt("a * and thirty long words after", soft(number)), replace(STYLES[style], max_tokens=30))
+        for number, style in enumerate((0, 3, 5))
+    }
+    for name, (inputs, params) in jobs.items():
+        engine.add(name, inputs, params)
+    outputs = drain(engine)
+    assert engine.stats().put_out > before
+    for name, (inputs, params) in jobs.items():
+        assert ids(outputs[name]) == ids(expected(llama, inputs, params))
 
 
 def test_every_token_is_one_output_and_their_texts_are_the_decoded_text(

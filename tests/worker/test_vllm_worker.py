@@ -46,6 +46,18 @@ def real_worker(valkey: Valkey, **worker: object) -> Iterator[subprocess.Popen[b
         process.wait(60)
 
 
+@contextmanager
+def vllm_worker(valkey: Valkey, cache: Path) -> Iterator[subprocess.Popen[bytes]]:
+    options = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28}
+    with real_worker(valkey, engine="vllm", vllm_cache=cache, vllm_options=options) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("merged")
+
+
 def request() -> tuple[Generate, dict[str, np.ndarray]]:
     name = media_name(TENANT, read_model_folder(MODEL).encoder_digest, "picture")
     array = np.random.default_rng(1).standard_normal((1, 3, 224, 224), dtype=np.float32)
@@ -69,11 +81,10 @@ def engine_core(worker: int) -> int:
     raise AssertionError("vLLM has no process")
 
 
-async def test_an_answer_that_vllm_began_goes_on_word_for_word_on_our_engine(valkey: Valkey, tmp_path: Path) -> None:
+async def test_an_answer_that_vllm_began_goes_on_word_for_word_on_our_engine(valkey: Valkey, cache: Path) -> None:
     broker = Broker.connect(valkey.settings)
-    options = {"enforce_eager": True, "kv_cache_memory_bytes": 2**28}
     first, arrays = request()
-    with real_worker(valkey, engine="vllm", vllm_cache=tmp_path, vllm_options=options) as process:
+    with vllm_worker(valkey, cache) as process:
         await until(lambda: valkey.client.exists("pandagpt:models"), timeout=LONG, what="the announcement")
         await broker.submit(first, arrays)
         heard = 0
@@ -96,4 +107,26 @@ async def test_an_answer_that_vllm_began_goes_on_word_for_word_on_our_engine(val
     assert isinstance(resumed[-1], Done)
     for choice in (0, 1):
         assert text_of(resumed, choice) == text_of(undisturbed, choice)
+    await broker.close()
+
+
+async def test_a_drained_worker_ends_its_answers_and_leaves_no_process(valkey: Valkey, cache: Path) -> None:
+    broker = Broker.connect(valkey.settings)
+    made, arrays = request()
+    with vllm_worker(valkey, cache) as process:
+        await until(lambda: valkey.client.exists("pandagpt:models"), timeout=LONG, what="the announcement")
+        await broker.submit(made, arrays)
+        core = 0
+        async with aclosing(each(broker, made)) as events:
+            async for event in events:
+                if isinstance(event, Token):
+                    core = engine_core(process.pid)
+                    process.send_signal(signal.SIGTERM)
+                    break
+        heard = await collect(broker, made, timeout=LONG)
+        await until(lambda: process.poll() is not None, timeout=60, what="the worker's end")
+    assert process.returncode == 0
+    assert isinstance(heard[-1], Done)
+    assert heard[-1].completion_tokens == 80
+    assert not Path(f"/proc/{core}").exists()
     await broker.close()
