@@ -76,7 +76,7 @@ class ImageBind(nn.Module):
             raise UnsupportedModality(f"the model has no tower for {modality}")
         tower = TOWER_OF[modality]
         if tower != "text":
-            clips = clips.to(next(self.modality_trunks[tower].parameters()).dtype)
+            clips = clips.to(next(self.modality_preprocessors[tower].parameters()).dtype)
         pooled = self.pool(tower, clips, self.trunk(tower, self.tokens(tower, clips)))
         return self.post(tower, self.head(tower, pooled))
 

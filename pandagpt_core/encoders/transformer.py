@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pandagpt_core.llm.linear import Linear
+
 EPS = 1e-6  # of every LayerNorm but those of the stems
 MLP_RATIO = 4
 
@@ -21,10 +23,11 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.bias_k = nn.Parameter(torch.empty(1, 1, width)) if extra_token else None
         self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if extra_token else None
-        self.out_proj = nn.Linear(width, width)
+        self.out_proj = Linear(width, width)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)  # [N, T, D] each
+        joined = F.linear(x.to(self.in_proj_weight.dtype), self.in_proj_weight, self.in_proj_bias).to(x.dtype)
+        q, k, v = joined.chunk(3, dim=-1)  # [N, T, D] each
         if self.bias_k is not None and self.bias_v is not None:
             k = torch.cat([k, self.bias_k.expand(len(x), -1, -1)], dim=1)  # [N, T + 1, D]
             v = torch.cat([v, self.bias_v.expand(len(x), -1, -1)], dim=1)
@@ -41,8 +44,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, MLP_RATIO * width)
-        self.fc2 = nn.Linear(MLP_RATIO * width, width)
+        self.fc1 = Linear(width, MLP_RATIO * width)
+        self.fc2 = Linear(MLP_RATIO * width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         projected: torch.Tensor = self.fc2(F.gelu(self.fc1(x)))
@@ -63,6 +66,11 @@ class Block(nn.Module):
         x = x + self.attn(self.norm_1(x), mask)
         update: torch.Tensor = self.mlp(self.norm_2(x))
         return x + update
+
+    def products(self) -> list[nn.Parameter]:
+        """The matrices and biases of its products, which may be of another precision than the rest."""
+        layers = (self.attn.out_proj, self.mlp.fc1, self.mlp.fc2)
+        return [self.attn.in_proj_weight, self.attn.in_proj_bias, *(p for layer in layers for p in layer.parameters())]
 
 
 class Trunk(nn.Module):

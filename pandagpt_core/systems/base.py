@@ -19,7 +19,8 @@ from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParam
 class LoadOptions:
     """Where and how a system runs.
 
-    precision: of the language model's matrix products; the towers are float32.
+    precision: of the language model's matrix products; "fp32" keeps the towers exact too, the others let those round
+        whose embeddings stay what they are (`encoders.precision`).
     original_stop: end answers by the published system's rule, faults included, instead of the template's.
     verify: hold every file against the SHA-256 in config.json before reading it.
     table: a folder with the merged language model (`systems.merged`), of which the system then holds the embedding

@@ -14,13 +14,18 @@ from pandagpt_core.errors import CheckpointError
 Loader = Callable[[Path, ModelFolder, str], Encoder]
 
 
-def load_encoder(path: Path, folder: ModelFolder, device: str) -> Encoder:
-    """The encoder of a model folder, float32. Raises CheckpointError if its recipes are not the config's."""
+def load_encoder(path: Path, folder: ModelFolder, device: str, *, exact: bool = True) -> Encoder:
+    """The encoder of a model folder. Raises CheckpointError if its recipes are not the config's.
+
+    exact: float32 throughout; else, on a CPU, products are bfloat16 where that pays (`encoders.precision`).
+    """
     encoder = LOADERS[folder.encoder.kind](path / ENCODER, folder, device)
     for modality, recipe in folder.recipes.items():
         if encoder.recipes.get(modality) != recipe:
             wants = encoder.recipes.get(modality, "no such medium")
             raise CheckpointError(f"the config prepares {modality} by {recipe}, the encoder wants {wants}")
+    if not exact and device == "cpu" and folder.encoder.kind in QUICKEN:
+        QUICKEN[folder.encoder.kind](encoder)
     return encoder
 
 
@@ -36,6 +41,14 @@ def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     return model
 
 
+def _quicken_imagebind(encoder: Encoder) -> None:
+    from pandagpt_core.encoders.imagebind import ImageBind
+    from pandagpt_core.encoders.precision import quicken
+
+    assert isinstance(encoder, ImageBind)
+    quicken(encoder)
+
+
 def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     """`MiniEncoder.load(sizes, state)`: it builds the towers of its sizes and accounts for the state's keys itself."""
     towers = import_module("pandagpt_core.encoders.mini").MiniEncoder
@@ -47,3 +60,4 @@ def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
 
 # The folder schema's kinds; each loader imports its own towers.
 LOADERS: Mapping[str, Loader] = MappingProxyType({"imagebind": _imagebind, "mini": _mini})
+QUICKEN: Mapping[str, Callable[[Encoder], None]] = MappingProxyType({"imagebind": _quicken_imagebind})

@@ -54,7 +54,7 @@ class PandaGPT:
         """Raises CheckpointError, DigestMismatch, KeyMismatch."""
         if options.verify:
             verify_files(path, folder)
-        encoder = load_encoder(path, folder, options.device)
+        encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32")
         llm_files = llm_path(path, folder.llm)
         llm = load_llama(llm_files) if options.table is None else load_table(options.table, options.device)
         if folder.max_model_len > llm.config.max_positions:
