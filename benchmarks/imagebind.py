@@ -3,6 +3,7 @@
     python -m benchmarks.imagebind [--quick] [--blocks 2] [--batches 1,8,32] [--rounds 3]
 
 The peer is a plain implementation with torch's own MultiheadAttention, given the same weights and one clip at a time.
+Ours is measured in float32 and as it is served on this processor (`encoders.precision`).
 """
 
 import statistics
@@ -20,6 +21,8 @@ from benchmarks.lib.plain_tower import PlainTower
 from benchmarks.lib.procs import Watch
 from benchmarks.lib.random_models import random_imagebind
 from benchmarks.lib.sizes import tower_operations
+from pandagpt_core.encoders.imagebind import ImageBind
+from pandagpt_core.encoders.precision import quicken
 from pandagpt_core.encoders.sizes import HUGE, TOWER_OF, ImageBindSizes
 from pandagpt_core.types import Modality
 
@@ -31,12 +34,14 @@ SHAPES: Mapping[Modality, tuple[int, ...]] = {
 TOWERS = ("vision", "audio")
 COLUMNS = (
     report.Column("what", "clips"),
+    report.Column("products", "our products"),
     report.Column("batch", "batch", 0),
     report.Column("ours", "ours, clips/s", 2),
     report.Column("plain", "plain at batch 1, clips/s", 2),
     report.Column("times", "times as fast", 2),
     report.Column("share", "ours, share of fp32 matrix peak %", 0, 100),
     report.Column("difference", "largest difference", 7),
+    report.Column("cosine", "least cosine", 6),
     report.Column("others", "others' cores %", 0, 100),
 )
 Encode = Callable[[torch.Tensor], torch.Tensor]
@@ -47,6 +52,7 @@ class Work:
     """One kind of clip with the two ways to encode it."""
 
     modality: Modality
+    products: str
     ours: Encode
     plain: Encode
 
@@ -67,8 +73,8 @@ def main() -> int:
     rows = [measure(work, batch, sizes, rounds, peak) for work in works(sizes) for batch in batches]
     shares = [row["others"] for row in rows if isinstance(row["others"], float)]
     notes = [
-        f"{shared.threads} threads, float32, {blocks} blocks a tower, the same random weights for both; they take "
-        "turns, medians.",
+        f"{shared.threads} threads, {blocks} blocks a tower, the same random weights for both; they take turns, "
+        "medians. The plain ones are float32.",
         "Largest difference: between the two embeddings of unit length, over all of the batch.",
         f"Matrix peak, float32, measured here: {peak / 1e9:,.0f} Gop/s.",
         report.quietness(shares),
@@ -88,33 +94,40 @@ def cut(sizes: ImageBindSizes, blocks: int) -> ImageBindSizes:
 
 
 def works(sizes: ImageBindSizes) -> list[Work]:
-    model = random_imagebind(sizes, TOWERS, torch.float32, "cpu")
+    """Each kind of clip in float32, and once more where its tower is served with rounded products."""
+    model, served = (random_imagebind(sizes, TOWERS, torch.float32, "cpu") for _ in range(2))
     plain = {name: PlainTower(sizes, name).copy(model.state_dict(), name) for name in TOWERS}
+    rounded = quicken(served)
 
-    def work(modality: Modality) -> Work:
-        return Work(modality, lambda clips: model.encode(modality, clips), plain[TOWER_OF[modality]])
+    def work(modality: Modality, encoder: ImageBind, products: str) -> Work:
+        return Work(modality, products, lambda clips: encoder.encode(modality, clips), plain[TOWER_OF[modality]])
 
-    return [work(modality) for modality in SHAPES]
+    exact = [work(modality, model, "fp32") for modality in SHAPES]
+    return exact + [work(modality, served, "bf16") for modality in SHAPES if TOWER_OF[modality] in rounded]
 
 
 def measure(work: Work, batch: int, sizes: ImageBindSizes, rounds: int, peak: float) -> report.Row:
     """One row: A B A B, after a round that does not count."""
     clips = torch.randn(batch, *SHAPES[work.modality], generator=torch.Generator().manual_seed(batch))
-    difference = (work.ours(clips) - one_by_one(work.plain, clips)).abs().max().item()
+    ours, expected = work.ours(clips), one_by_one(work.plain, clips)
+    difference = (ours - expected).abs().max().item()
+    cosine = torch.cosine_similarity(ours, expected).min().item()
     watch = Watch(list, machine.cores())
     times: Sequence[tuple[float, float]] = [
         (seconds(lambda: work.ours(clips)), seconds(lambda: one_by_one(work.plain, clips))) for _ in range(rounds)
     ]
-    ours, plain = (batch / statistics.median(taken) for taken in zip(*times, strict=True))
+    rate, plain = (batch / statistics.median(taken) for taken in zip(*times, strict=True))
     tower = TOWER_OF[work.modality]
     return {
         "what": str(work.modality),
+        "products": work.products,
         "batch": batch,
-        "ours": ours,
+        "ours": rate,
         "plain": plain,
-        "times": ours / plain,
-        "share": ours * tower_operations(sizes.tower(tower), tower) / peak,
+        "times": rate / plain,
+        "share": rate * tower_operations(sizes.tower(tower), tower) / peak,
         "difference": difference,
+        "cosine": cosine,
         "others": watch.others(),
     }
 
@@ -133,7 +146,8 @@ def panel(rows: Sequence[report.Row]) -> plots.Panel:
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for who in ("ours", "plain"):
-            lines.setdefault(f"{row['what']}, {who}", []).append((float(row["batch"] or 0), float(row[who] or 0)))
+            whose = f"ours {row['products']}" if who == "ours" else who
+            lines.setdefault(f"{row['what']}, {whose}", []).append((float(row["batch"] or 0), float(row[who] or 0)))
     return plots.Panel("towers", "clips at once", "clips/s", lines, doubling=True)
 
 
