@@ -23,7 +23,7 @@ def event(**fields: Any) -> bytes:
 def says(*texts: str) -> bytes:
     """A good stream, as the service writes it."""
     deltas = [{"role": "assistant", "content": ""}, *({"content": text} for text in texts)]
-    body = b": keep-alive\n\n" + b"".join(event(choices=[{"index": 0, "delta": delta}]) for delta in deltas)
+    body = b": keep-alive\n" + b"".join(event(choices=[{"index": 0, "delta": delta}]) for delta in deltas)
     end = event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}]) + event(choices=[], usage={})
     return body + end + b"data: [DONE]\n\n"
 

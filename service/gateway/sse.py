@@ -15,7 +15,8 @@ from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
 
-KEEP_ALIVE = b": keep-alive\n\n"
+# A line without an empty one after it: the `openai` package takes an empty line for an event once it has seen an id.
+KEEP_ALIVE = b": keep-alive\n"
 DONE = b"[DONE]"
 _json = msgspec.json.Encoder()
 

@@ -13,7 +13,7 @@ from benchmarks.lib.sse import Answer, EventParser, Request, encoded, stream_all
 
 STREAM = (
     b'id: 1\r\ndata: {"choices": [{"delta": {"role": "assistant", "content": ""}}]}\r\n\r\n'
-    b': keep-alive\n\ndata: {"choices": [{"delta": {"content": "Hi"}}]}\n\n'
+    b': keep-alive\ndata: {"choices": [{"delta": {"content": "Hi"}}]}\n\n'
     b'data: {"choices": [{"delta": {"content": " there"}}]}\n\n'
     b'data: {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}\n\ndata: [DONE]\n\n'
 )

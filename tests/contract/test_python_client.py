@@ -12,7 +12,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.contract.conftest import SeeingRuntime, Strict
+from tests.contract.conftest import KEEP_ALIVE_S, SeeingRuntime, Strict
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me"}]
 
@@ -72,6 +72,18 @@ def test_the_packages_own_stream_helper_collects_the_answer(client: OpenAI) -> N
     assert final.choices[0].message.content == ask(client, max_tokens=50).choices[0].message.content
 
 
+async def test_comments_in_the_silence_within_a_stream_disturb_no_client(
+    client: OpenAI, async_client: AsyncOpenAI, runtime: SeeingRuntime
+) -> None:
+    """The package takes an empty line after any event with an id for another event, so that a comment has none."""
+    expected = ask(client).choices[0].message.content
+    runtime.step_delay = 2 * KEEP_ALIVE_S
+    fields: Any = {"model": "fake", "messages": MESSAGES, "max_tokens": 5, "seed": 1, "stream": True}
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in ask(client, stream=True)) == expected
+    stream = await async_client.chat.completions.create(**fields)
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == expected
+
+
 def test_raw_answers_show_the_request_id_and_echo_a_plain_one(client: OpenAI) -> None:
     raw = client.chat.completions.with_raw_response.create(model="fake", messages=MESSAGES, max_tokens=1)
     assert raw.request_id is not None
@@ -103,20 +115,29 @@ def test_closing_a_stream_early_cancels_the_request(client: OpenAI, http: httpx.
 # Retries
 
 
-def test_a_429_is_tried_again_after_its_milliseconds(strict: Strict) -> None:
-    """The bucket of tokens is a little below zero: the time to wait is under a second, which only milliseconds say."""
-    key = strict.key()
+def test_a_429_is_tried_again_after_its_milliseconds(strict: Strict, caplog: pytest.LogCaptureFixture) -> None:
+    """The bucket of tokens is a little below zero: the time to wait is under a second, which only milliseconds say.
+
+    A machine that is busy for that long finds the bucket filled again: then another key has another try.
+    """
     long: Any = [{"role": "user", "content": "word " * 580}]
-    with OpenAI(base_url=f"{strict.url}/v1", api_key=key, max_retries=0) as client:
-        ask(client, messages=long, max_tokens=24)
-        with pytest.raises(openai.RateLimitError) as refused:
-            ask(client, max_tokens=1)
-    wait = int(refused.value.response.headers["retry-after-ms"]) / 1000
-    assert (0.05 < wait < 0.95, refused.value.response.headers["retry-after"]) == (True, "1")
-    with OpenAI(base_url=f"{strict.url}/v1", api_key=key, max_retries=2) as client:
-        began = time.monotonic()
-        assert ask(client, max_tokens=1).choices
-        assert time.monotonic() - began < 0.95, "it waited whole seconds"
+    for _ in range(10):
+        caplog.clear()
+        answers: list[httpx.Response] = []
+        with (
+            httpx.Client(event_hooks={"response": [answers.append]}, trust_env=False) as plain,
+            OpenAI(base_url=f"{strict.url}/v1", api_key=strict.key(), max_retries=2, http_client=plain) as client,
+            caplog.at_level("INFO", logger="openai._base_client"),
+        ):
+            ask(client, messages=long, max_tokens=24)
+            assert ask(client, max_tokens=1).choices
+        refused = [answer.headers for answer in answers if answer.status_code == 429]
+        if refused and int(refused[0]["retry-after-ms"]) > 50:
+            break
+    wait = int(refused[0]["retry-after-ms"]) / 1000
+    assert (wait < 0.95, refused[0]["retry-after"]) == (True, "1")
+    waited = re.findall(r"Retrying request .*?in ([\d.]+) seconds", caplog.text)
+    assert float(waited[0]) == pytest.approx(wait), "it waited whole seconds"
 
 
 def test_a_503_is_tried_again_after_retry_after(gateway: Any, url: str) -> None:

@@ -84,7 +84,7 @@ async def test_a_patient_client_gets_everything_and_nothing_is_given_up() -> Non
 async def test_silence_is_filled_with_comments_and_no_event_is_lost() -> None:
     client = Client()
     await client.read(events(quiet=2))
-    assert client.got.count(b": keep-alive\n\n") == 6
+    assert client.got.count(b": keep-alive\n") == 6
     assert client.got.count(b"\ndata: ") == 4
 
 

@@ -36,7 +36,7 @@ def chunks(events: list[Event], answer: Answer = ANSWER) -> list[object]:
 def test_a_frame_is_an_id_one_line_of_data_and_an_empty_line() -> None:
     assert frame(0, b"[DONE]") == b"id: 0\ndata: [DONE]\n\n"
     assert frame(12, b'{"a":1}') == b'id: 12\ndata: {"a":1}\n\n'
-    assert KEEP_ALIVE == b": keep-alive\n\n"
+    assert KEEP_ALIVE == b": keep-alive\n"
 
 
 def test_a_whole_stream_byte_by_byte() -> None:
