@@ -25,7 +25,7 @@ SHARED = ROOT.parent / "shared"
 
 @dataclass(frozen=True)
 class Valkey:
-    """A real, empty store on a loopback port of its own."""
+    """A real, empty store on a socket of its own: a port that was free may be another session's by now."""
 
     url: str
     client: "redis.Redis"
@@ -65,9 +65,9 @@ def golden(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def _valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     folder = tmp_path_factory.mktemp("valkey")
-    server = ValkeyServer(data_dir=folder)
+    server = ValkeyServer(data_dir=folder, port=0, unix_socket_path=folder / "store")
     server.start()
-    url = f"redis://127.0.0.1:{server.port}/0"
+    url = f"unix://{server.unix_socket_path}"
     client = redis.Redis.from_url(url)
     yield Valkey(url, client, StoreSettings(url=url))
     client.close()

@@ -122,9 +122,7 @@ def store(settings: Settings) -> Iterator[Finding]:
     try:
         with store_errors():
             client = connect(settings.store, name="doctor")
-            began = time.perf_counter()
-            client.ping()
-            took = time.perf_counter() - began
+            took = min(_answer_time(client) for _ in range(5))  # the way there, not how busy this machine is
             info = server_info(client.info("server"))
             warning = check_version(info)
             name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
@@ -142,6 +140,12 @@ def store(settings: Settings) -> Iterator[Finding]:
     finally:
         if client is not None:
             client.close()
+
+
+def _answer_time(client: Any) -> float:
+    began = time.perf_counter()
+    client.ping()
+    return time.perf_counter() - began
 
 
 def _store_habits(client: Any, took: float) -> Iterator[Finding]:

@@ -129,4 +129,4 @@ async def test_in_every_phase_another_worker_goes_on_word_for_word(valkey: Valke
         assert isinstance(events[-1], Done), name
         assert ends_of(events) == [events[-1]], name
         assert sum(isinstance(event, Started) for event in events) == 1, name
-        assert took < LOST_AFTER + 6, f"{name}: {took:.1f} s"  # the rest is the answer itself, and a loaded machine
+        assert took < LOST_AFTER + 12, f"{name}: {took:.1f} s"  # the rest is the answer itself, and a loaded machine

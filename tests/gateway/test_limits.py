@@ -75,12 +75,13 @@ async def test_two_gateways_at_once_never_give_more_than_there_is(make: Make) ->
 async def test_tokens_are_charged_afterwards_and_then_waited_for(make: Make) -> None:
     first, second = make(tokens=600), make(tokens=600)
     assert (await ask(first))["x-ratelimit-remaining-tokens"] == "600"
+    charged = time.monotonic()
     await first.charge("a", 700)
     refused = second.admit("a")
     with pytest.raises(GatewayError) as caught:
         async with refused:
             pass
-    assert caught.value.retry_after_s == pytest.approx(10.0, abs=0.5)
+    assert 9.9 - (time.monotonic() - charged) <= caught.value.retry_after_s <= 10.0
     assert refused.headers()["x-ratelimit-remaining-tokens"] == "0"
 
 
@@ -94,10 +95,10 @@ async def test_requests_at_once_are_counted_until_they_end(make: Make) -> None:
 
 
 async def test_a_request_in_hand_counts_for_as_long_as_it_lasts_and_a_dead_gateways_for_a_lease(make: Make) -> None:
-    alive, dead, other = (make(lease_s=0.3, concurrent=1) for _ in range(3))
+    alive, dead, other = (make(lease_s=1.5, concurrent=1) for _ in range(3))
     async with alive.admit("a"), dead.admit("b"):
         await dead.close()  # renews no more
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(2.0)
         with pytest.raises(GatewayError):
             await ask(other, "a")
         await ask(other, "b")

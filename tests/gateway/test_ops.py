@@ -49,7 +49,7 @@ def test_without_a_worker_alive_but_not_ready_and_503_at_once(alone: str) -> Non
         assert code(answer) == (503, "no_worker")
         assert int(answer.headers["retry-after"]) >= 1
         assert int(answer.headers["retry-after-ms"]) >= 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20, "it waited for a worker"
 
 
 def test_while_every_worker_drains_new_requests_are_turned_away(

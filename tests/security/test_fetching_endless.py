@@ -95,16 +95,16 @@ async def test_slowness_ends_at_the_total_deadline(script: Page) -> None:
     result = await fetched(script, timeout_s=0.4)
     assert result[0] == "invalid_media"
     assert "0.4 s" in result[1]
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 10  # of the 30 and 50 seconds that they would take
 
 
 async def test_all_downloads_of_a_request_share_one_deadline() -> None:
     async def slow(writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.0)
         writer.write(page(b"got"))
 
     async with origin({"/x": slow}) as server:
-        fetch = local(server.port, timeout_s=0.5).session()
+        fetch = local(server.port, timeout_s=1.9).session()
         url = f"http://127.0.0.1:{server.port}/x"
         assert (await fetch(url)).data == b"got"
         with pytest.raises(GatewayError):

@@ -42,7 +42,7 @@ async def test_whoever_sends_slowly_is_cut_off_in_time_and_neighbours_survive(va
             began = time.monotonic()
             slow = [send(port, pieces, pause_s=0.05) for pieces in SLOW.values() for _ in range(4)]
             answers, beside = await asyncio.gather(asyncio.gather(*slow), asyncio.to_thread(several, port, 5))
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 20  # of the 25 that they would take
             assert beside == [200] * 5
             # A form that is broken from its first byte on is refused before its time is up.
             assert {answer.split()[1] for answer in answers} == {b"408", b"400"}
