@@ -4,15 +4,12 @@
 tokenised by itself, answers with the "\n###" that ends them are learned, all else is not.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.training.batch import IGNORED
 
@@ -24,27 +21,12 @@ class Said(msgspec.Struct, frozen=True, rename={"who": "from"}):
     value: str
 
 
-class Conversation(msgspec.Struct, frozen=True):
-    """One sample of a data set: the medium's file and what was said of it."""
-
-    conversation: tuple[Said, ...]
-    image_name: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Laid:
     """A sequence of T positions: token ids with None at the soft slot, and targets, `IGNORED` where not learned."""
 
     ids: tuple[int | None, ...]
     targets: tuple[int, ...]
-
-
-def read_conversations(path: Path) -> list[Conversation]:
-    """A JSON array of samples. Raises InvalidRequest that names the first wrong field."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Conversation])
-    except (msgspec.DecodeError, json.JSONDecodeError) as error:
-        raise InvalidRequest(f"{path.name} is no list of conversations: {error}") from error
 
 
 def lay_out(said: Sequence[Said], tokenizer: Tokenizer, bos_id: int, most: int, *, media: bool = True) -> Laid:

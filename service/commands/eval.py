@@ -4,14 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import httpx
-
 from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_report
 from pandagpt_core.training.evaluation.answerer import Answerer
 from service import settings
-from service.commands.examinee import ServedModel
 from service.commands.overrides import overrides
-from service.commands.talk import TalkError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,15 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     base = _base(arguments.base or arguments.model) if manifest.text_only else None
     if arguments.model is not None:
         return _report(arguments, _local(arguments.model, arguments.device), base)
-    client = settings.load(overrides(arguments, url="client.url")).client
-    headers = {"authorization": f"Bearer {client.key.get_secret_value()}"} if client.key else {}
-    timeout = httpx.Timeout(None, connect=5.0)
-    with httpx.Client(base_url=client.url, headers=headers, timeout=timeout, trust_env=False) as connection:
-        try:
-            return _report(arguments, ServedModel(connection, arguments.served, arguments.at_once), base)
-        except TalkError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            return 1
+    return _over_http(arguments, base)
 
 
 def _report(arguments: argparse.Namespace, model: Answerer, base: Answerer | None) -> int:
@@ -57,6 +45,20 @@ def _report(arguments: argparse.Namespace, model: Answerer, base: Answerer | Non
     for path in write_report(report, arguments.out) if arguments.out else []:
         print(path, file=sys.stderr)
     return 0
+
+
+def _over_http(arguments: argparse.Namespace, base: Answerer | None) -> int:
+    # Here and not above: a model folder is examined without an HTTP client.
+    from service.commands.examinee import ServedModel, connected
+    from service.commands.talk import TalkError
+
+    client = settings.load(overrides(arguments, url="client.url")).client
+    with connected(client) as connection:
+        try:
+            return _report(arguments, ServedModel(connection, arguments.served, arguments.at_once), base)
+        except TalkError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            return 1
 
 
 def _local(folder: Path, device: str) -> Answerer:

@@ -13,6 +13,7 @@ import numpy as np
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.types import Modality
 from service.commands.talk import PARTS, TalkError, complaint
+from service.settings import ClientSettings
 
 BUSY = (429, 503)  # answered with Retry-After: later it may go
 TRIES, LONGEST_WAIT_S = 6, 20.0
@@ -72,6 +73,13 @@ class ServedModel:
             raise TalkError(complaint(answer))
         said: dict[str, Any] = answer.json()
         return said
+
+
+def connected(settings: ClientSettings) -> httpx.Client:
+    """To the service of the settings, as whom they say."""
+    headers = {"authorization": f"Bearer {settings.key.get_secret_value()}"} if settings.key else {}
+    timeout = httpx.Timeout(None, connect=5.0)
+    return httpx.Client(base_url=settings.url, headers=headers, timeout=timeout, trust_env=False)
 
 
 def part(held: Held) -> dict[str, Any]:

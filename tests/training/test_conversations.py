@@ -9,12 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.batch import IGNORED
-from pandagpt_core.training.conversations import Laid, Said, lay_out, read_conversations
+from pandagpt_core.training.conversations import Laid, Said, lay_out
 from pandagpt_core.training.lora import LoraConfig, LoraLinear, Result, add_lora, run_batch
 
 ORIGINAL = "llama_model.base_model.model."
@@ -102,10 +101,3 @@ def test_gradients_are_the_originals(run: Run) -> None:
         found = ours[name]
         assert found is not None
         assert float(found.norm()) == pytest.approx(norm, rel=1e-4)
-
-
-def test_a_file_that_is_no_list_of_conversations_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "data.json"
-    path.write_text('[{"conversation": [{"from": "robot", "value": "x"}]}]')
-    with pytest.raises(InvalidRequest, match=r"data\.json is no list of conversations: .*robot"):
-        read_conversations(path)

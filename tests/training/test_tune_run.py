@@ -218,6 +218,22 @@ def test_media_that_are_missing_or_broken_are_told_with_file_and_index(make_sett
     assert [line for line in told if line.startswith("1 conversations")]
 
 
+@pytest.mark.parametrize(
+    ("most", "words", "told"),
+    [
+        (512, "word " * 200, r"data\.json\[0\]: it has \d+ tokens, the model's context holds 128"),
+        (3, "word", r"data\.json\[0\]: nothing of its answers is within the \d+ tokens that data\.max_tokens leaves"),
+    ],
+)
+def test_a_conversation_too_long_for_the_model_or_the_cut_is_told(
+    most: int, words: str, told: str, make_settings: Make, tmp_path: Path
+) -> None:
+    said = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": words}]
+    (tmp_path / "data.json").write_text(json.dumps([{"conversation": said}]))
+    with pytest.raises(InvalidRequest, match=told):
+        run(make_settings(data={"files": [str(tmp_path / "data.json")], "max_tokens": most}))
+
+
 def test_a_batch_that_does_not_divide_is_refused_with_the_numbers(make_settings: Make) -> None:
     with pytest.raises(InvalidRequest, match=r"train\.batch is 4; 1 processes with a train\.micro_batch of 3"):
         run(make_settings(train={"micro_batch": 3}))

@@ -51,9 +51,15 @@ def media_of(samples: Iterable[Sample]) -> list[Medium]:
 
 
 def lessons_of(
-    samples: Sequence[Sample], outcome: Outcome, lay: Layout, tell: Callable[[str], object], *, skip: bool
+    samples: Sequence[Sample],
+    outcome: Outcome,
+    lay: Layout,
+    context: int,
+    tell: Callable[[str], object],
+    *,
+    skip: bool,
 ) -> list[Lesson]:
-    """Lay out every sample whose media are there.
+    """Lay out every sample whose media are there, and that fits the model's `context`.
 
     Raises InvalidRequest that names file, index and fault of the others; with `skip` they are told and left out.
     """
@@ -67,6 +73,8 @@ def lessons_of(
             laid, faults = Laid((), ()), [*faults, str(error)]
         if not faults and all(target == IGNORED for target in laid.targets[1:]):
             faults.append(f"nothing of its answers is within the {len(laid.ids)} tokens that data.max_tokens leaves")
+        if len(laid.ids) > context:
+            faults.append(f"it has {len(laid.ids)} tokens, the model's context holds {context}")
         problems += [f"{sample.where}: {fault}" for fault in faults]
         if not faults:
             lessons.append(Lesson(laid, tuple(outcome.keys[medium] for medium in sample.media)))

@@ -125,7 +125,8 @@ def learn_from(
     outcome = _encoded(samples, settings, path, folder, accelerator, store, open_encoder)
     store.refresh()
     lay = layout_of(folder, load_tokenizer(llm_path(path, folder.llm)), settings.data.max_tokens)
-    return Material(lessons_of(samples, outcome, lay, tell, skip=settings.data.broken == "skip"), store)
+    skip = settings.data.broken == "skip"
+    return Material(lessons_of(samples, outcome, lay, folder.max_model_len, tell, skip=skip), store)
 
 
 def _encoded(
