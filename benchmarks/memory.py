@@ -74,6 +74,8 @@ def main() -> int:
         f"{AT_ONCE} requests at once; resident memory read {SAMPLES} times. Growth is the slope of a line through the "
         f"readings after the first quarter; flat is at most {FLAT_MIB:g} MiB over a thousand requests.",
     ]
+    if given.http:
+        notes.append("The store keeps the events of a request for as long as its caller may ask for them again.")
     out = (shared.out or report.folder(facts)) if shared.save else None
     rows = [row(through, curve, taken) for through, (curve, taken) in curves.items()]
     title = "Memory over many short requests"
@@ -92,9 +94,14 @@ def curves_of(
     yield f"engine, {given.precision}", timed(lambda: through_engine(llm, plan))
     if given.http:
         try:
-            yield f"HTTP, {given.precision}", timed(lambda: through_http(given.precision, shared, plan))
+            begun = time.perf_counter()
+            house, store = through_http(given.precision, shared, plan)
         except (Absent, RunFailed) as reason:
             absent[f"HTTP, {given.precision}"] = str(reason)
+            return
+        taken = time.perf_counter() - begun
+        yield f"HTTP, {given.precision}: gateway and worker", (house, taken)
+        yield f"HTTP, {given.precision}: store", (store, taken)
 
 
 def timed(work: Callable[[], list[Reading]]) -> tuple[list[Reading], float]:
@@ -140,23 +147,32 @@ def params(chance: random.Random, seed: int) -> SamplingParams:
     )
 
 
-def through_http(precision: str, shared: Options, plan: Plan) -> list[Reading]:
-    """Requests in waves of `AT_ONCE`; memory of gateway, worker and store together."""
+def through_http(precision: str, shared: Options, plan: Plan) -> tuple[list[Reading], list[Reading]]:
+    """Requests in waves of `AT_ONCE`; memory of gateway, worker and supervisor, and that of the store."""
     server = service(precision).make(shared)
     assert isinstance(server, ServerContestant)
     chance, done = random.Random(plan.seed), 0
+    house: list[Reading] = []
+    store: list[Reading] = []
     try:
         server.start()
-        readings = [(0.0, procs.resident_mib(server.pids()))]
+        read(server, 0, house, store)
         while done < plan.requests:
             texts = [f"Number {done + n}: {PASSAGE[: chance.randint(20, 200)]}" for n in range(AT_ONCE)]
             server.chat(texts, chance.randint(1, 12))
             done += AT_ONCE
-            if done * SAMPLES // plan.requests >= len(readings):
-                readings.append((float(done), procs.resident_mib(server.pids())))
-        return readings
+            if done * SAMPLES // plan.requests >= len(house):
+                read(server, done, house, store)
+        return house, store
     finally:
         server.stop()
+
+
+def read(server: ServerContestant, done: int, house: list[Reading], store: list[Reading]) -> None:
+    pids = server.pids()
+    stores = [pid for pid in pids if procs.name(pid).startswith("valkey")]
+    house.append((float(done), procs.resident_mib([pid for pid in pids if pid not in stores])))
+    store.append((float(done), procs.resident_mib(stores)))
 
 
 def row(through: str, curve: list[Reading], taken: float) -> report.Row:

@@ -27,6 +27,13 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def name(pid: int) -> str:
+    """A process's own short name; empty if it is gone."""
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "comm").read_text().strip()
+    return ""
+
+
 def resident_mib(pids: list[int]) -> float:
     """Memory held now, shared pages counted in each."""
     return sum(_status_kib(pid, "VmRSS") for pid in pids) / 1024
