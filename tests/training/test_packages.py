@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from pandagpt_core.training.concepts import load_concepts
+from pandagpt_core.training.data.corpus import training_pictures
 from pandagpt_core.training.data.media import icons
-from pandagpt_core.training.data.packages import Package, fetch
+from pandagpt_core.training.data.packages import PACKAGES, Package, fetch
+from pandagpt_core.training.data.recordings import NAMED
 
 CONCEPTS = load_concepts()
 NPM = Package("npm", "@icons/some-style", "MIT", "train", "icons")
@@ -75,3 +77,26 @@ def test_icons_are_those_of_concepts_and_others_by_name_and_tags(tmp_path: Path)
     assert CONCEPTS[dog.concept].name == "dog"
     assert dog.draw().size == (224, 224)
     assert (coaster.concept, coaster.names) == (-1, ("roller coaster", "amusement", "park"))
+
+
+def test_only_permissive_licences_are_trained_on() -> None:
+    permissive = ("Apache-2.0", "MIT", "CC-BY-4.0", "CC0-1.0", "public domain", "BSD-3-Clause")
+    assert [p.name for p in PACKAGES if p.use == "train" and not p.licence.startswith(permissive)] == []
+    assert not any("-SA" in p.licence or "GPL" in p.licence for p in PACKAGES if p.use == "train")
+
+
+def test_the_pictures_that_are_trained_on_are_made_without_the_packages_that_are_held_out(tmp_path: Path) -> None:
+    drawn = json.dumps({"icons": {"dog-face": {"body": '<rect width="8" height="8"/>'}}})
+    trained = [p for p in PACKAGES if p.use == "train"]
+    for package in trained:
+        folder = tmp_path / package.folder / "package"
+        (folder / "en").mkdir(parents=True)
+        (folder / "icons.json").write_text(drawn)
+        (folder / "en" / "data.json").write_text("[]")
+    sources = {f"iconify-json-{picture.source}" for picture in training_pictures(tmp_path)}
+    assert sources == {p.folder for p in trained if p.holds == "icons"}
+
+
+def test_real_recordings_are_of_packages_that_are_held_out() -> None:
+    use = {package.name: package.use for package in PACKAGES}
+    assert {use[name] for name in NAMED} == {"validation"}

@@ -16,6 +16,8 @@ from pandagpt_core.training.data.rcc import read_rcc
 SIZE = 224
 _STYLES = ("noto", "noto-v1", "fxemoji", "twemoji", "emojione", "fluent-emoji-flat")
 _PHOTO_BUNDLES = ("lang", "explore_farm_animals", "explore_world_animals", "categorization", "erase")
+# Drawings of the validation package that are in the clip art too (`copies`): trained on, so of no use here.
+_TRAINED_ON = frozenset({"flute_traversiere", "harp"})
 # Of variants that differ in colour or direction alone one is enough; the letters and digits name nothing.
 _SKIP = re.compile(
     r"skin-tone|-tone|-facing-right|^flag|^keycap|^[a-z0-9]$|clock-?face|o-?clock|thirty|-person$|:|^u1f"
@@ -78,8 +80,9 @@ def validation_photos(packages: Path, concepts: tuple[Concept, ...]) -> list[Pic
 
 
 def validation_drawings(packages: Path, concepts: tuple[Concept, ...]) -> list[Picture]:
-    """Drawings of instruments of the validation package."""
-    return list(_bundled(packages, concepts, ("instruments",), ".svg"))
+    """Drawings of instruments of the validation package, less those that are trained on."""
+    found = _bundled(packages, concepts, ("instruments",), ".svg")
+    return [picture for picture in found if picture.stem not in _TRAINED_ON]
 
 
 def reserved_pictures(packages: Path, concepts: tuple[Concept, ...]) -> list[Picture]:
