@@ -42,7 +42,7 @@ class VllmOptions:
 
 
 class Runtime:
-    """One loop admits, steps and aborts; `encode` and `unit` change nothing, and other threads may call them meanwhile."""
+    """One loop admits, steps and aborts. `encode` and `unit` change nothing: other threads may call them meanwhile."""
 
     def __init__(self, system: System, engine: TokenEngine) -> None:
         self._system = system
