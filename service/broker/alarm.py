@@ -8,6 +8,10 @@ import asyncio
 from collections.abc import Callable
 
 
+def _nobody() -> None:
+    pass
+
+
 class Alarm:
     """Calls `ring` once `seconds` have passed since the last `set`, unless lifted. Belongs to the running loop."""
 
@@ -27,8 +31,8 @@ class Alarm:
         self._due = None
 
     def close(self) -> None:
-        """Lift it, and let go of the timer."""
-        self._due = None
+        """Lift it for good, and let go of the timer and of whom it would wake."""
+        self._due, self._ring = None, _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -36,6 +36,7 @@ class Parting:
         self._transport.write_eof()
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """The connection is gone. What is held is let go of: a ring of references waits for the collector."""
         if self.parting is not None:
             self.parting.cancel()
+        self._still_sends = bool

@@ -133,8 +133,11 @@ class _Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
-        self.transport.lost()
         super().connection_lost(exc)
+        self.transport.lost()
+        if self.scope is not None:
+            for name in ("cut", "unread"):  # they lead back here; a ring of references waits for the collector
+                self.scope["state"].pop(name, None)
 
     def _still_sends(self) -> bool:
         return self._refused or (self.cycle is not None and self.cycle.more_body)

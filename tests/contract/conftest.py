@@ -76,7 +76,7 @@ def runtime() -> SeeingRuntime:
 @pytest.fixture(scope="session")
 def gateway(store: StoreSettings, runtime: SeeingRuntime) -> Iterator[tuple[str, House]]:
     """The gateway that asks for no key, with a worker behind it."""
-    with worker_thread(store, runtime), running(settings_for(store)) as (url, house):
+    with worker_thread(store, runtime, lost_after_s=15.0), running(settings_for(store)) as (url, house):
         yield url, house
 
 

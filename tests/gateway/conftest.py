@@ -70,7 +70,7 @@ def runtime() -> FakeRuntime:
 
 @pytest.fixture
 def worker(valkey: object, runtime: FakeRuntime) -> Iterator[WorkerThread]:
-    with worker_thread(valkey.settings, runtime) as worker:
+    with worker_thread(valkey.settings, runtime, lost_after_s=15.0) as worker:
         yield worker
 
 
@@ -90,7 +90,7 @@ def http(url: str) -> Iterator[httpx.Client]:
 def steady_http(shared_gateway: tuple[str, House], _valkey_server: object) -> Iterator[httpx.Client]:
     """For tests that look at answers only: one worker and one store for the whole module, never emptied between."""
     with (
-        worker_thread(_valkey_server.settings),
+        worker_thread(_valkey_server.settings, lost_after_s=15.0),
         httpx.Client(base_url=shared_gateway[0], timeout=30, trust_env=False) as client,
     ):
         yield client

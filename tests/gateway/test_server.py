@@ -1,6 +1,7 @@
 """The server under the application: a head is bounded in size and time, and a signal drains."""
 
 import asyncio
+import gc
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -9,9 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service import settings
+from service.broker.feeds import Follower
 from service.gateway import server
+from service.gateway.parting import Parting
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import until
@@ -148,3 +152,25 @@ async def test_an_answer_that_outlasts_the_drain_ends_with_words_and_its_request
             else:
                 assert (heard.status_code, heard.json()["error"]["code"]) == (503, "draining")
             await until(lambda: not worker.runtime.has_work)
+
+
+async def test_what_a_request_held_is_freed_without_the_garbage_collector(valkey: Valkey) -> None:
+    """The collector looks rarely (`server.serve`), so that nothing may wait for it."""
+    held = (Follower, Parting, RequestResponseCycle)
+
+    def alive() -> int:
+        return sum(isinstance(one, held) for one in gc.get_objects())
+
+    with worker_thread(valkey.settings):
+        async with running(valkey) as (_, port), httpx.AsyncClient(trust_env=False) as client:
+            url, close = f"http://127.0.0.1:{port}/v1/chat/completions", {"connection": "close"}
+            ask = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 3}
+            gc.collect()
+            gc.disable()
+            try:
+                for number in range(6):
+                    done = await client.post(url, json={**ask, "stream": number % 2 == 0}, headers=close, timeout=30)
+                    assert done.status_code == 200
+                await until(lambda: alive() == 0, what="their end")
+            finally:
+                gc.enable()
