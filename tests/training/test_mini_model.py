@@ -1,14 +1,19 @@
 """The committed default model: its files are the ones it names, and it says what the sample pictures show."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from pandagpt_core.checkpoints import ModelFolder, read_model_folder, verify_files
+from pandagpt_core.checkpoints import ADAPTER, ModelFolder, read_model_folder, read_tensors, verify_files
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
+from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.evaluate import answers
+from pandagpt_core.training.quiz import answer
+from pandagpt_core.training.talk import NO_PICTURE, first_named
 from pandagpt_core.types import Conversation, Modality, SamplingParams, Turn
 
 MOST_BYTES = 40_000_000
@@ -71,3 +76,33 @@ def test_without_a_picture_it_talks_of_none(runtime: Runtime) -> None:
         text += "".join(output.text for output in runtime.step())
     assert "Paris" in text
     assert "picture" not in text.lower()
+
+
+def test_asked_after_a_picture_that_is_not_there_it_names_nothing(runtime: Runtime) -> None:
+    said = answer(runtime, ["What is in the picture?", "What is this?"])
+    assert said == [NO_PICTURE, NO_PICTURE]
+
+
+def test_it_names_each_direction_that_it_recalls(folder: Path, runtime: Runtime) -> None:
+    concepts = load_concepts()
+    directions = dict(read_tensors(folder / ADAPTER, dtype=torch.float32))["projection.recall"]
+    chosen = range(0, len(concepts), 17)
+    said = answers(runtime, Modality.IMAGE, [directions[index].numpy() for index in chosen])
+    names = [concept.name for concept in concepts]
+    assert [first_named(one, names) for one in said] == [names[index] for index in chosen]
+
+
+def test_yes_and_no_are_told_of_kinds(root: Path, runtime: Runtime) -> None:
+    recipe = runtime.info.recipes[Modality.IMAGE]
+    arrays = [load(recipe, (root / "samples" / name).read_bytes(), {}, Limits()) for name in ("dog.png", "guitar.png")]
+    said = answers(runtime, Modality.IMAGE, runtime.encode(Modality.IMAGE, arrays), "Is it an animal?")
+    assert [one.split(",")[0] for one in said] == ["Yes", "No"], said
+
+
+def test_the_card_tells_every_figure(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    figures = json.loads((folder / "figures.json").read_text())
+    for name, one in figures.items():
+        if isinstance(one, dict) and "exact" in one:
+            low, high = (f"{100 * bound:.0f}" for bound in one["exact_95"])
+            assert f"| {one['n']} | {100 * one['exact']:.0f} % ({low} to {high}) |" in card, name
