@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from pandagpt_core.training.align.run import align
     except ModuleNotFoundError as error:
-        raise SettingsError(f"training needs {error.name}: pip install 'pandagpt[train]'") from None
+        raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
     from pandagpt_core.errors import InvalidRequest
     from pandagpt_core.training.align import read_settings
 

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from pandagpt_core.training.tune.run import train
     except ModuleNotFoundError as error:
-        raise SettingsError(f"training needs {error.name}: pip install 'pandagpt[train]'") from None
+        raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
     from pandagpt_core.errors import InvalidRequest
     from pandagpt_core.training.tune import read_settings
 
