@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from service import cli
 from service.settings import StoreSettings
+from service.settings import load as load_settings
 from tests.conftest import ROOT
 from tests.contract import made
 from tests.contract.conftest import running, settings_for, store  # noqa: F401  a fixture
@@ -122,10 +124,21 @@ def test_every_guide_is_listed_and_every_link_leads_somewhere() -> None:
     assert listed == {page.name for page in GUIDES.glob("*.md")} - {"README.md"}
     for page in GUIDES.glob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (GUIDES / link).exists(), f"{page.name}: {link}"
+            assert link.startswith("https://") or (GUIDES / link).exists(), f"{page.name}: {link}"
 
 
 def test_every_snippet_is_of_a_language_that_is_run() -> None:
     for page in (page for page in GUIDES.glob("*.md") if page.name not in ELSEWHERE):
         kinds = set(re.findall(r"^```(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE))
-        assert kinds <= {"python", "sh", "js", "env"}, page.name
+        assert kinds <= {"python", "sh", "js", "env", "toml", "text"}, page.name  # text is shown, not run
+
+
+TOML = snippets("toml")
+
+
+@pytest.mark.parametrize(("page", "code"), TOML, ids=names(TOML))
+def test_settings_files_are_taken(page: str, code: str) -> None:
+    chosen = load_settings(tomllib.loads(code))
+    for section, values in tomllib.loads(code).items():
+        told = getattr(chosen, section).model_dump(mode="json")
+        assert {name: told[name] for name in values} == values, page
