@@ -58,7 +58,8 @@ def test_every_door_takes_a_file_and_it_is_encoded_once(http: httpx.Client, runt
     by_part = ask(http, {"type": "file", "file": {"file_id": file_id}, "modality": "image"})
     by_url = ask(http, {"type": "image_url", "image_url": {"url": f"file:{file_id}"}})
     assert by_part.json()["choices"] == by_url.json()["choices"]
-    assert http.post("/v1/embeddings", json={"input": {"type": "image_url", "image_url": {"url": f"file:{file_id}"}}})
+    given = {"input": {"type": "image_url", "image_url": {"url": f"file:{file_id}"}}}
+    assert http.post("/v1/embeddings", json=given).status_code == 200
     assert by_part.json()["choices"][0]["message"]["content"].startswith("<image:")
     assert runtime.encoded == {Modality.IMAGE: 1}
 
@@ -92,8 +93,21 @@ def test_lists_come_in_pages(http: httpx.Client) -> None:
     first = http.get("/v1/files", params={"limit": 2, "order": "asc"}).json()
     rest = http.get("/v1/files", params={"limit": 2, "order": "asc", "after": first["last_id"]}).json()
     assert (first["has_more"], rest["has_more"]) == (True, False)
-    assert sorted(info["id"] for info in first["data"] + rest["data"]) == sorted(ids)
+    assert [info["id"] for info in first["data"] + rest["data"]] == ids
     assert http.get("/v1/files", params={"limit": 0}).status_code == 400
+
+
+@pytest.mark.parametrize(("order", "kept"), [("asc", [0, 2]), ("desc", [2, 0])])
+def test_a_page_goes_on_where_the_last_one_ended_though_that_file_is_gone(
+    http: httpx.Client, order: str, kept: list[int]
+) -> None:
+    ids = [upload(http, filename=f"{number}").json()["id"] for number in range(3)]
+    first = http.get("/v1/files", params={"limit": 2, "order": order}).json()
+    assert (first["data"][0]["id"], first["last_id"]) == (ids[kept[0]], ids[1])
+    http.delete(f"/v1/files/{ids[1]}")
+    rest = http.get("/v1/files", params={"limit": 2, "order": order, "after": ids[1]}).json()
+    assert [info["id"] for info in rest["data"]] == [ids[kept[1]]]
+    assert http.get("/v1/files", params={"after": "file-0"}).json()["error"]["param"] == "after"
 
 
 @pytest.mark.parametrize("fields", [{"purpose": "A B"}, {"purpose": "x" * 33}])

@@ -60,18 +60,19 @@ async def list_files(
     caller: _Owner,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     order: Literal["asc", "desc"] = "desc",
-    after: Annotated[str | None, Query(max_length=64)] = None,
+    after: Annotated[str | None, Query(pattern=f"^{_ID.pattern}$")] = None,
     purpose: Annotated[str | None, Query(max_length=32)] = None,
 ) -> dict[str, Any]:
-    """The key's files."""
+    """The key's files, those beyond `after`, which need not be there any more."""
     files = await house_of(request).files.list(caller.tenant)
     chosen = [info for info in files if purpose in (None, info.purpose)]
     if order == "desc":
         chosen.reverse()
-    start = next((at + 1 for at, info in enumerate(chosen) if info.id == after), 0)
-    shown = [_file(info) for info in chosen[start : start + limit]]
+    if after is not None:
+        chosen = [info for info in chosen if (info.id > after if order == "asc" else info.id < after)]
+    shown = [_file(info) for info in chosen[:limit]]
     ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
-    return {"object": "list", "data": shown, **ends, "has_more": start + limit < len(chosen)}
+    return {"object": "list", "data": shown, **ends, "has_more": limit < len(chosen)}
 
 
 @router.get("/v1/files/{file_id}", response_model=None, responses=documented(File))
