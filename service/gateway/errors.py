@@ -178,11 +178,14 @@ def invalid_request(errors: Sequence[Mapping[str, Any]], *, skip: int = 0, at: s
     `skip` drops leading path items such as FastAPI's "body"; `at` is the field that the path starts from.
     """
     first = errors[0]
-    path = param_of(tuple(first["loc"])[skip:]) or ""
+    loc, kind, context = tuple(first["loc"])[skip:], str(first["type"]), dict(first.get("ctx", {}))
+    ours = context.get("error") if kind == "value_error" else None
+    if isinstance(ours, FieldError):
+        loc = (*loc, ours.field)
+    path = param_of(loc) or ""
     param = (f"{at}{path}" if path.startswith("[") or not at or not path else f"{at}.{path}") or None
-    kind, context = str(first["type"]), dict(first.get("ctx", {}))
-    if kind == "value_error" and isinstance(context.get("error"), FieldError):
-        reason = str(context["error"])
+    if isinstance(ours, FieldError):
+        reason = str(ours)
     else:
         template = _REASONS.get(kind) or _TYPES.get(kind.split("_")[0], "is not valid")
         reason = template.format_map(_Blank(context))
@@ -191,7 +194,11 @@ def invalid_request(errors: Sequence[Mapping[str, Any]], *, skip: int = 0, at: s
 
 
 class FieldError(ValueError):
-    """Raised by our own validators; its text is ours and may be shown."""
+    """Raised by our own validators of whole objects: the field that is wrong, and why in words that may be shown."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
 
 
 class _Blank(dict[str, Any]):

@@ -70,11 +70,10 @@ class Ask:
 
 def sampling_params(sampling: Sampling, info: ModelInfo, bounds: Bounds) -> SamplingParams:
     """The caller's parameters over the model's defaults. Raises `invalid_request` beyond a bound."""
-    asked = sampling.max_completion_tokens if sampling.max_completion_tokens is not None else sampling.max_tokens
+    name = "max_tokens" if sampling.max_completion_tokens is None else "max_completion_tokens"
+    asked: int | None = getattr(sampling, name)
     if asked is not None and asked > bounds.max_tokens:
-        raise GatewayError(
-            "invalid_request", f"max_tokens is {asked}; the limit is {bounds.max_tokens}.", param="max_tokens"
-        )
+        raise GatewayError("invalid_request", f"{name} is {asked}; the limit is {bounds.max_tokens}.", param=name)
     if (sampling.n or 1) > bounds.max_choices:
         raise GatewayError("invalid_request", f"n is {sampling.n}; the limit is {bounds.max_choices}.", param="n")
     defaults, plain = info.sampling_defaults, SamplingParams()

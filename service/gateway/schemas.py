@@ -71,7 +71,7 @@ class Sampling(Body):
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> "Sampling":
         if self.top_logprobs and not self.logprobs:
-            raise FieldError("has top_logprobs without logprobs")
+            raise FieldError("top_logprobs", "needs logprobs to be true")
         return self
 
 
@@ -89,7 +89,7 @@ class ChatBody(Sampling):
     @model_validator(mode="after")
     def _stream_options_need_a_stream(self) -> "ChatBody":
         if self.stream_options is not None and not self.stream:
-            raise FieldError("has stream_options without stream")
+            raise FieldError("stream_options", "needs stream to be true")
         return self
 
 

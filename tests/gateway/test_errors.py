@@ -158,6 +158,9 @@ WRONG: dict[str, tuple[dict[str, object], str | None]] = {
     "too much text": ({"messages": [{"role": "user", "content": "x" * 200_001}]}, "messages[0].content[0].text"),
     "too many messages": ({"messages": [{"role": "user", "content": "x"}] * 257}, "messages"),
     "more tokens than the limit": ({"max_tokens": 100_000}, "max_tokens"),
+    "more tokens by the newer name": ({"max_completion_tokens": 100_000}, "max_completion_tokens"),
+    "alternatives without logprobs": ({"top_logprobs": 2}, "top_logprobs"),
+    "options of a stream without one": ({"stream_options": {"include_usage": True}}, "stream_options"),
     "more choices than the limit": ({"n": 9}, "n"),
 }
 
