@@ -127,7 +127,8 @@ class Outbox:
 
 
 class EventStream(Response):
-    """The answer that streams. `first` are events already read; `lease` is closed at the end, come what may.
+    """The answer that streams. `first` are events already read, without one that tells anything where it was quiet so
+    long, and None where none was waited for; `lease` is closed at the end, come what may.
 
     `leaving` is set when this gateway has no more time for running answers.
     """
@@ -137,7 +138,7 @@ class EventStream(Response):
     def __init__(
         self,
         events: Events,
-        first: Sequence[Event],
+        first: Sequence[Event] | None,
         fold: FrameFold,
         pace: Pace,
         gone: Callable[[], Awaitable[None]],
@@ -188,7 +189,8 @@ class EventStream(Response):
             await _stop(filling, delivering, watching, parting)
 
     async def _fill(self, outbox: Outbox) -> None:
-        outbox.put(self._fold.feed(self._first))
+        if self._first is not None:
+            outbox.put(self._fold.feed(self._first) or KEEP_ALIVE)
         while not self._fold.ended:
             came = await anext(self._events)
             outbox.put(self._fold.feed(came) if came else KEEP_ALIVE)

@@ -62,12 +62,18 @@ class Client:
     async def gone(self) -> None:
         self.given_up += 1
 
-    async def read(self, source: Events, pace: Pace | None = None, leaving: asyncio.Event | None = None) -> None:
+    async def read(
+        self,
+        source: Events,
+        pace: Pace | None = None,
+        leaving: asyncio.Event | None = None,
+        first: list[Event] | None = None,
+    ) -> None:
         lease = AsyncExitStack()
         lease.callback(lambda: setattr(self, "released", self.released + 1))
         fold = FrameFold(ChunkFold(Answer(id="i", model="m", created=1)))
         pace, leaving = pace or Pace(60, 60), leaving or asyncio.Event()
-        stream = EventStream(source, [], fold, pace, self.gone, lease, {}, leaving)
+        stream = EventStream(source, first, fold, pace, self.gone, lease, {}, leaving)
         await stream({"type": "http", "state": {"cut": self._hang_up}}, self.receive, self.send)
 
     def _hang_up(self) -> None:
@@ -86,6 +92,12 @@ async def test_silence_is_filled_with_comments_and_no_event_is_lost() -> None:
     await client.read(events(quiet=2))
     assert client.got.count(b": keep-alive\n") == 6
     assert client.got.count(b"\ndata: ") == 4
+
+
+async def test_a_head_that_silence_brought_has_a_comment_at_once() -> None:
+    client = Client()
+    await client.read(events(), first=[])
+    assert client.got.startswith(b": keep-alive\nid: 0\n")
 
 
 async def test_a_client_that_leaves_gives_its_request_up() -> None:

@@ -62,7 +62,7 @@ def _follow(house: House, caller: Caller, request_id: str, fold: FrameFold) -> E
     async def gone() -> None:
         await house.gone(request_id, caller.tenant)
 
-    return EventStream(events, [], fold, house.pace, gone, AsyncExitStack(), {}, house.leaving)
+    return EventStream(events, None, fold, house.pace, gone, AsyncExitStack(), {}, house.leaving)
 
 
 def _known(request_id: str) -> str:
