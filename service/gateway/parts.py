@@ -124,11 +124,11 @@ class ContextTextPart(Part):
 
 
 class FilePart(Part):
-    """An uploaded file. `depth`, `thermal` and `imu` as in `depth_url`, `thermal_url` and `imu_url`."""
+    """A file by upload; `text` is context text. `depth`, `thermal`, `imu` as in `depth_url`, `thermal_url`, `imu_url`."""
 
     type: Literal["file"]
     file: FileRef
-    modality: Literal["image", "video", "audio", "depth", "thermal", "imu"]
+    modality: Literal["image", "video", "audio", "depth", "thermal", "imu", "text"]
     depth: DepthParams = DepthParams()
     thermal: ThermalParams = ThermalParams()
     imu: ImuParams = ImuParams()

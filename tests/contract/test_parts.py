@@ -117,6 +117,7 @@ def test_a_thermal_part_takes_the_raw_values_that_become_0_and_1(client: OpenAI)
         ("depth", made.grey("png"), {"depth": made.METRIC}),
         ("thermal", made.grey("png", 8), {}),
         ("imu", made.motion("csv"), {"imu": {"rate_hz": 50}}),
+        ("text", b"a dog barks", {}),
     ],
 )
 def test_a_file_part_takes_an_upload_of_every_modality(
