@@ -124,7 +124,7 @@ class ContextTextPart(Part):
 
 
 class FilePart(Part):
-    """A file by upload; `text` is context text. `depth`, `thermal`, `imu` as in `depth_url`, `thermal_url`, `imu_url`."""
+    """An upload; `text` is context text. `depth`, `thermal`, `imu` as in `depth_url`, `thermal_url`, `imu_url`."""
 
     type: Literal["file"]
     file: FileRef
