@@ -68,8 +68,8 @@ class Worker:
                 self._turn()
             self._leave()
         finally:
+            self._heartbeat.stop()  # first: nobody is to be sent here while a lane ends what it has begun
             self._intake.close()
-            self._heartbeat.stop()
 
     def drain(self, grace: float | None = None) -> None:
         """Take nothing more, end what runs within `grace` seconds (the configured ones), hand back the rest."""
@@ -96,6 +96,8 @@ class Worker:
             self._hand_back([*self._new, *self._intake.jobs])
             return
         room = self._limits.sequences + self._limits.prefetch - self._load
+        if room <= 0:
+            time.sleep(self._wait)  # full of requests whose media are being encoded: the lanes need the cores
         for delivery in self._consumer.take(room, self._wait):
             job = Job.of(delivery)
             self._new.append(job)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from pandagpt_core.types import Modality
+from pandagpt_core.errors import EngineDead
+from pandagpt_core.types import Modality, TokenOutput
 from service.broker.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Started, Vectors
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, fake_embedding, worker_thread
-from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of
+from tests.fakes import FakeRuntime, fake_embedding, worker_process, worker_thread
+from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of, until
 
 
 async def test_a_medium_is_encoded_once_for_all_requests_and_workers(broker: Broker, valkey: Valkey) -> None:
@@ -81,6 +82,110 @@ async def test_tokens_and_pictures_go_on_while_a_long_video_is_encoded(broker: B
         assert runtime.encoded == {Modality.IMAGE: 1}  # all that while the video was not done
         runtime.go.set()
         assert text_of(await collect(broker, slow)) == answer(slow, [film])
+
+
+async def test_a_medium_that_is_being_encoded_is_not_encoded_again(broker: Broker, valkey: Valkey) -> None:
+    video, film = media(1, Modality.VIDEO)
+    with worker_thread(valkey.settings, runtime := HeldRuntime()):
+        first, second, last = generate(media=[video]), generate("again", media=[video]), generate()
+        await broker.submit(first, {video.blob: film})
+        await begun(runtime)
+        await broker.submit(second)
+        await run(broker, last)  # once it is answered, the second was taken
+        runtime.go.set()
+        for request in (first, second):
+            assert text_of(await collect(broker, request)) == answer(request, [film])
+    assert runtime.batches == [(Modality.VIDEO, 1)]
+
+
+async def test_a_request_that_is_cancelled_ends_while_its_medium_is_encoded(broker: Broker, valkey: Valkey) -> None:
+    video, film = media(1, Modality.VIDEO)
+    with worker_thread(valkey.settings, runtime := HeldRuntime()) as worker:
+        request, later = generate(media=[video]), generate(media=[video])
+        await broker.submit(request, {video.blob: film})
+        await begun(runtime)
+        await broker.cancel(request.id, request.tenant)
+        (end,) = await collect(broker, request)  # the video is not done
+        assert isinstance(end, Done)
+        assert end.cancelled
+        runtime.go.set()
+        assert text_of(await run(broker, later)) == answer(later, [film])
+        assert not worker.errors
+    assert runtime.batches == [(Modality.VIDEO, 1)]  # what was begun for nobody serves the next who asks
+
+
+async def test_a_worker_full_of_media_that_are_encoded_leaves_the_cores_to_them(broker: Broker, valkey: Valkey) -> None:
+    class Counted(HeldRuntime):
+        looks = 0
+
+        @property
+        def has_work(self) -> bool:
+            self.looks += 1
+            return super().has_work
+
+    video, film = media(1, Modality.VIDEO)
+    with worker_thread(valkey.settings, runtime := Counted(), max_sequences=1, prefetch=0):
+        request = generate(media=[video])
+        await broker.submit(request, {video.blob: film})
+        await begun(runtime)
+        before = runtime.looks
+        await asyncio.sleep(0.2)
+        assert runtime.looks - before < 300  # two or three a turn of 4 ms; without a pause they are thousands
+        runtime.go.set()
+        assert text_of(await collect(broker, request)) == answer(request, [film])
+
+
+async def test_what_a_leaving_worker_encodes_is_answered_elsewhere_at_once(broker: Broker, valkey: Valkey) -> None:
+    video, film = media(1, Modality.VIDEO)
+    with worker_thread(valkey.settings, runtime := HeldRuntime()) as first:
+        request = generate(media=[video])
+        await broker.submit(request, {video.blob: film})
+        await begun(runtime)
+        first.drain(0)
+        with worker_thread(valkey.settings):
+            assert text_of(await collect(broker, request)) == answer(request, [film])
+            assert (await broker.models())["fake"].ready == 1
+        assert first.thread.is_alive()  # its lane is still held
+        runtime.go.set()
+
+
+async def test_a_dead_engine_is_not_announced_while_a_lane_ends_its_batch(broker: Broker, valkey: Valkey) -> None:
+    class Dying(HeldRuntime):
+        dead = False
+
+        @property
+        def has_work(self) -> bool:
+            return self.dead or super().has_work
+
+        def step(self) -> list[TokenOutput]:
+            if self.dead:
+                raise EngineDead("the engine is dead")
+            return super().step()
+
+    video, film = media(1, Modality.VIDEO)
+    with worker_thread(valkey.settings, runtime := Dying(), heartbeat_s=0.1, lost_after_s=0.4) as first:
+        request = generate(media=[video])
+        await broker.submit(request, {video.blob: film})
+        await begun(runtime)
+        runtime.dead = True
+        await until(lambda: valkey.client.zcard(Keys().ready("fake")) == 0, what="taking the announcement back")
+        with worker_thread(valkey.settings, heartbeat_s=0.1, lost_after_s=0.4):
+            assert text_of(await collect(broker, request)) == answer(request, [film])
+        assert first.thread.is_alive()
+        runtime.go.set()
+
+
+async def test_a_worker_killed_while_it_encodes_is_followed_by_another(broker: Broker, valkey: Valkey) -> None:
+    part, array = media(1)
+    request = generate(media=[part])
+    beats = {"heartbeat_s": 0.1, "lost_after_s": 0.4}
+    with worker_process(valkey.settings, encode_delay=60, **beats) as process:
+        await broker.submit(request, {part.blob: array})
+        await until(lambda: valkey.client.xpending(Keys().queue("fake", "interactive"), "workers")["pending"])
+        process.kill()
+        with worker_thread(valkey.settings, **beats) as second:
+            assert text_of(await collect(broker, request)) == answer(request, [array])
+    assert second.runtime.encoded == {Modality.IMAGE: 1}
 
 
 async def test_a_worker_that_is_told_to_leave_waits_for_its_lanes(broker: Broker, valkey: Valkey) -> None:
