@@ -99,6 +99,16 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str], taken: int) ->
     assert (status, str(taken) in found["port"]["what"]) == (1, True)
 
 
+def test_a_port_of_metrics_that_is_taken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    monkeypatch.setenv("PANDAGPT_GATEWAY_ADMIN_PORT", str(taken))
+    status, found = told(capsys, "--only", "gateway", "--port", "0")
+    assert (status, found["port"]["level"], found["metrics"]["level"]) == (1, "ok", "fail")
+    assert str(taken) in found["metrics"]["what"]
+    assert "PANDAGPT_GATEWAY_ADMIN_PORT" in found["metrics"]["todo"]
+
+
 def test_a_keys_file_that_cannot_be_read(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

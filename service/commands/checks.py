@@ -168,15 +168,22 @@ def gateway(settings: Settings) -> Iterator[Finding]:
             yield Finding("keys", "ok", f"{len(read_keys(ours.keys_file))} keys")
         except SettingsError as error:
             yield Finding("keys", "fail", str(error), "one a line: name, SHA-256 of the key, class")
+    main = _port("port", ours.host, ours.port, "--port")
+    if main.level == "fail" and supervisor.is_ready(f"http://{ours.host}:{ours.port}"):
+        yield Finding("port", "ok", f"a service is ready on {ours.host} port {ours.port}")
+        return  # and the port of metrics is its own
+    yield main
+    if ours.admin_port:
+        yield _port("metrics", ours.host, ours.admin_port, "PANDAGPT_GATEWAY_ADMIN_PORT")
+
+
+def _port(check: str, host: str, port: int, setting: str) -> Finding:
     try:
-        ports.choose(ours.host, ours.port)
+        ports.choose(host, port)
     except SettingsError as error:
-        if supervisor.is_ready(f"http://{ours.host}:{ours.port}"):
-            yield Finding("port", "ok", f"a service is ready on {ours.host} port {ours.port}")
-        else:
-            yield Finding("port", "fail", str(error), "another port, or end what uses this one")
-    else:
-        yield Finding("port", "ok", f"{ours.host} port {ours.port} is free")
+        what, _, _ = str(error).partition(";")
+        return Finding(check, "fail", what, f"another port ({setting}), or end what uses this one")
+    return Finding(check, "ok", f"{host} port {port} is free")
 
 
 def _free_memory() -> int | None:
