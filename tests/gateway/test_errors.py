@@ -5,10 +5,16 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
 
 from pandagpt_core.errors import ContextLengthExceeded, InvalidMedia, KeyMismatch
 from service.broker.errors import Draining, NoWorker, Overloaded, StoreFull, StoreUnavailable, UnknownRequest
+from service.gateway.bodies import read_json
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, param_of
+from service.gateway.middleware import Envelope
+from service.gateway.schemas import ChatBody
+from service.metrics import GatewayMetrics
 
 DOCUMENTED = {
     "invalid_request": 400,
@@ -199,6 +205,30 @@ def test_millions_of_small_elements_are_refused_before_they_are_built(steady_htt
     body = b'{"messages":[' + b"[]," * 2_000_000 + b"[]]}"
     answer = steady_http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+async def test_a_json_body_ends_at_a_limit_of_its_own() -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    piece = b" " * (1 << 20)
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(GatewayError, match=f"{64 << 20} bytes; send large media as a form") as refused:
+        await read_json(request, ChatBody)
+    assert (refused.value.code, refused.value.param) == ("too_large", "body")
+
+
+async def test_a_fault_of_our_own_is_a_500_in_the_same_shape_without_its_words() -> None:
+    async def broken(_scope: object, _receive: object, _send: object) -> None:
+        raise RuntimeError(CANARY)
+
+    envelope = Envelope(broken, GatewayMetrics.on(CollectorRegistry()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=envelope), base_url="http://gateway") as http:
+        answer = await http.get("/")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["type"]) == (500, "internal_error", "server_error")
+    assert answer.headers["x-request-id"].startswith("req-")
+    assert CANARY not in answer.text
 
 
 def test_another_content_type_is_refused(steady_http: httpx.Client) -> None:
