@@ -18,6 +18,15 @@ def test_int8_is_within_one_percent(layer: Linear) -> None:
     assert ((rounded - exact).norm(dim=-1) / exact.norm(dim=-1)).max() < 0.01
 
 
+def test_a_second_row_makes_good_what_an_outlier_takes_from_the_others(layer: Linear) -> None:
+    x = torch.randn(7, 64)
+    x[:, 3] = 100.0
+    step = layer.weight.abs().amax(dim=1, keepdim=True) / 127
+    exact = x @ ((layer.weight / step).round() * step).T  # of the rounded weights: what remains is the activations'
+    plain, fine = (Int8Linear(layer.weight, fine=fine)(x) for fine in (False, True))
+    assert (plain - exact).norm() > 100 * (fine - exact).norm()
+
+
 def test_an_int8_row_does_not_depend_on_its_neighbours(layer: Linear) -> None:
     int8, x = Int8Linear(layer.weight), torch.randn(5, 64)
     x[3] *= 1000  # would widen the range of a batch quantised as one

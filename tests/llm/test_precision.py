@@ -63,6 +63,17 @@ def test_what_is_not_faster_is_not_chosen(large: MakeLlama) -> None:
     assert choosing._first_fit(large(), lambda llm, precision: 1.0) is None
 
 
+def test_where_int8_has_no_kernel_the_next_is_chosen(large: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "int8_runs", lambda device: False)
+    chosen = choosing._first_fit(large(), timed)
+    assert chosen is not None
+    assert chosen.precision == "bf16"
+
+
+def test_an_accelerator_gets_bfloat16_unasked(make_llama: MakeLlama) -> None:
+    assert served(make_llama(), "auto", "meta").precision == "bf16"
+
+
 def test_the_clock_is_asked_of_every_precision(make_llama: MakeLlama) -> None:
     assert all(choosing.seconds(make_llama(), precision) > 0 for precision in ("fp32", "bf16", "int8"))
 
