@@ -1,26 +1,21 @@
 """What a stage of a recipe made, kept in a file that is named by the numbers it was made with."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
-import torch
-
-Made = TypeVar("Made")
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 
-def kept(cache: Path, stage: str, numbers: object, make: Callable[[], Made]) -> Made:
+def kept(cache: Path, stage: str, numbers: object, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
     """Read back what `make` made with equal `numbers` before, or make it now. numbers: anything whose repr tells all.
 
-    The file is whole or absent. It is read by pickle: nobody else may write to the cache.
+    The file is safetensors, and whole or absent.
     """
-    path = cache / f"{stage}-{hashlib.sha256(repr(numbers).encode()).hexdigest()[:12]}.pt"
-    if path.exists():
-        found: Made = torch.load(path, weights_only=False)
-        return found
-    made = make()
-    half = path.with_suffix(".half")
-    torch.save(made, half)
-    half.replace(path)
-    return made
+    path = cache / f"{stage}-{hashlib.sha256(repr(numbers).encode()).hexdigest()[:12]}.safetensors"
+    if not path.exists():
+        half = path.with_suffix(".half")
+        save_file({name: tensor.detach().clone().contiguous() for name, tensor in make().items()}, half)
+        half.replace(path)
+    return load_file(path)

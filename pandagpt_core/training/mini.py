@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pandagpt_core.encoders.mini_towers import SignalTower
 from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
@@ -44,6 +43,7 @@ from pandagpt_core.training.text_questions import TEXT_ONLY
 from pandagpt_core.training.towers import Items, TowerConfig, align_tower
 from pandagpt_core.types import Modality
 
+State = Mapping[str, torch.Tensor]
 DIM = 256
 SIZES: dict[str, Any] = {
     "dim": DIM,
@@ -112,16 +112,20 @@ def build(cache: Path, out: Path, recipe: Recipe, log: Log) -> None:
     fetch_all(cache / "packages")
     log("fetched", packages=len(PACKAGES))
     trunk = corpus.load_trunk()
-    space = kept(
-        cache, "space", (recipe.seed, recipe.thin, recipe.align), lambda: make_space(cache, trunk, recipe, log)
-    )
+    space = kept_space(cache, trunk, recipe, log)
     towers = {name: make(space, cache, recipe, log) for name, make in TOWERS.items()}
-    adapter = kept(cache, "adapter", recipe, lambda: make_speech(space, cache, recipe, log))
+    adapter = dict(kept(cache, "adapter", recipe, lambda: make_speech(space, cache, recipe, log)))
     state = encoder_state(trunk, space, towers)
     export(out, state, SIZES, adapter, recipe.lora, recipe.speech.sharpness, provenance(recipe), int(time.time()))
     figures = evaluate_folder(out, cache, recipe.thin)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     log("done", **figures)
+
+
+def kept_space(cache: Path, trunk: EfficientNetLite0, recipe: Recipe, log: Log) -> Space:
+    numbers = (recipe.seed, recipe.thin, recipe.align)
+    state = kept(cache, "space", numbers, lambda: make_space(cache, trunk, recipe, log).state())
+    return Space.of(state, SIZES["towers"], DIM)
 
 
 def make_space(cache: Path, trunk: EfficientNetLite0, recipe: Recipe, log: Log) -> Space:
@@ -158,37 +162,37 @@ def make_speech(space: Space, cache: Path, recipe: Recipe, log: Log) -> dict[str
     return {**adapter_state(projection, lora), "projection.recall": space.bank}
 
 
-def make_motion(space: Space, cache: Path, recipe: Recipe, log: Log) -> nn.Module:
+def make_motion(space: Space, cache: Path, recipe: Recipe, log: Log) -> State:
     """The motion tower, on real recordings of four activities, against pictures of those activities."""
 
-    def make() -> SignalTower:
+    def make() -> State:
         torch.manual_seed(0)
         tower = SignalTower(DIM, **SIZES["towers"]["imu"])
         items = Items(*recordings(cache / "packages", "TRAIN", load_concepts()))
         align_tower(tower, items, space.bank, varied_window, recipe.motion, log)
-        return tower
+        return tower.state_dict()
 
     return kept(cache, "imu", (recipe.seed, recipe.thin, recipe.align, recipe.motion), make)
 
 
-def make_sound(space: Space, cache: Path, recipe: Recipe, log: Log) -> nn.Module:
+def make_sound(space: Space, cache: Path, recipe: Recipe, log: Log) -> State:
     """The tower for sounds, on rendered clips of the audible concepts."""
     numbers = (recipe.seed, recipe.thin, recipe.align, recipe.senses)
-    return kept(cache, "audio", numbers, lambda: train_sound(cache, space.bank, recipe.senses, log))
+    return kept(cache, "audio", numbers, lambda: train_sound(cache, space.bank, recipe.senses, log).state_dict())
 
 
-def make_maps(kind: str, space: Space, cache: Path, recipe: Recipe, log: Log) -> nn.Module:
+def make_maps(kind: str, space: Space, cache: Path, recipe: Recipe, log: Log) -> State:
     """The tower for "depth" or "thermal" maps, on maps made up from the pictures."""
 
-    def make() -> nn.Module:
+    def make() -> State:
         pictures, trunk = corpus.training_pictures(cache / "packages", recipe.thin), corpus.load_trunk().bfloat16()
-        return train_maps(kind, pictures, space.pictures, space.bank, trunk, recipe.senses, log)
+        return train_maps(kind, pictures, space.pictures, space.bank, trunk, recipe.senses, log).state_dict()
 
     return kept(cache, kind, (recipe.seed, recipe.thin, recipe.align, recipe.senses), make)
 
 
 # The towers of media that are not pictures, by their names in SIZES; each is aligned to the frozen space of pictures.
-TOWERS: Mapping[str, Callable[[Space, Path, Recipe, Log], nn.Module]] = {
+TOWERS: Mapping[str, Callable[[Space, Path, Recipe, Log], State]] = {
     "imu": make_motion,
     "audio": make_sound,
     "depth": partial(make_maps, "depth"),
@@ -196,9 +200,10 @@ TOWERS: Mapping[str, Callable[[Space, Path, Recipe, Log], nn.Module]] = {
 }
 
 
-def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, nn.Module]) -> dict[str, torch.Tensor]:
-    parts = {"image.trunk": trunk, "image.head": space.head, "text": space.tower, **others}
-    return {f"towers.{at}.{name}": t for at, part in parts.items() for name, t in part.state_dict().items()}
+def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, State]) -> dict[str, torch.Tensor]:
+    ours = {"image.trunk": trunk, "image.head": space.head, "text": space.tower}
+    parts = {**{at: part.state_dict() for at, part in ours.items()}, **others}
+    return {f"towers.{at}.{name}": tensor for at, part in parts.items() for name, tensor in part.items()}
 
 
 def provenance(recipe: Recipe) -> dict[str, Any]:

@@ -46,14 +46,16 @@ def train_sound(cache: Path, bank: Tensor, config: SensesConfig, log: Log) -> So
     # The player of sound banks is needed for this stage alone.
     from pandagpt_core.training.data.sounds import played
 
-    def render() -> tuple[np.ndarray, np.ndarray]:
+    def render() -> dict[str, Tensor]:
         rows = list(played(cache / "packages", load_concepts(), config.clips, config.seed))
-        return np.stack([clip.astype(np.float16) for _, clip in rows]), np.array([concept for concept, _ in rows])
+        clips = torch.from_numpy(np.stack([clip.astype(np.float16) for _, clip in rows]))
+        return {"clips": clips, "concept": torch.tensor([concept for concept, _ in rows])}
 
-    clips, concept = kept(cache, "sounds", (config.clips, config.seed), render)
+    rendered = kept(cache, "sounds", (config.clips, config.seed), render)
+    items = Items(rendered["clips"].numpy(), rendered["concept"].numpy())
     torch.manual_seed(config.seed)
     tower = SoundTower(bank.shape[1], **SOUND)
-    align_tower(tower, Items(clips, concept), bank, _masked, config.sound, log)
+    align_tower(tower, items, bank, _masked, config.sound, log)
     return tower
 
 

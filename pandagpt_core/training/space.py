@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from pandagpt_core.training.log import Log
 from pandagpt_core.training.towers import image_bank
 
 FOLDS = 3
+_MODULES = ("head", "tower")
+_TENSORS = ("embeddings", "key", "directions", "bank", "pictures")
 CLIP_VOCABULARY = 49408
 _TEMPLATES = ("{}", "{}", "a picture of {}", "a photo of {}", "a drawing of {}")
 
@@ -100,6 +102,22 @@ class Space:
     directions: Tensor
     bank: Tensor
     pictures: Tensor
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it as tensors by name."""
+        modules = {f"{part}.{name}": t for part in _MODULES for name, t in getattr(self, part).state_dict().items()}
+        return {**modules, **{name: getattr(self, name) for name in _TENSORS}}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor], sizes: Mapping[str, Mapping[str, int]], dim: int) -> "Space":
+        """What `state` gave, for towers of these sizes."""
+        head, tower = ImageHead(dim, sizes["image"]["hidden"]), TextTower(dim, **sizes["text"])
+        for part, module in zip(_MODULES, (head, tower), strict=True):
+            module.load_state_dict(
+                {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+            )
+            module.eval()
+        return cls(head, tower, **{name: state[name] for name in _TENSORS})
 
 
 def build_space(
