@@ -71,7 +71,7 @@ def test_where_int8_has_no_kernel_the_next_is_chosen(large: MakeLlama, monkeypat
 
 
 def test_an_accelerator_gets_bfloat16_unasked(make_llama: MakeLlama) -> None:
-    assert served(make_llama(), "auto", "meta").precision == "bf16"
+    assert served(make_llama().to("meta"), "auto", "meta").precision == "bf16"
 
 
 def test_the_clock_is_asked_of_every_precision(make_llama: MakeLlama) -> None:
