@@ -1,8 +1,9 @@
-"""bfloat16 products in the towers' blocks on a CPU, where they are faster and the embeddings stay what they are.
+"""bfloat16 products in the towers' blocks on a CPU, where they are faster and the embeddings point where they did.
 
 Everything between the products stays float32. What is decided is measured at load, tower by tower: a product's time,
-and the direction of one made clip's embedding. The towers of a fleet's workers may then differ in the fifth digit;
-whoever wants the same on every machine names float32.
+and the direction of one made clip's embedding. Workers of one fleet may decide otherwise than one another; then what
+one of them encodes differs in the fifth digit of its cosine, so in the third of its components. What was encoded once
+is shared by all of them while the store keeps it; whoever wants the same on every machine names float32.
 """
 
 import time
@@ -18,7 +19,7 @@ from pandagpt_core.encoders.transformer import Block
 from pandagpt_core.llm.linear import Linear
 from pandagpt_core.types import Modality
 
-MARGIN = 0.9995  # the least cosine to the float32 embedding; 0.99998 was seen at huge's widths
+MARGIN = 0.9995  # the least cosine to the float32 embedding; 0.99998 was seen with one block of huge's widths
 FASTER = 1.2  # times: less is noise and not worth a rounding
 SMALL = 4_000_000  # weights of a tower's products: below, an encoding takes no time to speak of
 ROWS = 64  # tokens of the product that is timed
