@@ -122,12 +122,18 @@ class GatewaySettings(Section):
     max_field_bytes: Count = Field(default=1 * MIB, description="largest text field of a form (bytes)")
     max_fields: Count = Field(default=128, description="most fields of a form (fields)")
     max_header_bytes: Count = Field(default=32 * KIB, description="largest request head (bytes)")
-    max_messages: Count = Field(default=256, description="most messages of a conversation (messages)")
+    max_messages: Count = Field(
+        default=256, le=1024, description="most messages of a conversation, 1024 at most (messages)"
+    )
     max_media: Count = Field(default=32, description="most media of one request (media)")
     max_text_chars: Count = Field(default=200_000, description="most text of one request (characters)")
-    max_tokens: Count = Field(default=8192, description="highest max_tokens that a request may ask for (tokens)")
+    max_tokens: Count = Field(
+        default=8192,
+        le=1_000_000,
+        description="highest max_tokens that a request may ask for, a million at most (tokens)",
+    )
     default_tokens: Count = Field(default=256, description="max_tokens of a request that names none (tokens)")
-    max_choices: Count = Field(default=8, description="highest n of a request (choices)")
+    max_choices: Count = Field(default=8, le=64, description="highest n of a request, 64 at most (choices)")
     header_timeout_s: Seconds = Field(default=10.0, description="limit of reading a request's head (seconds)")
     body_timeout_s: Seconds = Field(default=120.0, description="limit of reading a request's body (seconds)")
     request_timeout_s: Seconds = Field(default=600.0, description="deadline of a request from its arrival (seconds)")

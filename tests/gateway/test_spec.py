@@ -7,7 +7,6 @@ from openapi_spec_validator import validate
 
 from service.gateway import spec
 from service.gateway.answers import ChatCompletion
-from service.gateway.prepare import sampling_params
 from service.gateway.schemas import ChatBody, GenerateForm, Sampling
 
 
@@ -54,7 +53,6 @@ def test_writing_it_again_changes_nothing() -> None:
 def test_both_doors_take_every_sampling_parameter() -> None:
     assert set(Sampling.model_fields) <= set(ChatBody.model_fields)
     assert set(Sampling.model_fields) <= set(GenerateForm.model_fields)
-    assert callable(sampling_params)
 
 
 def test_the_answers_written_down_are_those_given() -> None:
