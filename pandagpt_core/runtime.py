@@ -48,6 +48,8 @@ class Runtime:
         self._system = system
         self._engine = engine
         self.info: ModelInfo = _within(system.info, engine.context)
+        # Of the language model's products; another engine than ours decides it by itself.
+        self.precision: Precision | None = system.llm.precision if isinstance(engine, Engine) else None
 
     @classmethod
     def load(

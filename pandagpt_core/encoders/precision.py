@@ -19,7 +19,7 @@ from pandagpt_core.encoders.transformer import Block
 from pandagpt_core.llm.linear import Linear
 from pandagpt_core.types import Modality
 
-MARGIN = 0.9995  # the least cosine to the float32 embedding; 0.99998 was seen with one block of huge's widths
+MARGIN = 0.9995  # the least cosine to the float32 embedding; 0.99998 was seen with two blocks of huge's widths
 FASTER = 1.2  # times: less is noise and not worth a rounding
 SMALL = 4_000_000  # weights of a tower's products: below, an encoding takes no time to speak of
 ROWS = 64  # tokens of the product that is timed

@@ -36,13 +36,14 @@ class Intake:
         self._running: dict[Modality, Future[Encoded]] = {}  # at most one batch in each lane
 
     def add(self, job: Job) -> None:
-        """Look up what others encoded already; the rest waits for a batch. Raises StoreUnavailable."""
+        """Look up what others encoded already; the rest waits for a batch. StoreUnavailable: then it is not here."""
         parts = {part.blob: part for part in job.delivery.request.media}
-        self._jobs[job.id] = job
         if not all(self._is_ours(job, part) for part in parts.values()):
+            self._jobs[job.id] = job
             job.end(Failed(code="store_unavailable", message="the model has changed; send the request again"))
             return
         job.embeddings = self._cache.embeddings(list(parts))
+        self._jobs[job.id] = job
         job.cached_items = len(job.embeddings)
         job.waits_for = set(parts) - set(job.embeddings)
         for name, part in parts.items():

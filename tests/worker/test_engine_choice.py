@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -10,6 +11,7 @@ from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.engine.vllm.calls import FIXED, NAMED
 from service import settings
+from service.logs import FIELDS
 from service.settings import SettingsError, WorkerSettings
 from service.settings.worker import UNFIT
 from service.worker.main import engine_config, load, vllm_options
@@ -61,6 +63,16 @@ def test_the_sizes_of_our_engine_are_as_set(folder: Path) -> None:
     )
     stats = load(wanted).stats()
     assert (stats.kv_blocks_total, stats.prefix.blocks_total) == (16, 4)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("auto", "fp32"), ("bfloat16", "bf16")])
+def test_the_log_says_in_which_precision_the_model_computes(
+    folder: Path, caplog: pytest.LogCaptureFixture, dtype: Literal["auto", "bfloat16"], precision: str
+) -> None:
+    caplog.set_level("INFO")
+    load(WorkerSettings(model=folder, device="cpu", dtype=dtype))
+    assert [record.__dict__["precision"] for record in caplog.records if record.msg == "model loaded"] == [precision]
+    assert "precision" in FIELDS
 
 
 @pytest.mark.parametrize(

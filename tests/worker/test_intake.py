@@ -5,12 +5,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import redis
+from prometheus_client import CollectorRegistry
 
 from pandagpt_core.errors import EngineDead
 from pandagpt_core.types import Modality, TokenOutput
+from service.broker.arrivals import Delivery
+from service.broker.blobs import EmbeddingCache
 from service.broker.client import Broker
+from service.broker.errors import StoreUnavailable
+from service.broker.journal import Journal, Past
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Started, Vectors
+from service.metrics import WorkerMetrics
+from service.settings import StoreSettings
+from service.worker.batching import Batches
+from service.worker.intake import Intake
+from service.worker.jobs import Job
+from service.worker.lanes import ThreadLanes
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, fake_embedding, worker_process, worker_thread
 from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of, until
@@ -224,6 +236,21 @@ async def test_an_embedding_that_is_not_finite_never_reaches_the_model(broker: B
         assert isinstance(end, Failed)
         assert end.code == "invalid_media"
         assert not valkey.client.exists(Keys().embedding(part.blob))
+
+
+def test_a_request_that_could_not_be_looked_up_is_not_held_twice() -> None:
+    class Away(EmbeddingCache):
+        def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+            raise StoreUnavailable(f"no answer about {len(names)} media")
+
+    keys, settings, metrics = Keys(), StoreSettings(), WorkerMetrics.on(CollectorRegistry())
+    cache = Away(redis.Redis(), keys, settings)
+    intake = Intake(FakeRuntime(), cache, Batches(size=8, wait=0.0), ThreadLanes(), metrics)
+    part, _ = media(1)
+    job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", Journal("events", 2), Past(())))
+    with pytest.raises(StoreUnavailable):
+        intake.add(job)
+    assert not intake.jobs  # it waits where it came from, and would be handed back twice
 
 
 @pytest.mark.parametrize("spoiled", [None, b"\x80\x04 no array"])
