@@ -104,11 +104,6 @@ def say(concept: Concept, others: Sequence[Concept], random: np.random.Generator
     return _FORMS[int(random.choice(len(_FORMS), p=odds))][1](concept, others, random)
 
 
-def ask_of_nothing(others: Sequence[Concept], random: np.random.Generator) -> str:
-    """Any question about a picture, to be asked where there is none; `NO_PICTURE` is its answer."""
-    return say(others[int(random.integers(len(others)))], others, random)[0]
-
-
 def say_both(first: Concept, second: Concept, random: np.random.Generator) -> tuple[str, str]:
     """A naming question about two things that are there at once."""
     question = str(random.choice(list(NAMING)))
