@@ -51,12 +51,15 @@ def read_some(
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     sender.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(payload) + payload)
-    data = b""
+    return sender, read_on(sender, until)
+
+
+def read_on(sender: socket.socket, until: bytes, data: bytes = b"") -> bytes:
     while until not in data:
         piece = sender.recv(65536)
         assert piece, "the connection ended"
         data += piece
-    return sender, data
+    return data
 
 
 def test_a_client_that_goes_away_cancels_its_stream(url: str, runtime: FakeRuntime) -> None:
@@ -172,6 +175,26 @@ def test_keep_alives_come_while_the_request_waits(http: httpx.Client, runtime: F
     text = http.post("/v1/chat/completions", json={**BODY, "max_tokens": 3}).text
     assert text.count(": keep-alive\n") >= 1
     assert text.endswith("data: [DONE]\n\n")
+
+
+def test_a_request_that_waits_for_its_turn_has_a_comment_with_its_head(
+    start_gateway: Callable[..., tuple[str, House]], valkey: Valkey, runtime: FakeRuntime
+) -> None:
+    """The head comes of the first silence, so the comment for that silence comes with it, not after another one."""
+    url, _ = start_gateway(keep_alive_s=2.0)
+    with worker_thread(valkey.settings, runtime, max_sequences=1, prefetch=0, lost_after_s=15.0):
+        eventually(lambda: httpx.get(f"{url}/health/ready").status_code == 200)
+        runtime.step_delay = 0.3
+        running, _ = read_some(url, BODY, b"id: 1\n")
+        waiting, data = read_some(url, BODY, b"\r\n\r\n")
+        headed = time.monotonic()
+        data = read_on(waiting, b": keep-alive\n", data)
+        assert time.monotonic() - headed < 1.0
+        assert b"id: 0" not in data
+        runtime.step_delay = 0.0
+        read_on(waiting, b"[DONE]", data)
+        running.close()
+        waiting.close()
 
 
 def test_a_prompt_too_long_is_an_http_400_even_for_a_stream(http: httpx.Client) -> None:
