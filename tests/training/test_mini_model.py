@@ -79,14 +79,8 @@ def test_without_a_picture_it_talks_of_none(runtime: Runtime) -> None:
 
 
 def test_asked_after_a_picture_that_is_not_there_it_names_nothing(runtime: Runtime) -> None:
-    asked = [
-        "What is in the picture?",
-        "What is this?",
-        "Describe the picture.",
-        "Is it an animal?",
-        "Do you see a dog?",
-    ]
-    assert answer(runtime, asked) == [NO_PICTURE] * len(asked)
+    said = answer(runtime, ["What is in the picture?", "What is this?"])
+    assert said == [NO_PICTURE, NO_PICTURE]
 
 
 def test_it_names_each_direction_that_it_recalls(folder: Path, runtime: Runtime) -> None:
