@@ -19,6 +19,7 @@ from service.worker.engine_room import EngineRoom
 from service.worker.intake import Intake
 from service.worker.jobs import Job
 from service.worker.model import Runtime
+from service.worker.spare import Spare
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
@@ -51,9 +52,11 @@ class Worker:
         heartbeat: Heartbeat,
         metrics: WorkerMetrics,
         limits: Limits,
+        spare: Spare | None = None,
     ) -> None:
         self._runtime, self._consumer, self._intake = runtime, consumer, intake
         self._heartbeat, self._metrics, self._limits = heartbeat, metrics, limits
+        self._spare = spare or Spare()
         self._engine = EngineRoom(runtime, metrics)
         self._new: deque[Job] = deque()
         self._drain_until: float | None = None
@@ -89,6 +92,7 @@ class Worker:
         self._end_expired()
         self._clear()
         self._heartbeat.turned()
+        self._spare.turned()
 
     def _take(self) -> None:
         if self._drain_until is not None:

@@ -1,11 +1,9 @@
 """A worker process: load the model, serve it until SIGTERM has drained it."""
 
-import ctypes
 import logging
 import os
 import signal
-import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,8 +21,6 @@ if TYPE_CHECKING:  # torch comes with it
     from pandagpt_core.runtime import EngineConfig, VllmOptions
 
 log = logging.getLogger(__name__)
-M_ARENA_MAX = -8  # of mallopt, glibc's malloc.h
-ARENAS_ARE_SAID = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 
 
 def run(settings: Settings) -> int:
@@ -54,7 +50,6 @@ def load(settings: WorkerSettings) -> Runtime:
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
     """
     let_threads_sleep(os.environ)
-    share_one_arena(os.environ)
     import torch
 
     from pandagpt_core.runtime import Runtime as Loaded
@@ -115,20 +110,6 @@ def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
     let on: an answer of 12 tokens then took ten times as long as with threads that sleep.
     """
     environment.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-def share_one_arena(environment: Mapping[str, str]) -> None:
-    """All threads take memory from glibc's main arena, unless the environment says otherwise; to be said before torch's
-    threads begin. Another C library has no such thing, and is left alone.
-
-    With an arena each, steps of ever new sizes leave ever new holes in each of them: 8 MiB more over a thousand
-    requests, none of it in use.
-    """
-    if sys.platform != "linux" or any(name in environment for name in ARENAS_ARE_SAID):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
 
 
 @contextmanager

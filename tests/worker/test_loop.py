@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from service.broker.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Token
 from service.settings import StoreSettings
+from service.worker import spare
 from tests.conftest import Valkey
 from tests.fakes import FakeAdmitted, FakeRuntime, worker_thread
 from tests.wire import answer, collect, ends_of, generate, run, text_of, until
@@ -247,3 +249,11 @@ async def test_one_that_harms_late_is_found_too(broker: Broker, valkey: Valkey) 
     assert text_of(heard[0]) == answer(requests[0])
     assert text_of(heard[2]) == answer(requests[2])
     assert [type(events[-1]) for events in heard] == [Done, Failed, Done]
+
+
+def test_the_loop_gives_unused_memory_back(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed = threading.Event()
+    monkeypatch.setattr(spare, "EVERY", 0.0)
+    monkeypatch.setattr(spare, "of_this_system", lambda: trimmed.set)
+    with worker_thread(valkey.settings):
+        assert trimmed.wait(5)
