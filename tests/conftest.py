@@ -25,7 +25,7 @@ SHARED = ROOT.parent / "shared"
 
 @dataclass(frozen=True)
 class Valkey:
-    """A real, empty store on a socket of its own: a port that was free may be another session's by now."""
+    """A real, empty store on a socket of its own: a port that was free may be another process's by now."""
 
     url: str
     client: "redis.Redis"

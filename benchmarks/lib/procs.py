@@ -58,7 +58,7 @@ def send(pids: list[int], number: signal.Signals) -> None:
 
 
 def favour(pid: int) -> None:
-    """Ask for more of the processor than other sessions get. Needs rights; without them nothing changes."""
+    """Ask for more of the processor than other processes get. Needs rights; without them nothing changes."""
     with contextlib.suppress(OSError):
         (PROC / str(pid) / "autogroup").write_text("-15")
 
