@@ -1,8 +1,8 @@
 """The set that judges and chooses nothing: `python -m pandagpt_core.training.reserved MODEL`.
 
 Pictures of Debian's `tuxpaint-stamps-default` whose file is named exactly as a concept's stem says. They are measured
-when a model is finished, and never while one is made. Some of the stamps are in the clip art that is trained on too:
-they are told apart by `copies`, and the figures without them are the ones that count.
+when a model is finished, and never while one is made. Some of the stamps are in the clip art too, and are not trained
+on; should another be, as `copies` tells, the figure without it is the one that counts.
 """
 
 import argparse

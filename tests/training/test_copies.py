@@ -39,3 +39,8 @@ def test_another_drawing_or_colour_is_no_copy_and_what_cannot_be_drawn_is_passed
     broken = Picture("made", "broken", (), 0, b"no picture")
     assert copies([picture(drawn("red", tall=True)), picture(drawn("blue")), broken], [picture(drawn("red"))]) == set()
     assert copies([picture(drawn("red"))], [broken]) == set()
+
+
+def test_next_to_nothing_is_no_copy_of_next_to_nothing() -> None:
+    blank = [picture(Image.new("RGBA", (64, 64), "white")), picture(Image.new("RGBA", (96, 32), "white"))]
+    assert copies(blank[:1], blank[1:]) == set()

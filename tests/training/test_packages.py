@@ -10,7 +10,7 @@ import pytest
 
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.corpus import training_pictures
-from pandagpt_core.training.data.media import icons
+from pandagpt_core.training.data.media import clip_art, icons
 from pandagpt_core.training.data.packages import PACKAGES, Package, fetch
 from pandagpt_core.training.data.recordings import NAMED
 
@@ -100,3 +100,12 @@ def test_the_pictures_that_are_trained_on_are_made_without_the_packages_that_are
 def test_real_recordings_are_of_packages_that_are_held_out() -> None:
     use = {package.name: package.use for package in PACKAGES}
     assert {use[name] for name in NAMED} == {"validation"}
+
+
+def test_clip_art_that_a_held_out_package_has_too_is_not_trained_on(tmp_path: Path) -> None:
+    folder = tmp_path / "openclipart-png/usr/share/openclipart/png/food"
+    folder.mkdir(parents=True)
+    for name in ("banana", "banana_split", "bread_01", "bread_02"):
+        (folder / f"{name}.png").write_bytes(b"any")
+    assert "banana" not in {picture.stem for picture in clip_art(tmp_path, CONCEPTS)}
+    assert {"bread_02"} <= {picture.stem for picture in clip_art(tmp_path, CONCEPTS)} <= {"bread_02", "banana_split"}

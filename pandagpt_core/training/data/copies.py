@@ -13,6 +13,7 @@ from pandagpt_core.training.data.media import Picture
 _SIDE = 16
 _STEP = 2  # grey levels: less is no edge
 _MOST_EDGES, _MOST_COLOUR = 40, 12.0  # of 512 edges; mean difference of colours, 0 to 255
+_FEWEST_EDGES = 2 * _MOST_EDGES  # less is next to nothing on white, and alike whatever it is
 
 
 def copies(held_out: Sequence[Picture], trained: Sequence[Picture]) -> set[int]:
@@ -21,7 +22,8 @@ def copies(held_out: Sequence[Picture], trained: Sequence[Picture]) -> set[int]:
     Drawings of one thing by two hands are far apart: of 321 icons of a style held out, the nearest to any that is
     trained on differs in 47 edges and by 25 levels.
     """
-    known = [_fingerprint(cutout) for cutout in map(_drawn, trained) if cutout is not None]
+    prints = [_fingerprint(cutout) for cutout in map(_drawn, trained) if cutout is not None]
+    known = [(edge, colour) for edge, colour in prints if edge.sum() >= _FEWEST_EDGES]
     if not known:
         return set()
     edges, colours = (np.stack(part) for part in zip(*known, strict=True))
