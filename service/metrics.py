@@ -97,6 +97,7 @@ class WorkerMetrics:
     prefix_used_ratio: Gauge
     encode_batch: Histogram
     encode_seconds: Histogram
+    encode_busy: Gauge
     embedding_cache: Counter
     queue_seconds: Histogram
     takeovers: Counter
@@ -167,6 +168,12 @@ class WorkerMetrics:
                 "Time of one encoder batch",
                 ["modality"],
                 buckets=_SHORT,
+                registry=registry,
+            ),
+            encode_busy=Gauge(
+                "pandagpt_encode_busy_seconds",
+                "How long the encoder batch in hand has taken so far; 0: none is",
+                ["modality"],
                 registry=registry,
             ),
             embedding_cache=Counter(

@@ -104,9 +104,9 @@ class Consumer:
             self._note_held()
         return Flushed((*torn, *lost), cancelled)
 
-    def hand_back(self, names: Collection[str]) -> None:
-        """Give unfinished requests to whoever claims first, without counting it as a loss."""
-        for name in names:
+    def hand_back(self, names: Collection[str], as_lost: bool = False) -> None:
+        """Give unfinished requests to whoever claims first; it counts as a loss only if they may be to blame."""
+        for name in () if as_lost else names:
             self._open[name].journal.add(Released())
         self.flush()
         mine = [self._open[name] for name in names if name in self._open]

@@ -1,7 +1,8 @@
 """A worker's signs of life, on a thread and a connection of their own: a step of minutes must not look like death.
 
 Each beat announces the worker and refreshes the entries it holds. When the worker's loop itself has not turned for
-`STALL` seconds the refreshing stops, so that a hung worker loses its requests as a dead one does.
+`STALL` seconds the refreshing stops, so that a hung worker loses its requests as a dead one does, and it is announced
+as one that takes no more.
 """
 
 import logging
@@ -75,8 +76,9 @@ class Heartbeat:
                 log.warning("a heartbeat did not reach the store", extra={"error": error.code})
 
     def _beat(self) -> None:
-        self._announce("draining" if self._draining else "ready")
-        if time.monotonic() - self._turned > STALL:
+        hangs = time.monotonic() - self._turned > STALL
+        self._announce("draining" if self._draining or hangs else "ready")
+        if hangs:
             log.error("the worker's loop stands still; its requests are left to others", extra={"limit": STALL})
             return
         held = self._held()

@@ -81,6 +81,11 @@ class WorkerSettings(Section):
         description="folder of language models with their LoRA merged in, as vLLM reads them; made when first needed",
     )
     encode_batch: Count = Field(default=16, description="media of one modality encoded at once (media)")
+    encode_limit_s: Seconds = Field(
+        default=300.0,
+        description="longest that one batch of media may be encoded for; then the encoder counts as hung: the worker "
+        "leaves and others take its requests over (seconds)",
+    )
     prefetch: CountOrNone = Field(default=8, description="requests taken from the queue beyond what runs (requests)")
     heartbeat_s: Seconds = Field(default=2.0, description="interval of the worker's signs of life (seconds)")
     lost_after_s: Seconds = Field(

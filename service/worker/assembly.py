@@ -59,7 +59,8 @@ def _join(
     keys = Keys(store.namespace)
     consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s)
     cache = EmbeddingCache(connection, keys, store)
-    intake = Intake(runtime, cache, Batches(worker.encode_batch, ENCODE_WAIT), ThreadLanes(), metrics)
+    batches = Batches(worker.encode_batch, ENCODE_WAIT)
+    intake = Intake(runtime, cache, batches, ThreadLanes(), metrics, worker.encode_limit_s)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
     announcement = Announcement(worker=name, model=runtime.info, capacity=worker.max_sequences, metrics_address=address)
     heartbeat = Heartbeat(

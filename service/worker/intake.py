@@ -4,8 +4,10 @@ A medium that cannot be had or encoded ends only the requests that use it.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,19 +23,41 @@ from service.worker.lanes import Encoded, Lanes, encoded
 from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
+IDLE_ENDS = 1.0  # seconds that threads with nothing to do may take to end
+LONGEST_LOOK = 5.0  # seconds of a turn of the loop that count as a lane's: a process that was stopped has not hung
 GONE = Failed(code="store_unavailable", message="a medium is no longer in the store; send the request again")
 
 
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What a lane has in hand, and the seconds it has taken so far."""
+
+    names: Sequence[str]
+    result: Future[Encoded]
+    seconds: float = 0.0
+
+
 class Intake:
-    """Jobs whose media are not all embedded yet. A job's `embeddings` go by the names in its `MediaPart.blob`."""
+    """Jobs whose media are not all embedded yet. A job's `embeddings` go by the names in its `MediaPart.blob`.
+
+    A batch that is encoded for longer than `limit` seconds is stuck.
+    """
 
     def __init__(
-        self, runtime: Runtime, cache: EmbeddingCache, batches: Batches, lanes: Lanes, metrics: WorkerMetrics
+        self,
+        runtime: Runtime,
+        cache: EmbeddingCache,
+        batches: Batches,
+        lanes: Lanes,
+        metrics: WorkerMetrics,
+        limit: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtime, self._cache, self._batches, self._lanes = runtime, cache, batches, lanes
-        self._metrics = metrics
+        self._metrics, self._limit, self._clock = metrics, limit, clock
         self._jobs: dict[str, Job] = {}
-        self._running: dict[Modality, Future[Encoded]] = {}  # at most one batch in each lane
+        self._running: dict[Modality, Batch] = {}  # at most one in each lane
+        self._looked = clock()
 
     def add(self, job: Job) -> None:
         """Look up what others encoded already; the rest waits for a batch. StoreUnavailable: then it is not here."""
@@ -54,10 +78,13 @@ class Intake:
 
     def encode(self) -> None:
         """Take in what the lanes have done and give the free ones the batches that are due. Waits for none."""
+        self._age()
         for modality, batch in list(self._running.items()):
-            if batch.done():
+            done = batch.result.done()
+            self._metrics.encode_busy.labels(modality).set(0.0 if done else batch.seconds)
+            if done:
                 del self._running[modality]
-                self._take_in(batch.result())
+                self._take_in(batch.result.result())
         while (due := self._batches.take(busy=self._running)) is not None:
             modality, names = due
             wanted = [name for name in names if self._users(name)]
@@ -73,9 +100,20 @@ class Intake:
         """Whether nothing here is to be done before a lane is free again."""
         return bool(self._running) and not self._batches.ripening(busy=self._running)
 
-    def close(self) -> None:
-        """Wait until the lanes stand still."""
-        self._lanes.close()
+    @property
+    def stuck(self) -> tuple[Modality, ...]:
+        """The lanes whose batch has taken longer than the limit."""
+        return tuple(modality for modality in self._running if self._left(modality) <= 0)
+
+    def held_up(self) -> list[Job]:
+        """The jobs that wait for what stuck lanes have in hand."""
+        names = {name for modality in self.stuck for name in self._running[modality].names}
+        return [job for job in self._jobs.values() if not job.ended and not job.waits_for.isdisjoint(names)]
+
+    def close(self, wait: bool = True) -> bool:
+        """Let the lanes end, waiting for those that are not stuck. Whether all stand still."""
+        patience = max(map(self._left, self._running), default=0.0) if wait else 0.0
+        return self._lanes.close(max(IDLE_ENDS, patience))
 
     def ready(self) -> list[Job]:
         """Jobs that have all they need, or have ended; they leave here."""
@@ -104,7 +142,20 @@ class Intake:
         self._give(found)
         self._fail({name: GONE for name in absent if name not in found})
         if arrays:
-            self._running[modality] = self._lanes.submit(modality, partial(encoded, self._runtime, modality, arrays))
+            work = partial(encoded, self._runtime, modality, arrays)
+            self._running[modality] = Batch(tuple(arrays), self._lanes.submit(modality, work))
+
+    def _age(self) -> None:
+        """The running batches are older by the time since the last look, as far as it counts."""
+        now = self._clock()
+        passed, self._looked = min(now - self._looked, LONGEST_LOOK), now
+        for batch in self._running.values():
+            batch.seconds += passed
+
+    def _left(self, modality: Modality) -> float:
+        """The seconds that a lane's batch may still take."""
+        batch = self._running[modality]
+        return IDLE_ENDS if batch.result.done() else self._limit - batch.seconds
 
     def _take_in(self, done: Encoded) -> None:
         self._metrics.encode_seconds.labels(done.modality).observe(done.seconds)

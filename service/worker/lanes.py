@@ -1,14 +1,17 @@
 """Where encoding runs: a thread for each modality beside the worker's loop.
 
 Torch lets go of the interpreter while it computes, so tokens go on while media are encoded, and a long video holds no
-picture back. A lane has one batch at a time: what arrives meanwhile gathers for the next.
+picture back. A lane has one batch at a time: what arrives meanwhile gathers for the next. A thread that hangs cannot be
+ended from here, so the worker that has one leaves (`LaneStuck`), and no lane keeps its process from ending.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +37,11 @@ class Encoded:
 
 
 Work = Callable[[], Encoded]
+Task = tuple[Future[Encoded], Work]
+
+
+class LaneStuck(Exception):
+    """A batch has been encoded for longer than the limit. It never reaches a caller: it ends the worker."""
 
 
 class Lanes(Protocol):
@@ -41,25 +49,46 @@ class Lanes(Protocol):
         """Do the work when the modality's lane is free."""
         ...
 
-    def close(self) -> None:
-        """Wait for what runs; what has not begun is not done."""
+    def close(self, patience: float) -> bool:
+        """Wait at most `patience` seconds for what runs. Whether all lanes stand still."""
         ...
 
 
 class ThreadLanes:
-    """A thread a modality, started when it is first needed."""
+    """A thread a modality, started when it is first needed; daemons, so that a process may end though one hangs."""
 
     def __init__(self) -> None:
-        self._pools: dict[Modality, ThreadPoolExecutor] = {}
+        self._tasks: dict[Modality, SimpleQueue[Task | None]] = {}
+        self._threads: list[threading.Thread] = []
 
     def submit(self, modality: Modality, work: Work) -> Future[Encoded]:
-        if modality not in self._pools:
-            self._pools[modality] = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"encode-{modality}")
-        return self._pools[modality].submit(work)
+        if modality not in self._tasks:
+            self._tasks[modality] = SimpleQueue()
+            lane = threading.Thread(
+                target=_do_all, args=(self._tasks[modality],), name=f"encode-{modality}", daemon=True
+            )
+            self._threads.append(lane)
+            lane.start()
+        future: Future[Encoded] = Future()
+        self._tasks[modality].put((future, work))
+        return future
 
-    def close(self) -> None:
-        for pool in self._pools.values():
-            pool.shutdown(cancel_futures=True)
+    def close(self, patience: float) -> bool:
+        for tasks in self._tasks.values():
+            tasks.put(None)
+        limit = time.monotonic() + patience
+        for lane in self._threads:
+            lane.join(max(0.0, limit - time.monotonic()))
+        return not any(lane.is_alive() for lane in self._threads)
+
+
+def _do_all(tasks: SimpleQueue[Task | None]) -> None:
+    while (task := tasks.get()) is not None:
+        future, work = task
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  the worker's loop is told, and raises it there
+            future.set_exception(error)
 
 
 def encoded(runtime: Runtime, modality: Modality, arrays: Mapping[str, np.ndarray]) -> Encoded:

@@ -18,6 +18,7 @@ from service.metrics import WorkerMetrics
 from service.worker.engine_room import EngineRoom
 from service.worker.intake import Intake
 from service.worker.jobs import Job
+from service.worker.lanes import LaneStuck
 from service.worker.model import Runtime
 from service.worker.spare import Spare
 
@@ -60,9 +61,11 @@ class Worker:
         self._engine = EngineRoom(runtime, metrics)
         self._new: deque[Job] = deque()
         self._drain_until: float | None = None
+        self._stuck: LaneStuck | None = None
 
     def run(self, on_announced: Callable[[], None] = lambda: None) -> None:
-        """Work until drained. Raises StoreUnavailable at the start, EngineError when the engine is broken."""
+        """Work until drained. Raises StoreUnavailable at the start, EngineError when the engine is broken, LaneStuck
+        when an encoder hung, after as much as a drain lets end; that lane's thread still hangs then."""
         self._consumer.open()
         self._heartbeat.start()
         try:
@@ -72,7 +75,11 @@ class Worker:
             self._leave()
         finally:
             self._heartbeat.stop()  # first: nobody is to be sent here while a lane ends what it has begun
-            self._intake.close()
+            still = self._intake.close(wait=self._stuck is None)
+        if self._stuck is not None:
+            raise self._stuck
+        if not still:
+            raise LaneStuck("an encoder did not end")
 
     def drain(self, grace: float | None = None) -> None:
         """Take nothing more, end what runs within `grace` seconds (the configured ones), hand back the rest."""
@@ -83,6 +90,7 @@ class Worker:
         try:
             self._take()
             self._intake.encode()
+            self._check_lanes()
             self._admit()
             self._engine.step()
             self._publish()
@@ -111,6 +119,21 @@ class Worker:
         while self._new:
             self._intake.add(self._new[0])
             self._new.popleft()
+
+    def _check_lanes(self) -> None:
+        """A lane that hangs: others take the requests it holds up, as from a worker that died, and this one leaves."""
+        stuck = () if self._stuck else self._intake.stuck
+        if not stuck:
+            return
+        held_up, which = self._intake.held_up(), ", ".join(stuck)
+        log.error(
+            "an encoder hangs; its requests are left to others and this worker leaves",
+            extra={"modality": which, "count": len(held_up)},
+        )
+        self._stuck = LaneStuck(f"{which}: a batch did not end within encode_limit_s")
+        if self._drain_until is None:
+            self.drain()
+        self._hand_back(held_up, as_lost=True)
 
     def _admit(self) -> None:
         for job in self._intake.ready():
@@ -160,12 +183,12 @@ class Worker:
         if job in self._new:
             self._new.remove(job)
 
-    def _hand_back(self, jobs: Iterable[Job]) -> None:
+    def _hand_back(self, jobs: Iterable[Job], as_lost: bool = False) -> None:
         unfinished = [job for job in jobs if not job.ended]
         for job in unfinished:
             self._forget(job)
         if unfinished:
-            self._consumer.hand_back([job.id for job in unfinished])
+            self._consumer.hand_back([job.id for job in unfinished], as_lost)
             log.info("requests handed back", extra={"count": len(unfinished)})
 
     def _leave(self) -> None:

@@ -14,6 +14,7 @@ from service.broker.errors import StoreUnavailable
 from service.metrics import WorkerMetrics
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.worker.assembly import assembled
+from service.worker.lanes import LaneStuck
 from service.worker.loop import Worker
 from service.worker.model import Runtime
 
@@ -24,8 +25,15 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Serve until drained: 0; 1 when the store is not there or not usable. A broken or dead engine raises."""
-    runtime = load(settings.worker)
+    """Load the model and serve it until drained: as `serve`."""
+    return serve(settings, load(settings.worker))
+
+
+def serve(settings: Settings, runtime: Runtime) -> int:
+    """Serve until drained: 0; 1 when the store is not there or not usable. A broken or dead engine raises.
+
+    Where an encoder hangs the process ends here, with status 1: the usual end tears down what its thread still uses.
+    """
     registry = CollectorRegistry()
     metrics = WorkerMetrics.on(registry)
     metrics.engine_info.labels(settings.worker.engine, _reserve(settings.worker)).set(1)
@@ -37,6 +45,10 @@ def run(settings: Settings) -> int:
             drained_by_signals(worker),
         ):
             worker.run(lambda: log.info("the worker takes requests", extra={"model": runtime.info.id}))
+    except LaneStuck as error:
+        log.error("the worker ends: %s", error)
+        logging.shutdown()
+        os._exit(1)
     except StoreUnavailable as error:
         log.error("the worker cannot use the store: %s", error.message, extra={"code": error.code})
         return 1

@@ -247,7 +247,7 @@ def test_a_request_that_could_not_be_looked_up_is_not_held_twice() -> None:
 
     keys, settings, metrics = Keys(), StoreSettings(), WorkerMetrics.on(CollectorRegistry())
     cache = Away(redis.Redis(), keys, settings)
-    intake = Intake(FakeRuntime(), cache, Batches(size=8, wait=0.0), ThreadLanes(), metrics)
+    intake = Intake(FakeRuntime(), cache, Batches(size=8, wait=0.0), ThreadLanes(), metrics, limit=60.0)
     part, _ = media(1)
     job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", Journal("events", 2), Past(())))
     with pytest.raises(StoreUnavailable):

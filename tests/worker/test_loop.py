@@ -190,6 +190,7 @@ async def test_a_worker_whose_loop_hangs_loses_its_requests(
     with worker_thread(valkey.settings, FakeRuntime(step_delay=1.5), heartbeat_s=0.1, lost_after_s=0.4) as hung:
         await broker.submit(request)
         await until(lambda: hung.runtime.has_work)
+        await until(lambda: valkey.client.zcard(Keys().ready("fake")) == 0, what="readiness gone")
         with worker_thread(valkey.settings, heartbeat_s=0.1, lost_after_s=0.4):
             events = await collect(broker, request)
         await until(lambda: hung.runtime.aborted == [f"{request.id}/0"], what="the hung worker letting go")
