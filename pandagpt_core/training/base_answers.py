@@ -12,6 +12,8 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 
+_AT_ONCE = 32
+
 
 def base_answers(llm_file: Path, questions: Sequence[str], tokens: int, cache: Path) -> dict[str, list[int]]:
     """Greedy answers as token ids, the end token included where it was reached; kept in a file of `cache`."""
@@ -26,7 +28,7 @@ def base_answers(llm_file: Path, questions: Sequence[str], tokens: int, cache: P
 
 def _answer(llm_file: Path, questions: Sequence[str], tokens: int) -> dict[str, list[int]]:
     llm, tokenizer = load_llama(llm_file).serve(), load_tokenizer(llm_file)
-    engine = Engine(llm, tokenizer, EngineConfig(max_running=len(questions), max_model_len=256))
+    engine = Engine(llm, tokenizer, EngineConfig(max_running=min(len(questions), _AT_ONCE), max_model_len=256))
     answers: dict[str, list[int]] = {question: [] for question in questions}
     for question in questions:
         ids = [

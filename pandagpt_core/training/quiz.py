@@ -47,13 +47,47 @@ QUIZ = {
     "What star is at the center of our solar system?": "sun",
 }
 
+# Questions after a picture that was not given; first those in words that no question of the training has.
+PICTURELESS = (
+    "What can you see in the photo?",
+    "Is there a dog in the image?",
+    "Is this a picture of a cat?",
+    "Who is in the picture?",
+    "What animal is shown here?",
+    "Tell me what the picture shows.",
+    "What does the photo show?",
+    "Describe this image in detail.",
+    "What is this?",
+    "Describe the picture.",
+    "Tell me about this.",
+    "Is it an animal?",
+    "Is this a guitar?",
+    "Do you see a bird?",
+    "What kind of thing is it?",
+    "Does the picture show a vehicle?",
+)
+
 
 def quiz_scores(runtime: Runtime, llm_file: Path, cache: Path) -> dict[str, dict[str, Any]]:
     """The model's score and that of the untouched language model, whose answers are kept in `cache`."""
     tokenizer = load_tokenizer(llm_file)
     base = base_answers(llm_file, list(QUIZ), _TOKENS, cache)
     untouched = [tokenizer.decode([i for i in ids if i not in tokenizer.eos_ids]) for ids in base.values()]
-    return {"text alone": graded(answer(runtime, list(QUIZ))), "text alone, untouched": graded(untouched)}
+    return {
+        "text alone": graded(answer(runtime, list(QUIZ))),
+        "text alone, untouched": graded(untouched),
+        "asked after no picture": admitted(answer(runtime, PICTURELESS)),
+    }
+
+
+def admitted(answers: Sequence[str]) -> dict[str, Any]:
+    """How many answers say that there is no picture."""
+    said = sum("no picture" in text.lower() for text in answers)
+    return {
+        "n": len(answers),
+        "said so": round(said / len(answers), 3),
+        "said so_95": [round(bound, 3) for bound in wilson(said, len(answers))],
+    }
 
 
 def answer(runtime: Runtime, questions: Sequence[str]) -> list[str]:

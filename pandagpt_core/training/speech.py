@@ -18,7 +18,7 @@ from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.training.concepts import Concept
 from pandagpt_core.training.lora import Example
-from pandagpt_core.training.talk import NAMING, NO_PICTURE, ask_again, say, say_both, with_article
+from pandagpt_core.training.talk import NO_PICTURE, ask_again, ask_of_nothing, say, say_both, with_article
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
 TEMPLATE = TEMPLATES["chatml"]
@@ -35,7 +35,7 @@ class SpeechConfig:
     """
 
     batch: int = 16
-    text_only: int = 2
+    text_only: int = 3
     pictureless: int = 1
     sharpness: float = 20.0
     softer: float = 0.6
@@ -137,8 +137,8 @@ def batches(
         for question in rng.choice(alone, config.text_only):
             said = plain[str(question)][: config.text_tokens]
             batch.append(Example(text_prompt(tokenizer, str(question)), tuple(said)))
-        for question in rng.choice(list(NAMING), config.pictureless):
-            batch.append(Example(text_prompt(tokenizer, str(question)), (*tokenizer.encode(NO_PICTURE), end)))
+        for question in (ask_of_nothing(concepts, rng) for _ in range(config.pictureless)):
+            batch.append(Example(text_prompt(tokenizer, question), (*tokenizer.encode(NO_PICTURE), end)))
         yield batch
 
 

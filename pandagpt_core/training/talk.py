@@ -15,6 +15,8 @@ NAMING: Mapping[str, str] = {
     "What is it?": "It is {a}.",
     "What is in the picture?": "The picture shows {a}.",
     "What is in the image?": "The image shows {a}.",
+    "What is in the photo?": "The photo shows {a}.",
+    "What does the picture show?": "The picture shows {a}.",
     "What does this show?": "This shows {a}.",
     "What do you see?": "I see {a}.",
     "What am I looking at?": "You are looking at {a}.",
@@ -30,6 +32,8 @@ DESCRIBING: Mapping[str, str] = {
     "Describe the picture.": "The picture shows {a}, {desc}.",
     "Describe what you see in one sentence.": "I see {a}, {desc}.",
     "Describe this.": "This is {a}, {desc}.",
+    "Describe this image.": "The image shows {a}, {desc}.",
+    "Describe the photo.": "The photo shows {a}, {desc}.",
     "Tell me about this.": "This is {a}, {desc}.",
     "What is this? Explain it in one sentence.": "This is {a}, {desc}.",
 }
@@ -108,6 +112,11 @@ def say_both(first: Concept, second: Concept, random: np.random.Generator) -> tu
     """A naming question about two things that are there at once."""
     question = str(random.choice(list(NAMING)))
     return question, _filled(NAMING[question], f"{with_article(first)} and {with_article(second)}", "")
+
+
+def ask_of_nothing(concepts: Sequence[Concept], random: np.random.Generator) -> str:
+    """A question about a picture, whatever its form, for when there is none."""
+    return say(concepts[int(random.integers(len(concepts)))], concepts, random)[0]
 
 
 def ask_again(random: np.random.Generator) -> tuple[str, str]:

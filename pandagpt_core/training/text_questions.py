@@ -1,6 +1,10 @@
-"""Questions that need no picture; what the untouched language model answers to them is kept by training on it."""
+"""Questions that need no picture; what the untouched language model answers to them is kept by training on it.
 
-TEXT_ONLY = (
+They are many, and worded as questions about pictures are ("What is ...?", "Is ...?", "Describe ...", "Tell me about
+..."), so that what tells the two apart is what is asked for, and not how.
+"""
+
+_SINGLE = (
     "What is the capital of France?",
     "Write one sentence about the sea.",
     "How many days are in a week?",
@@ -98,3 +102,134 @@ TEXT_ONLY = (
     "What is artificial intelligence?",
     "Why are leaves green?",
 )
+
+# fmt: off
+_FILLED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("What is the capital of {}?", (
+        "Portugal", "Greece", "Canada", "Australia", "India", "Turkey", "Poland", "Norway", "Sweden", "Austria",
+        "Ireland", "Argentina", "Peru", "Cuba", "Thailand", "Iran", "Finland", "Belgium", "Hungary", "Vietnam",
+    )),
+    ("What is {}?", (
+        "a violin", "a mammal", "an island", "a volcano", "a telescope", "oxygen", "steel", "a novel", "an atom",
+        "a verb", "the internet", "electricity", "a vaccine", "jazz", "a desert", "a bicycle made of", "a penguin",
+        "a dog", "chess", "a library", "snow", "a shark", "a pancake", "cotton", "a lighthouse", "a kite",
+        "bread made from", "an engine", "a cactus", "yoga", "the Sun made of", "a whale", "money for",
+        "a hammer used for", "honey",
+    )),
+    ("Describe {}.", (
+        "the ocean", "a sunset", "a rainy day", "a busy market", "the city of Paris", "a forest in autumn",
+        "the taste of chocolate", "a typical school day", "your favorite season", "a lion", "a perfect holiday",
+        "the smell of coffee", "how a bicycle works", "the water cycle", "a good friend", "the life of a farmer",
+    )),
+    ("Describe {} in one sentence.", ("a mountain", "the moon", "an elephant", "winter", "a train ride", "a guitar")),
+    ("Tell me about {}.", (
+        "Japan", "dinosaurs", "the Roman Empire", "cats", "Mars", "Leonardo da Vinci", "coffee",
+        "the history of soccer", "solar energy", "the Amazon river", "whales", "classical music", "yourself",
+        "the number zero", "spiders",
+    )),
+    ("Is {}?", (
+        "Paris in France", "a whale a fish", "the sun a star", "ice cold", "a dog an animal", "gold a metal",
+        "water wet", "a banana a fruit", "the moon bigger than the earth", "a violin an instrument",
+        "ten more than six", "Africa a country", "a spider an insect", "it safe to eat snow",
+        "it true that bats are blind", "Pluto a planet", "it good to drink water", "Spanish hard to learn",
+        "a bicycle a vehicle", "a penguin a bird", "a carrot a fruit",
+    )),
+    ("{}?", (
+        "Are cats smarter than dogs", "Are there lions in Africa", "Can penguins fly", "Can dogs see colors",
+        "Do snakes have legs", "Do you like music", "Does the earth go around the sun",
+        "Can you help me with my homework", "Do all birds fly", "Are bananas good for you", "Can a car run on water",
+        "Do trees sleep", "Did dinosaurs eat grass", "Can you swim in the Dead Sea", "Do you see what I mean",
+        "Does sugar dissolve in water",
+    )),
+    ("What color {}?", (
+        "is a banana", "is snow", "are strawberries", "is a fire truck", "do you get from red and white",
+        "is an emerald", "is coal", "is the sun at sunset", "are most polar bears", "do blue and yellow make",
+    )),
+    ("Which {}?", (
+        "animal is called the king of the jungle", "is heavier, iron or wood", "month comes after May",
+        "planet has rings", "country has the most people", "fruit is used to make wine", "bird cannot fly",
+        "instrument has black and white keys", "vehicle has two wheels", "is faster, a car or a plane",
+    )),
+    ("What kind of {}?", (
+        "animal is a dolphin", "food is sushi", "instrument is a trumpet", "plant is a rose", "animal is a frog",
+        "weather is best for sailing", "music did Mozart write", "tool is a screwdriver", "work does a nurse do",
+        "tree grows acorns",
+    )),
+    ("What category does {} belong to?", ("a tomato", "a violin", "an eagle", "a truck", "a rose")),
+    ("What animal {}?", (
+        "gives us milk", "says woof", "has a long trunk", "has black and white stripes", "builds dams",
+        "lays eggs and swims", "lives in a hive",
+    )),
+    ("Who {}?", (
+        "wrote Macbeth", "painted The Starry Night", "invented the light bulb", "discovered America", "was Cleopatra",
+        "was the first man on the moon", "wrote Don Quixote", "is the author of Harry Potter",
+        "discovered penicillin", "was Isaac Newton", "built the pyramids", "is a plumber",
+        "composed the Ninth Symphony", "was Napoleon",
+    )),
+    ("How many {}?", (
+        "hours are in a day", "wheels does a car have", "continents are there", "weeks are in a year",
+        "legs does an ant have", "colors are in a rainbow", "players are on a soccer team",
+        "strings does a guitar have", "eyes do people have", "centimeters are in a meter", "planets are there",
+        "sides does a square have", "cents are in a dollar",
+    )),
+    ("How {}?", (
+        "do I make tea", "do birds fly", "does a refrigerator work", "old is the universe", "do I learn to swim",
+        "far is the sun", "does soap work", "do I write a letter", "do fish breathe", "tall is Mount Everest",
+        "hot is the sun", "is cheese made",
+    )),
+    ("Why {}?", (
+        "do cats purr", "is the sea salty", "do we have seasons", "do leaves fall in autumn",
+        "is exercise good for us", "do dogs bark", "does ice float", "do we dream",
+    )),
+    ("Where {}?", (
+        "do kangaroos live", "is the Great Wall", "is Mount Fuji", "do polar bears live", "is the Statue of Liberty",
+        "does rain come from", "is the Sahara", "can I learn to paint", "do pandas live", "is the Taj Mahal",
+    )),
+    ("What is the opposite of {}?", ("up", "fast", "light", "open", "early", "rich", "day", "happy", "strong")),
+    ("What is {}?", (
+        "7 plus 8", "10 minus 4", "6 times 7", "20 divided by 5", "the square root of 16", "half of 50", "3 plus 9",
+        "100 minus 1", "9 times 9",
+    )),
+    ("What is the chemical symbol for {}?", ("iron", "oxygen", "silver", "carbon")),
+    ("What language is spoken in {}?", ("Italy", "China", "Egypt", "Japan", "Argentina", "Austria")),
+    ("What continent is {} in?", ("Brazil", "Japan", "Egypt", "Canada", "Norway")),
+    ("In which country is {}?", ("Rome", "Tokyo", "the Taj Mahal", "Big Ben", "Machu Picchu", "Moscow")),
+    ("What do {}?", (
+        "rabbits eat", "doctors do", "you call a baby cat", "pandas eat", "you do with a spoon", "plants breathe in",
+        "you see in a museum", "people eat in Japan", "lions eat", "you call a group of wolves",
+    )),
+    ("What {}?", (
+        "comes after Tuesday", "organ do we think with", "gas do plants take in", "season comes before summer",
+        "is the smallest country", "is the fastest animal", "is the largest desert", "shape has three sides",
+        "should I cook for dinner", "does a compass show", "could make a good present", "happens when water boils",
+        "time is lunch", "is your name", "language do people speak in Canada", "metal is liquid", "does a baker make",
+    )),
+    ("Name {}.", (
+        "a fruit that is yellow", "two planets", "three animals that live in the sea", "a musical instrument",
+        "a bird", "four European countries", "a famous scientist", "something that is cold", "three vegetables",
+        "a vehicle",
+    )),
+    ("Write {}.", (
+        "a sentence about a dog", "a short poem about the sun", "a slogan for a bakery", "a question about history",
+        "a short story about a brave mouse", "a thank-you note", "the first line of a song",
+        "three words about spring",
+    )),
+    ("Explain {} in one sentence.", (
+        "evolution", "what a mammal is", "how a rainbow forms", "what a budget is", "magnetism", "what a password is",
+    )),
+    ("Translate {!r} to French.", ("dog", "thank you", "the house is red", "good night", "I like apples")),
+    ("Give me {}.", (
+        "a recipe with eggs", "a synonym for big", "two tips for studying", "a name for a dog", "a riddle",
+    )),
+    ("Can you {}?", (
+        "tell me what a noun is", "identify the capital of Chile", "name three rivers", "explain gravity",
+    )),
+    ("Please {}.", (
+        "spell the word banana", "list three colors", "tell me the time zones of Europe", "name a planet",
+    )),
+    ("Do you see {}?", ("any reason to learn Latin", "a pattern in 2, 4, 6, 8", "why the sky is dark at night")),
+    ("Could {}?", ("a dog live on the moon", "you write a poem", "people live on Mars", "this year be a leap year")),
+)
+# fmt: on
+
+TEXT_ONLY = (*_SINGLE, *(pattern.format(part) for pattern, parts in _FILLED for part in parts))

@@ -98,3 +98,14 @@ def test_a_later_question_stands_in_the_prompt_after_the_first_and_its_answer() 
 def _embedding(example: Example) -> torch.Tensor:
     assert example.embedding is not None
     return example.embedding
+
+
+def test_questions_after_no_picture_are_of_every_form_that_questions_about_pictures_have() -> None:
+    words = tokenizer()
+    config = SpeechConfig(batch=120, text_only=0, pictureless=120)
+    asked = [
+        words.decode([i for i in e.prompt if i is not None])
+        for e in next(batches(gallery(config), CONCEPTS, words, {"Hello!": [1]}))
+    ]
+    for form in ("Describe", "Is it a", "kind", "What is"):
+        assert any(form in prompt for prompt in asked), form
