@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from pandagpt_core.encoders.streams import Beside, beside, here
 from pandagpt_core.engine.base import TokenEngine
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
@@ -42,11 +43,13 @@ class VllmOptions:
 
 
 class Runtime:
-    """One loop admits, steps and aborts. `encode` and `unit` change nothing: other threads may call them meanwhile."""
+    """One loop admits, steps and aborts. `encode` and `unit` change nothing: other threads may call them meanwhile,
+    and `encode` keeps to streams of its own on a device that has streams."""
 
-    def __init__(self, system: System, engine: TokenEngine) -> None:
+    def __init__(self, system: System, engine: TokenEngine, beside: Beside = here) -> None:
         self._system = system
         self._engine = engine
+        self._beside = beside
         self.info: ModelInfo = _within(system.info, engine.context)
         # Of the language model's products; another engine than ours decides it by itself.
         self.precision: Precision | None = system.llm.precision if isinstance(engine, Engine) else None
@@ -92,14 +95,16 @@ class Runtime:
             assert table is not None
             assert calls is not None
             arguments = engine_arguments(_vllm_sizes(table, config, dtype), vllm.arguments)
-            return cls(system, VllmEngine(arguments, calls, system.tokenizer, system.llm.config))
-        return cls(system, Engine(system.llm, system.tokenizer, _with_cache(config, cache_tokens, device)))
+            return cls(system, VllmEngine(arguments, calls, system.tokenizer, system.llm.config), beside(device))
+        made = Engine(system.llm, system.tokenizer, _with_cache(config, cache_tokens, device))
+        return cls(system, made, beside(device))
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Recipe arrays of one modality in, an embedding [E] float32 for each out. Raises UnsupportedModality."""
         embeddings: list[np.ndarray] = []
-        for batch in batches(arrays, CLIPS_AT_ONCE):
-            embeddings += [row.copy() for row in self._system.encode(modality, batch).cpu().numpy()]
+        with self._beside(modality):
+            for batch in batches(arrays, CLIPS_AT_ONCE):
+                embeddings += [row.copy() for row in self._system.encode(modality, batch).cpu().numpy()]
         return embeddings
 
     def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
