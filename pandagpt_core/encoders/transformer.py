@@ -29,8 +29,9 @@ class Attention(nn.Module):
         joined = F.linear(x.to(self.in_proj_weight.dtype), self.in_proj_weight, self.in_proj_bias).to(x.dtype)
         q, k, v = joined.chunk(3, dim=-1)  # [N, T, D] each
         if self.bias_k is not None and self.bias_v is not None:
-            k = torch.cat([k, self.bias_k.expand(len(x), -1, -1)], dim=1)  # [N, T + 1, D]
-            v = torch.cat([v, self.bias_v.expand(len(x), -1, -1)], dim=1)
+            k = torch.cat([k, self.bias_k.to(k.dtype).expand(len(x), -1, -1)], dim=1)  # [N, T + 1, D]
+            v = torch.cat([v, self.bias_v.to(v.dtype).expand(len(x), -1, -1)], dim=1)
+        mask = None if mask is None else mask.to(q.dtype)
         mixed = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=mask)
         projected: torch.Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return projected
@@ -53,19 +54,28 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then MLP, each added to its input and each normalising what it reads."""
+    """Attention, then MLP, each added to its input and each normalising what it reads.
+
+    `inner` is the element type of what goes on inside of both, between their products; None keeps the input's. The sums
+    and the norms are of the input's either way.
+    """
 
     def __init__(self, width: int, heads: int, extra_token: bool) -> None:
         super().__init__()
+        self.inner: torch.dtype | None = None
         self.attn = Attention(width, heads, extra_token)
         self.norm_1 = nn.LayerNorm(width, eps=EPS)
         self.mlp = MLP(width)
         self.norm_2 = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        x = x + self.attn(self.norm_1(x), mask)
-        update: torch.Tensor = self.mlp(self.norm_2(x))
+        attended: torch.Tensor = self.attn(self._within(self.norm_1(x)), mask)
+        x = x + attended
+        update: torch.Tensor = self.mlp(self._within(self.norm_2(x)))
         return x + update
+
+    def _within(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.inner is None else x.to(self.inner)
 
     def products(self) -> list[nn.Parameter]:
         """The matrices and biases of its products, which may be of another precision than the rest."""

@@ -17,14 +17,14 @@ Loader = Callable[[Path, ModelFolder, str], Encoder]
 def load_encoder(path: Path, folder: ModelFolder, device: str, *, exact: bool = True) -> Encoder:
     """The encoder of a model folder. Raises CheckpointError if its recipes are not the config's.
 
-    exact: float32 throughout; else, on a CPU, products are bfloat16 where that pays (`encoders.precision`).
+    exact: float32 throughout; else products are bfloat16 where that pays (`encoders.precision`).
     """
     encoder = LOADERS[folder.encoder.kind](path / ENCODER, folder, device)
     for modality, recipe in folder.recipes.items():
         if encoder.recipes.get(modality) != recipe:
             wants = encoder.recipes.get(modality, "no such medium")
             raise CheckpointError(f"the config prepares {modality} by {recipe}, the encoder wants {wants}")
-    if not exact and device == "cpu" and folder.encoder.kind in QUICKEN:
+    if not exact and folder.encoder.kind in QUICKEN:
         QUICKEN[folder.encoder.kind](encoder)
     return encoder
 

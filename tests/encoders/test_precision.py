@@ -1,5 +1,7 @@
 """Whether a tower's products are rounded."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -41,25 +43,82 @@ def dtypes(encoder: ImageBind, tower: str) -> set[torch.dtype]:
     return {parameter.dtype for block in blocks for parameter in block.products()}
 
 
+def inner(encoder: ImageBind, tower: str) -> set[torch.dtype | None]:
+    return {block.inner for block in encoder.modality_trunks[tower].modules() if isinstance(block, Block)}
+
+
 def test_rounded_towers_point_where_the_exact_ones_do(encoder: ImageBind) -> None:
     clips = {tower: made_clip(encoder, tower) for tower in TOWERS}
     exact = {tower: encoder.encode(OF_TOWER[tower], clip) for tower, clip in clips.items()}
     assert quicken(encoder, bf16_is_fast) == TOWERS
     for tower, clip in clips.items():
         assert dtypes(encoder, tower) == {torch.bfloat16}
+        assert inner(encoder, tower) == {None}
         rounded = encoder.encode(OF_TOWER[tower], clip)
         assert rounded.dtype == torch.float32
         assert not torch.equal(rounded, exact[tower])
         assert F.cosine_similarity(rounded, exact[tower]).min() >= MARGIN
 
 
-def test_a_tower_that_would_deviate_stays_exact(encoder: ImageBind, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_a_tower_that_would_deviate_stays_exact(encoder: ImageBind, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(precision, "MARGIN", 1.1)
     clip = made_clip(encoder, "audio")
     before = encoder.encode(OF_TOWER["audio"], clip)
-    assert quicken(encoder, bf16_is_fast) == ()
-    assert dtypes(encoder, "audio") == {torch.float32}
+    assert quicken(encoder, bf16_is_fast, kind) == ()
+    assert (dtypes(encoder, "audio"), inner(encoder, "audio")) == ({torch.float32}, {None})
     assert torch.equal(encoder.encode(OF_TOWER["audio"], clip), before)
+
+
+def test_on_cuda_what_is_between_the_products_is_rounded_too(encoder: ImageBind) -> None:
+    clips = {tower: made_clip(encoder, tower) for tower in TOWERS}
+    exact = {tower: encoder.encode(OF_TOWER[tower], clip) for tower, clip in clips.items()}
+    assert quicken(encoder, bf16_is_fast, kind="cuda") == TOWERS
+    for tower, clip in clips.items():
+        assert inner(encoder, tower) == {torch.bfloat16}
+        rounded = encoder.encode(OF_TOWER[tower], clip)
+        assert rounded.dtype == torch.float32
+        assert F.cosine_similarity(rounded, exact[tower]).min() >= MARGIN
+
+
+def test_a_block_rounded_inside_sums_and_normalises_in_float32() -> None:
+    torch.manual_seed(0)
+    block, seen = Block(32, 4, extra_token=True), []
+    block.attn.bias_k.data.normal_()
+    block.attn.bias_v.data.normal_()
+    for parameter in block.products():
+        parameter.data = torch.randn(parameter.shape).mul(0.2).to(torch.bfloat16)
+    block.inner = torch.bfloat16
+    block.mlp.fc2.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    block.attn.out_proj.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    x = torch.randn(2, 5, 32) + 1000.0  # in bfloat16 the steps there are 4
+    with torch.inference_mode():
+        moved = block(x, None) - x
+    assert seen == [torch.bfloat16, torch.bfloat16]
+    assert moved.dtype == torch.float32
+    assert len(moved.unique()) > 300  # of 320
+
+
+def test_where_rounding_inside_goes_beyond_the_margin_products_alone_are_rounded(
+    encoder: ImageBind,
+) -> None:
+    class Sensitive(Block):
+        """Loses its way when it is rounded inside."""
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+            return super().forward(x, mask) if self.inner is None else -x
+
+    for tower in ("audio", "text"):
+        encoder.modality_trunks[tower].blocks[0].__class__ = Sensitive
+    assert quicken(encoder, bf16_is_fast, kind="cuda") == TOWERS
+    for tower in TOWERS:
+        assert dtypes(encoder, tower) == {torch.bfloat16}
+        assert inner(encoder, tower) == {None if tower in ("audio", "text") else torch.bfloat16}
+
+
+def test_towers_on_other_devices_are_left_alone(encoder: ImageBind) -> None:
+    assert quicken(encoder, bf16_is_fast, kind="mps") == ()
+    assert dtypes(encoder, "vision") == {torch.float32}
 
 
 def test_what_is_not_faster_or_small_stays_exact(encoder: ImageBind, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,3 +130,15 @@ def test_what_is_not_faster_or_small_stays_exact(encoder: ImageBind, monkeypatch
 def test_the_clock_is_asked_of_both_precisions() -> None:
     assert seconds(Linear(8, 8)) > 0
     assert seconds(Linear(8, 8, dtype=torch.bfloat16)) > 0
+
+
+@pytest.mark.gpu
+def test_towers_on_a_cuda_device_are_rounded_within_the_margin(encoder: ImageBind) -> None:
+    there = copy.deepcopy(encoder).to("cuda")
+    assert seconds(Linear(512, 512, dtype=torch.bfloat16, device="cuda")) > 0
+    assert quicken(there, bf16_is_fast) == TOWERS
+    for tower in TOWERS:
+        assert inner(there, tower) == {torch.bfloat16}
+        clip = made_clip(encoder, tower)
+        rounded = there.encode(OF_TOWER[tower], clip.to("cuda")).cpu()
+        assert F.cosine_similarity(rounded, encoder.encode(OF_TOWER[tower], clip)).min() >= MARGIN
