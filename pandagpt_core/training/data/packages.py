@@ -18,17 +18,25 @@ Downloads = Callable[[str, Path], Path]  # a package by name into a folder; the 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package. `use` says whether weights may learn from it; only permissive licences may be "train"."""
+    """One package. `use` says whether weights may learn from it; only permissive licences may be "train".
+
+    note: what the licence does not cover, or covers alone.
+    """
 
     client: Client
     name: str
     licence: str
     use: Use
     holds: str
+    note: str = ""
 
     @property
     def folder(self) -> str:
         return self.name.strip("@").replace("/", "-")
+
+    def version(self, cache: Path) -> str:
+        """The name of the archive that was fetched, which tells the version."""
+        return (cache / self.folder / "VERSION").read_text().strip()
 
 
 PACKAGES = (
@@ -45,15 +53,15 @@ PACKAGES = (
     Package("debian", "gcompris-qt-data", "GPL-3.0 and others", "validation", "photos, drawings, sounds"),
     Package("debian", "fluid-soundfont-gm", "MIT", "train", "instruments"),
     Package("debian", "fluid-soundfont-gs", "MIT", "train", "instruments and sound effects"),
-    Package("debian", "musescore-general-soundfont", "MIT, parts CC0 or public domain", "train", "instruments"),
-    Package("npm", "@coderline/alphatab", "Apache-2.0 (the bank sonivox.sf2)", "train", "instruments"),
-    Package("debian", "sonic-pi-samples", "CC0-1.0 (the samples)", "train", "drums, guitars, bells, a piano, a door"),
+    Package("debian", "musescore-general-soundfont", "MIT", "train", "instruments", "parts CC0, public domain"),
+    Package("debian", "sonic-pi-samples", "CC0-1.0", "train", "drums, guitars, bells, a piano, a door", "the samples"),
     Package(
         "pypi",
         "aeon",
-        "BSD-3-Clause (the package; its recordings name no licence of their own)",
+        "BSD-3-Clause",
         "train",
         "BasicMotions: four students with a wrist sensor, University of East Anglia",
+        "the package; its recordings, also Zenodo record 11206179, name no licence of their own",
     ),
     Package("debian", "timgm6mb-soundfont", "GPL-2.0", "validation", "instruments of another bank"),
     Package("debian", "tuxpaint-stamps-default", "GPL-2.0 and others", "validation", "sounds alone"),

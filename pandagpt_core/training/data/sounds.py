@@ -37,21 +37,21 @@ EFFECTS = {
     "airplane": ((7, 125),),
     "heart": ((4, 126),),
 }
-# Concept -> stems of the CC0 samples of sonic-pi-samples.
+# Concept -> stems of the CC0 samples of sonic-pi-samples, but for those whose uploader may not have had the right
+# (loops of old records) and one of which no source is told.
 SAMPLES = {
-    "drum": ("drum_", "bd_", "sn_", "tabla_", "loop_amen", "loop_breakbeat", "loop_tabla"),
+    "drum": ("drum_", "bd_", "sn_", "tabla_", "loop_tabla"),
     "guitar": ("guit_",),
-    "bell": ("perc_bell", "elec_bell"),
+    "bell": ("perc_bell.", "elec_bell"),
     "piano": ("ambi_piano",),
     "door": ("perc_door",),
 }
 _BANKS = "usr/share/sounds"
-# Package -> its bank; the validation bank shares no samples with any of them.
+# Package -> its bank. The validation bank shares no samples with the Fluid banks; the third is compressed, untold.
 TRAINING_BANKS = {
     "fluid-soundfont-gm": f"{_BANKS}/sf2/FluidR3_GM.sf2",
     "fluid-soundfont-gs": f"{_BANKS}/sf2/FluidR3_GS.sf2",
     "musescore-general-soundfont": f"{_BANKS}/sf3/MuseScore_General_Full.sf3",
-    "coderline-alphatab": "package/dist/soundfont/sonivox.sf2",
 }
 VALIDATION_BANKS = {"timgm6mb-soundfont": f"{_BANKS}/sf2/TimGM6mb.sf2"}
 Maker = Callable[[np.random.Generator], np.ndarray]
