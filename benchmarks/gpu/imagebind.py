@@ -6,7 +6,8 @@ Without a device it says so and measures nothing.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 
@@ -17,9 +18,13 @@ from benchmarks.lib.options import options, parser
 from benchmarks.lib.random_models import random_imagebind
 from benchmarks.lib.sizes import tower_operations
 from pandagpt_core.encoders.imagebind import ImageBind
+from pandagpt_core.encoders.precision import quicken
 from pandagpt_core.encoders.sizes import HUGE, TOWER_OF, ImageBindSizes
 from pandagpt_core.types import Modality
 
+# What the towers compute in, and the products' precision whose peak is theirs.
+PRECISIONS: Mapping[str, str] = MappingProxyType({"fp32": "fp32", "bf16": "bf16", "served": "bf16"})
+SERVED = "served: as a worker has them, loaded in float32 and rounded where the check at load allows it."
 COLUMNS = (
     report.Column("what", "clips"),
     report.Column("precision", "precision"),
@@ -40,9 +45,9 @@ def main() -> int:
     facts = machine.facts()
     batches = [int(part) for part in (given.batches or ("1,8" if shared.quick else "1,8,32,128")).split(",")]
     rows: list[report.Row] = []
-    notes = ["Random weights, all blocks. Roofline: measured matrix peak over the operations of a clip."]
-    for precision in ("fp32", "bf16"):
-        peak = peaks.matrix_peak(precision, 8192, "cuda")
+    notes = ["Random weights, all blocks. Roofline: measured matrix peak over the operations of a clip.", SERVED]
+    for precision, products in PRECISIONS.items():
+        peak = peaks.matrix_peak(products, 8192, "cuda")
         notes.append(f"Matrix peak, {precision}, measured: {peak / 1e12:,.1f} Top/s.")
         rows += measure(HUGE, precision, batches, peak, "cuda")
     out = (shared.out or report.folder(facts)) if shared.save else None
@@ -57,10 +62,18 @@ def measure(
     sizes: ImageBindSizes, precision: str, batches: Sequence[int], peak: float, device: str, seconds: float = 2.0
 ) -> list[report.Row]:
     """A row a kind of clip and a batch."""
-    model = random_imagebind(sizes, TOWERS, peaks.DTYPES[precision], device)
+    model = made(sizes, precision, device)
     return [
         row(model, sizes, modality, precision, batch, peak, device, seconds) for modality in SHAPES for batch in batches
     ]
+
+
+def made(sizes: ImageBindSizes, precision: str, device: str) -> ImageBind:
+    """All of it in one precision, or as it is served where the precision is left to the device."""
+    model = random_imagebind(sizes, TOWERS, peaks.DTYPES.get(precision, torch.float32), device)
+    if precision == "served":
+        quicken(model)
+    return model
 
 
 def row(

@@ -1,20 +1,22 @@
 """LLaMA-13B's shape with random weights on a CUDA device: tokens a second against the measured bandwidth.
 
-    python -m benchmarks.gpu.llm [--quick] [--widths 1,8,32,64] [--prompts 128] [--new 128]
+    python -m benchmarks.gpu.llm [--quick] [--precisions bf16,fp8,int8] [--widths 1,8,32,64] [--prompts 128] [--new 128]
 
-Without a device it says so and measures nothing. A decode step reads all weights once and each sequence's cache once;
-the measured bandwidth over those bytes is the roofline.
+Without a device it says so and measures nothing, and so for a precision that the device does not have. A decode step
+reads all weights once and each sequence's cache once; the measured bandwidth over those bytes is the roofline.
 """
 
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 
 from benchmarks.contestants.ours_child import generate
 from benchmarks.gpu.device import NO_DEVICE, report_nothing
 from benchmarks.lib import machine, peaks, plots, report
-from benchmarks.lib.options import chosen, options, parser
+from benchmarks.lib.options import Options, chosen, options, parser
 from benchmarks.lib.pipe import Record
 from benchmarks.lib.prompts import prompts
 from benchmarks.lib.random_models import BlankTokenizer, random_llama
@@ -29,7 +31,11 @@ from pandagpt_core.llm.llama import Llama
 LLAMA_13B = LlamaConfig(  # Touvron et al. 2023, table 2; Vicuna-13B's files
     vocab=32000, width=5120, layers=40, heads=40, kv_heads=40, head_dim=128, ffn=13824, max_positions=2048
 )
+PRECISIONS: Mapping[str, Precision] = MappingProxyType({"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "int8": "int8"})
+DEFAULT = "bf16,fp8,int8"
+NAME, TITLE = "gpu-llm", "LLaMA-13B's shape on a CUDA device"
 COLUMNS = (
+    report.Column("precision", "precision"),
     report.Column("prompt", "prompt", 0),
     report.Column("width", "at once", 0),
     report.Column("tokens_per_s", "tokens/s"),
@@ -43,26 +49,46 @@ COLUMNS = (
 
 
 def main() -> int:
-    given = options(parser(__doc__).parse_args())
+    args = parser(__doc__)
+    args.add_argument("--precisions", default=DEFAULT, help=f"of the products, by comma: {', '.join(PRECISIONS)}")
+    words = args.parse_args()
+    given, wanted = options(words), words.precisions.split(",")
+    unknown = sorted(set(wanted) - set(PRECISIONS))
+    if unknown:
+        args.error(f"no precision {', '.join(unknown)}; there are {', '.join(PRECISIONS)}")
     if not torch.cuda.is_available():
-        return report_nothing("gpu-llm", "LLaMA-13B on a CUDA device", NO_DEVICE)
+        return report_nothing(NAME, TITLE, NO_DEVICE)
     facts = machine.facts()
-    device: str = "cuda"
+    found = measured(LLAMA_13B, [PRECISIONS[name] for name in wanted], given, "cuda")
+    out = (given.out or report.folder(facts)) if given.save else None
+    report.publish(found, facts, out)
+    if out is not None:
+        plots.draw(out / f"{NAME}.png", [panel(found.rows)])
+    return 0
+
+
+def measured(config: LlamaConfig, precisions: Sequence[Precision], given: Options, device: str) -> report.Report:
+    """Every precision in turn; one that the device does not have is absent, with the reason."""
     widths = chosen(given.widths, given.quick, (1, 8), (1, 8, 32, 64))
     lengths = chosen(given.prompts, given.quick, (128,), (128, 512))
-    wanted = [Case(prompt, given.new or (32 if given.quick else 128), width) for prompt in lengths for width in widths]
-    llm = random_llama(LLAMA_13B, "bf16", device)
-    bandwidth = peaks.read_bandwidth(weight_bytes(LLAMA_13B, "bf16") // 4, device)
-    rows = measure(llm, wanted, given.rounds or 3, bandwidth, given.prefill)
+    cases = [Case(prompt, given.new or (32 if given.quick else 128), width) for prompt in lengths for width in widths]
+    bandwidth = peaks.read_bandwidth(weight_bytes(config, "bf16") // 4, device)
+    rows: list[report.Row] = []
+    absent: dict[str, str] = {}
+    for precision in precisions:
+        try:
+            llm = random_llama(config, precision, device)
+        except ValueError as error:
+            absent[precision] = str(error)
+            continue
+        rows += measure(llm, cases, given.rounds or 3, bandwidth, given.prefill)
+        del llm
+        forget(device)
     notes = [
-        f"bf16, random weights, our engine alone. Measured bandwidth: {bandwidth / 1e9:,.0f} GB/s.",
+        f"Random weights, our engine alone. Measured bandwidth: {bandwidth / 1e9:,.0f} GB/s.",
         "Roofline: that bandwidth over the bytes of a step, weights once and every sequence's cache once.",
     ]
-    out = (given.out or report.folder(facts)) if given.save else None
-    report.publish(report.Report("gpu-llm", "LLaMA-13B's shape on a CUDA device", COLUMNS, rows, notes), facts, out)
-    if out is not None:
-        plots.draw(out / "gpu-llm.png", [panel(rows)])
-    return 0
+    return report.Report(NAME, TITLE, COLUMNS, rows, notes, absent)
 
 
 def measure(llm: Llama, wanted: Sequence[Case], rounds: int, bandwidth: float, prefill: int) -> list[report.Row]:
@@ -89,6 +115,7 @@ def row(
     most = case.width * bandwidth / step_bytes(config, precision, case.width, context)
     decode = summary.decode_per_s
     return {
+        "precision": precision,
         "prompt": case.prompt,
         "width": case.width,
         "new": case.new,
@@ -107,15 +134,23 @@ def run_of(record: Record) -> Run:
 
 
 def device_mib(device: torch.device) -> float | None:
-    """Highest memory that torch took on a GPU since its start."""
+    """Highest memory that torch took on a GPU since it last forgot."""
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+
+
+def forget(device: str) -> None:
+    """What the last model took is free for the next, and its peak is not the next one's."""
+    if torch.device(device).type == "cuda":
+        gc.collect()  # recorded graphs hold their memory until they go
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def panel(rows: Sequence[report.Row]) -> plots.Panel:
     lines: dict[str, list[tuple[float, float]]] = {}
     for line in rows:
         for name, key in (("measured", "decode_per_s"), ("roofline", "most")):
-            lines.setdefault(f"prompt {line['prompt']}, {name}", []).append(
+            lines.setdefault(f"{line['precision']}, prompt {line['prompt']}, {name}", []).append(
                 (float(line["width"] or 0), float(line[key] or 0))
             )
     return plots.Panel("decoding, LLaMA-13B", "requests at once", "tokens/s", lines, doubling=True)

@@ -38,10 +38,11 @@ def cores() -> int:
 
 
 def slug(found: Facts) -> str:
-    """A folder name for machines of this kind, e.g. `amd-epyc-2c-24g`."""
+    """A folder name for machines of this kind, e.g. `amd-epyc-2c-24g`, with the first GPU's name if there is one."""
     name = re.sub(r"\(.*?\)|processor|cpu|@.*", "", str(found["processor"]), flags=re.IGNORECASE)
     words = re.findall(r"[a-z0-9]+", name.lower()) or ["unknown"]
-    return "-".join([*words[:4], f"{found['cores']}c", f"{found['memory_gib']}g"])
+    gpu = re.findall(r"[a-z0-9]+", str(found["gpu"] or "").lower().partition(",")[0])
+    return "-".join([*words[:4], f"{found['cores']}c", f"{found['memory_gib']}g", *gpu])
 
 
 def _cpu_info() -> dict[str, str]:

@@ -13,10 +13,10 @@ from pandagpt_core.llm.llama import Llama
 
 
 def random_llama(config: LlamaConfig, precision: Precision, device: str) -> Llama:
-    """Served; never held in float32, which would be twice a large model's size."""
+    """Served; on its way there never held in more than the precision's own bytes or two a weight."""
     with torch.device("meta"):
         llama = Llama(config)
-    llama = llama.to(DTYPES.get(precision, torch.float32)).to_empty(device=device)
+    llama = llama.to(DTYPES.get(precision, torch.bfloat16)).to_empty(device=device)
     if config.tied:
         llama.tie()
     _fill(llama)

@@ -6,8 +6,9 @@ from pandagpt_core.encoders.sizes import PATCH_TOWERS, TowerSize
 from pandagpt_core.encoders.transformer import MLP_RATIO
 from pandagpt_core.llm.config import LlamaConfig
 
-WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
-CACHE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 2}  # beside int8 products the cache is bf16
+WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "fp8": 1}
+HEAD_BYTES = {**WEIGHT_BYTES, "fp8": 2}  # beside fp8 products the head stays bf16
+CACHE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 2, "fp8": 2}  # beside 8-bit products the cache is bf16
 
 
 def product_weights(config: LlamaConfig) -> int:
@@ -17,7 +18,8 @@ def product_weights(config: LlamaConfig) -> int:
 
 
 def weight_bytes(config: LlamaConfig, precision: str) -> int:
-    return product_weights(config) * WEIGHT_BYTES[precision]
+    head = config.width * config.vocab
+    return (product_weights(config) - head) * WEIGHT_BYTES[precision] + head * HEAD_BYTES[precision]
 
 
 def step_bytes(config: LlamaConfig, precision: str, width: int, context: float) -> float:

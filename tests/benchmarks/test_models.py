@@ -7,10 +7,13 @@ from benchmarks import imagebind, memory
 from benchmarks.gpu import imagebind as gpu_imagebind
 from benchmarks.gpu import llm as gpu_llm
 from benchmarks.lib import peaks
+from benchmarks.lib.options import options, parser
 from benchmarks.lib.random_models import random_llama
 from benchmarks.lib.sizes import product_weights, step_bytes, tower_operations, weight_bytes
 from benchmarks.lib.stats import Case
+from pandagpt_core.encoders import precision as encoder_precision
 from pandagpt_core.encoders.sizes import HUGE, ImageBindSizes, TowerSize
+from pandagpt_core.llm import linear
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 
@@ -95,6 +98,50 @@ def test_the_gpu_benchmark_of_the_language_model_works_at_small_size() -> None:
         assert row["share"] == pytest.approx(float(row["decode_per_s"] or 0) / most)
         assert row["peak_mib"] is None
     assert gpu_llm.panel(rows).lines
+
+
+def test_the_gpu_benchmark_measures_each_precision_and_says_which_the_device_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(linear, "int8_runs", lambda _: False)
+    words = ["--widths", "1,2", "--prompts", "8", "--new", "4", "--rounds", "1"]
+    wide = LlamaConfig(vocab=64, width=32, layers=2, heads=4, kv_heads=2, head_dim=16, ffn=48, max_positions=64)
+    found = gpu_llm.measured(wide, ["bf16", "fp8", "int8"], options(parser("").parse_args(words)), "cpu")
+    assert [(row["precision"], row["width"]) for row in found.rows] == [
+        *(("bf16", 1), ("bf16", 2)),
+        *(("fp8", 1), ("fp8", 2)),
+    ]
+    assert list(found.absent) == ["int8"]
+    assert len(gpu_llm.panel(found.rows).lines) == 4
+    table = found.table()
+    assert "fp8" in table
+    assert "precision" in table
+
+
+def test_a_precision_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmark", "--precisions", "bf16,fp4"])
+    with pytest.raises(SystemExit):
+        gpu_llm.main()
+    assert "no precision fp4; there are bf16, fp16, fp8, int8" in capsys.readouterr().err
+
+
+def test_the_bytes_of_a_step_are_those_of_the_served_weights() -> None:
+    wide = LlamaConfig(vocab=64, width=32, layers=2, heads=4, kv_heads=2, head_dim=16, ffn=48, max_positions=64)
+    fp8 = random_llama(wide, "fp8", "cpu")
+    matrices = [tensor for name, tensor in fp8.state_dict().items() if tensor.dim() > 1 and "embed" not in name]
+    scales = sum(tensor.nbytes for tensor in matrices if tensor.dtype == torch.float32)  # one a row: not counted
+    assert sum(tensor.nbytes for tensor in matrices) - scales == weight_bytes(wide, "fp8")
+
+
+def test_the_towers_are_measured_as_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder_precision, "SMALL", 0)
+    monkeypatch.setattr(encoder_precision, "seconds", lambda layer: layer.weight.element_size())
+    exact, served = (gpu_imagebind.made(SIZES, precision, "cpu") for precision in ("fp32", "served"))
+    names = {name for name, tensor in served.state_dict().items() if tensor.dtype == torch.bfloat16}
+    assert {name.partition(".")[0] for name in names} == {"modality_trunks"}
+    assert not any(tensor.dtype == torch.bfloat16 for tensor in exact.state_dict().values())
 
 
 def test_the_gpu_benchmark_of_the_towers_works_at_small_size() -> None:

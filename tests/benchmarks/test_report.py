@@ -27,6 +27,13 @@ def report() -> Report:
     return Report("speed", "Speed", COLUMNS, ROWS, ["greedy"], {"another": "is not installed"})
 
 
+def test_results_of_a_machine_with_a_gpu_lie_under_its_name() -> None:
+    found = {"processor": "AMD EPYC (tm) 9004", "cores": 16, "memory_gib": 128, "gpu": None, "date": "2026-11-22 09:00"}
+    assert folder(found).name == "2026-11-22-amd-epyc-9004-16c-128g"
+    several = "NVIDIA H200, 143771 MiB\nNVIDIA H200, 143771 MiB"
+    assert folder({**found, "gpu": several}).name == "2026-11-22-amd-epyc-9004-16c-128g-nvidia-h200"
+
+
 def test_the_table_scales_rounds_and_leaves_unknown_cells_empty(report: Report) -> None:
     assert report.table().splitlines() == [
         "| who | tokens/s | ms | note |",
