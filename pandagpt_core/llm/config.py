@@ -1,4 +1,4 @@
-"""The sizes of a LLaMA, read from a Hugging Face config.json."""
+"""The sizes of a LLaMA, read from a Hugging Face config.json and written as one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +56,31 @@ class LlamaConfig:
             )
         except KeyError as error:
             raise CheckpointError(f"the language model's config.json has no {error.args[0]!r}") from None
+
+    def to_hf(self, dtype: str) -> dict[str, Any]:
+        """A config.json that `from_hf` reads, with what others need to know that it is a LLaMA.
+
+        dtype: of its weights, by torch's name.
+        """
+        return {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "torch_dtype": dtype,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "mlp_bias": False,
+            "vocab_size": self.vocab,
+            "hidden_size": self.width,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "intermediate_size": self.ffn,
+            "rms_norm_eps": self.norm_eps,
+            "rope_theta": self.rope_theta,
+            "max_position_embeddings": self.max_positions,
+            "tie_word_embeddings": self.tied,
+        }
 
 
 def refuse_other_architectures(config: Mapping[str, Any]) -> None:

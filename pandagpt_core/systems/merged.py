@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -26,7 +25,6 @@ from pandagpt_core.checkpoints import (
     verify_files,
     write_safetensors,
 )
-from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.weights import load_llama, read_config, shard_files
 from pandagpt_core.systems.adapter import load_adapter
@@ -76,29 +74,6 @@ def load_table(folder: Path, device: str) -> Llama:
     return llm.requires_grad_(False).eval()
 
 
-def hf_config(config: LlamaConfig, dtype: torch.dtype) -> dict[str, Any]:
-    """What `LlamaConfig.from_hf` reads, and what others need to know that it is a LLaMA."""
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "torch_dtype": str(dtype).removeprefix("torch."),
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "vocab_size": config.vocab,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.ffn,
-        "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope_theta,
-        "max_position_embeddings": config.max_positions,
-        "tie_word_embeddings": config.tied,
-    }
-
-
 def write_llama(llm: Llama, target: Path, dtype: torch.dtype) -> None:
     """A Hugging Face folder of a model that is not served yet; a tied head is left out."""
     state = llm.state_dict()
@@ -106,7 +81,8 @@ def write_llama(llm: Llama, target: Path, dtype: torch.dtype) -> None:
         del state["lm_head.weight"]
     layout = {key: torch.empty(tensor.shape, dtype=dtype, device="meta") for key, tensor in state.items()}
     write_safetensors(target / WEIGHTS, layout, lambda key: state[key].to(dtype))
-    (target / CONFIG).write_text(json.dumps(hf_config(llm.config, dtype), indent=2) + "\n", encoding="utf-8")
+    said = llm.config.to_hf(str(dtype).removeprefix("torch."))
+    (target / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def _is_llm(folder: ModelFolder, name: str) -> bool:

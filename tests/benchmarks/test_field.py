@@ -14,8 +14,6 @@ from benchmarks.contestants.servers import chat_body, ids_body
 from benchmarks.lib.absent import Absent
 from benchmarks.lib.options import Options, options, parser
 from benchmarks.lib.prompts import prompts
-from benchmarks.lib.weights import hf_config
-from pandagpt_core.llm.config import LlamaConfig
 
 PEERS = {"transformers-generate", "transformers-continuous", "openvino", "vllm", "llama-server"}
 
@@ -145,13 +143,6 @@ def test_cases_come_from_the_options_or_the_plan() -> None:
     assert [case.width for case in http.cases(parsed())] == [1, 4, 16]
     small = engine.cases(parsed("--widths", "2", "--prompts", "5", "--new", "3"))
     assert [(case.prompt, case.width, case.new) for case in small] == [(5, 2, 3)]
-
-
-def test_a_written_config_is_read_back_as_the_same_sizes() -> None:
-    config = LlamaConfig(
-        vocab=11, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=12, norm_eps=1e-5, rope_theta=7.0, tied=True
-    )
-    assert LlamaConfig.from_hf(hf_config(config, tied=True)) == config
 
 
 def test_the_readme_names_every_benchmark_and_option_of_a_peer(root: Path) -> None:

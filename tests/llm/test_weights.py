@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import save_file
 
 from pandagpt_core.errors import CheckpointError, KeyMismatch
@@ -124,6 +125,17 @@ def test_the_rotary_base_is_read_from_old_and_new_configs(tiny_config: LlamaConf
     old = LlamaConfig.from_hf(described(tiny_config, rope_theta=7.0, rope_scaling=None))
     new = LlamaConfig.from_hf(described(tiny_config, rope_parameters={"rope_type": "default", "rope_theta": 7.0}))
     assert old.rope_theta == new.rope_theta == 7.0
+
+
+def test_a_written_config_is_read_back_as_the_same_sizes_by_us_and_by_transformers() -> None:
+    config = LlamaConfig(
+        vocab=11, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=12, norm_eps=1e-5, rope_theta=7.0, tied=True
+    )
+    written = json.loads(json.dumps(config.to_hf("bfloat16")))
+    assert LlamaConfig.from_hf(written) == config
+    read = transformers.LlamaConfig(**written)
+    assert LlamaConfig.from_hf(read.to_dict()) == config
+    assert read.to_dict()["dtype"] in ("bfloat16", torch.bfloat16)
 
 
 def test_missing_files_and_fields_are_named(tmp_path: Path, tiny_config: LlamaConfig) -> None:
