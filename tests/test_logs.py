@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,16 +11,10 @@ from service import logs
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level, {name: logging.getLogger(name).level for name in logs.OURS}
+def stream() -> io.StringIO:
     stream = io.StringIO()
     logs.configure("debug", "json", "worker", stream)
-    yield stream
-    root.handlers[:], level, levels = before[0], before[1], before[2]
-    root.setLevel(level)
-    for name, value in levels.items():
-        logging.getLogger(name).setLevel(value)
+    return stream
 
 
 def test_an_event_is_one_json_line_with_its_fields(stream: io.StringIO) -> None:
