@@ -1,5 +1,7 @@
 """The arithmetic of rooflines, the plain towers, and the GPU benchmarks' logic at small sizes on a CPU."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -159,6 +161,27 @@ def test_without_a_gpu_the_gpu_benchmarks_say_that_they_need_one(
     monkeypatch.setattr("sys.argv", ["benchmark"])
     assert module.main() == 0  # type: ignore[attr-defined]  # a module
     assert "needs a CUDA device" in capsys.readouterr().out
+
+
+def test_through_the_service_one_step_of_the_allocator_is_no_growth_and_a_leak_is_whatever_its_form() -> None:
+    plan = memory.Plan.of(None, False, memory.HTTP)
+    readings = [plan.requests * n / memory.SAMPLES for n in range(memory.SAMPLES + 1)]
+
+    def verdict(mib: Callable[[float], float]) -> object:
+        return memory.row("HTTP", [(done, 1800.0 + mib(done)) for done in readings], 1.0)["verdict"]
+
+    for at in range(0, plan.requests, 250):
+        assert verdict(lambda done, at=at: 6.0 * (done > at)) == "flat"
+    assert verdict(lambda done: done * 6 / 1000) == "GROWS"
+    assert verdict(lambda done: 6.0 * (done // 800)) == "GROWS"  # a step that does come again
+    assert verdict(lambda done: 30.0 * (done > plan.requests / 2)) == "GROWS"  # one of another size
+
+
+def test_no_way_has_fewer_than_two_thousand_requests_unless_that_is_said() -> None:
+    for usual in (memory.ENGINE, memory.HTTP):
+        assert memory.Plan.of(None, False, usual).requests >= 2000
+        assert memory.Plan.of(300, False, usual).requests == 300
+        assert memory.Plan.of(None, True, usual).requests == memory.QUICK
 
 
 def test_memory_is_flat_or_grows_by_the_line_after_the_warm_quarter() -> None:
