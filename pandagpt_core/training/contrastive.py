@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pandagpt_core.encoders.mini_towers import ImageHead, TextTower
+from pandagpt_core.training.device import CPU, mixed
 from pandagpt_core.training.log import Log
 
 
@@ -94,12 +95,17 @@ def align(
     sampler: ClassSampler,
     config: AlignConfig,
     log: Log,
+    device: torch.device = CPU,
 ) -> None:
-    """Train in place: `head` with `tower`, or `head` alone against `fixed` [keys, dim], the texts' mean embeddings."""
+    """Train in place: `head` with `tower`, or `head` alone against `fixed` [keys, dim], the texts' mean embeddings.
+
+    Everything lies on the CPU, before and after; rows and noise are drawn there, and learned from on `device`.
+    """
     rng = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
-    scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-    trained = [*head.parameters(), scale, *(tower.parameters() if tower is not None else ())]
+    scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)).to(device))
+    parts: list[nn.Module] = [head, *([tower] if tower is not None else [])]
+    trained = [scale, *(weight for part in parts for weight in part.to(device).parameters())]
     optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps, pct_start=0.1)
     odds = _odds(rows.key)
@@ -111,23 +117,26 @@ def align(
         pooled = torch.cat((real.pooled, made.pooled))
         pooled = pooled + config.noise * deviation * torch.randn_like(pooled)
         key = torch.cat((real.key, made.key))
-        images = head(pooled, torch.cat((real.logits, made.logits)), _branches(config, len(key)))
+        seen = (pooled, torch.cat((real.logits, made.logits)), _branches(config, len(key)))
+        images = head(*(part.to(device) for part in seen))
         # Every concept stands among the candidates each time, whatever the batch holds.
         keys, target = torch.unique(torch.cat((torch.arange(texts.concepts), key)), return_inverse=True)
         target = target[texts.concepts :]
         if tower is not None:
-            with torch.autocast("cpu", torch.bfloat16):
-                names = tower(texts.pick(keys.tolist(), rng))
+            with mixed(device):
+                names = tower(texts.pick(keys.tolist(), rng).to(device))
             names = names.float()
         else:
             assert fixed is not None
-            names = fixed[keys]
+            names = fixed[keys].to(device)
         logits = scale.clamp(max=math.log(60)).exp() * images @ names.T
-        loss = F.cross_entropy(logits, target, label_smoothing=0.05)
-        loss = loss + config.pull * (1 - (images * names[target]).sum(dim=-1)).mean()
+        right = target.to(device)
+        loss = F.cross_entropy(logits, right, label_smoothing=0.05)
+        loss = loss + config.pull * (1 - (images * names[right]).sum(dim=-1)).mean()
         if tower is not None:
             share = F.one_hot(target, len(keys)).float()[:, (present := target.unique())].T
-            loss = loss + 0.5 * F.cross_entropy(logits.T[present], share / share.sum(dim=1, keepdim=True))
+            share = (share / share.sum(dim=1, keepdim=True)).to(device)
+            loss = loss + 0.5 * F.cross_entropy(logits.T[present.to(device)], share)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -135,6 +144,8 @@ def align(
         if step % 25 == 0:
             log("align", step=step, of=config.steps, loss=round(float(loss.detach()), 3))
     head.eval()
+    for part in parts:
+        part.to(CPU)
 
 
 def _odds(key: Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pandagpt_core.llm.linear import Linear
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.training.batch import IGNORED, answer_sums, collate
+from pandagpt_core.training.device import mixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,13 @@ def run_batch(
     targets: Sequence[Sequence[int]],
     embeddings: Sequence[torch.Tensor | None],
 ) -> Result:
-    """One forward pass, padded on the right. A sequence with an embedding [E] has one None among its ids."""
+    """One forward pass, padded on the right, on the projection's device.
+
+    A sequence with an embedding [E] has one None among its ids.
+    """
     media = [[] if vector is None else [vector] for vector in embeddings]
     batch = collate(ids, targets, media, projection.in_features)
-    sums = answer_sums(llm, projection, batch)
+    sums = answer_sums(llm, projection, batch.to(projection.weight.device))
     return Result(sums.loss / batch.learned, float(sums.right / sums.counted))
 
 
@@ -113,7 +117,10 @@ def train(
     config: LoraConfig,
     every: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> list[float]:
-    """Train the LoRA of `add_lora` and the projection in place; gives every step's loss, and tells `every` of it."""
+    """Train the LoRA of `add_lora` and the projection in place; gives every step's loss, and tells `every` of it.
+
+    On the device where both lie.
+    """
     trained = [p for p in [*llm.parameters(), *projection.parameters()] if p.requires_grad]
     lora = [p for p in llm.parameters() if p.requires_grad]
     groups = [{"params": lora, "lr": config.lr}, {"params": [*projection.parameters()], "lr": config.projection_lr}]
@@ -121,7 +128,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Ramp(steps, config.warmup))
     losses: list[float] = []
     for _, examples in zip(tqdm(range(steps), desc="training", mininterval=10), batches, strict=False):
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        with mixed(projection.weight.device, wanted=config.bf16):
             loss = batch_loss(llm, projection, examples)
         optimizer.zero_grad()
         torch.autograd.backward(loss)

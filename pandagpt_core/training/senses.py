@@ -18,6 +18,7 @@ from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.acoustics import masked
 from pandagpt_core.training.data.media import Picture
 from pandagpt_core.training.data.synthetic import RELIEFS, drawn_layers
+from pandagpt_core.training.device import CPU
 from pandagpt_core.training.kept import kept
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.towers import Items, TowerConfig, align_tower
@@ -41,8 +42,8 @@ class SensesConfig:
     maps: TowerConfig = field(default_factory=lambda: TowerConfig(steps=600, batch=128, lr=1e-3))
 
 
-def train_sound(cache: Path, bank: Tensor, config: SensesConfig, log: Log) -> SoundTower:
-    """Rendered clips, varied as waves once and as pictures each time, against the bank."""
+def train_sound(cache: Path, bank: Tensor, config: SensesConfig, log: Log, device: torch.device = CPU) -> SoundTower:
+    """Rendered clips, varied as waves once and as pictures each time, against the bank; trained on `device`."""
     # The player of sound banks is needed for this stage alone.
     from pandagpt_core.training.data import sounds
 
@@ -57,7 +58,7 @@ def train_sound(cache: Path, bank: Tensor, config: SensesConfig, log: Log) -> So
     items = Items(rendered["clips"].numpy(), rendered["concept"].numpy())
     torch.manual_seed(config.seed)
     tower = SoundTower(bank.shape[1], **SOUND)
-    align_tower(tower, items, bank, _masked, config.sound, log)
+    align_tower(tower, items, bank, _masked, config.sound, log, device)
     return tower
 
 
@@ -74,23 +75,27 @@ def train_maps(
     config: SensesConfig,
     log: Log,
 ) -> MapTower:
-    """The head of a tower for "depth" or "thermal" maps. near: [len(pictures), dim], each picture's own embedding."""
+    """The head of a tower for "depth" or "thermal" maps, trained where `trunk` lies.
+
+    near: [len(pictures), dim], each picture's own embedding, on the CPU as the bank is.
+    """
     features, picture = [], []
     for found, index in _seen(kind, pictures, trunk, config, log):
         features.append(found)
         picture.append(index)
     rows, index = np.concatenate(features), np.concatenate(picture)
     concept = np.array([one.concept for one in pictures])[index]
-    return fit_map_tower(Items(rows, concept, near[torch.from_numpy(index)]), bank, config, log)
+    items = Items(rows, concept, near[torch.from_numpy(index)])
+    return fit_map_tower(items, bank, config, log, trunk.stem.weight.device)
 
 
-def fit_map_tower(items: Items, bank: Tensor, config: SensesConfig, log: Log) -> MapTower:
+def fit_map_tower(items: Items, bank: Tensor, config: SensesConfig, log: Log, device: torch.device = CPU) -> MapTower:
     """The head alone, on features of maps [M, 1289] as they come of the frozen trunk."""
     mean, deviation = items.arrays.mean(axis=0), items.arrays.std(axis=0) + 1e-3
     torch.manual_seed(config.seed)
     tower = MapTower(bank.shape[1], **MAPS)
     scaled = Items((items.arrays - mean) / deviation, items.concept, items.paired)
-    align_tower(tower.head, scaled, bank, _noisy, config.maps, log)
+    align_tower(tower.head, scaled, bank, _noisy, config.maps, log, device)
     return scaled_into(tower, mean, deviation)
 
 
@@ -125,6 +130,7 @@ def _seen(
             maps.append(RELIEFS[kind](parts, concepts[pictures[at].concept], rng, _TURN))
             index.append(at)
         if len(maps) >= _BATCH or (done == len(shown) - 1 and maps):
-            yield map_features(torch.from_numpy(np.stack(maps)), trunk).numpy(), np.array(index)
+            stacked = torch.from_numpy(np.stack(maps)).to(trunk.stem.weight.device)
+            yield map_features(stacked, trunk).cpu().numpy(), np.array(index)
             maps, index = [], []
             log(kind, done=done + 1, of=len(shown))

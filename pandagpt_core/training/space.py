@@ -17,6 +17,7 @@ from pandagpt_core.training.concepts import load_concepts, load_imagenet
 from pandagpt_core.training.contrastive import AlignConfig, ClassSampler, Rows, Texts, align, mean_texts
 from pandagpt_core.training.data.features import Features
 from pandagpt_core.training.data.media import Picture
+from pandagpt_core.training.device import CPU
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.towers import image_bank
 
@@ -130,15 +131,17 @@ def build_space(
     dim: int,
     config: AlignConfig,
     log: Log,
+    device: torch.device = CPU,
 ) -> Space:
+    """All of it from the CPU's rows to the CPU's space; what is trained is trained on `device`."""
     torch.manual_seed(config.seed)
     head, tower = ImageHead(dim, sizes["image"]["hidden"]), TextTower(dim, **sizes["text"])
     classifier = trunk.classifier
     sampler = ClassSampler(rows, keys.concepts, classifier.weight, classifier.bias, keys.of_class)
-    align(head, tower, None, rows, texts, sampler, config, log)
+    align(head, tower, None, rows, texts, sampler, config, log, device)
     fixed = mean_texts(tower, texts)
     longer = replace(config, steps=config.steps * 2, seed=config.seed + 1, pull=8.0)
-    align(head, None, fixed, rows, texts, sampler, longer, log)
+    align(head, None, fixed, rows, texts, sampler, longer, log, device)
     found: list[Tensor] = []
     key: list[Tensor] = []
     for fold in range(FOLDS):
@@ -149,7 +152,7 @@ def build_space(
         other.restrict(~held_class)
         unseen.restrict(held_class & (keys.of_class < keys.concepts))
         partial = ImageHead(dim, sizes["image"]["hidden"])
-        align(partial, None, fixed, rows.where(~held), texts, other, replace(longer, seed=10 + fold), log)
+        align(partial, None, fixed, rows.where(~held), texts, other, replace(longer, seed=10 + fold), log, device)
         with torch.no_grad():
             drawn = rows.where(held & (rows.key < keys.concepts))
             made = unseen.sample(len(drawn.key), np.random.default_rng((7, fold)))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pandagpt_core.training.device import CPU, mixed
 from pandagpt_core.training.log import Log
 
 Varied = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -41,9 +42,19 @@ def image_bank(embeddings: Tensor, concept: Tensor, concepts: int) -> Tensor:
     return F.normalize(sums, dim=-1)
 
 
-def align_tower(tower: nn.Module, items: Items, bank: Tensor, varied: Varied, config: TowerConfig, log: Log) -> None:
-    """Train `tower` in place; the bank and the paired embeddings stay as they are."""
+def align_tower(
+    tower: nn.Module,
+    items: Items,
+    bank: Tensor,
+    varied: Varied,
+    config: TowerConfig,
+    log: Log,
+    device: torch.device = CPU,
+) -> None:
+    """Train `tower` in place, on `device`; the bank and the paired embeddings stay as they are. All lies on the CPU."""
     rng = np.random.default_rng(config.seed)
+    tower.to(device)
+    bank = bank.to(device)
     optimizer = torch.optim.AdamW(tower.parameters(), lr=config.lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps, pct_start=0.15)
     counts = np.bincount(items.concept, minlength=len(bank))
@@ -52,12 +63,12 @@ def align_tower(tower: nn.Module, items: Items, bank: Tensor, varied: Varied, co
     tower.train()
     for step in range(config.steps):
         chosen = rng.choice(len(odds), config.batch, p=odds)
-        batch = torch.from_numpy(np.stack([varied(items.arrays[i], rng) for i in chosen])).float()
-        concept = torch.from_numpy(items.concept[chosen])
-        with torch.autocast("cpu", torch.bfloat16):
+        batch = torch.from_numpy(np.stack([varied(items.arrays[i], rng) for i in chosen])).float().to(device)
+        concept = torch.from_numpy(items.concept[chosen]).to(device)
+        with mixed(device):
             found = tower(batch)
         found = found.float()
-        near = bank[concept] if items.paired is None else items.paired[torch.from_numpy(chosen)]
+        near = bank[concept] if items.paired is None else items.paired[torch.from_numpy(chosen)].to(device)
         loss = F.cross_entropy(found @ bank.T / config.temperature, concept, label_smoothing=0.05)
         loss = loss + (1 - (found * near).sum(dim=-1)).mean()
         optimizer.zero_grad()
@@ -67,4 +78,4 @@ def align_tower(tower: nn.Module, items: Items, bank: Tensor, varied: Varied, co
         schedule.step()
         if step % 25 == 0:
             log("tower", step=step, of=config.steps, loss=round(float(loss.detach()), 3))
-    tower.eval()
+    tower.eval().to(CPU)

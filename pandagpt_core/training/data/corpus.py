@@ -13,6 +13,7 @@ from pandagpt_core.encoders.mini_trunk import EfficientNetLite0, fold_published
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.features import Features, trunk_features
 from pandagpt_core.training.data.media import Picture, clip_art, icons, validation_drawings, validation_photos
+from pandagpt_core.training.device import CPU, narrow, pick
 from pandagpt_core.training.log import Log
 
 PARTS = 2
@@ -59,25 +60,34 @@ def digest(pictures: Iterable[Picture]) -> str:
     return found.hexdigest()
 
 
-def part_features(pictures: list[Picture], part: int, cache: Path, seed: int, log: Log) -> Features:
+def seeing_trunk(device: torch.device = CPU) -> EfficientNetLite0:
+    """The trunk as the training's media are looked at through it, on `device`.
+
+    In bfloat16: a third of the time on a CPU, and its error is far below the variants' spread.
+    """
+    return load_trunk().to(device, narrow(device))
+
+
+def part_features(
+    pictures: list[Picture], part: int, cache: Path, seed: int, log: Log, device: torch.device = CPU
+) -> Features:
     """Features of every `PARTS`-th picture from `part` on; `picture` counts in the whole list. Read back if there."""
     path = cache / f"features-{digest(pictures)[:12]}-{seed}-{part}.npz"
     if not path.exists():
         mine = range(part, len(pictures), PARTS)
         variants = [_CONCEPT_VARIANTS if pictures[i].concept >= 0 else _OTHER_VARIANTS for i in mine]
-        # bfloat16: a third of the time, and its error is far below the variants' spread.
-        found = trunk_features(load_trunk().bfloat16(), [pictures[i] for i in mine], variants, seed + part, log)
+        found = trunk_features(seeing_trunk(device), [pictures[i] for i in mine], variants, seed + part, log)
         Features(found.pooled, found.logits, np.array(mine)[found.picture]).save(path)
     return Features.load(path)
 
 
-def all_features(pictures: list[Picture], cache: Path, seed: int, log: Log) -> Features:
-    parts = [part_features(pictures, part, cache, seed, log) for part in range(PARTS)]
+def all_features(pictures: list[Picture], cache: Path, seed: int, log: Log, device: torch.device = CPU) -> Features:
+    parts = [part_features(pictures, part, cache, seed, log, device) for part in range(PARTS)]
     return Features(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("pooled", "logits", "picture")))
 
 
-if __name__ == "__main__":  # one part in a process of its own: `python -m ... CACHE SEED THIN PART`
+if __name__ == "__main__":  # one part in a process of its own: `python -m ... CACHE SEED THIN PART DEVICE`
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
     seed, every, which = (int(said) for said in sys.argv[2:5])
-    part_features(training_pictures(folder / "packages", every), which, folder, seed, Log())
+    part_features(training_pictures(folder / "packages", every), which, folder, seed, Log(), pick(sys.argv[5]))

@@ -76,8 +76,8 @@ def trunk_features(
             if good:
                 rows = at + np.array(good)
                 stacked = normalised(np.stack([one for one in images if one is not None]))
-                outputs = trunk(stacked.to(trunk.stem.weight.dtype))
-                pooled[rows], logits[rows] = (output.float().half().numpy() for output in outputs)
+                outputs = trunk(stacked.to(trunk.stem.weight))
+                pooled[rows], logits[rows] = (output.float().half().cpu().numpy() for output in outputs)
                 kept[rows] = True
             at += len(chunk)
             if number % 20 == 0:
