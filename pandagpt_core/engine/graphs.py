@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.attention import grouped_attention
+from pandagpt_core.llm.attention import Attend, grouped_attention
 from pandagpt_core.llm.cache import SlotCache
+from pandagpt_core.llm.flash_attention import FlashAttention, Kernel
 from pandagpt_core.llm.llama import Llama
 
 SHORTEST = 256  # positions of the smallest length bucket; the next are twice as long each
@@ -49,10 +50,10 @@ class BucketAttention:
 
 
 class DecodeGraphs:
-    """Row n of every call is the sequence in slot n."""
+    """Row n of every call is the sequence in slot n. Attention is by masks, or by `kernel` where there is one."""
 
-    def __init__(self, llm: Llama, cache: SlotCache, record: Record) -> None:
-        self._llm, self._cache, self._record = llm, cache, record
+    def __init__(self, llm: Llama, cache: SlotCache, record: Record, kernel: Kernel | None = None) -> None:
+        self._llm, self._cache, self._record, self._kernel = llm, cache, record, kernel
         self._graphs: dict[tuple[int, int], Recorded] = {}
 
     def run(self, embeds: Tensor, positions: Items[int]) -> Tensor:
@@ -74,8 +75,7 @@ class DecodeGraphs:
         positions = torch.zeros(rows, dtype=torch.long, device=device)
 
         def compute() -> Tensor:
-            attend = BucketAttention(self._cache, positions, length)
-            return self._llm.logits(self._llm.hidden(embeds, positions, attend))
+            return self._llm.logits(self._llm.hidden(embeds, positions, self._attention(positions, length)))
 
         # Recording runs the computation: at position 0 it would overwrite what running sequences hold there.
         held = [tensor[:, :rows, :, 0].clone() for tensor in (self._cache.keys, self._cache.values)]
@@ -83,6 +83,11 @@ class DecodeGraphs:
         for tensor, before in zip((self._cache.keys, self._cache.values), held, strict=True):
             tensor[:, :rows, :, 0] = before
         return Recorded(embeds, positions, replay, logits)
+
+    def _attention(self, positions: Tensor, length: int) -> Attend:
+        if self._kernel is None:
+            return BucketAttention(self._cache, positions, length)
+        return FlashAttention.decoding(self._cache, positions, length, self._kernel)
 
 
 def bucket(count: int, smallest: int, largest: int) -> int:
@@ -93,8 +98,18 @@ def bucket(count: int, smallest: int, largest: int) -> int:
     return min(size, largest)
 
 
+def recorder(device: torch.device) -> Record:
+    """Records on a CUDA device, which need not be the first."""
+
+    def record(compute: Compute) -> tuple[Callable[[], None], Tensor]:
+        with torch.cuda.device(device):
+            return record_cuda(compute)
+
+    return record
+
+
 def record_cuda(compute: Compute) -> tuple[Callable[[], None], Tensor]:
-    """Record on a CUDA device, after a few runs that settle libraries and allocations."""
+    """Record on the current CUDA device, after a few runs that settle libraries and allocations."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no annotations
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
-from pandagpt_core.engine.graphs import DecodeGraphs, Record, record_cuda
+from pandagpt_core.engine.graphs import DecodeGraphs, Record, recorder
 from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.llm.attention import Attend
 from pandagpt_core.llm.block_store import BlockStore
 from pandagpt_core.llm.cache import CacheShape, SlotCache
+from pandagpt_core.llm.flash_attention import FlashAttention, Kernel, fitting
 from pandagpt_core.llm.llama import LayerBias, Llama
 from pandagpt_core.llm.slot_attention import SlotAttention, Stretch
 
@@ -39,27 +41,30 @@ class Runner(Protocol):
 class TorchRunner:
     """Torch on a CPU or a CUDA device, keys and values in slots; steps that only decode are graphs where those help.
 
-    `record` records a graph; without one every step runs eagerly, as on a CPU.
+    `record` records a graph; without one every step runs eagerly, as on a CPU. `kernel` attends; without one masks do.
     """
 
-    def __init__(self, llm: Llama, sizes: EngineSizes, record: Record | None = None) -> None:
+    def __init__(
+        self, llm: Llama, sizes: EngineSizes, record: Record | None = None, kernel: Kernel | None = None
+    ) -> None:
         self._llm = llm
         self.slots = slot_count(sizes, llm.device)
         self._cache = SlotCache(llm.config, CacheShape(self.slots, sizes.max_model_len, llm.cache_dtype), llm.device)
         self._store = BlockStore(self._cache, sizes.prefix_blocks, sizes.block_size)
-        record = record or (record_cuda if llm.device.type == "cuda" else None)
-        self._graphs = DecodeGraphs(llm, self._cache, record) if record else None
+        record = record or (recorder(llm.device) if llm.device.type == "cuda" else None)
+        self._kernel = kernel or fitting(llm.config, llm.cache_dtype, llm.device)
+        self._graphs = DecodeGraphs(llm, self._cache, record, self._kernel) if record else None
         self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
 
     @torch.inference_mode()
     def run(self, spans: Items[Span]) -> Tensor:
         self._hold(span.sequence for span in spans)
-        packed = sorted(spans, key=lambda span: (span.count > 1, self._slot(span.sequence)))
+        packed = sorted(spans, key=self._place)
         if self._graphs is not None and self._only_decodes(packed):
             logits = self._graphs.run(self._embeds(packed), [span.start for span in packed])
             return logits[self._last_rows(spans, packed)]
-        attend = SlotAttention(self._cache, [Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
-        hidden = self._llm.hidden(self._embeds(packed), attend.positions, attend, self._bias(packed))
+        attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
+        hidden = self._llm.hidden(self._embeds(packed), positions, attend, self._bias(packed))
         return self._llm.logits(hidden[self._last_rows(spans, packed)])
 
     def release(self, sequence: Sequence) -> None:
@@ -86,6 +91,17 @@ class TorchRunner:
             if sequence not in self._holders:
                 self._holders.append(sequence)
         assert len(self._holders) <= self.slots
+
+    def _place(self, span: Span) -> tuple[bool, int]:
+        """What spans are packed by: single tokens first where masks attend, else their slots alone."""
+        return self._kernel is None and span.count > 1, self._slot(span.sequence)
+
+    def _attention(self, stretches: Items[Stretch]) -> tuple[Attend, Tensor]:
+        """And the positions of the packed tokens."""
+        if self._kernel is not None:
+            return FlashAttention.over(self._cache, stretches, self._kernel)
+        masked = SlotAttention(self._cache, stretches)
+        return masked, masked.positions
 
     def _only_decodes(self, packed: Items[Span]) -> bool:
         """Whether every sequence there is computes one token that is sampled from, and none has a bias of its own."""

@@ -10,8 +10,10 @@ from pandagpt_core.engine import graphs
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.graphs import bucket
 from pandagpt_core.engine.runner import TorchRunner
+from pandagpt_core.llm.flash_attention import Packing
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
+from tests.plain_attention import plain
 
 Fixture = Callable[..., Any]
 
@@ -34,11 +36,16 @@ class Recorder:
         return replay, output
 
 
-@pytest.fixture
-def recorded(make_engine: Fixture, llama: Llama) -> Callable[..., tuple[Engine, Recorder]]:
+@pytest.fixture(params=[None, plain], ids=["masks", "kernel"])
+def recorded(
+    make_engine: Fixture, llama: Llama, request: pytest.FixtureRequest
+) -> Callable[..., tuple[Engine, Recorder]]:
+    """An engine with graphs, and with attention by masks or by a kernel."""
+
     def make(**sizes: Any) -> tuple[Engine, Recorder]:
         recorder = Recorder()
-        return make_engine(TorchRunner(llama, make_engine(**sizes).sizes, recorder), **sizes), recorder
+        runner = TorchRunner(llama, make_engine(**sizes).sizes, recorder, request.param)
+        return make_engine(runner, **sizes), recorder
 
     return make
 
@@ -93,3 +100,18 @@ def test_steps_with_a_prompt_or_a_layer_bias_run_eagerly(
     engine.add("biased", prompt("x", layer_bias=llama.embed([1, 2])), greedy(4))
     drain(engine)
     assert recorder.replays == 0
+
+
+def test_a_kernel_attends_where_prompts_are_read_and_where_a_graph_decodes(
+    make_engine: Fixture, llama: Llama, drain: Fixture, prompt: Fixture, greedy: Fixture
+) -> None:
+    seen: set[int] = set()
+
+    def noted(q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> Tensor:
+        seen.add(packing.most_queries)
+        return plain(q, k, v, packing)
+
+    engine: Engine = make_engine(TorchRunner(llama, make_engine().sizes, Recorder(), noted))
+    engine.add("a", prompt("bamboo"), greedy(3, ignore_eos=True))
+    drain(engine)
+    assert seen == {1, len("bamboo")}
