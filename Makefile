@@ -69,6 +69,11 @@ mini:  ## train models/panda-mini anew (hours on a CPU; ARGS=--quick tries every
 	@$(BIN)/python -c 'import tinysoundfont' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-deps tinysoundfont==0.3.7
 	@exec $(BIN)/python -m pandagpt_core.training.mini $(ARGS)
 
+.PHONY: figures
+figures:  ## measure models/panda-mini as `make mini` does, fill its card and README (ARGS=reserved: the test set, once)
+	@$(DEV)
+	@exec $(BIN)/python -m pandagpt_core.training.figures models/panda-mini $(or $(ARGS),validation) --fill README.md
+
 .PHONY: lock
 lock:  ## take newer versions into requirements/lock.txt
 	@$(DEV)

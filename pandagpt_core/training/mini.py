@@ -25,29 +25,25 @@ from pandagpt_core.encoders.mini_towers import SignalTower
 from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
 from pandagpt_core.llm.tokenizer import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.base_answers import base_answers
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data import corpus
 from pandagpt_core.training.data.media import Picture
-from pandagpt_core.training.data.motion import recordings, varied_window, window
+from pandagpt_core.training.data.motion import recordings, varied_window
 from pandagpt_core.training.data.packages import PACKAGES, fetch_all
 from pandagpt_core.training.device import CPU, pick
-from pandagpt_core.training.evaluate import Score, answers, evaluate, score
-from pandagpt_core.training.evaluate_senses import sense_scores
 from pandagpt_core.training.export import export, llm_file
+from pandagpt_core.training.figures import measure
 from pandagpt_core.training.kept import kept
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import adapter_state, add_lora, reading_projection, train
 from pandagpt_core.training.mini_recipe import DIM, QUICK, SIZES, Recipe
-from pandagpt_core.training.quiz import quiz_scores
 from pandagpt_core.training.senses import train_maps, train_sound
 from pandagpt_core.training.space import Space, build_space, make_keys, rows_of, text_table
 from pandagpt_core.training.speech import Gallery, batches, name_targets
 from pandagpt_core.training.talk import DESCRIBING, KINDS, NAMING
 from pandagpt_core.training.text_questions import TEXT_ONLY
 from pandagpt_core.training.towers import Items, align_tower
-from pandagpt_core.types import Modality
 
 State = Mapping[str, torch.Tensor]
 _FEW = 64  # pictures that are not worth the start of a process
@@ -114,7 +110,7 @@ def build(job: Job, out: Path, towers: Mapping[str, Make] | None = None, examine
     export(out, state, sizes, adapter, recipe.lora, recipe.speech.sharpness, said, int(time.time()))
     figures = (examine or evaluate_folder)(out, job.cache, recipe.thin)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
-    job.log("done", **figures)
+    job.log("done", out=str(out))
 
 
 def kept_space(job: Job, trunk: EfficientNetLite0) -> Space:
@@ -259,22 +255,8 @@ def _frozen(package: str, licence: str) -> dict[str, Any]:
 
 
 def evaluate_folder(folder: Path, cache: Path, thin: int = 1) -> dict[str, Any]:
-    """Every figure of the model card, on the CPU, where the small default is served."""
-    runtime = Runtime.load(folder)
-    sets = {name: pictures[::thin] for name, pictures in corpus.validation_sets(cache / "packages").items()}
-    figures = {name: one.said() for name, one in evaluate(runtime, sets, load_concepts()).items()}
-    sensed = {name: one.said() for name, one in sense_scores(runtime, cache / "packages", thin).items()}
-    motion = {"motion": motion_score(runtime, cache).said()}
-    return {**figures, **motion, **sensed, **quiz_scores(runtime, llm_file(), cache)}
-
-
-def motion_score(runtime: Runtime, cache: Path) -> Score:
-    """The test recordings. The data set does not say whether other people wore the sensor than in training."""
-    concepts = load_concepts()
-    rows, truth = recordings(cache / "packages", "TEST", concepts)
-    embeddings = runtime.encode(Modality.IMU, [window(one, 2.5)[None] for one in rows])
-    said = answers(runtime, Modality.IMU, embeddings)
-    return score(said, truth.tolist(), concepts)
+    """The figures of the validation sets, on the CPU, where the small default is served; reports and card with them."""
+    return measure(folder, cache, ("validation",), thin)
 
 
 if __name__ == "__main__":

@@ -1,61 +1,49 @@
-"""The set that judges and chooses nothing: `python -m pandagpt_core.training.reserved MODEL`.
+"""The set that judges and chooses nothing, as a manifest; `python -m pandagpt_core.training.figures MODEL reserved`.
 
 Pictures of Debian's `tuxpaint-stamps-default` whose file is named exactly as a concept's stem says. They are measured
 when a model is finished, and never while one is made. Some of the stamps are in the clip art too, and are not trained
-on; should another be, as `copies` tells, the figure without it is the one that counts.
+on; should another be, as `copies` tells, it is a set of its own, and the union without it is the one that counts.
 """
 
-import argparse
-import json
-import sys
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.copies import copies
 from pandagpt_core.training.data.corpus import training_pictures
 from pandagpt_core.training.data.media import Picture, reserved_pictures
-from pandagpt_core.training.evaluate import answers, embed_pictures, score
-from pandagpt_core.types import Modality
+from pandagpt_core.training.evaluation import Manifest, write_manifest
+from pandagpt_core.training.mini_manifest import concept_entries, picture_medium
+
+COPIES = "copies of what is trained on"
+UNION = "reserved"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
-    asked = parser.parse_args()
-    sys.stdout.write(json.dumps(reserved_scores(Runtime.load(asked.model), asked.cache / "packages"), indent=2) + "\n")
-
-
-def reserved_scores(runtime: Runtime, packages: Path) -> dict[str, Any]:
-    """All that can be drawn; those of them that nothing trained on looks like; and of these by kind of file."""
+def write_reserved(packages: Path, folder: Path, thin: int = 1) -> Manifest:
+    """All that can be drawn, by kind of file. thin: every so many, to try it; what is trained on is not thinned."""
     concepts = load_concepts()
-    named = reserved_pictures(packages, concepts)
+    named = reserved_pictures(packages, concepts)[::thin]
     pictures = [picture for picture in named if is_drawable(picture)]
     met = copies(pictures, [picture for picture in training_pictures(packages) if picture.concept >= 0])
-    said = answers(runtime, Modality.IMAGE, embed_pictures(runtime, pictures))
-    scores = {
-        name: score([said[i] for i in chosen], [pictures[i].concept for i in chosen], concepts).said()
-        for name, chosen in parts(pictures, met).items()
-    }
-    return {"reserved, not drawable": len(named) - len(pictures), **scores}
+    lost = len(named) - len(pictures)
+    sets = {name for name, _ in parts(pictures, met)} - {COPIES}
+    return write_manifest(
+        folder,
+        "panda-mini's reserved pictures",
+        concept_entries(),
+        ((name, concepts[one.concept].name, [picture_medium(one)]) for name, one in parts(pictures, met)),
+        unions={UNION: tuple(sorted(sets))},
+        left_out=(f"{lost} SVG that no size can be told of: they cannot be drawn",) if lost else (),
+    )
 
 
-def parts(pictures: Sequence[Picture], met: Container[int]) -> dict[str, list[int]]:
-    """The indices of each set that a figure is of, those that have any; the PNG are photos for the most part.
+def parts(pictures: Sequence[Picture], met: Container[int]) -> Iterator[tuple[str, Picture]]:
+    """Each picture with its set: its kind of file (the PNG are photos for the most part), or that it is trained on.
 
     `met`: the indices of pictures that are trained on.
     """
-    unmet = [index for index in range(len(pictures)) if index not in met]
-    found = {
-        "reserved, with copies of what is trained on": list(range(len(pictures))),
-        "reserved": unmet,
-        "reserved, PNG": [index for index in unmet if _kind(pictures[index]) == "PNG"],
-        "reserved, SVG": [index for index in unmet if _kind(pictures[index]) == "SVG"],
-    }
-    return {name: chosen for name, chosen in found.items() if chosen}
+    for index, picture in enumerate(pictures):
+        yield COPIES if index in met else "SVG" if picture.data.lstrip()[:1] == b"<" else "PNG", picture
 
 
 def is_drawable(picture: Picture) -> bool:
@@ -65,11 +53,3 @@ def is_drawable(picture: Picture) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _kind(picture: Picture) -> str:
-    return "SVG" if picture.data.lstrip()[:1] == b"<" else "PNG"
-
-
-if __name__ == "__main__":
-    main()

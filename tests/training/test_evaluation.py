@@ -16,7 +16,7 @@ from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.examine import PICTURED, agreement
 from pandagpt_core.training.evaluation.local import LocalModel, base_model, open_model
 from pandagpt_core.training.evaluation.manifest import ConceptEntry, TextEntry
-from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate, gain, joined, rate
+from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate, gain, mean_by, rate
 from pandagpt_core.types import Modality
 from tests.fakes import FakeRuntime
 
@@ -83,6 +83,30 @@ def test_sets_of_one_medium_are_also_told_together(tmp_path: Path) -> None:
     assert ("retrieval", "all sets") in told
 
 
+def test_a_union_of_sets_is_told_beside_each(tmp_path: Path) -> None:
+    said = [image("dog", "dog"), image("cat", "dog", of="cartoons"), image("piano", "dog", of="drawings")]
+    asked = write_manifest(tmp_path, "a set", CONCEPTS, said, unions={"lists": ("photos", "cartoons")})
+    rows = {row.set: row for row in examine(Parrot(), asked).rows if row.measure == "answer"}
+    assert list(rows) == ["photos", "cartoons", "drawings", "lists", "all sets"]
+    assert rows["lists"].exact == Rate(2, 1, 0.25)
+    assert rows["lists"].category == Rate(2, 2, 0.5)
+    assert rows["lists"].by_concept.values == (1.0, 0.0)
+
+
+def test_answers_that_say_that_nothing_is_there_are_counted(tmp_path: Path) -> None:
+    questions = (TextEntry("What is this?", "no picture"), TextEntry("Who is it?", "no picture"))
+    asked = write_manifest(tmp_path, "a set", CONCEPTS, [], nothing=questions)
+    report = examine(Parrot(plain={"What is this?": "No picture was given.", "Who is it?": "A dog."}), asked)
+    assert report.nothing == Rate(2, 1)
+    assert "| says that there is none | 2 | 50 % |" in markdown(report)
+    assert report.said()["says_nothing_is_there"]["hits"] == 1
+
+
+def test_the_report_repeats_what_the_set_leaves_out(tmp_path: Path) -> None:
+    asked = write_manifest(tmp_path, "a set", CONCEPTS, [image("dog", "dog")], left_out=("2 files: empty",))
+    assert "Not measured: 2 files: empty." in markdown(examine(Parrot(), asked))
+
+
 def test_media_together_are_held_against_each_alone(tmp_path: Path) -> None:
     def both(truth: str, seen: str, heard: str) -> Said:
         return (
@@ -132,7 +156,10 @@ def test_the_report_is_written_as_tables_as_json_and_as_a_picture(tmp_path: Path
     asked = manifest(tmp_path, image("dog", "dog"), image("cat", "dog"), text_only=["one"])
     report = examine(Parrot(), asked, Parrot())
     text, data, picture = write_report(report, tmp_path / "report")
-    assert "| answer | photos | image | 2 | 50 % | 9 to 91 | 25.0 % | 100 % | 34 to 100 | 50.0 % |" in text.read_text()
+    assert (
+        "| answer | photos | image | 2 | 50 % | 9 to 91 | 25.0 % | 100 % | 34 to 100 | 50.0 % | 50 % |"
+        in text.read_text()
+    )
     assert text.read_text() == markdown(report)
     said = json.loads(data.read_text())
     assert said["rows"][0]["exact"] == {
@@ -153,6 +180,7 @@ def test_the_report_is_written_as_tables_as_json_and_as_a_picture(tmp_path: Path
         ({"items": [{"set": "s", "truth": "dog", "media": [{"modality": "image", "file": "b.png"}]}]}, "no file b.png"),
         ({"items": [{"set": "s", "truth": "dog", "media": [{"modality": "image", "file": "../a"}]}]}, "not below"),
         ({"items": [{"set": "s", "truth": "dog", "media": []}]}, r"\$\.items\[0\]\.media"),
+        ({"unions": {"all": ["drawings"]}}, "no item is of the set 'drawings'"),
         ({"concepts": [{"name": "dog"}, {"name": "dog"}]}, "concept dog is there 2 times"),
         ({"questions": ["x"]}, "questions"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -202,8 +230,8 @@ def test_a_gains_interval_is_agresti_and_mins() -> None:
     assert gain([True, True, False], [True, False, True]) == Gain(3, 1, 1)
 
 
-def test_rates_join_by_their_items() -> None:
-    assert joined([Rate(1, 1, 0.5), Rate(3, 0, 0.1)]) == Rate(4, 1, 0.2)
+def test_shares_by_concept_weigh_each_concept_the_same() -> None:
+    assert mean_by(["dog", "dog", "dog", "cat"], [True, True, False, False]).values == (2 / 3, 0.0)
     assert rate([True, False]) == Rate(2, 1, None)
 
 

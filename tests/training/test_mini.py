@@ -20,8 +20,9 @@ from pandagpt_core.training.mini import TOWERS, data_digest, main, provenance
 from pandagpt_core.training.mini_recipe import SIZES, Recipe
 
 
-def test_make_mini_runs_a_module_that_is_there(root: Path) -> None:
-    [module] = re.findall(r"-m (pandagpt_core\.training\S*)", (root / "Makefile").read_text())
+@pytest.mark.parametrize("module", ["pandagpt_core.training.mini", "pandagpt_core.training.figures"])
+def test_make_runs_a_module_that_is_there(module: str, root: Path) -> None:
+    assert module in re.findall(r"-m (pandagpt_core\.training\S*)", (root / "Makefile").read_text())
     spec = find_spec(module)
     assert spec is not None
     assert spec.origin is not None

@@ -1,6 +1,6 @@
 """The committed default model: its files are the ones it names, and it says what the sample pictures show."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ from pandagpt_core.checkpoints import ADAPTER, ModelFolder, read_model_folder, r
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.concepts import load_concepts
-from pandagpt_core.training.evaluate import answers
-from pandagpt_core.training.quiz import answer
+from pandagpt_core.training.evaluation.answerer import Asked, Held
+from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.training.talk import NO_PICTURE, first_named
-from pandagpt_core.types import Conversation, Modality, SamplingParams, Turn
+from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 
 MOST_BYTES = 40_000_000
 
@@ -34,6 +34,17 @@ def runtime(folder: Path) -> Runtime:
     return Runtime.load(folder, max_sequences=8, max_model_len=128)
 
 
+@pytest.fixture(scope="module")
+def model(runtime: Runtime) -> LocalModel:
+    return LocalModel(runtime)
+
+
+def of_samples(root: Path, model: LocalModel, names: Sequence[str], question: str) -> list[str]:
+    """What is answered about each sample picture."""
+    shown = [Held(Modality.IMAGE, (root / "samples" / f"{name}.png").read_bytes()) for name in names]
+    return model.answer([Asked(question, (one,)) for one in shown], 24)
+
+
 def test_every_file_is_the_one_that_the_config_names(folder: Path, config: ModelFolder) -> None:
     verify_files(folder, config)
 
@@ -42,11 +53,9 @@ def test_the_folder_is_small_enough_for_a_repository(folder: Path) -> None:
     assert sum(path.stat().st_size for path in folder.rglob("*")) < MOST_BYTES
 
 
-def test_sample_pictures_are_named(root: Path, runtime: Runtime) -> None:
+def test_sample_pictures_are_named(root: Path, model: LocalModel) -> None:
     names = ["dog", "panda", "guitar", "banana"]
-    recipe = runtime.info.recipes[Modality.IMAGE]
-    arrays = [load(recipe, (root / "samples" / f"{name}.png").read_bytes(), {}, Limits()) for name in names]
-    said = answers(runtime, Modality.IMAGE, runtime.encode(Modality.IMAGE, arrays))
+    said = of_samples(root, model, names, "What is this?")
     assert [name in answer for name, answer in zip(names, said, strict=True)] == [True] * 4, said
 
 
@@ -78,8 +87,8 @@ def test_without_a_picture_it_talks_of_none(runtime: Runtime) -> None:
     assert "picture" not in text.lower()
 
 
-def test_asked_after_a_picture_that_is_not_there_it_names_nothing(runtime: Runtime) -> None:
-    said = answer(runtime, ["What is in the picture?", "What is this?"])
+def test_asked_after_a_picture_that_is_not_there_it_names_nothing(model: LocalModel) -> None:
+    said = model.answer([Asked("What is in the picture?"), Asked("What is this?")], 24)
     assert said == [NO_PICTURE, NO_PICTURE]
 
 
@@ -87,22 +96,18 @@ def test_it_names_each_direction_that_it_recalls(folder: Path, runtime: Runtime)
     concepts = load_concepts()
     directions = dict(read_tensors(folder / ADAPTER, dtype=torch.float32))["projection.recall"]
     chosen = range(0, len(concepts), 17)
-    said = answers(runtime, Modality.IMAGE, [directions[index].numpy() for index in chosen])
+    params = SamplingParams(max_tokens=24, temperature=0.0)
+    said = {str(index): "" for index in chosen}
+    for index in chosen:
+        asked = Conversation((Turn("user", "What is this?"),), (MediaUse(Modality.IMAGE, f"{index:064x}", 0),))
+        runtime.admit(str(index), asked, [directions[index].numpy()], params)
+    while runtime.has_work:
+        for output in runtime.step():
+            said[output.sequence_id] += output.text
     names = [concept.name for concept in concepts]
-    assert [first_named(one, names) for one in said] == [names[index] for index in chosen]
+    assert [first_named(one, names) for one in said.values()] == [names[index] for index in chosen]
 
 
-def test_yes_and_no_are_told_of_kinds(root: Path, runtime: Runtime) -> None:
-    recipe = runtime.info.recipes[Modality.IMAGE]
-    arrays = [load(recipe, (root / "samples" / name).read_bytes(), {}, Limits()) for name in ("dog.png", "guitar.png")]
-    said = answers(runtime, Modality.IMAGE, runtime.encode(Modality.IMAGE, arrays), "Is it an animal?")
+def test_yes_and_no_are_told_of_kinds(root: Path, model: LocalModel) -> None:
+    said = of_samples(root, model, ("dog", "guitar"), "Is it an animal?")
     assert [one.split(",")[0] for one in said] == ["Yes", "No"], said
-
-
-def test_the_card_tells_every_figure(folder: Path) -> None:
-    card = (folder / "README.md").read_text()
-    figures = json.loads((folder / "figures.json").read_text())
-    for name, one in figures.items():
-        if isinstance(one, dict) and "exact" in one:
-            low, high = (f"{100 * bound:.0f}" for bound in one["exact_95"])
-            assert f"| {one['n']} | {100 * one['exact']:.0f} % ({low} to {high}) |" in card, name

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pandagpt_core.training import reserved
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.media import Picture, reserved_pictures
-from pandagpt_core.training.reserved import is_drawable, parts
+from pandagpt_core.training.reserved import COPIES, is_drawable, parts, write_reserved
 
 CONCEPTS = load_concepts()
 INDEX = {concept.name: index for index, concept in enumerate(CONCEPTS)}
@@ -37,11 +38,20 @@ def test_what_cannot_be_drawn_is_told_apart(packages: Path) -> None:
     assert found == {("banana", False): True, ("banana", True): False, ("dog", False): True}
 
 
-def test_copies_of_what_is_trained_on_stand_in_no_figure_but_the_one_that_says_so() -> None:
+def test_copies_of_what_is_trained_on_are_a_set_of_their_own() -> None:
     png, svg = (Picture("tuxpaint", "a", (), 0, data) for data in (b"\x89PNG", b"<svg/>"))
-    assert parts([png, png, svg], {0}) == {
-        "reserved, with copies of what is trained on": [0, 1, 2],
-        "reserved": [1, 2],
-        "reserved, PNG": [1],
-        "reserved, SVG": [2],
-    }
+    assert [name for name, _ in parts([png, png, svg], {0})] == [COPIES, "PNG", "SVG"]
+
+
+def test_what_counts_is_all_but_the_copies(packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Image.new("RGBA", (64, 64), "white")
+    drawn.paste((200, 30, 30), (8, 8, 40, 56))
+    drawn.paste((30, 30, 200), (20, 16, 60, 24))
+    banana = packages / STAMPS / "food" / "banana.png"
+    drawn.save(banana)
+    trained = [Picture("openclipart", "banana", (), INDEX["banana"], banana.read_bytes())]
+    monkeypatch.setattr(reserved, "training_pictures", lambda _packages: trained)
+    manifest = write_reserved(packages, tmp_path / "set")
+    assert {item.set: item.truth for item in manifest.items} == {COPIES: "banana", "PNG": "dog"}
+    assert manifest.unions == {"reserved": ("PNG",)}
+    assert [reason[:5] for reason in manifest.left_out] == ["1 SVG"]

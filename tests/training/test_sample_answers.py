@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
-from pandagpt_core.training.evaluate_senses import answers_about
+from pandagpt_core.training.evaluation.answerer import Asked, Held
+from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.types import Modality
 from service.local.samples import Sample, asks
 
@@ -25,13 +24,12 @@ def shown(sample: Sample) -> str:
 def test_every_sample_is_named(root: Path, groups: list[list[Sample]]) -> None:
     runtime = Runtime.load(root / "models" / "panda-mini", max_sequences=8, max_model_len=128)
 
-    def embedded(sample: Sample) -> tuple[Modality, np.ndarray]:
-        modality = Modality(sample.modality)
-        array = load(runtime.info.recipes[modality], sample.path.read_bytes(), sample.options, Limits())
-        [embedding] = runtime.encode(modality, [array])
-        return modality, embedding
+    def held(sample: Sample) -> Held:
+        options = tuple(sorted(sample.options.items()))
+        return Held(Modality(sample.modality), sample.path.read_bytes(), options, sample.path.name)
 
-    said = answers_about(runtime, [[embedded(sample) for sample in group] for group in groups])
+    asked = [Asked("What is this?", tuple(held(sample) for sample in group)) for group in groups]
+    said = LocalModel(runtime).answer(asked, 24)
     missed = [
         (shown(sample), answer)
         for group, answer in zip(groups, said, strict=True)

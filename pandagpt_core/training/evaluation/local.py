@@ -1,5 +1,6 @@
 """A model folder examined in process, through the very runtime that serves; and its language model without adapters."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,16 +21,18 @@ from pandagpt_core.systems.pandagpt import PandaGPT, describe
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 
+_Key = tuple[Modality, bytes, tuple[tuple[str, float | str], ...]]
 AT_ONCE = 32  # media that are encoded together, and sequences that run together
 
 
 class LocalModel:
-    """A runtime as an `Answerer`."""
+    """A runtime as an `Answerer`. A medium that comes again, alone or among others, is encoded once."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.name = runtime.info.id
         self.modalities = frozenset(runtime.info.recipes)
+        self._known: dict[_Key, np.ndarray] = {}
 
     def answer(self, asked: Sequence[Asked], tokens: int) -> list[str]:
         answers: list[str] = []
@@ -61,12 +64,12 @@ class LocalModel:
 
     def _encoded(self, media: Sequence[Held]) -> list[np.ndarray]:
         """[E] each, in their order; a tower sees all of its modality at once."""
-        rows: dict[int, np.ndarray] = {}
-        for modality in {one.modality for one in media}:
-            places = [at for at, one in enumerate(media) if one.modality == modality]
-            arrays = [self._array(media[at]) for at in places]
-            rows |= dict(zip(places, self._runtime.encode(modality, arrays), strict=True))
-        return [rows[at] for at in range(len(media))]
+        keys = [_key(one) for one in media]
+        new = {key: one for key, one in zip(keys, media, strict=True) if key not in self._known}
+        for modality in {one.modality for one in new.values()}:
+            mine = {key: self._array(one) for key, one in new.items() if one.modality == modality}
+            self._known |= zip(mine, self._runtime.encode(modality, list(mine.values())), strict=True)
+        return [self._known[key] for key in keys]
 
     def _array(self, held: Held) -> np.ndarray:
         recipe = self._runtime.info.recipes.get(held.modality)
@@ -76,6 +79,10 @@ class LocalModel:
             return load(recipe, held.data, dict(held.params), Limits())
         except InvalidMedia as error:
             raise InvalidMedia(f"{held.name}: {error.message}") from None
+
+
+def _key(held: Held) -> _Key:
+    return held.modality, hashlib.sha256(held.data).digest(), held.params
 
 
 class _NoEncoder:

@@ -3,8 +3,11 @@
 concepts    what an answer may name: name, category, other names, and the text that stands for it in the shared space
 items       set, truth (a concept's name) and media: modality, file below the manifest's folder, parameters;
             an item of several media is asked about whole, and each of its media alone
+unions      names for several sets of one medium, which are told together beside each
 text_only   questions without media, whose answers should stay those of the untouched language model; plain, or with
             the word that a right answer holds
+nothing     questions about a medium that is not given, with the words by which an answer says so
+left_out    what could not be put into the set, with the reason; the report repeats it
 """
 
 import tomllib
@@ -58,7 +61,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     text_tokens: Annotated[int, Meta(ge=1)] = 40
     concepts: Annotated[tuple[ConceptEntry, ...], Meta(min_length=1)]
     items: tuple[Item, ...] = ()
+    unions: dict[_Name, tuple[_Name, ...]] = {}
     text_only: tuple[_Name | TextEntry, ...] = ()
+    nothing: tuple[TextEntry, ...] = ()
+    left_out: tuple[_Name, ...] = ()
     folder: str = "."
 
     def data(self, medium: MediumEntry) -> bytes:
@@ -131,6 +137,9 @@ def _check(name: str, manifest: Manifest) -> None:
                 problems.append(f"items[{index}]: {medium.file} is not below the manifest's folder")
             elif not (Path(manifest.folder) / medium.file).is_file():
                 problems.append(f"items[{index}]: there is no file {medium.file}")
+    for union, sets in manifest.unions.items():
+        missing = set(sets) - {item.set for item in manifest.items}
+        problems += [f"unions[{union!r}]: no item is of the set {one!r}" for one in sorted(missing)]
     if problems:
         rest = [f"  ... and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
         raise InvalidRequest("\n".join([f"{name}:", *(f"  {one}" for one in problems[:MOST_TOLD]), *rest]))

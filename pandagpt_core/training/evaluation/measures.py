@@ -96,11 +96,12 @@ def rate(hits: Sequence[bool], chance: float | None = None) -> Rate:
     return Rate(len(hits), sum(hits), chance)
 
 
-def joined(rates: Sequence[Rate]) -> Rate:
-    """All items together; chances weigh as many items as they stand for."""
-    n = sum(one.n for one in rates)
-    chance = sum((one.chance or 0.0) * one.n for one in rates) / n
-    return Rate(n, sum(one.hits for one in rates), round(chance, 4))
+def mean_by(truths: Sequence[str], hits: Sequence[bool]) -> Mean:
+    """The mean of each truth's own share, so that a truth with many items weighs as much as one with few."""
+    of: dict[str, list[bool]] = {}
+    for truth, hit in zip(truths, hits, strict=True):
+        of.setdefault(truth, []).append(hit)
+    return Mean(tuple(sum(each) / len(each) for each in of.values()))
 
 
 def gain(first: Sequence[bool], second: Sequence[bool]) -> Gain:

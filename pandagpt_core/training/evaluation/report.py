@@ -1,30 +1,33 @@
 """An examination's outcome: as Markdown for people, JSON for programs, and a picture."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate, joined
+from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate
 
-ALL = "all sets"
 MARKDOWN, JSON, PLOT = "report.md", "report.json", "report.png"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One set of one modality: how often the concept is named (or found) exactly, and one of its category."""
+    """One set of one modality: how often the concept is named (or found) exactly, and one of its category.
+
+    by_concept: the mean of each concept's own share of exact answers.
+    """
 
     measure: str
     set: str
     modality: str
     exact: Rate
     category: Rate
+    by_concept: Mean
 
     def said(self) -> dict[str, Any]:
         heads = {"measure": self.measure, "set": self.set, "modality": self.modality}
-        return {**heads, "exact": self.exact.said(), "category": self.category.said()}
+        rates = {"exact": self.exact.said(), "category": self.category.said()}
+        return {**heads, **rates, "exact_by_concept": self.by_concept.said()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +70,17 @@ class PlainText:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was measured, and what was not, with the reason."""
+    """All that was measured, and what was not, with the reason.
+
+    nothing: answers that say so where a question is about a medium that is not given.
+    """
 
     model: str
     manifest: str
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...] = ()
     plain: PlainText | None = None
+    nothing: Rate | None = None
     left_out: tuple[str, ...] = ()
 
     def said(self) -> dict[str, Any]:
@@ -83,33 +90,25 @@ class Report:
             "rows": [row.said() for row in self.rows],
             "pairs": [pair.said() for pair in self.pairs],
             "text_only": self.plain.said() if self.plain is not None else None,
+            "says_nothing_is_there": self.nothing.said() if self.nothing is not None else None,
             "left_out": list(self.left_out),
         }
-
-
-def totals(rows: Sequence[Row]) -> list[Row]:
-    """Of each measure and modality that has several sets, all of them as one."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.measure, row.modality), []).append(row)
-    return [
-        Row(measure, ALL, modality, joined([row.exact for row in group]), joined([row.category for row in group]))
-        for (measure, modality), group in groups.items()
-        if len(group) > 1
-    ]
 
 
 def markdown(report: Report) -> str:
     """Tables; every share with its n, 95 % interval and chance."""
     lines = [f"# {report.model} on {report.manifest}", ""]
     if report.rows:
-        head = ["measure", "set", "medium", "n", "exact", "95 %", "chance", "category", "95 %", "chance"]
+        head = ["measure", "set", "medium", "n", "exact", "95 %", "chance", "category", "95 %", "chance", "by concept"]
         lines += _table(head, [_row(row) for row in report.rows])
     if report.pairs:
         head = ["set", "media", "n", "exact", "95 %", "chance", "more than alone", "95 %"]
         lines += _table(head, [cells for pair in report.pairs for cells in _pair_rows(pair)])
     if report.plain is not None:
         lines += _table(["questions without media", "n", "share", "95 %"], _plain_rows(report.plain))
+    if report.nothing is not None:
+        head = ["questions about a medium that is not given", "n", "share", "95 %"]
+        lines += _table(head, [["says that there is none", *_rate(report.nothing)[:3]]])
     lines += [f"Not measured: {reason}." for reason in report.left_out]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -146,7 +145,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def _row(row: Row) -> list[str]:
     exact, category = _rate(row.exact), _rate(row.category)
-    return [row.measure, row.set, row.modality, *exact, *category[1:]]
+    return [row.measure, row.set, row.modality, *exact, *category[1:], _percent(row.by_concept.mean)]
 
 
 def _pair_rows(pair: Pair) -> list[list[str]]:
