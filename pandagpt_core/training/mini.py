@@ -25,6 +25,7 @@ from pandagpt_core.encoders.mini_towers import SignalTower
 from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
 from pandagpt_core.llm.tokenizer import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.training import intervals
 from pandagpt_core.training.base_answers import base_answers
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data import corpus
@@ -99,6 +100,7 @@ def build(job: Job, out: Path, towers: Mapping[str, Make] | None = None, examine
 
     towers: those of media that are not pictures (TOWERS). examine: what measures the folder (evaluate_folder).
     """
+    before = intervals.read()  # `out` may be the very folder
     fetch_all(job.packages)
     job.log("fetched", packages=len(PACKAGES))
     recipe, trunk = job.recipe, corpus.load_trunk()
@@ -110,7 +112,18 @@ def build(job: Job, out: Path, towers: Mapping[str, Make] | None = None, examine
     export(out, state, sizes, adapter, recipe.lora, recipe.speech.sharpness, said, int(time.time()))
     figures = (examine or evaluate_folder)(out, job.cache, recipe.thin)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    if recipe.thin == 1:
+        hold_against(figures, before, job.log)
     job.log("done", out=str(out))
+
+
+def hold_against(figures: Mapping[str, Any], committed: Mapping[str, Any], log: Log) -> None:
+    """Tell how many figures lie within the committed 95 % intervals, and each that does not."""
+    count, outside = intervals.compared(figures, committed)
+    for one in outside:
+        low, high = one.committed.low, one.committed.high
+        log("outside the committed interval", figure=one.name, found=one.found, low=low, high=high)
+    log("held against the committed figures", compared=count, outside=len(outside))
 
 
 def kept_space(job: Job, trunk: EfficientNetLite0) -> Space:
