@@ -24,21 +24,20 @@ SETS: dict[str, Callable[[Path, Path, int], Manifest]] = {"validation": write_mi
 FIGURES, REPORT, CARD = "figures.json", "report", "README.md"
 
 
-def main() -> None:
+def main(said: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("sets", nargs="*", metavar="SETS", help=" or ".join(SETS))
     parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
     parser.add_argument("--thin", type=int, default=1, help="every so many items of each set, to try it")
     parser.add_argument("--fill", type=Path, nargs="*", default=[], help="other texts to fill than the model's card")
-    asked = parser.parse_args()
+    asked = parser.parse_args(said)
     unknown = set(asked.sets) - SETS.keys()
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: expected {' or '.join(SETS)}")
     figures = measure(asked.model, asked.cache, asked.sets, asked.thin) if asked.sets else read(asked.model)
-    for text in asked.fill:
+    for text in (*asked.fill, asked.model / CARD):
         fill(text, figures)
-    fill(asked.model / CARD, figures)
 
 
 def measure(folder: Path, cache: Path, sets: Sequence[str], thin: int = 1) -> dict[str, Any]:
@@ -59,8 +58,7 @@ def measure(folder: Path, cache: Path, sets: Sequence[str], thin: int = 1) -> di
         (folder / REPORT / f"{name}.md").write_text(markdown(report), encoding="utf-8")
         plot(report, folder / REPORT / f"{name}.png")
     (folder / FIGURES).write_text(json.dumps(figures, indent=2) + "\n")
-    if (folder / CARD).exists():
-        fill(folder / CARD, figures)
+    fill(folder / CARD, figures)
     return figures
 
 
@@ -76,7 +74,9 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def fill(text: Path, figures: dict[str, Any]) -> None:
-    text.write_text(filled(text.read_text(encoding="utf-8"), figures), encoding="utf-8")
+    """Make the marked blocks of a text anew; a text that is not there has none."""
+    if text.exists():
+        text.write_text(filled(text.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
 def _tell(what: str, count: int) -> None:
