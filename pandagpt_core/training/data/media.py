@@ -14,7 +14,7 @@ from pandagpt_core.training.concepts import Concept
 from pandagpt_core.training.data.rcc import read_rcc
 
 SIZE = 224
-_STYLES = ("noto", "noto-v1", "fxemoji", "twemoji", "emojione", "fluent-emoji-flat")
+STYLES = ("noto", "noto-v1", "fxemoji", "twemoji", "emojione", "fluent-emoji-flat")
 _PHOTO_BUNDLES = ("lang", "explore_farm_animals", "explore_world_animals", "categorization", "erase")
 # Clip art that a held-out package has too, as near as `copies` can tell, and all that goes by the same name.
 # fmt: off
@@ -50,7 +50,7 @@ class Picture:
         return image
 
 
-def icons(packages: Path, concepts: tuple[Concept, ...], styles: tuple[str, ...] = _STYLES) -> Iterator[Picture]:
+def icons(packages: Path, concepts: tuple[Concept, ...], styles: tuple[str, ...] = STYLES) -> Iterator[Picture]:
     """Icons by style: those of a concept, and the others as (picture, name and tags) for the width of the space."""
     of_slug = {slug: index for index, concept in enumerate(concepts) for slug in concept.slugs}
     tags = _tags(packages)
