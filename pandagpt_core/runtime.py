@@ -16,6 +16,7 @@ from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
 from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.llm.fp8 import fp8_runs
+from pandagpt_core.llm.int8 import int8_runs
 from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.systems import LoadOptions, System, load_system
@@ -166,11 +167,13 @@ def check_device(device: str, dtype: Dtype) -> None:
 
 
 def pick_precision(dtype: Dtype, device: str) -> Wanted:
-    """What to load, by the setting. Raises ValueError for int8 off the CPU and float8 where no GPU has it."""
+    """What to load, by the setting. Raises ValueError for int8 and float8 where the device does not have it."""
     if dtype == "auto":
         return "auto"
-    if dtype == "int8" and device != "cpu":
-        raise ValueError(f"dtype int8 needs the device cpu, it is {device}")
+    if dtype == "int8" and not int8_runs(device):
+        raise ValueError(
+            f"dtype int8 needs an x86 processor or a CUDA device of compute capability 7.5 or more, it is {device}"
+        )
     if dtype == "float8" and (device == "cpu" or not fp8_runs(device)):
         raise ValueError(f"dtype float8 needs a CUDA device of compute capability 8.9 or more, it is {device}")
     return PRECISIONS[dtype]

@@ -20,6 +20,9 @@ class Basis:
     stream: Tensor
     head: Tensor
 
+    def on(self, device: str | torch.device) -> "Basis":
+        return Basis(self.stream.to(device), self.head.to(device))
+
     def reads(self, weight: Tensor, gain: Tensor) -> Tensor:
         """A weight [out, D] that reads the normed stream, the norm's gain absorbed."""
         return (weight * gain) @ self.stream

@@ -219,15 +219,16 @@ class Llama(nn.Module):
     def serve(self, precision: Precision = "fp32", device: str | torch.device = "cpu") -> "Llama":
         """Make it fast and final, in place: products in `precision`, joined; no gradients; adapters merged before.
 
-        int8 works in another basis (`turn`), taken layer by layer so that no second set of weights is held.
+        int8 works in another basis (`turn`), taken layer by layer so that no second set of weights is held, on the
+        device, where that takes seconds.
         """
         self.requires_grad_(False).eval()
         self.precision = precision
-        basis = spreading(self.config.width, self.config.head_dim) if precision == "int8" else None
+        basis = spreading(self.config.width, self.config.head_dim).on(device) if precision == "int8" else None
         for layer in self.model.layers:
             assert isinstance(layer, Layer)
             if basis is not None:
-                layer.turn(basis)
+                layer.to(device).turn(basis)
             layer.fuse(precision, device)
         if basis is not None:
             self._turn_ends(basis)
@@ -254,7 +255,8 @@ class Llama(nn.Module):
     def _turn_ends(self, basis: Basis) -> None:
         assert isinstance(self.lm_head, Linear)
         self._stream = basis.stream
-        self.lm_head = with_weight(basis.reads(self.lm_head.weight, self.model.norm.give_up_gain()))
+        gain, device = self.model.norm.give_up_gain(), basis.stream.device
+        self.lm_head = with_weight(basis.reads(self.lm_head.weight.to(device), gain.to(device)))
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.linear import Linear, Precision, in_precision, int8_runs
+from pandagpt_core.llm.int8 import int8_runs
+from pandagpt_core.llm.linear import Linear, Precision, in_precision
 from pandagpt_core.llm.llama import Layer, Llama
 
 MARGIN = 0.02  # nats of mean Kullback-Leibler divergence over PROBE tokens; bf16 has 0.002, int8 0.014 on SmolLM2

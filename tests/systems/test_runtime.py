@@ -307,9 +307,9 @@ def test_a_precision_that_is_said_is_the_one_loaded(dtype: Dtype, device: str, p
     assert pick_precision(dtype, device) == precision
 
 
-def test_int8_is_for_the_cpu_and_float8_for_a_gpu() -> None:
-    with pytest.raises(ValueError, match="int8 needs the device cpu, it is cuda"):
-        pick_precision("int8", "cuda")
+def test_eight_bits_are_refused_where_the_device_has_no_such_products() -> None:
+    with pytest.raises(ValueError, match=r"int8 needs an x86 processor or a CUDA device .*, it is meta"):
+        pick_precision("int8", "meta")
     with pytest.raises(ValueError, match="float8 needs a CUDA device of compute capability"):
         pick_precision("float8", "cpu")
 
