@@ -7,14 +7,23 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import Laid, Said, lay_out
 from pandagpt_core.training.lora import LoraConfig, LoraLinear, Result, add_lora, run_batch
+from pandagpt_core.training.tune.features import FeatureStore
+from pandagpt_core.training.tune.loop import Course, one_step
+from pandagpt_core.training.tune.material import Lesson, Material
+from pandagpt_core.training.tune.model import Soft, Tuned
+from pandagpt_core.training.tune.order import Division, Order
+from pandagpt_core.training.tune.outputs import adapter_of, original_name
+from pandagpt_core.training.tune.settings import TrainSettings
 
 ORIGINAL = "llama_model.base_model.model."
 SLOT = 7  # where the medium's vector stands: after BOS and the pieces of "### Human: <Img>"
@@ -101,3 +110,48 @@ def test_gradients_are_the_originals(run: Run) -> None:
         found = ours[name]
         assert found is not None
         assert float(found.norm()) == pytest.approx(norm, rel=1e-4)
+
+
+class Looking(torch.optim.SGD):
+    """Takes no step, but keeps the gradients that one would have been taken by."""
+
+    def step(self, closure: Any = None) -> None:
+        self.seen = [p.grad.clone() for group in self.param_groups for p in group["params"]]
+
+
+@pytest.mark.parametrize("micro", ["whole", "one by one"])
+@pytest.mark.parametrize("case", ["train_full", "train_truncated"])
+def test_a_step_of_pandagpt_train_is_the_originals(case: str, micro: str, golden: Path, tmp_path: Path) -> None:
+    """As users run it: the module, the material and the step of a run, the batch whole or gathered from parts."""
+    tiny = golden / "pandagpt-tiny"
+    said = json.loads((tiny / "cases.json").read_text())["train"][case]
+    prefix = f"{case}/"
+    tensors = {k.removeprefix(prefix): v for k, v in load_file(tiny / "cases.safetensors").items() if prefix in k}
+    tokenizer, llm = load_tokenizer(tiny / "vicuna_tiny"), load_llama(tiny / "vicuna_tiny")
+    lora, plain = with_delta(llm, torch.load(tiny / "pandagpt_ckpt" / "pytorch_model.pt", weights_only=True))
+    tuned = Tuned(llm, Soft(Projection(plain.weight.detach(), plain.bias.detach())), lora)
+
+    vectors = unprojected(plain, tensors["inputs_embeds"][:, SLOT])
+    store = FeatureStore(tmp_path, "golden", vectors.shape[1])
+    store.write({str(index): vector for index, vector in enumerate(vectors)})
+    laid = [laid_out(c, tokenizer, said["max_tgt_len"]) for c in said["conversations"]]
+    material = Material([Lesson(one, (str(index),)) for index, one in enumerate(laid)], store)
+
+    division = Division(len(laid), len(laid) if micro == "whole" else 1, 1)
+    settings = TrainSettings(batch=len(laid), micro_batch=division.micro, clip=1e6, warmup=0.0)
+    course = Course(settings, Order(len(laid), len(laid), 0), division, 1)
+    names = [name for name, parameter in tuned.named_parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=division.accumulated)
+    looking = Looking([{"params": trained, "highest": 1.0}], lr=1.0)
+    fields = one_step(course, material, accelerator, *accelerator.prepare(tuned, looking), 0)
+
+    assert fields["loss"] == pytest.approx(float(tensors["loss"][0]), rel=1e-5)
+    assert fields["accuracy"] == pytest.approx(said["token_accuracy"], abs=1e-6)
+    seen = adapter_of(dict(zip(names, looking.seen, strict=True)))
+    ours = {original_name(name): gradient for name, gradient in seen.items()}
+    norms = {name: float(gradient.norm()) for name, gradient in ours.items()}
+    assert norms == pytest.approx(said["grad_norms"], rel=1e-4)
+    for name in [key.removeprefix("grad/") for key in tensors if key.startswith("grad/")]:
+        torch.testing.assert_close(ours[name], tensors[f"grad/{name}"], rtol=1e-4, atol=1e-6)
+    assert fields["grad_norm"] == pytest.approx(sum(norm**2 for norm in norms.values()) ** 0.5, rel=1e-4)
