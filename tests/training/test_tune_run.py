@@ -195,6 +195,22 @@ def test_without_resume_a_run_folder_is_not_written_over(make_settings: Make) ->
         run(settings)
 
 
+def test_a_run_that_died_before_its_first_checkpoint_is_begun_again_only_when_told_to(make_settings: Make) -> None:
+    settings = make_settings(train={"max_steps": 2})
+    out = Path(settings.out)
+    out.mkdir()
+    died = '{"step": 1, "loss": 9.0}\n{"step": 2, "loss": 8.0}\n{"step": 3, "lo'
+    (out / "log.jsonl").write_text(died)
+    with pytest.raises(InvalidRequest, match=r"ended after 2 steps, before its first checkpoint; --resume begins it"):
+        run(settings)
+    assert (out / "log.jsonl").read_text() == died
+    told: list[str] = []
+    run(settings, resume=True, tell=told.append)
+    assert "begins again: of the 2 steps in the log there is no checkpoint" in told
+    assert [line["step"] for line in read_log(out)] == [1, 2]
+    assert max(losses(settings)) < 8.0
+
+
 def test_a_run_that_is_told_otherwise_does_not_go_on(make_settings: Make) -> None:
     run(make_settings(train={"max_steps": 2}), stop_after=1)
     with pytest.raises(InvalidRequest, match=r"train\.lr was 0\.005, it is 0\.001"):

@@ -10,7 +10,13 @@ from pandagpt_core.training.tune.settings import TrainSettings
 def open_accelerator(settings: TrainSettings) -> Accelerator:
     """One CPU, one GPU, or what torchrun or `accelerate launch` started this process among."""
     cpu = settings.device == "cpu" or not _has_accelerator()
-    return Accelerator(mixed_precision=_mixed(settings, cpu), cpu=cpu)
+    bf16 = not cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return Accelerator(mixed_precision=mixed_precision(settings.precision, gpu_with_bf16=bf16), cpu=cpu)
+
+
+def mixed_precision(asked: str, *, gpu_with_bf16: bool) -> str:
+    """accelerate's name for the precision of the products; what is asked for outright is had on any device."""
+    return "bf16" if asked == "bf16" or (asked == "auto" and gpu_with_bf16) else "no"
 
 
 def frozen_dtype(accelerator: Accelerator) -> torch.dtype:
@@ -26,9 +32,3 @@ def device_name(device: torch.device) -> str:
 
 def _has_accelerator() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def _mixed(settings: TrainSettings, cpu: bool) -> str:
-    if settings.precision == "auto":
-        return "bf16" if not cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if settings.precision == "bf16" else "no"

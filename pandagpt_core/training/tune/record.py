@@ -3,7 +3,10 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOG = "log.jsonl"
 PLOT = "loss.png"
@@ -30,11 +33,16 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def plot_loss(folder: Path, of: str = "loss on answers, nats a token") -> Path:
-    """Draw the log's losses, each and smoothed, over the steps; `of` says what they are."""
+    """Draw the log into a file beside it; `of` says what its losses are."""
+    loss_figure(read_log(folder), of).savefig(folder / PLOT, dpi=120)
+    return folder / PLOT
+
+
+def loss_figure(log: Sequence[dict[str, Any]], of: str) -> "Figure":
+    """The losses, each and smoothed, and the learning rate over the steps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    log = read_log(folder)
     steps, losses = [line["step"] for line in log], [line["loss"] for line in log]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -45,8 +53,7 @@ def plot_loss(folder: Path, of: str = "loss on answers, nats a token") -> Path:
     rate.plot(steps, [line["lr"] for line in log], color="tab:gray", linewidth=0.8, label="learning rate")
     rate.set_ylabel("learning rate")
     axes.legend(loc="upper right")
-    figure.savefig(folder / PLOT, dpi=120)
-    return folder / PLOT
+    return figure
 
 
 def smoothed(values: Sequence[float], window: int = 50) -> list[float]:

@@ -25,7 +25,7 @@ from pandagpt_core.training.tune.loop import Course, teach
 from pandagpt_core.training.tune.material import Material, lessons_of, media_of
 from pandagpt_core.training.tune.model import Tuned, build, count, encoder_size, freeze_as, remember_less
 from pandagpt_core.training.tune.order import Division, Order
-from pandagpt_core.training.tune.record import Record, plot_loss
+from pandagpt_core.training.tune.record import Record, plot_loss, read_log
 from pandagpt_core.training.tune.samples import Sample, read_samples
 from pandagpt_core.training.tune.settings import TuneSettings
 
@@ -58,15 +58,17 @@ def train(
 ) -> Result:
     """Train by the settings; every process of a distributed run calls it alike.
 
-    resume: go on from the newest checkpoint of the run folder, if there is one. stop_after: end after so many steps
-    in all, with a checkpoint to go on from. Raises InvalidRequest and CheckpointError.
+    resume: go on from the newest checkpoint of the run folder, or from the start where a run died before its first.
+    Without it a folder that a run has logged a step in is left alone. stop_after: end after so many steps in all, with
+    a checkpoint to go on from. Raises InvalidRequest and CheckpointError.
     """
     accelerator = open_accelerator(settings.train)
     told: Tell = tell if accelerator.is_main_process else lambda _line: None
     out, path = Path(settings.out), Path(settings.model)
     last = checkpoint.newest(out)
-    if last is not None and not resume:
-        raise InvalidRequest(f"{out} holds a run already; --resume goes on with it, another `out` begins anew")
+    logged = len(read_log(out))
+    if not resume:
+        _refuse_to_write_over(out, last, logged)
     folder = read_model_folder(path)
     verify_files(path, folder)
     accelerator.wait_for_everyone()
@@ -87,10 +89,13 @@ def train(
     accelerator.gradient_accumulation_steps = division.accumulated
     _tell_deepspeed(accelerator, settings)
     model, prepared = accelerator.prepare(tuned, optimizer)
+    _check_accumulation(accelerator, division)
     said = _told(settings, folder, material, steps)
     done = checkpoint.load(last, accelerator, model, prepared, said) if last is not None else 0
     if done:
         told(f"goes on after step {done}")
+    elif logged:
+        told(f"begins again: of the {logged} steps in the log there is no checkpoint")
     record = Record(out, done) if accelerator.is_main_process else None
     course = Course(settings.train, order, division, steps)
     until = min(steps, stop_after or steps)
@@ -193,6 +198,26 @@ def _write(
         base = folder.llm.package or str(path / (folder.llm.folder or ""))
         written["peft"] = outputs.write_peft(out / outputs.PEFT, adapter, settings.lora, base)
     return written
+
+
+def _refuse_to_write_over(out: Path, last: Path | None, logged: int) -> None:
+    if last is not None:
+        raise InvalidRequest(f"{out} holds a run already; --resume goes on with it, another `out` begins anew")
+    if logged:
+        raise InvalidRequest(
+            f"{out} holds the log of a run that ended after {logged} steps, before its first checkpoint; "
+            "--resume begins it again, another `out` leaves it as it is"
+        )
+
+
+def _check_accumulation(accelerator: Accelerator, division: Division) -> None:
+    """DeepSpeed takes its own configuration's number, if that has one, in place of the run's."""
+    theirs = accelerator.gradient_accumulation_steps
+    if theirs != division.accumulated:
+        raise InvalidRequest(
+            f"accelerate's configuration has gradient_accumulation_steps {theirs}, train.batch and train.micro_batch "
+            f"make it {division.accumulated}; leave it out there"
+        )
 
 
 def _tell_deepspeed(accelerator: Accelerator, settings: TuneSettings) -> None:
