@@ -19,6 +19,7 @@ from pandagpt_core.llm.fp8 import fp8_runs
 from pandagpt_core.llm.int8 import int8_runs
 from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.precision import Wanted
+from pandagpt_core.llm.serving import Runner
 from pandagpt_core.systems import LoadOptions, System, load_system
 from pandagpt_core.systems.merged import merged_folder
 from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
@@ -53,7 +54,9 @@ class Runtime:
         self._beside = beside
         self.info: ModelInfo = _within(system.info, engine.context)
         # Of the language model's products; another engine than ours decides it by itself.
-        self.precision: Precision | None = system.llm.precision if isinstance(engine, Engine) else None
+        own = isinstance(engine, Engine)
+        self.precision: Precision | None = system.llm.precision if own else None
+        self.runner: Runner | None = ("openvino" if system.llm.compiled else "torch") if own else None
 
     @classmethod
     def load(
@@ -62,6 +65,7 @@ class Runtime:
         *,
         device: str = "cpu",
         dtype: Dtype = "auto",
+        runner: Runner = "auto",
         max_sequences: int = 32,
         cache_tokens: int = 0,
         step_tokens: int = 512,
@@ -75,6 +79,7 @@ class Runtime:
 
         device: a torch device, or "auto": CUDA where there is one. dtype "auto" is bfloat16 on an
         accelerator; on a CPU the fastest whose answers stay within a margin (`llm.precision`).
+        runner: what computes our engine's steps, torch or OpenVINO; "auto" finds out on a CPU (`llm.serving`).
         original_stop: end answers by the published system's stop rule. verify: check every file's digest first.
         engine: what else our engine is told (prefixes kept, reserve, turns); the sizes named here win.
         vllm: compute the language model with vLLM instead, by its own rules of memory and turns.
@@ -85,7 +90,7 @@ class Runtime:
         calls = None if vllm is None else _calls(vllm, dtype)  # first: what follows may take minutes
         table = None if vllm is None else merged_folder(folder, vllm.cache, verify)
         precision = "fp32" if vllm else pick_precision(dtype, device)
-        system = load_system(folder, LoadOptions(device, precision, original_stop, verify, table))
+        system = load_system(folder, LoadOptions(device, precision, original_stop, verify, runner, table))
         config = replace(
             engine or EngineConfig(),
             max_running=max_sequences,

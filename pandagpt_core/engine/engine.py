@@ -9,7 +9,7 @@ from pandagpt_core.engine.admission import check_inputs, make_sequence
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.isolation import run_isolated
 from pandagpt_core.engine.memory import Memory, PrefixStats
-from pandagpt_core.engine.runner import Runner, TorchRunner
+from pandagpt_core.engine.runner import Runner, make_runner
 from pandagpt_core.engine.sampler import Choice, sample
 from pandagpt_core.engine.scheduler import Scheduler
 from pandagpt_core.engine.sequence import Sequence
@@ -54,7 +54,7 @@ class Engine:
         self._llm, self._tokenizer = llm, tokenizer
         bytes_each = token_bytes(llm.config, llm.cache_dtype)
         self.sizes = resolve(config or EngineConfig(), llm.config.max_positions, bytes_each)
-        self._runner: Runner = runner or TorchRunner(llm, self.sizes)
+        self._runner: Runner = runner or make_runner(llm, self.sizes)
         self._memory = Memory(self._runner, self.sizes.prefix_blocks, self.sizes.block_size)
         self._scheduler = Scheduler(self.sizes, min(self._runner.slots, self.sizes.max_running), self._memory)
 

@@ -61,10 +61,10 @@ class TorchRunner:
         self._hold(span.sequence for span in spans)
         packed = sorted(spans, key=self._place)
         if self._graphs is not None and self._only_decodes(packed):
-            logits = self._graphs.run(self._embeds(packed), [span.start for span in packed])
+            logits = self._graphs.run(embed_spans(self._llm, packed), [span.start for span in packed])
             return logits[self._last_rows(spans, packed)]
         attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
-        hidden = self._llm.hidden(self._embeds(packed), positions, attend, self._bias(packed))
+        hidden = self._llm.hidden(embed_spans(self._llm, packed), positions, attend, self._bias(packed))
         return self._llm.logits(hidden[self._last_rows(spans, packed)])
 
     def release(self, sequence: Sequence) -> None:
@@ -111,25 +111,6 @@ class TorchRunner:
     def _slot(self, sequence: Sequence) -> int:
         return self._holders.index(sequence)
 
-    def _embeds(self, spans: Items[Span]) -> Tensor:
-        """[N, D]: prompt rows as given, rows of generated tokens from the table."""
-        rows = torch.empty(sum(s.count for s in spans), self._llm.config.width, device=self._llm.device)
-        ids: list[int] = []
-        places: list[int] = []
-        row = 0
-        for span in spans:
-            given = min(max(span.sequence.prompt_length - span.start, 0), span.count)
-            if given:
-                rows[row : row + given] = span.sequence.inputs.embeds[span.start : span.start + given]
-            ids += _generated(span)
-            places += range(row + given, row + span.count)
-            row += span.count
-        if len(ids) == len(rows):
-            return self._llm.embed(ids)
-        if ids:
-            rows[places] = self._llm.embed(ids)
-        return rows
-
     def _bias(self, spans: Items[Span]) -> LayerBias | None:
         biases = [span.sequence.inputs.layer_bias for span in spans]
         if all(bias is None for bias in biases):
@@ -149,6 +130,26 @@ class TorchRunner:
         )
 
 
+def embed_spans(llm: Llama, spans: Items[Span]) -> Tensor:
+    """[N, D]: prompt rows as given, rows of generated tokens from the table."""
+    rows = torch.empty(sum(s.count for s in spans), llm.config.width, device=llm.device)
+    ids: list[int] = []
+    places: list[int] = []
+    row = 0
+    for span in spans:
+        given = min(max(span.sequence.prompt_length - span.start, 0), span.count)
+        if given:
+            rows[row : row + given] = span.sequence.inputs.embeds[span.start : span.start + given]
+        ids += _generated(span)
+        places += range(row + given, row + span.count)
+        row += span.count
+    if len(ids) == len(rows):
+        return llm.embed(ids)
+    if ids:
+        rows[places] = llm.embed(ids)
+    return rows
+
+
 def _generated(span: Span) -> list[int]:
     prompt = span.sequence.prompt_length
     return span.sequence.tokens[max(span.start - prompt, 0) : max(span.end - prompt, 0)]
@@ -159,3 +160,12 @@ def slot_count(sizes: EngineSizes, device: torch.device) -> int:
     if device.type == "cpu":
         return sizes.max_running
     return min(sizes.max_running, max(1, sizes.kv_blocks * sizes.block_size // sizes.max_model_len))
+
+
+def make_runner(llm: Llama, sizes: EngineSizes) -> Runner:
+    """By what the model was made ready for."""
+    if llm.compiled is None:
+        return TorchRunner(llm, sizes)
+    from pandagpt_core.engine.openvino_runner import OpenVinoRunner
+
+    return OpenVinoRunner(llm, sizes)

@@ -6,6 +6,7 @@ LoRA tools find their targets. The residual stream is float32; see `linear` for 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from pandagpt_core.llm.attention import Attend, CausalAttention
 from pandagpt_core.llm.basis import Basis, spreading
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.linear import DTYPES, Linear, Precision, in_precision, stacked, with_weight
+
+if TYPE_CHECKING:
+    from pandagpt_core.llm.openvino.compiled import Compiled
 
 __all__ = ["LayerBias", "Llama", "LlamaConfig"]
 
@@ -154,7 +158,8 @@ class Body(nn.Module):
 
 
 class Llama(nn.Module):
-    """Build it, load weights into it (`weights.load_llama`), then `serve` it; or train it as it is."""
+    """Build it, load weights into it (`weights.load_llama`), then `serve` it or
+    `compile_for_cpu`; or train it as it is."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -162,6 +167,7 @@ class Llama(nn.Module):
         self.model = Body(config)
         self.lm_head: nn.Module = Linear(config.width, config.vocab, bias=False)
         self.precision: Precision = "fp32"
+        self.compiled: Compiled | None = None  # what computes its layers and its head, where torch does not
         self._stream: Tensor | None = None  # the basis of the residual stream, where it is not the weights' own
         if config.tied:
             self.tie()
@@ -178,6 +184,8 @@ class Llama(nn.Module):
     @property
     def cache_dtype(self) -> torch.dtype:
         """What its keys and values are kept in: on a CPU float32, whose attention is faster there than bfloat16's."""
+        if self.compiled is not None:
+            return self.compiled.cache_dtype
         return torch.float32 if self.device.type == "cpu" else DTYPES.get(self.precision, torch.bfloat16)
 
     def embed(self, ids: Tensor | Sequence[int]) -> Tensor:
@@ -208,6 +216,10 @@ class Llama(nn.Module):
 
         `layer_bias` [B, L, D] is added to the attention outputs of each sequence.
         """
+        if self.compiled is not None:
+            assert keep is None
+            assert layer_bias is None
+            return self.compiled.whole(embeds)
         batch, length = embeds.shape[:2]
         positions = torch.arange(length, device=embeds.device).expand(batch, length)
         bias = None
@@ -242,6 +254,21 @@ class Llama(nn.Module):
             self.model.embed_tokens.weight = self.lm_head.weight  # one table, in the head's precision
         else:
             table.data = table.data.to(device)
+        return self
+
+    @torch.no_grad()
+    def compile_for_cpu(self, precision: Precision = "fp32") -> "Llama":
+        """As `serve`, with OpenVINO in torch's place: layers and head become one compiled graph, the table stays.
+
+        Raises RuntimeError where OpenVINO does not do it here; then the model is no longer whole.
+        """
+        from pandagpt_core.llm.openvino.compiled import Compiled
+
+        self.requires_grad_(False).eval()
+        if precision == "int8":
+            self.turn(spreading(self.config.width, self.config.head_dim))
+        stream, self._stream = self._stream, None  # the graph enters the basis by itself
+        self.precision, self.compiled = precision, Compiled(self, precision, stream)
         return self
 
     @torch.no_grad()

@@ -65,7 +65,7 @@ def probed(llm: Llama) -> Tensor:
 
 
 def _first_fit(llm: Llama, timed: Timer) -> Llama | None:
-    if _product_weights(llm) < SMALL:
+    if is_small(llm):
         return None
     plain, reference = timed(llm, "fp32"), None
     for precision in CANDIDATES:
@@ -79,8 +79,8 @@ def _first_fit(llm: Llama, timed: Timer) -> Llama | None:
     return None
 
 
-def _product_weights(llm: Llama) -> int:
-    return sum(p.numel() for name, p in llm.named_parameters() if p.dim() == 2 and "embed" not in name)
+def is_small(llm: Llama) -> bool:
+    return sum(p.numel() for name, p in llm.named_parameters() if p.dim() == 2 and "embed" not in name) < SMALL
 
 
 def _once(product: torch.nn.Module, rows: int) -> float:

@@ -11,6 +11,7 @@ import torch
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import Wanted
+from pandagpt_core.llm.serving import Runner
 from pandagpt_core.llm.tokenizer import Tokenizer
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
 
@@ -23,6 +24,7 @@ class LoadOptions:
         whose embeddings stay what they are (`encoders.precision`).
     original_stop: end answers by the published system's rule, faults included, instead of the template's.
     verify: hold every file against the SHA-256 in config.json before reading it.
+    runner: what computes the language model's steps, torch or OpenVINO (`llm.serving`).
     table: a folder with the merged language model (`systems.merged`), of which the system then holds the embedding
         table alone, because an engine outside of this process computes the rest; no precision applies.
     """
@@ -31,6 +33,7 @@ class LoadOptions:
     precision: Wanted = "fp32"
     original_stop: bool = False
     verify: bool = True
+    runner: Runner = "auto"
     table: Path | None = None
 
 

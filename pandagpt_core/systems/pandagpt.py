@@ -14,7 +14,7 @@ from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, Invalid
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.precision import served
+from pandagpt_core.llm.serving import served
 from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES, Template, control_id, token_ids
@@ -66,7 +66,7 @@ class PandaGPT:
             info=describe(folder),
             encoder=encoder,
             projection=projection,
-            llm=served(llm, options.precision, options.device) if options.table is None else llm,
+            llm=served(llm, options.precision, options.device, options.runner) if options.table is None else llm,
             tokenizer=load_tokenizer(llm_files),
             template=TEMPLATES[folder.template],
             bos_id=None if folder.bos is None else folder.bos.id,

@@ -18,7 +18,7 @@ from service.settings.sections import (
 # By the engine: settings that it has no use for, which would mislead if they were ignored in silence.
 UNFIT = {
     "own": ("vllm_options",),
-    "vllm": ("cache_tokens", "reserve", "prefix_tokens", "batch_turn", "batch_share"),
+    "vllm": ("cache_tokens", "reserve", "prefix_tokens", "batch_turn", "batch_share", "runner"),
 }
 
 
@@ -38,7 +38,13 @@ class WorkerSettings(Section):
         "from compute capability 7.5 on; float8: cuda from 8.9 on. Encoders are float32, with products in bfloat16 "
         "where that pays, unless float32 is named or vllm computes",
     )
-    threads: CountOrNone = Field(default=0, description="torch threads; 0: torch's choice (threads)")
+    runner: Literal["auto", "torch", "openvino"] = Field(
+        default="auto",
+        description="what computes the language model's steps; openvino: a graph compiled for this processor, cpu "
+        "only, with the dtypes float32, bfloat16 and int8; auto: openvino on a cpu where it is installed, is faster than "
+        "torch and says the same in a trial at load, else torch",
+    )
+    threads: CountOrNone = Field(default=0, description="threads of torch and of openvino; 0: torch's choice (threads)")
     max_sequences: Count = Field(default=32, description="sequences that generate at once (sequences)")
     cache_tokens: CountOrNone = Field(
         default=0, description="room of the key-value cache; 0: by the device's memory (tokens)"
@@ -69,7 +75,7 @@ class WorkerSettings(Section):
     engine: Literal["own", "vllm"] = Field(
         default="own",
         description="what computes the language model; vllm: docs/guides/vllm.md, and cache_tokens, reserve, "
-        "prefix_tokens, batch_turn and batch_share do not apply",
+        "prefix_tokens, batch_turn, batch_share and runner do not apply",
     )
     vllm_options: dict[str, Any] = Field(
         default={},

@@ -75,6 +75,7 @@ def load(settings: WorkerSettings) -> Runtime:
             settings.model,
             device=settings.device,
             dtype=settings.dtype,
+            runner=settings.runner,
             max_sequences=settings.max_sequences,
             cache_tokens=settings.cache_tokens,
             step_tokens=settings.step_tokens,
@@ -84,7 +85,12 @@ def load(settings: WorkerSettings) -> Runtime:
         )
     except ValueError as error:
         raise SettingsError(f"worker: {error}") from None
-    said = {"model": runtime.info.id, "system": runtime.info.system, "precision": runtime.precision or "vLLM's choice"}
+    said = {
+        "model": runtime.info.id,
+        "system": runtime.info.system,
+        "precision": runtime.precision or "vLLM's choice",
+        "runner": runtime.runner or "vLLM",
+    }
     log.info("model loaded", extra=said)
     return runtime
 

@@ -1,4 +1,5 @@
-"""What every engine promises, whichever computes: our own, vLLM behind our face (a stand-in, and the real one).
+"""What every engine promises, whichever computes: our own by torch and by OpenVINO, vLLM behind our face (a stand-in,
+and the real one).
 
 The real one is marked `vllm` and runs where vLLM is installed: it starts once and serves all of these tests.
 """
@@ -74,6 +75,10 @@ def make_own(model: Path, llama: Llama) -> TokenEngine:
     return Engine(llama, ByteTokenizer(), sizes)
 
 
+def make_compiled(model: Path, llama: Llama) -> TokenEngine:
+    return make_own(model, load_llama(model).compile_for_cpu())
+
+
 def make_stand_in(model: Path, llama: Llama) -> TokenEngine:
     arguments = engine_arguments({"model": str(model), **SIZES}, {})
     return VllmEngine(arguments, fake_calls(llama), ByteTokenizer(), CONFIG)
@@ -90,12 +95,13 @@ def make_vllm(model: Path, llama: Llama) -> TokenEngine:
 
 MAKERS: dict[str, Callable[[Path, Llama], TokenEngine]] = {
     "own": make_own,
+    "openvino": make_compiled,
     "stand-in": make_stand_in,
     "vllm": make_vllm,
 }
 
 
-@pytest.fixture(scope="module", params=["own", "stand-in", REAL])
+@pytest.fixture(scope="module", params=["own", "openvino", "stand-in", REAL])
 def engine(request: pytest.FixtureRequest, model: Path, llama: Llama) -> Iterator[TokenEngine]:
     made = MAKERS[request.param](model, llama)
     yield made

@@ -1,0 +1,132 @@
+"""A LLaMA compiled by OpenVINO, and sessions that run it over caches of their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import torch
+from torch import Tensor
+
+from pandagpt_core.llm.cache import zeros
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.linear import Precision
+from pandagpt_core.llm.openvino.graph import BIAS, LOGITS, LONGEST, build
+
+GROUP = 32  # activations that share a scale where products are int8; more are faster by little and coarser
+CACHE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
+TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`count` new tokens of one sequence from position `start` on, whose blocks are `blocks`. `asked`: whether logits
+    after its last token are wanted."""
+
+    start: int
+    count: int
+    blocks: Sequence[int]
+    asked: bool = True
+
+    @property
+    def end(self) -> int:
+        return self.start + self.count
+
+
+class Compiled:
+    """`block` is how many tokens a block of the cache holds, by the plugin's choice."""
+
+    def __init__(self, llm: Any, precision: Precision, stream: Tensor | None) -> None:
+        """Takes the layers and the head out of a `Llama` that is not served yet.
+
+        Raises RuntimeError where OpenVINO cannot build or compile it.
+        """
+        self.config: LlamaConfig = llm.config
+        self.cache_dtype = CACHE[precision]
+        self._stream = stream
+        settings = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "KV_CACHE_PRECISION": TYPES[self.cache_dtype],
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if precision == "int8" else 0,
+            "ENABLE_CPU_PINNING": False,  # workers beside one another would all sit on the first cores
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._model = ov.Core().compile_model(build(llm, precision, stream), "CPU", settings)
+        shape = self._model.input("key_cache.0").get_partial_shape()
+        self.block = shape[2].get_length()
+        if shape[3].get_length() != self.config.head_dim:
+            raise RuntimeError(f"OpenVINO keeps keys as {shape}, which is not the layout that is asked for")
+
+    def session(self, blocks: int) -> "Session":
+        """Room for so many blocks."""
+        return Session(self, self._model.create_infer_request(), blocks)
+
+    def whole(self, embeds: Tensor) -> Tensor:
+        """[B, T, D] whole sequences to [B, T, V], nothing kept; as `Llama.forward`."""
+        each = -(-embeds.shape[1] // self.block)
+        session = self.session(len(embeds) * each)
+        pieces = [Piece(0, embeds.shape[1], range(n * each, (n + 1) * each)) for n in range(len(embeds))]
+        return session.run(embeds.flatten(0, 1), pieces, every=True).view(*embeds.shape[:2], -1)
+
+    def turned(self, bias: Tensor) -> Tensor:
+        """Vectors [..., D] in the basis that the residual stream has inside."""
+        return bias if self._stream is None else bias @ self._stream
+
+
+class Session:
+    """`keys` and `values` [L, blocks, KV, block, d], which every run reads and writes; zeros at first."""
+
+    def __init__(self, compiled: Compiled, request: Any, blocks: int) -> None:
+        config = compiled.config
+        sizes = (config.layers, blocks, config.kv_heads, compiled.block, config.head_dim)
+        self.block = compiled.block
+        self.keys, self.values = (zeros(sizes, compiled.cache_dtype, torch.device("cpu")) for _ in range(2))
+        self._request, self._turned = request, compiled.turned
+        self._no_bias = torch.zeros(1, config.layers, config.width)
+        for kind, cache in (("key", self.keys), ("value", self.values)):
+            for index, layer in enumerate(cache):
+                request.set_tensor(f"{kind}_cache.{index}", _shared(layer))
+
+    def run(
+        self, embeds: Tensor, pieces: Sequence[Piece], bias: Tensor | None = None, *, every: bool = False
+    ) -> Tensor:
+        """[R, V] float32 logits after the last token of each piece that asks, or after `every` token.
+
+        embeds: [N, D], the pieces' tokens one after another. bias: [N, L, D] or None.
+        """
+        begins = _begins(piece.count for piece in pieces)
+        tables = [piece.blocks[: -(-piece.end // self.block)] for piece in pieces]
+        rows = range(begins[-1]) if every else [end - 1 for end, p in zip(begins[1:], pieces, strict=True) if p.asked]
+        batch: dict[str, Any] = {
+            "positions": [position for piece in pieces for position in range(piece.start, piece.end)],
+            "rows": rows,
+            "past_lens": [piece.start for piece in pieces],
+            "subsequence_begins": begins,
+            "block_indices": [block for table in tables for block in table],
+            "block_indices_begins": _begins(len(table) for table in tables),
+            LONGEST: max(piece.end for piece in pieces),
+        }
+        # Held until the request has run: it reads them where they are.
+        held = {name: ov.Tensor(np.asarray(values, dtype=np.int32)) for name, values in batch.items()}
+        held["embeds"] = _shared(embeds.contiguous())
+        held[BIAS] = _shared(self._no_bias if bias is None else self._turned(bias).contiguous())
+        for name, tensor in held.items():
+            self._request.set_tensor(name, tensor)
+        self._request.start_async()
+        self._request.wait()
+        # A copy: the next run writes to the same place.
+        return torch.from_numpy(self._request.get_tensor(LOGITS).data).clone()
+
+
+def _begins(counts: Any) -> list[int]:
+    return [0, *accumulate(counts)]
+
+
+def _shared(tensor: Tensor) -> ov.Tensor:
+    """The same memory as OpenVINO's tensor; whoever calls keeps the torch one."""
+    if tensor.dtype == torch.bfloat16:
+        return ov.Tensor(tensor.view(torch.int16).numpy(), ov.Shape(list(tensor.shape)), ov.Type.bf16)
+    return ov.Tensor(tensor.numpy(), shared_memory=True)

@@ -1,0 +1,130 @@
+"""Who computes the language model's steps, torch or OpenVINO, and in which precision, found out at load.
+
+OpenVINO computes where it is installed, the device is a CPU, one layer is faster with it than with torch here, and a
+trial of the whole model says what the stored weights say. Whatever fails on the way leaves torch.
+"""
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pandagpt_core.llm import openvino
+from pandagpt_core.llm.int8 import int8_runs
+from pandagpt_core.llm.linear import Linear, Precision
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.precision import MARGIN, Wanted, divergence, is_small, probed
+from pandagpt_core.llm.precision import served as served_by_torch
+
+log = logging.getLogger(__name__)
+
+Runner = Literal["auto", "torch", "openvino"]
+Timer = Callable[[Llama, Precision, Runner], float]
+
+FASTER = 1.1  # times: less is noise and not worth another library's numbers
+LIMITS: dict[Precision, float] = {"int8": MARGIN, "bf16": MARGIN, "fp32": 1e-5}  # nats; in the order they are tried
+ROWS = 16  # sequences of the timed step, beside one; and tokens of its vocabulary
+
+
+def served(llm: Llama, precision: Wanted, device: str | torch.device = "cpu", runner: Runner = "auto") -> Llama:
+    """The model made ready to serve, by the runner named or, by "auto", by the one that suits.
+
+    Raises ValueError for an OpenVINO that is named and cannot be: off the CPU, not installed, a precision it has not,
+    or a graph that does not say what the model says.
+    """
+    if runner == "openvino":
+        return _compiled(llm, precision, device)
+    if runner == "auto" and _may_compile(llm, precision, device):
+        fit = _first_fit(llm, precision, seconds)
+        if fit is not None:
+            return fit
+    return served_by_torch(llm, precision, device)
+
+
+@torch.inference_mode()
+def seconds(llm: Llama, precision: Precision, runner: Runner) -> float:
+    """Of one layer, for one row and for ROWS rows, each of another sequence: the best of a few runs."""
+    one = _first_layer(llm)
+    step = _compiled_step(one, precision) if runner == "openvino" else _torch_step(one, precision)
+    return sum(min(_once(step, torch.ones(rows, llm.config.width)) for _ in range(5)) for rows in (1, ROWS))
+
+
+def _may_compile(llm: Llama, precision: Wanted, device: str | torch.device) -> bool:
+    on_cpu = torch.device(device).type == "cpu"
+    return on_cpu and openvino.installed() and not is_small(llm) and precision in ("auto", *LIMITS)
+
+
+def _first_fit(llm: Llama, precision: Wanted, timed: Timer) -> Llama | None:
+    kinds = tuple(LIMITS) if precision == "auto" else (precision,)
+    try:
+        plain = min(timed(llm, kind, "torch") for kind in kinds if kind != "int8" or int8_runs("cpu"))
+        for kind in kinds:
+            if timed(llm, kind, "openvino") * FASTER <= plain and (twin := _within(llm, kind)) is not None:
+                return twin
+    except (RuntimeError, ValueError) as error:  # a processor or a version that it does not do
+        log.warning("OpenVINO does not compute this model here: %s", type(error).__name__)
+    return None
+
+
+def _within(llm: Llama, precision: Precision) -> Llama | None:
+    """A compiled twin, which shares the weights until it is; None where it strays too far from what is stored."""
+    reference = probed(llm)
+    twin = copy.deepcopy(llm, {id(p): p for p in llm.parameters()}).compile_for_cpu(precision)
+    return twin if divergence(reference, twin) <= LIMITS[precision] else None
+
+
+def _compiled(llm: Llama, precision: Wanted, device: str | torch.device) -> Llama:
+    """In place, so that the weights are held once; "auto" is int8 where that stays within the margin, else float32."""
+    if torch.device(device).type != "cpu":
+        raise ValueError(f"the runner openvino needs the device cpu, it is {device}")
+    if not openvino.installed():
+        raise ValueError("the runner openvino is not installed: pip install 'pandagpt[openvino]'")
+    if precision == "auto":
+        twin = _within(llm, "int8")
+        return twin if twin is not None else _compiled(llm, "fp32", device)
+    if precision not in LIMITS:
+        raise ValueError(f"the runner openvino has no {precision}, only {', '.join(LIMITS)}")
+    return llm.compile_for_cpu(precision)
+
+
+def _first_layer(llm: Llama) -> Llama:
+    """A model of one layer and a few tokens that shares the weights."""
+    with torch.device("meta"):
+        one = Llama(replace(llm.config, layers=1, vocab=ROWS, tied=False))
+    shared = {id(p): p for p in llm.parameters()}
+    one.model.layers[0] = copy.deepcopy(llm.model.layers[0], shared)
+    one.model.norm = copy.deepcopy(llm.model.norm, shared)
+    assert isinstance(one.lm_head, Linear)
+    one.lm_head.weight = nn.Parameter(llm.model.embed_tokens.weight[:ROWS].detach(), requires_grad=False)
+    one.model.embed_tokens.weight = one.lm_head.weight
+    return one
+
+
+def _torch_step(one: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
+    one.serve(precision)
+    groups = one.config.groups
+
+    def itself(_layer: int, _q: Tensor, _k: Tensor, v: Tensor, /) -> Tensor:
+        return v.repeat_interleave(groups, dim=-2)  # attention to the one position there is
+
+    return lambda x: one.logits(one.hidden(x, torch.zeros(len(x), dtype=torch.long), itself))
+
+
+def _compiled_step(one: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
+    from pandagpt_core.llm.openvino.compiled import Piece
+
+    compiled = one.compile_for_cpu(precision).compiled
+    assert compiled is not None
+    session = compiled.session(ROWS)
+    return lambda x: session.run(x, [Piece(0, 1, range(n, n + 1)) for n in range(len(x))])
+
+
+def _once(step: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    begun = time.perf_counter()
+    step(x)
+    return time.perf_counter() - begun

