@@ -41,8 +41,8 @@ class WorkerSettings(Section):
     runner: Literal["auto", "torch", "openvino"] = Field(
         default="auto",
         description="what computes the language model's steps; openvino: a graph compiled for this processor, cpu "
-        "only, with the dtypes float32, bfloat16 and int8; auto: openvino on a cpu where it is installed, is faster than "
-        "torch and says the same in a trial at load, else torch",
+        "only, with the dtypes float32, bfloat16 and int8; auto: openvino on a cpu where it is installed, is faster "
+        "than torch and says the same in a trial at load, else torch",
     )
     threads: CountOrNone = Field(default=0, description="threads of torch and of openvino; 0: torch's choice (threads)")
     max_sequences: Count = Field(default=32, description="sequences that generate at once (sequences)")
