@@ -64,14 +64,15 @@ soak:  ## thousands of requests while workers, gateways and the store are killed
 	@OMP_NUM_THREADS=1 exec $(BIN)/python -m tests.chaos.soak $(ARGS)
 
 .PHONY: mini
-mini:  ## train models/panda-mini anew (hours on a CPU; ARGS=--quick tries every stage in minutes)
+mini:  ## train models/panda-mini anew (hours on a CPU; ARGS="--device cuda", or --quick to try every stage)
 	@$(DEV)
-	@$(BIN)/python -c 'import tinysoundfont' 2>/dev/null || $(BIN)/python -m pip install --quiet --no-deps tinysoundfont==0.3.7
+	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m pandagpt_core.training.mini $(ARGS)
 
 .PHONY: figures
 figures:  ## measure models/panda-mini as `make mini` does, fill its card and README (ARGS=reserved: the test set, once)
 	@$(DEV)
+	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m pandagpt_core.training.figures models/panda-mini $(or $(ARGS),validation) --fill README.md
 
 .PHONY: lock

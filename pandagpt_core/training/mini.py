@@ -31,7 +31,7 @@ from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data import corpus
 from pandagpt_core.training.data.media import Picture
 from pandagpt_core.training.data.motion import recordings, varied_window
-from pandagpt_core.training.data.packages import PACKAGES, fetch_all
+from pandagpt_core.training.data.packages import PACKAGES, FetchError, fetch_all
 from pandagpt_core.training.device import CPU, pick
 from pandagpt_core.training.export import export, llm_file
 from pandagpt_core.training.figures import measure
@@ -92,7 +92,10 @@ def main(said: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     asked.cache.mkdir(parents=True, exist_ok=True)
     out = asked.out or (asked.cache / "quick" if asked.quick else Path("models/panda-mini"))
-    build(Job(asked.cache, QUICK if asked.quick else Recipe(), Log(asked.cache / "mini.jsonl"), device), out)
+    try:
+        build(Job(asked.cache, QUICK if asked.quick else Recipe(), Log(asked.cache / "mini.jsonl"), device), out)
+    except FetchError as error:
+        sys.exit(str(error))
 
 
 def build(job: Job, out: Path, towers: Mapping[str, Make] | None = None, examine: Examine | None = None) -> None:

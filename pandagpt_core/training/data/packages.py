@@ -6,7 +6,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,12 @@ from typing import Literal
 Use = Literal["train", "validation"]
 Client = Literal["npm", "debian", "pypi"]
 Downloads = Callable[[str, Path], Path]  # a package by name into a folder; the archive's path
+_TOOLS: Mapping[Client, tuple[str, ...]] = {"npm": ("npm",), "debian": ("apt-get", "dpkg-deb"), "pypi": ()}
+_TAIL = 12  # lines of a client's complaint that are told
+
+
+class FetchError(RuntimeError):
+    """A package could not be had: the message names it, the client and what the client said, or the missing client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,10 @@ PACKAGES = (
 
 
 def fetch(package: Package, cache: Path, clients: Mapping[Client, Downloads] | None = None) -> Path:
-    """The unpacked package's folder under `cache`; fetched when it is not there. Whole or absent, never half."""
+    """The unpacked package's folder under `cache`; fetched when it is not there. Whole or absent, never half.
+
+    Raises FetchError.
+    """
     target = cache / package.folder
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
@@ -84,24 +93,40 @@ def fetch(package: Package, cache: Path, clients: Mapping[Client, Downloads] | N
     return target
 
 
-def fetch_all(cache: Path, packages: Iterable[Package] = PACKAGES) -> dict[str, Path]:
+def fetch_all(
+    cache: Path, packages: Sequence[Package] = PACKAGES, find: Callable[[str], str | None] = shutil.which
+) -> dict[str, Path]:
+    """All packages; FetchError before the first is fetched where a client that one of them needs is not installed."""
     cache.mkdir(parents=True, exist_ok=True)
+    wanted = [package for package in packages if not (cache / package.folder).exists()]
+    tools = sorted({tool for package in wanted for tool in _TOOLS[package.client]})
+    missing = [tool for tool in tools if find(tool) is None]
+    if missing:
+        needing = [package.name for package in wanted if set(missing) & set(_TOOLS[package.client])]
+        raise FetchError(f"{' and '.join(missing)} not installed; needed to fetch {', '.join(needing)}")
     return {package.name: fetch(package, cache) for package in packages}
 
 
+def run(name: str, command: Sequence[str], folder: Path) -> None:
+    """A command about the package `name` in the folder. Raises FetchError with the end of what it complained of."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL:])
+        raise FetchError(f"{name}: `{' '.join(command)}` ended with {done.returncode}:\n{said}")
+
+
 def _npm(name: str, folder: Path) -> Path:
-    subprocess.run(["npm", "pack", "--silent", name], cwd=folder, check=True, capture_output=True)
+    run(name, ["npm", "pack", name], folder)
     return next(folder.glob("*.tgz"))
 
 
 def _debian(name: str, folder: Path) -> Path:
-    subprocess.run(["apt-get", "download", name], cwd=folder, check=True, capture_output=True)
+    run(name, ["apt-get", "download", name], folder)
     return next(folder.glob("*.deb"))
 
 
 def _pypi(name: str, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", name]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    run(name, [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", name], folder)
     return next(path for path in folder.iterdir() if path.suffix in (".whl", ".gz"))
 
 
@@ -110,7 +135,7 @@ _CLIENTS: Mapping[Client, Downloads] = {"npm": _npm, "debian": _debian, "pypi": 
 
 def _unpack(archive: Path, folder: Path) -> None:
     if archive.suffix == ".deb":
-        subprocess.run(["dpkg-deb", "-x", str(archive), str(folder)], check=True)
+        run(archive.name, ["dpkg-deb", "-x", str(archive), str(folder)], folder)
     elif archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as bundle:
             bundle.extractall(folder)
@@ -120,5 +145,8 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    for fetched in PACKAGES:
-        sys.stdout.write(f"{fetch(fetched, Path(sys.argv[1]))}\n")
+    try:
+        for fetched in fetch_all(Path(sys.argv[1])).values():
+            sys.stdout.write(f"{fetched}\n")
+    except FetchError as error:
+        sys.exit(str(error))
