@@ -4,13 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from pandagpt_core.engine import graphs
+from pandagpt_core.engine import runner as running
+from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.graphs import bucket
 from pandagpt_core.engine.runner import TorchRunner
+from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.flash_attention import Packing
+from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
 from tests.plain_attention import plain
@@ -115,3 +120,36 @@ def test_a_kernel_attends_where_prompts_are_read_and_where_a_graph_decodes(
     engine.add("a", prompt("bamboo"), greedy(3, ignore_eos=True))
     drain(engine)
     assert seen == {1, len("bamboo")}
+
+
+def told(device: str, tokenizer: Any, drain: Fixture) -> tuple[list[float], bool]:
+    """Log probabilities of the first tokens of some answers in bfloat16, and whether a kernel attended."""
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab=260, width=128, layers=2, heads=4, kv_heads=2, head_dim=64, ffn=96, max_positions=96)
+    llm = Llama(config).serve("bf16", device)
+    runner = TorchRunner(llm, resolve(EngineConfig(max_running=4), 96, 1))
+    engine = Engine(llm, tokenizer, EngineConfig(max_running=4), runner)
+    for words in ("panda", "bamboo and more", "x"):
+        ids_of = list(words.encode())
+        inputs = LLMInputs(llm.embed(ids_of), tuple(ids_of))
+        engine.add(words, inputs, SamplingParams(max_tokens=2, temperature=0.0, logprobs=1, ignore_eos=True))
+    outputs = drain(engine).values()
+    return [one.logprob.logprob for each in outputs for one in each], runner._kernel is not None
+
+
+@pytest.mark.gpu
+def test_a_gpu_says_by_torchs_kernel_what_it_says_by_masks(
+    tokenizer: Any, drain: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_kernel, attended = told("cuda", tokenizer, drain)
+    assert attended
+    monkeypatch.setattr(running, "fitting", lambda *_: None)
+    by_masks, attended = told("cuda", tokenizer, drain)
+    assert not attended
+    assert by_kernel == pytest.approx(by_masks, abs=0.05)
+
+
+def test_what_the_last_test_asks_of_a_gpu_a_cpu_can_say(tokenizer: Any, drain: Fixture) -> None:
+    said, attended = told("cpu", tokenizer, drain)
+    assert len(said) == 6
+    assert not attended

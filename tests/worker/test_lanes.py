@@ -83,9 +83,9 @@ async def test_what_runs_beside_a_hung_encoder_ends_where_it_is_and_nothing_new_
     broker: Broker, valkey: Valkey, hanging: HangingRuntime
 ) -> None:
     part, film = media(1, Modality.VIDEO)
-    spoken = generate(params=SamplingParams(max_tokens=60, ignore_eos=True))
+    spoken = generate(params=SamplingParams(max_tokens=120, ignore_eos=True))
     slow = generate(media=[part])
-    with worker_thread(valkey.settings, hanging, encode_limit_s=0.4, **BEATS) as hung:
+    with worker_thread(valkey.settings, hanging, encode_limit_s=0.4, drain_grace_s=30.0, **BEATS) as hung:
         await broker.submit(spoken)
         await broker.submit(slow, {part.blob: film})
         assert await asyncio.to_thread(hanging.begun.wait, 10)
