@@ -27,9 +27,11 @@ class ServedModel:
         self._client = client
         self._at_once = at_once
         listed = self._asked("GET", "/v1/models")["data"]
+        if not listed:
+            raise TalkError(f"no model is ready at {client.base_url} yet; its worker may still be loading, or be down")
         found = [one for one in listed if model in (None, one["id"])]
         if not found:
-            raise TalkError(f"no model {model or ''} is served there; there are {[one['id'] for one in listed]}")
+            raise TalkError(f"no model {model} is served there; there are {[one['id'] for one in listed]}")
         self.name: str = found[0]["id"]
         self.modalities = frozenset(Modality(one) for one in found[0]["input_modalities"])
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_manifest
@@ -10,6 +11,8 @@ from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.training.evaluation.manifest import ConceptEntry
 from pandagpt_core.types import Modality
 from service import cli
+from service.commands.examinee import ServedModel
+from service.commands.talk import TalkError
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime
 
@@ -65,6 +68,14 @@ def test_a_model_that_is_not_served_is_told_with_those_that_are(
     words = ["eval", "--manifest", str(folder / "manifest.json"), "--url", url, "--served", "gpt"]
     assert cli.main(words) == 1
     assert "no model gpt is served there; there are ['fake']" in capsys.readouterr().err
+
+
+def test_a_service_without_a_worker_yet_is_told_as_one() -> None:
+    waiting = httpx.MockTransport(lambda _request: httpx.Response(200, json={"object": "list", "data": []}))
+    client = httpx.Client(base_url="http://here:8000", transport=waiting)
+    for served in (None, "panda-mini"):
+        with pytest.raises(TalkError, match="no model is ready at http://here:8000 yet; its worker may still be load"):
+            ServedModel(client, served)
 
 
 def test_a_manifest_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
