@@ -88,7 +88,7 @@ class FlashAttention:
             most_queries=max(counts),
             most_keys=max(ends),
         )
-        order = None if max(counts) == 1 else torch.tensor(_by_heads(stretches, kv_heads), device=device)
+        order = None if max(counts) == 1 else _by_heads(stretches, kv_heads).to(device)
         return cls(cache, kernel, cache.rows(tokens, positions), packing, order), positions
 
     @classmethod
@@ -113,14 +113,11 @@ class FlashAttention:
         return attended.view(q.shape).to(q.dtype)
 
 
-def _by_heads(stretches: Sequence[Stretch], kv_heads: int) -> list[int]:
+def _by_heads(stretches: Sequence[Stretch], kv_heads: int) -> Tensor:
     """Of rows that are [token, head] the order by stretch, head, token."""
-    order, first = [], 0
-    for stretch in stretches:
-        tokens = range(first, first + stretch.count)
-        order += [token * kv_heads + head for head in range(kv_heads) for token in tokens]
-        first += stretch.count
-    return order
+    heads = torch.arange(kv_heads)[:, None]
+    tokens = torch.split(torch.arange(sum(s.count for s in stretches)), [s.count for s in stretches])
+    return torch.cat([(each * kv_heads + heads).flatten() for each in tokens])
 
 
 def fitting(config: LlamaConfig, dtype: torch.dtype, device: torch.device) -> Kernel | None:
