@@ -1,4 +1,4 @@
-"""Where the recipe of the small default computes. Draws are the CPU's on every device; there only the rounding differs.
+"""Where the recipe of the small default computes. On every device the draws are the CPU's, but for those of dropout.
 
 A stage moves its modules and batches to the device and what it has made back, so all that is kept lies on the CPU.
 """

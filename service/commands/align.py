@@ -10,6 +10,7 @@ from service.settings import SettingsError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's settings, a TOML file")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint of the run folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
     from pandagpt_core.training.align import read_settings
 
     try:
-        done = align(read_settings(arguments.config), tell=lambda line: print(line, file=sys.stderr, flush=True))
+        settings = read_settings(arguments.config)
+        done = align(settings, resume=arguments.resume, tell=lambda line: print(line, file=sys.stderr, flush=True))
     except InvalidRequest as error:
         raise SettingsError(error.message) from None
     print(f"model  {done.model}\nplot   {done.plot}\ntemperature {done.temperature:.3f}")

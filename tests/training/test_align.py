@@ -1,20 +1,24 @@
 """Alignment of one tower: it moves to where its pictures are, and nothing else moves."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pandagpt_core.checkpoints import ENCODER, read_model_folder, verify_files
+from pandagpt_core.checkpoints import ENCODER, read_model_folder, verify_files, write_model_folder
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
+from pandagpt_core.systems.encoder import load_encoder
+from pandagpt_core.training.align import checkpoint
 from pandagpt_core.training.align.loss import LEAST_TEMPERATURE, Contrast
 from pandagpt_core.training.align.run import align
 from pandagpt_core.training.align.settings import AlignSettings, parse_settings
@@ -115,6 +119,83 @@ def test_the_small_defaults_motion_tower_is_one_too(root: Path) -> None:
     tower = open_tower(path, read_model_folder(path), Modality.IMU)
     held = load_file(path / ENCODER)
     assert tower.state().keys() == {name for name in held if name.startswith("towers.imu.")}
+
+
+@pytest.fixture
+def make_maps(make: Make, root: Path, tmp_path: Path) -> Make:
+    """Settings that align the small default's depth tower, which has dropout."""
+    media, pairs = tmp_path / "media", []
+    for at, colour in enumerate(COLOURS):
+        ramp = np.linspace(at / 6, 1, 32, dtype=np.float32)
+        (media / f"{colour}-depth.npy").write_bytes(npy(np.tile(ramp, (32, 1))))
+        params = {"unit": "disparity"}
+        pairs.append({"image": f"{colour}.png", "file": f"{colour}-depth.npy", "params": params})
+    (media / "pairs.json").write_text(json.dumps(pairs))
+    model = str(root / "models" / "panda-mini")
+    return lambda **train: msgspec.structs.replace(make("depth", **train), model=model)
+
+
+def test_of_the_small_defaults_towers_for_maps_the_head_alone_moves(make_maps: Make, root: Path) -> None:
+    done = align(make_maps(steps=2, lr=1e-2))
+    before, after = load_file(root / "models" / "panda-mini" / ENCODER), load_file(done.model / ENCODER)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith("towers.depth.head.") for name in moved)
+    clips = torch.rand(2, 1, 224, 224)
+    tower = open_tower(done.model, read_model_folder(done.model), Modality.DEPTH).eval()
+    served = load_encoder(done.model, read_model_folder(done.model), "cpu").encode(Modality.DEPTH, clips)
+    torch.testing.assert_close(tower(clips, [1, 1]).detach(), served, atol=1e-5, rtol=1e-4)
+
+
+def test_an_alignment_that_was_cut_off_goes_on_to_the_very_same_weights(
+    make_maps: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_maps(steps=4, checkpoint_every=2)
+    parts = msgspec.structs.replace(whole, out=str(tmp_path / "parts"))
+    wanted, out, save = align(whole), Path(parts.out), checkpoint.save
+
+    def cut(*what: Any) -> None:
+        save(*what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        align(parts)
+    monkeypatch.undo()
+    (out / "log.jsonl").write_text((out / "log.jsonl").read_text() + '{"step": 3, "loss": 99.0}\n')
+    with pytest.raises(InvalidRequest, match="holds an alignment already; --resume goes on with it"):
+        align(parts)
+    slower = msgspec.structs.replace(parts, train=msgspec.structs.replace(parts.train, lr=1e-4))
+    with pytest.raises(InvalidRequest, match=r"train\.lr was 0\.003, it is 0\.0001"):
+        align(slower, resume=True)
+    done = align(parts, resume=True)
+    drawn = [[line["loss"] for line in read_log(Path(one.out))] for one in (whole, parts)]
+    assert drawn[0] == drawn[1]
+    assert len(drawn[1]) == 4
+    once, again = (load_file(one.model / ENCODER) for one in (wanted, done))
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert not (out / checkpoint.FILE).exists()
+
+
+def test_an_alignment_that_died_before_its_first_checkpoint_is_begun_again_only_when_told_to(make: Make) -> None:
+    settings = make(steps=2)
+    out = Path(settings.out)
+    out.mkdir()
+    (out / "log.jsonl").write_text('{"step": 1, "loss": 99.0}\n')
+    with pytest.raises(InvalidRequest, match="ended after 1 steps, before its first checkpoint; --resume begins it"):
+        align(settings)
+    align(settings, resume=True)
+    assert [line["step"] for line in read_log(out)] == [1, 2]
+
+
+def test_a_tower_that_the_folder_lacks_is_not_made(make: Make, tiny_folder: Path, tmp_path: Path) -> None:
+    without = tmp_path / "without"
+    shutil.copytree(tiny_folder, without)
+    said = read_model_folder(without)
+    recipes = {modality: recipe for modality, recipe in said.recipes.items() if modality != Modality.IMU}
+    write_model_folder(without, msgspec.structs.replace(said, recipes=recipes))
+    with pytest.raises(InvalidRequest, match="tiny takes no imu; it takes image"):
+        align(msgspec.structs.replace(make(), model=str(without)))
 
 
 def test_the_right_pair_wins_and_pairs_of_one_picture_share_it() -> None:

@@ -22,13 +22,16 @@ from pandagpt_core.checkpoints import (
     write_safetensors,
 )
 from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.training.align import checkpoint
 from pandagpt_core.training.align.loss import Contrast
 from pandagpt_core.training.align.pairs import Pair, Reader, check, read_pairs
 from pandagpt_core.training.align.settings import AlignSettings
 from pandagpt_core.training.align.towers import Tower, open_tower, stacked
 from pandagpt_core.training.lora import Ramp
+from pandagpt_core.training.tune.checkpoint import Told
 from pandagpt_core.training.tune.encode import Encode, Source, encode_all
 from pandagpt_core.training.tune.features import FeatureStore
+from pandagpt_core.training.tune.loop import seed_step
 from pandagpt_core.training.tune.order import Order
 from pandagpt_core.training.tune.outputs import MODEL, link
 from pandagpt_core.training.tune.record import Record, plot_loss
@@ -48,11 +51,16 @@ class Aligned:
     temperature: float
 
 
-def align(settings: AlignSettings, *, tell: Tell = lambda _line: None) -> Aligned:
-    """Train one tower so that its media lie where their pictures lie; raises InvalidRequest, CheckpointError."""
+def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda _line: None) -> Aligned:
+    """Train one tower so that its media lie where their pictures lie; raises InvalidRequest, CheckpointError.
+
+    resume: go on from the checkpoint of the run folder, or from the start where there is none yet.
+    """
     out, path, train = Path(settings.out), Path(settings.model), settings.train
     if (out / MODEL).exists():
         raise InvalidRequest(f"{out} holds an aligned model already; name another `out`")
+    if not resume:
+        checkpoint.refuse_to_write_over(out)
     folder = read_model_folder(path)
     verify_files(path, folder)
     modality = Modality(settings.modality)
@@ -68,8 +76,10 @@ def align(settings: AlignSettings, *, tell: Tell = lambda _line: None) -> Aligne
     tell(f"aligns the {modality} tower, {count:,} parameters, by {len(pairs):,} pairs on {device.type}")
     out.mkdir(parents=True, exist_ok=True)
     contrast = Contrast(train.temperature, train.learn_temperature)
-    _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, Record(out))
+    said = checkpoint.told(settings, folder, pairs)
+    _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, said)
     model = write_aligned(out / MODEL, path, folder, tower.state(), f"{modality} tower by pandagpt align")
+    (out / checkpoint.FILE).unlink(missing_ok=True)
     return Aligned(model, plot_loss(out, "InfoNCE, nats"), contrast.temperature)
 
 
@@ -80,17 +90,20 @@ def _teach(
     pairs: list[Pair],
     reader: Reader,
     pictures: dict[str, Tensor],
-    record: Record,
+    said: Told,
 ) -> None:
-    train, device = settings.train, contrast.log_scale.device
+    train, device, out = settings.train, contrast.log_scale.device, Path(settings.out)
     weights = [*tower.parameters(), *(p for p in contrast.parameters() if p.requires_grad)]
     optimizer = torch.optim.AdamW(weights, lr=train.lr, betas=(0.9, 0.95), weight_decay=train.weight_decay)
     order, ramp = Order(len(pairs), train.batch, train.seed), Ramp(train.steps, train.warmup)
     names = {name: index for index, name in enumerate(pictures)}
+    done = checkpoint.load(out, (tower, contrast), optimizer, said)
+    record = Record(out, done)
     tower.train()
     with ThreadPoolExecutor(train.threads) as pool:
-        for step in tqdm(range(train.steps), desc="aligning"):
+        for step in tqdm(range(done, train.steps), desc="aligning", initial=done, total=train.steps):
             began = time.monotonic()
+            seed_step(train.seed, step, 0)  # of the tower's dropout
             chosen = [pairs[index] for index in order.of_step(step)]
             clips, counts = stacked(list(pool.map(reader, chosen)))
             wanted = torch.stack([pictures[pair.image] for pair in chosen]).to(device)
@@ -110,6 +123,8 @@ def _teach(
                 temperature=contrast.temperature,
                 seconds=round(time.monotonic() - began, 3),
             )
+            if train.checkpoint_every and (step + 1) % train.checkpoint_every == 0:
+                checkpoint.save(out, step + 1, (tower, contrast), optimizer, said)
     tower.eval()
 
 

@@ -40,7 +40,8 @@ class StepSettings(Section, frozen=True):
     )
     seed: Annotated[CountOrNone, Meta(description="decides the order and the first weights")] = 0
     threads: Annotated[Count, Meta(description="threads that read and decode media")] = 4
-    device: Annotated[Literal["auto", "cpu"], Meta(description="auto: what accelerate finds")] = "auto"
+    checkpoint_every: Annotated[CountOrNone, Meta(description="steps between checkpoints; 0: none")] = 500
+    device: Annotated[Literal["auto", "cpu"], Meta(description="auto: a GPU where there is one")] = "auto"
 
 
 class AlignSettings(Section, frozen=True):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from pandagpt_core.checkpoints import ModelFolder
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.mini import MiniEncoder
+from pandagpt_core.encoders.mini_senses import MapTower
+from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
 from pandagpt_core.encoders.sizes import TOWER_OF
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.systems.encoder import load_encoder
@@ -40,7 +42,7 @@ class Tower(nn.Module):
 def open_tower(path: Path, folder: ModelFolder, modality: Modality, *, fresh: int | None = None) -> Tower:
     """The folder's tower of `modality`, trainable; with weights drawn anew from the seed `fresh` if it is given.
 
-    Raises InvalidRequest for a modality that the folder does not take.
+    Raises InvalidRequest for a modality that the folder does not take: it has no tower whose sizes would be known.
     """
     if modality not in folder.recipes:
         raise InvalidRequest(f"{folder.id} takes no {modality}; it takes {', '.join(folder.recipes)}")
@@ -71,12 +73,14 @@ def _imagebind(encoder: nn.Module, modality: Modality) -> Tower:
 
 
 def _mini(encoder: nn.Module, modality: Modality) -> Tower:
-    """Those of the small default that are whole in themselves; its maps go through the trunk of pictures."""
+    """A tower of the small default; of those for maps the head alone, on the trunk of pictures, which stays frozen."""
     assert isinstance(encoder, MiniEncoder)
     part = f"towers.{modality}"
-    if modality in (Modality.DEPTH, Modality.THERMAL):
-        raise InvalidRequest(f"the small default's tower for {modality} is a head on the trunk of pictures")
-    return Tower(encoder, [part], encoder.get_submodule(part))
+    tower = encoder.get_submodule(part)
+    if not isinstance(tower, MapTower):
+        return Tower(encoder, [part], tower)
+    trunk = cast(EfficientNetLite0, encoder.get_submodule("towers.image.trunk"))
+    return Tower(encoder, [f"{part}.head"], lambda maps: tower(maps, trunk.to(maps.device)))
 
 
 _TOWERS = {"imagebind": _imagebind, "mini": _mini}

@@ -62,7 +62,7 @@ def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: An
     Raises InvalidRequest for a run that was told something else.
     """
     run = json.loads((folder / _RUN).read_text(encoding="utf-8"))
-    _check_same(run["told"], json.loads(json.dumps(dict(told))))
+    check_same(run["told"], json.loads(json.dumps(dict(told))))
     if (folder / _SHARDS).is_dir() != (accelerator.distributed_type in _SHARDING):
         raise InvalidRequest("the checkpoint is of a sharded run and this one is not, or the other way round")
     if accelerator.distributed_type in _SHARDING:
@@ -96,7 +96,8 @@ def _found(out: Path) -> list[Path]:
     return sorted(run.parent for run in (out / FOLDER).glob(f"step-*/{_RUN}"))
 
 
-def _check_same(before: Told, now: Told) -> None:
+def check_same(before: Told, now: Told) -> None:
+    """Raise InvalidRequest that names each difference."""
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if differing:
         lines = [f"  {key} was {before.get(key)!r}, it is {now.get(key)!r}" for key in differing]

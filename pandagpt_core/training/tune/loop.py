@@ -66,7 +66,7 @@ def one_step(
     course: Course, material: Material, accelerator: Accelerator, model: nn.Module, optimizer: Any, step: int
 ) -> dict[str, float]:
     """One update; what the log says of it. Raises PandaGPTError where the loss is no number any more."""
-    _seed(course.settings.seed, step, accelerator.process_index)
+    seed_step(course.settings.seed, step, accelerator.process_index)
     for group in optimizer.param_groups:
         group["lr"] = group["highest"] * course.rate(step)
     mine = course.division.mine(course.order.of_step(step), accelerator.process_index)
@@ -98,7 +98,8 @@ def one_step(
     }
 
 
-def _seed(seed: int, step: int, process: int) -> None:
+def seed_step(seed: int, step: int, process: int) -> None:
+    """What chance a step has follows from these alone."""
     torch.manual_seed(int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0]))
 
 
