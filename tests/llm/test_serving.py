@@ -8,19 +8,18 @@ import torch
 
 from pandagpt_core.llm import openvino, serving
 from pandagpt_core.llm import precision as choosing
-from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import MARGIN, divergence, probed
-from pandagpt_core.llm.serving import LIMITS, Runner, served
+from pandagpt_core.llm.serving import LIMITS, Runner, Timer, Way, served
 
 MakeLlama = Callable[..., Llama]
 here = pytest.mark.skipif(not openvino.installed(), reason="OpenVINO is not installed (pip install pandagpt[openvino])")
 
 
-def clock(fast: Runner) -> Callable[[Llama, Precision, Runner], float]:
+def clock(fast: Runner) -> Timer:
     """Coarser is faster, and one of the runners twice as fast as the other."""
     speeds = {"fp32": 1.0, "bf16": 0.8, "int8": 0.7}
-    return lambda _llm, precision, runner: speeds[precision] / (2 if runner == fast else 1)
+    return lambda _llm, ways: {way: speeds[way[0]] / (2 if way[1] == fast else 1) for way in ways}
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_a_graph_that_says_something_else_is_not_taken(large: MakeLlama, monkeyp
 def test_what_fails_on_the_way_leaves_torch(
     large: MakeLlama, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(*_: object) -> float:
+    def fails(*_: object) -> Any:
         raise RuntimeError("no such operation")
 
     monkeypatch.setattr(openvino, "installed", lambda: True)
@@ -129,5 +128,7 @@ def test_an_openvino_that_is_named_and_cannot_be_is_said(
 
 @here
 def test_the_clock_is_asked_of_both(make_llama: MakeLlama) -> None:
-    for runner in ("torch", "openvino"):
-        assert all(serving.seconds(make_llama(), precision, runner) > 0 for precision in LIMITS)
+    ways: list[Way] = [*((kind, "torch") for kind in LIMITS), *((kind, "openvino") for kind in LIMITS)]
+    taken = serving.seconds(make_llama(), ways)
+    assert list(taken) == ways
+    assert min(taken.values()) > 0
