@@ -12,11 +12,11 @@ class Log:
 
     def __init__(self, path: Path | None = None) -> None:
         self._began = time.monotonic()
-        self._file = path.open("a") if path is not None else None
+        self._path = path
 
     def __call__(self, event: str, **fields: Any) -> None:
         line = json.dumps({"at": round(time.monotonic() - self._began, 1), "event": event, **fields}) + "\n"
         sys.stderr.write(line)
-        if self._file is not None:
-            self._file.write(line)
-            self._file.flush()
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)

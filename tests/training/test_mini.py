@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from pandagpt_core.encoders.mini import MiniEncoder
+from pandagpt_core.training import mini
 from pandagpt_core.training.data import corpus
 from pandagpt_core.training.data.corpus import digest
 from pandagpt_core.training.data.media import Picture
-from pandagpt_core.training.data.packages import PACKAGES
+from pandagpt_core.training.data.packages import PACKAGES, FetchError
 from pandagpt_core.training.export import export
 from pandagpt_core.training.lora import LoraConfig
 from pandagpt_core.training.mini import TOWERS, data_digest, main, provenance
-from pandagpt_core.training.mini_recipe import SIZES, Recipe
+from pandagpt_core.training.mini_recipe import QUICK, SIZES, Recipe
 
 
 @pytest.mark.parametrize("module", ["pandagpt_core.training.mini", "pandagpt_core.training.figures"])
@@ -40,6 +41,32 @@ def test_a_device_that_is_not_here_is_told_before_anything_is_fetched(
         main(["--cache", str(tmp_path / "cache"), "--device", "gpu"])
     assert "torch finds no device gpu" in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "recipe", "out"),
+    [([], Recipe(), "models/panda-mini"), (["--quick"], QUICK, "CACHE/quick"), (["--quick", "--out", "x"], QUICK, "x")],
+)
+def test_weights_that_know_nothing_do_not_go_where_the_committed_ones_are(
+    words: list[str], recipe: Recipe, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[tuple[mini.Job, Path]] = []
+    monkeypatch.setattr(mini, "build", lambda job, folder: built.append((job, folder)))
+    main(["--cache", str(tmp_path), *words])
+    [(job, folder)] = built
+    assert (job.recipe, job.device) == (recipe, torch.device("cpu"))
+    assert folder == Path(out.replace("CACHE", str(tmp_path)))
+
+
+def test_a_package_that_cannot_be_had_ends_the_build_with_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_job: mini.Job, _out: Path) -> None:
+        raise FetchError("dpkg-deb not installed")
+
+    monkeypatch.setattr(mini, "build", failing)
+    with pytest.raises(SystemExit, match="dpkg-deb not installed"):
+        main(["--cache", str(tmp_path)])
 
 
 def fetched(folder: Path, version: str = "1.0") -> Path:
