@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 EACH = ("rooflines", "engine", "http", "gateway_streams", "imagebind", "memory", "gpu.llm", "gpu.imagebind")
 ROUNDS = ("--rounds", "2", "--new", "64")
-ENGINES = "ours,transformers-generate:bf16,transformers-continuous,openvino,vllm,llama"
-SERVERS = "ours:int8,vllm,llama,transformers-serve"
+ENGINES = "ours:,ours-openvino,transformers-generate:bf16,transformers-continuous,openvino,vllm,llama"
+SERVERS = "ours:int8,ours-openvino:int8,vllm,llama,transformers-serve"
 BRIEF: Mapping[str, Sequence[str]] = {
     "rooflines": ROUNDS,
     "engine": (*ROUNDS, "--prompts", "32", "--only", ENGINES),

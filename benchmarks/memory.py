@@ -31,6 +31,8 @@ from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.openvino import installed
+from pandagpt_core.llm.serving import Runner, served
 from pandagpt_core.llm.tokenizer import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.types import SamplingParams
@@ -102,7 +104,7 @@ def curves_of(
     given: argparse.Namespace, shared: Options, absent: dict[str, str]
 ) -> Iterator[tuple[str, tuple[list[Reading], float]]]:
     """Readings and seconds of each way that is asked for."""
-    llm = load_llama(source()).serve(given.precision)
+    llm = served(load_llama(source()), given.precision, runner=runner())
     yield (
         f"engine, {given.precision}",
         timed(lambda: through_engine(llm, Plan.of(given.requests, shared.quick, ENGINE))),
@@ -162,9 +164,13 @@ def params(chance: random.Random, seed: int) -> SamplingParams:
     )
 
 
+def runner() -> Runner:
+    return "openvino" if installed() else "torch"
+
+
 def through_http(precision: str, shared: Options, plan: Plan) -> tuple[list[Reading], list[Reading]]:
     """Requests in waves of `AT_ONCE`; memory of gateway, worker and supervisor, and that of the store."""
-    server = service(precision).make(shared)
+    server = service(precision, runner()).make(shared)
     assert isinstance(server, ServerContestant)
     chance, done = random.Random(plan.seed), 0
     house: list[Reading] = []

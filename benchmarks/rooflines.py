@@ -6,13 +6,14 @@ A decode step for one request reads every weight once and computes little, so me
 is the most steps a second there can be (the roofline: Williams, Waterman and Patterson 2009).
 """
 
+import itertools
 import sys
 from collections.abc import Iterator
 
 import torch
 
 from benchmarks.contestants.base import Contestant
-from benchmarks.contestants.field import ENGINES, assemble
+from benchmarks.contestants.field import ENGINES, OURS, assemble
 from benchmarks.lib import machine, peaks, plots, report
 from benchmarks.lib.options import Options, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
@@ -71,8 +72,8 @@ def hardware(given: Options, bandwidth: dict[str, float]) -> Iterator[report.Row
 
 
 def decode(given: Options) -> Outcome:
-    """Our engine in each precision, one request at a time, in turn."""
-    contestants, absent = assemble([entry for entry in ENGINES if entry.name.startswith("ours:")], given)
+    """Our engine with each runner in each precision, one request at a time, in turn."""
+    contestants, absent = assemble([entry for entry in ENGINES if entry.name.startswith("ours")], given)
     passage = load_tokenizer(source()).encode(PASSAGE)
 
     def ask(one: Contestant, case: Case, turn: int) -> Run:
@@ -86,13 +87,13 @@ def decode(given: Options) -> Outcome:
 def decoding(
     config: LlamaConfig, bandwidth: dict[str, float], outcome: Outcome, measured: Case
 ) -> Iterator[report.Row]:
-    for precision in PRECISIONS:
-        runs = outcome.runs.get((f"ours:{precision}", measured))
+    for runner, precision in itertools.product(OURS, PRECISIONS):
+        runs = outcome.runs.get((OURS[runner] + precision, measured))
         rate = summarise(runs).decode_per_s if runs else None
         if rate is None:
             continue
         most = bandwidth[precision] / step_bytes(config, precision, 1, measured.prompt + measured.new / 2)
-        what = f"decoding one request, {precision}"
+        what = f"decoding one request by {runner}, {precision}"
         yield {"what": what, "value": rate, "unit": "tokens/s", "most": most, "share": rate / most}
 
 

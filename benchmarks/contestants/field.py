@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from benchmarks.contestants.service_folder import service_folder
 from benchmarks.lib import weights
 from benchmarks.lib.absent import Absent
 from benchmarks.lib.options import Options
+from pandagpt_core.llm.openvino import installed
 
 MAX_RUNNING = 32
 CONTEXT = 512  # tokens of prompt and answer that each contestant has room for
+PRECISIONS = ("fp32", "bf16", "int8")
+OURS = {"torch": "ours:", "openvino": "ours-openvino:"}  # by what computes the steps
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 LLAMA_KINDS = ("q8_0", "bf16")
 PREBUILT = Path(__file__).with_name("xllamacpp_serve.py")
@@ -31,14 +34,16 @@ class Entry:
     slow: bool = False
 
 
-def ours(precision: str) -> Entry:
-    def make(options: Options) -> Contestant:
-        sizes = {"max_running": MAX_RUNNING, "prefill": options.prefill, "context": CONTEXT}
-        settings = {"model": str(weights.source()), "precision": precision, **sizes}
-        module = "benchmarks.contestants.ours_child"
-        return PipeContestant(f"ours:{precision}", sys.executable, module, settings, options)
+def ours(precision: str, runner: str = "torch") -> Entry:
+    name = OURS[runner] + precision
 
-    return Entry(f"ours:{precision}", make)
+    def make(options: Options) -> Contestant:
+        check_runner(runner)
+        sizes = {"max_running": MAX_RUNNING, "prefill": options.prefill, "context": CONTEXT}
+        settings = {"model": str(weights.source()), "precision": precision, "runner": runner, **sizes}
+        return PipeContestant(name, sys.executable, "benchmarks.contestants.ours_child", settings, options)
+
+    return Entry(name, make)
 
 
 def transformers(kind: str, precision: str) -> Entry:
@@ -96,16 +101,19 @@ def transformers_serve() -> Entry:
     return Entry("transformers-serve:bf16", make, slow=True)
 
 
-def service(precision: str) -> Entry:
-    def make(options: Options) -> Contestant:
-        folder = service_folder(options.cache)
-        return ServerContestant(service_server(f"ours:{precision}", folder, DTYPES[precision], options), options.favour)
+def service(precision: str, runner: str = "torch") -> Entry:
+    name = OURS[runner] + precision
 
-    return Entry(f"ours:{precision}", make, slow=precision != "fp32")
+    def make(options: Options) -> Contestant:
+        check_runner(runner)
+        worker = {"PANDAGPT_WORKER_DTYPE": DTYPES[precision], "PANDAGPT_WORKER_RUNNER": runner}
+        return ServerContestant(service_server(name, service_folder(options.cache), worker, options), options.favour)
+
+    return Entry(name, make, slow=precision != "fp32")
 
 
 ENGINES: Sequence[Entry] = (
-    *(ours(precision) for precision in ("fp32", "bf16", "int8")),
+    *(ours(precision, runner) for runner in OURS for precision in PRECISIONS),
     transformers("generate", "fp32"),
     transformers("generate", "bf16"),
     transformers("continuous", "bf16"),
@@ -114,7 +122,7 @@ ENGINES: Sequence[Entry] = (
     *(llama(kind) for kind in LLAMA_KINDS),
 )
 SERVERS: Sequence[Entry] = (
-    *(service(precision) for precision in ("fp32", "bf16", "int8")),
+    *(service(precision, runner) for runner in OURS for precision in PRECISIONS),
     vllm(endless=True),
     *(llama(kind) for kind in LLAMA_KINDS),
     transformers_serve(),
@@ -136,6 +144,12 @@ def assemble(entries: Sequence[Entry], options: Options) -> tuple[list[Contestan
             except Absent as reason:
                 absent[entry.name] = str(reason)
     return present, absent
+
+
+def check_runner(runner: str) -> None:
+    """Raises Absent for OpenVINO where it is not installed."""
+    if runner == "openvino" and not installed():
+        raise Absent("no openvino beside this Python: pip install 'pandagpt[openvino]'")
 
 
 def found(program: str | None, otherwise: str) -> str:
@@ -189,11 +203,11 @@ def transformers_server(command: str, model: Path, threads: int) -> Server:
 _GREEDY = {"do_sample": False}
 
 
-def service_server(name: str, folder: Path, dtype: str, options: Options) -> Server:
+def service_server(name: str, folder: Path, worker: Mapping[str, str], options: Options) -> Server:
     def spec(port: int) -> Spec:
         env = {
             "OMP_NUM_THREADS": str(options.threads),
-            "PANDAGPT_WORKER_DTYPE": dtype,
+            **worker,
             "PANDAGPT_WORKER_THREADS": str(options.threads),
             "PANDAGPT_WORKER_MAX_SEQUENCES": str(MAX_RUNNING),
             "PANDAGPT_WORKER_MAX_MODEL_LEN": str(CONTEXT),

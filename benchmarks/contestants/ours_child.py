@@ -11,16 +11,17 @@ from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.serving import served
 from pandagpt_core.llm.tokenizer import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.types import SamplingParams
 
 
 def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
-    """settings: model, precision, threads, max_running, prefill, context."""
+    """settings: model, precision, runner, threads, max_running, prefill, context."""
     torch.set_num_threads(settings["threads"])
     path = Path(settings["model"])
-    llm = load_llama(path).serve(settings["precision"])
+    llm = served(load_llama(path), settings["precision"], runner=settings["runner"])
     config = EngineConfig(
         max_running=settings["max_running"],
         prefill_chunk=settings["prefill"],
@@ -28,7 +29,8 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
         prefix_blocks=0,  # peers run without a cache of prefixes too
     )
     engine = Engine(llm, load_tokenizer(path), config)
-    return lambda prompts, new: generate(engine, llm, prompts, new), {"precision": settings["precision"]}
+    said = {"precision": llm.precision, "runner": "openvino" if llm.compiled else "torch"}
+    return lambda prompts, new: generate(engine, llm, prompts, new), said
 
 
 def generate(engine: Engine, llm: Llama, prompts: Sequence[Sequence[int]], new: int) -> Record:

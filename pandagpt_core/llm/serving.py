@@ -1,7 +1,7 @@
 """Who computes the language model's steps, torch or OpenVINO, and in which precision, found out at load.
 
-OpenVINO computes where it is installed, the device is a CPU, one layer is faster with it than with torch here, and a
-trial of the whole model says what the stored weights say. Whatever fails on the way leaves torch.
+OpenVINO computes where it is installed, the device is a CPU, a few layers are faster with it than with torch here, and
+a trial of the whole model says what the stored weights say. Whatever fails on the way leaves torch.
 """
 
 import copy
@@ -30,6 +30,7 @@ Step = Callable[[Tensor], Tensor]
 
 FASTER = 1.1  # times: less is noise and not worth another library's numbers
 LIMITS: dict[Precision, float] = {"int8": MARGIN, "bf16": MARGIN, "fp32": 1e-5}  # nats; in the order they are tried
+LAYERS = 4  # timed: enough that what is done once a step weighs little
 ROWS = 16  # sequences of the timed step, beside one; and tokens of its vocabulary
 ROUNDS = 12  # of which the first of a shape is slow
 
@@ -51,11 +52,11 @@ def served(llm: Llama, precision: Wanted, device: str | torch.device = "cpu", ru
 
 @torch.inference_mode()
 def seconds(llm: Llama, ways: Sequence[Way]) -> dict[Way, float]:
-    """Of one layer, for one row and for ROWS rows, each of another sequence: the best of some runs, in turn.
+    """Of the first LAYERS, for one row and for ROWS rows, each of another sequence: the best of some runs, in turn.
 
     In turn, so that what else the machine does falls on all, and none finds its weights in the processor's cache.
     """
-    steps = {way: _step(_first_layer(llm), *way) for way in ways}
+    steps = {way: _step(_first_layers(llm), *way) for way in ways}
     taken = dict.fromkeys(ways, 0.0)
     for rows in (1, ROWS):
         x = torch.ones(rows, llm.config.width)
@@ -105,41 +106,42 @@ def _compiled(llm: Llama, precision: Wanted, device: str | torch.device) -> Llam
     return llm.compile_for_cpu(precision)
 
 
-def _first_layer(llm: Llama) -> Llama:
-    """A model of one layer and a few tokens that shares the weights.
+def _first_layers(llm: Llama) -> Llama:
+    """A model of the first layers and a few tokens that shares the weights.
 
-    Timed in the basis of its weights: entering another is done once a step, not once a layer.
+    Timed in the basis of its weights: entering another is done once a step.
     """
     with torch.device("meta"):
-        one = Llama(replace(llm.config, layers=1, vocab=ROWS, tied=False))
+        few = Llama(replace(llm.config, layers=min(LAYERS, llm.config.layers), vocab=ROWS, tied=False))
     shared = {id(p): p for p in llm.parameters()}
-    one.model.layers[0] = copy.deepcopy(llm.model.layers[0], shared)
-    one.model.norm = copy.deepcopy(llm.model.norm, shared)
-    assert isinstance(one.lm_head, Linear)
-    one.lm_head.weight = nn.Parameter(llm.model.embed_tokens.weight[:ROWS].detach(), requires_grad=False)
-    one.model.embed_tokens.weight = one.lm_head.weight
-    return one
+    for index in range(few.config.layers):
+        few.model.layers[index] = copy.deepcopy(llm.model.layers[index], shared)
+    few.model.norm = copy.deepcopy(llm.model.norm, shared)
+    assert isinstance(few.lm_head, Linear)
+    few.lm_head.weight = nn.Parameter(llm.model.embed_tokens.weight[:ROWS].detach(), requires_grad=False)
+    few.model.embed_tokens.weight = few.lm_head.weight
+    return few
 
 
-def _step(one: Llama, precision: Precision, runner: Runner) -> Step:
-    return _compiled_step(one, precision) if runner == "openvino" else _torch_step(one, precision)
+def _step(few: Llama, precision: Precision, runner: Runner) -> Step:
+    return _compiled_step(few, precision) if runner == "openvino" else _torch_step(few, precision)
 
 
-def _torch_step(one: Llama, precision: Precision) -> Step:
-    one.serve(precision)
-    one._stream = None
-    groups = one.config.groups
+def _torch_step(few: Llama, precision: Precision) -> Step:
+    few.serve(precision)
+    few._stream = None
+    groups = few.config.groups
 
     def itself(_layer: int, _q: Tensor, _k: Tensor, v: Tensor, /) -> Tensor:
         return v.repeat_interleave(groups, dim=-2)  # attention to the one position there is
 
-    return lambda x: one.logits(one.hidden(x, torch.zeros(len(x), dtype=torch.long), itself))
+    return lambda x: few.logits(few.hidden(x, torch.zeros(len(x), dtype=torch.long), itself))
 
 
-def _compiled_step(one: Llama, precision: Precision) -> Step:
+def _compiled_step(few: Llama, precision: Precision) -> Step:
     from pandagpt_core.llm.openvino.compiled import Compiled, Piece
 
-    session = Compiled(one.requires_grad_(False), precision, stream=None).session(ROWS)
+    session = Compiled(few.requires_grad_(False), precision, stream=None).session(ROWS)
     return lambda x: session.run(x, [Piece(0, 1, range(n, n + 1)) for n in range(len(x))])
 
 

@@ -34,9 +34,11 @@ def chosen(entries: Any, *names: str) -> list[Entry]:
 
 
 def test_every_peer_of_the_plan_has_an_entry() -> None:
-    assert {entry.name.split(":")[0] for entry in ENGINES} == PEERS | {"ours"}
-    assert {entry.name.split(":")[0] for entry in SERVERS} == {"ours", "vllm", "llama-server", "transformers-serve"}
-    assert {entry.name for entry in ENGINES if entry.name.startswith("ours")} == {"ours:fp32", "ours:bf16", "ours:int8"}
+    assert {entry.name.split(":")[0] for entry in ENGINES} == PEERS | {"ours", "ours-openvino"}
+    servers = {"ours", "ours-openvino", "vllm", "llama-server", "transformers-serve"}
+    assert {entry.name.split(":")[0] for entry in SERVERS} == servers
+    ours = {f"{who}:{precision}" for who in ("ours", "ours-openvino") for precision in ("fp32", "bf16", "int8")}
+    assert {entry.name for entry in ENGINES if entry.name.startswith("ours")} == ours
 
 
 def test_peers_that_are_not_installed_are_absent_with_the_option_that_names_them() -> None:
@@ -46,6 +48,14 @@ def test_peers_that_are_not_installed_are_absent_with_the_option_that_names_them
     assert "--openvino-python" in absent["openvino:f16"]
     assert "--vllm-python" in absent["vllm:bf16"]
     assert "--llama-server" in absent["llama-server:q8_0"]
+
+
+def test_openvino_that_is_not_installed_leaves_out_ours_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(field, "installed", lambda: False)
+    for entries in (ENGINES, SERVERS):
+        present, absent = assemble(chosen(entries, "ours-openvino:int8"), parsed())
+        assert not present
+        assert "pandagpt[openvino]" in absent["ours-openvino:int8"]
 
 
 def test_a_package_that_is_missing_makes_its_contestant_absent() -> None:
@@ -95,7 +105,8 @@ def test_the_brief_comparison_runs_benchmarks_that_exist_with_options_that_exist
 def test_our_service_is_started_with_settings_that_exist() -> None:
     from service.settings import variables
 
-    server = field.service_server("ours:int8", Path("folder"), "int8", parsed("--threads", "3"))
+    worker = {"PANDAGPT_WORKER_DTYPE": "int8", "PANDAGPT_WORKER_RUNNER": "openvino"}
+    server = field.service_server("ours:int8", Path("folder"), worker, parsed("--threads", "3"))
     spec = server.spec(1234)
     named = {name for name in (*spec.env, spec.scratch) if name and name.startswith("PANDAGPT_")}
     assert named <= set(variables())
@@ -121,7 +132,7 @@ def test_all_servers_are_asked_the_same_conversation() -> None:
         field.vllm_server("python", Path("m"), 1),
         field.llama_server("llama", ["binary"], Path("m"), 1),
         field.transformers_server("transformers", Path("m"), 1),
-        field.service_server("ours", Path("m"), "float32", parsed()),
+        field.service_server("ours", Path("m"), {}, parsed()),
     ]
     bodies = [chat_body(server, "Hello", 16) for server in servers]
     assert all(body["messages"] == bodies[0]["messages"] for body in bodies)
