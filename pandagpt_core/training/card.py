@@ -53,7 +53,7 @@ def percent(one: Mapping[str, Any], share: str = "share") -> str:
 
 def with_interval(one: Mapping[str, Any]) -> str:
     low, high = (100 * bound for bound in one["interval_95"])
-    return f"{percent(one)} ({max(low, 0):.0f} to {high:.0f})"
+    return f"{percent(one)} ({max(0.0, low):.0f} to {high:.0f})"
 
 
 def sets_table(figures: Figures) -> str:
