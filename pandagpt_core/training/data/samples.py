@@ -65,7 +65,7 @@ def asks() -> list[list[Medium]]:
     }
     imu: Medium = {"modality": "imu", "file": "running-imu.csv", "options": {"rate_hz": _HERTZ}}
     dog, bark = _plain("image", "dog.png"), _plain("audio", "dog.flac")
-    trumpet, violin = _plain("audio", "trumpet.flac"), _plain("text", "violin.txt")
+    violin = _plain("text", "violin.txt")
     alone: list[Medium] = [
         *(_plain("image", f"{name}.png") for name in _ICONS),
         _plain("video", f"{_VIDEO[0]}.mp4"),
@@ -75,7 +75,7 @@ def asks() -> list[list[Medium]]:
         imu,
         violin,
     ]
-    return [[one] for one in alone] + [[dog, bark], [_plain("image", "guitar.png"), trumpet]]
+    return [[one] for one in alone] + [[dog, bark], [_plain("image", "guitar.png"), bark]]
 
 
 def _plain(modality: str, file: str) -> Medium:
