@@ -13,9 +13,8 @@ from torch import Tensor
 from pandagpt_core.llm.cache import zeros
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.linear import Precision
-from pandagpt_core.llm.openvino.graph import BIAS, LOGITS, LONGEST, build
+from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, build
 
-GROUP = 32  # activations that share a scale where products are int8; more are faster by little and coarser
 CACHE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 

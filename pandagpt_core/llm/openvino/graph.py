@@ -22,6 +22,7 @@ from pandagpt_core.llm.llama import Layer, Llama, RMSNorm, rotary
 
 Node = Any  # openvino's nodes and outputs carry no useful types
 
+GROUP = 64  # neighbours of a row that share a scale where products are int8, of weights and of activations alike
 LEVELS = 127  # of an int8 weight, either side of zero
 BATCH = ("embeds", "positions", "rows", "past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
 LONGEST = "max_context_len"
@@ -111,10 +112,13 @@ def _half(weight: Tensor) -> Node:
 
 
 def _rounded(weight: Tensor) -> Node:
-    """One scale an output row, as the torch layers have it."""
-    scale = (weight.abs().amax(dim=1, keepdim=True) / LEVELS).clamp_min(1e-12)
-    steps = (weight / scale).round().to(torch.int8)
-    return op.multiply(op.convert(_const(steps.numpy()), Type.f32), _const(scale.numpy()))
+    """A scale for each GROUP of an output row, or for the row where groups do not fill it."""
+    size = weight.shape[1]
+    groups = weight.view(len(weight), -1, GROUP if size % GROUP == 0 else size)
+    scale = (groups.abs().amax(dim=-1, keepdim=True) / LEVELS).clamp_min(1e-12)
+    steps = (groups / scale).round().to(torch.int8)
+    scaled = op.multiply(op.convert(_const(steps.numpy()), Type.f32), _const(scale.numpy()))
+    return _reshaped(scaled, *weight.shape)
 
 
 def _layer(
