@@ -1,6 +1,8 @@
 """The compiled graph against torch's: every shape, every way to pack, every precision."""
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +114,34 @@ def test_layers_and_head_are_given_up(make_llama: MakeLlama) -> None:
     llama = make_llama().compile_for_cpu()
     assert [name for name, _ in llama.named_parameters()] == ["model.embed_tokens.weight", "model.norm.weight"]
     assert llama.embed([1, 2]).shape == (2, 32)
+
+
+SIGNALLED = """
+import gc, os, signal
+import torch
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.llama import Llama
+
+def made():
+    config = LlamaConfig(vocab=96, width=32, layers=1, heads=4, kv_heads=2, head_dim=8, ffn=48)
+    return Llama(config).compile_for_cpu()
+
+first = made()
+second = made()
+del first
+gc.collect()
+del second
+gc.collect()
+seen = []
+signal.signal(signal.SIGTERM, lambda *_: seen.append("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+print(*seen)
+"""
+
+
+def test_a_signal_is_handled_after_compiled_models_were_given_up() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
 TEXTS = [

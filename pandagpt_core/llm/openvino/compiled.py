@@ -1,5 +1,6 @@
 """A LLaMA compiled by OpenVINO, and sessions that run it over caches of their own."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -53,7 +54,7 @@ class Compiled:
             "ENABLE_CPU_PINNING": False,  # workers beside one another would all sit on the first cores
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._model = ov.Core().compile_model(build(llm, precision, stream), "CPU", settings)
+        self._model = core().compile_model(build(llm, precision, stream), "CPU", settings)
         shape = self._model.input("key_cache.0").get_partial_shape()
         self.block = shape[2].get_length()
         if shape[3].get_length() != self.config.head_dim:
@@ -118,6 +119,16 @@ class Session:
         self._request.infer({}, share_outputs=True)
         # A copy: the next run writes to the same place.
         return torch.from_numpy(self._request.get_tensor(LOGITS).data).clone()
+
+
+@functools.cache
+def core() -> ov.Core:
+    """One for the process, never given up.
+
+    Each sets a stack for signals and puts back, when it goes, the one it found: of two that go in the order they came,
+    the second puts back the first's, which is unmapped by then, and the next signal ends the process.
+    """
+    return ov.Core()
 
 
 def _begins(counts: Any) -> list[int]:
