@@ -33,9 +33,9 @@ class WorkerSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "float8"] = Field(
         default="auto",
         description="arithmetic of the language model; auto: bfloat16 on cuda, on a cpu the fastest by a measurement "
-        "at load that stays within 0.02 nats a token of float32, with vllm its own choice. float32 alone answers "
-        "word for word alike after a takeover, beside other requests and on other processors. int8: cpu, and cuda "
-        "from compute capability 7.5 on; float8: cuda from 8.9 on. Encoders are float32, with products in bfloat16 "
+        "at load that stays within 0.02 nats a token of float32, with vllm its own choice. float32 answers but for "
+        "rare near ties word for word alike after a takeover, beside other requests and on other processors. int8: "
+        "cpu, and cuda from compute capability 7.5 on; float8: cuda from 8.9 on. Encoders are float32, with products in bfloat16 "
         "where that pays, unless float32 is named or vllm computes",
     )
     runner: Literal["auto", "torch", "openvino"] = Field(
