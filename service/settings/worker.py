@@ -35,8 +35,8 @@ class WorkerSettings(Section):
         description="arithmetic of the language model; auto: bfloat16 on cuda, on a cpu the fastest by a measurement "
         "at load that stays within 0.02 nats a token of float32, with vllm its own choice. float32 answers but for "
         "rare near ties word for word alike after a takeover, beside other requests and on other processors. int8: "
-        "cpu, and cuda from compute capability 7.5 on; float8: cuda from 8.9 on. Encoders are float32, with products in bfloat16 "
-        "where that pays, unless float32 is named or vllm computes",
+        "cpu, and cuda from compute capability 7.5 on; float8: cuda from 8.9 on. Encoders are float32, with "
+        "products in bfloat16 where that pays, unless float32 is named or vllm computes",
     )
     runner: Literal["auto", "torch", "openvino"] = Field(
         default="auto",
