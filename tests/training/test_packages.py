@@ -2,6 +2,8 @@
 
 import io
 import json
+import shutil
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -139,3 +141,25 @@ def test_clip_art_that_a_held_out_package_has_too_is_not_trained_on(tmp_path: Pa
         (folder / f"{name}.png").write_bytes(b"any")
     assert "banana" not in {picture.stem for picture in clip_art(tmp_path, CONCEPTS)}
     assert {"bread_02"} <= {picture.stem for picture in clip_art(tmp_path, CONCEPTS)} <= {"bread_02", "banana_split"}
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed")
+def test_a_debian_package_is_unpacked_below_a_cache_that_is_named_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `make mini` names its own."""
+    control = tmp_path / "made/DEBIAN/control"
+    control.parent.mkdir(parents=True)
+    control.write_text("Package: drawings\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b.c>\nDescription: d\n")
+    (tmp_path / "made/usr").mkdir()
+    (tmp_path / "made/usr/one.svg").write_text("<svg/>")
+
+    def packed(_name: str, folder: Path) -> Path:
+        command = ["dpkg-deb", "--root-owner-group", "-b", str(tmp_path / "made"), str(folder / "drawings.deb")]
+        subprocess.run(command, check=True, capture_output=True)
+        return folder / "drawings.deb"
+
+    monkeypatch.chdir(tmp_path)
+    Path("cache").mkdir()
+    package = Package("debian", "drawings", "MIT", "train", "drawings")
+    assert (fetch(package, Path("cache"), {"debian": packed}) / "usr/one.svg").read_text() == "<svg/>"

@@ -135,7 +135,7 @@ _CLIENTS: Mapping[Client, Downloads] = {"npm": _npm, "debian": _debian, "pypi": 
 
 def _unpack(archive: Path, folder: Path) -> None:
     if archive.suffix == ".deb":
-        run(archive.name, ["dpkg-deb", "-x", str(archive), str(folder)], folder)
+        run(archive.name, ["dpkg-deb", "-x", archive.name, str(folder.absolute())], archive.parent)
     elif archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as bundle:
             bundle.extractall(folder)
