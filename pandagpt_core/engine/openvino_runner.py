@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
-from pandagpt_core.engine.runner import embed_spans
+from pandagpt_core.engine.runner import embed_spans, span_biases
 from pandagpt_core.engine.sequence import Sequence, Span
 from pandagpt_core.llm.cache import zeros
 from pandagpt_core.llm.llama import Llama
@@ -34,7 +34,9 @@ class OpenVinoRunner:
     @torch.inference_mode()
     def run(self, spans: Items[Span]) -> Tensor:
         pieces = [Piece(s.start, s.count, self._blocks(s.sequence), s.samples) for s in spans]
-        return self._session.run(embed_spans(self._llm, spans), pieces, self._bias(spans))
+        bias = span_biases(self._llm, spans)
+        rows = None if bias is None else bias.rows[bias.index]  # [N, L, D]
+        return self._session.run(embed_spans(self._llm, spans), pieces, rows)
 
     def release(self, sequence: Sequence) -> None:
         slot = self._slots.pop(sequence, None)
@@ -70,12 +72,3 @@ class OpenVinoRunner:
 
     def _caches(self) -> tuple[Tensor, Tensor]:
         return self._session.keys, self._session.values
-
-    def _bias(self, spans: Items[Span]) -> Tensor | None:
-        """[N, L, D], or None where no sequence has one."""
-        biases = [span.sequence.inputs.layer_bias for span in spans]
-        if all(bias is None for bias in biases):
-            return None
-        none = torch.zeros(self._llm.config.layers, self._llm.config.width)
-        rows = [none if bias is None else bias.float() for bias in biases]
-        return torch.stack([row for row, span in zip(rows, spans, strict=True) for _ in range(span.count)])

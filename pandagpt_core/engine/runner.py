@@ -64,7 +64,7 @@ class TorchRunner:
             logits = self._graphs.run(embed_spans(self._llm, packed), [span.start for span in packed])
             return logits[self._last_rows(spans, packed)]
         attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
-        hidden = self._llm.hidden(embed_spans(self._llm, packed), positions, attend, self._bias(packed))
+        hidden = self._llm.hidden(embed_spans(self._llm, packed), positions, attend, span_biases(self._llm, packed))
         return self._llm.logits(hidden[self._last_rows(spans, packed)])
 
     def release(self, sequence: Sequence) -> None:
@@ -111,15 +111,6 @@ class TorchRunner:
     def _slot(self, sequence: Sequence) -> int:
         return self._holders.index(sequence)
 
-    def _bias(self, spans: Items[Span]) -> LayerBias | None:
-        biases = [span.sequence.inputs.layer_bias for span in spans]
-        if all(bias is None for bias in biases):
-            return None
-        none = torch.zeros(self._llm.config.layers, self._llm.config.width)
-        rows = torch.stack([none if bias is None else bias.float().cpu() for bias in biases]).to(self._llm.device)
-        index = [row for row, span in enumerate(spans) for _ in range(span.count)]
-        return LayerBias(rows, torch.tensor(index, device=self._llm.device))
-
     def _last_rows(self, spans: Items[Span], packed: Items[Span]) -> Tensor:
         ends, row = {}, 0
         for span in packed:
@@ -128,6 +119,17 @@ class TorchRunner:
         return torch.tensor(
             [ends[s.sequence.id] for s in spans if s.samples], dtype=torch.long, device=self._llm.device
         )
+
+
+def span_biases(llm: Llama, spans: Items[Span]) -> LayerBias | None:
+    """Each span's bias for the layers, zeros where it has none; None where no span has one."""
+    biases = [span.sequence.inputs.layer_bias for span in spans]
+    if all(bias is None for bias in biases):
+        return None
+    none = torch.zeros(llm.config.layers, llm.config.width)
+    rows = torch.stack([none if bias is None else bias.float().cpu() for bias in biases]).to(llm.device)
+    index = [row for row, span in enumerate(spans) for _ in range(span.count)]
+    return LayerBias(rows, torch.tensor(index, device=llm.device))
 
 
 def embed_spans(llm: Llama, spans: Items[Span]) -> Tensor:

