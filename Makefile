@@ -42,7 +42,7 @@ contracts:  ## which room may import which
 .PHONY: openapi
 openapi:  ## write openapi.yaml and docs/settings.md from the code
 	@$(DEV)
-	@$(BIN)/python -m service.gateway.spec openapi.yaml
+	@$(BIN)/python -m service.gateway.openapi.document openapi.yaml
 	@$(BIN)/python -m service.settings.page > docs/settings.md.tmp && mv docs/settings.md.tmp docs/settings.md
 
 .PHONY: check
@@ -67,13 +67,13 @@ soak:  ## thousands of requests while workers, gateways and the store are killed
 mini:  ## train models/panda-mini anew (hours on a CPU; ARGS="--device cuda", or --quick to try every stage)
 	@$(DEV)
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
-	@exec $(BIN)/python -m pandagpt_core.training.mini $(ARGS)
+	@exec $(BIN)/python -m recipes.panda_mini.build $(ARGS)
 
 .PHONY: figures
 figures:  ## measure models/panda-mini as `make mini` does, fill its card and README (ARGS=reserved: the test set, once)
 	@$(DEV)
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
-	@exec $(BIN)/python -m pandagpt_core.training.figures models/panda-mini $(or $(ARGS),validation) --fill README.md
+	@exec $(BIN)/python -m recipes.panda_mini.figures models/panda-mini $(or $(ARGS),validation) --fill README.md
 
 .PHONY: lock
 lock:  ## take newer versions into requirements/lock.txt

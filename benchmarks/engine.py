@@ -16,7 +16,7 @@ from benchmarks.lib.prompts import PASSAGE, prompts
 from benchmarks.lib.rounds import Outcome, play
 from benchmarks.lib.stats import Case, Run
 from benchmarks.lib.weights import source
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 
 REFERENCE = "ours:fp32"
 COLUMNS = (*speed_tables.COLUMNS, report.Column("same", "tokens as ours:fp32 %", 0, 100))

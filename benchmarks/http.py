@@ -17,7 +17,7 @@ from benchmarks.lib.prompts import PASSAGE, prompts
 from benchmarks.lib.rounds import Outcome, play
 from benchmarks.lib.stats import Case, Run
 from benchmarks.lib.weights import source
-from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 
 COLUMNS = (*speed_tables.COLUMNS, report.Column("tokens", "tokens each", 0))
 

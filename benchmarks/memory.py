@@ -30,11 +30,11 @@ from benchmarks.lib.stats import slope
 from benchmarks.lib.weights import source
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.llm.autotune import Runner, served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino import installed
-from pandagpt_core.llm.serving import Runner, served
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.types import SamplingParams
 

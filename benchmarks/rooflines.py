@@ -23,7 +23,7 @@ from benchmarks.lib.stats import Case, Run, summarise
 from benchmarks.lib.weights import source
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.gguf import read_weights
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 
 PRECISIONS = ("fp32", "bf16", "int8")
 COLUMNS = (

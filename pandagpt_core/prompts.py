@@ -19,7 +19,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from pandagpt_core.errors import CheckpointError, InvalidRequest
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.types import Conversation, Turn
 
 

@@ -15,11 +15,11 @@ from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
 from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
-from pandagpt_core.llm.fp8 import fp8_runs
-from pandagpt_core.llm.int8 import int8_runs
-from pandagpt_core.llm.linear import Precision
+from pandagpt_core.llm.autotune import Runner
 from pandagpt_core.llm.precision import Wanted
-from pandagpt_core.llm.serving import Runner
+from pandagpt_core.llm.quant.fp8 import fp8_runs
+from pandagpt_core.llm.quant.int8 import int8_runs
+from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.systems import LoadOptions, System, load_system
 from pandagpt_core.systems.merged import merged_folder
 from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pandagpt_core.llm.flash_attention import Packing
+from pandagpt_core.llm.attention.flash import Packing
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> Tensor:

@@ -9,8 +9,8 @@ from contextlib import aclosing
 import numpy as np
 
 from pandagpt_core.types import Conversation, Modality, SamplingParams
-from service.broker.blobs import media_name
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
+from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Embed, Event, Failed, Generate, MediaPart, Token, TurnPart
 from service.worker.jobs import conversation
 from tests.fakes import FAKE_INFO, expected_text, fake_embedding

@@ -9,10 +9,10 @@ import torch
 from benchmarks.lib.pipe import Generate, Record, answer_jobs
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.llm.autotune import served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.serving import served
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.types import SamplingParams
 

@@ -25,8 +25,8 @@ from benchmarks.lib.stats import Case, Run, summarise
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.quant.linear import Precision
 
 LLAMA_13B = LlamaConfig(  # Touvron et al. 2023, table 2; Vicuna-13B's files
     vocab=32000, width=5120, layers=40, heads=40, kv_heads=40, head_dim=128, ffn=13824, max_positions=2048

@@ -51,7 +51,7 @@ def _products(kind: str, size: int, device: str) -> Iterator[Callable[[], object
     whole = [torch.randint(-127, 128, (size, size), dtype=torch.int8, device=device) for _ in range(2)]
     yield lambda: torch._int_mm(*whole)
     if device == "cpu":
-        from pandagpt_core.llm.int8 import Int8Linear
+        from pandagpt_core.llm.quant.int8 import Int8Linear
 
         linear, rows = Int8Linear(torch.randn(size, size)), torch.randn(size, size)
         yield lambda: linear(rows)

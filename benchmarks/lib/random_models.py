@@ -7,9 +7,9 @@ import torch
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.sizes import ImageBindSizes
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
-from pandagpt_core.llm.linear import DTYPES, Precision
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.quant.linear import DTYPES, Precision
+from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 
 
 def random_llama(config: LlamaConfig, precision: Precision, device: str) -> Llama:

@@ -11,12 +11,12 @@ import signal
 import sys
 import time
 
-from service.broker.arrivals import Delivery
-from service.broker.consumer import Consumer
-from service.broker.heartbeat import Heartbeat
+from service.broker.connection import connect
 from service.broker.keys import Keys
 from service.broker.protocol import Announcement, Done, Started, Token
-from service.broker.store import connect
+from service.broker.worker.consumer import Consumer
+from service.broker.worker.delivery import Delivery
+from service.broker.worker.heartbeat import Heartbeat
 from service.settings import StoreSettings
 from tests.fakes import FAKE_INFO
 

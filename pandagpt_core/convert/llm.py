@@ -12,8 +12,8 @@ from pandagpt_core.convert.parts import Part, plan_part
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.special_tokens import FILES_BY_AUTHORITY, read_json, special_piece
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.llm.tokenizers.special_tokens import FILES_BY_AUTHORITY, read_json, special_piece
 from pandagpt_core.llm.weights import INDEX, RECOMPUTED
 
 FOLDER = "llm"

@@ -19,7 +19,7 @@ from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.sizes import PATCH_TOWERS, TEXT_LENGTH
 from pandagpt_core.encoders.stems import TextPreprocessor
 from pandagpt_core.encoders.transformer import Block
-from pandagpt_core.llm.linear import Linear
+from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.types import Modality
 
 MARGIN = 0.9995  # the least cosine to the float32 embedding; 0.99998 was seen with two blocks of huge's widths

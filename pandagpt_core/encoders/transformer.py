@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pandagpt_core.llm.linear import Linear
+from pandagpt_core.llm.quant.linear import Linear
 
 EPS = 1e-6  # of every LayerNorm but those of the stems
 MLP_RATIO = 4

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 import torch
 
-from pandagpt_core.engine.admission import check_inputs, make_sequence
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.isolation import run_isolated
-from pandagpt_core.engine.memory import Memory, PrefixStats
-from pandagpt_core.engine.runner import Runner, make_runner
+from pandagpt_core.engine.kv_cache_manager import Memory, PrefixStats
+from pandagpt_core.engine.runners import Runner, make_runner
 from pandagpt_core.engine.sampler import Choice, sample
 from pandagpt_core.engine.scheduler import Scheduler
 from pandagpt_core.engine.sequence import Sequence
+from pandagpt_core.engine.validation import check_inputs, make_sequence
 from pandagpt_core.errors import EngineError
-from pandagpt_core.llm.cache import token_bytes
+from pandagpt_core.llm.attention.cache import token_bytes
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.types import FinishReason, Priority, SamplingParams, TokenLogprob, TokenOutput
 
 NO_TOKEN = -1  # the token id of an output that reports an error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pandagpt_core.engine.runner import Runner
+from pandagpt_core.engine.runners.base import Runner
 from pandagpt_core.engine.sequence import Sequence, Span
 
 # What torch raises over one batch: shapes, indices, kernels, memory (OutOfMemoryError is a RuntimeError).

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from pandagpt_core.engine.penalties import History
 from pandagpt_core.engine.stops import StopMatcher
-from pandagpt_core.llm.detokenizer import Detokenizer
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer
 from pandagpt_core.types import FinishReason, Priority, SamplingParams
 
 

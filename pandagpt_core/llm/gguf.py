@@ -14,8 +14,8 @@ from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.bpe_tokenizer import BPETokenizer
 from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.tokenizers.bpe import BPETokenizer
 
 ARCHITECTURE = "llama"
 CONTROL_TOKEN = 3  # of tokenizer.ggml.token_type

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.llm.attention import Attend, CausalAttention
-from pandagpt_core.llm.basis import Basis, spreading
+from pandagpt_core.llm.attention.base import Attend, CausalAttention
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import DTYPES, Linear, Precision, in_precision, stacked, with_weight
+from pandagpt_core.llm.quant.linear import DTYPES, Linear, Precision, in_precision, stacked, with_weight
+from pandagpt_core.llm.quant.rotation import Basis, spreading
 
 if TYPE_CHECKING:
     from pandagpt_core.llm.openvino.compiled import Compiled

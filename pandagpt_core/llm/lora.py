@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.errors import KeyMismatch
-from pandagpt_core.llm.linear import Linear
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.quant.linear import Linear
 
 
 @torch.no_grad()

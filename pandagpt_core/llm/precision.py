@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.int8 import int8_runs
-from pandagpt_core.llm.linear import Linear, Precision, in_precision
 from pandagpt_core.llm.llama import Layer, Llama
+from pandagpt_core.llm.quant.int8 import int8_runs
+from pandagpt_core.llm.quant.linear import Linear, Precision, in_precision
 
 MARGIN = 0.02  # nats of mean Kullback-Leibler divergence over PROBE tokens; bf16 has 0.002, int8 0.014 on SmolLM2
 FASTER = 1.2  # times: less is noise and not worth another rounding

@@ -12,7 +12,7 @@ from torch import Tensor
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.special_tokens import read_json
+from pandagpt_core.llm.tokenizers.special_tokens import read_json
 
 INDEX = "model.safetensors.index.json"
 # Buffers that old transformers versions saved; they follow from the config and are not read.

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from pandagpt_core.llm.autotune import Runner
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import Wanted
-from pandagpt_core.llm.serving import Runner
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
 
 

@@ -12,10 +12,10 @@ from pandagpt_core.checkpoints import ModelFolder, llm_path, verify_files
 from pandagpt_core.encoders.base import Encoder, encode_items
 from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
 from pandagpt_core.fusion import Projection, compose, counted
+from pandagpt_core.llm.autotune import served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.serving import served
-from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES, Template, control_id, token_ids
 from pandagpt_core.systems.adapter import load_adapter

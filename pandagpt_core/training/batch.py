@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pandagpt_core.llm.attention import Attend, CausalAttention, causal_mask
+from pandagpt_core.llm.attention.base import Attend, CausalAttention, causal_mask
 from pandagpt_core.llm.llama import Llama
 
 IGNORED = -100

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.training.batch import IGNORED
 
 

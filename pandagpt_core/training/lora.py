@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from pandagpt_core.llm.linear import Linear
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.training.batch import IGNORED, answer_sums, collate
 from pandagpt_core.training.device import mixed
 

@@ -7,7 +7,7 @@ from importlib import resources
 
 
 def _read(name: str) -> str:
-    return resources.files("service.broker").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    return resources.files("service.broker").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
 ADMIT = _read("admit")

@@ -115,8 +115,8 @@ def store(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("store", "ok", "none is set: `pandagpt serve` runs a Valkey of its own, and it is installed")
         return
+    from service.broker.connection import check_version, connect, server_info, store_errors
     from service.broker.errors import BrokerError
-    from service.broker.store import check_version, connect, server_info, store_errors
 
     client: Any = None
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from service import logs, settings
 from service.broker.errors import BrokerError
-from service.broker.inspection import Inspection, Item
+from service.broker.gateway.admin import Inspection, Item
 from service.broker.protocol import Generate
 from service.commands.overrides import overrides
 

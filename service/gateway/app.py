@@ -21,30 +21,30 @@ from starlette.routing import Match
 
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits
-from service.broker.claims import Claims
-from service.broker.client import Broker
+from service.broker.connection import connect_async
 from service.broker.errors import BrokerError
+from service.broker.gateway.client import Broker
+from service.broker.gateway.idempotency_keys import Claims
+from service.broker.gateway.rate_limits import Rates, RateStore
 from service.broker.keys import Keys
-from service.broker.rates import Rates, RateStore
-from service.broker.store import connect_async
-from service.gateway import spec
 from service.gateway.auth import KeyRing, read_keys
-from service.gateway.decode import DecodePool, PoolOptions, child_command
+from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
-from service.gateway.fetch import Fetcher
-from service.gateway.filestore import FileStore, Quota
-from service.gateway.form import FILE_FIELDS
-from service.gateway.house import House, version
-from service.gateway.intake import MediaIntake
-from service.gateway.limits import RateLimiter
-from service.gateway.links import Links
+from service.gateway.inference.form import FILE_FIELDS
+from service.gateway.inference.idempotency import REPLAYED, Retries
+from service.gateway.inference.readers import Notes
+from service.gateway.inference.validated import Bounds
+from service.gateway.media.fetch import Fetcher
+from service.gateway.media.files import FileStore, Quota
+from service.gateway.media.multipart import FormLimits
+from service.gateway.media.resolve import MediaIntake
+from service.gateway.media.sources import Links
 from service.gateway.middleware import CLIENT_GONE, Envelope, Intake, IntakeLimits
-from service.gateway.notes import Notes
-from service.gateway.prepare import Bounds
-from service.gateway.relay import ClientGone, Pace
-from service.gateway.retries import REPLAYED, Retries
+from service.gateway.openapi import document
+from service.gateway.rate_limit import RateLimiter
 from service.gateway.routes import chat, embeddings, files, generate, models, ops, requests
-from service.gateway.uploads import FormLimits
+from service.gateway.state import House, version
+from service.gateway.streaming.event_stream import ClientGone, Pace
 from service.metrics import GatewayMetrics
 from service.settings import Settings
 
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in routers():
         app.include_router(router)
-    spec.install(app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)])
+    document.install(app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)])
     return app
 
 

@@ -17,9 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.app import create_app, drain
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.house import House
+from service.gateway.lingering_close import Parting
 from service.gateway.middleware import new_request_id
-from service.gateway.parting import Parting
+from service.gateway.state import House
 from service.settings import GatewaySettings, Settings
 
 BACKLOG = 2048

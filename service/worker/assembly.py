@@ -7,17 +7,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.broker.blobs import EmbeddingCache
-from service.broker.consumer import Consumer
-from service.broker.heartbeat import Heartbeat
+from service.broker.connection import SyncStore, check_version, connect, server_info, store_errors
 from service.broker.keys import Keys
+from service.broker.media_cache import EmbeddingCache
 from service.broker.protocol import Announcement
-from service.broker.store import SyncStore, check_version, connect, server_info, store_errors
+from service.broker.worker.consumer import Consumer
+from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
-from service.worker.batching import Batches
+from service.worker.batcher import Batches
+from service.worker.encoder_executor import ThreadLanes
 from service.worker.intake import Intake
-from service.worker.lanes import ThreadLanes
 from service.worker.loop import Limits, Worker
 from service.worker.model import Runtime
 

@@ -13,13 +13,13 @@ from functools import partial
 import numpy as np
 
 from pandagpt_core.types import Modality
-from service.broker.blobs import EmbeddingCache, media_name
 from service.broker.errors import StoreUnavailable
+from service.broker.media_cache import EmbeddingCache, media_name
 from service.broker.protocol import Failed, MediaPart
 from service.metrics import WorkerMetrics
-from service.worker.batching import Batches
+from service.worker.batcher import Batches
+from service.worker.encoder_executor import Encoded, Lanes, encoded
 from service.worker.jobs import Job
-from service.worker.lanes import Encoded, Lanes, encoded
 from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)

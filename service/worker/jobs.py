@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pandagpt_core.types import Conversation, FinishReason, MediaUse, SamplingParams, TokenOutput, Turn
-from service.broker.arrivals import Delivery
 from service.broker.protocol import NO_TOKEN, Done, Failed, Generate, Logprob, Started, Token
+from service.broker.worker.delivery import Delivery
 
 
 @dataclass(slots=True)

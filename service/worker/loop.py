@@ -9,18 +9,18 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from service.broker.arrivals import expired
-from service.broker.consumer import Consumer
 from service.broker.errors import StoreUnavailable
-from service.broker.heartbeat import Heartbeat
 from service.broker.protocol import Done, Embed, Failed, Vectors
+from service.broker.worker.consumer import Consumer
+from service.broker.worker.delivery import expired
+from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
-from service.worker.engine_room import EngineRoom
+from service.worker.encoder_executor import LaneStuck
+from service.worker.engine_driver import EngineRoom
 from service.worker.intake import Intake
 from service.worker.jobs import Job
-from service.worker.lanes import LaneStuck
+from service.worker.malloc_trim import Spare
 from service.worker.model import Runtime
-from service.worker.spare import Spare
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around

@@ -14,7 +14,7 @@ from service.broker.errors import StoreUnavailable
 from service.metrics import WorkerMetrics
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.worker.assembly import assembled
-from service.worker.lanes import LaneStuck
+from service.worker.encoder_executor import LaneStuck
 from service.worker.loop import Worker
 from service.worker.model import Runtime
 

@@ -15,9 +15,9 @@ from benchmarks.lib.sizes import product_weights, step_bytes, tower_operations, 
 from benchmarks.lib.stats import Case
 from pandagpt_core.encoders import precision as encoder_precision
 from pandagpt_core.encoders.sizes import HUGE, ImageBindSizes, TowerSize
-from pandagpt_core.llm import linear
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.quant import linear
 
 TINY = LlamaConfig(vocab=64, width=32, layers=2, heads=4, kv_heads=2, head_dim=8, ffn=48, max_positions=64)
 SIZE = TowerSize(width=16, blocks=2, heads=2)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
 from tests.conftest import Valkey
 
 

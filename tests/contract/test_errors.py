@@ -16,7 +16,7 @@ from PIL import Image
 
 from pandagpt_core.types import Modality
 from service.gateway.errors import ERRORS
-from service.gateway.house import House
+from service.gateway.state import House
 from service.settings import StoreSettings
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime, Strict, running, settings_for

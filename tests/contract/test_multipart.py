@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.gateway.form import FILE_FIELDS
+from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.routes.generate import _form_schema
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime

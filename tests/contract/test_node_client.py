@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.gateway.house import House
+from service.gateway.state import House
 from tests.conftest import ROOT
 from tests.contract import made
 from tests.contract.conftest import Strict

@@ -8,7 +8,7 @@ import pytest
 from openai import OpenAI
 
 from pandagpt_core.types import SamplingParams
-from service.gateway.schemas import UNSUPPORTED
+from service.gateway.schema.requests import UNSUPPORTED
 from tests.contract.conftest import SeeingRuntime
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me"}]

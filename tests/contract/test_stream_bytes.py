@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from service.broker.connection import connect
 from service.broker.protocol import Failed, encode
-from service.broker.store import connect
-from service.gateway.house import House
+from service.gateway.state import House
 from service.settings import StoreSettings
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime, running, settings_for

@@ -11,7 +11,7 @@ from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.precision import MARGIN, OF_TOWER, made_clip, quicken, seconds
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.encoders.transformer import Block
-from pandagpt_core.llm.linear import Linear
+from pandagpt_core.llm.quant.linear import Linear
 
 TINY = TowerSize(width=32, blocks=2, heads=4)
 

@@ -12,9 +12,9 @@ from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.sequence import Sequence as Running
 from pandagpt_core.engine.sequence import Span
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.types import SamplingParams, TokenOutput
 
 EOS = 256

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pandagpt_core.engine.engine import Engine
-from pandagpt_core.engine.runner import TorchRunner
+from pandagpt_core.engine.runners.torch_runner import TorchRunner
 from pandagpt_core.engine.sequence import Sequence, Span
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama

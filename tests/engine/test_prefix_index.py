@@ -2,7 +2,7 @@
 
 import random
 
-from pandagpt_core.engine.prefix_index import PrefixIndex
+from pandagpt_core.engine.prefix_cache import PrefixIndex
 
 ROOT = b""
 

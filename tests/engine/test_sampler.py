@@ -10,8 +10,8 @@ from pandagpt_core.engine.penalties import History
 from pandagpt_core.engine.sampler import inverse_cdf, sample
 from pandagpt_core.engine.sequence import AnswerText, Sequence
 from pandagpt_core.engine.uniform import uniform
-from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.types import SamplingParams
 
 VOCAB = 40

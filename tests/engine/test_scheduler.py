@@ -9,8 +9,8 @@ import torch
 from pandagpt_core.engine.config import EngineConfig, EngineSizes, Reserve, resolve
 from pandagpt_core.engine.scheduler import Scheduler
 from pandagpt_core.engine.sequence import AnswerText, Sequence, Span
-from pandagpt_core.llm.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.types import Priority, SamplingParams
 
 Make = Callable[..., Sequence]

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from service.gateway.app import create_app
-from service.gateway.house import House
+from service.gateway.state import House
 from service.settings import Settings
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
 

@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute
 from service.gateway.app import create_app, routers
 from service.gateway.auth import CLASSES, KeyRing, Scope, public, read_keys, tenant
 from service.gateway.errors import GatewayError
-from service.gateway.house import House
-from service.gateway.spec import access_of
+from service.gateway.openapi.document import access_of
+from service.gateway.state import House
 from service.settings import Settings, SettingsError
 from tests.fakes import WorkerThread
 

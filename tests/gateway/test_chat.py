@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pandagpt_core.types import Conversation, Modality, SamplingParams, Turn
-from service.gateway import warmup
-from service.gateway.house import House
+from service.gateway.decoding import warmup
+from service.gateway.state import House
 from tests.fakes import FakeRuntime, expected_text
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pandagpt_core import media
 from pandagpt_core.types import Modality
-from service.gateway import warmup
+from service.gateway.decoding import warmup
 from tests.fakes import DIM, FakeRuntime, fake_embedding
 
 PNG = warmup.picture("PNG")

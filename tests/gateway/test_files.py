@@ -12,10 +12,10 @@ from openai import OpenAI
 
 from pandagpt_core.types import Modality
 from service.broker.keys import Keys
-from service.gateway import warmup
+from service.gateway.decoding import warmup
 from service.gateway.errors import GatewayError
-from service.gateway.filestore import FileStore, Quota
-from service.gateway.house import House
+from service.gateway.media.files import FileStore, Quota
+from service.gateway.state import House
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread
 
@@ -151,7 +151,7 @@ def test_the_real_client_handles_files(url: str) -> None:
 
 
 async def test_a_quota_is_never_passed_and_expired_files_free_it(valkey: Valkey) -> None:
-    from service.broker.store import connect_async
+    from service.broker.connection import connect_async
 
     store = connect_async(valkey.settings)
     files = FileStore(store, Keys("t"), Quota(files=2, bytes=100, ttl_s=2))

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from pandagpt_core.types import Modality
-from service.gateway import warmup
-from service.gateway.house import House
+from service.gateway.decoding import warmup
+from service.gateway.state import House
 from tests.fakes import FakeRuntime
 
 PNG = warmup.picture("PNG")

@@ -7,7 +7,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from service.gateway import warmup
+from service.gateway.decoding import warmup
 
 MESSAGES = [{"role": "user", "content": "Tell me"}]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from service.gateway.house import House
+from service.gateway.state import House
 from service.settings import Settings, StoreSettings
 from tests.conftest import Valkey
 from tests.fakes import WorkerThread, worker_thread

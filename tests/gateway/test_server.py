@@ -13,9 +13,9 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service import settings
-from service.broker.feeds import Follower
+from service.broker.gateway.stream_multiplexer import Follower
 from service.gateway import server
-from service.gateway.parting import Parting
+from service.gateway.lingering_close import Parting
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import until

@@ -15,7 +15,7 @@ import pytest
 
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 from service.broker.protocol import Failed, encode
-from service.gateway.house import House
+from service.gateway.state import House
 from service.settings import Settings
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, expected_text, worker_thread

@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.gguf import LAYER_NAMES
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 
 MakeLlama = Callable[..., Llama]

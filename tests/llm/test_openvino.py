@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.quant.linear import Precision
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")

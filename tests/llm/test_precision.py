@@ -10,10 +10,10 @@ import torch
 
 from pandagpt_core.llm import precision as choosing
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import MARGIN, divergence, probed, served
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.quant.linear import Precision
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 
 MakeLlama = Callable[..., Llama]

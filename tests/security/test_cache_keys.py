@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from pandagpt_core.media import digest
-from service.broker.blobs import media_name
-from service.gateway.house import House
+from service.broker.media_cache import media_name
+from service.gateway.state import House
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.media.conftest import Make

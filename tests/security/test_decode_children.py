@@ -21,8 +21,8 @@ import pytest
 from pandagpt_core import media
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.containers import AUDIO_CODECS, VIDEO_CODECS, ffmpeg_versions, sniff
-from service.gateway import warmup
-from service.gateway.decode import DecodePool, PoolOptions, child_command
+from service.gateway.decoding import warmup
+from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError
 from tests.media.conftest import Make
 
@@ -131,8 +131,8 @@ PROBE = """
 import ctypes, os, socket, subprocess, sys, tempfile, threading
 from pandagpt_core import media
 from service.gateway import sandbox, warmup
-from service.gateway.decode_wire import LENGTH, Refused, Ready
-from service.gateway.decode_child import _read, _receive, _take_pipes, send
+from service.gateway.decoding.protocol import LENGTH, Refused, Ready
+from service.gateway.decoding.child import _read, _receive, _take_pipes, send
 source, sink = _take_pipes()
 libc = ctypes.CDLL(None)
 # Each of these succeeds in a process that is not locked, and looking one up afterwards is refused by itself.
@@ -203,8 +203,8 @@ def scripted(body: str, **options: float) -> PoolOptions:
     head = """
         import os, signal, sys, time
         from service.gateway import sandbox
-        from service.gateway.decode_child import _read, _receive, _take_pipes, send
-        from service.gateway.decode_wire import *
+        from service.gateway.decoding.child import _read, _receive, _take_pipes, send
+        from service.gateway.decoding.protocol import *
         source, sink = _take_pipes()
         send(sink, Ready(enforced=sandbox.lock_down(1 << 30)))
         while (job := _receive(source)) is not None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load
-from service.gateway.decode import DecodePool, PoolOptions, child_command
+from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError
 from service.settings import MediaLimits, Settings
 from tests.media.conftest import Make

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pandagpt_core import media
-from service.gateway import decode_child, warmup
-from service.gateway.decode_wire import Job
+from service.gateway.decoding import child, warmup
+from service.gateway.decoding.protocol import Job
 from tests.media.conftest import Make
 from tests.security.neighbours import data_url, neighbour
 
@@ -68,13 +68,13 @@ def test_whatever_a_decoder_raises_is_told_in_fixed_words(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(media, "load", broken)
     job = Job(recipe="imagebind-image-v1", params={}, size=1, cpu_s=5.0)
-    answer, body = decode_child.decode(job, b"x", media.Limits(), 1 << 30)
+    answer, body = child.decode(job, b"x", media.Limits(), 1 << 30)
     assert (answer.code, answer.message, body) == ("invalid_media", "cannot be decoded", b"")
 
 
 def test_a_library_that_prints_cannot_reach_the_protocol_or_the_gateways_output(root: Path) -> None:
     """Standard output and error of a child are taken away before any decoder is imported."""
-    source = (root / "service/gateway/decode_child.py").read_text(encoding="utf-8")
+    source = (root / "service/gateway/decoding/child.py").read_text(encoding="utf-8")
     body = source.split("def main(")[1]
     assert body.index("_take_pipes()") < body.index("import_module")
     assert warmup.picture("PNG").startswith(b"\x89PNG")

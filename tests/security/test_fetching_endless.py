@@ -18,10 +18,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.gateway import warmup
+from service.gateway.decoding import warmup
 from service.gateway.errors import GatewayError
-from service.gateway.fetch import Fetcher
-from service.gateway.house import House
+from service.gateway.media.fetch import Fetcher
+from service.gateway.state import House
 from service.settings import FetchSettings
 from tests.fakes import FakeRuntime
 from tests.security.origin import Page, origin, page

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pytest
 
 from service.gateway.errors import GatewayError
-from service.gateway.fetch import Fetcher, open_address, resolve_host
-from service.gateway.remote import Address, AllowList, is_public, parse
+from service.gateway.media.fetch import Fetcher, open_address, resolve_host
+from service.gateway.media.url_policy import Address, AllowList, is_public, parse
 from service.settings import FetchSettings, load
 from service.settings.sections import SettingsError
 from tests.security.origin import Origin, moved, origin, page

@@ -15,8 +15,8 @@ from starlette.routing import BaseRoute, Mount
 
 from service.gateway.app import create_app, routers
 from service.gateway.auth import Access, public
-from service.gateway.house import House
-from service.gateway.spec import access_of
+from service.gateway.openapi.document import access_of
+from service.gateway.state import House
 from service.settings import Settings
 from tests.conftest import Valkey
 from tests.fakes import worker_thread

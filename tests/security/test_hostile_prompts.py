@@ -12,11 +12,11 @@ import pytest
 
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
-from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
-from service.gateway.house import House
+from service.gateway.state import House
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.neighbours import data_url, neighbour, picture

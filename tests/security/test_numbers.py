@@ -9,13 +9,13 @@ import json
 import httpx
 import pytest
 
-from service.gateway import schemas
+from service.gateway.schema import requests
 from tests.security.neighbours import data_url, neighbour, picture
 
 HUGE = ["2147483648", "1000000000000000000", "-1", "NaN", "Infinity", "-Infinity", "1e999", "1e400", "-2147483649"]
 SAMPLING = sorted(
     name
-    for name, field in schemas.Sampling.model_json_schema()["properties"].items()
+    for name, field in requests.Sampling.model_json_schema()["properties"].items()
     if any(kind.get("type") in ("integer", "number") for kind in field.get("anyOf", [field]))
 )
 NEGATIVE_IS_FINE = {"frequency_penalty", "presence_penalty", "thermal_low", "thermal_high"}

@@ -12,7 +12,7 @@ import httpx
 
 from service.gateway.app import routers
 from service.gateway.auth import CLASSES, Caller, OperatorAccess, Scope
-from service.gateway.house import House
+from service.gateway.state import House
 from service.local import ports
 from tests.conftest import Valkey
 from tests.gateway.conftest import make_settings, serving

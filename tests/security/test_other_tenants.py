@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.gateway.house import House
+from service.gateway.state import House
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.neighbours import ask, picture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service import settings
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
 from service.broker.keys import LANES, Keys
 from service.settings import SettingsError
 from tests.conftest import Valkey

@@ -22,9 +22,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.retry import Retry
 
-from service.broker.client import Broker
+from service.broker.connection import check_version
 from service.broker.errors import StoreRefused, StoreTooOld
-from service.broker.store import check_version
+from service.broker.gateway.client import Broker
 from service.local import ports
 from service.local.store import binary
 from service.settings import Settings, StoreSettings
@@ -261,7 +261,7 @@ def test_every_command_of_every_script_is_allowed_to_whoever_runs_it(root: Path)
         line.split()[1]: set(re.findall(r"\+([a-z|]+)", line))
         for line in (root / "deploy/valkey/users.acl").read_text(encoding="utf-8").splitlines()
     }
-    for script in sorted((root / "service/broker").glob("*.lua")):
+    for script in sorted((root / "service/broker/lua").glob("*.lua")):
         text = script.read_text(encoding="utf-8")
         calls = re.findall(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?", text)
         needed = {f"{name}|{sub}".lower() if name in ("XINFO", "XGROUP") else name.lower() for name, sub in calls}

@@ -18,7 +18,7 @@ import torch
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load
-from service.broker.blobs import BadBlob, pack, unpack
+from service.broker.media_cache import BadBlob, pack, unpack
 from tests.media.conftest import Make
 from tests.security.neighbours import data_url, neighbour
 
@@ -133,7 +133,8 @@ def test_over_http_they_are_400_and_neighbours_survive(steady_http: httpx.Client
 
 def test_the_gateway_and_its_children_never_import_torch() -> None:
     """Not even by accident through a library: a fresh interpreter tells."""
-    modules = "service.gateway.server, service.gateway.decode_child, service.gateway.warmup, service.broker.client"
+    gateway = "service.gateway.server, service.gateway.decoding.child, service.gateway.decoding.warmup"
+    modules = f"{gateway}, service.broker.gateway.client"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pandagpt_core.engine.stops import StopMatcher
 from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems import SYSTEMS

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pandagpt_core.errors import CheckpointError, InvalidRequest
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, Control, Slot, Template, control_id, segments, token_ids
 from pandagpt_core.types import Conversation, MediaUse, Modality, Role, Turn
 

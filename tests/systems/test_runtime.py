@@ -32,7 +32,7 @@ from pandagpt_core.errors import (
     KeyMismatch,
     UnsupportedModality,
 )
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.runtime import Dtype, Runtime, batches, pick_device, pick_precision
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
 

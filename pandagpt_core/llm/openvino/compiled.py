@@ -11,10 +11,10 @@ import openvino as ov
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.cache import zeros
+from pandagpt_core.llm.attention.cache import zeros
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import Precision
 from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, build
+from pandagpt_core.llm.quant.linear import Precision
 
 CACHE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}

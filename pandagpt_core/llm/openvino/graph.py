@@ -17,8 +17,8 @@ from openvino.op import _PagedAttentionExtension as PagedAttention
 from torch import Tensor, nn
 
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.linear import Linear, Precision
 from pandagpt_core.llm.llama import Layer, Llama, RMSNorm, rotary
+from pandagpt_core.llm.quant.linear import Linear, Precision
 
 Node = Any  # openvino's nodes and outputs carry no useful types
 

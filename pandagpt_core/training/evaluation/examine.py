@@ -11,9 +11,8 @@ import numpy as np
 
 from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
 from pandagpt_core.training.evaluation.manifest import ConceptEntry, Item, Manifest, MediumEntry, TextEntry
-from pandagpt_core.training.evaluation.measures import Mean, Rate, gain, mean_by, rate
+from pandagpt_core.training.evaluation.measures import Mean, Rate, first_named, gain, mean_by, rate
 from pandagpt_core.training.evaluation.report import Pair, PlainText, Report, Row
-from pandagpt_core.training.talk import first_named
 from pandagpt_core.types import Modality
 
 ALL = "all sets"

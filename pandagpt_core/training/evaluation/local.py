@@ -12,7 +12,7 @@ from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.errors import InvalidMedia, InvalidRequest
 from pandagpt_core.fusion import Projection
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.media import Limits, load
 from pandagpt_core.prompts import TEMPLATES

@@ -107,3 +107,11 @@ def mean_by(truths: Sequence[str], hits: Sequence[bool]) -> Mean:
 def gain(first: Sequence[bool], second: Sequence[bool]) -> Gain:
     both = list(zip(first, second, strict=True))
     return Gain(len(both), sum(one and not other for one, other in both), sum(other and not one for one, other in both))
+
+
+def first_named(answer: str, names: Sequence[str]) -> str | None:
+    """The concept that an answer names first; of names that begin at one place the longest."""
+    text = f" {''.join(c if c.isalnum() else ' ' for c in answer.lower())} "
+    found = [(text.find(f" {name} "), -len(name), name) for name in names if f" {name} " in text]
+    plural = [(text.find(f" {name}s "), -len(name), name) for name in names if f" {name}s " in text]
+    return min([*found, *plural], default=(0, 0, None))[2]

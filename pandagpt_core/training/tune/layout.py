@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from pandagpt_core.checkpoints import ModelFolder
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.tokenizer import Tokenizer
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import Laid, Said, lay_out

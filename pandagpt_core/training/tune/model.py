@@ -20,8 +20,8 @@ from pandagpt_core.checkpoints import (
 )
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.fusion import Projection, Recall
-from pandagpt_core.llm.linear import Linear
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.batch import Batch, Sums, answer_sums
 from pandagpt_core.training.lora import LoraConfig, LoraLinear, add_lora

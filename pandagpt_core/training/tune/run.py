@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pandagpt_core.checkpoints import ModelFolder, llm_path, read_model_folder, verify_files
 from pandagpt_core.encoders.base import encode_items
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.llm.tokenizer import load_tokenizer
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.tune import checkpoint, outputs
 from pandagpt_core.training.tune.devices import device_name, frozen_dtype, open_accelerator

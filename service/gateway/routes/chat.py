@@ -5,14 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.gateway import examples, prepare
-from service.gateway.answering import respond
-from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
-from service.gateway.bodies import read_json
-from service.gateway.house import house_of
-from service.gateway.retries import RetryKey
-from service.gateway.schemas import ChatBody
+from service.gateway.inference import validated
+from service.gateway.inference.idempotency import RetryKey
+from service.gateway.inference.json_body import read_json
+from service.gateway.inference.respond import respond
+from service.gateway.openapi import examples
+from service.gateway.schema.requests import ChatBody
+from service.gateway.schema.responses import EVENTS, ChatCompletion, documented
+from service.gateway.state import house_of
 
 router = APIRouter()
 _BODY = examples.json_body("ChatBody", examples.CHAT)
@@ -33,5 +34,5 @@ async def create_chat_completion(
     async with AsyncExitStack() as lease:
         await lease.enter_async_context(house.admit(request, caller.tenant))
         body = await read_json(request, ChatBody)
-        ask = await prepare.chat(body, house.links_of(caller.tenant), house.bounds)
+        ask = await validated.chat(body, house.links_of(caller.tenant), house.bounds)
         return await respond(house, request, caller, ask, body.model, idempotency_key, lease)

@@ -12,20 +12,21 @@ from starlette.responses import JSONResponse
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import DuplicateRequest
 from service.broker.protocol import Done, Embed, Failed, Started, Vectors
-from service.gateway import examples, parts, schemas
-from service.gateway.answers import EmbeddingList, documented
 from service.gateway.auth import Access, Caller, Scope
-from service.gateway.bodies import read_json
 from service.gateway.errors import GatewayError
-from service.gateway.house import House, house_of
-from service.gateway.intake import check_modalities
-from service.gateway.links import Links
+from service.gateway.inference.idempotency import REPLAYED, RetryKey, Turn, fingerprint_of_inputs
+from service.gateway.inference.json_body import read_json
+from service.gateway.inference.validated import Medium, check_totals, read_part, text_medium
+from service.gateway.media.resolve import check_modalities
+from service.gateway.media.sources import Links
 from service.gateway.middleware import CLIENT_GONE
-from service.gateway.prepare import Medium, check_totals, read_part, text_medium
-from service.gateway.relay import ClientGone, Events, unless_gone
-from service.gateway.retries import REPLAYED, RetryKey, Turn, fingerprint_of_inputs
-from service.gateway.schemas import EmbedBody
-from service.gateway.sse import failure
+from service.gateway.openapi import examples
+from service.gateway.schema import content_parts, requests
+from service.gateway.schema.requests import EmbedBody
+from service.gateway.schema.responses import EmbeddingList, documented
+from service.gateway.state import House, house_of
+from service.gateway.streaming.chunks import failure
+from service.gateway.streaming.event_stream import ClientGone, Events, unless_gone
 
 router = APIRouter(tags=["inference"])
 _BODY = examples.json_body("EmbedBody", examples.EMBEDDINGS)
@@ -39,7 +40,7 @@ async def create_embeddings(
     house = house_of(request)
     async with house.admit(request, caller.tenant):
         body = await read_json(request, EmbedBody)
-        chars = sum(len(part.text) for part in body.input if isinstance(part, parts.TextPart))
+        chars = sum(len(part.text) for part in body.input if isinstance(part, content_parts.TextPart))
         check_totals(chars, len(body.input), house.bounds, "input")
         info = await house.model(body.model)
         _check_dimensions(body, info)
@@ -53,7 +54,7 @@ async def create_embeddings(
         except ClientGone:
             return Response(status_code=CLIENT_GONE)
         await house.limiter.charge(caller.tenant, tokens)
-        headers = {**schemas.ignored(body.model_extra or ()), **(REPLAYED if turn.again else {})}
+        headers = {**requests.ignored(body.model_extra or ()), **(REPLAYED if turn.again else {})}
         return JSONResponse(_answer(vectors, tokens, body, info), headers=headers)
 
 
@@ -68,8 +69,8 @@ def _check_dimensions(body: EmbedBody, info: ModelInfo) -> None:
         )
 
 
-async def _medium(part: parts.TextPart | parts.MediaPart, where: str, links: Links) -> Medium:
-    if isinstance(part, parts.TextPart):
+async def _medium(part: content_parts.TextPart | content_parts.MediaPart, where: str, links: Links) -> Medium:
+    if isinstance(part, content_parts.TextPart):
         if not part.text:
             raise GatewayError("invalid_request", f"{where} is empty.", param=where)
         return await text_medium(part.text, where, 0)
@@ -103,7 +104,7 @@ async def _embed(
 async def _submit(house: House, turn: Turn, body: EmbedBody, info: ModelInfo, media: list[Medium]) -> None:
     priority = body.priority or "interactive"
     await house.broker.admissible(info.id, priority)
-    parts, arrays = await house.intake.settle(media, info, turn.tenant)
+    content_parts, arrays = await house.intake.settle(media, info, turn.tenant)
     now = time.time()
     request = Embed(
         id=turn.id,
@@ -111,7 +112,7 @@ async def _submit(house: House, turn: Turn, body: EmbedBody, info: ModelInfo, me
         tenant=turn.tenant,
         created=now,
         deadline=now + house.request_timeout_s,
-        media=parts,
+        media=content_parts,
         priority=priority,
     )
     await house.broker.submit(request, arrays)

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from service.gateway.answers import DeletedFile, File, FileList, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
-from service.gateway.filestore import FileInfo
-from service.gateway.house import house_of
-from service.gateway.uploads import Form, read_form
+from service.gateway.media.files import FileInfo
+from service.gateway.media.multipart import Form, read_form
+from service.gateway.schema.responses import DeletedFile, File, FileList, documented
+from service.gateway.state import house_of
 
 router = APIRouter(tags=["files"])
 _Owner = Annotated[Caller, Depends(Access(Scope.FILES))]

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.gateway import form
-from service.gateway.answering import respond
-from service.gateway.answers import EVENTS, ChatCompletion, documented
 from service.gateway.auth import Access, Caller, Scope
-from service.gateway.house import house_of
-from service.gateway.retries import RetryKey
-from service.gateway.schemas import GenerateForm, never_null
-from service.gateway.uploads import read_form
+from service.gateway.inference import form
+from service.gateway.inference.idempotency import RetryKey
+from service.gateway.inference.respond import respond
+from service.gateway.media.multipart import read_form
+from service.gateway.schema.requests import GenerateForm, never_null
+from service.gateway.schema.responses import EVENTS, ChatCompletion, documented
+from service.gateway.state import house_of
 
 router = APIRouter()
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from pandagpt_core.types import ModelInfo
-from service.gateway.answers import Model, ModelList, documented
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
-from service.gateway.house import house_of
+from service.gateway.schema.responses import Model, ModelList, documented
+from service.gateway.state import house_of
 
 router = APIRouter(tags=["models"])
 _Reader = Annotated[Caller, Depends(Access(Scope.MODELS))]

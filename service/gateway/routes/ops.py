@@ -7,11 +7,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import HTMLResponse
 
 from service.broker.errors import Draining, NoWorker
-from service.gateway.answers import Live, Ready, Version, documented
 from service.gateway.auth import Caller, OperatorAccess, Scope, public
 from service.gateway.errors import GatewayError
-from service.gateway.house import house_of, version
-from service.gateway.manual import page
+from service.gateway.openapi.page import page
+from service.gateway.schema.responses import Live, Ready, Version, documented
+from service.gateway.state import house_of, version
 
 router = APIRouter(tags=["operations"])
 _anyone = [Depends(public)]

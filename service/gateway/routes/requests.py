@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from service.broker.states import RequestState
-from service.gateway.answers import EVENTS, RequestStatus, documented
+from service.broker.gateway.request_status import RequestState
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.house import House, house_of
-from service.gateway.relay import EventStream
-from service.gateway.sse import ChunkFold, FrameFold, failure
+from service.gateway.schema.responses import EVENTS, RequestStatus, documented
+from service.gateway.state import House, house_of
+from service.gateway.streaming.chunks import ChunkFold, FrameFold, failure
+from service.gateway.streaming.event_stream import EventStream
 
 router = APIRouter(tags=["requests"])
 _Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]

@@ -1,0 +1,74 @@
+"""A step computed by a model that OpenVINO compiled: one call for prompts and decoding sequences together.
+
+The protocol is the torch runner's, and so are slots: each is a run of blocks long enough for the whole context, so a
+sequence's table of blocks follows from its slot. Nothing moves when one ends, since attention reads by the tables.
+"""
+
+from collections.abc import Sequence as Items
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.engine.config import EngineSizes
+from pandagpt_core.engine.runners.packing import embed_spans, span_biases
+from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.llm.attention.cache import zeros
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.openvino.compiled import Piece
+
+
+class OpenVinoRunner:
+    def __init__(self, llm: Llama, sizes: EngineSizes) -> None:
+        """Of a model that was compiled."""
+        assert llm.compiled is not None
+        self._llm, self.slots, self._size = llm, sizes.max_running, sizes.block_size
+        block = llm.compiled.block
+        self._each = -(-sizes.max_model_len // block)  # blocks of a slot
+        self._session = llm.compiled.session(self.slots * self._each)
+        self._free = list(reversed(range(self.slots)))
+        self._slots: dict[Sequence, int] = {}
+        layers, _, kv_heads, _, dim = self._session.keys.shape
+        kept = (sizes.prefix_blocks, sizes.block_size, layers, kv_heads, dim)  # tokens first: copied token by token
+        self._kept = [zeros(kept, llm.cache_dtype, torch.device("cpu")) for _ in range(2)]
+
+    @torch.inference_mode()
+    def run(self, spans: Items[Span]) -> Tensor:
+        pieces = [Piece(s.start, s.count, self._blocks(s.sequence), s.samples) for s in spans]
+        bias = span_biases(self._llm, spans)
+        rows = None if bias is None else bias.rows[bias.index]  # [N, L, D]
+        return self._session.run(embed_spans(self._llm, spans), pieces, rows)
+
+    def release(self, sequence: Sequence) -> None:
+        slot = self._slots.pop(sequence, None)
+        if slot is None:
+            return
+        if not sequence.proven:  # whoever has the slot next multiplies what lies beyond its end by zero
+            first = slot * self._each
+            for cache in self._caches():
+                cache[:, first : first + self._each] = 0
+        self._free.append(slot)
+
+    def keep(self, sequence: Sequence, first: int, places: Items[int]) -> None:
+        blocks, offsets = self._where(sequence, first, len(places))
+        for kept, live in zip(self._kept, self._caches(), strict=True):
+            kept[list(places)] = live[:, blocks, :, offsets].view(len(places), *kept.shape[1:])
+
+    def recall(self, sequence: Sequence, places: Items[int]) -> None:
+        blocks, offsets = self._where(sequence, 0, len(places))
+        for kept, live in zip(self._kept, self._caches(), strict=True):
+            live[:, blocks, :, offsets] = kept[list(places)].flatten(0, 1)
+
+    def _blocks(self, sequence: Sequence) -> range:
+        """All that its slot has; it is given one at its first step."""
+        if sequence not in self._slots:
+            self._slots[sequence] = self._free.pop()
+        first = self._slots[sequence] * self._each
+        return range(first, first + self._each)
+
+    def _where(self, sequence: Sequence, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """The block and the offset in it of each token of `count` of the engine's blocks, from its `first` on."""
+        positions = torch.arange(first * self._size, (first + count) * self._size)
+        return self._blocks(sequence).start + positions // self._session.block, positions % self._session.block
+
+    def _caches(self) -> tuple[Tensor, Tensor]:
+        return self._session.keys, self._session.values

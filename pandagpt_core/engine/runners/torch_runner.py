@@ -1,0 +1,108 @@
+"""A step computed by torch: one step's spans packed in one forward pass."""
+
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.engine.config import EngineSizes
+from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, Record, recorder
+from pandagpt_core.engine.runners.packing import embed_spans, span_biases
+from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.llm.attention.base import Attend
+from pandagpt_core.llm.attention.block_store import BlockStore
+from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
+from pandagpt_core.llm.attention.flash import FlashAttention, Kernel, fitting
+from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
+from pandagpt_core.llm.llama import Llama
+
+
+class TorchRunner:
+    """Torch on a CPU or a CUDA device, keys and values in slots; steps that only decode are graphs where those help.
+
+    `record` records a graph; without one every step runs eagerly, as on a CPU. `kernel` attends; without one masks do.
+    """
+
+    def __init__(
+        self, llm: Llama, sizes: EngineSizes, record: Record | None = None, kernel: Kernel | None = None
+    ) -> None:
+        self._llm = llm
+        self.slots = slot_count(sizes, llm.device)
+        self._cache = SlotCache(llm.config, CacheShape(self.slots, sizes.max_model_len, llm.cache_dtype), llm.device)
+        self._store = BlockStore(self._cache, sizes.prefix_blocks, sizes.block_size)
+        record = record or (recorder(llm.device) if llm.device.type == "cuda" else None)
+        self._kernel = kernel or fitting(llm.config, llm.cache_dtype, llm.device)
+        self._graphs = DecodeGraphs(llm, self._cache, record, self._kernel) if record else None
+        self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
+
+    @torch.inference_mode()
+    def run(self, spans: Items[Span]) -> Tensor:
+        self._hold(span.sequence for span in spans)
+        packed = sorted(spans, key=self._place)
+        if self._graphs is not None and self._only_decodes(packed):
+            logits = self._graphs.run(embed_spans(self._llm, packed), [span.start for span in packed])
+            return logits[self._last_rows(spans, packed)]
+        attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
+        hidden = self._llm.hidden(embed_spans(self._llm, packed), positions, attend, span_biases(self._llm, packed))
+        return self._llm.logits(hidden[self._last_rows(spans, packed)])
+
+    def release(self, sequence: Sequence) -> None:
+        """Empty its slot, then let the last slot's sequence take that place, so that no hole is left."""
+        if sequence not in self._holders:
+            return
+        slot = self._slot(sequence)
+        if not sequence.proven:
+            self._cache.wipe(slot, min(sequence.length, self._cache.keys.shape[3]))
+        last = self._holders.pop()
+        if last is not sequence:
+            self._cache.move(len(self._holders), slot, last.computed)
+            self._holders[slot] = last
+
+    def keep(self, sequence: Sequence, first: int, places: Items[int]) -> None:
+        self._store.save(self._slot(sequence), first, places)
+
+    def recall(self, sequence: Sequence, places: Items[int]) -> None:
+        self._hold([sequence])
+        self._store.load(self._slot(sequence), places)
+
+    def _hold(self, sequences: Iterable[Sequence]) -> None:
+        for sequence in sequences:
+            if sequence not in self._holders:
+                self._holders.append(sequence)
+        assert len(self._holders) <= self.slots
+
+    def _place(self, span: Span) -> tuple[bool, int]:
+        """What spans are packed by: single tokens first where masks attend, else their slots alone."""
+        return self._kernel is None and span.count > 1, self._slot(span.sequence)
+
+    def _attention(self, stretches: Items[Stretch]) -> tuple[Attend, Tensor]:
+        """And the positions of the packed tokens."""
+        if self._kernel is not None:
+            return FlashAttention.over(self._cache, stretches, self._kernel)
+        masked = SlotAttention(self._cache, stretches)
+        return masked, masked.positions
+
+    def _only_decodes(self, packed: Items[Span]) -> bool:
+        """Whether every sequence there is computes one token that is sampled from, and none has a bias of its own."""
+        whole = len(packed) == len(self._holders)
+        return whole and all(s.count == 1 and s.samples and s.sequence.inputs.layer_bias is None for s in packed)
+
+    def _slot(self, sequence: Sequence) -> int:
+        return self._holders.index(sequence)
+
+    def _last_rows(self, spans: Items[Span], packed: Items[Span]) -> Tensor:
+        ends, row = {}, 0
+        for span in packed:
+            row += span.count
+            ends[span.sequence.id] = row - 1
+        return torch.tensor(
+            [ends[s.sequence.id] for s in spans if s.samples], dtype=torch.long, device=self._llm.device
+        )
+
+
+def slot_count(sizes: EngineSizes, device: torch.device) -> int:
+    """As many slots as sequences on a CPU, where unwritten memory is free; elsewhere those the budget holds whole."""
+    if device.type == "cpu":
+        return sizes.max_running
+    return min(sizes.max_running, max(1, sizes.kv_blocks * sizes.block_size // sizes.max_model_len))

@@ -1,0 +1,1 @@
+"""Tokenizers, and text from a stream of tokens."""

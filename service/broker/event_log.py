@@ -1,0 +1,160 @@
+"""The writer of one attempt at a request: fenced, in order, no entry lost or twice.
+
+An entry's id is `<attempt>-<n>`. The store takes an id only if it is larger than the last one, so the fence
+`<attempt>-0` of a later attempt shuts out every earlier writer, and so does an end that a gateway wrote. An entry holds
+all events of one step. It stays `_sent` until the store is known to have it; after a lost connection the stream's last
+id says whether it has. A store that was killed may come back without its last second: the latest entries are kept for
+that, and written once more where they are missing (`mend`).
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from service.broker import protocol
+from service.broker.connection import SyncStore, store_errors, translated
+from service.broker.errors import RequestLost
+from service.broker.protocol import Done, End, Event, Failed, Fence, Released
+
+KEPT = 1024  # entries; seconds of the fastest model
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier attempts at a request already published."""
+
+    events: tuple[Event, ...] = ()
+    torn: bool = False  # some of it cannot be read, so that nobody can go on from it
+
+    @property
+    def losses(self) -> int:
+        """Earlier attempts that lost their worker: begun, not handed back, and not the one that reads this."""
+        fences = sum(isinstance(event, Fence) for event in self.events)
+        return fences - 1 - sum(isinstance(event, Released) for event in self.events)
+
+    @property
+    def end(self) -> End | None:
+        return next((event for event in self.events if isinstance(event, Done | Failed)), None)
+
+
+def parse_id(entry_id: bytes) -> tuple[int, int]:
+    attempt, _, number = entry_id.partition(b"-")
+    return int(attempt), int(number)
+
+
+def last_id(store: SyncStore, key: str) -> tuple[int, int]:
+    """The last entry's (attempt, n); (0, 0) for a stream that is empty."""
+    entries: Any = store.xrevrange(key, count=1)
+    return parse_id(entries[0][0]) if entries else (0, 0)
+
+
+class Journal:
+    """Events of one request by one attempt. Made by `begin`; `add` collects, a flush of the consumer sends."""
+
+    def __init__(self, key: str, attempt: int) -> None:
+        self.key, self.attempt = key, attempt
+        self._next = 1
+        self._sent: bytes | None = None
+        self._waiting: list[Event] = []
+        self._ended = False
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
+
+    @classmethod
+    def begin(cls, store: SyncStore, key: str, worker: str, life: int) -> tuple["Journal | None", Past]:
+        """Fence off all earlier attempts, then read what they published. `life` is the stream's expiry in seconds.
+
+        Without a journal where the request has ended. Raises RequestLost when another attempt was quicker.
+        """
+        with store_errors():
+            attempt = last_id(store, key)[0] + 1
+            pipe = store.pipeline(transaction=False)
+            fence = protocol.encode([Fence(worker=worker, at=time.time())])
+            pipe.execute_command("XADD", key, f"{attempt}-0", "events", fence)
+            pipe.expire(key, life)
+            pipe.xrange(key)
+            written, _, entries = pipe.execute(raise_on_error=False)
+            refused = isinstance(written, ResponseError)
+            if refused and translated(written) is not None:
+                raise written
+        past = _past(entries)
+        if past.end is not None:
+            return None, past
+        if refused:
+            raise RequestLost(key)
+        return cls(key, attempt), past
+
+    def add(self, *events: Event) -> None:
+        assert not self._ended, "a request has one end"
+        self._waiting += events
+        self._ended = any(isinstance(event, Done | Failed) for event in events)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def idle(self) -> bool:
+        """Whether the store has all that was added."""
+        return self._sent is None and not self._waiting
+
+    @property
+    def command(self) -> tuple[Any, ...]:
+        """The XADD to send now: what is unsure if anything is, else all that waits. The stream must exist still."""
+        if self._sent is None:
+            self._sent = protocol.encode(self._waiting)
+            self._waiting = []
+        return self._entry(self._next, self._sent)
+
+    def send(self, store: SyncStore) -> None:
+        """Send what waits now, outside a flush."""
+        pipe = store.pipeline(transaction=False)
+        pipe.execute_command(*self.command)
+        pipe.execute()
+        self.confirm()
+
+    def confirm(self) -> None:
+        assert self._sent is not None, "only what was sent can be confirmed"
+        self._kept.append((self._next, self._sent))
+        self._sent = None
+        self._next += 1
+
+    def mend(self, last: tuple[int, int]) -> list[tuple[Any, ...]]:
+        """The XADDs of entries that the store once had, and that its stream, which ends at `last`, has no more.
+
+        Raises RequestLost where the stream is another's, or ends so early that it is better continued by whoever reads
+        what is left of it.
+        """
+        written = self._next - 1
+        if last[0] != self.attempt or last[1] < written - len(self._kept):
+            raise RequestLost(self.key)
+        return [self._entry(number, payload) for number, payload in self._kept if number > last[1]]
+
+    def resolve(self, last: tuple[int, int]) -> None:
+        """Settle what is unsure by the stream's last id. Raises RequestLost when another wrote after us."""
+        if last[0] != self.attempt:
+            raise RequestLost(self.key)
+        if self._sent is not None and last[1] == self._next:
+            self.confirm()
+
+    def _entry(self, number: int, payload: bytes) -> tuple[Any, ...]:
+        return ("XADD", self.key, "NOMKSTREAM", f"{self.attempt}-{number}", "events", payload)
+
+
+def _past(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Past:
+    events: list[Event] = []
+    torn = False
+    for entry in entries:
+        try:
+            events += events_of([entry])
+        except (*protocol.UNREADABLE, KeyError):
+            torn = True
+    return Past(tuple(events), torn)
+
+
+def events_of(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> tuple[Event, ...]:
+    """The events of stream entries in order. Raises msgspec's errors for what no writer of ours wrote."""
+    return tuple(event for _, fields in entries for event in protocol.entry_decoder.decode(fields[b"events"]))

@@ -1,0 +1,1 @@
+"""The gateway's side of the broker: submit, read events, cancel, look up."""

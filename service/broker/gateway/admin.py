@@ -1,0 +1,184 @@
+"""For operators: what waits, what runs, what was given up; and a second chance or an end for it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from pandagpt_core.types import Priority
+from service.broker import protocol, scripts
+from service.broker.connection import AsyncStore, connect_async, store_errors
+from service.broker.errors import BrokerError, UnknownRequest
+from service.broker.gateway.client import Broker
+from service.broker.keys import GROUP, LANES, QUEUE_LIFE, Keys
+from service.broker.protocol import Embed, Request
+from service.settings import StoreSettings
+
+PENDING = 10_000  # most running requests that are looked at
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class NotRetryable(BrokerError):
+    """A dead letter that cannot be queued again."""
+
+    code = "invalid_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A request of the queue or a dead letter.
+
+    `entry` is its stream id, `id` what it calls itself (None where it cannot be read), `worker` who has it, `attempts`
+    how often it was handed out, `since` Unix seconds from which it waits, runs or is dead, `reason` why it died.
+    """
+
+    state: Literal["waiting", "running", "dead"]
+    model: str
+    lane: Priority | None
+    entry: str
+    id: str | None
+    kind: str
+    bytes: int
+    since: float
+    worker: str | None = None
+    attempts: int = 0
+    reason: str | None = None
+    request: Request | None = None
+
+
+class Inspection:
+    """One store, looked into. All methods raise StoreUnavailable."""
+
+    def __init__(self, store: AsyncStore, settings: StoreSettings) -> None:
+        self._store, self._settings = store, settings
+        self._keys = Keys(settings.namespace)
+        self._broker = Broker(store, settings)
+
+    @classmethod
+    def connect(cls, settings: StoreSettings) -> "Inspection":
+        return cls(connect_async(settings, name="queue"), settings)
+
+    async def close(self) -> None:
+        await self._broker.close()
+
+    async def models(self) -> list[str]:
+        """Models that had a worker within the queue's life."""
+        with store_errors():
+            names: Any = await self._store.zrange(self._keys.models, 0, -1)
+        return sorted(name.decode() for name in names)
+
+    async def items(self, models: Sequence[str]) -> list[Item]:
+        """Running and waiting requests in the order in which they are served, then dead letters, oldest first."""
+        found: list[Item] = []
+        for model in models:
+            for lane in LANES:
+                found += await self._queued(model, lane)
+            found += await self._dead(model)
+        return found
+
+    async def find(self, name: str, models: Sequence[str]) -> list[Item]:
+        """Items of that request id or stream id."""
+        return [item for item in await self.items(models) if name in (item.id, item.entry)]
+
+    async def retry(self, item: Item) -> None:
+        """Queue a dead letter anew, under its own id and with the time it first had; its old events are forgotten.
+
+        Its caller was told that it failed; the id answers with the new run from here on. Raises NotRetryable.
+        """
+        request = item.request
+        if item.state != "dead" or request is None:
+            raise NotRetryable(f"{item.entry} is no dead letter that this version can read")
+        await self._broker.admissible(request.model, request.priority)  # else it stays what it is
+        now = time.time()
+        again = msgspec.structs.replace(request, created=now, deadline=now + request.deadline - request.created)
+        with store_errors():
+            await self._store.delete(self._keys.events(request.id))
+            await self._store.delete(self._keys.record(request.id))
+        await self._broker.submit(again)
+        with store_errors():
+            await self._store.expire(self._keys.note(request.id), QUEUE_LIFE)
+        await self.drop(item)
+
+    async def drop(self, item: Item) -> None:
+        """Forget a dead letter; end a request that waits or runs as cancelled."""
+        if item.state == "dead":
+            with store_errors():
+                await self._store.xdel(self._keys.dead(item.model), item.entry)
+        elif item.request is not None:
+            try:
+                await self._broker.cancel(item.request.id, item.request.tenant)
+            except UnknownRequest:
+                await self._settle(item)
+        else:
+            await self._settle(item)
+
+    async def _settle(self, item: Item) -> None:
+        assert item.lane is not None
+        model, lane = item.model, item.lane
+        names = (self._keys.queue(model, lane), self._keys.load(model, lane), self._keys.dead(model))
+        with store_errors():
+            await self._store.eval(scripts.SETTLE, 3, *names, GROUP, item.entry, "", "", 0, 0)
+
+    async def _queued(self, model: str, lane: Priority) -> list[Item]:
+        key = self._keys.queue(model, lane)
+        with store_errors():
+            entries: Any = await self._store.xrange(key)
+            groups: Any = await self._store.xinfo_groups(key) if entries else []
+            taken: Any = await self._store.xpending_range(key, GROUP, "-", "+", PENDING) if groups else []
+        holders = {one["message_id"]: one for one in taken}
+        items = [_queued_item(model, lane, entry, holders.get(entry[0])) for entry in entries]
+        return sorted(items, key=lambda item: item.state)  # running before waiting; the sort keeps the order otherwise
+
+    async def _dead(self, model: str) -> list[Item]:
+        with store_errors():
+            letters: Any = await self._store.xrange(self._keys.dead(model))
+        return [_dead_item(model, letter) for letter in letters]
+
+
+def _queued_item(model: str, lane: Priority, entry: Entry, holder: Any) -> Item:
+    request, size = _read(entry)
+    return Item(
+        state="running" if holder else "waiting",
+        model=model,
+        lane=lane,
+        entry=entry[0].decode(),
+        id=request.id if request else None,
+        kind=_kind(request),
+        bytes=size,
+        since=int(entry[0].partition(b"-")[0]) / 1000,
+        worker=holder["consumer"].decode() if holder else None,
+        attempts=holder["times_delivered"] if holder else 0,
+        request=request,
+    )
+
+
+def _dead_item(model: str, letter: Entry) -> Item:
+    request, size = _read(letter)
+    return Item(
+        state="dead",
+        model=model,
+        lane=request.priority if request else None,
+        entry=letter[0].decode(),
+        id=request.id if request else None,
+        kind=_kind(request),
+        bytes=size,
+        since=float(letter[1].get(b"at", b"0")),
+        reason=letter[1].get(b"reason", b"").decode("utf-8", "replace"),
+        request=request,
+    )
+
+
+def _read(entry: Entry) -> tuple[Request | None, int]:
+    raw = entry[1].get(b"request", b"")
+    try:
+        return protocol.request_decoder.decode(raw), int(entry[1].get(b"cost", len(raw)))
+    except (*protocol.UNREADABLE, ValueError):
+        return None, len(raw)
+
+
+def _kind(request: Request | None) -> str:
+    if request is None:
+        return "unreadable"
+    return "embed" if isinstance(request, Embed) else "generate"

@@ -1,0 +1,119 @@
+"""One reader's way through a request's events: told once each and in order, whatever happens to workers and store."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from service.broker.connection import AsyncStore, store_errors
+from service.broker.errors import StoreUnavailable, UnknownRequest
+from service.broker.event_log import parse_id
+from service.broker.gateway.request_record import Record, Records
+from service.broker.gateway.stream_multiplexer import Follower, events_in
+from service.broker.gateway.terminal_event import Ends, failed
+from service.broker.keys import Keys
+from service.broker.protocol import Done, Event, Failed, Fence, Released
+
+SILENCE = 5.0  # seconds without an event after which a reader asks whether one can still come
+PATIENCE = 30.0  # seconds that a reader bears a store that does not answer
+END_GRACE = 10.0  # seconds after its deadline that a request without an end is left to the workers
+ENTRY_GRACE = 30.0  # seconds that a request may be known without standing in the queue
+PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between
+
+
+class Reading:
+    """`next` gives what is new; `ended` once the request's one end was among it."""
+
+    def __init__(self, store: AsyncStore, keys: Keys, records: Records, ends: Ends, record: Record) -> None:
+        self._store, self._keys, self._records, self._ends = store, keys, records, ends
+        self._record = record
+        self._number = self._told = 0  # events of the request up to here, and those that this reader heard
+        self._look_at = time.monotonic() + SILENCE
+        self._failing_since: float | None = None
+        self.ended = False
+
+    async def next(self, follower: Follower, timeout: float) -> list[Event]:
+        """What is new among the events that came next; nothing where `timeout` or silence came first."""
+        left = self._look_at - time.monotonic()
+        came = await follower.next(max(0.0, min(left, timeout)))
+        if came is None and time.monotonic() >= self._look_at:
+            came = await self._look_after()
+        elif came is None:
+            return []
+        self._look_at = time.monotonic() + SILENCE
+        return await self._new(came)
+
+    async def _new(self, came: Sequence[Event]) -> list[Event]:
+        new: list[Event] = []
+        for event in came:
+            if isinstance(event, Fence | Released):
+                if isinstance(event, Fence) and self._number:
+                    self._number = await self._place(event, self._number)
+                continue
+            self._number += 1
+            if self._number > self._told:
+                self._told = self._number
+                new.append(event)
+            if isinstance(event, Done | Failed):
+                self.ended = True
+                break
+        return new
+
+    async def _look_after(self) -> list[Event]:
+        """After silence: nothing where an end can still come, and else the end."""
+        try:
+            found = await self._end_by_now()
+        except StoreUnavailable as error:
+            self._failing_since = self._failing_since or time.monotonic()
+            patient = time.monotonic() - self._failing_since < PATIENCE
+            return [] if patient else [failed(error.code, error.message)]
+        self._failing_since = None
+        return found
+
+    async def _end_by_now(self) -> list[Event]:
+        record = self._record
+        try:
+            known = await self._records.find(record.id)
+        except UnknownRequest:
+            return [failed("store_unavailable", "the store no longer has the request")]
+        queued = await self._is_queued(known if record.entry is None else record)
+        with store_errors():
+            last: Any = await self._store.xrevrange(self._keys.events(record.id), count=1)
+        if self._number and not last:
+            return [failed("store_unavailable", "the store no longer has the request's events")]
+        if any(isinstance(event, Done | Failed) for event in events_in(last)):
+            return []  # on its way to this reader
+        attempt = parse_id(last[0][0])[0] + 1 if last else 1
+        if not queued:
+            lost = "the store lost the request; send it again"
+            await self._ends.write(record, attempt, failed("store_unavailable", lost))
+        elif time.time() > record.deadline + END_GRACE:
+            message = f"the request did not end within its {record.deadline - record.created:g} seconds"
+            await self._ends.write(record, attempt, failed("deadline_exceeded", message))
+        return []  # the end comes as any other event, whoever wrote it
+
+    async def _is_queued(self, record: Record) -> bool:
+        """Whether the request waits or runs. Its entry leaves the lane only after its end stands in its events."""
+        if record.entry is None:  # its gateway died before it could note the entry, or is still about to
+            return time.time() < record.created + ENTRY_GRACE
+        with store_errors():
+            lane = self._keys.queue(record.model, record.lane)
+            return bool(await self._store.xrange(lane, record.entry, record.entry))
+
+    async def _place(self, fence: Fence, number: int) -> int:
+        """How many events precede a fence: fewer than were heard where the store lost some and a worker made them anew.
+
+        Making is exact, so leaving out what has the number of something told already gives the undisturbed stream.
+        """
+        for _ in range(PLACE_TRIES):
+            try:
+                with store_errors():
+                    entries: Any = await self._store.xrange(self._keys.events(self._record.id))
+            except StoreUnavailable:
+                await asyncio.sleep(PLACE_PAUSE)
+                continue
+            events = events_in(entries)
+            if fence not in events:
+                return number
+            return sum(not isinstance(event, Fence | Released) for event in events[: events.index(fence)])
+        return number

@@ -1,0 +1,76 @@
+"""Which models live workers serve: their announcements, read at most once a second."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pandagpt_core.types import ModelInfo
+from service.broker import protocol
+from service.broker.connection import AsyncStore, store_errors
+from service.broker.keys import Keys
+from service.broker.protocol import Announcement
+
+FRESH = 1.0  # seconds that an answer is good for
+
+
+@dataclass(frozen=True, slots=True)
+class LiveModel:
+    """A model, how many workers take requests for it and how many only finish theirs; `capacity` is of the ready."""
+
+    info: ModelInfo
+    ready: int
+    draining: int
+    capacity: int
+
+
+class Directory:
+    """The models of one store."""
+
+    def __init__(self, store: AsyncStore, keys: Keys) -> None:
+        self._store, self._keys = store, keys
+        self._lock = asyncio.Lock()
+        self._known: Mapping[str, LiveModel] = {}
+        self._until = 0.0
+
+    async def models(self) -> Mapping[str, LiveModel]:
+        """Live models by id; also those whose workers all drain. Raises StoreUnavailable."""
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                with store_errors():
+                    self._known = await self._read()
+                self._until = time.monotonic() + FRESH
+            return self._known
+
+    async def _read(self) -> dict[str, LiveModel]:
+        names: Any = await self._store.zrange(self._keys.models, 0, -1)
+        found = {name.decode(): await self._model(name.decode()) for name in names}
+        return {name: model for name, model in sorted(found.items()) if model is not None}
+
+    async def _model(self, model: str) -> LiveModel | None:
+        now = await self._now()
+        pipe: Any = self._store.pipeline(transaction=False)
+        pipe.zrangebyscore(self._keys.ready(model), f"({now}", "+inf")
+        pipe.zrangebyscore(self._keys.draining(model), f"({now}", "+inf")
+        pipe.hgetall(self._keys.workers(model))
+        ready, draining, announced = await pipe.execute()
+        said = {worker: _announcement(announced.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
+        understood = [announcement for announcement in said.values() if announcement is not None]
+        if not understood:
+            return None
+        capacity = sum(one.capacity for worker in ready if (one := said[worker]) is not None)
+        return LiveModel(understood[0].model, len(ready), len(draining), capacity)
+
+    async def _now(self) -> int:
+        """Unix milliseconds by the store's clock, which the announcements go by."""
+        answer: Any = await self._store.time()
+        seconds, micros = answer if isinstance(answer, tuple) else next(iter(answer.values()))
+        return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _announcement(raw: bytes | None) -> Announcement | None:
+    try:
+        return None if raw is None else protocol.announcement_decoder.decode(raw)
+    except protocol.UNREADABLE:
+        return None  # a worker of another version; its requests find it through the queue all the same

@@ -1,0 +1,203 @@
+"""Following many event streams at once: one task and one connection, however many readers there are.
+
+One blocking XREAD covers all streams that anyone follows. A new stream must not wait for that call to end by itself,
+so the call covers a small stream of our own too, and an entry there ends it at once (`wake`). What a read costs grows
+with the streams it covers, so the pause between two reads grows with them as well: a read then brings the tokens of
+many streams, and each stream's events are handed over in one piece.
+
+Restriction: on a Redis Cluster the streams lie on many nodes and no command spans them. There the task asks for each
+stream in turn, pipelined by node, every `POLL` seconds: more commands, and tokens come up to `POLL` later.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis.asyncio
+
+from service.broker import protocol
+from service.broker.connection import AsyncStore, store_errors
+from service.broker.errors import StoreUnavailable
+from service.broker.event_log import parse_id
+from service.broker.gateway.timeouts import Alarm
+from service.broker.gateway.xread import Entries, Place, Tap
+from service.broker.protocol import Event
+
+log = logging.getLogger(__name__)
+BLOCK = 1000  # milliseconds; also how long a wake that got lost can delay a new stream
+POLL = 0.025  # seconds, on a cluster
+GATHER = 0.002  # seconds between reads, so that one read brings the tokens of several requests
+GATHER_EACH = 4e-6  # seconds more for each stream followed: a twentieth of the time then goes into reading
+COUNT = 256  # entries of one stream at once
+RETRY = 0.5  # seconds until the store is tried again
+WAKE_LIFE = 60  # seconds
+
+
+class Follower:
+    """One reader of one stream, from its start: what came since it last looked."""
+
+    def __init__(self) -> None:
+        self._come: list[Event] = []
+        self._seen = (0, -1)
+        self._bell: asyncio.Future[None] | None = None
+        self._alarm = Alarm(self._ring)
+
+    def offer(self, entry_id: tuple[int, int], events: Sequence[Event]) -> None:
+        if entry_id > self._seen:  # a stream read again for a newcomer brings old entries to the others
+            self._seen = entry_id
+            self._come += events
+            if events:
+                self._ring()
+
+    async def next(self, timeout: float) -> list[Event] | None:
+        """All events that came; None after `timeout` seconds of silence."""
+        if not self._come:
+            self._bell = asyncio.get_running_loop().create_future()
+            self._alarm.set(timeout)
+            try:
+                await self._bell
+            finally:
+                self._bell = None
+                self._alarm.lift()
+        found, self._come = self._come, []
+        return found or None
+
+    def close(self) -> None:
+        self._alarm.close()
+
+    def _ring(self) -> None:
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+
+class _Stream(Place):
+    """A stream and who follows it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.followers: list[Follower] = []
+        self.from_read = 0  # what earlier reads bring does not count: they did not begin at the start
+
+    def deliver(self, entries: Entries) -> None:
+        for entry_id, fields in entries:
+            number, events = parse_id(entry_id), decoded(fields)
+            for follower in self.followers:
+                follower.offer(number, events)
+        self.move(entries[-1][0])
+
+
+class Feeds:
+    """All streams that readers of this process follow. The reading task starts with the first of them."""
+
+    def __init__(self, store: AsyncStore, wake_key: str) -> None:
+        self._store = store
+        self._wakes = Place(wake_key)
+        self._reads = 0
+        self._reading = False  # a read is under way,
+        self._woken = False  # and will be ended for whoever came since it began
+        self._streams: dict[bytes, _Stream] = {}
+        self._anyone = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._tap = None if isinstance(store, redis.asyncio.RedisCluster) else Tap(store.connection_pool)
+
+    @asynccontextmanager
+    async def follow(self, key: str) -> AsyncIterator[Follower]:
+        """Follow one stream from its start."""
+        follower = Follower()
+        stream = self._streams.setdefault(key.encode(), _Stream(key))
+        stream.followers.append(follower)
+        stream.rewind()
+        stream.from_read = self._reads + 1
+        self._anyone.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="feeds")
+        try:
+            if self._reading and not self._woken:
+                await self._wake()
+            yield follower
+        finally:
+            follower.close()
+            stream.followers.remove(follower)
+            if not stream.followers:
+                self._streams.pop(stream.key, None)
+
+    async def close(self) -> None:
+        """Stop reading. Followers hear nothing more."""
+        self._closing = True  # Python 3.11's wait_for, in the driver, may swallow a cancellation
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        if self._tap is not None:
+            await self._tap.close()
+
+    async def _run(self) -> None:
+        while not self._closing:
+            if not self._streams:
+                self._anyone.clear()
+                await self._anyone.wait()
+            self._reads, self._reading, self._woken = self._reads + 1, True, False
+            try:
+                with store_errors():
+                    await (self._poll_each() if self._tap is None else self._read_all(self._tap))
+            except StoreUnavailable as error:
+                log.warning("event streams cannot be read for now", extra={"error": error.code})
+                await asyncio.sleep(RETRY)
+                continue
+            finally:
+                self._reading = False
+            await asyncio.sleep(GATHER + GATHER_EACH * len(self._streams))
+
+    async def _read_all(self, tap: Tap) -> None:
+        for key, entries in await tap.read([self._wakes, *self._streams.values()], COUNT, BLOCK):
+            if key == self._wakes.key:
+                self._wakes.move(entries[-1][0])
+            else:
+                self._deliver(key, entries)
+
+    async def _poll_each(self) -> None:
+        await asyncio.sleep(POLL)
+        asked = list(self._streams)
+        pipe: Any = self._store.pipeline(transaction=False)
+        for stream in self._streams.values():
+            pipe.xrange(stream.key, min=b"(" + stream.after, count=COUNT)
+        answers: Any = await pipe.execute()
+        for key, answer in zip(asked, answers, strict=True):
+            entries: Entries = [(entry_id, [b"events", fields.get(b"events", b"")]) for entry_id, fields in answer]
+            if entries:
+                self._deliver(key, entries)
+
+    def _deliver(self, key: bytes, entries: Entries) -> None:
+        stream = self._streams.get(key)
+        if stream is not None and stream.from_read <= self._reads:
+            stream.deliver(entries)
+
+    async def _wake(self) -> None:
+        self._woken = True
+        with contextlib.suppress(StoreUnavailable), store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            pipe.xadd(self._wakes.key, {"w": b""}, maxlen=1, approximate=False)
+            pipe.expire(self._wakes.key, WAKE_LIFE)
+            await pipe.execute()
+
+
+def events_in(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
+    """Events of entries as the driver gives them."""
+    return [event for _, fields in entries for event in decoded([b"events", fields.get(b"events", b"")])]
+
+
+def decoded(fields: Sequence[bytes]) -> list[Event]:
+    """An entry's events; what nobody of ours wrote counts as none."""
+    try:
+        if fields[0] == b"events":
+            events: list[Event] = protocol.entry_decoder.decode(fields[1])
+            return events
+    except protocol.UNREADABLE:
+        pass
+    log.warning("an event entry cannot be read", extra={"reason": "undecodable"})
+    return []

@@ -1,0 +1,132 @@
+"""Media in the store: encoder inputs on their way to a worker, embeddings for whoever sends the same medium again.
+
+Both are named by content: SHA-256 over the tenant's salted name, the encoder's digest and the medium's digest (which
+itself covers the bytes, the modality and the preprocessing). So no tenant can learn from a cache what another sent.
+A value is a MessagePack header with dtype and shape, and the raw little-endian bytes; never a pickle.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from service.broker.connection import AsyncStore, SyncStore, store_errors
+from service.broker.keys import Keys
+from service.broker.protocol import UNREADABLE
+from service.settings import StoreSettings
+
+MAX_AXES = 8
+
+
+class BadBlob(Exception):
+    """Stored bytes that are not an array; the medium counts as missing."""
+
+
+class _Array(msgspec.Struct, frozen=True, tag="array.v1"):
+    dtype: Literal["<f4", "<i8"]
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+_decoder = msgspec.msgpack.Decoder(_Array)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def media_name(tenant: str, encoder_digest: str, digest: str) -> str:
+    """The name of a medium for one tenant and one encoder: what `MediaPart.blob` holds."""
+    fields = [part.encode() for part in (tenant, encoder_digest, digest)]
+    # Lengths in front: no two triples read the same.
+    return hashlib.sha256(b"".join(len(field).to_bytes(4, "little") + field for field in fields)).hexdigest()
+
+
+def pack(array: np.ndarray) -> bytes:
+    """An array of float32 or int64 as bytes. Raises TypeError for any other dtype."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    if little.dtype.str not in ("<f4", "<i8"):
+        raise TypeError(f"arrays travel as float32 or int64, not {array.dtype}")
+    # A memoryview of an empty array cannot be cast; tobytes costs a copy but takes everything.
+    return _encoder.encode(_Array(little.dtype.str, little.shape, memoryview(little.tobytes())))  # type: ignore[arg-type]  # checked above
+
+
+def unpack(blob: bytes) -> np.ndarray:
+    """The array again, read-only, without a copy. Raises BadBlob."""
+    try:
+        header = _decoder.decode(blob)
+    except UNREADABLE as error:
+        raise BadBlob(str(error)) from None
+    size = math.prod(header.shape) * np.dtype(header.dtype).itemsize
+    if len(header.shape) > MAX_AXES or min(header.shape, default=0) < 0 or size != header.data.nbytes:
+        raise BadBlob(f"{header.data.nbytes} bytes are no {header.dtype} of shape {header.shape}")
+    return np.frombuffer(header.data, header.dtype).reshape(header.shape)
+
+
+class MediaShelf:
+    """The gateway's side: which media must still be decoded, and where the arrays go."""
+
+    def __init__(self, store: AsyncStore, keys: Keys, settings: StoreSettings) -> None:
+        self._store, self._keys, self._settings = store, keys, settings
+
+    async def missing(self, names: Iterable[str]) -> set[str]:
+        """Those of which the store has neither embedding nor array. Those it has live on for a full life."""
+        wanted = list(dict.fromkeys(names))
+        with store_errors():
+            pipe = self._store.pipeline(transaction=False)
+            for name in wanted:
+                pipe.expire(self._keys.embedding(name), round(self._settings.embedding_ttl_s))
+                pipe.expire(self._keys.array(name), round(self._settings.array_ttl_s))
+            answers = await pipe.execute() if wanted else []
+        found = zip(wanted, answers[::2], answers[1::2], strict=True)
+        return {name for name, embedding, array in found if not embedding and not array}
+
+    async def put(self, arrays: Mapping[str, np.ndarray], life: float) -> None:
+        """Store arrays for at least `life` seconds, one at a time: together they may be larger than one answer."""
+        seconds = math.ceil(max(life, self._settings.array_ttl_s))
+        with store_errors():
+            for name, array in arrays.items():
+                await self._store.set(self._keys.array(name), pack(array), ex=seconds)
+
+
+class EmbeddingCache:
+    """The worker's side: embeddings if anyone made them, else arrays; and new embeddings for all."""
+
+    def __init__(self, store: SyncStore, keys: Keys, settings: StoreSettings) -> None:
+        self._store, self._keys, self._settings = store, keys, settings
+
+    def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those that are there, as [E] float32; their lives begin anew."""
+        life = round(self._settings.embedding_ttl_s)
+        return self._fetch({name: ("GETEX", self._keys.embedding(name), "EX", life) for name in names})
+
+    def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The encoder inputs that are there, first axis clips."""
+        return self._fetch({name: ("GET", self._keys.array(name)) for name in names})
+
+    def add(self, embeddings: Mapping[str, np.ndarray]) -> None:
+        """Keep new embeddings and drop their arrays, which nobody needs any more. Losing them costs work only."""
+        with store_errors():
+            pipe = self._store.pipeline(transaction=False)
+            for name, embedding in embeddings.items():
+                value = pack(np.asarray(embedding, np.float32))
+                pipe.set(self._keys.embedding(name), value, ex=round(self._settings.embedding_ttl_s))
+                pipe.unlink(self._keys.array(name))
+            pipe.execute()
+
+    def _fetch(self, commands: Mapping[str, tuple[Any, ...]]) -> dict[str, np.ndarray]:
+        if not commands:
+            return {}
+        with store_errors():
+            pipe = self._store.pipeline(transaction=False)
+            for command in commands.values():
+                pipe.execute_command(*command)
+            answers = pipe.execute()
+        found: dict[str, np.ndarray] = {}
+        for name, blob in zip(commands, answers, strict=True):
+            if blob is not None:
+                try:
+                    found[name] = unpack(blob)
+                except BadBlob:
+                    continue  # counts as missing; the request fails with its own error, or it is encoded again
+        return found

@@ -1,0 +1,269 @@
+"""The worker's side of the queue: take requests, publish their events, give them back. Synchronous, one thread.
+
+A turn of a worker: `take` what there is room for, add events to the deliveries' journals, `flush`. An entry stays
+pending in the lane's group while the worker lives (`heartbeat.py` refreshes it) and is settled only after its end
+stands in the event stream. A crash between the two leaves an entry whose next taker finds the end and just settles.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from pandagpt_core.types import Priority
+from service.broker.connection import SyncStore, store_errors, translated
+from service.broker.errors import RequestLost, StoreUnavailable
+from service.broker.event_log import Journal, last_id
+from service.broker.keys import LANES, Keys
+from service.broker.protocol import Failed, Released
+from service.broker.worker import priority_queue
+from service.broker.worker.delivery import Delivery, Undecodable, end_at_arrival, read_entry
+from service.broker.worker.priority_queue import Lane
+from service.settings import StoreSettings
+
+log = logging.getLogger(__name__)
+GONE_FOR = 3600.0  # seconds of silence after which a consumer that holds nothing is removed
+CLAIM_EVERY = 0.25  # seconds between looks for requests whose worker is gone; a hand-over waits this long at most
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What a flush learned: requests that are another's now, and ids that callers cancelled (ours or not)."""
+
+    lost: tuple[str, ...] = ()
+    cancelled: frozenset[str] = frozenset()
+
+
+class Consumer:
+    """One worker's hold on the queue of one model. `worker` is its unique name."""
+
+    def __init__(self, store: SyncStore, settings: StoreSettings, model: str, worker: str, lost_after: float) -> None:
+        self._store, self._settings = store, settings
+        self._keys = Keys(settings.namespace)
+        self._model, self._worker = model, worker
+        self._lost_after = lost_after
+        self._lanes = [Lane(store, self._keys, settings, model, lane, worker) for lane in LANES]
+        self._open: dict[str, Delivery] = {}
+        self._last_cancel = b"0-0"
+        self._next_claim = 0.0
+        self._was_away = False
+        self.held: tuple[tuple[Priority, bytes], ...] = ()  # replaced whole: the heartbeat's thread reads it
+
+    def open(self) -> None:
+        """Make the groups and start following cancellations. Call once before the first `take`."""
+        with store_errors():
+            for lane in self._lanes:
+                lane.ensure_group()
+                lane.sweep(GONE_FOR)
+            newest: Any = self._store.xrevrange(self._keys.cancels(self._model), count=1)
+        self._last_cancel = newest[0][0] if newest else b"0-0"
+
+    def take(self, room: int, wait: float = 0.0) -> list[Delivery]:
+        """At most about `room` requests to run: taken over ones first, then interactive, then batch ones.
+
+        Waits up to `wait` seconds for the first new one. Requests that are not to be run (expired, cancelled, given
+        up, undecodable) are ended here and not answered. Raises StoreUnavailable.
+        """
+        if room <= 0:
+            return []
+        taken: list[Delivery] = []
+        try:
+            with store_errors():
+                for found in self._claimed(room):
+                    taken += self._arrive(*found)
+                for found in self._fresh(room - len(taken), wait):
+                    taken += self._arrive(*found)
+        except StoreUnavailable:
+            if not taken:  # what was taken is open and must be run
+                raise
+        finally:
+            self._note_held()
+        return taken
+
+    def flush(self) -> Flushed:
+        """Publish what the journals collected, in one round trip, and settle requests that ended.
+
+        On StoreUnavailable nothing is lost: the same entries go out with the next flush.
+        """
+        try:
+            with store_errors():
+                torn = self._mend() if self._was_away else []
+                self._was_away = False
+                lost, cancelled = self._publish()
+                for name in lost:
+                    del self._open[name]
+                self._settle_ended()
+        except StoreUnavailable:
+            self._was_away = True
+            self._next_claim = time.monotonic() + self._lost_after  # others were cut off as well; let them beat first
+            raise
+        finally:
+            self._note_held()
+        return Flushed((*torn, *lost), cancelled)
+
+    def hand_back(self, names: Collection[str], as_lost: bool = False) -> None:
+        """Give unfinished requests to whoever claims first; it counts as a loss only if they may be to blame."""
+        for name in () if as_lost else names:
+            self._open[name].journal.add(Released())
+        self.flush()
+        mine = [self._open[name] for name in names if name in self._open]
+        with store_errors():
+            for lane in self._lanes:
+                lane.give_back([delivery.entry for delivery in mine if delivery.lane == lane.name])
+        for delivery in mine:
+            del self._open[delivery.request.id]
+        self._note_held()
+
+    def close(self) -> None:
+        """Leave the groups, where nothing of ours is pending (dropping a consumer drops what it holds)."""
+        with store_errors():
+            for lane in self._lanes:
+                lane.leave()
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._open)
+
+    # Taking
+
+    def _claimed(self, room: int) -> Iterator[tuple[Lane, bytes, dict[bytes, bytes]]]:
+        now = time.monotonic()
+        if now < self._next_claim:
+            return
+        self._next_claim = now + CLAIM_EVERY
+        ours = {delivery.entry for delivery in self._open.values()}
+        for lane in self._lanes:
+            for entry, fields in lane.claim(self._lost_after, room) if room > 0 else ():
+                if entry not in ours:  # our own, after the store was away; claiming it has refreshed it
+                    room -= 1
+                    yield lane, entry, fields
+
+    def _fresh(self, room: int, wait: float) -> Iterator[tuple[Lane, bytes, dict[bytes, bytes]]]:
+        for lane in self._lanes:
+            for entry, fields in lane.read(room) if room > 0 else ():
+                room, wait = room - 1, 0.0
+                yield lane, entry, fields
+        if room > 0 and wait > 0:
+            for lane, entry, fields in priority_queue.wait_for_any(self._store, self._lanes, wait):
+                yield lane, entry, fields
+
+    def _arrive(self, lane: Lane, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
+        """The delivery to run, if the entry is one. The last command that may fail comes before it counts as open."""
+        try:
+            request = read_entry(fields, self._model)
+        except Undecodable as error:
+            self._bury(lane, entry, error)
+            return []
+        if request.id in self._open:  # the store forgot that it is ours already, or has it twice
+            return []
+        life = max(request.deadline - time.time(), 0.0) + self._settings.request_ttl_s
+        try:
+            journal, past = Journal.begin(self._store, self._keys.events(request.id), self._worker, round(life))
+        except RequestLost:
+            return []
+        if journal is None:
+            lane.settle(entry)
+            return []
+        cancelled = bool(self._store.hexists(self._keys.record(request.id), "cancelled"))
+        self._open[request.id] = delivery = Delivery(request, lane.name, entry, journal, past)
+        end = end_at_arrival(request, past, cancelled, self._settings.max_deliveries)
+        if end is None:
+            return [delivery]
+        journal.add(end)
+        return []
+
+    def _bury(self, lane: Lane, entry: bytes, error: Undecodable) -> None:
+        log.warning("a queue entry cannot be read", extra={"reason": str(error), "queue": lane.name})
+        if error.request_id is not None:
+            self._fail_unread(error.request_id)
+        lane.settle(entry, reason=str(error))
+
+    def _fail_unread(self, request_id: str) -> None:
+        life = round(self._settings.request_ttl_s)
+        try:
+            journal, _ = Journal.begin(self._store, self._keys.events(request_id), self._worker, life)
+        except RequestLost:
+            return
+        if journal is not None:
+            message = "the worker could not read the request"
+            journal.add(Failed(code="internal_error", message=message, at=time.time()))
+            journal.send(self._store)
+
+    # Publishing
+
+    def _mend(self) -> list[str]:
+        """The store was away, and may be back as it was a second earlier: write again what it lost of our streams.
+
+        Requests that cannot be mended are another's now, or will be.
+        """
+        torn = []
+        for name, delivery in self._open.items():
+            journal = delivery.journal
+            try:
+                missing = journal.mend(last_id(self._store, journal.key))
+            except RequestLost:
+                torn.append(name)
+                continue
+            pipe = self._store.pipeline(transaction=False)
+            for command in missing:
+                pipe.execute_command(*command)
+            pipe.execute()
+        for name in torn:
+            del self._open[name]
+        return torn
+
+    def _publish(self) -> tuple[list[str], frozenset[str]]:
+        busy = {name: delivery.journal for name, delivery in self._open.items() if not delivery.journal.idle}
+        pipe = self._store.pipeline(transaction=False)
+        pipe.xrange(self._keys.cancels(self._model), min=b"(" + self._last_cancel, count=1000)
+        for journal in busy.values():
+            pipe.execute_command(*journal.command)
+        cancels, *written = pipe.execute(raise_on_error=False)
+        _raise_if_failed(cancels)
+        if cancels:
+            self._last_cancel = cancels[-1][0]
+        lost = [
+            name
+            for (name, journal), answer in zip(busy.items(), written, strict=True)
+            if self._is_lost(journal, answer)
+        ]
+        return lost, frozenset(fields[b"id"].decode() for _, fields in cancels)
+
+    def _is_lost(self, journal: Journal, answer: Any) -> bool:
+        if isinstance(answer, bytes):
+            journal.confirm()
+            return False
+        if answer is None:  # the stream is gone: nobody can read this answer any more
+            return True
+        if translated(answer) is not None:  # no memory, for one; the entry goes out with the next flush
+            log.warning("the store did not take an entry", extra={"error": type(answer).__name__})
+            return False
+        if not isinstance(answer, ResponseError):
+            raise answer
+        # Refused. It may be our own entry that had arrived although the connection broke.
+        try:
+            journal.resolve(last_id(self._store, journal.key))
+        except RequestLost:
+            return True
+        return False
+
+    def _settle_ended(self) -> None:
+        for name, delivery in list(self._open.items()):
+            if delivery.journal.ended and delivery.journal.idle:
+                reason = "worker_lost" if delivery.past.losses >= self._settings.max_deliveries else ""
+                self._lane(delivery.lane).settle(delivery.entry, reason)
+                del self._open[name]
+
+    def _lane(self, name: Priority) -> Lane:
+        return self._lanes[LANES.index(name)]
+
+    def _note_held(self) -> None:
+        self.held = tuple((delivery.lane, delivery.entry) for delivery in self._open.values())
+
+
+def _raise_if_failed(answer: Any) -> None:
+    if isinstance(answer, Exception):
+        raise answer

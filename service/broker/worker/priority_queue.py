@@ -1,0 +1,106 @@
+"""One lane of one model's queue, as a worker sees it: read, claim, settle, give back."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from pandagpt_core.types import Priority
+from service.broker import scripts
+from service.broker.connection import SyncStore
+from service.broker.keys import DEAD_LIFE, GROUP, QUEUE_LIFE, RETURNED, Keys
+from service.settings import StoreSettings
+
+LONG_IDLE = 365 * 86_400_000  # milliseconds; older than any `lost_after`, so that anyone may claim it
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+Found = tuple["Lane", bytes, dict[bytes, bytes]]
+
+
+class Lane:
+    """The stream, its group and its byte count. The driver's errors pass through; callers translate them."""
+
+    def __init__(
+        self, store: SyncStore, keys: Keys, settings: StoreSettings, model: str, name: Priority, worker: str
+    ) -> None:
+        self.name = name
+        self.key = keys.queue(model, name)
+        self.worker = worker
+        self._store, self._settings = store, settings
+        self._settle_keys = (self.key, keys.load(model, name), keys.dead(model))
+
+    def ensure_group(self) -> None:
+        """Make the group, reading from the lane's start, and the lane if need be."""
+        try:
+            self._store.xgroup_create(self.key, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+        self._store.expire(self.key, QUEUE_LIFE)
+
+    def sweep(self, idle: float) -> int:
+        """Remove consumers that hold nothing and were silent for `idle` seconds: dead workers leave theirs behind."""
+        return int(self._store.eval(scripts.SWEEP, 1, self.key, GROUP, round(idle * 1000)))
+
+    def read(self, count: int) -> Entries:
+        """Entries that nobody was given yet, at once."""
+        return next(iter(wait_for_any_of(self._store, [self], count, None).values()), [])
+
+    def claim(self, lost_after: float, count: int) -> Entries:
+        """Entries whose worker has not refreshed them for `lost_after` seconds, the handed-back ones among them."""
+        idle = round(lost_after * 1000)
+        try:
+            answer: Any = self._store.xautoclaim(self.key, GROUP, self.worker, idle, count=count)
+        except ResponseError as error:
+            _revive(self, error)
+            return []
+        # 6.2 answers two items and leaves nils for deleted entries; 7 and later drop those and list them third.
+        return [(entry, fields) for entry, fields in answer[1] if fields is not None]
+
+    def settle(self, entry: bytes, reason: str = "") -> bool:
+        """Take an entry off for good, with a dead letter if there is a reason. True for whoever did it first."""
+        arguments = (GROUP, entry, reason, f"{time.time():.3f}", self._settings.dead_letters, DEAD_LIFE)
+        return bool(self._store.eval(scripts.SETTLE, 3, *self._settle_keys, *arguments))
+
+    def give_back(self, entries: Sequence[bytes]) -> None:
+        keep(self._store, self.key, self.worker, RETURNED, LONG_IDLE, entries)
+
+    def leave(self) -> None:
+        """Remove our consumer from the group, unless it still holds something."""
+        if not self._store.xpending_range(self.key, GROUP, "-", "+", 1, self.worker):
+            self._store.xgroup_delconsumer(self.key, GROUP, self.worker)
+
+
+def keep(store: SyncStore, key: str, owner: str, new_owner: str, idle: int, entries: Sequence[bytes]) -> list[bytes]:
+    """Refresh (same owner, idle 0) or hand over entries; answers those that were the owner's. See keep.lua."""
+    if not entries:
+        return []
+    kept: Any = store.eval(scripts.KEEP, 1, key, GROUP, owner, new_owner, idle, QUEUE_LIFE, *entries)
+    return list(kept)
+
+
+def wait_for_any(store: SyncStore, lanes: Sequence[Lane], seconds: float) -> Iterator[Found]:
+    """The first new entry of each lane, waiting for one to come. The lanes share one hash tag."""
+    found = wait_for_any_of(store, lanes, 1, max(1, math.ceil(seconds * 1000)))
+    for lane in lanes:
+        for entry, fields in found.get(lane.key, []):
+            yield lane, entry, fields
+
+
+def wait_for_any_of(store: SyncStore, lanes: Sequence[Lane], count: int, block: int | None) -> dict[str, Entries]:
+    """XREADGROUP over lanes: entries by key. `block` in milliseconds, None for not at all."""
+    try:
+        answer: Any = store.xreadgroup(GROUP, lanes[0].worker, {lane.key: ">" for lane in lanes}, count, block)
+    except ResponseError as error:
+        for lane in lanes:
+            _revive(lane, error)
+        return {}
+    return {key.decode(): entries for key, entries in answer or []}
+
+
+def _revive(lane: Lane, error: ResponseError) -> None:
+    """The lane's key expired or was flushed, and its group with it: make it anew. Other errors pass."""
+    if not str(error).startswith("NOGROUP"):
+        raise error
+    lane.ensure_group()

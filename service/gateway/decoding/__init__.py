@@ -1,0 +1,1 @@
+"""Confined child processes that turn bytes into encoder arrays."""

@@ -1,0 +1,80 @@
+"""A decoding child: reads jobs from standard input, writes arrays to standard output, until either closes.
+
+Run as `python -I -m service.gateway.decoding.child <memory bytes> <limits as JSON>`. It imports and warms everything
+up, locks itself down (`sandbox`), says so, and only then reads a caller's bytes. What goes wrong inside is told in
+fixed words: a library's message may hold addresses.
+"""
+
+import importlib
+import os
+import pkgutil
+import sys
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+
+import pandagpt_core.media as media
+from pandagpt_core.errors import PandaGPTError
+from service.gateway.decoding import sandbox, warmup
+from service.gateway.decoding.protocol import LENGTH, Decoded, Header, Job, Ready, Refused, pack, to_child
+
+
+def main(arguments: list[str]) -> int:
+    memory_bytes, limits = int(arguments[0]), msgspec.json.decode(arguments[1], type=media.Limits)
+    source, sink = _take_pipes()
+    for module in pkgutil.iter_modules(media.__path__):
+        importlib.import_module(f"{media.__name__}.{module.name}")
+    warmup.run(limits)
+    send(sink, Ready(enforced=sandbox.lock_down(memory_bytes)))
+    while (job := _receive(source)) is not None:
+        answer, body = decode(job, _read(source, job.size), limits, memory_bytes)
+        send(sink, answer, body)
+    return 0
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The two pipes under private descriptors, so that no library's print can reach the protocol."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.close(null)
+    return source, sink
+
+
+def decode(job: Job, data: bytes, limits: media.Limits, memory_bytes: int) -> tuple[Decoded | Refused, bytes]:
+    sandbox.arm(job.cpu_s)
+    try:
+        array = np.ascontiguousarray(media.load(job.recipe, data, job.params, limits))
+        return Decoded(dtype=array.dtype.str, shape=list(array.shape), size=array.nbytes), array.tobytes()
+    except PandaGPTError as error:
+        return Refused(code=error.code, message=error.message, param=error.param), b""
+    except MemoryError:
+        return Refused(code="invalid_media", message=f"needs more memory than the limit of {memory_bytes} bytes"), b""
+    except Exception:  # noqa: BLE001  # whatever a decoder raises on hostile bytes: one refusal, in fixed words
+        return Refused(code="invalid_media", message="cannot be decoded"), b""
+    finally:
+        sandbox.arm(0)
+
+
+def send(sink: BinaryIO, header: Header, body: bytes = b"") -> None:
+    sink.write(pack(header))
+    sink.write(body)
+    sink.flush()
+
+
+def _receive(source: BinaryIO) -> Job | None:
+    length = source.read(LENGTH.size)
+    return to_child.decode(_read(source, LENGTH.unpack(length)[0])) if len(length) == LENGTH.size else None
+
+
+def _read(source: BinaryIO, size: int) -> bytes:
+    data = source.read(size)
+    if len(data) < size:
+        raise SystemExit(0)  # the gateway is gone
+    return data
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

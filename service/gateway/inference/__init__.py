@@ -1,0 +1,1 @@
+"""A request for text from its body to its answer."""

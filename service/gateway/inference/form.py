@@ -1,0 +1,124 @@
+"""The multipart door: a form of text fields and files as the same validated request that chat makes of JSON."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import pydantic
+
+from pandagpt_core.types import Modality, Turn
+from service.gateway.errors import GatewayError, invalid_request
+from service.gateway.inference.validated import Ask, Bounds, Medium, check_totals, conversation, given, text_medium
+from service.gateway.media.multipart import Form, takes_no_file
+from service.gateway.media.sources import Links
+from service.gateway.schema import requests
+from service.gateway.schema.content_parts import DepthParams, ImuParams, ThermalParams
+from service.gateway.schema.requests import GenerateForm, StreamOptions, Weights
+
+FILE_FIELDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
+_APART = ("text", "messages", "weights", "stop", "stream_options")
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+
+
+def parse_fields(form: Form) -> GenerateForm:
+    """The text fields, each once but `stop`, numbers and booleans read from text."""
+    values: dict[str, Any] = {}
+    for name, given_values in form.fields.items():
+        if name in _APART:
+            continue
+        if len(given_values) > 1:
+            raise GatewayError("invalid_request", f"{name} is given {len(given_values)} times.", param=name)
+        values[name] = given_values[0]
+    try:
+        stops = requests.Sampling(stop=form.fields.get("stop"))
+        fields = GenerateForm.model_validate_strings(values).model_copy(update={"stop": stops.stop})
+    except pydantic.ValidationError as error:
+        raise invalid_request(error.errors(include_url=False, include_input=False)) from None
+    requests.check_unsupported(fields)
+    # An unknown field changes nothing and is named in a header; a medium that nobody looks at would change the answer.
+    if misnamed := next((name for name in fields.model_extra or () if name in form.from_files), None):
+        raise takes_no_file(misnamed, FILE_FIELDS)
+    return fields
+
+
+async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) -> Ask:
+    """The form as a valid request. Raises `invalid_request`, `too_large`."""
+    weights = _json_field(form, "weights", Weights) or Weights()
+    options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
+    earlier = _json_field(form, "messages", requests.Messages) or requests.Messages([])
+    turns, media = await conversation(earlier.root, links, bounds)
+    texts = form.fields.get("text", [])
+    chars = len(fields.prompt) + sum(len(turn.text) for turn in turns)
+    check_totals(chars, len(media) + len(form.files) + len(texts), bounds, "prompt")
+    at = len(turns)
+    own = [*_files(form, fields, weights, at), *[await _text(texts, index, weights, at) for index in range(len(texts))]]
+    _check_weights(weights, own)
+    everything = (*media, *own)
+    return Ask(
+        (*turns, Turn("user", fields.prompt)),
+        everything,
+        fields,
+        bool(fields.include_usage or options.include_usage),
+        tuple(fields.model_extra or ()),
+    )
+
+
+def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:
+    values = form.fields.get(name, [])
+    if not values:
+        return None
+    if len(values) > 1:
+        raise GatewayError("invalid_request", f"{name} is given {len(values)} times.", param=name)
+    try:
+        return model.model_validate_json(values[0])
+    except pydantic.ValidationError as error:
+        raise invalid_request(error.errors(include_url=False, include_input=False), at=name) from None
+
+
+def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> list[Medium]:
+    counts: dict[str, int] = {}
+    media = []
+    for file in form.files:
+        index = counts.get(file.name, 0)
+        counts[file.name] = index + 1
+        media.append(
+            Medium(
+                Modality(file.name),
+                file.data,
+                file.sha256,
+                turn,
+                file.name if index == 0 else f"{file.name}[{index}]",
+                _params(file.name, fields),
+                f"{file.name}_",
+                _weight(weights, file.name, index),
+            )
+        )
+    return media
+
+
+async def _text(texts: Sequence[str], index: int, weights: Weights, turn: int) -> Medium:
+    return await text_medium(texts[index], "text", turn, _weight(weights, "text", index))
+
+
+def _params(name: str, fields: GenerateForm) -> dict[str, float | str]:
+    if name == "depth":
+        return given(
+            DepthParams(unit=fields.depth_unit, focal_px=fields.depth_focal_px, baseline_m=fields.depth_baseline_m)
+        )
+    if name == "thermal":
+        return given(ThermalParams(low=fields.thermal_low, high=fields.thermal_high))
+    return given(ImuParams(rate_hz=fields.imu_rate_hz)) if name == "imu" else {}
+
+
+def _weight(weights: Weights, name: str, index: int) -> float:
+    numbers: tuple[float, ...] = getattr(weights, name)
+    return numbers[index] if index < len(numbers) else 1.0
+
+
+def _check_weights(weights: Weights, media: Sequence[Medium]) -> None:
+    """A weight without its medium is a mistake, and would otherwise go unnoticed."""
+    for name in Weights.model_fields:
+        count = sum(medium.modality.value == name for medium in media)
+        if (numbers := len(getattr(weights, name))) > count:
+            raise GatewayError(
+                "invalid_request", f"weights.{name} has {numbers} numbers for {count} media.", param=f"weights.{name}"
+            )

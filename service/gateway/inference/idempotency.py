@@ -1,0 +1,106 @@
+"""`Idempotency-Key`: a request that is sent again under the same key is answered by the one that already runs.
+
+The key is claimed for a request's id before anything is done. Whoever comes with a claimed key and the same body reads
+that request's events from the start; another body is refused. A request that was turned away at the door, was
+cancelled, or failed for a passing reason (any 503) leaves its key free; one that ended otherwise is answered again.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Header
+
+from service.broker.errors import StoreUnavailable, UnknownRequest
+from service.broker.gateway.client import Broker
+from service.broker.gateway.idempotency_keys import Claim, Claims
+from service.gateway.errors import ERRORS, GatewayError
+from service.gateway.inference.validated import Ask, Medium
+from service.gateway.schema.requests import Sampling
+
+TRIES = 3  # others may free and claim the key meanwhile
+RetryKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="A name for this request, chosen by the caller. Sent again with the same body, it is answered by "
+        "the request that already runs or ran, and `idempotent-replayed: true` says so; another body is refused.",
+    ),
+]
+REPLAYED = {"idempotent-replayed": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The id that a request goes by. `again`: it was sent before. `key` is None where the caller gave none."""
+
+    tenant: str
+    key: str | None
+    claim: Claim
+    again: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.claim.request_id
+
+
+class Retries:
+    """All methods raise StoreUnavailable."""
+
+    def __init__(self, claims: Claims, broker: Broker) -> None:
+        self._claims, self._broker = claims, broker
+
+    async def begin(self, tenant: str, key: str | None, prefix: str, fingerprint: str) -> Turn:
+        """An id for the request, or that of the one it repeats. Raises `idempotency_conflict`."""
+        fresh = Claim(f"{prefix}-{uuid.uuid4().hex}", fingerprint)
+        if key is None:
+            return Turn(tenant, None, fresh)
+        held = await self._claims.make(tenant, key, fresh)
+        for _ in range(TRIES):
+            if held == fresh:
+                return Turn(tenant, key, fresh)
+            if held.fingerprint != fingerprint:
+                raise GatewayError("idempotency_conflict", "This Idempotency-Key was used for another request.")
+            if not await self._is_void(tenant, held.request_id):
+                break
+            held = await self._claims.make(tenant, key, fresh, held)
+        return Turn(tenant, key, held, again=True)
+
+    async def give_up(self, turn: Turn) -> None:
+        """The request was turned away: its key is free again, if this was the first to use it. Best effort."""
+        if turn.key is not None and not turn.again:
+            with suppress(StoreUnavailable):
+                await self._claims.release(turn.tenant, turn.key, turn.claim)
+
+    async def _is_void(self, tenant: str, request_id: str) -> bool:
+        """Whether the earlier request came to nothing that should be told again."""
+        try:
+            state = await self._broker.state(request_id, tenant)
+        except UnknownRequest:
+            return False  # on its way in, or its gateway died there: the same id may be sent in again
+        if state.error is not None:
+            return ERRORS[state.error.code].status == 503 if state.error.code in ERRORS else False
+        return state.status == "cancelled"
+
+
+def fingerprint_of_ask(ask: Ask, model: str) -> str:
+    """A hash of all that decides the answer, whatever the bytes it came in (a form's boundary changes every time)."""
+    sampling = {name: getattr(ask.sampling, name) for name in Sampling.model_fields}
+    turns = [(turn.role, turn.text) for turn in ask.turns]
+    return _hash(("ask", model, turns, *media_names(ask.media), sampling, ask.include_usage))
+
+
+def fingerprint_of_inputs(media: Sequence[Medium], *options: object) -> str:
+    return _hash(("inputs", *media_names(media), *options))
+
+
+def media_names(media: Sequence[Medium]) -> list[tuple[object, ...]]:
+    return [(one.modality.value, one.sha256, one.turn, sorted(one.params.items()), one.weight) for one in media]
+
+
+def _hash(what: object) -> str:
+    return hashlib.sha256(repr(what).encode("utf-8", "surrogatepass")).hexdigest()

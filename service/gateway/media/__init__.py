@@ -1,0 +1,1 @@
+"""Media on their way in: multipart, links, uploaded files, remote URLs."""

@@ -1,0 +1,125 @@
+"""Uploaded files in the store: kept for a day or so, seen by their own tenant only."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from service.broker.connection import AsyncStore, store_errors
+from service.broker.keys import Keys
+from service.gateway.errors import GatewayError
+from service.gateway.media.sources import Blob
+
+PIECE = 1 << 20
+
+
+class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a file. Times in Unix seconds."""
+
+    id: str
+    filename: str
+    purpose: str
+    bytes: int
+    created: int
+    expires: int
+    sha256: str
+
+
+_decoder = msgspec.msgpack.Decoder(FileInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Of one tenant: files, bytes of all of them, and seconds that each is kept."""
+
+    files: int
+    bytes: int
+    ttl_s: float
+
+
+class FileStore:
+    """All methods raise StoreUnavailable, and `file_not_found` for a file that is not the tenant's."""
+
+    def __init__(self, store: AsyncStore, keys: Keys, quota: Quota) -> None:
+        self._store, self._keys, self._quota = store, keys, quota
+
+    async def add(self, tenant: str, filename: str, purpose: str, data: bytes, sha256: str) -> FileInfo:
+        """Raises `too_large` where the tenant's quota is used up."""
+        moment = time.time_ns()
+        now = moment // 10**9
+        info = FileInfo(
+            id=f"file-{moment:016x}{secrets.token_hex(8)}",  # in order of time, for lists that come in pages
+            filename=filename,
+            purpose=purpose,
+            bytes=len(data),
+            created=now,
+            expires=now + round(self._quota.ttl_s),
+            sha256=sha256,
+        )
+        await self._reserve(tenant, info)
+        key = self._keys.file(tenant, info.id)
+        with store_errors():
+            for at in range(0, len(data), PIECE):
+                pipe: Any = self._store.pipeline(transaction=False)
+                pipe.rpush(key, data[at : at + PIECE])
+                pipe.expire(key, round(self._quota.ttl_s))
+                await pipe.execute()
+        return info
+
+    async def list(self, tenant: str) -> list[FileInfo]:
+        """The tenant's files, oldest first."""
+        with store_errors():
+            found: Any = await self._store.execute_command("HVALS", self._keys.files(tenant))
+            infos = [_decoder.decode(value) for value in found]
+            now = time.time()
+            if expired := [info.id for info in infos if info.expires <= now]:
+                await self._store.execute_command("HDEL", self._keys.files(tenant), *expired)
+        return sorted((info for info in infos if info.expires > now), key=lambda info: info.id)
+
+    async def info(self, tenant: str, file_id: str) -> FileInfo:
+        with store_errors():
+            found: Any = await self._store.execute_command("HGET", self._keys.files(tenant), file_id)
+        info = None if found is None else _decoder.decode(found)
+        if info is None or info.expires <= time.time():
+            raise GatewayError("file_not_found", "There is no such file.")
+        return info
+
+    async def pieces(self, tenant: str, info: FileInfo) -> AsyncIterator[bytes]:
+        """The file's bytes. Ends with `file_not_found` where it expires meanwhile."""
+        for at in range(-(-info.bytes // PIECE)):
+            with store_errors():
+                piece: Any = await self._store.execute_command("LINDEX", self._keys.file(tenant, info.id), at)
+            if piece is None:
+                raise GatewayError("file_not_found", "There is no such file.")
+            yield piece
+
+    async def open(self, tenant: str, file_id: str) -> Blob:
+        """The file whole, with its hash."""
+        info = await self.info(tenant, file_id)
+        return Blob(b"".join([piece async for piece in self.pieces(tenant, info)]), info.sha256)
+
+    async def delete(self, tenant: str, file_id: str) -> None:
+        await self.info(tenant, file_id)
+        with store_errors():
+            await self._store.execute_command("HDEL", self._keys.files(tenant), file_id)
+            await self._store.execute_command("UNLINK", self._keys.file(tenant, file_id))
+
+    async def _reserve(self, tenant: str, info: FileInfo) -> None:
+        """Write the entry, then count: two uploads at once may both be refused, but never both pass the quota."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            pipe.hset(self._keys.files(tenant), info.id, msgspec.msgpack.encode(info))
+            pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + 60)
+            await pipe.execute()
+        infos = await self.list(tenant)
+        count, total = len(infos), sum(one.bytes for one in infos)
+        if count > self._quota.files or total > self._quota.bytes:
+            with store_errors():
+                await self._store.execute_command("HDEL", self._keys.files(tenant), info.id)
+            limit = f"{self._quota.files} files and {self._quota.bytes} bytes"
+            raise GatewayError(
+                "too_large", f"The files of this key would be {count} of {total} bytes; the limit is {limit}."
+            )

@@ -1,0 +1,79 @@
+"""From media with their bytes to media parts of a request: what the store lacks is decoded, and nothing else."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from pandagpt_core.media import digest
+from pandagpt_core.types import ModelInfo
+from service.broker.media_cache import MediaShelf, media_name
+from service.broker.protocol import MediaPart
+from service.gateway.decoding.pool import DecodePool
+from service.gateway.errors import GatewayError
+from service.gateway.inference.validated import Medium
+from service.metrics import GatewayMetrics
+
+
+class MediaIntake:
+    """`settle` is all: parts for the request, and the arrays that must go along."""
+
+    def __init__(self, pool: DecodePool, shelf: MediaShelf, metrics: GatewayMetrics) -> None:
+        self._pool, self._shelf, self._metrics = pool, shelf, metrics
+
+    async def settle(
+        self, media: Sequence[Medium], info: ModelInfo, tenant: str
+    ) -> tuple[list[MediaPart], dict[str, np.ndarray]]:
+        """Raises `unsupported_modality`, `invalid_media`, each naming the caller's field."""
+        check_modalities(media, info)
+        parts = [_part(medium, info, tenant) for medium in media]
+        missing = await self._shelf.missing(part.blob for part in parts)
+        todo = {part.blob: medium for part, medium in zip(parts, media, strict=True) if part.blob in missing}
+        for medium, part in zip(media, parts, strict=True):
+            outcome = "miss" if part.blob in missing else "hit"
+            self._metrics.embedding_cache.labels(medium.modality.value, outcome).inc()
+            self._metrics.media_bytes.labels(medium.modality.value).inc(len(medium.data))
+        tasks = [asyncio.create_task(self._decode(medium, info)) for medium in todo.values()]
+        try:
+            arrays = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()  # of the others where one failed
+        return parts, dict(zip(todo, arrays, strict=True))
+
+    async def _decode(self, medium: Medium, info: ModelInfo) -> np.ndarray:
+        try:
+            with self._metrics.media_seconds.labels(medium.modality.value).time():
+                return await self._pool.decode(info.recipes[medium.modality], medium.data, medium.params)
+        except GatewayError as error:
+            self._metrics.media_failures.labels(medium.modality.value, error.code).inc()
+            param = f"{medium.params_at}{error.param}" if error.param in _PARAMS else medium.where
+            raise GatewayError(
+                error.code, f"{medium.where}: {error.message}", param=param, retry_after_s=error.retry_after_s
+            ) from None
+
+
+_PARAMS = ("unit", "focal_px", "baseline_m", "rate_hz", "low", "high")  # what recipes may complain of by name
+
+
+def check_modalities(media: Sequence[Medium], info: ModelInfo) -> None:
+    for medium in media:
+        if medium.modality not in info.recipes:
+            takes = ", ".join(modality.value for modality in info.recipes) or "none"
+            raise GatewayError(
+                "unsupported_modality",
+                f"The model does not take {medium.modality.value}; it takes {takes}.",
+                param=medium.where,
+            )
+
+
+def _part(medium: Medium, info: ModelInfo, tenant: str) -> MediaPart:
+    # The bytes were hashed while they were read; their hash stands for them in the medium's name.
+    name = digest(bytes.fromhex(medium.sha256), medium.modality.value, info.recipes[medium.modality], medium.params)
+    return MediaPart(
+        modality=medium.modality,
+        digest=name,
+        blob=media_name(tenant, info.encoder_digest, name),
+        turn=medium.turn,
+        weight=medium.weight,
+    )

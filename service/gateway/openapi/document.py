@@ -1,0 +1,96 @@
+"""The written interface: OpenAPI from the application.
+
+`python -m service.gateway.openapi.document [file]` writes it as YAML.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+
+from service.gateway.auth import Access
+from service.gateway.schema.requests import ChatBody, EmbedBody, GenerateForm, never_null
+from service.gateway.state import version
+
+TAGS = {
+    "inference": "Answers and embeddings",
+    "files": "Media kept for later requests",
+    "models": "What live workers serve",
+    "requests": "How a request stands, its stream again, its end",
+    "operations": "For whoever runs it",
+}
+DESCRIPTION = "Ask a language model about images, videos, sounds, depth maps, thermal images and IMU recordings."
+
+
+def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
+    """Make `app.openapi` answer with the document for `routes`, built at first use."""
+    kept = list(routes)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = document(kept)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def document(routes: list[APIRoute]) -> dict[str, Any]:
+    """The OpenAPI document: FastAPI's own, and the bodies that routes parse themselves, and keys."""
+    spec = get_openapi(
+        title="PandaGPT",
+        version=version(),
+        description=DESCRIPTION,
+        routes=routes,
+        servers=[{"url": "/", "description": "The gateway that gives this document"}],
+        tags=[{"name": name, "description": words} for name, words in TAGS.items()],
+        contact={"name": "Whoever runs this gateway"},
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    models = [(model, "validation") for model in (ChatBody, EmbedBody, GenerateForm)]
+    _, bodies = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]  # literals
+    spec["components"]["schemas"] |= bodies["$defs"]
+    spec["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for route in routes:
+        if route.include_in_schema and access_of(route) is not None:
+            for method in route.methods or ():
+                spec["paths"][route.path_format][method.lower()]["security"] = [{"key": []}, {}]
+    for methods in spec["paths"].values():
+        for operation in methods.values():
+            operation["responses"].pop("422", None)  # validation errors are 400 here
+            for parameter in operation.get("parameters", ()):
+                if "anyOf" in parameter["schema"]:
+                    parameter["schema"] = never_null(parameter["schema"])
+    _leave_out_unused(spec)
+    return spec
+
+
+def _leave_out_unused(spec: dict[str, Any]) -> None:
+    """Schemas that nothing refers to: of bodies that are written out in their place, of answers never given."""
+    schemas = spec["components"]["schemas"]
+    while unused := [name for name in schemas if f'"#/components/schemas/{name}"' not in json.dumps(spec)]:
+        for name in unused:
+            del schemas[name]
+
+
+def access_of(route: APIRoute) -> Access | None:
+    """What a route declares that its callers need; None where anyone may call or nothing is declared."""
+    calls = [dependency.call for dependency in route.dependant.dependencies]
+    return next((call for call in calls if isinstance(call, Access)), None)
+
+
+def text() -> str:
+    from service.gateway.app import routers
+
+    routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
+    return yaml.safe_dump(document(routes), sort_keys=False, allow_unicode=True, width=120)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else "openapi.yaml").write_text(text(), encoding="utf-8")

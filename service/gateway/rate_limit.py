@@ -1,0 +1,110 @@
+"""How much one key may ask for: requests and tokens a minute, and requests at once, counted by all gateways together.
+
+A bucket holds a minute's worth and fills evenly. Tokens are charged when an answer is whole, so a bucket may go below
+zero once; the next request then waits for it. Without limits the store is not asked.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections import defaultdict
+from contextlib import suppress
+from types import TracebackType
+
+from service.broker.errors import StoreUnavailable
+from service.broker.gateway.rate_limits import RateStore, Share
+from service.gateway.errors import GatewayError
+
+log = logging.getLogger(__name__)
+MINUTE = 60.0
+
+
+class RateLimiter:
+    """One gateway's side: which requests it has in hand, and their renewal while they last."""
+
+    def __init__(self, store: RateStore) -> None:
+        self._store, self.rates = store, store.rates
+        self._held: defaultdict[str, set[str]] = defaultdict(set)
+        self._renewal: asyncio.Task[None] | None = None
+
+    def admit(self, tenant: str) -> "Admission":
+        """A request of this tenant, from its start to its end: `async with`."""
+        return Admission(self, tenant)
+
+    async def charge(self, tenant: str, tokens: int) -> None:
+        if self.rates.tokens:
+            with suppress(StoreUnavailable):  # the answer was given; that it was not counted is no reason to fail it
+                await self._store.charge(tenant, tokens)
+
+    async def take(self, tenant: str, name: str) -> Share | None:
+        """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable."""
+        if not any((self.rates.requests, self.rates.tokens, self.rates.concurrent)):
+            return None
+        share = await self._store.take(tenant, name)
+        if self.rates.concurrent and share.exceeded is None:
+            self._held[tenant].add(name)
+            if self._renewal is None:
+                self._renewal = asyncio.create_task(self._renew(), name="limits")
+        return share
+
+    async def free(self, tenant: str, name: str) -> None:
+        if name in self._held.get(tenant, ()):
+            self._held[tenant].discard(name)
+            if not self._held[tenant]:
+                del self._held[tenant]
+            with suppress(StoreUnavailable):  # it stops counting by itself
+                await self._store.free(tenant, name)
+
+    async def close(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._store.lease_s / 3)
+            for tenant, names in list(self._held.items()):
+                try:
+                    await self._store.renew(tenant, list(names))
+                except StoreUnavailable as error:
+                    log.warning("requests in hand could not be renewed", extra={"error": error.code})
+
+
+class Admission:
+    """One request under its tenant's limits. Entering raises `rate_limit_exceeded` with the time to wait."""
+
+    def __init__(self, limiter: RateLimiter, tenant: str) -> None:
+        self._limiter, self._tenant, self._name = limiter, tenant, uuid.uuid4().hex
+        self._share: Share | None = None
+
+    async def __aenter__(self) -> "Admission":
+        self._share = share = await self._limiter.take(self._tenant, self._name)
+        if share is not None and share.exceeded is not None:
+            rates = self._limiter.rates
+            said = {
+                "requests": f"{rates.requests} requests a minute",
+                "tokens": f"{rates.tokens} tokens a minute",
+                "at_once": f"{rates.concurrent} requests at once",
+            }[share.exceeded]
+            raise GatewayError("rate_limit_exceeded", f"The limit of this key is {said}.", retry_after_s=share.wait_s)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self._limiter.free(self._tenant, self._name))
+
+    def headers(self) -> dict[str, str]:
+        """`x-ratelimit-*` of the limits that apply, as this request found them; also where it was refused."""
+        if self._share is None:
+            return {}
+        rates, share, headers = self._limiter.rates, self._share, dict[str, str]()
+        for name, limit, left in (
+            ("requests", rates.requests, share.requests),
+            ("tokens", rates.tokens, share.tokens),
+        ):
+            if limit:
+                headers[f"x-ratelimit-limit-{name}"] = str(limit)
+                headers[f"x-ratelimit-remaining-{name}"] = str(max(0, int(left)))
+                headers[f"x-ratelimit-reset-{name}"] = f"{(limit - left) * MINUTE / limit:.3f}s"
+        return headers

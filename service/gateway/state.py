@@ -1,0 +1,162 @@
+"""Everything one gateway process owns, made by the lifespan and handed to routes: no globals."""
+
+import asyncio
+import importlib.metadata
+import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+
+from pandagpt_core.types import ModelInfo
+from service.broker.errors import BrokerError, Draining, NoWorker, UnknownRequest
+from service.broker.gateway.client import Broker
+from service.gateway.auth import KeyRing
+from service.gateway.errors import GatewayError
+from service.gateway.inference.idempotency import Retries
+from service.gateway.inference.readers import Notes
+from service.gateway.inference.validated import Bounds
+from service.gateway.media.fetch import Fetcher
+from service.gateway.media.files import FileStore
+from service.gateway.media.multipart import FormLimits
+from service.gateway.media.resolve import MediaIntake
+from service.gateway.media.sources import Links, Meter
+from service.gateway.rate_limit import Admission, RateLimiter
+from service.gateway.streaming.chunks import Answer
+from service.gateway.streaming.event_stream import Pace
+from service.metrics import GatewayMetrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class House:
+    """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave,
+    `leaving` when what still runs has had its time.
+
+    `fetcher` is None where media are not fetched from URLs.
+    """
+
+    host: str
+    keys: KeyRing
+    broker: Broker
+    notes: Notes
+    retries: Retries
+    files: FileStore
+    intake: MediaIntake
+    limiter: RateLimiter
+    metrics: GatewayMetrics
+    links: Links
+    bounds: Bounds
+    form: FormLimits
+    pace: Pace
+    request_timeout_s: float
+    disconnect_grace_s: float
+    retry_grace_s: float
+    default_model: str | None
+    registry: CollectorRegistry
+    metrics_here: bool
+    given_salt: bytes | None = None
+    fetcher: Fetcher | None = None
+    draining: bool = False
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    _salt: bytes | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def salt(self) -> bytes:
+        """What separates tenants: the settings' salt, else one kept in the store."""
+        if self._salt is None:
+            self._salt = self.given_salt or await self.notes.salt()
+        return self._salt
+
+    async def model(self, name: str | None) -> ModelInfo:
+        """The live model of that name, or the default. Raises `model_not_found`, `no_worker`, `draining`."""
+        if self.draining:
+            raise Draining("this gateway is going away; try again")
+        models = await self.broker.models()
+        wanted = name or self.default_model or next((id_ for id_, live in models.items() if live.ready), None)
+        wanted = wanted or next(iter(models), None)
+        if wanted is not None and wanted in models:
+            return models[wanted].info
+        if not models or wanted == self.default_model:
+            raise NoWorker("no worker serves this model now")
+        raise GatewayError("model_not_found", "There is no such model.", param="model")
+
+    def admit(self, request: Request, tenant: str) -> Admission:
+        """The tenant's share of the limits while the request lasts; whatever the answer, it tells what is left of them.
+
+        Entering it raises `rate_limit_exceeded`.
+        """
+        admission = self.limiter.admit(tenant)
+        request.state.limits = admission.headers
+        return admission
+
+    def grace_s(self, retried: bool) -> float:
+        """How long a request lives on without a reader. Whoever gave it an `Idempotency-Key` means to come back."""
+        return max(self.disconnect_grace_s, self.retry_grace_s if retried else 0.0)
+
+    async def knows(self, request_id: str, tenant: str) -> bool:
+        """Whether the tenant has a request of this id."""
+        try:
+            await self.broker.state(request_id, tenant)
+        except UnknownRequest:
+            return False
+        return True
+
+    async def joined(self, request_id: str) -> Answer:
+        """Read along with a request that exists: how to fold its events."""
+        answer = await self.notes.answer(request_id)
+        await self.notes.attach(request_id)
+        return answer
+
+    def links_of(self, tenant: str) -> Links:
+        """What the links of one request of this tenant may point to: its own files among them."""
+        meter = Meter(self.form.max_total_bytes)
+        fetch = meter.through(self.fetcher.session()) if self.fetcher is not None else self.links.fetch
+        return replace(self.links, open_file=meter.through(partial(self.files.open, tenant)), fetch=fetch)
+
+    async def gone(self, request_id: str, tenant: str) -> None:
+        """A reader of this request left before its end: cancel it, now or after the grace time if nobody else comes."""
+        with suppress(BrokerError):
+            readers, attached, grace_s = await self.notes.detach(request_id)
+            if readers > 0:
+                return
+            if grace_s <= 0:
+                await self.broker.cancel(request_id, tenant)
+                return
+            self.in_background(self._cancel_unless_read(request_id, tenant, attached, grace_s))
+
+    async def _cancel_unless_read(self, request_id: str, tenant: str, attached: int, grace_s: float) -> None:
+        await asyncio.sleep(grace_s)
+        with suppress(BrokerError):
+            if await self.notes.attached(request_id) == attached:
+                await self.broker.cancel(request_id, tenant)
+
+    async def abandon(self, request_id: str, tenant: str) -> None:
+        """Cancel a request that nobody can read any more."""
+        with suppress(BrokerError):
+            await self.broker.cancel(request_id, tenant)
+
+    def in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.limiter.close()
+        await self.broker.close()
+
+
+def house_of(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+def version() -> str:
+    return importlib.metadata.version("pandagpt")

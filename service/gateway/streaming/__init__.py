@@ -1,0 +1,1 @@
+"""Server-Sent Events: chunks of an answer, and the response that sends them."""

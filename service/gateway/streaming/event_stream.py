@@ -1,0 +1,207 @@
+"""Between the broker's events and one client: keep-alives, slow readers, clients that go away, and our own going.
+
+Whatever happens, the events are closed, and `gone` is called where the client left before the end.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.broker.errors import Draining
+from service.broker.gateway.timeouts import Alarm
+from service.broker.protocol import Event
+from service.gateway.errors import from_core
+from service.gateway.streaming.chunks import KEEP_ALIVE, FrameFold, parting_words
+
+_T = TypeVar("_T")
+Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `Pace.keep_alive_s`
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def leaving_words() -> Draining:
+    """What a caller hears whose answer this gateway has no more time for."""
+    return Draining("this gateway is going away before the answer's end; try again")
+
+
+async def unless_gone(receive: Receive, work: Coroutine[None, None, _T], leaving: asyncio.Event | None = None) -> _T:
+    """The work's result; ClientGone where the client leaves first, Draining where we do, with the work cancelled."""
+    task, watcher = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
+    parting = asyncio.create_task(leaving.wait()) if leaving is not None else None
+    others = [one for one in (watcher, parting) if one is not None]
+    try:
+        await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone if watcher.done() else leaving_words()
+    finally:
+        await _stop(task, *others)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stop(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of silence until a comment line; seconds a client may take nothing; bytes it may fall behind."""
+
+    keep_alive_s: float = 10.0
+    send_timeout_s: float = 30.0
+    send_buffer_bytes: int = 1 << 20
+
+
+class TooSlow(Exception):
+    """The client takes less than its request makes, for longer than it may."""
+
+
+class Outbox:
+    """What one client has not taken yet. The server holds some 64 KB more before it makes us wait."""
+
+    def __init__(self, send: Send, pace: Pace) -> None:
+        self._send, self._pace = send, pace
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._closed = self._stuck = False
+        self._more = asyncio.Event()
+
+    def put(self, data: bytes) -> None:
+        """Raises TooSlow where the client is too far behind."""
+        if data:
+            self._waiting.append(data)
+            self._size += len(data)
+            if self._size > self._pace.send_buffer_bytes:
+                raise TooSlow
+            self._more.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._more.set()
+
+    async def deliver(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Head, body, end. Raises TooSlow where the client takes nothing for too long."""
+        task = asyncio.current_task()
+        assert task is not None
+        alarm = Alarm(partial(self._give_up, task))
+        try:
+            await self._give({"type": "http.response.start", "status": 200, "headers": headers}, alarm)
+            last = False
+            while not last:
+                await self._more.wait()
+                self._more.clear()
+                body, last = b"".join(self._waiting), self._closed
+                self._waiting.clear()
+                await self._give({"type": "http.response.body", "body": body, "more_body": not last}, alarm)
+                self._size -= len(body)
+        except asyncio.CancelledError:
+            if self._stuck:
+                raise TooSlow from None
+            raise
+        finally:
+            alarm.close()
+
+    async def _give(self, message: dict[str, object], alarm: Alarm) -> None:
+        alarm.set(self._pace.send_timeout_s)  # the server holds us while its buffer is full
+        await self._send(message)
+        alarm.lift()
+
+    def _give_up(self, delivery: "asyncio.Task[None]") -> None:
+        self._stuck = True
+        delivery.cancel()
+
+
+class EventStream(Response):
+    """The answer that streams. `first` are events already read, without one that tells anything where it was quiet so
+    long, and None where none was waited for; `lease` is closed at the end, come what may.
+
+    `leaving` is set when this gateway has no more time for running answers.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: Events,
+        first: Sequence[Event] | None,
+        fold: FrameFold,
+        pace: Pace,
+        gone: Callable[[], Awaitable[None]],
+        lease: AsyncExitStack,
+        headers: Mapping[str, str],
+        leaving: asyncio.Event,
+    ) -> None:
+        self.status_code, self.background = 200, None
+        self.init_headers({**headers, **STREAM_HEADERS})
+        self._events, self._first, self._fold, self._pace = events, first, fold, pace
+        self._gone, self._lease, self._leaving = gone, lease, leaving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._lease:
+            slow = False
+            try:
+                try:
+                    await self._relay(receive, send)
+                except (ClientGone, OSError, TooSlow) as error:
+                    slow = isinstance(error, TooSlow)
+                if not self._fold.ended:
+                    await asyncio.shield(self._gone())
+                if slow:
+                    await _cut(scope, receive)
+            finally:
+                await self._events.aclose()
+
+    async def _relay(self, receive: Receive, send: Send) -> None:
+        outbox = Outbox(send, self._pace)
+        filling = asyncio.create_task(self._fill(outbox))
+        delivering = asyncio.create_task(outbox.deliver(self.raw_headers))
+        watching, parting = asyncio.create_task(_until_gone(receive)), asyncio.create_task(self._leaving.wait())
+        running: set[asyncio.Task[Any]] = {filling, delivering, watching, parting}
+        try:
+            while not delivering.done():
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                if watching in done:
+                    raise ClientGone
+                if filling in done:
+                    filling.result()
+                if parting in done and not filling.done():
+                    await _stop(filling)
+                    running.discard(filling)
+                    outbox.put(parting_words(from_core(leaving_words())))
+                    outbox.close()
+            delivering.result()
+        finally:
+            await _stop(filling, delivering, watching, parting)
+
+    async def _fill(self, outbox: Outbox) -> None:
+        if self._first is not None:
+            outbox.put(self._fold.feed(self._first) or KEEP_ALIVE)
+        while not self._fold.ended:
+            came = await anext(self._events)
+            outbox.put(self._fold.feed(came) if came else KEEP_ALIVE)
+        outbox.close()
+
+
+async def _cut(scope: Scope, receive: Receive) -> None:
+    """End the connection at once: closing it in good order would wait for the client to take what it does not take."""
+    cut = scope.get("state", {}).get("cut")  # the server's (`server.py`)
+    if cut is not None:
+        cut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await _until_gone(receive)

@@ -1,0 +1,88 @@
+import msgspec
+import numpy as np
+import pytest
+
+from service.broker.connection import connect
+from service.broker.gateway.client import Broker
+from service.broker.keys import Keys
+from service.broker.media_cache import BadBlob, EmbeddingCache, media_name, pack, unpack
+from tests.conftest import Valkey
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2),
+        np.arange(77, dtype=np.int64).reshape(1, 77),
+        np.zeros((0, 3), np.float32),
+        np.arange(6, dtype=">f4").reshape(2, 3),
+        np.arange(24, dtype=np.float32).reshape(4, 6)[:, ::2],
+    ],
+)
+def test_an_array_comes_back_as_it_was(array: np.ndarray) -> None:
+    back = unpack(pack(array))
+    assert back.shape == array.shape
+    assert back.dtype.kind == array.dtype.kind
+    np.testing.assert_array_equal(back, array)
+
+
+def test_other_dtypes_do_not_travel() -> None:
+    for array in (np.zeros(3), np.array([object()]), np.array(["x"])):
+        with pytest.raises(TypeError, match="float32 or int64"):
+            pack(array)
+
+
+def test_bytes_that_are_no_array_are_refused() -> None:
+    def header(**changed: object) -> bytes:
+        fields = {"type": "array.v1", "dtype": "<f4", "shape": [2], "data": b"\0" * 8, **changed}
+        return msgspec.msgpack.encode(fields)
+
+    assert unpack(header()).tolist() == [0, 0]
+    bad = [b"", b"\x80\x04", b"no array", header(dtype="O"), header(dtype="<f8"), header(shape=[3]), header(shape=[-2])]
+    bad += [header(shape=[1] * 9 + [2]), header(data="text"), header(type="array.v9"), header(shape=[2**40, 2**40])]
+    for blob in bad:
+        with pytest.raises(BadBlob):
+            unpack(blob)
+
+
+def test_names_differ_by_tenant_encoder_and_content() -> None:
+    names = {
+        media_name(*fields)
+        for fields in [
+            ("a", "b", "c"),
+            ("x", "b", "c"),
+            ("a", "x", "c"),
+            ("a", "b", "x"),
+            ("ab", "", "c"),
+            ("", "ab", "c"),
+        ]
+    }
+    assert len(names) == 6
+
+
+async def test_only_media_without_embedding_and_array_are_missing(broker: Broker, valkey: Valkey) -> None:
+    await broker.media.put({"has-array": np.ones((1, 2), np.float32)}, life=30)
+    store = connect(valkey.settings)
+    cache = EmbeddingCache(store, Keys(), valkey.settings)
+    cache.add({"has-embedding": np.ones(4, np.float32)})
+    store.close()
+    assert await broker.media.missing(["has-array", "has-embedding", "neither", "neither"]) == {"neither"}
+    assert await broker.media.missing([]) == set()
+
+
+async def test_an_array_lives_as_long_as_its_request_may_wait(broker: Broker, valkey: Valkey) -> None:
+    await broker.media.put({"long": np.ones(1, np.float32)}, life=5000)
+    assert 4990 < valkey.client.ttl(Keys().array("long")) <= 5000
+
+
+async def test_once_encoded_the_embedding_is_there_and_the_array_gone(broker: Broker, valkey: Valkey) -> None:
+    await broker.media.put({"m": np.ones((1, 2), np.float32)}, life=30)
+    store = connect(valkey.settings)
+    cache = EmbeddingCache(store, Keys(), valkey.settings)
+    assert set(cache.arrays(["m", "other"])) == {"m"}
+    cache.add({"m": np.arange(4, dtype=np.float32)})
+    assert cache.embeddings(["m"])["m"].tolist() == [0, 1, 2, 3]
+    assert cache.arrays(["m"]) == {}
+    valkey.client.set(Keys().embedding("m"), b"\x80\x04 spoiled")
+    assert cache.embeddings(["m"]) == {}
+    store.close()

@@ -1,0 +1,204 @@
+"""The pool of confined children: right arrays, refusals in words, and a crash or hang costs one medium."""
+
+import asyncio
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pandagpt_core import media
+from service.gateway.decoding import warmup
+from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
+from service.gateway.errors import GatewayError
+
+LIMITS = media.Limits()
+MEMORY = 1536 << 20
+REAL = PoolOptions(child_command(MEMORY, LIMITS), processes=1)
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[DecodePool]:
+    pool = DecodePool(REAL)
+    await pool.start()
+    yield pool
+    await pool.close()
+
+
+def scripted(body: str, **options: float) -> PoolOptions:
+    """A pool whose children greet properly and then run `body` with the pipes `source` and `sink`."""
+    head = """
+        import os, sys, time, struct
+        from service.gateway.decoding.protocol import *
+        from service.gateway.decoding.child import _receive, _read, send, _take_pipes
+        source, sink = _take_pipes()
+        send(sink, Ready(enforced=["none"]))
+        job = _receive(source)
+        while job is not None:
+            data = _read(source, job.size)
+    """
+    loop = textwrap.indent(textwrap.dedent(body), " " * 4) + "\n    job = _receive(source)\n"
+    return replace(
+        PoolOptions([sys.executable, "-c", textwrap.dedent(head) + loop], processes=1),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+async def refused(pool: DecodePool, recipe: str, data: bytes, **params: float | str) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        await pool.decode(recipe, data, params)
+    return caught.value
+
+
+async def test_children_are_confined_and_say_how(pool: DecodePool) -> None:
+    await pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})
+    assert {"memory", "files", "descriptors", "python"} <= set(pool.enforced)
+    if sys.platform == "linux":
+        assert {"privileges", "syscalls"} <= set(pool.enforced)
+
+
+async def test_an_array_is_what_the_recipe_gives_in_this_process(pool: DecodePool) -> None:
+    data = warmup.picture("JPEG")
+    there = await pool.decode("imagebind-image-v1", data, {})
+    here = media.load("imagebind-image-v1", data, {}, LIMITS)
+    assert there.dtype == here.dtype
+    np.testing.assert_array_equal(there, here)
+
+
+async def test_every_kind_of_real_medium_decodes_behind_the_lock(pool: DecodePool, golden: Path) -> None:
+    folder = golden / "preprocessing" / "media"
+    recipes = {".jpg": "imagebind-image-v1", ".png": "imagebind-image-v1", ".wav": "imagebind-audio-v1"}
+    recipes |= {".mp4": "imagebind-video-v1", ".flac": "imagebind-audio-v1", ".ogg": "imagebind-audio-v1"}
+    files = [file for file in sorted(folder.iterdir()) if file.suffix in recipes and file.stat().st_size < 3_000_000]
+    assert {file.suffix for file in files} >= {".jpg", ".png", ".wav", ".mp4"}
+    for file in files:
+        array = await pool.decode(recipes[file.suffix], file.read_bytes(), {})
+        assert np.isfinite(array).all()
+    imu = await pool.decode("imu-v1", warmup.npy(np.ones((400, 6), np.float32)), {"rate_hz": 200.0})
+    assert imu.shape == (1, 6, 2000)
+    text = await pool.decode("clip-bpe-v1", "a dog 🐕".encode(), {})
+    assert text.shape == (1, 77)
+    assert text.dtype == np.int64
+
+
+async def test_a_refusal_names_the_parameter_and_the_child_lives_on(pool: DecodePool) -> None:
+    error = await refused(pool, "depth-sunrgbd-v1", warmup.npy(np.ones((8, 8), np.float32)), unit="m")
+    assert (error.code, error.param) == ("invalid_media", "focal_px")
+    assert (await refused(pool, "imagebind-image-v1", b"not a picture")).code == "invalid_media"
+    assert (await pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})).shape == (1, 3, 224, 224)
+
+
+async def test_a_decoder_that_dies_costs_one_medium() -> None:
+    pool = DecodePool(
+        scripted("""
+        if data == b"die":
+            os._exit(1)
+        send(sink, Decoded(dtype="<f4", shape=[1], size=4), b"\\0\\0\\x80?")
+        """)
+    )
+    await pool.start()
+    assert (await refused(pool, "r", b"die")).code == "invalid_media"
+    assert (await pool.decode("r", b"live", {})).tolist() == [1.0]
+    await pool.close()
+
+
+async def test_a_decoder_that_hangs_is_killed_at_its_wall_time() -> None:
+    pool = DecodePool(
+        scripted(
+            """
+        if data == b"hang":
+            time.sleep(60)
+        send(sink, Decoded(dtype="<f4", shape=[1], size=4), b"\\0\\0\\x80?")
+        """,
+            wall_s=1.0,
+        )
+    )
+    await pool.start()
+    error = await refused(pool, "r", b"hang")
+    assert "1 s" in error.message
+    assert (await pool.decode("r", b"live", {})).tolist() == [1.0]
+    await pool.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'Decoded(dtype="<f4", shape=[1 << 40, 1 << 40], size=4), b"1234"',
+        'Decoded(dtype="|O8", shape=[1], size=8), b"12345678"',
+        'Decoded(dtype="<f4", shape=[-1, -1], size=4), b"1234"',
+        'Decoded(dtype="<f4", shape=[1 << 30], size=4 << 30), b"1234"',
+        'Ready(enforced=["twice"])',
+    ],
+)
+async def test_what_a_captured_child_says_is_not_believed(answer: str) -> None:
+    pool = DecodePool(scripted(f"send(sink, {answer})"))
+    await pool.start()
+    assert (await refused(pool, "r", b"x")).code == "invalid_media"
+    await pool.close()
+
+
+async def test_bytes_that_are_no_frame_are_not_believed() -> None:
+    pool = DecodePool(scripted('sink.write(b"\\xff" * 100); sink.flush()'))
+    await pool.start()
+    assert (await refused(pool, "r", b"x")).code == "invalid_media"
+    await pool.close()
+
+
+async def test_more_media_than_may_wait_are_turned_away() -> None:
+    pool = DecodePool(
+        scripted("time.sleep(0.5); send(sink, Refused(code='invalid_media', message='no'))", max_waiting=2)
+    )
+    await pool.start()
+    results = await asyncio.gather(*[pool.decode("r", b"x", {}) for _ in range(6)], return_exceptions=True)
+    codes = sorted(result.code for result in results if isinstance(result, GatewayError))
+    assert codes == ["invalid_media"] * 2 + ["overloaded"] * 4
+    await pool.close()
+
+
+async def test_a_caller_who_leaves_takes_the_child_along_and_the_next_is_served() -> None:
+    pool = DecodePool(
+        scripted("""
+        if data == b"slow":
+            time.sleep(60)
+        send(sink, Decoded(dtype="<f4", shape=[1], size=4), b"\\0\\0\\x80?")
+        """)
+    )
+    await pool.start()
+    await pool.decode("r", b"first", {})
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pool.decode("r", b"slow", {}), 0.2)
+    assert (await pool.decode("r", b"live", {})).tolist() == [1.0]
+    await pool.close()
+
+
+async def test_memory_beyond_the_limit_is_a_refusal() -> None:
+    limits = replace(LIMITS, elements=1 << 40, bytes=1 << 40)
+    pool = DecodePool(PoolOptions(child_command(700 << 20, limits), processes=1))
+    await pool.start()
+    header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (30000, 30000), }"
+    big = header.ljust(127) + b"\n" + bytes(1 << 20)
+    assert (await refused(pool, "imu-v1", big, rate_hz=50.0)).code == "invalid_media"
+    assert (await pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})).shape == (1, 3, 224, 224)
+    await pool.close()
+
+
+async def test_the_event_loop_runs_on_while_a_large_medium_passes(pool: DecodePool) -> None:
+    await pool.decode("clip-bpe-v1", b"warm", {})
+    worst = 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        clock = time.thread_time  # what the loop works, not what the machine is busy with
+        while True:
+            before = clock()
+            await asyncio.sleep(0.005)
+            worst = max(worst, clock() - before)
+
+    watcher = asyncio.create_task(watch())
+    assert (await refused(pool, "imagebind-image-v1", bytes(60 << 20))).code == "invalid_media"
+    watcher.cancel()
+    assert worst < 0.1

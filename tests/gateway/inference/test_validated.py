@@ -1,0 +1,65 @@
+"""Whose word counts for sampling: the caller's, then the model's, then the operator's, whose limits have limits too."""
+
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from pandagpt_core.types import SamplingParams
+from service.gateway.inference.validated import Bounds, sampling_params
+from service.gateway.schema.requests import MAX_MESSAGES, Messages, Sampling
+from service.settings import GatewaySettings
+from tests.fakes import FAKE_INFO
+
+SAID = {
+    "max_tokens": 33,
+    "temperature": 0.0,
+    "top_p": 0.9,
+    "top_k": 7,
+    "min_p": 0.1,
+    "repetition_penalty": 1.2,
+    "frequency_penalty": 0.3,
+    "presence_penalty": 0.4,
+}
+
+
+@pytest.mark.parametrize("name", list(SAID))
+def test_what_the_caller_leaves_out_is_the_models_own_default(name: str) -> None:
+    assert SAID[name] != getattr(SamplingParams(), name), "no default of ours may pass for the model's"
+    model = replace(FAKE_INFO, sampling_defaults={name: SAID[name]})
+    assert getattr(sampling_params(Sampling(), model, Bounds()), name) == SAID[name]
+
+
+def test_what_the_caller_says_goes_before_the_models_default() -> None:
+    model = replace(FAKE_INFO, sampling_defaults=SAID)
+    params = sampling_params(Sampling(temperature=0.5, top_k=0, max_tokens=2), model, Bounds())
+    assert (params.temperature, params.top_k, params.max_tokens, params.top_p) == (0.5, 0, 2, 0.9)
+
+
+@pytest.mark.parametrize(("context", "tokens"), [(2048, 40), (60, 30), (1, 1)])
+def test_without_any_word_an_answer_has_the_operators_tokens_or_half_a_small_context(context: int, tokens: int) -> None:
+    params = sampling_params(Sampling(), replace(FAKE_INFO, max_model_len=context), Bounds(default_tokens=40))
+    assert params == replace(SamplingParams(), max_tokens=tokens, seed=params.seed)
+
+
+def test_a_request_without_a_seed_has_one_that_no_other_has() -> None:
+    assert len({sampling_params(Sampling(), FAKE_INFO, Bounds()).seed for _ in range(20)}) == 20
+
+
+@pytest.mark.parametrize(
+    ("setting", "most"), [("max_choices", 64), ("max_tokens", 1_000_000), ("max_messages", MAX_MESSAGES)]
+)
+def test_an_operators_limit_beyond_what_a_body_may_say_is_refused_and_not_ignored(setting: str, most: int) -> None:
+    assert getattr(GatewaySettings(**{setting: most}), setting) == most
+    with pytest.raises(ValidationError, match=setting):
+        GatewaySettings(**{setting: most + 1})
+    assert said(setting, most)
+    with pytest.raises(ValidationError):
+        said(setting, most + 1)
+
+
+def said(setting: str, amount: int) -> object:
+    """A body that uses up that much of the setting. Raises ValidationError."""
+    if setting == "max_messages":
+        return Messages.model_validate([{"role": "user", "content": "x"}] * amount)
+    return Sampling(**{{"max_choices": "n"}.get(setting, setting): amount})

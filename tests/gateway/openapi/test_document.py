@@ -1,0 +1,63 @@
+"""openapi.yaml is what the application says, and valid."""
+
+from pathlib import Path
+
+import yaml
+from openapi_spec_validator import validate
+
+from service.gateway.openapi import document as openapi_document
+from service.gateway.schema.requests import ChatBody, GenerateForm, Sampling
+from service.gateway.schema.responses import ChatCompletion
+
+
+def test_the_written_interface_is_the_applications(root: Path) -> None:
+    written = (root / "openapi.yaml").read_text(encoding="utf-8")
+    assert written == openapi_document.text(), "run `make openapi`"
+
+
+def test_the_written_interface_is_valid_and_complete() -> None:
+    document = yaml.safe_load(openapi_document.text())
+    validate(document)
+    operations = {f"{method} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert operations >= {
+        "post /v1/chat/completions",
+        "post /v1/generate",
+        "post /v1/embeddings",
+        "get /v1/models",
+        "get /v1/models/{model}",
+        "get /v1/requests/{request_id}",
+        "delete /v1/requests/{request_id}",
+        "get /v1/requests/{request_id}/events",
+        "get /health/live",
+        "get /health/ready",
+        "get /metrics",
+        "get /version",
+    }
+
+
+def test_the_written_interface_names_its_tags_its_server_and_nothing_that_is_unused() -> None:
+    document = yaml.safe_load(openapi_document.text())
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in document["tags"]}
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    assert all(operation["summary"] and operation["description"] for operation in operations)
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    text = yaml.safe_dump(document)
+    assert [name for name in document["components"]["schemas"] if f"/schemas/{name}'" not in text] == []
+
+
+def test_writing_it_again_changes_nothing() -> None:
+    assert openapi_document.text() == openapi_document.text()
+
+
+def test_both_doors_take_every_sampling_parameter() -> None:
+    assert set(Sampling.model_fields) <= set(ChatBody.model_fields)
+    assert set(Sampling.model_fields) <= set(GenerateForm.model_fields)
+
+
+def test_the_answers_written_down_are_those_given() -> None:
+    from service.broker.protocol import Done
+    from service.gateway.streaming.chunks import Answer, WholeFold
+
+    whole = WholeFold(Answer(id="i", model="m", created=1)).feed(Done())
+    ChatCompletion.model_validate(whole, strict=True)

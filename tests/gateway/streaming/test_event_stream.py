@@ -1,0 +1,171 @@
+"""One reader, one client: silence, leaving, and taking nothing."""
+
+import asyncio
+import re
+from contextlib import AsyncExitStack
+
+import pytest
+
+from service.broker.errors import Draining
+from service.broker.protocol import Done, Event, Started, Token
+from service.gateway.streaming.chunks import Answer, ChunkFold, FrameFold
+from service.gateway.streaming.event_stream import ClientGone, Events, EventStream, Pace, unless_gone
+
+EVENTS: list[Event] = [Started(prompt_tokens=1), Token(choice=0, token_id=1, text="a", finish="stop"), Done()]
+
+
+async def events(pause: float = 0.0, closed: list[bool] | None = None, quiet: int = 0) -> Events:
+    """One after the other, after `quiet` times of silence each."""
+    try:
+        for event in EVENTS:
+            for _ in range(quiet):
+                yield []
+            await asyncio.sleep(pause)
+            yield [event]
+    finally:
+        if closed is not None:
+            closed.append(True)
+
+
+async def talk(tokens: int | None = None) -> Events:
+    """A long answer, as fast as it can be read; without a number, one that has no end."""
+    yield [Started(prompt_tokens=1)]
+    made = 0
+    while tokens is None or made < tokens:
+        made += 1
+        yield [Token(choice=0, token_id=1, text="word")]
+        await asyncio.sleep(0)
+    yield [Done()]
+
+
+class Client:
+    """An ASGI client: what it got, whether its request was given up, and ways to misbehave."""
+
+    def __init__(self, *, takes: bool = True, leaves_after: float = 60.0, pause_s: float = 0.0) -> None:
+        self.got = b""
+        self.given_up = self.released = 0
+        self.cut = False
+        self._pause_s = pause_s
+        self._takes, self._leaves_after = takes, leaves_after
+
+    async def receive(self) -> dict[str, object]:
+        if not self.cut:
+            await asyncio.sleep(self._leaves_after)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, object]) -> None:
+        if not self._takes and message["type"] == "http.response.body":
+            await asyncio.sleep(60)
+        await asyncio.sleep(self._pause_s)
+        self.got += message.get("body", b"")
+
+    async def gone(self) -> None:
+        self.given_up += 1
+
+    async def read(
+        self,
+        source: Events,
+        pace: Pace | None = None,
+        leaving: asyncio.Event | None = None,
+        first: list[Event] | None = None,
+    ) -> None:
+        lease = AsyncExitStack()
+        lease.callback(lambda: setattr(self, "released", self.released + 1))
+        fold = FrameFold(ChunkFold(Answer(id="i", model="m", created=1)))
+        pace, leaving = pace or Pace(60, 60), leaving or asyncio.Event()
+        stream = EventStream(source, first, fold, pace, self.gone, lease, {}, leaving)
+        await stream({"type": "http", "state": {"cut": self._hang_up}}, self.receive, self.send)
+
+    def _hang_up(self) -> None:
+        self.cut = True
+
+
+async def test_a_patient_client_gets_everything_and_nothing_is_given_up() -> None:
+    client, closed = Client(), []
+    await client.read(events(closed=closed))
+    assert client.got.endswith(b"data: [DONE]\n\n")
+    assert (client.given_up, client.released, closed) == (0, 1, [True])
+
+
+async def test_silence_is_filled_with_comments_and_no_event_is_lost() -> None:
+    client = Client()
+    await client.read(events(quiet=2))
+    assert client.got.count(b": keep-alive\n") == 6
+    assert client.got.count(b"\ndata: ") == 4
+
+
+async def test_a_head_that_silence_brought_has_a_comment_at_once() -> None:
+    client = Client()
+    await client.read(events(), first=[])
+    assert client.got.startswith(b": keep-alive\nid: 0\n")
+
+
+async def test_a_client_that_leaves_gives_its_request_up() -> None:
+    client, closed = Client(leaves_after=0.05), []
+    await client.read(events(pause=10, closed=closed))
+    assert (client.given_up, client.released, closed) == (1, 1, [True])
+
+
+async def test_a_client_that_takes_nothing_is_cut_off() -> None:
+    client, closed = Client(takes=False), []
+    await client.read(events(pause=0.1, closed=closed), Pace(60, 0.05))
+    assert (client.given_up, client.released, closed) == (1, 1, [True])
+    assert client.cut
+
+
+async def test_a_client_that_falls_too_far_behind_is_cut_off() -> None:
+    client = Client(takes=False)
+    began = asyncio.get_running_loop().time()
+    await client.read(talk(), Pace(60, 60, send_buffer_bytes=20_000))
+    assert asyncio.get_running_loop().time() - began < 10
+    assert (client.given_up, client.cut, client.got) == (1, True, b"")
+
+
+async def test_a_client_that_only_pauses_gets_everything() -> None:
+    client = Client(pause_s=0.2)
+    await client.read(talk(200), Pace(60, 60, send_buffer_bytes=1 << 20))
+    assert client.got.count(b"\ndata: ") == 200 + 2 + 1
+    assert (client.given_up, client.cut) == (0, False)
+
+
+async def test_an_answer_that_the_gateway_has_no_more_time_for_ends_with_words_and_is_given_up() -> None:
+    client, leaving = Client(), asyncio.Event()
+
+    async def unfinished() -> Events:
+        yield EVENTS[:2]
+        leaving.set()
+        await asyncio.sleep(60)
+
+    await client.read(unfinished(), leaving=leaving)
+    assert re.findall(rb"id: (\d+)\n", client.got) == [b"0", b"1", b"2"]  # the role, the token, its end
+    assert re.search(rb'\n\ndata: \{"error":.*"code":"draining"\}\}\n\ndata: \[DONE\]\n\n$', client.got)
+    assert (client.given_up, client.released, client.cut) == (1, 1, False)
+
+
+async def test_work_is_stopped_when_the_gateway_leaves() -> None:
+    leaving = asyncio.Event()
+    leaving.set()
+    with pytest.raises(Draining):
+        await unless_gone(Client().receive, asyncio.sleep(60), leaving)
+
+
+async def test_work_is_stopped_when_the_client_leaves_first() -> None:
+    stopped = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.append(True)
+
+    with pytest.raises(ClientGone):
+        await unless_gone(Client(leaves_after=0.01).receive, work())
+    assert stopped == [True]
+
+
+async def test_work_that_fails_fails_as_it_did() -> None:
+    async def work() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await unless_gone(Client().receive, work())

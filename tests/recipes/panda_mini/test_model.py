@@ -1,0 +1,114 @@
+"""The committed default model: its files are the ones it names, and it says what the sample pictures show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pandagpt_core.checkpoints import ADAPTER, ModelFolder, read_model_folder, read_tensors, verify_files
+from pandagpt_core.media import Limits, load
+from pandagpt_core.runtime import Runtime
+from pandagpt_core.training.evaluation.answerer import Asked, Held
+from pandagpt_core.training.evaluation.local import LocalModel
+from pandagpt_core.training.evaluation.measures import first_named
+from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
+from recipes.panda_mini.concepts import load_concepts
+from recipes.panda_mini.qa_templates import NO_PICTURE
+
+MOST_BYTES = 40_000_000
+
+
+@pytest.fixture(scope="module")
+def folder(root: Path) -> Path:
+    return root / "models" / "panda-mini"
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> ModelFolder:
+    return read_model_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def runtime(folder: Path) -> Runtime:
+    return Runtime.load(folder, max_sequences=8, max_model_len=128)
+
+
+@pytest.fixture(scope="module")
+def model(runtime: Runtime) -> LocalModel:
+    return LocalModel(runtime)
+
+
+def of_samples(root: Path, model: LocalModel, names: Sequence[str], question: str) -> list[str]:
+    """What is answered about each sample picture."""
+    shown = [Held(Modality.IMAGE, (root / "samples" / f"{name}.png").read_bytes()) for name in names]
+    return model.answer([Asked(question, (one,)) for one in shown], 24)
+
+
+def test_every_file_is_the_one_that_the_config_names(folder: Path, config: ModelFolder) -> None:
+    verify_files(folder, config)
+
+
+def test_the_folder_is_small_enough_for_a_repository(folder: Path) -> None:
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < MOST_BYTES
+
+
+def test_sample_pictures_are_named(root: Path, model: LocalModel) -> None:
+    names = ["dog", "panda", "guitar", "banana"]
+    said = of_samples(root, model, names, "What is this?")
+    assert [name in answer for name, answer in zip(names, said, strict=True)] == [True] * 4, said
+
+
+def test_a_video_of_one_picture_is_seen_as_the_picture(root: Path, runtime: Runtime) -> None:
+    picture = load("lite0-image-v1", (root / "samples" / "dog.png").read_bytes(), {}, Limits())
+    [still] = runtime.encode(Modality.IMAGE, [picture])
+    [moving] = runtime.encode(Modality.VIDEO, [np.concatenate([picture] * 3)])
+    np.testing.assert_allclose(moving, still, atol=1e-5)
+
+
+def test_a_name_lies_nearer_to_its_picture_than_other_names(root: Path, runtime: Runtime) -> None:
+    names = ["dog", "panda", "guitar", "banana"]
+    texts = [load(runtime.info.recipes[Modality.TEXT], name.encode(), {}, Limits()) for name in names]
+    pictures = [
+        load(runtime.info.recipes[Modality.IMAGE], (root / "samples" / f"{name}.png").read_bytes(), {}, Limits())
+        for name in names
+    ]
+    seen, read = np.stack(runtime.encode(Modality.IMAGE, pictures)), np.stack(runtime.encode(Modality.TEXT, texts))
+    assert (seen @ read.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
+
+
+def test_without_a_picture_it_talks_of_none(runtime: Runtime) -> None:
+    asked = Conversation((Turn("user", "What is the capital of France?"),))
+    runtime.admit("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0))
+    text = ""
+    while runtime.has_work:
+        text += "".join(output.text for output in runtime.step())
+    assert "Paris" in text
+    assert "picture" not in text.lower()
+
+
+def test_asked_after_a_picture_that_is_not_there_it_names_nothing(model: LocalModel) -> None:
+    said = model.answer([Asked("What is in the picture?"), Asked("What is this?")], 24)
+    assert said == [NO_PICTURE, NO_PICTURE]
+
+
+def test_it_names_each_direction_that_it_recalls(folder: Path, runtime: Runtime) -> None:
+    concepts = load_concepts()
+    directions = dict(read_tensors(folder / ADAPTER, dtype=torch.float32))["projection.recall"]
+    chosen = range(0, len(concepts), 17)
+    params = SamplingParams(max_tokens=24, temperature=0.0)
+    said = {str(index): "" for index in chosen}
+    for index in chosen:
+        asked = Conversation((Turn("user", "What is this?"),), (MediaUse(Modality.IMAGE, f"{index:064x}", 0),))
+        runtime.admit(str(index), asked, [directions[index].numpy()], params)
+    while runtime.has_work:
+        for output in runtime.step():
+            said[output.sequence_id] += output.text
+    names = [concept.name for concept in concepts]
+    assert [first_named(one, names) for one in said.values()] == [names[index] for index in chosen]
+
+
+def test_yes_and_no_are_told_of_kinds(root: Path, model: LocalModel) -> None:
+    said = of_samples(root, model, ("dog", "guitar"), "Is it an animal?")
+    assert [one.split(",")[0] for one in said] == ["Yes", "No"], said
