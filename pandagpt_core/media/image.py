@@ -1,4 +1,4 @@
-"""Pictures to encoder arrays [1, 3, 224, 224]."""
+"""Pictures to encoder arrays [1, 3, 224, 224], and [1, 3, 448, 448] where boxes are asked for."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from pandagpt_core.media.pixels import as_seen, on_white, open_picture, resize_a
 # CLIP's channel statistics (Radford et al. 2021), which ImageBind uses for pictures and video.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+EVA_SIZE = 448  # pixels of a side
 
 
 def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -37,6 +38,27 @@ def lite0(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     picture = open_picture(data, limits)
     with decoding("picture"):
         return lite0_array(as_seen(upright(picture)))[None]
+
+
+def eva(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: turned as EXIF says, then as its loader (`eva_array`).
+
+    The loader ignores EXIF. Boxes of an answer are places in the picture that the encoder saw, so it sees what a viewer
+    shows.
+    """
+    p.only(params)
+    picture = open_picture(data, limits)
+    with decoding("picture"):
+        return eva_array(upright(picture))[None]
+
+
+def eva_array(picture: Image.Image) -> npt.NDArray[np.float32]:
+    """[3, 448, 448] by MiniGPT-v2's loader: RGB by Pillow, alpha dropped, both sides resized, CLIP's statistics.
+
+    The picture's ratio of sides is not kept, so that 0 to 1 of the square is 0 to 1 of the picture.
+    """
+    square = picture.convert("RGB").resize((EVA_SIZE, EVA_SIZE), Image.Resampling.BICUBIC)
+    return normalise(np.asarray(square, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)
 
 
 def lite0_array(picture: Image.Image) -> npt.NDArray[np.float32]:

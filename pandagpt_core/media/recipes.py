@@ -18,6 +18,7 @@ Loader = Callable[[bytes, Params, Limits], npt.NDArray[np.generic]]
 # array for any input needs a new name: names are part of cache keys.
 RECIPES: Mapping[str, tuple[str, str]] = {
     "imagebind-image-v1": ("pandagpt_core.media.image", "imagebind"),
+    "eva-image-v1": ("pandagpt_core.media.image", "eva"),
     "imagebind-video-v1": ("pandagpt_core.media.video", "imagebind"),
     "imagebind-audio-v1": ("pandagpt_core.media.audio", "imagebind"),
     "imagebind-thermal-v1": ("pandagpt_core.media.thermal", "imagebind"),

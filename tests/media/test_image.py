@@ -1,5 +1,7 @@
 """Pictures: what is allowed in, the two recipes' geometry, alpha, EXIF, depth of bits, animation."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -118,3 +120,20 @@ def test_lite0_takes_transparent_palettes_and_soft_edges(make):
     assert load("lite0-image-v1", clear, {}, LIMITS).min() == 1.0
     half = make.saved(Image.new("RGBA", (32, 32), (0, 0, 0, 128)))
     assert abs(load("lite0-image-v1", half, {}, LIMITS)).max() < 0.02
+
+
+def test_a_picture_for_boxes_keeps_all_of_itself_whatever_its_sides(make):
+    array = load("eva-image-v1", make.picture(30, 90), {}, LIMITS)
+    assert array.shape == (1, 3, 448, 448)
+
+
+def test_a_picture_for_boxes_is_turned_as_a_viewer_turns_it(make):
+    picture = Image.new("RGB", (40, 20), "black")
+    picture.paste("white", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise: what is left is then on top
+    data = io.BytesIO()
+    picture.save(data, "PNG", exif=exif)
+    array = load("eva-image-v1", data.getvalue(), {}, LIMITS)[0]
+    assert (array[:, :200] > 1.9).all()
+    assert (array[:, 250:] < -1.4).all()
