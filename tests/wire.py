@@ -11,7 +11,7 @@ import numpy as np
 from pandagpt_core.types import Conversation, Modality, SamplingParams
 from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
-from service.broker.protocol import Done, Embed, Event, Failed, Generate, MediaPart, Token, TurnPart
+from service.broker.protocol import Done, Embed, Event, Failed, Generate, MediaRef, Token, TurnPart
 from service.worker.jobs import conversation
 from tests.fakes import FAKE_INFO, expected_text, fake_embedding
 
@@ -34,7 +34,7 @@ def generate(text: str = "what is this", **changed: object) -> Generate:
     return Generate(**{**fields, **changed})
 
 
-def embed(parts: Sequence[MediaPart], **changed: object) -> Embed:
+def embed(parts: Sequence[MediaRef], **changed: object) -> Embed:
     now = time.time()
     fields: dict = {
         "id": uuid.uuid4().hex,
@@ -47,12 +47,12 @@ def embed(parts: Sequence[MediaPart], **changed: object) -> Embed:
     return Embed(**{**fields, **changed})
 
 
-def media(number: int, modality: Modality = Modality.IMAGE) -> tuple[MediaPart, np.ndarray]:
+def media(number: int, modality: Modality = Modality.IMAGE) -> tuple[MediaRef, np.ndarray]:
     """A small medium and its array, [1, 3, 2, 2]."""
     array = np.full((1, 3, 2, 2), number, np.float32)
     digest = f"{modality}-{number}"
     name = media_name(TENANT, FAKE_INFO.encoder_digest, digest)
-    return MediaPart(modality=modality, digest=digest, blob=name, turn=0), array
+    return MediaRef(modality=modality, digest=digest, blob=name, turn=0), array
 
 
 def answer(request: Generate, arrays: Sequence[np.ndarray] = (), choice: int = 0) -> str:

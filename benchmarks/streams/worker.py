@@ -58,12 +58,12 @@ class PacedWorker:
             for delivery in self._consumer.take(64):
                 self._open[delivery.request.id] = delivery
                 self._order.append(delivery)
-                delivery.journal.add(Started(prompt_tokens=1, at=time.time()))
+                delivery.writer.add(Started(prompt_tokens=1, at=time.time()))
         self._due += len(self._order) * rate / TURNS
         made = time.monotonic_ns()
         for _ in range(min(int(self._due), len(self._order))):
             self._at = (self._at + 1) % len(self._order)
-            self._order[self._at].journal.add(Token(choice=0, token_id=1, text=f" {made}"))
+            self._order[self._at].writer.add(Token(choice=0, token_id=1, text=f" {made}"))
         self._due %= 1
         flushed = self._consumer.flush()
         self._store.rpush(PUBLISH_KEY, time.monotonic_ns() - made)
@@ -72,7 +72,7 @@ class PacedWorker:
             if delivery is not None:
                 self._order.remove(delivery)
                 if name in flushed.cancelled:
-                    delivery.journal.add(Done(cancelled=True, at=time.time()))
+                    delivery.writer.add(Done(cancelled=True, at=time.time()))
         self._heartbeat.turned()
 
 

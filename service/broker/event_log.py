@@ -24,7 +24,7 @@ KEPT = 1024  # entries; seconds of the fastest model
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class EventHistory:
     """What earlier attempts at a request already published."""
 
     events: tuple[Event, ...] = ()
@@ -52,7 +52,7 @@ def last_id(store: SyncStore, key: str) -> tuple[int, int]:
     return parse_id(entries[0][0]) if entries else (0, 0)
 
 
-class Journal:
+class EventWriter:
     """Events of one request by one attempt. Made by `begin`; `add` collects, a flush of the consumer sends."""
 
     def __init__(self, key: str, attempt: int) -> None:
@@ -64,10 +64,10 @@ class Journal:
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
 
     @classmethod
-    def begin(cls, store: SyncStore, key: str, worker: str, life: int) -> tuple["Journal | None", Past]:
+    def begin(cls, store: SyncStore, key: str, worker: str, life: int) -> tuple["EventWriter | None", EventHistory]:
         """Fence off all earlier attempts, then read what they published. `life` is the stream's expiry in seconds.
 
-        Without a journal where the request has ended. Raises RequestLost when another attempt was quicker.
+        Without a writer where the request has ended. Raises RequestLost when another attempt was quicker.
         """
         with store_errors():
             attempt = last_id(store, key)[0] + 1
@@ -80,12 +80,12 @@ class Journal:
             refused = isinstance(written, ResponseError)
             if refused and translated(written) is not None:
                 raise written
-        past = _past(entries)
-        if past.end is not None:
-            return None, past
+        history = _history(entries)
+        if history.end is not None:
+            return None, history
         if refused:
             raise RequestLost(key)
-        return cls(key, attempt), past
+        return cls(key, attempt), history
 
     def add(self, *events: Event) -> None:
         assert not self._ended, "a request has one end"
@@ -144,7 +144,7 @@ class Journal:
         return ("XADD", self.key, "NOMKSTREAM", f"{self.attempt}-{number}", "events", payload)
 
 
-def _past(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Past:
+def _history(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> EventHistory:
     events: list[Event] = []
     torn = False
     for entry in entries:
@@ -152,7 +152,7 @@ def _past(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Past:
             events += events_of([entry])
         except (*protocol.UNREADABLE, KeyError):
             torn = True
-    return Past(tuple(events), torn)
+    return EventHistory(tuple(events), torn)
 
 
 def events_of(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> tuple[Event, ...]:

@@ -3,7 +3,7 @@
 `pandagpt` stands for the store's namespace, `<lane>` for `interactive` or `batch`. A hash tag `{...}` puts keys that
 one script touches into one Redis Cluster slot; no command spans two tags. Every key but the salt has an expiry. Those
 of a model are refreshed (`QUEUE_LIFE`) by every submit and heartbeat; a queue that sees neither for so long holds only
-requests whose deadlines are long past. Those of a request live until `request_ttl_s` after its deadline.
+requests whose deadlines are long history. Those of a request live until `request_ttl_s` after its deadline.
 
 pandagpt:queue:{model}:<lane>   stream, group `workers`; life QUEUE_LIFE
     A request an entry (fields `request`, `cost`), a few KB each; at most `max_queue` wait, besides those that run.
@@ -59,7 +59,7 @@ from pandagpt_core.types import Priority
 
 GROUP = "workers"
 RETURNED = "returned"  # the consumer that holds what a draining worker handed back, until anyone claims it
-LANES: Sequence[Priority] = ("interactive", "batch")  # in the order they are served
+PRIORITIES: Sequence[Priority] = ("interactive", "batch")  # in the order they are served
 QUEUE_LIFE = 86_400  # seconds; longer than any deadline
 DEAD_LIFE = 7 * 86_400  # seconds
 

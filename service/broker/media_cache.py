@@ -21,7 +21,7 @@ from service.settings import StoreSettings
 MAX_AXES = 8
 
 
-class BadBlob(Exception):
+class CorruptArray(Exception):
     """Stored bytes that are not an array; the medium counts as missing."""
 
 
@@ -52,18 +52,18 @@ def pack(array: np.ndarray) -> bytes:
 
 
 def unpack(blob: bytes) -> np.ndarray:
-    """The array again, read-only, without a copy. Raises BadBlob."""
+    """The array again, read-only, without a copy. Raises CorruptArray."""
     try:
         header = _decoder.decode(blob)
     except UNREADABLE as error:
-        raise BadBlob(str(error)) from None
+        raise CorruptArray(str(error)) from None
     size = math.prod(header.shape) * np.dtype(header.dtype).itemsize
     if len(header.shape) > MAX_AXES or min(header.shape, default=0) < 0 or size != header.data.nbytes:
-        raise BadBlob(f"{header.data.nbytes} bytes are no {header.dtype} of shape {header.shape}")
+        raise CorruptArray(f"{header.data.nbytes} bytes are no {header.dtype} of shape {header.shape}")
     return np.frombuffer(header.data, header.dtype).reshape(header.shape)
 
 
-class MediaShelf:
+class MediaCache:
     """The gateway's side: which media must still be decoded, and where the arrays go."""
 
     def __init__(self, store: AsyncStore, keys: Keys, settings: StoreSettings) -> None:
@@ -127,6 +127,6 @@ class EmbeddingCache:
             if blob is not None:
                 try:
                     found[name] = unpack(blob)
-                except BadBlob:
+                except CorruptArray:
                     continue  # counts as missing; the request fails with its own error, or it is encoded again
         return found

@@ -12,18 +12,18 @@ import msgspec
 from pandagpt_core.types import Modality, ModelInfo, Priority, Role, SamplingParams
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WireMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all messages: immutable, by keyword (said again on each, for the type checker)."""
 
 
-class TurnPart(Message, frozen=True, kw_only=True):
+class TurnPart(WireMessage, frozen=True, kw_only=True):
     """One turn's instruction text."""
 
     role: Role
     text: str
 
 
-class MediaPart(Message, frozen=True, kw_only=True):
+class MediaRef(WireMessage, frozen=True, kw_only=True):
     """One use of a medium. The array lies in the blob store under `blob`; `digest` is the content's cache name."""
 
     modality: Modality
@@ -33,7 +33,7 @@ class MediaPart(Message, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
-class Generate(Message, frozen=True, kw_only=True, tag="generate.v1"):
+class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v1"):
     """A request for text. `deadline` is Unix seconds; `tenant` the salted name of the caller's key."""
 
     id: str
@@ -42,13 +42,13 @@ class Generate(Message, frozen=True, kw_only=True, tag="generate.v1"):
     created: float
     deadline: float
     turns: list[TurnPart]
-    media: list[MediaPart]
+    media: list[MediaRef]
     params: SamplingParams
     n: int = 1
     priority: Priority = "interactive"
 
 
-class Embed(Message, frozen=True, kw_only=True, tag="embed.v1"):
+class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
     """A request for unit vectors, one for each medium."""
 
     id: str
@@ -56,14 +56,14 @@ class Embed(Message, frozen=True, kw_only=True, tag="embed.v1"):
     tenant: str
     created: float
     deadline: float
-    media: list[MediaPart]
+    media: list[MediaRef]
     priority: Priority = "interactive"
 
 
 Request = Generate | Embed
 
 
-class Logprob(Message, frozen=True, kw_only=True):
+class Logprob(WireMessage, frozen=True, kw_only=True):
     """A token's log probability and its alternatives as (token id, text, logprob)."""
 
     token_id: int
@@ -72,7 +72,7 @@ class Logprob(Message, frozen=True, kw_only=True):
     top: list[tuple[int, str, float]] = []
 
 
-class Fence(Message, frozen=True, kw_only=True, tag="fence.v1"):
+class Fence(WireMessage, frozen=True, kw_only=True, tag="fence.v1"):
     """First entry of an attempt, `<attempt>-0`: from here on the store refuses entries of earlier attempts.
 
     `at` here and below is Unix seconds by the writer's clock.
@@ -82,11 +82,11 @@ class Fence(Message, frozen=True, kw_only=True, tag="fence.v1"):
     at: float = 0.0
 
 
-class Released(Message, frozen=True, kw_only=True, tag="released.v1"):
+class Released(WireMessage, frozen=True, kw_only=True, tag="released.v1"):
     """The attempt's worker handed the request back in good order; the attempt does not count as a loss."""
 
 
-class Started(Message, frozen=True, kw_only=True, tag="started.v1"):
+class Started(WireMessage, frozen=True, kw_only=True, tag="started.v1"):
     """The prompt is in the engine: its length and how many media came from the embedding cache."""
 
     at: float = 0.0
@@ -98,7 +98,7 @@ class Started(Message, frozen=True, kw_only=True, tag="started.v1"):
 NO_TOKEN = -1
 
 
-class Token(Message, frozen=True, kw_only=True, tag="token.v1"):
+class Token(WireMessage, frozen=True, kw_only=True, tag="token.v1"):
     """One token of one choice. `text` is the delta that may be shown; `finish` is set on the choice's last token.
 
     `token_id` is `NO_TOKEN` where only the end of a choice is said.
@@ -111,14 +111,14 @@ class Token(Message, frozen=True, kw_only=True, tag="token.v1"):
     logprob: Logprob | None = None
 
 
-class Vectors(Message, frozen=True, kw_only=True, tag="vectors.v1"):
+class Vectors(WireMessage, frozen=True, kw_only=True, tag="vectors.v1"):
     """The answer to `Embed`: unit vectors as little-endian float32 bytes, in the order of the media."""
 
     dim: int
     data: list[bytes]
 
 
-class Done(Message, frozen=True, kw_only=True, tag="done.v1"):
+class Done(WireMessage, frozen=True, kw_only=True, tag="done.v1"):
     """The one good end. `first_token_at` is 0 where no token was made."""
 
     at: float = 0.0
@@ -127,7 +127,7 @@ class Done(Message, frozen=True, kw_only=True, tag="done.v1"):
     cancelled: bool = False
 
 
-class Failed(Message, frozen=True, kw_only=True, tag="failed.v1"):
+class Failed(WireMessage, frozen=True, kw_only=True, tag="failed.v1"):
     """The one bad end. `code` is a code of the error table."""
 
     at: float = 0.0
@@ -140,7 +140,7 @@ End = Done | Failed
 Event = Fence | Released | Started | Token | Vectors | Done | Failed
 
 
-class Announcement(Message, frozen=True, kw_only=True, tag="worker.v1"):
+class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v1"):
     """What a worker says of itself, under a TTL."""
 
     worker: str

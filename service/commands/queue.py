@@ -14,7 +14,7 @@ from typing import Any
 
 from service import logs, settings
 from service.broker.errors import BrokerError
-from service.broker.gateway.admin import Inspection, Item
+from service.broker.gateway.admin import QueueAdmin, QueueItem
 from service.broker.protocol import Generate
 from service.commands.overrides import overrides
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace, store: settings.StoreSettings) -> int:
-    inspection = Inspection.connect(store)
+    inspection = QueueAdmin.connect(store)
     try:
         models = [arguments.model] if arguments.model else await inspection.models()
         return await ACTIONS[arguments.action](inspection, models, arguments)
@@ -58,14 +58,14 @@ async def _run(arguments: argparse.Namespace, store: settings.StoreSettings) -> 
         await inspection.close()
 
 
-async def _list(inspection: Inspection, models: Sequence[str], arguments: argparse.Namespace) -> int:
+async def _list(inspection: QueueAdmin, models: Sequence[str], arguments: argparse.Namespace) -> int:
     items = [item for item in await inspection.items(models) if arguments.state in (None, item.state)]
     rows = [_row(item) for item in items]
     print(json.dumps(rows, indent=2) if arguments.json else _table(rows))
     return 0
 
 
-async def _show(inspection: Inspection, models: Sequence[str], arguments: argparse.Namespace) -> int:
+async def _show(inspection: QueueAdmin, models: Sequence[str], arguments: argparse.Namespace) -> int:
     items = await inspection.find(arguments.name, models)
     if not items:
         return _unknown(arguments.name)
@@ -76,20 +76,20 @@ async def _show(inspection: Inspection, models: Sequence[str], arguments: argpar
     return 0
 
 
-async def _retry(inspection: Inspection, models: Sequence[str], arguments: argparse.Namespace) -> int:
+async def _retry(inspection: QueueAdmin, models: Sequence[str], arguments: argparse.Namespace) -> int:
     return await _each(inspection, models, arguments, "queued again", inspection.retry)
 
 
-async def _drop(inspection: Inspection, models: Sequence[str], arguments: argparse.Namespace) -> int:
+async def _drop(inspection: QueueAdmin, models: Sequence[str], arguments: argparse.Namespace) -> int:
     return await _each(inspection, models, arguments, "dropped", inspection.drop)
 
 
 async def _each(
-    inspection: Inspection,
+    inspection: QueueAdmin,
     models: Sequence[str],
     arguments: argparse.Namespace,
     done: str,
-    work: Callable[[Item], Coroutine[Any, Any, None]],
+    work: Callable[[QueueItem], Coroutine[Any, Any, None]],
 ) -> int:
     found = {name: await inspection.find(name, models) for name in arguments.names}
     items = [item for some in found.values() for item in some]
@@ -118,14 +118,14 @@ def _unknown(name: str) -> int:
     return 1
 
 
-def _row(item: Item) -> dict[str, Any]:
+def _row(item: QueueItem) -> dict[str, Any]:
     told = asdict(item)
     told.pop("request")
     age = max(0.0, time.time() - told.pop("since"))
     return {**{name: told.get(name) for name in COLUMNS}, "age": round(age, 1), "entry": item.entry}
 
 
-def _details(item: Item, text: bool) -> dict[str, Any]:
+def _details(item: QueueItem, text: bool) -> dict[str, Any]:
     request = item.request
     if request is None:
         return {}

@@ -24,27 +24,27 @@ from pandagpt_core.media import Limits
 from service.broker.connection import connect_async
 from service.broker.errors import BrokerError
 from service.broker.gateway.client import Broker
-from service.broker.gateway.idempotency_keys import Claims
-from service.broker.gateway.rate_limits import Rates, RateStore
+from service.broker.gateway.idempotency_keys import IdempotencyKeys
+from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.auth import KeyRing, read_keys
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.form import FILE_FIELDS
-from service.gateway.inference.idempotency import REPLAYED, Retries
-from service.gateway.inference.readers import Notes
-from service.gateway.inference.validated import Bounds
+from service.gateway.inference.idempotency import REPLAYED, Idempotency
+from service.gateway.inference.readers import RequestReaders
+from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore, Quota
 from service.gateway.media.multipart import FormLimits
-from service.gateway.media.resolve import MediaIntake
-from service.gateway.media.sources import Links
-from service.gateway.middleware import CLIENT_GONE, Envelope, Intake, IntakeLimits
+from service.gateway.media.resolve import MediaResolver
+from service.gateway.media.sources import MediaSources
+from service.gateway.middleware import CLIENT_CLOSED_REQUEST, BodyLimitMiddleware, BodyLimits, RequestContextMiddleware
 from service.gateway.openapi import document
 from service.gateway.rate_limit import RateLimiter
 from service.gateway.routes import chat, embeddings, files, generate, models, ops, requests
-from service.gateway.state import House, version
-from service.gateway.streaming.event_stream import ClientGone, Pace
+from service.gateway.state import GatewayState, version
+from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
 from service.metrics import GatewayMetrics
 from service.settings import Settings
 
@@ -82,8 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 def drain(app: FastAPI) -> None:
     """From now on not ready, and new requests are turned away; running ones go on. For SIGTERM."""
-    house: House = app.state.house
-    house.draining = True
+    gateway: GatewayState = app.state.gateway
+    gateway.draining = True
 
 
 def _lifespan(
@@ -92,18 +92,18 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         pool = DecodePool(_pool_options(settings))
-        house = _house(settings, keys, registry, metrics, pool)
-        app.state.house = house
+        gateway = _state(settings, keys, registry, metrics, pool)
+        app.state.gateway = gateway
         exposition = None
         if settings.gateway.admin_port:
             exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
         await pool.start()
-        await _look_at_store(house)
+        await _look_at_store(gateway)
         try:
             yield
         finally:
             await pool.close()
-            await house.close()
+            await gateway.close()
             if exposition is not None:
                 exposition[0].shutdown()
                 exposition[0].server_close()
@@ -111,35 +111,35 @@ def _lifespan(
     return lifespan
 
 
-async def _look_at_store(house: House) -> None:
+async def _look_at_store(gateway: GatewayState) -> None:
     """A store that is down now may come up; one that is too old or refuses us will not, and is worth a line too."""
     try:
-        await house.broker.check()
+        await gateway.broker.check()
     except BrokerError as error:
         log.warning("the store cannot be used yet", extra={"code": error.code, "reason": error.message})
 
 
-def _house(
+def _state(
     settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, pool: DecodePool
-) -> House:
+) -> GatewayState:
     ours = settings.gateway
     largest = min(ours.max_part_bytes, settings.media.bytes)  # what no decoder takes need not be received
     store = connect_async(settings.store)
     broker = Broker(store, settings.store)
     names, life = Keys(settings.store.namespace), ours.request_timeout_s + settings.store.request_ttl_s
-    rates = Rates(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)
-    return House(
+    rates = RateLimits(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)
+    return GatewayState(
         host=ours.host,
         keys=keys,
         broker=broker,
-        notes=Notes(store, names, life),
-        retries=Retries(Claims(store, names, life), broker),
+        notes=RequestReaders(store, names, life),
+        retries=Idempotency(IdempotencyKeys(store, names, life), broker),
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
-        intake=MediaIntake(pool, broker.media, metrics),
+        intake=MediaResolver(pool, broker.media, metrics),
         limiter=RateLimiter(RateStore(store, names, rates)),
         metrics=metrics,
-        links=Links(largest),
-        bounds=Bounds(
+        links=MediaSources(largest),
+        bounds=RequestLimits(
             max_messages=ours.max_messages,
             max_media=ours.max_media,
             max_text_chars=ours.max_text_chars,
@@ -154,7 +154,7 @@ def _house(
             max_files=ours.max_media,
             max_fields=ours.max_fields,
         ),
-        pace=Pace(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes),
+        pace=StreamTimeouts(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes),
         request_timeout_s=ours.request_timeout_s,
         disconnect_grace_s=ours.disconnect_grace_s,
         retry_grace_s=ours.retry_grace_s,
@@ -180,8 +180,8 @@ def _pool_options(settings: Settings) -> PoolOptions:
 
 def _middleware(settings: Settings, metrics: GatewayMetrics) -> list[Middleware]:
     ours = settings.gateway
-    limits = IntakeLimits(ours.max_header_bytes, ours.max_body_bytes, ours.body_timeout_s)
-    stack = [Middleware(Envelope, metrics=metrics)]
+    limits = BodyLimits(ours.max_header_bytes, ours.max_body_bytes, ours.body_timeout_s)
+    stack = [Middleware(RequestContextMiddleware, metrics=metrics)]
     if ours.cors_origins:
         origins = list(ours.cors_origins)
         stack.append(
@@ -189,7 +189,7 @@ def _middleware(settings: Settings, metrics: GatewayMetrics) -> list[Middleware]
                 CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_EXPOSED
             )
         )
-    return [*stack, Middleware(Intake, limits=limits)]
+    return [*stack, Middleware(BodyLimitMiddleware, limits=limits)]
 
 
 async def _gateway_error(_request: Request, error: GatewayError) -> Response:
@@ -222,7 +222,7 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _client_gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=CLIENT_GONE)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 _HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
@@ -230,6 +230,6 @@ _HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, A
     PandaGPTError: _core_error,
     RequestValidationError: _validation_error,
     HTTPException: _http_error,
-    ClientGone: _client_gone,
+    ClientDisconnected: _client_gone,
     ClientDisconnect: _client_gone,
 }

@@ -53,16 +53,16 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     name: str
     sha256: str
     scopes: frozenset[Scope]
 
 
-ANONYMOUS = Key("anonymous", "", _USER)
+ANONYMOUS = ApiKey("anonymous", "", _USER)
 
 
-def read_keys(file: Path) -> list[Key]:
+def read_keys(file: Path) -> list[ApiKey]:
     """Raises SettingsError with the line that is wrong, and for a file without keys."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -74,7 +74,7 @@ def read_keys(file: Path) -> list[Key]:
     return keys
 
 
-def _read_key(number: int, line: str) -> Key:
+def _read_key(number: int, line: str) -> ApiKey:
     words = line.partition("#")[0].split()
     if len(words) not in (2, 3):
         raise SettingsError(f"gateway.keys_file, line {number}: must be `name sha256-of-the-key [class]`")
@@ -87,16 +87,16 @@ def _read_key(number: int, line: str) -> Key:
             f"gateway.keys_file, line {number}: the class must be one of {', '.join(CLASSES)}, or scopes by comma: "
             f"{', '.join(Scope)}"
         )
-    return Key(name, digest, scopes)
+    return ApiKey(name, digest, scopes)
 
 
 class KeyRing:
     """Finds the key that a caller shows. Without keys everybody is `anonymous`, who may all but metrics."""
 
-    def __init__(self, keys: Sequence[Key] | None) -> None:
+    def __init__(self, keys: Sequence[ApiKey] | None) -> None:
         self._keys = keys
 
-    def find(self, authorization: str | None) -> Key:
+    def find(self, authorization: str | None) -> ApiKey:
         """Raises `invalid_api_key`."""
         if self._keys is None:
             return ANONYMOUS
@@ -125,12 +125,12 @@ class Access:
         self.scope = scope
 
     async def __call__(self, request: Request) -> Caller:
-        house: Gatehouse = request.app.state.house
-        key = self.admit(request, house)
-        return Caller(key.name, tenant(key.name, await house.salt()), key.scopes)
+        gateway: AccessState = request.app.state.gateway
+        key = self.admit(request, gateway)
+        return Caller(key.name, tenant(key.name, await gateway.salt()), key.scopes)
 
-    def admit(self, request: Request, house: "Gatehouse") -> Key:
-        key = house.keys.find(request.headers.get("authorization"))
+    def admit(self, request: Request, gateway: "AccessState") -> ApiKey:
+        key = gateway.keys.find(request.headers.get("authorization"))
         if self.scope not in key.scopes:
             raise GatewayError("permission_denied", f"This key may not use this endpoint ({self.scope.value}).")
         return key
@@ -140,15 +140,15 @@ class OperatorAccess(Access):
     """For metrics: a key of that scope, or a caller on this machine while the gateway listens to this machine only."""
 
     async def __call__(self, request: Request) -> Caller:
-        house: Gatehouse = request.app.state.house
+        gateway: AccessState = request.app.state.gateway
         here = request.client is not None and is_loopback(request.client.host)
-        if not (here and is_loopback(house.host)):
-            key = self.admit(request, house)
+        if not (here and is_loopback(gateway.host)):
+            key = self.admit(request, gateway)
             return Caller(key.name, "", key.scopes)
         return Caller("local", "", frozenset({Scope.METRICS}))
 
 
-class Gatehouse(Protocol):
+class AccessState(Protocol):
     """What access needs to know of the application."""
 
     @property

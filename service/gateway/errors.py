@@ -23,7 +23,7 @@ MAX_PARAM_CHARS = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ErrorRow:
     """One line of the error table."""
 
     status: int
@@ -31,32 +31,32 @@ class Row:
     retryable: bool | None = None  # what `x-should-retry` says; None leaves it to the client
 
 
-ERRORS: dict[str, Row] = {
-    "invalid_request": Row(400, "invalid_request_error"),
-    "invalid_media": Row(400, "invalid_request_error"),
-    "unsupported_modality": Row(400, "invalid_request_error"),
-    "context_length_exceeded": Row(400, "invalid_request_error"),
-    "invalid_api_key": Row(401, "authentication_error"),
-    "permission_denied": Row(403, "permission_error"),
-    "not_found": Row(404, "invalid_request_error"),
-    "model_not_found": Row(404, "invalid_request_error"),
-    "file_not_found": Row(404, "invalid_request_error"),
-    "request_not_found": Row(404, "invalid_request_error"),
-    "method_not_allowed": Row(405, "invalid_request_error"),
-    "idempotency_conflict": Row(409, "invalid_request_error"),
-    "head_timeout": Row(408, "invalid_request_error"),
-    "body_timeout": Row(408, "invalid_request_error"),
-    "too_large": Row(413, "invalid_request_error"),
-    "headers_too_large": Row(431, "invalid_request_error"),
-    "rate_limit_exceeded": Row(429, "rate_limit_error"),
-    "internal_error": Row(500, "server_error"),
-    "engine_error": Row(500, "server_error"),
-    "worker_lost": Row(500, "server_error", retryable=False),
-    "overloaded": Row(503, "overloaded_error"),
-    "no_worker": Row(503, "overloaded_error"),
-    "draining": Row(503, "overloaded_error"),
-    "store_unavailable": Row(503, "overloaded_error"),
-    "deadline_exceeded": Row(504, "server_error", retryable=False),
+ERRORS: dict[str, ErrorRow] = {
+    "invalid_request": ErrorRow(400, "invalid_request_error"),
+    "invalid_media": ErrorRow(400, "invalid_request_error"),
+    "unsupported_modality": ErrorRow(400, "invalid_request_error"),
+    "context_length_exceeded": ErrorRow(400, "invalid_request_error"),
+    "invalid_api_key": ErrorRow(401, "authentication_error"),
+    "permission_denied": ErrorRow(403, "permission_error"),
+    "not_found": ErrorRow(404, "invalid_request_error"),
+    "model_not_found": ErrorRow(404, "invalid_request_error"),
+    "file_not_found": ErrorRow(404, "invalid_request_error"),
+    "request_not_found": ErrorRow(404, "invalid_request_error"),
+    "method_not_allowed": ErrorRow(405, "invalid_request_error"),
+    "idempotency_conflict": ErrorRow(409, "invalid_request_error"),
+    "head_timeout": ErrorRow(408, "invalid_request_error"),
+    "body_timeout": ErrorRow(408, "invalid_request_error"),
+    "too_large": ErrorRow(413, "invalid_request_error"),
+    "headers_too_large": ErrorRow(431, "invalid_request_error"),
+    "rate_limit_exceeded": ErrorRow(429, "rate_limit_error"),
+    "internal_error": ErrorRow(500, "server_error"),
+    "engine_error": ErrorRow(500, "server_error"),
+    "worker_lost": ErrorRow(500, "server_error", retryable=False),
+    "overloaded": ErrorRow(503, "overloaded_error"),
+    "no_worker": ErrorRow(503, "overloaded_error"),
+    "draining": ErrorRow(503, "overloaded_error"),
+    "store_unavailable": ErrorRow(503, "overloaded_error"),
+    "deadline_exceeded": ErrorRow(504, "server_error", retryable=False),
 }
 DEFAULT_RETRY_AFTER_S = 1.0
 
@@ -74,7 +74,7 @@ class GatewayError(Exception):
         self.retry_after_s = retry_after_s
 
     @property
-    def row(self) -> Row:
+    def row(self) -> ErrorRow:
         return ERRORS[self.code]
 
 

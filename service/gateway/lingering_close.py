@@ -11,7 +11,7 @@ from typing import Any
 LINGER_S = 1.0
 
 
-class Parting:
+class LingeringTransport:
     """A transport whose `close` ends our side at once and the other's after `LINGER_S`, where that one still sends."""
 
     def __init__(self, transport: asyncio.Transport, still_sends: Callable[[], bool]) -> None:

@@ -1,8 +1,8 @@
 """Plain ASGI around the whole application: a name for every request, and bounds on what a client may send.
 
-`Envelope` is the outermost: `x-request-id` and `x-ratelimit-*` on every answer, one log line and one count a request,
+`RequestContextMiddleware` is the outermost: `x-request-id` and `x-ratelimit-*` on every answer, one log line a request,
 a fixed answer where something of ours broke, and `connection: close` where an answer comes before the body's end.
-`Intake` bounds head and body: size and time, by declaration and by what really comes.
+`BodyLimitMiddleware` bounds head and body: size and time, by declaration and by what really comes.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from service.metrics import GatewayMetrics
 
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-CLIENT_GONE = 499  # in logs and counts only: nobody is there to read it
+CLIENT_CLOSED_REQUEST = 499  # in logs and counts only: nobody is there to read it
 
 
 def new_request_id() -> str:
@@ -29,7 +29,7 @@ def new_request_id() -> str:
 
 
 def _limits(scope: Scope) -> dict[str, str]:
-    """`x-ratelimit-*`, where a route has put the request under limits (`House.admit`)."""
+    """`x-ratelimit-*`, where a route has put the request under limits (`GatewayState.admit`)."""
     limits: Callable[[], dict[str, str]] = scope["state"].get("limits", dict)
     return limits()
 
@@ -45,7 +45,7 @@ def endpoint_of(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", "unknown"))
 
 
-class Envelope:
+class RequestContextMiddleware:
     def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app, self._metrics = app, metrics
 
@@ -56,7 +56,7 @@ class Envelope:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        began, status = time.perf_counter(), CLIENT_GONE
+        began, status = time.perf_counter(), CLIENT_CLOSED_REQUEST
 
         async def name_it(message: Message) -> None:
             nonlocal status
@@ -72,7 +72,7 @@ class Envelope:
             await self._app(scope, receive, name_it)
         except Exception as error:
             log.exception("the request broke", extra={"request_id": request_id, "error": type(error).__name__})
-            if status != CLIENT_GONE:
+            if status != CLIENT_CLOSED_REQUEST:
                 raise  # the head is out; the server cuts the connection
             broken = GatewayError("internal_error", "The server failed to handle the request.")
             await error_response(broken)(scope, receive, name_it)
@@ -96,7 +96,7 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeLimits:
+class BodyLimits:
     """Bytes of head and body; seconds from the first look at the body to its end."""
 
     max_header_bytes: int = 32 << 10
@@ -104,8 +104,8 @@ class IntakeLimits:
     body_timeout_s: float = 120.0
 
 
-class Intake:
-    def __init__(self, app: ASGIApp, limits: IntakeLimits) -> None:
+class BodyLimitMiddleware:
+    def __init__(self, app: ASGIApp, limits: BodyLimits) -> None:
         self._app, self._limits = app, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +133,7 @@ class Intake:
             raise _too_large(self._limits)
 
 
-def _bounded(receive: Receive, limits: IntakeLimits) -> Receive:
+def _bounded(receive: Receive, limits: BodyLimits) -> Receive:
     """The same `receive`, which raises `too_large` or `body_timeout` while the body is read."""
     total, ended = 0, False
     deadline: float | None = None
@@ -160,7 +160,7 @@ def _bounded(receive: Receive, limits: IntakeLimits) -> Receive:
     return bounded
 
 
-def _too_large(limits: IntakeLimits) -> GatewayError:
+def _too_large(limits: BodyLimits) -> GatewayError:
     return GatewayError(
         "too_large", f"The body is larger than the limit of {limits.max_body_bytes} bytes.", param="body"
     )

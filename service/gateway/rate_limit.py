@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from service.broker.errors import StoreUnavailable
-from service.broker.gateway.rate_limits import RateStore, Share
+from service.broker.gateway.rate_limits import RateShare, RateStore
 from service.gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -27,16 +27,16 @@ class RateLimiter:
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._renewal: asyncio.Task[None] | None = None
 
-    def admit(self, tenant: str) -> "Admission":
+    def admit(self, tenant: str) -> "RateLimitLease":
         """A request of this tenant, from its start to its end: `async with`."""
-        return Admission(self, tenant)
+        return RateLimitLease(self, tenant)
 
     async def charge(self, tenant: str, tokens: int) -> None:
         if self.rates.tokens:
             with suppress(StoreUnavailable):  # the answer was given; that it was not counted is no reason to fail it
                 await self._store.charge(tenant, tokens)
 
-    async def take(self, tenant: str, name: str) -> Share | None:
+    async def take(self, tenant: str, name: str) -> RateShare | None:
         """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable."""
         if not any((self.rates.requests, self.rates.tokens, self.rates.concurrent)):
             return None
@@ -70,14 +70,14 @@ class RateLimiter:
                     log.warning("requests in hand could not be renewed", extra={"error": error.code})
 
 
-class Admission:
+class RateLimitLease:
     """One request under its tenant's limits. Entering raises `rate_limit_exceeded` with the time to wait."""
 
     def __init__(self, limiter: RateLimiter, tenant: str) -> None:
         self._limiter, self._tenant, self._name = limiter, tenant, uuid.uuid4().hex
-        self._share: Share | None = None
+        self._share: RateShare | None = None
 
-    async def __aenter__(self) -> "Admission":
+    async def __aenter__(self) -> "RateLimitLease":
         self._share = share = await self._limiter.take(self._tenant, self._name)
         if share is not None and share.exceeded is not None:
             rates = self._limiter.rates

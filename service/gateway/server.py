@@ -17,9 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.app import create_app, drain
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.lingering_close import Parting
+from service.gateway.lingering_close import LingeringTransport
 from service.gateway.middleware import new_request_id
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import GatewaySettings, Settings
 
 BACKLOG = 2048
@@ -34,17 +34,17 @@ class GatewayServer(uvicorn.Server):
         self._app, self._grace_s = app, grace_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if hasattr(self._app.state, "house"):  # not before the application has started
+        if hasattr(self._app.state, "gateway"):  # not before the application has started
             drain(self._app)
         super().handle_exit(sig, frame)
         self._captured_signals.clear()  # else uvicorn, once drained, sends itself the signal: a drain is no failure
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """What still runs gets most of the drain's time, and the rest to hear that it is over."""
-        if hasattr(self._app.state, "house"):
-            house: House = self._app.state.house
+        if hasattr(self._app.state, "gateway"):
+            gateway: GatewayState = self._app.state.gateway
             most = max(self._grace_s - LAST_WORDS_S, self._grace_s / 2)
-            asyncio.get_running_loop().call_later(most, house.leaving.set)
+            asyncio.get_running_loop().call_later(most, gateway.leaving.set)
         await super().shutdown(sockets)
 
 
@@ -106,10 +106,10 @@ class _Bounded(HttpToolsProtocol):
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
     _refused = False
-    transport: Parting  # type: ignore[assignment]  # stands for the real one
+    transport: LingeringTransport  # type: ignore[assignment]  # stands for the real one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        super().connection_made(Parting(transport, self._still_sends))  # type: ignore[arg-type]  # does as one
+        super().connection_made(LingeringTransport(transport, self._still_sends))  # type: ignore[arg-type]  # does as one
         self._await_head()  # a connection that says nothing has its time too
 
     def on_message_begin(self) -> None:

@@ -16,24 +16,24 @@ from service.broker.errors import BrokerError, Draining, NoWorker, UnknownReques
 from service.broker.gateway.client import Broker
 from service.gateway.auth import KeyRing
 from service.gateway.errors import GatewayError
-from service.gateway.inference.idempotency import Retries
-from service.gateway.inference.readers import Notes
-from service.gateway.inference.validated import Bounds
+from service.gateway.inference.idempotency import Idempotency
+from service.gateway.inference.readers import RequestReaders
+from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore
 from service.gateway.media.multipart import FormLimits
-from service.gateway.media.resolve import MediaIntake
-from service.gateway.media.sources import Links, Meter
-from service.gateway.rate_limit import Admission, RateLimiter
-from service.gateway.streaming.chunks import Answer
-from service.gateway.streaming.event_stream import Pace
+from service.gateway.media.resolve import MediaResolver
+from service.gateway.media.sources import MediaSources, SizeBudget
+from service.gateway.rate_limit import RateLimiter, RateLimitLease
+from service.gateway.streaming.chunks import ResponseMetadata
+from service.gateway.streaming.event_stream import StreamTimeouts
 from service.metrics import GatewayMetrics
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class House:
+class GatewayState:
     """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave,
     `leaving` when what still runs has had its time.
 
@@ -43,16 +43,16 @@ class House:
     host: str
     keys: KeyRing
     broker: Broker
-    notes: Notes
-    retries: Retries
+    notes: RequestReaders
+    retries: Idempotency
     files: FileStore
-    intake: MediaIntake
+    intake: MediaResolver
     limiter: RateLimiter
     metrics: GatewayMetrics
-    links: Links
-    bounds: Bounds
+    links: MediaSources
+    bounds: RequestLimits
     form: FormLimits
-    pace: Pace
+    pace: StreamTimeouts
     request_timeout_s: float
     disconnect_grace_s: float
     retry_grace_s: float
@@ -85,7 +85,7 @@ class House:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
 
-    def admit(self, request: Request, tenant: str) -> Admission:
+    def admit(self, request: Request, tenant: str) -> RateLimitLease:
         """The tenant's share of the limits while the request lasts; whatever the answer, it tells what is left of them.
 
         Entering it raises `rate_limit_exceeded`.
@@ -106,15 +106,15 @@ class House:
             return False
         return True
 
-    async def joined(self, request_id: str) -> Answer:
+    async def joined(self, request_id: str) -> ResponseMetadata:
         """Read along with a request that exists: how to fold its events."""
         answer = await self.notes.answer(request_id)
         await self.notes.attach(request_id)
         return answer
 
-    def links_of(self, tenant: str) -> Links:
+    def links_of(self, tenant: str) -> MediaSources:
         """What the links of one request of this tenant may point to: its own files among them."""
-        meter = Meter(self.form.max_total_bytes)
+        meter = SizeBudget(self.form.max_total_bytes)
         fetch = meter.through(self.fetcher.session()) if self.fetcher is not None else self.links.fetch
         return replace(self.links, open_file=meter.through(partial(self.files.open, tenant)), fetch=fetch)
 
@@ -153,9 +153,9 @@ class House:
         await self.broker.close()
 
 
-def house_of(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
+def gateway_of(request: Request) -> GatewayState:
+    gateway: GatewayState = request.app.state.gateway
+    return gateway
 
 
 def version() -> str:

@@ -15,10 +15,10 @@ from service.broker.worker.consumer import Consumer
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
-from service.worker.batcher import Batches
-from service.worker.encoder_executor import ThreadLanes
-from service.worker.intake import Intake
-from service.worker.loop import Limits, Worker
+from service.worker.batcher import Batcher
+from service.worker.encode_stage import EncodeStage
+from service.worker.encoder_executor import ThreadEncoderExecutor
+from service.worker.loop import Worker, WorkerLimits
 from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ def _join(
     keys = Keys(store.namespace)
     consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s)
     cache = EmbeddingCache(connection, keys, store)
-    batches = Batches(worker.encode_batch, ENCODE_WAIT)
-    intake = Intake(runtime, cache, batches, ThreadLanes(), metrics, worker.encode_limit_s)
+    batches = Batcher(worker.encode_batch, ENCODE_WAIT)
+    intake = EncodeStage(runtime, cache, batches, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
     announcement = Announcement(worker=name, model=runtime.info, capacity=worker.max_sequences, metrics_address=address)
     heartbeat = Heartbeat(
@@ -71,5 +71,5 @@ def _join(
         worker.heartbeat_s,
         worker.lost_after_s,
     )
-    limits = Limits(worker.max_sequences, worker.prefetch, worker.drain_grace_s)
+    limits = WorkerLimits(worker.max_sequences, worker.prefetch, worker.drain_grace_s)
     return Worker(runtime, consumer, intake, heartbeat, metrics, limits)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container
 from pandagpt_core.types import Modality
 
 
-class Batches:
+class Batcher:
     """Media names that wait to be encoded, by modality, oldest first; each name once."""
 
     def __init__(self, size: int, wait: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -2,7 +2,7 @@
 
 Torch lets go of the interpreter while it computes, so tokens go on while media are encoded, and a long video holds no
 picture back. A lane has one batch at a time: what arrives meanwhile gathers for the next. A thread that hangs cannot be
-ended from here, so the worker that has one leaves (`LaneStuck`), and no lane keeps its process from ending.
+ended from here, so the worker that has one leaves (`EncoderStuck`), and no lane keeps its process from ending.
 """
 
 import logging
@@ -36,16 +36,16 @@ class Encoded:
     seconds: float
 
 
-Work = Callable[[], Encoded]
-Task = tuple[Future[Encoded], Work]
+EncodeWork = Callable[[], Encoded]
+EncodeTask = tuple[Future[Encoded], EncodeWork]
 
 
-class LaneStuck(Exception):
+class EncoderStuck(Exception):
     """A batch has been encoded for longer than the limit. It never reaches a caller: it ends the worker."""
 
 
-class Lanes(Protocol):
-    def submit(self, modality: Modality, work: Work) -> Future[Encoded]:
+class EncoderExecutor(Protocol):
+    def submit(self, modality: Modality, work: EncodeWork) -> Future[Encoded]:
         """Do the work when the modality's lane is free."""
         ...
 
@@ -54,14 +54,14 @@ class Lanes(Protocol):
         ...
 
 
-class ThreadLanes:
+class ThreadEncoderExecutor:
     """A thread a modality, started when it is first needed; daemons, so that a process may end though one hangs."""
 
     def __init__(self) -> None:
-        self._tasks: dict[Modality, SimpleQueue[Task | None]] = {}
+        self._tasks: dict[Modality, SimpleQueue[EncodeTask | None]] = {}
         self._threads: list[threading.Thread] = []
 
-    def submit(self, modality: Modality, work: Work) -> Future[Encoded]:
+    def submit(self, modality: Modality, work: EncodeWork) -> Future[Encoded]:
         if modality not in self._tasks:
             self._tasks[modality] = SimpleQueue()
             lane = threading.Thread(
@@ -82,7 +82,7 @@ class ThreadLanes:
         return not any(lane.is_alive() for lane in self._threads)
 
 
-def _do_all(tasks: SimpleQueue[Task | None]) -> None:
+def _do_all(tasks: SimpleQueue[EncodeTask | None]) -> None:
     while (task := tasks.get()) is not None:
         future, work = task
         try:

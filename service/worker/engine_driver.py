@@ -14,7 +14,7 @@ from service.worker.quarantine import Quarantine
 log = logging.getLogger(__name__)
 
 
-class EngineRoom:
+class EngineDriver:
     """Generating jobs by request id. A job that ends stays until `remove`."""
 
     def __init__(self, runtime: Runtime, metrics: WorkerMetrics) -> None:
@@ -35,7 +35,7 @@ class EngineRoom:
             self._enter(job)
 
     def step(self) -> None:
-        """One engine step; its tokens go to the jobs' journals. Raises EngineError when the engine is broken, which
+        """One engine step; its tokens go to the jobs' writers. Raises EngineError when the engine is broken, which
         EngineDead says at once: then nobody is to blame, and the jobs are left to the worker that takes them over."""
         for released in self._quarantine.release(engine_is_empty=not self._running):
             self._enter(released)
@@ -97,7 +97,7 @@ class EngineRoom:
         self._metrics.prefix_lookups.labels("hit" if admitted.cached_tokens else "miss").inc()
         if not job.announced:
             job.announced = True
-            job.delivery.journal.add(
+            job.delivery.writer.add(
                 Started(
                     at=time.time(),
                     prompt_tokens=admitted.prompt_tokens,

@@ -13,7 +13,7 @@ from service.broker.worker.delivery import Delivery
 
 
 @dataclass(slots=True)
-class Choice:
+class ChoiceState:
     """One sequence: the tokens published so far, by whichever worker, and whether it is complete."""
 
     tokens: list[int] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Job:
     """The worker's own state of one request. `embeddings` fills up by media name; `waits_for` are the missing ones."""
 
     delivery: Delivery
-    choices: list[Choice]
+    choices: list[ChoiceState]
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     waits_for: set[str] = field(default_factory=set)
     cached_items: int = 0
@@ -37,13 +37,13 @@ class Job:
     def of(cls, delivery: Delivery) -> "Job":
         """A job that goes on where earlier attempts stopped."""
         request = delivery.request
-        choices = [Choice() for _ in range(request.n if isinstance(request, Generate) else 0)]
-        for event in delivery.past.events:
+        choices = [ChoiceState() for _ in range(request.n if isinstance(request, Generate) else 0)]
+        for event in delivery.history.events:
             if isinstance(event, Token):
                 if event.token_id != NO_TOKEN:
                     choices[event.choice].tokens.append(event.token_id)
                 choices[event.choice].finished = event.finish is not None
-        announced = any(isinstance(event, Started) for event in delivery.past.events)
+        announced = any(isinstance(event, Started) for event in delivery.history.events)
         return cls(delivery, choices, announced=announced)
 
     @property
@@ -65,7 +65,7 @@ class Job:
         choice.tokens.append(output.token_id)
         choice.finished = output.finish_reason is not None
         self.first_token_at = self.first_token_at or time.time()
-        self.delivery.journal.add(_token(number, output))
+        self.delivery.writer.add(_token(number, output))
         if all(each.finished for each in self.choices):
             self.end(Done())
 
@@ -74,7 +74,7 @@ class Job:
         number = int(sequence.rpartition("/")[2])
         assert reason != "abort", "an aborted sequence is not complete"
         self.choices[number].finished = True
-        self.delivery.journal.add(Token(choice=number, token_id=NO_TOKEN, text="", finish=reason))
+        self.delivery.writer.add(Token(choice=number, token_id=NO_TOKEN, text="", finish=reason))
         if all(each.finished for each in self.choices):
             self.end(Done())
 
@@ -82,11 +82,11 @@ class Job:
         """Add the one end, with its time and counts."""
         if isinstance(end, Failed):
             self.outcome = end.code
-            self.delivery.journal.add(Failed(code=end.code, message=end.message, param=end.param, at=time.time()))
+            self.delivery.writer.add(Failed(code=end.code, message=end.message, param=end.param, at=time.time()))
             return
         self.outcome = "cancelled" if end.cancelled else "done"
         made = sum(len(choice.tokens) for choice in self.choices)
-        self.delivery.journal.add(
+        self.delivery.writer.add(
             Done(
                 at=time.time(),
                 first_token_at=self.first_token_at,
@@ -97,7 +97,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        return self.delivery.journal.ended
+        return self.delivery.writer.ended
 
 
 def conversation(request: Generate) -> Conversation:

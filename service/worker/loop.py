@@ -15,11 +15,11 @@ from service.broker.worker.consumer import Consumer
 from service.broker.worker.delivery import expired
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
-from service.worker.encoder_executor import LaneStuck
-from service.worker.engine_driver import EngineRoom
-from service.worker.intake import Intake
+from service.worker.encode_stage import EncodeStage
+from service.worker.encoder_executor import EncoderStuck
+from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
-from service.worker.malloc_trim import Spare
+from service.worker.malloc_trim import MallocTrim
 from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ STORE_PAUSE = 0.1  # seconds between tries when the store fails and there is not
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class WorkerLimits:
     """How much a worker takes on.
 
     sequences: that the engine runs at once; prefetch: more that are taken so that their media are ready in time.
@@ -49,22 +49,22 @@ class Worker:
         self,
         runtime: Runtime,
         consumer: Consumer,
-        intake: Intake,
+        intake: EncodeStage,
         heartbeat: Heartbeat,
         metrics: WorkerMetrics,
-        limits: Limits,
-        spare: Spare | None = None,
+        limits: WorkerLimits,
+        spare: MallocTrim | None = None,
     ) -> None:
         self._runtime, self._consumer, self._intake = runtime, consumer, intake
         self._heartbeat, self._metrics, self._limits = heartbeat, metrics, limits
-        self._spare = spare or Spare()
-        self._engine = EngineRoom(runtime, metrics)
+        self._spare = spare or MallocTrim()
+        self._engine = EngineDriver(runtime, metrics)
         self._new: deque[Job] = deque()
         self._drain_until: float | None = None
-        self._stuck: LaneStuck | None = None
+        self._stuck: EncoderStuck | None = None
 
     def run(self, on_announced: Callable[[], None] = lambda: None) -> None:
-        """Work until drained. Raises StoreUnavailable at the start, EngineError when the engine is broken, LaneStuck
+        """Work until drained. Raises StoreUnavailable at the start, EngineError when the engine is broken, EncoderStuck
         when an encoder hung, after as much as a drain lets end; that lane's thread still hangs then."""
         self._consumer.open()
         self._heartbeat.start()
@@ -79,7 +79,7 @@ class Worker:
         if self._stuck is not None:
             raise self._stuck
         if not still:
-            raise LaneStuck("an encoder did not end")
+            raise EncoderStuck("an encoder did not end")
 
     def drain(self, grace: float | None = None) -> None:
         """Take nothing more, end what runs within `grace` seconds (the configured ones), hand back the rest."""
@@ -114,7 +114,7 @@ class Worker:
             job = Job.of(delivery)
             self._new.append(job)
             self._metrics.queue_seconds.observe(max(0.0, time.time() - delivery.request.created))
-            if delivery.past.losses:
+            if delivery.history.losses:
                 self._metrics.takeovers.inc()
         while self._new:
             self._intake.add(self._new[0])
@@ -130,7 +130,7 @@ class Worker:
             "an encoder hangs; its requests are left to others and this worker leaves",
             extra={"modality": which, "count": len(held_up)},
         )
-        self._stuck = LaneStuck(f"{which}: a batch did not end within encode_limit_s")
+        self._stuck = EncoderStuck(f"{which}: a batch did not end within encode_limit_s")
         if self._drain_until is None:
             self.drain()
         self._hand_back(held_up, as_lost=True)
@@ -150,7 +150,7 @@ class Worker:
             job.end(Failed(code="invalid_request", message="nothing to embed", param="input"))
             return
         units = [self._runtime.unit(part.modality, job.embeddings[part.blob]) for part in request.media]
-        job.delivery.journal.add(Vectors(dim=units[0].size, data=[unit.astype("<f4").tobytes() for unit in units]))
+        job.delivery.writer.add(Vectors(dim=units[0].size, data=[unit.astype("<f4").tobytes() for unit in units]))
         job.end(Done())
 
     def _publish(self) -> None:

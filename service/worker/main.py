@@ -14,7 +14,7 @@ from service.broker.errors import StoreUnavailable
 from service.metrics import WorkerMetrics
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.worker.assembly import assembled
-from service.worker.encoder_executor import LaneStuck
+from service.worker.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
 from service.worker.model import Runtime
 
@@ -45,7 +45,7 @@ def serve(settings: Settings, runtime: Runtime) -> int:
             drained_by_signals(worker),
         ):
             worker.run(lambda: log.info("the worker takes requests", extra={"model": runtime.info.id}))
-    except LaneStuck as error:
+    except EncoderStuck as error:
         log.error("the worker ends: %s", error)
         logging.shutdown()
         os._exit(1)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 EVERY = 60.0  # seconds
 
 
-class Spare:
+class MallocTrim:
     """`turned` gives back at most once in `EVERY` seconds. `trim` is glibc's malloc_trim, or does nothing elsewhere.
 
     Steps of ever new sizes take ever new places among what lives on, and leave holes; glibc gives back by itself only

@@ -5,7 +5,7 @@ import pytest
 from service.broker import protocol
 from service.broker.connection import SyncStore, connect
 from service.broker.errors import RequestLost
-from service.broker.event_log import KEPT, Journal, events_of, last_id
+from service.broker.event_log import KEPT, EventWriter, events_of, last_id
 from service.broker.protocol import Done, Failed, Fence, Released, Token
 from tests.conftest import Valkey
 
@@ -23,20 +23,20 @@ def token(number: int) -> Token:
     return Token(choice=0, token_id=number, text=f" {number}")
 
 
-def begin(store: SyncStore, worker: str = "w") -> Journal:
-    journal, _ = Journal.begin(store, KEY, worker, 60)
-    assert journal is not None
-    return journal
+def begin(store: SyncStore, worker: str = "w") -> EventWriter:
+    writer, _ = EventWriter.begin(store, KEY, worker, 60)
+    assert writer is not None
+    return writer
 
 
 def test_a_later_attempt_shuts_out_the_earlier_one(store: SyncStore) -> None:
     first = begin(store, "w1")
     first.add(token(1))
     first.send(store)
-    second, past = Journal.begin(store, KEY, "w2", 60)
+    second, history = EventWriter.begin(store, KEY, "w2", 60)
     assert second is not None
-    assert [type(event) for event in past.events] == [Fence, Token, Fence]
-    assert past.losses == 1
+    assert [type(event) for event in history.events] == [Fence, Token, Fence]
+    assert history.losses == 1
     first.add(token(2))
     with pytest.raises(Exception, match="equal or smaller"):
         first.send(store)
@@ -51,17 +51,17 @@ def test_an_attempt_that_was_handed_back_is_no_loss(store: SyncStore) -> None:
     first = begin(store)
     first.add(Released())
     first.send(store)
-    assert Journal.begin(store, KEY, "w2", 60)[1].losses == 0
-    assert Journal.begin(store, KEY, "w3", 60)[1].losses == 1
+    assert EventWriter.begin(store, KEY, "w2", 60)[1].losses == 0
+    assert EventWriter.begin(store, KEY, "w3", 60)[1].losses == 1
 
 
 def test_nobody_begins_after_an_end(store: SyncStore) -> None:
     first = begin(store)
     first.add(Failed(code="internal_error", message="m"))
     first.send(store)
-    journal, past = Journal.begin(store, KEY, "w2", 60)
-    assert journal is None
-    assert past.end == Failed(code="internal_error", message="m")
+    writer, history = EventWriter.begin(store, KEY, "w2", 60)
+    assert writer is None
+    assert history.end == Failed(code="internal_error", message="m")
 
 
 def test_of_two_that_begin_at_once_one_wins(store: SyncStore) -> None:
@@ -81,38 +81,38 @@ def test_of_two_that_begin_at_once_one_wins(store: SyncStore) -> None:
             return store.pipeline(transaction=transaction)
 
     with pytest.raises(RequestLost):
-        Journal.begin(Late(), KEY, "slower", 60)  # type: ignore[arg-type]
+        EventWriter.begin(Late(), KEY, "slower", 60)  # type: ignore[arg-type]
 
 
 def test_an_entry_that_arrived_unnoticed_is_not_sent_twice(store: SyncStore) -> None:
-    journal = begin(store)
-    journal.add(token(1))
-    store.pipeline(transaction=False).execute_command(*journal.command).execute()  # the answer is lost
-    journal.add(token(2))
-    journal.resolve(last_id(store, KEY))
-    journal.send(store)
+    writer = begin(store)
+    writer.add(token(1))
+    store.pipeline(transaction=False).execute_command(*writer.command).execute()  # the answer is lost
+    writer.add(token(2))
+    writer.resolve(last_id(store, KEY))
+    writer.send(store)
     assert [event for event in events_of(store.xrange(KEY)) if isinstance(event, Token)] == [token(1), token(2)]
 
 
 def test_an_entry_that_did_not_arrive_is_sent_again_and_in_order(store: SyncStore) -> None:
-    journal = begin(store)
-    journal.add(token(1))
-    unsent = journal.command
-    journal.add(token(2))
-    journal.resolve(last_id(store, KEY))
-    assert journal.command == unsent
-    journal.send(store)
-    assert not journal.idle
-    journal.send(store)
-    assert journal.idle
+    writer = begin(store)
+    writer.add(token(1))
+    unsent = writer.command
+    writer.add(token(2))
+    writer.resolve(last_id(store, KEY))
+    assert writer.command == unsent
+    writer.send(store)
+    assert not writer.idle
+    writer.send(store)
+    assert writer.idle
     assert [event for event in events_of(store.xrange(KEY)) if isinstance(event, Token)] == [token(1), token(2)]
 
 
 def test_events_of_one_step_are_one_entry(store: SyncStore) -> None:
-    journal = begin(store)
-    journal.add(token(1), token(2))
-    journal.add(Done())
-    journal.send(store)
+    writer = begin(store)
+    writer.add(token(1), token(2))
+    writer.add(Done())
+    writer.send(store)
     _, (entry_id, fields) = store.xrange(KEY)
     assert entry_id == b"1-1"
     assert protocol.entry_decoder.decode(fields[b"events"]) == [token(1), token(2), Done()]
@@ -120,44 +120,44 @@ def test_events_of_one_step_are_one_entry(store: SyncStore) -> None:
 
 
 def test_a_stream_that_is_gone_is_not_made_anew(store: SyncStore) -> None:
-    journal = begin(store)
+    writer = begin(store)
     store.delete(KEY)
-    journal.add(token(1))
-    assert store.pipeline(transaction=False).execute_command(*journal.command).execute() == [None]
+    writer.add(token(1))
+    assert store.pipeline(transaction=False).execute_command(*writer.command).execute() == [None]
     assert not store.exists(KEY)
 
 
 def test_a_second_end_is_a_mistake_of_ours(store: SyncStore) -> None:
-    journal = begin(store)
-    journal.add(Done())
+    writer = begin(store)
+    writer.add(Done())
     with pytest.raises(AssertionError, match="one end"):
-        journal.add(Done())
+        writer.add(Done())
 
 
 def test_what_the_store_lost_is_written_again(store: SyncStore) -> None:
-    journal = begin(store)
+    writer = begin(store)
     for number in range(1, 6):
-        journal.add(token(number))
-        journal.send(store)
+        writer.add(token(number))
+        writer.send(store)
     store.delete(KEY)  # killed, and back as it was a second earlier
     for number in range(4):
         store.execute_command("XADD", KEY, f"1-{number}", "events", protocol.encode([token(number)]))
-    journal.add(token(6))
-    for command in journal.mend(last_id(store, KEY)):
+    writer.add(token(6))
+    for command in writer.mend(last_id(store, KEY)):
         store.execute_command(*command)
-    journal.send(store)
+    writer.send(store)
     assert [event.token_id for event in events_of(store.xrange(KEY))] == [0, 1, 2, 3, 4, 5, 6]
-    assert journal.mend(last_id(store, KEY)) == []
+    assert writer.mend(last_id(store, KEY)) == []
 
 
 def test_a_stream_that_lost_too_much_or_is_anothers_is_given_up(store: SyncStore) -> None:
-    journal = begin(store)
+    writer = begin(store)
     for number in range(KEPT + 2):
-        journal.add(token(number))
-        journal.send(store)
+        writer.add(token(number))
+        writer.send(store)
     with pytest.raises(RequestLost):
-        journal.mend((1, 1))
-    assert len(journal.mend((1, 2))) == KEPT
+        writer.mend((1, 1))
+    assert len(writer.mend((1, 2))) == KEPT
     for last in ((0, 0), (2, 0)):
         with pytest.raises(RequestLost):
-            journal.mend(last)
+            writer.mend(last)

@@ -5,7 +5,7 @@ import pytest
 from service.broker.connection import connect
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
-from service.broker.media_cache import BadBlob, EmbeddingCache, media_name, pack, unpack
+from service.broker.media_cache import CorruptArray, EmbeddingCache, media_name, pack, unpack
 from tests.conftest import Valkey
 
 
@@ -41,7 +41,7 @@ def test_bytes_that_are_no_array_are_refused() -> None:
     bad = [b"", b"\x80\x04", b"no array", header(dtype="O"), header(dtype="<f8"), header(shape=[3]), header(shape=[-2])]
     bad += [header(shape=[1] * 9 + [2]), header(data="text"), header(type="array.v9"), header(shape=[2**40, 2**40])]
     for blob in bad:
-        with pytest.raises(BadBlob):
+        with pytest.raises(CorruptArray):
             unpack(blob)
 
 

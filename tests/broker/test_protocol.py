@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker import protocol
-from service.broker.media_cache import BadBlob, pack, unpack
+from service.broker.media_cache import CorruptArray, pack, unpack
 from service.broker.protocol import (
     Announcement,
     Done,
@@ -21,7 +21,7 @@ from service.broker.protocol import (
     Fence,
     Generate,
     Logprob,
-    MediaPart,
+    MediaRef,
     Released,
     Started,
     Token,
@@ -36,7 +36,7 @@ words = st.text(max_size=20)
 numbers = st.integers(-(2**53), 2**53)
 times = st.floats(0, 4e9)
 finite = st.floats(allow_nan=False, allow_infinity=False)
-media = st.builds(MediaPart, modality=st.sampled_from(Modality), digest=words, blob=words, turn=numbers, weight=finite)
+media = st.builds(MediaRef, modality=st.sampled_from(Modality), digest=words, blob=words, turn=numbers, weight=finite)
 turns = st.builds(TurnPart, role=st.sampled_from(["user", "assistant", "system"]), text=words)
 params = st.builds(
     SamplingParams,
@@ -104,7 +104,7 @@ def test_noise_is_refused_or_a_message_and_never_anything_else(decoder: msgspec.
         found = decoder.decode(raw)
     except protocol.UNREADABLE:
         return
-    assert isinstance(found, protocol.Message) or all(isinstance(event, protocol.Message) for event in found)
+    assert isinstance(found, protocol.WireMessage) or all(isinstance(event, protocol.WireMessage) for event in found)
 
 
 @given(st.data())
@@ -132,7 +132,7 @@ def test_text_that_is_no_text_is_unreadable_too() -> None:
 def test_a_blob_of_noise_is_no_array(raw: bytes) -> None:
     try:
         array = unpack(raw)
-    except BadBlob:
+    except CorruptArray:
         return
     assert array.dtype.str in ("<f4", "<i8")
     assert array.nbytes <= len(raw)

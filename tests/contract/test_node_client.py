@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.conftest import ROOT
 from tests.contract import made
 from tests.contract.conftest import Strict
@@ -46,7 +46,7 @@ def package() -> Path:
 
 @pytest.fixture(scope="session")
 def results(
-    package: Path, gateway: tuple[str, House], _strict: Strict, tmp_path_factory: pytest.TempPathFactory
+    package: Path, gateway: tuple[str, GatewayState], _strict: Strict, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     picture = tmp_path_factory.mktemp("node") / "a.png"
     picture.write_bytes(made.PNG)

@@ -141,12 +141,12 @@ def test_a_429_is_tried_again_after_its_milliseconds(strict: Strict, caplog: pyt
 
 
 def test_a_503_is_tried_again_after_retry_after(gateway: Any, url: str) -> None:
-    house = gateway[1]
-    house.draining = True
-    threading.Timer(0.4, lambda: setattr(house, "draining", False)).start()
+    state = gateway[1]
+    state.draining = True
+    threading.Timer(0.4, lambda: setattr(state, "draining", False)).start()
     with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=3) as client:
         assert ask(client, max_tokens=1).choices
-    assert not house.draining
+    assert not state.draining
 
 
 def test_an_error_that_no_retry_can_mend_is_sent_once(url: str, http: httpx.Client) -> None:

@@ -12,7 +12,7 @@ import httpx
 
 from service.broker.connection import connect
 from service.broker.protocol import Failed, encode
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import StoreSettings
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime, running, settings_for
@@ -184,7 +184,7 @@ def test_last_event_id_gives_what_comes_after_it(url: str, http: httpx.Client) -
 
 
 def test_a_dropped_stream_goes_on_at_another_gateway(
-    store: StoreSettings, gateway: tuple[str, House], runtime: SeeingRuntime
+    store: StoreSettings, gateway: tuple[str, GatewayState], runtime: SeeingRuntime
 ) -> None:
     runtime.step_delay = 0.05
     with running(settings_for(store, disconnect_grace_s=20.0)) as (first, _):

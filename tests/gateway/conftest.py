@@ -10,13 +10,13 @@ import pytest
 import uvicorn
 
 from service.gateway.app import create_app
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import Settings
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[tuple[str, House]]:
+def serving(settings: Settings) -> Iterator[tuple[str, GatewayState]]:
     """The gateway's address and its parts, while the block lasts."""
     app = create_app(settings)
     config = uvicorn.Config(
@@ -32,7 +32,7 @@ def serving(settings: Settings) -> Iterator[tuple[str, House]]:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}", app.state.house
+        yield f"http://127.0.0.1:{port}", app.state.gateway
     finally:
         server.should_exit = True
         thread.join(20)
@@ -51,13 +51,13 @@ def make_settings(valkey: object, **gateway: object) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def shared_gateway(gateway_settings: Settings) -> Iterator[tuple[str, House]]:
-    with serving(gateway_settings) as (url, house):
-        yield url, house
+def shared_gateway(gateway_settings: Settings) -> Iterator[tuple[str, GatewayState]]:
+    with serving(gateway_settings) as (url, state):
+        yield url, state
 
 
 @pytest.fixture
-def start_gateway(valkey: object) -> Iterator[Callable[..., tuple[str, House]]]:
+def start_gateway(valkey: object) -> Iterator[Callable[..., tuple[str, GatewayState]]]:
     """Start another gateway with settings of its own, stopped at the test's end."""
     with contextlib.ExitStack() as stack:
         yield lambda **gateway: stack.enter_context(serving(make_settings(valkey, **gateway)))
@@ -75,7 +75,7 @@ def worker(valkey: object, runtime: FakeRuntime) -> Iterator[WorkerThread]:
 
 
 @pytest.fixture
-def url(shared_gateway: tuple[str, House], worker: WorkerThread) -> str:
+def url(shared_gateway: tuple[str, GatewayState], worker: WorkerThread) -> str:
     """The shared gateway, with a worker behind it."""
     return shared_gateway[0]
 
@@ -87,7 +87,7 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def steady_http(shared_gateway: tuple[str, House], _valkey_server: object) -> Iterator[httpx.Client]:
+def steady_http(shared_gateway: tuple[str, GatewayState], _valkey_server: object) -> Iterator[httpx.Client]:
     """For tests that look at answers only: one worker and one store for the whole module, never emptied between."""
     with (
         worker_thread(_valkey_server.settings, lost_after_s=15.0),

@@ -12,7 +12,7 @@ from service.gateway.app import create_app, routers
 from service.gateway.auth import CLASSES, KeyRing, Scope, public, read_keys, tenant
 from service.gateway.errors import GatewayError
 from service.gateway.openapi.document import access_of
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import Settings, SettingsError
 from tests.fakes import WorkerThread
 
@@ -30,7 +30,7 @@ def keys_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def guarded(start_gateway: Callable[..., tuple[str, House]], keys_file: Path, worker: WorkerThread) -> str:
+def guarded(start_gateway: Callable[..., tuple[str, GatewayState]], keys_file: Path, worker: WorkerThread) -> str:
     return start_gateway(keys_file=keys_file)[0]
 
 
@@ -85,7 +85,7 @@ def test_a_right_key_may_what_its_class_may(guarded: str) -> None:
 
 
 def test_a_key_may_be_given_scopes_of_its_own(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, tmp_path: Path
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, tmp_path: Path
 ) -> None:
     file = tmp_path / "scopes"
     file.write_text(f"embedder {hashlib.sha256(b'key-s').hexdigest()} embed,files\n")

@@ -11,7 +11,7 @@ import pytest
 
 from pandagpt_core.types import Conversation, Modality, SamplingParams, Turn
 from service.gateway.decoding import warmup
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.fakes import FakeRuntime, expected_text
 
 
@@ -115,7 +115,7 @@ def test_the_same_picture_is_decoded_and_encoded_once(http: httpx.Client, runtim
 
 
 def test_a_medium_that_the_store_has_is_not_decoded_again(
-    http: httpx.Client, shared_gateway: tuple[str, House]
+    http: httpx.Client, shared_gateway: tuple[str, GatewayState]
 ) -> None:
     def decoded() -> float:
         name = "pandagpt_media_decode_seconds_count"

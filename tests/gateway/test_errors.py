@@ -12,7 +12,7 @@ from pandagpt_core.errors import ContextLengthExceeded, InvalidMedia, KeyMismatc
 from service.broker.errors import Draining, NoWorker, Overloaded, StoreFull, StoreUnavailable, UnknownRequest
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, param_of
 from service.gateway.inference.json_body import read_json
-from service.gateway.middleware import Envelope
+from service.gateway.middleware import RequestContextMiddleware
 from service.gateway.schema.requests import ChatBody
 from service.metrics import GatewayMetrics
 
@@ -222,7 +222,7 @@ async def test_a_fault_of_our_own_is_a_500_in_the_same_shape_without_its_words()
     async def broken(_scope: object, _receive: object, _send: object) -> None:
         raise RuntimeError(CANARY)
 
-    envelope = Envelope(broken, GatewayMetrics.on(CollectorRegistry()))
+    envelope = RequestContextMiddleware(broken, GatewayMetrics.on(CollectorRegistry()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=envelope), base_url="http://gateway") as http:
         answer = await http.get("/")
     error = answer.json()["error"]

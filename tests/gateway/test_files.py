@@ -15,7 +15,7 @@ from service.broker.keys import Keys
 from service.gateway.decoding import warmup
 from service.gateway.errors import GatewayError
 from service.gateway.media.files import FileStore, Quota
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread
 
@@ -121,7 +121,7 @@ def test_a_form_without_a_file_is_refused(http: httpx.Client) -> None:
 
 
 def test_another_keys_file_does_not_exist(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, tmp_path: Path
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text("".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()}\n" for name in ("ann", "bob")))

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pandagpt_core.types import Modality
 from service.gateway.decoding import warmup
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.fakes import FakeRuntime
 
 PNG = warmup.picture("PNG")
@@ -173,7 +173,9 @@ def test_more_media_than_the_limit(http: httpx.Client) -> None:
     assert refusal(ask(http, [("image", PNG)] * 33)) == (400, "invalid_request", None)
 
 
-def test_300_megabytes_are_refused_early_and_not_kept(shared_gateway: tuple[str, House], http: httpx.Client) -> None:
+def test_300_megabytes_are_refused_early_and_not_kept(
+    shared_gateway: tuple[str, GatewayState], http: httpx.Client
+) -> None:
     """By declaration before a byte of it is read; undeclared, at the limit."""
     address = urlsplit(shared_gateway[0])
     declared = HTTPConnection(address.hostname, address.port, timeout=10)

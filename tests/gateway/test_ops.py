@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import Settings, StoreSettings
 from tests.conftest import Valkey
 from tests.fakes import WorkerThread, worker_thread
@@ -17,7 +17,7 @@ CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
 
 
 @pytest.fixture
-def alone(start_gateway: Callable[..., tuple[str, House]]) -> str:
+def alone(start_gateway: Callable[..., tuple[str, GatewayState]]) -> str:
     """A gateway without a worker."""
     return start_gateway()[0]
 
@@ -53,7 +53,7 @@ def test_without_a_worker_alive_but_not_ready_and_503_at_once(alone: str) -> Non
 
 
 def test_while_every_worker_drains_new_requests_are_turned_away(
-    start_gateway: Callable[..., tuple[str, House]], valkey: Valkey
+    start_gateway: Callable[..., tuple[str, GatewayState]], valkey: Valkey
 ) -> None:
     url, _ = start_gateway()
     with worker_thread(valkey.settings) as worker:
@@ -70,10 +70,10 @@ def test_while_every_worker_drains_new_requests_are_turned_away(
 
 
 def test_a_gateway_that_is_about_to_leave_takes_nothing_new(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread
 ) -> None:
-    url, house = start_gateway()
-    house.draining = True
+    url, state = start_gateway()
+    state.draining = True
     assert code(httpx.get(f"{url}/health/ready")) == (503, "draining")
     assert code(httpx.post(f"{url}/v1/chat/completions", json=CHAT)) == (503, "draining")
     assert httpx.get(f"{url}/health/live").status_code == 200
@@ -115,7 +115,7 @@ def test_models_as_openai_lists_them(http: httpx.Client) -> None:
 
 
 def test_a_modality_that_the_model_lacks_is_named(
-    start_gateway: Callable[..., tuple[str, House]], valkey: Valkey
+    start_gateway: Callable[..., tuple[str, GatewayState]], valkey: Valkey
 ) -> None:
     from dataclasses import replace
 
@@ -138,14 +138,14 @@ def test_metrics_on_the_main_port_are_for_this_machine(http: httpx.Client) -> No
 
 
 def test_a_gateway_that_others_can_reach_gives_metrics_to_keys_only(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread
 ) -> None:
-    url, house = start_gateway()
-    house.host = "0.0.0.0"
+    url, state = start_gateway()
+    state.host = "0.0.0.0"
     assert code(httpx.get(f"{url}/metrics")) == (403, "permission_denied")
 
 
-def test_metrics_have_their_own_port_where_one_is_set(start_gateway: Callable[..., tuple[str, House]]) -> None:
+def test_metrics_have_their_own_port_where_one_is_set(start_gateway: Callable[..., tuple[str, GatewayState]]) -> None:
     port = free_port()
     url, _ = start_gateway(admin_port=port)
     assert code(httpx.get(f"{url}/metrics")) == (404, "not_found")
@@ -161,7 +161,9 @@ def test_the_manual_and_the_version(http: httpx.Client) -> None:
     assert http.get("/openapi.json").json()["openapi"].startswith("3.")
 
 
-def test_a_key_over_its_rate_waits(start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread) -> None:
+def test_a_key_over_its_rate_waits(
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread
+) -> None:
     url, _ = start_gateway(rate_requests=2)
     first, second, third = [httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=20) for _ in range(3)]
     assert (first.status_code, second.status_code) == (200, 200)
@@ -171,7 +173,7 @@ def test_a_key_over_its_rate_waits(start_gateway: Callable[..., tuple[str, House
     assert 0 < int(third.headers["retry-after-ms"]) <= 30_000
 
 
-def test_a_slow_body_is_given_up(start_gateway: Callable[..., tuple[str, House]]) -> None:
+def test_a_slow_body_is_given_up(start_gateway: Callable[..., tuple[str, GatewayState]]) -> None:
     url, _ = start_gateway(body_timeout_s=0.3)
 
     def drip() -> Iterator[bytes]:
@@ -186,7 +188,7 @@ def test_a_slow_body_is_given_up(start_gateway: Callable[..., tuple[str, House]]
     assert code(answer) == (408, "body_timeout")
 
 
-def test_a_browser_may_call_from_a_configured_origin(start_gateway: Callable[..., tuple[str, House]]) -> None:
+def test_a_browser_may_call_from_a_configured_origin(start_gateway: Callable[..., tuple[str, GatewayState]]) -> None:
     url, _ = start_gateway(cors_origins="https://app.example")
     headers = {"origin": "https://app.example", "access-control-request-method": "POST"}
     answer = httpx.options(f"{url}/v1/chat/completions", headers=headers)

@@ -1,4 +1,4 @@
-"""Rates of a key, counted by all gateways together: even buckets, tokens charged later, requests at once."""
+"""Rate limits of a key, counted by all gateways together: even buckets, tokens charged later, requests at once."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from service.broker.connection import AsyncStore, connect_async
-from service.broker.gateway.rate_limits import Rates, RateStore
+from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
 from service.gateway.rate_limit import RateLimiter
@@ -29,7 +29,7 @@ async def make(store: AsyncStore) -> AsyncIterator[Make]:
     made: list[RateLimiter] = []
 
     def limiter(lease_s: float = 15.0, **rates: int) -> RateLimiter:
-        made.append(RateLimiter(RateStore(store, Keys(), Rates(**rates), lease_s)))
+        made.append(RateLimiter(RateStore(store, Keys(), RateLimits(**rates), lease_s)))
         return made[-1]
 
     yield limiter

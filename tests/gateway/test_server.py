@@ -13,9 +13,9 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service import settings
-from service.broker.gateway.stream_multiplexer import Follower
+from service.broker.gateway.stream_multiplexer import StreamSubscriber
 from service.gateway import server
-from service.gateway.lingering_close import Parting
+from service.gateway.lingering_close import LingeringTransport
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import until
@@ -126,9 +126,9 @@ async def test_an_answer_before_the_end_of_the_body_says_that_the_connection_end
 
 async def test_from_the_first_signal_on_the_gateway_is_not_ready(valkey: Valkey) -> None:
     async with running(valkey) as (made, _):
-        assert not made._app.state.house.draining
+        assert not made._app.state.gateway.draining
         made.handle_exit(signal.SIGTERM, None)
-        assert made._app.state.house.draining
+        assert made._app.state.gateway.draining
         assert made.should_exit
 
 
@@ -156,7 +156,7 @@ async def test_an_answer_that_outlasts_the_drain_ends_with_words_and_its_request
 
 async def test_what_a_request_held_is_freed_without_the_garbage_collector(valkey: Valkey) -> None:
     """The collector looks rarely (`server.serve`), so that nothing may wait for it."""
-    held = {Follower, Parting, RequestResponseCycle}
+    held = {StreamSubscriber, LingeringTransport, RequestResponseCycle}
 
     def alive() -> list[Any]:
         return [

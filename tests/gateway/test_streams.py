@@ -15,7 +15,7 @@ import pytest
 
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 from service.broker.protocol import Failed, encode
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import Settings
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, expected_text, worker_thread
@@ -82,7 +82,7 @@ def test_a_client_that_goes_away_cancels_its_whole_answer_too(url: str, runtime:
 
 
 def test_within_the_grace_time_another_gateway_goes_on_with_the_stream(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, runtime: FakeRuntime
 ) -> None:
     first, _ = start_gateway(disconnect_grace_s=20.0)
     second, _ = start_gateway(disconnect_grace_s=20.0)
@@ -102,7 +102,7 @@ def test_within_the_grace_time_another_gateway_goes_on_with_the_stream(
 
 
 def test_after_the_grace_time_without_a_reader_it_is_cancelled(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, runtime: FakeRuntime
 ) -> None:
     url, _ = start_gateway(disconnect_grace_s=0.1)
     sender, _ = read_some(url, {**BODY, "max_tokens": 500}, b"id: 1\n")
@@ -112,7 +112,7 @@ def test_after_the_grace_time_without_a_reader_it_is_cancelled(
 
 
 def test_two_hundred_streams_through_one_reader_each_get_every_event_in_order_and_once(
-    shared_gateway: tuple[str, House], valkey: Valkey
+    shared_gateway: tuple[str, GatewayState], valkey: Valkey
 ) -> None:
     """All open at once on one gateway, each told its own words; forty are read by a second reader beside."""
     address = urlsplit(shared_gateway[0])
@@ -178,7 +178,7 @@ def test_keep_alives_come_while_the_request_waits(http: httpx.Client, runtime: F
 
 
 def test_a_request_that_waits_for_its_turn_has_a_comment_with_its_head(
-    start_gateway: Callable[..., tuple[str, House]], valkey: Valkey, runtime: FakeRuntime
+    start_gateway: Callable[..., tuple[str, GatewayState]], valkey: Valkey, runtime: FakeRuntime
 ) -> None:
     """The head comes of the first silence, so the comment for that silence comes with it, not after another one."""
     url, _ = start_gateway(keep_alive_s=2.0)
@@ -249,7 +249,7 @@ def test_a_running_request_can_be_cancelled(url: str, http: httpx.Client, runtim
 
 
 def test_a_request_that_waits_tells_its_place(
-    start_gateway: Callable[..., tuple[str, House]], valkey: Valkey, gateway_settings: Settings
+    start_gateway: Callable[..., tuple[str, GatewayState]], valkey: Valkey, gateway_settings: Settings
 ) -> None:
     url, _ = start_gateway()
     runtime = FakeRuntime(step_delay=0.2)

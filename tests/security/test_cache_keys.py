@@ -14,7 +14,7 @@ from PIL import Image
 
 from pandagpt_core.media import digest
 from service.broker.media_cache import media_name
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.media.conftest import Make
@@ -58,7 +58,7 @@ def two_tenants(tmp_path: Path) -> Path:
 
 
 def test_one_tenant_cannot_tell_by_the_cache_what_another_sent(
-    valkey: Valkey, start_gateway: Callable[..., tuple[str, House]], two_tenants: Path, make: Make
+    valkey: Valkey, start_gateway: Callable[..., tuple[str, GatewayState]], two_tenants: Path, make: Make
 ) -> None:
     runtime = FakeRuntime()
     url, _ = start_gateway(keys_file=two_tenants)

@@ -21,7 +21,7 @@ import pytest
 from service.gateway.decoding import warmup
 from service.gateway.errors import GatewayError
 from service.gateway.media.fetch import Fetcher
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import FetchSettings
 from tests.fakes import FakeRuntime
 from tests.security.origin import Page, origin, page
@@ -169,16 +169,16 @@ def test_fetching_is_off_unless_hosts_are_named_and_says_so(http: httpx.Client, 
 
 
 @pytest.fixture
-def fetching(http: httpx.Client, shared_gateway: tuple[str, House], tmp_path: Path) -> Iterator[str]:
+def fetching(http: httpx.Client, shared_gateway: tuple[str, GatewayState], tmp_path: Path) -> Iterator[str]:
     """The shared gateway, allowed to fetch from one loopback server in a thread."""
     (tmp_path / "dog.png").write_bytes(warmup.picture("PNG"))
     (tmp_path / "text.png").write_bytes(b"no picture")
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    house = shared_gateway[1]
-    house.fetcher = local(server.server_port)
+    state = shared_gateway[1]
+    state.fetcher = local(server.server_port)
     yield f"http://127.0.0.1:{server.server_port}"
-    house.fetcher = None
+    state.fetcher = None
     server.shutdown()
     server.server_close()
 
@@ -213,14 +213,14 @@ def test_another_host_is_refused_though_fetching_is_on(http: httpx.Client, fetch
 
 
 def test_one_requests_media_are_bounded_together(
-    http: httpx.Client, fetching: str, shared_gateway: tuple[str, House]
+    http: httpx.Client, fetching: str, shared_gateway: tuple[str, GatewayState]
 ) -> None:
-    house = shared_gateway[1]
-    before = house.form
-    house.form = replace(before, max_total_bytes=3 * len(warmup.picture("PNG")))
+    state = shared_gateway[1]
+    before = state.form
+    state.form = replace(before, max_total_bytes=3 * len(warmup.picture("PNG")))
     try:
         assert ask(http, *[f"{fetching}/dog.png"] * 3).status_code == 200
         answer = ask(http, *[f"{fetching}/dog.png"] * 4)
     finally:
-        house.form = before
+        state.form = before
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount
 from service.gateway.app import create_app, routers
 from service.gateway.auth import Access, public
 from service.gateway.openapi.document import access_of
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.settings import Settings
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
@@ -60,7 +60,7 @@ def test_the_application_mounts_nothing_else() -> None:
 
 
 @pytest.fixture
-def guarded(valkey: Valkey, tmp_path: Path, start_gateway: Callable[..., tuple[str, House]]) -> Iterator[int]:
+def guarded(valkey: Valkey, tmp_path: Path, start_gateway: Callable[..., tuple[str, GatewayState]]) -> Iterator[int]:
     file = tmp_path / "keys"
     file.write_text(f"alice {hashlib.sha256(b'key-a').hexdigest()}", encoding="utf-8")
     with worker_thread(valkey.settings):

@@ -16,7 +16,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.neighbours import data_url, neighbour, picture
@@ -55,7 +55,7 @@ def tiny(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def real(tiny: Path, shared_gateway: tuple[str, House], _valkey_server: Valkey) -> Iterator[httpx.Client]:
+def real(tiny: Path, shared_gateway: tuple[str, GatewayState], _valkey_server: Valkey) -> Iterator[httpx.Client]:
     """The gateway with the real runtime behind it."""
     runtime = Runtime.load(tiny, max_sequences=8)
     with (

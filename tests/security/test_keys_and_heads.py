@@ -76,7 +76,7 @@ def test_every_key_is_compared_for_every_caller_and_in_constant_time(monkeypatch
         new = staticmethod(hmac.new)
 
     monkeypatch.setattr(auth, "hmac", Spied)
-    keys = [auth.Key(str(n), hashlib.sha256(str(n).encode()).hexdigest(), auth.CLASSES["user"]) for n in range(5)]
+    keys = [auth.ApiKey(str(n), hashlib.sha256(str(n).encode()).hexdigest(), auth.CLASSES["user"]) for n in range(5)]
     ring = KeyRing(keys)
     assert ring.find("Bearer 0").name == "0"
     assert len(compared) == 5, "it does not stop at the one it found"

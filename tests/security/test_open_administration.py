@@ -12,7 +12,7 @@ import httpx
 
 from service.gateway.app import routers
 from service.gateway.auth import CLASSES, Caller, OperatorAccess, Scope
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from service.local import ports
 from tests.conftest import Valkey
 from tests.gateway.conftest import make_settings, serving
@@ -52,10 +52,10 @@ def keys(tmp_path: Path) -> Path:
 
 
 def test_metrics_beyond_loopback_need_a_key_of_that_class(
-    valkey: Valkey, tmp_path: Path, start_gateway: Callable[..., tuple[str, House]]
+    valkey: Valkey, tmp_path: Path, start_gateway: Callable[..., tuple[str, GatewayState]]
 ) -> None:
-    url, house = start_gateway(keys_file=keys(tmp_path))
-    house.host = "0.0.0.0"  # as if it listened to all; this test's own socket is loopback
+    url, state = start_gateway(keys_file=keys(tmp_path))
+    state.host = "0.0.0.0"  # as if it listened to all; this test's own socket is loopback
     statuses = {}
     for kind in ("", *CLASSES):
         headers = {"authorization": f"Bearer {kind}"} if kind else {}

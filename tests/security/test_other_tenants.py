@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.neighbours import ask, picture
@@ -20,7 +20,7 @@ NOBODYS = ("file-" + "0" * 32, "chatcmpl-" + "0" * 32)
 
 @pytest.fixture
 def tenants(
-    valkey: Valkey, tmp_path: Path, start_gateway: Callable[..., tuple[str, House]]
+    valkey: Valkey, tmp_path: Path, start_gateway: Callable[..., tuple[str, GatewayState]]
 ) -> Iterator[tuple[httpx.Client, httpx.Client]]:
     """Alice's and Bob's clients of one gateway."""
     file = tmp_path / "keys"

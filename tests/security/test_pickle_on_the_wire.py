@@ -12,7 +12,7 @@ import pytest
 
 from service import settings
 from service.broker.gateway.client import Broker
-from service.broker.keys import LANES, Keys
+from service.broker.keys import PRIORITIES, Keys
 from service.settings import SettingsError
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
@@ -24,7 +24,7 @@ async def test_a_pickle_on_the_queue_never_runs_and_ends_in_the_dead_letters(val
     keys, mark = Keys(), tmp_path / "ran"
     evil = pickle.dumps(Evil(mark))
     with worker_thread(valkey.settings) as worker:
-        for lane in LANES:
+        for lane in PRIORITIES:
             valkey.client.xadd(keys.queue("fake", lane), {"request": evil, "cost": "0"})
             valkey.client.xadd(keys.queue("fake", lane), {"pickle": evil})
         await until(lambda: valkey.client.xlen(keys.dead("fake")) == 4, what="the dead letters")

@@ -18,7 +18,7 @@ import torch
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load
-from service.broker.media_cache import BadBlob, pack, unpack
+from service.broker.media_cache import CorruptArray, pack, unpack
 from tests.media.conftest import Make
 from tests.security.neighbours import data_url, neighbour
 
@@ -160,5 +160,5 @@ def test_only_float32_and_int64_travel_to_a_worker(array: np.ndarray) -> None:
     ],
 )
 def test_a_worker_believes_no_stored_bytes_that_are_no_array(blob: bytes) -> None:
-    with pytest.raises(BadBlob):
+    with pytest.raises(CorruptArray):
         unpack(blob)

@@ -1,5 +1,5 @@
 from pandagpt_core.types import Modality
-from service.worker.batcher import Batches
+from service.worker.batcher import Batcher
 
 
 class Clock:
@@ -11,7 +11,7 @@ class Clock:
 
 def test_a_full_batch_goes_at_once_and_the_rest_waits() -> None:
     clock = Clock()
-    batches = Batches(size=2, wait=0.005, clock=clock)
+    batches = Batcher(size=2, wait=0.005, clock=clock)
     for name in ("a", "b", "c"):
         batches.add(Modality.IMAGE, name)
     assert batches.take() == (Modality.IMAGE, ["a", "b"])
@@ -23,7 +23,7 @@ def test_a_full_batch_goes_at_once_and_the_rest_waits() -> None:
 
 def test_the_batch_that_waited_longest_goes_first_and_modalities_never_mix() -> None:
     clock = Clock()
-    batches = Batches(size=8, wait=0.005, clock=clock)
+    batches = Batcher(size=8, wait=0.005, clock=clock)
     batches.add(Modality.AUDIO, "old")
     clock.now = 0.001
     batches.add(Modality.IMAGE, "new")
@@ -35,7 +35,7 @@ def test_the_batch_that_waited_longest_goes_first_and_modalities_never_mix() -> 
 
 def test_a_name_waits_once_and_keeps_its_place() -> None:
     clock = Clock()
-    batches = Batches(size=8, wait=0.005, clock=clock)
+    batches = Batcher(size=8, wait=0.005, clock=clock)
     batches.add(Modality.IMAGE, "a")
     clock.now = 0.004
     batches.add(Modality.IMAGE, "b")
@@ -46,7 +46,7 @@ def test_a_name_waits_once_and_keeps_its_place() -> None:
 
 def test_a_busy_modality_gathers_and_holds_no_other_back() -> None:
     clock = Clock()
-    batches = Batches(size=2, wait=0.005, clock=clock)
+    batches = Batcher(size=2, wait=0.005, clock=clock)
     for name in ("a", "b", "c"):
         batches.add(Modality.VIDEO, name)
     batches.add(Modality.IMAGE, "d")

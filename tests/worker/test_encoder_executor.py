@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.errors import Draining
-from service.broker.event_log import Journal, Past
+from service.broker.event_log import EventHistory, EventWriter
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.media_cache import EmbeddingCache
@@ -24,9 +24,9 @@ from service.broker.protocol import Done, Failed
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, environment
-from service.worker.batcher import Batches
-from service.worker.encoder_executor import Encoded, LaneStuck, ThreadLanes, Work
-from service.worker.intake import LONGEST_LOOK, Intake
+from service.worker.batcher import Batcher
+from service.worker.encode_stage import LONGEST_LOOK, EncodeStage
+from service.worker.encoder_executor import Encoded, EncoderStuck, EncodeWork, ThreadEncoderExecutor
 from service.worker.jobs import Job
 from tests.conftest import ROOT, Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
@@ -73,7 +73,7 @@ async def test_a_request_whose_encoder_hangs_is_answered_elsewhere_and_counts_as
         with worker_thread(valkey.settings, **BEATS):
             assert text_of(await collect(broker, request)) == answer(request, [film])
             await asyncio.to_thread(hung.join)  # though its lane still hangs
-    assert isinstance(error_of(hung), LaneStuck)
+    assert isinstance(error_of(hung), EncoderStuck)
     assert "video" in str(error_of(hung))
     assert (await broker.state(request.id, request.tenant)).attempts == 2
     assert hung.registry.get_sample_value("pandagpt_encode_busy_seconds", LABELS) >= 0.3
@@ -97,7 +97,7 @@ async def test_what_runs_beside_a_hung_encoder_ends_where_it_is_and_nothing_new_
             for request, arrays in (slow, [film]), (spoken, []):
                 assert text_of(await collect(broker, request)) == answer(request, arrays)
     assert (await broker.state(spoken.id, spoken.tenant)).attempts == 1
-    assert isinstance(error_of(hung), LaneStuck)
+    assert isinstance(error_of(hung), EncoderStuck)
 
 
 async def test_a_medium_that_hangs_every_worker_is_given_up(broker: Broker, valkey: Valkey) -> None:
@@ -129,7 +129,7 @@ async def test_an_encoder_that_is_slow_within_its_limit_is_left_alone(broker: Br
 class HeldLanes:
     """Takes work and never does it."""
 
-    def submit(self, modality: Modality, work: Work) -> Future[Encoded]:
+    def submit(self, modality: Modality, work: EncodeWork) -> Future[Encoded]:
         return Future()
 
     def close(self, patience: float) -> bool:
@@ -146,10 +146,10 @@ def test_the_time_that_a_process_was_stopped_is_no_time_of_its_encoders() -> Non
 
     now = 0.0
     cache, metrics = Arrays(redis.Redis(), Keys(), StoreSettings()), WorkerMetrics.on(CollectorRegistry())
-    batches = Batches(size=1, wait=0.0)
-    intake = Intake(FakeRuntime(), cache, batches, HeldLanes(), metrics, limit=20.0, clock=lambda: now)
+    batches = Batcher(size=1, wait=0.0)
+    intake = EncodeStage(FakeRuntime(), cache, batches, HeldLanes(), metrics, limit=20.0, clock=lambda: now)
     part, _ = media(1)
-    job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", Journal("events", 2), Past(())))
+    job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", EventWriter("events", 2), EventHistory(())))
     intake.add(job)
     intake.encode()
     now += 3600.0  # stopped, then let go on
@@ -164,7 +164,7 @@ def test_the_time_that_a_process_was_stopped_is_no_time_of_its_encoders() -> Non
 
 
 def test_lanes_that_hang_are_not_waited_for_beyond_the_patience() -> None:
-    go, lanes = threading.Event(), ThreadLanes()
+    go, lanes = threading.Event(), ThreadEncoderExecutor()
     result = lanes.submit(Modality.VIDEO, lambda: Encoded(Modality.VIDEO, {}, {}, float(go.wait(60))))
     begun = time.monotonic()
     assert not lanes.close(0.1)
@@ -175,7 +175,7 @@ def test_lanes_that_hang_are_not_waited_for_beyond_the_patience() -> None:
 
 
 def test_what_a_lane_raises_comes_to_whoever_asked() -> None:
-    lanes = ThreadLanes()
+    lanes = ThreadEncoderExecutor()
 
     def broken() -> Encoded:
         raise MemoryError("no room")

@@ -3,11 +3,11 @@
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core.types import SamplingParams
-from service.broker.event_log import Journal, Past
+from service.broker.event_log import EventHistory, EventWriter
 from service.broker.protocol import NO_TOKEN, Fence, Started, Token
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
-from service.worker.engine_driver import EngineRoom
+from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from tests.fakes import FakeRuntime
 from tests.wire import generate
@@ -15,15 +15,15 @@ from tests.wire import generate
 
 def delivery(events: list[Started | Token], max_tokens: int) -> Delivery:
     request = generate("what is this", params=SamplingParams(max_tokens=max_tokens))
-    past = Past((Fence(worker="lost"), *events, Fence(worker="this")))
-    return Delivery(request, "interactive", b"1-0", Journal("events", 2), past)
+    history = EventHistory((Fence(worker="lost"), *events, Fence(worker="this")))
+    return Delivery(request, "interactive", b"1-0", EventWriter("events", 2), history)
 
 
 def said(count: int) -> list[Started | Token]:
     """The first tokens of the fake model's answer, as the lost worker published them."""
     runtime = FakeRuntime()
     job = Job.of(delivery([], max_tokens=count + 1))
-    room = EngineRoom(runtime, WorkerMetrics.on(CollectorRegistry()))
+    room = EngineDriver(runtime, WorkerMetrics.on(CollectorRegistry()))
     room.offer(job)
     while len(job.choices[0].tokens) < count:
         room.step()
@@ -35,7 +35,7 @@ def said(count: int) -> list[Started | Token]:
 
 def test_an_answer_that_was_complete_but_for_its_end_gets_the_end() -> None:
     job = Job.of(delivery(said(2), max_tokens=2))
-    room = EngineRoom(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
+    room = EngineDriver(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
     room.offer(job)
     assert job.ended
     assert job.choices[0].finished
@@ -47,7 +47,7 @@ def test_an_end_without_a_token_is_no_token_to_resume_from() -> None:
     job = Job.of(delivery(events, max_tokens=2))
     assert job.choices[0].finished
     assert NO_TOKEN not in job.choices[0].tokens
-    room = EngineRoom(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
+    room = EngineDriver(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
     room.offer(job)
     assert job.ended
     assert job.outcome == "done"
@@ -55,7 +55,7 @@ def test_an_end_without_a_token_is_no_token_to_resume_from() -> None:
 
 def test_an_answer_that_was_cut_off_goes_on() -> None:
     job = Job.of(delivery(said(2), max_tokens=3))
-    room = EngineRoom(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
+    room = EngineDriver(FakeRuntime(), WorkerMetrics.on(CollectorRegistry()))
     room.offer(job)
     assert not job.ended
     room.step()

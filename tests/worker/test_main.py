@@ -21,7 +21,7 @@ from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
-from service.broker.protocol import Done, Generate, MediaPart, Token, TurnPart
+from service.broker.protocol import Done, Generate, MediaRef, Token, TurnPart
 from service.settings import SettingsError, environment, load
 from service.worker import main
 from tests.conftest import ROOT, Valkey
@@ -56,7 +56,7 @@ def real_worker(folder: Path, valkey: Valkey, **worker: object) -> Iterator[subp
 
 def request_for(digest_of_encoder: str) -> tuple[Generate, str, np.ndarray]:
     name = media_name(TENANT, digest_of_encoder, "picture")
-    part = MediaPart(modality=Modality.IMAGE, digest="picture", blob=name, turn=0)
+    part = MediaRef(modality=Modality.IMAGE, digest="picture", blob=name, turn=0)
     array = np.random.default_rng(1).standard_normal((1, 3, 224, 224), dtype=np.float32)
     request = generate(
         model="tiny",

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from service.worker.malloc_trim import EVERY, Spare
+from service.worker.malloc_trim import EVERY, MallocTrim
 from tests.conftest import ROOT
 
 
 def test_memory_is_given_back_once_in_a_while_and_not_at_every_turn() -> None:
     now, trimmed = [0.0], []
-    spare = Spare(lambda: trimmed.append(now[0]), lambda: now[0])
+    spare = MallocTrim(lambda: trimmed.append(now[0]), lambda: now[0])
     for second in range(int(2 * EVERY) + 2):
         now[0] = float(second)
         spare.turned()

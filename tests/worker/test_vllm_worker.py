@@ -17,7 +17,7 @@ from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
-from service.broker.protocol import Done, Generate, MediaPart, Token, TurnPart
+from service.broker.protocol import Done, Generate, MediaRef, Token, TurnPart
 from service.settings import environment
 from tests.conftest import ROOT, Valkey
 from tests.wire import TENANT, collect, each, generate, text_of, until
@@ -64,7 +64,7 @@ def request() -> tuple[Generate, dict[str, np.ndarray]]:
     made = generate(
         model=read_model_folder(MODEL).id,
         turns=[TurnPart(role="user", text="What is in the image?")],
-        media=[MediaPart(modality=Modality.IMAGE, digest="picture", blob=name, turn=0)],
+        media=[MediaRef(modality=Modality.IMAGE, digest="picture", blob=name, turn=0)],
         params=SamplingParams(max_tokens=40, temperature=0.9, seed=3, repetition_penalty=1.1, ignore_eos=True),
         n=2,
         deadline=time.time() + LONG,

@@ -12,12 +12,12 @@ from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, connect_async, store_errors
 from service.broker.errors import BrokerError, UnknownRequest
 from service.broker.gateway.client import Broker
-from service.broker.keys import GROUP, LANES, QUEUE_LIFE, Keys
+from service.broker.keys import GROUP, PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.protocol import Embed, Request
 from service.settings import StoreSettings
 
 PENDING = 10_000  # most running requests that are looked at
-Entry = tuple[bytes, dict[bytes, bytes]]
+QueueEntry = tuple[bytes, dict[bytes, bytes]]
 
 
 class NotRetryable(BrokerError):
@@ -27,7 +27,7 @@ class NotRetryable(BrokerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class QueueItem:
     """A request of the queue or a dead letter.
 
     `entry` is its stream id, `id` what it calls itself (None where it cannot be read), `worker` who has it, `attempts`
@@ -48,7 +48,7 @@ class Item:
     request: Request | None = None
 
 
-class Inspection:
+class QueueAdmin:
     """One store, looked into. All methods raise StoreUnavailable."""
 
     def __init__(self, store: AsyncStore, settings: StoreSettings) -> None:
@@ -57,7 +57,7 @@ class Inspection:
         self._broker = Broker(store, settings)
 
     @classmethod
-    def connect(cls, settings: StoreSettings) -> "Inspection":
+    def connect(cls, settings: StoreSettings) -> "QueueAdmin":
         return cls(connect_async(settings, name="queue"), settings)
 
     async def close(self) -> None:
@@ -69,20 +69,20 @@ class Inspection:
             names: Any = await self._store.zrange(self._keys.models, 0, -1)
         return sorted(name.decode() for name in names)
 
-    async def items(self, models: Sequence[str]) -> list[Item]:
+    async def items(self, models: Sequence[str]) -> list[QueueItem]:
         """Running and waiting requests in the order in which they are served, then dead letters, oldest first."""
-        found: list[Item] = []
+        found: list[QueueItem] = []
         for model in models:
-            for lane in LANES:
+            for lane in PRIORITIES:
                 found += await self._queued(model, lane)
             found += await self._dead(model)
         return found
 
-    async def find(self, name: str, models: Sequence[str]) -> list[Item]:
+    async def find(self, name: str, models: Sequence[str]) -> list[QueueItem]:
         """Items of that request id or stream id."""
         return [item for item in await self.items(models) if name in (item.id, item.entry)]
 
-    async def retry(self, item: Item) -> None:
+    async def retry(self, item: QueueItem) -> None:
         """Queue a dead letter anew, under its own id and with the time it first had; its old events are forgotten.
 
         Its caller was told that it failed; the id answers with the new run from here on. Raises NotRetryable.
@@ -101,7 +101,7 @@ class Inspection:
             await self._store.expire(self._keys.note(request.id), QUEUE_LIFE)
         await self.drop(item)
 
-    async def drop(self, item: Item) -> None:
+    async def drop(self, item: QueueItem) -> None:
         """Forget a dead letter; end a request that waits or runs as cancelled."""
         if item.state == "dead":
             with store_errors():
@@ -114,14 +114,14 @@ class Inspection:
         else:
             await self._settle(item)
 
-    async def _settle(self, item: Item) -> None:
+    async def _settle(self, item: QueueItem) -> None:
         assert item.lane is not None
         model, lane = item.model, item.lane
         names = (self._keys.queue(model, lane), self._keys.load(model, lane), self._keys.dead(model))
         with store_errors():
             await self._store.eval(scripts.SETTLE, 3, *names, GROUP, item.entry, "", "", 0, 0)
 
-    async def _queued(self, model: str, lane: Priority) -> list[Item]:
+    async def _queued(self, model: str, lane: Priority) -> list[QueueItem]:
         key = self._keys.queue(model, lane)
         with store_errors():
             entries: Any = await self._store.xrange(key)
@@ -131,15 +131,15 @@ class Inspection:
         items = [_queued_item(model, lane, entry, holders.get(entry[0])) for entry in entries]
         return sorted(items, key=lambda item: item.state)  # running before waiting; the sort keeps the order otherwise
 
-    async def _dead(self, model: str) -> list[Item]:
+    async def _dead(self, model: str) -> list[QueueItem]:
         with store_errors():
             letters: Any = await self._store.xrange(self._keys.dead(model))
         return [_dead_item(model, letter) for letter in letters]
 
 
-def _queued_item(model: str, lane: Priority, entry: Entry, holder: Any) -> Item:
+def _queued_item(model: str, lane: Priority, entry: QueueEntry, holder: Any) -> QueueItem:
     request, size = _read(entry)
-    return Item(
+    return QueueItem(
         state="running" if holder else "waiting",
         model=model,
         lane=lane,
@@ -154,9 +154,9 @@ def _queued_item(model: str, lane: Priority, entry: Entry, holder: Any) -> Item:
     )
 
 
-def _dead_item(model: str, letter: Entry) -> Item:
+def _dead_item(model: str, letter: QueueEntry) -> QueueItem:
     request, size = _read(letter)
-    return Item(
+    return QueueItem(
         state="dead",
         model=model,
         lane=request.priority if request else None,
@@ -170,7 +170,7 @@ def _dead_item(model: str, letter: Entry) -> Item:
     )
 
 
-def _read(entry: Entry) -> tuple[Request | None, int]:
+def _read(entry: QueueEntry) -> tuple[Request | None, int]:
     raw = entry[1].get(b"request", b"")
     try:
         return protocol.request_decoder.decode(raw), int(entry[1].get(b"cost", len(raw)))

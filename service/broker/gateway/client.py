@@ -16,14 +16,14 @@ from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, check_version, connect_async, server_info, store_errors
 from service.broker.errors import BrokerError, Draining, NoWorker, Overloaded, StoreUnavailable
 from service.broker.event_log import events_of
-from service.broker.gateway.event_reader import Reading
-from service.broker.gateway.model_registry import Directory, LiveModel
-from service.broker.gateway.request_record import Record, Records
+from service.broker.gateway.event_reader import EventReader
+from service.broker.gateway.model_registry import LiveModel, ModelRegistry
+from service.broker.gateway.request_record import RequestRecord, RequestRecords
 from service.broker.gateway.request_status import RequestState, summarise
-from service.broker.gateway.stream_multiplexer import Feeds
-from service.broker.gateway.terminal_event import Ends
-from service.broker.keys import GROUP, LANES, QUEUE_LIFE, Keys
-from service.broker.media_cache import MediaShelf
+from service.broker.gateway.stream_multiplexer import StreamMultiplexer
+from service.broker.gateway.terminal_event import TerminalEvents
+from service.broker.keys import GROUP, PRIORITIES, QUEUE_LIFE, Keys
+from service.broker.media_cache import MediaCache
 from service.broker.protocol import Done, Event, Request
 from service.settings import StoreSettings
 
@@ -37,11 +37,11 @@ class Broker:
     def __init__(self, store: AsyncStore, settings: StoreSettings) -> None:
         self._store, self._settings = store, settings
         self._keys = Keys(settings.namespace)
-        self._records = Records(store, self._keys, settings)
-        self._ends = Ends(store, self._keys, self._records, settings)
-        self._directory = Directory(store, self._keys)
-        self._feeds = Feeds(store, self._keys.wake(uuid.uuid4().hex))
-        self.media = MediaShelf(store, self._keys, settings)
+        self._records = RequestRecords(store, self._keys, settings)
+        self._ends = TerminalEvents(store, self._keys, self._records, settings)
+        self._directory = ModelRegistry(store, self._keys)
+        self._feeds = StreamMultiplexer(store, self._keys.wake(uuid.uuid4().hex))
+        self.media = MediaCache(store, self._keys, settings)
 
     @classmethod
     def connect(cls, settings: StoreSettings) -> Self:
@@ -100,7 +100,7 @@ class Broker:
         with it (`contextlib.aclosing`).
         """
         record = await self._records.find(request_id, tenant)
-        reading = Reading(self._store, self._keys, self._records, self._ends, record)
+        reading = EventReader(self._store, self._keys, self._records, self._ends, record)
         async with self._feeds.follow(self._keys.events(request_id)) as follower:
             quiet_at = time.monotonic() + quiet_s
             while not reading.ended:
@@ -149,8 +149,8 @@ class Broker:
         with contextlib.suppress(BrokerError):
             await self.cancel(request.id, request.tenant)
 
-    async def _position(self, record: Record) -> int:
-        before = LANES[: LANES.index(record.lane)]
+    async def _position(self, record: RequestRecord) -> int:
+        before = PRIORITIES[: PRIORITIES.index(record.lane)]
         names = [self._keys.queue(record.model, lane) for lane in (record.lane, *before)]
         return int(await self._store.eval(scripts.POSITION, len(names), *names, GROUP, record.entry or b""))
 

@@ -8,9 +8,9 @@ from typing import Any
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.errors import StoreUnavailable, UnknownRequest
 from service.broker.event_log import parse_id
-from service.broker.gateway.request_record import Record, Records
-from service.broker.gateway.stream_multiplexer import Follower, events_in
-from service.broker.gateway.terminal_event import Ends, failed
+from service.broker.gateway.request_record import RequestRecord, RequestRecords
+from service.broker.gateway.stream_multiplexer import StreamSubscriber, events_in
+from service.broker.gateway.terminal_event import TerminalEvents, failed
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Failed, Fence, Released
 
@@ -21,10 +21,12 @@ ENTRY_GRACE = 30.0  # seconds that a request may be known without standing in th
 PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between
 
 
-class Reading:
+class EventReader:
     """`next` gives what is new; `ended` once the request's one end was among it."""
 
-    def __init__(self, store: AsyncStore, keys: Keys, records: Records, ends: Ends, record: Record) -> None:
+    def __init__(
+        self, store: AsyncStore, keys: Keys, records: RequestRecords, ends: TerminalEvents, record: RequestRecord
+    ) -> None:
         self._store, self._keys, self._records, self._ends = store, keys, records, ends
         self._record = record
         self._number = self._told = 0  # events of the request up to here, and those that this reader heard
@@ -32,7 +34,7 @@ class Reading:
         self._failing_since: float | None = None
         self.ended = False
 
-    async def next(self, follower: Follower, timeout: float) -> list[Event]:
+    async def next(self, follower: StreamSubscriber, timeout: float) -> list[Event]:
         """What is new among the events that came next; nothing where `timeout` or silence came first."""
         left = self._look_at - time.monotonic()
         came = await follower.next(max(0.0, min(left, timeout)))
@@ -92,7 +94,7 @@ class Reading:
             await self._ends.write(record, attempt, failed("deadline_exceeded", message))
         return []  # the end comes as any other event, whoever wrote it
 
-    async def _is_queued(self, record: Record) -> bool:
+    async def _is_queued(self, record: RequestRecord) -> bool:
         """Whether the request waits or runs. Its entry leaves the lane only after its end stands in its events."""
         if record.entry is None:  # its gateway died before it could note the entry, or is still about to
             return time.time() < record.created + ENTRY_GRACE

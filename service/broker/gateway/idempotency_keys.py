@@ -10,7 +10,7 @@ from service.broker.keys import Keys
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class KeyClaim:
     """The request of a key, and the hash of what it asks: another body under the same key is a mistake."""
 
     request_id: str
@@ -20,20 +20,20 @@ class Claim:
         return f"{self.request_id} {self.fingerprint}"
 
 
-class Claims:
+class IdempotencyKeys:
     """The claims of one store. All methods raise StoreUnavailable."""
 
     def __init__(self, store: AsyncStore, keys: Keys, life_s: float) -> None:
         self._store, self._keys, self._life = store, keys, round(life_s) + 1
 
-    async def make(self, tenant: str, key: str, claim: Claim, instead_of: Claim | None = None) -> Claim:
+    async def make(self, tenant: str, key: str, claim: KeyClaim, instead_of: KeyClaim | None = None) -> KeyClaim:
         """Claim the key, which must be free or stand for `instead_of`; the claim that holds now, ours or another."""
         known = "" if instead_of is None else str(instead_of)
         with store_errors():
             held: Any = await self._store.eval(scripts.CLAIM, 1, self._name(tenant, key), str(claim), known, self._life)
-        return Claim(*held.decode().split(" "))
+        return KeyClaim(*held.decode().split(" "))
 
-    async def release(self, tenant: str, key: str, claim: Claim) -> None:
+    async def release(self, tenant: str, key: str, claim: KeyClaim) -> None:
         """The request was not taken in: the key is free again."""
         with store_errors():
             await self._store.eval(scripts.RELEASE, 1, self._name(tenant, key), str(claim))

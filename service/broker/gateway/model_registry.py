@@ -25,7 +25,7 @@ class LiveModel:
     capacity: int
 
 
-class Directory:
+class ModelRegistry:
     """The models of one store."""
 
     def __init__(self, store: AsyncStore, keys: Keys) -> None:

@@ -12,7 +12,7 @@ LEASE = 15.0  # seconds that a request in hand counts unless its gateway renews 
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class RateLimits:
     """Of one key; 0 is no limit. `requests` and `tokens` are a minute's, `concurrent` at once."""
 
     requests: int = 0
@@ -21,7 +21,7 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class RateShare:
     """What a key has left after it asked; `exceeded` names the limit that refused it, for `wait_s` seconds."""
 
     exceeded: Literal["requests", "tokens", "at_once"] | None
@@ -33,14 +33,14 @@ class Share:
 class RateStore:
     """The buckets of one store. All methods raise StoreUnavailable."""
 
-    def __init__(self, store: AsyncStore, keys: Keys, rates: Rates, lease_s: float = LEASE) -> None:
+    def __init__(self, store: AsyncStore, keys: Keys, rates: RateLimits, lease_s: float = LEASE) -> None:
         self._store, self._keys, self.rates, self.lease_s = store, keys, rates, lease_s
 
-    async def take(self, tenant: str, name: str) -> Share:
+    async def take(self, tenant: str, name: str) -> RateShare:
         """Ask for one request; `name` stands for it among those in hand until `free`."""
         outcome, wait, requests, tokens = await self._run(tenant, "take", name)
         exceeded = None if outcome == b"ok" else outcome.decode()
-        return Share(exceeded, int(wait) / 1000, float(requests), float(tokens))
+        return RateShare(exceeded, int(wait) / 1000, float(requests), float(tokens))
 
     async def charge(self, tenant: str, tokens: int) -> None:
         """Tokens are charged when an answer is whole: the bucket may go below zero, and the next request waits."""

@@ -14,7 +14,7 @@ from service.settings import StoreSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RequestRecord:
     """A request as admitted. `entry` is its place in the lane, None until the store has confirmed it."""
 
     id: str
@@ -28,7 +28,7 @@ class Record:
     cancelled: bool
 
 
-class Records:
+class RequestRecords:
     """The records of one store. All methods raise StoreUnavailable."""
 
     def __init__(self, store: AsyncStore, keys: Keys, settings: StoreSettings) -> None:
@@ -63,7 +63,7 @@ class Records:
         with store_errors():
             await self._set(self._keys.record(request_id), {"entry": entry})
 
-    async def mark_cancelled(self, record: Record) -> None:
+    async def mark_cancelled(self, record: RequestRecord) -> None:
         """Workers look at this when they take a request."""
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
@@ -75,7 +75,7 @@ class Records:
         with store_errors():
             await self._store.delete(self._keys.record(request_id))
 
-    async def find(self, request_id: str, tenant: str | None = None) -> Record:
+    async def find(self, request_id: str, tenant: str | None = None) -> RequestRecord:
         """Raises UnknownRequest, also for a request of another tenant than the one given."""
         with store_errors():
             found: Any = await self._store.hgetall(self._keys.record(request_id))
@@ -83,7 +83,7 @@ class Records:
         known = "deadline" in fields and tenant in (None, fields["tenant"].decode())
         if not known:
             raise UnknownRequest("no request of this id")
-        return Record(
+        return RequestRecord(
             id=request_id,
             tenant=fields["tenant"].decode(),
             model=fields["model"].decode(),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from service.broker.gateway.request_record import Record
+from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Event, Failed, Fence, Released, Started, Token
 
 Status = Literal["queued", "running", "done", "cancelled", "failed"]
@@ -31,7 +31,7 @@ class RequestState:
     error: Failed | None = None
 
 
-def summarise(record: Record, events: Sequence[Event], position: int | None) -> RequestState:
+def summarise(record: RequestRecord, events: Sequence[Event], position: int | None) -> RequestState:
     """Everything but the first token's time is known while the request runs; that comes with its end."""
     fences = [event for event in events if isinstance(event, Fence)]
     started = next((event for event in events if isinstance(event, Started)), None)

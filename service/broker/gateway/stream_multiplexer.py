@@ -22,8 +22,8 @@ from service.broker import protocol
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.errors import StoreUnavailable
 from service.broker.event_log import parse_id
-from service.broker.gateway.timeouts import Alarm
-from service.broker.gateway.xread import Entries, Place, Tap
+from service.broker.gateway.timeouts import LazyTimeout
+from service.broker.gateway.xread import RawEntries, StreamConnection, StreamCursor
 from service.broker.protocol import Event
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,14 @@ RETRY = 0.5  # seconds until the store is tried again
 WAKE_LIFE = 60  # seconds
 
 
-class Follower:
+class StreamSubscriber:
     """One reader of one stream, from its start: what came since it last looked."""
 
     def __init__(self) -> None:
         self._come: list[Event] = []
         self._seen = (0, -1)
         self._bell: asyncio.Future[None] | None = None
-        self._alarm = Alarm(self._ring)
+        self._alarm = LazyTimeout(self._ring)
 
     def offer(self, entry_id: tuple[int, int], events: Sequence[Event]) -> None:
         if entry_id > self._seen:  # a stream read again for a newcomer brings old entries to the others
@@ -73,15 +73,15 @@ class Follower:
             self._bell.set_result(None)
 
 
-class _Stream(Place):
+class _Stream(StreamCursor):
     """A stream and who follows it."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        self.followers: list[Follower] = []
+        self.followers: list[StreamSubscriber] = []
         self.from_read = 0  # what earlier reads bring does not count: they did not begin at the start
 
-    def deliver(self, entries: Entries) -> None:
+    def deliver(self, entries: RawEntries) -> None:
         for entry_id, fields in entries:
             number, events = parse_id(entry_id), decoded(fields)
             for follower in self.followers:
@@ -89,12 +89,12 @@ class _Stream(Place):
         self.move(entries[-1][0])
 
 
-class Feeds:
+class StreamMultiplexer:
     """All streams that readers of this process follow. The reading task starts with the first of them."""
 
     def __init__(self, store: AsyncStore, wake_key: str) -> None:
         self._store = store
-        self._wakes = Place(wake_key)
+        self._wakes = StreamCursor(wake_key)
         self._reads = 0
         self._reading = False  # a read is under way,
         self._woken = False  # and will be ended for whoever came since it began
@@ -102,12 +102,12 @@ class Feeds:
         self._anyone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._tap = None if isinstance(store, redis.asyncio.RedisCluster) else Tap(store.connection_pool)
+        self._tap = None if isinstance(store, redis.asyncio.RedisCluster) else StreamConnection(store.connection_pool)
 
     @asynccontextmanager
-    async def follow(self, key: str) -> AsyncIterator[Follower]:
+    async def follow(self, key: str) -> AsyncIterator[StreamSubscriber]:
         """Follow one stream from its start."""
-        follower = Follower()
+        follower = StreamSubscriber()
         stream = self._streams.setdefault(key.encode(), _Stream(key))
         stream.followers.append(follower)
         stream.rewind()
@@ -153,7 +153,7 @@ class Feeds:
                 self._reading = False
             await asyncio.sleep(GATHER + GATHER_EACH * len(self._streams))
 
-    async def _read_all(self, tap: Tap) -> None:
+    async def _read_all(self, tap: StreamConnection) -> None:
         for key, entries in await tap.read([self._wakes, *self._streams.values()], COUNT, BLOCK):
             if key == self._wakes.key:
                 self._wakes.move(entries[-1][0])
@@ -168,11 +168,11 @@ class Feeds:
             pipe.xrange(stream.key, min=b"(" + stream.after, count=COUNT)
         answers: Any = await pipe.execute()
         for key, answer in zip(asked, answers, strict=True):
-            entries: Entries = [(entry_id, [b"events", fields.get(b"events", b"")]) for entry_id, fields in answer]
+            entries: RawEntries = [(entry_id, [b"events", fields.get(b"events", b"")]) for entry_id, fields in answer]
             if entries:
                 self._deliver(key, entries)
 
-    def _deliver(self, key: bytes, entries: Entries) -> None:
+    def _deliver(self, key: bytes, entries: RawEntries) -> None:
         stream = self._streams.get(key)
         if stream is not None and stream.from_read <= self._reads:
             stream.deliver(entries)

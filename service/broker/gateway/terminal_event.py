@@ -7,20 +7,20 @@ from redis.exceptions import ResponseError
 
 from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, store_errors, translated
-from service.broker.gateway.request_record import Record, Records
+from service.broker.gateway.request_record import RequestRecord, RequestRecords
 from service.broker.keys import DEAD_LIFE, GROUP, Keys
 from service.broker.protocol import End, Failed
 from service.settings import StoreSettings
 
 
-class Ends:
+class TerminalEvents:
     """Raises StoreUnavailable where the store fails."""
 
-    def __init__(self, store: AsyncStore, keys: Keys, records: Records, settings: StoreSettings) -> None:
+    def __init__(self, store: AsyncStore, keys: Keys, records: RequestRecords, settings: StoreSettings) -> None:
         self._store, self._keys, self._records = store, keys, records
         self._dead_letters = settings.dead_letters
 
-    async def write(self, record: Record, attempt: int, end: End) -> bool:
+    async def write(self, record: RequestRecord, attempt: int, end: End) -> bool:
         """Write an end as a fence of its own, if no other attempt got there first, and take the request off its lane.
 
         A worker that holds the request finds its next entry refused and drops it.
@@ -39,7 +39,7 @@ class Ends:
                 await self._settle(record, record.entry)
         return True
 
-    async def _settle(self, record: Record, entry: bytes) -> None:
+    async def _settle(self, record: RequestRecord, entry: bytes) -> None:
         keys = self._keys
         names = (keys.queue(record.model, record.lane), keys.load(record.model, record.lane), keys.dead(record.model))
         unused = ("", "", self._dead_letters, DEAD_LIFE)  # no dead letter

@@ -12,7 +12,7 @@ def _nobody() -> None:
     pass
 
 
-class Alarm:
+class LazyTimeout:
     """Calls `ring` once `seconds` have passed since the last `set`, unless lifted. Belongs to the running loop."""
 
     def __init__(self, ring: Callable[[], None]) -> None:

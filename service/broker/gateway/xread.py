@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
-Entries = list[tuple[bytes, list[bytes]]]  # id; field, value, field, value …
+RawEntries = list[tuple[bytes, list[bytes]]]  # id; field, value, field, value …
 
 
 def bulk(text: bytes) -> bytes:
@@ -18,7 +18,7 @@ def bulk(text: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
-class Place:
+class StreamCursor:
     """How far a stream has been read; from the start at first."""
 
     __slots__ = ("after", "key", "name", "packed")
@@ -35,7 +35,7 @@ class Place:
         self.after, self.packed = entry_id, bulk(entry_id)
 
 
-class Tap:
+class StreamConnection:
     """Reads from a store that is one server. Not to be used by two tasks at once. Its connection is made as the pool
     makes them, and counts beside them.
     """
@@ -44,7 +44,7 @@ class Tap:
         self._pool: Any = pool  # some of its methods bear no types
         self._connection: AbstractConnection | None = None
 
-    async def read(self, places: Collection[Place], count: int, block_ms: int) -> list[tuple[bytes, Entries]]:
+    async def read(self, places: Collection[StreamCursor], count: int, block_ms: int) -> list[tuple[bytes, RawEntries]]:
         """By stream at most `count` entries after each place, as soon as there are any. Raises the driver's errors."""
         if self._connection is None:
             self._connection = self._pool.make_connection()

@@ -1,6 +1,6 @@
 """The worker's side of the queue: take requests, publish their events, give them back. Synchronous, one thread.
 
-A turn of a worker: `take` what there is room for, add events to the deliveries' journals, `flush`. An entry stays
+A turn of a worker: `take` what there is room for, add events to the deliveries' writers, `flush`. An entry stays
 pending in the lane's group while the worker lives (`heartbeat.py` refreshes it) and is settled only after its end
 stands in the event stream. A crash between the two leaves an entry whose next taker finds the end and just settles.
 """
@@ -16,12 +16,12 @@ from redis.exceptions import ResponseError
 from pandagpt_core.types import Priority
 from service.broker.connection import SyncStore, store_errors, translated
 from service.broker.errors import RequestLost, StoreUnavailable
-from service.broker.event_log import Journal, last_id
-from service.broker.keys import LANES, Keys
+from service.broker.event_log import EventWriter, last_id
+from service.broker.keys import PRIORITIES, Keys
 from service.broker.protocol import Failed, Released
 from service.broker.worker import priority_queue
 from service.broker.worker.delivery import Delivery, Undecodable, end_at_arrival, read_entry
-from service.broker.worker.priority_queue import Lane
+from service.broker.worker.priority_queue import PriorityQueue
 from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Consumer:
         self._keys = Keys(settings.namespace)
         self._model, self._worker = model, worker
         self._lost_after = lost_after
-        self._lanes = [Lane(store, self._keys, settings, model, lane, worker) for lane in LANES]
+        self._lanes = [PriorityQueue(store, self._keys, settings, model, lane, worker) for lane in PRIORITIES]
         self._open: dict[str, Delivery] = {}
         self._last_cancel = b"0-0"
         self._next_claim = 0.0
@@ -84,7 +84,7 @@ class Consumer:
         return taken
 
     def flush(self) -> Flushed:
-        """Publish what the journals collected, in one round trip, and settle requests that ended.
+        """Publish what the writers collected, in one round trip, and settle requests that ended.
 
         On StoreUnavailable nothing is lost: the same entries go out with the next flush.
         """
@@ -107,7 +107,7 @@ class Consumer:
     def hand_back(self, names: Collection[str], as_lost: bool = False) -> None:
         """Give unfinished requests to whoever claims first; it counts as a loss only if they may be to blame."""
         for name in () if as_lost else names:
-            self._open[name].journal.add(Released())
+            self._open[name].writer.add(Released())
         self.flush()
         mine = [self._open[name] for name in names if name in self._open]
         with store_errors():
@@ -129,7 +129,7 @@ class Consumer:
 
     # Taking
 
-    def _claimed(self, room: int) -> Iterator[tuple[Lane, bytes, dict[bytes, bytes]]]:
+    def _claimed(self, room: int) -> Iterator[tuple[PriorityQueue, bytes, dict[bytes, bytes]]]:
         now = time.monotonic()
         if now < self._next_claim:
             return
@@ -141,7 +141,7 @@ class Consumer:
                     room -= 1
                     yield lane, entry, fields
 
-    def _fresh(self, room: int, wait: float) -> Iterator[tuple[Lane, bytes, dict[bytes, bytes]]]:
+    def _fresh(self, room: int, wait: float) -> Iterator[tuple[PriorityQueue, bytes, dict[bytes, bytes]]]:
         for lane in self._lanes:
             for entry, fields in lane.read(room) if room > 0 else ():
                 room, wait = room - 1, 0.0
@@ -150,7 +150,7 @@ class Consumer:
             for lane, entry, fields in priority_queue.wait_for_any(self._store, self._lanes, wait):
                 yield lane, entry, fields
 
-    def _arrive(self, lane: Lane, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
+    def _arrive(self, lane: PriorityQueue, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
         """The delivery to run, if the entry is one. The last command that may fail comes before it counts as open."""
         try:
             request = read_entry(fields, self._model)
@@ -161,21 +161,21 @@ class Consumer:
             return []
         life = max(request.deadline - time.time(), 0.0) + self._settings.request_ttl_s
         try:
-            journal, past = Journal.begin(self._store, self._keys.events(request.id), self._worker, round(life))
+            writer, history = EventWriter.begin(self._store, self._keys.events(request.id), self._worker, round(life))
         except RequestLost:
             return []
-        if journal is None:
+        if writer is None:
             lane.settle(entry)
             return []
         cancelled = bool(self._store.hexists(self._keys.record(request.id), "cancelled"))
-        self._open[request.id] = delivery = Delivery(request, lane.name, entry, journal, past)
-        end = end_at_arrival(request, past, cancelled, self._settings.max_deliveries)
+        self._open[request.id] = delivery = Delivery(request, lane.name, entry, writer, history)
+        end = end_at_arrival(request, history, cancelled, self._settings.max_deliveries)
         if end is None:
             return [delivery]
-        journal.add(end)
+        writer.add(end)
         return []
 
-    def _bury(self, lane: Lane, entry: bytes, error: Undecodable) -> None:
+    def _bury(self, lane: PriorityQueue, entry: bytes, error: Undecodable) -> None:
         log.warning("a queue entry cannot be read", extra={"reason": str(error), "queue": lane.name})
         if error.request_id is not None:
             self._fail_unread(error.request_id)
@@ -184,13 +184,13 @@ class Consumer:
     def _fail_unread(self, request_id: str) -> None:
         life = round(self._settings.request_ttl_s)
         try:
-            journal, _ = Journal.begin(self._store, self._keys.events(request_id), self._worker, life)
+            writer, _ = EventWriter.begin(self._store, self._keys.events(request_id), self._worker, life)
         except RequestLost:
             return
-        if journal is not None:
+        if writer is not None:
             message = "the worker could not read the request"
-            journal.add(Failed(code="internal_error", message=message, at=time.time()))
-            journal.send(self._store)
+            writer.add(Failed(code="internal_error", message=message, at=time.time()))
+            writer.send(self._store)
 
     # Publishing
 
@@ -201,9 +201,9 @@ class Consumer:
         """
         torn = []
         for name, delivery in self._open.items():
-            journal = delivery.journal
+            writer = delivery.writer
             try:
-                missing = journal.mend(last_id(self._store, journal.key))
+                missing = writer.mend(last_id(self._store, writer.key))
             except RequestLost:
                 torn.append(name)
                 continue
@@ -216,25 +216,23 @@ class Consumer:
         return torn
 
     def _publish(self) -> tuple[list[str], frozenset[str]]:
-        busy = {name: delivery.journal for name, delivery in self._open.items() if not delivery.journal.idle}
+        busy = {name: delivery.writer for name, delivery in self._open.items() if not delivery.writer.idle}
         pipe = self._store.pipeline(transaction=False)
         pipe.xrange(self._keys.cancels(self._model), min=b"(" + self._last_cancel, count=1000)
-        for journal in busy.values():
-            pipe.execute_command(*journal.command)
+        for writer in busy.values():
+            pipe.execute_command(*writer.command)
         cancels, *written = pipe.execute(raise_on_error=False)
         _raise_if_failed(cancels)
         if cancels:
             self._last_cancel = cancels[-1][0]
         lost = [
-            name
-            for (name, journal), answer in zip(busy.items(), written, strict=True)
-            if self._is_lost(journal, answer)
+            name for (name, writer), answer in zip(busy.items(), written, strict=True) if self._is_lost(writer, answer)
         ]
         return lost, frozenset(fields[b"id"].decode() for _, fields in cancels)
 
-    def _is_lost(self, journal: Journal, answer: Any) -> bool:
+    def _is_lost(self, writer: EventWriter, answer: Any) -> bool:
         if isinstance(answer, bytes):
-            journal.confirm()
+            writer.confirm()
             return False
         if answer is None:  # the stream is gone: nobody can read this answer any more
             return True
@@ -245,20 +243,20 @@ class Consumer:
             raise answer
         # Refused. It may be our own entry that had arrived although the connection broke.
         try:
-            journal.resolve(last_id(self._store, journal.key))
+            writer.resolve(last_id(self._store, writer.key))
         except RequestLost:
             return True
         return False
 
     def _settle_ended(self) -> None:
         for name, delivery in list(self._open.items()):
-            if delivery.journal.ended and delivery.journal.idle:
-                reason = "worker_lost" if delivery.past.losses >= self._settings.max_deliveries else ""
+            if delivery.writer.ended and delivery.writer.idle:
+                reason = "worker_lost" if delivery.history.losses >= self._settings.max_deliveries else ""
                 self._lane(delivery.lane).settle(delivery.entry, reason)
                 del self._open[name]
 
-    def _lane(self, name: Priority) -> Lane:
-        return self._lanes[LANES.index(name)]
+    def _lane(self, name: Priority) -> PriorityQueue:
+        return self._lanes[PRIORITIES.index(name)]
 
     def _note_held(self) -> None:
         self.held = tuple((delivery.lane, delivery.entry) for delivery in self._open.values())

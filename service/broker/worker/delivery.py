@@ -7,7 +7,7 @@ import msgspec
 
 from pandagpt_core.types import Priority
 from service.broker import protocol
-from service.broker.event_log import Journal, Past
+from service.broker.event_log import EventHistory, EventWriter
 from service.broker.protocol import Done, End, Failed, Request
 
 
@@ -21,13 +21,13 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """A request in a worker's hands. `entry` is its id in the lane's stream, `past` what was published before."""
+    """A request in a worker's hands. `entry` is its id in the lane's stream, `history` what was published before."""
 
     request: Request
     lane: Priority
     entry: bytes
-    journal: Journal
-    past: Past
+    writer: EventWriter
+    history: EventHistory
 
 
 def read_entry(fields: dict[bytes, bytes], model: str) -> Request:
@@ -42,14 +42,14 @@ def read_entry(fields: dict[bytes, bytes], model: str) -> Request:
     return request
 
 
-def end_at_arrival(request: Request, past: Past, cancelled: bool, max_losses: int) -> End | None:
+def end_at_arrival(request: Request, history: EventHistory, cancelled: bool, max_losses: int) -> End | None:
     """The end of a request that is not to be run, else None."""
-    if past.torn:
+    if history.torn:
         return Failed(
             code="internal_error", message="the worker could not read what was answered before", at=time.time()
         )
-    if past.losses >= max_losses:
-        lost = f"given up after {past.losses} workers were lost while they ran this request"
+    if history.losses >= max_losses:
+        lost = f"given up after {history.losses} workers were lost while they ran this request"
         return Failed(code="worker_lost", message=lost, at=time.time())
     if cancelled:
         return Done(cancelled=True, at=time.time())

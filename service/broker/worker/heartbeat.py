@@ -15,7 +15,7 @@ from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
 from service.broker.connection import SyncStore, store_errors
 from service.broker.errors import StoreUnavailable
-from service.broker.keys import LANES, QUEUE_LIFE, Keys
+from service.broker.keys import PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.protocol import Announcement
 from service.broker.worker import priority_queue
 
@@ -85,7 +85,7 @@ class Heartbeat:
         held = self._held()
         worker = self._announcement.worker
         with store_errors():
-            for lane in LANES:
+            for lane in PRIORITIES:
                 key = self._keys.queue(self._announcement.model.id, lane)
                 priority_queue.keep(
                     self._store, key, worker, worker, 0, [entry for name, entry in held if name == lane]

@@ -15,10 +15,10 @@ from service.settings import StoreSettings
 
 LONG_IDLE = 365 * 86_400_000  # milliseconds; older than any `lost_after`, so that anyone may claim it
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
-Found = tuple["Lane", bytes, dict[bytes, bytes]]
+Found = tuple["PriorityQueue", bytes, dict[bytes, bytes]]
 
 
-class Lane:
+class PriorityQueue:
     """The stream, its group and its byte count. The driver's errors pass through; callers translate them."""
 
     def __init__(
@@ -80,7 +80,7 @@ def keep(store: SyncStore, key: str, owner: str, new_owner: str, idle: int, entr
     return list(kept)
 
 
-def wait_for_any(store: SyncStore, lanes: Sequence[Lane], seconds: float) -> Iterator[Found]:
+def wait_for_any(store: SyncStore, lanes: Sequence[PriorityQueue], seconds: float) -> Iterator[Found]:
     """The first new entry of each lane, waiting for one to come. The lanes share one hash tag."""
     found = wait_for_any_of(store, lanes, 1, max(1, math.ceil(seconds * 1000)))
     for lane in lanes:
@@ -88,7 +88,9 @@ def wait_for_any(store: SyncStore, lanes: Sequence[Lane], seconds: float) -> Ite
             yield lane, entry, fields
 
 
-def wait_for_any_of(store: SyncStore, lanes: Sequence[Lane], count: int, block: int | None) -> dict[str, Entries]:
+def wait_for_any_of(
+    store: SyncStore, lanes: Sequence[PriorityQueue], count: int, block: int | None
+) -> dict[str, Entries]:
     """XREADGROUP over lanes: entries by key. `block` in milliseconds, None for not at all."""
     try:
         answer: Any = store.xreadgroup(GROUP, lanes[0].worker, {lane.key: ">" for lane in lanes}, count, block)
@@ -99,7 +101,7 @@ def wait_for_any_of(store: SyncStore, lanes: Sequence[Lane], count: int, block: 
     return {key.decode(): entries for key, entries in answer or []}
 
 
-def _revive(lane: Lane, error: ResponseError) -> None:
+def _revive(lane: PriorityQueue, error: ResponseError) -> None:
     """The lane's key expired or was flushed, and its group with it: make it anew. Other errors pass."""
     if not str(error).startswith("NOGROUP"):
         raise error

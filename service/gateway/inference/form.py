@@ -7,9 +7,17 @@ import pydantic
 
 from pandagpt_core.types import Modality, Turn
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.inference.validated import Ask, Bounds, Medium, check_totals, conversation, given, text_medium
+from service.gateway.inference.validated import (
+    GenerateRequest,
+    MediaInput,
+    RequestLimits,
+    check_totals,
+    conversation,
+    given,
+    text_medium,
+)
 from service.gateway.media.multipart import Form, takes_no_file
-from service.gateway.media.sources import Links
+from service.gateway.media.sources import MediaSources
 from service.gateway.schema import requests
 from service.gateway.schema.content_parts import DepthParams, ImuParams, ThermalParams
 from service.gateway.schema.requests import GenerateForm, StreamOptions, Weights
@@ -40,7 +48,7 @@ def parse_fields(form: Form) -> GenerateForm:
     return fields
 
 
-async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) -> Ask:
+async def ask(form: Form, fields: GenerateForm, links: MediaSources, bounds: RequestLimits) -> GenerateRequest:
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
     weights = _json_field(form, "weights", Weights) or Weights()
     options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
@@ -53,7 +61,7 @@ async def ask(form: Form, fields: GenerateForm, links: Links, bounds: Bounds) ->
     own = [*_files(form, fields, weights, at), *[await _text(texts, index, weights, at) for index in range(len(texts))]]
     _check_weights(weights, own)
     everything = (*media, *own)
-    return Ask(
+    return GenerateRequest(
         (*turns, Turn("user", fields.prompt)),
         everything,
         fields,
@@ -74,14 +82,14 @@ def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:
         raise invalid_request(error.errors(include_url=False, include_input=False), at=name) from None
 
 
-def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> list[Medium]:
+def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> list[MediaInput]:
     counts: dict[str, int] = {}
     media = []
     for file in form.files:
         index = counts.get(file.name, 0)
         counts[file.name] = index + 1
         media.append(
-            Medium(
+            MediaInput(
                 Modality(file.name),
                 file.data,
                 file.sha256,
@@ -95,7 +103,7 @@ def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> lis
     return media
 
 
-async def _text(texts: Sequence[str], index: int, weights: Weights, turn: int) -> Medium:
+async def _text(texts: Sequence[str], index: int, weights: Weights, turn: int) -> MediaInput:
     return await text_medium(texts[index], "text", turn, _weight(weights, "text", index))
 
 
@@ -114,7 +122,7 @@ def _weight(weights: Weights, name: str, index: int) -> float:
     return numbers[index] if index < len(numbers) else 1.0
 
 
-def _check_weights(weights: Weights, media: Sequence[Medium]) -> None:
+def _check_weights(weights: Weights, media: Sequence[MediaInput]) -> None:
     """A weight without its medium is a mistake, and would otherwise go unnoticed."""
     for name in Weights.model_fields:
         count = sum(medium.modality.value == name for medium in media)

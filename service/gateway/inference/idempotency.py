@@ -16,13 +16,13 @@ from fastapi import Header
 
 from service.broker.errors import StoreUnavailable, UnknownRequest
 from service.broker.gateway.client import Broker
-from service.broker.gateway.idempotency_keys import Claim, Claims
+from service.broker.gateway.idempotency_keys import IdempotencyKeys, KeyClaim
 from service.gateway.errors import ERRORS, GatewayError
-from service.gateway.inference.validated import Ask, Medium
+from service.gateway.inference.validated import GenerateRequest, MediaInput
 from service.gateway.schema.requests import Sampling
 
 TRIES = 3  # others may free and claim the key meanwhile
-RetryKey = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -35,12 +35,12 @@ REPLAYED = {"idempotent-replayed": "true"}
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class IdempotentRequest:
     """The id that a request goes by. `again`: it was sent before. `key` is None where the caller gave none."""
 
     tenant: str
     key: str | None
-    claim: Claim
+    claim: KeyClaim
     again: bool = False
 
     @property
@@ -48,29 +48,29 @@ class Turn:
         return self.claim.request_id
 
 
-class Retries:
+class Idempotency:
     """All methods raise StoreUnavailable."""
 
-    def __init__(self, claims: Claims, broker: Broker) -> None:
+    def __init__(self, claims: IdempotencyKeys, broker: Broker) -> None:
         self._claims, self._broker = claims, broker
 
-    async def begin(self, tenant: str, key: str | None, prefix: str, fingerprint: str) -> Turn:
+    async def begin(self, tenant: str, key: str | None, prefix: str, fingerprint: str) -> IdempotentRequest:
         """An id for the request, or that of the one it repeats. Raises `idempotency_conflict`."""
-        fresh = Claim(f"{prefix}-{uuid.uuid4().hex}", fingerprint)
+        fresh = KeyClaim(f"{prefix}-{uuid.uuid4().hex}", fingerprint)
         if key is None:
-            return Turn(tenant, None, fresh)
+            return IdempotentRequest(tenant, None, fresh)
         held = await self._claims.make(tenant, key, fresh)
         for _ in range(TRIES):
             if held == fresh:
-                return Turn(tenant, key, fresh)
+                return IdempotentRequest(tenant, key, fresh)
             if held.fingerprint != fingerprint:
                 raise GatewayError("idempotency_conflict", "This Idempotency-Key was used for another request.")
             if not await self._is_void(tenant, held.request_id):
                 break
             held = await self._claims.make(tenant, key, fresh, held)
-        return Turn(tenant, key, held, again=True)
+        return IdempotentRequest(tenant, key, held, again=True)
 
-    async def give_up(self, turn: Turn) -> None:
+    async def give_up(self, turn: IdempotentRequest) -> None:
         """The request was turned away: its key is free again, if this was the first to use it. Best effort."""
         if turn.key is not None and not turn.again:
             with suppress(StoreUnavailable):
@@ -87,18 +87,18 @@ class Retries:
         return state.status == "cancelled"
 
 
-def fingerprint_of_ask(ask: Ask, model: str) -> str:
+def fingerprint_of_request(ask: GenerateRequest, model: str) -> str:
     """A hash of all that decides the answer, whatever the bytes it came in (a form's boundary changes every time)."""
     sampling = {name: getattr(ask.sampling, name) for name in Sampling.model_fields}
     turns = [(turn.role, turn.text) for turn in ask.turns]
     return _hash(("ask", model, turns, *media_names(ask.media), sampling, ask.include_usage))
 
 
-def fingerprint_of_inputs(media: Sequence[Medium], *options: object) -> str:
+def fingerprint_of_inputs(media: Sequence[MediaInput], *options: object) -> str:
     return _hash(("inputs", *media_names(media), *options))
 
 
-def media_names(media: Sequence[Medium]) -> list[tuple[object, ...]]:
+def media_names(media: Sequence[MediaInput]) -> list[tuple[object, ...]]:
     return [(one.modality.value, one.sha256, one.turn, sorted(one.params.items()), one.weight) for one in media]
 
 

@@ -8,20 +8,20 @@ import msgspec
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
-from service.gateway.streaming.chunks import Answer
+from service.gateway.streaming.chunks import ResponseMetadata
 
 SALT_BYTES = 32
-_decoder = msgspec.msgpack.Decoder(Answer)
+_decoder = msgspec.msgpack.Decoder(ResponseMetadata)
 
 
-class Notes:
+class RequestReaders:
     """All methods raise StoreUnavailable."""
 
     def __init__(self, store: AsyncStore, keys: Keys, life_s: float) -> None:
         """`life_s` from a request's start or its last reader's coming."""
         self._store, self._keys, self._life = store, keys, round(life_s) + 1
 
-    async def create(self, answer: Answer, grace_s: float) -> Answer:
+    async def create(self, answer: ResponseMetadata, grace_s: float) -> ResponseMetadata:
         """Note a request whose first reader is its sender; what was noted first where it is sent twice at once."""
         key = self._keys.note(answer.id)
         with store_errors():
@@ -35,7 +35,7 @@ class Notes:
             *_, noted = await pipe.execute()
         return _decoder.decode(noted)
 
-    async def answer(self, request_id: str) -> Answer:
+    async def answer(self, request_id: str) -> ResponseMetadata:
         """Raises `request_not_found`."""
         with store_errors():
             found: Any = await self._store.execute_command("HGET", self._keys.note(request_id), "answer")

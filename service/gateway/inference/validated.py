@@ -1,6 +1,6 @@
 """From bodies to a validated request: another type, whose fields need no second look.
 
-`Ask` is what is asked, `Medium` one use of a medium with its bytes at hand. Both doors, chat and generate, end here.
+`MediaInput` is one use of a medium with its bytes. Both endpoints, chat and generate, make a `GenerateRequest`.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from pandagpt_core.types import Modality, ModelInfo, Priority, Role, SamplingParams, Turn
 from service.gateway.errors import GatewayError
-from service.gateway.media.sources import Blob, Links
+from service.gateway.media.sources import Content, MediaSources
 from service.gateway.schema import content_parts, requests
 from service.gateway.schema.content_parts import DepthParams, ImuParams, Message, ThermalParams
 from service.gateway.schema.requests import ChatBody, Sampling
@@ -20,7 +20,7 @@ HASH_IN_THREAD = 1 << 20  # bytes from which hashing leaves the event loop
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RequestLimits:
     """Totals of one request."""
 
     max_messages: int = 256
@@ -32,7 +32,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Medium:
+class MediaInput:
     """One use of a medium. `where` is the caller's name for it; `params_at` what precedes its parameters' names."""
 
     modality: Modality
@@ -46,11 +46,11 @@ class Medium:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class GenerateRequest:
     """A valid request for text, before its media are decoded."""
 
     turns: tuple[Turn, ...]
-    media: tuple[Medium, ...]
+    media: tuple[MediaInput, ...]
     sampling: Sampling
     include_usage: bool
     ignored: tuple[str, ...]
@@ -68,7 +68,7 @@ class Ask:
         return self.sampling.priority or "interactive"
 
 
-def sampling_params(sampling: Sampling, info: ModelInfo, bounds: Bounds) -> SamplingParams:
+def sampling_params(sampling: Sampling, info: ModelInfo, bounds: RequestLimits) -> SamplingParams:
     """The caller's parameters over the model's defaults. Raises `invalid_request` beyond a bound."""
     name = "max_tokens" if sampling.max_completion_tokens is None else "max_completion_tokens"
     asked: int | None = getattr(sampling, name)
@@ -98,17 +98,19 @@ def sampling_params(sampling: Sampling, info: ModelInfo, bounds: Bounds) -> Samp
     )
 
 
-async def chat(body: ChatBody, links: Links, bounds: Bounds) -> Ask:
+async def chat(body: ChatBody, links: MediaSources, bounds: RequestLimits) -> GenerateRequest:
     """A chat body as a valid request, its media read. Raises `invalid_request`, `too_large`, `file_not_found`."""
     requests.check_unsupported(body)
     turns, media = await conversation(body.messages, links, bounds)
     if turns[-1].role != "user":
         raise GatewayError("invalid_request", "The last message must be the user's.", param="messages")
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    return Ask(tuple(turns), tuple(media), body, usage, tuple(body.model_extra or ()))
+    return GenerateRequest(tuple(turns), tuple(media), body, usage, tuple(body.model_extra or ()))
 
 
-async def conversation(messages: Sequence[Message], links: Links, bounds: Bounds) -> tuple[list[Turn], list[Medium]]:
+async def conversation(
+    messages: Sequence[Message], links: MediaSources, bounds: RequestLimits
+) -> tuple[list[Turn], list[MediaInput]]:
     """Turns and media of messages, within the totals."""
     if len(messages) > bounds.max_messages:
         raise GatewayError(
@@ -124,7 +126,7 @@ async def conversation(messages: Sequence[Message], links: Links, bounds: Bounds
         "messages",
     )
     turns: list[Turn] = []
-    media: list[Medium] = []
+    media: list[MediaInput] = []
     for index, message in enumerate(messages):
         texts = []
         for at, part in enumerate(message.content):
@@ -137,7 +139,7 @@ async def conversation(messages: Sequence[Message], links: Links, bounds: Bounds
     return turns, media
 
 
-def check_totals(chars: int, media: int, bounds: Bounds, param: str) -> None:
+def check_totals(chars: int, media: int, bounds: RequestLimits, param: str) -> None:
     if chars > bounds.max_text_chars:
         raise GatewayError(
             "invalid_request",
@@ -148,7 +150,7 @@ def check_totals(chars: int, media: int, bounds: Bounds, param: str) -> None:
         raise GatewayError("invalid_request", f"There are {media} media; the limit is {bounds.max_media}.", param=param)
 
 
-async def read_part(part: content_parts.MediaPart, where: str, turn: int, links: Links) -> Medium:
+async def read_part(part: content_parts.MediaPart, where: str, turn: int, links: MediaSources) -> MediaInput:
     """A content part's medium, its bytes read. `where` names the part in errors."""
     params: dict[str, float | str] = {}
     params_at = ""
@@ -171,18 +173,18 @@ async def read_part(part: content_parts.MediaPart, where: str, turn: int, links:
                 blob = await links.read(link.url)
     except GatewayError as error:
         raise GatewayError(error.code, error.message, param=error.param or where) from None
-    return Medium(modality, blob.data, blob.sha256, turn, where, params, params_at, part.weight)
+    return MediaInput(modality, blob.data, blob.sha256, turn, where, params, params_at, part.weight)
 
 
-async def text_medium(text: str, where: str, turn: int, weight: float = 1.0) -> Medium:
+async def text_medium(text: str, where: str, turn: int, weight: float = 1.0) -> MediaInput:
     blob = await hashed(text.encode("utf-8", "replace"))
-    return Medium(Modality.TEXT, blob.data, blob.sha256, turn, where, weight=weight)
+    return MediaInput(Modality.TEXT, blob.data, blob.sha256, turn, where, weight=weight)
 
 
-async def hashed(data: bytes) -> Blob:
+async def hashed(data: bytes) -> Content:
     if len(data) < HASH_IN_THREAD:
-        return Blob(data, hashlib.sha256(data).hexdigest())
-    return Blob(data, await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()))
+        return Content(data, hashlib.sha256(data).hexdigest())
+    return Content(data, await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()))
 
 
 def given(params: DepthParams | ThermalParams | ImuParams) -> dict[str, float | str]:
@@ -190,7 +192,7 @@ def given(params: DepthParams | ThermalParams | ImuParams) -> dict[str, float | 
     return {name: value for name, value in params.model_dump().items() if value is not None}
 
 
-_LINKS: dict[type[content_parts.Part], tuple[Modality, str]] = {
+_LINKS: dict[type[content_parts.PartModel], tuple[Modality, str]] = {
     content_parts.ImagePart: (Modality.IMAGE, "image_url"),
     content_parts.AudioPart: (Modality.AUDIO, "audio_url"),
     content_parts.VideoPart: (Modality.VIDEO, "video_url"),
@@ -200,7 +202,7 @@ _LINKS: dict[type[content_parts.Part], tuple[Modality, str]] = {
 }
 
 
-def _link(part: content_parts.Part) -> tuple[Modality, content_parts.Link]:
+def _link(part: content_parts.PartModel) -> tuple[Modality, content_parts.Link]:
     modality, name = _LINKS[type(part)]
     link: content_parts.Link = getattr(part, name)
     return modality, link

@@ -16,8 +16,8 @@ from typing import Protocol
 from urllib.parse import urljoin
 
 from service.gateway.errors import GatewayError
-from service.gateway.media.http_client import OK, Answer, exchange
-from service.gateway.media.sources import Blob
+from service.gateway.media.http_client import OK, HttpAnswer, exchange
+from service.gateway.media.sources import Content
 from service.gateway.media.url_policy import Address, AddressPolicy, AllowList, Target, is_public, parse
 from service.settings import FetchSettings
 
@@ -49,11 +49,11 @@ class Fetcher:
         self._allowed, self._resolve, self._connect = allowed, resolve or resolve_host, connect or open_address
         self._slots = asyncio.Semaphore(settings.max_concurrent)
 
-    def session(self) -> Callable[[str], Awaitable[Blob]]:
+    def session(self) -> Callable[[str], Awaitable[Content]]:
         """The opener for one request, whose downloads share one deadline."""
         deadline: float | None = None
 
-        async def fetch(url: str) -> Blob:
+        async def fetch(url: str) -> Content:
             nonlocal deadline
             deadline = deadline or asyncio.get_running_loop().time() + self._timeout_s
             try:
@@ -62,7 +62,7 @@ class Fetcher:
             except TimeoutError:
                 raise _failed(f"it took longer than the limit of {self._timeout_s:g} s") from None
             digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
-            return Blob(body, digest)
+            return Content(body, digest)
 
         return fetch
 
@@ -84,7 +84,7 @@ class Fetcher:
             raise GatewayError("invalid_request", "is on a host that media may not be fetched from here")
         return target
 
-    def _redirected(self, target: Target, answer: Answer) -> Target:
+    def _redirected(self, target: Target, answer: HttpAnswer) -> Target:
         here, location = f"{target.scheme}://{target.authority}{target.path}", answer.headers.get(b"location", b"")
         try:
             found = self._checked(parse(urljoin(here, location.strip().decode("latin-1"))))
@@ -94,7 +94,7 @@ class Fetcher:
             raise _failed("it was redirected from https to http")
         return found
 
-    async def _get(self, target: Target) -> Answer:
+    async def _get(self, target: Target) -> HttpAnswer:
         reader, writer = await self._open(target, await self._addresses(target))
         try:
             return await exchange(reader, writer, target, self._max_bytes)

@@ -11,7 +11,7 @@ import msgspec
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
-from service.gateway.media.sources import Blob
+from service.gateway.media.sources import Content
 
 PIECE = 1 << 20
 
@@ -96,10 +96,10 @@ class FileStore:
                 raise GatewayError("file_not_found", "There is no such file.")
             yield piece
 
-    async def open(self, tenant: str, file_id: str) -> Blob:
+    async def open(self, tenant: str, file_id: str) -> Content:
         """The file whole, with its hash."""
         info = await self.info(tenant, file_id)
-        return Blob(b"".join([piece async for piece in self.pieces(tenant, info)]), info.sha256)
+        return Content(b"".join([piece async for piece in self.pieces(tenant, info)]), info.sha256)
 
     async def delete(self, tenant: str, file_id: str) -> None:
         await self.info(tenant, file_id)

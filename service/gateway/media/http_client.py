@@ -15,7 +15,7 @@ OK = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What came. Only an answer of status 200 has its body."""
 
     status: int
@@ -23,7 +23,7 @@ class Answer:
     body: bytes
 
 
-async def exchange(reader: StreamReader, writer: StreamWriter, target: Target, max_bytes: int) -> Answer:
+async def exchange(reader: StreamReader, writer: StreamWriter, target: Target, max_bytes: int) -> HttpAnswer:
     """GET the target. Raises `too_large`, and `invalid_media` for what is not an answer. The caller bounds the time."""
     writer.write(
         f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: pandagpt\r\nAccept: */*\r\n"
@@ -42,10 +42,10 @@ async def exchange(reader: StreamReader, writer: StreamWriter, target: Target, m
             raise incoming.refusal or broken() from None
         incoming.count_head(len(piece))
         if incoming.head_done and parser.get_status_code() != OK:
-            return Answer(parser.get_status_code(), incoming.headers, b"")
+            return HttpAnswer(parser.get_status_code(), incoming.headers, b"")
     if not incoming.whole:
         raise broken()
-    return Answer(OK, incoming.headers, bytes(incoming.body))
+    return HttpAnswer(OK, incoming.headers, bytes(incoming.body))
 
 
 class _Incoming:

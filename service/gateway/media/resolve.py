@@ -7,23 +7,23 @@ import numpy as np
 
 from pandagpt_core.media import digest
 from pandagpt_core.types import ModelInfo
-from service.broker.media_cache import MediaShelf, media_name
-from service.broker.protocol import MediaPart
+from service.broker.media_cache import MediaCache, media_name
+from service.broker.protocol import MediaRef
 from service.gateway.decoding.pool import DecodePool
 from service.gateway.errors import GatewayError
-from service.gateway.inference.validated import Medium
+from service.gateway.inference.validated import MediaInput
 from service.metrics import GatewayMetrics
 
 
-class MediaIntake:
+class MediaResolver:
     """`settle` is all: parts for the request, and the arrays that must go along."""
 
-    def __init__(self, pool: DecodePool, shelf: MediaShelf, metrics: GatewayMetrics) -> None:
+    def __init__(self, pool: DecodePool, shelf: MediaCache, metrics: GatewayMetrics) -> None:
         self._pool, self._shelf, self._metrics = pool, shelf, metrics
 
     async def settle(
-        self, media: Sequence[Medium], info: ModelInfo, tenant: str
-    ) -> tuple[list[MediaPart], dict[str, np.ndarray]]:
+        self, media: Sequence[MediaInput], info: ModelInfo, tenant: str
+    ) -> tuple[list[MediaRef], dict[str, np.ndarray]]:
         """Raises `unsupported_modality`, `invalid_media`, each naming the caller's field."""
         check_modalities(media, info)
         parts = [_part(medium, info, tenant) for medium in media]
@@ -41,7 +41,7 @@ class MediaIntake:
                 task.cancel()  # of the others where one failed
         return parts, dict(zip(todo, arrays, strict=True))
 
-    async def _decode(self, medium: Medium, info: ModelInfo) -> np.ndarray:
+    async def _decode(self, medium: MediaInput, info: ModelInfo) -> np.ndarray:
         try:
             with self._metrics.media_seconds.labels(medium.modality.value).time():
                 return await self._pool.decode(info.recipes[medium.modality], medium.data, medium.params)
@@ -56,7 +56,7 @@ class MediaIntake:
 _PARAMS = ("unit", "focal_px", "baseline_m", "rate_hz", "low", "high")  # what recipes may complain of by name
 
 
-def check_modalities(media: Sequence[Medium], info: ModelInfo) -> None:
+def check_modalities(media: Sequence[MediaInput], info: ModelInfo) -> None:
     for medium in media:
         if medium.modality not in info.recipes:
             takes = ", ".join(modality.value for modality in info.recipes) or "none"
@@ -67,10 +67,10 @@ def check_modalities(media: Sequence[Medium], info: ModelInfo) -> None:
             )
 
 
-def _part(medium: Medium, info: ModelInfo, tenant: str) -> MediaPart:
+def _part(medium: MediaInput, info: ModelInfo, tenant: str) -> MediaRef:
     # The bytes were hashed while they were read; their hash stands for them in the medium's name.
     name = digest(bytes.fromhex(medium.sha256), medium.modality.value, info.recipes[medium.modality], medium.params)
-    return MediaPart(
+    return MediaRef(
         modality=medium.modality,
         digest=name,
         blob=media_name(tenant, info.encoder_digest, name),

@@ -18,25 +18,25 @@ _FILE = "file:"
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class Content:
     """A medium's bytes and their SHA-256 (hex)."""
 
     data: bytes
     sha256: str
 
 
-Opener = Callable[[str], Awaitable[Blob]]
+Opener = Callable[[str], Awaitable[Content]]
 
 
-async def _no_files(_file_id: str) -> Blob:
+async def _no_files(_file_id: str) -> Content:
     raise GatewayError("file_not_found", "There is no such file.")
 
 
-async def _no_fetching(_url: str) -> Blob:
+async def _no_fetching(_url: str) -> Content:
     raise GatewayError("invalid_request", "Fetching URLs is off here: send a data URL or upload a file.")
 
 
-class Meter:
+class SizeBudget:
     """What one request's files and downloads may have together: a short body can name large ones many times."""
 
     def __init__(self, limit: int) -> None:
@@ -45,7 +45,7 @@ class Meter:
     def through(self, opener: Opener) -> Opener:
         """The same opener, which raises `too_large` beyond the limit."""
 
-        async def metered(link: str) -> Blob:
+        async def metered(link: str) -> Content:
             blob = await opener(link)
             self._total += len(blob.data)
             if self._total > self._limit:
@@ -56,14 +56,14 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
+class MediaSources:
     """Opens links. `open_file` gets a file's id, `fetch` an http(s) URL; both refuse where nobody offers them."""
 
     max_bytes: int
     open_file: Opener = _no_files
     fetch: Opener = _no_fetching
 
-    async def read(self, url: str) -> Blob:
+    async def read(self, url: str) -> Content:
         if url[:5].lower() == "data:":
             return await self._data_url(url)
         if url.startswith(_FILE):
@@ -72,13 +72,13 @@ class Links:
             return await self.fetch(url)
         raise GatewayError("invalid_request", "must be a data URL, file:<id> or an http(s) URL")
 
-    async def _data_url(self, url: str) -> Blob:
+    async def _data_url(self, url: str) -> Content:
         head = _DATA_URL.match(url)
         if head is None or not head.group().endswith(";base64,"):
             raise GatewayError("invalid_request", "must be a base64 data URL: data:<type>;base64,<data>")
         return await self.base64(url, head.end())
 
-    async def base64(self, text: str, start: int = 0) -> Blob:
+    async def base64(self, text: str, start: int = 0) -> Content:
         """The bytes that `text[start:]` spells. Raises `invalid_request`, `too_large`."""
         if (len(text) - start) // 4 * 3 - 2 > self.max_bytes:
             raise GatewayError("too_large", f"The medium is larger than the limit of {self.max_bytes} bytes.")
@@ -91,4 +91,4 @@ class Links:
             hasher.update(piece)
             pieces.append(piece)
             await asyncio.sleep(0)
-        return Blob(b"".join(pieces), hasher.hexdigest())
+        return Content(b"".join(pieces), hasher.hexdigest())

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.inference import validated
-from service.gateway.inference.idempotency import RetryKey
+from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
 from service.gateway.inference.respond import respond
 from service.gateway.openapi import examples
 from service.gateway.schema.requests import ChatBody
 from service.gateway.schema.responses import EVENTS, ChatCompletion, documented
-from service.gateway.state import house_of
+from service.gateway.state import gateway_of
 
 router = APIRouter()
 _BODY = examples.json_body("ChatBody", examples.CHAT)
@@ -27,12 +27,12 @@ _BODY = examples.json_body("ChatBody", examples.CHAT)
     tags=["inference"],
 )
 async def create_chat_completion(
-    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: RetryKey = None
+    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answer a conversation that may hold images, videos, sounds, depth maps, thermal images and IMU recordings."""
-    house = house_of(request)
+    gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
-        await lease.enter_async_context(house.admit(request, caller.tenant))
+        await lease.enter_async_context(gateway.admit(request, caller.tenant))
         body = await read_json(request, ChatBody)
-        ask = await validated.chat(body, house.links_of(caller.tenant), house.bounds)
-        return await respond(house, request, caller, ask, body.model, idempotency_key, lease)
+        ask = await validated.chat(body, gateway.links_of(caller.tenant), gateway.bounds)
+        return await respond(gateway, request, caller, ask, body.model, idempotency_key, lease)

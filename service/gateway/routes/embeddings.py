@@ -14,19 +14,19 @@ from service.broker.errors import DuplicateRequest
 from service.broker.protocol import Done, Embed, Failed, Started, Vectors
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
-from service.gateway.inference.idempotency import REPLAYED, RetryKey, Turn, fingerprint_of_inputs
+from service.gateway.inference.idempotency import REPLAYED, IdempotencyKey, IdempotentRequest, fingerprint_of_inputs
 from service.gateway.inference.json_body import read_json
-from service.gateway.inference.validated import Medium, check_totals, read_part, text_medium
+from service.gateway.inference.validated import MediaInput, check_totals, read_part, text_medium
 from service.gateway.media.resolve import check_modalities
-from service.gateway.media.sources import Links
-from service.gateway.middleware import CLIENT_GONE
+from service.gateway.media.sources import MediaSources
+from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.openapi import examples
 from service.gateway.schema import content_parts, requests
 from service.gateway.schema.requests import EmbedBody
 from service.gateway.schema.responses import EmbeddingList, documented
-from service.gateway.state import House, house_of
+from service.gateway.state import GatewayState, gateway_of
 from service.gateway.streaming.chunks import failure
-from service.gateway.streaming.event_stream import ClientGone, Events, unless_gone
+from service.gateway.streaming.event_stream import ClientDisconnected, Events, until_disconnect
 
 router = APIRouter(tags=["inference"])
 _BODY = examples.json_body("EmbedBody", examples.EMBEDDINGS)
@@ -34,26 +34,28 @@ _BODY = examples.json_body("EmbedBody", examples.EMBEDDINGS)
 
 @router.post("/v1/embeddings", response_model=None, responses=documented(EmbeddingList), openapi_extra=_BODY)
 async def create_embeddings(
-    request: Request, caller: Annotated[Caller, Depends(Access(Scope.EMBED))], idempotency_key: RetryKey = None
+    request: Request, caller: Annotated[Caller, Depends(Access(Scope.EMBED))], idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Unit vectors, one for each input: a string, or a content part of any modality."""
-    house = house_of(request)
-    async with house.admit(request, caller.tenant):
+    gateway = gateway_of(request)
+    async with gateway.admit(request, caller.tenant):
         body = await read_json(request, EmbedBody)
         chars = sum(len(part.text) for part in body.input if isinstance(part, content_parts.TextPart))
-        check_totals(chars, len(body.input), house.bounds, "input")
-        info = await house.model(body.model)
+        check_totals(chars, len(body.input), gateway.bounds, "input")
+        info = await gateway.model(body.model)
         _check_dimensions(body, info)
-        links = house.links_of(caller.tenant)
+        links = gateway.links_of(caller.tenant)
         media = [await _medium(part, f"input[{at}]", links) for at, part in enumerate(body.input)]
         check_modalities(media, info)
         wanted = fingerprint_of_inputs(media, info.id, body.encoding_format, body.dimensions)
-        turn = await house.retries.begin(caller.tenant, idempotency_key, "embd", wanted)
+        turn = await gateway.retries.begin(caller.tenant, idempotency_key, "embd", wanted)
         try:
-            vectors, tokens = await unless_gone(request.receive, _embed(house, turn, body, info, media), house.leaving)
-        except ClientGone:
-            return Response(status_code=CLIENT_GONE)
-        await house.limiter.charge(caller.tenant, tokens)
+            vectors, tokens = await until_disconnect(
+                request.receive, _embed(gateway, turn, body, info, media), gateway.leaving
+            )
+        except ClientDisconnected:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        await gateway.limiter.charge(caller.tenant, tokens)
         headers = {**requests.ignored(body.model_extra or ()), **(REPLAYED if turn.again else {})}
         return JSONResponse(_answer(vectors, tokens, body, info), headers=headers)
 
@@ -69,7 +71,9 @@ def _check_dimensions(body: EmbedBody, info: ModelInfo) -> None:
         )
 
 
-async def _medium(part: content_parts.TextPart | content_parts.MediaPart, where: str, links: Links) -> Medium:
+async def _medium(
+    part: content_parts.TextPart | content_parts.MediaPart, where: str, links: MediaSources
+) -> MediaInput:
     if isinstance(part, content_parts.TextPart):
         if not part.text:
             raise GatewayError("invalid_request", f"{where} is empty.", param=where)
@@ -78,18 +82,18 @@ async def _medium(part: content_parts.TextPart | content_parts.MediaPart, where:
 
 
 async def _embed(
-    house: House, turn: Turn, body: EmbedBody, info: ModelInfo, media: list[Medium]
+    gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
 ) -> tuple[list[bytes], int]:
     """The vectors as little-endian float32 bytes, and the prompt's tokens."""
-    if not (turn.again and await house.knows(turn.id, turn.tenant)):
+    if not (turn.again and await gateway.knows(turn.id, turn.tenant)):
         try:
-            await _submit(house, turn, body, info, media)
+            await _submit(gateway, turn, body, info, media)
         except DuplicateRequest:
             pass  # sent twice at once: the other one runs
         except BaseException:
-            await asyncio.shield(house.retries.give_up(turn))
+            await asyncio.shield(gateway.retries.give_up(turn))
             raise
-    events = house.broker.events(turn.id, turn.tenant)
+    events = gateway.broker.events(turn.id, turn.tenant)
     ended = False
     try:
         vectors, tokens = await _vectors(events)
@@ -98,24 +102,26 @@ async def _embed(
     finally:
         await events.aclose()
         if not ended and turn.key is None:  # whoever gave a key may come back for the answer
-            house.in_background(house.abandon(turn.id, turn.tenant))
+            gateway.in_background(gateway.abandon(turn.id, turn.tenant))
 
 
-async def _submit(house: House, turn: Turn, body: EmbedBody, info: ModelInfo, media: list[Medium]) -> None:
+async def _submit(
+    gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
+) -> None:
     priority = body.priority or "interactive"
-    await house.broker.admissible(info.id, priority)
-    content_parts, arrays = await house.intake.settle(media, info, turn.tenant)
+    await gateway.broker.admissible(info.id, priority)
+    content_parts, arrays = await gateway.intake.settle(media, info, turn.tenant)
     now = time.time()
     request = Embed(
         id=turn.id,
         model=info.id,
         tenant=turn.tenant,
         created=now,
-        deadline=now + house.request_timeout_s,
+        deadline=now + gateway.request_timeout_s,
         media=content_parts,
         priority=priority,
     )
-    await house.broker.submit(request, arrays)
+    await gateway.broker.submit(request, arrays)
 
 
 async def _vectors(events: Events) -> tuple[list[bytes], int]:

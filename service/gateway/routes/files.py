@@ -12,7 +12,7 @@ from service.gateway.errors import GatewayError
 from service.gateway.media.files import FileInfo
 from service.gateway.media.multipart import Form, read_form
 from service.gateway.schema.responses import DeletedFile, File, FileList, documented
-from service.gateway.state import house_of
+from service.gateway.state import gateway_of
 
 router = APIRouter(tags=["files"])
 _Owner = Annotated[Caller, Depends(Access(Scope.FILES))]
@@ -42,15 +42,15 @@ _BODY = {
 @router.post("/v1/files", response_model=None, responses=documented(File), openapi_extra=_BODY)
 async def upload_file(request: Request, caller: _Owner) -> dict[str, Any]:
     """Keep a medium for later requests."""
-    house = house_of(request)
-    limits = replace(house.form, file_fields={"file": house.links.max_bytes}, max_files=1)
-    async with house.admit(request, caller.tenant):
+    gateway = gateway_of(request)
+    limits = replace(gateway.form, file_fields={"file": gateway.links.max_bytes}, max_files=1)
+    async with gateway.admit(request, caller.tenant):
         form = await read_form(request.headers.get("content-type"), request.stream(), limits)
         if not form.files:
             raise GatewayError("invalid_request", "file is required.", param="file")
         file = form.files[0]
         name = _UNSAFE.sub("_", re.split(r"[/\\]", file.filename)[-1])[:128] or "upload"
-        info = await house.files.add(caller.tenant, name, _purpose(form), file.data, file.sha256)
+        info = await gateway.files.add(caller.tenant, name, _purpose(form), file.data, file.sha256)
     return _file(info)
 
 
@@ -64,7 +64,7 @@ async def list_files(
     purpose: Annotated[str | None, Query(max_length=32)] = None,
 ) -> dict[str, Any]:
     """The key's files, those beyond `after`, which need not be there any more."""
-    files = await house_of(request).files.list(caller.tenant)
+    files = await gateway_of(request).files.list(caller.tenant)
     chosen = [info for info in files if purpose in (None, info.purpose)]
     if order == "desc":
         chosen.reverse()
@@ -78,13 +78,13 @@ async def list_files(
 @router.get("/v1/files/{file_id}", response_model=None, responses=documented(File))
 async def get_file(request: Request, file_id: str, caller: _Owner) -> dict[str, Any]:
     """What is known of a file."""
-    return _file(await house_of(request).files.info(caller.tenant, _known(file_id)))
+    return _file(await gateway_of(request).files.info(caller.tenant, _known(file_id)))
 
 
 @router.delete("/v1/files/{file_id}", response_model=None, responses=documented(DeletedFile))
 async def delete_file(request: Request, file_id: str, caller: _Owner) -> dict[str, Any]:
     """Forget a file."""
-    await house_of(request).files.delete(caller.tenant, _known(file_id))
+    await gateway_of(request).files.delete(caller.tenant, _known(file_id))
     return {"id": file_id, "object": "file", "deleted": True}
 
 
@@ -96,7 +96,7 @@ async def delete_file(request: Request, file_id: str, caller: _Owner) -> dict[st
 )
 async def get_file_content(request: Request, file_id: str, caller: _Owner) -> Response:
     """The file's bytes as uploaded."""
-    files = house_of(request).files
+    files = gateway_of(request).files
     info = await files.info(caller.tenant, _known(file_id))
     headers = {**_SAFE_HEADERS, "content-length": str(info.bytes)}
     return StreamingResponse(files.pieces(caller.tenant, info), media_type="application/octet-stream", headers=headers)

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.inference import form
-from service.gateway.inference.idempotency import RetryKey
+from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.respond import respond
 from service.gateway.media.multipart import read_form
 from service.gateway.schema.requests import GenerateForm, never_null
 from service.gateway.schema.responses import EVENTS, ChatCompletion, documented
-from service.gateway.state import house_of
+from service.gateway.state import gateway_of
 
 router = APIRouter()
 
@@ -43,13 +43,13 @@ _AS_JSON = {
     tags=["inference"],
 )
 async def generate(
-    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: RetryKey = None
+    request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))], idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answer a prompt about any mix of uploaded media. Answers and streams as chat completions do."""
-    house = house_of(request)
+    gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
-        await lease.enter_async_context(house.admit(request, caller.tenant))
-        sent = await read_form(request.headers.get("content-type"), request.stream(), house.form)
+        await lease.enter_async_context(gateway.admit(request, caller.tenant))
+        sent = await read_form(request.headers.get("content-type"), request.stream(), gateway.form)
         fields = form.parse_fields(sent)
-        ask = await form.ask(sent, fields, house.links_of(caller.tenant), house.bounds)
-        return await respond(house, request, caller, ask, fields.model, idempotency_key, lease)
+        ask = await form.ask(sent, fields, gateway.links_of(caller.tenant), gateway.bounds)
+        return await respond(gateway, request, caller, ask, fields.model, idempotency_key, lease)

@@ -8,7 +8,7 @@ from pandagpt_core.types import ModelInfo
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.schema.responses import Model, ModelList, documented
-from service.gateway.state import house_of
+from service.gateway.state import gateway_of
 
 router = APIRouter(tags=["models"])
 _Reader = Annotated[Caller, Depends(Access(Scope.MODELS))]
@@ -17,14 +17,14 @@ _Reader = Annotated[Caller, Depends(Access(Scope.MODELS))]
 @router.get("/v1/models", response_model=None, responses=documented(ModelList))
 async def list_models(request: Request, _caller: _Reader) -> dict[str, Any]:
     """The models that live workers serve."""
-    models = await house_of(request).broker.models()
+    models = await gateway_of(request).broker.models()
     return {"object": "list", "data": [_model(live.info) for live in models.values()]}
 
 
 @router.get("/v1/models/{model:path}", response_model=None, responses=documented(Model))
 async def get_model(request: Request, model: str, _caller: _Reader) -> dict[str, Any]:
     """One model."""
-    models = await house_of(request).broker.models()
+    models = await gateway_of(request).broker.models()
     if model not in models:
         raise GatewayError("model_not_found", "There is no such model.", param="model")
     return _model(models[model].info)

@@ -11,7 +11,7 @@ from service.gateway.auth import Caller, OperatorAccess, Scope, public
 from service.gateway.errors import GatewayError
 from service.gateway.openapi.page import page
 from service.gateway.schema.responses import Live, Ready, Version, documented
-from service.gateway.state import house_of, version
+from service.gateway.state import gateway_of, version
 
 router = APIRouter(tags=["operations"])
 _anyone = [Depends(public)]
@@ -26,10 +26,10 @@ async def live() -> dict[str, str]:
 @router.get("/health/ready", dependencies=_anyone, response_model=None, responses=documented(Ready))
 async def ready(request: Request) -> dict[str, Any]:
     """A request sent now would find the store and a worker; else 503 with the reason."""
-    house = house_of(request)
-    if house.draining:
+    gateway = gateway_of(request)
+    if gateway.draining:
         raise Draining("this gateway is going away")
-    models = await house.broker.models()
+    models = await gateway.broker.models()
     takers = sorted(name for name, live in models.items() if live.ready)
     if not takers:
         raise Draining("every worker is going away") if models else NoWorker("no worker serves any model")
@@ -45,10 +45,10 @@ async def get_version() -> dict[str, str]:
 @router.get("/metrics", response_model=None, response_class=Response, responses=documented(None, "text/plain"))
 async def metrics(request: Request, _caller: Annotated[Caller, Depends(OperatorAccess(Scope.METRICS))]) -> Response:
     """Prometheus' text form; for callers on this machine and keys that may. On its own port where one is set."""
-    house = house_of(request)
-    if not house.metrics_here:
+    gateway = gateway_of(request)
+    if not gateway.metrics_here:
         raise GatewayError("not_found", "There is no such endpoint.")
-    return Response(generate_latest(house.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(gateway.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/openapi.json", dependencies=_anyone, include_in_schema=False)

@@ -10,7 +10,7 @@ from service.broker.gateway.request_status import RequestState
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.schema.responses import EVENTS, RequestStatus, documented
-from service.gateway.state import House, house_of
+from service.gateway.state import GatewayState, gateway_of
 from service.gateway.streaming.chunks import ChunkFold, FrameFold, failure
 from service.gateway.streaming.event_stream import EventStream
 
@@ -24,13 +24,13 @@ _LastEventId = Annotated[str | None, Header(json_schema_extra={"pattern": f"^{_E
 @router.get("/v1/requests/{request_id}", response_model=None, responses=documented(RequestStatus))
 async def get_request(request: Request, request_id: str, caller: _Owner) -> dict[str, Any]:
     """State, position in the queue, usage and timings."""
-    return _status(await house_of(request).broker.state(_known(request_id), caller.tenant))
+    return _status(await gateway_of(request).broker.state(_known(request_id), caller.tenant))
 
 
 @router.delete("/v1/requests/{request_id}", response_model=None, responses=documented(RequestStatus))
 async def cancel_request(request: Request, request_id: str, caller: _Owner) -> dict[str, Any]:
     """Cancel; one that has ended stays as it is."""
-    broker = house_of(request).broker
+    broker = gateway_of(request).broker
     state = await broker.state(_known(request_id), caller.tenant)
     if state.status in ("queued", "running"):
         await broker.cancel(request_id, caller.tenant)
@@ -48,21 +48,21 @@ async def get_request_events(
     request: Request, request_id: str, caller: _Owner, last_event_id: _LastEventId = None
 ) -> Response:
     """The request's stream from its start, or after `Last-Event-ID`, on any gateway."""
-    house = house_of(request)
+    gateway = gateway_of(request)
     if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
-    await house.broker.state(_known(request_id), caller.tenant)  # whether it is this caller's
-    fold = FrameFold(ChunkFold(await house.joined(request_id)), -1 if last_event_id is None else int(last_event_id))
-    return _follow(house, caller, request_id, fold)
+    await gateway.broker.state(_known(request_id), caller.tenant)  # whether it is this caller's
+    fold = FrameFold(ChunkFold(await gateway.joined(request_id)), -1 if last_event_id is None else int(last_event_id))
+    return _follow(gateway, caller, request_id, fold)
 
 
-def _follow(house: House, caller: Caller, request_id: str, fold: FrameFold) -> EventStream:
-    events = house.broker.events(request_id, caller.tenant, house.pace.keep_alive_s)
+def _follow(gateway: GatewayState, caller: Caller, request_id: str, fold: FrameFold) -> EventStream:
+    events = gateway.broker.events(request_id, caller.tenant, gateway.pace.keep_alive_s)
 
     async def gone() -> None:
-        await house.gone(request_id, caller.tenant)
+        await gateway.gone(request_id, caller.tenant)
 
-    return EventStream(events, None, fold, house.pace, gone, AsyncExitStack(), {}, house.leaving)
+    return EventStream(events, None, fold, gateway.pace, gone, AsyncExitStack(), {}, gateway.leaving)
 
 
 def _known(request_id: str) -> str:

@@ -14,28 +14,28 @@ Url = Annotated[str, StringConstraints(min_length=1)]  # bounded by the body; mo
 Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
 
 
-class Body(BaseModel):
+class BodyModel(BaseModel):
     """Base: JSON types are taken literally (no "1" for 1), NaN and infinity are refused."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, frozen=True)
 
 
-class Part(Body):
+class PartModel(BodyModel):
     """Base of content parts; fields we do not know (`detail`, `cache_control`) do not change the answer."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-class TextPart(Part):
+class TextPart(PartModel):
     type: Literal["text"]
     text: Text
 
 
-class Link(Part):
+class Link(PartModel):
     url: Url
 
 
-class DepthParams(Part):
+class DepthParams(PartModel):
     """How to read a depth map: its unit and, for depth rather than ready disparity, the camera."""
 
     unit: Literal["m", "mm", "disparity", "sunrgbd"] | None = None
@@ -47,7 +47,7 @@ class DepthLink(Link):
     depth: DepthParams = DepthParams()
 
 
-class ThermalParams(Part):
+class ThermalParams(PartModel):
     """The raw values that become 0 and 1, together or not at all; without them the values are taken as they are."""
 
     low: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
@@ -58,7 +58,7 @@ class ThermalLink(Link):
     thermal: ThermalParams = ThermalParams()
 
 
-class ImuParams(Part):
+class ImuParams(PartModel):
     rate_hz: Annotated[float, Field(gt=0, le=1e5)] | None = None
 
 
@@ -66,64 +66,64 @@ class ImuLink(Link):
     imu: ImuParams = ImuParams()
 
 
-class InputAudio(Part):
+class InputAudio(PartModel):
     data: Annotated[str, StringConstraints(min_length=1)]
     format: Literal["wav", "mp3", "flac", "ogg", "m4a"]
 
 
-class FileRef(Part):
+class FileRef(PartModel):
     file_id: Name
 
 
-class ImagePart(Part):
+class ImagePart(PartModel):
     type: Literal["image_url"]
     image_url: Link
     weight: Weight = 1.0
 
 
-class InputAudioPart(Part):
+class InputAudioPart(PartModel):
     type: Literal["input_audio"]
     input_audio: InputAudio
     weight: Weight = 1.0
 
 
-class AudioPart(Part):
+class AudioPart(PartModel):
     type: Literal["audio_url"]
     audio_url: Link
     weight: Weight = 1.0
 
 
-class VideoPart(Part):
+class VideoPart(PartModel):
     type: Literal["video_url"]
     video_url: Link
     weight: Weight = 1.0
 
 
-class DepthPart(Part):
+class DepthPart(PartModel):
     type: Literal["depth_url"]
     depth_url: DepthLink
     weight: Weight = 1.0
 
 
-class ThermalPart(Part):
+class ThermalPart(PartModel):
     type: Literal["thermal_url"]
     thermal_url: ThermalLink
     weight: Weight = 1.0
 
 
-class ImuPart(Part):
+class ImuPart(PartModel):
     type: Literal["imu_url"]
     imu_url: ImuLink
     weight: Weight = 1.0
 
 
-class ContextTextPart(Part):
+class ContextTextPart(PartModel):
     type: Literal["context_text"]
     context_text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
     weight: Weight = 1.0
 
 
-class FilePart(Part):
+class FilePart(PartModel):
     """An upload; `text` is context text. `depth`, `thermal`, `imu` as in `depth_url`, `thermal_url`, `imu_url`."""
 
     type: Literal["file"]
@@ -150,7 +150,7 @@ def as_text_parts(value: object) -> object:
     return value
 
 
-class Message(Part):
+class Message(PartModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[
         list[ContentPart],

@@ -19,7 +19,16 @@ from pydantic import (
 
 from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError, GatewayError
-from service.gateway.schema.content_parts import MAX_TEXT, Body, ContentPart, Message, Name, Part, Weight, as_text_parts
+from service.gateway.schema.content_parts import (
+    MAX_TEXT,
+    BodyModel,
+    ContentPart,
+    Message,
+    Name,
+    PartModel,
+    Weight,
+    as_text_parts,
+)
 
 MAX_MESSAGES = 1024
 MAX_EMBED_INPUTS = 256
@@ -47,7 +56,7 @@ Stops = Annotated[
 ]
 
 
-class Sampling(Body):
+class Sampling(BodyModel):
     """How to choose tokens; None leaves it to the model's default."""
 
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -75,7 +84,7 @@ class Sampling(Body):
         return self
 
 
-class StreamOptions(Part):
+class StreamOptions(PartModel):
     include_usage: bool | None = None
 
 
@@ -113,7 +122,7 @@ class Messages(RootModel[Annotated[list[Message], Field(max_length=MAX_MESSAGES)
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class Weights(Body):
+class Weights(BodyModel):
     """`weights` of the form: for each field of media, one number a medium in the order sent."""
 
     model_config = ConfigDict(extra="forbid")
@@ -130,7 +139,7 @@ class Weights(Body):
 _Said = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
-class EmbedBody(Body):
+class EmbedBody(BodyModel):
     """POST /v1/embeddings. A string is embedded by the text tower."""
 
     model: Name | None = None
@@ -164,7 +173,7 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def check_unsupported(body: Body) -> None:
+def check_unsupported(body: BodyModel) -> None:
     """Refuses a parameter that would change the answer and that we do not offer."""
     for name, value in (body.model_extra or {}).items():
         if name in UNSUPPORTED and value is not None and value not in UNSUPPORTED[name]:

@@ -43,12 +43,12 @@ class TopLogprob(BaseModel):
     bytes: list[int] | None
 
 
-class TokenLogprob(TopLogprob):
+class ChatCompletionTokenLogprob(TopLogprob):
     top_logprobs: list[TopLogprob]
 
 
 class Logprobs(BaseModel):
-    content: list[TokenLogprob]
+    content: list[ChatCompletionTokenLogprob]
     refusal: str | None
 
 

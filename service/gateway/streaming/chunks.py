@@ -26,12 +26,12 @@ def frame(event_id: int, data: bytes) -> bytes:
     return b"id: %d\ndata: %b\n\n" % (event_id, data)
 
 
-def parting_words(error: GatewayError) -> bytes:
+def closing_error(error: GatewayError) -> bytes:
     """A connection's end, not its request's: without ids, so that `Last-Event-ID` still tells what was heard."""
     return b"data: %b\n\ndata: %b\n\n" % (_json.encode(error_object(error)), DONE)
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reader must know of a request, besides its events, to fold them. Kept in the store beside them."""
 
     id: str
@@ -98,7 +98,7 @@ class ChunkFold:
     What all chunks of an answer share is encoded once: there is one chunk for every token of every open stream.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ResponseMetadata) -> None:
         self.answer = answer
         self.started = Started(prompt_tokens=0)
         self.tokens = 0
@@ -183,7 +183,7 @@ class FrameFold:
 class WholeFold:
     """Folds one request's events into one chat completion."""
 
-    answer: Answer
+    answer: ResponseMetadata
     started: Started = field(default_factory=lambda: Started(prompt_tokens=0))
     tokens: int = 0
     texts: dict[int, list[str]] = field(default_factory=dict)

@@ -14,27 +14,29 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.broker.errors import Draining
-from service.broker.gateway.timeouts import Alarm
+from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
 from service.gateway.errors import from_core
-from service.gateway.streaming.chunks import KEEP_ALIVE, FrameFold, parting_words
+from service.gateway.streaming.chunks import KEEP_ALIVE, FrameFold, closing_error
 
 _T = TypeVar("_T")
-Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `Pace.keep_alive_s`
+Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `StreamTimeouts.keep_alive_s`
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """Nobody waits for the answer any more."""
 
 
-def leaving_words() -> Draining:
+def shutdown_error() -> Draining:
     """What a caller hears whose answer this gateway has no more time for."""
     return Draining("this gateway is going away before the answer's end; try again")
 
 
-async def unless_gone(receive: Receive, work: Coroutine[None, None, _T], leaving: asyncio.Event | None = None) -> _T:
-    """The work's result; ClientGone where the client leaves first, Draining where we do, with the work cancelled."""
+async def until_disconnect(
+    receive: Receive, work: Coroutine[None, None, _T], leaving: asyncio.Event | None = None
+) -> _T:
+    """The result of `work`. Cancels it and raises ClientDisconnected or, after `leaving` is set, Draining."""
     task, watcher = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
     parting = asyncio.create_task(leaving.wait()) if leaving is not None else None
     others = [one for one in (watcher, parting) if one is not None]
@@ -42,7 +44,7 @@ async def unless_gone(receive: Receive, work: Coroutine[None, None, _T], leaving
         await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientGone if watcher.done() else leaving_words()
+        raise ClientDisconnected if watcher.done() else shutdown_error()
     finally:
         await _stop(task, *others)
 
@@ -59,7 +61,7 @@ async def _stop(*tasks: "asyncio.Task[Any]") -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StreamTimeouts:
     """Seconds of silence until a comment line; seconds a client may take nothing; bytes it may fall behind."""
 
     keep_alive_s: float = 10.0
@@ -67,14 +69,14 @@ class Pace:
     send_buffer_bytes: int = 1 << 20
 
 
-class TooSlow(Exception):
+class SlowClient(Exception):
     """The client takes less than its request makes, for longer than it may."""
 
 
-class Outbox:
+class SendBuffer:
     """What one client has not taken yet. The server holds some 64 KB more before it makes us wait."""
 
-    def __init__(self, send: Send, pace: Pace) -> None:
+    def __init__(self, send: Send, pace: StreamTimeouts) -> None:
         self._send, self._pace = send, pace
         self._waiting: list[bytes] = []
         self._size = 0
@@ -82,12 +84,12 @@ class Outbox:
         self._more = asyncio.Event()
 
     def put(self, data: bytes) -> None:
-        """Raises TooSlow where the client is too far behind."""
+        """Raises SlowClient where the client is too far behind."""
         if data:
             self._waiting.append(data)
             self._size += len(data)
             if self._size > self._pace.send_buffer_bytes:
-                raise TooSlow
+                raise SlowClient
             self._more.set()
 
     def close(self) -> None:
@@ -95,10 +97,10 @@ class Outbox:
         self._more.set()
 
     async def deliver(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """Head, body, end. Raises TooSlow where the client takes nothing for too long."""
+        """Head, body, end. Raises SlowClient where the client takes nothing for too long."""
         task = asyncio.current_task()
         assert task is not None
-        alarm = Alarm(partial(self._give_up, task))
+        alarm = LazyTimeout(partial(self._give_up, task))
         try:
             await self._give({"type": "http.response.start", "status": 200, "headers": headers}, alarm)
             last = False
@@ -111,12 +113,12 @@ class Outbox:
                 self._size -= len(body)
         except asyncio.CancelledError:
             if self._stuck:
-                raise TooSlow from None
+                raise SlowClient from None
             raise
         finally:
             alarm.close()
 
-    async def _give(self, message: dict[str, object], alarm: Alarm) -> None:
+    async def _give(self, message: dict[str, object], alarm: LazyTimeout) -> None:
         alarm.set(self._pace.send_timeout_s)  # the server holds us while its buffer is full
         await self._send(message)
         alarm.lift()
@@ -140,7 +142,7 @@ class EventStream(Response):
         events: Events,
         first: Sequence[Event] | None,
         fold: FrameFold,
-        pace: Pace,
+        pace: StreamTimeouts,
         gone: Callable[[], Awaitable[None]],
         lease: AsyncExitStack,
         headers: Mapping[str, str],
@@ -157,8 +159,8 @@ class EventStream(Response):
             try:
                 try:
                     await self._relay(receive, send)
-                except (ClientGone, OSError, TooSlow) as error:
-                    slow = isinstance(error, TooSlow)
+                except (ClientDisconnected, OSError, SlowClient) as error:
+                    slow = isinstance(error, SlowClient)
                 if not self._fold.ended:
                     await asyncio.shield(self._gone())
                 if slow:
@@ -167,7 +169,7 @@ class EventStream(Response):
                 await self._events.aclose()
 
     async def _relay(self, receive: Receive, send: Send) -> None:
-        outbox = Outbox(send, self._pace)
+        outbox = SendBuffer(send, self._pace)
         filling = asyncio.create_task(self._fill(outbox))
         delivering = asyncio.create_task(outbox.deliver(self.raw_headers))
         watching, parting = asyncio.create_task(_until_gone(receive)), asyncio.create_task(self._leaving.wait())
@@ -176,19 +178,19 @@ class EventStream(Response):
             while not delivering.done():
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 if watching in done:
-                    raise ClientGone
+                    raise ClientDisconnected
                 if filling in done:
                     filling.result()
                 if parting in done and not filling.done():
                     await _stop(filling)
                     running.discard(filling)
-                    outbox.put(parting_words(from_core(leaving_words())))
+                    outbox.put(closing_error(from_core(shutdown_error())))
                     outbox.close()
             delivering.result()
         finally:
             await _stop(filling, delivering, watching, parting)
 
-    async def _fill(self, outbox: Outbox) -> None:
+    async def _fill(self, outbox: SendBuffer) -> None:
         if self._first is not None:
             outbox.put(self._fold.feed(self._first) or KEEP_ALIVE)
         while not self._fold.ended:

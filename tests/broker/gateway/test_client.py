@@ -8,7 +8,7 @@ from pandagpt_core.types import SamplingParams
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
 from service.broker.gateway import event_reader as reading_module
 from service.broker.gateway.client import Broker
-from service.broker.gateway.request_record import Records
+from service.broker.gateway.request_record import RequestRecords
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Fence, Started, Token, encode
 from tests.conftest import Valkey
@@ -327,7 +327,7 @@ async def test_models_tell_what_workers_announce(broker: Broker, valkey: Valkey)
     await other.close()
 
 
-class SlowRecords(Records):
+class SlowRecords(RequestRecords):
     """Never comes to note that a request stands in the queue."""
 
     def __init__(self, broker: Broker) -> None:

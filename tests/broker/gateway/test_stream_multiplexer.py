@@ -6,7 +6,7 @@ import pytest
 from service.broker import protocol
 from service.broker.connection import connect_async
 from service.broker.gateway import stream_multiplexer as feeds_module
-from service.broker.gateway.stream_multiplexer import Feeds, Follower
+from service.broker.gateway.stream_multiplexer import StreamMultiplexer, StreamSubscriber
 from service.broker.protocol import Done, Event, Token
 from tests.conftest import Valkey
 
@@ -15,7 +15,7 @@ def entry(number: int) -> dict[str, bytes]:
     return {"events": protocol.encode([Token(choice=0, token_id=number, text="")])}
 
 
-async def read(follower: Follower, count: int) -> list[int]:
+async def read(follower: StreamSubscriber, count: int) -> list[int]:
     found: list[Event] = []
     while len(found) < count:
         batch = await follower.next(5)
@@ -26,7 +26,7 @@ async def read(follower: Follower, count: int) -> list[int]:
 
 async def test_a_thousand_streams_need_few_connections(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
-    feeds = Feeds(store, "pandagpt:wake:{g}")
+    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}")
     before = valkey.client.info("clients")["connected_clients"]
 
     async def follow(number: int) -> list[int]:
@@ -58,7 +58,7 @@ async def test_a_new_stream_does_not_wait_for_the_read_in_progress(
 ) -> None:
     monkeypatch.setattr(feeds_module, "BLOCK", 8000)
     store = connect_async(valkey.settings)
-    feeds = Feeds(store, "pandagpt:wake:{g}")
+    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}")
     async with feeds.follow("silent"):
         await asyncio.sleep(0.05)  # now it blocks on the silent one
         valkey.client.xadd("busy", entry(1), id="1-1")
@@ -72,7 +72,7 @@ async def test_a_new_stream_does_not_wait_for_the_read_in_progress(
 
 async def test_a_newcomer_reads_from_the_start_and_the_others_hear_nothing_twice(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
-    feeds = Feeds(store, "pandagpt:wake:{g}")
+    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}")
     async with feeds.follow("s") as first:
         for number in (1, 2):
             valkey.client.xadd("s", entry(number), id=f"1-{number}")
@@ -88,7 +88,7 @@ async def test_a_newcomer_reads_from_the_start_and_the_others_hear_nothing_twice
 
 async def test_an_entry_nobody_can_read_is_passed_over(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
-    feeds = Feeds(store, "pandagpt:wake:{g}")
+    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}")
     valkey.client.xadd("s", {"events": b"\x80\x04pickle"}, id="1-1")
     valkey.client.xadd("s", {"other": b""}, id="1-2")
     valkey.client.xadd("s", {"events": protocol.encode([Done()])}, id="1-3")
@@ -101,7 +101,7 @@ async def test_an_entry_nobody_can_read_is_passed_over(valkey: Valkey) -> None:
 async def test_following_goes_on_after_the_store_was_away(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds_module, "RETRY", 0.02)
     store = connect_async(valkey.settings)
-    feeds = Feeds(store, "pandagpt:wake:{g}")
+    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}")
     async with feeds.follow("s") as follower:
         valkey.client.xadd("s", entry(1), id="1-1")
         assert await read(follower, 1) == [1]

@@ -1,6 +1,6 @@
 import asyncio
 
-from service.broker.gateway.timeouts import Alarm
+from service.broker.gateway.timeouts import LazyTimeout
 
 
 class Rung:
@@ -17,7 +17,7 @@ class Rung:
 
 async def test_it_rings_once_its_time_has_come() -> None:
     rung = Rung()
-    Alarm(rung).set(0.05)
+    LazyTimeout(rung).set(0.05)
     await asyncio.sleep(0.2)
     assert len(rung.at) == 1
     assert rung.at[0] >= 0.049
@@ -25,7 +25,7 @@ async def test_it_rings_once_its_time_has_come() -> None:
 
 async def test_what_is_lifted_or_closed_does_not_ring() -> None:
     rung = Rung()
-    lifted, closed = Alarm(rung), Alarm(rung)
+    lifted, closed = LazyTimeout(rung), LazyTimeout(rung)
     lifted.set(0.02)
     closed.set(0.02)
     lifted.lift()
@@ -39,7 +39,7 @@ async def test_what_is_lifted_or_closed_does_not_ring() -> None:
 
 async def test_the_last_setting_counts_whether_it_is_later_or_sooner() -> None:
     later, sooner = Rung(), Rung()
-    put_off, brought_on = Alarm(later), Alarm(sooner)
+    put_off, brought_on = LazyTimeout(later), LazyTimeout(sooner)
     put_off.set(0.05)
     put_off.set(0.3)
     brought_on.set(60)
@@ -54,7 +54,7 @@ async def test_setting_it_a_thousand_times_makes_one_timer() -> None:
     made: list[float] = []
     call_at = loop.call_at
     loop.call_at = lambda when, *rest, **named: made.append(when) or call_at(when, *rest, **named)
-    alarm = Alarm(lambda: None)
+    alarm = LazyTimeout(lambda: None)
     for _ in range(1000):
         alarm.set(60)
         alarm.lift()

@@ -4,13 +4,13 @@ import pytest
 from redis.exceptions import ConnectionError as Lost
 
 from service.broker.connection import connect_async
-from service.broker.gateway.xread import Place, Tap
+from service.broker.gateway.xread import StreamConnection, StreamCursor
 from tests.conftest import Valkey
 
 
 async def test_it_reads_each_stream_after_its_place(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
-    tap, places = Tap(store.connection_pool), [Place(f"s:{number}") for number in range(3)]
+    tap, places = StreamConnection(store.connection_pool), [StreamCursor(f"s:{number}") for number in range(3)]
     for number in (1, 2, 3):
         valkey.client.xadd("s:0", {"f": b"%d\r\n" % number, "g": b""}, id=f"1-{number}")
     valkey.client.xadd("s:2", {"f": b"x"}, id="7-1")
@@ -27,7 +27,7 @@ async def test_it_reads_each_stream_after_its_place(valkey: Valkey) -> None:
 
 async def test_silence_gives_nothing_and_what_comes_ends_it(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
-    tap, place = Tap(store.connection_pool), Place("s")
+    tap, place = StreamConnection(store.connection_pool), StreamCursor("s")
     assert await tap.read([place], count=10, block_ms=20) == []
     reading = asyncio.create_task(tap.read([place], count=10, block_ms=8000))
     await asyncio.sleep(0.05)
@@ -39,22 +39,22 @@ async def test_silence_gives_nothing_and_what_comes_ends_it(valkey: Valkey) -> N
 
 async def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
-    tap = Tap(store.connection_pool)
-    reading = asyncio.create_task(tap.read([Place("first")], count=10, block_ms=8000))
+    tap = StreamConnection(store.connection_pool)
+    reading = asyncio.create_task(tap.read([StreamCursor("first")], count=10, block_ms=8000))
     await asyncio.sleep(0.05)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     valkey.client.xadd("first", {"f": b"1"}, id="1-1")
     valkey.client.xadd("second", {"f": b"2"}, id="1-1")
-    assert await tap.read([Place("second")], count=10, block_ms=1000) == [[b"second", [[b"1-1", [b"f", b"2"]]]]]
+    assert await tap.read([StreamCursor("second")], count=10, block_ms=1000) == [[b"second", [[b"1-1", [b"f", b"2"]]]]]
     await tap.close()
     await store.aclose()
 
 
 async def test_a_lost_connection_is_an_error_and_the_next_read_has_a_new_one(valkey: Valkey) -> None:
     store = connect_async(valkey.settings, name="tapped")
-    tap, place = Tap(store.connection_pool), Place("s")
+    tap, place = StreamConnection(store.connection_pool), StreamCursor("s")
     reading = asyncio.create_task(tap.read([place], count=10, block_ms=8000))
     await asyncio.sleep(0.05)
     for client in valkey.client.client_list():

@@ -50,7 +50,7 @@ def test_its_own_requests_are_not_taken_over_from_itself(
     (delivery,) = worker.take(1)
     time.sleep(0.05)  # its heartbeat did not get through
     assert worker.take(1) == []
-    delivery.journal.add(Token(choice=0, token_id=1, text="a"))
+    delivery.writer.add(Token(choice=0, token_id=1, text="a"))
     assert worker.flush().lost == ()
     assert tokens(store, request) == [1]
 
@@ -59,9 +59,9 @@ def test_an_answer_that_got_lost_costs_nothing(store: SyncStore, valkey: Valkey)
     worker = consumer(store, valkey)
     request = queue(store)
     (delivery,) = worker.take(1)
-    delivery.journal.add(Token(choice=0, token_id=1, text="a"))
-    store.pipeline(transaction=False).execute_command(*delivery.journal.command).execute()  # arrived, unheard of
-    delivery.journal.add(Token(choice=0, token_id=2, text="b"), Done())
+    delivery.writer.add(Token(choice=0, token_id=1, text="a"))
+    store.pipeline(transaction=False).execute_command(*delivery.writer.command).execute()  # arrived, unheard of
+    delivery.writer.add(Token(choice=0, token_id=2, text="b"), Done())
     for _ in range(2):
         assert worker.flush().lost == ()
     assert tokens(store, request) == [1, 2]
@@ -96,7 +96,7 @@ def test_what_is_held_is_told_to_the_heartbeat(store: SyncStore, valkey: Valkey)
     assert worker.held == ()
     (delivery,) = worker.take(5)
     assert worker.held == (("interactive", delivery.entry),)
-    delivery.journal.add(Done())
+    delivery.writer.add(Done())
     worker.flush()
     assert worker.held == ()
     assert store.xpending(QUEUE, GROUP)["pending"] == 0
@@ -120,7 +120,7 @@ def test_a_request_that_is_handed_out_again_while_it_runs_here_is_not_taken_twic
     (delivery,) = worker.take(1)
     store.xgroup_setid(QUEUE, GROUP, "0")  # the store forgot that it had given it to us
     assert worker.take(1) == []
-    delivery.journal.add(Token(choice=0, token_id=1, text="a"), Done())
+    delivery.writer.add(Token(choice=0, token_id=1, text="a"), Done())
     assert worker.flush().lost == ()
     assert tokens(store, request) == [1]
     assert store.xlen(QUEUE) == 0
@@ -134,7 +134,7 @@ def test_after_the_store_was_away_what_it_lost_is_written_again(
     deliveries = worker.take(2)
     for number in range(3):
         for delivery in deliveries:
-            delivery.journal.add(Token(choice=0, token_id=number, text="a"))
+            delivery.writer.add(Token(choice=0, token_id=number, text="a"))
         worker.flush()
     key = Keys().events(kept.id)
     entries = store.xrange(key)
@@ -149,7 +149,7 @@ def test_after_the_store_was_away_what_it_lost_is_written_again(
     store.delete(key, Keys().events(gone.id))
     for entry, fields in entries[:2]:
         store.xadd(key, fields, entry)
-    deliveries[0].journal.add(Token(choice=0, token_id=3, text="a"))
+    deliveries[0].writer.add(Token(choice=0, token_id=3, text="a"))
     assert worker.flush().lost == (gone.id,)
     assert tokens(store, kept) == [0, 1, 2, 3]
     assert store.xrange(key)[:4] == entries

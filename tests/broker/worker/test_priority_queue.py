@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from service.broker.connection import SyncStore, connect
-from service.broker.keys import GROUP, LANES, RETURNED, Keys
+from service.broker.keys import GROUP, PRIORITIES, RETURNED, Keys
 from service.broker.worker import priority_queue
-from service.broker.worker.priority_queue import Lane, keep, wait_for_any
+from service.broker.worker.priority_queue import PriorityQueue, keep, wait_for_any
 from tests.conftest import Valkey
 
 LANE = "interactive"
@@ -20,8 +20,8 @@ def store(valkey: Valkey) -> Iterator[SyncStore]:
     connection.close()
 
 
-def lane(store: SyncStore, valkey: Valkey, worker: str, name: str = LANE) -> Lane:
-    made = Lane(store, Keys(), valkey.settings, "m", name, worker)  # type: ignore[arg-type]
+def lane(store: SyncStore, valkey: Valkey, worker: str, name: str = LANE) -> PriorityQueue:
+    made = PriorityQueue(store, Keys(), valkey.settings, "m", name, worker)  # type: ignore[arg-type]
     made.ensure_group()
     return made
 
@@ -96,7 +96,7 @@ def test_silent_consumers_are_swept_unless_they_hold_something(store: SyncStore,
 
 
 def test_waiting_ends_with_the_first_entry_of_any_lane(store: SyncStore, valkey: Valkey) -> None:
-    both = [lane(store, valkey, "w", name) for name in LANES]
+    both = [lane(store, valkey, "w", name) for name in PRIORITIES]
     begun = time.monotonic()
     assert list(wait_for_any(store, both, 0.05)) == []
     assert time.monotonic() - begun >= 0.05
@@ -127,5 +127,5 @@ def test_answers_of_redis_6_and_7_read_the_same(valkey: Valkey) -> None:
 
     entry = (b"1-1", {b"request": b"r"})
     for answer in ([b"0-0", [(None, None), entry]], [b"0-0", [entry], [b"0-9"]]):
-        old = priority_queue.Lane(Answers(answer), Keys(), valkey.settings, "m", LANE, "w")  # type: ignore[arg-type]
+        old = priority_queue.PriorityQueue(Answers(answer), Keys(), valkey.settings, "m", LANE, "w")  # type: ignore[arg-type]
         assert old.claim(1, 10) == [entry]

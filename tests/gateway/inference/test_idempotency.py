@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.gateway.decoding import warmup
-from service.gateway.state import House
+from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
 from tests.gateway.test_streams import BODY, eventually, read_some, request_id
@@ -79,7 +79,7 @@ def test_embeddings_sent_again_are_not_made_again(http: httpx.Client, valkey: Va
 
 
 def test_sent_twice_at_once_on_two_gateways_it_runs_once(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime, valkey: Valkey
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, runtime: FakeRuntime, valkey: Valkey
 ) -> None:
     runtime.step_delay = 0.02
     urls = [start_gateway()[0] for _ in range(2)]
@@ -99,7 +99,7 @@ def test_sent_twice_at_once_on_two_gateways_it_runs_once(
 
 
 def test_a_caller_who_lost_the_connection_and_asks_again_gets_the_whole_text(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime, valkey: Valkey
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, runtime: FakeRuntime, valkey: Valkey
 ) -> None:
     runtime.step_delay = 0.03
     (first, _), (second, _) = start_gateway(), start_gateway()
@@ -114,7 +114,7 @@ def test_a_caller_who_lost_the_connection_and_asks_again_gets_the_whole_text(
 
 
 def test_a_caller_with_a_key_who_never_comes_back_is_given_up_after_the_grace(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, runtime: FakeRuntime
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, runtime: FakeRuntime
 ) -> None:
     runtime.step_delay = 0.1
     url, _ = start_gateway(retry_grace_s=0.2)
@@ -124,7 +124,7 @@ def test_a_caller_with_a_key_who_never_comes_back_is_given_up_after_the_grace(
 
 
 def test_after_a_refusal_or_a_cancel_the_key_is_free(
-    start_gateway: Callable[..., tuple[str, House]], valkey: Valkey, runtime: FakeRuntime
+    start_gateway: Callable[..., tuple[str, GatewayState]], valkey: Valkey, runtime: FakeRuntime
 ) -> None:
     url, _ = start_gateway()
     refused = httpx.post(url + CHAT, json=BODY, headers=KEY)
@@ -151,7 +151,7 @@ def test_a_failure_that_would_come_again_is_told_again_and_not_tried_again(http:
 
 
 def test_the_same_key_of_another_caller_is_another_key(
-    start_gateway: Callable[..., tuple[str, House]], worker: WorkerThread, valkey: Valkey, tmp_path: Path
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread, valkey: Valkey, tmp_path: Path
 ) -> None:
     file = tmp_path / "keys"
     file.write_text("".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()}\n" for name in ("ann", "bob")))

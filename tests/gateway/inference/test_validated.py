@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pandagpt_core.types import SamplingParams
-from service.gateway.inference.validated import Bounds, sampling_params
+from service.gateway.inference.validated import RequestLimits, sampling_params
 from service.gateway.schema.requests import MAX_MESSAGES, Messages, Sampling
 from service.settings import GatewaySettings
 from tests.fakes import FAKE_INFO
@@ -27,23 +27,23 @@ SAID = {
 def test_what_the_caller_leaves_out_is_the_models_own_default(name: str) -> None:
     assert SAID[name] != getattr(SamplingParams(), name), "no default of ours may pass for the model's"
     model = replace(FAKE_INFO, sampling_defaults={name: SAID[name]})
-    assert getattr(sampling_params(Sampling(), model, Bounds()), name) == SAID[name]
+    assert getattr(sampling_params(Sampling(), model, RequestLimits()), name) == SAID[name]
 
 
 def test_what_the_caller_says_goes_before_the_models_default() -> None:
     model = replace(FAKE_INFO, sampling_defaults=SAID)
-    params = sampling_params(Sampling(temperature=0.5, top_k=0, max_tokens=2), model, Bounds())
+    params = sampling_params(Sampling(temperature=0.5, top_k=0, max_tokens=2), model, RequestLimits())
     assert (params.temperature, params.top_k, params.max_tokens, params.top_p) == (0.5, 0, 2, 0.9)
 
 
 @pytest.mark.parametrize(("context", "tokens"), [(2048, 40), (60, 30), (1, 1)])
 def test_without_any_word_an_answer_has_the_operators_tokens_or_half_a_small_context(context: int, tokens: int) -> None:
-    params = sampling_params(Sampling(), replace(FAKE_INFO, max_model_len=context), Bounds(default_tokens=40))
+    params = sampling_params(Sampling(), replace(FAKE_INFO, max_model_len=context), RequestLimits(default_tokens=40))
     assert params == replace(SamplingParams(), max_tokens=tokens, seed=params.seed)
 
 
 def test_a_request_without_a_seed_has_one_that_no_other_has() -> None:
-    assert len({sampling_params(Sampling(), FAKE_INFO, Bounds()).seed for _ in range(20)}) == 20
+    assert len({sampling_params(Sampling(), FAKE_INFO, RequestLimits()).seed for _ in range(20)}) == 20
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_both_doors_take_every_sampling_parameter() -> None:
 
 def test_the_answers_written_down_are_those_given() -> None:
     from service.broker.protocol import Done
-    from service.gateway.streaming.chunks import Answer, WholeFold
+    from service.gateway.streaming.chunks import ResponseMetadata, WholeFold
 
-    whole = WholeFold(Answer(id="i", model="m", created=1)).feed(Done())
+    whole = WholeFold(ResponseMetadata(id="i", model="m", created=1)).feed(Done())
     ChatCompletion.model_validate(whole, strict=True)

@@ -10,9 +10,9 @@ from service.broker.protocol import Done, Event, Failed, Fence, Logprob, Release
 from service.gateway.errors import GatewayError
 from service.gateway.streaming.chunks import (
     KEEP_ALIVE,
-    Answer,
     ChunkFold,
     FrameFold,
+    ResponseMetadata,
     WholeFold,
     count_items,
     fingerprint_of,
@@ -20,7 +20,7 @@ from service.gateway.streaming.chunks import (
 )
 from tests.fakes import FAKE_INFO
 
-ANSWER = Answer(id="chatcmpl-1", model="m", created=5, fingerprint="fp_1")
+ANSWER = ResponseMetadata(id="chatcmpl-1", model="m", created=5, fingerprint="fp_1")
 EVENTS: list[Event] = [
     Started(prompt_tokens=3, cached_items=1, cached_tokens=2),
     Token(choice=0, token_id=1, text="Hel"),
@@ -30,12 +30,12 @@ EVENTS: list[Event] = [
 ]
 
 
-def folded(events: list[Event], answer: Answer = ANSWER, after: int = -1) -> bytes:
+def folded(events: list[Event], answer: ResponseMetadata = ANSWER, after: int = -1) -> bytes:
     fold = FrameFold(ChunkFold(answer), after)
     return fold.feed(events)
 
 
-def chunks(events: list[Event], answer: Answer = ANSWER) -> list[object]:
+def chunks(events: list[Event], answer: ResponseMetadata = ANSWER) -> list[object]:
     """Chunks as objects; the end as its word."""
     fold = ChunkFold(answer)
     found = [chunk for event in events for chunk in fold.feed(event)]
@@ -76,7 +76,7 @@ def test_no_text_breaks_a_line_or_its_json() -> None:
 
 
 def test_events_that_come_together_give_the_bytes_that_they_give_one_by_one() -> None:
-    for answer in (ANSWER, Answer(id="i", model='m"x', created=5, n=2, include_usage=True)):
+    for answer in (ANSWER, ResponseMetadata(id="i", model='m"x', created=5, n=2, include_usage=True)):
         one_by_one = FrameFold(ChunkFold(answer))
         assert folded(EVENTS, answer) == b"".join(one_by_one.feed([event]) for event in EVENTS)
 
@@ -89,7 +89,7 @@ def test_every_place_to_resume_gives_the_rest_of_the_same_stream() -> None:
 
 
 def test_usage_comes_last_where_it_was_asked_for() -> None:
-    answer = Answer(id="i", model="m", created=5, include_usage=True, items={"image": 2})
+    answer = ResponseMetadata(id="i", model="m", created=5, include_usage=True, items={"image": 2})
     *before, usage, done = chunks(EVENTS, answer)
     assert done == "[DONE]"
     assert all(chunk["usage"] is None for chunk in before)
@@ -125,7 +125,7 @@ def test_attempts_changing_hands_do_not_show() -> None:
 
 
 def test_a_cancelled_request_ends_its_open_choices_as_aborted() -> None:
-    answer = Answer(id="i", model="m", created=5, n=2)
+    answer = ResponseMetadata(id="i", model="m", created=5, n=2)
     events = [*EVENTS[:2], Token(choice=1, token_id=1, text="x", finish="length"), Done(cancelled=True)]
     *_, last, done = chunks(events, answer)
     assert done == "[DONE]"
@@ -138,7 +138,7 @@ def test_a_cancelled_request_ends_its_open_choices_as_aborted() -> None:
 def test_log_probabilities_are_in_openais_shape() -> None:
     logprob = Logprob(token_id=1, text="é", logprob=-0.5, top=[(1, "é", -0.5), (2, "e", -1.0)])
     events: list[Event] = [Started(prompt_tokens=1), Token(choice=0, token_id=1, text="", logprob=logprob)]
-    chunk = chunks(events, Answer(id="i", model="m", created=5, logprobs=True))[-1]
+    chunk = chunks(events, ResponseMetadata(id="i", model="m", created=5, logprobs=True))[-1]
     content = chunk["choices"][0]["logprobs"]["content"]
     assert content[0]["bytes"] == [0xC3, 0xA9]
     assert [top["token"] for top in content[0]["top_logprobs"]] == ["é", "e"]

@@ -8,8 +8,14 @@ import pytest
 
 from service.broker.errors import Draining
 from service.broker.protocol import Done, Event, Started, Token
-from service.gateway.streaming.chunks import Answer, ChunkFold, FrameFold
-from service.gateway.streaming.event_stream import ClientGone, Events, EventStream, Pace, unless_gone
+from service.gateway.streaming.chunks import ChunkFold, FrameFold, ResponseMetadata
+from service.gateway.streaming.event_stream import (
+    ClientDisconnected,
+    Events,
+    EventStream,
+    StreamTimeouts,
+    until_disconnect,
+)
 
 EVENTS: list[Event] = [Started(prompt_tokens=1), Token(choice=0, token_id=1, text="a", finish="stop"), Done()]
 
@@ -65,14 +71,14 @@ class Client:
     async def read(
         self,
         source: Events,
-        pace: Pace | None = None,
+        pace: StreamTimeouts | None = None,
         leaving: asyncio.Event | None = None,
         first: list[Event] | None = None,
     ) -> None:
         lease = AsyncExitStack()
         lease.callback(lambda: setattr(self, "released", self.released + 1))
-        fold = FrameFold(ChunkFold(Answer(id="i", model="m", created=1)))
-        pace, leaving = pace or Pace(60, 60), leaving or asyncio.Event()
+        fold = FrameFold(ChunkFold(ResponseMetadata(id="i", model="m", created=1)))
+        pace, leaving = pace or StreamTimeouts(60, 60), leaving or asyncio.Event()
         stream = EventStream(source, first, fold, pace, self.gone, lease, {}, leaving)
         await stream({"type": "http", "state": {"cut": self._hang_up}}, self.receive, self.send)
 
@@ -108,7 +114,7 @@ async def test_a_client_that_leaves_gives_its_request_up() -> None:
 
 async def test_a_client_that_takes_nothing_is_cut_off() -> None:
     client, closed = Client(takes=False), []
-    await client.read(events(pause=0.1, closed=closed), Pace(60, 0.05))
+    await client.read(events(pause=0.1, closed=closed), StreamTimeouts(60, 0.05))
     assert (client.given_up, client.released, closed) == (1, 1, [True])
     assert client.cut
 
@@ -116,14 +122,14 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
 async def test_a_client_that_falls_too_far_behind_is_cut_off() -> None:
     client = Client(takes=False)
     began = asyncio.get_running_loop().time()
-    await client.read(talk(), Pace(60, 60, send_buffer_bytes=20_000))
+    await client.read(talk(), StreamTimeouts(60, 60, send_buffer_bytes=20_000))
     assert asyncio.get_running_loop().time() - began < 10
     assert (client.given_up, client.cut, client.got) == (1, True, b"")
 
 
 async def test_a_client_that_only_pauses_gets_everything() -> None:
     client = Client(pause_s=0.2)
-    await client.read(talk(200), Pace(60, 60, send_buffer_bytes=1 << 20))
+    await client.read(talk(200), StreamTimeouts(60, 60, send_buffer_bytes=1 << 20))
     assert client.got.count(b"\ndata: ") == 200 + 2 + 1
     assert (client.given_up, client.cut) == (0, False)
 
@@ -146,7 +152,7 @@ async def test_work_is_stopped_when_the_gateway_leaves() -> None:
     leaving = asyncio.Event()
     leaving.set()
     with pytest.raises(Draining):
-        await unless_gone(Client().receive, asyncio.sleep(60), leaving)
+        await until_disconnect(Client().receive, asyncio.sleep(60), leaving)
 
 
 async def test_work_is_stopped_when_the_client_leaves_first() -> None:
@@ -158,8 +164,8 @@ async def test_work_is_stopped_when_the_client_leaves_first() -> None:
         finally:
             stopped.append(True)
 
-    with pytest.raises(ClientGone):
-        await unless_gone(Client(leaves_after=0.01).receive, work())
+    with pytest.raises(ClientDisconnected):
+        await until_disconnect(Client(leaves_after=0.01).receive, work())
     assert stopped == [True]
 
 
@@ -168,4 +174,4 @@ async def test_work_that_fails_fails_as_it_did() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await unless_gone(Client().receive, work())
+        await until_disconnect(Client().receive, work())

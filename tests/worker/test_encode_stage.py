@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from pandagpt_core.errors import EngineDead
 from pandagpt_core.types import Modality, TokenOutput
 from service.broker.errors import StoreUnavailable
-from service.broker.event_log import Journal, Past
+from service.broker.event_log import EventHistory, EventWriter
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.media_cache import EmbeddingCache
@@ -19,9 +19,9 @@ from service.broker.protocol import Done, Failed, Started, Vectors
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings
-from service.worker.batcher import Batches
-from service.worker.encoder_executor import ThreadLanes
-from service.worker.intake import Intake
+from service.worker.batcher import Batcher
+from service.worker.encode_stage import EncodeStage
+from service.worker.encoder_executor import ThreadEncoderExecutor
 from service.worker.jobs import Job
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, fake_embedding, worker_process, worker_thread
@@ -247,9 +247,9 @@ def test_a_request_that_could_not_be_looked_up_is_not_held_twice() -> None:
 
     keys, settings, metrics = Keys(), StoreSettings(), WorkerMetrics.on(CollectorRegistry())
     cache = Away(redis.Redis(), keys, settings)
-    intake = Intake(FakeRuntime(), cache, Batches(size=8, wait=0.0), ThreadLanes(), metrics, limit=60.0)
+    intake = EncodeStage(FakeRuntime(), cache, Batcher(size=8, wait=0.0), ThreadEncoderExecutor(), metrics, limit=60.0)
     part, _ = media(1)
-    job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", Journal("events", 2), Past(())))
+    job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", EventWriter("events", 2), EventHistory(())))
     with pytest.raises(StoreUnavailable):
         intake.add(job)
     assert not intake.jobs  # it waits where it came from, and would be handed back twice

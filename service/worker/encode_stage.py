@@ -15,10 +15,10 @@ import numpy as np
 from pandagpt_core.types import Modality
 from service.broker.errors import StoreUnavailable
 from service.broker.media_cache import EmbeddingCache, media_name
-from service.broker.protocol import Failed, MediaPart
+from service.broker.protocol import Failed, MediaRef
 from service.metrics import WorkerMetrics
-from service.worker.batcher import Batches
-from service.worker.encoder_executor import Encoded, Lanes, encoded
+from service.worker.batcher import Batcher
+from service.worker.encoder_executor import Encoded, EncoderExecutor, encoded
 from service.worker.jobs import Job
 from service.worker.model import Runtime
 
@@ -29,7 +29,7 @@ GONE = Failed(code="store_unavailable", message="a medium is no longer in the st
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class EncodeBatch:
     """What a lane has in hand, and the seconds it has taken so far."""
 
     names: Sequence[str]
@@ -37,8 +37,8 @@ class Batch:
     seconds: float = 0.0
 
 
-class Intake:
-    """Jobs whose media are not all embedded yet. A job's `embeddings` go by the names in its `MediaPart.blob`.
+class EncodeStage:
+    """Jobs whose media are not all embedded yet. A job's `embeddings` go by the names in its `MediaRef.blob`.
 
     A batch that is encoded for longer than `limit` seconds is stuck.
     """
@@ -47,8 +47,8 @@ class Intake:
         self,
         runtime: Runtime,
         cache: EmbeddingCache,
-        batches: Batches,
-        lanes: Lanes,
+        batches: Batcher,
+        lanes: EncoderExecutor,
         metrics: WorkerMetrics,
         limit: float,
         clock: Callable[[], float] = time.monotonic,
@@ -56,7 +56,7 @@ class Intake:
         self._runtime, self._cache, self._batches, self._lanes = runtime, cache, batches, lanes
         self._metrics, self._limit, self._clock = metrics, limit, clock
         self._jobs: dict[str, Job] = {}
-        self._running: dict[Modality, Batch] = {}  # at most one in each lane
+        self._running: dict[Modality, EncodeBatch] = {}  # at most one in each lane
         self._looked = clock()
 
     def add(self, job: Job) -> None:
@@ -130,7 +130,7 @@ class Intake:
     def jobs(self) -> Sequence[Job]:
         return tuple(self._jobs.values())
 
-    def _is_ours(self, job: Job, part: MediaPart) -> bool:
+    def _is_ours(self, job: Job, part: MediaRef) -> bool:
         # A gateway that still knows another version of the model asked for another encoder's arrays.
         return part.blob == media_name(job.delivery.request.tenant, self._runtime.info.encoder_digest, part.digest)
 
@@ -143,7 +143,7 @@ class Intake:
         self._fail({name: GONE for name in absent if name not in found})
         if arrays:
             work = partial(encoded, self._runtime, modality, arrays)
-            self._running[modality] = Batch(tuple(arrays), self._lanes.submit(modality, work))
+            self._running[modality] = EncodeBatch(tuple(arrays), self._lanes.submit(modality, work))
 
     def _age(self) -> None:
         """The running batches are older by the time since the last look, as far as it counts."""
