@@ -14,7 +14,8 @@ class Limits:
     video_pixels: width x height of a video frame; a decoder may hold 17 of them.
     frames, frame_pixels: frames of a video, and width x height x frames, which is what decoding costs.
     seconds: duration of a video or sound. samples: frames x channels of a sound. channels, sample_rate: of a sound.
-    imu_rows: rows of an IMU recording. elements: numbers in a .npy array. characters: of a text.
+    imu_rows: rows of an IMU recording. points: of a point cloud. elements: numbers in a .npy array. characters: of a
+    text.
     """
 
     bytes: int = 64 << 20
@@ -29,6 +30,7 @@ class Limits:
     channels: int = 8
     sample_rate: int = 384_000
     imu_rows: int = 100_000
+    points: int = 2_000_000
     elements: int = 16_000_000
     characters: int = 16_384
 

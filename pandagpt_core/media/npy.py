@@ -22,8 +22,8 @@ def is_npy(data: bytes) -> bool:
     return data.startswith(MAGIC)
 
 
-def read(data: bytes, limits: Limits) -> npt.NDArray[np.generic]:
-    """The array, a read-only view of `data`. Integers and floats up to 8 bytes only, all finite, dense."""
+def read(data: bytes, limits: Limits, *, finite: bool = True) -> npt.NDArray[np.generic]:
+    """The array, a read-only view of `data`. Integers and floats up to 8 bytes only; all finite if so wanted."""
     with decoding(".npy array"):
         stream = io.BytesIO(data)
         reader = _READERS[np.lib.format.read_magic(stream)]
@@ -37,6 +37,6 @@ def read(data: bytes, limits: Limits) -> npt.NDArray[np.generic]:
     if len(data) - stream.tell() != count * dtype.itemsize:
         raise InvalidMedia("the .npy array's shape does not match its length in bytes")
     array = np.frombuffer(data, dtype=dtype, count=count, offset=stream.tell())
-    if dtype.kind == "f" and not np.isfinite(array).all():
+    if finite and dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidMedia("the .npy array holds NaN or infinity")
     return array.reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,140 @@
+"""Point-Bind's encoder of 3D point clouds (Guo et al. 2023, section 3): groups of neighbours become tokens.
+
+The transformer is that of a masked autoencoder (Point-MAE, Pang et al. 2022), without masks.
+
+Parameter names are those of the released `imagebind_w3D.pth`, so its keys load without a map.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pandagpt_core.encoders.point_groups import Groups, grouped
+from pandagpt_core.encoders.point_sizes import PointSize
+from pandagpt_core.llm.quant.linear import Linear
+
+MLP_RATIO = 4
+LOCAL = (128, 256, 512)  # channels inside of the network that reads one group
+POSITION = 128  # channels between a centre and its position
+
+
+class GroupEncoder(nn.Module):
+    """A small PointNet (Qi et al. 2017): one vector for each group, whatever the order of its points."""
+
+    def __init__(self, out: int) -> None:
+        super().__init__()
+        narrow, middle, wide = LOCAL
+        self.first_conv = nn.Sequential(
+            nn.Conv1d(3, narrow, 1), nn.BatchNorm1d(narrow), nn.ReLU(), nn.Conv1d(narrow, middle, 1)
+        )
+        self.second_conv = nn.Sequential(
+            nn.Conv1d(wide, wide, 1), nn.BatchNorm1d(wide), nn.ReLU(), nn.Conv1d(wide, out, 1)
+        )
+
+    def forward(self, neighbours: Tensor) -> Tensor:
+        """[B, G, K, 3] points around their centres to [B, G, out]."""
+        points = neighbours.flatten(0, 1).transpose(1, 2)  # [B * G, 3, K]
+        local = self.first_conv(points)
+        overall = local.amax(dim=2, keepdim=True).expand_as(local)
+        joined = self.second_conv(torch.cat([overall, local], dim=1))  # [B * G, out, K]
+        best: Tensor = joined.amax(dim=2).unflatten(0, neighbours.shape[:2])
+        return best
+
+
+class PointAttention(nn.Module):
+    """Multi-head self-attention; the joined projection has no bias."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = Linear(width, 3 * width, bias=False)
+        self.proj = Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        split = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, H, d]
+        q, k, v = split.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        projected: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return projected
+
+
+class PointMLP(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = Linear(width, MLP_RATIO * width)
+        self.fc2 = Linear(MLP_RATIO * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return projected
+
+
+class PointBlock(nn.Module):
+    """Attention, then MLP, each behind a LayerNorm of torch's usual eps (1e-5) and added to its input."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = PointAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = PointMLP(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class PointBlocks(nn.Module):
+    def __init__(self, size: PointSize) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(PointBlock(size.width, size.heads) for _ in range(size.blocks))
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]; the positions are added in front of every block."""
+        for block in self.blocks:
+            x = block(x + positions)
+        return x
+
+
+class PointTransformer(nn.Module):
+    """Groups to tokens, a class token in front, a transformer, and the class token beside the tokens' maximum."""
+
+    def __init__(self, size: PointSize) -> None:
+        super().__init__()
+        self.encoder = GroupEncoder(size.local)
+        self.reduce_dim = Linear(size.local, size.width)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, size.width))
+        self.cls_pos = nn.Parameter(torch.empty(1, 1, size.width))
+        self.pos_embed = nn.Sequential(Linear(3, POSITION), nn.GELU(), Linear(POSITION, size.width))
+        self.blocks = PointBlocks(size)
+        self.norm = nn.LayerNorm(size.width)
+
+    def forward(self, groups: Groups) -> Tensor:
+        """[B, 2 D]."""
+        count = len(groups.centres)
+        tokens = self.reduce_dim(self.encoder(groups.neighbours))  # [B, G, D]
+        x = torch.cat([self.cls_token.expand(count, -1, -1), tokens], dim=1)
+        positions = torch.cat([self.cls_pos.expand(count, -1, -1), self.pos_embed(groups.centres)], dim=1)
+        x = self.norm(self.blocks(x, positions))
+        return torch.cat([x[:, 0], x[:, 1:].amax(dim=1)], dim=-1)
+
+
+class PointTrunk(nn.Module):
+    """From clouds to what the head of ImageBind's space reads. Batch norms use the checkpoint's statistics (eval)."""
+
+    def __init__(self, size: PointSize) -> None:
+        super().__init__()
+        self.size = size
+        self.point_encoder = PointTransformer(size)
+        self.pc_projection = nn.Parameter(torch.empty(2 * size.width, size.projected))
+
+    def forward(self, clouds: Tensor, starts: Tensor | None = None) -> Tensor:
+        """[B, N, 3] clouds in the unit sphere to [B, projected].
+
+        starts: [B] the row that the choice of centres begins with, 0 where none is given. The original draws it at
+        random, so that one cloud has many embeddings; a service must give the same answer twice.
+        """
+        groups = grouped(clouds, self.size.groups, self.size.neighbours, starts)
+        encoded: Tensor = self.point_encoder(groups)
+        return encoded @ self.pc_projection

@@ -1,0 +1,91 @@
+"""ImageBind-LLM's mixing, cache and bind network against vectors of the original implementation."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pandagpt_core.systems.imagebind_llm.bind_network import BindNetwork
+from pandagpt_core.systems.imagebind_llm.mix import mixed
+from pandagpt_core.visual_cache import CacheOptions, VisualCache
+
+FEATURES = 2e-5  # the golden set's tolerance
+COMBINATIONS = ("image", "audio", "video", "text", "point", "thermal", "image_audio", "image_text", "four")
+NAMES = {"f1": "gate_proj", "f3": "up_proj", "f2": "down_proj", "norm": "norm"}
+
+
+@pytest.fixture(scope="module")
+def folder(golden: Path) -> Path:
+    return golden / "imagebind-llm-tiny"
+
+
+@pytest.fixture(scope="module")
+def vectors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "cases.safetensors")
+
+
+@pytest.fixture(scope="module")
+def cache(folder: Path) -> VisualCache:
+    return VisualCache(load_file(folder / "knn_vectors.safetensors")["vectors"])
+
+
+@pytest.fixture(scope="module")
+def network(folder: Path) -> BindNetwork:
+    weights = load_file(folder / "weights.safetensors")
+    state = {f"proj.{kind}": weights[f"image_bind_proj.{kind}"] for kind in ("weight", "bias")}
+    for old, new in NAMES.items():
+        for block in range(3):
+            state[f"blocks.{block}.{new}.weight"] = weights[f"image_bind_{old}_{block + 1}.weight"]
+    network = BindNetwork(32, 64, 256)
+    network.load_state_dict(state)
+    return network.requires_grad_(False)
+
+
+def alone(vectors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+    """A medium's own feature, of length one but for the 1e-6 that its weight is divided by."""
+    return vectors[f"visual/{name.lower()}/mixed"].flatten()
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_media_are_mixed_as_the_original_mixes_them(
+    folder: Path, vectors: Mapping[str, torch.Tensor], name: str
+) -> None:
+    weights = json.loads((folder / "cases.json").read_text())["combos"][name]
+    found = mixed(torch.stack([7.0 * alone(vectors, medium) for medium in weights]), list(weights.values()))
+    torch.testing.assert_close(found, vectors[f"visual/{name}/mixed"].flatten(), rtol=0, atol=FEATURES)
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_the_cache_draws_a_feature_where_the_original_draws_it(
+    vectors: Mapping[str, torch.Tensor], cache: VisualCache, name: str
+) -> None:
+    found = cache.retrieve(vectors[f"visual/{name}/mixed"].flatten(), CacheOptions())
+    torch.testing.assert_close(found.feature, vectors[f"visual_knn/{name}/mixed"].flatten(), rtol=0, atol=FEATURES)
+
+
+def test_the_caches_options_do_what_they_do_in_the_original(
+    vectors: Mapping[str, torch.Tensor], cache: VisualCache
+) -> None:
+    found = cache.retrieve(vectors["visual/image_audio/mixed"].flatten(), CacheOptions(4, 5.0, 0.9))
+    expected = vectors["visual_knn/image_audio_c4_t5_w0p9/mixed"].flatten()
+    torch.testing.assert_close(found.feature, expected, rtol=0, atol=FEATURES)
+
+
+def test_the_rows_that_are_found_are_the_originals(vectors: Mapping[str, torch.Tensor], cache: VisualCache) -> None:
+    found = cache.retrieve(vectors["visual/image/mixed"].flatten(), CacheOptions())
+    assert list(found.rows) == vectors["knn/image/indices"].flatten().tolist()
+    torch.testing.assert_close(
+        torch.tensor(found.similarities), vectors["knn/image/sims"].flatten(), rtol=0, atol=FEATURES
+    )
+
+
+@pytest.mark.parametrize("kind", ["visual", "visual_knn"])
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_the_bind_network_gives_the_originals_vector(
+    vectors: Mapping[str, torch.Tensor], network: BindNetwork, kind: str, name: str
+) -> None:
+    found = network(vectors[f"{kind}/{name}/mixed"].flatten())
+    torch.testing.assert_close(found, vectors[f"{kind}/{name}/out"].flatten(), rtol=0, atol=FEATURES)
