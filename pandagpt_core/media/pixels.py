@@ -29,12 +29,19 @@ _TURNS = {
 def open_picture(data: bytes, limits: Limits) -> Image.Image:
     """Decode the first frame. Nothing is decoded before the size in the header has passed; truncation is refused."""
     with decoding("picture"):
-        picture = _open(data, limits)
-        _check_size(picture, limits)
+        picture = open_header(data, limits)
         picture.load()
     _check_size(picture, limits)
     if picture.mode not in _MODES | _DEEP_MODES:
         raise InvalidMedia("the picture's colour mode is not supported")
+    return picture
+
+
+def open_header(data: bytes, limits: Limits) -> Image.Image:
+    """A picture of which nothing is decoded yet, its size within the limits."""
+    with decoding("picture"):
+        picture = _open(data, limits)
+    _check_size(picture, limits)
     return picture
 
 
@@ -58,12 +65,23 @@ def _check_size(picture: Image.Image, limits: Limits) -> None:
 
 def upright(picture: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says; unchanged where there is none or it cannot be read."""
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def is_turned(picture: Image.Image) -> bool:
+    """Whether `upright` exchanges its sides."""
+    return _orientation(picture) >= 5
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's, 1 to 8."""
     try:
         with decoding("EXIF block"):
-            turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+            found = picture.getexif().get(_ORIENTATION, 1)
     except InvalidMedia:  # broken metadata of a sound picture only means "no turn"
-        return picture
-    return picture if turn is None else picture.transpose(turn)
+        return 1
+    return found if found in _TURNS else 1
 
 
 def as_seen(picture: Image.Image) -> Image.Image:

@@ -27,6 +27,9 @@ RECIPES: Mapping[str, tuple[str, str]] = {
     "clip-bpe-v1": ("pandagpt_core.media.text", "clip_bpe"),
     "lite0-image-v1": ("pandagpt_core.media.image", "lite0"),
     "lite0-video-v1": ("pandagpt_core.media.video", "lite0"),
+    # No encoder's: for answers that name places in a picture.
+    "picture-size-v1": ("pandagpt_core.media.annotate", "size"),
+    "annotated-picture-v1": ("pandagpt_core.media.annotate", "annotated"),
 }
 
 

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 SLICE = 256 * 1024  # written at a time, between which the event loop may do other things
 MAX_ARRAY_BYTES = 64 << 20  # the largest recipe, video, gives 18 MB
-DTYPES = ("<f4", "<i8")
+DTYPES = ("<f4", "<i8", "|u1")
 MAX_AXES = 8
 START_S = 60.0  # imports on a busy machine
 END_S = 5.0  # seconds that a killed child may take to be gone

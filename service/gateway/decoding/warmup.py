@@ -17,6 +17,8 @@ import PIL
 from PIL import Image
 
 import pandagpt_core.media as media
+from pandagpt_core.boxes import Located
+from pandagpt_core.media.annotate import write_objects
 
 
 def run(limits: media.Limits) -> None:
@@ -31,6 +33,7 @@ def run(limits: media.Limits) -> None:
         "video": (film(), {}),
         "imu": (npy(np.zeros((64, 6), np.float32)), {"rate_hz": 50.0}),
         "text": (b"a", {}),
+        "boxes": (picture("JPEG"), {"objects": write_objects([Located("a", (0.1, 0.1, 0.9, 0.9))])}),
     }
     for recipe in media.RECIPES:
         for data, params in samples.values():

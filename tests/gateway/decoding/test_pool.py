@@ -85,6 +85,15 @@ async def test_every_kind_of_real_medium_decodes_behind_the_lock(pool: DecodePoo
     assert text.dtype == np.int64
 
 
+async def test_a_picture_is_measured_and_drawn_on_behind_the_lock(pool: DecodePool) -> None:
+    data = warmup.picture("JPEG")
+    assert (await pool.decode("picture-size-v1", data, {})).tolist() == [8, 8]
+    png = await pool.decode(
+        "annotated-picture-v1", data, {"objects": '[["a dog", [0.1, 0.2, 0.9, 0.8]], [null, [0, 0, 1, 1]]]'}
+    )
+    assert png.tobytes().startswith(b"\x89PNG")
+
+
 async def test_a_refusal_names_the_parameter_and_the_child_lives_on(pool: DecodePool) -> None:
     error = await refused(pool, "depth-sunrgbd-v1", warmup.npy(np.ones((8, 8), np.float32)), unit="m")
     assert (error.code, error.param) == ("invalid_media", "focal_px")
