@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-Box = tuple[float, float, float, float]
+from pandagpt_core.types import Box
 
 GRID = 100
 DELIMITER = "<delim>"

@@ -1,8 +1,9 @@
 """Prompts: templates as data, and the one way from a conversation to token ids with slots for soft tokens.
 
-A prompt is a list of segments: a control token (by piece name), a soft slot, or text. Only a template writes control
-tokens and slots; what a caller wrote is always text. Neighbouring text, the template's and the callers', is tokenised
-as one piece, as the originals do (PandaGPT `web_demo.py`: the whole history stands in one string).
+A prompt is a list of segments: a control token (by piece name), a slot for media, or text. A slot names the media whose
+rows fill it, so a prompt has any number of slots, in any turn, each as wide as its rows (`systems.prompting.fill`).
+Only a template writes control tokens and slots; a caller's words are always text. Neighbouring text, the template's and
+the callers', is tokenised as one piece, as the originals do (PandaGPT `web_demo.py`: the whole history is one string).
 
 Two guards keep caller text from acting as control text:
 - `Tokenizer.encode` never yields a control token, so "</s>" or "<|im_start|>" in a message is a few ordinary tokens;
@@ -34,8 +35,16 @@ class Slot(Enum):
     """The places of a template that are filled from outside."""
 
     BOS = "the token the tokenizer's files name as the beginning"
-    SOFT = "the composed media embedding"
+    SOFT = "rows of media: of the one medium in `Template.medium`, elsewhere of all media of the conversation"
+    MEDIA = "`Template.medium` once for each medium of the turn"
     TEXT = "the turn's own text"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSlot:
+    """A place in a prompt that the rows of some media fill; `media` are indices of `Conversation.media`."""
+
+    media: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +56,32 @@ class Span:
 
 
 Pattern = tuple[str | Control | Slot, ...]
-Segment = Control | Slot | tuple[Span, ...]
+Part = Control | Slot | MediaSlot | Span
+Segment = Control | Slot | MediaSlot | tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """How one family of models writes a conversation. Turns are joined by a newline.
+    """How one family of models writes a conversation. Turns are joined by `separator`.
 
-    `media` replaces `user` for the first human turn of a conversation that has media. Without a `system` pattern a
-    system turn is put before the text of the human turn that follows it, a newline between. `default_system` is said
-    where a conversation has no system turn. `markers` matches control text that is plain text. A new turn begins, and
-    so an answer ends, at one of `stop` or `stop_pieces`; `original_stop_pieces` is the published rule.
+    A template has one of two ways with media. With `media`, which replaces `user` for the first human turn of a
+    conversation that has media, all of them share the one slot. With `medium`, `user` has `Slot.MEDIA`, and each medium
+    has a slot of its own in its own turn.
+
+    Without a `system` pattern a system turn is put before the text of the human turn that follows it, a newline
+    between. `default_system` is the system turn of a conversation that has none.
+
+    `markers` matches control text that is plain text. A new turn begins, and so an answer ends, at one of `stop` or
+    `stop_pieces`; `original_stop_pieces` is the published rule.
     """
 
     opening: Pattern
     user: Pattern
-    media: Pattern
     assistant: Pattern
     cue: Pattern
+    media: Pattern | None = None
+    medium: Pattern | None = None
+    separator: str = "\n"
     system: Pattern | None = None
     default_system: str | None = None
     markers: re.Pattern[str] | None = None
@@ -107,30 +124,39 @@ TEMPLATES = MappingProxyType(
 
 def segments(template: Template, conversation: Conversation) -> list[Segment]:
     """The conversation in the template's words, ready for an answer; text between two tokens is one segment."""
-    parts: list[Control | Slot | Span] = list(_fill(template.opening, ""))
-    for index, (pattern, text) in enumerate(_turns(template, conversation)):
+    parts: list[Part] = list(_fill(template.opening, ""))
+    for index, (pattern, text, media) in enumerate(_turns(template, conversation)):
         if index:
-            parts.append(Span("\n"))
-        parts += _fill(pattern, text)
-    parts += [Span("\n"), *_fill(template.cue, "")]
-    return _joined(parts)
+            parts.append(Span(template.separator))
+        parts += _fill(pattern, text, media, template.medium)
+    parts += [Span(template.separator), *_fill(template.cue, "")]
+    return _joined([part for part in parts if part != Span("")])
 
 
-def token_ids(
+def prompt_ids(
     template: Template, tokenizer: Tokenizer, conversation: Conversation, bos_id: int | None = None
-) -> list[int | None]:
-    """The prompt as token ids; None marks the soft slot. `bos_id` overrules the tokenizer's own."""
-    ids: list[int | None] = []
+) -> list[int | MediaSlot]:
+    """The prompt as token ids and slots. `bos_id` overrules the tokenizer's own."""
+    ids: list[int | MediaSlot] = []
     for segment in segments(template, conversation):
         if isinstance(segment, tuple):
             ids += _tokenise(tokenizer, segment, template.markers)
         elif isinstance(segment, Control):
             ids.append(control_id(tokenizer, segment.piece))
-        elif segment is Slot.BOS:
-            ids.append(_named("beginning", tokenizer.bos_id if bos_id is None else bos_id))
+        elif isinstance(segment, MediaSlot):
+            ids.append(segment)
         else:
-            ids.append(None)
+            assert segment is Slot.BOS
+            ids.append(_named("beginning", tokenizer.bos_id if bos_id is None else bos_id))
     return ids
+
+
+def token_ids(
+    template: Template, tokenizer: Tokenizer, conversation: Conversation, bos_id: int | None = None
+) -> list[int | None]:
+    """As `prompt_ids`, with None for each slot."""
+    ids = prompt_ids(template, tokenizer, conversation, bos_id)
+    return [None if isinstance(token, MediaSlot) else token for token in ids]
 
 
 def control_id(tokenizer: Tokenizer, piece: str) -> int:
@@ -144,39 +170,49 @@ def _named(what: str, token_id: int | None) -> int:
     return token_id
 
 
-def _turns(template: Template, conversation: Conversation) -> Iterator[tuple[Pattern, str]]:
-    """Each turn's pattern and text, system turns put where the template wants them."""
+def _turns(template: Template, conversation: Conversation) -> Iterator[tuple[Pattern, str, tuple[int, ...]]]:
+    """Each turn's pattern, text and media, system turns put where the template wants them."""
     if not conversation.turns or conversation.turns[-1].role != "user":
         raise InvalidRequest("a conversation must end with a user turn", param="messages")
     pending: list[str] = []
-    fresh = bool(conversation.media)
-    for turn in _with_system(template, conversation.turns):
+    shared = tuple(range(len(conversation.media))) if template.media is not None else ()
+    for index, turn in _with_system(template, conversation.turns):
         if turn.role == "assistant":
-            yield template.assistant, turn.text
+            yield template.assistant, turn.text, ()
         elif turn.role == "user":
-            yield (template.media if fresh else template.user), "\n".join([*pending, turn.text])
-            pending, fresh = [], False
+            own = tuple(at for at, use in enumerate(conversation.media) if use.turn == index)
+            pattern = template.media if shared and template.media is not None else template.user
+            yield pattern, "\n".join([*pending, turn.text]), shared or own
+            pending, shared = [], ()
         elif template.system is not None:
-            yield template.system, turn.text
+            yield template.system, turn.text, ()
         else:
             pending.append(turn.text)
 
 
-def _with_system(template: Template, turns: Sequence[Turn]) -> list[Turn]:
+def _with_system(template: Template, turns: Sequence[Turn]) -> list[tuple[int, Turn]]:
+    """The turns with their indices; the default system turn, which the caller did not write, has index -1."""
+    numbered = list(enumerate(turns))
     if template.default_system is None or any(turn.role == "system" for turn in turns):
-        return list(turns)
-    return [Turn("system", template.default_system), *turns]
+        return numbered
+    return [(-1, Turn("system", template.default_system)), *numbered]
 
 
-def _fill(pattern: Pattern, text: str) -> Iterator[Control | Slot | Span]:
+def _fill(pattern: Pattern, text: str, media: tuple[int, ...] = (), medium: Pattern | None = None) -> Iterator[Part]:
     for item in pattern:
         if item is Slot.TEXT:
             yield Span(text, caller=True)
+        elif item is Slot.SOFT:
+            yield MediaSlot(media)
+        elif item is Slot.MEDIA:
+            assert medium is not None, "a template with Slot.MEDIA has a pattern for a medium"
+            for index in media:
+                yield from _fill(medium, "", (index,))
         else:
             yield Span(item) if isinstance(item, str) else item
 
 
-def _joined(parts: Sequence[Control | Slot | Span]) -> list[Segment]:
+def _joined(parts: Sequence[Part]) -> list[Segment]:
     joined: list[Segment] = []
     run: list[Span] = []
     for part in parts:

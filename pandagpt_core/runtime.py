@@ -12,9 +12,10 @@ import torch
 from pandagpt_core.encoders.streams import Beside, beside, here
 from pandagpt_core.engine.base import TokenEngine
 from pandagpt_core.engine.config import EngineConfig
-from pandagpt_core.engine.engine import Admitted, Engine, EngineStats
+from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
+from pandagpt_core.interface import Admitted, EngineStats, SequenceRequest
 from pandagpt_core.llm.autotune import Runner
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.llm.quant.fp8 import fp8_runs
@@ -22,9 +23,9 @@ from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.systems import LoadOptions, System, load_system
 from pandagpt_core.systems.merged import merged_folder
-from pandagpt_core.types import Conversation, Modality, ModelInfo, Priority, SamplingParams, TokenOutput
+from pandagpt_core.types import Fields, Modality, ModelInfo, TokenOutput
 
-__all__ = ["Admitted", "Dtype", "EngineConfig", "EngineStats", "Runtime", "VllmOptions"]
+__all__ = ["Dtype", "EngineConfig", "Runtime", "SequenceRequest", "VllmOptions"]
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "float8"]
 PRECISIONS: Mapping[str, Precision] = MappingProxyType(
@@ -106,34 +107,31 @@ class Runtime:
         return cls(system, made, beside(device))
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Recipe arrays of one modality in, an embedding [E] float32 for each out. Raises UnsupportedModality."""
+        """Recipe arrays of one modality in, [n, E] float32 or float16 for each out. Raises UnsupportedModality."""
         embeddings: list[np.ndarray] = []
         with self._beside(modality):
             for batch in batches(arrays, CLIPS_AT_ONCE):
-                embeddings += [row.copy() for row in self._system.encode(modality, batch).cpu().numpy()]
+                embeddings += [rows.copy() for rows in self._system.encode(modality, batch).cpu().numpy()]
         return embeddings
 
     def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
-        """An embedding [E] as the unit vector [E] float32 that /v1/embeddings answers."""
+        """An embedding [n, E] as the unit vector [E] float32 that /v1/embeddings answers."""
         unit: np.ndarray = self._system.unit(modality, _tensor(embedding)).numpy()
         return unit
 
-    def admit(
-        self,
-        sequence_id: str,
-        conversation: Conversation,
-        embeddings: Sequence[np.ndarray],
-        params: SamplingParams,
-        resume: Sequence[int] = (),
-        priority: Priority = "interactive",
-    ) -> Admitted:
-        """Queue a sequence; its tokens come from later steps. One embedding for each of `conversation.media`.
+    def admit(self, request: SequenceRequest) -> Admitted:
+        """Queue a sequence; its tokens come from later steps.
 
-        resume: token ids that an earlier attempt published, read as a prefix and not given out again.
         Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest; then nothing was queued.
         """
-        inputs = self._system.prepare(conversation, [_tensor(embedding) for embedding in embeddings])
-        return self._engine.add(sequence_id, inputs, self._system.stops(params), resume, priority)
+        rows = [_tensor(embedding) for embedding in request.embeddings]
+        inputs = self._system.prepare(request.conversation, rows)
+        params = self._system.stops(request.params)
+        return self._engine.add(request.id, inputs, params, request.resume, request.priority)
+
+    def parse(self, text: str) -> Fields | None:
+        """The structured fields of a whole answer; None for a system whose answers are plain text."""
+        return self._system.parse(text)
 
     def step(self) -> list[TokenOutput]:
         """One engine step over the whole batch."""

@@ -1,8 +1,9 @@
 """The vocabulary shared by every room: modalities, turns, sampling parameters. Standard library only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 
 class Modality(StrEnum):
@@ -23,6 +24,10 @@ class Modality(StrEnum):
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "abort"]
 Priority = Literal["interactive", "batch"]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+OptionKind = Literal["boolean", "integer", "number", "string", "boxes"]
+OptionValue = bool | int | float | str | tuple[Box, ...]
+Fields = Mapping[str, Any]  # what a system reads out of an answer: a JSON object
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,33 @@ class MediaUse:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionSpec:
+    """An option that a model system offers for each request.
+
+    `minimum` and `maximum` bound an integer, a number, or each coordinate of "boxes". `choices` are a string's values;
+    without them any string is valid. `unit` names what the number counts, empty for a plain number.
+    """
+
+    name: str
+    kind: OptionKind
+    description: str
+    unit: str = ""
+    default: OptionValue | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
-    """A validated conversation: at least one turn, the last one the user's."""
+    """A validated conversation: at least one turn, the last one the user's.
+
+    `options` holds the caller's values for the `OptionSpec`s of the model; an absent one has its default.
+    """
 
     turns: tuple[Turn, ...]
     media: tuple[MediaUse, ...] = ()
+    options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +135,12 @@ class TokenOutput:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a worker says of the model it serves, and all that a gateway needs to know of it.
+    """The model that a worker announces: all that a gateway needs to know of it.
 
     `recipes` maps each modality the model takes to the preprocessing recipe (`pandagpt_core.media`) whose array its
     encoder wants; a modality that is absent is not supported. `encoder_digest` names encoder and preprocessing, for
-    cache keys. `embedding_dim` is the width of the shared space; 0 where the system offers no embeddings.
+    cache keys. `embedding_dim` is the width of the shared space; 0 where the system offers no embeddings. `options`
+    are those that a request may set; `pandagpt_core.options` checks values against them.
     """
 
     id: str
@@ -124,3 +152,4 @@ class ModelInfo:
     version: str
     created: int = 0
     sampling_defaults: dict[str, float] = field(default_factory=dict)
+    options: tuple[OptionSpec, ...] = ()

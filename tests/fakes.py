@@ -24,12 +24,13 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core.errors import ContextLengthExceeded
+from pandagpt_core.interface import Admitted, EngineStats, PrefixStats, SequenceRequest
+from pandagpt_core.options import checked_options
 from pandagpt_core.types import (
     Conversation,
-    FinishReason,
     Modality,
     ModelInfo,
-    Priority,
+    OptionSpec,
     SamplingParams,
     TokenLogprob,
     TokenOutput,
@@ -62,6 +63,10 @@ FAKE_INFO = ModelInfo(
     encoder_digest="fake-encoder-1",
     version="0",
     created=1_700_000_000,
+    options=(
+        OptionSpec("shout", "boolean", "Answer with fields that hold the number of words.", default=False),
+        OptionSpec("strength", "number", "Changes the answer.", default=0.0, minimum=0, maximum=1),
+    ),
 )
 FAULTS = {
     "FAULT-REFUSED": "admit raises ValueError",
@@ -69,31 +74,6 @@ FAULTS = {
     "FAULT-STEP": "the step that makes the sequence's third token raises",
     "FAULT-CRASH": "the process dies at the sequence's third token",
 }
-
-
-@dataclass(frozen=True)
-class FakeAdmitted:
-    prompt_tokens: int
-    cached_tokens: int = 0
-    finished: FinishReason | None = None
-
-
-@dataclass(frozen=True)
-class FakePrefix:
-    asked: int = 0
-    hits: int = 0
-    evicted: int = 0
-    blocks_used: int = 0
-    blocks_total: int = 8
-
-
-@dataclass(frozen=True)
-class FakeStats:
-    kv_blocks_used: int
-    kv_blocks_total: int = 64
-    waiting: int = 0
-    put_out: int = 0
-    prefix: FakePrefix = FakePrefix()
 
 
 @dataclass
@@ -133,31 +113,29 @@ class FakeRuntime:
         return [fake_embedding(modality, array) for array in arrays]
 
     def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
-        return (embedding / np.linalg.norm(embedding)).astype(np.float32)
+        return (embedding[0] / np.linalg.norm(embedding)).astype(np.float32)
 
-    def admit(
-        self,
-        sequence_id: str,
-        conversation: Conversation,
-        embeddings: Sequence[np.ndarray],
-        params: SamplingParams,
-        resume: Sequence[int] = (),
-        priority: Priority = "interactive",
-    ) -> FakeAdmitted:
+    def parse(self, text: str) -> dict[str, int] | None:
+        """The number of words of an answer that begins with a mark (the option `shout`)."""
+        return {"words": len(text.split())} if text.startswith("!") else None
+
+    def admit(self, request: SequenceRequest) -> Admitted:
+        conversation, embeddings, params = request.conversation, request.embeddings, request.params
         last = conversation.turns[-1].text
         if "FAULT-REFUSED" in self._faults(last):
             raise ValueError("refused")
         prompt = prompt_tokens(conversation)
         if prompt >= self.info.max_model_len:
             raise ContextLengthExceeded(f"the prompt has {prompt} tokens, the context holds {self.info.max_model_len}")
+        checked_options(self.info.options, conversation.options)
         key, tags = _key(conversation, embeddings, params), _tags(conversation, embeddings)
         sequence = _Sequence(key, tags, params, self._faults(last), made=0)
-        for token_id in resume:
+        for token_id in request.resume:
             assert token_id == self._next(sequence)[0], "the tokens to resume from are not this request's"
-        if len(resume) >= params.max_tokens:
-            return FakeAdmitted(prompt, finished="length")
-        self._sequences[sequence_id] = sequence
-        return FakeAdmitted(prompt)
+        if len(request.resume) >= params.max_tokens:
+            return Admitted(prompt, finished="length")
+        self._sequences[request.id] = sequence
+        return Admitted(prompt)
 
     def step(self) -> list[TokenOutput]:
         time.sleep(self.step_delay)
@@ -187,8 +165,9 @@ class FakeRuntime:
     def has_work(self) -> bool:
         return bool(self._sequences)
 
-    def stats(self) -> FakeStats:
-        return FakeStats(len(self._sequences))
+    def stats(self) -> EngineStats:
+        used = len(self._sequences)
+        return EngineStats(used, 0, used, 64, 0, PrefixStats(0, 0, 0, 8, 0))
 
     def close(self) -> None:
         """It holds nothing."""
@@ -214,9 +193,9 @@ class FakeRuntime:
 
 
 def fake_embedding(modality: Modality, array: np.ndarray) -> np.ndarray:
-    """[DIM] float32, a function of the array's bytes."""
+    """[1, DIM] float32, a function of the array's bytes."""
     digest = hashlib.sha256(modality.encode() + np.ascontiguousarray(array).tobytes()).digest()
-    return np.frombuffer(digest, "<i4").astype(np.float32) / 2**31
+    return np.frombuffer(digest, "<i4").astype(np.float32)[None] / 2**31
 
 
 def fake_token(key: str, position: int) -> int:
@@ -234,7 +213,7 @@ def expected_text(
     """The whole text that a worker with a FakeRuntime answers."""
     seeded = replace(params, seed=seed_of(params.seed, choice))
     runtime = FakeRuntime(faulty=False)
-    runtime.admit("x/0", conversation, embeddings, seeded)
+    runtime.admit(SequenceRequest("x/0", conversation, embeddings, seeded))
     text = ""
     while runtime.has_work:
         text += "".join(output.text for output in runtime.step())
@@ -244,11 +223,13 @@ def expected_text(
 def _key(conversation: Conversation, embeddings: Sequence[np.ndarray], params: SamplingParams) -> str:
     said = repr([(turn.role, turn.text) for turn in conversation.turns])
     media = [(use.modality, use.turn, use.weight, e.tobytes().hex()) for use, e in _pairs(conversation, embeddings)]
-    return hashlib.sha256(f"{said}{media}{params.seed}{params.temperature}".encode()).hexdigest()
+    options = sorted(conversation.options.items()) or ""
+    return hashlib.sha256(f"{said}{media}{params.seed}{params.temperature}{options}".encode()).hexdigest()
 
 
 def _tags(conversation: Conversation, embeddings: Sequence[np.ndarray]) -> str:
-    return "".join(f"<{use.modality}:{e.tobytes().hex()[:8]}>" for use, e in _pairs(conversation, embeddings))
+    mark = "!" if conversation.options.get("shout") else ""
+    return mark + "".join(f"<{use.modality}:{e.tobytes().hex()[:8]}>" for use, e in _pairs(conversation, embeddings))
 
 
 def _pairs(conversation: Conversation, embeddings: Sequence[np.ndarray]) -> list:

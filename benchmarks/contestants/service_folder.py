@@ -10,7 +10,7 @@ from benchmarks.lib import weights
 from pandagpt_core.checkpoints import (
     EncoderSpec,
     LLMSpec,
-    ModelFolder,
+    PandaGPTFolder,
     ProjectionSpec,
     folder_digests,
     write_model_folder,
@@ -44,7 +44,7 @@ def write(path: Path, llm: Path) -> None:
     )
     projection = {"projection.weight": torch.randn(width, SIZES.out), "projection.bias": torch.zeros(width)}
     save_file(projection, path / "adapter.safetensors")
-    folder = ModelFolder(
+    folder = PandaGPTFolder(
         id=ID,
         template="chatml",
         encoder=EncoderSpec(kind="imagebind", sizes=SIZES.to_config()),

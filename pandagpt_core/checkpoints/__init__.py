@@ -14,19 +14,21 @@ from pandagpt_core.checkpoints.folder import (
     ADAPTER,
     CONFIG,
     ENCODER,
-    BosSpec,
     EncoderSpec,
     LLMSpec,
-    LoraSpec,
     ModelFolder,
-    ProjectionSpec,
-    RecallSpec,
+)
+from pandagpt_core.checkpoints.pandagpt import BosSpec, LoraSpec, PandaGPTFolder, ProjectionSpec, RecallSpec
+from pandagpt_core.checkpoints.pickled import read_pickled
+from pandagpt_core.checkpoints.systems import (
+    SystemFolder,
+    as_system,
     check_model_folder,
     parse_model_folder,
+    read_folder_of,
     read_model_folder,
     write_model_folder,
 )
-from pandagpt_core.checkpoints.pickled import read_pickled
 from pandagpt_core.checkpoints.weights import cast, load_module, module_shapes, read_layout, read_shapes, read_tensors
 from pandagpt_core.checkpoints.writer import write_safetensors
 
@@ -41,12 +43,15 @@ __all__ = [
     "LLMSpec",
     "LoraSpec",
     "ModelFolder",
+    "PandaGPTFolder",
     "ProjectionSpec",
     "RecallSpec",
     "Shape",
     "Shapes",
+    "SystemFolder",
     "account",
     "adapter_shapes",
+    "as_system",
     "cast",
     "check_model_folder",
     "file_digest",
@@ -55,6 +60,7 @@ __all__ = [
     "load_module",
     "module_shapes",
     "parse_model_folder",
+    "read_folder_of",
     "read_layout",
     "read_model_folder",
     "read_pickled",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from pandagpt_core.checkpoints.folder import LoraSpec, ProjectionSpec
+from pandagpt_core.checkpoints.pandagpt import LoraSpec, ProjectionSpec
 from pandagpt_core.errors import KeyMismatch
 
 Shape = tuple[int, ...]

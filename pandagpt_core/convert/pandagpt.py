@@ -20,7 +20,7 @@ from pandagpt_core.checkpoints import (
     EncoderSpec,
     LLMSpec,
     LoraSpec,
-    ModelFolder,
+    PandaGPTFolder,
     ProjectionSpec,
     Shape,
     account,
@@ -111,7 +111,7 @@ def plan_pandagpt(originals: Originals, options: Options) -> Plan:
 
 def convert_pandagpt(
     originals: Originals, out: Path, options: Options, progress: Callable[[int, int], None] = lambda _done, _total: None
-) -> ModelFolder:
+) -> PandaGPTFolder:
     """Write the model folder `out`, which must not exist; it appears whole or not at all.
 
     progress is called with the bytes of weights written so far and in all. Raises CheckpointError, and KeyMismatch
@@ -156,9 +156,9 @@ def untrained(projection: ProjectionSpec) -> dict[str, torch.Tensor]:
     return {name: torch.empty(shape).uniform_(-bound, bound, generator=random) for name, shape in shapes.items()}
 
 
-def describe(originals: Originals, plan: Plan, options: Options) -> ModelFolder:
+def describe(originals: Originals, plan: Plan, options: Options) -> PandaGPTFolder:
     """config.json's content but for `files`, which are yet to be written."""
-    return ModelFolder(
+    return PandaGPTFolder(
         id=options.model_id,
         template=options.template,
         encoder=EncoderSpec(kind="imagebind", variant="pandagpt", sizes=options.sizes.to_config()),

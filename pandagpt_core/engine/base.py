@@ -3,7 +3,7 @@
 from collections.abc import Sequence as Items
 from typing import Protocol
 
-from pandagpt_core.engine.engine import Admitted, EngineStats
+from pandagpt_core.interface import Admitted, EngineStats
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.types import Priority, SamplingParams, TokenOutput
 

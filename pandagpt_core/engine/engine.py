@@ -1,48 +1,26 @@
 """Continuous batching: sequences come and go at any step, and every step computes one packed forward pass."""
 
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
 
 import torch
 
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.isolation import run_isolated
-from pandagpt_core.engine.kv_cache_manager import Memory, PrefixStats
+from pandagpt_core.engine.kv_cache_manager import Memory
 from pandagpt_core.engine.runners import Runner, make_runner
 from pandagpt_core.engine.sampler import Choice, sample
 from pandagpt_core.engine.scheduler import Scheduler
 from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.engine.validation import check_inputs, make_sequence
 from pandagpt_core.errors import EngineError
+from pandagpt_core.interface import Admitted, EngineStats
 from pandagpt_core.llm.attention.cache import token_bytes
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.types import FinishReason, Priority, SamplingParams, TokenLogprob, TokenOutput
+from pandagpt_core.types import Priority, SamplingParams, TokenLogprob, TokenOutput
 
 NO_TOKEN = -1  # the token id of an output that reports an error
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """`cached_tokens` of the prompt, at least, need no computing. `finished` is set where the resumed tokens were the
-    whole answer already: nothing will run and no output will come."""
-
-    prompt_tokens: int
-    cached_tokens: int = 0
-    finished: FinishReason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStats:
-    """How full the engine is; blocks are those that running sequences reserve. `put_out` counts preemptions."""
-
-    running: int
-    waiting: int
-    kv_blocks_used: int
-    kv_blocks_total: int
-    put_out: int
-    prefix: PrefixStats
 
 
 class Engine:

@@ -1,25 +1,14 @@
 """Where running sequences have their keys and values: places with the runner, and the prefixes kept beyond them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import takewhile
 
 from pandagpt_core.engine.prefix_cache import Block, PrefixIndex
 from pandagpt_core.engine.runners.base import Runner
 from pandagpt_core.engine.sequence import Sequence
+from pandagpt_core.interface import PrefixStats
 
 WORTH_WAITING = 2  # blocks that another one is reading just now; for less nobody waits a step
-
-
-@dataclass(frozen=True, slots=True)
-class PrefixStats:
-    """Tokens of admitted sequences that were `asked` for and those that were `hits`; blocks in use, and evictions."""
-
-    asked: int
-    hits: int
-    blocks_used: int
-    blocks_total: int
-    evicted: int
 
 
 class Memory:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.systems.base import LoadOptions, System
 
-# config.json's `system` -> module, class with `load(path, folder, options)`. Imported when asked for.
+# The tag of a folder's struct -> module and class, imported when a folder of it is loaded (`systems.base`).
 SYSTEMS = MappingProxyType({"pandagpt": ("pandagpt_core.systems.pandagpt", "PandaGPT")})
 
 

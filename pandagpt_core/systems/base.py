@@ -1,4 +1,28 @@
-"""What every model system of the family offers to the runtime."""
+"""The contract between a model system and everything that serves it.
+
+A system is one published model: encoders, a bridge into a language model, a prompt format. To add one:
+
+1. `checkpoints/`: a struct with the system's own fields of config.json, a member of the union `SystemFolder`.
+2. `systems/<name>.py`: a class with `load(path, folder, options)` and the members of `System` below.
+3. `systems/__init__.py`: its entry in `SYSTEMS`, by the tag of its struct. Nothing else imports the class.
+
+A request passes through a system in three steps, each a pure function of its arguments:
+
+- `encode`: arrays of one modality, batched over many requests, to rows [n, E] for each. PandaGPT has n = 1, MiniGPT-v2
+  256. Rows are cached in the store by the medium's digest, so they depend on nothing else of the request. float16
+  halves the store's memory where n is large.
+- `prepare`: a conversation and the rows of its media to `LLMInputs`. Rows enter the prompt at slots
+  (`prompts.MediaSlot`): any number of them, of any width, in any turn, in the order of the template. Or they become a
+  `layer_bias`, added at every position of each layer (ImageBind-LLM). Both may be used together.
+- `parse`: the whole text of an answer to structured fields (MiniGPT-v2: boxes), or None. They reach the caller with
+  the end of the answer.
+
+Options of a request (`Conversation.options`) are declared in `info.options`: the gateway validates them against that
+announcement without importing the system, and `prepare` reads them by `options.option`.
+
+Shared parts: `checks` (length, modality, rows, options), `prompting` (template, stops, filling slots), `encoder`
+(towers of a folder), `adapter` (projection and LoRA).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +37,7 @@ from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
+from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +48,7 @@ class LoadOptions:
         whose embeddings stay what they are (`encoders.precision`).
     original_stop: end answers by the published system's rule, faults included, instead of the template's.
     verify: hold every file against the SHA-256 in config.json before reading it.
-    runner: what computes the language model's steps, torch or OpenVINO (`llm.serving`).
+    runner: what computes the language model's steps, torch or OpenVINO (`llm.autotune`).
     table: a folder with the merged language model (`systems.merged`), of which the system then holds the embedding
         table alone, because an engine outside of this process computes the rest; no precision applies.
     """
@@ -38,7 +62,7 @@ class LoadOptions:
 
 
 class System(Protocol):
-    """Encoders, a fusion into the prompt and a language model, joined as one published system joins them."""
+    """Encoders, a bridge into the prompt and a language model, joined as one published system joins them."""
 
     @property
     def info(self) -> ModelInfo: ...
@@ -52,20 +76,31 @@ class System(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> torch.Tensor:
-        """Encode a batch of equal modality: recipe arrays in, [B, E] float32 embeddings of the shared space out.
+        """Encode a batch of equal modality: recipe arrays in, [B, n, E] float32 or float16 rows out.
 
         Arrays may differ in clip count; clips are flattened into the batch and averaged per item after.
+        Raises UnsupportedModality.
         """
         ...
 
-    def unit(self, modality: Modality, embedding: torch.Tensor) -> torch.Tensor:
-        """The same embeddings as unit vectors, [B, E]: what /v1/embeddings answers."""
+    def unit(self, modality: Modality, rows: torch.Tensor) -> torch.Tensor:
+        """[n, E] rows of one medium as the unit vector [E] float32 of /v1/embeddings.
+
+        Called only where `info.embedding_dim` is not 0.
+        """
         ...
 
-    def prepare(self, conversation: Conversation, embeddings: Sequence[torch.Tensor]) -> LLMInputs:
-        """Write the prompt: one [E] embedding for each of `conversation.media`, in order."""
+    def prepare(self, conversation: Conversation, rows: Sequence[torch.Tensor]) -> LLMInputs:
+        """Write the prompt from the rows [n, E] of each of `conversation.media`, in order.
+
+        Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest.
+        """
         ...
 
     def stops(self, params: SamplingParams) -> SamplingParams:
         """The caller's parameters with the template's own stop strings and tokens added."""
+        ...
+
+    def parse(self, text: str) -> Fields | None:
+        """The structured fields of a whole answer; None for a system whose answers are plain text."""
         ...

@@ -18,9 +18,10 @@ from pandagpt_core.checkpoints import (
     ADAPTER,
     CONFIG,
     ModelFolder,
+    PandaGPTFolder,
     account,
     llm_path,
-    read_model_folder,
+    read_folder_of,
     read_tensors,
     verify_files,
     write_safetensors,
@@ -39,7 +40,7 @@ def merged_folder(path: Path, cache: Path, verify: bool = True) -> Path:
     While it is made the language model is held in memory, the layers that LoRA changes as float32 until they are
     written. verify: hold the model folder's files against their digests first. Raises CheckpointError and its kinds.
     """
-    folder = read_model_folder(path)
+    folder = read_folder_of(path, PandaGPTFolder)
     source = llm_path(path, folder.llm)
     if source.is_dir() and (folder.lora is None or folder.lora.merged):
         return source
@@ -51,7 +52,7 @@ def merged_folder(path: Path, cache: Path, verify: bool = True) -> Path:
     return target
 
 
-def merged_name(folder: ModelFolder) -> str:
+def merged_name(folder: PandaGPTFolder) -> str:
     """Equal names hold equal weights: the files' digests and how they are put together."""
     files = {name: digest for name, digest in folder.files.items() if name == ADAPTER or _is_llm(folder, name)}
     said = msgspec.json.encode((LAYOUT, folder.llm, folder.lora, files), order="sorted")
@@ -89,7 +90,7 @@ def _is_llm(folder: ModelFolder, name: str) -> bool:
     return folder.llm.folder is not None and Path(name).is_relative_to(folder.llm.folder)
 
 
-def _make(path: Path, folder: ModelFolder, source: Path, target: Path) -> None:
+def _make(path: Path, folder: PandaGPTFolder, source: Path, target: Path) -> None:
     """Beside the target first, so that a folder of that name is always whole; of two that make it, one wins."""
     llm = load_llama(source)
     dtype = llm.model.embed_tokens.weight.dtype  # as stored: the others are no finer

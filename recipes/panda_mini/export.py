@@ -13,7 +13,7 @@ from pandagpt_core.checkpoints import (
     EncoderSpec,
     LLMSpec,
     LoraSpec,
-    ModelFolder,
+    PandaGPTFolder,
     ProjectionSpec,
     RecallSpec,
     file_digest,
@@ -46,14 +46,14 @@ def export(
     sharpness: float,
     provenance: dict[str, Any],
     created: int,
-) -> ModelFolder:
+) -> PandaGPTFolder:
     """Replace `folder`'s weights and config; its other files stay. sharpness: of the recall in the adapter."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: _write(folder / name, state) for name, state in ((ENCODER, encoder), (ADAPTER, adapter))}
     out_dim, in_dim = adapter["projection.weight"].shape
     recall = RecallSpec(directions=len(adapter["projection.recall"]), sharpness=sharpness)
     recipes: dict[Modality, str] = import_module("pandagpt_core.encoders.mini").recipes_of(sizes)
-    said = ModelFolder(
+    said = PandaGPTFolder(
         id="panda-mini",
         template="chatml",
         encoder=EncoderSpec(kind="mini", sizes=sizes),

@@ -28,7 +28,7 @@ pandagpt:events:{request}       stream; life of a request
 pandagpt:array:{media}          string; life `array_ttl_s`, gone once encoded
     One encoder input, up to 20 MB. Written by gateways.
 pandagpt:embedding:{media}      string; life `embedding_ttl_s` from its last use
-    One embedding, about 4 KB. Written by workers.
+    One medium's rows [n, E] with their shape and dtype: 4 KB for n = 1. Written by workers.
 pandagpt:wake:{gateway}         stream; life 60 s, refreshed
     One empty entry; ends that gateway's blocking read when there is a new stream to follow. Written by that gateway.
 

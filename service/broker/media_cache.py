@@ -2,7 +2,8 @@
 
 Both are named by content: SHA-256 over the tenant's salted name, the encoder's digest and the medium's digest (which
 itself covers the bytes, the modality and the preprocessing). So no tenant can learn from a cache what another sent.
-A value is a MessagePack header with dtype and shape, and the raw little-endian bytes; never a pickle.
+A value is a MessagePack header with dtype and shape, and the raw little-endian bytes; never a pickle. An embedding is
+[n, E]: one row for a medium of PandaGPT, 256 for a picture of MiniGPT-v2, float32 or, to halve the bytes, float16.
 """
 
 import hashlib
@@ -19,14 +20,15 @@ from service.broker.protocol import UNREADABLE
 from service.settings import StoreSettings
 
 MAX_AXES = 8
+LAYOUT = "2"  # of the values; part of each name, so that no process reads a value of another layout
 
 
 class CorruptArray(Exception):
     """Stored bytes that are not an array; the medium counts as missing."""
 
 
-class _Array(msgspec.Struct, frozen=True, tag="array.v1"):
-    dtype: Literal["<f4", "<i8"]
+class _Array(msgspec.Struct, frozen=True, tag="array.v2"):
+    dtype: Literal["<f2", "<f4", "<i8"]
     shape: tuple[int, ...]
     data: memoryview
 
@@ -37,16 +39,16 @@ _encoder = msgspec.msgpack.Encoder()
 
 def media_name(tenant: str, encoder_digest: str, digest: str) -> str:
     """The name of a medium for one tenant and one encoder: what `MediaPart.blob` holds."""
-    fields = [part.encode() for part in (tenant, encoder_digest, digest)]
-    # Lengths in front: no two triples read the same.
+    fields = [part.encode() for part in (LAYOUT, tenant, encoder_digest, digest)]
+    # Lengths in front: no two names of different parts are equal.
     return hashlib.sha256(b"".join(len(field).to_bytes(4, "little") + field for field in fields)).hexdigest()
 
 
 def pack(array: np.ndarray) -> bytes:
-    """An array of float32 or int64 as bytes. Raises TypeError for any other dtype."""
+    """An array of float16, float32 or int64 as bytes. Raises TypeError for any other dtype."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    if little.dtype.str not in ("<f4", "<i8"):
-        raise TypeError(f"arrays travel as float32 or int64, not {array.dtype}")
+    if little.dtype.str not in ("<f2", "<f4", "<i8"):
+        raise TypeError(f"arrays are stored as float16, float32 or int64, not {array.dtype}")
     # A memoryview of an empty array cannot be cast; tobytes costs a copy but takes everything.
     return _encoder.encode(_Array(little.dtype.str, little.shape, memoryview(little.tobytes())))  # type: ignore[arg-type]  # checked above
 
@@ -96,7 +98,7 @@ class EmbeddingCache:
         self._store, self._keys, self._settings = store, keys, settings
 
     def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Those that are there, as [E] float32; their lives begin anew."""
+        """Those that are there, as [n, E]; their lives begin anew."""
         life = round(self._settings.embedding_ttl_s)
         return self._fetch({name: ("GETEX", self._keys.embedding(name), "EX", life) for name in names})
 
@@ -109,8 +111,7 @@ class EmbeddingCache:
         with store_errors():
             pipe = self._store.pipeline(transaction=False)
             for name, embedding in embeddings.items():
-                value = pack(np.asarray(embedding, np.float32))
-                pipe.set(self._keys.embedding(name), value, ex=round(self._settings.embedding_ttl_s))
+                pipe.set(self._keys.embedding(name), pack(embedding), ex=round(self._settings.embedding_ttl_s))
                 pipe.unlink(self._keys.array(name))
             pipe.execute()
 

@@ -5,11 +5,11 @@ refused and kept in the dead letters. Change a field's meaning and the tag's ver
 stream is a list of events, those of one step, so that a last token and the end arrive together or not at all.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from pandagpt_core.types import Modality, ModelInfo, Priority, Role, SamplingParams
+from pandagpt_core.types import Modality, ModelInfo, OptionValue, Priority, Role, SamplingParams
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,8 +33,11 @@ class MediaRef(WireMessage, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
-class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v1"):
-    """A request for text. `deadline` is Unix seconds; `tenant` the salted name of the caller's key."""
+class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v2"):
+    """A request for text. `deadline` is Unix seconds; `tenant` the salted name of the caller's key.
+
+    `options` are checked against `ModelInfo.options`.
+    """
 
     id: str
     model: str
@@ -46,6 +49,7 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v1"):
     params: SamplingParams
     n: int = 1
     priority: Priority = "interactive"
+    options: dict[str, OptionValue] = {}
 
 
 class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
@@ -118,13 +122,18 @@ class Vectors(WireMessage, frozen=True, kw_only=True, tag="vectors.v1"):
     data: list[bytes]
 
 
-class Done(WireMessage, frozen=True, kw_only=True, tag="done.v1"):
-    """The one good end. `first_token_at` is 0 where no token was made."""
+class Done(WireMessage, frozen=True, kw_only=True, tag="done.v2"):
+    """The one good end. `first_token_at` is 0 where no token was made.
+
+    `fields` are the structured fields that the model system reads out of each choice's answer, in the order of the
+    choices and None where an answer has none; empty for a system whose answers are plain text.
+    """
 
     at: float = 0.0
     first_token_at: float = 0.0
     completion_tokens: int = 0
     cancelled: bool = False
+    fields: list[dict[str, Any] | None] = []
 
 
 class Failed(WireMessage, frozen=True, kw_only=True, tag="failed.v1"):
@@ -140,7 +149,7 @@ End = Done | Failed
 Event = Fence | Released | Started | Token | Vectors | Done | Failed
 
 
-class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v1"):
+class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v2"):
     """What a worker says of itself, under a TTL."""
 
     worker: str

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pandagpt_core.interface import ServedModel
 from service.broker.connection import SyncStore, check_version, connect, server_info, store_errors
 from service.broker.keys import Keys
 from service.broker.media_cache import EmbeddingCache
@@ -19,7 +20,6 @@ from service.worker.batcher import Batcher
 from service.worker.encode_stage import EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
 from service.worker.loop import Worker, WorkerLimits
-from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
 ENCODE_WAIT = 0.005  # seconds that a medium waits for others to share its batch
@@ -27,7 +27,7 @@ ENCODE_WAIT = 0.005  # seconds that a medium waits for others to share its batch
 
 @contextmanager
 def assembled(
-    runtime: Runtime, store: StoreSettings, worker: WorkerSettings, metrics: WorkerMetrics
+    runtime: ServedModel, store: StoreSettings, worker: WorkerSettings, metrics: WorkerMetrics
 ) -> Iterator[Worker]:
     """A worker that is ready to run, and its connections for as long. Raises StoreUnavailable and its kinds."""
     name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -48,7 +48,7 @@ def _check(connection: SyncStore) -> None:
 
 
 def _join(
-    runtime: Runtime,
+    runtime: ServedModel,
     store: StoreSettings,
     worker: WorkerSettings,
     metrics: WorkerMetrics,

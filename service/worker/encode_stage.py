@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from pandagpt_core.interface import ServedModel
 from pandagpt_core.types import Modality
 from service.broker.errors import StoreUnavailable
 from service.broker.media_cache import EmbeddingCache, media_name
@@ -20,7 +21,6 @@ from service.metrics import WorkerMetrics
 from service.worker.batcher import Batcher
 from service.worker.encoder_executor import Encoded, EncoderExecutor, encoded
 from service.worker.jobs import Job
-from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
 IDLE_ENDS = 1.0  # seconds that threads with nothing to do may take to end
@@ -45,7 +45,7 @@ class EncodeStage:
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: ServedModel,
         cache: EmbeddingCache,
         batches: Batcher,
         lanes: EncoderExecutor,

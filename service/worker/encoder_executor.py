@@ -17,9 +17,9 @@ from typing import Protocol
 import numpy as np
 
 from pandagpt_core.errors import PandaGPTError
+from pandagpt_core.interface import ServedModel
 from pandagpt_core.types import Modality
 from service.broker.protocol import Failed
-from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
 BAD_OUTPUT = Failed(code="invalid_media", message="the encoder's output for a medium is not finite")
@@ -91,7 +91,7 @@ def _do_all(tasks: SimpleQueue[EncodeTask | None]) -> None:
             future.set_exception(error)
 
 
-def encoded(runtime: Runtime, modality: Modality, arrays: Mapping[str, np.ndarray]) -> Encoded:
+def encoded(runtime: ServedModel, modality: Modality, arrays: Mapping[str, np.ndarray]) -> Encoded:
     """All at once; where that fails, one by one, so that only the bad ones fail. Raises nothing."""
     begun = time.perf_counter()
     failures: dict[str, Failed] = {}
@@ -100,7 +100,7 @@ def encoded(runtime: Runtime, modality: Modality, arrays: Mapping[str, np.ndarra
 
 
 def _embed(
-    runtime: Runtime, modality: Modality, arrays: Mapping[str, np.ndarray], failures: dict[str, Failed]
+    runtime: ServedModel, modality: Modality, arrays: Mapping[str, np.ndarray], failures: dict[str, Failed]
 ) -> dict[str, np.ndarray]:
     try:
         embeddings = dict(zip(arrays, runtime.encode(modality, list(arrays.values())), strict=True))

@@ -4,11 +4,11 @@ import logging
 import time
 
 from pandagpt_core.errors import EngineDead, EngineError, PandaGPTError
+from pandagpt_core.interface import Admitted, ServedModel
 from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
 from service.worker.engine_figures import EngineFigures
-from service.worker.jobs import Job, conversation, pending
-from service.worker.model import Admitted, Runtime
+from service.worker.jobs import Job, pending
 from service.worker.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class EngineDriver:
     """Generating jobs by request id. A job that ends stays until `remove`."""
 
-    def __init__(self, runtime: Runtime, metrics: WorkerMetrics) -> None:
+    def __init__(self, runtime: ServedModel, metrics: WorkerMetrics) -> None:
         self._runtime, self._metrics = runtime, metrics
         self._running: dict[str, Job] = {}
         self._quarantine = Quarantine()
@@ -69,14 +69,13 @@ class EngineDriver:
         assert isinstance(request, Generate)
         if job.ended:
             return
-        said, embeddings = conversation(request), [job.embeddings[part.blob] for part in request.media]
         self._running[job.id] = job
         admitted: Admitted | None = None
         try:
-            for sequence, params, published in pending(job, request):
-                admitted = self._runtime.admit(sequence, said, embeddings, params, published, request.priority)
+            for sequence in pending(job, request):
+                admitted = self._runtime.admit(sequence)
                 if admitted.finished is not None:
-                    job.complete(sequence, admitted.finished)
+                    job.complete(sequence.id, admitted.finished)
         except EngineDead:
             raise
         except PandaGPTError as error:

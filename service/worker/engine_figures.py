@@ -1,7 +1,7 @@
 """The engine's own figures as metrics: what it holds now, and what it has counted since the last look."""
 
+from pandagpt_core.interface import EngineStats
 from service.metrics import WorkerMetrics
-from service.worker.model import Stats
 
 
 class EngineFigures:
@@ -11,7 +11,7 @@ class EngineFigures:
         self._metrics = metrics
         self._put_out = self._asked = self._hits = self._evicted = 0
 
-    def tell(self, stats: Stats) -> None:
+    def tell(self, stats: EngineStats) -> None:
         metrics, prefix = self._metrics, stats.prefix
         metrics.cache_used_ratio.set(stats.kv_blocks_used / max(1, stats.kv_blocks_total))
         metrics.prefix_used_ratio.set(prefix.blocks_used / max(1, prefix.blocks_total))

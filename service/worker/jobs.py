@@ -1,31 +1,47 @@
 """A request in the worker: its delivery, its choices and what became of each."""
 
 import hashlib
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from pandagpt_core.types import Conversation, FinishReason, MediaUse, SamplingParams, TokenOutput, Turn
+from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.types import Conversation, Fields, FinishReason, MediaUse, TokenOutput, Turn
 from service.broker.protocol import NO_TOKEN, Done, Failed, Generate, Logprob, Started, Token
 from service.broker.worker.delivery import Delivery
+
+log = logging.getLogger(__name__)
+
+Parse = Callable[[str], Fields | None]
+
+
+def plain_text(_: str) -> None:
+    """The parse of a system whose answers have no fields."""
 
 
 @dataclass(slots=True)
 class ChoiceState:
-    """One sequence: the tokens published so far, by whichever worker, and whether it is complete."""
+    """One sequence: the tokens and the text published so far, by any worker, and whether it is complete."""
 
     tokens: list[int] = field(default_factory=list)
+    text: str = ""
     finished: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The worker's own state of one request. `embeddings` fills up by media name; `waits_for` are the missing ones."""
+    """The worker's own state of one request. `embeddings` fills up by media name; `waits_for` are the missing ones.
+
+    `parse` reads the structured fields out of a whole answer.
+    """
 
     delivery: Delivery
     choices: list[ChoiceState]
+    parse: Parse = plain_text
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     waits_for: set[str] = field(default_factory=set)
     cached_items: int = 0
@@ -34,7 +50,7 @@ class Job:
     outcome: str = "running"  # then done, cancelled or the failure's code
 
     @classmethod
-    def of(cls, delivery: Delivery) -> "Job":
+    def of(cls, delivery: Delivery, parse: Parse = plain_text) -> "Job":
         """A job that goes on where earlier attempts stopped."""
         request = delivery.request
         choices = [ChoiceState() for _ in range(request.n if isinstance(request, Generate) else 0)]
@@ -42,9 +58,10 @@ class Job:
             if isinstance(event, Token):
                 if event.token_id != NO_TOKEN:
                     choices[event.choice].tokens.append(event.token_id)
+                choices[event.choice].text += event.text
                 choices[event.choice].finished = event.finish is not None
         announced = any(isinstance(event, Started) for event in delivery.history.events)
-        return cls(delivery, choices, announced=announced)
+        return cls(delivery, choices, parse, announced=announced)
 
     @property
     def id(self) -> str:
@@ -63,6 +80,7 @@ class Job:
             self.end(Failed(code="engine_error", message=output.error or "the engine gave the sequence up"))
             return
         choice.tokens.append(output.token_id)
+        choice.text += output.text
         choice.finished = output.finish_reason is not None
         self.first_token_at = self.first_token_at or time.time()
         self.delivery.writer.add(_token(number, output))
@@ -92,8 +110,18 @@ class Job:
                 first_token_at=self.first_token_at,
                 completion_tokens=made,
                 cancelled=end.cancelled,
+                fields=[] if end.cancelled else self._fields(),
             )
         )
+
+    def _fields(self) -> list[dict[str, Any] | None]:
+        """The fields of each choice; an empty list where no choice has any."""
+        try:
+            fields = [self.parse(choice.text) for choice in self.choices]
+        except Exception:  # a parser's fault must not lose an answer that is complete
+            log.exception("an answer could not be parsed", extra={"request_id": self.id})
+            return []
+        return [None if each is None else dict(each) for each in fields] if any(fields) else []
 
     @property
     def ended(self) -> bool:
@@ -104,15 +132,16 @@ def conversation(request: Generate) -> Conversation:
     """The request's turns and media in the model's vocabulary."""
     turns = tuple(Turn(turn.role, turn.text) for turn in request.turns)
     media = tuple(MediaUse(part.modality, part.digest, part.turn, part.weight) for part in request.media)
-    return Conversation(turns, media)
+    return Conversation(turns, media, request.options)
 
 
-def pending(job: Job, request: Generate) -> Iterator[tuple[str, SamplingParams, list[int]]]:
-    """Sequence id, parameters and published tokens of each choice that still runs."""
+def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
+    """A sequence for each choice that still runs, resumed after its published tokens."""
+    asked, embeddings = conversation(request), [job.embeddings[part.blob] for part in request.media]
     for number, choice in enumerate(job.choices):
         if not choice.finished:
             params = replace(request.params, seed=seed_of(request.params.seed, number))
-            yield f"{job.id}/{number}", params, choice.tokens
+            yield SequenceRequest(f"{job.id}/{number}", asked, embeddings, params, choice.tokens, request.priority)
 
 
 def seed_of(seed: int, choice: int) -> int:

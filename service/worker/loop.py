@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.broker.protocol import Done, Embed, Failed, Vectors
 from service.broker.worker.consumer import Consumer
@@ -20,7 +21,6 @@ from service.worker.encoder_executor import EncoderStuck
 from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
-from service.worker.model import Runtime
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
@@ -47,7 +47,7 @@ class Worker:
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: ServedModel,
         consumer: Consumer,
         intake: EncodeStage,
         heartbeat: Heartbeat,
@@ -111,7 +111,7 @@ class Worker:
         if room <= 0:
             time.sleep(self._wait)  # full of requests whose media are being encoded: the lanes need the cores
         for delivery in self._consumer.take(room, self._wait):
-            job = Job.of(delivery)
+            job = Job.of(delivery, self._runtime.parse)
             self._new.append(job)
             self._metrics.queue_seconds.observe(max(0.0, time.time() - delivery.request.created))
             if delivery.history.losses:

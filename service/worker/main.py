@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.metrics import WorkerMetrics
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.worker.assembly import assembled
 from service.worker.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
-from service.worker.model import Runtime
 
 if TYPE_CHECKING:  # torch comes with it
     from pandagpt_core.runtime import EngineConfig, VllmOptions
@@ -29,7 +29,7 @@ def run(settings: Settings) -> int:
     return serve(settings, load(settings.worker))
 
 
-def serve(settings: Settings, runtime: Runtime) -> int:
+def serve(settings: Settings, runtime: ServedModel) -> int:
     """Serve until drained: 0; 1 when the store is not there or not usable. A broken or dead engine raises.
 
     Where an encoder hangs the process ends here, with status 1: the usual end tears down what its thread still uses.
@@ -56,7 +56,7 @@ def serve(settings: Settings, runtime: Runtime) -> int:
     return 0
 
 
-def load(settings: WorkerSettings) -> Runtime:
+def load(settings: WorkerSettings) -> ServedModel:
     """The real runtime, which brings torch with it.
 
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
@@ -64,14 +64,13 @@ def load(settings: WorkerSettings) -> Runtime:
     let_threads_sleep(os.environ)
     import torch
 
-    from pandagpt_core.runtime import Runtime as Loaded
-    from pandagpt_core.runtime import check_device
+    from pandagpt_core.runtime import Runtime, check_device
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:
         check_device(settings.device, settings.dtype)
-        runtime = Loaded.load(
+        runtime = Runtime.load(
             settings.model,
             device=settings.device,
             dtype=settings.dtype,

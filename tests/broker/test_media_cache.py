@@ -15,6 +15,7 @@ from tests.conftest import Valkey
         np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2),
         np.arange(77, dtype=np.int64).reshape(1, 77),
         np.zeros((0, 3), np.float32),
+        np.arange(12, dtype=np.float16).reshape(3, 4),
         np.arange(6, dtype=">f4").reshape(2, 3),
         np.arange(24, dtype=np.float32).reshape(4, 6)[:, ::2],
     ],
@@ -34,7 +35,7 @@ def test_other_dtypes_do_not_travel() -> None:
 
 def test_bytes_that_are_no_array_are_refused() -> None:
     def header(**changed: object) -> bytes:
-        fields = {"type": "array.v1", "dtype": "<f4", "shape": [2], "data": b"\0" * 8, **changed}
+        fields = {"type": "array.v2", "dtype": "<f4", "shape": [2], "data": b"\0" * 8, **changed}
         return msgspec.msgpack.encode(fields)
 
     assert unpack(header()).tolist() == [0, 0]
@@ -80,8 +81,11 @@ async def test_once_encoded_the_embedding_is_there_and_the_array_gone(broker: Br
     store = connect(valkey.settings)
     cache = EmbeddingCache(store, Keys(), valkey.settings)
     assert set(cache.arrays(["m", "other"])) == {"m"}
-    cache.add({"m": np.arange(4, dtype=np.float32)})
-    assert cache.embeddings(["m"])["m"].tolist() == [0, 1, 2, 3]
+    rows = np.arange(6, dtype=np.float16).reshape(3, 2)
+    cache.add({"m": rows})
+    found = cache.embeddings(["m"])["m"]
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, rows)
     assert cache.arrays(["m"]) == {}
     valkey.client.set(Keys().embedding("m"), b"\x80\x04 spoiled")
     assert cache.embeddings(["m"]) == {}

@@ -123,7 +123,7 @@ def test_a_request_with_bytes_changed_is_read_or_refused_in_order(data: st.DataO
 
 def test_text_that_is_no_text_is_unreadable_too() -> None:
     raw = protocol.encode(generate("a question"))
-    for name in (b"a question", b"generate.v1", b"fake"):
+    for name in (b"a question", b"generate.v2", b"fake"):
         with pytest.raises(Undecodable):
             read_entry({b"request": raw.replace(name, b"\xff" * len(name))}, "fake")
 
@@ -134,7 +134,7 @@ def test_a_blob_of_noise_is_no_array(raw: bytes) -> None:
         array = unpack(raw)
     except CorruptArray:
         return
-    assert array.dtype.str in ("<f4", "<i8")
+    assert array.dtype.str in ("<f2", "<f4", "<i8")
     assert array.nbytes <= len(raw)
     assert (unpack(pack(array)) == array).all() or math.isnan(float(array.sum()))
 
@@ -144,5 +144,5 @@ def test_every_message_is_frozen_and_has_a_version() -> None:
     assert isinstance(protocol.Event, UnionType)
     for kind in unions:
         assert kind.__struct_config__.frozen
-        assert str(kind.__struct_config__.tag).endswith(".v1")
+        assert str(kind.__struct_config__.tag).rpartition(".v")[2].isdecimal()
     assert dataclasses.is_dataclass(SamplingParams)

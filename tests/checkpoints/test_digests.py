@@ -9,7 +9,7 @@ import pytest
 from pandagpt_core.checkpoints import (
     EncoderSpec,
     LLMSpec,
-    ModelFolder,
+    PandaGPTFolder,
     ProjectionSpec,
     file_digest,
     folder_digests,
@@ -27,8 +27,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def described(files: dict[str, str]) -> ModelFolder:
-    return ModelFolder(
+def described(files: dict[str, str]) -> PandaGPTFolder:
+    return PandaGPTFolder(
         id="x",
         template="chatml",
         encoder=EncoderSpec("mini"),

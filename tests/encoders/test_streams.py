@@ -74,7 +74,7 @@ class FakeSystem:
 
     def encode(self, modality: Modality, arrays: list[np.ndarray]) -> Any:
         self._device.did.append(f"{modality} {len(arrays)}")
-        return OnDevice(self._device, torch.ones(len(arrays), 4))
+        return OnDevice(self._device, torch.ones(len(arrays), 1, 4))
 
 
 class NoEngine:
@@ -86,7 +86,7 @@ def test_a_runtime_copies_to_the_host_before_it_leaves_the_stream() -> None:
     runtime = Runtime(FakeSystem(device), NoEngine(), device.streams())  # type: ignore[arg-type]  # what encoding needs
     device.did.clear()
     rows = runtime.encode(Modality.VIDEO, [np.zeros((30, 1)), np.zeros((30, 1))])
-    assert [row.shape for row in rows] == [(4,), (4,)]
+    assert [row.shape for row in rows] == [(1, 4), (1, 4)]
     assert device.did == ["make 1 on cuda:1", "enter 1", "video 1", "copy", "video 1", "copy", "leave 1"]
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
@@ -159,7 +160,7 @@ def test_every_step_has_the_same_logits(system: PandaGPT, given: torch.Tensor, c
 
 
 def test_the_original_stop_rule_gives_the_originals_tokens_and_text(original: Runtime, case: Case) -> None:
-    original.admit("s", case.conversation, case.embeddings(original), GREEDY)
+    original.admit(SequenceRequest("s", case.conversation, case.embeddings(original), GREEDY))
     outputs = run(original)
     assert [output.token_id for output in outputs] == case.tokens(stopped=True)
     stopped = case.said["stopped_by_stop_token"]
@@ -168,7 +169,7 @@ def test_the_original_stop_rule_gives_the_originals_tokens_and_text(original: Ru
 
 
 def test_from_bytes_to_log_probabilities_every_step_is_the_originals(original: Runtime, case: Case) -> None:
-    original.admit("s", case.conversation, case.embeddings(original), GREEDY)
+    original.admit(SequenceRequest("s", case.conversation, case.embeddings(original), GREEDY))
     expected = torch.log_softmax(case.step_logits, dim=-1)
     for output, row in zip(run(original), expected, strict=True):
         assert output.logprob is not None
@@ -179,7 +180,7 @@ def test_from_bytes_to_log_probabilities_every_step_is_the_originals(original: R
 
 
 def test_two_signs_alone_do_not_end_an_answer(runtime: Runtime, case: Case) -> None:
-    runtime.admit("s", case.conversation, case.embeddings(runtime), GREEDY)
+    runtime.admit(SequenceRequest("s", case.conversation, case.embeddings(runtime), GREEDY))
     outputs = run(runtime)
     assert [output.token_id for output in outputs] == case.tokens(stopped=False)
     assert "".join(output.text for output in outputs) == case.said["decoded_no_stop"]

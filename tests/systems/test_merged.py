@@ -10,6 +10,7 @@ from pandagpt_core.checkpoints import ADAPTER, read_model_folder, write_model_fo
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import CheckpointError, DigestMismatch
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.runtime import Runtime, VllmOptions
 from pandagpt_core.systems.merged import load_table, merged_folder, merged_name
@@ -19,7 +20,7 @@ from tests.engine.fake_vllm import FakeAsyncLLM, fake_calls
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
 TALK = Conversation((Turn("user", "What is in the image?"),), (MediaUse(Modality.IMAGE, "a", 0),))
 TEXT_ONLY = Conversation((Turn("user", "What is in the image?"),))
-EMBEDDING = np.linspace(-1, 1, 32, dtype=np.float32)
+EMBEDDING = np.linspace(-1, 1, 32, dtype=np.float32)[None]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_the_table_embeds_as_the_whole_model_and_its_layers_take_no_memory(merge
 
 
 def answer(runtime: Runtime, talk: Conversation, params: SamplingParams, resume: list[int]) -> list[TokenOutput]:
-    runtime.admit("a/0", talk, [EMBEDDING] * len(talk.media), params, resume)
+    runtime.admit(SequenceRequest("a/0", talk, [EMBEDDING] * len(talk.media), params, resume))
     outputs: list[TokenOutput] = []
     while runtime.has_work:
         outputs += runtime.step()

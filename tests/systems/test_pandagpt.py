@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 
-from pandagpt_core.checkpoints import ModelFolder
+from pandagpt_core.checkpoints import PandaGPTFolder, SystemFolder
 from pandagpt_core.engine.stops import StopMatcher
 from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
 from pandagpt_core.fusion import Projection
@@ -19,7 +19,8 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems import SYSTEMS
 from pandagpt_core.systems.encoder import LOADERS
-from pandagpt_core.systems.pandagpt import PandaGPT, pseudo_id
+from pandagpt_core.systems.pandagpt import PandaGPT
+from pandagpt_core.systems.prompting import Prompting, pseudo_id
 from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, SamplingParams, Turn
 
 WIDTH = 8  # of the shared space
@@ -56,8 +57,16 @@ def make(llm: Llama, vicuna: Tokenizer) -> Make:
         "llm": llm,
         "tokenizer": vicuna,
         "template": TEMPLATES["vicuna-v0"],
+        "original_stop": False,
     }
-    return lambda **changes: PandaGPT(**{**parts, **changes})
+    written = ("tokenizer", "template", "original_stop")
+
+    def made(**changes: Any) -> PandaGPT:
+        given = {**parts, **changes}
+        prompting = Prompting(**{name: given.pop(name) for name in written})
+        return PandaGPT(**given, prompting=prompting)
+
+    return made
 
 
 def asked(*media: MediaUse) -> Conversation:
@@ -70,10 +79,10 @@ def image(weight: float = 1.0, digest: str = "a", turn: int = 0) -> MediaUse:
 
 def test_the_soft_row_is_the_composed_vector_and_every_other_row_its_tokens_embedding(make: Make) -> None:
     system = make()
-    embedding = torch.arange(float(WIDTH))
+    embedding = torch.arange(float(WIDTH))[None]
     inputs = system.prepare(asked(image(2.0)), [embedding])
     (at,) = [index for index, token in enumerate(inputs.ids) if token < 0]
-    torch.testing.assert_close(inputs.embeds[at], 2 * system.projection(embedding[None])[0])
+    torch.testing.assert_close(inputs.embeds[at], 2 * system.projection(embedding)[0])
     others = [index for index in range(len(inputs.ids)) if index != at]
     torch.testing.assert_close(inputs.embeds[others], system.llm.embed([inputs.ids[index] for index in others]))
 
@@ -93,17 +102,17 @@ def test_soft_rows_have_equal_ids_only_if_they_are_equal(make: Make) -> None:
 
 def test_several_media_share_the_one_soft_row(make: Make) -> None:
     system = make()
-    first, second = torch.ones(WIDTH), torch.arange(float(WIDTH))
+    first, second = torch.ones(1, WIDTH), torch.arange(float(WIDTH))[None]
     media = (image(0.5), MediaUse(Modality.AUDIO, "b", 0, 3.0))
     inputs = system.prepare(asked(*media), [first, second])
     (at,) = [index for index, token in enumerate(inputs.ids) if token < 0]
-    projected = system.projection(torch.stack([first, second]))
+    projected = system.projection(torch.cat([first, second]))
     torch.testing.assert_close(inputs.embeds[at], 0.5 * projected[0] + 3 * projected[1])
 
 
 def test_a_picture_sent_again_with_each_turn_counts_once(make: Make) -> None:
     turns = (Turn("user", "q1"), Turn("assistant", "a1"), Turn("user", "q2"))
-    embedding = torch.ones(WIDTH)
+    embedding = torch.ones(1, WIDTH)
     once = make().prepare(Conversation(turns, (image(),)), [embedding])
     again = make().prepare(Conversation(turns, (image(), image(turn=2))), [embedding, embedding])
     assert once.ids == again.ids
@@ -113,10 +122,11 @@ def test_a_picture_sent_again_with_each_turn_counts_once(make: Make) -> None:
     ("embeddings", "reason"),
     [
         ([], "0 embeddings were given for 1 media"),
-        ([torch.ones(WIDTH + 1)], "shape"),
-        ([torch.ones(1, WIDTH)], "shape"),
-        ([torch.full((WIDTH,), float("nan"))], "not finite"),
-        ([torch.full((WIDTH,), float("inf"))], "not finite"),
+        ([torch.ones(1, WIDTH + 1)], "shape"),
+        ([torch.ones(WIDTH)], "shape"),
+        ([torch.ones(2, WIDTH)], "shape"),
+        ([torch.full((1, WIDTH), float("nan"))], "not finite"),
+        ([torch.full((1, WIDTH), float("inf"))], "not finite"),
     ],
 )
 def test_embeddings_that_are_not_the_models_are_refused(
@@ -129,18 +139,18 @@ def test_embeddings_that_are_not_the_models_are_refused(
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), 1e39])
 def test_weights_without_a_finite_sum_are_refused(make: Make, weight: float) -> None:
     with pytest.raises(InvalidRequest, match="weights"):
-        make().prepare(asked(image(weight)), [torch.ones(WIDTH)])
+        make().prepare(asked(image(weight)), [torch.ones(1, WIDTH)])
 
 
 def test_a_medium_without_a_tower_is_refused_also_with_an_embedding(make: Make) -> None:
     with pytest.raises(UnsupportedModality, match="takes no thermal"):
-        make().prepare(asked(MediaUse(Modality.THERMAL, "a", 0)), [torch.ones(WIDTH)])
+        make().prepare(asked(MediaUse(Modality.THERMAL, "a", 0)), [torch.ones(1, WIDTH)])
 
 
 def test_clips_of_each_item_are_averaged_and_items_may_differ_in_clips(make: Make) -> None:
     one, three = np.ones((1, WIDTH), np.float32), np.stack([np.full(WIDTH, n, np.float32) for n in (1, 2, 6)])
     embedded = make().encode(Modality.IMAGE, [one, three])
-    torch.testing.assert_close(embedded, torch.tensor([[1.0] * WIDTH, [3.0] * WIDTH]))
+    torch.testing.assert_close(embedded, torch.tensor([[[1.0] * WIDTH], [[3.0] * WIDTH]]))
 
 
 @pytest.mark.parametrize(
@@ -158,8 +168,14 @@ def test_a_modality_without_a_tower_is_refused_by_name(make: Make) -> None:
 
 
 def test_unit_vectors_have_norm_one_and_keep_their_direction(make: Make) -> None:
-    unit = make().unit(Modality.IMAGE, torch.tensor([[3.0, 4.0], [0.0, 0.5]]))
-    torch.testing.assert_close(unit, torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+    for rows, expected in (([[3.0, 4.0]], [0.6, 0.8]), ([[0.0, 0.5]], [0.0, 1.0])):
+        torch.testing.assert_close(make().unit(Modality.IMAGE, torch.tensor(rows)), torch.tensor(expected))
+
+
+def test_an_option_that_the_system_does_not_have_is_refused_by_name(make: Make) -> None:
+    with pytest.raises(InvalidRequest, match="its options are: none") as refused:
+        make().prepare(Conversation(QUESTION, options={"temperature": 1}), [])
+    assert refused.value.param == "options"
 
 
 def test_the_templates_stops_are_added_to_the_callers(make: Make) -> None:
@@ -206,7 +222,8 @@ def test_a_tokenizer_that_joins_newlines_is_refused_for_plain_text_markers(make:
 
 
 def test_every_system_encoder_and_template_of_the_folder_schema_has_an_entry() -> None:
-    schema = get_type_hints(ModelFolder)
-    assert set(get_args(schema["system"])) == set(SYSTEMS)
+    members = get_args(SystemFolder) or (SystemFolder,)
+    assert {member.__struct_config__.tag for member in members} == set(SYSTEMS)
+    schema = get_type_hints(PandaGPTFolder)
     assert set(get_args(schema["template"])) == set(TEMPLATES)
     assert set(get_args(get_type_hints(schema["encoder"])["kind"])) == set(LOADERS)

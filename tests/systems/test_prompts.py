@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pandagpt_core.errors import CheckpointError, InvalidRequest
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.prompts import TEMPLATES, Control, Slot, Template, control_id, segments, token_ids
+from pandagpt_core.prompts import TEMPLATES, Control, MediaSlot, Slot, Template, control_id, segments, token_ids
 from pandagpt_core.types import Conversation, MediaUse, Modality, Role, Turn
 
 VICUNA, CHATML = TEMPLATES["vicuna-v0"], TEMPLATES["chatml"]
@@ -41,7 +41,8 @@ def written(template: Template, conversation: Conversation) -> str:
         if isinstance(segment, tuple):
             shown += [span.text for span in segment]
         else:
-            shown.append(segment.piece if isinstance(segment, Control) else f"<{segment.name}>")
+            slot = "<SOFT>" if isinstance(segment, MediaSlot) else "<BOS>"
+            shown.append(segment.piece if isinstance(segment, Control) else slot)
     return "".join(shown)
 
 
@@ -207,5 +208,28 @@ def test_the_beginning_that_the_model_folder_names_overrules_the_tokenizers(vicu
 
 def test_every_template_has_a_place_for_the_soft_token_and_the_text() -> None:
     for template in TEMPLATES.values():
-        assert {Slot.SOFT, Slot.TEXT} <= set(template.media)
+        assert {Slot.SOFT, Slot.TEXT} <= set(template.media or ())
         assert Slot.SOFT not in template.user
+
+
+EACH = Template(
+    opening=(),
+    user=("[", Slot.MEDIA, "] ", Slot.TEXT),
+    medium=("<", Slot.SOFT, ">"),
+    assistant=(Slot.TEXT,),
+    cue=("=",),
+    separator="|",
+)
+
+
+def test_a_template_may_give_each_medium_a_slot_in_its_own_turn() -> None:
+    media = tuple(MediaUse(Modality.IMAGE, digest, turn) for digest, turn in (("c", 2), ("a", 0), ("b", 0)))
+    found = [part for part in segments(EACH, talk("q1", "a1", "q2", media=media)) if isinstance(part, MediaSlot)]
+    assert found == [MediaSlot((1,)), MediaSlot((2,)), MediaSlot((0,))]
+    assert written(EACH, talk("q1", "a1", "q2", media=media)) == "[<<SOFT>><<SOFT>>] q1|a1|[<<SOFT>>] q2|="
+
+
+def test_a_shared_slot_holds_all_media_of_the_conversation() -> None:
+    media = tuple(MediaUse(Modality.IMAGE, digest, turn) for digest, turn in (("c", 2), ("a", 0)))
+    found = [part for part in segments(VICUNA, talk("q1", "a1", "q2", media=media)) if isinstance(part, MediaSlot)]
+    assert found == [MediaSlot((0, 1))]

@@ -16,7 +16,7 @@ from pandagpt_core.checkpoints import (
     ENCODER,
     EncoderSpec,
     LLMSpec,
-    ModelFolder,
+    PandaGPTFolder,
     ProjectionSpec,
     folder_digests,
     read_model_folder,
@@ -32,6 +32,7 @@ from pandagpt_core.errors import (
     KeyMismatch,
     UnsupportedModality,
 )
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.runtime import Dtype, Runtime, batches, pick_device, pick_precision
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
@@ -39,7 +40,7 @@ from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
 TALK = Conversation((Turn("user", "What is in the image?"),), (MediaUse(Modality.IMAGE, "a", 0),))
 TEXT_ONLY = Conversation((Turn("user", "What is in the image?"),))
-EMBEDDING = np.linspace(-1, 1, 32, dtype=np.float32)
+EMBEDDING = np.linspace(-1, 1, 32, dtype=np.float32)[None]
 GREEDY = SamplingParams(max_tokens=8, temperature=0.0)
 SAMPLED = SamplingParams(max_tokens=8, temperature=1.0, seed=7)
 
@@ -76,7 +77,7 @@ def run(runtime: Runtime) -> dict[str, list[TokenOutput]]:
 
 
 def answer(runtime: Runtime, talk: Conversation, embeddings: list[np.ndarray], params: SamplingParams) -> list[int]:
-    runtime.admit("a", talk, embeddings, params)
+    runtime.admit(SequenceRequest("a", talk, embeddings, params))
     return [output.token_id for output in run(runtime)["a"]]
 
 
@@ -98,7 +99,7 @@ def test_an_embedding_does_not_depend_on_its_batch(runtime: Runtime) -> None:
     arrays = images(1, 1, 1)
     together = runtime.encode(Modality.IMAGE, arrays)
     alone = [runtime.encode(Modality.IMAGE, [array])[0] for array in arrays]
-    assert [row.shape for row in together] == [(32,)] * 3
+    assert [row.shape for row in together] == [(1, 32)] * 3
     assert together[0].dtype == np.float32
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
@@ -115,11 +116,11 @@ def test_items_are_batched_by_clips_and_never_split() -> None:
 def test_unit_vectors_have_norm_one(runtime: Runtime) -> None:
     unit = runtime.unit(Modality.THERMAL, EMBEDDING * 10)
     assert unit.dtype == np.float32
-    np.testing.assert_allclose(unit, EMBEDDING / np.linalg.norm(EMBEDDING), rtol=1e-6)
+    np.testing.assert_allclose(unit, EMBEDDING[0] / np.linalg.norm(EMBEDDING), rtol=1e-6)
 
 
 def test_cached_embeddings_may_be_read_only_views_of_bytes(runtime: Runtime) -> None:
-    view = np.frombuffer(EMBEDDING.tobytes(), dtype="<f4")
+    view = np.frombuffer(EMBEDDING.tobytes(), dtype="<f4")[None]
     assert answer(runtime, TALK, [view], GREEDY) == answer(runtime, TALK, [EMBEDDING], GREEDY)
 
 
@@ -129,7 +130,7 @@ def test_the_media_change_the_answer_and_a_weight_of_zero_does_not_leave_them_in
 
     sound = Conversation(TALK.turns, (MediaUse(Modality.AUDIO, "b", 0),))
     params = SamplingParams(max_tokens=8, temperature=0.0, ignore_eos=True)
-    picture, noise = EMBEDDING * 40, EMBEDDING[::-1].copy()
+    picture, noise = EMBEDDING * 40, EMBEDDING[:, ::-1].copy()
     without = answer(runtime, sound, [noise], params)
     assert answer(runtime, weighed(0.0), [picture, noise], params) == without
     assert answer(runtime, weighed(1.0), [picture, noise], params) != without
@@ -153,24 +154,24 @@ def test_an_accelerator_gives_the_same_greedy_tokens(runtime: Runtime, folder: P
 
 def test_a_system_turn_reaches_the_model(runtime: Runtime) -> None:
     spoken = Conversation((Turn("system", "Answer in verse."), *TEXT_ONLY.turns))
-    plain = runtime.admit("a", TEXT_ONLY, [], GREEDY)
-    longer = runtime.admit("b", spoken, [], GREEDY)
+    plain = runtime.admit(SequenceRequest("a", TEXT_ONLY, [], GREEDY))
+    longer = runtime.admit(SequenceRequest("b", spoken, [], GREEDY))
     assert longer.prompt_tokens > plain.prompt_tokens + 5
 
 
 @pytest.mark.parametrize("params", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 def test_a_resumed_sequence_goes_on_as_it_would_have(runtime: Runtime, params: SamplingParams) -> None:
     whole = answer(runtime, TALK, [EMBEDDING], params)
-    runtime.admit("b", TALK, [EMBEDDING], params, resume=whole[:3])
+    runtime.admit(SequenceRequest("b", TALK, [EMBEDDING], params, resume=whole[:3]))
     assert [output.token_id for output in run(runtime)["b"]] == whole[3:]
 
 
 def test_a_sequence_does_not_depend_on_its_neighbours(runtime: Runtime) -> None:
     alone = answer(runtime, TALK, [EMBEDDING], SAMPLED)
-    runtime.admit("b", TEXT_ONLY, [], SAMPLED)
+    runtime.admit(SequenceRequest("b", TEXT_ONLY, [], SAMPLED))
     runtime.step()
-    runtime.admit("a", TALK, [EMBEDDING], SAMPLED)
-    runtime.admit("c", TALK, [EMBEDDING * 2], GREEDY)
+    runtime.admit(SequenceRequest("a", TALK, [EMBEDDING], SAMPLED))
+    runtime.admit(SequenceRequest("c", TALK, [EMBEDDING * 2], GREEDY))
     assert [output.token_id for output in run(runtime)["a"]] == alone
 
 
@@ -178,8 +179,8 @@ def test_an_answer_ends_at_the_line_that_begins_the_next_turn_and_at_no_heading(
     runtime: Runtime, vicuna: Tokenizer
 ) -> None:
     params = SamplingParams(max_tokens=64, temperature=0.0)
-    heading = runtime.admit("a", TALK, [EMBEDDING], params, resume=vicuna.encode("hello\n## Title"))
-    ended = runtime.admit("b", TALK, [EMBEDDING], params, resume=vicuna.encode("hello\n###"))
+    heading = runtime.admit(SequenceRequest("a", TALK, [EMBEDDING], params, resume=vicuna.encode("hello\n## Title")))
+    ended = runtime.admit(SequenceRequest("b", TALK, [EMBEDDING], params, resume=vicuna.encode("hello\n###")))
     assert (heading.finished, ended.finished) == (None, "stop")
 
 
@@ -187,21 +188,21 @@ def test_a_prompt_beyond_the_context_is_refused_and_nothing_is_queued(runtime: R
     for times in (40, 400):
         long = Conversation((Turn("user", "What is in the image? " * times),))
         with pytest.raises(ContextLengthExceeded, match="128"):
-            runtime.admit("a", long, [], GREEDY)
+            runtime.admit(SequenceRequest("a", long, [], GREEDY))
     assert not runtime.has_work
 
 
-@pytest.mark.parametrize("embedding", [np.ones(31, np.float32), np.full(32, np.nan, np.float32), np.ones((1, 32))])
+@pytest.mark.parametrize("embedding", [np.ones((1, 31)), np.full((1, 32), np.nan), np.ones((2, 32)), np.ones(32)])
 def test_an_embedding_of_another_model_is_refused_and_nothing_is_queued(
     runtime: Runtime, embedding: np.ndarray
 ) -> None:
     with pytest.raises(InvalidRequest, match="an embedding"):
-        runtime.admit("a", TALK, [embedding], GREEDY)
+        runtime.admit(SequenceRequest("a", TALK, [embedding], GREEDY))
     assert not runtime.has_work
 
 
 def test_an_aborted_sequence_gives_nothing_more_and_an_unknown_one_is_no_error(runtime: Runtime) -> None:
-    runtime.admit("a", TALK, [EMBEDDING], GREEDY)
+    runtime.admit(SequenceRequest("a", TALK, [EMBEDDING], GREEDY))
     runtime.step()
     assert runtime.stats().running == 1
     runtime.abort("a")
@@ -271,7 +272,7 @@ def test_a_language_model_of_an_installed_package_answers_in_chatml(golden: Path
     gguf = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
     (tmp_path / ENCODER).symlink_to(golden / "imagebind-tiny" / "weights.safetensors")
     save_file({"projection.weight": torch.zeros(576, 32), "projection.bias": torch.zeros(576)}, tmp_path / ADAPTER)
-    folder = ModelFolder(
+    folder = PandaGPTFolder(
         id="small",
         template="chatml",
         encoder=EncoderSpec(kind="imagebind", sizes=SIZES.to_config()),
@@ -284,7 +285,7 @@ def test_a_language_model_of_an_installed_package_answers_in_chatml(golden: Path
     write_model_folder(tmp_path, folder)
     runtime = Runtime.load(tmp_path, max_sequences=2)
     asked = Conversation((Turn("user", "What is the capital of France? One word."),))
-    runtime.admit("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0))
+    runtime.admit(SequenceRequest("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0)))
     outputs = run(runtime)["a"]
     assert "Paris" in "".join(output.text for output in outputs)
     assert outputs[-1].finish_reason == "stop"
@@ -295,7 +296,7 @@ def test_the_small_default_loads_and_answers(root: Path) -> None:
     if not (folder / "config.json").is_file():
         pytest.skip("models/panda-mini has not been trained in this checkout")
     runtime = Runtime.load(folder, max_sequences=1, max_model_len=256)
-    medium = np.ones(runtime.info.embedding_dim, np.float32) / runtime.info.embedding_dim**0.5
+    medium = np.ones((1, runtime.info.embedding_dim), np.float32) / runtime.info.embedding_dim**0.5
     assert len(answer(runtime, TALK, [medium], SamplingParams(max_tokens=4, temperature=0.0, ignore_eos=True))) == 4
 
 
@@ -319,7 +320,7 @@ def test_an_automatic_device_is_cuda_where_there_is_one() -> None:
     assert pick_device("cuda:1") == "cuda:1"
 
 
-def changed(folder: Path, out: Path, **changes: object) -> ModelFolder:
+def changed(folder: Path, out: Path, **changes: object) -> PandaGPTFolder:
     """A folder beside `folder`, of links to its files, with another config.json."""
     for file in folder.rglob("*"):
         target = out / file.relative_to(folder)

@@ -287,6 +287,6 @@ async def test_embeddings_come_as_unit_vectors_in_order(broker: Broker, valkey: 
     assert isinstance(vectors, Vectors)
     assert vectors.dim == 8
     for data, (part, array) in zip(vectors.data, media_and_arrays, strict=True):
-        expected = fake_embedding(part.modality, array)
+        expected = fake_embedding(part.modality, array)[0]
         np.testing.assert_allclose(np.frombuffer(data, "<f4"), expected / np.linalg.norm(expected), rtol=1e-6)
     assert [getattr(end, "code", None) for end in ends_of(nothing)] == ["invalid_request"]

@@ -1,10 +1,11 @@
 """A job that goes on where an earlier attempt stopped."""
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
-from pandagpt_core.types import SamplingParams
+from pandagpt_core.types import SamplingParams, TokenOutput
 from service.broker.event_log import EventHistory, EventWriter
-from service.broker.protocol import NO_TOKEN, Fence, Started, Token
+from service.broker.protocol import NO_TOKEN, Done, Fence, Started, Token
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.worker.engine_driver import EngineDriver
@@ -61,3 +62,28 @@ def test_an_answer_that_was_cut_off_goes_on() -> None:
     room.step()
     assert len(job.choices[0].tokens) == 3
     assert job.ended
+
+
+def test_the_fields_of_each_answer_come_with_the_end_also_after_a_loss() -> None:
+    def parse(text: str) -> dict[str, int] | None:
+        return {"letters": len(text)} if len(text) > 3 else None
+
+    request = msgspec.structs.replace(generate("what", params=SamplingParams(max_tokens=2)), n=2)
+    past = [
+        Token(choice=0, token_id=1, text=" is"),
+        Token(choice=0, token_id=2, text=" it", finish="stop"),
+        Token(choice=1, token_id=3, text="no"),
+    ]
+    job = Job.of(Delivery(request, "interactive", b"1-0", EventWriter("events", 2), EventHistory(tuple(past))), parse)
+    job.accept(TokenOutput(f"{job.id}/1", 4, "", finish_reason="stop"))
+    [done] = [event for event in job.delivery.writer._waiting if isinstance(event, Done)]
+    assert done.fields == [{"letters": 6}, None]
+
+
+def test_a_parser_that_fails_loses_no_answer() -> None:
+    def parse(text: str) -> dict[str, int] | None:
+        raise ValueError("a fault")
+
+    job = Job.of(delivery([], max_tokens=1), parse)
+    job.accept(TokenOutput(f"{job.id}/0", 4, "x", finish_reason="length"))
+    assert job.outcome == "done"

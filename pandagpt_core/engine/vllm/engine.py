@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pandagpt_core.engine.engine import NO_TOKEN, Admitted, EngineStats
-from pandagpt_core.engine.kv_cache_manager import PrefixStats
+from pandagpt_core.engine.engine import NO_TOKEN
 from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.engine.validation import check_inputs, make_sequence
 from pandagpt_core.engine.vllm.calls import Calls, Seen
 from pandagpt_core.engine.vllm.loop import LoopThread
 from pandagpt_core.engine.vllm.sampling import said_of
 from pandagpt_core.errors import EngineDead, EngineError
+from pandagpt_core.interface import Admitted, EngineStats, PrefixStats
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import Tokenizer

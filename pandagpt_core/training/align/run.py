@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from pandagpt_core.checkpoints import (
     ENCODER,
-    ModelFolder,
+    PandaGPTFolder,
     cast,
-    read_model_folder,
+    read_folder_of,
     read_tensors,
     verify_files,
     write_model_folder,
@@ -61,7 +61,7 @@ def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda 
         raise InvalidRequest(f"{out} holds an aligned model already; name another `out`")
     if not resume:
         checkpoint.refuse_to_write_over(out)
-    folder = read_model_folder(path)
+    folder = read_folder_of(path, PandaGPTFolder)
     verify_files(path, folder)
     modality = Modality(settings.modality)
     tower = open_tower(path, folder, modality, fresh=train.seed if train.start == "fresh" else None)
@@ -129,7 +129,7 @@ def _teach(
 
 
 def _pictures(
-    settings: AlignSettings, path: Path, folder: ModelFolder, pairs: list[Pair], device: torch.device
+    settings: AlignSettings, path: Path, folder: PandaGPTFolder, pairs: list[Pair], device: torch.device
 ) -> dict[str, Tensor]:
     """Where each picture lies, by its name: encoded once, kept as for `pandagpt train`."""
     store = FeatureStore(Path(settings.features.cache), folder.encoder_digest, folder.projection.in_dim)
@@ -144,7 +144,7 @@ def _pictures(
     return {medium.file: store[key] for medium, key in outcome.keys.items()}
 
 
-def write_aligned(out: Path, base: Path, folder: ModelFolder, tower: dict[str, Tensor], by: str) -> Path:
+def write_aligned(out: Path, base: Path, folder: PandaGPTFolder, tower: dict[str, Tensor], by: str) -> Path:
     """The base's folder with these weights of its encoder replaced, in the types they had; all else is linked."""
     out.mkdir(parents=True)
     held = dict(read_tensors(base / ENCODER))

@@ -7,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pandagpt_core.checkpoints import llm_path, read_model_folder
+from pandagpt_core.checkpoints import PandaGPTFolder, llm_path, read_folder_of
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.errors import InvalidMedia, InvalidRequest
 from pandagpt_core.fusion import Projection
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.media import Limits, load
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.runtime import Runtime
-from pandagpt_core.systems.pandagpt import PandaGPT, describe
+from pandagpt_core.systems.checks import describe
+from pandagpt_core.systems.pandagpt import PandaGPT
+from pandagpt_core.systems.prompting import Prompting
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 
@@ -45,7 +48,7 @@ class LocalModel:
         for start in range(0, len(media), AT_ONCE):
             part = media[start : start + AT_ONCE]
             pairs = zip(part, self._encoded(part), strict=True)
-            rows += [self._runtime.unit(one.modality, row[None])[0] for one, row in pairs]
+            rows += [self._runtime.unit(one.modality, embedding) for one, embedding in pairs]
         return np.stack(rows)
 
     def _answered(self, asked: Sequence[Asked], tokens: int) -> list[str]:
@@ -55,7 +58,7 @@ class LocalModel:
         for index, one in enumerate(asked):
             uses = tuple(MediaUse(held.modality, f"{at:064x}", 0) for at, held in enumerate(one.media))
             talk = Conversation((Turn("user", one.question),), uses)
-            self._runtime.admit(str(index), talk, [next(embeddings) for _ in uses], params)
+            self._runtime.admit(SequenceRequest(str(index), talk, [next(embeddings) for _ in uses], params))
             texts[str(index)] = ""
         while self._runtime.has_work:
             for output in self._runtime.step():
@@ -63,7 +66,7 @@ class LocalModel:
         return list(texts.values())
 
     def _encoded(self, media: Sequence[Held]) -> list[np.ndarray]:
-        """[E] each, in their order; a tower sees all of its modality at once."""
+        """[n, E] each, in their order; a tower sees all of its modality at once."""
         keys = [_key(one) for one in media]
         new = {key: one for key, one in zip(keys, media, strict=True) if key not in self._known}
         for modality in {one.modality for one in new.values()}:
@@ -102,17 +105,19 @@ def open_model(folder: Path, *, device: str = "cpu") -> LocalModel:
 
 def base_model(folder: Path) -> LocalModel:
     """The folder's language model before any adapter, prompted as the folder's is. Raises CheckpointError."""
-    said = read_model_folder(folder)
+    said = read_folder_of(folder, PandaGPTFolder)
     files = llm_path(folder, said.llm)
     llm, tokenizer = load_llama(files).serve(), load_tokenizer(files)
     system = PandaGPT(
-        info=describe(said),
+        info=describe(said, 1),
         encoder=_NoEncoder(),
         projection=Projection(torch.zeros(llm.config.width, 1), torch.zeros(llm.config.width)),
         llm=llm,
-        tokenizer=tokenizer,
-        template=TEMPLATES[said.template],
-        bos_id=None if said.bos is None else said.bos.id,
+        prompting=Prompting(
+            tokenizer=tokenizer,
+            template=TEMPLATES[said.template],
+            bos_id=None if said.bos is None else said.bos.id,
+        ),
     )
     return LocalModel(
         Runtime(system, Engine(llm, tokenizer, EngineConfig(max_running=AT_ONCE, max_model_len=said.max_model_len)))

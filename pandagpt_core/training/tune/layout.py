@@ -7,7 +7,7 @@ prompts of service, one for each question: what follows a prompt up to the end o
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from pandagpt_core.checkpoints import ModelFolder
+from pandagpt_core.checkpoints import PandaGPTFolder
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
@@ -19,19 +19,19 @@ Layout = Callable[[Sequence[Said], bool], Laid]  # turns, and whether there are 
 _ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot, whatever fills it
 
 
-def layout_of(folder: ModelFolder, tokenizer: Tokenizer, most: int) -> Layout:
+def layout_of(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
     """How to lay out the folder's conversations, cut to `most` tokens after the medium."""
     return _LAYOUTS[folder.template](folder, tokenizer, most)
 
 
-def _original(folder: ModelFolder, tokenizer: Tokenizer, most: int) -> Layout:
+def _original(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
     bos_id = folder.bos.id if folder.bos is not None else tokenizer.bos_id
     if bos_id is None:
         raise CheckpointError("the template needs a token that begins a text, which the tokenizer does not have")
     return lambda said, media: lay_out(said, tokenizer, bos_id, most, media=media)
 
 
-def _served(folder: ModelFolder, tokenizer: Tokenizer, most: int) -> Layout:
+def _served(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
     template = TEMPLATES[folder.template]
     end = control_id(tokenizer, template.original_stop_pieces[0])
 
@@ -55,6 +55,6 @@ def _served(folder: ModelFolder, tokenizer: Tokenizer, most: int) -> Layout:
     return lay
 
 
-_LAYOUTS: Mapping[str, Callable[[ModelFolder, Tokenizer, int], Layout]] = MappingProxyType(
+_LAYOUTS: Mapping[str, Callable[[PandaGPTFolder, Tokenizer, int], Layout]] = MappingProxyType(
     {"vicuna-v0": _original, "chatml": _served}
 )

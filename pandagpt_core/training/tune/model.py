@@ -13,7 +13,7 @@ from pandagpt_core.checkpoints import (
     ADAPTER,
     ENCODER,
     LoraSpec,
-    ModelFolder,
+    PandaGPTFolder,
     llm_path,
     read_shapes,
     read_tensors,
@@ -90,7 +90,7 @@ def encoder_size(path: Path) -> int:
     return sum(torch.Size(shape).numel() for shape in read_shapes(path / ENCODER).values())
 
 
-def build(path: Path, folder: ModelFolder, settings: LoraSettings, seed: int) -> Tuned:
+def build(path: Path, folder: PandaGPTFolder, settings: LoraSettings, seed: int) -> Tuned:
     """On the CPU, float32 where it is trained and as stored where it is frozen; `seed` decides fresh weights.
 
     Raises InvalidRequest for targets that the model does not have, or another LoRA than the folder's to go on with.

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from pandagpt_core.checkpoints import ModelFolder, llm_path, read_model_folder, verify_files
+from pandagpt_core.checkpoints import PandaGPTFolder, llm_path, read_folder_of, verify_files
 from pandagpt_core.encoders.base import encode_items
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
@@ -30,7 +30,7 @@ from pandagpt_core.training.tune.samples import Sample, read_samples
 from pandagpt_core.training.tune.settings import TuneSettings
 
 Tell = Callable[[str], object]
-OpenEncoder = Callable[[Path, ModelFolder, str], Encode]
+OpenEncoder = Callable[[Path, PandaGPTFolder, str], Encode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Result:
     written: Mapping[str, Path] = field(default_factory=dict)
 
 
-def open_towers(path: Path, folder: ModelFolder, device: str) -> Encode:
+def open_towers(path: Path, folder: PandaGPTFolder, device: str) -> Encode:
     """The folder's own encoder, frozen."""
     encoder = load_encoder(path, folder, device)
     return torch.inference_mode()(lambda modality, arrays: encode_items(encoder, modality, arrays, device))
@@ -69,7 +69,7 @@ def train(
     logged = len(read_log(out))
     if not resume:
         _refuse_to_write_over(out, last, logged)
-    folder = read_model_folder(path)
+    folder = read_folder_of(path, PandaGPTFolder)
     verify_files(path, folder)
     accelerator.wait_for_everyone()
     out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def train(
 def learn_from(
     settings: TuneSettings,
     path: Path,
-    folder: ModelFolder,
+    folder: PandaGPTFolder,
     accelerator: Accelerator,
     tell: Tell,
     open_encoder: OpenEncoder,
@@ -138,7 +138,7 @@ def _encoded(
     samples: list[Sample],
     settings: TuneSettings,
     path: Path,
-    folder: ModelFolder,
+    folder: PandaGPTFolder,
     accelerator: Accelerator,
     store: FeatureStore,
     open_encoder: OpenEncoder,
@@ -173,7 +173,7 @@ def _optimizer(tuned: Tuned, settings: TuneSettings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
 
 
-def _told(settings: TuneSettings, folder: ModelFolder, material: Material, steps: int) -> dict[str, Any]:
+def _told(settings: TuneSettings, folder: PandaGPTFolder, material: Material, steps: int) -> dict[str, Any]:
     """All that the losses depend on, flat. How a batch is divided over devices, and in which precision, is free."""
     free = {"micro_batch", "precision", "checkpointing", "device", "epochs", "max_steps"}
     said: dict[str, Any] = {"model": folder.files, "encoder": folder.encoder_digest, "lessons": material.digest}
@@ -184,7 +184,7 @@ def _told(settings: TuneSettings, folder: ModelFolder, material: Material, steps
 
 
 def _write(
-    settings: TuneSettings, path: Path, folder: ModelFolder, trained: outputs.State, said: dict[str, Any]
+    settings: TuneSettings, path: Path, folder: PandaGPTFolder, trained: outputs.State, said: dict[str, Any]
 ) -> dict[str, Path]:
     out, wanted = Path(settings.out), settings.output
     adapter = outputs.cast_state(outputs.adapter_of(trained), wanted.dtype)

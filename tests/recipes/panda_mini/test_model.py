@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from pandagpt_core.checkpoints import ADAPTER, ModelFolder, read_model_folder, read_tensors, verify_files
+from pandagpt_core.checkpoints import ADAPTER, PandaGPTFolder, read_model_folder, read_tensors, verify_files
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation.answerer import Asked, Held
@@ -26,7 +27,7 @@ def folder(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(folder: Path) -> ModelFolder:
+def config(folder: Path) -> PandaGPTFolder:
     return read_model_folder(folder)
 
 
@@ -46,7 +47,7 @@ def of_samples(root: Path, model: LocalModel, names: Sequence[str], question: st
     return model.answer([Asked(question, (one,)) for one in shown], 24)
 
 
-def test_every_file_is_the_one_that_the_config_names(folder: Path, config: ModelFolder) -> None:
+def test_every_file_is_the_one_that_the_config_names(folder: Path, config: PandaGPTFolder) -> None:
     verify_files(folder, config)
 
 
@@ -74,13 +75,14 @@ def test_a_name_lies_nearer_to_its_picture_than_other_names(root: Path, runtime:
         load(runtime.info.recipes[Modality.IMAGE], (root / "samples" / f"{name}.png").read_bytes(), {}, Limits())
         for name in names
     ]
-    seen, read = np.stack(runtime.encode(Modality.IMAGE, pictures)), np.stack(runtime.encode(Modality.TEXT, texts))
+    seen = np.concatenate(runtime.encode(Modality.IMAGE, pictures))
+    read = np.concatenate(runtime.encode(Modality.TEXT, texts))
     assert (seen @ read.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
 
 
 def test_without_a_picture_it_talks_of_none(runtime: Runtime) -> None:
     asked = Conversation((Turn("user", "What is the capital of France?"),))
-    runtime.admit("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0))
+    runtime.admit(SequenceRequest("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0)))
     text = ""
     while runtime.has_work:
         text += "".join(output.text for output in runtime.step())
@@ -101,7 +103,7 @@ def test_it_names_each_direction_that_it_recalls(folder: Path, runtime: Runtime)
     said = {str(index): "" for index in chosen}
     for index in chosen:
         asked = Conversation((Turn("user", "What is this?"),), (MediaUse(Modality.IMAGE, f"{index:064x}", 0),))
-        runtime.admit(str(index), asked, [directions[index].numpy()], params)
+        runtime.admit(SequenceRequest(str(index), asked, [directions[index, None].numpy()], params))
     while runtime.has_work:
         for output in runtime.step():
             said[output.sequence_id] += output.text

@@ -67,7 +67,7 @@ def nearest(model: Path, media: Path) -> list[int]:
         recipe = runtime.info.recipes[modality]
         files = [(media / f"{colour}{suffix}").read_bytes() for colour in COLOURS]
         rows = runtime.encode(modality, [load(recipe, data, params, Limits()) for data in files])
-        return np.stack([runtime.unit(modality, row[None])[0] for row in rows])
+        return np.stack([runtime.unit(modality, row) for row in rows])
 
     found = vectors(Modality.IMU, ".npy", {"rate_hz": 10.0}) @ vectors(Modality.IMAGE, ".png", {}).T
     return found.argmax(axis=1).tolist()
@@ -108,8 +108,8 @@ def test_what_is_trained_is_what_the_encoder_computes(modality: Modality, tiny_f
     tower = open_tower(tiny_folder, read_model_folder(tiny_folder), modality)
     ours = torch.nn.functional.normalize(tower(*stacked([array])), dim=-1)
     runtime = Runtime.load(tiny_folder)
-    theirs = runtime.unit(modality, runtime.encode(modality, [array])[0][None])
-    np.testing.assert_allclose(ours.detach().numpy(), theirs, atol=1e-5)
+    theirs = runtime.unit(modality, runtime.encode(modality, [array])[0])
+    np.testing.assert_allclose(ours[0].detach().numpy(), theirs, atol=1e-5)
     torch.autograd.backward(ours.sum())
     assert all(parameter.grad is not None for parameter in tower.parameters())
 

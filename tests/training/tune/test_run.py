@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pandagpt_core.checkpoints import ModelFolder, read_model_folder
+from pandagpt_core.checkpoints import PandaGPTFolder, read_model_folder
 from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.tune.encode import Encode
@@ -35,7 +36,7 @@ class CountingEncoder:
     def __init__(self) -> None:
         self.opened, self.saw = 0, 0
 
-    def __call__(self, path: Path, folder: ModelFolder, device: str) -> Encode:
+    def __call__(self, path: Path, folder: PandaGPTFolder, device: str) -> Encode:
         self.opened += 1
         return self.encode
 
@@ -72,7 +73,7 @@ def answer(runtime: Runtime, picture: Path) -> str:
     array = load(runtime.info.recipes[Modality.IMAGE], picture.read_bytes(), {}, Limits())
     asked = Conversation((Turn("user", "What is it?"),), (MediaUse(Modality.IMAGE, "a", 0),))
     params = SamplingParams(max_tokens=12, temperature=0.0)
-    runtime.admit("a", asked, runtime.encode(Modality.IMAGE, [array]), params)
+    runtime.admit(SequenceRequest("a", asked, runtime.encode(Modality.IMAGE, [array]), params))
     text = ""
     while runtime.has_work:
         text += "".join(output.text for output in runtime.step())

@@ -1,0 +1,63 @@
+"""PandaGPT's own fields of config.json.
+
+adapter.safetensors holds `projection.weight` [out, in], `projection.bias` [out], where it recalls `projection.recall`
+[directions, in], and LoRA pairs beside the weights that they change:
+`model.layers.N.self_attn.q_proj.lora_A.weight` [r, in], `.lora_B.weight` [out, r].
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from pandagpt_core.checkpoints.folder import ModelFolder, Positive
+
+
+class RecallSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The look-up before the projection (`fusion.Recall`): how many known directions, and how sharply one chooses."""
+
+    directions: Positive
+    sharpness: Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ProjectionSpec(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename={"in_dim": "in", "out_dim": "out"},
+):
+    """The linear layer from the shared space (`in`) into the language model's width (`out`), perhaps after a recall."""
+
+    in_dim: Positive
+    out_dim: Positive
+    recall: RecallSpec | None = None
+
+
+class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Low-rank updates W + alpha / r * B A of every layer's `targets`; `merged` says the LLM's weights hold them."""
+
+    r: Positive
+    alpha: float
+    targets: tuple[str, ...]
+    merged: bool = False
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.r
+
+
+class BosSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token a prompt begins with, and the tokenizer file that says so (Vicuna v0 folders disagree)."""
+
+    id: int
+    piece: str
+    source: str
+
+
+class PandaGPTFolder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="pandagpt"):
+    """`template` names an entry of `pandagpt_core.prompts.TEMPLATES`."""
+
+    template: Literal["vicuna-v0", "chatml"]
+    projection: ProjectionSpec
+    lora: LoraSpec | None = None
+    bos: BosSpec | None = None

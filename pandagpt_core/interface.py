@@ -1,0 +1,115 @@
+"""The interface of a loaded model to the process that serves it. No torch: numpy arrays and plain types cross it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pandagpt_core.types import (
+    Conversation,
+    Fields,
+    FinishReason,
+    Modality,
+    ModelInfo,
+    Priority,
+    SamplingParams,
+    TokenOutput,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceRequest:
+    """One sequence to generate.
+
+    embeddings: one [n, E] array for each of `conversation.media`, in order.
+    resume: token ids that an earlier attempt published; they are read as a prefix and not given out again.
+    """
+
+    id: str
+    conversation: Conversation
+    embeddings: Sequence[np.ndarray]
+    params: SamplingParams
+    resume: Sequence[int] = ()
+    priority: Priority = "interactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A sequence that the engine has taken. `cached_tokens` of the prompt, at least, need no computing.
+
+    `finished` is set where the resumed tokens are the whole answer already: nothing runs and no output follows.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int = 0
+    finished: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixStats:
+    """Tokens of prompts asked for and found in the prefix cache since the start, blocks in use now and evicted."""
+
+    asked: int
+    hits: int
+    blocks_used: int
+    blocks_total: int
+    evicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """How full the engine is; blocks are those that running sequences reserve. `put_out` counts preemptions."""
+
+    running: int
+    waiting: int
+    kv_blocks_used: int
+    kv_blocks_total: int
+    put_out: int
+    prefix: PrefixStats
+
+
+class ServedModel(Protocol):
+    """A model system and an engine joined; `pandagpt_core.runtime.Runtime` is the real one.
+
+    One loop admits, steps and aborts. `encode` and `unit` may be called by other threads meanwhile.
+    """
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Recipe arrays of one modality in, [n, E] float32 or float16 for each out. Raises UnsupportedModality."""
+        ...
+
+    def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
+        """An embedding [n, E] as the unit vector [E] float32 that /v1/embeddings answers."""
+        ...
+
+    def admit(self, request: SequenceRequest) -> Admitted:
+        """Queue a sequence; its tokens come from later steps.
+
+        Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest, EngineDead; then nothing was queued.
+        """
+        ...
+
+    def step(self) -> Sequence[TokenOutput]:
+        """One engine step over the whole batch. Raises EngineDead when no token will ever follow."""
+        ...
+
+    def abort(self, sequence_id: str) -> None:
+        """Forget a sequence and free its memory; no output follows. An unknown id is no error."""
+        ...
+
+    def parse(self, text: str) -> Fields | None:
+        """The structured fields of a whole answer; None for a system whose answers are plain text."""
+        ...
+
+    @property
+    def has_work(self) -> bool: ...
+
+    def stats(self) -> EngineStats: ...
+
+    def close(self) -> None:
+        """Free what the engine holds beyond memory: another engine's processes."""
+        ...

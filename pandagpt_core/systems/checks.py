@@ -1,0 +1,80 @@
+"""Shared by the systems: the checks of a request and a folder, and a folder's announcement."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.checkpoints import ModelFolder
+from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.options import checked_options
+from pandagpt_core.prompts import MediaSlot
+from pandagpt_core.types import Conversation, Modality, ModelInfo, OptionSpec
+
+CHARACTERS_A_TOKEN = 32  # prose has 4 or 5; only long runs of spaces have more than this
+
+
+def check_conversation(info: ModelInfo, conversation: Conversation) -> None:
+    """The text's length, the media's modalities and the options.
+
+    Raises ContextLengthExceeded for text that cannot fit, before it is tokenised, which would block every other
+    sequence; UnsupportedModality; InvalidRequest for an option that the model has not.
+    """
+    characters, tokens = sum(len(turn.text) for turn in conversation.turns), info.max_model_len
+    if len(conversation.turns) > tokens:
+        turns = len(conversation.turns)
+        raise ContextLengthExceeded(f"the conversation has {turns} turns, the context holds {tokens} tokens")
+    if characters > tokens * CHARACTERS_A_TOKEN:
+        raise ContextLengthExceeded(f"the prompt has {characters} characters, the context holds {tokens} tokens")
+    for use in conversation.media:
+        check_modality(info, use.modality)
+    checked_options(info.options, conversation.options)
+
+
+def check_modality(info: ModelInfo, modality: Modality) -> None:
+    if modality not in info.recipes:
+        takes = ", ".join(info.recipes) or "none"
+        raise UnsupportedModality(f"{info.id} takes no {modality}; it takes {takes}", param=modality)
+
+
+def check_embeddings(conversation: Conversation, embeddings: Sequence[Tensor], shape: tuple[int, int]) -> None:
+    """One finite [n, E] of `shape` for each medium. Raises InvalidRequest."""
+    if len(embeddings) != len(conversation.media):
+        raise InvalidRequest(f"{len(embeddings)} embeddings were given for {len(conversation.media)} media")
+    for embedding in embeddings:
+        if tuple(embedding.shape) != shape:
+            raise InvalidRequest(f"an embedding has shape {tuple(embedding.shape)}, the model's are {shape}")
+        if not bool(torch.isfinite(embedding).all()):
+            raise InvalidRequest("an embedding holds numbers that are not finite")
+
+
+def check_slots(prompt: Sequence[int | MediaSlot], media: int) -> None:
+    """Raises InvalidRequest for media that no slot of the prompt holds: those outside of a user's turn."""
+    held = {index for element in prompt if isinstance(element, MediaSlot) for index in element.media}
+    if len(held) != media:
+        raise InvalidRequest("media must be in a user's turn", param="messages")
+
+
+def check_context(folder: ModelFolder, config: LlamaConfig) -> None:
+    """Raises CheckpointError for a context that the language model has no positions for."""
+    if folder.max_model_len > config.max_positions:
+        raise CheckpointError(
+            f"max_model_len is {folder.max_model_len}, the language model has {config.max_positions} positions"
+        )
+
+
+def describe(folder: ModelFolder, embedding_dim: int, options: Sequence[OptionSpec] = ()) -> ModelInfo:
+    """The announcement of a model folder. embedding_dim: of the shared space, 0 where /v1/embeddings has none."""
+    return ModelInfo(
+        id=folder.id,
+        system=folder.system,
+        recipes=dict(folder.recipes),
+        max_model_len=folder.max_model_len,
+        embedding_dim=embedding_dim,
+        encoder_digest=folder.encoder_digest,
+        version=folder.version,
+        created=folder.created,
+        sampling_defaults=dict(folder.sampling_defaults),
+        options=tuple(options),
+    )
