@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from pandagpt_core.boxes import MOST_BOXES, Box, Located, ordered, to_pixels
+from pandagpt_core.boxes import MOST_BOXES, Located, ordered, to_pixels
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.pixels import as_seen, is_turned, on_white, open_header, open_picture, upright
+from pandagpt_core.types import Box
 
 LONGEST_SIDE = 2400  # pixels of the drawn picture: a larger one is made smaller
 LONGEST_LABEL = 60  # characters
