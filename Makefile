@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+JOBS := 2
 SERVE := requirements/install serve
 DEV := requirements/install dev
 export PYTHON TORCH
@@ -19,9 +20,9 @@ serve:  ## gateway, worker and store on this machine (ARGS="--port 8001")
 	@exec $(BIN)/pandagpt serve $(ARGS)
 
 .PHONY: test
-test:  ## all tests (ARGS="tests/engine -k sampling")
+test:  ## all tests (ARGS="tests/engine -k sampling", JOBS=4)
 	@$(DEV)
-	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint:  ## style and formatting

@@ -49,7 +49,7 @@ def running(settings: Settings) -> Iterator[tuple[str, GatewayState]]:
         time.sleep(0.01)
     port = gateway.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}", gateway._app.state.state
+        yield f"http://127.0.0.1:{port}", gateway._app.state.gateway
     finally:
         gateway.should_exit = True
         thread.join(20)

@@ -103,7 +103,7 @@ def code(cell: str) -> list[str]:
 def known_tests() -> set[str]:
     """The names of all tests that a row may point to."""
     trees = [
-        ast.parse(file.read_text(encoding="utf-8")) for folder in TESTS for file in (ROOT / folder).glob("test_*.py")
+        ast.parse(file.read_text(encoding="utf-8")) for folder in TESTS for file in (ROOT / folder).rglob("test_*.py")
     ]
     return {
         node.name

@@ -130,7 +130,7 @@ def test_a_mov_that_refers_to_another_file_does_not_get_it(make: Make, tmp_path:
 PROBE = """
 import ctypes, os, socket, subprocess, sys, tempfile, threading
 from pandagpt_core import media
-from service.gateway import sandbox, warmup
+from service.gateway.decoding import sandbox, warmup
 from service.gateway.decoding.protocol import LENGTH, Refused, Ready
 from service.gateway.decoding.child import _read, _receive, _take_pipes, send
 source, sink = _take_pipes()
@@ -202,7 +202,7 @@ def scripted(body: str, **options: float) -> PoolOptions:
     """Children that lock themselves as real ones do and then run `body` for every job."""
     head = """
         import os, signal, sys, time
-        from service.gateway import sandbox
+        from service.gateway.decoding import sandbox
         from service.gateway.decoding.child import _read, _receive, _take_pipes, send
         from service.gateway.decoding.protocol import *
         source, sink = _take_pipes()

@@ -70,7 +70,7 @@ async def test_a_reader_that_stops_reading_is_cut_off_and_its_request_cancelled(
         async with running(
             valkey, header_timeout_s=5.0, max_header_bytes=32_768, send_timeout_s=0.5, keep_alive_s=0.1
         ) as (made, port):
-            state, before = made._app.state.state, resident()
+            state, before = made._app.state.gateway, resident()
             body = json.dumps({**json.loads(BODY), "n": 8}).encode()
             readers = [await asyncio.open_connection("127.0.0.1", port, limit=1024) for _ in range(4)]
             for _, writer in readers:
