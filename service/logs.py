@@ -20,9 +20,9 @@ FIELDS = frozenset(
     {
         "attempt", "batch", "bytes", "cached", "capacity", "code", "completion_tokens", "count", "deliveries", "device",
         "duration_s", "endpoint", "error", "exit_code", "first_token_s", "host", "limit", "method", "modality", "model",
-        "names", "outcome", "param", "pid", "port", "position", "precision", "process", "prompt_tokens", "queue",
-        "reason", "remaining", "request_id", "retry_s", "runner", "server", "signal", "state", "status", "system",
-        "tenant", "value", "version", "worker",
+        "names", "outcome", "param", "pid", "port", "position", "precision", "priority", "process", "prompt_tokens",
+        "queue", "reason", "remaining", "request_id", "retry_s", "runner", "server", "signal", "state", "status",
+        "system", "tenant", "trace_id", "value", "version", "worker",
     }
 )  # fmt: skip
 MAX_CHARS = 300

@@ -27,25 +27,29 @@ from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
+from service.broker.queue_metrics import QueueMetrics
 from service.gateway.auth import KeyRing, read_keys
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
-from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
+from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
 from service.gateway.inference.readers import RequestReaders
 from service.gateway.inference.validated import RequestLimits
+from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore, Quota
 from service.gateway.media.multipart import FormLimits
 from service.gateway.media.resolve import MediaResolver
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, BodyLimitMiddleware, BodyLimits, RequestContextMiddleware
+from service.gateway.observation import failed
 from service.gateway.openapi import document
 from service.gateway.rate_limit import RateLimiter
 from service.gateway.routes import chat, embeddings, files, generate, models, ops, requests
 from service.gateway.state import GatewayState, version
 from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
 from service.metrics import GatewayMetrics
+from service.metrics.process import register_process
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -62,7 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
     keys_file = settings.gateway.keys_file
     keys = KeyRing(read_keys(keys_file) if keys_file else None)
     registry = CollectorRegistry()
-    metrics = GatewayMetrics.on(registry)
+    metrics = GatewayMetrics.on(registry, ERRORS)
+    register_process(registry, "gateway")
     app = FastAPI(
         title="PandaGPT",
         version=version(),
@@ -91,12 +96,15 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        queues = QueueMetrics.connect(settings.store)
+        registry.register(queues)
         pool = DecodePool(_pool_options(settings))
         gateway = _state(settings, keys, registry, metrics, pool)
         app.state.gateway = gateway
         exposition = None
         if settings.gateway.admin_port:
             exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
+        gateway.in_background(measure_lag(metrics.loop_lag_seconds))
         await pool.start()
         await _look_at_store(gateway)
         try:
@@ -104,6 +112,7 @@ def _lifespan(
         finally:
             await pool.close()
             await gateway.close()
+            queues.close()
             if exposition is not None:
                 exposition[0].shutdown()
                 exposition[0].server_close()
@@ -192,26 +201,28 @@ def _middleware(settings: Settings, metrics: GatewayMetrics) -> list[Middleware]
     return [*stack, Middleware(BodyLimitMiddleware, limits=limits)]
 
 
-async def _gateway_error(_request: Request, error: GatewayError) -> Response:
+async def _gateway_error(request: Request, error: GatewayError) -> Response:
+    failed(request.scope, error)
     return error_response(error)
 
 
-async def _core_error(_request: Request, error: PandaGPTError) -> Response:
-    return error_response(from_core(error))
+async def _core_error(request: Request, error: PandaGPTError) -> Response:
+    return await _gateway_error(request, from_core(error))
 
 
-async def _validation_error(_request: Request, error: RequestValidationError) -> Response:
-    return error_response(invalid_request(error.errors(), skip=1))
+async def _validation_error(request: Request, error: RequestValidationError) -> Response:
+    return await _gateway_error(request, invalid_request(error.errors(), skip=1))
 
 
-async def _http_error(request: Request, error: HTTPException) -> Response:
-    if error.status_code == 405:
-        refusal = error_response(GatewayError("method_not_allowed", "This endpoint does not take this method."))
+async def _http_error(request: Request, raised: HTTPException) -> Response:
+    if raised.status_code == 405:
+        error = GatewayError("method_not_allowed", "This endpoint does not take this method.")
+        refusal = await _gateway_error(request, error)
         refusal.headers["allow"] = ", ".join(_methods(request))
         return refusal
-    if error.status_code == 404:
-        return error_response(GatewayError("not_found", "There is no such endpoint."))
-    return error_response(GatewayError("invalid_request", "The request cannot be read."))
+    if raised.status_code == 404:
+        return await _gateway_error(request, GatewayError("not_found", "There is no such endpoint."))
+    return await _gateway_error(request, GatewayError("invalid_request", "The request cannot be read."))
 
 
 def _methods(request: Request) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from service.gateway.errors import GatewayError
+from service.gateway.observation import observation_of
 from service.settings import SettingsError
 
 MAX_KEY_CHARS = 512
@@ -60,6 +61,13 @@ class ApiKey:
 
 
 ANONYMOUS = ApiKey("anonymous", "", _USER)
+
+
+def key_class(key: ApiKey) -> str:
+    """The class by which usage is counted: a key's own name would be a label without bounds."""
+    if key is ANONYMOUS:
+        return key.name
+    return next((name for name, scopes in CLASSES.items() if scopes == key.scopes), "custom")
 
 
 def read_keys(file: Path) -> list[ApiKey]:
@@ -127,6 +135,7 @@ class Access:
     async def __call__(self, request: Request) -> Caller:
         gateway: AccessState = request.app.state.gateway
         key = self.admit(request, gateway)
+        observation_of(request.scope).key_class = key_class(key)
         return Caller(key.name, tenant(key.name, await gateway.salt()), key.scopes)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.gateway.errors import GatewayError, error_response
+from service.gateway.observation import Observation, failed
 from service.metrics import GatewayMetrics
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,11 @@ class RequestContextMiddleware:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
-        scope.setdefault("state", {})["request_id"] = request_id
-        began, status = time.perf_counter(), CLIENT_CLOSED_REQUEST
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        received = state.get("received", time.perf_counter())  # by the server (`server.py`), where it is ours
+        seen = state["observation"] = Observation(received, request_id)
+        status = CLIENT_CLOSED_REQUEST
 
         async def name_it(message: Message) -> None:
             nonlocal status
@@ -67,7 +71,7 @@ class RequestContextMiddleware:
                 )
             await send(message)
 
-        self._metrics.streams.inc()
+        self._metrics.in_progress.inc()
         try:
             await self._app(scope, receive, name_it)
         except Exception as error:
@@ -75,24 +79,46 @@ class RequestContextMiddleware:
             if status != CLIENT_CLOSED_REQUEST:
                 raise  # the head is out; the server cuts the connection
             broken = GatewayError("internal_error", "The server failed to handle the request.")
+            seen.fail(broken.code)
             await error_response(broken)(scope, receive, name_it)
         finally:
-            self._metrics.streams.dec()
-            self._account(scope, request_id, status, time.perf_counter() - began)
+            self._metrics.in_progress.dec()
+            self._account(scope, seen, status)
 
-    def _account(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        endpoint = endpoint_of(scope)
+    def _account(self, scope: Scope, seen: Observation, status: int) -> None:
+        endpoint, seconds = endpoint_of(scope), seen.elapsed_s
+        quiet = endpoint.startswith("/health") or endpoint == "/metrics"
         self._metrics.requests.labels(endpoint, str(status)).inc()
         self._metrics.request_seconds.labels(endpoint).observe(seconds)
-        quiet = endpoint.startswith("/health") or endpoint == "/metrics"
-        fields = {
-            "request_id": request_id,
-            "method": scope["method"],
-            "endpoint": endpoint,
-            "status": status,
-            "duration_s": round(seconds, 4),
-        }
-        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=fields)
+        if seen.code is not None and not quiet:
+            self._metrics.failures.labels(seen.code, "response" if status >= 400 else "stream").inc()
+        if seen.outcome == "done" and seen.model is not None and seen.first_token_s is not None:
+            self._metrics.e2e_seconds.labels(seen.model, seen.priority).observe(seconds)
+        for kind, count in (("prompt", seen.prompt_tokens), ("completion", seen.completion_tokens)):
+            if count and seen.charged:
+                self._metrics.usage_tokens.labels(seen.key_class, kind).inc(count)
+        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=_line(scope, seen, status, seconds))
+
+
+def _line(scope: Scope, seen: Observation, status: int, seconds: float) -> dict[str, object]:
+    """The access log's fields, without those that do not apply."""
+    outcome = seen.outcome or ("client_gone" if status == CLIENT_CLOSED_REQUEST else "done")
+    fields = {
+        "request_id": seen.request_id,
+        "trace_id": seen.trace_id,
+        "method": scope["method"],
+        "endpoint": endpoint_of(scope),
+        "status": status,
+        "outcome": outcome,
+        "code": seen.code,
+        "model": seen.model,
+        "priority": seen.priority if seen.model else None,
+        "prompt_tokens": seen.prompt_tokens if seen.model else None,
+        "completion_tokens": seen.completion_tokens if seen.model else None,
+        "first_token_s": None if seen.first_token_s is None else round(seen.first_token_s, 4),
+        "duration_s": round(seconds, 4),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +141,7 @@ class BodyLimitMiddleware:
         try:
             self._check_head(scope)
         except GatewayError as error:
+            failed(scope, error)
             await error_response(error)(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, self._limits), send)

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 import socket
+import time
 from http import HTTPStatus
 from types import FrameType
 
@@ -114,6 +115,7 @@ class _Bounded(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"]["received"] = time.perf_counter()
         self.scope["state"]["cut"] = self.transport.abort  # for a client that stopped reading
         self.scope["state"]["unread"] = self._still_sends  # for an answer that comes before the body's end
         self._await_head()

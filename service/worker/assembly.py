@@ -5,7 +5,8 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 
 from pandagpt_core.interface import ServedModel
 from service.broker.connection import SyncStore, check_version, connect, server_info, store_errors
@@ -20,6 +21,7 @@ from service.worker.batcher import Batcher
 from service.worker.encode_stage import EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
 from service.worker.loop import Worker, WorkerLimits
+from service.worker.request_figures import count_end
 
 log = logging.getLogger(__name__)
 ENCODE_WAIT = 0.005  # seconds that a medium waits for others to share its batch
@@ -40,6 +42,12 @@ def assembled(
         beats.close()
 
 
+def check_store(settings: StoreSettings) -> None:
+    """Whether the store answers and is new enough. Raises StoreUnavailable and its kinds."""
+    with closing(connect(settings, name="worker-check")) as connection:
+        _check(connection)
+
+
 def _check(connection: SyncStore) -> None:
     with store_errors():
         warning = check_version(server_info(connection.info("server")))
@@ -57,7 +65,7 @@ def _join(
     beats: SyncStore,
 ) -> Worker:
     keys = Keys(store.namespace)
-    consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s)
+    consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s, partial(count_end, metrics))
     cache = EmbeddingCache(connection, keys, store)
     batches = Batcher(worker.encode_batch, ENCODE_WAIT)
     intake = EncodeStage(runtime, cache, batches, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)

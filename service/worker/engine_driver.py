@@ -10,6 +10,7 @@ from service.metrics import WorkerMetrics
 from service.worker.engine_figures import EngineFigures
 from service.worker.jobs import Job, pending
 from service.worker.quarantine import Quarantine
+from service.worker.request_figures import count_finish
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class EngineDriver:
                 job = self._running.get(output.sequence_id.rpartition("/")[0])
                 if job is not None and not job.ended:
                     job.accept(output)
+                    count_finish(self._metrics, output.finish_reason)
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
@@ -70,12 +72,14 @@ class EngineDriver:
         if job.ended:
             return
         self._running[job.id] = job
+        job.entered_at = time.time()
         admitted: Admitted | None = None
         try:
             for sequence in pending(job, request):
                 admitted = self._runtime.admit(sequence)
                 if admitted.finished is not None:
                     job.complete(sequence.id, admitted.finished)
+                    count_finish(self._metrics, admitted.finished)
         except EngineDead:
             raise
         except PandaGPTError as error:
@@ -92,7 +96,8 @@ class EngineDriver:
         if admitted is None:  # every choice was complete already
             job.end(Done())
             return
-        self._metrics.prompt_tokens.inc(admitted.prompt_tokens - admitted.cached_tokens)
+        job.prompt_tokens = admitted.prompt_tokens
+        self._metrics.prompt_tokens.inc(admitted.prompt_tokens)
         self._metrics.prefix_lookups.labels("hit" if admitted.cached_tokens else "miss").inc()
         if not job.announced:
             job.announced = True

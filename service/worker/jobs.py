@@ -45,6 +45,8 @@ class Job:
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     waits_for: set[str] = field(default_factory=set)
     cached_items: int = 0
+    prompt_tokens: int = 0
+    entered_at: float = 0.0  # into the engine; Unix seconds, as the next
     first_token_at: float = 0.0
     announced: bool = False  # whether Started stands in the stream
     outcome: str = "running"  # then done, cancelled or the failure's code

@@ -21,6 +21,7 @@ from service.worker.encoder_executor import EncoderStuck
 from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
+from service.worker.request_figures import count_job
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
@@ -86,6 +87,15 @@ class Worker:
         # Nothing that locks: a signal handler may interrupt anything, this too.
         self._drain_until = time.monotonic() + (self._limits.grace if grace is None else grace)
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the loop's last turn."""
+        return self._heartbeat.silent_s
+
+    @property
+    def draining(self) -> bool:
+        return self._drain_until is not None
+
     def _turn(self) -> None:
         try:
             self._take()
@@ -100,6 +110,7 @@ class Worker:
         self._end_expired()
         self._clear()
         self._heartbeat.turned()
+        self._metrics.loop_turned.set(time.time())
         self._spare.turned()
 
     def _take(self) -> None:
@@ -113,7 +124,8 @@ class Worker:
         for delivery in self._consumer.take(room, self._wait):
             job = Job.of(delivery, self._runtime.parse)
             self._new.append(job)
-            self._metrics.queue_seconds.observe(max(0.0, time.time() - delivery.request.created))
+            waited = max(0.0, time.time() - delivery.request.created)
+            self._metrics.queue_seconds.labels(delivery.request.priority).observe(waited)
             if delivery.history.losses:
                 self._metrics.takeovers.inc()
         while self._new:
@@ -201,7 +213,7 @@ class Worker:
             log.warning("requests could not be handed back", extra={"error": error.code})
 
     def _count(self, job: Job) -> None:
-        self._metrics.requests.labels(job.outcome).inc()
+        count_job(self._metrics, job)
 
     def _pause(self, error: StoreUnavailable) -> None:
         log.warning("the store failed; going on without it", extra={"error": error.code})

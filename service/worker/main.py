@@ -3,20 +3,25 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator, MutableMapping
-from contextlib import closing, contextmanager
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
+from service.broker.queue_metrics import QueueMetrics
 from service.metrics import WorkerMetrics
+from service.metrics.labelled import Labelled
+from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
 from service.settings import Settings, SettingsError, WorkerSettings
-from service.worker.assembly import assembled
+from service.worker.assembly import assembled, check_store
 from service.worker.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
+from service.worker.ops_server import Health, ops_served
 
 if TYPE_CHECKING:  # torch comes with it
     from pandagpt_core.runtime import EngineConfig, VllmOptions
@@ -25,26 +30,50 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> int:
-    """Load the model and serve it until drained: as `serve`."""
-    return serve(settings, load(settings.worker))
+    """Load the model and serve it until drained: as `serve`. The store is tried first: loading takes minutes."""
+    try:
+        check_store(settings.store)
+    except StoreUnavailable as error:
+        log.error("the worker cannot use the store: %s", error.message, extra={"code": error.code})
+        return 1
+    with operated(settings) as (registry, health):
+        return serve(settings, load(settings.worker), registry, health)
 
 
-def serve(settings: Settings, runtime: ServedModel) -> int:
+@contextmanager
+def operated(settings: Settings) -> Iterator[tuple[CollectorRegistry, Health]]:
+    """The registry of everything that this process shows, and its health, on the worker's own port."""
+    registry, health = CollectorRegistry(), Health()
+    register_process(registry, "worker")
+    with ExitStack() as stack:
+        if settings.worker.metrics_port:
+            queues = QueueMetrics.connect(settings.store)
+            stack.callback(queues.close)
+            registry.register(queues)
+        stack.enter_context(ops_served(settings.worker.metrics_host, settings.worker.metrics_port, registry, health))
+        yield registry, health
+
+
+def serve(settings: Settings, runtime: ServedModel, registry: CollectorRegistry, health: Health) -> int:
     """Serve until drained: 0; 1 when the store is not there or not usable. A broken or dead engine raises.
 
     Where an encoder hangs the process ends here, with status 1: the usual end tears down what its thread still uses.
     """
-    registry = CollectorRegistry()
-    metrics = WorkerMetrics.on(registry)
+    metrics = worker_metrics(registry, runtime.info.id)
     metrics.engine_info.labels(settings.worker.engine, _reserve(settings.worker)).set(1)
+    registry.register(DeviceMemoryCollector(gpu_memory))
+
+    def announced() -> None:
+        health.begin(worker)
+        log.info("the worker takes requests", extra={"model": runtime.info.id})
+
     try:
         with (
             closing(runtime),
             assembled(runtime, settings.store, settings.worker, metrics) as worker,
-            metrics_served(settings.worker, registry),
             drained_by_signals(worker),
         ):
-            worker.run(lambda: log.info("the worker takes requests", extra={"model": runtime.info.id}))
+            worker.run(announced)
     except EncoderStuck as error:
         log.error("the worker ends: %s", error)
         logging.shutdown()
@@ -129,19 +158,25 @@ def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
     environment.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-@contextmanager
-def metrics_served(settings: WorkerSettings, registry: CollectorRegistry) -> Iterator[None]:
-    """/metrics on the worker's own port, if it has one."""
-    if not settings.metrics_port:
-        yield
-        return
-    server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def worker_metrics(registry: CollectorRegistry, model: str) -> WorkerMetrics:
+    """The worker's metrics, on that registry under the model's name."""
+    ours = CollectorRegistry()
+    metrics = WorkerMetrics.on(ours)
+    registry.register(Labelled(ours, {"model": model}))
+    return metrics
+
+
+def gpu_memory() -> Sequence[DeviceMemory]:
+    """Of each CUDA device that torch, if it is loaded, has begun to use."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return ()
+    return [_device_memory(torch.cuda, index) for index in range(torch.cuda.device_count())]
+
+
+def _device_memory(cuda: Any, index: int) -> DeviceMemory:
+    free, total = cuda.mem_get_info(index)
+    return DeviceMemory(str(index), cuda.memory_allocated(index), total - free, total)
 
 
 @contextmanager

@@ -133,8 +133,8 @@ def test_a_modality_that_the_model_lacks_is_named(
 def test_metrics_on_the_main_port_are_for_this_machine(http: httpx.Client) -> None:
     http.post("/v1/chat/completions", json=CHAT)
     text = http.get("/metrics").text
-    assert 'pandagpt_requests_total{endpoint="/v1/chat/completions",status="200"}' in text
-    assert 'pandagpt_tokens_relayed_total{model="fake"}' in text
+    assert 'pandagpt_http_requests_total{endpoint="/v1/chat/completions",status="200"}' in text
+    assert 'pandagpt_relayed_tokens_total{model="fake"}' in text
 
 
 def test_a_gateway_that_others_can_reach_gives_metrics_to_keys_only(
@@ -149,7 +149,7 @@ def test_metrics_have_their_own_port_where_one_is_set(start_gateway: Callable[..
     port = free_port()
     url, _ = start_gateway(admin_port=port)
     assert code(httpx.get(f"{url}/metrics")) == (404, "not_found")
-    assert "pandagpt_requests" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert "pandagpt_http_requests" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
 
 def test_the_manual_and_the_version(http: httpx.Client) -> None:

@@ -80,7 +80,7 @@ async def test_a_reader_that_stops_reading_is_cut_off_and_its_request_cancelled(
             async with asyncio.timeout(20):
                 while len(runtime.aborted) < 4 * 8 or made.server_state.tasks:
                     await asyncio.sleep(0.02)
-            assert state.registry.get_sample_value("pandagpt_streams") == 0
+            assert state.registry.get_sample_value("pandagpt_http_requests_in_progress") == 0
             assert await asyncio.to_thread(several, port, 1) == [200]
             for _, writer in readers:
                 writer.transport.abort()

@@ -188,14 +188,15 @@ def test_what_a_lane_raises_comes_to_whoever_asked() -> None:
 HUNG_WORKER = """
 import sys, time
 from service.settings import load
-from service.worker.main import serve
+from service.worker.main import operated, serve
 from tests.fakes import FakeRuntime
 
 class Hanging(FakeRuntime):
     def encode(self, modality, arrays):
         time.sleep(600)
 
-sys.exit(serve(load({}), Hanging()))
+with operated(load({})) as (registry, health):
+    sys.exit(serve(load({}), Hanging(), registry, health))
 """
 
 

@@ -14,13 +14,13 @@ def test_counters_grow_by_what_came_since_the_last_look_and_gauges_say_now() -> 
         prefix = PrefixStats(asked, hits, blocks_used=6, blocks_total=8, evicted=evicted)
         figures.tell(EngineStats(3, 5, 16, 64, put_out, prefix))
     said = {
-        "pandagpt_prefix_asked_tokens_total": 30,
-        "pandagpt_prefix_hit_tokens_total": 12,
+        "pandagpt_prefix_cache_queries_total": 30,
+        "pandagpt_prefix_cache_hits_total": 12,
         "pandagpt_prefix_evictions_total": 3,
-        "pandagpt_preemptions_total": 2,
-        "pandagpt_cache_used_ratio": 0.25,
+        "pandagpt_num_preemptions_total": 2,
+        "pandagpt_kv_cache_usage_perc": 0.25,
         "pandagpt_prefix_used_ratio": 0.75,
-        "pandagpt_engine_waiting_sequences": 5,
+        "pandagpt_num_requests_waiting": 5,
     }
     assert {name: registry.get_sample_value(name) for name in said} == said
 

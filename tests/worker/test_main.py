@@ -112,22 +112,24 @@ def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder
     outside.start()
     assert main.run(settings) == 0
     outside.join()
-    assert "pandagpt_running_sequences 0.0" in seen["metrics"]
+    assert 'pandagpt_num_requests_running{model="tiny"} 0.0' in seen["metrics"]
     assert valkey.client.zcard("pandagpt:ready:{tiny}") == 0
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_a_worker_without_a_usable_store_says_so_and_ends(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    settings = load({"store": {"url": "redis://127.0.0.1:1/0"}, "worker": {"model": folder, "device": "cpu"}})
+def test_a_worker_without_a_usable_store_ends_before_it_loads_a_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load({"store": {"url": "redis://127.0.0.1:1/0"}, "worker": {"model": tmp_path / "no-model"}})
     assert main.run(settings) == 1
     assert "the worker cannot use the store" in caplog.text
 
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
 def test_a_device_that_is_not_there_is_a_wrong_setting_and_no_crash(tmp_path: Path, device: str) -> None:
-    settings = load({"store": {"url": "redis://127.0.0.1:1/0"}, "worker": {"model": tmp_path, "device": device}})
+    settings = load({"worker": {"model": tmp_path, "device": device}})
     with pytest.raises(SettingsError, match=f"worker: torch finds no device {device} on this machine"):
-        main.run(settings)
+        main.load(settings.worker)
 
 
 def test_torch_learns_before_it_loads_that_its_threads_are_to_sleep(tmp_path: Path) -> None:

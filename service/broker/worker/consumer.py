@@ -7,7 +7,7 @@ stands in the event stream. A crash between the two leaves an entry whose next t
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from service.broker.connection import SyncStore, store_errors, translated
 from service.broker.errors import RequestLost, StoreUnavailable
 from service.broker.event_log import EventWriter, last_id
 from service.broker.keys import PRIORITIES, Keys
-from service.broker.protocol import Failed, Released
+from service.broker.protocol import End, Failed, Released
 from service.broker.worker import priority_queue
 from service.broker.worker.delivery import Delivery, Undecodable, end_at_arrival, read_entry
 from service.broker.worker.priority_queue import PriorityQueue
@@ -38,13 +38,24 @@ class Flushed:
 
 
 class Consumer:
-    """One worker's hold on the queue of one model. `worker` is its unique name."""
+    """One worker's hold on the queue of one model. `worker` is its unique name.
 
-    def __init__(self, store: SyncStore, settings: StoreSettings, model: str, worker: str, lost_after: float) -> None:
+    `on_ended` gets the end of each request that is ended as it arrives and never run.
+    """
+
+    def __init__(
+        self,
+        store: SyncStore,
+        settings: StoreSettings,
+        model: str,
+        worker: str,
+        lost_after: float,
+        on_ended: Callable[[End], None] = lambda _: None,
+    ) -> None:
         self._store, self._settings = store, settings
         self._keys = Keys(settings.namespace)
         self._model, self._worker = model, worker
-        self._lost_after = lost_after
+        self._lost_after, self._on_ended = lost_after, on_ended
         self._lanes = [PriorityQueue(store, self._keys, settings, model, lane, worker) for lane in PRIORITIES]
         self._open: dict[str, Delivery] = {}
         self._last_cancel = b"0-0"
@@ -173,6 +184,7 @@ class Consumer:
         if end is None:
             return [delivery]
         writer.add(end)
+        self._on_ended(end)
         return []
 
     def _bury(self, lane: PriorityQueue, entry: bytes, error: Undecodable) -> None:

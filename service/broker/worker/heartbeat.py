@@ -49,6 +49,11 @@ class Heartbeat:
         """The loop went round once more."""
         self._turned = time.monotonic()
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the loop last went round."""
+        return time.monotonic() - self._turned
+
     def drain(self) -> None:
         """Say that this worker takes no more requests, at once and from now on. Once is enough, more is fine."""
         if not self._draining:
@@ -77,7 +82,7 @@ class Heartbeat:
                 log.warning("a heartbeat did not reach the store", extra={"error": error.code})
 
     def _beat(self) -> None:
-        hangs = time.monotonic() - self._turned > STALL
+        hangs = self.silent_s > STALL
         self._announce("draining" if self._draining or hangs else "ready")
         if hangs:
             log.error("the worker's loop stands still; its requests are left to others", extra={"limit": STALL})

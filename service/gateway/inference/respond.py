@@ -17,6 +17,7 @@ from service.gateway.inference.idempotency import REPLAYED, IdempotentRequest, f
 from service.gateway.inference.validated import GenerateRequest, sampling_params
 from service.gateway.media.resolve import check_modalities
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
+from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.schema.requests import ignored
 from service.gateway.state import GatewayState
 from service.gateway.streaming.chunks import (
@@ -45,18 +46,20 @@ async def respond(
     `lease` is the caller's share of the limits; a stream keeps it to its end.
     """
     info = await gateway.model(model)
+    seen = observation_of(request.scope)
+    seen.model, seen.priority = info.id, ask.priority
     check_modalities(ask.media, info)
     turn = await gateway.retries.begin(caller.tenant, key, "chatcmpl", fingerprint_of_request(ask, info.id))
     answer = await until_disconnect(request.receive, enter(gateway, caller, ask, info, turn))
     headers = {**ignored(ask.ignored), **(REPLAYED if turn.again else {})}
-    events = gateway.broker.events(answer.id, caller.tenant, gateway.pace.keep_alive_s)
-    began = time.perf_counter()
+    seen.charged = not turn.again
+    meter = TokenMeter(seen, gateway.metrics, timed=seen.charged)
+    events = meter.watch(gateway.broker.events(answer.id, caller.tenant, gateway.pace.keep_alive_s))
     try:
         if ask.stream:
             first = await until_disconnect(request.receive, _first_word(events), gateway.leaving)
-            _observe(gateway, info.id, began)
             return _stream(gateway, caller, events, first, answer, headers, lease.pop_all())
-        whole = await until_disconnect(request.receive, _whole(gateway, events, answer), gateway.leaving)
+        whole = await until_disconnect(request.receive, _whole(events, answer), gateway.leaving)
     except ClientDisconnected:
         await gateway.gone(answer.id, caller.tenant)
         await events.aclose()
@@ -151,24 +154,16 @@ def _stream(
         await gateway.gone(answer.id, caller.tenant)
 
     async def settle() -> None:
-        gateway.metrics.tokens.labels(answer.model).inc(chunks.tokens)
         await gateway.limiter.charge(caller.tenant, chunks.started.prompt_tokens + chunks.tokens)
 
     lease.push_async_callback(settle)
     return EventStream(events, first, FrameFold(chunks), gateway.pace, gone, lease, headers, gateway.leaving)
 
 
-async def _whole(gateway: GatewayState, events: Events, answer: ResponseMetadata) -> dict[str, Any]:
-    fold, began = WholeFold(answer), time.perf_counter()
+async def _whole(events: Events, answer: ResponseMetadata) -> dict[str, Any]:
+    fold = WholeFold(answer)
     while True:
         for event in await anext(events):
-            if isinstance(event, Token) and fold.tokens == 0:
-                _observe(gateway, answer.model, began)
             whole = fold.feed(event)
             if whole is not None:
-                gateway.metrics.tokens.labels(answer.model).inc(fold.tokens)
                 return whole
-
-
-def _observe(gateway: GatewayState, model: str, began: float) -> None:
-    gateway.metrics.first_token_seconds.labels(model).observe(time.perf_counter() - began)

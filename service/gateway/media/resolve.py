@@ -31,7 +31,7 @@ class MediaResolver:
         todo = {part.blob: medium for part, medium in zip(parts, media, strict=True) if part.blob in missing}
         for medium, part in zip(media, parts, strict=True):
             outcome = "miss" if part.blob in missing else "hit"
-            self._metrics.embedding_cache.labels(medium.modality.value, outcome).inc()
+            self._metrics.media_lookups.labels(medium.modality.value, outcome).inc()
             self._metrics.media_bytes.labels(medium.modality.value).inc(len(medium.data))
         tasks = [asyncio.create_task(self._decode(medium, info)) for medium in todo.values()]
         try:

@@ -20,6 +20,7 @@ from service.gateway.inference.validated import MediaInput, check_totals, read_p
 from service.gateway.media.resolve import check_modalities
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
+from service.gateway.observation import observation_of
 from service.gateway.openapi import examples
 from service.gateway.schema import content_parts, requests
 from service.gateway.schema.requests import EmbedBody
@@ -43,6 +44,8 @@ async def create_embeddings(
         chars = sum(len(part.text) for part in body.input if isinstance(part, content_parts.TextPart))
         check_totals(chars, len(body.input), gateway.bounds, "input")
         info = await gateway.model(body.model)
+        seen = observation_of(request.scope)
+        seen.model, seen.priority = info.id, body.priority or "interactive"
         _check_dimensions(body, info)
         links = gateway.links_of(caller.tenant)
         media = [await _medium(part, f"input[{at}]", links) for at, part in enumerate(body.input)]
@@ -55,6 +58,7 @@ async def create_embeddings(
             )
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
+        seen.charged, seen.prompt_tokens = not turn.again, tokens
         await gateway.limiter.charge(caller.tenant, tokens)
         headers = {**requests.ignored(body.model_extra or ()), **(REPLAYED if turn.again else {})}
         return JSONResponse(_answer(vectors, tokens, body, info), headers=headers)

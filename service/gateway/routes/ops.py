@@ -1,9 +1,10 @@
 """For operators: health, metrics, version, and the written interface."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.responses import HTMLResponse
 
 from service.broker.errors import Draining, NoWorker
@@ -44,11 +45,16 @@ async def get_version() -> dict[str, str]:
 
 @router.get("/metrics", response_model=None, response_class=Response, responses=documented(None, "text/plain"))
 async def metrics(request: Request, _caller: Annotated[Caller, Depends(OperatorAccess(Scope.METRICS))]) -> Response:
-    """Prometheus' text form; for callers on this machine and keys that may. On its own port where one is set."""
+    """Prometheus' text form, or OpenMetrics where that is asked for; for callers on this machine and keys that may.
+
+    On its own port where one is set.
+    """
     gateway = gateway_of(request)
     if not gateway.metrics_here:
         raise GatewayError("not_found", "There is no such endpoint.")
-    return Response(generate_latest(gateway.registry), media_type=CONTENT_TYPE_LATEST)
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    text = await asyncio.to_thread(encode, gateway.registry)  # it reads the store
+    return Response(text, media_type=media_type)
 
 
 @router.get("/openapi.json", dependencies=_anyone, include_in_schema=False)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from service.broker.gateway.request_status import RequestState
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
+from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.schema.responses import EVENTS, RequestStatus, documented
 from service.gateway.state import GatewayState, gateway_of
 from service.gateway.streaming.chunks import ChunkFold, FrameFold, failure
@@ -53,11 +54,13 @@ async def get_request_events(
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
     await gateway.broker.state(_known(request_id), caller.tenant)  # whether it is this caller's
     fold = FrameFold(ChunkFold(await gateway.joined(request_id)), -1 if last_event_id is None else int(last_event_id))
-    return _follow(gateway, caller, request_id, fold)
+    seen = observation_of(request.scope)
+    seen.model = fold.chunks.answer.model
+    return _follow(gateway, caller, request_id, fold, TokenMeter(seen, gateway.metrics, timed=False))
 
 
-def _follow(gateway: GatewayState, caller: Caller, request_id: str, fold: FrameFold) -> EventStream:
-    events = gateway.broker.events(request_id, caller.tenant, gateway.pace.keep_alive_s)
+def _follow(gateway: GatewayState, caller: Caller, request_id: str, fold: FrameFold, meter: TokenMeter) -> EventStream:
+    events = meter.watch(gateway.broker.events(request_id, caller.tenant, gateway.pace.keep_alive_s))
 
     async def gone() -> None:
         await gateway.gone(request_id, caller.tenant)

@@ -17,6 +17,7 @@ from service.broker.errors import Draining
 from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
 from service.gateway.errors import from_core
+from service.gateway.observation import observation_of
 from service.gateway.streaming.chunks import KEEP_ALIVE, FrameFold, closing_error
 
 _T = TypeVar("_T")
@@ -155,12 +156,13 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
-            slow = False
+            slow, seen = False, observation_of(scope)
             try:
                 try:
                     await self._relay(receive, send)
                 except (ClientDisconnected, OSError, SlowClient) as error:
                     slow = isinstance(error, SlowClient)
+                    seen.outcome = "client_too_slow" if slow else "client_gone"
                 if not self._fold.ended:
                     await asyncio.shield(self._gone())
                 if slow:
@@ -177,7 +179,7 @@ class EventStream(Response):
         try:
             while not delivering.done():
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                if watching in done:
+                if watching in done and not delivering.done():  # the server sees an end of its own as one too
                     raise ClientDisconnected
                 if filling in done:
                     filling.result()

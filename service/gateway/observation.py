@@ -1,0 +1,107 @@
+"""One HTTP request as its log line and the metrics see it: filled in on the request's way, read once at its end.
+
+It lies in the ASGI scope's state, so that whatever handles the request finds it without being passed it.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from starlette.types import Scope
+
+from pandagpt_core.types import Priority
+from service.broker.protocol import Done, Event, Failed, Started, Token
+from service.gateway.errors import GatewayError
+from service.metrics import GatewayMetrics
+
+Events = AsyncGenerator[list[Event], None]
+
+
+@dataclass(slots=True)
+class Observation:
+    """`received` is the time of the request's first byte (`time.perf_counter`); `first_token_s` counts from there.
+
+    `outcome`: done, cancelled, client_gone, client_too_slow, handed_over, or failed, then with an error's `code`.
+    `model` is set once it is known that it is served; `charged` where the tokens are this request's own.
+    """
+
+    received: float = field(default_factory=time.perf_counter)
+    request_id: str = ""
+    trace_id: str | None = None
+    key_class: str = ""
+    model: str | None = None
+    priority: Priority = "interactive"
+    charged: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first_token_s: float | None = None
+    outcome: str | None = None
+    code: str | None = None
+
+    def fail(self, code: str) -> None:
+        self.outcome, self.code = "failed", code
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self.received
+
+
+def observation_of(scope: Scope) -> Observation:
+    """The request's own; a loose one where nothing around the application made one."""
+    state = scope.setdefault("state", {})
+    if "observation" not in state:
+        state["observation"] = Observation()
+    found: Observation = state["observation"]
+    return found
+
+
+def failed(scope: Scope, error: GatewayError) -> None:
+    """Note the refusal that answers a request."""
+    observation_of(scope).fail(error.code)
+
+
+class TokenMeter:
+    """Watches the events of one request on their way to the caller who asked for them first."""
+
+    def __init__(self, observation: Observation, metrics: GatewayMetrics, timed: bool = True) -> None:
+        """`timed` False for who reads along with a request that began before: its times are not those of an answer."""
+        assert observation.model is not None, "the model is known before its tokens come"
+        self._seen, self._timed = observation, timed
+        labels = (observation.model, observation.priority)
+        self._first = metrics.first_token_seconds.labels(*labels)
+        self._between = metrics.inter_token_seconds.labels(*labels)
+        self._relayed = metrics.tokens.labels(observation.model)
+        self._last: dict[int, float] = {}
+
+    async def watch(self, events: Events) -> Events:
+        """The same events; closes what it reads from."""
+        async with aclosing(events):
+            async for came in events:
+                self.saw(came)
+                yield came
+
+    def saw(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case Token():
+                    self._token(event)
+                case Started():
+                    self._seen.prompt_tokens = event.prompt_tokens
+                case Done():
+                    self._seen.outcome = "cancelled" if event.cancelled else "done"
+                case Failed():
+                    self._seen.fail(event.code)
+
+    def _token(self, event: Token) -> None:
+        self._seen.completion_tokens += 1
+        self._relayed.inc()
+        if not self._timed or not (event.text or event.logprob):
+            return  # nothing that the caller sees
+        now = time.perf_counter()
+        if self._seen.first_token_s is None:
+            self._seen.first_token_s = now - self._seen.received
+            self._first.observe(self._seen.first_token_s)
+        if event.choice in self._last:
+            self._between.observe(now - self._last[event.choice])
+        self._last[event.choice] = now

@@ -1,0 +1,100 @@
+"""The worker's own small HTTP port for operators: /metrics, /health/live, /health/ready.
+
+It answers from before the model is loaded, so that an orchestrator can tell "still loads" from "hangs": live while the
+model loads and while the loop turns, ready once the worker takes requests and until it drains.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from typing import Any, Protocol
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from service.broker.worker.heartbeat import STALL
+
+Start = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Loop(Protocol):
+    """A worker's loop, as far as its health goes."""
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since its last turn."""
+        ...
+
+    @property
+    def draining(self) -> bool: ...
+
+
+class Health:
+    """What the probes answer. `begin` marks the end of loading."""
+
+    def __init__(self, stall_s: float = STALL) -> None:
+        self._stall_s = stall_s
+        self._loop: Loop | None = None
+
+    def begin(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def live(self) -> tuple[bool, str]:
+        """Whether to leave the process alone, and why."""
+        if self._loop is None:
+            return True, "loading"
+        silent = self._loop.silent_s
+        return (False, f"the loop has not turned for {silent:.0f} s") if silent > self._stall_s else (True, "ok")
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the worker takes requests, and why not."""
+        if self._loop is None:
+            return False, "loading"
+        return (False, "draining") if self._loop.draining else self.live()
+
+
+@contextmanager
+def ops_served(host: str, port: int, registry: CollectorRegistry, health: Health) -> Iterator[int]:
+    """Serve on that address while the block lasts (0: nothing is served); gives the port."""
+    if not port:
+        yield 0
+        return
+    server = make_server(host, port, _application(registry, health), _Server, _Quiet)
+    thread = threading.Thread(target=server.serve_forever, name="ops", daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # a scraper that stalls must not hold up the next one, nor the process's end
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 10.0  # seconds that a connection may say nothing
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Probes and scrapes are no news."""
+
+
+def _application(registry: CollectorRegistry, health: Health) -> Callable[[dict[str, Any], Start], Iterable[bytes]]:
+    exposition, probes = make_wsgi_app(registry), {"/health/live": health.live, "/health/ready": health.ready}
+
+    def application(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            text: Iterable[bytes] = exposition(environ, start)
+            return text
+        probe = probes.get(path)
+        good, word = probe() if probe else (False, "there is no such endpoint")
+        status = "200 OK" if good else "503 Service Unavailable" if probe else "404 Not Found"
+        start(status, [("content-type", "application/json")])
+        return [json.dumps({"status": word}).encode()]
+
+    return application
