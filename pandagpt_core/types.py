@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Literal
+from enum import EnumType, StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+from pandagpt_core.modalities import MODALITIES
 
 
-class Modality(StrEnum):
-    """What a medium is, and so which tower encodes it (ImageBind, Girdhar et al. 2023, section 3).
+class _FromRegistry(EnumType):
+    """The members come from the registry, so a type checker cannot list them."""
 
-    `TEXT` is text as a *modality*: it goes through the text tower into the shared space, not into the prompt.
-    """
+    if TYPE_CHECKING:
 
-    IMAGE = "image"
-    VIDEO = "video"
-    AUDIO = "audio"
-    DEPTH = "depth"
-    THERMAL = "thermal"
-    IMU = "imu"
-    TEXT = "text"
+        def __getattr__(cls, name: str) -> "Modality": ...
+
+
+class Modality(StrEnum, metaclass=_FromRegistry):
+    """What a medium is, and so which tower encodes it: a member for each name of the registry, `IMAGE` for "image"."""
+
+    vars().update({name.upper(): name for name in MODALITIES})
 
 
 Role = Literal["system", "user", "assistant"]

@@ -10,6 +10,7 @@ from pandagpt_core.checkpoints import account
 from pandagpt_core.encoders.mini_senses import MapTower, SoundTower
 from pandagpt_core.encoders.mini_towers import ImageTower, SignalTower, TextTower
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
+from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality
 
 # Which tower of `sizes` encodes a modality, and what it wants to be fed.
@@ -29,6 +30,7 @@ _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "sound": SoundTower,
     "map": MapTower,
 }
+check_recipes({modality: recipe for modality, (_, recipe) in _TOWERS.items()})
 
 
 class MiniEncoder(nn.Module):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -30,6 +31,7 @@ RECIPES: Mapping[Modality, str] = {
     Modality.IMU: "imu-v1",
     Modality.TEXT: "clip-bpe-v1",
 }
+check_recipes(RECIPES)
 TEXT_LENGTH = 77  # token ids of one text, CLIP's context
 
 

@@ -1,7 +1,7 @@
-"""The table of preprocessing recipes, and the one way in: bytes and a recipe's name to an encoder's array."""
+"""The one way in: bytes and the name of a registered recipe to an encoder's array. Names are part of cache keys."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 
 import msgspec
@@ -11,26 +11,9 @@ import numpy.typing as npt
 from pandagpt_core.errors import InvalidMedia, UnsupportedModality
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.params import Params
+from pandagpt_core.modalities import RECIPES
 
 Loader = Callable[[bytes, Params, Limits], npt.NDArray[np.generic]]
-
-# Name -> (module, function), imported on first use so that a text needs no video library. A change that alters the
-# array for any input needs a new name: names are part of cache keys.
-RECIPES: Mapping[str, tuple[str, str]] = {
-    "imagebind-image-v1": ("pandagpt_core.media.image", "imagebind"),
-    "eva-image-v1": ("pandagpt_core.media.image", "eva"),
-    "imagebind-video-v1": ("pandagpt_core.media.video", "imagebind"),
-    "imagebind-audio-v1": ("pandagpt_core.media.audio", "imagebind"),
-    "imagebind-thermal-v1": ("pandagpt_core.media.thermal", "imagebind"),
-    "depth-sunrgbd-v1": ("pandagpt_core.media.depth", "sunrgbd"),
-    "imu-v1": ("pandagpt_core.media.imu", "resampled"),
-    "clip-bpe-v1": ("pandagpt_core.media.text", "clip_bpe"),
-    "lite0-image-v1": ("pandagpt_core.media.image", "lite0"),
-    "lite0-video-v1": ("pandagpt_core.media.video", "lite0"),
-    # No encoder's: for answers that name places in a picture.
-    "picture-size-v1": ("pandagpt_core.media.annotate", "size"),
-    "annotated-picture-v1": ("pandagpt_core.media.annotate", "annotated"),
-}
 
 
 def load(recipe: str, data: bytes, params: Params, limits: Limits) -> npt.NDArray[np.generic]:
@@ -43,7 +26,7 @@ def load(recipe: str, data: bytes, params: Params, limits: Limits) -> npt.NDArra
     if not data:
         raise InvalidMedia("the medium is empty")
     check(len(data), limits.bytes, "the medium", "bytes")
-    module, function = RECIPES[recipe]
+    module, function = RECIPES[recipe]  # imported on first use, so that a text needs no video library
     loader: Loader = getattr(import_module(module), function)
     return np.ascontiguousarray(loader(data, params, limits))
 

@@ -11,16 +11,11 @@ from typing import Any
 
 import httpx
 
+from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, Choice, Composition, Parameter
+
 # Modality -> the content part's type. Options after the path go to the part's own table where it has one.
-PARTS = {
-    "image": "image_url",
-    "video": "video_url",
-    "audio": "audio_url",
-    "depth": "depth_url",
-    "thermal": "thermal_url",
-    "imu": "imu_url",
-}
-OPTIONS = {"depth": ("unit", "focal_px", "baseline_m"), "thermal": ("low", "high"), "imu": ("rate_hz",)}
+PARTS = {name: MODALITIES[name].part for name in FILE_MODALITIES}
+OPTIONS = {name: {one.name: one for one in MODALITIES[name].parameters} for name in FILE_MODALITIES}
 
 
 class TalkError(Exception):
@@ -42,7 +37,7 @@ def medium(modality: str, words: str) -> dict[str, Any]:
         if name == "weight":
             part["weight"] = _number(name, value)
         elif name in OPTIONS.get(modality, ()):
-            payload.setdefault(modality, {})[name] = value if name == "unit" else _number(name, value)
+            payload.setdefault(modality, {})[name] = _option(OPTIONS[modality][name], value)
         else:
             known = ", ".join(("weight", *OPTIONS.get(modality, ())))
             raise TalkError(f"{modality} has no option {name!r}; it has {known}")
@@ -145,6 +140,15 @@ def complaint(response: httpx.Response) -> str:
 
 def _told(error: Mapping[str, Any]) -> str:
     return f"{error.get('message', 'unknown error')} ({error.get('code', 'no code')})"
+
+
+def _option(parameter: Parameter, value: str) -> float | str | bool:
+    match parameter:
+        case Choice():
+            return value
+        case Composition():
+            return value.lower() in ("true", "1", "yes")
+    return _number(parameter.name, value)
 
 
 def _number(name: str, value: str) -> float:

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-KINDS = {
-    ".jpg": "image", ".jpeg": "image", ".png": "image", ".webp": "image",
-    ".wav": "audio", ".flac": "audio", ".ogg": "audio", ".mp3": "audio",
-    ".mp4": "video", ".webm": "video", ".csv": "imu",
-}  # fmt: skip
-NAMED = ("depth", "thermal", "imu")  # a picture or an array with this word in its name or its folder's is that
-ARRAYS = (".npy", ".tif", ".tiff")
+from pandagpt_core.modalities import MODALITIES
+
+KINDS = {suffix: name for name, entry in tuple(MODALITIES.items())[::-1] for suffix in entry.mime}
+# A picture or an array with this word in its name or its folder's is that.
+NAMED = {name: entry.named for name, entry in MODALITIES.items() if entry.named}
 ASKS = "asks.json"
 
 
@@ -59,8 +57,6 @@ def _said(folder: Path) -> list[list[Sample]]:
 
 def modality(path: Path) -> str | None:
     """What the file is, None for something else (a text, a table of licences)."""
-    suffix = path.suffix.lower()
-    named = next((word for word in NAMED if word in f"{path.stem} {path.parent.name}".lower()), None)
-    if suffix in ARRAYS:
-        return named
-    return (named or KINDS[suffix]) if suffix in KINDS else None
+    suffix, words = path.suffix.lower(), f"{path.stem} {path.parent.name}".lower()
+    named = next((name for name, suffixes in NAMED.items() if name in words and suffix in suffixes), None)
+    return named or KINDS.get(suffix)

@@ -10,10 +10,10 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from service.gateway.decoding import warmup
+from pandagpt_core.media import samples
 
-PNG = warmup.picture("PNG")
-VIDEO = warmup.film()
+PNG = samples.picture("PNG")
+VIDEO = samples.film()
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32)
 _RAMP = np.linspace(500, 4000, 32 * 32).reshape(32, 32)
 _MOTION = np.tile(np.arange(6.0), (400, 1))
@@ -43,7 +43,7 @@ def sound(kind: str) -> bytes:
 def grey(kind: str, bits: int = 16) -> bytes:
     """One channel as PNG or TIFF of 8 or 16 bits, or as npy of float32 or uint8."""
     if kind == "npy":
-        return warmup.npy(_RAMP.astype(np.float32) if bits == 16 else (_RAMP / 16).astype(np.uint8))
+        return samples.npy(_RAMP.astype(np.float32) if bits == 16 else (_RAMP / 16).astype(np.uint8))
     out = io.BytesIO()
     Image.fromarray((_RAMP / (1 if bits == 16 else 16)).astype(f"uint{bits}")).save(out, kind.upper())
     return out.getvalue()
@@ -52,7 +52,7 @@ def grey(kind: str, bits: int = 16) -> bytes:
 def motion(kind: str) -> bytes:
     """400 rows of accelerometer and gyroscope as csv, json or npy."""
     if kind == "npy":
-        return warmup.npy(_MOTION.astype(np.float32))
+        return samples.npy(_MOTION.astype(np.float32))
     if kind == "json":
         return json.dumps(_MOTION.tolist()).encode()
     out = io.StringIO()

@@ -9,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
+from pandagpt_core.media import samples
 from pandagpt_core.types import Conversation, Modality, SamplingParams, Turn
-from service.gateway.decoding import warmup
 from service.gateway.state import GatewayState
 from tests.fakes import FakeRuntime, expected_text
 
@@ -19,22 +19,22 @@ def data_url(data: bytes, kind: str = "application/octet-stream") -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-PNG = warmup.picture("PNG")
+PNG = samples.picture("PNG")
 PARTS = {
     "image": {"type": "image_url", "image_url": {"url": data_url(PNG, "image/png"), "detail": "low"}},
-    "audio": {"type": "audio_url", "audio_url": {"url": data_url(warmup.tone())}},
-    "video": {"type": "video_url", "video_url": {"url": data_url(warmup.film())}},
+    "audio": {"type": "audio_url", "audio_url": {"url": data_url(samples.tone())}},
+    "video": {"type": "video_url", "video_url": {"url": data_url(samples.film())}},
     "depth": {
         "type": "depth_url",
         "depth_url": {
-            "url": data_url(warmup.npy(np.ones((8, 8), np.float32))),
+            "url": data_url(samples.npy(np.ones((8, 8), np.float32))),
             "depth": {"unit": "m", "focal_px": 500, "baseline_m": 0.1},
         },
     },
     "thermal": {"type": "thermal_url", "thermal_url": {"url": data_url(PNG)}},
     "imu": {
         "type": "imu_url",
-        "imu_url": {"url": data_url(warmup.npy(np.ones((400, 6), np.float32))), "imu": {"rate_hz": 50}},
+        "imu_url": {"url": data_url(samples.npy(np.ones((400, 6), np.float32))), "imu": {"rate_hz": 50}},
     },
     "text": {"type": "context_text", "context_text": "a dog"},
 }
@@ -93,7 +93,7 @@ def test_each_kind_of_part_reaches_its_encoder(http: httpx.Client, runtime: Fake
 
 
 def test_all_kinds_together_and_input_audio(http: httpx.Client, runtime: FakeRuntime) -> None:
-    audio = base64.b64encode(warmup.tone()).decode()
+    audio = base64.b64encode(samples.tone()).decode()
     own = {"type": "input_audio", "input_audio": {"data": audio, "format": "wav"}, "weight": 0.5}
     answer = ask(http, [{"type": "text", "text": "All?"}, *PARTS.values(), own])
     assert answer.status_code == 200, answer.text

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from pandagpt_core import media
+from pandagpt_core.media import samples
 from pandagpt_core.types import Modality
-from service.gateway.decoding import warmup
 from tests.fakes import DIM, FakeRuntime, fake_embedding
 
-PNG = warmup.picture("PNG")
+PNG = samples.picture("PNG")
 PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"}}
 
 

@@ -10,16 +10,16 @@ import httpx
 import pytest
 from openai import OpenAI
 
+from pandagpt_core.media import samples
 from pandagpt_core.types import Modality
 from service.broker.keys import Keys
-from service.gateway.decoding import warmup
 from service.gateway.errors import GatewayError
 from service.gateway.media.files import FileStore, Quota
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread
 
-PNG = warmup.picture("PNG")
+PNG = samples.picture("PNG")
 
 
 def upload(http: httpx.Client, data: bytes = PNG, filename: str = "dog.png", **fields: str) -> httpx.Response:
@@ -67,7 +67,7 @@ def test_every_door_takes_a_file_and_it_is_encoded_once(http: httpx.Client, runt
 def test_a_depth_file_takes_its_parameters(http: httpx.Client) -> None:
     import numpy as np
 
-    file_id = upload(http, warmup.npy(np.ones((8, 8), np.float32)), "d.npy").json()["id"]
+    file_id = upload(http, samples.npy(np.ones((8, 8), np.float32)), "d.npy").json()["id"]
     part: dict[str, object] = {"type": "file", "file": {"file_id": file_id}, "modality": "depth"}
     assert ask(http, {**part, "depth": {"unit": "disparity"}}).status_code == 200
     error = ask(http, {**part, "depth": {"unit": "m"}}).json()["error"]

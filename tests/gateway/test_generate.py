@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pandagpt_core.media import samples
 from pandagpt_core.types import Modality
-from service.gateway.decoding import warmup
 from service.gateway.state import GatewayState
 from tests.fakes import FakeRuntime
 
-PNG = warmup.picture("PNG")
-DEPTH = warmup.npy(np.ones((8, 8), np.float32))
-IMU = warmup.npy(np.ones((400, 6), np.float32))
+PNG = samples.picture("PNG")
+DEPTH = samples.npy(np.ones((8, 8), np.float32))
+IMU = samples.npy(np.ones((400, 6), np.float32))
 
 
 def ask(http: httpx.Client, files: list[tuple[str, bytes]] | None = None, **fields: object) -> httpx.Response:
@@ -38,7 +38,7 @@ def refusal(response: httpx.Response) -> tuple[int, str, str | None]:
 
 
 def test_all_six_modalities_and_text_in_one_form(http: httpx.Client, runtime: FakeRuntime) -> None:
-    files = [("image", PNG), ("image", warmup.picture("JPEG")), ("audio", warmup.tone()), ("video", warmup.film())]
+    files = [("image", PNG), ("image", samples.picture("JPEG")), ("audio", samples.tone()), ("video", samples.film())]
     files += [("depth", DEPTH), ("thermal", PNG), ("imu", IMU)]
     parameters = {"depth_unit": "m", "depth_focal_px": "500", "depth_baseline_m": "0.1", "imu_rate_hz": "50"}
     answer = ask(http, files, text=["a dog", "a cat"], weights='{"image": [1, 0.5]}', **parameters)
@@ -143,12 +143,12 @@ BAD_MEDIA = {
     "a truncated JPEG": ("image", jpeg()[:4000], {}, "image"),
     "text named .png": ("image", b"This is no picture.", {}, "image"),
     "an empty file": ("image", b"", {}, "image"),
-    "depth that is not finite": ("depth", warmup.npy(_NAN), {"depth_unit": "disparity"}, "depth"),
+    "depth that is not finite": ("depth", samples.npy(_NAN), {"depth_unit": "disparity"}, "depth"),
     "depth without its camera": ("depth", DEPTH, {"depth_unit": "m"}, "depth_focal_px"),
     "depth without a unit": ("depth", DEPTH, {}, "depth_unit"),
-    "IMU with five columns": ("imu", warmup.npy(np.ones((400, 5), np.float32)), {"imu_rate_hz": "50"}, "imu"),
+    "IMU with five columns": ("imu", samples.npy(np.ones((400, 5), np.float32)), {"imu_rate_hz": "50"}, "imu"),
     "a playlist named video": ("video", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", {}, "video"),
-    "a pickle in an npy": ("thermal", warmup.npy(np.array([None], dtype=object)), {}, "thermal"),
+    "a pickle in an npy": ("thermal", samples.npy(np.array([None], dtype=object)), {}, "thermal"),
     "a picture as sound": ("audio", PNG, {}, "audio"),
 }
 

@@ -7,7 +7,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from service.gateway.decoding import warmup
+from pandagpt_core.media import samples
 
 MESSAGES = [{"role": "user", "content": "Tell me"}]
 
@@ -40,7 +40,7 @@ def test_a_streamed_answer_is_the_same(client: OpenAI) -> None:
 
 
 async def test_the_async_client_streams_a_picture(url: str) -> None:
-    picture = base64.b64encode(warmup.picture("PNG")).decode()
+    picture = base64.b64encode(samples.picture("PNG")).decode()
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         messages = [{"role": "user", "content": [part, {"type": "text", "text": "What?"}]}]

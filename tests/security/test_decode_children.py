@@ -20,8 +20,8 @@ import pytest
 
 from pandagpt_core import media
 from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import samples
 from pandagpt_core.media.containers import AUDIO_CODECS, VIDEO_CODECS, ffmpeg_versions, sniff
-from service.gateway.decoding import warmup
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError
 from tests.media.conftest import Make
@@ -264,4 +264,4 @@ async def test_a_bomb_ends_in_a_refusal_and_the_next_medium_is_decoded(small_poo
         with pytest.raises(GatewayError) as caught:
             await small_pool.decode("imagebind-image-v1", bomb, {})
         assert caught.value.code == "invalid_media"
-    assert (await small_pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})).shape == (1, 3, 224, 224)
+    assert (await small_pool.decode("imagebind-image-v1", samples.picture("PNG"), {})).shape == (1, 3, 224, 224)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pandagpt_core import media
-from service.gateway.decoding import child, warmup
+from pandagpt_core.media import samples
+from service.gateway.decoding import child
 from service.gateway.decoding.protocol import Job
 from tests.media.conftest import Make
 from tests.security.neighbours import data_url, neighbour
@@ -77,4 +78,4 @@ def test_a_library_that_prints_cannot_reach_the_protocol_or_the_gateways_output(
     source = (root / "service/gateway/decoding/child.py").read_text(encoding="utf-8")
     body = source.split("def main(")[1]
     assert body.index("_take_pipes()") < body.index("import_module")
-    assert warmup.picture("PNG").startswith(b"\x89PNG")
+    assert samples.picture("PNG").startswith(b"\x89PNG")

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.gateway.decoding import warmup
+from pandagpt_core.media import samples
 from service.gateway.errors import GatewayError
 from service.gateway.media.fetch import Fetcher
 from service.gateway.state import GatewayState
@@ -171,7 +171,7 @@ def test_fetching_is_off_unless_hosts_are_named_and_says_so(http: httpx.Client, 
 @pytest.fixture
 def fetching(http: httpx.Client, shared_gateway: tuple[str, GatewayState], tmp_path: Path) -> Iterator[str]:
     """The shared gateway, allowed to fetch from one loopback server in a thread."""
-    (tmp_path / "dog.png").write_bytes(warmup.picture("PNG"))
+    (tmp_path / "dog.png").write_bytes(samples.picture("PNG"))
     (tmp_path / "text.png").write_bytes(b"no picture")
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -191,7 +191,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def test_a_fetched_picture_is_answered_like_an_uploaded_one(
     http: httpx.Client, fetching: str, runtime: FakeRuntime
 ) -> None:
-    inline = ask(http, f"data:image/png;base64,{base64.b64encode(warmup.picture('PNG')).decode()}")
+    inline = ask(http, f"data:image/png;base64,{base64.b64encode(samples.picture('PNG')).decode()}")
     answer = ask(http, f"{fetching}/dog.png")
     assert answer.status_code == 200, answer.text
     tag = answer.json()["choices"][0]["message"]["content"].partition(">")[0]
@@ -217,7 +217,7 @@ def test_one_requests_media_are_bounded_together(
 ) -> None:
     state = shared_gateway[1]
     before = state.form
-    state.form = replace(before, max_total_bytes=3 * len(warmup.picture("PNG")))
+    state.form = replace(before, max_total_bytes=3 * len(samples.picture("PNG")))
     try:
         assert ask(http, *[f"{fetching}/dog.png"] * 3).status_code == 200
         answer = ask(http, *[f"{fetching}/dog.png"] * 4)

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
+from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality, Turn
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.inference.validated import (
@@ -13,16 +14,14 @@ from service.gateway.inference.validated import (
     RequestLimits,
     check_totals,
     conversation,
-    given,
     text_medium,
 )
 from service.gateway.media.multipart import Form, takes_no_file
 from service.gateway.media.sources import MediaSources
-from service.gateway.schema import requests
-from service.gateway.schema.content_parts import DepthParams, ImuParams, ThermalParams
+from service.gateway.schema import parameters, requests
 from service.gateway.schema.requests import GenerateForm, StreamOptions, Weights
 
-FILE_FIELDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
+FILE_FIELDS = FILE_MODALITIES
 _APART = ("text", "messages", "weights", "stop", "stream_options")
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
@@ -95,7 +94,7 @@ def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> lis
                 file.sha256,
                 turn,
                 file.name if index == 0 else f"{file.name}[{index}]",
-                _params(file.name, fields),
+                parameters.given_in_form(MODALITIES[file.name], fields),
                 f"{file.name}_",
                 _weight(weights, file.name, index),
             )
@@ -105,16 +104,6 @@ def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> lis
 
 async def _text(texts: Sequence[str], index: int, weights: Weights, turn: int) -> MediaInput:
     return await text_medium(texts[index], "text", turn, _weight(weights, "text", index))
-
-
-def _params(name: str, fields: GenerateForm) -> dict[str, float | str]:
-    if name == "depth":
-        return given(
-            DepthParams(unit=fields.depth_unit, focal_px=fields.depth_focal_px, baseline_m=fields.depth_baseline_m)
-        )
-    if name == "thermal":
-        return given(ThermalParams(low=fields.thermal_low, high=fields.thermal_high))
-    return given(ImuParams(rate_hz=fields.imu_rate_hz)) if name == "imu" else {}
 
 
 def _weight(weights: Weights, name: str, index: int) -> float:

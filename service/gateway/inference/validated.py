@@ -9,11 +9,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pandagpt_core.modalities import MODALITIES
 from pandagpt_core.types import Modality, ModelInfo, Priority, Role, SamplingParams, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.media.sources import Content, MediaSources
 from service.gateway.schema import content_parts, requests
-from service.gateway.schema.content_parts import DepthParams, ImuParams, Message, ThermalParams
+from service.gateway.schema.content_parts import Message
 from service.gateway.schema.requests import ChatBody, Sampling
 
 HASH_IN_THREAD = 1 << 20  # bytes from which hashing leaves the event loop
@@ -161,16 +162,15 @@ async def read_part(part: content_parts.MediaPart, where: str, turn: int, links:
             case content_parts.InputAudioPart():
                 modality, where = Modality.AUDIO, f"{where}.input_audio.data"
                 blob = await links.base64(part.input_audio.data)
-            case content_parts.FilePart():
-                modality, params, params_at = Modality(part.modality), _file_params(part), f"{where}.{part.modality}."
+            case content_parts.LinkPart():
+                modality, params = Modality(part.modality), part.params
+                name = MODALITIES[part.modality].part
+                params_at, where = f"{where}.{name}.{modality.value}.", f"{where}.{name}.url"
+                blob = await links.read(part.link.url)
+            case _:
+                modality, params, params_at = Modality(part.modality), part.params, f"{where}.{part.modality}."
                 where = f"{where}.file.file_id"
                 blob = await links.open_file(part.file.file_id)
-            case _:
-                modality, link = _link(part)
-                params_at = f"{where}.{part.type}.{modality.value}."
-                params = _link_params(link)
-                where = f"{where}.{part.type}.url"
-                blob = await links.read(link.url)
     except GatewayError as error:
         raise GatewayError(error.code, error.message, param=error.param or where) from None
     return MediaInput(modality, blob.data, blob.sha256, turn, where, params, params_at, part.weight)
@@ -185,44 +185,3 @@ async def hashed(data: bytes) -> Content:
     if len(data) < HASH_IN_THREAD:
         return Content(data, hashlib.sha256(data).hexdigest())
     return Content(data, await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()))
-
-
-def given(params: DepthParams | ThermalParams | ImuParams) -> dict[str, float | str]:
-    """The parameters that the caller named."""
-    return {name: value for name, value in params.model_dump().items() if value is not None}
-
-
-_LINKS: dict[type[content_parts.PartModel], tuple[Modality, str]] = {
-    content_parts.ImagePart: (Modality.IMAGE, "image_url"),
-    content_parts.AudioPart: (Modality.AUDIO, "audio_url"),
-    content_parts.VideoPart: (Modality.VIDEO, "video_url"),
-    content_parts.DepthPart: (Modality.DEPTH, "depth_url"),
-    content_parts.ThermalPart: (Modality.THERMAL, "thermal_url"),
-    content_parts.ImuPart: (Modality.IMU, "imu_url"),
-}
-
-
-def _link(part: content_parts.PartModel) -> tuple[Modality, content_parts.Link]:
-    modality, name = _LINKS[type(part)]
-    link: content_parts.Link = getattr(part, name)
-    return modality, link
-
-
-def _link_params(link: content_parts.Link) -> dict[str, float | str]:
-    match link:
-        case content_parts.DepthLink():
-            return given(link.depth)
-        case content_parts.ThermalLink():
-            return given(link.thermal)
-        case content_parts.ImuLink():
-            return given(link.imu)
-    return {}
-
-
-def _file_params(part: content_parts.FilePart) -> dict[str, float | str]:
-    by_modality: dict[str, DepthParams | ThermalParams | ImuParams] = {
-        "depth": part.depth,
-        "thermal": part.thermal,
-        "imu": part.imu,
-    }
-    return given(by_modality[part.modality]) if part.modality in by_modality else {}

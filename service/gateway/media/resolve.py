@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pandagpt_core.media import digest
+from pandagpt_core.modalities import MODALITIES
 from pandagpt_core.types import ModelInfo
 from service.broker.media_cache import MediaCache, media_name
 from service.broker.protocol import MediaRef
@@ -47,13 +48,14 @@ class MediaResolver:
                 return await self._pool.decode(info.recipes[medium.modality], medium.data, medium.params)
         except GatewayError as error:
             self._metrics.media_failures.labels(medium.modality.value, error.code).inc()
-            param = f"{medium.params_at}{error.param}" if error.param in _PARAMS else medium.where
+            param = f"{medium.params_at}{error.param}" if _is_parameter(medium, error.param) else medium.where
             raise GatewayError(
                 error.code, f"{medium.where}: {error.message}", param=param, retry_after_s=error.retry_after_s
             ) from None
 
 
-_PARAMS = ("unit", "focal_px", "baseline_m", "rate_hz", "low", "high")  # what recipes may complain of by name
+def _is_parameter(medium: MediaInput, name: str | None) -> bool:
+    return any(parameter.name == name for parameter in MODALITIES[medium.modality].parameters)
 
 
 def check_modalities(media: Sequence[MediaInput], info: ModelInfo) -> None:

@@ -1,8 +1,12 @@
 """Content parts and messages: what a conversation may hold, typed and bounded."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, create_model
+
+from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, Entry, Value
+from service.gateway.schema import parameters
+from service.gateway.schema.body import PartModel
 
 MAX_TEXT = 200_000  # characters of one text; the total of a request is a setting
 MAX_PARTS = 256
@@ -14,18 +18,6 @@ Url = Annotated[str, StringConstraints(min_length=1)]  # bounded by the body; mo
 Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
 
 
-class BodyModel(BaseModel):
-    """Base: JSON types are taken literally (no "1" for 1), NaN and infinity are refused."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, frozen=True)
-
-
-class PartModel(BodyModel):
-    """Base of content parts; fields we do not know (`detail`, `cache_control`) do not change the answer."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
 class TextPart(PartModel):
     type: Literal["text"]
     text: Text
@@ -35,109 +27,87 @@ class Link(PartModel):
     url: Url
 
 
-class DepthParams(PartModel):
-    """How to read a depth map: its unit and, for depth rather than ready disparity, the camera."""
-
-    unit: Literal["m", "mm", "disparity", "sunrgbd"] | None = None
-    focal_px: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    baseline_m: Annotated[float, Field(gt=0, le=1e3)] | None = None
-
-
-class DepthLink(Link):
-    depth: DepthParams = DepthParams()
-
-
-class ThermalParams(PartModel):
-    """The raw values that become 0 and 1, together or not at all; without them the values are taken as they are."""
-
-    low: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
-    high: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
-
-
-class ThermalLink(Link):
-    thermal: ThermalParams = ThermalParams()
-
-
-class ImuParams(PartModel):
-    rate_hz: Annotated[float, Field(gt=0, le=1e5)] | None = None
-
-
-class ImuLink(Link):
-    imu: ImuParams = ImuParams()
-
-
 class InputAudio(PartModel):
     data: Annotated[str, StringConstraints(min_length=1)]
-    format: Literal["wav", "mp3", "flac", "ogg", "m4a"]
+    format: Annotated[str, StringConstraints(max_length=64)] | None = None  # the bytes decide
 
 
 class FileRef(PartModel):
     file_id: Name
 
 
-class ImagePart(PartModel):
-    type: Literal["image_url"]
-    image_url: Link
+class WeightedPart(PartModel):
+    """Base of the parts that hold a medium."""
+
     weight: Weight = 1.0
 
 
-class InputAudioPart(PartModel):
+class InputAudioPart(WeightedPart):
     type: Literal["input_audio"]
     input_audio: InputAudio
-    weight: Weight = 1.0
 
 
-class AudioPart(PartModel):
-    type: Literal["audio_url"]
-    audio_url: Link
-    weight: Weight = 1.0
-
-
-class VideoPart(PartModel):
-    type: Literal["video_url"]
-    video_url: Link
-    weight: Weight = 1.0
-
-
-class DepthPart(PartModel):
-    type: Literal["depth_url"]
-    depth_url: DepthLink
-    weight: Weight = 1.0
-
-
-class ThermalPart(PartModel):
-    type: Literal["thermal_url"]
-    thermal_url: ThermalLink
-    weight: Weight = 1.0
-
-
-class ImuPart(PartModel):
-    type: Literal["imu_url"]
-    imu_url: ImuLink
-    weight: Weight = 1.0
-
-
-class ContextTextPart(PartModel):
+class ContextTextPart(WeightedPart):
     type: Literal["context_text"]
     context_text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
-    weight: Weight = 1.0
 
 
-class FilePart(PartModel):
-    """An upload; `text` is context text. `depth`, `thermal`, `imu` as in `depth_url`, `thermal_url`, `imu_url`."""
+class LinkPart(WeightedPart):
+    """Base of the parts by link, one for each modality: `image_url` holds a `url` and the modality's parameters."""
+
+    modality: ClassVar[str]
+
+    @property
+    def link(self) -> Link:
+        link: Link = getattr(self, MODALITIES[self.modality].part)
+        return link
+
+    @property
+    def params(self) -> dict[str, Value]:
+        return parameters.given(getattr(self.link, self.modality, None))
+
+
+class _FilePart(WeightedPart):
+    """An upload; `text` is context text. Parameters stand under the modality's name, as in its part by link."""
 
     type: Literal["file"]
     file: FileRef
-    modality: Literal["image", "video", "audio", "depth", "thermal", "imu", "text"]
-    depth: DepthParams = DepthParams()
-    thermal: ThermalParams = ThermalParams()
-    imu: ImuParams = ImuParams()
-    weight: Weight = 1.0
+    modality: str
+
+    @property
+    def params(self) -> dict[str, Value]:
+        return parameters.given(getattr(self, self.modality, None))
 
 
-MediaPart = (
-    ImagePart | InputAudioPart | AudioPart | VideoPart | DepthPart | ThermalPart | ImuPart | ContextTextPart | FilePart
-)
+def _link_part(entry: Entry) -> type[LinkPart]:
+    """`image_url` for the entry of "image"."""
+    title = entry.name.title()
+    link = Link
+    if entry.parameters:
+        params = parameters.model(entry)
+        held: dict[str, Any] = {entry.name: (params, params())}
+        link = create_model(f"{title}Link", __base__=Link, **held)
+    fields: dict[str, Any] = {"type": (Literal[entry.part], ...), entry.part: (link, ...)}
+    part = create_model(f"{title}Part", __base__=LinkPart, **fields)
+    part.modality = entry.name
+    return part
+
+
+def _file_part() -> type[_FilePart]:
+    models = {entry.name: parameters.model(entry) for entry in MODALITIES.values() if entry.parameters}
+    fields: dict[str, Any] = {name: (model, model()) for name, model in models.items()}
+    fields["modality"] = (Literal[tuple(MODALITIES)], ...)
+    return create_model("FilePart", __base__=_FilePart, __doc__=_FilePart.__doc__, **fields)
+
+
+LINK_PARTS = {name: _link_part(MODALITIES[name]) for name in FILE_MODALITIES}
+
+if TYPE_CHECKING:  # what follows from the registry exists at run time only
+    FilePart = _FilePart
+    MediaPart = LinkPart | InputAudioPart | ContextTextPart | FilePart
+else:
+    FilePart = _file_part()
+    MediaPart = Union[(*LINK_PARTS.values(), InputAudioPart, ContextTextPart, FilePart)]
 ContentPart = Annotated[TextPart | MediaPart, Field(discriminator="type")]
 
 

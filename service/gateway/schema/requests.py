@@ -5,7 +5,7 @@ Unknown fields are kept aside, not refused: `ignored` names them for the `x-igno
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -14,21 +14,16 @@ from pydantic import (
     RootModel,
     StringConstraints,
     WithJsonSchema,
+    create_model,
     model_validator,
 )
 
+from pandagpt_core.modalities import MODALITIES
 from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError, GatewayError
-from service.gateway.schema.content_parts import (
-    MAX_TEXT,
-    BodyModel,
-    ContentPart,
-    Message,
-    Name,
-    PartModel,
-    Weight,
-    as_text_parts,
-)
+from service.gateway.schema import parameters
+from service.gateway.schema.body import BodyModel, PartModel
+from service.gateway.schema.content_parts import MAX_TEXT, ContentPart, Message, Name, Weight, as_text_parts
 
 MAX_MESSAGES = 1024
 MAX_EMBED_INPUTS = 256
@@ -102,18 +97,20 @@ class ChatBody(Sampling):
         return self
 
 
-class GenerateForm(Sampling):
+class _GenerateForm(Sampling):
     """The text fields of POST /v1/generate, but for `messages`, `weights` and `text`, which are read apart."""
 
     model: Name | None = None
     prompt: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
     include_usage: bool | None = None
-    depth_unit: Literal["m", "mm", "disparity", "sunrgbd"] | None = None
-    depth_focal_px: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    depth_baseline_m: Annotated[float, Field(gt=0, le=1e3)] | None = None
-    thermal_low: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
-    thermal_high: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
-    imu_rate_hz: Annotated[float, Field(gt=0, le=1e5)] | None = None
+
+
+if TYPE_CHECKING:  # the fields of parameters follow from the registry and exist at run time only
+    GenerateForm = _GenerateForm
+else:
+    GenerateForm = create_model(
+        "GenerateForm", __base__=_GenerateForm, __doc__=_GenerateForm.__doc__, **parameters.form_fields()
+    )
 
 
 class Messages(RootModel[Annotated[list[Message], Field(max_length=MAX_MESSAGES)]]):
@@ -122,18 +119,18 @@ class Messages(RootModel[Annotated[list[Message], Field(max_length=MAX_MESSAGES)
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class Weights(BodyModel):
+class _Weights(BodyModel):
     """`weights` of the form: for each field of media, one number a medium in the order sent."""
 
     model_config = ConfigDict(extra="forbid")
 
-    image: tuple[Weight, ...] = ()
-    video: tuple[Weight, ...] = ()
-    audio: tuple[Weight, ...] = ()
-    depth: tuple[Weight, ...] = ()
-    thermal: tuple[Weight, ...] = ()
-    imu: tuple[Weight, ...] = ()
-    text: tuple[Weight, ...] = ()
+
+if TYPE_CHECKING:
+    Weights = _Weights
+else:
+    Weights = create_model(
+        "Weights", __base__=_Weights, __doc__=_Weights.__doc__, **dict.fromkeys(MODALITIES, (tuple[Weight, ...], ()))
+    )
 
 
 _Said = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]

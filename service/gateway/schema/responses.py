@@ -1,9 +1,10 @@
 """The shapes of answers, for the written interface. Answers themselves are built by folds and routes as plain data."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
+from pandagpt_core.modalities import MODALITIES
 from service.gateway.errors import ERRORS
 
 
@@ -18,16 +19,15 @@ class Error(BaseModel):
     error: ErrorDetail
 
 
-class Details(BaseModel):
+class _Details(BaseModel):
     cached_tokens: int
     cached_items: int
-    image_items: int
-    video_items: int
-    audio_items: int
-    depth_items: int
-    thermal_items: int
-    imu_items: int
-    text_items: int
+
+
+if TYPE_CHECKING:
+    Details = _Details
+else:  # the counts follow from the registry
+    Details = create_model("Details", __base__=_Details, **{f"{name}_items": (int, ...) for name in MODALITIES})
 
 
 class Usage(BaseModel):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pandagpt_core import media
-from service.gateway.decoding import warmup
+from pandagpt_core.media import samples
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError
 
@@ -55,14 +55,14 @@ async def refused(pool: DecodePool, recipe: str, data: bytes, **params: float | 
 
 
 async def test_children_are_confined_and_say_how(pool: DecodePool) -> None:
-    await pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})
+    await pool.decode("imagebind-image-v1", samples.picture("PNG"), {})
     assert {"memory", "files", "descriptors", "python"} <= set(pool.enforced)
     if sys.platform == "linux":
         assert {"privileges", "syscalls"} <= set(pool.enforced)
 
 
 async def test_an_array_is_what_the_recipe_gives_in_this_process(pool: DecodePool) -> None:
-    data = warmup.picture("JPEG")
+    data = samples.picture("JPEG")
     there = await pool.decode("imagebind-image-v1", data, {})
     here = media.load("imagebind-image-v1", data, {}, LIMITS)
     assert there.dtype == here.dtype
@@ -78,7 +78,7 @@ async def test_every_kind_of_real_medium_decodes_behind_the_lock(pool: DecodePoo
     for file in files:
         array = await pool.decode(recipes[file.suffix], file.read_bytes(), {})
         assert np.isfinite(array).all()
-    imu = await pool.decode("imu-v1", warmup.npy(np.ones((400, 6), np.float32)), {"rate_hz": 200.0})
+    imu = await pool.decode("imu-v1", samples.npy(np.ones((400, 6), np.float32)), {"rate_hz": 200.0})
     assert imu.shape == (1, 6, 2000)
     text = await pool.decode("clip-bpe-v1", "a dog 🐕".encode(), {})
     assert text.shape == (1, 77)
@@ -86,7 +86,7 @@ async def test_every_kind_of_real_medium_decodes_behind_the_lock(pool: DecodePoo
 
 
 async def test_a_picture_is_measured_and_drawn_on_behind_the_lock(pool: DecodePool) -> None:
-    data = warmup.picture("JPEG")
+    data = samples.picture("JPEG")
     assert (await pool.decode("picture-size-v1", data, {})).tolist() == [8, 8]
     png = await pool.decode(
         "annotated-picture-v1", data, {"objects": '[["a dog", [0.1, 0.2, 0.9, 0.8]], [null, [0, 0, 1, 1]]]'}
@@ -95,10 +95,10 @@ async def test_a_picture_is_measured_and_drawn_on_behind_the_lock(pool: DecodePo
 
 
 async def test_a_refusal_names_the_parameter_and_the_child_lives_on(pool: DecodePool) -> None:
-    error = await refused(pool, "depth-sunrgbd-v1", warmup.npy(np.ones((8, 8), np.float32)), unit="m")
+    error = await refused(pool, "depth-sunrgbd-v1", samples.npy(np.ones((8, 8), np.float32)), unit="m")
     assert (error.code, error.param) == ("invalid_media", "focal_px")
     assert (await refused(pool, "imagebind-image-v1", b"not a picture")).code == "invalid_media"
-    assert (await pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})).shape == (1, 3, 224, 224)
+    assert (await pool.decode("imagebind-image-v1", samples.picture("PNG"), {})).shape == (1, 3, 224, 224)
 
 
 async def test_a_decoder_that_dies_costs_one_medium() -> None:
@@ -191,7 +191,7 @@ async def test_memory_beyond_the_limit_is_a_refusal() -> None:
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (30000, 30000), }"
     big = header.ljust(127) + b"\n" + bytes(1 << 20)
     assert (await refused(pool, "imu-v1", big, rate_hz=50.0)).code == "invalid_media"
-    assert (await pool.decode("imagebind-image-v1", warmup.picture("PNG"), {})).shape == (1, 3, 224, 224)
+    assert (await pool.decode("imagebind-image-v1", samples.picture("PNG"), {})).shape == (1, 3, 224, 224)
     await pool.close()
 
 

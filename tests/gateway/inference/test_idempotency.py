@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.gateway.decoding import warmup
+from pandagpt_core.media import samples
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
@@ -62,12 +62,12 @@ def test_a_key_that_is_none_is_refused(http: httpx.Client, key: str) -> None:
 def test_a_form_sent_again_has_another_boundary_and_is_the_same_request(
     http: httpx.Client, valkey: Valkey, runtime: FakeRuntime
 ) -> None:
-    form, files = {"prompt": "Hear", "max_tokens": "4", "imu_rate_hz": "50"}, {"imu": ("m.npy", warmup.npy(MOTION))}
+    form, files = {"prompt": "Hear", "max_tokens": "4", "imu_rate_hz": "50"}, {"imu": ("m.npy", samples.npy(MOTION))}
     first, second = (http.post("/v1/generate", data=form, files=files, headers=KEY) for _ in range(2))
     assert first.status_code == 200
     assert first.json() == second.json()
     assert kept(valkey) == 1
-    other = http.post("/v1/generate", data=form, files={"imu": ("m.npy", warmup.npy(MOTION * 2))}, headers=KEY)
+    other = http.post("/v1/generate", data=form, files={"imu": ("m.npy", samples.npy(MOTION * 2))}, headers=KEY)
     assert other.status_code == 409
 
 

@@ -1,0 +1,86 @@
+"""What the registry holds of a modality: frozen values, no behaviour beyond names that follow from names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+Value = float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number that comes beside a medium, within `low`..`high`; with `open_low` above `low`. `unit` is for readers."""
+
+    name: str
+    about: str
+    low: float
+    high: float
+    unit: str = ""
+    open_low: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of `values`."""
+
+    name: str
+    about: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A boolean: the same file is a medium of `modality` too. `form` is the suffix of its form field."""
+
+    name: str
+    about: str
+    modality: str
+    form: str
+
+
+Parameter = Number | Choice | Composition
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A way from bytes to an encoder's array. A change that alters the array for any input needs a new name."""
+
+    name: str
+    module: str
+    function: str
+    about: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.module, self.function
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A modality. `limits` are the names of its fields of `media.Limits`, `mime` maps file suffixes to MIME types.
+
+    `named` are suffixes that belong to it where the word `name` stands in the file's or folder's name: pictures and
+    arrays that another modality may hold too. `sample` is "module:function", which makes a tiny medium that works with
+    `sample_params`. `is_file` is false for what is sent as a string.
+    """
+
+    name: str
+    about: str
+    recipes: tuple[Recipe, ...]
+    sample: tuple[str, str]
+    sample_params: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
+    parameters: tuple[Parameter, ...] = ()
+    limits: tuple[str, ...] = ("bytes",)
+    mime: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    named: tuple[str, ...] = ()
+    is_file: bool = True
+
+    @property
+    def part(self) -> str:
+        """The `type` of its content part, and the name of the part's payload."""
+        return f"{self.name}_url"
+
+    def form_field(self, parameter: Parameter) -> str:
+        """The multipart field that holds the parameter."""
+        suffix = parameter.form if isinstance(parameter, Composition) else parameter.name
+        return f"{self.name}_{suffix}"

@@ -1,0 +1,53 @@
+"""The parameters of media as pydantic fields, made from the registry: of content parts and of the form."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from pandagpt_core.modalities import MODALITIES, Choice, Entry, Number, Parameter, Value
+from service.gateway.schema.body import PartModel
+
+
+def model(entry: Entry) -> type[PartModel]:
+    """`DepthParams` for the entry of "depth": every parameter, each optional."""
+    if entry.name not in _models:
+        fields: dict[str, Any] = {one.name: (_kind(one) | None, None) for one in entry.parameters}
+        _models[entry.name] = create_model(
+            f"{entry.name.title()}Params", __base__=PartModel, __doc__=_about(entry), **fields
+        )
+    return _models[entry.name]
+
+
+def form_fields() -> dict[str, Any]:
+    """The same of all modalities as fields of the form, `depth_unit` for depth's `unit`."""
+    return {
+        entry.form_field(one): (_kind(one) | None, None) for entry in MODALITIES.values() for one in entry.parameters
+    }
+
+
+def given(params: BaseModel | None) -> dict[str, Value]:
+    """The parameters that the caller named."""
+    return {} if params is None else {name: value for name, value in params.model_dump().items() if value is not None}
+
+
+def given_in_form(entry: Entry, form: BaseModel) -> dict[str, Value]:
+    """The entry's parameters that the form names."""
+    values = {one.name: getattr(form, entry.form_field(one)) for one in entry.parameters}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _kind(parameter: Parameter) -> Any:
+    match parameter:
+        case Number(low=low, high=high):
+            bounds = Field(gt=low, le=high) if parameter.open_low else Field(ge=low, le=high)
+            return Annotated[float, bounds]
+        case Choice(values=values):
+            return Literal[values]
+    return bool
+
+
+def _about(entry: Entry) -> str:
+    return f"How to read {entry.about}: " + "; ".join(f"`{one.name}`, {one.about}" for one in entry.parameters) + "."
+
+
+_models: dict[str, type[PartModel]] = {}

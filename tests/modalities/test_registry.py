@@ -1,0 +1,65 @@
+"""The registry: what it holds fits together, and what derives from it has every entry."""
+
+import importlib
+from dataclasses import fields
+
+import pytest
+
+from pandagpt_core.media import Limits, load
+from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, RECIPES, Entry, check_recipes
+from pandagpt_core.types import Modality
+from service.gateway.decoding.warmup import make_sample
+from service.gateway.schema.content_parts import LINK_PARTS
+from service.gateway.schema.requests import GenerateForm, Weights
+from service.gateway.schema.responses import Details
+from service.gateway.streaming.chunks import usage
+
+entries = pytest.mark.parametrize("entry", MODALITIES.values(), ids=str)
+
+
+@entries
+def test_a_sample_is_decoded_by_every_recipe_of_its_modality(entry: Entry) -> None:
+    for recipe in entry.recipes:
+        assert load(recipe.name, make_sample(entry), entry.sample_params, Limits()).size > 0
+
+
+@entries
+def test_limits_are_fields_of_the_limits(entry: Entry) -> None:
+    assert set(entry.limits) <= {one.name for one in fields(Limits)}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_names_a_function(name: str) -> None:
+    module, function = RECIPES[name]
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_no_two_modalities_claim_a_suffix_or_a_recipe() -> None:
+    suffixes = [suffix for entry in MODALITIES.values() for suffix in entry.mime]
+    recipes = [recipe.name for entry in MODALITIES.values() for recipe in entry.recipes]
+    assert len(suffixes) == len(set(suffixes))
+    assert len(recipes) == len(set(recipes))
+
+
+def test_members_parts_weights_and_counts_are_those_of_the_registry() -> None:
+    assert [modality.value for modality in Modality] == list(MODALITIES) == list(Weights.model_fields)
+    assert tuple(LINK_PARTS) == FILE_MODALITIES
+    assert {f"{name}_items" for name in MODALITIES} <= set(Details.model_fields)
+
+
+@entries
+def test_every_parameter_has_a_field_of_the_form(entry: Entry) -> None:
+    assert {entry.form_field(one) for one in entry.parameters} <= set(GenerateForm.model_fields)
+
+
+def test_a_recipe_that_is_not_registered_for_its_modality_is_an_error_of_the_encoder() -> None:
+    check_recipes({"image": "lite0-image-v1"})
+    with pytest.raises(AssertionError, match="image has no recipe clip-bpe-v1"):
+        check_recipes({"image": "clip-bpe-v1"})
+
+
+def test_usage_counts_every_modality() -> None:
+    from service.broker.protocol import Started
+
+    details = usage({"imu": 2}, Started(prompt_tokens=1), 1)["prompt_tokens_details"]
+    assert {name: details[f"{name}_items"] for name in MODALITIES} == dict.fromkeys(MODALITIES, 0) | {"imu": 2}
