@@ -1,17 +1,26 @@
 """The sizes of a LLaMA, read from a Hugging Face config.json and written as one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from pandagpt_core.errors import CheckpointError
 
 DEFAULT_ROPE_THETA = 10_000.0
+# The linear layers that have biases, by the flags of a Hugging Face config and by its model_type.
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
+OF_MODEL_TYPE: Mapping[str, tuple[str, ...]] = MappingProxyType({"llama": (), "qwen2": ("q_proj", "k_proj", "v_proj")})
 
 
 @dataclass(frozen=True, slots=True)
 class LlamaConfig:
-    """`kv_heads` divides `heads` (grouped-query attention, Ainslie et al. 2023); `tied` shares table and head."""
+    """`kv_heads` divides `heads` (grouped-query attention, Ainslie et al. 2023); `tied` shares table and head.
+
+    `biases` are the linear layers that add one, by their last names: none in LLaMA, q, k and v in Qwen2, all but k and
+    v in LLaMA-Adapter V2.
+    """
 
     vocab: int
     width: int
@@ -24,12 +33,15 @@ class LlamaConfig:
     rope_theta: float = DEFAULT_ROPE_THETA
     max_positions: int = 2048
     tied: bool = False
+    biases: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
             raise CheckpointError(f"{self.heads} attention heads do not group over {self.kv_heads} key-value heads")
         if self.head_dim % 2:
             raise CheckpointError(f"the head width must be even for rotary positions, it is {self.head_dim}")
+        if unknown := sorted(self.biases - {*ATTENTION, *FEED_FORWARD}):
+            raise CheckpointError(f"no linear layer of a decoder layer is called {', '.join(unknown)}")
 
     @property
     def groups(self) -> int:
@@ -38,7 +50,10 @@ class LlamaConfig:
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> "LlamaConfig":
-        """From a config.json of `LlamaForCausalLM`, of any age. Raises CheckpointError on what is not LLaMA."""
+        """From a config.json of `LlamaForCausalLM`, of any age, or `Qwen2ForCausalLM`.
+
+        Raises CheckpointError for any other architecture.
+        """
         refuse_other_architectures(config)
         try:
             return cls(
@@ -53,22 +68,25 @@ class LlamaConfig:
                 rope_theta=rope_theta(config),
                 max_positions=config.get("max_position_embeddings", 2048),
                 tied=config.get("tie_word_embeddings", False),
+                biases=biases(config),
             )
         except KeyError as error:
             raise CheckpointError(f"the language model's config.json has no {error.args[0]!r}") from None
 
     def to_hf(self, dtype: str) -> dict[str, Any]:
-        """A config.json that `from_hf` reads, with what others need to know that it is a LLaMA.
+        """A config.json that `from_hf` reads, with the fields by which other programs know a LLaMA.
 
-        dtype: of its weights, by torch's name.
+        dtype: of its weights, by torch's name. The format has a flag for all of attention's biases and one for the
+        feed-forward's: weights that are written beside it have zeros for the biases that are not in `biases`
+        (`all_biases`).
         """
         return {
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
             "torch_dtype": dtype,
             "hidden_act": "silu",
-            "attention_bias": False,
-            "mlp_bias": False,
+            "attention_bias": not self.biases.isdisjoint(ATTENTION),
+            "mlp_bias": not self.biases.isdisjoint(FEED_FORWARD),
             "vocab_size": self.vocab,
             "hidden_size": self.width,
             "num_hidden_layers": self.layers,
@@ -85,10 +103,24 @@ class LlamaConfig:
 
 def refuse_other_architectures(config: Mapping[str, Any]) -> None:
     """A config that asks for something this model does not compute must not load and answer nonsense."""
-    wants = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
-    for key, value in wants.items():
-        if config.get(key, value) != value:
-            raise CheckpointError(f"the language model's {key} must be {value!r}, it is {config[key]!r}")
+    wants = {"model_type": (*OF_MODEL_TYPE,), "hidden_act": ("silu",), "use_sliding_window": (False,)}
+    for key, values in wants.items():
+        if config.get(key, values[0]) not in values:
+            raise CheckpointError(
+                f"the language model's {key} must be {' or '.join(map(repr, values))}, it is {config[key]!r}"
+            )
+
+
+def biases(config: Mapping[str, Any]) -> frozenset[str]:
+    flags = {"attention_bias": ATTENTION, "mlp_bias": FEED_FORWARD}
+    flagged = [name for flag, names in flags.items() if config.get(flag, False) for name in names]
+    return frozenset(flagged).union(OF_MODEL_TYPE[config.get("model_type", "llama")])
+
+
+def all_biases(config: LlamaConfig) -> LlamaConfig:
+    """The config that `to_hf` describes: with one bias of attention or of the feed-forward, all of them."""
+    groups = [group for group in (ATTENTION, FEED_FORWARD) if not config.biases.isdisjoint(group)]
+    return replace(config, biases=frozenset(name for group in groups for name in group))
 
 
 def rope_theta(config: Mapping[str, Any]) -> float:

@@ -4,7 +4,7 @@ Module and parameter names are those of Hugging Face's `LlamaForCausalLM`, so it
 LoRA tools find their targets. The residual stream is float32; see `linear` for the precision of the products.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,10 +56,10 @@ class Attention(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.q_proj = Linear(config.width, config.heads * config.head_dim, bias=False)
-        self.k_proj = Linear(config.width, config.kv_heads * config.head_dim, bias=False)
-        self.v_proj = Linear(config.width, config.kv_heads * config.head_dim, bias=False)
-        self.o_proj: nn.Module = Linear(config.heads * config.head_dim, config.width, bias=False)
+        self.q_proj = Linear(config.width, config.heads * config.head_dim, bias="q_proj" in config.biases)
+        self.k_proj = Linear(config.width, config.kv_heads * config.head_dim, bias="k_proj" in config.biases)
+        self.v_proj = Linear(config.width, config.kv_heads * config.head_dim, bias="v_proj" in config.biases)
+        self.o_proj: nn.Module = Linear(config.heads * config.head_dim, config.width, bias="o_proj" in config.biases)
         self.qkv: nn.Module | None = None
 
     def forward(self, x: Tensor, layer: int, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
@@ -84,10 +84,12 @@ class Attention(nn.Module):
 
     def turn(self, basis: Basis, gain: Tensor) -> None:
         assert isinstance(self.o_proj, Linear)
-        self.q_proj = with_weight(basis.reads(self.q_proj.weight, gain))
-        self.k_proj = with_weight(basis.reads(self.k_proj.weight, gain))
-        self.v_proj = with_weight(basis.gives_values(basis.reads(self.v_proj.weight, gain)))
-        self.o_proj = with_weight(basis.takes_values(basis.writes(self.o_proj.weight.float())))
+        self.q_proj = with_weight(basis.reads(self.q_proj.weight, gain), self.q_proj.bias)
+        self.k_proj = with_weight(basis.reads(self.k_proj.weight, gain), self.k_proj.bias)
+        values = basis.gives_values(basis.reads(self.v_proj.weight, gain))
+        self.v_proj = with_weight(values, _mapped(basis.gives_values, self.v_proj.bias))
+        out = basis.takes_values(basis.writes(self.o_proj.weight.float()))
+        self.o_proj = with_weight(out, _mapped(basis.writes, self.o_proj.bias))
 
 
 class FeedForward(nn.Module):
@@ -95,9 +97,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
-        self.gate_proj = Linear(config.width, config.ffn, bias=False)
-        self.up_proj = Linear(config.width, config.ffn, bias=False)
-        self.down_proj: nn.Module = Linear(config.ffn, config.width, bias=False)
+        self.gate_proj = Linear(config.width, config.ffn, bias="gate_proj" in config.biases)
+        self.up_proj = Linear(config.width, config.ffn, bias="up_proj" in config.biases)
+        self.down_proj: nn.Module = Linear(config.ffn, config.width, bias="down_proj" in config.biases)
         self.gate_up: nn.Module | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,9 +119,10 @@ class FeedForward(nn.Module):
 
     def turn(self, basis: Basis, gain: Tensor) -> None:
         assert isinstance(self.down_proj, Linear)
-        self.gate_proj = with_weight(basis.reads(self.gate_proj.weight, gain))
-        self.up_proj = with_weight(basis.reads(self.up_proj.weight, gain))
-        self.down_proj = with_weight(basis.writes(self.down_proj.weight.float()))
+        self.gate_proj = with_weight(basis.reads(self.gate_proj.weight, gain), self.gate_proj.bias)
+        self.up_proj = with_weight(basis.reads(self.up_proj.weight, gain), self.up_proj.bias)
+        down = basis.writes(self.down_proj.weight.float())
+        self.down_proj = with_weight(down, _mapped(basis.writes, self.down_proj.bias))
 
 
 class Layer(nn.Module):
@@ -284,6 +287,10 @@ class Llama(nn.Module):
         self._stream = basis.stream
         gain, device = self.model.norm.give_up_gain(), basis.stream.device
         self.lm_head = with_weight(basis.reads(self.lm_head.weight.to(device), gain.to(device)))
+
+
+def _mapped(change: Callable[[Tensor], Tensor], bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else change(bias.float())
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:

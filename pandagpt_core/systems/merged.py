@@ -26,6 +26,7 @@ from pandagpt_core.checkpoints import (
     verify_files,
     write_safetensors,
 )
+from pandagpt_core.llm.config import all_biases
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.weights import load_llama, read_config, shard_files
 from pandagpt_core.systems.adapter import load_adapter
@@ -76,8 +77,14 @@ def load_table(folder: Path, device: str) -> Llama:
 
 
 def write_llama(llm: Llama, target: Path, dtype: torch.dtype) -> None:
-    """A Hugging Face folder of a model that is not served yet; a tied head is left out."""
-    state = llm.state_dict()
+    """A Hugging Face folder of a model that is not served yet; a tied head is left out.
+
+    Biases that the format has and the model has not are written as zeros (`llm.config.all_biases`).
+    """
+    with torch.device("meta"):
+        layout = Llama(all_biases(llm.config)).state_dict()
+    own = llm.state_dict()
+    state = {key: own[key] if key in own else torch.zeros(empty.shape) for key, empty in layout.items()}
     if llm.config.tied:
         del state["lm_head.weight"]
     layout = {key: torch.empty(tensor.shape, dtype=dtype, device="meta") for key, tensor in state.items()}

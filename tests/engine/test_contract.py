@@ -34,7 +34,15 @@ from tests.engine.fake_vllm import fake_calls
 CONTEXT = 64
 WIDTH = 64
 CONFIG = LlamaConfig(
-    vocab=len(PIECES), width=WIDTH, layers=2, heads=2, kv_heads=1, head_dim=32, ffn=96, max_positions=CONTEXT
+    vocab=len(PIECES),
+    width=WIDTH,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    head_dim=32,
+    ffn=96,
+    max_positions=CONTEXT,
+    biases=frozenset({"q_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),  # LLaMA-Adapter's
 )
 SIZES = {"max_model_len": CONTEXT, "max_num_seqs": 3, "max_num_batched_tokens": CONTEXT, "dtype": "float32"}
 # Importing vLLM warns of much that is its own affair.

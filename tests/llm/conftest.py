@@ -23,8 +23,8 @@ def make_llama(tiny_config: LlamaConfig) -> Callable[..., Llama]:
     def make(config: LlamaConfig = tiny_config, seed: int = 0) -> Llama:
         torch.manual_seed(seed)
         llama = Llama(config)
-        for parameter in llama.parameters():
-            torch.nn.init.normal_(parameter, mean=1.0 if parameter.dim() == 1 else 0.0, std=0.2)
+        for name, parameter in llama.named_parameters():
+            torch.nn.init.normal_(parameter, mean=1.0 if name.endswith("norm.weight") else 0.0, std=0.2)
         return llama.requires_grad_(False)
 
     return make

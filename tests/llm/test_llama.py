@@ -9,8 +9,10 @@ import torch
 from transformers import LlamaConfig as PeerConfig
 from transformers import LlamaForCausalLM
 
-from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.precision import divergence, probed
+from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.weights import load_llama
 
 MakeLlama = Callable[..., Llama]
@@ -31,6 +33,8 @@ def peer_of(llama: Llama) -> LlamaForCausalLM:
             rms_norm_eps=c.norm_eps,
             rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
             tie_word_embeddings=c.tied,
+            attention_bias="o_proj" in c.biases,
+            mlp_bias="up_proj" in c.biases,
         )
     )
     peer.load_state_dict(llama.state_dict())
@@ -46,6 +50,31 @@ def test_logits_are_those_of_hugging_face(
     ids = torch.randint(0, 96, (2, 40))
     with torch.no_grad():
         assert torch.allclose(llama(llama.embed(ids)), peer_of(llama)(ids).logits, atol=5e-5)
+
+
+def test_logits_with_biases_are_those_of_hugging_face(make_llama: MakeLlama, tiny_config: LlamaConfig) -> None:
+    llama = make_llama(replace(tiny_config, biases=frozenset(ATTENTION + FEED_FORWARD)))
+    ids = torch.randint(0, 96, (2, 40))
+    with torch.no_grad():
+        assert torch.allclose(llama(llama.embed(ids)), peer_of(llama)(ids).logits, atol=5e-5)
+
+
+@pytest.mark.parametrize("biases", [("q_proj", "k_proj", "v_proj"), ("q_proj", "o_proj", *FEED_FORWARD)])
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-6), ("fp16", 1e-4), ("bf16", 5e-3), ("int8", 0.02)])
+def test_biases_are_added_in_every_precision(
+    make_llama: MakeLlama, tiny_config: LlamaConfig, biases: tuple[str, ...], precision: Precision, limit: float
+) -> None:
+    config = replace(tiny_config, biases=frozenset(biases))
+    reference = probed(make_llama(config))
+    assert divergence(reference, make_llama(config).serve(precision)) < limit
+    assert divergence(reference, without_biases(make_llama(config))) > 10 * limit
+
+
+def without_biases(llama: Llama) -> Llama:
+    for name, parameter in llama.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+    return llama.serve()
 
 
 def test_logits_of_the_golden_vicuna_are_those_of_hugging_face(golden: Path) -> None:

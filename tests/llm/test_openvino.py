@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.quant.linear import Precision
@@ -30,6 +30,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "one head for all queries": {"heads": 4, "kv_heads": 1},
     "table and head tied": {"tied": True},
     "heads wider than the model": {"head_dim": 64},
+    "the biases of Qwen2": {"biases": frozenset({"q_proj", "k_proj", "v_proj"})},
+    "biases everywhere": {"biases": frozenset(ATTENTION + FEED_FORWARD)},
     "other constants": {"rope_theta": 500_000.0, "norm_eps": 1e-3},
 }
 
@@ -52,10 +54,14 @@ def test_whole_sequences_have_the_logits_of_torch(make_llama: MakeLlama, tiny_co
     torch.testing.assert_close(compiled(embeds), plain(embeds), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("biases", [(), ATTENTION + FEED_FORWARD], ids=["plain", "biases"])
 @pytest.mark.parametrize(("precision", "limit"), [("bf16", 0.005), ("int8", 0.02)])
-def test_coarser_precisions_stay_close(make_llama: MakeLlama, precision: Precision, limit: float) -> None:
-    compiled = make_llama().compile_for_cpu(precision)
-    assert 0 < divergence(probed(make_llama()), compiled) < limit
+def test_coarser_precisions_stay_close(
+    make_llama: MakeLlama, tiny_config: LlamaConfig, precision: Precision, limit: float, biases: tuple[str, ...]
+) -> None:
+    config = replace(tiny_config, biases=frozenset(biases))
+    compiled = make_llama(config).compile_for_cpu(precision)
+    assert 0 < divergence(probed(make_llama(config)), compiled) < limit
 
 
 def test_parts_of_prompts_and_single_tokens_share_a_run_in_any_order(make_llama: MakeLlama) -> None:

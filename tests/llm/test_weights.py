@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import save_file
 
 from pandagpt_core.errors import CheckpointError, KeyMismatch
-from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.weights import load_llama
 
@@ -105,9 +105,9 @@ def test_every_key_that_does_not_fit_is_listed(make_llama: MakeLlama, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "qwen2"}, "model_type must be 'llama'"),
+        ({"model_type": "mistral"}, "model_type must be 'llama' or 'qwen2'"),
+        ({"model_type": "qwen2", "use_sliding_window": True}, "use_sliding_window must be False"),
         ({"hidden_act": "gelu"}, "hidden_act must be 'silu'"),
-        ({"attention_bias": True}, "attention_bias must be False"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rotary scaling 'linear'"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rotary scaling 'llama3'"),
         ({"num_key_value_heads": 3}, "4 attention heads do not group over 3"),
@@ -119,6 +119,25 @@ def test_what_is_not_this_architecture_is_refused(
     llama = make_llama()
     with pytest.raises(CheckpointError, match=message):
         load_llama(write(tmp_path, llama.config, llama.state_dict(), **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "biases"),
+    [
+        ({"attention_bias": True}, ATTENTION),
+        ({"mlp_bias": True}, FEED_FORWARD),
+        ({"model_type": "qwen2"}, ("q_proj", "k_proj", "v_proj")),
+    ],
+)
+def test_a_config_names_the_layers_that_have_biases(
+    make_llama: MakeLlama, tiny_config: LlamaConfig, tmp_path: Path, change: dict[str, Any], biases: tuple[str, ...]
+) -> None:
+    llama = make_llama(replace(tiny_config, biases=frozenset(biases)))
+    folder = write(tmp_path, llama.config, llama.state_dict(), **change)
+    assert load_llama(folder).config == llama.config
+    lacking = {name: tensor for name, tensor in llama.state_dict().items() if not name.endswith(".bias")}
+    with pytest.raises(KeyMismatch):
+        load_llama(write(tmp_path, llama.config, lacking, **change))
 
 
 def test_the_rotary_base_is_read_from_old_and_new_configs(tiny_config: LlamaConfig) -> None:

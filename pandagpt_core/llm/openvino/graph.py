@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Layer, Llama, RMSNorm, rotary
-from pandagpt_core.llm.quant.linear import Linear, Precision
+from pandagpt_core.llm.quant.linear import Linear, Precision, stacked_bias
 
 Node = Any  # openvino's nodes and outputs carry no useful types
 
@@ -96,9 +96,11 @@ class _Weights:
         self._constant = {"fp32": _full, "bf16": _half, "int8": _rounded}[precision]
 
     def product(self, x: Node, *linears: nn.Module) -> Node:
-        """x [N, in] times the weights [out, in] of some linear layers, joined along their outputs."""
-        weights = [linear.weight.detach() for linear in linears if isinstance(linear, Linear)]
-        return op.matmul(x, self._constant(torch.cat(weights).float()), False, True)
+        """x [N, in] times the weights [out, in] of linear layers joined along their outputs, plus their biases."""
+        layers = [linear for linear in linears if isinstance(linear, Linear)]
+        weights = torch.cat([layer.weight.detach() for layer in layers]).float()
+        product, bias = op.matmul(x, self._constant(weights), False, True), stacked_bias(layers)
+        return product if bias is None else op.add(product, _const(bias.numpy()))
 
 
 def _full(weight: Tensor) -> Node:

@@ -14,10 +14,11 @@ CAPABILITY = (8, 9)
 
 
 class Fp8Linear(nn.Module):
-    """y = W x. [..., in] float32 in, [..., out] float32 out."""
+    """y = W x + b. [..., in] float32 in, [..., out] float32 out."""
 
-    def __init__(self, weight: Tensor, device: str | torch.device) -> None:
+    def __init__(self, weight: Tensor, device: str | torch.device, bias: Tensor | None = None) -> None:
         super().__init__()
+        self.register_buffer("bias", None if bias is None else bias.detach().to(device).float())
         self.out_features, self.in_features = weight.shape
         if self.out_features % MULTIPLE or self.in_features % MULTIPLE:
             raise ValueError(f"fp8 products need widths of whole {MULTIPLE}s, they are {tuple(weight.shape)}")
@@ -30,7 +31,8 @@ class Fp8Linear(nn.Module):
         product: Tensor = torch._scaled_mm(
             rounded, self.get_buffer("weight").t(), scale, self.get_buffer("scale"), out_dtype=torch.bfloat16
         )
-        return product.view(*input.shape[:-1], self.out_features).to(input.dtype)
+        out = product.view(*input.shape[:-1], self.out_features).to(input.dtype)
+        return out if self.bias is None else out + self.get_buffer("bias")
 
 
 def to_fp8(rows: Tensor) -> tuple[Tensor, Tensor]:

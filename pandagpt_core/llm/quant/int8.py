@@ -22,7 +22,7 @@ Product = Callable[[Tensor], Tensor]
 
 
 class Int8Linear(nn.Module):
-    """y = W x. [..., in] float32 in, [..., out] float32 out.
+    """y = W x + b. [..., in] float32 in, [..., out] float32 out; the bias [out] is added in float32.
 
     Each row is scaled to whole steps before the kernel rounds it with a step of 1, so that one with an infinity or NaN
     spoils nothing but itself.
@@ -31,8 +31,11 @@ class Int8Linear(nn.Module):
     activations with outliers that leave the rest no steps. The weights are read once all the same.
     """
 
-    def __init__(self, weight: Tensor, *, fine: bool = False, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, *, fine: bool = False, device: str | torch.device = "cpu"
+    ) -> None:
         super().__init__()
+        self.register_buffer("bias", None if bias is None else bias.detach().to(device).float())
         self.out_features, self.in_features = weight.shape
         self.fine = fine
         on_cpu = torch.device(device).type == "cpu"
@@ -43,6 +46,8 @@ class Int8Linear(nn.Module):
         step = rows.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12).mul_(1 / LEVELS)  # [N, 1]
         whole = rows / step
         joined = (self._refined(whole) if self.fine else self._product(whole)).mul_(step)
+        if self.bias is not None:
+            joined.add_(self.get_buffer("bias"))
         return joined.view(*input.shape[:-1], self.out_features)
 
     def _refined(self, whole: Tensor) -> Tensor:

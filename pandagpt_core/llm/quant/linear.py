@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pandagpt_core.llm.quant.fp8 import Fp8Linear, fp8_runs
@@ -19,15 +20,24 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 
 class Linear(nn.Linear):
-    """y = W x + b computed in the weight's own precision. [..., in] float32 in, [..., out] float32 out."""
+    """y = W x + b, the product in the weight's own precision. [..., in] float32 in, [..., out] float32 out."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.to(self.weight.dtype)).to(input.dtype)
+        product = F.linear(input.to(self.weight.dtype), self.weight).to(input.dtype)
+        return product if self.bias is None else product + self.bias
 
 
 def stacked(layers: Sequence[Linear]) -> Linear:
     """One layer whose output is the given layers' outputs joined: fewer, larger products a step."""
-    return with_weight(torch.cat([layer.weight.detach() for layer in layers]))
+    return with_weight(torch.cat([layer.weight.detach() for layer in layers]), stacked_bias(layers))
+
+
+def stacked_bias(layers: Sequence[Linear]) -> Tensor | None:
+    """The biases [out] float32 of the layers' outputs joined, zeros for a layer without; None where none has any."""
+    if all(layer.bias is None for layer in layers):
+        return None
+    biases = (layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias for layer in layers)
+    return torch.cat([bias.detach().float() for bias in biases])
 
 
 def in_precision(
@@ -40,18 +50,21 @@ def in_precision(
     if precision == "fp8":
         if not fp8_runs(device):
             raise ValueError(f"fp8 products need a CUDA device of compute capability 8.9 or more, not {device}")
-        return Fp8Linear(layer.weight, device)
+        return Fp8Linear(layer.weight, device, layer.bias)
     if precision == "int8":
         if not int8_runs(device):
             raise ValueError(
                 f"int8 products need an x86 processor or a CUDA device of compute capability 7.5 or more, not {device}"
             )
-        return Int8Linear(layer.weight, fine=fine, device=device)
+        return Int8Linear(layer.weight, layer.bias, fine=fine, device=device)
     weight = layer.weight.detach().to(device=device, dtype=DTYPES[precision])
-    return with_weight(weight)
+    return with_weight(weight, None if layer.bias is None else layer.bias.detach().to(device))
 
 
-def with_weight(weight: Tensor) -> Linear:
+def with_weight(weight: Tensor, bias: Tensor | None = None) -> Linear:
+    """A layer that is not trained. The bias is kept in float32: it is added to a float32 product."""
     layer = Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().float(), requires_grad=False)
     return layer

@@ -28,12 +28,12 @@ class Basis:
         return (weight * gain) @ self.stream
 
     def writes(self, weight: Tensor) -> Tensor:
-        """A weight [D, in] whose output is added to the stream."""
+        """A weight [D, in], or a bias [D], whose output is added to the stream."""
         return self.stream.T @ weight
 
     def gives_values(self, weight: Tensor) -> Tensor:
-        """A weight [KV*d, D] whose output is the heads' values."""
-        heads = weight.view(-1, len(self.head), weight.shape[-1])  # [KV, d, D]
+        """A weight [KV*d, D], or a bias [KV*d], whose output is the heads' values."""
+        heads = weight.view(-1, len(self.head), weight.shape[1] if weight.dim() > 1 else 1)  # [KV, d, D]
         return (self.head.T @ heads).view(weight.shape)
 
     def takes_values(self, weight: Tensor) -> Tensor:

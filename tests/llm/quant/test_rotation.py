@@ -1,11 +1,12 @@
 """The change of basis that int8 works in."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
-from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.quant.rotation import spread, spreading
 
@@ -25,8 +26,11 @@ def test_one_component_that_stands_out_is_spread_over_all(width: int) -> None:
     assert turned.abs().max() / turned.square().mean().sqrt() < 4  # it was the root of the width
 
 
-def test_a_model_in_another_basis_answers_the_same(make_llama: Callable[..., Llama], tiny_config: LlamaConfig) -> None:
-    llama, ids = make_llama(), torch.arange(24).view(2, 12)
+@pytest.mark.parametrize("biases", [(), ATTENTION + FEED_FORWARD], ids=["plain", "biases"])
+def test_a_model_in_another_basis_answers_the_same(
+    make_llama: Callable[..., Llama], tiny_config: LlamaConfig, biases: tuple[str, ...]
+) -> None:
+    llama, ids = make_llama(replace(tiny_config, biases=frozenset(biases))), torch.arange(24).view(2, 12)
     bias = torch.randn(2, tiny_config.layers, tiny_config.width)
     expected = llama(llama.embed(ids), layer_bias=bias)
     llama.turn(spreading(tiny_config.width, tiny_config.head_dim))
