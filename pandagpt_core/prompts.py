@@ -106,6 +106,17 @@ TEMPLATES = MappingProxyType(
             stop=("\n###", "\n\n###"),
             original_stop_pieces=("##",),
         ),
+        # MiniGPT-v2 (Chen et al. 2023, section 3.1) over LLaMA-2-chat: two BOS ids, since its code puts the tokenizer's
+        # before a text that begins with one. Earlier answers stay as `Chat.answer` keeps them, without an end.
+        "minigpt-v2": Template(
+            opening=(Slot.BOS,),
+            user=(Control("<s>"), "[INST] ", Slot.MEDIA, Slot.TEXT, " [/INST]"),
+            medium=("<Img>", Slot.SOFT, "</Img> "),
+            assistant=(Slot.TEXT,),
+            cue=(),
+            separator="",
+            markers=re.compile(r"\[/?INST\]|</?Img>|<ImageHere>"),
+        ),
         # SmolLM2-Instruct. The soft token stands where a picture would: before the question.
         "chatml": Template(
             opening=(),

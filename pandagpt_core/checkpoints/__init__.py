@@ -1,6 +1,7 @@
 """Checkpoints: the model folder's schema, the strict account of keys, digests, reading and writing of weights."""
 
 from pandagpt_core.checkpoints.account import (
+    MINIGPT_V2_CHECKPOINT,
     PANDAGPT_DELTA,
     KeyMap,
     Shape,
@@ -18,6 +19,7 @@ from pandagpt_core.checkpoints.folder import (
     LLMSpec,
     ModelFolder,
 )
+from pandagpt_core.checkpoints.minigpt_v2 import MiniGPTv2Folder, ProjectedFolder
 from pandagpt_core.checkpoints.pandagpt import BosSpec, LoraSpec, PandaGPTFolder, ProjectionSpec, RecallSpec
 from pandagpt_core.checkpoints.pickled import read_pickled
 from pandagpt_core.checkpoints.systems import (
@@ -36,14 +38,17 @@ __all__ = [
     "ADAPTER",
     "CONFIG",
     "ENCODER",
+    "MINIGPT_V2_CHECKPOINT",
     "PANDAGPT_DELTA",
     "BosSpec",
     "EncoderSpec",
     "KeyMap",
     "LLMSpec",
     "LoraSpec",
+    "MiniGPTv2Folder",
     "ModelFolder",
     "PandaGPTFolder",
+    "ProjectedFolder",
     "ProjectionSpec",
     "RecallSpec",
     "Shape",

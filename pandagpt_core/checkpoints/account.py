@@ -16,6 +16,12 @@ PANDAGPT_DELTA: KeyMap = (
     (r"^llama_model\.base_model\.model\.(.*)\.lora_([AB])\.default\.weight$", r"\1.lora_\2.weight"),
 )
 
+# What MiniGPT-v2's runner saved (peft 0.2.0, whose keys name no adapter).
+MINIGPT_V2_CHECKPOINT: KeyMap = (
+    (r"^llama_proj\.", "projection."),
+    (r"^llama_model\.base_model\.model\.(.*)\.lora_([AB])\.weight$", r"\1.lora_\2.weight"),
+)
+
 
 def account(what: str, expected: Shapes, found: Shapes) -> None:
     """Raise KeyMismatch with every key of `found` that is not as `expected`; `what` names the file in the message."""

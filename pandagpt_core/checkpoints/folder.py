@@ -27,7 +27,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant "pandagpt" scales no audio embedding (PandaGPT's fork), "imagebind" scales as the original does.
     """
 
-    kind: Literal["imagebind", "mini"]
+    kind: Literal["imagebind", "mini", "eva-vit"]
     variant: Literal["imagebind", "pandagpt"] = "pandagpt"
     sizes: dict[str, Any] = {}
 

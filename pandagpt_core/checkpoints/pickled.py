@@ -11,12 +11,15 @@ from pandagpt_core.errors import CheckpointError
 def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     """A .pth, .pt or .bin state dict: tensors only (`weights_only=True`), memory-mapped where the format allows it.
 
-    Files of torch before 1.6 cannot be mapped and are read whole.
+    Of a trainer's checkpoint, which holds more beside it, the state dict under "model" is taken (LAVIS's runner, so
+    MiniGPT-v2's). Files of torch before 1.6 cannot be mapped and are read whole.
     """
     try:
         loaded = _load(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise CheckpointError(f"{path.name} is not a file of tensors only: {error}") from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("model"), dict):
+        loaded = loaded["model"]
     if not isinstance(loaded, dict) or not all(_is_entry(*entry) for entry in loaded.items()):
         raise CheckpointError(f"{path.name} holds something else than a state dict of tensors")
     return {key: tensor.detach() for key, tensor in loaded.items()}

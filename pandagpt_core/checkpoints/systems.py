@@ -9,10 +9,11 @@ from typing import TypeVar
 import msgspec
 
 from pandagpt_core.checkpoints.folder import CONFIG, ModelFolder
+from pandagpt_core.checkpoints.minigpt_v2 import MiniGPTv2Folder
 from pandagpt_core.checkpoints.pandagpt import PandaGPTFolder
 from pandagpt_core.errors import CheckpointError
 
-SystemFolder = PandaGPTFolder
+SystemFolder = PandaGPTFolder | MiniGPTv2Folder
 UNTAGGED = "pandagpt"
 
 Folder = TypeVar("Folder", bound=ModelFolder)
@@ -27,9 +28,10 @@ def parse_model_folder(data: bytes) -> SystemFolder:
         fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         if "system" not in fields:
             data = msgspec.json.encode({"system": UNTAGGED, **fields})
-        return msgspec.json.decode(data, type=SystemFolder)
+        folder: SystemFolder = msgspec.json.decode(data, type=SystemFolder)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{CONFIG}: {error}") from error
+    return folder
 
 
 def read_model_folder(path: Path) -> SystemFolder:

@@ -183,12 +183,16 @@ def plan_encoder(path: Path, sizes: ImageBindSizes) -> Part:
     return part
 
 
-def lora_spec(what: str, adapter: Mapping[str, Shape], options: Options) -> LoraSpec:
+def lora_rank(what: str, adapter: Mapping[str, Shape]) -> int:
     """The rank that most of the A matrices have; the account then names those of another."""
     ranks = Counter(shape[0] for key, shape in adapter.items() if key.endswith(".lora_A.weight") and shape)
     if not ranks:
-        raise CheckpointError(f"{what} holds no LoRA matrices by the names that PandaGPT saves")
-    rank = ranks.most_common(1)[0][0]
+        raise CheckpointError(f"{what} holds no LoRA matrices by the names that the original saves")
+    return ranks.most_common(1)[0][0]
+
+
+def lora_spec(what: str, adapter: Mapping[str, Shape], options: Options) -> LoraSpec:
+    rank = lora_rank(what, adapter)
     alpha = float(rank) if options.lora_alpha is None else options.lora_alpha
     return LoraSpec(r=rank, alpha=alpha, targets=options.lora_targets)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,24 +14,44 @@ from pandagpt_core.errors import CheckpointError
 Progress = Callable[[int], None]  # called with the bytes just written
 Fetch = Callable[[str], torch.Tensor]
 Layout = Mapping[str, torch.Tensor]  # key -> a tensor whose shape and type count, often a meta tensor
+Change = Callable[[torch.Tensor], torch.Tensor]  # of a tensor on its way into the new file
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`target`, below the model folder, is to hold `keys` (new name -> the source's name) of the file `source`."""
+    """`target`, below the model folder, is to hold `keys` (new name -> the source's name) of the file `source`.
+
+    layout: by new name, in the source's types, before the changes. changes: by new name. extra: small tensors of no
+    source, by name.
+    """
 
     target: str
     source: Path
     keys: Mapping[str, str]
-    layout: Layout  # by new name, in the source's types
+    layout: Layout
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    extra: Layout = field(default_factory=dict)
 
     def shapes(self) -> dict[str, Shape]:
         return {key: tuple(tensor.shape) for key, tensor in self.layout.items()}
 
     def size(self, dtype: torch.dtype | None) -> int:
         """Bytes of weights to be written."""
-        cast_layout = (cast(tensor, dtype) for tensor in self.layout.values())
-        return sum(tensor.numel() * tensor.element_size() for tensor in cast_layout)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.written(dtype).values())
+
+    def written(self, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+        """Key -> a tensor of the shape and type that is to be written."""
+        changed = {
+            key: self.changes[key](tensor) if key in self.changes else tensor for key, tensor in self.layout.items()
+        }
+        return {key: cast(tensor, dtype) for key, tensor in {**changed, **self.extra}.items()}
+
+    def tensor(self, key: str, fetch: Fetch) -> torch.Tensor:
+        """What is to be written as `key`, in the source's type."""
+        if key in self.extra:
+            return self.extra[key]
+        tensor = fetch(self.keys[key])
+        return self.changes[key](tensor) if key in self.changes else tensor
 
 
 def plan_part(target: str, source: Path, names: Callable[[str], str | None]) -> Part:
@@ -55,12 +75,11 @@ def write_part(folder: Path, part: Part, dtype: torch.dtype | None, progress: Pr
     with opened(part.source) as (_, fetch):
 
         def fetch_new(key: str) -> torch.Tensor:
-            tensor = cast(fetch(part.keys[key]), dtype)
+            tensor = cast(part.tensor(key, fetch), dtype)
             progress(tensor.numel() * tensor.element_size())
             return tensor
 
-        layout = {key: cast(tensor, dtype) for key, tensor in part.layout.items()}
-        return write_safetensors(folder / part.target, layout, fetch_new)
+        return write_safetensors(folder / part.target, part.written(dtype), fetch_new)
 
 
 @contextmanager

@@ -50,7 +50,9 @@ def make_sequence(
         text=AnswerText(tokenizer.detokenizer(), params.stop),
         limit=min(params.max_tokens, context - len(inputs.ids)),
         ends=ends,
-        history=History(vocab, inputs.ids) if penalises(params) else None,
+        history=History(vocab, inputs.ids if inputs.penalised is None else inputs.penalised)
+        if penalises(params)
+        else None,
         priority=priority,
         root=root(inputs.layer_bias),
     )

@@ -8,7 +8,12 @@ from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.systems.base import LoadOptions, System
 
 # The tag of a folder's struct -> module and class, imported when a folder of it is loaded (`systems.base`).
-SYSTEMS = MappingProxyType({"pandagpt": ("pandagpt_core.systems.pandagpt", "PandaGPT")})
+SYSTEMS = MappingProxyType(
+    {
+        "pandagpt": ("pandagpt_core.systems.pandagpt", "PandaGPT"),
+        "minigpt-v2": ("pandagpt_core.systems.minigpt_v2.system", "MiniGPTv2"),
+    }
+)
 
 
 def load_system(path: Path, options: LoadOptions) -> System:

@@ -6,7 +6,7 @@ import torch
 
 from pandagpt_core.checkpoints import (
     ADAPTER,
-    PandaGPTFolder,
+    ProjectedFolder,
     account,
     adapter_shapes,
     module_shapes,
@@ -19,7 +19,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.lora import merge_lora
 
 
-def load_adapter(path: Path, folder: PandaGPTFolder, llm: Llama, encoder_dim: int, device: str) -> Projection:
+def load_adapter(path: Path, folder: ProjectedFolder, llm: Llama, encoder_dim: int, device: str) -> Projection:
     """Merge the LoRA of `path` into `llm`, which must not be served yet, and give the projection, float32.
 
     Every key is accounted for. Raises KeyMismatch, and CheckpointError where the widths do not meet.

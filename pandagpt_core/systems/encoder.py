@@ -49,6 +49,22 @@ def _quicken_imagebind(encoder: Encoder) -> None:
     quicken(encoder)
 
 
+def _eva_vit(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+    from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
+
+    model = EvaVit(EvaSizes.from_config(folder.encoder.sizes))
+    load_module(model, weights, device=device, dtype=torch.float32)
+    return model
+
+
+def _quicken_eva_vit(encoder: Encoder) -> None:
+    from pandagpt_core.encoders.eva_vit import EvaVit
+    from pandagpt_core.encoders.precision import quicken_eva_vit
+
+    assert isinstance(encoder, EvaVit)
+    quicken_eva_vit(encoder)
+
+
 def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     """`MiniEncoder.load(sizes, state)`: it builds the towers of its sizes and accounts for the state's keys itself."""
     towers = import_module("pandagpt_core.encoders.mini").MiniEncoder
@@ -59,5 +75,7 @@ def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
 
 
 # The folder schema's kinds; each loader imports its own towers.
-LOADERS: Mapping[str, Loader] = MappingProxyType({"imagebind": _imagebind, "mini": _mini})
-QUICKEN: Mapping[str, Callable[[Encoder], None]] = MappingProxyType({"imagebind": _quicken_imagebind})
+LOADERS: Mapping[str, Loader] = MappingProxyType({"imagebind": _imagebind, "mini": _mini, "eva-vit": _eva_vit})
+QUICKEN: Mapping[str, Callable[[Encoder], None]] = MappingProxyType(
+    {"imagebind": _quicken_imagebind, "eva-vit": _quicken_eva_vit}
+)

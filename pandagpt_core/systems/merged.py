@@ -18,14 +18,15 @@ from pandagpt_core.checkpoints import (
     ADAPTER,
     CONFIG,
     ModelFolder,
-    PandaGPTFolder,
+    ProjectedFolder,
     account,
     llm_path,
-    read_folder_of,
+    read_model_folder,
     read_tensors,
     verify_files,
     write_safetensors,
 )
+from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import all_biases
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.weights import load_llama, read_config, shard_files
@@ -41,7 +42,7 @@ def merged_folder(path: Path, cache: Path, verify: bool = True) -> Path:
     While it is made the language model is held in memory, the layers that LoRA changes as float32 until they are
     written. verify: hold the model folder's files against their digests first. Raises CheckpointError and its kinds.
     """
-    folder = read_folder_of(path, PandaGPTFolder)
+    folder = _projected(path)
     source = llm_path(path, folder.llm)
     if source.is_dir() and (folder.lora is None or folder.lora.merged):
         return source
@@ -53,7 +54,7 @@ def merged_folder(path: Path, cache: Path, verify: bool = True) -> Path:
     return target
 
 
-def merged_name(folder: PandaGPTFolder) -> str:
+def merged_name(folder: ProjectedFolder) -> str:
     """Equal names hold equal weights: the files' digests and how they are put together."""
     files = {name: digest for name, digest in folder.files.items() if name == ADAPTER or _is_llm(folder, name)}
     said = msgspec.json.encode((LAYOUT, folder.llm, folder.lora, files), order="sorted")
@@ -93,11 +94,18 @@ def write_llama(llm: Llama, target: Path, dtype: torch.dtype) -> None:
     (target / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
+def _projected(path: Path) -> ProjectedFolder:
+    folder = read_model_folder(path)
+    if not isinstance(folder, ProjectedFolder):
+        raise CheckpointError(f"the system {folder.system} has no language model that an engine could run by itself")
+    return folder
+
+
 def _is_llm(folder: ModelFolder, name: str) -> bool:
     return folder.llm.folder is not None and Path(name).is_relative_to(folder.llm.folder)
 
 
-def _make(path: Path, folder: PandaGPTFolder, source: Path, target: Path) -> None:
+def _make(path: Path, folder: ProjectedFolder, source: Path, target: Path) -> None:
     """Beside the target first, so that a folder of that name is always whole; of two that make it, one wins."""
     llm = load_llama(source)
     dtype = llm.model.embed_tokens.weight.dtype  # as stored: the others are no finer

@@ -1,0 +1,22 @@
+"""MiniGPT-v2's own fields of config.json.
+
+encoder.safetensors holds EVA ViT by its own names, without the blocks that are not read, and `ln_vision`; its positions
+are those of `encoder.sizes.image`. adapter.safetensors is laid out as PandaGPT's (`checkpoints.pandagpt`).
+"""
+
+from pandagpt_core.checkpoints.folder import ModelFolder
+from pandagpt_core.checkpoints.pandagpt import LoraSpec, PandaGPTFolder, ProjectionSpec
+
+
+class MiniGPTv2Folder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="minigpt-v2"):
+    """typed_tasks: a caller may write a task's identifier, as "[vqa]", in the text; else only the field `task` counts.
+
+    No BOS is named: the prompt's first two ids are both the template's `<s>`.
+    """
+
+    projection: ProjectionSpec
+    lora: LoraSpec | None = None
+    typed_tasks: bool = True
+
+
+ProjectedFolder = PandaGPTFolder | MiniGPTv2Folder  # those whose adapter is a projection with LoRA pairs

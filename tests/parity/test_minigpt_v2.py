@@ -1,0 +1,217 @@
+"""The whole of MiniGPT-v2 against the original's own run of it: files in, greedy tokens out, through our runtime."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2
+from pandagpt_core.encoders.eva_vit import EvaSizes
+from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.media import Limits, load
+from pandagpt_core.runtime import Runtime
+from pandagpt_core.systems import LoadOptions, load_system
+from pandagpt_core.systems.minigpt_v2.system import MiniGPTv2
+from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
+
+SERVED = (
+    "vqa",
+    "caption",
+    "grounding",
+    "refer",
+    "identify",
+    "detection",
+    "none",
+    "multi_turn_answer_kept",
+)
+# Here the streaming demo put "</s>" in the place of every answer, which no caller's text can be: its rows are given.
+OF_THE_DEMO = "multi_turn_streaming_demo"
+SIZES = EvaSizes(width=48, blocks=3, heads=4, mlp=209)
+FROM_JPEG, LOGITS = 2e-3, 5e-5  # the golden set's own tolerances
+GREEDY = SamplingParams(max_tokens=14, temperature=0.0)
+PENALISED = replace(GREEDY, repetition_penalty=1.05)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One chat of the vectors."""
+
+    name: str
+    of: Mapping[str, Any]
+    tensors: Mapping[str, torch.Tensor]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return self.tensors[f"chat/{self.name}/{name}"][0]
+
+    def tokens(self, params: SamplingParams) -> list[int]:
+        """Without the BOS that transformers 4.30 puts first."""
+        tokens: list[int] = self.of["greedy_ids_penalty_1_05" if params is PENALISED else "greedy_ids"][1:]
+        return tokens
+
+    @property
+    def conversation(self) -> Conversation:
+        turns = []
+        for question, answer in self.of["history"] or ():
+            turns += [Turn("user", question), Turn("assistant", answer)]
+        return Conversation((*turns, Turn("user", self.of["user_text"])), (MediaUse(Modality.IMAGE, "office", 0),))
+
+
+@pytest.fixture(scope="module")
+def tiny(golden: Path) -> Path:
+    return golden / "minigpt-v2-tiny"
+
+
+@pytest.fixture(scope="module")
+def tensors(tiny: Path) -> dict[str, torch.Tensor]:
+    return load_file(tiny / "cases.safetensors")
+
+
+@pytest.fixture(scope="module")
+def told(tiny: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((tiny / "cases.json").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """From the files that a user downloads: EVA's own with its last block and head, LLaMA, the checkpoint."""
+    made = tmp_path_factory.mktemp("originals")
+    whole = load_file(tiny / "weights.safetensors")
+    eva = {key.removeprefix("visual_encoder."): value for key, value in whole.items() if key.startswith("visual_")}
+    extra = {key.replace("blocks.2.", "blocks.3."): value for key, value in eva.items() if key.startswith("blocks.2.")}
+    torch.save({**eva, **extra, "norm.weight": torch.ones(48), "head.bias": torch.ones(7)}, made / "eva_vit_g.pth")
+    ln_vision = {key: value for key, value in whole.items() if key.startswith("ln_vision.")}
+    torch.save({"model": {**ln_vision, "Qformer.cls.bias": torch.ones(3)}}, made / "blip2.pth")
+    originals = Originals(
+        tiny / "llama2_tiny", made / "eva_vit_g.pth", tiny / "checkpoint_0.pth", ln_vision=made / "blip2.pth"
+    )
+    out = tmp_path_factory.mktemp("models") / "minigpt-v2-tiny"
+    convert_minigpt_v2(originals, out, Options(model_id="minigpt-v2-tiny", sizes=SIZES, lora_alpha=2.0))
+    return out
+
+
+@pytest.fixture(scope="module")
+def system(folder: Path) -> MiniGPTv2:
+    loaded = load_system(folder, LoadOptions())
+    assert isinstance(loaded, MiniGPTv2)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def runtime(folder: Path) -> Runtime:
+    return Runtime.load(folder, dtype="float32", runner="torch")
+
+
+@pytest.fixture(scope="module")
+def office(runtime: Runtime, tiny: Path) -> np.ndarray:
+    """[256, 192] by our own decoding and our own tower."""
+    array = load(runtime.info.recipes[Modality.IMAGE], (tiny / "media" / "office.jpg").read_bytes(), {}, Limits())
+    return runtime.encode(Modality.IMAGE, [array])[0]
+
+
+@pytest.fixture(params=SERVED)
+def case(request: pytest.FixtureRequest, told: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Case:
+    return Case(request.param, told["chat"][request.param], tensors)
+
+
+@pytest.fixture(params=(*SERVED, OF_THE_DEMO))
+def chat(request: pytest.FixtureRequest, told: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Case:
+    return Case(request.param, told["chat"][request.param], tensors)
+
+
+@pytest.fixture
+def prepared(system: MiniGPTv2, office: np.ndarray, case: Case) -> LLMInputs:
+    return system.prepare(case.conversation, [torch.from_numpy(office)])
+
+
+def expected_ids(case: Case) -> list[int | None]:
+    first, second = case.of["segment_ids"]
+    return [*first, *[None] * case.of["n_image_tokens"], *second]
+
+
+def generated(
+    runtime: Runtime, asked: Conversation, rows: list[np.ndarray], params: SamplingParams
+) -> list[TokenOutput]:
+    outputs = []
+    runtime.admit(SequenceRequest("s", asked, rows, params))
+    while runtime.has_work:
+        outputs += runtime.step()
+    return outputs
+
+
+def test_every_golden_chat_is_tested(told: dict[str, Any]) -> None:
+    assert set(told["chat"]) == {*SERVED, OF_THE_DEMO}
+
+
+def test_prompts_have_the_same_token_ids(prepared: LLMInputs, case: Case) -> None:
+    assert [None if token < 0 else token for token in prepared.ids] == expected_ids(case)
+
+
+def test_prompts_have_the_same_embeddings(prepared: LLMInputs, case: Case) -> None:
+    torch.testing.assert_close(prepared.embeds, case.tensor("inputs_embeds"), atol=FROM_JPEG, rtol=0)
+
+
+def test_every_step_has_the_same_logits(system: MiniGPTv2, chat: Case) -> None:
+    """The language model's half alone, from the original's own rows."""
+    given = chat.tensor("inputs_embeds")
+    answer = system.llm.embed(chat.tokens(GREEDY)[: len(chat.tensor("step_logits")) - 1])
+    logits = system.llm(torch.cat([given, answer])[None])[0, len(given) - 1 :]
+    torch.testing.assert_close(logits, chat.tensor("step_logits"), atol=LOGITS, rtol=0)
+    torch.testing.assert_close(logits[0], chat.tensor("next_token_logits"), atol=LOGITS, rtol=0)
+
+
+@pytest.mark.parametrize("params", [GREEDY, PENALISED], ids=["plain", "penalised"])
+def test_a_file_and_a_question_get_the_originals_tokens_and_text(
+    runtime: Runtime, case: Case, office: np.ndarray, params: SamplingParams
+) -> None:
+    outputs = generated(runtime, case.conversation, [office], params)
+    assert [output.token_id for output in outputs] == case.tokens(params)
+    if params is GREEDY:
+        assert "".join(output.text for output in outputs).strip() == case.of["text"]
+
+
+@pytest.mark.parametrize("name", ["vqa", "caption", "grounding", "refer", "detection"])
+def test_the_task_as_a_field_writes_the_prompt_that_its_identifier_writes(
+    system: MiniGPTv2, office: np.ndarray, told: dict[str, Any], name: str
+) -> None:
+    text = told["chat"][name]["user_text"].removeprefix(f"[{name}] ")
+    asked = Conversation((Turn("user", text),), (MediaUse(Modality.IMAGE, "office", 0),), {"task": name})
+    first, second = told["chat"][name]["segment_ids"]
+    ids = [token for token in system.prepare(asked, [torch.from_numpy(office)]).ids if token >= 0]
+    assert ids == [*first, *second]
+
+
+def test_boxes_as_a_field_write_the_prompt_that_their_text_writes(
+    system: MiniGPTv2, office: np.ndarray, told: dict[str, Any]
+) -> None:
+    options = {"task": "identify", "boxes": ((0.04, 0.5, 0.3, 0.65),)}
+    asked = Conversation((Turn("user", "what is this"),), (MediaUse(Modality.IMAGE, "office", 0),), options)
+    first, second = told["chat"]["identify"]["segment_ids"]
+    ids = [token for token in system.prepare(asked, [torch.from_numpy(office)]).ids if token >= 0]
+    assert ids == [*first, *second]
+
+
+def test_the_batch_of_the_evaluation_scripts_gets_the_same_answers(
+    runtime: Runtime, told: dict[str, Any], tiny: Path
+) -> None:
+    """They pad on the left; ours run side by side without padding."""
+    batch = told["eval_batch"]
+    texts: dict[str, str] = {}
+    for number, (image, prompt) in enumerate(zip(batch["images"], batch["prompts"], strict=True)):
+        array = load("eva-image-v1", (tiny / image).read_bytes(), {}, Limits())
+        text = prompt.removeprefix("<s>[INST] <Img><ImageHere></Img> ").removesuffix(" [/INST]")
+        asked = Conversation((Turn("user", text),), (MediaUse(Modality.IMAGE, image, 0),))
+        rows = runtime.encode(Modality.IMAGE, [array])
+        runtime.admit(SequenceRequest(str(number), asked, rows, GREEDY))
+        texts[str(number)] = ""
+    while runtime.has_work:
+        for output in runtime.step():
+            texts[output.sequence_id] += output.text
+    assert [text.strip() for text in texts.values()] == batch["answers"]
