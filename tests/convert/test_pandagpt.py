@@ -23,7 +23,7 @@ from pandagpt_core.checkpoints import (
     verify_files,
 )
 from pandagpt_core.checkpoints.account import PANDAGPT_DELTA
-from pandagpt_core.checkpoints.folder import LoraSpec, ProjectionSpec
+from pandagpt_core.checkpoints.pandagpt import LoraSpec, ProjectionSpec
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.convert.llm import expected_shapes
 from pandagpt_core.encoders.imagebind import ImageBind
