@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from pandagpt_core.types import Conversation, Modality, SamplingParams
 from service.broker.gateway.client import Broker
+from service.broker.keys import new_request_id
 from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Embed, Event, Failed, Generate, MediaRef, Token, TurnPart
 from service.worker.jobs import conversation
@@ -22,7 +22,7 @@ def generate(text: str = "what is this", **changed: object) -> Generate:
     """A valid request for the fake model with 20 seconds to run."""
     now = time.time()
     fields: dict = {
-        "id": uuid.uuid4().hex,
+        "id": new_request_id("test", str(changed.get("model", "fake"))),
         "model": "fake",
         "tenant": TENANT,
         "created": now,
@@ -37,7 +37,7 @@ def generate(text: str = "what is this", **changed: object) -> Generate:
 def embed(parts: Sequence[MediaRef], **changed: object) -> Embed:
     now = time.time()
     fields: dict = {
-        "id": uuid.uuid4().hex,
+        "id": new_request_id("test", str(changed.get("model", "fake"))),
         "model": "fake",
         "tenant": TENANT,
         "created": now,

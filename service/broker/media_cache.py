@@ -8,13 +8,13 @@ A value is a MessagePack header with dtype and shape, and the raw little-endian 
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from service.broker.connection import AsyncStore, SyncStore, store_errors
+from service.broker.connection import SyncStore, store_errors
 from service.broker.keys import Keys
 from service.broker.protocol import UNREADABLE
 from service.settings import StoreSettings
@@ -66,29 +66,28 @@ def unpack(blob: bytes) -> np.ndarray:
 
 
 class MediaCache:
-    """The gateway's side: which media must still be decoded, and where the arrays go."""
+    """The gateway's side: which media must still be decoded, and where the arrays go. Fills pipelines of its caller."""
 
-    def __init__(self, store: AsyncStore, keys: Keys, settings: StoreSettings) -> None:
-        self._store, self._keys, self._settings = store, keys, settings
+    def __init__(self, keys: Keys, settings: StoreSettings) -> None:
+        self._keys, self._settings = keys, settings
 
-    async def missing(self, names: Iterable[str]) -> set[str]:
-        """Those of which the store has neither embedding nor array. Those it has live on for a full life."""
-        wanted = list(dict.fromkeys(names))
-        with store_errors():
-            pipe = self._store.pipeline(transaction=False)
-            for name in wanted:
-                pipe.expire(self._keys.embedding(name), round(self._settings.embedding_ttl_s))
-                pipe.expire(self._keys.array(name), round(self._settings.array_ttl_s))
-            answers = await pipe.execute() if wanted else []
-        found = zip(wanted, answers[::2], answers[1::2], strict=True)
+    def look_up(self, pipe: Any, names: Sequence[str]) -> None:
+        """Two commands a name, whose answers `missing` reads. Media that are there get their full life again."""
+        for name in names:
+            pipe.expire(self._keys.embedding(name), round(self._settings.embedding_ttl_s))
+            pipe.expire(self._keys.array(name), round(self._settings.array_ttl_s))
+
+    @staticmethod
+    def missing(names: Sequence[str], answers: Sequence[Any]) -> set[str]:
+        """Those of which the store has neither embedding nor array."""
+        found = zip(names, answers[::2], answers[1::2], strict=True)
         return {name for name, embedding, array in found if not embedding and not array}
 
-    async def put(self, arrays: Mapping[str, np.ndarray], life: float) -> None:
-        """Store arrays for at least `life` seconds, one at a time: together they may be larger than one answer."""
+    def put(self, pipe: Any, arrays: Mapping[str, np.ndarray], life: float) -> None:
+        """One command an array, which stores it for at least `life` seconds."""
         seconds = math.ceil(max(life, self._settings.array_ttl_s))
-        with store_errors():
-            for name, array in arrays.items():
-                await self._store.set(self._keys.array(name), pack(array), ex=seconds)
+        for name, array in arrays.items():
+            pipe.set(self._keys.array(name), pack(array), ex=seconds)
 
 
 class EmbeddingCache:

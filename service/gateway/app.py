@@ -26,6 +26,7 @@ from service.broker.errors import BrokerError
 from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys
 from service.broker.gateway.rate_limits import RateLimits, RateStore
+from service.broker.gateway.readers import RequestReaders
 from service.broker.keys import Keys
 from service.broker.queue_metrics import QueueMetrics
 from service.gateway.auth import KeyRing, read_keys
@@ -33,7 +34,6 @@ from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
-from service.gateway.inference.readers import RequestReaders
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
@@ -141,10 +141,10 @@ def _state(
         host=ours.host,
         keys=keys,
         broker=broker,
-        notes=RequestReaders(store, names, life),
+        readers=RequestReaders(store, names, life),
         retries=Idempotency(IdempotencyKeys(store, names, life), broker),
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
-        intake=MediaResolver(pool, broker.media, metrics),
+        intake=MediaResolver(pool, broker, metrics),
         limiter=RateLimiter(RateStore(store, names, rates)),
         metrics=metrics,
         links=MediaSources(largest),

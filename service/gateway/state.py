@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import BrokerError, Draining, NoWorker, UnknownRequest
+from service.broker.errors import BrokerError, Draining, NoWorker
 from service.broker.gateway.client import Broker
+from service.broker.gateway.readers import Readers, RequestReaders
+from service.broker.gateway.request_record import RequestRecord
 from service.gateway.auth import KeyRing
 from service.gateway.errors import GatewayError
 from service.gateway.inference.idempotency import Idempotency
-from service.gateway.inference.readers import RequestReaders
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore
@@ -25,7 +26,7 @@ from service.gateway.media.multipart import FormLimits
 from service.gateway.media.resolve import MediaResolver
 from service.gateway.media.sources import MediaSources, SizeBudget
 from service.gateway.rate_limit import RateLimiter, RateLimitLease
-from service.gateway.streaming.chunks import ResponseMetadata
+from service.gateway.streaming.chunks import ResponseMetadata, read_metadata
 from service.gateway.streaming.event_stream import StreamTimeouts
 from service.metrics import GatewayMetrics
 
@@ -43,7 +44,7 @@ class GatewayState:
     host: str
     keys: KeyRing
     broker: Broker
-    notes: RequestReaders
+    readers: RequestReaders
     retries: Idempotency
     files: FileStore
     intake: MediaResolver
@@ -69,7 +70,7 @@ class GatewayState:
     async def salt(self) -> bytes:
         """What separates tenants: the settings' salt, else one kept in the store."""
         if self._salt is None:
-            self._salt = self.given_salt or await self.notes.salt()
+            self._salt = self.given_salt or await self.broker.salt()
         return self._salt
 
     async def model(self, name: str | None) -> ModelInfo:
@@ -98,19 +99,12 @@ class GatewayState:
         """How long a request lives on without a reader. Whoever gave it an `Idempotency-Key` means to come back."""
         return max(self.disconnect_grace_s, self.retry_grace_s if retried else 0.0)
 
-    async def knows(self, request_id: str, tenant: str) -> bool:
-        """Whether the tenant has a request of this id."""
-        try:
-            await self.broker.state(request_id, tenant)
-        except UnknownRequest:
-            return False
-        return True
-
-    async def joined(self, request_id: str) -> ResponseMetadata:
-        """Read along with a request that exists: how to fold its events."""
-        answer = await self.notes.answer(request_id)
-        await self.notes.attach(request_id)
-        return answer
+    async def join(self, request_id: str, tenant: str) -> tuple[RequestRecord, ResponseMetadata]:
+        """Read along with a request that exists. Raises `request_not_found`, also where it has no events to fold."""
+        record = await self.broker.find(request_id, tenant)
+        metadata = read_metadata(record.response)
+        await self.readers.attach(request_id)
+        return record, metadata
 
     def links_of(self, tenant: str) -> MediaSources:
         """What the links of one request of this tenant may point to: its own files among them."""
@@ -121,18 +115,18 @@ class GatewayState:
     async def gone(self, request_id: str, tenant: str) -> None:
         """A reader of this request left before its end: cancel it, now or after the grace time if nobody else comes."""
         with suppress(BrokerError):
-            readers, attached, grace_s = await self.notes.detach(request_id)
-            if readers > 0:
+            readers = await self.readers.detach(request_id)
+            if readers.now > 0:
                 return
-            if grace_s <= 0:
+            if readers.grace_s <= 0:
                 await self.broker.cancel(request_id, tenant)
                 return
-            self.in_background(self._cancel_unless_read(request_id, tenant, attached, grace_s))
+            self.in_background(self._cancel_unless_read(request_id, tenant, readers))
 
-    async def _cancel_unless_read(self, request_id: str, tenant: str, attached: int, grace_s: float) -> None:
-        await asyncio.sleep(grace_s)
+    async def _cancel_unless_read(self, request_id: str, tenant: str, before: Readers) -> None:
+        await asyncio.sleep(before.grace_s)
         with suppress(BrokerError):
-            if await self.notes.attached(request_id) == attached:
+            if (await self.readers.count(request_id)).ever == before.ever:
                 await self.broker.cancel(request_id, tenant)
 
     async def abandon(self, request_id: str, tenant: str) -> None:

@@ -33,7 +33,7 @@ async def test_the_whole_way_of_a_request_works_on_a_cluster(cluster: StoreSetti
     part, array = media(1)
     with worker_thread(cluster, FakeRuntime(step_delay=0.02), max_sequences=2, prefetch=0) as worker:
         assert set(await broker.models()) == {"fake"}
-        assert await broker.media.missing([part.blob]) == {part.blob}
+        assert (await broker.look_up("fake", "interactive", [part.blob]))[1] == {part.blob}
         request = generate(media=[part], n=2)
         events = await run(broker, request, {part.blob: array})
         assert [text_of(events, choice) for choice in (0, 1)] == [answer(request, [array], c) for c in (0, 1)]

@@ -4,7 +4,7 @@ from redis.crc import key_slot
 
 from service.broker import keys as documented
 from service.broker.gateway.client import Broker
-from service.broker.keys import PRIORITIES, Keys
+from service.broker.keys import PRIORITIES, Keys, model_tag, new_request_id
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.wire import generate, media, run
@@ -21,6 +21,7 @@ def test_the_keys_of_a_script_share_a_slot_whatever_the_model_is_called() -> Non
     for model in ("panda-mini", "org/model:7b", "a}b{c", "}", "{}", "ünï"):
         keys = Keys()
         group = [keys.ready(model), keys.draining(model), keys.workers(model), keys.cancels(model), keys.dead(model)]
+        group += [keys.record(new_request_id("chatcmpl", model))]
         group += [make(model, lane) for make in (keys.queue, keys.load) for lane in PRIORITIES]
         assert len({key_slot(key.encode()) for key in group}) == 1, model
         assert len(set(group)) == len(group)
@@ -28,7 +29,8 @@ def test_the_keys_of_a_script_share_a_slot_whatever_the_model_is_called() -> Non
 
 
 def test_ordinary_names_stay_readable() -> None:
-    assert Keys("ns").queue("org/panda-7b.v1", "batch") == "ns:queue:{org/panda-7b.v1}:batch"
+    tag = model_tag("org/panda-7b.v1")
+    assert Keys("ns").queue("org/panda-7b.v1", "batch") == f"ns:queue:org/panda-7b.v1:{{{tag}}}:batch"
 
 
 async def test_every_key_in_use_is_documented_and_expires(broker: Broker, valkey: Valkey) -> None:

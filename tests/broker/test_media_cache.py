@@ -2,10 +2,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from service.broker.connection import connect
-from service.broker.gateway.client import Broker
+from service.broker.connection import connect, connect_async
 from service.broker.keys import Keys
-from service.broker.media_cache import CorruptArray, EmbeddingCache, media_name, pack, unpack
+from service.broker.media_cache import CorruptArray, EmbeddingCache, MediaCache, media_name, pack, unpack
 from tests.conftest import Valkey
 
 
@@ -61,23 +60,40 @@ def test_names_differ_by_tenant_encoder_and_content() -> None:
     assert len(names) == 6
 
 
-async def test_only_media_without_embedding_and_array_are_missing(broker: Broker, valkey: Valkey) -> None:
-    await broker.media.put({"has-array": np.ones((1, 2), np.float32)}, life=30)
+async def put(valkey: Valkey, arrays: dict[str, np.ndarray], life: float) -> None:
+    store = connect_async(valkey.settings)
+    pipe = store.pipeline(transaction=False)
+    MediaCache(Keys(), valkey.settings).put(pipe, arrays, life)
+    await pipe.execute()
+    await store.aclose()
+
+
+async def missing(valkey: Valkey, names: list[str]) -> set[str]:
+    store = connect_async(valkey.settings)
+    pipe, cache = store.pipeline(transaction=False), MediaCache(Keys(), valkey.settings)
+    cache.look_up(pipe, names)
+    answers = await pipe.execute()
+    await store.aclose()
+    return cache.missing(names, answers)
+
+
+async def test_only_media_without_embedding_and_array_are_missing(valkey: Valkey) -> None:
+    await put(valkey, {"has-array": np.ones((1, 2), np.float32)}, life=30)
     store = connect(valkey.settings)
     cache = EmbeddingCache(store, Keys(), valkey.settings)
     cache.add({"has-embedding": np.ones(4, np.float32)})
     store.close()
-    assert await broker.media.missing(["has-array", "has-embedding", "neither", "neither"]) == {"neither"}
-    assert await broker.media.missing([]) == set()
+    assert await missing(valkey, ["has-array", "has-embedding", "neither", "neither"]) == {"neither"}
+    assert await missing(valkey, []) == set()
 
 
-async def test_an_array_lives_as_long_as_its_request_may_wait(broker: Broker, valkey: Valkey) -> None:
-    await broker.media.put({"long": np.ones(1, np.float32)}, life=5000)
+async def test_an_array_lives_as_long_as_its_request_may_wait(valkey: Valkey) -> None:
+    await put(valkey, {"long": np.ones(1, np.float32)}, life=5000)
     assert 4990 < valkey.client.ttl(Keys().array("long")) <= 5000
 
 
-async def test_once_encoded_the_embedding_is_there_and_the_array_gone(broker: Broker, valkey: Valkey) -> None:
-    await broker.media.put({"m": np.ones((1, 2), np.float32)}, life=30)
+async def test_once_encoded_the_embedding_is_there_and_the_array_gone(valkey: Valkey) -> None:
+    await put(valkey, {"m": np.ones((1, 2), np.float32)}, life=30)
     store = connect(valkey.settings)
     cache = EmbeddingCache(store, Keys(), valkey.settings)
     assert set(cache.arrays(["m", "other"])) == {"m"}

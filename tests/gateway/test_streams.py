@@ -262,7 +262,7 @@ def test_a_request_that_waits_tells_its_place(
         for thread in threads:
             thread.start()
         eventually(lambda: len(valkey.client.keys("pandagpt:record:*")) == 3)
-        ids = [re.search(rb"\{(.*)\}", key).group(1).decode() for key in valkey.client.keys("pandagpt:record:*")]
+        ids = [key.decode().rpartition(":")[2] for key in valkey.client.keys("pandagpt:record:*")]
 
         def places() -> list[int | None]:
             states = [httpx.get(f"{url}/v1/requests/{id_}").json() for id_ in ids]

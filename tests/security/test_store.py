@@ -25,6 +25,7 @@ from redis.retry import Retry
 from service.broker.connection import check_version
 from service.broker.errors import StoreRefused, StoreTooOld
 from service.broker.gateway.client import Broker
+from service.broker.keys import Keys
 from service.local import ports
 from service.local.store import binary
 from service.settings import Settings, StoreSettings
@@ -242,7 +243,7 @@ def test_neither_user_may_run_anything_else(deployed: Deployed, user: str) -> No
 def test_a_user_may_not_do_the_others_work(deployed: Deployed) -> None:
     with deployed.client("gateway") as gateway, deployed.client("worker") as worker:
         with pytest.raises(NoPermissionError):
-            gateway.xreadgroup("workers", "g", {"pandagpt:queue:{fake}:interactive": ">"})
+            gateway.xreadgroup("workers", "g", {Keys().queue("fake", "interactive"): ">"})
         with pytest.raises(NoPermissionError):
             worker.hgetall("pandagpt:files:{x}")
         with pytest.raises(NoPermissionError):

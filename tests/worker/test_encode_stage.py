@@ -34,7 +34,7 @@ async def test_a_medium_is_encoded_once_for_all_requests_and_workers(broker: Bro
         request = generate(media=[part, part])
         await run(broker, request, {part.blob: array})
         assert first.runtime.encoded == {Modality.IMAGE: 1}
-        assert await broker.media.missing([part.blob]) == set()
+        assert (await broker.look_up("fake", "interactive", [part.blob]))[1] == set()
     with worker_thread(valkey.settings) as second:
         request = generate(media=[part])
         events = await run(broker, request)  # no array sent

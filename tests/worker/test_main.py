@@ -20,6 +20,7 @@ from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.gateway.client import Broker
+from service.broker.keys import Keys
 from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Generate, MediaRef, Token, TurnPart
 from service.settings import SettingsError, environment, load
@@ -102,7 +103,7 @@ def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder
     seen: dict[str, str] = {}
 
     def look_and_stop() -> None:
-        while not valkey.client.zcard("pandagpt:ready:{tiny}"):
+        while not valkey.client.zcard(Keys().ready("tiny")):
             time.sleep(0.02)
         seen["metrics"] = _fetch(f"http://127.0.0.1:{port}/metrics")
         os.kill(os.getpid(), signal.SIGTERM)
@@ -113,7 +114,7 @@ def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder
     assert main.run(settings) == 0
     outside.join()
     assert 'pandagpt_num_requests_running{model="tiny"} 0.0' in seen["metrics"]
-    assert valkey.client.zcard("pandagpt:ready:{tiny}") == 0
+    assert valkey.client.zcard(Keys().ready("tiny")) == 0
     assert signal.getsignal(signal.SIGTERM) is handler
 
 

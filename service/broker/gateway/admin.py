@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, connect_async, store_errors
 from service.broker.errors import BrokerError, UnknownRequest
 from service.broker.gateway.client import Broker
-from service.broker.keys import GROUP, PRIORITIES, QUEUE_LIFE, Keys
+from service.broker.keys import GROUP, PRIORITIES, Keys
 from service.broker.protocol import Embed, Request
 from service.settings import StoreSettings
 
@@ -90,15 +91,17 @@ class QueueAdmin:
         request = item.request
         if item.state != "dead" or request is None:
             raise NotRetryable(f"{item.entry} is no dead letter that this version can read")
-        await self._broker.admissible(request.model, request.priority)  # else it stays what it is
+        await self._broker.capacity(request.model, request.priority)  # else it stays what it is
         now = time.time()
         again = msgspec.structs.replace(request, created=now, deadline=now + request.deadline - request.created)
+        response, grace_s = b"", 0.0
+        with suppress(UnknownRequest):
+            record = await self._broker.find(request.id, request.tenant)
+            response, grace_s = record.response, record.grace_s
         with store_errors():
             await self._store.delete(self._keys.events(request.id))
             await self._store.delete(self._keys.record(request.id))
-        await self._broker.submit(again)
-        with store_errors():
-            await self._store.expire(self._keys.note(request.id), QUEUE_LIFE)
+        await self._broker.submit(again, response=response, grace_s=grace_s)
         await self.drop(item)
 
     async def drop(self, item: QueueItem) -> None:

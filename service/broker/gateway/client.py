@@ -4,24 +4,32 @@ import asyncio
 import contextlib
 import logging
 import math
+import secrets
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import redis.asyncio
 
 from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, check_version, connect_async, server_info, store_errors
-from service.broker.errors import BrokerError, Draining, NoWorker, Overloaded, StoreUnavailable
+from service.broker.errors import BrokerError, StoreUnavailable, UnknownRequest
 from service.broker.event_log import events_of
+from service.broker.gateway.admission import Admission, Capacity
 from service.broker.gateway.event_reader import EventReader
 from service.broker.gateway.model_registry import LiveModel, ModelRegistry
-from service.broker.gateway.request_record import RequestRecord, RequestRecords
+from service.broker.gateway.request_record import (
+    TOMBSTONE_LIFE,
+    RequestRecord,
+    RequestRecords,
+    TerminalEvents,
+    record_fields,
+)
 from service.broker.gateway.request_status import RequestState, summarise
 from service.broker.gateway.stream_multiplexer import StreamMultiplexer
-from service.broker.gateway.terminal_event import TerminalEvents
 from service.broker.keys import GROUP, PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.media_cache import MediaCache
 from service.broker.protocol import Done, Event, Request
@@ -29,19 +37,22 @@ from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
 CANCELS_KEPT = 10_000
+SALT_BYTES = 32
+PIPELINE_BYTES = 32 << 20  # arrays that one pipeline carries, beyond its first
 
 
 class Broker:
     """One gateway's connection to the store. All methods raise StoreUnavailable where the store fails."""
 
     def __init__(self, store: AsyncStore, settings: StoreSettings) -> None:
-        self._store, self._settings = store, settings
+        self._store = store
         self._keys = Keys(settings.namespace)
+        self._admission = Admission(store, self._keys, settings)
         self._records = RequestRecords(store, self._keys, settings)
-        self._ends = TerminalEvents(store, self._keys, self._records, settings)
-        self._directory = ModelRegistry(store, self._keys)
-        self._feeds = StreamMultiplexer(store, self._keys.wake(uuid.uuid4().hex))
-        self.media = MediaCache(store, self._keys, settings)
+        self._terminal = TerminalEvents(store, self._keys, self._records, settings)
+        self._registry = ModelRegistry(store, self._keys)
+        self._multiplexer = StreamMultiplexer(store, self._keys.wake(uuid.uuid4().hex))
+        self._media = MediaCache(self._keys, settings)
 
     @classmethod
     def connect(cls, settings: StoreSettings) -> Self:
@@ -49,7 +60,7 @@ class Broker:
         return cls(connect_async(settings), settings)
 
     async def close(self) -> None:
-        await self._feeds.close()
+        await self._multiplexer.close()
         await self._store.aclose()
 
     async def check(self) -> None:
@@ -61,50 +72,97 @@ class Broker:
 
     async def models(self) -> Mapping[str, LiveModel]:
         """Live models by id, at most a second old."""
-        return await self._directory.models()
+        return await self._registry.models()
 
-    async def admissible(self, model: str, priority: Priority = "interactive", size: int = 0) -> int:
-        """How many requests wait, or the error `submit` would raise. Ask before the work of decoding media."""
-        return int(await self._admit(model, priority, b"", size))
+    async def capacity(self, model: str, priority: Priority = "interactive") -> Capacity:
+        """The room of the queue. Raises the errors of `submit`."""
+        return await self._admission.check(model, priority)
 
-    async def submit(self, request: Request, arrays: Mapping[str, np.ndarray] | None = None) -> None:
-        """Queue a request: its arrays (by `MediaPart.blob`) first, then one atomic admission.
+    async def look_up(self, model: str, priority: Priority, media: Sequence[str]) -> tuple[Capacity, set[str]]:
+        """In one round trip, before media are decoded: the queue's room, and the media that the store does not have.
 
-        Raises Overloaded, NoWorker, Draining, DuplicateRequest, StoreUnavailable. After any of these the request is
-        not run, or is cancelled as soon as a worker takes it.
+        Raises the errors of `submit`.
+        """
+        names = list(dict.fromkeys(media))
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            pipe.execute_command(*self._admission.check_command(model, priority))
+            self._media.look_up(pipe, names)
+            room, *answers = await pipe.execute()
+        return self._admission.capacity(room, model), self._media.missing(names, answers)
+
+    async def submit(
+        self,
+        request: Request,
+        arrays: Mapping[str, np.ndarray] | None = None,
+        *,
+        response: bytes = b"",
+        grace_s: float = 0.0,
+        capacity: Capacity | None = None,
+    ) -> RequestRecord:
+        """Store the arrays (by `MediaRef.blob`), then record and queue the request in one atomic step.
+
+        `response` and `grace_s` are kept in the record for other gateways. `capacity` is the last look at the queue:
+        arrays that are larger than its room are not stored before a new one. Raises Overloaded, NoWorker, Draining,
+        DuplicateRequest, StoreUnavailable. After any of these the request is not run, or is cancelled as soon as a
+        worker takes it.
         """
         payload, arrays = protocol.encode(request), arrays or {}
         size = len(payload) + sum(array.nbytes for array in arrays.values())
-        await self.admissible(request.model, request.priority, size)
-        await self._records.create(request)
+        if arrays and (capacity is None or size > capacity.free_bytes):
+            await self._admission.check(request.model, request.priority, size)
+        fields = record_fields(request, response, grace_s)
+        command = self._admission.admit_command(request, payload, size, self._records.life(request.deadline), fields)
+        admission = asyncio.ensure_future(self._admit(request, command, size, arrays))
         try:
-            await self.media.put(arrays, request.deadline - time.time())
-            entry = await self._admit(request.model, request.priority, payload, size)
-            await self._records.placed(request.id, bytes(entry))
-            _raise_if_cancelled()
+            entry = await asyncio.shield(admission)
         except (StoreUnavailable, asyncio.CancelledError):
-            await asyncio.shield(self._abandon(request))  # it may stand in the queue
+            await asyncio.shield(self._abandon(request, admission))  # it may stand in the queue
             raise
-        except BrokerError:
-            await self._records.forget(request.id)
-            raise
+        return RequestRecord(
+            id=request.id,
+            tenant=request.tenant,
+            model=request.model,
+            priority=request.priority,
+            created=request.created,
+            deadline=request.deadline,
+            entry=entry,
+            response=response,
+            grace_s=grace_s,
+        )
+
+    async def salt(self) -> bytes:
+        """The store's own salt, which separates tenants; made if there is none."""
+        with store_errors():
+            await self._store.set(self._keys.salt, secrets.token_bytes(SALT_BYTES), nx=True)
+            salt: Any = await self._store.get(self._keys.salt)
+        return bytes(salt)
+
+    async def find(self, request_id: str, tenant: str) -> RequestRecord:
+        """Raises UnknownRequest."""
+        return await self._records.find(request_id, tenant)
 
     async def events(
         self, request_id: str, tenant: str, quiet_s: float = math.inf
     ) -> AsyncGenerator[list[Event], None]:
+        """As `follow`, by id. Raises UnknownRequest before the first event."""
+        record = await self._records.find(request_id, tenant)
+        async with contextlib.aclosing(self.follow(record, quiet_s)) as lists:
+            async for events in lists:
+                yield events
+
+    async def follow(self, record: RequestRecord, quiet_s: float = math.inf) -> AsyncGenerator[list[Event], None]:
         """A request's events in order, in lists as they came, until its one end; an empty list after each `quiet_s`
         seconds without any.
 
         Takeovers do not show. Where the store loses the request, or fails for longer than a reader bears, the end is a
-        `Failed` of this reader's own. Raises UnknownRequest before the first event. Close the generator when done
-        with it (`contextlib.aclosing`).
+        `Failed` of this reader's own. Close the generator when done with it (`contextlib.aclosing`).
         """
-        record = await self._records.find(request_id, tenant)
-        reading = EventReader(self._store, self._keys, self._records, self._ends, record)
-        async with self._feeds.follow(self._keys.events(request_id)) as follower:
+        reader = EventReader(self._store, self._keys, self._records, self._terminal, record)
+        async with self._multiplexer.follow(self._keys.events(record.id)) as subscriber:
             quiet_at = time.monotonic() + quiet_s
-            while not reading.ended:
-                new = await reading.next(follower, quiet_at - time.monotonic())
+            while not reader.ended:
+                new = await reader.next(subscriber, quiet_at - time.monotonic())
                 if new or time.monotonic() >= quiet_at:
                     yield new
                     quiet_at = time.monotonic() + quiet_s
@@ -112,9 +170,9 @@ class Broker:
     async def cancel(self, request_id: str, tenant: str) -> None:
         """End a request: at once while it waits, within a step or two while it runs. Raises UnknownRequest."""
         record = await self._records.find(request_id, tenant)
-        await self._records.mark_cancelled(record)
+        await self._records.mark_cancelled(record.id, self._records.life(record.deadline))
         # Only the first entry of a stream can have this id: if it is taken, a worker had the request.
-        if await self._ends.write(record, attempt=1, end=Done(cancelled=True, at=time.time())):
+        if await self._terminal.write(record, attempt=1, end=Done(cancelled=True, at=time.time())):
             return
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
@@ -127,46 +185,57 @@ class Broker:
         record = await self._records.find(request_id, tenant)
         with store_errors():
             entries: Any = await self._store.xrange(self._keys.events(request_id))
-            position = await self._position(record) if record.entry else -1
+            position = await self._position(record)
         return summarise(record, events_of(entries), position + 1 if position >= 0 else None)
 
-    # Admission
-
-    async def _admit(self, model: str, lane: Priority, payload: bytes, size: int) -> Any:
-        """Run admit.lua: the entry's id, or the number that wait where there is no payload."""
-        keys = self._keys
-        names = (keys.queue(model, lane), keys.load(model, lane), keys.ready(model), keys.draining(model))
-        limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE)
+    async def _admit(
+        self, request: Request, command: Sequence[Any], size: int, arrays: Mapping[str, np.ndarray]
+    ) -> bytes:
+        """Store the arrays and admit the request, in one pipeline where they are not many; the queue entry's id."""
+        life = request.deadline - time.time()
+        clustered = isinstance(self._store, redis.asyncio.RedisCluster)
         with store_errors():
-            answer: Any = await self._store.eval(scripts.ADMIT, 4, *names, GROUP, payload, size, *limits)
-        outcome, value = answer[0].decode(), answer[1]
-        if outcome in ("queued", "free"):
-            return value
-        raise _refusal(outcome, model, value, size, self._settings)
+            *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
+            for group in earlier:
+                await self._send(group, life)
+            answer = await self._send(last, life, command)
+        return self._admission.entry(answer, request.model, size)
 
-    async def _abandon(self, request: Request) -> None:
-        """A submit that ended unclearly: whoever takes it shall see that nobody waits for it. Best effort."""
+    async def _send(self, arrays: Mapping[str, np.ndarray], life: float, command: Sequence[Any] = ()) -> Any:
+        """One pipeline, in this order on one server. A cluster's nodes keep no order among them."""
+        pipe: Any = self._store.pipeline(transaction=False)
+        self._media.put(pipe, arrays, life)
+        if command:
+            pipe.execute_command(*command)
+        return (await pipe.execute())[-1]
+
+    async def _abandon(self, request: Request, admission: "asyncio.Future[bytes]") -> None:
+        """After a submit whose outcome is unknown: cancel the request, and refuse a late admission. Best effort."""
         with contextlib.suppress(BrokerError):
-            await self.cancel(request.id, request.tenant)
+            await admission
+        with contextlib.suppress(BrokerError):
+            try:
+                record = await self._records.find(request.id)
+            except UnknownRequest:
+                await self._records.mark_cancelled(request.id, TOMBSTONE_LIFE)
+                return
+            if record.created == request.created:  # else another submit of the same id, whose client still reads
+                await self.cancel(request.id, request.tenant)
 
     async def _position(self, record: RequestRecord) -> int:
-        before = PRIORITIES[: PRIORITIES.index(record.lane)]
-        names = [self._keys.queue(record.model, lane) for lane in (record.lane, *before)]
-        return int(await self._store.eval(scripts.POSITION, len(names), *names, GROUP, record.entry or b""))
+        before = PRIORITIES[: PRIORITIES.index(record.priority)]
+        names = [self._keys.queue(record.model, priority) for priority in (record.priority, *before)]
+        return int(await self._store.eval(scripts.POSITION, len(names), *names, GROUP, record.entry))
 
 
-def _raise_if_cancelled() -> None:
-    # Python 3.11's wait_for, in the driver, swallows a cancellation that comes as its own work completes.
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def _refusal(outcome: str, model: str, value: int, size: int, settings: StoreSettings) -> BrokerError:
-    limit, bytes_limit = settings.max_queue, settings.max_queue_bytes
-    return {
-        "no_worker": NoWorker(f"no worker serves {model} now"),
-        "draining": Draining(f"every worker of {model} is going away; try again"),
-        "full": Overloaded(f"{value} requests wait for {model}; at most {limit} may"),
-        "heavy": Overloaded(f"waiting requests hold {value} bytes, this one {size}; at most {bytes_limit} together"),
-    }[outcome]
+def _groups(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The arrays in groups of about `PIPELINE_BYTES`; at least one group."""
+    groups: list[dict[str, np.ndarray]] = [{}]
+    size = 0
+    for name, array in arrays.items():
+        if groups[-1] and size + array.nbytes > PIPELINE_BYTES:
+            groups.append({})
+            size = 0
+        groups[-1][name] = array
+        size += array.nbytes
+    return groups

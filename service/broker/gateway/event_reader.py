@@ -8,16 +8,14 @@ from typing import Any
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.errors import StoreUnavailable, UnknownRequest
 from service.broker.event_log import parse_id
-from service.broker.gateway.request_record import RequestRecord, RequestRecords
+from service.broker.gateway.request_record import RequestRecord, RequestRecords, TerminalEvents, failed
 from service.broker.gateway.stream_multiplexer import StreamSubscriber, events_in
-from service.broker.gateway.terminal_event import TerminalEvents, failed
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Failed, Fence, Released
 
 SILENCE = 5.0  # seconds without an event after which a reader asks whether one can still come
 PATIENCE = 30.0  # seconds that a reader bears a store that does not answer
 END_GRACE = 10.0  # seconds after its deadline that a request without an end is left to the workers
-ENTRY_GRACE = 30.0  # seconds that a request may be known without standing in the queue
 PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between
 
 
@@ -75,10 +73,10 @@ class EventReader:
     async def _end_by_now(self) -> list[Event]:
         record = self._record
         try:
-            known = await self._records.find(record.id)
+            await self._records.find(record.id)
         except UnknownRequest:
             return [failed("store_unavailable", "the store no longer has the request")]
-        queued = await self._is_queued(known if record.entry is None else record)
+        queued = await self._is_queued(record)
         with store_errors():
             last: Any = await self._store.xrevrange(self._keys.events(record.id), count=1)
         if self._number and not last:
@@ -95,12 +93,10 @@ class EventReader:
         return []  # the end comes as any other event, whoever wrote it
 
     async def _is_queued(self, record: RequestRecord) -> bool:
-        """Whether the request waits or runs. Its entry leaves the lane only after its end stands in its events."""
-        if record.entry is None:  # its gateway died before it could note the entry, or is still about to
-            return time.time() < record.created + ENTRY_GRACE
+        """Whether the request waits or runs. Its entry leaves the queue only after its end stands in its events."""
         with store_errors():
-            lane = self._keys.queue(record.model, record.lane)
-            return bool(await self._store.xrange(lane, record.entry, record.entry))
+            queue = self._keys.queue(record.model, record.priority)
+            return bool(await self._store.xrange(queue, record.entry, record.entry))
 
     async def _place(self, fence: Fence, number: int) -> int:
         """How many events precede a fence: fewer than were heard where the store lost some and a worker made them anew.

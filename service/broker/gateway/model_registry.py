@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,29 +44,35 @@ class ModelRegistry:
             return self._known
 
     async def _read(self) -> dict[str, LiveModel]:
-        names: Any = await self._store.zrange(self._keys.models, 0, -1)
-        found = {name.decode(): await self._model(name.decode()) for name in names}
-        return {name: model for name, model in sorted(found.items()) if model is not None}
-
-    async def _model(self, model: str) -> LiveModel | None:
-        now = await self._now()
+        listed: Any
+        listed, now = await asyncio.gather(self._store.zrange(self._keys.models, 0, -1), self._now())
+        models = [name.decode() for name in listed]
         pipe: Any = self._store.pipeline(transaction=False)
-        pipe.zrangebyscore(self._keys.ready(model), f"({now}", "+inf")
-        pipe.zrangebyscore(self._keys.draining(model), f"({now}", "+inf")
-        pipe.hgetall(self._keys.workers(model))
-        ready, draining, announced = await pipe.execute()
-        said = {worker: _announcement(announced.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
-        understood = [announcement for announcement in said.values() if announcement is not None]
-        if not understood:
-            return None
-        capacity = sum(one.capacity for worker in ready if (one := said[worker]) is not None)
-        return LiveModel(understood[0].model, len(ready), len(draining), capacity)
+        for model in models:
+            pipe.zrangebyscore(self._keys.ready(model), f"({now}", "+inf")
+            pipe.zrangebyscore(self._keys.draining(model), f"({now}", "+inf")
+            pipe.hgetall(self._keys.workers(model))
+        answers = await pipe.execute() if models else []
+        found = {model: _live_model(*answers[3 * at : 3 * at + 3]) for at, model in enumerate(models)}
+        return {name: model for name, model in sorted(found.items()) if model is not None}
 
     async def _now(self) -> int:
         """Unix milliseconds by the store's clock, which the announcements go by."""
         answer: Any = await self._store.time()
         seconds, micros = answer if isinstance(answer, tuple) else next(iter(answer.values()))
         return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _live_model(
+    ready: Sequence[bytes], draining: Sequence[bytes], announced: Mapping[bytes, bytes]
+) -> LiveModel | None:
+    """None where no worker's announcement can be read."""
+    readable = {worker: _announcement(announced.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
+    announcements = [announcement for announcement in readable.values() if announcement is not None]
+    if not announcements:
+        return None
+    capacity = sum(one.capacity for worker in ready if (one := readable[worker]) is not None)
+    return LiveModel(announcements[0].model, len(ready), len(draining), capacity)
 
 
 def _announcement(raw: bytes | None) -> Announcement | None:

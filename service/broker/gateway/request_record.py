@@ -1,31 +1,40 @@
-"""What the gateways note of a request, and who may see it."""
+"""The record of a request: who sent it and to which queue, how gateways answer it, who reads it; and its last event.
+
+admit.lua writes the record together with the queue entry. `TerminalEvents` writes the end of a request that no worker
+will end.
+"""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from pandagpt_core.types import Priority
-from service.broker.connection import AsyncStore, store_errors
-from service.broker.errors import DuplicateRequest, UnknownRequest
-from service.broker.keys import Keys
-from service.broker.protocol import Generate, Request
+from service.broker import protocol, scripts
+from service.broker.connection import AsyncStore, store_errors, translated
+from service.broker.errors import UnknownRequest
+from service.broker.keys import DEAD_LIFE, GROUP, Keys
+from service.broker.protocol import End, Failed, Generate, Request
 from service.settings import StoreSettings
+
+TOMBSTONE_LIFE = 60  # seconds; longer than a command to the store may take
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as admitted. `entry` is its place in the lane, None until the store has confirmed it."""
+    """A request as admitted. `entry` is its place in the queue; `response` what the gateway gave to `submit`."""
 
     id: str
     tenant: str
     model: str
-    lane: Priority
+    priority: Priority
     created: float
     deadline: float
-    n: int
-    entry: bytes | None
-    cancelled: bool
+    entry: bytes
+    response: bytes = b""
+    grace_s: float = 0.0
+    cancelled: bool = False
 
 
 class RequestRecords:
@@ -36,64 +45,89 @@ class RequestRecords:
         self._retention = settings.request_ttl_s
 
     def life(self, deadline: float) -> int:
-        """Expiry in seconds of everything that is kept about a request."""
+        """Expiry in seconds of every key of a request."""
         return round(max(deadline - time.time(), 0.0) + self._retention)
-
-    async def create(self, request: Request) -> None:
-        """Raises DuplicateRequest where the id is taken, by whomever."""
-        key = self._keys.record(request.id)
-        fields: dict[str, str] = {
-            "tenant": request.tenant,
-            "model": request.model,
-            "lane": request.priority,
-            "created": repr(request.created),
-            "deadline": repr(request.deadline),
-            "n": str(request.n if isinstance(request, Generate) else 1),
-        }
-        with store_errors():
-            pipe: Any = self._store.pipeline(transaction=True)  # nobody finds half a record
-            for name, value in fields.items():
-                pipe.hsetnx(key, name, value)
-            pipe.expire(key, self.life(request.deadline))
-            created, *_ = await pipe.execute()
-        if not created:
-            raise DuplicateRequest("a request with this id was already sent; ids are used once", param="id")
-
-    async def placed(self, request_id: str, entry: bytes) -> None:
-        with store_errors():
-            await self._set(self._keys.record(request_id), {"entry": entry})
-
-    async def mark_cancelled(self, record: RequestRecord) -> None:
-        """Workers look at this when they take a request."""
-        with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hset(self._keys.record(record.id), "cancelled", "1")
-            pipe.expire(self._keys.record(record.id), self.life(record.deadline))
-            await pipe.execute()
-
-    async def forget(self, request_id: str) -> None:
-        with store_errors():
-            await self._store.delete(self._keys.record(request_id))
 
     async def find(self, request_id: str, tenant: str | None = None) -> RequestRecord:
         """Raises UnknownRequest, also for a request of another tenant than the one given."""
         with store_errors():
             found: Any = await self._store.hgetall(self._keys.record(request_id))
         fields = {key.decode(): value for key, value in found.items()}
-        known = "deadline" in fields and tenant in (None, fields["tenant"].decode())
-        if not known:
+        if "tenant" not in fields or tenant not in (None, fields["tenant"].decode()):
             raise UnknownRequest("no request of this id")
         return RequestRecord(
             id=request_id,
             tenant=fields["tenant"].decode(),
             model=fields["model"].decode(),
-            lane="batch" if fields["lane"] == b"batch" else "interactive",
+            priority="batch" if fields["priority"] == b"batch" else "interactive",
             created=float(fields["created"]),
             deadline=float(fields["deadline"]),
-            n=int(fields["n"]),
-            entry=fields.get("entry"),
+            entry=fields["entry"],
+            response=fields.get("response", b""),
+            grace_s=float(fields.get("grace", b"0")),
             cancelled="cancelled" in fields,
         )
 
-    async def _set(self, key: str, fields: Mapping[Any, Any]) -> None:
-        await self._store.hset(key, mapping=fields)
+    async def mark_cancelled(self, request_id: str, life: int) -> None:
+        """Workers look at this mark when they take a request. On an id without a record, the mark refuses admission."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            pipe.hset(self._keys.record(request_id), "cancelled", "1")
+            pipe.expire(self._keys.record(request_id), life)
+            await pipe.execute()
+
+    async def forget(self, request_id: str) -> None:
+        with store_errors():
+            await self._store.delete(self._keys.record(request_id))
+
+
+def record_fields(request: Request, response: bytes, grace_s: float) -> dict[str, str | bytes | int]:
+    """The fields of a new record but for `entry`; its first reader is the client that sent the request."""
+    return {
+        "tenant": request.tenant,
+        "model": request.model,
+        "priority": request.priority,
+        "created": repr(request.created),
+        "deadline": repr(request.deadline),
+        "n": request.n if isinstance(request, Generate) else 1,
+        "response": response,
+        "grace": repr(grace_s),
+        "readers": 1,
+        "attached": 1,
+    }
+
+
+class TerminalEvents:
+    """Raises StoreUnavailable where the store fails."""
+
+    def __init__(self, store: AsyncStore, keys: Keys, records: RequestRecords, settings: StoreSettings) -> None:
+        self._store, self._keys, self._records = store, keys, records
+        self._dead_letters = settings.dead_letters
+
+    async def write(self, record: RequestRecord, attempt: int, end: End) -> bool:
+        """Write `end` as a fence of its own and unqueue the request. Returns False where another attempt wrote first.
+
+        A worker that holds the request finds its next entry refused and drops it.
+        """
+        key = self._keys.events(record.id)
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            pipe.execute_command("XADD", key, f"{attempt}-0", "events", protocol.encode([end]))
+            pipe.expire(key, self._records.life(record.deadline))
+            written, _ = await pipe.execute(raise_on_error=False)
+            if isinstance(written, ResponseError) and translated(written) is None:
+                return False
+            if isinstance(written, Exception):
+                raise written
+            await self._settle(record)
+        return True
+
+    async def _settle(self, record: RequestRecord) -> None:
+        keys, model, priority = self._keys, record.model, record.priority
+        names = (keys.queue(model, priority), keys.load(model, priority), keys.dead(model))
+        no_dead_letter = ("", "", self._dead_letters, DEAD_LIFE)
+        await self._store.eval(scripts.SETTLE, 3, *names, GROUP, record.entry, *no_dead_letter)
+
+
+def failed(code: str, message: str) -> Failed:
+    return Failed(code=code, message=message, at=time.time())

@@ -6,7 +6,6 @@ cancelled, or failed for a passing reason (any 503) leaves its key free; one tha
 """
 
 import hashlib
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,9 +53,9 @@ class Idempotency:
     def __init__(self, claims: IdempotencyKeys, broker: Broker) -> None:
         self._claims, self._broker = claims, broker
 
-    async def begin(self, tenant: str, key: str | None, prefix: str, fingerprint: str) -> IdempotentRequest:
-        """An id for the request, or that of the one it repeats. Raises `idempotency_conflict`."""
-        fresh = KeyClaim(f"{prefix}-{uuid.uuid4().hex}", fingerprint)
+    async def begin(self, tenant: str, key: str | None, request_id: str, fingerprint: str) -> IdempotentRequest:
+        """The request under its fresh id, or under the id of the one it repeats. Raises `idempotency_conflict`."""
+        fresh = KeyClaim(request_id, fingerprint)
         if key is None:
             return IdempotentRequest(tenant, None, fresh)
         held = await self._claims.make(tenant, key, fresh)

@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import Draining, DuplicateRequest
+from service.broker.errors import Draining, DuplicateRequest, UnknownRequest
+from service.broker.gateway.request_record import RequestRecord
+from service.broker.keys import new_request_id
 from service.broker.protocol import Event, Failed, Generate, Started, Token, TurnPart
 from service.gateway.auth import Caller
 from service.gateway.inference.idempotency import REPLAYED, IdempotentRequest, fingerprint_of_request
@@ -49,12 +51,13 @@ async def respond(
     seen = observation_of(request.scope)
     seen.model, seen.priority = info.id, ask.priority
     check_modalities(ask.media, info)
-    turn = await gateway.retries.begin(caller.tenant, key, "chatcmpl", fingerprint_of_request(ask, info.id))
-    answer = await until_disconnect(request.receive, enter(gateway, caller, ask, info, turn))
+    fresh_id, fingerprint = new_request_id("chatcmpl", info.id), fingerprint_of_request(ask, info.id)
+    turn = await gateway.retries.begin(caller.tenant, key, fresh_id, fingerprint)
+    record, answer = await until_disconnect(request.receive, enter(gateway, caller, ask, info, turn))
     headers = {**ignored(ask.ignored), **(REPLAYED if turn.again else {})}
     seen.charged = not turn.again
     meter = TokenMeter(seen, gateway.metrics, timed=seen.charged)
-    events = meter.watch(gateway.broker.events(answer.id, caller.tenant, gateway.pace.keep_alive_s))
+    events = meter.watch(gateway.broker.follow(record, gateway.pace.keep_alive_s))
     try:
         if ask.stream:
             first = await until_disconnect(request.receive, _first_word(events), gateway.leaving)
@@ -78,14 +81,15 @@ async def respond(
 
 async def enter(
     gateway: GatewayState, caller: Caller, ask: GenerateRequest, info: ModelInfo, turn: IdempotentRequest
-) -> ResponseMetadata:
-    """How to fold the events of the request that answers: a new one, or the one that was sent before."""
-    if turn.again and await gateway.knows(turn.id, caller.tenant):
-        return await gateway.joined(turn.id)
+) -> tuple[RequestRecord, ResponseMetadata]:
+    """The record and metadata of the request that answers: a new one, or the one that was sent before."""
+    if turn.again:
+        with suppress(UnknownRequest):
+            return await gateway.join(turn.id, caller.tenant)
     try:
         return await submit(gateway, caller, ask, info, turn)
     except DuplicateRequest:
-        return await gateway.notes.answer(turn.id)
+        return await gateway.join(turn.id, caller.tenant)
     except BaseException:
         await asyncio.shield(gateway.retries.give_up(turn))
         raise
@@ -93,11 +97,10 @@ async def enter(
 
 async def submit(
     gateway: GatewayState, caller: Caller, ask: GenerateRequest, info: ModelInfo, turn: IdempotentRequest
-) -> ResponseMetadata:
-    """Decode what must be, queue the request, and note how to fold its events."""
+) -> tuple[RequestRecord, ResponseMetadata]:
+    """Decode the media that the store lacks, and queue the request."""
     params = sampling_params(ask.sampling, info, gateway.bounds)
-    await gateway.broker.admissible(info.id, ask.priority)  # before the work of decoding
-    media, arrays = await gateway.intake.settle(ask.media, info, caller.tenant)
+    media = await gateway.intake.resolve(ask.media, info, caller.tenant, ask.priority)
     now = time.time()
     request = Generate(
         id=turn.id,
@@ -106,12 +109,12 @@ async def submit(
         created=now,
         deadline=now + gateway.request_timeout_s,
         turns=[TurnPart(role=turn.role, text=turn.text) for turn in ask.turns],
-        media=media,
+        media=media.refs,
         params=params,
         n=ask.n,
         priority=ask.priority,
     )
-    answer = ResponseMetadata(
+    metadata = ResponseMetadata(
         id=request.id,
         model=info.id,
         created=int(now),
@@ -121,9 +124,11 @@ async def submit(
         items=count_items([medium.modality for medium in ask.media]),
         fingerprint=fingerprint_of(info),
     )
-    noted = await gateway.notes.create(answer, gateway.grace_s(turn.key is not None))
-    await gateway.broker.submit(request, arrays)
-    return noted
+    grace_s = gateway.grace_s(turn.key is not None)
+    record = await gateway.broker.submit(
+        request, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
+    )
+    return record, metadata
 
 
 async def _first_word(events: Events) -> list[Event]:

@@ -1,14 +1,17 @@
 """From media with their bytes to media parts of a request: what the store lacks is decoded, and nothing else."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pandagpt_core.media import digest
 from pandagpt_core.modalities import MODALITIES
-from pandagpt_core.types import ModelInfo
-from service.broker.media_cache import MediaCache, media_name
+from pandagpt_core.types import ModelInfo, Priority
+from service.broker.gateway.admission import Capacity
+from service.broker.gateway.client import Broker
+from service.broker.media_cache import media_name
 from service.broker.protocol import MediaRef
 from service.gateway.decoding.pool import DecodePool
 from service.gateway.errors import GatewayError
@@ -16,22 +19,34 @@ from service.gateway.inference.validated import MediaInput
 from service.metrics import GatewayMetrics
 
 
+@dataclass(frozen=True, slots=True)
+class ResolvedMedia:
+    """The media of a request as a worker takes them, and the arrays that the store lacks; `capacity` of the queue."""
+
+    refs: list[MediaRef] = field(default_factory=list)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    capacity: Capacity | None = None
+
+
 class MediaResolver:
-    """`settle` is all: parts for the request, and the arrays that must go along."""
+    """Decodes the media of requests, each of them only where the store has neither its embedding nor its array."""
 
-    def __init__(self, pool: DecodePool, shelf: MediaCache, metrics: GatewayMetrics) -> None:
-        self._pool, self._shelf, self._metrics = pool, shelf, metrics
+    def __init__(self, pool: DecodePool, broker: Broker, metrics: GatewayMetrics) -> None:
+        self._pool, self._broker, self._metrics = pool, broker, metrics
 
-    async def settle(
-        self, media: Sequence[MediaInput], info: ModelInfo, tenant: str
-    ) -> tuple[list[MediaRef], dict[str, np.ndarray]]:
-        """Raises `unsupported_modality`, `invalid_media`, each naming the caller's field."""
+    async def resolve(
+        self, media: Sequence[MediaInput], info: ModelInfo, tenant: str, priority: Priority
+    ) -> ResolvedMedia:
+        """Raises `unsupported_modality`, `invalid_media`, each naming the caller's field; before the work of decoding
+        the errors of a full queue."""
+        if not media:
+            return ResolvedMedia()
         check_modalities(media, info)
-        parts = [_part(medium, info, tenant) for medium in media]
-        missing = await self._shelf.missing(part.blob for part in parts)
-        todo = {part.blob: medium for part, medium in zip(parts, media, strict=True) if part.blob in missing}
-        for medium, part in zip(media, parts, strict=True):
-            outcome = "miss" if part.blob in missing else "hit"
+        refs = [_ref(medium, info, tenant) for medium in media]
+        capacity, missing = await self._broker.look_up(info.id, priority, [ref.blob for ref in refs])
+        todo = {ref.blob: medium for ref, medium in zip(refs, media, strict=True) if ref.blob in missing}
+        for medium, ref in zip(media, refs, strict=True):
+            outcome = "miss" if ref.blob in missing else "hit"
             self._metrics.media_lookups.labels(medium.modality.value, outcome).inc()
             self._metrics.media_bytes.labels(medium.modality.value).inc(len(medium.data))
         tasks = [asyncio.create_task(self._decode(medium, info)) for medium in todo.values()]
@@ -40,7 +55,7 @@ class MediaResolver:
         finally:
             for task in tasks:
                 task.cancel()  # of the others where one failed
-        return parts, dict(zip(todo, arrays, strict=True))
+        return ResolvedMedia(refs, dict(zip(todo, arrays, strict=True)), capacity)
 
     async def _decode(self, medium: MediaInput, info: ModelInfo) -> np.ndarray:
         try:
@@ -69,7 +84,7 @@ def check_modalities(media: Sequence[MediaInput], info: ModelInfo) -> None:
             )
 
 
-def _part(medium: MediaInput, info: ModelInfo, tenant: str) -> MediaRef:
+def _ref(medium: MediaInput, info: ModelInfo, tenant: str) -> MediaRef:
     # The bytes were hashed while they were read; their hash stands for them in the medium's name.
     name = digest(bytes.fromhex(medium.sha256), medium.modality.value, info.recipes[medium.modality], medium.params)
     return MediaRef(

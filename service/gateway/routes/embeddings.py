@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import DuplicateRequest
+from service.broker.errors import DuplicateRequest, UnknownRequest
+from service.broker.gateway.request_record import RequestRecord
+from service.broker.keys import new_request_id
 from service.broker.protocol import Done, Embed, Failed, Started, Vectors
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
@@ -51,7 +54,7 @@ async def create_embeddings(
         media = [await _medium(part, f"input[{at}]", links) for at, part in enumerate(body.input)]
         check_modalities(media, info)
         wanted = fingerprint_of_inputs(media, info.id, body.encoding_format, body.dimensions)
-        turn = await gateway.retries.begin(caller.tenant, idempotency_key, "embd", wanted)
+        turn = await gateway.retries.begin(caller.tenant, idempotency_key, new_request_id("embd", info.id), wanted)
         try:
             vectors, tokens = await until_disconnect(
                 request.receive, _embed(gateway, turn, body, info, media), gateway.leaving
@@ -89,15 +92,8 @@ async def _embed(
     gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
 ) -> tuple[list[bytes], int]:
     """The vectors as little-endian float32 bytes, and the prompt's tokens."""
-    if not (turn.again and await gateway.knows(turn.id, turn.tenant)):
-        try:
-            await _submit(gateway, turn, body, info, media)
-        except DuplicateRequest:
-            pass  # sent twice at once: the other one runs
-        except BaseException:
-            await asyncio.shield(gateway.retries.give_up(turn))
-            raise
-    events = gateway.broker.events(turn.id, turn.tenant)
+    record = await _enter(gateway, turn, body, info, media)
+    events = gateway.broker.follow(record)
     ended = False
     try:
         vectors, tokens = await _vectors(events)
@@ -109,12 +105,27 @@ async def _embed(
             gateway.in_background(gateway.abandon(turn.id, turn.tenant))
 
 
+async def _enter(
+    gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
+) -> RequestRecord:
+    """The record of the request that answers: a new one, or the one that was sent before."""
+    if turn.again:
+        with suppress(UnknownRequest):
+            return await gateway.broker.find(turn.id, turn.tenant)
+    try:
+        return await _submit(gateway, turn, body, info, media)
+    except DuplicateRequest:  # sent twice at once: the other one runs
+        return await gateway.broker.find(turn.id, turn.tenant)
+    except BaseException:
+        await asyncio.shield(gateway.retries.give_up(turn))
+        raise
+
+
 async def _submit(
     gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
-) -> None:
+) -> RequestRecord:
     priority = body.priority or "interactive"
-    await gateway.broker.admissible(info.id, priority)
-    content_parts, arrays = await gateway.intake.settle(media, info, turn.tenant)
+    resolved = await gateway.intake.resolve(media, info, turn.tenant, priority)
     now = time.time()
     request = Embed(
         id=turn.id,
@@ -122,10 +133,10 @@ async def _submit(
         tenant=turn.tenant,
         created=now,
         deadline=now + gateway.request_timeout_s,
-        media=content_parts,
+        media=resolved.refs,
         priority=priority,
     )
-    await gateway.broker.submit(request, arrays)
+    return await gateway.broker.submit(request, resolved.arrays, capacity=resolved.capacity)
 
 
 async def _vectors(events: Events) -> tuple[list[bytes], int]:

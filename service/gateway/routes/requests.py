@@ -11,7 +11,7 @@ from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.schema.responses import EVENTS, RequestStatus, documented
-from service.gateway.state import GatewayState, gateway_of
+from service.gateway.state import gateway_of
 from service.gateway.streaming.chunks import ChunkFold, FrameFold, failure
 from service.gateway.streaming.event_stream import EventStream
 
@@ -52,15 +52,12 @@ async def get_request_events(
     gateway = gateway_of(request)
     if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
-    await gateway.broker.state(_known(request_id), caller.tenant)  # whether it is this caller's
-    fold = FrameFold(ChunkFold(await gateway.joined(request_id)), -1 if last_event_id is None else int(last_event_id))
+    record, metadata = await gateway.join(_known(request_id), caller.tenant)
+    fold = FrameFold(ChunkFold(metadata), -1 if last_event_id is None else int(last_event_id))
     seen = observation_of(request.scope)
-    seen.model = fold.chunks.answer.model
-    return _follow(gateway, caller, request_id, fold, TokenMeter(seen, gateway.metrics, timed=False))
-
-
-def _follow(gateway: GatewayState, caller: Caller, request_id: str, fold: FrameFold, meter: TokenMeter) -> EventStream:
-    events = meter.watch(gateway.broker.events(request_id, caller.tenant, gateway.pace.keep_alive_s))
+    seen.model = record.model
+    meter = TokenMeter(seen, gateway.metrics, timed=False)
+    events = meter.watch(gateway.broker.follow(record, gateway.pace.keep_alive_s))
 
     async def gone() -> None:
         await gateway.gone(request_id, caller.tenant)

@@ -43,6 +43,9 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     items: dict[str, int] = {}
     fingerprint: str | None = None
 
+    def stored(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
     def shared(self, kind: str) -> dict[str, Any]:
         """What every chunk, and the whole answer, begin with."""
         return {
@@ -52,6 +55,16 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "model": self.model,
             "system_fingerprint": self.fingerprint,
         }
+
+
+_metadata = msgspec.msgpack.Decoder(ResponseMetadata)
+
+
+def read_metadata(stored: bytes) -> ResponseMetadata:
+    """Raises `request_not_found` for a request without any: one for embeddings has no stream."""
+    if not stored:
+        raise GatewayError("request_not_found", "There is no such request with a stream.")
+    return _metadata.decode(stored)
 
 
 def fingerprint_of(info: ModelInfo) -> str:

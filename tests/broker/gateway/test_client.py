@@ -3,12 +3,12 @@ import time
 from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from pandagpt_core.types import SamplingParams
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
 from service.broker.gateway import event_reader as reading_module
 from service.broker.gateway.client import Broker
-from service.broker.gateway.request_record import RequestRecords
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Fence, Started, Token, encode
 from tests.conftest import Valkey
@@ -80,10 +80,10 @@ async def test_without_a_worker_nothing_is_taken(broker: Broker, valkey: Valkey)
 
 async def test_a_silent_worker_is_no_worker(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings):
-        await broker.admissible("fake")
+        await broker.capacity("fake")
         valkey.client.zadd(Keys().ready("fake"), dict.fromkeys(valkey.client.zrange(Keys().ready("fake"), 0, -1), 1))
         with pytest.raises(NoWorker):
-            await broker.admissible("fake")
+            await broker.capacity("fake")
 
 
 async def test_a_full_queue_refuses_at_the_door(broker: Broker, valkey: Valkey) -> None:
@@ -171,7 +171,7 @@ async def test_a_waiting_request_that_is_cancelled_ends_at_once_and_frees_its_pl
         await broker.cancel(waiting.id, waiting.tenant)
         assert ends_of(await collect(broker, waiting)) == [await _only_event(broker, waiting)]
         assert time.monotonic() - before < 0.3
-        assert await broker.admissible("fake") == 0
+        assert (await broker.capacity("fake")).waiting == 0
         assert (await broker.state(waiting.id, waiting.tenant)).status == "cancelled"
         assert text_of(await collect(broker, running)) == answer(running)
 
@@ -327,30 +327,38 @@ async def test_models_tell_what_workers_announce(broker: Broker, valkey: Valkey)
     await other.close()
 
 
-class SlowRecords(RequestRecords):
-    """Never comes to note that a request stands in the queue."""
-
-    def __init__(self, broker: Broker) -> None:
-        super().__init__(broker._store, broker._keys, broker._settings)
-        self.reached = asyncio.Event()
-
-    async def placed(self, request_id: str, entry: bytes) -> None:
-        self.reached.set()
-        await asyncio.Event().wait()
-
-
 async def test_a_submit_that_is_cut_off_is_cancelled(broker: Broker, valkey: Valkey) -> None:
-    broker._records = records = SlowRecords(broker)
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.01)):
         request = generate(params=SamplingParams(max_tokens=500, ignore_eos=True))
         task = asyncio.create_task(broker.submit(request))
-        await records.reached.wait()
+        while not valkey.client.exists(Keys().record(request.id)):
+            await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
         (end,) = ends_of(await collect(broker, request))
         assert isinstance(end, Done)
         assert end.cancelled
+
+
+async def test_a_second_submit_of_an_id_that_is_cut_off_leaves_the_first_alone(broker: Broker, valkey: Valkey) -> None:
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.02)):
+        request = generate()
+        await broker.submit(request)
+        task = asyncio.create_task(broker.submit(replace(request, created=request.created + 1)))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert text_of(await collect(broker, request)) == answer(request)
+
+
+async def test_an_admission_that_comes_after_its_submit_was_given_up_is_refused(broker: Broker, valkey: Valkey) -> None:
+    with worker_thread(valkey.settings):
+        request = generate()
+        await broker._records.mark_cancelled(request.id, 60)
+        with pytest.raises(DuplicateRequest):
+            await broker.submit(request)
+        assert valkey.client.xlen(Keys().queue("fake", "interactive")) == 0
 
 
 async def _only_event(broker: Broker, request: object) -> object:

@@ -170,3 +170,13 @@ def test_what_a_claim_says_is_no_text_of_the_caller(http: httpx.Client, valkey: 
     assert "order" not in name.decode()
     assert json.dumps(WHOLE["messages"]) not in name.decode()
     assert valkey.client.ttl(name) > 600
+
+
+def test_a_request_whose_first_gateway_died_before_queueing_it_is_queued(http: httpx.Client, valkey: Valkey) -> None:
+    first = http.post(CHAT, json=WHOLE, headers=KEY)
+    valkey.client.delete(*valkey.client.keys("pandagpt:record:*"), *valkey.client.keys("pandagpt:events:*"))
+    assert valkey.client.keys("pandagpt:retry:*"), "the key alone is left, as after a death behind the claim"
+    second = http.post(CHAT, json=WHOLE, headers=KEY)
+    assert second.status_code == 200
+    assert {**second.json(), "created": 0} == {**first.json(), "created": 0}
+    assert kept(valkey) == 1
