@@ -11,26 +11,34 @@ from prometheus_client import CollectorRegistry
 from service.broker.queue_metrics import QueueMetrics
 from service.broker.queue_stats import LaneStats, ModelStats, StoreStats
 from service.metrics import GatewayMetrics, WorkerMetrics
+from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
 
 
 def offered() -> dict[str, set[str]]:
     """Every series name that the service shows, with its labels."""
-    registry = CollectorRegistry()
-    metrics = [GatewayMetrics.on(registry, ["internal_error"]), WorkerMetrics.on(registry)]
-    names = {
+    gateway = _declared(GatewayMetrics.on(CollectorRegistry(), ["internal_error"]))
+    worker = _declared(WorkerMetrics.on(CollectorRegistry()))
+    return gateway | {name: labels | {"model"} for name, labels in worker.items()} | _collected()
+
+
+def _declared(half: GatewayMetrics | WorkerMetrics) -> dict[str, set[str]]:
+    return {
         f"{described.name}{suffix}": set(metric._labelnames)
-        for half in metrics
         for metric in (getattr(half, field) for field in half.__dataclass_fields__)
         for described in metric.describe()
         for suffix in SUFFIXES.get(described.type, ("",))
     }
-    return names | _from_the_store()
 
 
-def _from_the_store() -> dict[str, set[str]]:
+def _collected() -> dict[str, set[str]]:
+    """What is read at each scrape: the store, the process, a GPU."""
     lane, model = LaneStats("m", "batch", 1, 1, 1.0, 1), ModelStats("m", 1, 1, 1, 1)
-    families = QueueMetrics(lambda: StoreStats(0.0, 1, 1, 0, (lane,), (model,))).collect()
-    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
+    registry = CollectorRegistry()
+    registry.register(QueueMetrics(lambda: StoreStats(0.0, 1, 1, 0, (lane,), (model,))))
+    registry.register(DeviceMemoryCollector(lambda: [DeviceMemory("0", 1, 2, 3)]))
+    register_process(registry, "worker")
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    return {sample.name: set(sample.labels) for sample in samples if sample.name.startswith("pandagpt_")}
 
 
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
@@ -38,14 +46,15 @@ SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
 
 def expressions(root: Path) -> list[str]:
     rules = yaml.safe_load((root / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))
-    panels = json.loads((root / "deploy/grafana/dashboard.json").read_text(encoding="utf-8"))["panels"]
+    board = json.loads((root / "deploy/grafana/dashboard.json").read_text(encoding="utf-8"))
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
     alerts = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
     return alerts + [target["expr"] for panel in panels for target in panel["targets"]]
 
 
 def test_every_metric_named_by_alerts_and_dashboard_exists(root: Path) -> None:
     names = offered()
-    used = {name for text in expressions(root) for name in re.findall(r"pandagpt_[a-z_]+", text)}
+    used = {name for text in expressions(root) for name in re.findall(r"pandagpt_[a-z0-9_]+", text)}
     assert len(used) > 15
     assert used <= set(names)
 
@@ -53,10 +62,16 @@ def test_every_metric_named_by_alerts_and_dashboard_exists(root: Path) -> None:
 def test_every_label_they_ask_by_is_one_of_the_metrics(root: Path) -> None:
     names = offered()
     for text in expressions(root):
-        labels = {label for name in re.findall(r"pandagpt_[a-z_]+", text) for label in names[name]}
+        labels = {label for name in re.findall(r"pandagpt_[a-z0-9_]+", text) for label in names[name]}
         asked = set(re.findall(r"(\w+)=~?\"", text))
         asked |= {label.strip() for group in re.findall(r"by \(([^)]*)\)", text) for label in group.split(",")}
         assert asked <= labels | {"le", "job", "instance"}, text
+
+
+def test_what_the_service_measures_is_shown_somewhere(root: Path) -> None:
+    shown = set(re.findall(r"pandagpt_[a-z0-9_]+", " ".join(expressions(root))))
+    families = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in offered()}
+    assert families <= {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in shown}
 
 
 @pytest.mark.parametrize(
