@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from pandagpt_core.options import checked_options
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import Draining, DuplicateRequest, UnknownRequest
 from service.broker.gateway.request_record import RequestRecord
@@ -51,6 +52,7 @@ async def respond(
     seen = observation_of(request.scope)
     seen.model, seen.priority = info.id, ask.priority
     check_modalities(ask.media, info)
+    checked_options(info.options, ask.sampling.options or {})  # before the idempotency key is claimed
     fresh_id, fingerprint = new_request_id("chatcmpl", info.id), fingerprint_of_request(ask, info.id)
     turn = await gateway.retries.begin(caller.tenant, key, fresh_id, fingerprint)
     record, answer = await until_disconnect(request.receive, enter(gateway, caller, ask, info, turn))
@@ -113,6 +115,7 @@ async def submit(
         params=params,
         n=ask.n,
         priority=ask.priority,
+        options=checked_options(info.options, ask.sampling.options or {}),
     )
     metadata = ResponseMetadata(
         id=request.id,

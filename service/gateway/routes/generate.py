@@ -30,6 +30,7 @@ def _form_schema() -> dict[str, Any]:
 
 _AS_JSON = {
     "messages": "Earlier turns, as JSON",
+    "options": "JSON: the model's options by name",
     "weights": "JSON: field name to a list of numbers",
     "stream_options": 'JSON: {"include_usage": true}; the same as the field include_usage',
 }

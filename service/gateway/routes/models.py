@@ -1,5 +1,6 @@
 """GET /v1/models and /v1/models/{id}: what live workers announce."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -40,4 +41,5 @@ def _model(info: ModelInfo) -> dict[str, Any]:
         "input_modalities": [modality.value for modality in info.recipes],
         "max_model_len": info.max_model_len,
         "embedding_dim": info.embedding_dim,
+        "options": [asdict(option) for option in info.options],
     }

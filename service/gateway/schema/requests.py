@@ -51,6 +51,16 @@ Stops = Annotated[
 ]
 
 
+# A model's own options; the model's announcement has each one's kind and range (`pandagpt_core.options`).
+Options = Annotated[
+    dict[
+        Annotated[str, StringConstraints(max_length=64)],
+        bool | int | float | Annotated[str, StringConstraints(max_length=1000)] | list[list[float]] | None,
+    ],
+    Field(max_length=32, description="Options of the model, as /v1/models lists them"),
+]
+
+
 class Sampling(BodyModel):
     """How to choose tokens; None leaves it to the model's default."""
 
@@ -71,6 +81,7 @@ class Sampling(BodyModel):
     stream: bool | None = None
     user: Annotated[str, StringConstraints(max_length=512)] | None = None
     priority: Priority | None = None
+    options: Options | None = None
 
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> "Sampling":
@@ -111,6 +122,12 @@ else:
     GenerateForm = create_model(
         "GenerateForm", __base__=_GenerateForm, __doc__=_GenerateForm.__doc__, **parameters.form_fields()
     )
+
+
+class ModelOptions(RootModel[Options]):
+    """`options` of the form."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
 
 
 class Messages(RootModel[Annotated[list[Message], Field(max_length=MAX_MESSAGES)]]):

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
 from pandagpt_core.modalities import MODALITIES
+from pandagpt_core.types import OptionKind
 from service.gateway.errors import ERRORS
 
 
@@ -63,6 +64,7 @@ class Choice(BaseModel):
     message: AssistantMessage
     logprobs: Logprobs | None
     finish_reason: Literal["stop", "length", "abort"]
+    fields: dict[str, Any] = Field(default={}, description="Of a model that reads structured fields out of its answers")
 
 
 class ChatCompletion(BaseModel):
@@ -77,6 +79,19 @@ class ChatCompletion(BaseModel):
     usage: Usage
 
 
+class ModelOption(BaseModel):
+    """An option that a request may set in `options`."""
+
+    name: str
+    kind: OptionKind
+    description: str
+    unit: str
+    default: bool | int | float | str | list[list[float]] | None
+    minimum: float | None
+    maximum: float | None
+    choices: list[str]
+
+
 class Model(BaseModel):
     id: str
     object: Literal["model"]
@@ -86,6 +101,7 @@ class Model(BaseModel):
     input_modalities: list[str]
     max_model_len: int
     embedding_dim: int
+    options: list[ModelOption]
 
 
 class ModelList(BaseModel):

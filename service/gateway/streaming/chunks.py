@@ -130,7 +130,7 @@ class ChunkFold:
             case Started():
                 return self._open(event)
             case Done():
-                return [*self._open(self.started), *self._done()]
+                return [*self._open(self.started), *self._done(event)]
             case Failed():
                 self.ended = True
                 return [_json.encode(error_object(failure(event))), DONE]
@@ -156,16 +156,24 @@ class ChunkFold:
             chunks.append(self._chunk(event.choice, b"{}", b'"%b"' % event.finish.encode()))
         return chunks
 
-    def _done(self) -> list[bytes]:
+    def _done(self, done: Done) -> list[bytes]:
+        """A choice's fields come in a chunk of their own after its last token."""
         self.ended = True
         chunks = [self._chunk(choice, b"{}", b'"abort"') for choice in sorted(self._open_choices)]
+        chunks += [
+            self._chunk(choice, b"{}", more=b',"fields":%b' % _json.encode(fields))
+            for choice, fields in enumerate(done.fields)
+            if fields is not None
+        ]
         if self.answer.include_usage:
             used = _json.encode(usage(self.answer.items, self.started, self.tokens))
             chunks.append(b'%b],"usage":%b}' % (self._head, used))
         return [*chunks, DONE]
 
-    def _chunk(self, choice: int, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null") -> bytes:
-        one = b'{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}' % (choice, delta, logprobs, finish)
+    def _chunk(
+        self, choice: int, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null", more: bytes = b""
+    ) -> bytes:
+        one = b'{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b%b}' % (choice, delta, logprobs, finish, more)
         return self._head + one + self._tail
 
 
@@ -202,6 +210,7 @@ class WholeFold:
     texts: dict[int, list[str]] = field(default_factory=dict)
     logprobs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     finishes: dict[int, str] = field(default_factory=dict)
+    fields: dict[int, dict[str, Any] | None] = field(default_factory=dict)
 
     def feed(self, event: Event) -> dict[str, Any] | None:
         """The answer once it is whole, else None. Raises the request's failure."""
@@ -216,6 +225,7 @@ class WholeFold:
                 if event.finish:
                     self.finishes[event.choice] = event.finish
             case Done():
+                self.fields = dict(enumerate(event.fields))
                 return self._whole()
             case Failed():
                 raise failure(event)
@@ -237,4 +247,5 @@ class WholeFold:
             "message": {"role": "assistant", "content": "".join(self.texts.get(index, [])), "refusal": None},
             "logprobs": {"content": content, "refusal": None} if self.answer.logprobs else None,
             "finish_reason": self.finishes.get(index, "abort"),
+            **({"fields": self.fields[index]} if self.fields.get(index) is not None else {}),
         }
