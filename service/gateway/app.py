@@ -44,8 +44,9 @@ from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, BodyLimitMiddleware, BodyLimits, RequestContextMiddleware
 from service.gateway.observation import failed
 from service.gateway.openapi import document
+from service.gateway.page.site import make_site
 from service.gateway.rate_limit import RateLimiter
-from service.gateway.routes import chat, embeddings, files, generate, models, ops, requests
+from service.gateway.routes import chat, embeddings, files, generate, models, ops, page, requests
 from service.gateway.state import GatewayState, version
 from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
 from service.metrics import GatewayMetrics
@@ -58,7 +59,8 @@ _EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms",
 
 
 def routers() -> list[APIRouter]:
-    return [chat.router, generate.router, embeddings.router, files.router, models.router, requests.router, ops.router]
+    rooms = (chat, generate, embeddings, files, models, requests, ops, page)
+    return [room.router for room in rooms]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -79,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=_middleware(settings, metrics),
         exception_handlers=_HANDLERS,
     )
+    app.state.site = make_site(settings.gateway.samples) if settings.gateway.page else None
     for router in routers():
         app.include_router(router)
     document.install(app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)])

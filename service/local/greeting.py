@@ -35,6 +35,7 @@ def ready(plan: Started, seconds: float, keys_file: Path | None) -> str:
         [
             f"ready after {seconds:.1f} s: {plan.url}",
             "",
+            f"  {plan.url}/  in a browser",
             f"  curl -N{key} -F prompt='What is this?' -F image=@{_picture()} -F stream=true {plan.url}/v1/generate",
             f"  {_command()} chat --url {plan.url}",
             f"  {plan.url}/docs",

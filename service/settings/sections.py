@@ -116,6 +116,8 @@ class GatewaySettings(Section):
     default_model: NonEmpty | None = Field(
         default=None, description="model of a request that names none. Unset: the only one announced"
     )
+    page: bool = Field(default=True, description="serve the page at `/`")
+    samples: Path = Field(default=Path("samples"), description="folder of media that the page offers to try")
     cors_origins: Words = Field(default=(), description="origins that browsers may call from, by comma; `*` for any")
     max_body_bytes: Count = Field(default=256 * MIB, description="largest request body (bytes)")
     max_part_bytes: Count = Field(default=128 * MIB, description="largest single medium or upload (bytes)")

@@ -1,0 +1,62 @@
+/** One medium of a message: its picture, its modality, its fields and its weight. */
+
+import { button, field, h, show } from "../core/dom.js";
+import { MODALITIES } from "../media/modalities.js";
+import { preview, reading } from "../media/previews.js";
+
+/** @param {{remove?: () => void, accepted?: string[]}} edit without `remove` the card only shows */
+export function mediaCard(medium, edit = {}) {
+  const body = h("div", { class: "preview" }, "…");
+  const facts = h("div");
+  const draw = async () => show(body, await preview(medium));
+  draw();
+  return h("figure", { class: "card", "data-modality": medium.modality },
+    body,
+    h("figcaption", {}, medium.name, medium.weight !== 1 && ` × ${medium.weight}`),
+    facts,
+    edit.remove && controls(medium, edit, draw, facts));
+}
+
+function controls(medium, { remove, accepted }, redraw, facts) {
+  const fields = h("div", { class: "row" });
+  const describe = async () => {
+    try {
+      show(facts, await reading(medium));
+    } catch (error) {
+      show(facts, h("p", { class: "warning" }, error.message));
+    }
+  };
+  const options = () =>
+    show(fields, ...Object.entries(MODALITIES[medium.modality].fields).map(([name, facts]) => optionField(medium, name, facts, describe)));
+  const kind = h("select", { "aria-label": `What ${medium.name} is`, onchange: ({ target }) => {
+    medium.modality = target.value;
+    medium.options = {};
+    options();
+    redraw();
+    describe();
+  } }, ...Object.entries(MODALITIES).filter(([name]) => accepted.includes(name)).map(([name, { label }]) =>
+    h("option", { value: name, selected: name === medium.modality }, label)));
+  const weight = h("input", { type: "range", min: 0, max: 4, step: 0.1, value: medium.weight, oninput: ({ target }) => {
+    medium.weight = Number(target.value);
+    shown.textContent = medium.weight.toFixed(1);
+  } });
+  const shown = h("output", {}, medium.weight.toFixed(1));
+  options();
+  describe();
+  return h("div", { class: "controls" }, kind, fields,
+    h("label", { class: "field" }, h("span", {}, "Weight ", shown), weight),
+    button("Remove", remove, { "aria-label": `Remove ${medium.name}` }));
+}
+
+function optionField(medium, name, { type, label, hint, options, ...limits }, onchange) {
+  const change = ({ target }) => {
+    if (target.value === "") delete medium.options[name];
+    else medium.options[name] = type === "number" ? Number(target.value) : target.value;
+    onchange();
+  };
+  const value = medium.options[name] ?? "";
+  const control = type === "select"
+    ? h("select", { onchange: change }, ...options.map((option) => h("option", { value: option, selected: option === value }, option || "as the file says")))
+    : h("input", { type: "number", value, onchange: change, ...limits });
+  return field(label, control, hint);
+}

@@ -1,0 +1,92 @@
+/** How alike words and media are: a matrix of similarities, and a search through a folder of pictures. */
+
+import * as api from "../core/api.js";
+import { button, field, h, notice, show } from "../core/dom.js";
+import { attachment, contentPart, ensureUploaded } from "../media/attachments.js";
+import { heatMap } from "../media/charts.js";
+import { guess } from "../media/modalities.js";
+import { mediaCard } from "../chat/media_card.js";
+import { cosine, inBatches } from "./similarity.js";
+
+export function compareView(context) {
+  return h("div", { class: "compare" }, matrixPanel(context), searchPanel(context));
+}
+
+/** Unit vectors of strings and media, in order. */
+async function vectors(context, items, onchange = () => {}) {
+  const input = [];
+  for (const item of items) {
+    if (typeof item === "string") input.push(item);
+    else {
+      await ensureUploaded(item, onchange);
+      input.push(contentPart(item));
+    }
+  }
+  const answer = await api.embeddings(context.model()?.id, input);
+  return answer.data.map((one) => one.embedding);
+}
+
+function matrixPanel(context) {
+  let media = [];
+  const accepted = () => context.model()?.input_modalities ?? [];
+  const cards = h("div", { class: "cards" });
+  const words = h("textarea", { rows: 4, placeholder: "a dog\na violin\nrain" });
+  const result = h("div", { "aria-live": "polite" });
+  const draw = () => show(cards, ...media.map((medium) => mediaCard(medium, { accepted: accepted(), remove: () => { media = media.filter((one) => one !== medium); draw(); } })));
+  const add = (files) => {
+    for (const file of files) if (accepted().includes(guess(file))) media.push(attachment(file, guess(file)));
+    draw();
+  };
+  const run = async () => {
+    const texts = words.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const names = [...texts, ...media.map((medium) => medium.name)];
+    if (names.length < 2) return show(result, notice("Two things are needed, a text or a medium each."));
+    try {
+      const rows = await vectors(context, [...texts, ...media]);
+      show(result, heatMap(names, rows.map((a) => rows.map((b) => cosine(a, b)))));
+    } catch (error) {
+      show(result, notice(error.message));
+    }
+  };
+  const chooser = h("input", { type: "file", multiple: true, onchange: ({ target }) => { add(target.files); target.value = ""; } });
+  return h("section", { "aria-labelledby": "matrix" }, h("h2", { id: "matrix" }, "How alike are they?"),
+    field("Texts, one a line", words), field("Media", chooser), cards, button("Compare", run, { class: "primary" }), result);
+}
+
+function searchPanel(context) {
+  let found = [];
+  const status = h("p", { role: "status" });
+  const result = h("ol", { class: "hits" });
+  const folder = h("input", { type: "file", multiple: true, webkitdirectory: true });
+  const words = h("input", { type: "search", placeholder: "a dog in the snow" });
+  const medium = h("input", { type: "file" });
+  folder.addEventListener("change", async () => {
+    found = [];
+    const pictures = [...folder.files].filter((file) => guess(file) === "image");
+    try {
+      for await (const batch of inBatches(pictures, 8)) {
+        const media = batch.map((file) => attachment(file, "image"));
+        const rows = await vectors(context, media);
+        found.push(...media.map((one, index) => ({ file: one.file, vector: rows[index] })));
+        status.textContent = `${found.length} of ${pictures.length} pictures are ready.`;
+      }
+    } catch (error) {
+      status.textContent = error.message;
+    }
+  });
+  const run = async () => {
+    const item = medium.files[0] ? attachment(medium.files[0], guess(medium.files[0]) ?? "image") : words.value.trim();
+    if (!item || !found.length) return (status.textContent = "Choose a folder, and words or a file to look for.");
+    try {
+      const [query] = await vectors(context, [item]);
+      const ranked = found.map((one) => [cosine(query, one.vector), one.file]).sort((a, b) => b[0] - a[0]).slice(0, 24);
+      show(result, ...ranked.map(([value, file]) =>
+        h("li", {}, h("img", { src: URL.createObjectURL(file), alt: file.name, loading: "lazy" }), `${file.name}: ${value.toFixed(3)}`)));
+    } catch (error) {
+      status.textContent = error.message;
+    }
+  };
+  return h("section", { "aria-labelledby": "search" }, h("h2", { id: "search" }, "Search a folder of pictures"),
+    field("Folder", folder), status, field("By words", words), field("Or by a sound, a picture, any medium", medium),
+    button("Search", run, { class: "primary" }), result);
+}

@@ -1,0 +1,96 @@
+/** The service's HTTP interface. Every failure is an ApiError with the service's own sentence. */
+
+import { load, save } from "./session.js";
+
+export class ApiError extends Error {
+  constructor(status, error) {
+    super(error.message || `The service answered with status ${status}.`);
+    this.status = status;
+    this.code = error.code || "";
+    this.param = error.param || null;
+  }
+}
+
+export function setKey(key) {
+  save("key", key || null);
+}
+
+export function headers(more = {}) {
+  const key = load("key", "");
+  return key ? { authorization: `Bearer ${key}`, ...more } : more;
+}
+
+async function failure(response) {
+  const body = await response.json().catch(() => ({}));
+  return new ApiError(response.status, body.error || {});
+}
+
+async function call(path, options = {}) {
+  const response = await fetch(path, { ...options, headers: headers(options.headers) });
+  if (!response.ok) throw await failure(response);
+  return response;
+}
+
+const json = async (path, options) => (await call(path, options)).json();
+const post = (body, more = {}) => ({
+  method: "POST",
+  headers: { "content-type": "application/json", ...more },
+  body: JSON.stringify(body),
+});
+
+export const models = async () => (await json("/v1/models")).data;
+export const version = () => json("/version");
+export const ready = () => json("/health/ready");
+export const metrics = async () => (await call("/metrics")).text();
+export const samples = () => json("/page/samples");
+export const embeddings = (model, input) => json("/v1/embeddings", post({ model, input }));
+export const cancel = (id) => json(`/v1/requests/${id}`, { method: "DELETE" });
+export const fileContent = async (id) => (await call(`/v1/files/${id}/content`)).blob();
+
+/** A picture of how the service reads a medium, with its facts; null where the service does not offer that. */
+export async function inspect(file, modality, options) {
+  if (!(await offers("/v1/media/inspect"))) return null;
+  const form = new FormData();
+  form.append(modality, file);
+  for (const [name, value] of Object.entries(options)) form.append(`${modality}_${name}`, String(value));
+  return json("/v1/media/inspect", { method: "POST", body: form });
+}
+
+/** Whether this service has an endpoint, by its written interface, which is read once. */
+let paths = null;
+async function offers(path) {
+  paths ??= json("/openapi.json").then((document) => Object.keys(document.paths), () => []);
+  return (await paths).includes(path);
+}
+
+/** The body of a stream: a new answer, or the same again where the key is known. */
+export async function startAnswer(body, idempotencyKey, signal) {
+  const options = post(body, { "idempotency-key": idempotencyKey });
+  return (await call("/v1/chat/completions", { ...options, signal })).body;
+}
+
+/** The rest of an answer after an event's id. */
+export async function resumeAnswer(id, lastEventId, signal) {
+  const after = lastEventId === null ? {} : { "last-event-id": lastEventId };
+  return (await call(`/v1/requests/${id}/events`, { headers: after, signal })).body;
+}
+
+/** Upload a file. XMLHttpRequest, since fetch does not report progress. @param {(share: number) => void} onprogress */
+export function upload(file, name, onprogress) {
+  const form = new FormData();
+  form.append("purpose", "vision");
+  form.append("file", file, name);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/v1/files");
+    for (const [header, value] of Object.entries(headers())) request.setRequestHeader(header, value);
+    request.responseType = "json";
+    request.upload.onprogress = (event) => event.lengthComputable && onprogress(event.loaded / event.total);
+    request.onerror = () => reject(new ApiError(0, { message: "The upload was cut off. Is the service still there?" }));
+    request.onload = () =>
+      request.status === 200
+        ? resolve(request.response)
+        : reject(new ApiError(request.status, request.response?.error || {}));
+    request.send(form);
+  });
+}

@@ -1,0 +1,101 @@
+/** Recording in the browser: camera picture, microphone, clip of camera or screen, motion of a phone. */
+
+import { button, dialog, h, notice } from "../core/dom.js";
+
+const stamp = () => new Date().toISOString().slice(11, 19).replaceAll(":", "-");
+
+/** @param {(file: File, modality: string, options?: object) => void} done */
+export const RECORDERS = {
+  picture: ["Take a picture", takePicture],
+  sound: ["Record a sound", (done) => recordStream("sound", { audio: true }, "audio", done)],
+  clip: ["Record a clip", (done) => recordStream("clip", { video: true }, "video", done)],
+  screen: ["Record the screen", recordScreen],
+  motion: ["Record motion", recordMotion],
+};
+
+async function takePicture(done) {
+  const stream = await media({ video: true });
+  if (!stream) return;
+  const view = h("video", { srcObject: stream, autoplay: true, muted: true, playsInline: true, "aria-label": "Camera" });
+  const box = dialog("Take a picture", view);
+  const shot = button("Take it", () => {
+    const canvas = h("canvas", { width: view.videoWidth, height: view.videoHeight });
+    canvas.getContext("2d").drawImage(view, 0, 0);
+    canvas.toBlob((blob) => {
+      done(new File([blob], `picture-${stamp()}.png`, { type: "image/png" }), "image");
+      box.close();
+    });
+  });
+  shot.disabled = true;
+  view.addEventListener("loadeddata", () => (shot.disabled = false));
+  box.querySelector("form").prepend(shot);
+  box.addEventListener("close", () => stop(stream));
+}
+
+async function recordScreen(done) {
+  const stream = await navigator.mediaDevices?.getDisplayMedia?.({ video: true }).catch(() => null);
+  if (stream) record("screen", stream, "video", done);
+}
+
+async function recordStream(name, wanted, modality, done) {
+  const stream = await media(wanted);
+  if (stream) record(name, stream, modality, done);
+}
+
+function record(name, stream, modality, done) {
+  const recorder = new MediaRecorder(stream);
+  const parts = [];
+  recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
+  recorder.addEventListener("stop", () => {
+    stop(stream);
+    const type = (recorder.mimeType || "video/webm").split(";")[0];
+    const suffix = type.endsWith("mp4") ? "mp4" : type.endsWith("ogg") ? "ogg" : "webm";
+    done(new File(parts, `${name}-${stamp()}.${suffix}`, { type: `${modality}/${suffix}` }), modality);
+  });
+  const clock = h("p", { role: "timer" }, "0 s");
+  const begun = performance.now();
+  const timer = setInterval(() => (clock.textContent = `${Math.round((performance.now() - begun) / 1000)} s`), 250);
+  const view = modality === "video" && h("video", { srcObject: stream, autoplay: true, muted: true, "aria-label": "What is recorded" });
+  const box = dialog("Recording", view, clock);
+  box.querySelector("form").prepend(button("Stop and use it", () => box.close()));
+  box.addEventListener("close", () => {
+    clearInterval(timer);
+    recorder.stop();
+  });
+  recorder.start();
+}
+
+/** Six columns of a phone's motion as CSV, with the rate that was measured. Units: m/s² and rad/s. */
+function recordMotion(done) {
+  const rows = [];
+  const listen = (event) => {
+    const [a, r] = [event.accelerationIncludingGravity, event.rotationRate];
+    if (a?.x == null) return;
+    const radians = [r?.beta, r?.gamma, r?.alpha].map((degrees) => ((degrees ?? 0) * Math.PI) / 180);
+    rows.push([event.timeStamp, a.x, a.y, a.z, ...radians]);
+    count.textContent = `${rows.length} samples`;
+  };
+  const count = h("p", { role: "status" }, "No motion sensor has answered yet.");
+  const box = dialog("Record motion", count);
+  box.querySelector("form").prepend(button("Stop and use it", () => box.close()));
+  box.addEventListener("close", () => {
+    removeEventListener("devicemotion", listen);
+    if (rows.length < 2) return;
+    const rate = (1000 * (rows.length - 1)) / (rows.at(-1)[0] - rows[0][0]);
+    const lines = ["ax,ay,az,gx,gy,gz", ...rows.map((row) => row.slice(1).map((value) => value.toFixed(5)).join(","))];
+    done(new File([lines.join("\n")], `motion-imu-${stamp()}.csv`, { type: "text/csv" }), "imu", { rate_hz: Number(rate.toFixed(2)) });
+  });
+  const allowed = window.DeviceMotionEvent?.requestPermission?.() ?? Promise.resolve("granted");
+  allowed.then((answer) => answer === "granted" && addEventListener("devicemotion", listen), () => {});
+}
+
+async function media(wanted) {
+  try {
+    return await navigator.mediaDevices.getUserMedia(wanted);
+  } catch (error) {
+    dialog("Recording is not possible", notice(`The browser gives no access: ${error.message ?? error}. Pages that are not on this machine need https.`));
+    return null;
+  }
+}
+
+const stop = (stream) => stream.getTracks().forEach((track) => track.stop());

@@ -1,0 +1,149 @@
+"""The conversation, as a person uses it in a browser."""
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes import ANSWER_TOKENS, FakeRuntime
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+GROUPS = json.loads((Path(__file__).parents[2] / "samples/asks.json").read_text())
+
+
+def ask(page: "Page", words: str) -> None:
+    page.get_by_label("Your message").fill(words)
+    page.get_by_role("button", name="Ask", exact=True).click()
+
+
+def answer(page: "Page") -> str:
+    """The last answer, once it has ended well."""
+    last = page.locator("article.answer").last
+    last.locator(".figures").wait_for()
+    assert last.get_attribute("data-state") == "done"
+    return last.locator(".text").inner_text()
+
+
+def test_words_are_answered_with_figures(page: "Page") -> None:
+    ask(page, "Hello there")
+    assert re.search(r"w\d+", answer(page))
+    figures = page.locator(".figures").inner_text()
+    assert re.search(r"first word after \d+\.\d\d s · \d+ tokens read · \d+ written", figures)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: "+".join(one["file"] for one in group))
+def test_every_sample_is_asked_by_one_click(page: "Page", group: list[dict[str, Any]]) -> None:
+    page.get_by_text("Examples", exact=True).click()
+    page.get_by_role("button", name=" + ".join(one["file"] for one in group), exact=True).click()
+    page.locator(".composer .card").nth(len(group) - 1).wait_for()
+    ask(page, "What is this?")
+    said = answer(page)
+    assert all(f"<{one['modality']}:" in said for one in group)
+
+
+def test_a_follow_up_sends_the_whole_conversation(page: "Page") -> None:
+    ask(page, "First")
+    answer(page)
+    with page.expect_request("**/v1/chat/completions") as sent:
+        ask(page, "Second")
+    messages = sent.value.post_data_json["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert answer(page)
+
+
+def test_an_edited_question_takes_the_place_of_the_old_one(page: "Page") -> None:
+    ask(page, "Frist")
+    answer(page)
+    page.get_by_role("button", name="Edit and ask again").click()
+    assert page.locator("article").count() == 0
+    assert page.get_by_label("Your message").input_value() == "Frist"
+    ask(page, "First")
+    answer(page)
+    assert page.locator("article.user p").all_inner_texts() == ["First"]
+
+
+def test_stop_ends_the_answer_and_its_request(page: "Page", runtime: FakeRuntime) -> None:
+    runtime.step_delay = 0.2
+    ask(page, "A long story")
+    page.locator("article.answer .text p").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").wait_for()
+    page.wait_for_timeout(100)
+    assert page.get_by_role("button", name="Ask", exact=True).is_enabled()
+
+
+def test_a_reload_in_the_middle_goes_on_with_the_answer(page: "Page", runtime: FakeRuntime) -> None:
+    runtime.step_delay = 0.15
+    ask(page, "A story that goes on")
+    page.locator("article.answer .text p").wait_for()
+    page.reload()
+    said = answer(page)
+    assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS  # every token once
+
+
+def test_a_refusal_is_a_sentence_with_the_limit(page: "Page", seen: Any) -> None:
+    page.locator("summary", has_text="Settings").click()
+    page.get_by_label("Longest answer (tokens)").fill("99999")
+    ask(page, "Hello")
+    words = page.locator("article.answer [role=alert]").inner_text()
+    assert "99999" in words
+    assert "8192" in words
+    assert all("400" in error for error in seen.errors)  # the browser's own line about the status
+    seen.errors.clear()
+
+
+def test_the_keyboard_alone_asks_and_reads(page: "Page") -> None:
+    page.get_by_label("Your message").wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label')") == "Your message":
+            break
+    page.keyboard.type("Hello")
+    page.keyboard.press("Enter")
+    assert answer(page)
+
+
+def test_answers_are_shown_as_safe_markdown(page: "Page") -> None:
+    hostile = "<img src=x onerror=alert(1)> [l](javascript:alert(1))"
+    written = f"# Title\n**bold** `x<y`\n\n- one\n- two\n\n{hostile} [ok](https://a.example/)"
+    made = page.evaluate(
+        """async (written) => {
+            const { markdown } = await import("/page/js/core/markdown.js");
+            const box = document.createElement("div");
+            box.append(markdown(written));
+            const tags = [...box.querySelectorAll("*")].map((one) => one.tagName.toLowerCase());
+            return { text: box.textContent, tags, links: [...box.querySelectorAll("a")].map((one) => one.href) };
+        }""",
+        written,
+    )
+    assert {"h3", "strong", "code", "ul", "li"} <= set(made["tags"])
+    assert "img" not in made["tags"]
+    assert made["links"] == ["https://a.example/"]
+    assert "<img src=x onerror=alert(1)>" in made["text"]
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "[x](javascript:alert(1))"]
+)
+def test_hostile_words_and_names_run_nothing(page: "Page", hostile: str) -> None:
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": f"{hostile}.png".replace("/", "_"), "mimeType": "image/png", "buffer": sample("dog.png")}
+    )
+    page.locator(".composer .card img").wait_for()
+    ask(page, hostile)
+    answer(page)
+    assert page.locator("article.user p").inner_text() == hostile
+    assert not dialogs
+    assert page.locator("article img[src=x]").count() == 0
+
+
+def sample(name: str) -> bytes:
+    return (Path(__file__).parents[2] / "samples" / name).read_bytes()

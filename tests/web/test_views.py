@@ -1,0 +1,132 @@
+"""The page around the conversation: speed, keys, phone width, code, comparing, status, accessibility."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.gateway.state import GatewayState
+from tests.web.conftest import Seen, watch
+from tests.web.test_chat import answer, ask
+from tests.web.test_media import attach
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+KEY = "a-key-for-the-page"
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab(
+    start_gateway: Callable[..., tuple[str, GatewayState]],
+    worker: object,
+    browser_context: "BrowserContext",
+    tmp_path: Path,
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"someone {hashlib.sha256(KEY.encode()).hexdigest()}\n")
+    url, _ = start_gateway(keys_file=keys)
+    page, seen = browser_context.new_page(), Seen()
+    watch(page, url, seen)
+    page.goto(url)
+    page.get_by_label("API key").fill("wrong")
+    page.get_by_role("button", name="Use it").click()
+    page.get_by_text("The key is not valid.").wait_for()
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Use it").click()
+    ask(page, "Hello")
+    assert answer(page)
+    page.reload()
+    page.get_by_label("Your message").wait_for()
+    assert page.evaluate("localStorage.length") == 0
+    assert not seen.elsewhere
+
+
+def test_code_as_shown_runs_when_pasted(page: "Page", url: str, root: Path) -> None:
+    attach(page, "dog.png")
+    ask(page, "What is this?")
+    first = answer(page)
+    page.get_by_role("button", name="As code").click()
+    code = page.locator("dialog pre")
+    curl = code.inner_text()
+    page.get_by_role("button", name="Python").click()
+    python = code.inner_text()
+    page.get_by_role("button", name="JavaScript").click()
+    script = code.inner_text()
+    folder = root / "samples"
+    assert "<image:" in first
+    assert "<image:" in run(["bash", "-c", curl], folder)
+    assert "<image:" in run([sys.executable, "-c", python], folder)
+    assert "<image:" in run(["node", "--input-type=module", "-e", script], folder)
+
+
+def run(command: list[str], folder: Path) -> str:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=True)
+    except FileNotFoundError:
+        pytest.skip(f"no {command[0]} on this machine")
+    return done.stdout
+
+
+def test_a_phones_width_needs_no_sideways_scrolling(page: "Page") -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    attach(page, "dog.png", "running-imu.csv")
+    page.locator(".composer .card canvas").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_comparing_gives_a_matrix_with_ones_on_its_diagonal(page: "Page") -> None:
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("Texts, one a line").fill("a dog\na violin")
+    page.get_by_label("Media", exact=True).set_input_files(str(Path(__file__).parents[2] / "samples/dog.png"))
+    page.get_by_role("button", name="Compare", exact=True).click()
+    rows = page.locator("table.heat tbody tr")
+    rows.nth(2).wait_for()
+    assert [rows.nth(index).locator("td").nth(index).inner_text() for index in range(3)] == ["1.00"] * 3
+
+
+def test_a_folder_is_searched_by_words(page: "Page", tmp_path: Path, root: Path) -> None:
+    for name in ("dog", "cat", "banana"):
+        (tmp_path / f"{name}.png").write_bytes((root / f"samples/{name}.png").read_bytes())
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("Folder", exact=True).set_input_files(str(tmp_path))
+    page.get_by_text("3 of 3 pictures are ready.").wait_for()
+    page.get_by_label("By words").fill("a dog")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".hits li").nth(2).wait_for()
+    assert {words.split(":")[0] for words in page.locator(".hits li").all_inner_texts()} == {
+        "dog.png",
+        "cat.png",
+        "banana.png",
+    }
+
+
+def test_the_status_view_shows_models_and_version(page: "Page") -> None:
+    page.get_by_role("tab", name="Status").click()
+    page.get_by_role("heading", name="fake").wait_for()
+    assert "imu" in page.locator(".status-view").inner_text()
+
+
+def test_arrow_keys_move_between_the_views(page: "Page") -> None:
+    page.get_by_role("tab", name="Chat").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("tab", name="Compare").get_attribute("aria-selected") == "true"
+
+
+@pytest.mark.parametrize("view", ["Chat", "Compare", "Status"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: "Page", view: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.emulate_media(color_scheme=scheme)
+    if view == "Chat":
+        attach(page, "dog.png")
+        ask(page, "What is this?")
+        answer(page)
+    page.get_by_role("tab", name=view).click()
+    page.wait_for_timeout(300)
+    page.evaluate("Object.defineProperty(document, 'currentScript', { value: null, configurable: true })")
+    found = axe.run(page).response["violations"]
+    assert not [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
