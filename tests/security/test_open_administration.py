@@ -21,7 +21,7 @@ PUBLIC = {
     *("/v1/chat/completions", "/v1/generate", "/v1/embeddings", "/v1/files", "/v1/files/{file_id}"),
     *("/v1/files/{file_id}/content", "/v1/models", "/v1/models/{model:path}", "/v1/requests/{request_id}"),
     *("/v1/requests/{request_id}/events", "/health/live", "/health/ready", "/metrics", "/version", "/docs"),
-    "/openapi.json",
+    *("/openapi.json", "/", "/page/{path:path}", "/page/samples", "/page/samples/{name}"),
 }
 ELSEWHERE = [
     *("/admin", "/api/pull", "/api/delete", "/api/create", "/v2/repository/index", "/v2/models/x/load", "/debug"),
