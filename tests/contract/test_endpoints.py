@@ -35,7 +35,7 @@ def test_metrics_are_prometheus_text_with_every_endpoint_by_template(http: httpx
     http.post("/v1/chat/completions", json=CHAT)
     answer = http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    assert 'pandagpt_requests_total{endpoint="/v1/chat/completions",status="200"}' in answer.text
+    assert 'pandagpt_http_requests_total{endpoint="/v1/chat/completions",status="200"}' in answer.text
 
 
 def test_docs_and_openapi_json_show_the_written_interface(http: httpx.Client) -> None:
