@@ -221,6 +221,7 @@ class MediaLimits(Section):
     sample_rate: Count = Field(default=384_000, description="sample rate of a sound (hertz)")
     imu_rows: Count = Field(default=100_000, description="rows of an IMU recording (rows)")
     elements: Count = Field(default=16_000_000, description="numbers in an .npy array (numbers)")
+    points: Count = Field(default=2_000_000, description="points of a point cloud (points)")
     characters: Count = Field(default=16_384, description="length of a context text (characters)")
 
 
