@@ -22,7 +22,7 @@ from benchmarks.lib.procs import Watch
 from benchmarks.lib.random_models import random_imagebind
 from benchmarks.lib.sizes import tower_operations
 from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.precision import quicken
+from pandagpt_core.encoders.precision import autocast_towers
 from pandagpt_core.encoders.sizes import HUGE, TOWER_OF, ImageBindSizes
 from pandagpt_core.types import Modality
 
@@ -97,7 +97,7 @@ def works(sizes: ImageBindSizes) -> list[Work]:
     """Each kind of clip in float32, and once more where its tower is served with rounded products."""
     model, served = (random_imagebind(sizes, TOWERS, torch.float32, "cpu") for _ in range(2))
     plain = {name: PlainTower(sizes, name).copy(model.state_dict(), name) for name in TOWERS}
-    rounded = quicken(served)
+    rounded = autocast_towers(served)
 
     def work(modality: Modality, encoder: ImageBind, products: str) -> Work:
         return Work(modality, products, lambda clips: encoder.encode(modality, clips), plain[TOWER_OF[modality]])

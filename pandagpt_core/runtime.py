@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from pandagpt_core.autotune import Listen, ignore
 from pandagpt_core.encoders.streams import Beside, beside, here
 from pandagpt_core.engine.base import TokenEngine
 from pandagpt_core.engine.config import EngineConfig
@@ -75,15 +76,17 @@ class Runtime:
         verify: bool = True,
         engine: EngineConfig | None = None,
         vllm: VllmOptions | None = None,
+        report: Listen = ignore,
     ) -> "Runtime":
         """Load a model folder and make room for its sequences; 0 leaves a size to the model and the device.
 
         device: a torch device, or "auto": CUDA where there is one. dtype "auto" is bfloat16 on an
-        accelerator; on a CPU the fastest whose answers stay within a margin (`llm.precision`).
-        runner: what computes our engine's steps, torch or OpenVINO; "auto" finds out on a CPU (`llm.serving`).
+        accelerator; on a CPU the fastest whose answers stay within a margin (`llm.autotune`).
+        runner: what computes our engine's steps, torch or OpenVINO; "auto" finds out on a CPU (`llm.autotune`).
         original_stop: end answers by the published system's stop rule. verify: check every file's digest first.
         engine: what else our engine is told (prefixes kept, reserve, turns); the sizes named here win.
         vllm: compute the language model with vLLM instead, by its own rules of memory and turns.
+        report: called with what was chosen by measurement, and the figures.
         Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch); ValueError for a vLLM that is not
         installed or an argument that is not its own.
         """
@@ -91,7 +94,7 @@ class Runtime:
         calls = None if vllm is None else _calls(vllm, dtype)  # first: what follows may take minutes
         table = None if vllm is None else merged_folder(folder, vllm.cache, verify)
         precision = "fp32" if vllm else pick_precision(dtype, device)
-        system = load_system(folder, LoadOptions(device, precision, original_stop, verify, runner, table))
+        system = load_system(folder, LoadOptions(device, precision, original_stop, verify, runner, table, report))
         config = replace(
             engine or EngineConfig(),
             max_running=max_sequences,

@@ -135,6 +135,28 @@ def test_a_model_folder_with_a_changed_file_is_named(
     assert (status, "adapter.safetensors" in found["model"]["what"]) == (1, True)
 
 
+@pytest.mark.parametrize(("dtype", "level"), [("float32", "ok"), ("float8", "fail")])
+def test_what_a_worker_would_choose_is_printed_with_its_figures(
+    capsys: pytest.CaptureFixture[str], root: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, level: str
+) -> None:
+    folder = root.parent / "shared/golden/pandagpt-tiny/model"
+    if not (folder / "config.json").is_file():
+        folder = root / "models/panda-mini"
+    monkeypatch.setenv("PANDAGPT_WORKER_DTYPE", dtype)
+    monkeypatch.setenv("PANDAGPT_WORKER_RUNNER", "torch")
+    _, found = told(capsys, "--only", "speed", "--model", str(folder), "--device", "cpu")
+    assert found["speed"]["level"] == level, found
+    assert ("language model: torch fp32" if level == "ok" else "float8") in found["speed"]["what"]
+
+
+def test_where_memory_does_not_suffice_nothing_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    with (tmp_path / "weights").open("wb") as file:
+        file.truncate(1 << 42)  # sparse: 4 TiB that are not there
+    (finding,) = checks.speed(Settings(worker={"model": tmp_path}))
+    assert (finding.level, finding.what.split(":")[0]) == ("warn", "not measured")
+
+
 def test_more_weights_than_memory_is_worth_a_look(tmp_path: Path) -> None:
     huge = tmp_path / "weights"
     with huge.open("wb") as file:
@@ -144,4 +166,4 @@ def test_more_weights_than_memory_is_worth_a_look(tmp_path: Path) -> None:
 
 
 def test_every_check_is_in_the_table() -> None:
-    assert set(doctor.CHECKS) == {"python", "torch", "media", "model", "memory", "store", "gateway"}
+    assert set(doctor.CHECKS) == {"python", "torch", "media", "model", "memory", "speed", "store", "gateway"}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pandagpt_core import autotune
+from pandagpt_core.autotune import Report, Trial
 from service.local import greeting
 
 
@@ -15,6 +17,7 @@ class Plan:
     model: Path = Path("models/panda-mini")
     state: Path = Path(".state")
     own_store: bool = True
+    cache: Path = Path("no/such/folder")
 
 
 def curl(text: str) -> list[str]:
@@ -41,3 +44,9 @@ def test_with_keys_the_curl_line_asks_for_one() -> None:
 def test_the_opening_says_where_the_data_lies() -> None:
     assert "embedded Valkey, data in .state/store" in greeting.opening(Plan())
     assert "PANDAGPT_STORE_URL" in greeting.opening(Plan(own_store=False))
+
+
+def test_the_greeting_has_what_was_chosen_at_load_with_its_figures(tmp_path: Path) -> None:
+    autotune.save([Report("language model", "torch int8", "nats", (Trial("torch int8", 0.002, 0.01),))], tmp_path)
+    text = greeting.ready(Plan(cache=tmp_path), 1.0, None)
+    assert "language model: torch int8, 2 ms for the trial's steps, deviation 0.01 nats" in text

@@ -18,7 +18,7 @@ from benchmarks.lib.options import options, parser
 from benchmarks.lib.random_models import random_imagebind
 from benchmarks.lib.sizes import tower_operations
 from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.precision import quicken
+from pandagpt_core.encoders.precision import autocast_towers
 from pandagpt_core.encoders.sizes import HUGE, TOWER_OF, ImageBindSizes
 from pandagpt_core.types import Modality
 
@@ -72,7 +72,7 @@ def made(sizes: ImageBindSizes, precision: str, device: str) -> ImageBind:
     """All of it in one precision, or as it is served where the precision is left to the device."""
     model = random_imagebind(sizes, TOWERS, peaks.DTYPES.get(precision, torch.float32), device)
     if precision == "served":
-        quicken(model)
+        autocast_towers(model)
     return model
 
 

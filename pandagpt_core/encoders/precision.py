@@ -2,19 +2,24 @@
 
 On a CPU everything between the products stays float32. On CUDA so much of it would take longer than the products, and
 attention in float32 has no fast kernel: there what goes on inside of a block's two halves is bfloat16 too if the margin
-allows it, and sums and norms alone are float32. What is decided is measured at load, tower by tower: a product's time,
-and the direction of one made clip's embedding. Workers of one fleet may decide otherwise than one another; then what
-one of them encodes differs in the fifth digit of its cosine, so in the third of its components. What was encoded once
-is shared by all of them while the store keeps it; whoever wants the same on every machine names float32.
+allows it, and sums and norms alone are float32. Both are candidates of `pandagpt_core.autotune`, tower by tower: a
+product is timed, and the direction of one made clip's embedding is compared. Workers of one fleet may decide otherwise
+than one another; then what one of them encodes differs in the fifth digit of its cosine, so in the third of its
+components. What was encoded once is shared by all of them while the store keeps it; a caller who wants the same on
+every machine names float32.
 """
 
-import time
+import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from pandagpt_core.autotune import Candidate, Listen, Step, Timer, choose, ignore
 from pandagpt_core.encoders.eva_vit import Block as EvaBlock
 from pandagpt_core.encoders.eva_vit import EvaVit
 from pandagpt_core.encoders.imagebind import ImageBind
@@ -24,94 +29,153 @@ from pandagpt_core.encoders.transformer import Block
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.types import Modality
 
-MARGIN = 0.9995  # the least cosine to the float32 embedding; 0.99998 was seen with two blocks of huge's widths
+LIMIT = 0.0005  # the largest 1 - cosine to the float32 embedding; 0.00002 was seen with two blocks of huge's widths
 FASTER = 1.2  # times: less is noise and not worth a rounding
 SMALL = 4_000_000  # weights of a tower's products: below, an encoding takes no time to speak of
-# By the kind of device: tokens of the product that is timed (fewer would time a GPU's launches), and the element types
-# between the products that are tried in turn, None for float32. Towers on other kinds are left alone.
-ROWS: Mapping[str, int] = MappingProxyType({"cpu": 64, "cuda": 4096})
-BETWEEN: Mapping[str, Sequence[torch.dtype | None]] = MappingProxyType({"cpu": (None,), "cuda": (torch.bfloat16, None)})
 OF_TOWER = {"vision": Modality.VIDEO, **{name: Modality(name) for name in ("text", "audio", "depth", "thermal", "imu")}}
 
-Timer = Callable[[Linear], float]
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Element types of the products and of what is between them; None keeps float32.
 
-def quicken(encoder: ImageBind, timed: Timer | None = None, kind: str | None = None) -> tuple[str, ...]:
-    """Round the weights of those towers' blocks where it pays and stays within the margin: their names.
-
-    kind: of device whose ways are tried; that which the weights are on, if not said.
+    handicap: of two ways with the same products, the coarser has the smaller one and is tried first.
     """
-    between = BETWEEN.get(kind or next(encoder.parameters()).device.type, ())
-    return tuple(name for name in encoder.towers if between and _quickened(encoder, name, timed or seconds, between))
+
+    name: str
+    products: torch.dtype | None = None
+    between: torch.dtype | None = None
+    handicap: float = 1.0
+
+
+EXACT = Way("float32")
+PRODUCTS = Way("bfloat16 products", torch.bfloat16, None, FASTER)
+# By the kind of device: tokens of the product that is timed (fewer would time a GPU's launches), and what is tried.
+# Towers on other kinds are left alone.
+ROWS: Mapping[str, int] = MappingProxyType({"cpu": 64, "cuda": 4096})
+WAYS: Mapping[str, Sequence[Way]] = MappingProxyType(
+    {
+        "cpu": (PRODUCTS, EXACT),
+        "cuda": (
+            Way("bfloat16 blocks", torch.bfloat16, torch.bfloat16, FASTER),
+            Way("bfloat16 products", torch.bfloat16, None, FASTER * 1.1),
+            EXACT,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A module of blocks, where it stands in an encoder, and an encoding [N, D] of one made clip that it computes."""
+
+    name: str
+    trunk: nn.Module
+    put: Callable[[nn.Module], None]
+    encode: Callable[[], torch.Tensor]
+
+
+def autocast_towers(
+    encoder: ImageBind,
+    report: Listen = ignore,
+    timed: Timer | None = None,
+    kind: str | None = None,
+) -> tuple[str, ...]:
+    """Round the weights of those towers' blocks where it pays and stays within the limit: their names.
+
+    kind: of device whose ways are tried; by default that which the weights are on.
+    """
+    ways = WAYS.get(kind or next(encoder.parameters()).device.type, ())
+    return tuple(name for name in encoder.towers if _autocast(_tower(encoder, name), ways, report, timed))
+
+
+def autocast_eva_vit(
+    encoder: EvaVit, report: Listen = ignore, timed: Timer | None = None, kind: str | None = None
+) -> bool:
+    """As `autocast_towers`: every row of a made picture must point where it did."""
+    device, side = encoder.cls_token.device, encoder.sizes.image
+    picture = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    tower = Tower(
+        "vision",
+        encoder.blocks,
+        functools.partial(setattr, encoder, "blocks"),
+        lambda: encoder.encode(Modality.IMAGE, picture)[0],
+    )
+    return _autocast(tower, WAYS.get(kind or device.type, ()), report, timed)
+
+
+def _tower(encoder: ImageBind, name: str) -> Tower:
+    clip = made_clip(encoder, name)
+    return Tower(
+        name,
+        encoder.modality_trunks[name],
+        lambda trunk: encoder.modality_trunks.update({name: trunk}),
+        lambda: encoder.encode(OF_TOWER[name], clip),
+    )
+
+
+def _autocast(tower: Tower, ways: Sequence[Way], report: Listen, timed: Timer | None) -> bool:
+    if not ways or sum(parameter.numel() for parameter in _products(tower.trunk)) < SMALL:
+        return False
+    expected = tower.encode()
+
+    def deviation(twin: nn.Module) -> float:
+        tower.put(twin)
+        try:
+            return 1.0 - float(F.cosine_similarity(tower.encode(), expected).min())
+        finally:
+            tower.put(tower.trunk)
+
+    def candidate(way: Way) -> Candidate[nn.Module]:
+        return Candidate(
+            name=way.name,
+            prepare=functools.partial(product_steps, _blocks(tower.trunk)[0].mlp.fc1, way.products),
+            make=functools.partial(rounded, tower.trunk, way),
+            deviation=None if way is EXACT else deviation,
+            limit=LIMIT,
+            handicap=way.handicap,
+        )
+
+    taken, choice = choose(f"{tower.name} tower", [candidate(way) for way in ways], timed, "1 - cosine")
+    tower.put(taken)
+    report(choice)
+    return choice.taken != EXACT.name
+
+
+def rounded(trunk: nn.Module, way: Way) -> nn.Module:
+    """A twin that computes so and shares what is not rounded; the trunk itself where nothing is."""
+    if way.products is None:
+        return trunk
+    kept = {id(parameter): parameter for parameter in (*trunk.parameters(), *trunk.buffers())}
+    cast = {id(p): nn.Parameter(p.detach().to(way.products), requires_grad=False) for p in _products(trunk)}
+    twin = copy.deepcopy(trunk, {**kept, **cast})
+    for block in _blocks(twin):
+        block.inner = way.between
+    return twin
 
 
 @torch.inference_mode()
-def seconds(layer: Linear) -> float:
-    """Of the product with a few rows: the best of a few runs."""
+def product_steps(layer: Linear, dtype: torch.dtype | None) -> Sequence[Step]:
+    """A few rows times a layer's weights in an element type."""
     device = layer.weight.device
-    rows, best = torch.ones(ROWS[device.type], layer.in_features, device=device), float("inf")
-    for _ in range(5):
-        _wait(device)
-        begun = time.perf_counter()
-        layer(rows)
-        _wait(device)
-        best = min(best, time.perf_counter() - begun)
-    return best
+    cast = layer if dtype is None else Linear(layer.in_features, layer.out_features, dtype=dtype, device=device)
+    rows = torch.ones(ROWS[device.type], layer.in_features, device=device)
+
+    @torch.inference_mode()
+    def step() -> None:
+        cast(rows)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return [step]
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _blocks(trunk: nn.Module) -> list[Block | EvaBlock]:
+    return [block for block in trunk.modules() if isinstance(block, Block | EvaBlock)]
 
 
-def quicken_eva_vit(encoder: EvaVit, timed: Timer | None = None, kind: str | None = None) -> bool:
-    """As `quicken`: every row of a made picture must point where it did."""
-    between = BETWEEN.get(kind or encoder.cls_token.device.type, ())
-    if not between:
-        return False
-    side = encoder.sizes.image
-    picture = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(encoder.cls_token.device)
-    blocks = [block for block in encoder.blocks if isinstance(block, EvaBlock)]
-    return _rounded(blocks, lambda: encoder.encode(Modality.IMAGE, picture)[0], timed or seconds, between)
-
-
-def _quickened(encoder: ImageBind, tower: str, timed: Timer, between: Sequence[torch.dtype | None]) -> bool:
-    blocks = [block for block in encoder.modality_trunks[tower].modules() if isinstance(block, Block)]
-    clip = made_clip(encoder, tower)
-    return _rounded(blocks, lambda: encoder.encode(OF_TOWER[tower], clip), timed, between)
-
-
-def _rounded(
-    blocks: Sequence[Block] | Sequence[EvaBlock],
-    encode: Callable[[], torch.Tensor],
-    timed: Timer,
-    between: Sequence[torch.dtype | None],
-) -> bool:
-    """Round the blocks' products where it pays and every row [N, D] of `encode` stays within the margin."""
-    products = [parameter for block in blocks for parameter in block.products()]
-    if sum(parameter.numel() for parameter in products) < SMALL or not _pays(blocks[0].mlp.fc1, timed):
-        return False
-    expected, exact = encode(), [parameter.data for parameter in products]
-    for parameter in products:
-        parameter.data = parameter.data.to(torch.bfloat16)
-    for inner in between:
-        _set_inner(blocks, inner)
-        if float(F.cosine_similarity(encode(), expected).min()) >= MARGIN:
-            return True
-    _set_inner(blocks, None)
-    for parameter, before in zip(products, exact, strict=True):
-        parameter.data = before
-    return False
-
-
-def _set_inner(blocks: Sequence[Block] | Sequence[EvaBlock], inner: torch.dtype | None) -> None:
-    for block in blocks:
-        block.inner = inner
-
-
-def _pays(largest: Linear, timed: Timer) -> bool:
-    rounded = Linear(largest.in_features, largest.out_features, dtype=torch.bfloat16, device=largest.weight.device)
-    return timed(rounded) * FASTER <= timed(largest)
+def _products(trunk: nn.Module) -> list[nn.Parameter]:
+    return [parameter for block in _blocks(trunk) for parameter in block.products()]
 
 
 def made_clip(encoder: ImageBind, tower: str) -> torch.Tensor:

@@ -1,12 +1,11 @@
-"""Who computes the language model's steps, torch or OpenVINO, and in which precision, found out at load.
+"""Who computes the language model's steps, torch or OpenVINO, and in which precision, found out at load on a CPU.
 
-OpenVINO computes where it is installed, the device is a CPU, a few layers are faster with it than with torch here, and
-a trial of the whole model says what the stored weights say. Whatever fails on the way leaves torch.
+The ways are the candidates of `pandagpt_core.autotune`: a few layers are timed in each, and the whole model's answers
+over a probe are compared with the stored weights' own. An accelerator gets bf16 by torch.
 """
 
 import copy
-import logging
-import time
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -14,96 +13,109 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pandagpt_core.autotune import Candidate, Listen, NothingFits, Report, Step, Timer, choose, ignore
 from pandagpt_core.llm import openvino
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.openvino import capable
 from pandagpt_core.llm.precision import MARGIN, Wanted, divergence, is_small, probed
-from pandagpt_core.llm.precision import served as served_by_torch
-from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Linear, Precision
-
-log = logging.getLogger(__name__)
 
 Runner = Literal["auto", "torch", "openvino"]
 Way = tuple[Precision, Runner]
-Timer = Callable[[Llama, Sequence[Way]], dict[Way, float]]
-Step = Callable[[Tensor], Tensor]
 
-FASTER = 1.1  # times: less is noise and not worth another library's numbers
-LIMITS: dict[Precision, float] = {"int8": MARGIN, "bf16": MARGIN, "fp32": 1e-5}  # nats; in the order they are tried
+KINDS: tuple[Precision, ...] = ("int8", "bf16", "fp32")  # tried on a CPU by "auto"
+LIMITS: dict[Precision, float] = {"int8": MARGIN, "bf16": MARGIN, "fp32": 1e-5}  # nats; of OpenVINO's numbers in fp32
+FASTER_ROUNDED = 1.2  # times than fp32: less is noise and not worth another rounding
+FASTER_ELSEWHERE = 1.1  # times than torch: less is noise and not worth another library's numbers
 LAYERS = 4  # timed: enough that what is done once a step weighs little
 ROWS = 16  # sequences of the timed step, beside one; and tokens of its vocabulary
-ROUNDS = 12  # of which the first of a shape is slow
+
+WHAT = "language model"
 
 
-def served(llm: Llama, precision: Wanted, device: str | torch.device = "cpu", runner: Runner = "auto") -> Llama:
-    """The model made ready to serve, by the runner named or, by "auto", by the one that suits.
+def served(
+    llm: Llama,
+    precision: Wanted,
+    device: str | torch.device = "cpu",
+    runner: Runner = "auto",
+    report: Listen = ignore,
+    timed: Timer | None = None,
+) -> Llama:
+    """The model made ready to serve, by the runner and in the precision named or, by "auto", by those that suit.
 
-    Raises ValueError for an OpenVINO that is named and cannot be: off the CPU, not installed, a precision it has not,
-    or a graph that does not say what the model says.
+    "auto" is bf16 on an accelerator; on a CPU it is the fastest candidate within its limit, and fp32 by torch for
+    small models. A precision that torch is to compute is taken as named, whatever it loses.
+    Raises ValueError for a runner or a precision that is named and does not compute here.
     """
-    if runner == "openvino":
-        return _compiled(llm, precision, device)
-    if runner == "auto" and _may_compile(llm, precision, device):
-        fit = _first_fit(llm, precision, seconds)
-        if fit is not None:
-            return fit
-    return served_by_torch(llm, precision, device)
-
-
-@torch.inference_mode()
-def seconds(llm: Llama, ways: Sequence[Way]) -> dict[Way, float]:
-    """Of the first LAYERS, for one row and for ROWS rows, each of another sequence: the best of some runs, in turn.
-
-    In turn, so that what else the machine does falls on all, and none finds its weights in the processor's cache.
-    """
-    steps = {way: _step(_first_layers(llm), *way) for way in ways}
-    taken = dict.fromkeys(ways, 0.0)
-    for rows in (1, ROWS):
-        x = torch.ones(rows, llm.config.width)
-        runs = [{way: _once(step, x) for way, step in steps.items()} for _ in range(ROUNDS)]
-        for way in ways:
-            taken[way] += min(run[way] for run in runs)
-    return taken
-
-
-def _may_compile(llm: Llama, precision: Wanted, device: str | torch.device) -> bool:
-    on_cpu = torch.device(device).type == "cpu"
-    return on_cpu and openvino.installed() and not is_small(llm) and precision in ("auto", *LIMITS)
-
-
-def _first_fit(llm: Llama, precision: Wanted, timed: Timer) -> Llama | None:
-    kinds = tuple(LIMITS) if precision == "auto" else (precision,)
-    try:
-        by_torch: list[Way] = [(kind, "torch") for kind in kinds if kind != "int8" or int8_runs("cpu")]
-        taken = timed(llm, [*by_torch, *((kind, "openvino") for kind in kinds)])
-        most = min(taken[way] for way in by_torch) / FASTER
-        for kind in kinds:
-            if taken[kind, "openvino"] <= most and (twin := _within(llm, kind)) is not None:
-                return twin
-    except (RuntimeError, ValueError) as error:  # a processor or a version that it does not do
-        log.warning("OpenVINO does not compute this model here: %s", type(error).__name__)
-    return None
-
-
-def _within(llm: Llama, precision: Precision) -> Llama | None:
-    """A compiled twin, which shares the weights until it is; None where it strays too far from what is stored."""
-    reference = probed(llm)
-    twin = copy.deepcopy(llm, {id(p): p for p in llm.parameters()}).compile_for_cpu(precision)
-    return twin if divergence(reference, twin) <= LIMITS[precision] else None
-
-
-def _compiled(llm: Llama, precision: Wanted, device: str | torch.device) -> Llama:
-    """In place, so that the weights are held once; "auto" is int8 where that stays within the margin, else float32."""
     if torch.device(device).type != "cpu":
-        raise ValueError(f"the runner openvino needs the device cpu, it is {device}")
-    if not openvino.installed():
-        raise ValueError("the runner openvino is not installed: pip install 'pandagpt[openvino]'")
-    if precision == "auto":
-        twin = _within(llm, "int8")
-        return twin if twin is not None else _compiled(llm, "fp32", device)
-    if precision not in LIMITS:
-        raise ValueError(f"the runner openvino has no {precision}, only {', '.join(LIMITS)}")
-    return llm.compile_for_cpu(precision)
+        if runner == "openvino":
+            raise ValueError(f"the runner openvino needs the device cpu, it is {device}")
+        return _untimed(llm, "bf16" if precision == "auto" else precision, device, report)
+    ways = _ways(llm, precision, runner)
+    if len(ways) == 1 and ways[0][1] == "torch":
+        return _untimed(llm, ways[0][0], device, report)
+    try:
+        made, choice = choose(WHAT, candidates(llm, ways, exact=precision == "auto"), timed, "nats")
+    except NothingFits as error:
+        raise ValueError(f"no way to serve {precision} by the runner {runner} here: {error}") from None
+    report(choice)
+    return made
+
+
+def _untimed(llm: Llama, precision: Precision, device: str | torch.device, report: Listen) -> Llama:
+    made = llm.serve(precision, device)
+    report(Report(WHAT, f"torch {precision}", "nats"))
+    return made
+
+
+def _ways(llm: Llama, precision: Wanted, runner: Runner) -> list[Way]:
+    """Those that may be tried. Raises ValueError where the named ones exclude one another."""
+    if runner == "openvino":
+        if precision == "auto":
+            return [(kind, "openvino") for kind in KINDS]
+        if reason := capable.why_not(precision):
+            raise ValueError(f"the runner openvino does not compute {precision} here: {reason}")
+        return [(precision, "openvino")]
+    if is_small(llm) or precision in ("fp16", "fp8"):
+        return [("fp32" if precision == "auto" else precision, "torch")]
+    kinds = KINDS if precision == "auto" else (precision,)
+    runners: list[Runner] = ["torch"] if runner == "torch" or not openvino.installed() else ["torch", "openvino"]
+    return [(kind, name) for kind in kinds for name in runners]
+
+
+def candidates(llm: Llama, ways: Sequence[Way], *, exact: bool) -> list[Candidate[Llama]]:
+    """One for each way. exact: what torch computes in fewer bits has to stay within its limit too.
+
+    Without a limit to check a model is served in place: no second set of weights is held.
+    """
+    reference = functools.cache(lambda: probed(llm))
+
+    def candidate(kind: Precision, runner: Runner) -> Candidate[Llama]:
+        free = runner == "torch" and (kind == "fp32" or not exact)
+
+        def make() -> Llama:
+            if free:
+                return llm.serve(kind)
+            reference()  # before a twin takes the weights up
+            twin = _sharing(llm, llm)
+            return twin.compile_for_cpu(kind) if runner == "openvino" else twin.serve(kind)
+
+        return Candidate(
+            name=f"{runner} {kind}",
+            prepare=lambda: _steps(_first_layers(llm), kind, runner),
+            make=make,
+            deviation=None if free else lambda twin: divergence(reference(), twin),
+            limit=LIMITS[kind],
+            handicap=(1.0 if kind == "fp32" else FASTER_ROUNDED) * (1.0 if runner == "torch" else FASTER_ELSEWHERE),
+        )
+
+    return [candidate(*way) for way in ways]
+
+
+def _sharing(part: nn.Module, llm: Llama) -> Llama:
+    """A copy of a part of the model that shares the weights."""
+    twin: Llama = copy.deepcopy(part, {id(p): p for p in llm.parameters()})  # type: ignore[assignment]
+    return twin
 
 
 def _first_layers(llm: Llama) -> Llama:
@@ -113,21 +125,24 @@ def _first_layers(llm: Llama) -> Llama:
     """
     with torch.device("meta"):
         few = Llama(replace(llm.config, layers=min(LAYERS, llm.config.layers), vocab=ROWS, tied=False))
-    shared = {id(p): p for p in llm.parameters()}
     for index in range(few.config.layers):
-        few.model.layers[index] = copy.deepcopy(llm.model.layers[index], shared)
-    few.model.norm = copy.deepcopy(llm.model.norm, shared)
+        few.model.layers[index] = _sharing(llm.model.layers[index], llm)
+    few.model.norm = _sharing(llm.model.norm, llm)  # type: ignore[assignment]
     assert isinstance(few.lm_head, Linear)
     few.lm_head.weight = nn.Parameter(llm.model.embed_tokens.weight[:ROWS].detach(), requires_grad=False)
     few.model.embed_tokens.weight = few.lm_head.weight
     return few
 
 
-def _step(few: Llama, precision: Precision, runner: Runner) -> Step:
-    return _compiled_step(few, precision) if runner == "openvino" else _torch_step(few, precision)
+@torch.inference_mode()
+def _steps(few: Llama, precision: Precision, runner: Runner) -> Sequence[Step]:
+    """Of one row and of ROWS rows, each of another sequence."""
+    step = _compiled_step(few, precision) if runner == "openvino" else _torch_step(few, precision)
+    inputs = [torch.ones(rows, few.config.width) for rows in (1, ROWS)]
+    return [functools.partial(torch.inference_mode()(step), x) for x in inputs]
 
 
-def _torch_step(few: Llama, precision: Precision) -> Step:
+def _torch_step(few: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
     few.serve(precision)
     few._stream = None
     groups = few.config.groups
@@ -138,14 +153,11 @@ def _torch_step(few: Llama, precision: Precision) -> Step:
     return lambda x: few.logits(few.hidden(x, torch.zeros(len(x), dtype=torch.long), itself))
 
 
-def _compiled_step(few: Llama, precision: Precision) -> Step:
-    from pandagpt_core.llm.openvino.compiled import Compiled, Piece
+def _compiled_step(few: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
+    """Raises RuntimeError for a precision that the probe shows not to be computed here."""
+    if reason := capable.why_not(precision):
+        raise RuntimeError(reason)
+    from pandagpt_core.llm.openvino.compiled import Compiled, Piece  # an extra, which takes time to import
 
     session = Compiled(few.requires_grad_(False), precision, stream=None).session(ROWS)
     return lambda x: session.run(x, [Piece(0, 1, range(n, n + 1)) for n in range(len(x))])
-
-
-def _once(step: Step, x: Tensor) -> float:
-    begun = time.perf_counter()
-    step(x)
-    return time.perf_counter() - begun

@@ -32,7 +32,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pandagpt_core.llm.autotune import Runner
+from pandagpt_core.autotune import Listen, ignore
+from pandagpt_core.llm.autotune import Runner, served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import Wanted
@@ -51,6 +52,7 @@ class LoadOptions:
     runner: what computes the language model's steps, torch or OpenVINO (`llm.autotune`).
     table: a folder with the merged language model (`systems.merged`), of which the system then holds the embedding
         table alone, because an engine outside of this process computes the rest; no precision applies.
+    report: called with what was chosen by measurement for the language model and for each tower.
     """
 
     device: str = "cpu"
@@ -59,6 +61,14 @@ class LoadOptions:
     verify: bool = True
     runner: Runner = "auto"
     table: Path | None = None
+    report: Listen = ignore
+
+
+def ready_llm(llm: Llama, options: LoadOptions) -> Llama:
+    """Made ready to serve; a model that is only an embedding table stays as it is."""
+    if options.table is not None:
+        return llm
+    return served(llm, options.precision, options.device, options.runner, options.report)
 
 
 class System(Protocol):

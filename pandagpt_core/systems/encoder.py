@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import torch
 
+from pandagpt_core.autotune import Listen, ignore
 from pandagpt_core.checkpoints import ENCODER, ModelFolder, load_module, read_tensors
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.errors import CheckpointError
@@ -14,18 +15,20 @@ from pandagpt_core.errors import CheckpointError
 Loader = Callable[[Path, ModelFolder, str], Encoder]
 
 
-def load_encoder(path: Path, folder: ModelFolder, device: str, *, exact: bool = True) -> Encoder:
+def load_encoder(
+    path: Path, folder: ModelFolder, device: str, *, exact: bool = True, report: Listen = ignore
+) -> Encoder:
     """The encoder of a model folder. Raises CheckpointError if its recipes are not the config's.
 
-    exact: float32 throughout; else products are bfloat16 where that pays (`encoders.precision`).
+    exact: float32 throughout; else products are bfloat16 where that pays (`encoders.precision`), which is reported.
     """
     encoder = LOADERS[folder.encoder.kind](path / ENCODER, folder, device)
     for modality, recipe in folder.recipes.items():
         if encoder.recipes.get(modality) != recipe:
             wants = encoder.recipes.get(modality, "no such medium")
             raise CheckpointError(f"the config prepares {modality} by {recipe}, the encoder wants {wants}")
-    if not exact and folder.encoder.kind in QUICKEN:
-        QUICKEN[folder.encoder.kind](encoder)
+    if not exact and folder.encoder.kind in AUTOCAST:
+        AUTOCAST[folder.encoder.kind](encoder, report)
     return encoder
 
 
@@ -41,12 +44,12 @@ def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     return model
 
 
-def _quicken_imagebind(encoder: Encoder) -> None:
+def _autocast_imagebind(encoder: Encoder, report: Listen) -> None:
     from pandagpt_core.encoders.imagebind import ImageBind
-    from pandagpt_core.encoders.precision import quicken
+    from pandagpt_core.encoders.precision import autocast_towers
 
     assert isinstance(encoder, ImageBind)
-    quicken(encoder)
+    autocast_towers(encoder, report)
 
 
 def _eva_vit(weights: Path, folder: ModelFolder, device: str) -> Encoder:
@@ -57,12 +60,12 @@ def _eva_vit(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     return model
 
 
-def _quicken_eva_vit(encoder: Encoder) -> None:
+def _autocast_eva_vit(encoder: Encoder, report: Listen) -> None:
     from pandagpt_core.encoders.eva_vit import EvaVit
-    from pandagpt_core.encoders.precision import quicken_eva_vit
+    from pandagpt_core.encoders.precision import autocast_eva_vit
 
     assert isinstance(encoder, EvaVit)
-    quicken_eva_vit(encoder)
+    autocast_eva_vit(encoder, report)
 
 
 def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
@@ -76,6 +79,6 @@ def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
 
 # The folder schema's kinds; each loader imports its own towers.
 LOADERS: Mapping[str, Loader] = MappingProxyType({"imagebind": _imagebind, "mini": _mini, "eva-vit": _eva_vit})
-QUICKEN: Mapping[str, Callable[[Encoder], None]] = MappingProxyType(
-    {"imagebind": _quicken_imagebind, "eva-vit": _quicken_eva_vit}
+AUTOCAST: Mapping[str, Callable[[Encoder, Listen], None]] = MappingProxyType(
+    {"imagebind": _autocast_imagebind, "eva-vit": _autocast_eva_vit}
 )

@@ -12,14 +12,13 @@ from pandagpt_core.checkpoints import ModelFolder, PandaGPTFolder, as_system, ll
 from pandagpt_core.encoders.base import Encoder, encode_items
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.fusion import Projection, compose, counted
-from pandagpt_core.llm.autotune import served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.adapter import load_adapter
-from pandagpt_core.systems.base import LoadOptions
+from pandagpt_core.systems.base import LoadOptions, ready_llm
 from pandagpt_core.systems.checks import check_context, check_conversation, check_embeddings, check_modality, describe
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.merged import load_table
@@ -43,7 +42,7 @@ class PandaGPT:
         folder = as_system(folder, PandaGPTFolder)
         if options.verify:
             verify_files(path, folder)
-        encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32")
+        encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32", report=options.report)
         llm_files = llm_path(path, folder.llm)
         llm = load_llama(llm_files) if options.table is None else load_table(options.table, options.device)
         check_context(folder, llm.config)
@@ -52,7 +51,7 @@ class PandaGPT:
             info=describe(folder, folder.projection.in_dim),
             encoder=encoder,
             projection=projection,
-            llm=served(llm, options.precision, options.device, options.runner) if options.table is None else llm,
+            llm=ready_llm(llm, options),
             prompting=Prompting(
                 tokenizer=load_tokenizer(llm_files),
                 template=TEMPLATES[folder.template],

@@ -17,6 +17,7 @@ from service.settings import Settings, SettingsError
 
 GIB = 1 << 30
 HEADROOM = 1.5  # memory a worker needs for each byte of weights: float32 of some, activations, the key-value cache
+LOADING = 16  # bytes that loading may take for each in the folder: a 4-bit file is float32 while it is measured
 SLOW_STORE_S = 0.01
 
 
@@ -94,7 +95,7 @@ def memory(settings: Settings) -> Iterator[Finding]:
     if free is None:
         yield Finding("memory", "warn", "this system does not tell its free memory")
         return
-    weights = sum(file.stat().st_size for file in settings.worker.model.rglob("*") if file.is_file())
+    weights = _model_bytes(settings.worker.model)
     need = weights * HEADROOM + (settings.local.store_memory_bytes if settings.store.url is None else 0)
     what = f"{free / GIB:.1f} GiB free; the model folder has {weights / GIB:.2f} GiB"
     if settings.store.url is None:
@@ -104,6 +105,34 @@ def memory(settings: Settings) -> Iterator[Finding]:
         yield Finding("memory", "warn", what, todo)
     else:
         yield Finding("memory", "ok", what)
+
+
+def speed(settings: Settings) -> Iterator[Finding]:
+    """What a worker would choose here by measurement, with the figures: it loads the model as a worker does."""
+    folder, free = settings.worker.model, _free_memory()
+    if settings.worker.engine != "own":
+        return  # another engine chooses by itself
+    if not (folder / "config.json").is_file() or importlib.util.find_spec("torch") is None:
+        return  # reported by the checks before
+    weights = _model_bytes(folder)
+    if free is not None and weights * LOADING > free:
+        what = f"not measured: loading the model may take {weights * LOADING / GIB:.1f} GiB"
+        yield Finding("speed", "warn", what, "the greeting of `pandagpt serve` has the figures of the worker's load")
+        return
+    from pandagpt_core.autotune import Report
+    from pandagpt_core.runtime import Runtime
+
+    worker, reports = settings.worker, list[Report]()
+    try:
+        Runtime.load(
+            folder, device=worker.device, dtype=worker.dtype, runner=worker.runner, verify=False, report=reports.append
+        ).close()
+    except (CheckpointError, ValueError) as error:
+        yield Finding("speed", "fail", str(error), "leave PANDAGPT_WORKER_DTYPE and PANDAGPT_WORKER_RUNNER unset")
+        return
+    for report in reports:
+        for line in report.lines():
+            yield Finding("speed", "ok", line)
 
 
 def store(settings: Settings) -> Iterator[Finding]:
@@ -184,6 +213,10 @@ def _port(check: str, host: str, port: int, setting: str) -> Finding:
         what, _, _ = str(error).partition(";")
         return Finding(check, "fail", what, f"another port ({setting}), or end what uses this one")
     return Finding(check, "ok", f"{host} port {port} is free")
+
+
+def _model_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _free_memory() -> int | None:

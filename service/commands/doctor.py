@@ -20,6 +20,7 @@ CHECKS: dict[str, Callable[[settings.Settings], Iterator[Finding]]] = {
     "media": checks.media,
     "model": checks.model,
     "memory": checks.memory,
+    "speed": checks.speed,
     "store": checks.store,
     "gateway": checks.gateway,
 }

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
+from pandagpt_core import autotune
 from service.local import samples
 
 
@@ -18,6 +19,8 @@ class Started(Protocol):
     def model(self) -> Path: ...
     @property
     def state(self) -> Path: ...
+    @property
+    def cache(self) -> Path: ...
     @property
     def own_store(self) -> bool: ...
 
@@ -34,6 +37,7 @@ def ready(plan: Started, seconds: float, keys_file: Path | None) -> str:
     return "\n".join(
         [
             f"ready after {seconds:.1f} s: {plan.url}",
+            *(f"  {line}" for report in autotune.saved(plan.cache) for line in report.lines()),
             "",
             f"  {plan.url}/  in a browser",
             f"  curl -N{key} -F prompt='What is this?' -F image=@{_picture()} -F stream=true {plan.url}/v1/generate",

@@ -31,6 +31,7 @@ class Plan:
     model: Path
     state: Path
     own_store: bool
+    cache: Path
 
     @property
     def url(self) -> str:
@@ -48,7 +49,9 @@ def check(settings: Settings) -> Plan:
             "with `pandagpt convert`"
         )
     port = ports.choose(settings.gateway.host, settings.gateway.port)
-    return Plan(settings.gateway.host, port, model, settings.local.state, settings.store.url is None)
+    state = settings.local.state
+    cache = settings.worker.cache or state / "cache"
+    return Plan(settings.gateway.host, port, model, state, settings.store.url is None, cache)
 
 
 def serve(settings: Settings, given: Given, say: Say, halves: Mapping[str, Sequence[str]] = HALVES) -> int:
@@ -147,7 +150,7 @@ def _environment(settings: Settings, given: Given, plan: Plan) -> dict[str, str]
     grace = max(settings.local.stop_grace_s - 1.0, 0.0)
     ours: dict[str, dict[str, object]] = {
         "gateway": {"port": plan.port, "drain_grace_s": min(settings.gateway.drain_grace_s, grace)},
-        "worker": {"drain_grace_s": min(settings.worker.drain_grace_s, grace)},
+        "worker": {"drain_grace_s": min(settings.worker.drain_grace_s, grace), "cache": plan.cache},
     }
     return environment(given) | environment(ours)
 

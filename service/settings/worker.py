@@ -86,6 +86,11 @@ class WorkerSettings(Section):
         default=Path(".state/merged"),
         description="folder of language models with their LoRA merged in, as vLLM reads them; made when first needed",
     )
+    cache: Path | None = Field(
+        default=None,
+        description="folder of what was chosen and measured at load; unset: nothing is kept, but `pandagpt serve` "
+        "names one in its state folder",
+    )
     encode_batch: Count = Field(default=16, description="media of one modality encoded at once (media)")
     encode_limit_s: Seconds = Field(
         default=300.0,

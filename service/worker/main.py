@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
+from pandagpt_core import autotune
+from pandagpt_core.autotune import Report
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.broker.queue_metrics import QueueMetrics
@@ -99,6 +101,7 @@ def load(settings: WorkerSettings) -> ServedModel:
         torch.set_num_threads(settings.threads)
     try:
         check_device(settings.device, settings.dtype)
+        reports: list[Report] = []
         runtime = Runtime.load(
             settings.model,
             device=settings.device,
@@ -110,6 +113,7 @@ def load(settings: WorkerSettings) -> ServedModel:
             max_model_len=settings.max_model_len,
             engine=engine_config(settings),
             vllm=vllm_options(settings),
+            report=reports.append,
         )
     except ValueError as error:
         raise SettingsError(f"worker: {error}") from None
@@ -120,6 +124,8 @@ def load(settings: WorkerSettings) -> ServedModel:
         "runner": runtime.runner or "vLLM",
     }
     log.info("model loaded", extra=said)
+    if settings.cache is not None:
+        autotune.save(reports, settings.cache)
     return runtime
 
 

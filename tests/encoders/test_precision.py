@@ -1,14 +1,16 @@
 """Whether a tower's products are rounded."""
 
 import copy
+from collections.abc import Mapping
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from pandagpt_core.autotune import Report, Steps, seconds
 from pandagpt_core.encoders import precision
 from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.precision import MARGIN, OF_TOWER, made_clip, quicken, seconds
+from pandagpt_core.encoders.precision import LIMIT, OF_TOWER, autocast_towers, made_clip, product_steps
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.encoders.transformer import Block
 from pandagpt_core.llm.quant.linear import Linear
@@ -34,8 +36,12 @@ def _tiny_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "SMALL", 0)
 
 
-def bf16_is_fast(layer: Linear) -> float:
-    return 0.4 if layer.weight.dtype == torch.bfloat16 else 1.0
+def bf16_is_fast(steps: Steps) -> Mapping[str, float]:
+    return {name: 0.4 if name.startswith("bfloat16") else 1.0 for name in steps}
+
+
+def all_are_alike(steps: Steps) -> Mapping[str, float]:
+    return dict.fromkeys(steps, 1.0)
 
 
 def dtypes(encoder: ImageBind, tower: str) -> set[torch.dtype]:
@@ -50,22 +56,22 @@ def inner(encoder: ImageBind, tower: str) -> set[torch.dtype | None]:
 def test_rounded_towers_point_where_the_exact_ones_do(encoder: ImageBind) -> None:
     clips = {tower: made_clip(encoder, tower) for tower in TOWERS}
     exact = {tower: encoder.encode(OF_TOWER[tower], clip) for tower, clip in clips.items()}
-    assert quicken(encoder, bf16_is_fast) == TOWERS
+    assert autocast_towers(encoder, timed=bf16_is_fast) == TOWERS
     for tower, clip in clips.items():
         assert dtypes(encoder, tower) == {torch.bfloat16}
         assert inner(encoder, tower) == {None}
         rounded = encoder.encode(OF_TOWER[tower], clip)
         assert rounded.dtype == torch.float32
         assert not torch.equal(rounded, exact[tower])
-        assert F.cosine_similarity(rounded, exact[tower]).min() >= MARGIN
+        assert F.cosine_similarity(rounded, exact[tower]).min() >= 1 - LIMIT
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_a_tower_that_would_deviate_stays_exact(encoder: ImageBind, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(precision, "MARGIN", 1.1)
+    monkeypatch.setattr(precision, "LIMIT", -1.0)
     clip = made_clip(encoder, "audio")
     before = encoder.encode(OF_TOWER["audio"], clip)
-    assert quicken(encoder, bf16_is_fast, kind) == ()
+    assert autocast_towers(encoder, timed=bf16_is_fast, kind=kind) == ()
     assert (dtypes(encoder, "audio"), inner(encoder, "audio")) == ({torch.float32}, {None})
     assert torch.equal(encoder.encode(OF_TOWER["audio"], clip), before)
 
@@ -73,12 +79,12 @@ def test_a_tower_that_would_deviate_stays_exact(encoder: ImageBind, monkeypatch:
 def test_on_cuda_what_is_between_the_products_is_rounded_too(encoder: ImageBind) -> None:
     clips = {tower: made_clip(encoder, tower) for tower in TOWERS}
     exact = {tower: encoder.encode(OF_TOWER[tower], clip) for tower, clip in clips.items()}
-    assert quicken(encoder, bf16_is_fast, kind="cuda") == TOWERS
+    assert autocast_towers(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
     for tower, clip in clips.items():
         assert inner(encoder, tower) == {torch.bfloat16}
         rounded = encoder.encode(OF_TOWER[tower], clip)
         assert rounded.dtype == torch.float32
-        assert F.cosine_similarity(rounded, exact[tower]).min() >= MARGIN
+        assert F.cosine_similarity(rounded, exact[tower]).min() >= 1 - LIMIT
 
 
 def test_a_block_rounded_inside_sums_and_normalises_in_float32() -> None:
@@ -110,35 +116,44 @@ def test_where_rounding_inside_goes_beyond_the_margin_products_alone_are_rounded
 
     for tower in ("audio", "text"):
         encoder.modality_trunks[tower].blocks[0].__class__ = Sensitive
-    assert quicken(encoder, bf16_is_fast, kind="cuda") == TOWERS
+    assert autocast_towers(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
     for tower in TOWERS:
         assert dtypes(encoder, tower) == {torch.bfloat16}
         assert inner(encoder, tower) == {None if tower in ("audio", "text") else torch.bfloat16}
 
 
+def test_each_tower_reports_what_was_taken_and_measured(encoder: ImageBind) -> None:
+    reports: list[Report] = []
+    autocast_towers(encoder, reports.append, bf16_is_fast)
+    assert [(report.what, report.taken) for report in reports] == [
+        (f"{tower} tower", "bfloat16 products") for tower in TOWERS
+    ]
+    assert all(trial.seconds for report in reports for trial in report.trials)
+
+
 def test_towers_on_other_devices_are_left_alone(encoder: ImageBind) -> None:
-    assert quicken(encoder, bf16_is_fast, kind="mps") == ()
+    assert autocast_towers(encoder, timed=bf16_is_fast, kind="mps") == ()
     assert dtypes(encoder, "vision") == {torch.float32}
 
 
 def test_what_is_not_faster_or_small_stays_exact(encoder: ImageBind, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert quicken(encoder, lambda layer: 1.0) == ()
+    assert autocast_towers(encoder, timed=all_are_alike) == ()
     monkeypatch.setattr(precision, "SMALL", 10**9)
-    assert quicken(encoder, bf16_is_fast) == ()
+    assert autocast_towers(encoder, timed=bf16_is_fast) == ()
 
 
 def test_the_clock_is_asked_of_both_precisions() -> None:
-    assert seconds(Linear(8, 8)) > 0
-    assert seconds(Linear(8, 8, dtype=torch.bfloat16)) > 0
+    steps = {str(dtype): product_steps(Linear(8, 8), dtype) for dtype in (None, torch.bfloat16)}
+    assert min(seconds(steps).values()) > 0
 
 
 @pytest.mark.gpu
 def test_towers_on_a_cuda_device_are_rounded_within_the_margin(encoder: ImageBind) -> None:
     there = copy.deepcopy(encoder).to("cuda")
-    assert seconds(Linear(512, 512, dtype=torch.bfloat16, device="cuda")) > 0
-    assert quicken(there, bf16_is_fast) == TOWERS
+    assert seconds({"it": product_steps(Linear(512, 512, device="cuda"), torch.bfloat16)})["it"] > 0
+    assert autocast_towers(there, timed=bf16_is_fast) == TOWERS
     for tower in TOWERS:
         assert inner(there, tower) == {torch.bfloat16}
         clip = made_clip(encoder, tower)
         rounded = there.encode(OF_TOWER[tower], clip.to("cuda")).cpu()
-        assert F.cosine_similarity(rounded, encoder.encode(OF_TOWER[tower], clip)).min() >= MARGIN
+        assert F.cosine_similarity(rounded, encoder.encode(OF_TOWER[tower], clip)).min() >= 1 - LIMIT

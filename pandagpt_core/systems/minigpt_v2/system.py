@@ -13,14 +13,13 @@ from pandagpt_core.checkpoints import MiniGPTv2Folder, ModelFolder, as_system, l
 from pandagpt_core.encoders.eva_vit import EvaVit
 from pandagpt_core.errors import CheckpointError, InvalidRequest
 from pandagpt_core.fusion import Projection
-from pandagpt_core.llm.autotune import served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES, MediaSlot
 from pandagpt_core.systems.adapter import load_adapter
-from pandagpt_core.systems.base import LoadOptions
+from pandagpt_core.systems.base import LoadOptions, ready_llm
 from pandagpt_core.systems.checks import (
     check_context,
     check_conversation,
@@ -55,7 +54,7 @@ class MiniGPTv2:
         if options.verify:
             verify_files(path, folder)
         exact = options.precision == "fp32"
-        encoder = load_encoder(path, folder, options.device, exact=exact)
+        encoder = load_encoder(path, folder, options.device, exact=exact, report=options.report)
         if not isinstance(encoder, EvaVit):
             raise CheckpointError(f"MiniGPT-v2 reads the rows of an eva-vit, not of a {folder.encoder.kind}")
         llm_files = llm_path(path, folder.llm)
@@ -66,7 +65,7 @@ class MiniGPTv2:
             info=describe(folder, 0, OPTIONS),
             encoder=encoder,
             projection=projection,
-            llm=served(llm, options.precision, options.device, options.runner) if options.table is None else llm,
+            llm=ready_llm(llm, options),
             prompting=Prompting(tokenizer=load_tokenizer(llm_files), template=TEMPLATES["minigpt-v2"]),
             row_dtype=torch.float32 if exact else torch.float16,
             typed_tasks=folder.typed_tasks,

@@ -17,6 +17,7 @@ from tests.engine.conftest import CONFIG
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
 
 from pandagpt_core.engine.runners.openvino_runner import OpenVinoRunner
+from tests.llm.openvino_here import needs
 
 Fixture = Callable[..., Any]
 SYSTEM = "You are a panda. You answer in bamboo. "
@@ -24,6 +25,7 @@ SYSTEM = "You are a panda. You answer in bamboo. "
 
 @pytest.fixture(scope="module")
 def compiled() -> Llama:
+    needs("fp32")
     torch.manual_seed(0)  # the weights of `llama`
     plain = Llama(CONFIG)
     for parameter in plain.parameters():

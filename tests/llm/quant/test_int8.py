@@ -1,4 +1,4 @@
-"""Products in int8, by fbgemm and by torch's product of whole numbers, which a GPU has and a CPU too."""
+"""Products in int8 by each kernel that computes exactly on this machine, and what becomes of one that does not."""
 
 import copy
 from collections.abc import Callable
@@ -9,7 +9,18 @@ import torch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
-from pandagpt_core.llm.quant.int8 import Fbgemm, Int8Linear, Product, WholeNumbers, int8_runs
+from pandagpt_core.llm.quant import int8 as kernels
+from pandagpt_core.llm.quant.int8 import (
+    CPU_KERNELS,
+    LEVELS,
+    PAIRED,
+    Int8Linear,
+    Product,
+    WholeNumbers,
+    cpu_kernel,
+    int8_runs,
+    is_exact,
+)
 from pandagpt_core.llm.quant.linear import Linear
 
 Make = Callable[..., Int8Linear]
@@ -21,20 +32,67 @@ def layer() -> Linear:
     return Linear(64, 48, bias=False).requires_grad_(False)
 
 
-def on_whole_numbers(weight: torch.Tensor) -> Product:
-    return WholeNumbers(weight, "cpu")
+class Whole:
+    """A kernel's arithmetic in float64, in which the sums are exact; `saturates` does what vpmaddubsw does: sums of two
+    products, of unsigned activations, are cut to 16 bits."""
+
+    def __init__(self, weight: torch.Tensor, levels: int = LEVELS, *, saturates: bool = False) -> None:
+        self.levels, self._saturates = levels, saturates
+        self._scale = weight.detach().abs().amax(dim=1) / LEVELS
+        self._weight = (weight.detach() / self._scale[:, None]).round().double()
+
+    def __call__(self, steps: torch.Tensor) -> torch.Tensor:
+        unsigned = steps.round().double() + self.levels + 1
+        pairs = (unsigned[:, None] * self._weight).unflatten(-1, (-1, 2)).sum(dim=-1)  # [N, out, in / 2]
+        if self._saturates:
+            pairs = pairs.clamp(-(2**15), 2**15 - 1)
+        return (pairs.sum(dim=-1) - (self.levels + 1) * self._weight.sum(dim=1)).float() * self._scale
 
 
-@pytest.fixture(params=[Fbgemm, on_whole_numbers])
+def saturating(weight: torch.Tensor, levels: int = LEVELS) -> Product:
+    return Whole(weight, levels, saturates=True)
+
+
+def paired(weight: torch.Tensor) -> Product:
+    return saturating(weight, PAIRED)
+
+
+@pytest.fixture(params=[*CPU_KERNELS, paired])
 def int8(request: pytest.FixtureRequest) -> Make:
-    """A layer's twin, by either kernel."""
+    """A layer's twin, by each kernel."""
+    if not is_exact(request.param):
+        pytest.skip("this kernel is not there or not exact on this processor; `kernel` does not take it")
 
     def make(layer: Linear, fine: bool = False) -> Int8Linear:
-        made = Int8Linear(layer.weight, fine=fine)
-        made._product = request.param(layer.weight)
-        return made
+        return Int8Linear(layer.weight, fine=fine, product=request.param)
 
     return make
+
+
+def test_a_kernel_whose_sums_saturate_is_found_out() -> None:
+    assert not is_exact(saturating)
+    assert is_exact(paired)
+    assert is_exact(Whole)
+
+
+def test_where_eight_bits_saturate_seven_and_a_second_row_are_taken(
+    layer: Linear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "cpu_kernel", lambda: cpu_kernel.__wrapped__())
+    monkeypatch.setattr(kernels, "CPU_KERNELS", (saturating, paired))
+    made, x = Int8Linear(layer.weight), torch.randn(7, 64)
+    assert made.fine
+    step = layer.weight.abs().amax(dim=1, keepdim=True) / LEVELS
+    exact = x @ ((layer.weight / step).round() * step).T
+    assert ((made(x) - exact).norm() / exact.norm()) < 0.001
+
+
+def test_where_no_kernel_is_exact_int8_is_an_error(layer: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "cpu_kernel", lambda: cpu_kernel.__wrapped__())
+    monkeypatch.setattr(kernels, "CPU_KERNELS", (saturating,))
+    assert not int8_runs("cpu")
+    with pytest.raises(ValueError, match="a kernel that computes exactly, cpu has none"):
+        Int8Linear(layer.weight)
 
 
 def test_int8_is_within_one_percent(layer: Linear, int8: Make) -> None:
@@ -49,7 +107,8 @@ def test_a_second_row_makes_good_what_an_outlier_takes_from_the_others(layer: Li
     step = layer.weight.abs().amax(dim=1, keepdim=True) / 127
     exact = x @ ((layer.weight / step).round() * step).T  # of the rounded weights: what remains is the activations'
     plain, fine = (int8(layer, fine)(x) for fine in (False, True))
-    assert (plain - exact).norm() > 100 * (fine - exact).norm()
+    assert (fine - exact).norm() < 0.001 * exact.norm()
+    assert (plain - exact).norm() > 100 * (fine - exact).norm() or int8(layer).fine
 
 
 def test_an_int8_row_does_not_depend_on_its_neighbours(layer: Linear, int8: Make) -> None:
@@ -75,11 +134,11 @@ def test_int8_keeps_leading_dimensions_and_takes_zeros(layer: Linear, int8: Make
 
 @pytest.mark.parametrize("fine", [False, True])
 @pytest.mark.parametrize("rows", [1, 16, 17, 40])
-def test_both_kernels_compute_the_same(layer: Linear, rows: int, fine: bool) -> None:
+def test_kernels_of_as_many_bits_compute_the_same(layer: Linear, int8: Make, rows: int, fine: bool) -> None:
     x = torch.randn(rows, 64) * 5
-    there = Int8Linear(layer.weight, fine=fine)
-    there._product = on_whole_numbers(layer.weight)
-    torch.testing.assert_close(there(x), Int8Linear(layer.weight, fine=fine)(x), rtol=1e-5, atol=1e-5)
+    made = int8(layer, fine)
+    reference = Int8Linear(layer.weight, fine=fine, product=lambda weight: Whole(weight, made._product.levels))
+    torch.testing.assert_close(made(x), reference(x), rtol=1e-5, atol=1e-5)
 
 
 def test_widths_that_a_gpu_cannot_take_are_named() -> None:
@@ -88,7 +147,7 @@ def test_widths_that_a_gpu_cannot_take_are_named() -> None:
 
 
 def test_it_runs_on_a_cpu_and_not_on_what_has_no_kernel() -> None:
-    assert int8_runs("cpu")
+    assert int8_runs("cpu") == any(is_exact(kernel) for kernel in CPU_KERNELS)
     assert not int8_runs("meta")
     assert int8_runs("cuda") <= torch.cuda.is_available()
 

@@ -1,0 +1,189 @@
+"""The choice at load among ways to compute the same thing: the fastest whose answers stay within its limit here.
+
+Nothing follows from a processor's name. Each candidate is tried alone: one that raises is out and the others stay. All
+are timed in turn. Then the fastest is made whole and its answers are compared with the stored weights' own; one beyond
+its limit is out, and the next fastest is made. So only candidates within their limits compete.
+"""
+
+import json
+import logging
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Step = Callable[[], object]
+Steps = Mapping[str, Sequence[Step]]
+Timer = Callable[[Steps], Mapping[str, float]]
+
+ROUNDS = 12  # of each step, of which the first is slow
+REPORT = "autotune.json"
+LOG_WIDTH = 200  # characters of a reason in one line of the log, which cuts longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[T]):
+    """One way to compute.
+
+    prepare: makes the steps that are timed, each a call, and raises where this way does not exist here.
+    make: the whole thing, computed this way.
+    deviation: of what was made, from the stored weights' answers; None where none is to be checked.
+    limit: the largest deviation that is served.
+    handicap: times by which it must be faster than one without; less is noise and not worth what it costs.
+    """
+
+    name: str
+    prepare: Callable[[], Sequence[Step]]
+    make: Callable[[], T]
+    deviation: Callable[[T], float] | None = None
+    limit: float = 0.0
+    handicap: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was measured of a candidate: None is not measured. `out`: why it cannot be served."""
+
+    name: str
+    seconds: float | None = None
+    deviation: float | None = None
+    out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Which candidate was taken for what, and what was measured of each."""
+
+    what: str
+    taken: str
+    unit: str  # of the deviations
+    trials: tuple[Trial, ...] = ()
+
+    def lines(self) -> list[str]:
+        """For a person: the choice, then the other candidates."""
+        rest = [trial for trial in self.trials if trial.name != self.taken]
+        taken = [trial for trial in self.trials if trial.name == self.taken]
+        figures = "".join(f", {_figures(trial, self.unit)}" for trial in taken if trial.seconds is not None)
+        return [f"{self.what}: {self.taken}{figures}", *(f"  not {t.name}: {_figures(t, self.unit)}" for t in rest)]
+
+
+Listen = Callable[[Report], None]
+
+
+def ignore(_report: Report) -> None:
+    """For callers that print no figures."""
+
+
+class NothingFits(ValueError):
+    """No candidate computes here within its limit; the message has the reason of each."""
+
+
+def choose(
+    what: str, candidates: Sequence[Candidate[T]], timed: Timer | None = None, unit: str = ""
+) -> tuple[T, Report]:
+    """The fastest candidate that computes here and stays within its limit, and the report of the trials.
+
+    Of one candidate nothing is timed. Raises NothingFits.
+    """
+    trials = {candidate.name: Trial(candidate.name) for candidate in candidates}
+    steps = {c.name: made for c in candidates if (made := _prepared(c, trials)) is not None}
+    ready = [c for c in candidates if c.name in steps]
+    if len(ready) > 1:
+        for name, taken in (timed or seconds)(steps).items():
+            trials[name] = replace(trials[name], seconds=taken)
+    steps.clear()  # they hold weights
+    for candidate in sorted(ready, key=lambda c: (trials[c.name].seconds or 0.0) * c.handicap):
+        whole = _made(candidate, trials)
+        if whole is not None:
+            report = Report(what, candidate.name, unit, tuple(trials.values()))
+            log.info("autotuned: %s", "; ".join(line.strip() for line in report.lines()))
+            return whole, report
+    raise NothingFits(f"{what}: " + "; ".join(f"{trial.name}: {trial.out}" for trial in trials.values()))
+
+
+def seconds(steps: Steps) -> dict[str, float]:
+    """Of each candidate's steps together: of each step the best of some runs.
+
+    In turn, so that what else the machine does falls on all, and none finds its data in the processor's cache.
+    """
+    taken = dict.fromkeys(steps, 0.0)
+    for index in range(max(len(each) for each in steps.values())):
+        now = {name: each[index] for name, each in steps.items() if index < len(each)}
+        runs = [{name: _once(step) for name, step in now.items()} for _ in range(ROUNDS)]
+        for name in now:
+            taken[name] += min(run[name] for run in runs)
+    return taken
+
+
+def save(reports: Sequence[Report], folder: Path) -> None:
+    """Keep what was chosen, for those who print it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{REPORT}.tmp"
+    part.write_text(json.dumps([asdict(report) for report in reports], indent=1), encoding="utf-8")
+    part.replace(folder / REPORT)
+
+
+def saved(folder: Path) -> list[Report]:
+    """What was kept there last; nothing where none is or another version kept it."""
+    try:
+        kept: list[dict[str, Any]] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        return [Report(**{**one, "trials": tuple(Trial(**trial) for trial in one["trials"])}) for one in kept]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _prepared(candidate: Candidate[T], trials: dict[str, Trial]) -> Sequence[Step] | None:
+    """The steps, each of which ran once; None for a candidate that is out."""
+    try:
+        steps = candidate.prepare()
+        for step in steps:
+            step()
+    except Exception as error:  # noqa: BLE001  a library shows in its own way that it does not compute this here
+        _leave(candidate.name, trials, _reason(error))
+        return None
+    return steps
+
+
+def _made(candidate: Candidate[T], trials: dict[str, Trial]) -> T | None:
+    try:
+        made = candidate.make()
+        if candidate.deviation is None:
+            return made
+        deviation = candidate.deviation(made)
+    except Exception as error:  # noqa: BLE001  as above
+        _leave(candidate.name, trials, _reason(error))
+        return None
+    trials[candidate.name] = replace(trials[candidate.name], deviation=deviation)
+    if deviation <= candidate.limit:  # NaN is beyond
+        return made
+    _leave(candidate.name, trials, f"its answers deviate by {deviation:.2g}, {candidate.limit:g} is the most")
+    return None
+
+
+def _leave(name: str, trials: dict[str, Trial], reason: str) -> None:
+    trials[name] = replace(trials[name], out=reason)
+    for line in textwrap.wrap(reason, LOG_WIDTH):
+        log.info("%s is no candidate here: %s", name, line)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _once(step: Step) -> float:
+    begun = time.perf_counter()
+    step()
+    return time.perf_counter() - begun
+
+
+def _figures(trial: Trial, unit: str) -> str:
+    if trial.out:
+        return trial.out
+    time_taken = "not timed" if trial.seconds is None else f"{trial.seconds * 1000:.3g} ms for the trial's steps"
+    return time_taken if trial.deviation is None else f"{time_taken}, deviation {trial.deviation:.2g} {unit}".rstrip()

@@ -1,0 +1,119 @@
+"""The choice among candidates at load: who competes, who is out, what is reported."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pandagpt_core import autotune
+from pandagpt_core.autotune import Candidate, NothingFits, Report, Step, Steps, Trial, choose, saved
+
+
+def candidate(name: str, deviation: float | None = None, handicap: float = 1.0, **given: Any) -> Candidate[str]:
+    return Candidate(
+        name=name,
+        prepare=given.get("prepare", lambda: [lambda: None]),
+        make=given.get("make", lambda: name),
+        deviation=None if deviation is None else lambda _made: deviation,
+        limit=0.1,
+        handicap=handicap,
+    )
+
+
+def clock(**seconds: float) -> Callable[[Steps], Mapping[str, float]]:
+    """Fixed times, of those that are asked for."""
+    return lambda steps: {name: seconds[name] for name in steps}
+
+
+def raising(text: str) -> Callable[[], Any]:
+    def raises() -> Any:
+        raise RuntimeError(text)
+
+    return raises
+
+
+def test_the_fastest_within_its_limit_is_taken() -> None:
+    made, report = choose("it", [candidate("a"), candidate("b", 0.01)], clock(a=2.0, b=1.0))
+    assert (made, report.taken) == ("b", "b")
+
+
+def test_a_candidate_that_raises_is_out_alone_and_its_reason_is_kept_whole(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pandagpt_core")
+    reason = "no such operation here, " * 20 + "at its end"
+    broken = [candidate("b", prepare=raising(reason)), candidate("c", make=raising("too large"))]
+    made, report = choose("it", [*broken, candidate("a")], clock(a=3.0, c=1.0))
+    assert made == "a"
+    assert {t.name: t.out for t in report.trials} == {"a": "", "b": " ".join(reason.split()), "c": "too large"}
+    logged = " ".join(r.getMessage().split(": ", 1)[1] for r in caplog.records if r.getMessage().startswith("b is"))
+    assert logged == " ".join(reason.split())
+
+
+def test_a_step_that_fails_when_it_runs_is_out_before_anything_is_timed() -> None:
+    def timed(steps: Steps) -> Mapping[str, float]:
+        assert set(steps) == {"a", "c"}
+        return dict.fromkeys(steps, 1.0)
+
+    failing: Sequence[Step] = [raising("illegal instruction")]
+    assert choose("it", [candidate("a"), candidate("b", prepare=lambda: failing), candidate("c")], timed)[0] == "a"
+
+
+def test_what_is_beyond_its_limit_sets_no_speed_for_the_others() -> None:
+    """The wrong one is so fast that no other would be worth a library; without it the second one is."""
+    candidates = [candidate("wrong", 0.3, 1.2), candidate("elsewhere", 0.0, 1.1), candidate("plain")]
+    assert choose("it", candidates, clock(wrong=0.1, elsewhere=1.0, plain=2.0))[0] == "elsewhere"
+
+
+@pytest.mark.parametrize("deviation", [float("nan"), float("inf"), 0.11])
+def test_numbers_beyond_the_limit_or_none_at_all_are_not_served(deviation: float) -> None:
+    made, report = choose("it", [candidate("wrong", deviation), candidate("plain")], clock(wrong=1.0, plain=9.0))
+    assert made == "plain"
+    assert "0.1 is the most" in report.trials[0].out
+
+
+def test_a_gain_below_its_handicap_is_not_taken() -> None:
+    candidates = [candidate("rounded", 0.0, 1.2), candidate("plain")]
+    assert choose("it", candidates, clock(rounded=0.9, plain=1.0))[0] == "plain"
+    assert choose("it", candidates, clock(rounded=0.8, plain=1.0))[0] == "rounded"
+
+
+def test_only_as_many_are_made_whole_as_it_takes() -> None:
+    slow = candidate("slow", make=raising("made"))
+    assert choose("it", [slow, candidate("fast")], clock(slow=2.0, fast=1.0))[0] == "fast"
+
+
+def test_where_nothing_fits_every_reason_is_in_the_error() -> None:
+    with pytest.raises(NothingFits, match=r"a: broken; b: its answers deviate by 0\.5, 0\.1 is the most"):
+        choose("it", [candidate("a", prepare=raising("broken")), candidate("b", 0.5)])
+
+
+def test_the_clock_runs_every_step_of_every_candidate_in_turn() -> None:
+    ran: list[str] = []
+    steps: Steps = {"a": [lambda: ran.append("a1"), lambda: ran.append("a2")], "b": [lambda: ran.append("b1")]}
+    taken = autotune.seconds(steps)
+    assert ran == ["a1", "b1"] * autotune.ROUNDS + ["a2"] * autotune.ROUNDS
+    assert min(taken.values()) > 0
+
+
+REPORT = Report("language model", "b", "nats", (Trial("a", 0.004), Trial("b", 0.002, 0.01), Trial("c", out="not here")))
+
+
+def test_a_report_is_kept_and_read_again(tmp_path: Path) -> None:
+    autotune.save([REPORT], tmp_path / "cache")
+    assert saved(tmp_path / "cache") == [REPORT]
+
+
+@pytest.mark.parametrize("kept", [None, "{", '[{"what": "it", "new": 1, "trials": []}]', '[{"trials": 3}]'])
+def test_what_another_version_kept_is_no_report(tmp_path: Path, kept: str | None) -> None:
+    if kept is not None:
+        (tmp_path / autotune.REPORT).write_text(kept)
+    assert saved(tmp_path) == []
+
+
+def test_a_report_prints_the_choice_with_its_figures_and_why_not_the_others() -> None:
+    assert REPORT.lines() == [
+        "language model: b, 2 ms for the trial's steps, deviation 0.01 nats",
+        "  not a: 4 ms for the trial's steps",
+        "  not c: not here",
+    ]
