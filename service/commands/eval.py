@@ -6,13 +6,21 @@ from pathlib import Path
 
 from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_report
 from pandagpt_core.training.evaluation.answerer import Answerer
+from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, run_benchmark
+from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
 from service import settings
 from service.commands.overrides import overrides
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="what to ask about: JSON or TOML")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--manifest", type=Path, metavar="FILE", help="what to ask about: JSON or TOML")
+    what.add_argument("--task", choices=tuple(BENCHMARKS), help="a published benchmark, by its own protocol")
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="with --task: the benchmark's own file")
+    parser.add_argument("--questions", type=Path, metavar="FILE", help="with --task vqa: the file of questions")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --task: where the pictures are")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="with --task: the first N questions (all)")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--model", type=Path, metavar="FOLDER", help="model folder, examined in this process")
     where.add_argument("--url", help="address of a service, examined over HTTP")
@@ -32,17 +40,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the tables; 1 where the service does not answer."""
     if arguments.at_once < 1:
         raise settings.SettingsError(f"--at-once is {arguments.at_once}; expected at least 1")
-    manifest = read_manifest(arguments.manifest)
-    base = _base(arguments.base or arguments.model) if manifest.text_only else None
+    if arguments.task is not None and (arguments.annotations is None or arguments.images is None):
+        raise settings.SettingsError("--task needs --annotations FILE and --images FOLDER")
+    base = None
+    if arguments.manifest is not None and read_manifest(arguments.manifest).text_only:
+        base = _base(arguments.base or arguments.model)
     if arguments.model is not None:
         return _report(arguments, _local(arguments.model, arguments.device), base)
     return _over_http(arguments, base)
 
 
 def _report(arguments: argparse.Namespace, model: Answerer, base: Answerer | None) -> int:
+    if arguments.task is not None:
+        return _benchmark(arguments, model)
     report = examine(model, read_manifest(arguments.manifest), base, _tell)
     print(markdown(report), end="")
     for path in write_report(report, arguments.out) if arguments.out else []:
+        print(path, file=sys.stderr)
+    return 0
+
+
+def _benchmark(arguments: argparse.Namespace, model: Answerer) -> int:
+    files = Files(arguments.annotations, arguments.images, arguments.questions)
+    benchmark = BENCHMARKS[arguments.task]
+    outcome = run_benchmark(benchmark, model, files, arguments.limit, lambda done, total: _tell(f"{done} of", total))
+    print(benchmark_table(outcome), end="")
+    for path in write_outcome(outcome, arguments.out) if arguments.out else []:
         print(path, file=sys.stderr)
     return 0
 

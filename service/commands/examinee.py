@@ -43,6 +43,7 @@ class ServedModel:
                 "messages": [{"role": "user", "content": content}],
                 "max_tokens": tokens,
                 "temperature": 0,
+                "repetition_penalty": 1,  # whatever the model's defaults are: greedy, as in process
             }
             answer = self._asked("POST", "/v1/chat/completions", body)
             text: str = answer["choices"][0]["message"]["content"]

@@ -55,3 +55,18 @@ def test_a_sizes_file_with_a_mistake_is_refused(
     sizes.write_text(sizes.read_text().replace("heads", "haeds"))
     assert cli.main([*words, "--imagebind-sizes", str(sizes)]) == 2
     assert "haeds" in capsys.readouterr().err
+
+
+def test_minigpt_v2_is_named_and_made(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = golden / "minigpt-v2-tiny"
+    (tmp_path / "sizes.json").write_text(json.dumps({"width": 48, "blocks": 3, "heads": 4, "mlp": 209}))
+    words = ["convert", "--system", "minigpt-v2", "--llm", str(tiny / "llama2_tiny"), "--lora-alpha", "2"]
+    words += ["--checkpoint", str(tiny / "weights.safetensors"), "--eva-sizes", str(tmp_path / "sizes.json")]
+    assert cli.main([*words, "--out", str(tmp_path / "made")]) == 0
+    assert "context 2048, 256 tokens a picture" in capsys.readouterr().out
+    assert read_model_folder(tmp_path / "made").system == "minigpt-v2"
+
+
+def test_an_argument_that_a_system_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["convert", "--llm", str(tmp_path), "--out", str(tmp_path / "made")]) == 2
+    assert "--system pandagpt needs --imagebind" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams
 
 _Key = tuple[Modality, bytes, tuple[tuple[str, float | str], ...]]
 AT_ONCE = 32  # media that are encoded together, and sequences that run together
+KEPT_BYTES = 256 << 20  # of encoded media, the newest: a picture of MiniGPT-v2 has 5.8 MB
 
 
 class LocalModel:
@@ -35,7 +36,7 @@ class LocalModel:
         self._runtime = runtime
         self.name = runtime.info.id
         self.modalities = frozenset(runtime.info.recipes)
-        self._known: dict[_Key, np.ndarray] = {}
+        self._known: dict[_Key, np.ndarray] = {}  # the oldest first
 
     def answer(self, asked: Sequence[Asked], tokens: int) -> list[str]:
         answers: list[str] = []
@@ -72,7 +73,16 @@ class LocalModel:
         for modality in {one.modality for one in new.values()}:
             mine = {key: self._array(one) for key, one in new.items() if one.modality == modality}
             self._known |= zip(mine, self._runtime.encode(modality, list(mine.values())), strict=True)
-        return [self._known[key] for key in keys]
+        encoded = [self._known[key] for key in keys]
+        self._forget_oldest()
+        return encoded
+
+    def _forget_oldest(self) -> None:
+        held = sum(rows.nbytes for rows in self._known.values())
+        for key in list(self._known):
+            if held <= KEPT_BYTES:
+                return
+            held -= self._known.pop(key).nbytes
 
     def _array(self, held: Held) -> np.ndarray:
         recipe = self._runtime.info.recipes.get(held.modality)

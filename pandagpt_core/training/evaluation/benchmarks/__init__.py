@@ -1,0 +1,6 @@
+"""Published benchmarks about pictures, by their own protocols and annotation formats: `pandagpt eval --task`."""
+
+from pandagpt_core.training.evaluation.benchmarks.base import Benchmark, Files, Outcome, Question, run_benchmark
+from pandagpt_core.training.evaluation.benchmarks.registry import BENCHMARKS
+
+__all__ = ["BENCHMARKS", "Benchmark", "Files", "Outcome", "Question", "run_benchmark"]

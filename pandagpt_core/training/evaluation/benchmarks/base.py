@@ -1,0 +1,124 @@
+"""What a benchmark is: questions about pictures out of its public files, and figures out of the answers."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
+from pandagpt_core.training.evaluation.benchmarks.figures import Interval
+from pandagpt_core.training.evaluation.measures import Mean, Rate
+from pandagpt_core.types import Modality
+
+AT_ONCE = 256  # questions whose pictures are in memory together
+Figure = Rate | Mean | Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """annotations: the benchmark's own file. questions: a second one, where it has two. images: a folder."""
+
+    annotations: Path
+    images: Path
+    questions: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`image` is a path below the folder of pictures; `truth` is whatever the benchmark's score reads."""
+
+    image: str
+    prompt: str
+    truth: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """read: the public files as questions. score: figures by name, of answers in the questions' order."""
+
+    name: str
+    read: Callable[[Files], list[Question]]
+    score: Callable[[Sequence[Question], Sequence[str]], Mapping[str, Figure]]
+    tokens: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a model got; `answers` are kept so that they can be looked at."""
+
+    benchmark: str
+    model: str
+    figures: Mapping[str, Figure]
+    answers: Sequence[tuple[Question, str]] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        figures = {name: figure.said() for name, figure in self.figures.items()}
+        return {"benchmark": self.benchmark, "model": self.model, "figures": figures}
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    model: Answerer,
+    files: Files,
+    limit: int = 0,
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
+) -> Outcome:
+    """Ask every question, or the first `limit`. Raises InvalidRequest for files that are not the benchmark's."""
+    questions = benchmark.read(files)[: limit or None]
+    if not questions:
+        raise InvalidRequest(f"{files.annotations.name} holds no question of {benchmark.name}")
+    answers: list[str] = []
+    for start in range(0, len(questions), AT_ONCE):
+        part = questions[start : start + AT_ONCE]
+        answers += model.answer([_asked(one, files.images) for one in part], benchmark.tokens)
+        progress(len(answers), len(questions))
+    figures = benchmark.score(questions, answers)
+    return Outcome(benchmark.name, model.name, figures, tuple(zip(questions, answers, strict=True)))
+
+
+def read_json(path: Path) -> Any:
+    """Raises InvalidRequest."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"{path.name} is no readable JSON file: {error}") from None
+
+
+def read_lines(path: Path) -> list[Any]:
+    """JSON lines. Raises InvalidRequest that names the line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InvalidRequest(f"{path.name} cannot be read: {error.strerror}") from None
+    return [_line(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def entry(path: Path, index: Any, one: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Question]) -> Question:
+    """One question, or InvalidRequest that names the entry that lacks something."""
+    try:
+        question = read(one)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InvalidRequest(
+            f"{path.name}: entry {index} is not as expected ({type(error).__name__}: {error})"
+        ) from None
+    pure = PurePosixPath(question.image)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise InvalidRequest(f"{path.name}: entry {index}: {question.image} is not below the folder of pictures")
+    return question
+
+
+def _line(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        raise InvalidRequest(f"{path.name}: line {number} is no JSON") from None
+
+
+def _asked(question: Question, images: Path) -> Asked:
+    try:
+        data = (images / question.image).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{question.image}: {error.strerror}") from None
+    return Asked(question.prompt, (Held(Modality.IMAGE, data, (), question.image),))

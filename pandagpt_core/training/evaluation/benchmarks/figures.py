@@ -1,0 +1,33 @@
+"""A figure with a bootstrap interval, for scores that are no mean of hits (CIDEr)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DRAWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The mean of one score an item, which may exceed 1, with the middle 95 % of means of items drawn again."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Percentiles of the bootstrap (Efron 1979); the draws are always the same."""
+        chance, n = random.Random(0), len(self.values)
+        means = sorted(sum(chance.choices(self.values, k=n)) / n for _ in range(DRAWS))
+        return means[round(0.025 * (DRAWS - 1))], means[round(0.975 * (DRAWS - 1))]
+
+    def said(self) -> dict[str, float | int | list[float]]:
+        bounds = [round(bound, 4) for bound in self.interval]
+        return {"n": len(self.values), "mean": round(self.mean, 4), "interval_95": bounds}
+
+
+def interval(values: Sequence[float]) -> Interval:
+    return Interval(tuple(values))

@@ -1,0 +1,55 @@
+"""The original PandaGPT's downloads."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.commands.converters.common import Progress, read_sizes, required
+from service.settings import SettingsError
+
+if TYPE_CHECKING:
+    from pandagpt_core.encoders.sizes import ImageBindSizes
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    own = parser.add_argument_group("pandagpt")
+    own.add_argument("--imagebind", type=Path, help="imagebind_huge.pth")
+    own.add_argument("--delta", type=Path, help="PandaGPT's pytorch_model.pt; without it: a folder to train")
+    own.add_argument("--template", choices=("vicuna-v0", "chatml"), default="vicuna-v0", help="prompt template")
+    own.add_argument("--imagebind-sizes", type=Path, help="JSON of the towers' sizes, for an encoder that is not huge")
+
+
+def convert(arguments: argparse.Namespace) -> str:
+    """The lines to print."""
+    required(arguments, "imagebind")
+    import torch
+
+    from pandagpt_core.convert import Options, Originals, convert_pandagpt
+    from pandagpt_core.encoders.sizes import HUGE
+
+    options = Options(
+        model_id=arguments.id or arguments.out.name,
+        template=arguments.template,
+        sizes=_sizes(arguments.imagebind_sizes) if arguments.imagebind_sizes else HUGE,
+        lora_alpha=arguments.lora_alpha,
+        dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
+        max_model_len=arguments.max_model_len,
+    )
+    originals = Originals(arguments.imagebind, arguments.llm, arguments.delta)
+    made = convert_pandagpt(originals, arguments.out, options, Progress())
+    bos = made.bos
+    begins = f"begins with {bos.piece} (id {bos.id}, by {bos.source})" if bos else "begins with no token of its own"
+    head = f"{arguments.out}: {made.id}, context {made.max_model_len}, {begins}"
+    if arguments.delta is None:
+        how = "docs/guides/training.md says how to train it: pandagpt train --config FILE"
+        return f"{head}\nits projection is untrained; {how}"
+    return f"{head}\nserve it: pandagpt serve --model {arguments.out}"
+
+
+def _sizes(path: Path) -> "ImageBindSizes":
+    from pandagpt_core.encoders.sizes import ImageBindSizes
+
+    try:
+        return ImageBindSizes.from_config(read_sizes("--imagebind-sizes", path))
+    except ValueError as error:
+        raise SettingsError(f"--imagebind-sizes: {path}: {error}") from None
