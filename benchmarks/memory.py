@@ -30,6 +30,7 @@ from benchmarks.lib.stats import slope
 from benchmarks.lib.weights import source
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.llm.autotune import Runner, served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -137,7 +138,7 @@ def through_engine(llm: Llama, plan: Plan) -> list[Reading]:
     while ended < plan.requests:
         while sent < plan.requests and len(running) < AT_ONCE:
             (ids,) = prompts(passage, chance.randint(4, 48), 1, sent)
-            engine.add(str(sent), LLMInputs(llm.embed(ids), tuple(ids)), params(chance, sent))
+            engine.add(EngineRequest(str(sent), LLMInputs(llm.embed(ids), tuple(ids)), params(chance, sent)))
             running.add(str(sent))
             sent += 1
         done = {output.sequence_id for output in engine.step() if output.finish_reason or output.error}

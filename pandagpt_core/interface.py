@@ -48,24 +48,24 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class PrefixStats:
-    """Tokens of prompts asked for and found in the prefix cache since the start, blocks in use now and evicted."""
+    """Tokens looked up and found in the prefix cache since the start; its blocks, and how many were evicted."""
 
-    asked: int
+    queries: int
     hits: int
     blocks_used: int
     blocks_total: int
-    evicted: int
+    evictions: int
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """How full the engine is; blocks are those that running sequences reserve. `put_out` counts preemptions."""
+    """How full the engine is; blocks are those that running sequences reserve."""
 
     running: int
     waiting: int
     kv_blocks_used: int
     kv_blocks_total: int
-    put_out: int
+    num_preemptions: int
     prefix: PrefixStats
 
 

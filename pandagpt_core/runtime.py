@@ -14,6 +14,7 @@ from pandagpt_core.encoders.streams import Beside, beside, here
 from pandagpt_core.engine.base import TokenEngine
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.interface import Admitted, EngineStats, SequenceRequest
@@ -130,7 +131,7 @@ class Runtime:
         rows = [_tensor(embedding) for embedding in request.embeddings]
         inputs = self._system.prepare(request.conversation, rows)
         params = self._system.stops(request.params)
-        return self._engine.add(request.id, inputs, params, request.resume, request.priority)
+        return self._engine.add(EngineRequest(request.id, inputs, params, request.resume, request.priority))
 
     def parse(self, text: str) -> Fields | None:
         """The structured fields of a whole answer; None for a system whose answers are plain text."""

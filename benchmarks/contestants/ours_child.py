@@ -9,6 +9,7 @@ import torch
 from benchmarks.lib.pipe import Generate, Record, answer_jobs
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.llm.autotune import served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -38,7 +39,7 @@ def generate(engine: Engine, llm: Llama, prompts: Sequence[Sequence[int]], new: 
     params = SamplingParams(max_tokens=new, temperature=0.0, ignore_eos=True)
     record = Record(len(prompts))
     for index, ids in enumerate(prompts):
-        engine.add(str(index), LLMInputs(llm.embed(ids), tuple(ids)), params)
+        engine.add(EngineRequest(str(index), LLMInputs(llm.embed(ids), tuple(ids)), params))
     while engine.has_work:
         for output in engine.step():
             if output.error:

@@ -1,34 +1,26 @@
-"""What a runtime asks of an engine: the one of this package, or another library's behind the same face."""
+"""The interface of an engine: the one of this package, or another library's."""
 
-from collections.abc import Sequence as Items
 from typing import Protocol
 
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.interface import Admitted, EngineStats
-from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.types import Priority, SamplingParams, TokenOutput
+from pandagpt_core.types import TokenOutput
 
 
 class TokenEngine(Protocol):
-    """One loop adds, steps and aborts. `tests/engine/test_contract.py` holds every engine to this."""
+    """One loop adds, steps and aborts. `tests/engine/test_contract.py` runs against every engine."""
 
     @property
     def context(self) -> int:
         """Tokens of prompt and answer together."""
         ...
 
-    def add(
-        self,
-        sequence_id: str,
-        inputs: LLMInputs,
-        params: SamplingParams,
-        resume: Items[int] = (),
-        priority: Priority = "interactive",
-    ) -> Admitted:
+    def add(self, request: EngineRequest) -> Admitted:
         """Queue a sequence. Raises ContextLengthExceeded, EngineError for a bad prompt, EngineDead."""
         ...
 
     def step(self) -> list[TokenOutput]:
-        """The next tokens; an output for each. Raises EngineDead when nothing will ever come again."""
+        """The next tokens, an output for each. Raises EngineDead when no token will ever follow."""
         ...
 
     def abort(self, sequence_id: str) -> None:
@@ -37,11 +29,11 @@ class TokenEngine(Protocol):
 
     @property
     def has_work(self) -> bool:
-        """Whether `step` has something to say: an output to come, or that the engine is dead."""
+        """Whether `step` has a result: outputs to come, or the engine's death."""
         ...
 
     def stats(self) -> EngineStats: ...
 
     def close(self) -> None:
-        """Free what it holds, processes included. Once is enough, more is fine."""
+        """Free all resources, processes included. A second call does nothing."""
         ...

@@ -1,81 +1,84 @@
-"""Where running sequences have their keys and values: places with the runner, and the prefixes kept beyond them."""
+"""The keys and values of running sequences, which the runner holds, and the prefix cache beside them."""
 
 from collections.abc import Iterable
 from itertools import takewhile
 
-from pandagpt_core.engine.prefix_cache import Block, PrefixIndex
+from pandagpt_core.engine.prefix_cache import PrefixBlock, PrefixCache
 from pandagpt_core.engine.runners.base import Runner
 from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.interface import PrefixStats
 
-WORTH_WAITING = 2  # blocks that another one is reading just now; for less nobody waits a step
+WORTH_WAITING = 2  # blocks that another sequence is reading now; for fewer no sequence waits a step
 
 
-class Memory:
-    """A sequence is promised its prefix while it waits, begins with it, is kept once read, and ends.
+class KVCacheManager:
+    """Reserves a prefix for a waiting sequence, loads it at admission, caches what is read, frees at the end.
 
-    What is kept was computed by a sequence whose logits were finite since: nothing that is not finite is ever shared.
+    Only positions of a sequence whose logits were finite since are cached, so values that are not finite are never
+    shared.
     """
 
-    def __init__(self, runner: Runner, places: int, block_size: int) -> None:
-        self._runner, self._size, self._places = runner, block_size, places
-        self._index = PrefixIndex(places, block_size)
-        self._promised: dict[Sequence, list[Block]] = {}
-        self._asked = self._hits = 0
+    def __init__(self, runner: Runner, num_prefix_blocks: int, block_size: int) -> None:
+        self._runner, self._size, self._num_blocks = runner, block_size, num_prefix_blocks
+        self._prefixes = PrefixCache(num_prefix_blocks, block_size)
+        self._reserved: dict[Sequence, list[PrefixBlock]] = {}
+        self._queries = self._hits = 0
 
-    def promise(self, sequence: Sequence) -> int:
-        """How many of the prompt's tokens need no computing. They stay until it begins, and may be more by then."""
+    def reserve(self, sequence: Sequence) -> int:
+        """How many of the prompt's tokens need no computing. They stay until `allocate`, which may find more."""
         blocks = self._find(sequence)
-        self._index.hold(blocks)
-        self._promised[sequence] = blocks
+        self._prefixes.acquire(blocks)
+        self._reserved[sequence] = blocks
         return min(len(blocks) * self._size, sequence.prompt_length)
 
-    def forget(self, sequence: Sequence) -> None:
-        """It no longer waits."""
-        self._index.drop(self._promised.pop(sequence, []))
+    def cancel(self, sequence: Sequence) -> None:
+        """Give up the reservation of a sequence that no longer waits."""
+        self._prefixes.release(self._reserved.pop(sequence, []))
 
-    def begin(self, sequence: Sequence) -> None:
-        """Give it the longest prefix there is; the rest of its positions is to be computed."""
+    def allocate(self, sequence: Sequence) -> None:
+        """Begin the sequence with the longest cached prefix; its other positions are to be computed."""
         blocks = self._find(sequence)
-        self.forget(sequence)
+        self.cancel(sequence)
         if blocks:
-            self._runner.recall(sequence, [block.place for block in blocks])
-        sequence.computed = len(blocks) * self._size
-        self._asked += sequence.length
-        self._hits += sequence.computed
+            self._runner.load_blocks(sequence, [block.index for block in blocks])
+        sequence.num_computed_tokens = len(blocks) * self._size
+        self._queries += sequence.length
+        self._hits += sequence.num_computed_tokens
 
-    def soon(self, sequence: Sequence, reading: Iterable[Sequence]) -> bool:
-        """Whether one of no lower priority is reading so much of the same prefix that waiting for it spares work."""
+    def should_wait_for_prefix(self, sequence: Sequence, reading: Iterable[Sequence]) -> bool:
+        """Whether a sequence of no lower priority is reading so much of the same prefix that waiting saves work."""
         ids = sequence.ids(sequence.length - 1)
-        enough = max(len(self._promised.get(sequence, ())) + 1, WORTH_WAITING) * self._size
-        return self._places > 0 and any(
+        enough = max(len(self._reserved.get(sequence, ())) + 1, WORTH_WAITING) * self._size
+        return self._num_blocks > 0 and any(
             _common(ids, other.ids(other.length)) >= enough
             for other in reading
-            if other.root == sequence.root and (other.priority == "interactive" or sequence.priority == "batch")
+            if other.cache_salt == sequence.cache_salt
+            and (other.priority == "interactive" or sequence.priority == "batch")
         )
 
-    def keep(self, sequence: Sequence) -> None:
-        """Keep what it has computed and was found finite."""
-        known, new = self._index.add(sequence.root, sequence.ids(sequence.computed))
+    def cache_prefix(self, sequence: Sequence) -> None:
+        """Put the computed positions of a sequence whose logits were finite into the prefix cache."""
+        known, new = self._prefixes.insert(sequence.cache_salt, sequence.ids(sequence.num_computed_tokens))
         if new:
-            self._runner.keep(sequence, known, [block.place for block in new])
-        sequence.kept = True
+            self._runner.store_blocks(sequence, known, [block.index for block in new])
+        sequence.prefix_cached = True
 
-    def end(self, sequence: Sequence) -> None:
-        """It runs no longer; its answer is kept too, for the conversation's next turn."""
-        if sequence.proven:
-            self.keep(sequence)
+    def free(self, sequence: Sequence) -> None:
+        """Free a sequence that no longer runs; its answer is cached too, for the conversation's next turn."""
+        if sequence.logits_finite:
+            self.cache_prefix(sequence)
         self._runner.release(sequence)
-        sequence.computed, sequence.proven, sequence.kept = 0, False, False
+        sequence.num_computed_tokens, sequence.logits_finite, sequence.prefix_cached = 0, False, False
 
     def stats(self) -> PrefixStats:
-        return PrefixStats(self._asked, self._hits, len(self._index), self._places, self._index.evicted)
+        prefixes = self._prefixes
+        return PrefixStats(self._queries, self._hits, len(prefixes), self._num_blocks, prefixes.evictions)
 
-    def _find(self, sequence: Sequence) -> list[Block]:
-        """Never all of it: the last position is computed for its logits."""
-        return self._index.find(sequence.root, sequence.ids(sequence.length - 1))
+    def _find(self, sequence: Sequence) -> list[PrefixBlock]:
+        """Never the whole sequence: its last position is computed for the logits."""
+        return self._prefixes.find(sequence.cache_salt, sequence.ids(sequence.length - 1))
 
 
 def _common(first: tuple[int, ...], second: tuple[int, ...]) -> int:
-    """How many ids they begin with alike."""
+    """The number of ids at the beginning that are equal in both."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

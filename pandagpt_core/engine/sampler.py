@@ -1,30 +1,42 @@
-"""Choose the next token of every row at once: penalties, filters, then greedy or inverse CDF at (seed, position)."""
+"""Sample the next token of every row at once: penalties, filters, then greedy or inverse CDF at (seed, position).
+
+Filters are temperature, top-k, top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024). Each is a floor: tokens
+whose probability lies below it are dropped, ties at the floor stay. Floors need the largest probabilities only, so no
+row is sorted whole unless its nucleus is wider than `HEAD`.
+
+Random numbers are a pure function of (seed, position): no state, so no batch, order or restart changes them. The
+generator is counter-based (Salmon et al. 2011) with the finaliser of SplitMix64 (Steele et al. 2014) as its mixer.
+"""
 
 from collections.abc import Sequence as Items
 from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pandagpt_core.engine.filters import filtered
 from pandagpt_core.engine.penalties import History, penalised
-from pandagpt_core.engine.uniform import uniform
 from pandagpt_core.types import SamplingParams
+
+HEAD = 1024  # of a row's probabilities, largest first
+STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
+MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A chosen token; where the sequence asked for them, its log probability and the likeliest (id, logprob)."""
+class SampledToken:
+    """The next token. With `SamplingParams.logprobs`, its log probability and the likeliest as (id, logprob)."""
 
     token_id: int
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
 
 
-class Row(Protocol):
-    """What a choice depends on beside the logits. `tokens` are those said before; a sequence is one."""
+class SamplerRow(Protocol):
+    """A sequence as the sampler reads it: the next token depends on these and on the logits alone."""
 
     @property
     def params(self) -> SamplingParams: ...
@@ -34,10 +46,10 @@ class Row(Protocol):
     def tokens(self) -> Sized: ...
 
 
-def sample(logits: Tensor, sequences: Items[Row]) -> list[Choice]:
-    """[R, V] finite float32 logits of R sequences to one choice each. A row's choice depends on that row alone."""
+def sample(logits: Tensor, sequences: Items[SamplerRow]) -> list[SampledToken]:
+    """[R, V] finite float32 logits of R sequences to one token each. A row's token depends on that row alone."""
     tokens = _tokens(_with_penalties(logits, sequences), sequences).tolist()
-    choices = [Choice(token) for token in tokens]
+    choices = [SampledToken(token) for token in tokens]
     wanting = [row for row, sequence in enumerate(sequences) if sequence.params.logprobs is not None]
     if wanting:
         reported = _reported(logits[wanting], [choices[row] for row in wanting], [sequences[row] for row in wanting])
@@ -46,7 +58,7 @@ def sample(logits: Tensor, sequences: Items[Row]) -> list[Choice]:
     return choices
 
 
-def _with_penalties(logits: Tensor, sequences: Items[Row]) -> Tensor:
+def _with_penalties(logits: Tensor, sequences: Items[SamplerRow]) -> Tensor:
     held = [(row, sequence, sequence.history) for row, sequence in enumerate(sequences) if sequence.history is not None]
     if not held:
         return logits
@@ -56,7 +68,7 @@ def _with_penalties(logits: Tensor, sequences: Items[Row]) -> Tensor:
     return logits
 
 
-def _tokens(logits: Tensor, sequences: Items[Row]) -> Tensor:
+def _tokens(logits: Tensor, sequences: Items[SamplerRow]) -> Tensor:
     drawn = [row for row, sequence in enumerate(sequences) if sequence.params.temperature > 0]
     if len(drawn) == len(sequences):
         return _drawn(logits, sequences)
@@ -66,7 +78,7 @@ def _tokens(logits: Tensor, sequences: Items[Row]) -> Tensor:
     return tokens
 
 
-def _drawn(logits: Tensor, sequences: Items[Row]) -> Tensor:
+def _drawn(logits: Tensor, sequences: Items[SamplerRow]) -> Tensor:
     weights = filtered(logits, [sequence.params for sequence in sequences])
     u = uniform([s.params.seed for s in sequences], [len(s.tokens) for s in sequences])
     return inverse_cdf(weights, torch.from_numpy(u).to(logits.device))
@@ -83,12 +95,72 @@ def inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
     return torch.minimum(torch.searchsorted(cumulated, u[:, None] * total, right=True), last).squeeze(-1)
 
 
-def _reported(logits: Tensor, choices: Items[Choice], sequences: Items[Row]) -> list[Choice]:
+def _reported(logits: Tensor, choices: Items[SampledToken], sequences: Items[SamplerRow]) -> list[SampledToken]:
     logprobs = torch.log_softmax(logits, dim=-1)
     chosen = logprobs.gather(-1, torch.tensor([[choice.token_id] for choice in choices], device=logits.device))
     widest = min(max(sequence.params.logprobs or 0 for sequence in sequences), logits.shape[-1])
     values, ids = (part.tolist() for part in logprobs.topk(widest))
     return [
-        Choice(choice.token_id, value, tuple(zip(ids[row], values[row], strict=True))[: sequence.params.logprobs])
+        SampledToken(choice.token_id, value, tuple(zip(ids[row], values[row], strict=True))[: sequence.params.logprobs])
         for row, (choice, (value,), sequence) in enumerate(zip(choices, chosen.tolist(), sequences, strict=True))
     ]
+
+
+def filtered(logits: Tensor, params: Items[SamplingParams], head: int = HEAD) -> Tensor:
+    """[R, V] logits to [R, V] float32 weights, zero where a token is dropped; a row's weights need not sum to 1.
+
+    Temperature first, then top-k, then top-p over what top-k left, then min-p against the likeliest token.
+    """
+    temperature, min_p = _column(logits, [p.temperature for p in params]), _column(logits, [p.min_p for p in params])
+    probs = torch.softmax(logits / temperature, dim=-1)
+    floors = min_p * probs.amax(dim=-1, keepdim=True)  # [R, 1]
+    narrow = [row for row, p in enumerate(params) if p.top_k > 0 or p.top_p < 1]
+    if narrow:
+        heads = _head_floors(probs[narrow], [params[row] for row in narrow], head)
+        floors[narrow] = torch.maximum(floors[narrow], heads)
+    return torch.where(probs >= floors, probs, 0.0)
+
+
+def _head_floors(probs: Tensor, params: Items[SamplingParams], head: int) -> Tensor:
+    """[R, 1]: the smallest probability that top-k and top-p keep, found among each row's largest."""
+    vocab = probs.shape[-1]
+    top_k = torch.tensor([p.top_k if 0 < p.top_k < vocab else vocab for p in params], device=probs.device)[:, None]
+    top_p = _column(probs, [p.top_p if p.top_p < 1 else float("inf") for p in params]).double()  # 1 keeps all
+    width = min(vocab, max(head, max((p.top_k for p in params if p.top_k < vocab), default=0)))
+    floors, enough = _floors_in(probs.topk(width).values, top_k, top_p, vocab)
+    if not bool(enough.all()):  # a nucleus wider than the head: sort those rows
+        rows = (~enough).squeeze(-1).nonzero().squeeze(-1)
+        floors[rows], _ = _floors_in(probs[rows].sort(descending=True).values, top_k[rows], top_p[rows], vocab)
+    return floors
+
+
+def _floors_in(head: Tensor, top_k: Tensor, top_p: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
+    """Floors [R, 1] from descending probabilities [R, K], and whether K of them were enough to know [R, 1]."""
+    width = head.shape[-1]
+    kth = head.gather(-1, (top_k - 1).clamp(max=width - 1))  # meaningless where top-k is off, and unused
+    kept = torch.where((top_k < vocab) & (head < kth), 0.0, head.double())
+    mass = torch.where(top_k < vocab, kept.sum(dim=-1, keepdim=True), 1.0)
+    before = kept.cumsum(dim=-1) - kept
+    inside = (before < top_p * mass) & (kept > 0)
+    inside[:, 0] = True
+    last = inside.sum(dim=-1, keepdim=True) - 1
+    enough = (width == vocab) | (last < width - 1) | (top_k < vocab)
+    return head.gather(-1, last), enough
+
+
+def _column(like: Tensor, values: Items[float]) -> Tensor:
+    return torch.tensor(values, device=like.device)[:, None]
+
+
+def uniform(seeds: Items[int], positions: Items[int]) -> NDArray[np.float64]:
+    """[R] numbers in [0, 1), one for each (seed, position); seeds are taken modulo 2^64."""
+    seed = np.array([seed & MASK for seed in seeds], dtype=np.uint64)
+    position = np.array(positions, dtype=np.uint64)
+    mixed = _mix(_mix(seed + STEP) + (position + np.uint64(1)) * STEP)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -1,42 +1,80 @@
 """Which sequences run, and which positions the next step computes.
 
-Decoding sequences go on every step; the rest of a step reads prompts, the interactive ones first. A batch sequence
-gives up its place to a waiting interactive one, once; and its turn comes whatever the others do (`queue`). With
-`reserve` "longest" a sequence is admitted when the cache can hold the longest it may become, so what runs never runs
-out of cache; with "current" what it holds now counts, and when memory is short the youngest is put out and read again
-later. Its answer does not change by that: tokens are a function of seed and position.
+Every step computes the next token of all decoding sequences; the rest of a step reads prompts, interactive ones first.
+A waiting interactive sequence may preempt a batch sequence, once; and a batch sequence has its turn after a number of
+interactive admissions. With `reserve` "longest" a sequence is admitted when the cache can hold its `max_length`, so a
+running sequence never lacks cache. With "current" its present length counts, and when the cache is full the youngest
+is preempted and computed again later. Its answer stays the same: tokens are a function of seed and position.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from itertools import count
 
 from pandagpt_core.engine.config import EngineSizes
-from pandagpt_core.engine.queue import Queue
-from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.engine.kv_cache_manager import KVCacheManager
+from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
+from pandagpt_core.types import Priority
 
 
-class Places(Protocol):
-    """Where sequences have their keys and values while they run."""
+class WaitingQueue:
+    """Waiting sequences: interactive before batch, first come first served within each.
 
-    def begin(self, sequence: Sequence) -> None:
-        """Make a place; set `computed` to what need not be computed."""
-        ...
+    A preempted sequence returns to its old place, since its arrival keeps its number. After `batch_turn` interactive
+    admissions in a row, while batch sequences wait, the next admission is a batch sequence.
+    """
 
-    def end(self, sequence: Sequence) -> None:
-        """Give the place up; nothing is computed any more."""
-        ...
+    def __init__(self, batch_turn: int) -> None:
+        self._batch_turn = batch_turn
+        self._heaps: dict[Priority, list[tuple[int, Sequence]]] = {"interactive": [], "batch": []}
+        self._waiting: dict[str, Sequence] = {}
+        self._arrivals = count()
+        self._passed_over = 0
 
-    def soon(self, sequence: Sequence, reading: Iterable[Sequence]) -> bool:
-        """Whether what others are reading now would spare this one enough to wait for it."""
-        ...
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, sequence_id: str) -> bool:
+        return sequence_id in self._waiting
+
+    def push(self, sequence: Sequence) -> None:
+        if sequence.arrival is None:
+            sequence.arrival = next(self._arrivals)
+        self._waiting[sequence.id] = sequence
+        heapq.heappush(self._heaps[sequence.priority], (sequence.arrival, sequence))
+
+    def head(self) -> Sequence | None:
+        """The next to be admitted; no other overtakes it, however small."""
+        interactive, batch = self._heaps["interactive"], self._heaps["batch"]
+        batch_turn = not interactive or (batch and self._passed_over >= self._batch_turn)
+        heap = batch if batch_turn else interactive
+        return heap[0][1] if heap else None
+
+    def pop(self) -> Sequence:
+        """Admit the head."""
+        sequence = self.head()
+        assert sequence is not None
+        heapq.heappop(self._heaps[sequence.priority])
+        del self._waiting[sequence.id]
+        passes_over = sequence.priority == "interactive" and bool(self._heaps["batch"])
+        self._passed_over = self._passed_over + 1 if passes_over else 0
+        return sequence
+
+    def remove(self, sequence_id: str) -> Sequence | None:
+        sequence = self._waiting.pop(sequence_id, None)
+        if sequence is not None:
+            heap = self._heaps[sequence.priority]
+            heap[:] = [entry for entry in heap if entry[1] is not sequence]
+            heapq.heapify(heap)
+        return sequence
 
 
 class Scheduler:
-    def __init__(self, sizes: EngineSizes, slots: int, places: Places) -> None:
-        self._sizes, self._slots, self._places = sizes, slots, places
-        self._queue = Queue(sizes.batch_turn)
+    def __init__(self, sizes: EngineSizes, slots: int, cache: KVCacheManager) -> None:
+        self._sizes, self._slots, self._cache = sizes, slots, cache
+        self._queue = WaitingQueue(sizes.batch_turn)
         self.running: dict[str, Sequence] = {}  # in the order of admission
-        self.put_out = 0
+        self.num_preemptions = 0
 
     @property
     def waiting(self) -> int:
@@ -53,87 +91,89 @@ class Scheduler:
         return sequence_id in self.running or sequence_id in self._queue
 
     def remove(self, sequence_id: str) -> Sequence | None:
-        """Forget a sequence, waiting or running, and give its place up."""
+        """Forget a sequence, waiting or running, and free its cache."""
         sequence = self.running.pop(sequence_id, None)
         if sequence is None:
             return self._queue.remove(sequence_id)
-        self._places.end(sequence)
+        self._cache.free(sequence)
         return sequence
 
-    def schedule(self) -> list[Span]:
-        """The next token of every decoding sequence, and up to `prefill_chunk` positions of those still being read."""
-        self._shrink()
-        self._displace()
-        budget = self._sizes.prefill_chunk
-        reading = {s.id: s for s in self.running.values() if s.unread > 1}
-        spans = [Span(s, s.computed, 1) for s in self.running.values() if s.unread == 1]  # decoding, of either priority
+    def schedule(self) -> list[ScheduledChunk]:
+        """The next token of each decoding sequence, and up to `prefill_chunk` positions of those still being read."""
+        self._preempt_beyond_cache()
+        self._preempt_for_interactive()
+        budget, running = self._sizes.prefill_chunk, self.running.values()
+        reading = {s.id: s for s in running if s.num_uncomputed_tokens > 1}
+        decoding = [ScheduledChunk(s, s.num_computed_tokens, 1) for s in running if s.num_uncomputed_tokens == 1]
         batch = [s for s in reading.values() if s.priority == "batch"]
         share = budget // self._sizes.batch_share if batch else 0
         reads = [*self._read((s for s in reading.values() if s.priority == "interactive"), budget - share)]
         reads += self._admit(budget - share - _count(reads), reading, only_interactive=bool(batch))
         reads += self._read(batch, budget - _count(reads))
         reads += self._admit(budget - _count(reads), reading)
-        return spans + reads
+        return decoding + reads
 
-    def _read(self, sequences: Iterable[Sequence], budget: int) -> Iterator[Span]:
+    def _read(self, sequences: Iterable[Sequence], budget: int) -> Iterator[ScheduledChunk]:
         for sequence in sequences:
             if budget <= 0:
                 return
-            span = Span(sequence, sequence.computed, min(sequence.unread, budget))
-            budget -= span.count
-            yield span
+            count = min(sequence.num_uncomputed_tokens, budget)
+            budget -= count
+            yield ScheduledChunk(sequence, sequence.num_computed_tokens, count)
 
-    def _admit(self, budget: int, reading: dict[str, Sequence], *, only_interactive: bool = False) -> list[Span]:
-        spans: list[Span] = []
+    def _admit(
+        self, budget: int, reading: dict[str, Sequence], *, only_interactive: bool = False
+    ) -> list[ScheduledChunk]:
+        chunks: list[ScheduledChunk] = []
         while budget > 0 and (head := self._queue.head()) is not None:
-            if (only_interactive and head.priority == "batch") or self._places.soon(head, reading.values()):
-                break
-            if not self._fits(head):
+            skips_batch = only_interactive and head.priority == "batch"
+            if skips_batch or self._cache.should_wait_for_prefix(head, reading.values()) or not self._fits(head):
                 break
             self._queue.pop()
             self.running[head.id] = head
-            self._places.begin(head)
-            spans += self._read([head], budget)
-            budget -= spans[-1].count
+            self._cache.allocate(head)
+            chunks += self._read([head], budget)
+            budget -= chunks[-1].count
             reading[head.id] = head
-        return spans
+        return chunks
 
     def _blocks(self, sequence: Sequence) -> int:
-        return self._sizes.blocks_for(sequence.longest if self._sizes.reserve == "longest" else sequence.length)
+        return self._sizes.blocks_for(sequence.max_length if self._sizes.reserve == "longest" else sequence.length)
 
     def _fits(self, sequence: Sequence, without: Iterable[Sequence] = ()) -> bool:
         left = [s for s in self.running.values() if s not in without]
-        # What holds only what it needs now will need more soon: a block for each.
+        # With "current", each running sequence will soon need one block more.
         room = len(left) if self._sizes.reserve == "current" else 0
         blocks = sum(map(self._blocks, left)) + self._blocks(sequence) + room
         return len(left) < self._slots and (not left or blocks <= self._sizes.kv_blocks)
 
-    def _displace(self) -> None:
-        """Put out as few batch sequences as make room for the interactive head; none if that is not enough.
+    def _preempt_for_interactive(self) -> None:
+        """Preempt as few batch sequences as make room for the interactive head; none if that is not enough.
 
-        A batch sequence is displaced once at most, so that it comes to its end whatever arrives.
+        A batch sequence is preempted so once at most: it ends, whatever arrives.
         """
         head = self._queue.head()
         if head is None or head.priority == "batch" or self._fits(head):
             return
-        candidates = [s for s in reversed(self.running.values()) if s.priority == "batch" and not s.displaced]
+        youngest_first = reversed(self.running.values())
+        candidates = [s for s in youngest_first if s.priority == "batch" and not s.preempted_for_priority]
         enough = next((n for n in range(1, len(candidates) + 1) if self._fits(head, candidates[:n])), 0)
         for sequence in candidates[:enough]:
-            sequence.displaced = True
-            self._put_out(sequence)
+            sequence.preempted_for_priority = True
+            self._preempt(sequence)
 
-    def _shrink(self) -> None:
-        """While what runs has outgrown the cache, put out the youngest, batch sequences first, but never the last."""
+    def _preempt_beyond_cache(self) -> None:
+        """While running sequences exceed the cache, preempt the youngest, batch ones first, but never the last."""
         while len(self.running) > 1 and self.used_blocks > self._sizes.kv_blocks:
             youngest = list(reversed(self.running.values()))
-            self._put_out(next((s for s in youngest if s.priority == "batch"), youngest[0]))
+            self._preempt(next((s for s in youngest if s.priority == "batch"), youngest[0]))
 
-    def _put_out(self, sequence: Sequence) -> None:
+    def _preempt(self, sequence: Sequence) -> None:
         del self.running[sequence.id]
-        self._places.end(sequence)
+        self._cache.free(sequence)
         self._queue.push(sequence)
-        self.put_out += 1
+        self.num_preemptions += 1
 
 
-def _count(spans: Iterable[Span]) -> int:
-    return sum(span.count for span in spans)
+def _count(chunks: Iterable[ScheduledChunk]) -> int:
+    return sum(chunk.count for chunk in chunks)

@@ -4,10 +4,50 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 
 from pandagpt_core.engine.penalties import History
-from pandagpt_core.engine.stops import StopMatcher
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer
 from pandagpt_core.types import FinishReason, Priority, SamplingParams
+
+
+class StopMatcher:
+    """Finds stop strings in streamed text, across token boundaries; no part of one is ever returned.
+
+    `push` takes text and returns what may be shown. `stopped` is True once a stop string is complete. The string that
+    is complete first wins; of two that are complete at once, the one that began first. So the result does not depend
+    on how the text is cut into deltas. A tail that may yet become a stop string is held back.
+    """
+
+    def __init__(self, stops: Items[str]) -> None:
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+        self.stopped = False
+
+    def push(self, text: str) -> str:
+        if not self._stops or self.stopped:
+            return "" if self.stopped else text
+        text = self._held + text
+        cut = self._first_stop(text)
+        if cut is not None:
+            self.stopped, self._held = True, ""
+            return text[:cut]
+        keep = self._open_tail(text)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def flush(self) -> str:
+        """The held text, when no more text will come."""
+        held, self._held = self._held, ""
+        return held
+
+    def _first_stop(self, text: str) -> int | None:
+        """Where the first complete stop string begins."""
+        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        return min(found)[1] if found else None
+
+    def _open_tail(self, text: str) -> int:
+        """Length of the longest tail that is the beginning of a stop string."""
+        longest = min(len(text), max(map(len, self._stops)) - 1)
+        return next((n for n in range(longest, 0, -1) if any(s.startswith(text[-n:]) for s in self._stops)), 0)
 
 
 class AnswerText:
@@ -30,29 +70,33 @@ class AnswerText:
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """`limit` is the number of tokens at which the answer ends as `length`; `ends` the ids that end it as `stop`.
+    """A prompt and the tokens generated so far.
 
-    `computed` counts the positions whose keys and values are in the cache. `history` is kept only where a penalty
-    asks for it. `proven` says that logits computed over the whole cache content were finite, `kept` that its prompt
-    is in the prefix cache since. `root` names what changes its keys and values beside its ids. `arrival` numbers it
-    in the queue. `displaced` says that it gave its place to another once.
+    max_tokens: the answer ends as `length` at this number of tokens. stop_token_ids: each ends it as `stop`.
+    history: token counts, only where a penalty needs them.
+    num_computed_tokens: positions whose keys and values are in the cache.
+    logits_finite: logits computed over the whole content of its cache were finite.
+    prefix_cached: since then, its prompt was put into the prefix cache.
+    cache_salt: names what changes keys and values beside the ids (the layer bias).
+    arrival: its number in the queue, given once. preempted_for_priority: it has given its place to an interactive
+    sequence; that happens once at most.
     """
 
     id: str
     inputs: LLMInputs
     params: SamplingParams
     text: AnswerText
-    limit: int
-    ends: frozenset[int]
+    max_tokens: int
+    stop_token_ids: frozenset[int]
     history: History | None = None
     priority: Priority = "interactive"
     tokens: list[int] = field(default_factory=list)
-    computed: int = 0
-    proven: bool = False
-    kept: bool = False
-    root: bytes = b""
+    num_computed_tokens: int = 0
+    logits_finite: bool = False
+    prefix_cached: bool = False
+    cache_salt: bytes = b""
     arrival: int | None = None
-    displaced: bool = False
+    preempted_for_priority: bool = False
 
     @property
     def prompt_length(self) -> int:
@@ -64,36 +108,36 @@ class Sequence:
         return self.prompt_length + len(self.tokens)
 
     @property
-    def unread(self) -> int:
-        """Positions known whose keys and values are still to be computed."""
-        return self.length - self.computed
+    def num_uncomputed_tokens(self) -> int:
+        """Known positions whose keys and values are still to be computed."""
+        return self.length - self.num_computed_tokens
+
+    @property
+    def max_length(self) -> int:
+        """The largest number of positions that it can have."""
+        return self.prompt_length + self.max_tokens
 
     def ids(self, count: int) -> tuple[int, ...]:
         """The ids of the first `count` positions."""
         prompt = self.inputs.ids
         return prompt[:count] if count <= len(prompt) else (*prompt, *self.tokens[: count - len(prompt)])
 
-    @property
-    def longest(self) -> int:
-        """Positions it may come to."""
-        return self.prompt_length + self.limit
-
     def append(self, token_id: int) -> tuple[str, FinishReason | None]:
-        """Take the next token: the text that may be shown now, and why the sequence ended, if it did."""
+        """Add the next token. Returns the text that may be shown now, and why the sequence ended, if it did."""
         self.tokens.append(token_id)
         if self.history is not None:
             self.history.count(token_id)
-        if token_id in self.ends:
+        if token_id in self.stop_token_ids:
             return self.text.flush(), "stop"
         shown = self.text.push(token_id)
         if self.text.stopped:
             return shown, "stop"
-        if len(self.tokens) >= self.limit:
+        if len(self.tokens) >= self.max_tokens:
             return shown + self.text.flush(), "length"
         return shown, None
 
     def replay(self, tokens: Items[int]) -> FinishReason | None:
-        """Take tokens that an earlier attempt published; their text was shown then. The end, if they hold it."""
+        """Add tokens that an earlier attempt published; their text was shown then. Returns the end, if they hold it."""
         for token_id in tokens:
             _, finished = self.append(token_id)
             if finished is not None:
@@ -102,8 +146,8 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """What one step computes of one sequence: `count` positions from `start` on."""
+class ScheduledChunk:
+    """The positions of one sequence that a step computes: `count` from `start` on."""
 
     sequence: Sequence
     start: int
@@ -115,5 +159,5 @@ class Span:
 
     @property
     def samples(self) -> bool:
-        """Whether it reaches the last known position, so that the next token can be chosen."""
+        """Whether it reaches the last known position, so that the next token can be sampled."""
         return self.end == self.sequence.length

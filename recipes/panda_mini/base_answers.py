@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
@@ -38,7 +39,7 @@ def _answer(llm_file: Path, questions: Sequence[str], tokens: int) -> dict[str, 
         ]
         ends = tuple(tokenizer.eos_ids)
         params = SamplingParams(max_tokens=tokens, temperature=0.0, stop_token_ids=ends)
-        engine.add(question, LLMInputs(llm.embed(ids), tuple(ids)), params)
+        engine.add(EngineRequest(question, LLMInputs(llm.embed(ids), tuple(ids)), params))
     while engine.has_work:
         for output in engine.step():
             answers[output.sequence_id].append(output.token_id)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.sequence import ScheduledChunk
 from pandagpt_core.engine.sequence import Sequence as Running
-from pandagpt_core.engine.sequence import Span
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -56,10 +56,10 @@ class ScriptedRunner:
         self.poisons: set[str] = set()
         self.released: list[str] = []
 
-    def run(self, spans: Sequence[Span]) -> Tensor:
-        if any(span.sequence.id in self.raises for span in spans):
+    def run(self, chunks: Sequence[ScheduledChunk]) -> Tensor:
+        if any(chunk.sequence.id in self.raises for chunk in chunks):
             raise RuntimeError("a kernel failed")
-        return torch.stack([self._logits(span.sequence) for span in spans if span.samples])
+        return torch.stack([self._logits(chunk.sequence) for chunk in chunks if chunk.samples])
 
     def _logits(self, sequence: Running) -> Tensor:
         logits = torch.zeros(CONFIG.vocab)
@@ -69,10 +69,10 @@ class ScriptedRunner:
     def release(self, sequence: Running) -> None:
         self.released.append(sequence.id)
 
-    def keep(self, sequence: Running, first: int, places: Sequence[int]) -> None:
+    def store_blocks(self, sequence: Running, first: int, places: Sequence[int]) -> None:
         """It has nothing to keep: the scripts depend on nothing."""
 
-    def recall(self, sequence: Running, places: Sequence[int]) -> None:
+    def load_blocks(self, sequence: Running, places: Sequence[int]) -> None:
         """As above."""
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pandagpt_core.engine.vllm.calls import PROCESSOR, Calls, Seen
-from pandagpt_core.engine.vllm.sampling import ChosenRow, choose, row_of
+from pandagpt_core.engine.vllm.calls import PROCESSOR, Calls, VllmStats
+from pandagpt_core.engine.vllm.sampling import VllmRow, choose, row_of
 from pandagpt_core.llm.llama import Llama
 
 DELTA = "delta"
@@ -65,7 +65,7 @@ class Request:
     rank: int
     prompt: dict[str, Any]
     params: FakeSamplingParams
-    row: ChosenRow | None
+    row: VllmRow | None
     output: list[int]
     fresh: list[tuple[int, dict[int, Any]]] = field(default_factory=list)
     finish: str | None = None
@@ -75,7 +75,7 @@ class Request:
 class FakeAsyncLLM:
     """Computes every request's whole sequence at each step."""
 
-    def __init__(self, llm: Llama, arguments: Mapping[str, Any], seen: Seen) -> None:
+    def __init__(self, llm: Llama, arguments: Mapping[str, Any], seen: VllmStats) -> None:
         asyncio.get_running_loop()  # it is made where its loop runs
         assert arguments["logits_processors"] == [PROCESSOR]
         assert arguments["enable_prompt_embeds"]
@@ -222,7 +222,7 @@ def _report(token: int, logprobs: Tensor, count: int | None) -> dict[int, Any]:
 def fake_calls(llm: Llama, started: list[FakeAsyncLLM] | None = None) -> Calls:
     """What the engine needs of vLLM. `started` receives the engine that was made."""
 
-    def start(arguments: Mapping[str, Any], seen: Seen) -> FakeAsyncLLM:
+    def start(arguments: Mapping[str, Any], seen: VllmStats) -> FakeAsyncLLM:
         fake = FakeAsyncLLM(llm, arguments, seen)
         if started is not None:
             started.append(fake)

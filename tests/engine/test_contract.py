@@ -19,6 +19,7 @@ from torch import Tensor
 from pandagpt_core.engine.base import TokenEngine
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.vllm.calls import engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.errors import ContextLengthExceeded, EngineError
@@ -147,7 +148,7 @@ def drain(engine: TokenEngine) -> Outputs:
 
 def run(engine: TokenEngine, inputs: LLMInputs, params: SamplingParams, resume: tuple[int, ...] = ()) -> Any:
     name = f"request-{next(numbers)}/0"
-    engine.add(name, inputs, params, resume)
+    engine.add(EngineRequest(name, inputs, params, resume))
     return drain(engine)[name]
 
 
@@ -173,7 +174,7 @@ def test_answers_are_those_of_our_engine_whoever_shares_the_batch(
     prompts = [prompt("panda"), prompt("what is *?", soft(1)), prompt("*", soft(2)), prompt("a*b*c", soft(3))]
     jobs = {f"{p}/{s}": (prompts[p], style) for p in range(len(prompts)) for s, style in enumerate(STYLES)}
     for number, (name, (inputs, params)) in enumerate(jobs.items()):
-        admitted = engine.add(name, inputs, params, priority="batch" if number % 2 else "interactive")
+        admitted = engine.add(EngineRequest(name, inputs, params, priority="batch" if number % 2 else "interactive"))
         assert admitted.prompt_tokens == len(inputs.ids)
     outputs = drain(engine)
     for name, (inputs, params) in jobs.items():
@@ -206,15 +207,15 @@ def test_sequences_that_are_put_out_answer_as_if_they_never_were(
     engine: TokenEngine, llama: Llama, prompt: Callable[..., LLMInputs]
 ) -> None:
     """Three of 60 tokens where there is room for two and a half."""
-    before = engine.stats().put_out
+    before = engine.stats().num_preemptions
     jobs = {
         str(number): (prompt("a * and thirty long words after", soft(number)), replace(STYLES[style], max_tokens=30))
         for number, style in enumerate((0, 3, 5))
     }
     for name, (inputs, params) in jobs.items():
-        engine.add(name, inputs, params)
+        engine.add(EngineRequest(name, inputs, params))
     outputs = drain(engine)
-    assert engine.stats().put_out > before
+    assert engine.stats().num_preemptions > before
     for name, (inputs, params) in jobs.items():
         assert ids(outputs[name]) == ids(expected(llama, inputs, params))
 
@@ -269,7 +270,10 @@ def test_an_answer_ends_at_the_end_of_the_context(engine: TokenEngine, prompt: C
 
 
 def test_an_answer_that_was_whole_already_runs_nothing(engine: TokenEngine, prompt: Callable[..., LLMInputs]) -> None:
-    assert engine.add("whole", prompt("x"), replace(GREEDY, max_tokens=2), resume=[97, 98]).finished == "length"
+    assert (
+        engine.add(EngineRequest("whole", prompt("x"), replace(GREEDY, max_tokens=2), resume=[97, 98])).finished
+        == "length"
+    )
     assert not engine.has_work
 
 
@@ -278,11 +282,11 @@ def test_an_aborted_sequence_says_nothing_more_and_its_id_is_free(
 ) -> None:
     long = replace(GREEDY, max_tokens=40)
     for name in ("stays", "goes", "again"):
-        engine.add(name, prompt(name), long)
+        engine.add(EngineRequest(name, prompt(name), long))
     early = [output for _ in range(2) for output in engine.step()]
     for name in ("goes", "again", "nobody"):
         engine.abort(name)
-    engine.add("again", prompt("again"), long)
+    engine.add(EngineRequest("again", prompt("again"), long))
     outputs = drain(engine)
     assert outputs.keys() == {"stays", "again"}
     assert [*ids([o for o in early if o.sequence_id == "stays"]), *ids(outputs["stays"])] == ids(
@@ -292,9 +296,9 @@ def test_an_aborted_sequence_says_nothing_more_and_its_id_is_free(
 
 
 def test_an_id_in_use_is_refused(engine: TokenEngine, prompt: Callable[..., LLMInputs]) -> None:
-    engine.add("one", prompt("x"), GREEDY)
+    engine.add(EngineRequest("one", prompt("x"), GREEDY))
     with pytest.raises(EngineError, match="already in the engine"):
-        engine.add("one", prompt("x"), GREEDY)
+        engine.add(EngineRequest("one", prompt("x"), GREEDY))
     drain(engine)
 
 
@@ -311,15 +315,15 @@ def test_a_prompt_that_would_harm_the_others_is_refused(
     engine: TokenEngine, prompt: Callable[..., LLMInputs], inputs: LLMInputs, match: str
 ) -> None:
     with pytest.raises(EngineError, match=match):
-        engine.add("bad", inputs, GREEDY)
+        engine.add(EngineRequest("bad", inputs, GREEDY))
     with pytest.raises(EngineError, match="outside of the vocabulary"):
-        engine.add("bad", prompt("x"), GREEDY, resume=[len(PIECES)])
+        engine.add(EngineRequest("bad", prompt("x"), GREEDY, resume=[len(PIECES)]))
     assert len(run(engine, prompt("x"), GREEDY)) == 12
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(engine: TokenEngine, prompt: Callable[..., LLMInputs]) -> None:
     with pytest.raises(ContextLengthExceeded, match="the context is 64 tokens; the prompt alone has 64"):
-        engine.add("long", prompt("x" * 64), GREEDY)
+        engine.add(EngineRequest("long", prompt("x" * 64), GREEDY))
     assert len(run(engine, prompt("x" * 63), GREEDY)) == 1
 
 
@@ -348,5 +352,5 @@ def test_an_engine_at_rest_holds_nothing_and_says_what_it_did(
     stats = engine.stats()
     assert (stats.running, stats.waiting) == (0, 0)
     assert stats.kv_blocks_total > 0
-    assert stats.prefix.asked > before.asked
+    assert stats.prefix.queries > before.queries
     assert stats.prefix.hits > before.hits

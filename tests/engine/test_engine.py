@@ -9,6 +9,7 @@ import torch
 
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.errors import ContextLengthExceeded, EngineError
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -36,7 +37,7 @@ def text(outputs: list[TokenOutput]) -> str:
 
 def alone(make_engine: Fixture, drain: Fixture, inputs: Any, params: SamplingParams) -> list[TokenOutput]:
     engine: Engine = make_engine()
-    engine.add("alone", inputs, params)
+    engine.add(EngineRequest("alone", inputs, params))
     outputs: list[TokenOutput] = drain(engine)["alone"]
     return outputs
 
@@ -62,7 +63,7 @@ def test_neighbours_change_no_answer(
     engine: Engine = make_engine(**sizes)
     jobs = {f"{words}/{n}": (prompt(words), params) for words in PROMPTS for n, params in enumerate(STYLES)}
     for n, (name, (inputs, params)) in enumerate(jobs.items()):
-        engine.add(name, inputs, params)
+        engine.add(EngineRequest(name, inputs, params))
         if n % 3 == 0:
             engine.step()  # they come and go at different times
     later = drain(engine)
@@ -79,7 +80,7 @@ def test_a_resumed_answer_goes_on_as_the_whole_one(
     whole = alone(make_engine, drain, prompt("panda"), params)
     for cut in range(1, len(whole)):
         engine: Engine = make_engine()
-        admitted = engine.add("again", prompt("panda"), params, resume=ids(whole[:cut]))
+        admitted = engine.add(EngineRequest("again", prompt("panda"), params, resume=ids(whole[:cut])))
         rest = drain(engine)["again"]
         assert admitted.prompt_tokens == 5
         assert [(o.token_id, o.text, o.finish_reason) for o in rest] == [
@@ -89,8 +90,10 @@ def test_a_resumed_answer_goes_on_as_the_whole_one(
 
 def test_resuming_a_finished_answer_runs_nothing_and_says_so(scripted: Fixture, prompt: Fixture) -> None:
     engine, _ = scripted({"a": "abc", "b": "abc"})
-    assert engine.add("a", prompt("x"), SamplingParams(max_tokens=2), resume=[97, 98]).finished == "length"
-    assert engine.add("b", prompt("x"), SamplingParams(stop=("b",)), resume=[97, 98]).finished == "stop"
+    assert (
+        engine.add(EngineRequest("a", prompt("x"), SamplingParams(max_tokens=2), resume=[97, 98])).finished == "length"
+    )
+    assert engine.add(EngineRequest("b", prompt("x"), SamplingParams(stop=("b",)), resume=[97, 98])).finished == "stop"
     assert not engine.has_work
 
 
@@ -100,7 +103,7 @@ def test_a_resumed_answer_still_sees_a_stop_string_that_began_before(
     script = "yes\n###more"
     for cut in range(1, 7):
         engine, _ = scripted({"a": script})
-        engine.add("a", prompt("x"), SamplingParams(stop=("\n###",)), resume=list(script[:cut].encode()))
+        engine.add(EngineRequest("a", prompt("x"), SamplingParams(stop=("\n###",)), resume=list(script[:cut].encode())))
         outputs = drain(engine)["a"]
         assert script[:cut].rstrip("\n#") + text(outputs) == "yes"
         assert outputs[-1].finish_reason == "stop"
@@ -112,7 +115,7 @@ def test_reading_a_prompt_in_chunks_changes_no_answer(
     whole = alone(make_engine, drain, prompt("bamboo" * 5), greedy(logprobs=4))
     for chunk in (1, 2, 7, 29):
         engine: Engine = make_engine(prefill_chunk=chunk)
-        engine.add("a", prompt("bamboo" * 5), greedy(logprobs=4))
+        engine.add(EngineRequest("a", prompt("bamboo" * 5), greedy(logprobs=4)))
         outputs = drain(engine)["a"]
         assert ids(outputs) == ids(whole)
         assert outputs[0].logprob.logprob == pytest.approx(whole[0].logprob.logprob, abs=1e-4)
@@ -153,7 +156,7 @@ def test_a_stop_string_ends_the_text_before_itself(
 ) -> None:
     length = len(script.encode()) if isinstance(script, str) else len(script)
     engine, _ = scripted({"a": script})
-    engine.add("a", prompt("x"), SamplingParams(max_tokens=length, stop=stop))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(max_tokens=length, stop=stop)))
     outputs = drain(engine)["a"]
     assert text(outputs) == shown
     assert outputs[-1].finish_reason == ("length" if shown == script else "stop")
@@ -163,7 +166,7 @@ def test_text_that_may_become_a_stop_string_is_not_shown_early(
     scripted: Fixture, prompt: Fixture, drain: Fixture
 ) -> None:
     engine, _ = scripted({"a": "x##y###"})
-    engine.add("a", prompt("x"), SamplingParams(stop=("###",)))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(stop=("###",))))
     assert [o.text for o in drain(engine)["a"]] == ["x", "", "", "##y", "", "", ""]
 
 
@@ -172,7 +175,7 @@ def test_the_end_token_ends_unless_ignored(
     scripted: Fixture, prompt: Fixture, drain: Fixture, ignore_eos: bool
 ) -> None:
     engine, _ = scripted({"a": [97, 256, 98]})
-    engine.add("a", prompt("x"), SamplingParams(max_tokens=3, ignore_eos=ignore_eos))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(max_tokens=3, ignore_eos=ignore_eos)))
     outputs = drain(engine)["a"]
     assert (text(outputs), outputs[-1].finish_reason) == (("ab", "length") if ignore_eos else ("a", "stop"))
 
@@ -181,7 +184,7 @@ def test_a_stop_token_ends_the_text_before_itself_and_is_reported(
     scripted: Fixture, prompt: Fixture, drain: Fixture
 ) -> None:
     engine, _ = scripted({"a": [97, 35, 257, 98]})
-    engine.add("a", prompt("x"), SamplingParams(stop_token_ids=(257,), stop=("###",), ignore_eos=True))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(stop_token_ids=(257,), stop=("###",), ignore_eos=True)))
     outputs = drain(engine)["a"]
     assert ids(outputs) == [97, 35, 257]
     assert text(outputs) == "a#"
@@ -192,7 +195,7 @@ def test_each_token_gives_one_output_even_within_a_character(
     scripted: Fixture, prompt: Fixture, drain: Fixture
 ) -> None:
     engine, _ = scripted({"a": "🐼!"})
-    engine.add("a", prompt("x"), SamplingParams(max_tokens=5))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(max_tokens=5)))
     assert [o.text for o in drain(engine)["a"]] == ["", "", "", "🐼", "!"]
 
 
@@ -200,13 +203,13 @@ def test_an_incomplete_character_at_the_length_limit_is_replaced(
     scripted: Fixture, prompt: Fixture, drain: Fixture
 ) -> None:
     engine, _ = scripted({"a": "🐼"})
-    engine.add("a", prompt("x"), SamplingParams(max_tokens=2))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(max_tokens=2)))
     assert text(drain(engine)["a"]) == "\ufffd\ufffd"
 
 
 def test_an_answer_ends_at_the_end_of_the_context(make_engine: Fixture, drain: Fixture, prompt: Fixture) -> None:
     engine: Engine = make_engine(max_model_len=20)
-    engine.add("a", prompt("x" * 15), SamplingParams(max_tokens=100, ignore_eos=True))
+    engine.add(EngineRequest("a", prompt("x" * 15), SamplingParams(max_tokens=100, ignore_eos=True)))
     outputs = drain(engine)["a"]
     assert len(outputs) == 5
     assert outputs[-1].finish_reason == "length"
@@ -215,14 +218,14 @@ def test_an_answer_ends_at_the_end_of_the_context(make_engine: Fixture, drain: F
 def test_a_prompt_that_leaves_no_room_is_refused(make_engine: Fixture, drain: Fixture, prompt: Fixture) -> None:
     engine: Engine = make_engine(max_model_len=20)
     with pytest.raises(ContextLengthExceeded, match="the context is 20 tokens; the prompt alone has 20"):
-        engine.add("a", prompt("x" * 20), SamplingParams())
-    engine.add("b", prompt("x" * 19), SamplingParams())
+        engine.add(EngineRequest("a", prompt("x" * 20), SamplingParams()))
+    engine.add(EngineRequest("b", prompt("x" * 19), SamplingParams()))
     assert len(drain(engine)["b"]) == 1
 
 
 def test_the_models_own_context_is_a_limit_too(make_engine: Fixture, prompt: Fixture) -> None:
     with pytest.raises(ContextLengthExceeded, match="the context is 96 tokens"):
-        make_engine(max_model_len=4096).add("a", prompt("x" * 96), SamplingParams())
+        make_engine(max_model_len=4096).add(EngineRequest("a", prompt("x" * 96), SamplingParams()))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])
@@ -231,7 +234,7 @@ def test_an_aborted_sequence_gives_its_memory_back_and_no_more_output(
 ) -> None:
     engine: Engine = make_engine(max_running=3)
     for name in ("a", "b", "c", "waiting"):
-        engine.add(name, prompt(name * 3), greedy(20, ignore_eos=True))
+        engine.add(EngineRequest(name, prompt(name * 3), greedy(20, ignore_eos=True)))
     expected = ids(alone(make_engine, drain, prompt("c" * 3), greedy(20, ignore_eos=True)))
     seen = [output for _ in range(steps) for output in engine.step()]
     for name in ("a", "waiting", "nobody"):
@@ -248,7 +251,7 @@ def test_a_full_cache_makes_sequences_wait_and_all_come_to_their_end(
 ) -> None:
     engine: Engine = make_engine(kv_blocks=5, block_size=8, max_running=8)
     for n in range(6):
-        engine.add(str(n), prompt("panda"), greedy(10, ignore_eos=True))  # 2 blocks each
+        engine.add(EngineRequest(str(n), prompt("panda"), greedy(10, ignore_eos=True)))  # 2 blocks each
     engine.step()
     stats = engine.stats()
     assert (stats.running, stats.waiting, stats.kv_blocks_used, stats.kv_blocks_total) == (2, 4, 4, 5)
@@ -263,9 +266,9 @@ def test_sequences_that_are_put_out_answer_as_if_they_never_were(
         engine: Engine = make_engine(kv_blocks=9, block_size=8, reserve="current", prefix_blocks=prefix_blocks)
         jobs = {f"{words}/{n}": (prompt(words), params) for words in PROMPTS for n, params in enumerate(STYLES)}
         for n, (name, (inputs, params)) in enumerate(jobs.items()):
-            engine.add(name, inputs, params, priority="batch" if n % 2 else "interactive")
+            engine.add(EngineRequest(name, inputs, params, priority="batch" if n % 2 else "interactive"))
         outputs = drain(engine)
-        assert engine.stats().put_out > 0
+        assert engine.stats().num_preemptions > 0
         for name, (inputs, params) in jobs.items():
             expected = alone(make_engine, drain, inputs, params)
             assert ids(outputs[name]) == ids(expected)
@@ -287,8 +290,8 @@ def test_a_layer_bias_belongs_to_its_sequence_alone(
 ) -> None:
     bias = torch.randn(2, 32)
     engine: Engine = make_engine(prefill_chunk=3)
-    engine.add("plain", prompt("panda"), greedy(8, ignore_eos=True))
-    engine.add("biased", prompt("panda", layer_bias=bias), greedy(8, ignore_eos=True))
+    engine.add(EngineRequest("plain", prompt("panda"), greedy(8, ignore_eos=True)))
+    engine.add(EngineRequest("biased", prompt("panda", layer_bias=bias), greedy(8, ignore_eos=True)))
     outputs = drain(engine)
     assert ids(outputs["plain"]) == ids(alone(make_engine, drain, prompt("panda"), greedy(8, ignore_eos=True)))
     known = list(b"panda")
@@ -301,11 +304,11 @@ def test_a_layer_bias_belongs_to_its_sequence_alone(
 
 def test_an_id_in_use_is_refused_and_free_again_after(scripted: Fixture, prompt: Fixture, drain: Fixture) -> None:
     engine, _ = scripted({"a": "ab"})
-    engine.add("a", prompt("x"), SamplingParams(max_tokens=2))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(max_tokens=2)))
     with pytest.raises(EngineError, match="already in the engine"):
-        engine.add("a", prompt("x"), SamplingParams())
+        engine.add(EngineRequest("a", prompt("x"), SamplingParams()))
     drain(engine)
-    engine.add("a", prompt("x"), SamplingParams(max_tokens=1))
+    engine.add(EngineRequest("a", prompt("x"), SamplingParams(max_tokens=1)))
     assert text(drain(engine)["a"]) == "a"
 
 
@@ -319,7 +322,9 @@ def test_a_prompt_of_pseudo_tokens_alone_is_served_with_penalties(
     make_engine: Fixture, drain: Fixture, llama: Llama, greedy: Fixture
 ) -> None:
     engine: Engine = make_engine()
-    engine.add("a", LLMInputs(llama.embed([5, 6]), (-1, -2)), greedy(6, frequency_penalty=2.0, ignore_eos=True))
+    engine.add(
+        EngineRequest("a", LLMInputs(llama.embed([5, 6]), (-1, -2)), greedy(6, frequency_penalty=2.0, ignore_eos=True))
+    )
     assert len(drain(engine)["a"]) == 6
 
 
@@ -338,7 +343,7 @@ def test_a_gpu_says_what_the_cpu_says(
     engine = Engine(copy.deepcopy(llama).to("cuda"), tokenizer, EngineConfig(max_running=3, prefill_chunk=5))
     params = greedy(14, ignore_eos=True, repetition_penalty=1.1, logprobs=1)
     for words in PROMPTS:
-        engine.add(words, prompt(words, layer_bias=bias), params)
+        engine.add(EngineRequest(words, prompt(words, layer_bias=bias), params))
     outputs = drain(engine)
     for words in PROMPTS:
         assert ids(outputs[words]) == ids(alone(make_engine, drain, prompt(words, layer_bias=bias), params))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.errors import EngineError
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.types import SamplingParams
@@ -21,7 +22,7 @@ NAMES = ["a", "b", "c", "d", "e"]
 def test_the_others_never_notice(scripted: Fixture, prompt: Fixture, drain: Fixture, bad: list[str], how: str) -> None:
     engine, runner = scripted(dict.fromkeys(NAMES, "panda"))
     for name in NAMES:
-        engine.add(name, prompt("x"), SamplingParams(max_tokens=5))
+        engine.add(EngineRequest(name, prompt("x"), SamplingParams(max_tokens=5)))
     engine.step()
     getattr(runner, how).update(bad)
     outputs = drain(engine)
@@ -46,14 +47,14 @@ def test_not_finite_values_in_a_slot_do_not_reach_who_comes_after(
     make_engine: Fixture, prompt: Fixture, drain: Fixture, greedy: Fixture
 ) -> None:
     engine: Engine = make_engine(max_running=2)
-    engine.add("alone", prompt("ab"), greedy())
+    engine.add(EngineRequest("alone", prompt("ab"), greedy()))
     expected = [o.token_id for o in drain(engine)["alone"]]
-    engine.add("other", prompt("hello"), greedy(40))
+    engine.add(EngineRequest("other", prompt("hello"), greedy(40)))
     engine.step()
-    engine.add("bad", overflowing(prompt("xyzxyzxyz")), greedy())
+    engine.add(EngineRequest("bad", overflowing(prompt("xyzxyzxyz")), greedy()))
     outputs = engine.step()
     assert [o.sequence_id for o in outputs if o.error] == ["bad"]
-    engine.add("next", prompt("ab"), greedy())
+    engine.add(EngineRequest("next", prompt("ab"), greedy()))
     assert [o.token_id for o in drain(engine)["next"]] == expected
 
 
@@ -61,12 +62,12 @@ def test_not_finite_values_of_an_aborted_prefill_do_not_reach_who_comes_after(
     make_engine: Fixture, prompt: Fixture, drain: Fixture, greedy: Fixture
 ) -> None:
     engine: Engine = make_engine(max_running=1, prefill_chunk=4)
-    engine.add("alone", prompt("ab"), greedy())
+    engine.add(EngineRequest("alone", prompt("ab"), greedy()))
     expected = [o.token_id for o in drain(engine)["alone"]]
-    engine.add("bad", overflowing(prompt("xyzxyzxyz")), greedy())
+    engine.add(EngineRequest("bad", overflowing(prompt("xyzxyzxyz")), greedy()))
     assert engine.step() == []
     engine.abort("bad")
-    engine.add("next", prompt("ab"), greedy())
+    engine.add(EngineRequest("next", prompt("ab"), greedy()))
     assert [o.token_id for o in drain(engine)["next"]] == expected
 
 
@@ -93,10 +94,10 @@ def test_inputs_that_are_no_prompt_are_refused_at_the_door(
 ) -> None:
     engine: Engine = make_engine()
     with pytest.raises(EngineError, match=message):
-        engine.add("bad", inputs, SamplingParams())
+        engine.add(EngineRequest("bad", inputs, SamplingParams()))
     assert not engine.has_work
 
 
 def test_a_resumed_token_outside_of_the_vocabulary_is_refused(make_engine: Fixture, prompt: Fixture) -> None:
     with pytest.raises(EngineError, match="outside of the vocabulary of 260"):
-        make_engine().add("bad", prompt("a"), SamplingParams(), resume=[3, 260])
+        make_engine().add(EngineRequest("bad", prompt("a"), SamplingParams(), resume=[3, 260]))

@@ -1,15 +1,16 @@
-"""Choosing tokens for a batch of rows."""
+"""Sampling: each filter by its definition, uniform numbers, and rows that depend on nothing but themselves."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pandagpt_core.engine.penalties import History
-from pandagpt_core.engine.sampler import inverse_cdf, sample
+from pandagpt_core.engine.sampler import filtered, inverse_cdf, sample, uniform
 from pandagpt_core.engine.sequence import AnswerText, Sequence
-from pandagpt_core.engine.uniform import uniform
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.types import SamplingParams
@@ -108,3 +109,95 @@ def test_zero_alternatives_still_report_the_chosen_one(make_row: MakeRow) -> Non
 
 def test_no_logprobs_are_reported_unasked(make_row: MakeRow) -> None:
     assert sample(torch.randn(1, VOCAB), [make_row()])[0].logprob is None
+
+
+def kept_by_force(logits: list[float], params: SamplingParams) -> set[int]:
+    """The definitions, one token at a time, in double precision."""
+    scaled = torch.tensor(logits, dtype=torch.float64) / params.temperature
+    probs = torch.softmax(scaled, dim=-1).tolist()
+    order = sorted(range(len(probs)), key=lambda n: -probs[n])
+    if params.top_k:
+        order = order[: params.top_k]
+    total, kept = sum(probs[n] for n in order), []
+    before = 0.0
+    for n in order:
+        if before >= params.top_p * total and kept:
+            break
+        kept.append(n)
+        before += probs[n]
+    return {n for n in kept if probs[n] >= params.min_p * max(probs)}
+
+
+def kept(row: Tensor) -> set[int]:
+    return set(row.nonzero().squeeze(-1).tolist())
+
+
+GRID = [
+    SamplingParams(temperature=t, top_k=k, top_p=p, min_p=m)
+    for t, k, p, m in itertools.product([0.7, 1.5], [0, 1, 7, 200], [1.0, 0.9, 0.3, 1e-6], [0.0, 0.05])
+]
+
+
+@pytest.mark.parametrize("head", [4, 1024])
+def test_every_mix_of_filters_keeps_what_its_definition_keeps(head: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(len(GRID), 120) * 2
+    weights = filtered(logits, GRID, head)  # with a head of 4 most rows need the full sort
+    for row, params in enumerate(GRID):
+        assert kept(weights[row]) == kept_by_force(logits[row].tolist(), params), params
+
+
+def test_kept_weights_have_the_proportions_of_the_tempered_distribution() -> None:
+    logits = torch.randn(1, 50)
+    weights = filtered(logits, [SamplingParams(temperature=0.5, top_k=9)])[0]
+    expected = torch.softmax(logits[0] / 0.5, dim=-1)
+    assert torch.equal(weights[weights > 0], expected[weights > 0])
+
+
+def test_a_row_is_filtered_the_same_alone_and_among_others() -> None:
+    logits = torch.randn(len(GRID), 3000)
+    together = filtered(logits, GRID)
+    for row, params in enumerate(GRID):
+        assert torch.equal(filtered(logits[row : row + 1], [params])[0], together[row])
+
+
+def test_ties_at_the_floor_all_stay() -> None:
+    logits = torch.tensor([[1.0, 0.0, 0.0, 0.0, -5.0]])
+    assert kept(filtered(logits, [SamplingParams(top_k=2)])[0]) == {0, 1, 2, 3}
+
+
+def test_a_number_depends_on_its_seed_and_position_alone() -> None:
+    alone = uniform([7], [3])[0]
+    assert uniform([1, 7, 9], [0, 3, 2])[1] == alone
+    assert uniform([7 + 2**64], [3])[0] == alone
+    assert uniform([-1], [0])[0] == uniform([2**64 - 1], [0])[0]
+
+
+def test_numbers_are_fixed_for_ever() -> None:
+    # Resuming on another version must draw the same: these came from an independent computation with Python integers.
+    assert uniform([0, 42], [0, 5]).tolist() == [expected(0, 0), expected(42, 5)]
+
+
+def expected(seed: int, position: int) -> float:
+    mask, step = 2**64 - 1, 0x9E3779B97F4A7C15
+
+    def mix(z: int) -> int:
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+        return z ^ (z >> 31)
+
+    return (mix((mix((seed + step) & mask) + (position + 1) * step) & mask) >> 11) * 2.0**-53
+
+
+def test_numbers_fill_the_unit_interval_evenly_along_both_axes() -> None:
+    for seeds, positions in (([5] * 20_000, range(20_000)), (range(20_000), [5] * 20_000)):
+        numbers = uniform(list(seeds), list(positions))
+        assert numbers.min() >= 0.0
+        assert numbers.max() < 1.0
+        counts = np.histogram(numbers, bins=20, range=(0, 1))[0]
+        assert ((counts - 1000) ** 2 / 1000).sum() < 45  # chi-square with 19 degrees of freedom, p < 0.001
+
+
+def test_neighbouring_positions_are_not_correlated() -> None:
+    numbers = uniform([3] * 20_000, list(range(20_000)))
+    assert abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) < 0.03

@@ -8,7 +8,7 @@ import torch
 
 from pandagpt_core.engine.config import EngineConfig, EngineSizes, Reserve, resolve
 from pandagpt_core.engine.scheduler import Scheduler
-from pandagpt_core.engine.sequence import AnswerText, Sequence, Span
+from pandagpt_core.engine.sequence import AnswerText, ScheduledChunk, Sequence
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.types import Priority, SamplingParams
@@ -26,19 +26,19 @@ def make() -> Make:
     return build
 
 
-class Floor:
-    """Places without keys or values. `same` names sequences whose prefix is worth waiting for."""
+class FakeCache:
+    """A cache manager without keys or values. `same` names sequences whose prefix is worth waiting for."""
 
     def __init__(self) -> None:
         self.same: set[str] = set()
 
-    def begin(self, sequence: Sequence) -> None:
-        assert sequence.computed == 0
+    def allocate(self, sequence: Sequence) -> None:
+        assert sequence.num_computed_tokens == 0
 
-    def end(self, sequence: Sequence) -> None:
-        sequence.computed = 0
+    def free(self, sequence: Sequence) -> None:
+        sequence.num_computed_tokens = 0
 
-    def soon(self, sequence: Sequence, reading: Iterable[Sequence]) -> bool:
+    def should_wait_for_prefix(self, sequence: Sequence, reading: Iterable[Sequence]) -> bool:
         return sequence.id in self.same and any(other.id in self.same for other in reading)
 
 
@@ -47,23 +47,23 @@ def scheduler(
     blocks: int = 100,
     chunk: int = 10,
     reserve: Reserve = "longest",
-    floor: Floor | None = None,
+    cache: FakeCache | None = None,
     **turns: int,
 ) -> Scheduler:
-    return Scheduler(EngineSizes(slots, 4, blocks, chunk, 100, reserve=reserve, **turns), slots, floor or Floor())
+    return Scheduler(EngineSizes(slots, 4, blocks, chunk, 100, reserve=reserve, **turns), slots, cache or FakeCache())
 
 
-def names(spans: Items[Span]) -> list[tuple[str, int, int]]:
-    return [(span.sequence.id, span.start, span.count) for span in spans]
+def names(chunks: Items[ScheduledChunk]) -> list[tuple[str, int, int]]:
+    return [(chunk.sequence.id, chunk.start, chunk.count) for chunk in chunks]
 
 
-def advance(spans: Items[Span]) -> list[tuple[str, int, int]]:
-    """Pretend that the step ran: positions computed, a token chosen where the span reached the end."""
-    done = names(spans)
-    for span in spans:
-        span.sequence.computed = span.end
-        if span.samples:
-            span.sequence.append(0)
+def advance(chunks: Items[ScheduledChunk]) -> list[tuple[str, int, int]]:
+    """Pretend that the step ran: positions computed, a token chosen where the chunk reached the end."""
+    done = names(chunks)
+    for chunk in chunks:
+        chunk.sequence.num_computed_tokens = chunk.end
+        if chunk.samples:
+            chunk.sequence.append(0)
     return done
 
 
@@ -165,7 +165,7 @@ def test_a_batch_sequence_gets_its_turn_however_many_interactive_ones_arrive(mak
         s.add(make(f"i{n}", prompt=1))
         [(name, _, _)] = names(s.schedule())
         order.append(name)
-        s.running[name].displaced = True  # here nobody is to be displaced
+        s.running[name].preempted_for_priority = True  # no sequence may be preempted here
         s.remove(name)
     assert order.index("batch") == turn
 
@@ -177,14 +177,14 @@ def test_an_interactive_sequence_takes_the_place_of_the_youngest_batch_one_once(
     advance(s.schedule())
     s.add(make("first", prompt=1))
     assert [name for name, _, _ in advance(s.schedule())] == ["old", "first"]
-    assert (s.waiting, s.put_out) == (1, 1)
+    assert (s.waiting, s.num_preemptions) == (1, 1)
     s.remove("first")
     assert advance(s.schedule()) == [("old", 2, 1), ("young", 0, 2)]  # its token is read again
     for name in ("second", "third"):
         s.add(make(name, prompt=1))
     assert [name for name, _, _ in advance(s.schedule())] == ["young", "second"]
     assert [name for name, _, _ in advance(s.schedule())] == ["young", "second"]
-    assert s.put_out == 2
+    assert s.num_preemptions == 2
 
 
 def test_nobody_is_displaced_for_a_place_that_would_still_be_too_small(make: Make) -> None:
@@ -194,7 +194,7 @@ def test_nobody_is_displaced_for_a_place_that_would_still_be_too_small(make: Mak
     advance(s.schedule())
     s.add(make("large", prompt=8, limit=8))
     assert [name for name, _, _ in advance(s.schedule())] == ["interactive", "batch"]
-    assert s.put_out == 0
+    assert s.num_preemptions == 0
 
 
 def test_interactive_prompts_are_read_before_batch_ones_which_keep_a_share(make: Make) -> None:
@@ -217,9 +217,9 @@ def test_the_share_of_batch_prompts_is_a_setting(make: Make) -> None:
 
 
 def test_what_is_being_read_by_another_is_waited_for(make: Make) -> None:
-    floor = Floor()
-    floor.same |= {"a", "b"}
-    s = scheduler(chunk=20, floor=floor)
+    cache = FakeCache()
+    cache.same |= {"a", "b"}
+    s = scheduler(chunk=20, cache=cache)
     for name in ("a", "b", "c"):
         s.add(make(name, prompt=6))
     assert advance(s.schedule()) == [("a", 0, 6)]
@@ -234,7 +234,7 @@ def test_more_run_at_once_when_only_what_is_held_counts_and_the_youngest_is_put_
     seen = [[name for name, _, _ in advance(s.schedule())] for _ in range(8)]
     assert seen[0] == ["a", "b", "c"]
     assert seen[-1] == ["a", "b"]
-    assert (s.put_out, s.waiting) == (1, 1)
+    assert (s.num_preemptions, s.waiting) == (1, 1)
     s.remove("a")
     assert [count for name, _, count in advance(s.schedule()) if name == "c"] == [9]
 
@@ -243,4 +243,4 @@ def test_the_last_sequence_is_never_put_out(make: Make) -> None:
     s = scheduler(blocks=1, reserve="current")
     s.add(make("a", prompt=4, limit=16))
     assert all(len(advance(s.schedule())) == 1 for _ in range(16))
-    assert s.put_out == 0
+    assert s.num_preemptions == 0

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from pandagpt_core.engine.vllm.calls import FIXED, NAMED, Seen, engine_arguments, real_calls
+from pandagpt_core.engine.request import EngineRequest
+from pandagpt_core.engine.vllm.calls import FIXED, NAMED, VllmStats, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.engine.vllm.sampling import KEY, choose, row_of, said_of
 from pandagpt_core.errors import EngineDead, EngineError
@@ -73,7 +74,7 @@ def test_a_missing_or_other_vllm_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_layer_bias_is_refused_and_says_what_serves_it(pair: tuple[VllmEngine, FakeAsyncLLM], prompt: Prompt) -> None:
     engine, _ = pair
     with pytest.raises(EngineError, match="cannot add a layer bias; serve this model with the engine own"):
-        engine.add("a", prompt("x", torch.zeros(2, 32)), GREEDY)
+        engine.add(EngineRequest("a", prompt("x", torch.zeros(2, 32)), GREEDY))
     assert not engine.has_work
 
 
@@ -81,14 +82,14 @@ def test_a_row_that_the_models_type_cannot_hold_is_refused(pair: tuple[VllmEngin
     engine, _ = pair
     engine._dtype = torch.float16
     with pytest.raises(EngineError, match=r"not finite in torch\.float16"):
-        engine.add("a", LLMInputs(torch.full((1, 32), 1e6), (-1,)), GREEDY)
+        engine.add(EngineRequest("a", LLMInputs(torch.full((1, 32), 1e6), (-1,)), GREEDY))
 
 
 def test_an_engine_that_dies_says_so_after_its_last_tokens(
     pair: tuple[VllmEngine, FakeAsyncLLM], prompt: Prompt
 ) -> None:
     engine, vllm = pair
-    engine.add("a", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True))
+    engine.add(EngineRequest("a", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True)))
     first = engine.step()
     assert first
     vllm.die()
@@ -96,7 +97,7 @@ def test_an_engine_that_dies_says_so_after_its_last_tokens(
         first += outputs_of(engine)
     assert all(output.error is None for output in first)
     with pytest.raises(EngineDead):
-        engine.add("b", prompt("panda"), GREEDY)
+        engine.add(EngineRequest("b", prompt("panda"), GREEDY))
 
 
 def test_an_engine_that_dies_idle_has_that_to_say(pair: tuple[VllmEngine, FakeAsyncLLM]) -> None:
@@ -110,8 +111,8 @@ def test_an_engine_that_dies_idle_has_that_to_say(pair: tuple[VllmEngine, FakeAs
 
 def test_a_sequence_that_vllm_gives_up_fails_alone(pair: tuple[VllmEngine, FakeAsyncLLM], prompt: Prompt) -> None:
     engine, vllm = pair
-    engine.add("bad", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True))
-    engine.add("good", prompt("panda"), GREEDY)
+    engine.add(EngineRequest("bad", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True)))
+    engine.add(EngineRequest("good", prompt("panda"), GREEDY))
     outputs = []
     while not {output.sequence_id for output in outputs} >= {"bad", "good"}:
         outputs += engine.step()
@@ -128,11 +129,11 @@ def test_a_request_that_vllm_refuses_fails_alone(pair: tuple[VllmEngine, FakeAsy
         raise ValueError("too long")
 
     generate, vllm.generate = vllm.generate, refuse  # type: ignore[method-assign]
-    engine.add("bad", prompt("x"), GREEDY)
+    engine.add(EngineRequest("bad", prompt("x"), GREEDY))
     [output] = outputs_of(engine)
     assert output.error == "vLLM failed on the sequence: ValueError"
     vllm.generate = generate  # type: ignore[method-assign]
-    engine.add("good", prompt("x"), GREEDY)
+    engine.add(EngineRequest("good", prompt("x"), GREEDY))
     assert len(outputs_of(engine)) == 8
 
 
@@ -142,7 +143,7 @@ def test_an_abort_reaches_vllm_even_before_the_request_did(
 ) -> None:
     engine, vllm = pair
     vllm.held = True
-    engine.add("a", prompt("x"), GREEDY)
+    engine.add(EngineRequest("a", prompt("x"), GREEDY))
     time.sleep(pause)
     engine.abort("a")
     until(lambda: pause == 0 or bool(vllm.aborted))
@@ -154,9 +155,13 @@ def test_an_abort_reaches_vllm_even_before_the_request_did(
 
 def test_a_stop_string_ends_the_request_in_vllm_too(pair: tuple[VllmEngine, FakeAsyncLLM], prompt: Prompt) -> None:
     engine, vllm = pair
-    engine.add("a", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True))
+    engine.add(EngineRequest("a", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True)))
     shown = "".join(output.text for output in outputs_of(engine))
-    engine.add("a", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True, stop=(shown[3],)))
+    engine.add(
+        EngineRequest(
+            "a", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True, stop=(shown[3],))
+        )
+    )
     outputs_of(engine)
     until(lambda: not vllm._requests)
     assert vllm.aborted
@@ -166,7 +171,7 @@ def test_several_tokens_that_come_at_once_are_told_one_by_one(
     pair: tuple[VllmEngine, FakeAsyncLLM], prompt: Prompt
 ) -> None:
     engine, _ = pair
-    engine.add("a", prompt("panda"), SamplingParams(max_tokens=40, temperature=0.0, ignore_eos=True))
+    engine.add(EngineRequest("a", prompt("panda"), SamplingParams(max_tokens=40, temperature=0.0, ignore_eos=True)))
     until(lambda: engine._came.qsize() > 3)
     came = engine.step()
     assert len(came) > 1
@@ -177,7 +182,7 @@ def test_interactive_requests_go_before_batch_ones_there(pair: tuple[VllmEngine,
     engine, vllm = pair
     vllm.held = True
     for name, priority in (("b1", "batch"), ("b2", "batch"), ("i1", "interactive"), ("i2", "interactive")):
-        engine.add(name, prompt("x"), GREEDY, priority=priority)  # type: ignore[arg-type]  # of a Literal
+        engine.add(EngineRequest(name, prompt("x"), GREEDY, priority=priority))  # type: ignore[arg-type]  # of a Literal
     until(lambda: len(vllm._requests) == 4)
     vllm.held = False
     ends = [output.sequence_id for output in outputs_of(engine) if output.finish_reason]
@@ -199,13 +204,13 @@ def test_a_failed_start_leaves_no_thread(llama: Llama) -> None:
 
 
 def test_its_figures_are_summed_from_vllms_differences() -> None:
-    seen = Seen(config=SimpleNamespace(cache_config=SimpleNamespace(num_gpu_blocks=None)))
+    seen = VllmStats(config=SimpleNamespace(cache_config=SimpleNamespace(num_gpu_blocks=None)))
     for hits in (0, 5):
         prefix = SimpleNamespace(queries=10, hits=hits)
         scheduler = SimpleNamespace(kv_cache_usage=0.5, num_waiting_reqs=1, prefix_cache_stats=prefix)
         seen.record(scheduler, SimpleNamespace(num_preempted_reqs=2), engine_idx=0)
     seen.record(None, None)
-    assert (seen.asked, seen.hits, seen.put_out, seen.waiting, seen.kv_blocks) == (20, 5, 4, 1, 0)
+    assert (seen.queries, seen.hits, seen.num_preemptions, seen.waiting, seen.kv_blocks) == (20, 5, 4, 1, 0)
 
 
 def test_a_plainly_greedy_request_is_left_to_vllm() -> None:

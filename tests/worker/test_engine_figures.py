@@ -11,7 +11,7 @@ def test_counters_grow_by_what_came_since_the_last_look_and_gauges_say_now() -> 
     registry = CollectorRegistry()
     figures = EngineFigures(WorkerMetrics.on(registry))
     for asked, hits, evicted, put_out in ((10, 4, 0, 0), (10, 4, 0, 0), (30, 12, 3, 2)):
-        prefix = PrefixStats(asked, hits, blocks_used=6, blocks_total=8, evicted=evicted)
+        prefix = PrefixStats(asked, hits, blocks_used=6, blocks_total=8, evictions=evicted)
         figures.tell(EngineStats(3, 5, 16, 64, put_out, prefix))
     said = {
         "pandagpt_prefix_cache_queries_total": 30,

@@ -1,28 +1,28 @@
-"""The runner protocol: the engine knows it, not the model."""
+"""The interface between the engine and the model: the engine knows a runner, not the model."""
 
 from collections.abc import Sequence as Items
 from typing import Protocol
 
 from torch import Tensor
 
-from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 
 
 class Runner(Protocol):
-    slots: int  # sequences it can hold at once
+    slots: int  # the largest number of sequences that run at once
 
-    def run(self, spans: Items[Span]) -> Tensor:
-        """[R, V] float32 logits after the last position of each span that samples, in the order of `spans`."""
+    def run(self, chunks: Items[ScheduledChunk]) -> Tensor:
+        """[R, V] float32 logits after the last position of each chunk that samples, in the order of `chunks`."""
         ...
 
     def release(self, sequence: Sequence) -> None:
-        """Free what the sequence holds; one that never ran holds nothing."""
+        """Free the sequence's cache; a sequence that never ran has none."""
         ...
 
-    def keep(self, sequence: Sequence, first: int, places: Items[int]) -> None:
-        """Copy the sequence's blocks from its `first` on to these places of the prefix store."""
+    def store_blocks(self, sequence: Sequence, first: int, blocks: Items[int]) -> None:
+        """Copy the sequence's blocks from its `first` on to these blocks of the prefix store."""
         ...
 
-    def recall(self, sequence: Sequence, places: Items[int]) -> None:
-        """Begin the sequence with the blocks at these places as its first positions."""
+    def load_blocks(self, sequence: Sequence, blocks: Items[int]) -> None:
+        """Begin the sequence with these blocks of the prefix store as its first positions."""
         ...

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
-from pandagpt_core.engine.runners.packing import embed_spans, span_biases
-from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.engine.runners.packing import chunk_biases, embed_chunks
+from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.llm.attention.cache import zeros
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino.compiled import Piece
@@ -32,31 +32,31 @@ class OpenVinoRunner:
         self._kept = [zeros(kept, llm.cache_dtype, torch.device("cpu")) for _ in range(2)]
 
     @torch.inference_mode()
-    def run(self, spans: Items[Span]) -> Tensor:
-        pieces = [Piece(s.start, s.count, self._blocks(s.sequence), s.samples) for s in spans]
-        bias = span_biases(self._llm, spans)
+    def run(self, chunks: Items[ScheduledChunk]) -> Tensor:
+        pieces = [Piece(s.start, s.count, self._blocks(s.sequence), s.samples) for s in chunks]
+        bias = chunk_biases(self._llm, chunks)
         rows = None if bias is None else bias.rows[bias.index]  # [N, L, D]
-        return self._session.run(embed_spans(self._llm, spans), pieces, rows)
+        return self._session.run(embed_chunks(self._llm, chunks), pieces, rows)
 
     def release(self, sequence: Sequence) -> None:
         slot = self._slots.pop(sequence, None)
         if slot is None:
             return
-        if not sequence.proven:  # whoever has the slot next multiplies what lies beyond its end by zero
+        if not sequence.logits_finite:  # the next sequence in the slot multiplies positions beyond its end by zero
             first = slot * self._each
             for cache in self._caches():
                 cache[:, first : first + self._each] = 0
         self._free.append(slot)
 
-    def keep(self, sequence: Sequence, first: int, places: Items[int]) -> None:
-        blocks, offsets = self._where(sequence, first, len(places))
+    def store_blocks(self, sequence: Sequence, first: int, blocks: Items[int]) -> None:
+        own, offsets = self._where(sequence, first, len(blocks))
         for kept, live in zip(self._kept, self._caches(), strict=True):
-            kept[list(places)] = live[:, blocks, :, offsets].view(len(places), *kept.shape[1:])
+            kept[list(blocks)] = live[:, own, :, offsets].view(len(blocks), *kept.shape[1:])
 
-    def recall(self, sequence: Sequence, places: Items[int]) -> None:
-        blocks, offsets = self._where(sequence, 0, len(places))
+    def load_blocks(self, sequence: Sequence, blocks: Items[int]) -> None:
+        own, offsets = self._where(sequence, 0, len(blocks))
         for kept, live in zip(self._kept, self._caches(), strict=True):
-            live[:, blocks, :, offsets] = kept[list(places)].flatten(0, 1)
+            live[:, own, :, offsets] = kept[list(blocks)].flatten(0, 1)
 
     def _blocks(self, sequence: Sequence) -> range:
         """All that its slot has; it is given one at its first step."""

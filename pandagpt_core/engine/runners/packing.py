@@ -1,38 +1,38 @@
-"""The inputs of one packed step: embeddings and layer biases of its spans, for every runner."""
+"""The inputs of one packed step: embeddings and layer biases of its chunks, for every runner."""
 
 from collections.abc import Sequence as Items
 
 import torch
 from torch import Tensor
 
-from pandagpt_core.engine.sequence import Span
+from pandagpt_core.engine.sequence import ScheduledChunk
 from pandagpt_core.llm.llama import LayerBias, Llama
 
 
-def span_biases(llm: Llama, spans: Items[Span]) -> LayerBias | None:
-    """Each span's bias for the layers, zeros where it has none; None where no span has one."""
-    biases = [span.sequence.inputs.layer_bias for span in spans]
+def chunk_biases(llm: Llama, chunks: Items[ScheduledChunk]) -> LayerBias | None:
+    """Each chunk's bias for the layers, zeros where it has none; None where no chunk has one."""
+    biases = [chunk.sequence.inputs.layer_bias for chunk in chunks]
     if all(bias is None for bias in biases):
         return None
     none = torch.zeros(llm.config.layers, llm.config.width)
     rows = torch.stack([none if bias is None else bias.float().cpu() for bias in biases]).to(llm.device)
-    index = [row for row, span in enumerate(spans) for _ in range(span.count)]
+    index = [row for row, chunk in enumerate(chunks) for _ in range(chunk.count)]
     return LayerBias(rows, torch.tensor(index, device=llm.device))
 
 
-def embed_spans(llm: Llama, spans: Items[Span]) -> Tensor:
+def embed_chunks(llm: Llama, chunks: Items[ScheduledChunk]) -> Tensor:
     """[N, D]: prompt rows as given, rows of generated tokens from the table."""
-    rows = torch.empty(sum(s.count for s in spans), llm.config.width, device=llm.device)
+    rows = torch.empty(sum(s.count for s in chunks), llm.config.width, device=llm.device)
     ids: list[int] = []
     places: list[int] = []
     row = 0
-    for span in spans:
-        given = min(max(span.sequence.prompt_length - span.start, 0), span.count)
+    for chunk in chunks:
+        given = min(max(chunk.sequence.prompt_length - chunk.start, 0), chunk.count)
         if given:
-            rows[row : row + given] = span.sequence.inputs.embeds[span.start : span.start + given]
-        ids += _generated(span)
-        places += range(row + given, row + span.count)
-        row += span.count
+            rows[row : row + given] = chunk.sequence.inputs.embeds[chunk.start : chunk.start + given]
+        ids += _generated(chunk)
+        places += range(row + given, row + chunk.count)
+        row += chunk.count
     if len(ids) == len(rows):
         return llm.embed(ids)
     if ids:
@@ -40,6 +40,6 @@ def embed_spans(llm: Llama, spans: Items[Span]) -> Tensor:
     return rows
 
 
-def _generated(span: Span) -> list[int]:
-    prompt = span.sequence.prompt_length
-    return span.sequence.tokens[max(span.start - prompt, 0) : max(span.end - prompt, 0)]
+def _generated(chunk: ScheduledChunk) -> list[int]:
+    prompt = chunk.sequence.prompt_length
+    return chunk.sequence.tokens[max(chunk.start - prompt, 0) : max(chunk.end - prompt, 0)]

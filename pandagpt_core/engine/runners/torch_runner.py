@@ -1,4 +1,4 @@
-"""A step computed by torch: one step's spans packed in one forward pass."""
+"""A step computed by torch: one step's chunks packed in one forward pass."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
 from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, Record, recorder
-from pandagpt_core.engine.runners.packing import embed_spans, span_biases
-from pandagpt_core.engine.sequence import Sequence, Span
+from pandagpt_core.engine.runners.packing import chunk_biases, embed_chunks
+from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.llm.attention.base import Attend
 from pandagpt_core.llm.attention.block_store import BlockStore
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
@@ -37,34 +37,34 @@ class TorchRunner:
         self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
 
     @torch.inference_mode()
-    def run(self, spans: Items[Span]) -> Tensor:
-        self._hold(span.sequence for span in spans)
-        packed = sorted(spans, key=self._place)
+    def run(self, chunks: Items[ScheduledChunk]) -> Tensor:
+        self._hold(chunk.sequence for chunk in chunks)
+        packed = sorted(chunks, key=self._packing_order)
         if self._graphs is not None and self._only_decodes(packed):
-            logits = self._graphs.run(embed_spans(self._llm, packed), [span.start for span in packed])
-            return logits[self._last_rows(spans, packed)]
+            logits = self._graphs.run(embed_chunks(self._llm, packed), [chunk.start for chunk in packed])
+            return logits[self._last_rows(chunks, packed)]
         attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
-        hidden = self._llm.hidden(embed_spans(self._llm, packed), positions, attend, span_biases(self._llm, packed))
-        return self._llm.logits(hidden[self._last_rows(spans, packed)])
+        hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, chunk_biases(self._llm, packed))
+        return self._llm.logits(hidden[self._last_rows(chunks, packed)])
 
     def release(self, sequence: Sequence) -> None:
         """Empty its slot, then let the last slot's sequence take that place, so that no hole is left."""
         if sequence not in self._holders:
             return
         slot = self._slot(sequence)
-        if not sequence.proven:
+        if not sequence.logits_finite:
             self._cache.wipe(slot, min(sequence.length, self._cache.keys.shape[3]))
         last = self._holders.pop()
         if last is not sequence:
-            self._cache.move(len(self._holders), slot, last.computed)
+            self._cache.move(len(self._holders), slot, last.num_computed_tokens)
             self._holders[slot] = last
 
-    def keep(self, sequence: Sequence, first: int, places: Items[int]) -> None:
-        self._store.save(self._slot(sequence), first, places)
+    def store_blocks(self, sequence: Sequence, first: int, blocks: Items[int]) -> None:
+        self._store.save(self._slot(sequence), first, blocks)
 
-    def recall(self, sequence: Sequence, places: Items[int]) -> None:
+    def load_blocks(self, sequence: Sequence, blocks: Items[int]) -> None:
         self._hold([sequence])
-        self._store.load(self._slot(sequence), places)
+        self._store.load(self._slot(sequence), blocks)
 
     def _hold(self, sequences: Iterable[Sequence]) -> None:
         for sequence in sequences:
@@ -72,9 +72,9 @@ class TorchRunner:
                 self._holders.append(sequence)
         assert len(self._holders) <= self.slots
 
-    def _place(self, span: Span) -> tuple[bool, int]:
-        """What spans are packed by: single tokens first where masks attend, else their slots alone."""
-        return self._kernel is None and span.count > 1, self._slot(span.sequence)
+    def _packing_order(self, chunk: ScheduledChunk) -> tuple[bool, int]:
+        """The order of packing: single tokens first where masks attend, else by slot alone."""
+        return self._kernel is None and chunk.count > 1, self._slot(chunk.sequence)
 
     def _attention(self, stretches: Items[Stretch]) -> tuple[Attend, Tensor]:
         """And the positions of the packed tokens."""
@@ -83,7 +83,7 @@ class TorchRunner:
         masked = SlotAttention(self._cache, stretches)
         return masked, masked.positions
 
-    def _only_decodes(self, packed: Items[Span]) -> bool:
+    def _only_decodes(self, packed: Items[ScheduledChunk]) -> bool:
         """Whether every sequence there is computes one token that is sampled from, and none has a bias of its own."""
         whole = len(packed) == len(self._holders)
         return whole and all(s.count == 1 and s.samples and s.sequence.inputs.layer_bias is None for s in packed)
@@ -91,13 +91,13 @@ class TorchRunner:
     def _slot(self, sequence: Sequence) -> int:
         return self._holders.index(sequence)
 
-    def _last_rows(self, spans: Items[Span], packed: Items[Span]) -> Tensor:
+    def _last_rows(self, chunks: Items[ScheduledChunk], packed: Items[ScheduledChunk]) -> Tensor:
         ends, row = {}, 0
-        for span in packed:
-            row += span.count
-            ends[span.sequence.id] = row - 1
+        for chunk in packed:
+            row += chunk.count
+            ends[chunk.sequence.id] = row - 1
         return torch.tensor(
-            [ends[s.sequence.id] for s in spans if s.samples], dtype=torch.long, device=self._llm.device
+            [ends[s.sequence.id] for s in chunks if s.samples], dtype=torch.long, device=self._llm.device
         )
 
 

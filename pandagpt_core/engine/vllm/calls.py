@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 VERIFIED = "0.32."  # what the calls below were run against
-PROCESSOR = "pandagpt_core.engine.vllm.processor:OwnChoice"
+PROCESSOR = "pandagpt_core.engine.vllm.processor:SeededSampling"
 # What the adapter itself decides: another value would break a promise of the engine.
 FIXED: Mapping[str, Any] = MappingProxyType(
     {
@@ -29,14 +29,14 @@ ENVIRONMENT = {
 
 
 @dataclass(slots=True)
-class Seen:
+class VllmStats:
     """vLLM's own figures, as its engine reports them: its stat logger's interface, without its base class."""
 
     kv_used: float = 0.0
     kv_blocks: int = 0
     waiting: int = 0
-    put_out: int = 0
-    asked: int = 0
+    num_preemptions: int = 0
+    queries: int = 0
     hits: int = 0
     config: Any = field(default=None, repr=False)
 
@@ -47,11 +47,11 @@ class Seen:
         del mm_cache_stats, engine_idx
         if scheduler_stats is not None:
             self.kv_used, self.waiting = scheduler_stats.kv_cache_usage, scheduler_stats.num_waiting_reqs
-            self.asked += scheduler_stats.prefix_cache_stats.queries
+            self.queries += scheduler_stats.prefix_cache_stats.queries
             self.hits += scheduler_stats.prefix_cache_stats.hits
             self.kv_blocks = self.config.cache_config.num_gpu_blocks or 0
         if iteration_stats is not None:
-            self.put_out += iteration_stats.num_preempted_reqs
+            self.num_preemptions += iteration_stats.num_preempted_reqs
 
     def log(self) -> None:
         """Nothing: the worker's metrics say it."""
@@ -67,7 +67,7 @@ class Seen:
 class Calls:
     """Names of vLLM, so that a stand-in can take their place in tests."""
 
-    start: Callable[[Mapping[str, Any], Seen], Any]
+    start: Callable[[Mapping[str, Any], VllmStats], Any]
     """Engine arguments to an AsyncLLM that has come up, reporting its figures."""
     sampling_params: Callable[..., Any]
     delta: Any
@@ -97,11 +97,11 @@ def engine_arguments(named: Mapping[str, Any], options: Mapping[str, Any]) -> di
     return {**options, **named, **FIXED}
 
 
-def _start(arguments: Mapping[str, Any], seen: Seen) -> Any:
+def _start(arguments: Mapping[str, Any], seen: VllmStats) -> Any:
     from vllm import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    def logger(config: Any, _engine: int) -> Seen:
+    def logger(config: Any, _engine: int) -> VllmStats:
         seen.config = config
         return seen
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.engine import NO_TOKEN
+from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
 from pandagpt_core.engine.sequence import Sequence
-from pandagpt_core.engine.validation import check_inputs, make_sequence
-from pandagpt_core.engine.vllm.calls import Calls, Seen
+from pandagpt_core.engine.vllm.calls import Calls, VllmStats
 from pandagpt_core.engine.vllm.loop import LoopThread
 from pandagpt_core.engine.vllm.sampling import said_of
 from pandagpt_core.errors import EngineDead, EngineError
@@ -27,14 +27,14 @@ from pandagpt_core.interface import Admitted, EngineStats, PrefixStats
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.types import Priority, SamplingParams, TokenLogprob, TokenOutput
+from pandagpt_core.types import Priority, TokenLogprob, TokenOutput
 
 WAIT = 0.02  # seconds that a step waits for the first token
 RANKS: dict[Priority, int] = {"interactive": 0, "batch": 1}  # vLLM takes the smaller first
 
 
 @dataclass(eq=False, slots=True)
-class Run:
+class VllmRun:
     """A sequence in vLLM. Another attempt of the same id is another run, so what comes late from here is dropped."""
 
     sequence: Sequence
@@ -43,10 +43,10 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class VllmOutput:
     """New tokens of a run, or why it is over."""
 
-    run: Run
+    run: VllmRun
     token_ids: Items[int] = ()
     logprobs: Items[Any] | None = None
     over: str | None = None
@@ -66,10 +66,10 @@ class VllmEngine:
 
     def __init__(self, arguments: Mapping[str, Any], calls: Calls, tokenizer: Tokenizer, config: LlamaConfig) -> None:
         self._calls, self._tokenizer, self._config = calls, tokenizer, config
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, VllmRun] = {}
         self._numbers = itertools.count()
-        self._came: queue.SimpleQueue[Came] = queue.SimpleQueue()
-        self._seen = Seen()
+        self._came: queue.SimpleQueue[VllmOutput] = queue.SimpleQueue()
+        self._seen = VllmStats()
         self._loop = LoopThread("vllm")
         try:
             self._llm: Any = self._loop.call(lambda: calls.start(arguments, self._seen))
@@ -79,35 +79,27 @@ class VllmEngine:
         self._dtype: torch.dtype = self._llm.model_config.dtype
         self.context: int = self._llm.model_config.max_model_len
 
-    def add(
-        self,
-        sequence_id: str,
-        inputs: LLMInputs,
-        params: SamplingParams,
-        resume: Items[int] = (),
-        priority: Priority = "interactive",
-    ) -> Admitted:
+    def add(self, request: EngineRequest) -> Admitted:
         """Queue a sequence; its outputs come from later steps. As `Engine.add`, but for layer biases.
 
-        `cached_tokens` is 0: what vLLM finds in its prefix cache it says later, in its own figures.
+        `cached_tokens` is 0: vLLM reports the hits of its prefix cache later, in its own figures.
         Raises ContextLengthExceeded, EngineError, and EngineDead.
         """
-        if sequence_id in self._runs:
+        if request.id in self._runs:
             raise EngineError("a sequence of this id is already in the engine")
+        inputs, resume = request.inputs, request.resume
         if inputs.layer_bias is not None:
             raise EngineError("the engine vllm cannot add a layer bias; serve this model with the engine own")
-        check_inputs(inputs, resume, self._config, self.context)
-        sequence = make_sequence(
-            sequence_id, inputs, params, priority, self._tokenizer, self._config.vocab, self.context
-        )
+        check_request(request, self._config, self.context)
+        sequence = make_sequence(request, self._tokenizer, self._config.vocab, self.context)
         finished = sequence.replay(resume)
         if finished is not None:
             return Admitted(sequence.prompt_length, finished=finished)
         prompt, sampling = self._prompt(inputs, resume), self._sampling(sequence, len(resume))
         if self._is_dead:
             raise EngineDead("the engine vllm is dead")
-        run = self._runs[sequence_id] = Run(sequence, f"{sequence_id}-{next(self._numbers)}")
-        run.task = self._loop.submit(self._follow(run, prompt, sampling, RANKS[priority]))
+        run = self._runs[request.id] = VllmRun(sequence, f"{request.id}-{next(self._numbers)}")
+        run.task = self._loop.submit(self._follow(run, prompt, sampling, RANKS[request.priority]))
         return Admitted(sequence.prompt_length)
 
     def step(self) -> list[TokenOutput]:
@@ -130,10 +122,10 @@ class VllmEngine:
     def stats(self) -> EngineStats:
         """By vLLM's figures; a sequence that waits there is one that runs here. It does not say what it evicts."""
         seen = self._seen
-        prefix = PrefixStats(seen.asked, seen.hits, blocks_used=0, blocks_total=0, evicted=0)
+        prefix = PrefixStats(seen.queries, seen.hits, blocks_used=0, blocks_total=0, evictions=0)
         used = round(seen.kv_used * seen.kv_blocks)
         waiting = min(seen.waiting, len(self._runs))  # its figure is that of the last step
-        return EngineStats(len(self._runs) - waiting, waiting, used, seen.kv_blocks, seen.put_out, prefix)
+        return EngineStats(len(self._runs) - waiting, waiting, used, seen.kv_blocks, seen.num_preemptions, prefix)
 
     def close(self) -> None:
         for sequence_id in list(self._runs):
@@ -170,32 +162,32 @@ class VllmEngine:
         """vLLM takes the likeliest of what our sampler leaves it, and ends where the sequence does."""
         return self._calls.sampling_params(
             temperature=0.0,
-            max_tokens=sequence.limit - resumed,
+            max_tokens=sequence.max_tokens - resumed,
             ignore_eos=True,
-            stop_token_ids=sorted(sequence.ends),
+            stop_token_ids=sorted(sequence.stop_token_ids),
             logprobs=sequence.params.logprobs,
             detokenize=False,
             output_kind=self._calls.delta,
             extra_args=said_of(sequence.params, resumed, _soft(sequence.inputs)),
         )
 
-    async def _follow(self, run: Run, prompt: Any, sampling: Any, rank: int) -> None:
+    async def _follow(self, run: VllmRun, prompt: Any, sampling: Any, rank: int) -> None:
         """On the loop: pass on what vLLM makes of one request."""
         over = None
         try:
             async for output in self._llm.generate(prompt, sampling, request_id=run.name, priority=rank):
                 made = output.outputs[0]
-                self._came.put(Came(run, tuple(made.token_ids), made.logprobs))
+                self._came.put(VllmOutput(run, tuple(made.token_ids), made.logprobs))
                 over = made.finish_reason
-            self._came.put(Came(run, over=f"vLLM ended the sequence: {over}"))
+            self._came.put(VllmOutput(run, over=f"vLLM ended the sequence: {over}"))
         except BaseException as error:
             # Its own abort, when cancelled, misses a request that was just being handed over.
             await self._llm.abort(run.name)
             if not isinstance(error, Exception):
                 raise
-            self._came.put(Came(run, over=f"vLLM failed on the sequence: {type(error).__name__}"))
+            self._came.put(VllmOutput(run, over=f"vLLM failed on the sequence: {type(error).__name__}"))
 
-    def _arrived(self) -> Iterator[Came]:
+    def _arrived(self) -> Iterator[VllmOutput]:
         try:
             yield self._came.get(timeout=WAIT)
             while True:
@@ -203,7 +195,7 @@ class VllmEngine:
         except queue.Empty:
             return
 
-    def _taken(self, came: Came) -> Iterator[TokenOutput]:
+    def _taken(self, came: VllmOutput) -> Iterator[TokenOutput]:
         sequence = came.run.sequence
         for index, token_id in enumerate(came.token_ids):
             if self._runs.get(sequence.id) is not came.run:

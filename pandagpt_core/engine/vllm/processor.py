@@ -5,15 +5,15 @@ from typing import Any
 from torch import Tensor
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, process_dict_updates
 
-from pandagpt_core.engine.vllm.sampling import ChosenRow, choose, row_of
+from pandagpt_core.engine.vllm.sampling import VllmRow, choose, row_of
 
 
-class OwnChoice(LogitsProcessor):  # type: ignore[misc]  # types are checked without vLLM
+class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # types are checked without vLLM
     """Rows by their place in the batch, kept as vLLM moves them."""
 
     def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:  # noqa: ARG002  vLLM's signature
         self._vocab: int = vllm_config.model_config.get_vocab_size()
-        self._rows: dict[int, ChosenRow] = {}
+        self._rows: dict[int, VllmRow] = {}
 
     def is_argmax_invariant(self) -> bool:
         return False
@@ -21,7 +21,7 @@ class OwnChoice(LogitsProcessor):  # type: ignore[misc]  # types are checked wit
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         process_dict_updates(self._rows, batch_update, self._row)
 
-    def _row(self, params: Any, prompt: list[int] | None, output: list[int]) -> ChosenRow | None:
+    def _row(self, params: Any, prompt: list[int] | None, output: list[int]) -> VllmRow | None:
         return row_of(params, prompt, output, self._vocab)
 
     def apply(self, logits: Tensor) -> Tensor:

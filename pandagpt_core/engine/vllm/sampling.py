@@ -39,7 +39,7 @@ def said_of(params: SamplingParams, resumed: int, soft: Items[int]) -> dict[str,
     return {KEY: {"params": {name: getattr(params, name) for name in FIELDS}, "resumed": resumed, "soft": list(soft)}}
 
 
-class ChosenRow:
+class VllmRow:
     """A request in vLLM's batch, as the sampler sees a sequence. `output` is vLLM's own list, which grows."""
 
     def __init__(self, said: Mapping[str, Any], prompt: Items[int], output: Items[int], vocab: int) -> None:
@@ -65,13 +65,13 @@ class ChosenRow:
         self._counted = len(self._output)
 
 
-def row_of(params: Any, prompt: Items[int] | None, output: Items[int], vocab: int) -> ChosenRow | None:
+def row_of(params: Any, prompt: Items[int] | None, output: Items[int], vocab: int) -> VllmRow | None:
     """The row of a request that comes into the batch, also of one that was put out; None where vLLM chooses."""
     said = (params.extra_args or {}).get(KEY)
-    return None if said is None else ChosenRow(said, prompt or (), output, vocab)
+    return None if said is None else VllmRow(said, prompt or (), output, vocab)
 
 
-def choose(logits: Tensor, rows: Mapping[int, ChosenRow]) -> Tensor:
+def choose(logits: Tensor, rows: Mapping[int, VllmRow]) -> Tensor:
     """[N, V] float32 logits, in place: in each of these rows all but the chosen token become -inf.
 
     A row that is not finite is left as it is: whatever is wrong there must not stop the others.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.runners import cuda_graphs
 from pandagpt_core.engine.runners import torch_runner as running
 from pandagpt_core.engine.runners.cuda_graphs import bucket
@@ -74,11 +75,11 @@ def test_graphs_say_what_eager_steps_say(
         for n in range(7)  # more than run at once, of several lengths: they come and go, slots are moved
     }
     for name, (inputs, params) in jobs.items():
-        engine.add(name, inputs, params)
+        engine.add(EngineRequest(name, inputs, params))
     outputs = drain(engine)
     for name, (inputs, params) in jobs.items():
         eager: Engine = make_engine()
-        eager.add("alone", inputs, params)
+        eager.add(EngineRequest("alone", inputs, params))
         assert ids(outputs[name]) == ids(drain(eager)["alone"])
     assert {rows for rows, _ in recorder.shapes} == {1, 2, 4, 5}
     assert recorder.replays > 3 * len(recorder.shapes)
@@ -88,12 +89,12 @@ def test_recording_between_steps_leaves_running_sequences_as_they_are(
     recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture, greedy: Fixture
 ) -> None:
     engine, recorder = recorded()
-    engine.add("first", prompt("bamboo"), greedy(12, ignore_eos=True))
+    engine.add(EngineRequest("first", prompt("bamboo"), greedy(12, ignore_eos=True)))
     early = [token for _ in range(4) for token in ids(engine.step())]
-    engine.add("second", prompt("dog"), greedy(3, ignore_eos=True))
+    engine.add(EngineRequest("second", prompt("dog"), greedy(3, ignore_eos=True)))
     late = ids(drain(engine)["first"])
     eager: Engine = make_engine()
-    eager.add("alone", prompt("bamboo"), greedy(12, ignore_eos=True))
+    eager.add(EngineRequest("alone", prompt("bamboo"), greedy(12, ignore_eos=True)))
     assert early + late == ids(drain(eager)["alone"])
     assert len(recorder.shapes) == 2
 
@@ -102,7 +103,7 @@ def test_steps_with_a_prompt_or_a_layer_bias_run_eagerly(
     recorded: Fixture, drain: Fixture, prompt: Fixture, greedy: Fixture, llama: Llama
 ) -> None:
     engine, recorder = recorded()
-    engine.add("biased", prompt("x", layer_bias=llama.embed([1, 2])), greedy(4))
+    engine.add(EngineRequest("biased", prompt("x", layer_bias=llama.embed([1, 2])), greedy(4)))
     drain(engine)
     assert recorder.replays == 0
 
@@ -117,7 +118,7 @@ def test_a_kernel_attends_where_prompts_are_read_and_where_a_graph_decodes(
         return plain(q, k, v, packing)
 
     engine: Engine = make_engine(TorchRunner(llama, make_engine().sizes, Recorder(), noted))
-    engine.add("a", prompt("bamboo"), greedy(3, ignore_eos=True))
+    engine.add(EngineRequest("a", prompt("bamboo"), greedy(3, ignore_eos=True)))
     drain(engine)
     assert seen == {1, len("bamboo")}
 
@@ -132,7 +133,9 @@ def told(device: str, tokenizer: Any, drain: Fixture) -> tuple[list[float], bool
     for words in ("panda", "bamboo and more", "x"):
         ids_of = list(words.encode())
         inputs = LLMInputs(llm.embed(ids_of), tuple(ids_of))
-        engine.add(words, inputs, SamplingParams(max_tokens=2, temperature=0.0, logprobs=1, ignore_eos=True))
+        engine.add(
+            EngineRequest(words, inputs, SamplingParams(max_tokens=2, temperature=0.0, logprobs=1, ignore_eos=True))
+        )
     outputs = drain(engine).values()
     return [one.logprob.logprob for each in outputs for one in each], runner._kernel is not None
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.runners.torch_runner import TorchRunner
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -71,8 +72,8 @@ def test_answers_are_those_over_torch(both: Fixture, drain: Fixture, prompt: Fix
         for n in range(9):
             params = SamplingParams(max_tokens=4 + 5 * (n % 4), temperature=0.4 * (n % 3), seed=n, ignore_eos=True)
             bias = torch.full((2, 32), 0.3) if n % 4 == 3 else None
-            engine.add(str(n), prompt((SYSTEM if n % 2 else "") + "bamboo " * (n % 5), layer_bias=bias)
-                       if n else prompt("x"), params)  # fmt: skip
+            engine.add(EngineRequest(str(n), prompt((SYSTEM if n % 2 else "") + "bamboo " * (n % 5), layer_bias=bias)
+                       if n else prompt("x"), params))  # fmt: skip
             for output in engine.step():
                 said.setdefault(output.sequence_id, []).append(output.token_id)
             if n == 4:
@@ -87,10 +88,10 @@ def test_kept_prefixes_of_prompt_and_answer_are_taken_up(
     both: Fixture, drain: Fixture, prompt: Fixture, greedy: Fixture
 ) -> None:
     by_torch, engine = both()
-    engine.add("a", prompt("x" * 20), greedy(30, ignore_eos=True))
+    engine.add(EngineRequest("a", prompt("x" * 20), greedy(30, ignore_eos=True)))
     talk = [*b"x" * 20, *ids(drain(engine)["a"]), *b" and?"]
     for each in (engine, by_torch):
-        cached = each.add("b", prompt(talk), greedy(9)).cached_tokens
+        cached = each.add(EngineRequest("b", prompt(talk), greedy(9))).cached_tokens
         assert cached == (48 if each is engine else 0)
     assert ids(drain(engine)["b"]) == ids(drain(by_torch)["b"])
 
@@ -100,10 +101,10 @@ def test_a_resumed_answer_goes_on_as_the_whole_one_to_the_end_of_the_context(
 ) -> None:
     _, engine = both()
     params = SamplingParams(max_tokens=200, temperature=1.0, seed=3, ignore_eos=True)
-    engine.add("whole", prompt("panda"), params)
+    engine.add(EngineRequest("whole", prompt("panda"), params))
     whole = ids(drain(engine)["whole"])
     assert len(whole) == CONFIG.max_positions - 5
-    engine.add("rest", prompt("panda"), params, resume=whole[:40])
+    engine.add(EngineRequest("rest", prompt("panda"), params, resume=whole[:40]))
     assert ids(drain(engine)["rest"]) == whole[40:]
 
 
@@ -119,12 +120,12 @@ def test_what_is_not_finite_stays_with_its_sequence_and_leaves_with_it(
     """Beside a neighbour; and whoever has the place after it, failed or aborted, finds nothing of it."""
     by_torch, engine = both(max_running=2, prefill_chunk=6)
     for name in ("other", "after 1", "after 2"):
-        by_torch.add(name, prompt(name), greedy(20))
+        by_torch.add(EngineRequest(name, prompt(name), greedy(20)))
     wanted = drain(by_torch)
-    engine.add("other", prompt("other"), greedy(20))
+    engine.add(EngineRequest("other", prompt("other"), greedy(20)))
     said = {"other": ids(engine.step())}
     for turn, end in enumerate(("fails", "is aborted"), 1):
-        engine.add("bad", overflowing(prompt("xyz" * 3)), greedy())
+        engine.add(EngineRequest("bad", overflowing(prompt("xyz" * 3)), greedy()))
         outputs = engine.step()
         if end == "is aborted":
             engine.abort("bad")
@@ -132,7 +133,7 @@ def test_what_is_not_finite_stays_with_its_sequence_and_leaves_with_it(
             outputs += engine.step()
             assert [o.sequence_id for o in outputs if o.error] == ["bad"]
         said["other"] += [o.token_id for o in outputs if o.sequence_id == "other"]
-        engine.add(f"after {turn}", prompt(f"after {turn}"), greedy(20))
+        engine.add(EngineRequest(f"after {turn}", prompt(f"after {turn}"), greedy(20)))
         for name, rest in drain(engine).items():
             said[name] = said.get(name, []) + ids(rest)
     assert said == {name: ids(outputs) for name, outputs in wanted.items()}
@@ -143,9 +144,9 @@ def test_a_sequence_that_never_ran_holds_nothing(
 ) -> None:
     _, engine = both(max_running=1)
     for name in ("runs", "waits"):
-        engine.add(name, prompt(name), greedy(3))
+        engine.add(EngineRequest(name, prompt(name), greedy(3)))
     engine.step()
     engine.abort("waits")
     engine.abort("runs")
-    engine.add("next", prompt("next"), greedy(3))
+    engine.add(EngineRequest("next", prompt("next"), greedy(3)))
     assert len(drain(engine)["next"]) == 3

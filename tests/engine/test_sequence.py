@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from pandagpt_core.engine.stops import StopMatcher
+from pandagpt_core.engine.sequence import StopMatcher
 
 
 def shown(stops: tuple[str, ...], deltas: list[str]) -> tuple[list[str], bool]:

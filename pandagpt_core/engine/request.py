@@ -1,7 +1,8 @@
-"""What is checked before a sequence may share a batch with others, and how one is made."""
+"""A sequence as an engine takes it, and the checks before it may share a batch with others."""
 
 import hashlib
 from collections.abc import Sequence as Items
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -14,8 +15,24 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.types import Priority, SamplingParams
 
 
-def check_inputs(inputs: LLMInputs, resume: Items[int], config: LlamaConfig, context: int) -> None:
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """A prompt and how to answer it.
+
+    resume: tokens that an earlier attempt published. They are read as a prefix and not given out again, and the next
+    tokens are those that would have followed.
+    """
+
+    id: str
+    inputs: LLMInputs
+    params: SamplingParams
+    resume: Items[int] = ()
+    priority: Priority = "interactive"
+
+
+def check_request(request: EngineRequest, config: LlamaConfig, context: int) -> None:
     """Raises EngineError for a prompt that would break the batch, ContextLengthExceeded for one too long."""
+    inputs = request.inputs
     shape, length = tuple(inputs.embeds.shape), len(inputs.ids)
     if length == 0:
         raise EngineError("the prompt is empty")
@@ -26,38 +43,30 @@ def check_inputs(inputs: LLMInputs, resume: Items[int], config: LlamaConfig, con
     bias, expected = inputs.layer_bias, (config.layers, config.width)
     if bias is not None and (tuple(bias.shape) != expected or not bool(bias.isfinite().all())):
         raise EngineError(f"the layer bias must be finite and {expected}, it is {tuple(bias.shape)}")
-    if not all(0 <= token_id < config.vocab for token_id in resume):
+    if not all(0 <= token_id < config.vocab for token_id in request.resume):
         raise EngineError(f"a resumed token is outside of the vocabulary of {config.vocab}")
     if length + 1 > context:
         raise ContextLengthExceeded(f"the context is {context} tokens; the prompt alone has {length}")
 
 
-def make_sequence(
-    sequence_id: str,
-    inputs: LLMInputs,
-    params: SamplingParams,
-    priority: Priority,
-    tokenizer: Tokenizer,
-    vocab: int,
-    context: int,
-) -> Sequence:
+def make_sequence(request: EngineRequest, tokenizer: Tokenizer, vocab: int, context: int) -> Sequence:
     """The sequence before its first token. An answer that the context cannot hold ends at the context's end."""
-    ends = frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else tokenizer.eos_ids)
+    inputs, params = request.inputs, request.params
+    eos_ids = frozenset() if params.ignore_eos else tokenizer.eos_ids
+    counted = inputs.ids if inputs.penalised is None else inputs.penalised
     return Sequence(
-        id=sequence_id,
+        id=request.id,
         inputs=inputs,
         params=params,
         text=AnswerText(tokenizer.detokenizer(), params.stop),
-        limit=min(params.max_tokens, context - len(inputs.ids)),
-        ends=ends,
-        history=History(vocab, inputs.ids if inputs.penalised is None else inputs.penalised)
-        if penalises(params)
-        else None,
-        priority=priority,
-        root=root(inputs.layer_bias),
+        max_tokens=min(params.max_tokens, context - len(inputs.ids)),
+        stop_token_ids=eos_ids.union(params.stop_token_ids),
+        history=History(vocab, counted) if penalises(params) else None,
+        priority=request.priority,
+        cache_salt=cache_salt(inputs.layer_bias),
     )
 
 
-def root(bias: Tensor | None) -> bytes:
+def cache_salt(bias: Tensor | None) -> bytes:
     """A digest of the layer bias, empty without one: under another bias equal ids have other keys and values."""
     return b"" if bias is None else hashlib.sha256(bias.float().cpu().contiguous().numpy().tobytes()).digest()
