@@ -174,7 +174,7 @@ def _house(folder: Path) -> Iterator[House]:
         stack.enter_context(valkey)
         url, port = f"unix://{valkey.unix_socket_path}", ports.choose("127.0.0.1", 0)
         ours: dict[str, dict[str, object]] = {
-            "gateway": {"port": port, "drain_grace_s": 2},
+            "gateway": {"port": port, "drain_grace_s": 2, "shutdown_delay_s": 0},
             "store": {"url": url, "max_queue": 8192},
             "decode": {"processes": 1},
             "log": {"level": "warning"},

@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
 def drain(app: FastAPI) -> None:
     """From now on not ready, and new requests are turned away; running ones go on. For SIGTERM."""
     gateway: GatewayState = app.state.gateway
-    gateway.draining = True
+    gateway.terminating = gateway.draining = True
 
 
 def _lifespan(

@@ -36,9 +36,11 @@ def _limits(scope: Scope) -> dict[str, str]:
 
 
 def _last(scope: Scope) -> dict[str, str]:
-    """The connection's last answer, where the client still sends: it must not use the connection again."""
+    """The connection's last answer, where the client still sends, or where this gateway is about to leave: a client or
+    a proxy must not use the connection again."""
     unread: Callable[[], bool] = scope["state"].get("unread", bool)
-    return {"connection": "close"} if unread() else {}
+    gateway = getattr(scope["app"].state, "gateway", None) if "app" in scope else None
+    return {"connection": "close"} if unread() or getattr(gateway, "terminating", False) else {}
 
 
 def endpoint_of(scope: Scope) -> str:

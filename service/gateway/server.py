@@ -7,6 +7,7 @@ are bounded here, where bytes arrive.
 import asyncio
 import gc
 import json
+import signal
 import socket
 import time
 from http import HTTPStatus
@@ -28,16 +29,33 @@ LAST_WORDS_S = 1.0
 
 
 class GatewayServer(uvicorn.Server):
-    """Turns new requests away from the first signal on, while running ones end."""
+    """Leaves in good order. SIGTERM: not ready at once, so that balancers send no more, but everything that still comes
+    is taken for `delay_s`; then the listener closes and running answers get `grace_s`. SIGINT, or a second signal,
+    skips the delay.
+    """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, grace_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, grace_s: float, delay_s: float) -> None:
         super().__init__(config)
-        self._app, self._grace_s = app, grace_s
+        self._app, self._grace_s, self._delay_s = app, grace_s, delay_s
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  as uvicorn's own
+        gateway: GatewayState | None = getattr(self._app.state, "gateway", None)
+        patient = sig == signal.SIGTERM and self._delay_s > 0 and self.started
+        if gateway is None or self._loop is None or not patient or gateway.terminating:
+            self._close(sig)
+            return
+        gateway.terminating = True
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, self._close, sig)
+
+    def _close(self, sig: int) -> None:
         if hasattr(self._app.state, "gateway"):  # not before the application has started
             drain(self._app)
-        super().handle_exit(sig, frame)
+        super().handle_exit(sig, None)
         self._captured_signals.clear()  # else uvicorn, once drained, sends itself the signal: a drain is no failure
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -88,7 +106,7 @@ def make(settings: Settings) -> GatewayServer:
         backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(ours.drain_grace_s)),
     )
-    return GatewayServer(config, app, ours.drain_grace_s)
+    return GatewayServer(config, app, ours.drain_grace_s, ours.shutdown_delay_s)
 
 
 def bounded(ours: GatewaySettings) -> type[HttpToolsProtocol]:

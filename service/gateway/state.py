@@ -35,8 +35,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class GatewayState:
-    """`metrics_here`: whether this port answers /metrics. `draining` is set when the process is about to leave,
-    `leaving` when what still runs has had its time.
+    """`metrics_here`: whether this port answers /metrics. `terminating` is set by the first signal: the gateway is
+    not ready and answers with `connection: close`, but still takes what comes. `draining` is set when it takes
+    nothing more, `leaving` when what still runs has had its time.
 
     `fetcher` is None where media are not fetched from URLs.
     """
@@ -62,6 +63,7 @@ class GatewayState:
     metrics_here: bool
     given_salt: bytes | None = None
     fetcher: Fetcher | None = None
+    terminating: bool = False
     draining: bool = False
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     _salt: bytes | None = None
@@ -122,6 +124,12 @@ class GatewayState:
                 await self.broker.cancel(request_id, tenant)
                 return
             self.in_background(self._cancel_unless_read(request_id, tenant, readers))
+
+    async def hand_over(self, request_id: str) -> None:
+        """This gateway leaves before the request's end: it runs on for whoever reads it next, to its own end or
+        deadline. Nobody here could still cancel it later."""
+        with suppress(BrokerError):
+            await self.readers.detach(request_id)
 
     async def _cancel_unless_read(self, request_id: str, tenant: str, before: Readers) -> None:
         await asyncio.sleep(before.grace_s)

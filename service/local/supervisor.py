@@ -149,7 +149,12 @@ def _environment(settings: Settings, given: Given, plan: Plan) -> dict[str, str]
     """The children's variables: the command line's settings, the chosen port, and grace times within ours."""
     grace = max(settings.local.stop_grace_s - 1.0, 0.0)
     ours: dict[str, dict[str, object]] = {
-        "gateway": {"port": plan.port, "drain_grace_s": min(settings.gateway.drain_grace_s, grace)},
+        # Nothing balances between gateways here: a delay would only be felt.
+        "gateway": {
+            "port": plan.port,
+            "shutdown_delay_s": 0.0,
+            "drain_grace_s": min(settings.gateway.drain_grace_s, grace),
+        },
         "worker": {"drain_grace_s": min(settings.worker.drain_grace_s, grace), "cache": plan.cache},
     }
     return environment(given) | environment(ours)

@@ -158,8 +158,14 @@ class GatewaySettings(Section):
     max_concurrent: CountOrNone = Field(default=0, description="running requests of one key; 0: no limit (requests)")
     max_files: Count = Field(default=1000, description="uploaded files that one key may hold (files)")
     max_files_bytes: Count = Field(default=1024 * MIB, description="uploaded files that one key may hold (bytes)")
+    shutdown_delay_s: SecondsOrNone = Field(
+        default=5.0,
+        description="how long the gateway, not ready any more, still takes requests after SIGTERM, so that balancers "
+        "notice; SIGINT skips it (seconds)",
+    )
     drain_grace_s: SecondsOrNone = Field(
-        default=30.0, description="how long running streams may end after SIGTERM (seconds)"
+        default=30.0,
+        description="how long running streams may end after that; what is left goes on at another gateway (seconds)",
     )
 
     @model_validator(mode="after")

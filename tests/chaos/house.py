@@ -174,7 +174,7 @@ STORE_OPTIONS += ["--maxmemory-policy", "noeviction"]
 
 
 def _gateway(made: House, number: int, changed: dict[str, object]) -> Slot:
-    ours = {"port": made.ports[number], "keep_alive_s": 1.0, "drain_grace_s": 10.0, **changed}
+    ours = {"port": made.ports[number], "keep_alive_s": 1.0, "drain_grace_s": 10.0, "shutdown_delay_s": 0.0, **changed}
     given = {"gateway": ours, "store": {"url": made.url, "command_timeout_s": 8.0}, "decode": {"processes": 1}}
     env = {name: value for name, value in os.environ.items() if not name.startswith("PANDAGPT_")}
     command = [sys.executable, "-m", "tests.chaos.gateway", str(made.stalls_file(number))]

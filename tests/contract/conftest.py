@@ -57,7 +57,14 @@ def running(settings: Settings) -> Iterator[tuple[str, GatewayState]]:
 
 
 def settings_for(store: StoreSettings, **gateway: object) -> Settings:
-    ours = {"port": 0, "keep_alive_s": KEEP_ALIVE_S, "drain_grace_s": 1.0, "max_part_bytes": 4 << 20, **gateway}
+    ours = {
+        "port": 0,
+        "keep_alive_s": KEEP_ALIVE_S,
+        "drain_grace_s": 1.0,
+        "shutdown_delay_s": 0,
+        "max_part_bytes": 4 << 20,
+        **gateway,
+    }
     return Settings(store=store, gateway=ours, decode={"processes": 1})
 
 

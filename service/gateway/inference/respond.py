@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -157,15 +158,14 @@ def _stream(
     lease: AsyncExitStack,
 ) -> EventStream:
     chunks = ChunkFold(answer)
-
-    async def gone() -> None:
-        await gateway.gone(answer.id, caller.tenant)
+    gone, hand_over = partial(gateway.gone, answer.id, caller.tenant), partial(gateway.hand_over, answer.id)
 
     async def settle() -> None:
         await gateway.limiter.charge(caller.tenant, chunks.started.prompt_tokens + chunks.tokens)
 
     lease.push_async_callback(settle)
-    return EventStream(events, first, FrameFold(chunks), gateway.pace, gone, lease, headers, gateway.leaving)
+    fold, pace, leaving = FrameFold(chunks), gateway.pace, gateway.leaving
+    return EventStream(events, first, fold, pace, gone, hand_over, lease, headers, leaving)
 
 
 async def _whole(events: Events, answer: ResponseMetadata) -> dict[str, Any]:

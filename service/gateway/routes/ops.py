@@ -28,7 +28,7 @@ async def live() -> dict[str, str]:
 async def ready(request: Request) -> dict[str, Any]:
     """A request sent now would find the store and a worker; else 503 with the reason."""
     gateway = gateway_of(request)
-    if gateway.draining:
+    if gateway.terminating or gateway.draining:
         raise Draining("this gateway is going away")
     models = await gateway.broker.models()
     takers = sorted(name for name, live in models.items() if live.ready)

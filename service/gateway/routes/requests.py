@@ -2,6 +2,7 @@
 
 import re
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -58,11 +59,8 @@ async def get_request_events(
     seen.model = record.model
     meter = TokenMeter(seen, gateway.metrics, timed=False)
     events = meter.watch(gateway.broker.follow(record, gateway.pace.keep_alive_s))
-
-    async def gone() -> None:
-        await gateway.gone(request_id, caller.tenant)
-
-    return EventStream(events, None, fold, gateway.pace, gone, AsyncExitStack(), {}, gateway.leaving)
+    gone, hand_over = partial(gateway.gone, request_id, caller.tenant), partial(gateway.hand_over, request_id)
+    return EventStream(events, None, fold, gateway.pace, gone, hand_over, AsyncExitStack(), {}, gateway.leaving)
 
 
 def _known(request_id: str) -> str:

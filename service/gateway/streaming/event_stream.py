@@ -30,8 +30,16 @@ class ClientDisconnected(Exception):
 
 
 def shutdown_error() -> Draining:
-    """What a caller hears whose answer this gateway has no more time for."""
+    """The end of a whole answer that this gateway has no more time for."""
     return Draining("this gateway is going away before the answer's end; try again")
+
+
+def hand_over_error(request_id: str) -> Draining:
+    """The end of this gateway's part of a stream: the request runs on, and any other gateway has its events."""
+    return Draining(
+        "this gateway is going away; the request goes on. Its further events, from any gateway: "
+        f"GET /v1/requests/{request_id}/events with Last-Event-ID"
+    )
 
 
 async def until_disconnect(
@@ -133,7 +141,8 @@ class EventStream(Response):
     """The answer that streams. `first` are events already read, without one that tells anything where it was quiet so
     long, and None where none was waited for; `lease` is closed at the end, come what may.
 
-    `leaving` is set when this gateway has no more time for running answers.
+    `leaving` is set when this gateway has no more time for running answers: `hand_over` then leaves the request to
+    whoever reads it next. `gone` is called where the client left before the end.
     """
 
     media_type = "text/event-stream"
@@ -145,6 +154,7 @@ class EventStream(Response):
         fold: FrameFold,
         pace: StreamTimeouts,
         gone: Callable[[], Awaitable[None]],
+        hand_over: Callable[[], Awaitable[None]],
         lease: AsyncExitStack,
         headers: Mapping[str, str],
         leaving: asyncio.Event,
@@ -152,7 +162,8 @@ class EventStream(Response):
         self.status_code, self.background = 200, None
         self.init_headers({**headers, **STREAM_HEADERS})
         self._events, self._first, self._fold, self._pace = events, first, fold, pace
-        self._gone, self._lease, self._leaving = gone, lease, leaving
+        self._gone, self._hand_over, self._lease, self._leaving = gone, hand_over, lease, leaving
+        self._handed_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
@@ -163,8 +174,10 @@ class EventStream(Response):
                 except (ClientDisconnected, OSError, SlowClient) as error:
                     slow = isinstance(error, SlowClient)
                     seen.outcome = "client_too_slow" if slow else "client_gone"
+                if self._handed_over and seen.outcome is None:
+                    seen.outcome = "handed_over"
                 if not self._fold.ended:
-                    await asyncio.shield(self._gone())
+                    await asyncio.shield(self._hand_over() if self._handed_over else self._gone())
                 if slow:
                     await _cut(scope, receive)
             finally:
@@ -186,7 +199,8 @@ class EventStream(Response):
                 if parting in done and not filling.done():
                     await _stop(filling)
                     running.discard(filling)
-                    outbox.put(closing_error(from_core(shutdown_error())))
+                    self._handed_over = True
+                    outbox.put(closing_error(from_core(hand_over_error(self._fold.chunks.answer.id))))
                     outbox.close()
             delivering.result()
         finally:

@@ -49,7 +49,7 @@ class Client:
 
     def __init__(self, *, takes: bool = True, leaves_after: float = 60.0, pause_s: float = 0.0) -> None:
         self.got = b""
-        self.given_up = self.released = 0
+        self.given_up = self.handed_over = self.released = 0
         self.cut = False
         self._pause_s = pause_s
         self._takes, self._leaves_after = takes, leaves_after
@@ -68,6 +68,9 @@ class Client:
     async def gone(self) -> None:
         self.given_up += 1
 
+    async def hand_over(self) -> None:
+        self.handed_over += 1
+
     async def read(
         self,
         source: Events,
@@ -79,7 +82,7 @@ class Client:
         lease.callback(lambda: setattr(self, "released", self.released + 1))
         fold = FrameFold(ChunkFold(ResponseMetadata(id="i", model="m", created=1)))
         pace, leaving = pace or StreamTimeouts(60, 60), leaving or asyncio.Event()
-        stream = EventStream(source, first, fold, pace, self.gone, lease, {}, leaving)
+        stream = EventStream(source, first, fold, pace, self.gone, self.hand_over, lease, {}, leaving)
         await stream({"type": "http", "state": {"cut": self._hang_up}}, self.receive, self.send)
 
     def _hang_up(self) -> None:
@@ -134,7 +137,7 @@ async def test_a_client_that_only_pauses_gets_everything() -> None:
     assert (client.given_up, client.cut) == (0, False)
 
 
-async def test_an_answer_that_the_gateway_has_no_more_time_for_ends_with_words_and_is_given_up() -> None:
+async def test_an_answer_that_the_gateway_has_no_more_time_for_ends_with_words_and_is_handed_over() -> None:
     client, leaving = Client(), asyncio.Event()
 
     async def unfinished() -> Events:
@@ -145,7 +148,8 @@ async def test_an_answer_that_the_gateway_has_no_more_time_for_ends_with_words_a
     await client.read(unfinished(), leaving=leaving)
     assert re.findall(rb"id: (\d+)\n", client.got) == [b"0", b"1", b"2"]  # the role, the token, its end
     assert re.search(rb'\n\ndata: \{"error":.*"code":"draining"\}\}\n\ndata: \[DONE\]\n\n$', client.got)
-    assert (client.given_up, client.released, client.cut) == (1, 1, False)
+    assert b"GET /v1/requests/i/events with Last-Event-ID" in client.got
+    assert (client.given_up, client.handed_over, client.released, client.cut) == (0, 1, 1, False)
 
 
 async def test_work_is_stopped_when_the_gateway_leaves() -> None:
