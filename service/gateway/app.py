@@ -34,6 +34,7 @@ from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
+from service.gateway.inference.service import RequestService, ServiceOptions
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
@@ -107,7 +108,7 @@ def _lifespan(
         exposition = None
         if settings.gateway.admin_port:
             exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
-        gateway.in_background(measure_lag(metrics.loop_lag_seconds))
+        gateway.requests.in_background(measure_lag(metrics.loop_lag_seconds))
         await pool.start()
         await _look_at_store(gateway)
         try:
@@ -140,39 +141,44 @@ def _state(
     broker = Broker(store, settings.store)
     names, life = Keys(settings.store.namespace), ours.request_timeout_s + settings.store.request_ttl_s
     rates = RateLimits(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)
+    service = RequestService(
+        broker,
+        RequestReaders(store, names, life),
+        Idempotency(IdempotencyKeys(store, names, life), broker),
+        MediaResolver(pool, broker, metrics),
+        ServiceOptions(
+            ours.request_timeout_s,
+            ours.disconnect_grace_s,
+            ours.retry_grace_s,
+            ours.default_model,
+            ours.default_tokens,
+        ),
+    )
     return GatewayState(
         host=ours.host,
         keys=keys,
-        broker=broker,
-        readers=RequestReaders(store, names, life),
-        retries=Idempotency(IdempotencyKeys(store, names, life), broker),
+        requests=service,
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
-        intake=MediaResolver(pool, broker, metrics),
         limiter=RateLimiter(RateStore(store, names, rates)),
         metrics=metrics,
-        links=MediaSources(largest),
-        bounds=RequestLimits(
+        registry=registry,
+        metrics_here=not ours.admin_port,
+        sources=MediaSources(largest),
+        limits=RequestLimits(
             max_messages=ours.max_messages,
             max_media=ours.max_media,
             max_text_chars=ours.max_text_chars,
             max_tokens=ours.max_tokens,
-            default_tokens=ours.default_tokens,
             max_choices=ours.max_choices,
         ),
-        form=FormLimits(
+        form_limits=FormLimits(
             file_fields=dict.fromkeys(FILE_FIELDS, largest),
             max_total_bytes=ours.max_body_bytes,
             max_field_bytes=ours.max_field_bytes,
             max_files=ours.max_media,
             max_fields=ours.max_fields,
         ),
-        pace=StreamTimeouts(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes),
-        request_timeout_s=ours.request_timeout_s,
-        disconnect_grace_s=ours.disconnect_grace_s,
-        retry_grace_s=ours.retry_grace_s,
-        default_model=ours.default_model,
-        registry=registry,
-        metrics_here=not ours.admin_port,
+        stream_timeouts=StreamTimeouts(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes),
         given_salt=ours.salt.get_secret_value().encode() if ours.salt else None,
         fetcher=Fetcher(settings.fetch, largest) if settings.fetch.hosts else None,
     )

@@ -27,7 +27,7 @@ class RateLimiter:
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._renewal: asyncio.Task[None] | None = None
 
-    def admit(self, tenant: str) -> "RateLimitLease":
+    def lease(self, tenant: str) -> "RateLimitLease":
         """A request of this tenant, from its start to its end: `async with`."""
         return RateLimitLease(self, tenant)
 

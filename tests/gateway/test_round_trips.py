@@ -7,11 +7,11 @@ import httpx
 import numpy as np
 import pytest
 
+from benchmarks.lib.store_proxy import RoundTrip, StoreProxy, store_proxy
 from pandagpt_core.media import samples
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.gateway.conftest import make_settings, serving
-from benchmarks.lib.store_proxy import RoundTrip, StoreProxy, store_proxy
 
 MOST = 4
 KEY = {"idempotency-key": "once"}

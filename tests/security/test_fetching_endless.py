@@ -216,11 +216,11 @@ def test_one_requests_media_are_bounded_together(
     http: httpx.Client, fetching: str, shared_gateway: tuple[str, GatewayState]
 ) -> None:
     state = shared_gateway[1]
-    before = state.form
-    state.form = replace(before, max_total_bytes=3 * len(samples.picture("PNG")))
+    before = state.form_limits
+    state.form_limits = replace(before, max_total_bytes=3 * len(samples.picture("PNG")))
     try:
         assert ask(http, *[f"{fetching}/dog.png"] * 3).status_code == 200
         answer = ask(http, *[f"{fetching}/dog.png"] * 4)
     finally:
-        state.form = before
+        state.form_limits = before
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")

@@ -1,4 +1,4 @@
-"""The multipart door: a form of text fields and files as the same validated request that chat makes of JSON."""
+"""A multipart form as a valid request: the same type that a chat body becomes."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -8,14 +8,9 @@ import pydantic
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality, Turn
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.inference.validated import (
-    GenerateRequest,
-    MediaInput,
-    RequestLimits,
-    check_totals,
-    conversation,
-    text_medium,
-)
+from service.gateway.inference.chat_body import conversation
+from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
+from service.gateway.media.medium import MediaInput, text_medium
 from service.gateway.media.multipart import Form, takes_no_file
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import parameters, requests
@@ -49,26 +44,22 @@ def parse_fields(form: Form) -> GenerateForm:
     return fields
 
 
-async def ask(form: Form, fields: GenerateForm, links: MediaSources, bounds: RequestLimits) -> GenerateRequest:
+async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
+    fields = parse_fields(form)
     weights = _json_field(form, "weights", Weights) or Weights()
-    options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
+    stream_options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
     earlier = _json_field(form, "messages", requests.Messages) or requests.Messages([])
-    turns, media = await conversation(earlier.root, links, bounds)
+    turns, media = await conversation(earlier.root, sources, limits)
     texts = form.fields.get("text", [])
     chars = len(fields.prompt) + sum(len(turn.text) for turn in turns)
-    check_totals(chars, len(media) + len(form.files) + len(texts), bounds, "prompt")
+    check_totals(chars, len(media) + len(form.files) + len(texts), limits, "prompt")
     at = len(turns)
     own = [*_files(form, fields, weights, at), *[await _text(texts, index, weights, at) for index in range(len(texts))]]
     _check_weights(weights, own)
-    everything = (*media, *own)
-    return GenerateRequest(
-        (*turns, Turn("user", fields.prompt)),
-        everything,
-        fields,
-        bool(fields.include_usage or options.include_usage),
-        tuple(fields.model_extra or ()),
-    )
+    usage = bool(fields.include_usage or stream_options.include_usage)
+    all_turns, all_media = (*turns, Turn("user", fields.prompt)), (*media, *own)
+    return generate_request(fields, all_turns, all_media, limits, model=fields.model, include_usage=usage)
 
 
 def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:

@@ -5,8 +5,8 @@ that request's events from the start; another body is refused. A request that wa
 cancelled, or failed for a passing reason (any 503) leaves its key free; one that ended otherwise is answered again.
 """
 
+import dataclasses
 import hashlib
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,8 +17,7 @@ from service.broker.errors import StoreUnavailable, UnknownRequest
 from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys, KeyClaim
 from service.gateway.errors import ERRORS, GatewayError
-from service.gateway.inference.validated import GenerateRequest, MediaInput
-from service.gateway.schema.requests import Sampling
+from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 
 TRIES = 3  # others may free and claim the key meanwhile
 IdempotencyKey = Annotated[
@@ -35,12 +34,12 @@ REPLAYED = {"idempotent-replayed": "true"}
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """The id that a request goes by. `again`: it was sent before. `key` is None where the caller gave none."""
+    """The id that a request goes by. `replayed`: it was sent before. `key` is None where the caller gave none."""
 
     tenant: str
     key: str | None
     claim: KeyClaim
-    again: bool = False
+    replayed: bool = False
 
     @property
     def id(self) -> str:
@@ -67,13 +66,13 @@ class Idempotency:
             if not await self._is_void(tenant, held.request_id):
                 break
             held = await self._claims.make(tenant, key, fresh, held)
-        return IdempotentRequest(tenant, key, held, again=True)
+        return IdempotentRequest(tenant, key, held, replayed=True)
 
-    async def give_up(self, turn: IdempotentRequest) -> None:
+    async def give_up(self, request: IdempotentRequest) -> None:
         """The request was turned away: its key is free again, if this was the first to use it. Best effort."""
-        if turn.key is not None and not turn.again:
+        if request.key is not None and not request.replayed:
             with suppress(StoreUnavailable):
-                await self._claims.release(turn.tenant, turn.key, turn.claim)
+                await self._claims.release(request.tenant, request.key, request.claim)
 
     async def _is_void(self, tenant: str, request_id: str) -> bool:
         """Whether the earlier request came to nothing that should be told again."""
@@ -86,20 +85,14 @@ class Idempotency:
         return state.status == "cancelled"
 
 
-def fingerprint_of_request(ask: GenerateRequest, model: str) -> str:
+def fingerprint(request: GenerateRequest | EmbedRequest, model: str) -> str:
     """A hash of all that decides the answer, whatever the bytes it came in (a form's boundary changes every time)."""
-    sampling = {name: getattr(ask.sampling, name) for name in Sampling.model_fields}
-    turns = [(turn.role, turn.text) for turn in ask.turns]
-    return _hash(("ask", model, turns, *media_names(ask.media), sampling, ask.include_usage))
+    fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(request)}
+    media = [medium.identity for medium in request.media]
+    decisive = {**fields, "media": media, "model": model, "ignored": None, "options": _options(request)}
+    text = repr((type(request).__name__, sorted(decisive.items())))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def fingerprint_of_inputs(media: Sequence[MediaInput], *options: object) -> str:
-    return _hash(("inputs", *media_names(media), *options))
-
-
-def media_names(media: Sequence[MediaInput]) -> list[tuple[object, ...]]:
-    return [(one.modality.value, one.sha256, one.turn, sorted(one.params.items()), one.weight) for one in media]
-
-
-def _hash(what: object) -> str:
-    return hashlib.sha256(repr(what).encode("utf-8", "surrogatepass")).hexdigest()
+def _options(request: GenerateRequest | EmbedRequest) -> list[tuple[str, object]]:
+    return sorted(request.options.items()) if isinstance(request, GenerateRequest) else []

@@ -1,38 +1,24 @@
-"""From a validated request to its answer, streamed or whole: the one path behind both doors, chat and generate."""
+"""The answer to a validated request for text, streamed or whole: the one path behind both endpoints."""
 
-import asyncio
-import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pandagpt_core.options import checked_options
-from pandagpt_core.types import ModelInfo
-from service.broker.errors import Draining, DuplicateRequest, UnknownRequest
+from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.keys import new_request_id
-from service.broker.protocol import Event, Failed, Generate, Started, Token, TurnPart
+from service.broker.protocol import Event, Failed, Started, Token
 from service.gateway.auth import Caller
-from service.gateway.inference.idempotency import REPLAYED, IdempotentRequest, fingerprint_of_request
-from service.gateway.inference.validated import GenerateRequest, sampling_params
-from service.gateway.media.resolve import check_modalities
+from service.gateway.inference.idempotency import REPLAYED
+from service.gateway.inference.validated import GenerateRequest
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.schema.requests import ignored
 from service.gateway.state import GatewayState
-from service.gateway.streaming.chunks import (
-    ChunkFold,
-    FrameFold,
-    ResponseMetadata,
-    WholeFold,
-    count_items,
-    failure,
-    fingerprint_of,
-)
+from service.gateway.streaming.chunks import ChunkFold, FrameFold, ResponseMetadata, WholeFold, failure
 from service.gateway.streaming.event_stream import ClientDisconnected, Events, EventStream, until_disconnect
 
 
@@ -40,38 +26,36 @@ async def respond(
     gateway: GatewayState,
     request: Request,
     caller: Caller,
-    ask: GenerateRequest,
-    model: str | None,
+    wanted: GenerateRequest,
     key: str | None,
     lease: AsyncExitStack,
 ) -> Response:
-    """Queue the request and answer, or answer by the one that the caller's `key` already stands for.
+    """Submit the request and answer it, or answer by the one that the caller's `Idempotency-Key` stands for.
 
-    `lease` is the caller's share of the limits; a stream keeps it to its end.
+    `lease` is the caller's share of the rate limits; a stream keeps it to its end.
     """
-    info = await gateway.model(model)
-    seen = observation_of(request.scope)
-    seen.model, seen.priority = info.id, ask.priority
-    check_modalities(ask.media, info)
-    checked_options(info.options, ask.sampling.options or {})  # before the idempotency key is claimed
-    fresh_id, fingerprint = new_request_id("chatcmpl", info.id), fingerprint_of_request(ask, info.id)
-    turn = await gateway.retries.begin(caller.tenant, key, fresh_id, fingerprint)
-    record, answer = await until_disconnect(request.receive, enter(gateway, caller, ask, info, turn))
-    headers = {**ignored(ask.ignored), **(REPLAYED if turn.again else {})}
-    seen.charged = not turn.again
+    gateway.check_accepting()
+    service, seen = gateway.requests, observation_of(request.scope)
+    info = await service.model(wanted.model)
+    seen.model, seen.priority = info.id, wanted.priority
+    submitted = await until_disconnect(request.receive, service.generate(wanted, info, caller.tenant, key))
+    record, metadata = submitted.record, submitted.metadata
+    assert metadata is not None, "a request for text has metadata"
+    headers = {**ignored(wanted.ignored), **(REPLAYED if submitted.replayed else {})}
+    seen.charged = not submitted.replayed
     meter = TokenMeter(seen, gateway.metrics, timed=seen.charged)
-    events = meter.watch(gateway.broker.follow(record, gateway.pace.keep_alive_s))
+    events = meter.watch(service.broker.follow(record, gateway.stream_timeouts.keep_alive_s))
     try:
-        if ask.stream:
-            first = await until_disconnect(request.receive, _first_word(events), gateway.leaving)
-            return _stream(gateway, caller, events, first, answer, headers, lease.pop_all())
-        whole = await until_disconnect(request.receive, _whole(events, answer), gateway.leaving)
+        if wanted.stream:
+            first = await until_disconnect(request.receive, _first_events(events), gateway.leaving)
+            return _stream(gateway, record, events, first, metadata, headers, lease.pop_all())
+        whole = await until_disconnect(request.receive, _whole(events, metadata), gateway.leaving)
     except ClientDisconnected:
-        await gateway.gone(answer.id, caller.tenant)
+        await service.leave(record)
         await events.aclose()
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except Draining:
-        await gateway.gone(answer.id, caller.tenant)
+        await service.leave(record)
         await events.aclose()
         raise
     except BaseException:
@@ -82,61 +66,8 @@ async def respond(
     return JSONResponse(whole, headers=headers)
 
 
-async def enter(
-    gateway: GatewayState, caller: Caller, ask: GenerateRequest, info: ModelInfo, turn: IdempotentRequest
-) -> tuple[RequestRecord, ResponseMetadata]:
-    """The record and metadata of the request that answers: a new one, or the one that was sent before."""
-    if turn.again:
-        with suppress(UnknownRequest):
-            return await gateway.join(turn.id, caller.tenant)
-    try:
-        return await submit(gateway, caller, ask, info, turn)
-    except DuplicateRequest:
-        return await gateway.join(turn.id, caller.tenant)
-    except BaseException:
-        await asyncio.shield(gateway.retries.give_up(turn))
-        raise
-
-
-async def submit(
-    gateway: GatewayState, caller: Caller, ask: GenerateRequest, info: ModelInfo, turn: IdempotentRequest
-) -> tuple[RequestRecord, ResponseMetadata]:
-    """Decode the media that the store lacks, and queue the request."""
-    params = sampling_params(ask.sampling, info, gateway.bounds)
-    media = await gateway.intake.resolve(ask.media, info, caller.tenant, ask.priority)
-    now = time.time()
-    request = Generate(
-        id=turn.id,
-        model=info.id,
-        tenant=caller.tenant,
-        created=now,
-        deadline=now + gateway.request_timeout_s,
-        turns=[TurnPart(role=turn.role, text=turn.text) for turn in ask.turns],
-        media=media.refs,
-        params=params,
-        n=ask.n,
-        priority=ask.priority,
-        options=checked_options(info.options, ask.sampling.options or {}),
-    )
-    metadata = ResponseMetadata(
-        id=request.id,
-        model=info.id,
-        created=int(now),
-        n=ask.n,
-        logprobs=params.logprobs is not None,
-        include_usage=ask.include_usage,
-        items=count_items([medium.modality for medium in ask.media]),
-        fingerprint=fingerprint_of(info),
-    )
-    grace_s = gateway.grace_s(turn.key is not None)
-    record = await gateway.broker.submit(
-        request, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
-    )
-    return record, metadata
-
-
-async def _first_word(events: Events) -> list[Event]:
-    """Events until one tells how the request begins, or silence. A failure before can still be an HTTP status."""
+async def _first_events(events: Events) -> list[Event]:
+    """Events until the answer begins, or silence. A failure before can still be an HTTP status."""
     first: list[Event] = []
     while came := await anext(events):
         first += came
@@ -150,26 +81,26 @@ async def _first_word(events: Events) -> list[Event]:
 
 def _stream(
     gateway: GatewayState,
-    caller: Caller,
+    record: RequestRecord,
     events: Events,
     first: list[Event],
-    answer: ResponseMetadata,
+    metadata: ResponseMetadata,
     headers: Mapping[str, str],
     lease: AsyncExitStack,
 ) -> EventStream:
-    chunks = ChunkFold(answer)
-    gone, hand_over = partial(gateway.gone, answer.id, caller.tenant), partial(gateway.hand_over, answer.id)
+    chunks = ChunkFold(metadata)
+    leave, hand_over = partial(gateway.requests.leave, record), partial(gateway.requests.hand_over, record)
 
-    async def settle() -> None:
-        await gateway.limiter.charge(caller.tenant, chunks.started.prompt_tokens + chunks.tokens)
+    async def charge() -> None:
+        await gateway.limiter.charge(record.tenant, chunks.started.prompt_tokens + chunks.tokens)
 
-    lease.push_async_callback(settle)
-    fold, pace, leaving = FrameFold(chunks), gateway.pace, gateway.leaving
-    return EventStream(events, first, fold, pace, gone, hand_over, lease, headers, leaving)
+    lease.push_async_callback(charge)
+    frames, timeouts = FrameFold(chunks), gateway.stream_timeouts
+    return EventStream(events, first, frames, timeouts, leave, hand_over, lease, headers, gateway.leaving)
 
 
-async def _whole(events: Events, answer: ResponseMetadata) -> dict[str, Any]:
-    fold = WholeFold(answer)
+async def _whole(events: Events, metadata: ResponseMetadata) -> dict[str, Any]:
+    fold = WholeFold(metadata)
     while True:
         for event in await anext(events):
             whole = fold.feed(event)

@@ -15,7 +15,7 @@ from service.broker.media_cache import media_name
 from service.broker.protocol import MediaRef
 from service.gateway.decoding.pool import DecodePool
 from service.gateway.errors import GatewayError
-from service.gateway.inference.validated import MediaInput
+from service.gateway.media.medium import MediaInput
 from service.metrics import GatewayMetrics
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.auth import Access, Caller, Scope
-from service.gateway.inference import validated
+from service.gateway.inference.chat_body import from_chat
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
 from service.gateway.inference.respond import respond
@@ -32,7 +32,7 @@ async def create_chat_completion(
     """Answer a conversation that may hold images, videos, sounds, depth maps, thermal images and IMU recordings."""
     gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
-        await lease.enter_async_context(gateway.admit(request, caller.tenant))
+        await lease.enter_async_context(gateway.lease(request, caller.tenant))
         body = await read_json(request, ChatBody)
-        ask = await validated.chat(body, gateway.links_of(caller.tenant), gateway.bounds)
-        return await respond(gateway, request, caller, ask, body.model, idempotency_key, lease)
+        wanted = await from_chat(body, gateway.sources_of(caller.tenant), gateway.limits)
+        return await respond(gateway, request, caller, wanted, idempotency_key, lease)

@@ -1,9 +1,6 @@
 """POST /v1/embeddings: unit vectors of the shared space for strings and media."""
 
-import asyncio
 import base64
-import time
-from contextlib import suppress
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,16 +8,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import DuplicateRequest, UnknownRequest
-from service.broker.gateway.request_record import RequestRecord
-from service.broker.keys import new_request_id
-from service.broker.protocol import Done, Embed, Failed, Started, Vectors
+from service.broker.protocol import Done, Failed, Started, Vectors
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
-from service.gateway.inference.idempotency import REPLAYED, IdempotencyKey, IdempotentRequest, fingerprint_of_inputs
+from service.gateway.inference.idempotency import REPLAYED, IdempotencyKey
 from service.gateway.inference.json_body import read_json
-from service.gateway.inference.validated import MediaInput, check_totals, read_part, text_medium
-from service.gateway.media.resolve import check_modalities
+from service.gateway.inference.service import RequestService
+from service.gateway.inference.validated import EmbedRequest, RequestLimits, check_totals
+from service.gateway.media.medium import MediaInput, read_part, text_medium
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import observation_of
@@ -28,7 +23,7 @@ from service.gateway.openapi import examples
 from service.gateway.schema import content_parts, requests
 from service.gateway.schema.requests import EmbedBody
 from service.gateway.schema.responses import EmbeddingList, documented
-from service.gateway.state import GatewayState, gateway_of
+from service.gateway.state import gateway_of
 from service.gateway.streaming.chunks import failure
 from service.gateway.streaming.event_stream import ClientDisconnected, Events, until_disconnect
 
@@ -42,101 +37,74 @@ async def create_embeddings(
 ) -> Response:
     """Unit vectors, one for each input: a string, or a content part of any modality."""
     gateway = gateway_of(request)
-    async with gateway.admit(request, caller.tenant):
+    async with gateway.lease(request, caller.tenant):
         body = await read_json(request, EmbedBody)
-        chars = sum(len(part.text) for part in body.input if isinstance(part, content_parts.TextPart))
-        check_totals(chars, len(body.input), gateway.bounds, "input")
-        info = await gateway.model(body.model)
+        wanted = await _validated(body, gateway.sources_of(caller.tenant), gateway.limits)
+        gateway.check_accepting()
+        info = await gateway.requests.model(wanted.model)
         seen = observation_of(request.scope)
-        seen.model, seen.priority = info.id, body.priority or "interactive"
-        _check_dimensions(body, info)
-        links = gateway.links_of(caller.tenant)
-        media = [await _medium(part, f"input[{at}]", links) for at, part in enumerate(body.input)]
-        check_modalities(media, info)
-        wanted = fingerprint_of_inputs(media, info.id, body.encoding_format, body.dimensions)
-        turn = await gateway.retries.begin(caller.tenant, idempotency_key, new_request_id("embd", info.id), wanted)
+        seen.model, seen.priority = info.id, wanted.priority
+        _check_dimensions(wanted, info)
+        embedding = _embed(gateway.requests, wanted, info, caller.tenant, idempotency_key)
         try:
-            vectors, tokens = await until_disconnect(
-                request.receive, _embed(gateway, turn, body, info, media), gateway.leaving
-            )
+            vectors, tokens, replayed = await until_disconnect(request.receive, embedding, gateway.leaving)
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        seen.charged, seen.prompt_tokens = not turn.again, tokens
+        seen.charged, seen.prompt_tokens = not replayed, tokens
         await gateway.limiter.charge(caller.tenant, tokens)
-        headers = {**requests.ignored(body.model_extra or ()), **(REPLAYED if turn.again else {})}
-        return JSONResponse(_answer(vectors, tokens, body, info), headers=headers)
+        headers = {**requests.ignored(wanted.ignored), **(REPLAYED if replayed else {})}
+        return JSONResponse(_answer(vectors, tokens, wanted, info), headers=headers)
 
 
-def _check_dimensions(body: EmbedBody, info: ModelInfo) -> None:
+async def _validated(body: EmbedBody, sources: MediaSources, limits: RequestLimits) -> EmbedRequest:
+    chars = sum(len(part.text) for part in body.input if isinstance(part, content_parts.TextPart))
+    check_totals(chars, len(body.input), limits, "input")
+    return EmbedRequest(
+        tuple([await _medium(part, f"input[{at}]", sources) for at, part in enumerate(body.input)]),
+        model=body.model,
+        priority=body.priority or "interactive",
+        base64=body.encoding_format == "base64",
+        dimensions=body.dimensions,
+        ignored=tuple(body.model_extra or ()),
+    )
+
+
+def _check_dimensions(wanted: EmbedRequest, info: ModelInfo) -> None:
     if not info.embedding_dim:
         raise GatewayError("invalid_request", "The model offers no embeddings.", param="model")
-    if body.dimensions not in (None, info.embedding_dim):
+    if wanted.dimensions not in (None, info.embedding_dim):
         raise GatewayError(
             "invalid_request",
-            f"dimensions is {body.dimensions}; the model's vectors have {info.embedding_dim}.",
+            f"dimensions is {wanted.dimensions}; the model's vectors have {info.embedding_dim}.",
             param="dimensions",
         )
 
 
 async def _medium(
-    part: content_parts.TextPart | content_parts.MediaPart, where: str, links: MediaSources
+    part: content_parts.TextPart | content_parts.MediaPart, where: str, sources: MediaSources
 ) -> MediaInput:
     if isinstance(part, content_parts.TextPart):
         if not part.text:
             raise GatewayError("invalid_request", f"{where} is empty.", param=where)
         return await text_medium(part.text, where, 0)
-    return await read_part(part, where, 0, links)
+    return await read_part(part, where, 0, sources)
 
 
 async def _embed(
-    gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
-) -> tuple[list[bytes], int]:
-    """The vectors as little-endian float32 bytes, and the prompt's tokens."""
-    record = await _enter(gateway, turn, body, info, media)
-    events = gateway.broker.follow(record)
+    service: RequestService, wanted: EmbedRequest, info: ModelInfo, tenant: str, key: str | None
+) -> tuple[list[bytes], int, bool]:
+    """The vectors as little-endian float32 bytes, the prompt's tokens, and whether the request was sent before."""
+    submitted = await service.embed(wanted, info, tenant, key)
+    events = service.broker.follow(submitted.record)
     ended = False
     try:
         vectors, tokens = await _vectors(events)
         ended = True
-        return vectors, tokens
+        return vectors, tokens, submitted.replayed
     finally:
         await events.aclose()
-        if not ended and turn.key is None:  # whoever gave a key may come back for the answer
-            gateway.in_background(gateway.abandon(turn.id, turn.tenant))
-
-
-async def _enter(
-    gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
-) -> RequestRecord:
-    """The record of the request that answers: a new one, or the one that was sent before."""
-    if turn.again:
-        with suppress(UnknownRequest):
-            return await gateway.broker.find(turn.id, turn.tenant)
-    try:
-        return await _submit(gateway, turn, body, info, media)
-    except DuplicateRequest:  # sent twice at once: the other one runs
-        return await gateway.broker.find(turn.id, turn.tenant)
-    except BaseException:
-        await asyncio.shield(gateway.retries.give_up(turn))
-        raise
-
-
-async def _submit(
-    gateway: GatewayState, turn: IdempotentRequest, body: EmbedBody, info: ModelInfo, media: list[MediaInput]
-) -> RequestRecord:
-    priority = body.priority or "interactive"
-    resolved = await gateway.intake.resolve(media, info, turn.tenant, priority)
-    now = time.time()
-    request = Embed(
-        id=turn.id,
-        model=info.id,
-        tenant=turn.tenant,
-        created=now,
-        deadline=now + gateway.request_timeout_s,
-        media=resolved.refs,
-        priority=priority,
-    )
-    return await gateway.broker.submit(request, resolved.arrays, capacity=resolved.capacity)
+        if not ended and key is None:  # a client that gave a key may come back for the answer
+            service.in_background(service.abandon(submitted.record))
 
 
 async def _vectors(events: Events) -> tuple[list[bytes], int]:
@@ -159,9 +127,9 @@ async def _vectors(events: Events) -> tuple[list[bytes], int]:
                     pass
 
 
-def _answer(vectors: list[bytes], tokens: int, body: EmbedBody, info: ModelInfo) -> dict[str, Any]:
+def _answer(vectors: list[bytes], tokens: int, wanted: EmbedRequest, info: ModelInfo) -> dict[str, Any]:
     def one(data: bytes) -> list[float] | str:
-        if body.encoding_format == "base64":
+        if wanted.base64:
             return base64.b64encode(data).decode()
         numbers: list[float] = np.frombuffer(data, "<f4").tolist()
         return numbers

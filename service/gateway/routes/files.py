@@ -43,8 +43,8 @@ _BODY = {
 async def upload_file(request: Request, caller: _Owner) -> dict[str, Any]:
     """Keep a medium for later requests."""
     gateway = gateway_of(request)
-    limits = replace(gateway.form, file_fields={"file": gateway.links.max_bytes}, max_files=1)
-    async with gateway.admit(request, caller.tenant):
+    limits = replace(gateway.form_limits, file_fields={"file": gateway.sources.max_bytes}, max_files=1)
+    async with gateway.lease(request, caller.tenant):
         form = await read_form(request.headers.get("content-type"), request.stream(), limits)
         if not form.files:
             raise GatewayError("invalid_request", "file is required.", param="file")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.auth import Access, Caller, Scope
-from service.gateway.inference import form
+from service.gateway.inference.form import FILE_FIELDS, from_form
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.respond import respond
 from service.gateway.media.multipart import read_form
@@ -24,7 +24,7 @@ def _form_schema() -> dict[str, Any]:
     files = {"type": "array", "items": {"type": "string", "format": "binary"}}
     text = {"type": "array", "items": {"type": "string", "minLength": 1}, "description": "Context texts"}
     apart = {name: {"type": "string", "description": what} for name, what in _AS_JSON.items()}
-    schema["properties"] |= dict.fromkeys(form.FILE_FIELDS, files) | {"text": text} | apart
+    schema["properties"] |= dict.fromkeys(FILE_FIELDS, files) | {"text": text} | apart
     return {"content": {"multipart/form-data": {"schema": schema}}, "required": True}
 
 
@@ -49,8 +49,7 @@ async def generate(
     """Answer a prompt about any mix of uploaded media. Answers and streams as chat completions do."""
     gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
-        await lease.enter_async_context(gateway.admit(request, caller.tenant))
-        sent = await read_form(request.headers.get("content-type"), request.stream(), gateway.form)
-        fields = form.parse_fields(sent)
-        ask = await form.ask(sent, fields, gateway.links_of(caller.tenant), gateway.bounds)
-        return await respond(gateway, request, caller, ask, fields.model, idempotency_key, lease)
+        await lease.enter_async_context(gateway.lease(request, caller.tenant))
+        form = await read_form(request.headers.get("content-type"), request.stream(), gateway.form_limits)
+        wanted = await from_form(form, gateway.sources_of(caller.tenant), gateway.limits)
+        return await respond(gateway, request, caller, wanted, idempotency_key, lease)

@@ -53,14 +53,15 @@ async def get_request_events(
     gateway = gateway_of(request)
     if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
-    record, metadata = await gateway.join(_known(request_id), caller.tenant)
+    record, metadata = await gateway.requests.join(_known(request_id), caller.tenant)
     fold = FrameFold(ChunkFold(metadata), -1 if last_event_id is None else int(last_event_id))
     seen = observation_of(request.scope)
     seen.model = record.model
     meter = TokenMeter(seen, gateway.metrics, timed=False)
-    events = meter.watch(gateway.broker.follow(record, gateway.pace.keep_alive_s))
-    gone, hand_over = partial(gateway.gone, request_id, caller.tenant), partial(gateway.hand_over, request_id)
-    return EventStream(events, None, fold, gateway.pace, gone, hand_over, AsyncExitStack(), {}, gateway.leaving)
+    timeouts, service = gateway.stream_timeouts, gateway.requests
+    events = meter.watch(service.broker.follow(record, timeouts.keep_alive_s))
+    leave, hand_over = partial(service.leave, record), partial(service.hand_over, record)
+    return EventStream(events, None, fold, timeouts, leave, hand_over, AsyncExitStack(), {}, gateway.leaving)
 
 
 def _known(request_id: str) -> str:

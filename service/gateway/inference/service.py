@@ -1,0 +1,201 @@
+"""Requests of this gateway: which model answers, submit or join, and cancel when no client reads any more."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pandagpt_core.options import checked_options
+from pandagpt_core.types import ModelInfo
+from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
+from service.broker.gateway.client import Broker
+from service.broker.gateway.readers import Readers, RequestReaders
+from service.broker.gateway.request_record import RequestRecord
+from service.broker.keys import new_request_id
+from service.broker.protocol import Embed, Generate, TurnPart
+from service.gateway.errors import GatewayError
+from service.gateway.inference.idempotency import Idempotency, IdempotentRequest, fingerprint
+from service.gateway.inference.validated import EmbedRequest, GenerateRequest
+from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
+from service.gateway.streaming.chunks import ResponseMetadata, count_items, fingerprint_of, read_metadata
+
+Validated = GenerateRequest | EmbedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """Times in seconds. A request lives `disconnect_grace_s` without readers, one with an `Idempotency-Key` at least
+    `retry_grace_s`: its client may come back. `default_tokens`: of an answer, where nobody gives a number."""
+
+    request_timeout_s: float
+    disconnect_grace_s: float
+    retry_grace_s: float
+    default_model: str | None
+    default_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The request that answers. `replayed`: it was sent before. `metadata` is how to fold the events of a text."""
+
+    record: RequestRecord
+    replayed: bool
+    metadata: ResponseMetadata | None = None
+
+
+@dataclass(slots=True)
+class RequestService:
+    broker: Broker
+    readers: RequestReaders
+    idempotency: Idempotency
+    resolver: MediaResolver
+    options: ServiceOptions
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def model(self, name: str | None) -> ModelInfo:
+        """The live model of that name, or the default. Raises `model_not_found`, `no_worker`."""
+        models, default = await self.broker.models(), self.options.default_model
+        wanted = name or default or next((id_ for id_, live in models.items() if live.ready), None)
+        wanted = wanted or next(iter(models), None)
+        if wanted is not None and wanted in models:
+            return models[wanted].info
+        if not models or wanted == default:
+            raise NoWorker("no worker serves this model now")
+        raise GatewayError("model_not_found", "There is no such model.", param="model")
+
+    async def generate(self, wanted: GenerateRequest, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
+        """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
+        checked_options(info.options, wanted.options)
+        return await self._enter(wanted, info, tenant, key)
+
+    async def embed(self, wanted: EmbedRequest, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
+        """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
+        return await self._enter(wanted, info, tenant, key)
+
+    async def join(self, request_id: str, tenant: str) -> tuple[RequestRecord, ResponseMetadata]:
+        """Read along with a request that exists. Raises `request_not_found`, also for one without a text to fold."""
+        record = await self.broker.find(request_id, tenant)
+        metadata = read_metadata(record.response)
+        await self.readers.attach(request_id)
+        return record, metadata
+
+    async def leave(self, record: RequestRecord) -> None:
+        """A reader left before the end: cancel the request, now or after its grace, unless another reader comes."""
+        with suppress(BrokerError):
+            readers = await self.readers.detach(record.id)
+            if readers.now > 0:
+                return
+            if readers.grace_s <= 0:
+                await self.broker.cancel(record.id, record.tenant)
+                return
+            self.in_background(self._cancel_unless_read(record, readers))
+
+    async def hand_over(self, record: RequestRecord) -> None:
+        """This gateway leaves before the request's end: the request runs on, to its end or deadline, for any reader."""
+        with suppress(BrokerError):
+            await self.readers.detach(record.id)
+
+    async def _cancel_unless_read(self, record: RequestRecord, before: Readers) -> None:
+        await asyncio.sleep(before.grace_s)
+        with suppress(BrokerError):
+            if (await self.readers.count(record.id)).ever == before.ever:
+                await self.broker.cancel(record.id, record.tenant)
+
+    async def abandon(self, record: RequestRecord) -> None:
+        """Cancel a request that nobody can read any more."""
+        with suppress(BrokerError):
+            await self.broker.cancel(record.id, record.tenant)
+
+    def in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.broker.close()
+
+    async def _enter(self, wanted: Validated, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
+        check_modalities(wanted.media, info)
+        kind = "chatcmpl" if isinstance(wanted, GenerateRequest) else "embd"
+        fresh_id, body = new_request_id(kind, info.id), fingerprint(wanted, info.id)
+        request = await self.idempotency.begin(tenant, key, fresh_id, body)
+        if request.replayed:
+            with suppress(UnknownRequest):
+                return await self._joined(wanted, request)
+        try:
+            return await self._submit(wanted, info, request)
+        except DuplicateRequest:  # sent twice at once: the other one runs
+            return await self._joined(wanted, request)
+        except BaseException:
+            await asyncio.shield(self.idempotency.give_up(request))
+            raise
+
+    async def _joined(self, wanted: Validated, request: IdempotentRequest) -> Submitted:
+        if isinstance(wanted, EmbedRequest):
+            return Submitted(await self.broker.find(request.id, request.tenant), request.replayed)
+        record, metadata = await self.join(request.id, request.tenant)
+        return Submitted(record, request.replayed, metadata)
+
+    async def _submit(self, wanted: Validated, info: ModelInfo, request: IdempotentRequest) -> Submitted:
+        """Decode the media that the store lacks, then queue the request."""
+        media = await self.resolver.resolve(wanted.media, info, request.tenant, wanted.priority)
+        if isinstance(wanted, EmbedRequest):
+            message = self._embed_message(wanted, info, request, media)
+            record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
+            return Submitted(record, request.replayed)
+        generate = self._generate_message(wanted, info, request, media)
+        metadata = _metadata(wanted, info, generate)
+        grace_s = max(self.options.disconnect_grace_s, self.options.retry_grace_s if request.key is not None else 0.0)
+        record = await self.broker.submit(
+            generate, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
+        )
+        return Submitted(record, request.replayed, metadata)
+
+    def _generate_message(
+        self, wanted: GenerateRequest, info: ModelInfo, request: IdempotentRequest, media: ResolvedMedia
+    ) -> Generate:
+        now = time.time()
+        return Generate(
+            id=request.id,
+            model=info.id,
+            tenant=request.tenant,
+            created=now,
+            deadline=now + self.options.request_timeout_s,
+            turns=[TurnPart(role=turn.role, text=turn.text) for turn in wanted.turns],
+            media=media.refs,
+            params=wanted.sampling.over(info, self.options.default_tokens),
+            n=wanted.n,
+            priority=wanted.priority,
+            options=checked_options(info.options, wanted.options),
+        )
+
+    def _embed_message(
+        self, wanted: EmbedRequest, info: ModelInfo, request: IdempotentRequest, media: ResolvedMedia
+    ) -> Embed:
+        now = time.time()
+        return Embed(
+            id=request.id,
+            model=info.id,
+            tenant=request.tenant,
+            created=now,
+            deadline=now + self.options.request_timeout_s,
+            media=media.refs,
+            priority=wanted.priority,
+        )
+
+
+def _metadata(wanted: GenerateRequest, info: ModelInfo, message: Generate) -> ResponseMetadata:
+    return ResponseMetadata(
+        id=message.id,
+        model=info.id,
+        created=int(message.created),
+        n=wanted.n,
+        logprobs=wanted.sampling.logprobs is not None,
+        include_usage=wanted.include_usage,
+        items=count_items([medium.modality for medium in wanted.media]),
+        fingerprint=fingerprint_of(info),
+    )
