@@ -13,6 +13,9 @@ pandagpt:queue:<model>:{tag}:<priority>    stream, group `workers`; life QUEUE_L
     Gateways add entries by admit.lua; the process that ends a request removes its entry by settle.lua.
 pandagpt:load:<model>:{tag}:<priority>     integer; life QUEUE_LIFE
     Bytes that the unfinished requests of the queue hold, arrays included. Written by the same two scripts.
+pandagpt:waiting:<model>:{tag}:<priority>  sorted set; life QUEUE_LIFE
+    The ids of the queue's entries that no worker was given, padded so that they sort; at most `max_queue` of those, and
+    some that were given since the last admission. Written by admit.lua, read by position.lua.
 pandagpt:ready:<model>:{tag}, pandagpt:draining:<model>:{tag}    sorted sets; life QUEUE_LIFE
     Worker -> Unix ms until which it takes, or only finishes, requests. Written by workers (announce.lua).
 pandagpt:workers:<model>:{tag}             hash; life QUEUE_LIFE
@@ -104,6 +107,9 @@ class Keys:
 
     def load(self, model: str, priority: Priority) -> str:
         return self._model_key("load", model, f":{priority}")
+
+    def waiting(self, model: str, priority: Priority) -> str:
+        return self._model_key("waiting", model, f":{priority}")
 
     def ready(self, model: str) -> str:
         return self._model_key("ready", model)

@@ -22,7 +22,7 @@ def test_the_keys_of_a_script_share_a_slot_whatever_the_model_is_called() -> Non
         keys = Keys()
         group = [keys.ready(model), keys.draining(model), keys.workers(model), keys.cancels(model), keys.dead(model)]
         group += [keys.record(new_request_id("chatcmpl", model))]
-        group += [make(model, lane) for make in (keys.queue, keys.load) for lane in PRIORITIES]
+        group += [make(model, lane) for make in (keys.queue, keys.load, keys.waiting) for lane in PRIORITIES]
         assert len({key_slot(key.encode()) for key in group}) == 1, model
         assert len(set(group)) == len(group)
     assert key_slot(Keys().array("m").encode()) == key_slot(Keys().embedding("m").encode())

@@ -57,7 +57,8 @@ class Admission:
 
     def _queue_keys(self, model: str, priority: Priority) -> tuple[str, ...]:
         keys = self._keys
-        return (keys.queue(model, priority), keys.load(model, priority), keys.ready(model), keys.draining(model))
+        lane = (keys.queue(model, priority), keys.load(model, priority))
+        return (*lane, keys.ready(model), keys.draining(model), keys.waiting(model, priority))
 
     def _eval(
         self, names: tuple[str, ...], payload: bytes | str, size: int, record: tuple[Field, ...]

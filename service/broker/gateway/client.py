@@ -224,7 +224,8 @@ class Broker:
 
     async def _position(self, record: RequestRecord) -> int:
         before = PRIORITIES[: PRIORITIES.index(record.priority)]
-        names = [self._keys.queue(record.model, priority) for priority in (record.priority, *before)]
+        keys, lanes = self._keys, [(record.model, priority) for priority in (record.priority, *before)]
+        names = [name for lane in lanes for name in (keys.queue(*lane), keys.waiting(*lane))]
         return int(await self._store.eval(scripts.POSITION, len(names), *names, GROUP, record.entry))
 
 
