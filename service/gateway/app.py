@@ -89,10 +89,17 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def drain(app: FastAPI) -> None:
-    """From now on not ready, and new requests are turned away; running ones go on. For SIGTERM."""
+def terminate(app: FastAPI) -> None:
+    """From now on not ready, and each connection's next answer is its last. For signals."""
     gateway: GatewayState = app.state.gateway
-    gateway.terminating = gateway.draining = True
+    gateway.terminating = True
+
+
+def leave(app: FastAPI) -> None:
+    """What runs has had its time: streams are handed over, and nothing new is taken."""
+    gateway: GatewayState = app.state.gateway
+    gateway.draining = True
+    gateway.leaving.set()
 
 
 def _lifespan(

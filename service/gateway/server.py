@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.gateway.app import create_app, drain
+from service.gateway.app import create_app, leave, terminate
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.lingering_close import LingeringTransport
 from service.gateway.middleware import new_request_id
@@ -30,8 +30,8 @@ LAST_WORDS_S = 1.0
 
 class GatewayServer(uvicorn.Server):
     """Leaves in good order. SIGTERM: not ready at once, so that balancers send no more, but everything that still comes
-    is taken for `delay_s`; then the listener closes and running answers get `grace_s`. SIGINT, or a second signal,
-    skips the delay.
+    is taken for `delay_s`; then the listener closes and running answers get `grace_s`, those too whose requests come
+    on connections that were accepted before. SIGINT, or a second signal, skips the delay.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, grace_s: float, delay_s: float) -> None:
@@ -49,21 +49,20 @@ class GatewayServer(uvicorn.Server):
         if gateway is None or self._loop is None or not patient or gateway.terminating:
             self._close(sig)
             return
-        gateway.terminating = True
+        terminate(self._app)
         self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, self._close, sig)
 
     def _close(self, sig: int) -> None:
         if hasattr(self._app.state, "gateway"):  # not before the application has started
-            drain(self._app)
+            terminate(self._app)
         super().handle_exit(sig, None)
         self._captured_signals.clear()  # else uvicorn, once drained, sends itself the signal: a drain is no failure
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """What still runs gets most of the drain's time, and the rest to hear that it is over."""
         if hasattr(self._app.state, "gateway"):
-            gateway: GatewayState = self._app.state.gateway
             most = max(self._grace_s - LAST_WORDS_S, self._grace_s / 2)
-            asyncio.get_running_loop().call_later(most, gateway.leaving.set)
+            asyncio.get_running_loop().call_later(most, leave, self._app)
         await super().shutdown(sockets)
 
 

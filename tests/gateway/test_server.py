@@ -143,7 +143,7 @@ async def test_sigint_or_a_second_signal_skips_the_delay(valkey: Valkey, signals
             assert not made.should_exit
             made.handle_exit(number, None)
         assert made.should_exit
-        assert made._app.state.gateway.draining
+        assert made._app.state.gateway.terminating
 
 
 async def test_a_stream_that_outlasts_the_drain_goes_on_at_another_gateway(valkey: Valkey) -> None:
