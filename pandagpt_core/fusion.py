@@ -4,7 +4,7 @@ PandaGPT (Su et al. 2023, section 3 and released code) projects the embedding of
 vectors, so the bias counts once per medium: soft = sum_i w_i (W e_i + b). Weight 1 everywhere is the original. A
 weight scales its medium's whole vector, bias included, so weight 0 is the medium left out and weights 1/n a mean.
 
-A small model may recall before it projects: each embedding is replaced by what it is most like (`Recall`).
+A small model may recall before it projects: each embedding is replaced by what it is most like (`PrototypeRetrieval`).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from pandagpt_core.types import MediaUse
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class PrototypeRetrieval:
     """Known directions [C, E] of the shared space, and how sharply an embedding chooses among them.
 
     One look-up in an associative memory (Ramsauer et al. 2020, "Hopfield Networks is All You Need", equation 3):
@@ -43,7 +43,7 @@ class Projection:
 
     weight: torch.Tensor
     bias: torch.Tensor
-    recall: Recall | None = None
+    recall: PrototypeRetrieval | None = None
 
     def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         """[M, E] embeddings in, [M, D] soft tokens out, float32."""

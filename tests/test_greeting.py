@@ -12,7 +12,7 @@ from service.local import greeting
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServePlan:
     url: str = "http://127.0.0.1:8123"
     model: Path = Path("models/panda-mini")
     state: Path = Path(".state")
@@ -31,22 +31,22 @@ def test_the_curl_line_names_the_address_and_a_sample_that_exists(
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples/cat.png").touch()
     (tmp_path / "samples/bark.wav").touch()
-    words = curl(greeting.ready(Plan(), 1.0, None))
+    words = curl(greeting.ready(ServePlan(), 1.0, None))
     assert words[-1] == "http://127.0.0.1:8123/v1/generate"
     assert "image=@samples/cat.png" in words
     assert "-H" not in words
 
 
 def test_with_keys_the_curl_line_asks_for_one() -> None:
-    assert "Authorization: Bearer $KEY" in curl(greeting.ready(Plan(), 1.0, Path("keys")))
+    assert "Authorization: Bearer $KEY" in curl(greeting.ready(ServePlan(), 1.0, Path("keys")))
 
 
 def test_the_opening_says_where_the_data_lies() -> None:
-    assert "embedded Valkey, data in .state/store" in greeting.opening(Plan())
-    assert "PANDAGPT_STORE_URL" in greeting.opening(Plan(own_store=False))
+    assert "embedded Valkey, data in .state/store" in greeting.opening(ServePlan())
+    assert "PANDAGPT_STORE_URL" in greeting.opening(ServePlan(own_store=False))
 
 
 def test_the_greeting_has_what_was_chosen_at_load_with_its_figures(tmp_path: Path) -> None:
     autotune.save([Report("language model", "torch int8", "nats", (Trial("torch int8", 0.002, 0.01),))], tmp_path)
-    text = greeting.ready(Plan(cache=tmp_path), 1.0, None)
+    text = greeting.ready(ServePlan(cache=tmp_path), 1.0, None)
     assert "language model: torch int8, 2 ms for the trial's steps, deviation 0.01 nats" in text

@@ -20,7 +20,7 @@ from pandagpt_core.checkpoints.folder import (
     ModelFolder,
 )
 from pandagpt_core.checkpoints.minigpt_v2 import MiniGPTv2Folder, ProjectedFolder
-from pandagpt_core.checkpoints.pandagpt import BosSpec, LoraSpec, PandaGPTFolder, ProjectionSpec, RecallSpec
+from pandagpt_core.checkpoints.pandagpt import BosSpec, LoraSpec, PandaGPTFolder, ProjectionSpec, RetrievalSpec
 from pandagpt_core.checkpoints.pickled import read_pickled
 from pandagpt_core.checkpoints.systems import (
     SystemFolder,
@@ -50,7 +50,7 @@ __all__ = [
     "PandaGPTFolder",
     "ProjectedFolder",
     "ProjectionSpec",
-    "RecallSpec",
+    "RetrievalSpec",
     "Shape",
     "Shapes",
     "SystemFolder",

@@ -12,8 +12,8 @@ import msgspec
 from pandagpt_core.checkpoints.folder import ModelFolder, Positive
 
 
-class RecallSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The look-up before the projection (`fusion.Recall`): how many known directions, and how sharply one chooses."""
+class RetrievalSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The look-up before the projection (`fusion.PrototypeRetrieval`): number of prototypes, and sharpness."""
 
     directions: Positive
     sharpness: Annotated[float, msgspec.Meta(gt=0)]
@@ -30,7 +30,7 @@ class ProjectionSpec(
 
     in_dim: Positive
     out_dim: Positive
-    recall: RecallSpec | None = None
+    recall: RetrievalSpec | None = None
 
 
 class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

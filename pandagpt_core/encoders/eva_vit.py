@@ -66,7 +66,7 @@ class EvaSizes:
         return asdict(self)
 
 
-class Attention(nn.Module):
+class EvaAttention(nn.Module):
     """Multi-head self-attention; queries and values have a bias, keys have none."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -88,7 +88,7 @@ class Attention(nn.Module):
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [N, H, T, D / H]
 
 
-class MLP(nn.Module):
+class EvaMLP(nn.Module):
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.fc1 = Linear(width, inner)
@@ -99,16 +99,16 @@ class MLP(nn.Module):
         return projected
 
 
-class Block(nn.Module):
+class EvaBlock(nn.Module):
     """Pre-norm; `inner` is the element type between its products, None keeps the input's."""
 
     def __init__(self, sizes: EvaSizes) -> None:
         super().__init__()
         self.inner: torch.dtype | None = None
         self.norm1 = nn.LayerNorm(sizes.width, eps=BLOCK_EPS)
-        self.attn = Attention(sizes.width, sizes.heads)
+        self.attn = EvaAttention(sizes.width, sizes.heads)
         self.norm2 = nn.LayerNorm(sizes.width, eps=BLOCK_EPS)
-        self.mlp = MLP(sizes.width, sizes.mlp)
+        self.mlp = EvaMLP(sizes.width, sizes.mlp)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attn(self._within(self.norm1(x)))
@@ -146,7 +146,7 @@ class EvaVit(nn.Module):
             self.patch_embed = PatchEmbed(sizes)
             self.cls_token = nn.Parameter(torch.empty(1, 1, sizes.width))
             self.pos_embed = nn.Parameter(torch.empty(1, 1 + sizes.patches, sizes.width))
-            self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.blocks))
+            self.blocks = nn.ModuleList(EvaBlock(sizes) for _ in range(sizes.blocks))
             self.ln_vision = nn.LayerNorm(sizes.width, eps=VISION_EPS)
         self.eval()
         self.requires_grad_(False)

@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pandagpt_core.autotune import Candidate, Listen, Step, Timer, choose, ignore
-from pandagpt_core.encoders.eva_vit import Block as EvaBlock
-from pandagpt_core.encoders.eva_vit import EvaVit
+from pandagpt_core.encoders.eva_vit import EvaBlock, EvaVit
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.sizes import PATCH_TOWERS, TEXT_LENGTH
 from pandagpt_core.encoders.stems import TextPreprocessor

@@ -14,7 +14,7 @@ from pandagpt_core.checkpoints import (
     read_tensors,
 )
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.fusion import Projection, Recall
+from pandagpt_core.fusion import Projection, PrototypeRetrieval
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.lora import merge_lora
 
@@ -36,7 +36,7 @@ def load_adapter(path: Path, folder: ProjectedFolder, llm: Llama, encoder_dim: i
     weight, bias = tensors.pop("projection.weight"), tensors.pop("projection.bias")
     recall = None
     if projection.recall is not None:
-        recall = Recall(tensors.pop("projection.recall").to(device), projection.recall.sharpness)
+        recall = PrototypeRetrieval(tensors.pop("projection.recall").to(device), projection.recall.sharpness)
     if folder.lora is not None and not folder.lora.merged:
         merge_lora(llm, _pairs(tensors), folder.lora.scale)
     return Projection(weight.to(device), bias.to(device), recall)

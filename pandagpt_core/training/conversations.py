@@ -14,7 +14,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.training.batch import IGNORED
 
 
-class Said(msgspec.Struct, frozen=True, rename={"who": "from"}):
+class ChatTurn(msgspec.Struct, frozen=True, rename={"who": "from"}):
     """One entry of a conversation as the instruction data sets write it."""
 
     who: Literal["human", "gpt"]
@@ -22,14 +22,16 @@ class Said(msgspec.Struct, frozen=True, rename={"who": "from"}):
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class TokenizedExample:
     """A sequence of T positions: token ids with None at the soft slot, and targets, `IGNORED` where not learned."""
 
     ids: tuple[int | None, ...]
     targets: tuple[int, ...]
 
 
-def lay_out(said: Sequence[Said], tokenizer: Tokenizer, bos_id: int, most: int, *, media: bool = True) -> Laid:
+def tokenize_conversation(
+    said: Sequence[ChatTurn], tokenizer: Tokenizer, bos_id: int, most: int, *, media: bool = True
+) -> TokenizedExample:
     """The conversation's sequence; what follows the medium is cut to `most` tokens, as the original cuts it.
 
     Without media, which the original never trains on, it begins as the served prompt does.
@@ -41,10 +43,10 @@ def lay_out(said: Sequence[Said], tokenizer: Tokenizer, bos_id: int, most: int, 
         tokens = tokenizer.encode(piece)
         ids += tokens
         targets += tokens if learned else [IGNORED] * len(tokens)
-    return Laid((*prefix, *ids[:most]), (*[IGNORED] * len(prefix), *targets[:most]))
+    return TokenizedExample((*prefix, *ids[:most]), (*[IGNORED] * len(prefix), *targets[:most]))
 
 
-def _pieces(said: Sequence[Said], first: str) -> Iterator[tuple[str, bool]]:
+def _pieces(said: Sequence[ChatTurn], first: str) -> Iterator[tuple[str, bool]]:
     for index, one in enumerate(said):
         if one.who == "gpt":
             yield f"{one.value}\n###", True

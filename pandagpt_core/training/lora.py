@@ -75,7 +75,7 @@ def trainable_share(llm: Llama, projection: nn.Linear) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class BatchResult:
     """Of a batch: the mean cross entropy over learned positions, and the share of them predicted right.
 
     `accuracy` is counted as PandaGPT counts it: a sequence's first target position is left out.
@@ -98,7 +98,7 @@ def run_batch(
     ids: Sequence[Sequence[int | None]],
     targets: Sequence[Sequence[int]],
     embeddings: Sequence[torch.Tensor | None],
-) -> Result:
+) -> BatchResult:
     """One forward pass, padded on the right, on the projection's device.
 
     A sequence with an embedding [E] has one None among its ids.
@@ -106,7 +106,7 @@ def run_batch(
     media = [[] if vector is None else [vector] for vector in embeddings]
     batch = collate(ids, targets, media, projection.in_features)
     sums = answer_sums(llm, projection, batch.to(projection.weight.device))
-    return Result(sums.loss / batch.learned, float(sums.right / sums.counted))
+    return BatchResult(sums.loss / batch.learned, float(sums.right / sums.counted))
 
 
 def train(
@@ -125,7 +125,7 @@ def train(
     lora = [p for p in llm.parameters() if p.requires_grad]
     groups = [{"params": lora, "lr": config.lr}, {"params": [*projection.parameters()], "lr": config.projection_lr}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.001)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Ramp(steps, config.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, LinearWarmupDecay(steps, config.warmup))
     losses: list[float] = []
     for _, examples in zip(tqdm(range(steps), desc="training", mininterval=10), batches, strict=False):
         with mixed(projection.weight.device, wanted=config.bf16):
@@ -141,7 +141,7 @@ def train(
 
 
 @dataclass(frozen=True, slots=True)
-class Ramp:
+class LinearWarmupDecay:
     """Learning rate factor: linear up over the warm-up share of steps, then linear down to zero."""
 
     steps: int

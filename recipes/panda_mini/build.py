@@ -32,7 +32,7 @@ from recipes.panda_mini import reproducibility
 from recipes.panda_mini.audio_depth_thermal import train_maps, train_sound
 from recipes.panda_mini.base_answers import base_answers
 from recipes.panda_mini.concepts import load_concepts
-from recipes.panda_mini.config import DIM, QUICK, SIZES, Recipe
+from recipes.panda_mini.config import DIM, QUICK, SIZES, BuildRecipe
 from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.motion import recordings, varied_window
@@ -51,11 +51,11 @@ _FEW = 64  # pictures that are not worth the start of a process
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BuildJob:
     """One build: where what is fetched and made is kept, by which numbers, who hears of it, and what trains."""
 
     cache: Path
-    recipe: Recipe
+    recipe: BuildRecipe
     log: Log
     device: torch.device = CPU
 
@@ -75,7 +75,7 @@ class Job:
         return kept(self.cache, stage, numbers, make)
 
 
-Make = Callable[[Space, Job], State]  # a tower beside the space of pictures
+Make = Callable[[Space, BuildJob], State]  # a tower beside the space of pictures
 Examine = Callable[[Path, Path, int], dict[str, Any]]  # figures of a folder, by the cache, every so many items
 
 
@@ -93,12 +93,14 @@ def main(said: Sequence[str] | None = None) -> None:
     asked.cache.mkdir(parents=True, exist_ok=True)
     out = asked.out or (asked.cache / "quick" if asked.quick else Path("models/panda-mini"))
     try:
-        build(Job(asked.cache, QUICK if asked.quick else Recipe(), Log(asked.cache / "mini.jsonl"), device), out)
+        build(
+            BuildJob(asked.cache, QUICK if asked.quick else BuildRecipe(), Log(asked.cache / "mini.jsonl"), device), out
+        )
     except FetchError as error:
         sys.exit(str(error))
 
 
-def build(job: Job, out: Path, towers: Mapping[str, Make] | None = None, examine: Examine | None = None) -> None:
+def build(job: BuildJob, out: Path, towers: Mapping[str, Make] | None = None, examine: Examine | None = None) -> None:
     """Every stage in order; `out` becomes a model folder with its figures beside it.
 
     towers: those of media that are not pictures (TOWERS). examine: what measures the folder (evaluate_folder).
@@ -129,13 +131,13 @@ def hold_against(figures: Mapping[str, Any], committed: Mapping[str, Any], log: 
     log("held against the committed figures", compared=count, outside=len(outside))
 
 
-def kept_space(job: Job, trunk: EfficientNetLite0) -> Space:
+def kept_space(job: BuildJob, trunk: EfficientNetLite0) -> Space:
     recipe = job.recipe
     numbers = (recipe.seed, recipe.thin, recipe.align, job.data)
     return Space.of(job.kept("space", numbers, lambda: make_space(job, trunk).state()), SIZES["towers"], DIM)
 
 
-def make_space(job: Job, trunk: EfficientNetLite0) -> Space:
+def make_space(job: BuildJob, trunk: EfficientNetLite0) -> Space:
     """The shared space; the features first, of many pictures in processes side by side."""
     recipe, pictures = job.recipe, job.pictures()
     if len(pictures) > _FEW:
@@ -147,7 +149,7 @@ def make_space(job: Job, trunk: EfficientNetLite0) -> Space:
     return build_space(rows, picture, keys, texts, trunk, sizes, DIM, recipe.align, job.log, job.device)
 
 
-def side_by_side(job: Job) -> None:
+def side_by_side(job: BuildJob) -> None:
     """Compute the features, each part in a process of its own; they are read back from the cache."""
     said = [str(job.cache), str(job.recipe.seed), str(job.recipe.thin)]
     workers = [
@@ -177,7 +179,7 @@ def speech_digest() -> str:
     return hashlib.sha256(repr(tables).encode()).hexdigest()
 
 
-def make_speech(space: Space, job: Job) -> State:
+def make_speech(space: Space, job: BuildJob) -> State:
     """Projection and LoRA, trained on what is recalled of the cross-fitted embeddings."""
     recipe = job.recipe
     torch.manual_seed(recipe.seed)
@@ -198,7 +200,7 @@ def make_speech(space: Space, job: Job) -> State:
     return {**learned, "projection.recall": space.bank}
 
 
-def make_motion(space: Space, job: Job) -> State:
+def make_motion(space: Space, job: BuildJob) -> State:
     """The motion tower, on real recordings of four activities, against pictures of those activities."""
 
     def make() -> State:
@@ -212,7 +214,7 @@ def make_motion(space: Space, job: Job) -> State:
     return job.kept("imu", (recipe.seed, recipe.thin, recipe.align, recipe.motion, job.data), make)
 
 
-def make_sound(space: Space, job: Job) -> State:
+def make_sound(space: Space, job: BuildJob) -> State:
     """The tower for sounds, on rendered clips of the audible concepts."""
 
     def make() -> State:
@@ -222,7 +224,7 @@ def make_sound(space: Space, job: Job) -> State:
     return job.kept("audio", (recipe.seed, recipe.thin, recipe.align, recipe.senses, job.data), make)
 
 
-def make_maps(kind: str, space: Space, job: Job) -> State:
+def make_maps(kind: str, space: Space, job: BuildJob) -> State:
     """The tower for "depth" or "thermal" maps, on maps made up from the pictures."""
 
     def make() -> State:
@@ -248,7 +250,7 @@ def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, S
     return {f"towers.{at}.{name}": tensor for at, part in parts.items() for name, tensor in part.items()}
 
 
-def provenance(recipe: Recipe, packages: Path, device: torch.device = CPU) -> dict[str, Any]:
+def provenance(recipe: BuildRecipe, packages: Path, device: torch.device = CPU) -> dict[str, Any]:
     """What config.json says of the making: packages with versions and licences, the recipe's numbers, the command."""
     options = "" if device == CPU else f" --device {device}"
     used: dict[str, list[dict[str, str]]] = {"train": [], "validation": []}

@@ -40,7 +40,7 @@ SIZES: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildRecipe:
     """What decides the weights, besides the data: seeds and lengths of the stages. `thin`: every so many pictures."""
 
     seed: int = 1
@@ -53,7 +53,7 @@ class Recipe:
     senses: SensesConfig = field(default_factory=SensesConfig)
 
 
-QUICK = Recipe(
+QUICK = BuildRecipe(
     thin=20,
     align=AlignConfig(steps=4, batch=32, classes=16),
     speech=SpeechConfig(batch=4, text_only=1, base_tokens=4),

@@ -29,7 +29,7 @@ _TEMPLATES = ("{}", "{}", "a picture of {}", "a photo of {}", "a drawing of {}")
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class FrozenKeys:
     """What pictures and classes are called: the concepts first, then every other icon and ImageNet class by name."""
 
     texts: tuple[tuple[str, ...], ...]
@@ -38,7 +38,7 @@ class Keys:
     of_class: Tensor
 
 
-def make_keys(pictures: Sequence[Picture]) -> Keys:
+def make_keys(pictures: Sequence[Picture]) -> FrozenKeys:
     concepts, classes = load_concepts(), load_imagenet()
     texts: list[list[str]] = [[c.name, c.name, c.name, c.desc, f"{c.name}, {c.desc}"] for c in concepts]
     known = {concept.name: index for index, concept in enumerate(concepts)}
@@ -56,7 +56,7 @@ def make_keys(pictures: Sequence[Picture]) -> Keys:
         if index in concept_of:
             texts[concept_of[index]].append(name.lower())
         of_class.append(concept_of.get(index, key_of(name.lower()) if index not in concept_of else -1))
-    return Keys(tuple(map(tuple, texts)), len(concepts), torch.tensor(of_picture), torch.tensor(of_class))
+    return FrozenKeys(tuple(map(tuple, texts)), len(concepts), torch.tensor(of_picture), torch.tensor(of_class))
 
 
 def imagenet_names() -> list[str]:
@@ -72,7 +72,7 @@ def tokenised(texts: Sequence[str]) -> Tensor:
     return torch.stack([torch.from_numpy(load("clip-bpe-v1", text.encode(), {}, Limits()))[0] for text in texts])
 
 
-def text_table(keys: Keys) -> Texts:
+def text_table(keys: FrozenKeys) -> Texts:
     ids = []
     for index, names in enumerate(keys.texts):
         said = names
@@ -82,7 +82,7 @@ def text_table(keys: Keys) -> Texts:
     return Texts(tuple(ids), keys.concepts)
 
 
-def rows_of(features: Features, keys: Keys) -> Rows:
+def rows_of(features: Features, keys: FrozenKeys) -> Rows:
     pooled, logits = (torch.from_numpy(array).float() for array in (features.pooled, features.logits))
     return Rows(pooled, logits, keys.of_picture[torch.from_numpy(features.picture)])
 
@@ -124,7 +124,7 @@ class Space:
 def build_space(
     rows: Rows,
     picture: Tensor,
-    keys: Keys,
+    keys: FrozenKeys,
     texts: Texts,
     trunk: EfficientNetLite0,
     sizes: dict[str, dict[str, int]],

@@ -15,7 +15,7 @@ from pandagpt_core.checkpoints import (
     LoraSpec,
     PandaGPTFolder,
     ProjectionSpec,
-    RecallSpec,
+    RetrievalSpec,
     file_digest,
     write_model_folder,
     write_safetensors,
@@ -51,7 +51,7 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: _write(folder / name, state) for name, state in ((ENCODER, encoder), (ADAPTER, adapter))}
     out_dim, in_dim = adapter["projection.weight"].shape
-    recall = RecallSpec(directions=len(adapter["projection.recall"]), sharpness=sharpness)
+    recall = RetrievalSpec(directions=len(adapter["projection.recall"]), sharpness=sharpness)
     recipes: dict[Modality, str] = import_module("pandagpt_core.encoders.mini").recipes_of(sizes)
     said = PandaGPTFolder(
         id="panda-mini",

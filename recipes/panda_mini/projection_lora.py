@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pandagpt_core.fusion import Recall
+from pandagpt_core.fusion import PrototypeRetrieval
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
@@ -98,7 +98,7 @@ class Gallery:
 
     def _recalled(self, vector: Tensor, rng: np.random.Generator) -> Tensor:
         factor = float(np.exp(rng.uniform(np.log(self.config.softer), np.log(self.config.sharper))))
-        return Recall(self.directions, self.config.sharpness * factor).shares(vector)
+        return PrototypeRetrieval(self.directions, self.config.sharpness * factor).shares(vector)
 
     def _seen(self, shares: Tensor, named: tuple[int, ...]) -> Seen:
         return Seen(shares @ self.directions, named)

@@ -72,13 +72,13 @@ def _benchmark(arguments: argparse.Namespace, model: Answerer) -> int:
 
 def _over_http(arguments: argparse.Namespace, base: Answerer | None) -> int:
     # Here and not above: a model folder is examined without an HTTP client.
-    from service.commands.examinee import ServedModel, connected
+    from service.commands.examinee import HttpModel, connected
     from service.commands.talk import TalkError
 
     client = settings.load(overrides(arguments, url="client.url")).client
     with connected(client) as connection:
         try:
-            return _report(arguments, ServedModel(connection, arguments.served, arguments.at_once), base)
+            return _report(arguments, HttpModel(connection, arguments.served, arguments.at_once), base)
         except TalkError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             return 1

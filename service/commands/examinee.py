@@ -20,7 +20,7 @@ TRIES, LONGEST_WAIT_S = 6, 20.0
 INPUTS = 8  # of one request for embeddings
 
 
-class ServedModel:
+class HttpModel:
     """An `Answerer` at an address. Every method raises TalkError."""
 
     def __init__(self, client: httpx.Client, model: str | None = None, at_once: int = 4) -> None:

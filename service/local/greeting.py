@@ -10,7 +10,7 @@ from pandagpt_core import autotune
 from service.local import samples
 
 
-class Started(Protocol):
+class StartedService(Protocol):
     """What is being started, as far as it is told."""
 
     @property
@@ -25,13 +25,13 @@ class Started(Protocol):
     def own_store(self) -> bool: ...
 
 
-def opening(plan: Started) -> str:
+def opening(plan: StartedService) -> str:
     """Before anything runs."""
     where = f"embedded Valkey, data in {plan.state / 'store'}" if plan.own_store else "the one of PANDAGPT_STORE_URL"
     return f"PandaGPT {version('pandagpt')}\n  model  {plan.model}\n  store  {where}\nstarting ..."
 
 
-def ready(plan: Started, seconds: float, keys_file: Path | None) -> str:
+def ready(plan: StartedService, seconds: float, keys_file: Path | None) -> str:
     """Once a request would be answered."""
     key = ' -H "Authorization: Bearer $KEY"' if keys_file else ""
     return "\n".join(

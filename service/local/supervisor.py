@@ -23,7 +23,7 @@ STORE_START_S = 60.0  # a large append-only file takes a while to load
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServePlan:
     """What was found fit to start."""
 
     host: str
@@ -40,7 +40,7 @@ class Plan:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
-def check(settings: Settings) -> Plan:
+def check(settings: Settings) -> ServePlan:
     """Everything that can be known to be wrong before a process is started. Raises SettingsError."""
     model = settings.worker.model
     if not (model / "config.json").is_file():
@@ -51,7 +51,7 @@ def check(settings: Settings) -> Plan:
     port = ports.choose(settings.gateway.host, settings.gateway.port)
     state = settings.local.state
     cache = settings.worker.cache or state / "cache"
-    return Plan(settings.gateway.host, port, model, state, settings.store.url is None, cache)
+    return ServePlan(settings.gateway.host, port, model, state, settings.store.url is None, cache)
 
 
 def serve(settings: Settings, given: Given, say: Say, halves: Mapping[str, Sequence[str]] = HALVES) -> int:
@@ -68,7 +68,7 @@ class Supervisor:
     """Starts the children in order, tends them, ends them in the opposite order."""
 
     def __init__(
-        self, settings: Settings, env: dict[str, str], plan: Plan, say: Say, halves: Mapping[str, Sequence[str]]
+        self, settings: Settings, env: dict[str, str], plan: ServePlan, say: Say, halves: Mapping[str, Sequence[str]]
     ) -> None:
         local = settings.local
         self._settings, self._env, self._plan, self._say, self._commands = settings, env, plan, say, halves
@@ -145,7 +145,7 @@ class Supervisor:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def _environment(settings: Settings, given: Given, plan: Plan) -> dict[str, str]:
+def _environment(settings: Settings, given: Given, plan: ServePlan) -> dict[str, str]:
     """The children's variables: the command line's settings, the chosen port, and grace times within ours."""
     grace = max(settings.local.stop_grace_s - 1.0, 0.0)
     ours: dict[str, dict[str, object]] = {

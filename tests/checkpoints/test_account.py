@@ -6,7 +6,7 @@ from pandagpt_core.checkpoints import (
     PANDAGPT_DELTA,
     LoraSpec,
     ProjectionSpec,
-    RecallSpec,
+    RetrievalSpec,
     account,
     adapter_shapes,
     renamed,
@@ -51,7 +51,7 @@ def test_without_lora_or_with_it_merged_only_the_projection_is_expected(lora: Lo
 
 
 def test_a_recalls_directions_are_accounted_for_with_the_projection() -> None:
-    projection = ProjectionSpec(4, 8, RecallSpec(directions=5, sharpness=20.0))
+    projection = ProjectionSpec(4, 8, RetrievalSpec(directions=5, sharpness=20.0))
     assert adapter_shapes(projection, None, LLM)["projection.recall"] == (5, 4)
 
 

@@ -131,7 +131,7 @@ PROBE = """
 import ctypes, os, socket, subprocess, sys, tempfile, threading
 from pandagpt_core import media
 from service.gateway.decoding import sandbox, warmup
-from service.gateway.decoding.protocol import LENGTH, Refused, Ready
+from service.gateway.decoding.protocol import LENGTH, DecoderReady, Refused
 from service.gateway.decoding.child import _read, _receive, _take_pipes, send
 source, sink = _take_pipes()
 libc = ctypes.CDLL(None)
@@ -141,7 +141,7 @@ handle, doomed = tempfile.mkstemp()
 os.close(handle)
 doomed = doomed.encode()
 warmup.run(media.Limits())
-send(sink, Ready(enforced=sandbox.lock_down(1536 << 20)))
+send(sink, DecoderReady(enforced=sandbox.lock_down(1536 << 20)))
 def libc_call(name, *arguments):
     result = functions[name](*arguments)
     return "refused" if result == -1 else f"got {result}"
@@ -206,7 +206,7 @@ def scripted(body: str, **options: float) -> PoolOptions:
         from service.gateway.decoding.child import _read, _receive, _take_pipes, send
         from service.gateway.decoding.protocol import *
         source, sink = _take_pipes()
-        send(sink, Ready(enforced=sandbox.lock_down(1 << 30)))
+        send(sink, DecoderReady(enforced=sandbox.lock_down(1 << 30)))
         while (job := _receive(source)) is not None:
             data = _read(source, job.size)
             sandbox.arm(job.cpu_s)

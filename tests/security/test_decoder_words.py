@@ -13,7 +13,7 @@ import pytest
 from pandagpt_core import media
 from pandagpt_core.media import samples
 from service.gateway.decoding import child
-from service.gateway.decoding.protocol import Job
+from service.gateway.decoding.protocol import DecodeJob
 from tests.media.conftest import Make
 from tests.security.neighbours import data_url, neighbour
 
@@ -68,7 +68,7 @@ def test_whatever_a_decoder_raises_is_told_in_fixed_words(monkeypatch: pytest.Mo
         raise error
 
     monkeypatch.setattr(media, "load", broken)
-    job = Job(recipe="imagebind-image-v1", params={}, size=1, cpu_s=5.0)
+    job = DecodeJob(recipe="imagebind-image-v1", params={}, size=1, cpu_s=5.0)
     answer, body = child.decode(job, b"x", media.Limits(), 1 << 30)
     assert (answer.code, answer.message, body) == ("invalid_media", "cannot be decoded", b"")
 

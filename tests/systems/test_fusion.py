@@ -2,7 +2,7 @@
 
 import torch
 
-from pandagpt_core.fusion import Projection, Recall, compose, counted
+from pandagpt_core.fusion import Projection, PrototypeRetrieval, compose, counted
 from pandagpt_core.types import MediaUse, Modality
 
 PROJECTION = Projection(torch.randn(5, 3, generator=torch.Generator().manual_seed(1)), torch.ones(5))
@@ -50,26 +50,28 @@ KNOWN = torch.eye(3)[:2]  # two known directions of three
 
 def test_recall_gives_the_nearest_direction_when_it_chooses_sharply() -> None:
     noisy = torch.tensor([[0.9, 0.5, 0.4], [0.2, 0.3, -0.8]])
-    torch.testing.assert_close(Recall(KNOWN, 500.0)(noisy), KNOWN, atol=1e-4, rtol=0)
+    torch.testing.assert_close(PrototypeRetrieval(KNOWN, 500.0)(noisy), KNOWN, atol=1e-4, rtol=0)
 
 
 def test_recall_shares_sum_to_one_and_follow_the_likeness() -> None:
-    shares = Recall(KNOWN, 4.0).shares(torch.tensor([[0.8, 0.6, 0.0], [0.0, 0.0, 1.0]]))
+    shares = PrototypeRetrieval(KNOWN, 4.0).shares(torch.tensor([[0.8, 0.6, 0.0], [0.0, 0.0, 1.0]]))
     torch.testing.assert_close(shares.sum(dim=-1), torch.ones(2))
     torch.testing.assert_close(shares[0, 0] / shares[0, 1], torch.tensor(4.0 * 0.2).exp())
     torch.testing.assert_close(shares[1], torch.tensor([0.5, 0.5]))
 
 
 def test_recall_reads_a_direction_whatever_its_length() -> None:
-    torch.testing.assert_close(Recall(KNOWN, 7.0)(5 * EMBEDDINGS), Recall(KNOWN, 7.0)(EMBEDDINGS))
+    torch.testing.assert_close(
+        PrototypeRetrieval(KNOWN, 7.0)(5 * EMBEDDINGS), PrototypeRetrieval(KNOWN, 7.0)(EMBEDDINGS)
+    )
 
 
 def test_what_is_near_no_known_direction_comes_out_shorter_than_what_is_near_one() -> None:
-    sure, unsure = Recall(KNOWN, 7.0)(torch.tensor([[1.0, 0.0, 0.0], [0.1, 0.1, 1.0]])).norm(dim=-1)
+    sure, unsure = PrototypeRetrieval(KNOWN, 7.0)(torch.tensor([[1.0, 0.0, 0.0], [0.1, 0.1, 1.0]])).norm(dim=-1)
     assert sure > 0.99 > 0.75 > unsure
 
 
 def test_a_projection_with_a_recall_projects_what_is_recalled_of_each_medium() -> None:
-    recall = Recall(KNOWN, 7.0)
+    recall = PrototypeRetrieval(KNOWN, 7.0)
     soft = compose(Projection(PROJECTION.weight, PROJECTION.bias, recall), EMBEDDINGS, (1.0, 0.5))
     torch.testing.assert_close(soft, compose(PROJECTION, recall(EMBEDDINGS), (1.0, 0.5)))

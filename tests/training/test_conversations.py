@@ -15,12 +15,12 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.batch import IGNORED
-from pandagpt_core.training.conversations import Laid, Said, lay_out
-from pandagpt_core.training.lora import LoraConfig, LoraLinear, Result, add_lora, run_batch
+from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tokenize_conversation
+from pandagpt_core.training.lora import BatchResult, LoraConfig, LoraLinear, add_lora, run_batch
+from pandagpt_core.training.tune.dataset import TrainExample, TrainSet
 from pandagpt_core.training.tune.features import FeatureStore
-from pandagpt_core.training.tune.loop import Course, one_step
-from pandagpt_core.training.tune.material import Lesson, Material
-from pandagpt_core.training.tune.model import Soft, Tuned
+from pandagpt_core.training.tune.loop import TrainPlan, one_step
+from pandagpt_core.training.tune.model import Soft, TrainableModel
 from pandagpt_core.training.tune.order import Division, Order
 from pandagpt_core.training.tune.outputs import adapter_of, original_name
 from pandagpt_core.training.tune.settings import TrainSettings
@@ -35,8 +35,8 @@ class Run:
 
     said: dict[str, Any]
     tensors: dict[str, torch.Tensor]
-    laid: list[Laid]
-    result: Result
+    laid: list[TokenizedExample]
+    result: BatchResult
     lora: dict[str, LoraLinear]
     projection: torch.nn.Linear
 
@@ -56,9 +56,9 @@ def run(request: pytest.FixtureRequest, golden: Path) -> Run:
     return Run(said, tensors, laid, result, lora, projection)
 
 
-def laid_out(entries: list[dict[str, str]], tokenizer: Tokenizer, most: int) -> Laid:
+def laid_out(entries: list[dict[str, str]], tokenizer: Tokenizer, most: int) -> TokenizedExample:
     assert tokenizer.bos_id is not None
-    return lay_out([Said(e["from"], e["value"]) for e in entries], tokenizer, tokenizer.bos_id, most)  # type: ignore[arg-type]
+    return tokenize_conversation([ChatTurn(e["from"], e["value"]) for e in entries], tokenizer, tokenizer.bos_id, most)  # type: ignore[arg-type]
 
 
 def with_delta(llm: Llama, delta: dict[str, torch.Tensor]) -> tuple[dict[str, LoraLinear], torch.nn.Linear]:
@@ -122,29 +122,29 @@ class Looking(torch.optim.SGD):
 @pytest.mark.parametrize("micro", ["whole", "one by one"])
 @pytest.mark.parametrize("case", ["train_full", "train_truncated"])
 def test_a_step_of_pandagpt_train_is_the_originals(case: str, micro: str, golden: Path, tmp_path: Path) -> None:
-    """As users run it: the module, the material and the step of a run, the batch whole or gathered from parts."""
+    """As users run it: the module, the train_set and the step of a run, the batch whole or gathered from parts."""
     tiny = golden / "pandagpt-tiny"
     said = json.loads((tiny / "cases.json").read_text())["train"][case]
     prefix = f"{case}/"
     tensors = {k.removeprefix(prefix): v for k, v in load_file(tiny / "cases.safetensors").items() if prefix in k}
     tokenizer, llm = load_tokenizer(tiny / "vicuna_tiny"), load_llama(tiny / "vicuna_tiny")
     lora, plain = with_delta(llm, torch.load(tiny / "pandagpt_ckpt" / "pytorch_model.pt", weights_only=True))
-    tuned = Tuned(llm, Soft(Projection(plain.weight.detach(), plain.bias.detach())), lora)
+    tuned = TrainableModel(llm, Soft(Projection(plain.weight.detach(), plain.bias.detach())), lora)
 
     vectors = unprojected(plain, tensors["inputs_embeds"][:, SLOT])
     store = FeatureStore(tmp_path, "golden", vectors.shape[1])
     store.write({str(index): vector for index, vector in enumerate(vectors)})
     laid = [laid_out(c, tokenizer, said["max_tgt_len"]) for c in said["conversations"]]
-    material = Material([Lesson(one, (str(index),)) for index, one in enumerate(laid)], store)
+    train_set = TrainSet([TrainExample(one, (str(index),)) for index, one in enumerate(laid)], store)
 
     division = Division(len(laid), len(laid) if micro == "whole" else 1, 1)
     settings = TrainSettings(batch=len(laid), micro_batch=division.micro, clip=1e6, warmup=0.0)
-    course = Course(settings, Order(len(laid), len(laid), 0), division, 1)
+    plan = TrainPlan(settings, Order(len(laid), len(laid), 0), division, 1)
     names = [name for name, parameter in tuned.named_parameters() if parameter.requires_grad]
     trained = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=division.accumulated)
     looking = Looking([{"params": trained, "highest": 1.0}], lr=1.0)
-    fields = one_step(course, material, accelerator, *accelerator.prepare(tuned, looking), 0)
+    fields = one_step(plan, train_set, accelerator, *accelerator.prepare(tuned, looking), 0)
 
     assert fields["loss"] == pytest.approx(float(tensors["loss"][0]), rel=1e-5)
     assert fields["accuracy"] == pytest.approx(said["token_accuracy"], abs=1e-6)

@@ -15,16 +15,16 @@ from torch import nn
 
 from pandagpt_core.checkpoints import ModelFolder
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.training.align.pairs import Pair
+from pandagpt_core.training.align.pairs import AlignPair
 from pandagpt_core.training.align.settings import AlignSettings
-from pandagpt_core.training.tune.checkpoint import Told, check_same
+from pandagpt_core.training.tune.checkpoint import RunFingerprint, check_same
 from pandagpt_core.training.tune.record import read_log
 
 FILE = "checkpoint.pt"
 _FREE = {"device", "threads", "checkpoint_every"}  # what the losses do not depend on
 
 
-def told(settings: AlignSettings, folder: ModelFolder, pairs: Sequence[Pair]) -> Told:
+def run_fingerprint(settings: AlignSettings, folder: ModelFolder, pairs: Sequence[AlignPair]) -> RunFingerprint:
     """All that the losses depend on, flat."""
     train = {f"train.{key}": value for key, value in msgspec.structs.asdict(settings.train).items()}
     said = {key: value for key, value in train.items() if key.removeprefix("train.") not in _FREE}
@@ -44,11 +44,13 @@ def refuse_to_write_over(out: Path) -> None:
         )
 
 
-def save(out: Path, step: int, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer, said: Told) -> None:
+def save(
+    out: Path, step: int, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer, fingerprint: RunFingerprint
+) -> None:
     """Keep what `step` steps have made, in place of what was kept before."""
     held = {
         "step": step,
-        "told": dict(said),
+        "told": dict(fingerprint),
         "modules": [module.state_dict() for module in modules],
         "optimizer": optimizer.state_dict(),
     }
@@ -57,7 +59,7 @@ def save(out: Path, step: int, modules: Sequence[nn.Module], optimizer: torch.op
     half.replace(out / FILE)
 
 
-def load(out: Path, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer, said: Told) -> int:
+def load(out: Path, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer, fingerprint: RunFingerprint) -> int:
     """Put back what was kept, if anything was; the number of steps behind it.
 
     Raises InvalidRequest for an alignment that was told something else.
@@ -65,7 +67,7 @@ def load(out: Path, modules: Sequence[nn.Module], optimizer: torch.optim.Optimiz
     if not (out / FILE).exists():
         return 0
     held: dict[str, Any] = torch.load(out / FILE, map_location="cpu", weights_only=True)
-    check_same(held["told"], said)
+    check_same(held["told"], fingerprint)
     for module, state in zip(modules, held["modules"], strict=True):
         module.load_state_dict(state)
     optimizer.load_state_dict(held["optimizer"])

@@ -13,7 +13,7 @@ from pandagpt_core.training.tune.samples import refuse
 from pandagpt_core.types import Modality
 
 
-class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AlignPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`image` and `file` are names below the media folder; a tower of texts reads `text` instead of a file."""
 
     image: str
@@ -29,20 +29,20 @@ class Reader:
     folder: Path
     recipe: str
 
-    def __call__(self, pair: Pair) -> np.ndarray:
+    def __call__(self, pair: AlignPair) -> np.ndarray:
         """Raises OSError, InvalidMedia."""
         data = pair.text.encode() if pair.text else (self.folder / pair.file).read_bytes()
         return load(self.recipe, data, pair.params, Limits())
 
 
-def read_pairs(files: Sequence[Path], modality: Modality) -> list[Pair]:
+def read_pairs(files: Sequence[Path], modality: Modality) -> list[AlignPair]:
     """All pairs of all files. Raises InvalidRequest that names file, index and fault of each bad one."""
-    pairs: list[Pair] = []
+    pairs: list[AlignPair] = []
     problems: list[str] = []
     needed = "text" if modality == Modality.TEXT else "file"
     for file in files:
         try:
-            found = msgspec.json.decode(file.read_bytes(), type=list[Pair])
+            found = msgspec.json.decode(file.read_bytes(), type=list[AlignPair])
         except OSError as error:
             raise InvalidRequest(f"cannot read {file}: {error.strerror}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -54,7 +54,7 @@ def read_pairs(files: Sequence[Path], modality: Modality) -> list[Pair]:
     return pairs
 
 
-def check(pairs: Sequence[Pair], reader: Reader) -> None:
+def check(pairs: Sequence[AlignPair], reader: Reader) -> None:
     """Read every pair once. Raises InvalidRequest that names index and fault of those that cannot be."""
     problems = []
     for index, pair in enumerate(pairs):

@@ -24,11 +24,11 @@ from pandagpt_core.checkpoints import (
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.align import checkpoint
 from pandagpt_core.training.align.loss import Contrast
-from pandagpt_core.training.align.pairs import Pair, Reader, check, read_pairs
+from pandagpt_core.training.align.pairs import AlignPair, Reader, check, read_pairs
 from pandagpt_core.training.align.settings import AlignSettings
-from pandagpt_core.training.align.towers import Tower, open_tower, stacked
-from pandagpt_core.training.lora import Ramp
-from pandagpt_core.training.tune.checkpoint import Told
+from pandagpt_core.training.align.towers import TrainableTower, open_tower, stacked
+from pandagpt_core.training.lora import LinearWarmupDecay
+from pandagpt_core.training.tune.checkpoint import RunFingerprint
 from pandagpt_core.training.tune.encode import Encode, Source, encode_all
 from pandagpt_core.training.tune.features import FeatureStore
 from pandagpt_core.training.tune.loop import seed_step
@@ -76,8 +76,8 @@ def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda 
     tell(f"aligns the {modality} tower, {count:,} parameters, by {len(pairs):,} pairs on {device.type}")
     out.mkdir(parents=True, exist_ok=True)
     contrast = Contrast(train.temperature, train.learn_temperature)
-    said = checkpoint.told(settings, folder, pairs)
-    _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, said)
+    fingerprint = checkpoint.run_fingerprint(settings, folder, pairs)
+    _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, fingerprint)
     model = write_aligned(out / MODEL, path, folder, tower.state(), f"{modality} tower by pandagpt align")
     (out / checkpoint.FILE).unlink(missing_ok=True)
     return Aligned(model, plot_loss(out, "InfoNCE, nats"), contrast.temperature)
@@ -85,19 +85,19 @@ def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda 
 
 def _teach(
     settings: AlignSettings,
-    tower: Tower,
+    tower: TrainableTower,
     contrast: Contrast,
-    pairs: list[Pair],
+    pairs: list[AlignPair],
     reader: Reader,
     pictures: dict[str, Tensor],
-    said: Told,
+    fingerprint: RunFingerprint,
 ) -> None:
     train, device, out = settings.train, contrast.log_scale.device, Path(settings.out)
     weights = [*tower.parameters(), *(p for p in contrast.parameters() if p.requires_grad)]
     optimizer = torch.optim.AdamW(weights, lr=train.lr, betas=(0.9, 0.95), weight_decay=train.weight_decay)
-    order, ramp = Order(len(pairs), train.batch, train.seed), Ramp(train.steps, train.warmup)
+    order, ramp = Order(len(pairs), train.batch, train.seed), LinearWarmupDecay(train.steps, train.warmup)
     names = {name: index for index, name in enumerate(pictures)}
-    done = checkpoint.load(out, (tower, contrast), optimizer, said)
+    done = checkpoint.load(out, (tower, contrast), optimizer, fingerprint)
     record = Record(out, done)
     tower.train()
     with ThreadPoolExecutor(train.threads) as pool:
@@ -124,12 +124,12 @@ def _teach(
                 seconds=round(time.monotonic() - began, 3),
             )
             if train.checkpoint_every and (step + 1) % train.checkpoint_every == 0:
-                checkpoint.save(out, step + 1, (tower, contrast), optimizer, said)
+                checkpoint.save(out, step + 1, (tower, contrast), optimizer, fingerprint)
     tower.eval()
 
 
 def _pictures(
-    settings: AlignSettings, path: Path, folder: PandaGPTFolder, pairs: list[Pair], device: torch.device
+    settings: AlignSettings, path: Path, folder: PandaGPTFolder, pairs: list[AlignPair], device: torch.device
 ) -> dict[str, Tensor]:
     """Where each picture lies, by its name: encoded once, kept as for `pandagpt train`."""
     store = FeatureStore(Path(settings.features.cache), folder.encoder_digest, folder.projection.in_dim)

@@ -11,9 +11,9 @@ from pandagpt_core.training.tune.settings import (
     Count,
     CountOrNone,
     FeatureSettings,
-    Section,
     Share,
     Text,
+    TrainSection,
     convert,
     read_toml,
 )
@@ -21,12 +21,12 @@ from pandagpt_core.training.tune.settings import (
 Aligned = Literal["audio", "depth", "thermal", "imu", "text"]  # pictures and video share the tower that stays frozen
 
 
-class PairSettings(Section, frozen=True):
+class PairSettings(TrainSection, frozen=True):
     files: Annotated[tuple[Text, ...], Meta(min_length=1, description="JSON lists of pairs, joined in order")]
     media: Annotated[Text, Meta(description="folder that the pairs' file names begin in")] = "."
 
 
-class StepSettings(Section, frozen=True):
+class StepSettings(TrainSection, frozen=True):
     steps: Annotated[Count, Meta(description="batches that are learned from")] = 1000
     batch: Annotated[Annotated[int, Meta(ge=2)], Meta(description="pairs of a step, each other's wrong answers")] = 64
     lr: Annotated[Above, Meta(description="highest learning rate")] = 5e-4
@@ -44,7 +44,7 @@ class StepSettings(Section, frozen=True):
     device: Annotated[Literal["auto", "cpu"], Meta(description="auto: a GPU where there is one")] = "auto"
 
 
-class AlignSettings(Section, frozen=True):
+class AlignSettings(TrainSection, frozen=True):
     """Paths are relative to the file they stand in."""
 
     model: Annotated[Text, Meta(description="model folder whose tower is aligned; all else of it stays as it is")]

@@ -19,7 +19,7 @@ from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Modality
 
 
-class Tower(nn.Module):
+class TrainableTower(nn.Module):
     """Clips of one modality to embeddings [N, E], not normalised."""
 
     def __init__(self, encoder: nn.Module, parts: Sequence[str], compute: Callable[[Tensor], Tensor]) -> None:
@@ -39,7 +39,7 @@ class Tower(nn.Module):
         return {f"{of}.{name}": t.detach().cpu() for of, part in parts for name, t in part.state_dict().items()}
 
 
-def open_tower(path: Path, folder: ModelFolder, modality: Modality, *, fresh: int | None = None) -> Tower:
+def open_tower(path: Path, folder: ModelFolder, modality: Modality, *, fresh: int | None = None) -> TrainableTower:
     """The folder's tower of `modality`, trainable; with weights drawn anew from the seed `fresh` if it is given.
 
     Raises InvalidRequest for a modality that the folder does not take: it has no tower whose sizes would be known.
@@ -61,7 +61,7 @@ def stacked(arrays: Sequence[np.ndarray]) -> tuple[Tensor, list[int]]:
     return torch.from_numpy(np.concatenate(arrays)), [len(array) for array in arrays]
 
 
-def _imagebind(encoder: nn.Module, modality: Modality) -> Tower:
+def _imagebind(encoder: nn.Module, modality: Modality) -> TrainableTower:
     assert isinstance(encoder, ImageBind)
     name = TOWER_OF[modality]
 
@@ -69,24 +69,24 @@ def _imagebind(encoder: nn.Module, modality: Modality) -> Tower:
         return encoder.head(name, encoder.pool(name, clips, encoder.trunk(name, encoder.tokens(name, clips))))
 
     parts = [f"modality_{part}.{name}" for part in ("preprocessors", "trunks", "heads")]
-    return Tower(encoder, parts, compute)
+    return TrainableTower(encoder, parts, compute)
 
 
-def _mini(encoder: nn.Module, modality: Modality) -> Tower:
+def _mini(encoder: nn.Module, modality: Modality) -> TrainableTower:
     """A tower of the small default; of those for maps the head alone, on the trunk of pictures, which stays frozen."""
     assert isinstance(encoder, MiniEncoder)
     part = f"towers.{modality}"
     tower = encoder.get_submodule(part)
     if not isinstance(tower, MapTower):
-        return Tower(encoder, [part], tower)
+        return TrainableTower(encoder, [part], tower)
     trunk = cast(EfficientNetLite0, encoder.get_submodule("towers.image.trunk"))
-    return Tower(encoder, [f"{part}.head"], lambda maps: tower(maps, trunk.to(maps.device)))
+    return TrainableTower(encoder, [f"{part}.head"], lambda maps: tower(maps, trunk.to(maps.device)))
 
 
 _TOWERS = {"imagebind": _imagebind, "mini": _mini}
 
 
-def _draw(tower: Tower, seed: int) -> None:
+def _draw(tower: TrainableTower, seed: int) -> None:
     """Each layer's usual first weights; tokens and positions truncated normal, 0.02 (Dosovitskiy et al. 2020)."""
     torch.manual_seed(seed)
     for module in tower.modules():

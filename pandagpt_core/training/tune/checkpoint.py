@@ -24,11 +24,11 @@ FOLDER = "checkpoints"
 _RUN, _TRAINED, _OPTIMIZER, _SHARDS = "run.json", "trained.safetensors", "optimizer.pt", "shards"
 _SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
-Told = Mapping[str, Any]  # what a run was told, flat: to go on means that nothing of it has changed
+RunFingerprint = Mapping[str, Any]  # what a run was told, flat: to go on means that nothing of it has changed
 
 
 def save(
-    out: Path, step: int, accelerator: Accelerator, model: nn.Module, optimizer: Any, told: Told, keep: int
+    out: Path, step: int, accelerator: Accelerator, model: nn.Module, optimizer: Any, told: RunFingerprint, keep: int
 ) -> Path:
     """Write the checkpoint of `step` and forget all but the newest `keep`. Every process calls it."""
     folder = out / FOLDER / f"step-{step:06}"
@@ -56,7 +56,7 @@ def newest(out: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, told: Told) -> int:
+def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, told: RunFingerprint) -> int:
     """Put the checkpoint into what `accelerator.prepare` gave; the number of steps that it has behind it.
 
     Raises InvalidRequest for a run that was told something else.
@@ -96,7 +96,7 @@ def _found(out: Path) -> list[Path]:
     return sorted(run.parent for run in (out / FOLDER).glob(f"step-*/{_RUN}"))
 
 
-def check_same(before: Told, now: Told) -> None:
+def check_same(before: RunFingerprint, now: RunFingerprint) -> None:
     """Raise InvalidRequest that names each difference."""
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if differing:

@@ -30,7 +30,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EncodeOutcome:
     """The key of each medium, or what is wrong with it."""
 
     keys: dict[Medium, str] = field(default_factory=dict)
@@ -55,12 +55,12 @@ def encode_all(
     open_encoder: Callable[[], Encode],
     process: int = 0,
     advance: Callable[[int], object] = lambda _count: None,
-) -> Outcome:
+) -> EncodeOutcome:
     """See that the store has every medium that can be read. The encoder is opened only if one is missing.
 
     `process` names this process among those that share the store, `advance` hears of media as they are done.
     """
-    outcome, marks, pending = Outcome(), dict[str, str](), dict[str, Tensor]()
+    outcome, marks, pending = EncodeOutcome(), dict[str, str](), dict[str, Tensor]()
     encode: Encode | None = None
     with ThreadPoolExecutor(source.threads) as pool:
         for group in _groups(media, source.batch):

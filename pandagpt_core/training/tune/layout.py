@@ -12,15 +12,17 @@ from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED
-from pandagpt_core.training.conversations import Laid, Said, lay_out
+from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tokenize_conversation
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
-Layout = Callable[[Sequence[Said], bool], Laid]  # turns, and whether there are media; ValueError if it cannot
+Layout = Callable[
+    [Sequence[ChatTurn], bool], TokenizedExample
+]  # turns, and whether there are media; ValueError if it cannot
 _ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot, whatever fills it
 
 
 def layout_of(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
-    """How to lay out the folder's conversations, cut to `most` tokens after the medium."""
+    """How to tokenize out the folder's conversations, cut to `most` tokens after the medium."""
     return _LAYOUTS[folder.template](folder, tokenizer, most)
 
 
@@ -28,7 +30,7 @@ def _original(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout
     bos_id = folder.bos.id if folder.bos is not None else tokenizer.bos_id
     if bos_id is None:
         raise CheckpointError("the template needs a token that begins a text, which the tokenizer does not have")
-    return lambda said, media: lay_out(said, tokenizer, bos_id, most, media=media)
+    return lambda said, media: tokenize_conversation(said, tokenizer, bos_id, most, media=media)
 
 
 def _served(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
@@ -38,7 +40,7 @@ def _served(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
     def prompt(turns: Sequence[Turn], media: bool) -> list[int | None]:
         return token_ids(template, tokenizer, Conversation(tuple(turns), _ANY_MEDIUM if media else ()))
 
-    def lay(said: Sequence[Said], media: bool) -> Laid:
+    def tokenize(said: Sequence[ChatTurn], media: bool) -> TokenizedExample:
         turns = [Turn("assistant" if one.who == "gpt" else "user", one.value.strip()) for one in said]
         ids: list[int | None] = []
         targets: list[int] = []
@@ -50,9 +52,9 @@ def _served(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
             answer = [*tokenizer.encode(turns[index + 1].text), end]
             ids, targets = [*asked, *answer], [*targets, *answer]
         kept = most + (ids.index(None) + 1 if media else 0)
-        return Laid(tuple(ids[:kept]), tuple(targets[:kept]))
+        return TokenizedExample(tuple(ids[:kept]), tuple(targets[:kept]))
 
-    return lay
+    return tokenize
 
 
 _LAYOUTS: Mapping[str, Callable[[PandaGPTFolder, Tokenizer, int], Layout]] = MappingProxyType(

@@ -18,15 +18,15 @@ from torch import nn
 from tqdm import tqdm
 
 from pandagpt_core.errors import PandaGPTError
-from pandagpt_core.training.lora import Ramp
-from pandagpt_core.training.tune.material import Material, learned_in
+from pandagpt_core.training.lora import LinearWarmupDecay
+from pandagpt_core.training.tune.dataset import TrainSet, num_loss_tokens
 from pandagpt_core.training.tune.order import Division, Order
 from pandagpt_core.training.tune.record import Record
 from pandagpt_core.training.tune.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainPlan:
     """What each step of a run does."""
 
     settings: TrainSettings
@@ -36,12 +36,12 @@ class Course:
 
     def rate(self, step: int) -> float:
         """Factor of the learning rates."""
-        return Ramp(self.steps, self.settings.warmup)(step)
+        return LinearWarmupDecay(self.steps, self.settings.warmup)(step)
 
 
-def teach(
-    course: Course,
-    material: Material,
+def train_loop(
+    plan: TrainPlan,
+    train_set: TrainSet,
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: Any,
@@ -51,10 +51,10 @@ def teach(
 ) -> None:
     """Train through `steps` (counted from 0); `after` hears the number of steps then behind the run."""
     model.train()
-    with tqdm(total=course.steps, initial=steps.start, desc="training", disable=record is None) as bar:
+    with tqdm(total=plan.steps, initial=steps.start, desc="training", disable=record is None) as bar:
         for step in steps:
             began = time.monotonic()
-            fields = one_step(course, material, accelerator, model, optimizer, step)
+            fields = one_step(plan, train_set, accelerator, model, optimizer, step)
             if record is not None:
                 record(step + 1, **fields, seconds=round(time.monotonic() - began, 3))
             bar.set_postfix(loss=f"{fields['loss']:.3f}", refresh=False)
@@ -63,24 +63,24 @@ def teach(
 
 
 def one_step(
-    course: Course, material: Material, accelerator: Accelerator, model: nn.Module, optimizer: Any, step: int
+    plan: TrainPlan, train_set: TrainSet, accelerator: Accelerator, model: nn.Module, optimizer: Any, step: int
 ) -> dict[str, float]:
     """One update; what the log says of it. Raises PandaGPTError where the loss is no number any more."""
-    seed_step(course.settings.seed, step, accelerator.process_index)
+    seed_step(plan.settings.seed, step, accelerator.process_index)
     for group in optimizer.param_groups:
-        group["lr"] = group["highest"] * course.rate(step)
-    mine = course.division.mine(course.order.of_step(step), accelerator.process_index)
-    batches = [material.batch(indices).to(accelerator.device) for indices in mine]
-    learned = accelerator.reduce(learned_in(batches, accelerator.device), reduction="sum")
+        group["lr"] = group["highest"] * plan.rate(step)
+    mine = plan.division.mine(plan.order.of_step(step), accelerator.process_index)
+    batches = [train_set.batch(indices).to(accelerator.device) for indices in mine]
+    learned = accelerator.reduce(num_loss_tokens(batches, accelerator.device), reduction="sum")
     # The gradients of processes are averaged and `backward` divides by the micro-batches: undone, the sum is left.
-    scale = accelerator.num_processes * course.division.accumulated / learned
+    scale = accelerator.num_processes * plan.division.accumulated / learned
     sums, norm = torch.zeros(3, device=accelerator.device), None
     for batch in batches:
         with accelerator.accumulate(model):
             loss, right, counted = model(batch)
             accelerator.backward(loss * scale)
             if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(_trained(model), course.settings.clip)
+                norm = accelerator.clip_grad_norm_(_trained(model), plan.settings.clip)
             optimizer.step()
             optimizer.zero_grad()
         sums += torch.stack([loss.detach().float(), right.float(), counted.float()])
@@ -91,7 +91,7 @@ def one_step(
     return {
         "loss": mean,
         "accuracy": right / counted if counted else 0.0,
-        "epoch": round(course.order.epoch(step + 1), 4),
+        "epoch": round(plan.order.epoch(step + 1), 4),
         "lr": optimizer.param_groups[0]["lr"],
         "grad_norm": float(norm) if norm is not None else 0.0,
         "answer_tokens": int(learned),

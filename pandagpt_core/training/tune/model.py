@@ -19,7 +19,7 @@ from pandagpt_core.checkpoints import (
     read_tensors,
 )
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.fusion import Projection, Recall
+from pandagpt_core.fusion import Projection, PrototypeRetrieval
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.llm.weights import load_llama
@@ -44,11 +44,11 @@ class Soft(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """[M, E] to [M, D]."""
         if self.directions is not None:
-            embeddings = Recall(self.directions, self.sharpness)(embeddings)
+            embeddings = PrototypeRetrieval(self.directions, self.sharpness)(embeddings)
         return nn.functional.linear(embeddings, self.weight, self.bias)
 
 
-class Tuned(nn.Module):
+class TrainableModel(nn.Module):
     """The language model with LoRA beside its layers, and the projection. `lora` names the layers that have one."""
 
     def __init__(self, llm: Llama, projection: Soft, lora: Mapping[str, LoraLinear]) -> None:
@@ -79,7 +79,7 @@ class Count:
         return f"trains {self.trained:,} of {every:,} parameters ({100 * self.share:.2f} %)"
 
 
-def count(tuned: Tuned, encoder: int) -> Count:
+def count(tuned: TrainableModel, encoder: int) -> Count:
     """The module may lie on the meta device."""
     trained = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     return Count(trained, encoder, sum(p.numel() for p in tuned.parameters() if not p.requires_grad))
@@ -90,7 +90,7 @@ def encoder_size(path: Path) -> int:
     return sum(torch.Size(shape).numel() for shape in read_shapes(path / ENCODER).values())
 
 
-def build(path: Path, folder: PandaGPTFolder, settings: LoraSettings, seed: int) -> Tuned:
+def build(path: Path, folder: PandaGPTFolder, settings: LoraSettings, seed: int) -> TrainableModel:
     """On the CPU, float32 where it is trained and as stored where it is frozen; `seed` decides fresh weights.
 
     Raises InvalidRequest for targets that the model does not have, or another LoRA than the folder's to go on with.
@@ -102,14 +102,14 @@ def build(path: Path, folder: PandaGPTFolder, settings: LoraSettings, seed: int)
     fresh = nn.Linear(folder.projection.in_dim, folder.projection.out_dim)
     weight, bias = fresh.weight.detach(), fresh.bias.detach()
     spec = folder.projection.recall
-    recall = None if spec is None else Recall(tensors["projection.recall"], spec.sharpness)
+    recall = None if spec is None else PrototypeRetrieval(tensors["projection.recall"], spec.sharpness)
     if settings.start == "folder":
         _check_same(folder.lora, settings)
         weight, bias = tensors["projection.weight"], tensors["projection.bias"]
         for name, layer in lora.items():
             layer.a.data = tensors[f"{name}.lora_A.weight"]
             layer.b.data = tensors[f"{name}.lora_B.weight"]
-    return Tuned(llm, Soft(Projection(weight, bias, recall)), lora)
+    return TrainableModel(llm, Soft(Projection(weight, bias, recall)), lora)
 
 
 def with_lora(llm: Llama, settings: LoraSettings) -> dict[str, LoraLinear]:
@@ -123,7 +123,7 @@ def with_lora(llm: Llama, settings: LoraSettings) -> dict[str, LoraLinear]:
     return add_lora(llm, config)
 
 
-def freeze_as(llm: Llama, dtype: torch.dtype) -> None:
+def cast_frozen(llm: Llama, dtype: torch.dtype) -> None:
     """Keep frozen matrices in `dtype`; norms stay float32, as in service."""
     for module in llm.modules():
         if isinstance(module, Linear | nn.Embedding) and not module.weight.requires_grad:
@@ -132,7 +132,7 @@ def freeze_as(llm: Llama, dtype: torch.dtype) -> None:
             weight.data = weight.data.float()
 
 
-def remember_less(llm: Llama) -> None:
+def enable_gradient_checkpointing(llm: Llama) -> None:
     """Let each layer compute its activations again in the backward pass (Chen et al. 2016), dropout included."""
     for layer in llm.model.layers:
         layer.__dict__["forward"] = partial(checkpoint, layer.forward, use_reentrant=False)

@@ -17,16 +17,23 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.tune import checkpoint, outputs
+from pandagpt_core.training.tune.dataset import TrainSet, examples_of, media_of
 from pandagpt_core.training.tune.devices import device_name, frozen_dtype, open_accelerator
-from pandagpt_core.training.tune.encode import Encode, Outcome, Source, encode_all
+from pandagpt_core.training.tune.encode import Encode, EncodeOutcome, Source, encode_all
 from pandagpt_core.training.tune.features import FeatureStore
 from pandagpt_core.training.tune.layout import layout_of
-from pandagpt_core.training.tune.loop import Course, teach
-from pandagpt_core.training.tune.material import Material, lessons_of, media_of
-from pandagpt_core.training.tune.model import Tuned, build, count, encoder_size, freeze_as, remember_less
+from pandagpt_core.training.tune.loop import TrainPlan, train_loop
+from pandagpt_core.training.tune.model import (
+    TrainableModel,
+    build,
+    cast_frozen,
+    count,
+    enable_gradient_checkpointing,
+    encoder_size,
+)
 from pandagpt_core.training.tune.order import Division, Order
 from pandagpt_core.training.tune.record import Record, plot_loss, read_log
-from pandagpt_core.training.tune.samples import Sample, read_samples
+from pandagpt_core.training.tune.samples import ChatSample, read_samples
 from pandagpt_core.training.tune.settings import TuneSettings
 
 Tell = Callable[[str], object]
@@ -34,7 +41,7 @@ OpenEncoder = Callable[[Path, PandaGPTFolder, str], Encode]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TrainResult:
     """Steps behind the run, and what it has written; no model yet where it was stopped early."""
 
     step: int
@@ -55,7 +62,7 @@ def train(
     stop_after: int = 0,
     tell: Tell = lambda _line: None,
     open_encoder: OpenEncoder = open_towers,
-) -> Result:
+) -> TrainResult:
     """Train by the settings; every process of a distributed run calls it alike.
 
     resume: go on from the newest checkpoint of the run folder, or from the start where a run died before its first.
@@ -74,46 +81,46 @@ def train(
     accelerator.wait_for_everyone()
     out.mkdir(parents=True, exist_ok=True)
 
-    material = learn_from(settings, path, folder, accelerator, told, open_encoder)
+    train_set = learn_from(settings, path, folder, accelerator, told, open_encoder)
     division = Division(settings.train.batch, settings.train.micro_batch, accelerator.num_processes)
-    order = Order(len(material.lessons), settings.train.batch, settings.train.seed)
+    order = Order(len(train_set.examples), settings.train.batch, settings.train.seed)
     steps = settings.train.max_steps or order.steps(settings.train.epochs)
     tuned = build(path, folder, settings.lora, settings.train.seed)
-    freeze_as(tuned.llm, frozen_dtype(accelerator))
+    cast_frozen(tuned.llm, frozen_dtype(accelerator))
     if settings.train.checkpointing:
-        remember_less(tuned.llm)
+        enable_gradient_checkpointing(tuned.llm)
     told(f"{count(tuned, encoder_size(path))} on {_devices(accelerator)}")
-    told(f"{len(material.lessons):,} conversations, {steps:,} steps of {settings.train.batch}")
+    told(f"{len(train_set.examples):,} conversations, {steps:,} steps of {settings.train.batch}")
 
     optimizer = _optimizer(tuned, settings)
     accelerator.gradient_accumulation_steps = division.accumulated
     _tell_deepspeed(accelerator, settings)
     model, prepared = accelerator.prepare(tuned, optimizer)
     _check_accumulation(accelerator, division)
-    said = _told(settings, folder, material, steps)
-    done = checkpoint.load(last, accelerator, model, prepared, said) if last is not None else 0
+    fingerprint = _fingerprint(settings, folder, train_set, steps)
+    done = checkpoint.load(last, accelerator, model, prepared, fingerprint) if last is not None else 0
     if done:
         told(f"goes on after step {done}")
     elif logged:
         told(f"begins again: of the {logged} steps in the log there is no checkpoint")
     record = Record(out, done) if accelerator.is_main_process else None
-    course = Course(settings.train, order, division, steps)
+    plan = TrainPlan(settings.train, order, division, steps)
     until = min(steps, stop_after or steps)
     every = settings.output.checkpoint_every
 
     def after(step: int) -> None:
         if step == until or (every and step % every == 0):
-            checkpoint.save(out, step, accelerator, model, prepared, said, settings.output.keep)
+            checkpoint.save(out, step, accelerator, model, prepared, fingerprint, settings.output.keep)
 
-    teach(course, material, accelerator, model, prepared, range(done, until), record, after)
+    train_loop(plan, train_set, accelerator, model, prepared, range(done, until), record, after)
     trained = checkpoint.trained_state(accelerator, model)
     written: dict[str, Path] = {}
     if accelerator.is_main_process:
         written["log"], written["plot"] = out / "log.jsonl", plot_loss(out)
         if until == steps:
-            written |= _write(settings, path, folder, trained, said)
+            written |= _write(settings, path, folder, trained, fingerprint)
     accelerator.wait_for_everyone()
-    return Result(max(done, until), steps, written)
+    return TrainResult(max(done, until), steps, written)
 
 
 def learn_from(
@@ -123,26 +130,26 @@ def learn_from(
     accelerator: Accelerator,
     tell: Tell,
     open_encoder: OpenEncoder,
-) -> Material:
+) -> TrainSet:
     """Read the conversations and see that their media are encoded, each process a share of them."""
     samples = read_samples([Path(file) for file in settings.data.files])
     store = FeatureStore(Path(settings.features.cache), folder.encoder_digest, folder.projection.in_dim)
     outcome = _encoded(samples, settings, path, folder, accelerator, store, open_encoder)
     store.refresh()
-    lay = layout_of(folder, load_tokenizer(llm_path(path, folder.llm)), settings.data.max_tokens)
+    tokenize = layout_of(folder, load_tokenizer(llm_path(path, folder.llm)), settings.data.max_tokens)
     skip = settings.data.broken == "skip"
-    return Material(lessons_of(samples, outcome, lay, folder.max_model_len, tell, skip=skip), store)
+    return TrainSet(examples_of(samples, outcome, tokenize, folder.max_model_len, tell, skip=skip), store)
 
 
 def _encoded(
-    samples: list[Sample],
+    samples: list[ChatSample],
     settings: TuneSettings,
     path: Path,
     folder: PandaGPTFolder,
     accelerator: Accelerator,
     store: FeatureStore,
     open_encoder: OpenEncoder,
-) -> Outcome:
+) -> EncodeOutcome:
     features = settings.features
     source = Source(Path(settings.data.media), folder.recipes, features.threads, features.batch)
     mine = media_of(samples)[accelerator.process_index :: accelerator.num_processes]
@@ -157,13 +164,13 @@ def _encoded(
         )
     accelerator.wait_for_everyone()
     every = gather_object([own]) if accelerator.num_processes > 1 else [own]
-    return Outcome(
+    return EncodeOutcome(
         {medium: key for one in every for medium, key in one.keys.items()},
         {medium: problem for one in every for medium, problem in one.problems.items()},
     )
 
 
-def _optimizer(tuned: Tuned, settings: TuneSettings) -> torch.optim.Optimizer:
+def _optimizer(tuned: TrainableModel, settings: TuneSettings) -> torch.optim.Optimizer:
     train = settings.train
     lora = [p for name, p in tuned.named_parameters() if p.requires_grad and not name.startswith("projection.")]
     groups = [
@@ -173,22 +180,27 @@ def _optimizer(tuned: Tuned, settings: TuneSettings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
 
 
-def _told(settings: TuneSettings, folder: PandaGPTFolder, material: Material, steps: int) -> dict[str, Any]:
+def _fingerprint(settings: TuneSettings, folder: PandaGPTFolder, train_set: TrainSet, steps: int) -> dict[str, Any]:
     """All that the losses depend on, flat. How a batch is divided over devices, and in which precision, is free."""
     free = {"micro_batch", "precision", "checkpointing", "device", "epochs", "max_steps"}
-    said: dict[str, Any] = {"model": folder.files, "encoder": folder.encoder_digest, "lessons": material.digest}
-    said["train.steps"] = steps
-    said |= {f"lora.{name}": value for name, value in msgspec.structs.asdict(settings.lora).items()}
-    said |= {f"train.{name}": v for name, v in msgspec.structs.asdict(settings.train).items() if name not in free}
-    return said
+    fingerprint: dict[str, Any] = {"model": folder.files, "encoder": folder.encoder_digest, "lessons": train_set.digest}
+    fingerprint["train.steps"] = steps
+    fingerprint |= {f"lora.{name}": value for name, value in msgspec.structs.asdict(settings.lora).items()}
+    fingerprint |= {
+        f"train.{name}": v for name, v in msgspec.structs.asdict(settings.train).items() if name not in free
+    }
+    return fingerprint
 
 
 def _write(
-    settings: TuneSettings, path: Path, folder: PandaGPTFolder, trained: outputs.State, said: dict[str, Any]
+    settings: TuneSettings, path: Path, folder: PandaGPTFolder, trained: outputs.State, fingerprint: dict[str, Any]
 ) -> dict[str, Path]:
     out, wanted = Path(settings.out), settings.output
     adapter = outputs.cast_state(outputs.adapter_of(trained), wanted.dtype)
-    provenance = {"made_by": "pandagpt train", **{key: said[key] for key in said if key not in ("model", "encoder")}}
+    provenance = {
+        "made_by": "pandagpt train",
+        **{key: fingerprint[key] for key in fingerprint if key not in ("model", "encoder")},
+    }
     name = wanted.id or out.name
     model = outputs.write_model(out / outputs.MODEL, path, folder, adapter, settings.lora, name, provenance)
     written = {"model": model}

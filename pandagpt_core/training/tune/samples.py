@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.training.conversations import Said
+from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.types import Modality
 
 MOST_TOLD = 20  # problems that one message lists
@@ -31,11 +31,11 @@ class Medium:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ChatSample:
     """One conversation: `where` names its file and index, human and gpt take turns."""
 
     where: str
-    said: tuple[Said, ...]
+    said: tuple[ChatTurn, ...]
     media: tuple[Medium, ...]
 
 
@@ -48,16 +48,16 @@ class _Medium(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Entry(msgspec.Struct, frozen=True):
     """Either way of writing; other fields (ids, sources) are not ours and are passed over."""
 
-    conversation: tuple[Said, ...] = ()
-    conversations: tuple[Said, ...] = ()
+    conversation: tuple[ChatTurn, ...] = ()
+    conversations: tuple[ChatTurn, ...] = ()
     image_name: str | None = None
     image: str | None = None
     media: tuple[_Medium, ...] = ()
 
 
-def read_samples(files: Sequence[Path]) -> list[Sample]:
+def read_samples(files: Sequence[Path]) -> list[ChatSample]:
     """All conversations of all files. Raises InvalidRequest that names file, index and fault of each bad one."""
-    samples: list[Sample] = []
+    samples: list[ChatSample] = []
     problems: list[str] = []
     for file in files:
         for index, entry in enumerate(_entries(file)):
@@ -88,15 +88,15 @@ def _entries(file: Path) -> list[Any]:
         raise InvalidRequest(f"{file.name} is no JSON list of conversations: {error}") from None
 
 
-def _sample(where: str, entry: _Entry) -> Sample:
+def _sample(where: str, entry: _Entry) -> ChatSample:
     said = tuple(_turns(entry.conversation or entry.conversations))
     names = [name for name in (entry.image_name, entry.image) if name]
     media = [Medium(Modality.IMAGE, _inside(name)) for name in names[:1]]
     media += [Medium(one.modality, _inside(one.file), tuple(sorted(one.params.items()))) for one in entry.media]
-    return Sample(where, said, tuple(media))
+    return ChatSample(where, said, tuple(media))
 
 
-def _turns(said: Sequence[Said]) -> Iterator[Said]:
+def _turns(said: Sequence[ChatTurn]) -> Iterator[ChatTurn]:
     if not said:
         raise ValueError("it has no turns, neither `conversation` nor `conversations`")
     if len(said) % 2:
@@ -104,7 +104,7 @@ def _turns(said: Sequence[Said]) -> Iterator[Said]:
     for index, turn in enumerate(said):
         if turn.who != ("gpt" if index % 2 else "human"):
             raise ValueError(f"turn {index} is by {turn.who}; human and gpt take turns, human first")
-        yield turn if index % 2 else Said(turn.who, _without_mark(turn.value))
+        yield turn if index % 2 else ChatTurn(turn.who, _without_mark(turn.value))
 
 
 def _without_mark(text: str) -> str:

@@ -26,11 +26,11 @@ Text = Annotated[str, Meta(min_length=1)]
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TrainSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file. The description of a field is its line in the guide."""
 
 
-class DataSettings(Section, frozen=True):
+class DataSettings(TrainSection, frozen=True):
     files: Annotated[tuple[Text, ...], Meta(min_length=1, description="JSON lists of conversations, joined in order")]
     media: Annotated[Text, Meta(description="folder that the conversations' file names begin in")] = "."
     broken: Annotated[
@@ -40,7 +40,7 @@ class DataSettings(Section, frozen=True):
     max_tokens: Annotated[Count, Meta(description="tokens of a conversation after its medium; the rest is cut")] = 512
 
 
-class FeatureSettings(Section, frozen=True):
+class FeatureSettings(TrainSection, frozen=True):
     cache: Annotated[Text, Meta(description="folder where encoded media are kept, for every run to come")] = (
         ".cache/features"
     )
@@ -48,7 +48,7 @@ class FeatureSettings(Section, frozen=True):
     threads: Annotated[Count, Meta(description="threads that read and decode media")] = 4
 
 
-class LoraSettings(Section, frozen=True):
+class LoraSettings(TrainSection, frozen=True):
     start: Annotated[
         Literal["fresh", "folder"],
         Meta(description="a new projection and LoRA, or those of the model folder, trained on"),
@@ -64,7 +64,7 @@ class LoraSettings(Section, frozen=True):
     )
 
 
-class TrainSettings(Section, frozen=True):
+class TrainSettings(TrainSection, frozen=True):
     epochs: Annotated[Count, Meta(description="times that every conversation is seen")] = 2
     max_steps: Annotated[CountOrNone, Meta(description="steps at most, also for the schedule; 0: by the epochs")] = 0
     batch: Annotated[Count, Meta(description="conversations of a step, over all devices")] = 64
@@ -85,7 +85,7 @@ class TrainSettings(Section, frozen=True):
     device: Annotated[Literal["auto", "cpu"], Meta(description="auto: what accelerate finds")] = "auto"
 
 
-class OutputSettings(Section, frozen=True):
+class OutputSettings(TrainSection, frozen=True):
     checkpoint_every: Annotated[CountOrNone, Meta(description="steps between checkpoints; 0: at the end only")] = 500
     keep: Annotated[Count, Meta(description="checkpoints that stay, the newest")] = 2
     id: Annotated[str, Meta(description="the trained model's name in the API; empty: the run folder's name")] = ""
@@ -94,7 +94,7 @@ class OutputSettings(Section, frozen=True):
     peft: Annotated[bool, Meta(description="also a folder that the peft package loads")] = False
 
 
-class TuneSettings(Section, frozen=True):
+class TuneSettings(TrainSection, frozen=True):
     """Paths are relative to the file they stand in."""
 
     model: Annotated[Text, Meta(description="model folder whose encoder and language model are used, frozen")]

@@ -17,7 +17,7 @@ import numpy as np
 import pandagpt_core.media as media
 from pandagpt_core.errors import PandaGPTError
 from service.gateway.decoding import sandbox, warmup
-from service.gateway.decoding.protocol import LENGTH, Decoded, Header, Job, Ready, Refused, pack, to_child
+from service.gateway.decoding.protocol import LENGTH, Decoded, DecodeJob, DecoderReady, Header, Refused, pack, to_child
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     for module in pkgutil.iter_modules(media.__path__):
         importlib.import_module(f"{media.__name__}.{module.name}")
     warmup.run(limits)
-    send(sink, Ready(enforced=sandbox.lock_down(memory_bytes)))
+    send(sink, DecoderReady(enforced=sandbox.lock_down(memory_bytes)))
     while (job := _receive(source)) is not None:
         answer, body = decode(job, _read(source, job.size), limits, memory_bytes)
         send(sink, answer, body)
@@ -43,7 +43,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     return source, sink
 
 
-def decode(job: Job, data: bytes, limits: media.Limits, memory_bytes: int) -> tuple[Decoded | Refused, bytes]:
+def decode(job: DecodeJob, data: bytes, limits: media.Limits, memory_bytes: int) -> tuple[Decoded | Refused, bytes]:
     sandbox.arm(job.cpu_s)
     try:
         array = np.ascontiguousarray(media.load(job.recipe, data, job.params, limits))
@@ -64,7 +64,7 @@ def send(sink: BinaryIO, header: Header, body: bytes = b"") -> None:
     sink.flush()
 
 
-def _receive(source: BinaryIO) -> Job | None:
+def _receive(source: BinaryIO) -> DecodeJob | None:
     length = source.read(LENGTH.size)
     return to_child.decode(_read(source, LENGTH.unpack(length)[0])) if len(length) == LENGTH.size else None
 

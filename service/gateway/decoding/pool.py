@@ -21,9 +21,9 @@ from service.gateway.decoding.protocol import (
     LENGTH,
     MAX_HEADER_BYTES,
     Decoded,
+    DecodeJob,
+    DecoderReady,
     Header,
-    Job,
-    Ready,
     Refused,
     from_child,
     pack,
@@ -112,7 +112,7 @@ class DecodePool:
         return np.frombuffer(body, answer.dtype).reshape(answer.shape)
 
     async def _ask(self, child: "_Child", recipe: str, data: bytes, params: Params) -> tuple[Decoded | Refused, bytes]:
-        job = Job(recipe=recipe, params=dict(params), size=len(data), cpu_s=self._options.cpu_s)
+        job = DecodeJob(recipe=recipe, params=dict(params), size=len(data), cpu_s=self._options.cpu_s)
         try:
             async with asyncio.timeout(self._options.wall_s):
                 return await child.ask(job, data)
@@ -154,7 +154,7 @@ class DecodePool:
         except asyncio.CancelledError:
             await self._end(child)
             raise
-        if isinstance(ready, Ready) and tuple(ready.enforced) != self.enforced:
+        if isinstance(ready, DecoderReady) and tuple(ready.enforced) != self.enforced:
             self.enforced = tuple(ready.enforced)
             log.info("decoding children are confined", extra={"names": ", ".join(self.enforced)})
         return child
@@ -178,7 +178,7 @@ class _Child:
         self._process, self._to, self._from = process, process.stdin, process.stdout
         self.jobs = 0
 
-    async def ask(self, job: Job, data: bytes) -> tuple[Decoded | Refused, bytes]:
+    async def ask(self, job: DecodeJob, data: bytes) -> tuple[Decoded | Refused, bytes]:
         self.jobs += 1
         self._to.write(pack(job))
         view = memoryview(data)

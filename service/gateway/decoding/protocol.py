@@ -16,13 +16,13 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all headers."""
 
 
-class Ready(Header, frozen=True, tag="ready"):
+class DecoderReady(Header, frozen=True, tag="ready"):
     """The child's first word: which protections hold."""
 
     enforced: list[str]
 
 
-class Job(Header, frozen=True, tag="job"):
+class DecodeJob(Header, frozen=True, tag="job"):
     """One medium of `size` bytes to decode. `cpu_s` is its share of processor time."""
 
     recipe: str
@@ -47,8 +47,8 @@ class Refused(Header, frozen=True, tag="refused"):
     param: str | None = None
 
 
-to_child = msgspec.msgpack.Decoder(Job)
-from_child = msgspec.msgpack.Decoder(Ready | Decoded | Refused)
+to_child = msgspec.msgpack.Decoder(DecodeJob)
+from_child = msgspec.msgpack.Decoder(DecoderReady | Decoded | Refused)
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -36,7 +36,7 @@ def scripted(body: str, **options: float) -> PoolOptions:
         from service.gateway.decoding.protocol import *
         from service.gateway.decoding.child import _receive, _read, send, _take_pipes
         source, sink = _take_pipes()
-        send(sink, Ready(enforced=["none"]))
+        send(sink, DecoderReady(enforced=["none"]))
         job = _receive(source)
         while job is not None:
             data = _read(source, job.size)
@@ -140,7 +140,7 @@ async def test_a_decoder_that_hangs_is_killed_at_its_wall_time() -> None:
         'Decoded(dtype="|O8", shape=[1], size=8), b"12345678"',
         'Decoded(dtype="<f4", shape=[-1, -1], size=4), b"1234"',
         'Decoded(dtype="<f4", shape=[1 << 30], size=4 << 30), b"1234"',
-        'Ready(enforced=["twice"])',
+        'DecoderReady(enforced=["twice"])',
     ],
 )
 async def test_what_a_captured_child_says_is_not_believed(answer: str) -> None:

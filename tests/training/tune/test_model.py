@@ -5,7 +5,7 @@ import torch
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.training.tune.model import Soft, Tuned, count, freeze_as, with_lora
+from pandagpt_core.training.tune.model import Soft, TrainableModel, cast_frozen, count, with_lora
 from pandagpt_core.training.tune.order import Division, Order
 from pandagpt_core.training.tune.settings import LoraSettings
 
@@ -14,10 +14,10 @@ SIZES_13B = {"width": 5120, "layers": 40, "heads": 40, "kv_heads": 40, "head_dim
 TINY = LlamaConfig(vocab=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=32, tied=True)
 
 
-def tuned(config: LlamaConfig, embedding: int) -> Tuned:
+def tuned(config: LlamaConfig, embedding: int) -> TrainableModel:
     llm = Llama(config)
     lora = with_lora(llm, LoraSettings())
-    return Tuned(llm, Soft(Projection(torch.empty(config.width, embedding), torch.empty(config.width))), lora)
+    return TrainableModel(llm, Soft(Projection(torch.empty(config.width, embedding), torch.empty(config.width))), lora)
 
 
 def test_of_pandagpt_13b_four_thousandths_are_trained() -> None:
@@ -31,7 +31,7 @@ def test_of_pandagpt_13b_four_thousandths_are_trained() -> None:
 
 def test_frozen_matrices_change_their_type_norms_and_what_is_trained_do_not() -> None:
     model = tuned(TINY, 8)
-    freeze_as(model.llm, torch.bfloat16)
+    cast_frozen(model.llm, torch.bfloat16)
     for name, parameter in model.named_parameters():
         wide = not parameter.requires_grad and "norm" not in name
         assert parameter.dtype == (torch.bfloat16 if wide else torch.float32), name

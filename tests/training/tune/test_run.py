@@ -22,7 +22,7 @@ from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.tune.encode import Encode
 from pandagpt_core.training.tune.record import read_log
-from pandagpt_core.training.tune.run import OpenEncoder, Result, train
+from pandagpt_core.training.tune.run import OpenEncoder, TrainResult, train
 from pandagpt_core.training.tune.settings import TuneSettings
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service.local import ports
@@ -50,7 +50,7 @@ def losses(settings: TuneSettings) -> list[float]:
     return [line["loss"] for line in read_log(Path(settings.out))]
 
 
-def run(settings: TuneSettings, encoder: OpenEncoder | None = None, **how: Any) -> Result:
+def run(settings: TuneSettings, encoder: OpenEncoder | None = None, **how: Any) -> TrainResult:
     return train(settings, open_encoder=encoder or CountingEncoder(), **how)
 
 

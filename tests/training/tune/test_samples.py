@@ -12,16 +12,21 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.training.batch import IGNORED
-from pandagpt_core.training.conversations import Said
+from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.training.tune.layout import Layout, layout_of
-from pandagpt_core.training.tune.samples import MOST_TOLD, Medium, Sample, read_samples
+from pandagpt_core.training.tune.samples import MOST_TOLD, ChatSample, Medium, read_samples
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
 IMAGE = (MediaUse(Modality.IMAGE, "0" * 64, 0),)
-SAID = (Said("human", "What is it?"), Said("gpt", "It is a dog."), Said("human", "Sure?"), Said("gpt", "Yes."))
+SAID = (
+    ChatTurn("human", "What is it?"),
+    ChatTurn("gpt", "It is a dog."),
+    ChatTurn("human", "Sure?"),
+    ChatTurn("gpt", "Yes."),
+)
 
 
-def read(folder: Path, *entries: Any) -> list[Sample]:
+def read(folder: Path, *entries: Any) -> list[ChatSample]:
     file = folder / "data.json"
     file.write_text(json.dumps(entries))
     return read_samples([file])

@@ -1,0 +1,92 @@
+"""The training set: conversations tokenized, features of their media in a store, and every fault reported."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.training.batch import IGNORED, Batch, collate
+from pandagpt_core.training.conversations import TokenizedExample
+from pandagpt_core.training.tune.encode import EncodeOutcome
+from pandagpt_core.training.tune.features import FeatureStore
+from pandagpt_core.training.tune.layout import Layout
+from pandagpt_core.training.tune.samples import ChatSample, Medium, refuse
+
+
+@dataclass(frozen=True, slots=True)
+class TrainExample:
+    """One conversation, and the keys of its media in the feature store."""
+
+    tokenized: TokenizedExample
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSet:
+    """All examples over the store of their media."""
+
+    examples: Sequence[TrainExample]
+    store: FeatureStore
+
+    def batch(self, indices: Iterable[int]) -> Batch:
+        examples = [self.examples[index] for index in indices]
+        media: list[list[Tensor]] = [[self.store[key] for key in example.keys] for example in examples]
+        tokenized = [example.tokenized for example in examples]
+        return collate([one.ids for one in tokenized], [one.targets for one in tokenized], media, self.store.width)
+
+    @property
+    def digest(self) -> str:
+        """Names the examples: token ids, targets, media."""
+        said = hashlib.sha256()
+        for example in self.examples:
+            said.update(repr((example.tokenized.ids, example.tokenized.targets, example.keys)).encode())
+        return said.hexdigest()
+
+
+def media_of(samples: Iterable[ChatSample]) -> list[Medium]:
+    """Each medium once, in an order of its own."""
+    return sorted({medium for sample in samples for medium in sample.media}, key=repr)
+
+
+def examples_of(
+    samples: Sequence[ChatSample],
+    outcome: EncodeOutcome,
+    tokenize: Layout,
+    context: int,
+    tell: Callable[[str], object],
+    *,
+    skip: bool,
+) -> list[TrainExample]:
+    """Lay out every sample whose media are there, and that fits the model's `context`.
+
+    Raises InvalidRequest that names file, index and fault of the others; with `skip` they are told and left out.
+    """
+    examples: list[TrainExample] = []
+    problems: list[str] = []
+    for sample in samples:
+        faults = [f"{one.file}: {outcome.problems[one]}" for one in sample.media if one in outcome.problems]
+        try:
+            tokenized = tokenize(sample.said, bool(sample.media))
+        except ValueError as error:
+            tokenized, faults = TokenizedExample((), ()), [*faults, str(error)]
+        if not faults and all(target == IGNORED for target in tokenized.targets[1:]):
+            faults.append(
+                f"nothing of its answers is within the {len(tokenized.ids)} tokens that data.max_tokens leaves"
+            )
+        if len(tokenized.ids) > context:
+            faults.append(f"it has {len(tokenized.ids)} tokens, the model's context holds {context}")
+        problems += [f"{sample.where}: {fault}" for fault in faults]
+        if not faults:
+            examples.append(TrainExample(tokenized, tuple(outcome.keys[medium] for medium in sample.media)))
+    if not skip or not examples:
+        refuse(problems, "conversations cannot be learned from")
+    for problem in problems:
+        tell(f"left out {problem}")
+    return examples
+
+
+def num_loss_tokens(batches: Iterable[Batch], device: torch.device) -> Tensor:
+    """Positions that are learned in these batches, as a tensor that processes can sum."""
+    return torch.tensor(float(sum(batch.learned for batch in batches)), device=device)
