@@ -39,11 +39,13 @@ class Admitted:
     """A sequence that the engine has taken. `cached_tokens` of the prompt, at least, need no computing.
 
     `finished` is set where the resumed tokens are the whole answer already: nothing runs and no output follows.
+    `fields` are facts about the prompt for the answer's fields, beside those that `parse` reads out of its text.
     """
 
     prompt_tokens: int
     cached_tokens: int = 0
     finished: FinishReason | None = None
+    fields: Fields | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Span:
     caller: bool = False
 
 
-Pattern = tuple[str | Control | Slot, ...]
+Pattern = tuple[str | Control | Slot | Span, ...]
 Part = Control | Slot | MediaSlot | Span
 Segment = Control | Slot | MediaSlot | tuple[Span, ...]
 
@@ -116,6 +116,21 @@ TEMPLATES = MappingProxyType(
             cue=(),
             separator="",
             markers=re.compile(r"\[/?INST\]|</?Img>|<ImageHere>"),
+        ),
+        # ImageBind-LLM (Han et al. 2023), trained on Alpaca's prompts; the original's demo has no second turn, which
+        # is here a further instruction. Media stand in no place of the prompt. The original ends at EOS alone.
+        "alpaca": Template(
+            opening=(
+                Slot.BOS,
+                "Below is an instruction that describes a task. Write a response that appropriately completes the "
+                "request.\n\n",
+            ),
+            user=("### Instruction:\n", Slot.TEXT),
+            assistant=("### Response:", Slot.TEXT),
+            cue=("### Response:",),
+            separator="\n\n",
+            markers=re.compile(r"#{3,}"),
+            stop=("\n\n### Instruction:",),
         ),
         # SmolLM2-Instruct. The soft token stands where a picture would: before the question.
         "chatml": Template(

@@ -131,7 +131,8 @@ class Runtime:
         rows = [_tensor(embedding) for embedding in request.embeddings]
         inputs = self._system.prepare(request.conversation, rows)
         params = self._system.stops(request.params)
-        return self._engine.add(EngineRequest(request.id, inputs, params, request.resume, request.priority))
+        admitted = self._engine.add(EngineRequest(request.id, inputs, params, request.resume, request.priority))
+        return replace(admitted, fields=inputs.fields)
 
     def parse(self, text: str) -> Fields | None:
         """The structured fields of a whole answer; None for a system whose answers are plain text."""

@@ -8,17 +8,21 @@ from pandagpt_core.checkpoints.account import (
     Shapes,
     account,
     adapter_shapes,
+    lora_shapes,
     renamed,
 )
 from pandagpt_core.checkpoints.digests import file_digest, folder_digests, llm_path, verify_files
 from pandagpt_core.checkpoints.folder import (
     ADAPTER,
+    CACHE,
     CONFIG,
     ENCODER,
+    CacheSpec,
     EncoderSpec,
     LLMSpec,
     ModelFolder,
 )
+from pandagpt_core.checkpoints.imagebind_llm import BindSpec, ImageBindLLMFolder
 from pandagpt_core.checkpoints.minigpt_v2 import MiniGPTv2Folder, ProjectedFolder
 from pandagpt_core.checkpoints.pandagpt import BosSpec, LoraSpec, PandaGPTFolder, ProjectionSpec, RetrievalSpec
 from pandagpt_core.checkpoints.pickled import read_pickled
@@ -36,12 +40,16 @@ from pandagpt_core.checkpoints.writer import write_safetensors
 
 __all__ = [
     "ADAPTER",
+    "CACHE",
     "CONFIG",
     "ENCODER",
     "MINIGPT_V2_CHECKPOINT",
     "PANDAGPT_DELTA",
+    "BindSpec",
     "BosSpec",
+    "CacheSpec",
     "EncoderSpec",
+    "ImageBindLLMFolder",
     "KeyMap",
     "LLMSpec",
     "LoraSpec",
@@ -63,6 +71,7 @@ __all__ = [
     "folder_digests",
     "llm_path",
     "load_module",
+    "lora_shapes",
     "module_shapes",
     "parse_model_folder",
     "read_folder_of",

@@ -48,7 +48,7 @@ def _rename(key: str, key_map: KeyMap) -> str:
 def adapter_shapes(projection: ProjectionSpec, lora: LoraSpec | None, llm: Shapes) -> dict[str, Shape]:
     """Every key of adapter.safetensors, given the language model's weights by their Hugging Face names.
 
-    A merged LoRA has no keys of its own. A target is a linear layer's last name, in every layer that has it.
+    A merged LoRA has no keys of its own.
     """
     shapes: dict[str, Shape] = {
         "projection.weight": (projection.out_dim, projection.in_dim),
@@ -56,11 +56,15 @@ def adapter_shapes(projection: ProjectionSpec, lora: LoraSpec | None, llm: Shape
     }
     if projection.recall is not None:
         shapes["projection.recall"] = (projection.recall.directions, projection.in_dim)
-    if lora is None or lora.merged:
-        return shapes
+    return shapes | ({} if lora is None or lora.merged else lora_shapes(lora, llm))
+
+
+def lora_shapes(lora: LoraSpec, llm: Shapes) -> dict[str, Shape]:
+    """LoRA pairs beside the weights that they change. A target is a linear layer's last name, wherever it is."""
+    shapes: dict[str, Shape] = {}
     for key, shape in llm.items():
         linear = key.removesuffix(".weight")
-        if linear.rpartition(".")[2] in lora.targets:
+        if linear != key and linear.rpartition(".")[2] in lora.targets:
             shapes[f"{linear}.lora_A.weight"] = (lora.r, shape[1])
             shapes[f"{linear}.lora_B.weight"] = (shape[0], lora.r)
     return shapes

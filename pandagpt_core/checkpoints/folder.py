@@ -3,6 +3,7 @@
 config.json           one of the system schemas: `ModelFolder`'s fields and the system's own (`checkpoints.systems`)
 encoder.safetensors   the towers, under the original's key names
 adapter.safetensors   the system's own weights
+cache.safetensors     where `cache` says so: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
 """
 
@@ -16,6 +17,7 @@ from pandagpt_core.types import Modality
 CONFIG = "config.json"
 ENCODER = "encoder.safetensors"
 ADAPTER = "adapter.safetensors"
+CACHE = "cache.safetensors"
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -48,6 +50,18 @@ class LLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise ValueError("llm names a folder and a package; one is enough")
 
 
+class CacheSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cache of image features with `rows` rows, and what a request has where it does not say otherwise.
+
+    size: rows retrieved. temperature: multiplies similarities. weight: the share of what was retrieved.
+    """
+
+    rows: Positive
+    size: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 10
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 20.0
+    weight: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+
+
 class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="system"):
     """The fields of config.json that every system has. A subclass adds its system's own, under the system's tag.
 
@@ -60,6 +74,7 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     llm: LLMSpec
     recipes: dict[Modality, str]
     files: dict[str, Digest]
+    cache: CacheSpec | None = None
     sampling_defaults: dict[str, float] = {}
     max_model_len: Positive
     created: int = 0

@@ -9,11 +9,12 @@ from typing import TypeVar
 import msgspec
 
 from pandagpt_core.checkpoints.folder import CONFIG, ModelFolder
+from pandagpt_core.checkpoints.imagebind_llm import ImageBindLLMFolder
 from pandagpt_core.checkpoints.minigpt_v2 import MiniGPTv2Folder
 from pandagpt_core.checkpoints.pandagpt import PandaGPTFolder
 from pandagpt_core.errors import CheckpointError
 
-SystemFolder = PandaGPTFolder | MiniGPTv2Folder
+SystemFolder = PandaGPTFolder | MiniGPTv2Folder | ImageBindLLMFolder
 UNTAGGED = "pandagpt"
 
 Folder = TypeVar("Folder", bound=ModelFolder)

@@ -35,7 +35,7 @@ from pandagpt_core.checkpoints import (
 from pandagpt_core.convert.llm import FOLDER, copy_texts, expected_shapes, plan_llm, read_bos, write_index
 from pandagpt_core.convert.parts import Part, Progress, plan_part, write_part
 from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.sizes import HUGE, RECIPES, TOWERS, ImageBindSizes
+from pandagpt_core.encoders.sizes import HUGE, TOWERS, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.weights import read_config
@@ -166,7 +166,7 @@ def describe(originals: Originals, plan: Plan, options: Options) -> PandaGPTFold
         lora=plan.lora,
         llm=LLMSpec(folder=FOLDER),
         bos=read_bos(originals.llm),
-        recipes=dict(RECIPES),
+        recipes=options.sizes.recipes,
         files={},
         sampling_defaults=dict(DEMO_SAMPLING),
         max_model_len=options.max_model_len or plan.config.max_positions,

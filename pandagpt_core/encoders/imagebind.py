@@ -1,4 +1,7 @@
-"""ImageBind's six towers into one space (Girdhar et al. 2023), with the original's key names, for inference."""
+"""ImageBind's six towers into one space (Girdhar et al. 2023), with the original's key names, for inference.
+
+Point-Bind's (Guo et al. 2023) is a seventh, for 3D point clouds, where the sizes have it.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
@@ -7,7 +10,8 @@ import torch
 from torch import nn
 
 from pandagpt_core.encoders.heads import Head, LogitScale, TextHead, Unit, first_token, last_token
-from pandagpt_core.encoders.sizes import PATCH_TOWERS, RECIPES, TOWER_OF, TOWERS, ImageBindSizes
+from pandagpt_core.encoders.points import PointTrunk, checked_clouds
+from pandagpt_core.encoders.sizes import PATCH_TOWERS, POINT, RECIPES, TOWER_OF, TOWERS, ImageBindSizes
 from pandagpt_core.encoders.stems import PatchPreprocessor, TextPreprocessor
 from pandagpt_core.encoders.transformer import Trunk
 from pandagpt_core.errors import UnsupportedModality
@@ -17,16 +21,17 @@ Variant = Literal["imagebind", "pandagpt"]
 
 # Which towers' embeddings are scaled after they were normalised. PandaGPT's copy of ImageBind scales no audio.
 SCALED: Mapping[Variant, frozenset[str]] = {
-    "imagebind": frozenset({"text", "audio", "depth", "thermal", "imu"}),
-    "pandagpt": frozenset({"text", "depth", "thermal", "imu"}),
+    "imagebind": frozenset({"text", "audio", "depth", "thermal", "imu", POINT}),
+    "pandagpt": frozenset({"text", "depth", "thermal", "imu", POINT}),
 }
 _WITH_SCALE = SCALED["imagebind"]  # the towers that have a scale in the checkpoint
 _HEAD_GAP = {"imu": 2}
+POINT_PART = "point_trunk"  # the one module of a tower that lies beside the original's four
 _PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
 
 
 class ImageBind(nn.Module):
-    """Towers of `sizes` for the towers named, all six unless said otherwise.
+    """Towers of `sizes` for the towers named, all that the sizes have unless said otherwise.
 
     Built on the meta device unless `device` says otherwise: weights have no memory until a checkpoint gives it
     (`pandagpt_core.checkpoints.load_module` with `unused=model.is_unbuilt`).
@@ -37,48 +42,59 @@ class ImageBind(nn.Module):
         sizes: ImageBindSizes,
         *,
         variant: Variant,
-        towers: Iterable[str] = TOWERS,
+        towers: Iterable[str] | None = None,
         device: str | torch.device = "meta",
     ) -> None:
         super().__init__()
         self.dim = sizes.out
-        chosen = frozenset(towers)
-        self.towers = tuple(name for name in TOWERS if name in chosen)
+        chosen = frozenset(sizes.towers if towers is None else towers)
+        self.towers = tuple(name for name in sizes.towers if name in chosen)
         self.recipes: Mapping[Modality, str] = {
-            modality: recipe for modality, recipe in RECIPES.items() if TOWER_OF[modality] in chosen
+            modality: recipe for modality, recipe in RECIPES.items() if TOWER_OF[modality] in self.towers
         }
         with torch.device(device):
-            self.modality_preprocessors = self._each(lambda name: _preprocessor(sizes, name))
-            self.modality_trunks = self._each(lambda name: _trunk(sizes, name))
+            self.modality_preprocessors = self._each(lambda name: _preprocessor(sizes, name), but=POINT)
+            self.modality_trunks = self._each(lambda name: _trunk(sizes, name), but=POINT)
             self.modality_heads = self._each(lambda name: _head(sizes, name))
             self.modality_postprocessors = self._each(lambda name: _postprocessor(name, variant))
+            if POINT in self.towers and sizes.point is not None:
+                self.point_trunk = PointTrunk(sizes.point)
         self.eval()
         self.requires_grad_(False)
 
-    def _each(self, build: Callable[[str], nn.Module]) -> nn.ModuleDict:
-        return nn.ModuleDict({name: build(name) for name in self.towers})
+    def _each(self, build: Callable[[str], nn.Module], but: str = "") -> nn.ModuleDict:
+        return nn.ModuleDict({name: build(name) for name in self.towers if name != but})
 
     def is_unbuilt(self, key: str) -> bool:
-        """Whether a checkpoint's key belongs to one of the six towers that this model was built without."""
+        """Whether a checkpoint's key belongs to one of the towers that this model was built without."""
         part, _, rest = key.partition(".")
+        if part == POINT_PART:
+            return POINT not in self.towers
         tower = rest.partition(".")[0]
-        return part in _PARTS and tower in TOWERS and tower not in self.towers
+        return part in _PARTS and tower in (*TOWERS, POINT) and tower not in self.towers
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
         """Clips of one modality to embeddings, [N, ...] to [N, dim] float32: normalised, then scaled by the variant.
 
         Images [N, 3, 224, 224]; video [N, 3, 2, 224, 224]; audio [N, 1, 128, 204]; depth and thermal
-        [N, 1, 224, 224]; IMU [N, 6, 2000]; text ids [N, 77]. Square pictures of other sizes have their positions
-        interpolated. Raises UnsupportedModality without the tower and InvalidMedia for another shape.
+        [N, 1, 224, 224]; IMU [N, 6, 2000]; text ids [N, 77]; points [N, P, 3]. Square pictures of other sizes have
+        their positions interpolated. Raises UnsupportedModality without the tower and InvalidMedia for another shape.
         """
         if modality not in self.recipes:
             raise UnsupportedModality(f"the model has no tower for {modality}")
         tower = TOWER_OF[modality]
+        if tower == POINT:
+            return self.post(tower, self.head(tower, self.cloud(clips)))
         if tower != "text":
             clips = clips.to(next(self.modality_preprocessors[tower].parameters()).dtype)
         pooled = self.pool(tower, clips, self.trunk(tower, self.tokens(tower, clips)))
         return self.post(tower, self.head(tower, pooled))
+
+    def cloud(self, clouds: torch.Tensor, starts: torch.Tensor | None = None) -> torch.Tensor:
+        """What the head of point clouds reads, [N, P, 3] to [N, D]. starts: see `PointTrunk`."""
+        encoded: torch.Tensor = self.point_trunk(checked_clouds(clouds, self.point_trunk.size), starts)
+        return encoded
 
     def tokens(self, tower: str, clips: torch.Tensor) -> torch.Tensor:
         """What a tower's trunk reads, [N, T, D]."""
@@ -118,6 +134,8 @@ def _trunk(sizes: ImageBindSizes, name: str) -> nn.Module:
 
 
 def _head(sizes: ImageBindSizes, name: str) -> nn.Module:
+    if name == POINT and sizes.point is not None:
+        return Head(sizes.point.projected, sizes.out, gap=1)
     width = sizes.tower(name).width
     return TextHead(width, sizes.out) if name == "text" else Head(width, sizes.out, gap=_HEAD_GAP.get(name, 1))
 

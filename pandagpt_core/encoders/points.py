@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.encoders.point_groups import Groups, grouped
 from pandagpt_core.encoders.point_sizes import PointSize
+from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.llm.quant.linear import Linear
 
 MLP_RATIO = 4
@@ -118,6 +119,16 @@ class PointTransformer(nn.Module):
         positions = torch.cat([self.cls_pos.expand(count, -1, -1), self.pos_embed(groups.centres)], dim=1)
         x = self.norm(self.blocks(x, positions))
         return torch.cat([x[:, 0], x[:, 1:].amax(dim=1)], dim=-1)
+
+
+def checked_clouds(clouds: Tensor, size: PointSize) -> Tensor:
+    """The clouds as float32. Raises InvalidMedia for an array that is not [N, P, 3] with enough points."""
+    least = max(size.groups, size.neighbours)
+    if clouds.ndim != 3 or clouds.shape[2] != 3 or clouds.shape[1] < least:
+        raise InvalidMedia(
+            f"an array of shape {tuple(clouds.shape)}; the tower takes (N, P, 3) of {least} points at least"
+        )
+    return clouds.float()
 
 
 class PointTrunk(nn.Module):

@@ -31,6 +31,7 @@ from pandagpt_core.types import Modality
 LIMIT = 0.0005  # the largest 1 - cosine to the float32 embedding; 0.00002 was seen with two blocks of huge's widths
 FASTER = 1.2  # times: less is noise and not worth a rounding
 SMALL = 4_000_000  # weights of a tower's products: below, an encoding takes no time to speak of
+# Towers of ImageBind alone: Point-Bind's is small, and its neighbours are chosen in float32.
 OF_TOWER = {"vision": Modality.VIDEO, **{name: Modality(name) for name in ("text", "audio", "depth", "thermal", "imu")}}
 
 
@@ -85,7 +86,8 @@ def autocast_towers(
     kind: of device whose ways are tried; by default that which the weights are on.
     """
     ways = WAYS.get(kind or next(encoder.parameters()).device.type, ())
-    return tuple(name for name in encoder.towers if _autocast(_tower(encoder, name), ways, report, timed))
+    towers = [name for name in encoder.towers if name in OF_TOWER]
+    return tuple(name for name in towers if _autocast(_tower(encoder, name), ways, report, timed))
 
 
 def autocast_eva_vit(

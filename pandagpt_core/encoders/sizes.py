@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from pandagpt_core.encoders.point_sizes import W3D, PointSize
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality
@@ -21,6 +22,7 @@ TOWER_OF: Mapping[Modality, str] = {
     Modality.DEPTH: "depth",
     Modality.THERMAL: "thermal",
     Modality.IMU: "imu",
+    Modality.POINTS: "point",
 }
 RECIPES: Mapping[Modality, str] = {
     Modality.IMAGE: "imagebind-image-v1",
@@ -29,6 +31,7 @@ RECIPES: Mapping[Modality, str] = {
     Modality.DEPTH: "depth-sunrgbd-v1",
     Modality.THERMAL: "imagebind-thermal-v1",
     Modality.IMU: "imu-v1",
+    Modality.POINTS: "points-8192-v1",
     Modality.TEXT: "clip-bpe-v1",
 }
 check_recipes(RECIPES)
@@ -69,6 +72,7 @@ PATCH_TOWERS: Mapping[str, TowerShape] = {
     "thermal": TowerShape("rgbt_stem", (1, 16, 16), (16, 16), (14, 14)),
     "imu": TowerShape("imu_stem", (6, 8), (8,), (250,), linear=True),
 }
+POINT = "point"
 TOWERS = ("vision", "text", "audio", "depth", "thermal", "imu")  # the original's order
 
 
@@ -84,8 +88,11 @@ class TowerSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
 
 
-class ImageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Six towers into one space of width `out`; `vocab` is the number of the text tower's token ids."""
+class ImageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Six towers into one space of width `out`; `vocab` is the number of the text tower's token ids.
+
+    point: of a seventh tower, Point-Bind's for 3D point clouds; None where a checkpoint has none.
+    """
 
     vision: TowerSize
     text: TowerSize
@@ -95,6 +102,17 @@ class ImageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imu: TowerSize
     out: Positive
     vocab: Positive
+    point: PointSize | None = None
+
+    @property
+    def towers(self) -> tuple[str, ...]:
+        """All that there are, in the original's order."""
+        return TOWERS if self.point is None else (*TOWERS, POINT)
+
+    @property
+    def recipes(self) -> dict[Modality, str]:
+        """Of the modalities that the towers take."""
+        return {modality: recipe for modality, recipe in RECIPES.items() if TOWER_OF[modality] in self.towers}
 
     def tower(self, name: str) -> TowerSize:
         size: TowerSize = getattr(self, name)
@@ -125,4 +143,6 @@ HUGE = ImageBindSizes(
     out=1024,
     vocab=49408,
 )
-NAMED: Mapping[str, ImageBindSizes] = {"huge": HUGE}
+# The same with Point-Bind's tower, imagebind_w3D.pth.
+HUGE_3D = msgspec.structs.replace(HUGE, point=W3D)
+NAMED: Mapping[str, ImageBindSizes] = {"huge": HUGE, "huge-3d": HUGE_3D}

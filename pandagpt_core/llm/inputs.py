@@ -1,6 +1,8 @@
 """The one contract between model systems and the engine: what a language model reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,9 +17,11 @@ class LLMInputs:
         the non-negative ones are what a repetition penalty counts.
     penalised: the token ids that a repetition penalty counts as said before the answer, None for those of `ids`.
     layer_bias: [L, D] added to every layer's attention output at all positions, or None (ImageBind-LLM's adapter).
+    fields: facts about the prompt that the caller asked for, put among the answer's fields; None for none.
     """
 
     embeds: torch.Tensor
     ids: tuple[int, ...]
     layer_bias: torch.Tensor | None = None
     penalised: tuple[int, ...] | None = None
+    fields: Mapping[str, Any] | None = None

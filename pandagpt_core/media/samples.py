@@ -56,6 +56,14 @@ def film() -> bytes:
     return out.getvalue()
 
 
+def cloud() -> bytes:
+    """The corners of a pyramid, as PLY."""
+    header = (
+        "ply\nformat ascii 1.0\nelement vertex 5\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    )
+    return (header + "0 0 1\n1 1 0\n-1 1 0\n-1 -1 0\n1 -1 0\n").encode()
+
+
 def npy(array: np.ndarray) -> bytes:
     out = io.BytesIO()
     np.save(out, array)

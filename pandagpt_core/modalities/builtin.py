@@ -1,4 +1,7 @@
-"""The modalities of this project: ImageBind's six (Girdhar et al. 2023, section 3), video apart from pictures."""
+"""The modalities of this project: ImageBind's six (Girdhar et al. 2023, section 3), video apart from pictures.
+
+Point-Bind (Guo et al. 2023) adds point clouds.
+"""
 
 from types import MappingProxyType
 
@@ -111,7 +114,29 @@ TEXT = Entry(
     limits=("bytes", "characters"),
     is_file=False,
 )
-ENTRIES = (IMAGE, VIDEO, AUDIO, DEPTH, THERMAL, IMU, TEXT)
+POINTS = Entry(
+    name="points",
+    about="a 3D point cloud, or a mesh's vertices; colours, normals and faces are not read",
+    recipes=(Recipe("points-8192-v1", f"{_MEDIA}.points", "unit_sphere"),),
+    sample=(_SAMPLES, "cloud"),
+    parameters=(
+        Number("start", "the row, after resampling to 8,192, that the choice of group centres begins with", 0, 8191),
+    ),
+    limits=("bytes", "points", "elements"),
+    mime=MappingProxyType(
+        {
+            ".ply": "application/x-ply",
+            ".obj": "model/obj",
+            ".glb": "model/gltf-binary",
+            ".xyz": "chemical/x-xyz",
+            ".pcd": "application/x-pcd",
+            ".las": "application/vnd.las",
+            ".laz": "application/vnd.laszip",
+        }
+    ),
+    named=(".npy", ".npz", ".csv", ".txt"),
+)
+ENTRIES = (IMAGE, VIDEO, AUDIO, DEPTH, THERMAL, IMU, TEXT, POINTS)
 # No encoder's: for answers that name places in a picture.
 TOOLS = (
     Recipe("picture-size-v1", f"{_MEDIA}.annotate", "size"),

@@ -12,6 +12,7 @@ SYSTEMS = MappingProxyType(
     {
         "pandagpt": ("pandagpt_core.systems.pandagpt", "PandaGPT"),
         "minigpt-v2": ("pandagpt_core.systems.minigpt_v2.system", "MiniGPTv2"),
+        "imagebind-llm": ("pandagpt_core.systems.imagebind_llm.system", "ImageBindLLM"),
     }
 )
 

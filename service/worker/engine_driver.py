@@ -77,6 +77,7 @@ class EngineDriver:
         try:
             for sequence in pending(job, request):
                 admitted = self._runtime.admit(sequence)
+                job.prompt_fields = admitted.fields
                 if admitted.finished is not None:
                     job.complete(sequence.id, admitted.finished)
                     count_finish(self._metrics, admitted.finished)

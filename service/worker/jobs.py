@@ -48,6 +48,7 @@ class Job:
     prompt_tokens: int = 0
     entered_at: float = 0.0  # into the engine; Unix seconds, as the next
     first_token_at: float = 0.0
+    prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
     outcome: str = "running"  # then done, cancelled or the failure's code
 
@@ -119,11 +120,12 @@ class Job:
     def _fields(self) -> list[dict[str, Any] | None]:
         """The fields of each choice; an empty list where no choice has any."""
         try:
-            fields = [self.parse(choice.text) for choice in self.choices]
+            parsed = [self.parse(choice.text) for choice in self.choices]
         except Exception:  # a parser's fault must not lose an answer that is complete
             log.exception("an answer could not be parsed", extra={"request_id": self.id})
             return []
-        return [None if each is None else dict(each) for each in fields] if any(fields) else []
+        fields = [{**(self.prompt_fields or {}), **(each or {})} or None for each in parsed]
+        return fields if any(fields) else []
 
     @property
     def ended(self) -> bool:

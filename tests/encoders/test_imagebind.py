@@ -42,8 +42,8 @@ def noise(*shape: int) -> torch.Tensor:
 
 def test_a_model_is_an_encoder_with_a_recipe_for_each_modality() -> None:
     encoder: Encoder = ImageBind(SIZES, variant="pandagpt")
-    assert encoder.recipes == RECIPES
-    assert encoder.recipes.keys() == set(Modality)
+    assert encoder.recipes == {name: recipe for name, recipe in RECIPES.items() if name != Modality.POINTS}
+    assert encoder.recipes.keys() == set(Modality) - {Modality.POINTS}
     assert encoder.dim == 8
 
 

@@ -207,9 +207,12 @@ def test_the_beginning_that_the_model_folder_names_overrules_the_tokenizers(vicu
 
 
 def test_every_template_has_a_place_for_the_soft_token_and_the_text() -> None:
-    for template in TEMPLATES.values():
-        assert {Slot.SOFT, Slot.TEXT} <= set(template.media or ())
+    for name, template in TEMPLATES.items():
+        assert Slot.TEXT in template.user
         assert Slot.SOFT not in template.user
+        assert template.media is None or {Slot.SOFT, Slot.TEXT} <= set(template.media)
+        assert template.medium is None or (Slot.SOFT in template.medium and Slot.MEDIA in template.user)
+        assert name == "alpaca" or template.media or template.medium  # its media stand in no place of the prompt
 
 
 EACH = Template(

@@ -61,6 +61,11 @@ class LayerMaps(nn.Module):
             maps.append(((output.float() * gate) @ value.float()).to(dtype))
         return cls(torch.stack(maps), adapter.queries.detach().float(), total)
 
+    def quicken(self, dtype: torch.dtype) -> "LayerMaps":
+        """The same, kept in another type."""
+        self.maps = self.maps.to(dtype)
+        return self
+
     def forward(self, visual: Tensor) -> Tensor:
         """[D] to the engine's layer bias [L, D], float32."""
         prefix = (visual + self.queries).to(self.maps.dtype)  # [Q, D]

@@ -26,6 +26,7 @@ def run(limits: media.Limits) -> None:
     samples = [(make_sample(entry), entry.sample_params) for entry in MODALITIES.values()]
     boxes: dict[str, Value] = {"objects": write_objects([Located("a", (0.1, 0.1, 0.9, 0.9))])}
     samples.append((make_sample(MODALITIES["thermal"]), boxes))
+    samples += [(data, {}) for data in _clouds()]
     for recipe in media.RECIPES:
         for data, params in samples:
             with contextlib.suppress(Exception):  # a refusal warms up the refusing path, which is as good
@@ -37,6 +38,14 @@ def make_sample(entry: Entry) -> bytes:
     module, function = entry.sample
     made: bytes = getattr(importlib.import_module(module), function)()
     return made
+
+
+def _clouds() -> list[bytes]:
+    """A point cloud in each format that a library reads; none where those libraries are not installed."""
+    try:
+        return list(importlib.import_module("pandagpt_core.media.clouds.samples").files())
+    except ImportError:
+        return []
 
 
 def _import_all(package: ModuleType) -> None:

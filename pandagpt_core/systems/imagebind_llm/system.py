@@ -1,0 +1,128 @@
+"""ImageBind-LLM (Han et al. 2023): the media's mixed feature, perhaps drawn towards pictures, is in every layer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pandagpt_core.checkpoints import ImageBindLLMFolder, ModelFolder, as_system, llm_path, verify_files
+from pandagpt_core.encoders.base import Encoder, encode_items
+from pandagpt_core.errors import CheckpointError, InvalidRequest
+from pandagpt_core.fusion import counted
+from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.quant.linear import DTYPES
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.options import option
+from pandagpt_core.prompts import TEMPLATES
+from pandagpt_core.systems.base import LoadOptions, ready_llm
+from pandagpt_core.systems.checks import check_context, check_conversation, check_embeddings, check_modality, describe
+from pandagpt_core.systems.encoder import load_encoder
+from pandagpt_core.systems.imagebind_llm.adapter import Bridge, load_bridge
+from pandagpt_core.systems.imagebind_llm.mix import mixed
+from pandagpt_core.systems.imagebind_llm.prompt import INPUT, prompt_of
+from pandagpt_core.systems.prompting import Prompting
+from pandagpt_core.systems.visual_cache import FolderCache, details, load_cache
+from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBindLLM:
+    info: ModelInfo
+    encoder: Encoder
+    bridge: Bridge
+    cache: FolderCache | None
+    llm: Llama
+    prompting: Prompting
+
+    @classmethod
+    def load(cls, path: Path, folder: ModelFolder, options: LoadOptions) -> "ImageBindLLM":
+        """Raises CheckpointError, DigestMismatch, KeyMismatch."""
+        folder = as_system(folder, ImageBindLLMFolder)
+        if options.table is not None:
+            raise CheckpointError("another engine cannot add to the layers' attention outputs, as ImageBind-LLM does")
+        if options.verify:
+            verify_files(path, folder)
+        encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32", report=options.report)
+        llm_files = llm_path(path, folder.llm)
+        llm = load_llama(llm_files)
+        check_context(folder, llm.config)
+        bridge = load_bridge(path, folder, llm, encoder.dim)
+        llm = ready_llm(llm, options)
+        bridge.network.to(options.device)
+        bridge.maps.to(options.device).quicken(DTYPES.get(llm.precision, torch.bfloat16))
+        cache = load_cache(path, folder, encoder.dim, options.device)
+        return cls(
+            info=describe(folder, folder.bind.features, (INPUT, *(() if cache is None else cache.options))),
+            encoder=encoder,
+            bridge=bridge,
+            cache=cache,
+            llm=llm,
+            prompting=Prompting(
+                tokenizer=load_tokenizer(llm_files),
+                template=TEMPLATES[folder.template],
+                bos_id=None if folder.bos is None else folder.bos.id,
+                original_stop=options.original_stop,
+            ),
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.prompting.tokenizer
+
+    @torch.inference_mode()
+    def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Recipe arrays in, [B, 1, E] float32 out. Raises UnsupportedModality."""
+        check_modality(self.info, modality)
+        return encode_items(self.encoder, modality, arrays, str(self.llm.device)).float()[:, None]
+
+    def unit(self, modality: Modality, rows: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
+        """Scaled towers and means over clips have other norms than 1; the direction is what can be compared."""
+        return torch.nn.functional.normalize(rows[0].float(), dim=-1)
+
+    @torch.inference_mode()
+    def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
+        """Write the prompt, which is text alone; the media become the layers' bias. Without media there is none.
+
+        Raises ContextLengthExceeded, UnsupportedModality, and InvalidRequest for embeddings that are not one [1, E] of
+        finite numbers for each medium or whose mixture overflows.
+        """
+        check_conversation(self.info, conversation)
+        check_embeddings(conversation, rows, (1, self.info.embedding_dim))
+        ids = prompt_of(self.prompting, conversation, option(self.info.options, conversation.options, INPUT.name))
+        feature, fields = self.feature(conversation, rows)
+        return LLMInputs(self.llm.embed(ids), tuple(ids), self._layer_bias(feature), fields=fields)
+
+    def stops(self, params: SamplingParams) -> SamplingParams:
+        return self.prompting.stops(params)
+
+    def parse(self, text: str) -> None:
+        """An answer is plain text."""
+
+    def feature(
+        self, conversation: Conversation, rows: Sequence[Tensor]
+    ) -> tuple[Tensor | None, Mapping[str, Any] | None]:
+        """What the bind network reads, [E] float32, and what the answer's fields say of it; None without media."""
+        uses = [index for index in counted(conversation.media) if conversation.media[index].weight]
+        if not uses:
+            return None, None
+        chosen = torch.cat([rows[index] for index in uses]).to(self.llm.device)
+        feature = mixed(chosen, [conversation.media[index].weight for index in uses])
+        if self.cache is None or not (options := self.cache.chosen(conversation)).size:
+            return feature, None
+        retrieved = self.cache.vectors.retrieve(feature, options)
+        return retrieved.feature, {"cache": details(retrieved)} if self.cache.wants_details(conversation) else None
+
+    def _layer_bias(self, feature: Tensor | None) -> Tensor | None:
+        """[L, D] float32 on the language model's device. Raises InvalidRequest for a mixture that overflowed."""
+        if feature is None:
+            return None
+        bias = self.bridge(feature)
+        if not torch.isfinite(bias).all():
+            raise InvalidRequest("the media's weights give numbers that are not finite", param="weight")
+        return bias

@@ -1,0 +1,95 @@
+"""Shared by the systems: a folder's cache of image features, the options that a request has for it, and its use."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.checkpoints import CACHE, CacheSpec, ModelFolder, account, read_shapes, read_tensors
+from pandagpt_core.options import option
+from pandagpt_core.types import Conversation, OptionSpec
+from pandagpt_core.visual_cache import CacheOptions, Retrieved, VisualCache
+
+MAX_SIZE, MAX_TEMPERATURE = 1000, 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class FolderCache:
+    """A cache and what its folder says of it."""
+
+    vectors: VisualCache
+    spec: CacheSpec
+
+    @property
+    def options(self) -> tuple[OptionSpec, ...]:
+        spec = self.spec
+        return (
+            OptionSpec(
+                "cache_size",
+                "integer",
+                "image features that are retrieved from the model's cache; 0 leaves the cache out",
+                unit="rows",
+                default=spec.size,
+                minimum=0,
+                maximum=MAX_SIZE,
+            ),
+            OptionSpec(
+                "cache_t",
+                "number",
+                "how sharply the nearest features are preferred: multiplies similarities before the softmax",
+                default=spec.temperature,
+                minimum=0,
+                maximum=MAX_TEMPERATURE,
+            ),
+            OptionSpec(
+                "cache_weight",
+                "number",
+                "the share of what was retrieved, beside the medium's own feature",
+                default=spec.weight,
+                minimum=0,
+                maximum=1,
+            ),
+            OptionSpec(
+                "cache_details",
+                "boolean",
+                "say in the answer's fields which rows of the cache were retrieved",
+                default=False,
+            ),
+        )
+
+    def chosen(self, conversation: Conversation) -> CacheOptions:
+        """A request's options, the folder's where it has none."""
+
+        def value(name: str) -> Any:
+            return option(self.options, conversation.options, name)
+
+        return CacheOptions(value("cache_size"), value("cache_t"), value("cache_weight"))
+
+    def wants_details(self, conversation: Conversation) -> bool:
+        return bool(option(self.options, conversation.options, "cache_details"))
+
+
+def load_cache(path: Path, folder: ModelFolder, width: int, device: str) -> FolderCache | None:
+    """The cache of a folder that says it has one, in its own type. On a CPU the file is mapped, not read.
+
+    Raises KeyMismatch for a file of another shape.
+    """
+    if folder.cache is None:
+        return None
+    account(CACHE, {"vectors": (folder.cache.rows, width)}, read_shapes(path / CACHE))
+    (vectors,) = (tensor for _, tensor in read_tensors(path / CACHE, device=device))
+    return FolderCache(VisualCache(vectors), folder.cache)
+
+
+def details(retrieved: Retrieved) -> dict[str, Any]:
+    """What an answer's fields say of a retrieval."""
+    return {"rows": list(retrieved.rows), "similarities": [round(value, 6) for value in retrieved.similarities]}
+
+
+def drawn(cache: FolderCache, options: CacheOptions, embedding: Tensor) -> tuple[Tensor, Retrieved]:
+    """An [E] embedding drawn towards pictures, at the length that it had: another medium's scale is its own."""
+    length = embedding.norm()
+    retrieved = cache.vectors.retrieve(torch.nn.functional.normalize(embedding, dim=-1), options)
+    return retrieved.feature * length, retrieved
