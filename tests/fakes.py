@@ -57,6 +57,7 @@ FAKE_INFO = ModelInfo(
         Modality.THERMAL: "imagebind-thermal-v1",
         Modality.IMU: "imu-v1",
         Modality.TEXT: "clip-bpe-v1",
+        Modality.POINTS: "points-8192-v1",
     },
     max_model_len=2048,
     embedding_dim=DIM,

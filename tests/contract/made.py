@@ -8,9 +8,11 @@ import json
 import av
 import numpy as np
 import soundfile
+import trimesh
 from PIL import Image
 
 from pandagpt_core.media import samples
+from pandagpt_core.media.clouds import samples as clouds
 
 PNG = samples.picture("PNG")
 VIDEO = samples.film()
@@ -47,6 +49,19 @@ def grey(kind: str, bits: int = 16) -> bytes:
     out = io.BytesIO()
     Image.fromarray((_RAMP / (1 if bits == 16 else 16)).astype(f"uint{bits}")).save(out, kind.upper())
     return out.getvalue()
+
+
+def cloud(kind: str) -> bytes:
+    """A pyramid as ply, obj, glb, las, laz, npy or csv."""
+    corners = np.array([[0.0, 0, 1], [1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]])
+    if kind == "npy":
+        return samples.npy(corners)
+    if kind == "csv":
+        return "\n".join(",".join(map(str, row)) for row in corners.tolist()).encode()
+    if kind in ("las", "laz"):
+        return clouds.scan(kind == "laz")
+    exported = trimesh.PointCloud(corners).export(file_type=kind) if kind != "obj" else None
+    return exported if exported is not None else b"".join(b"v %f %f %f\n" % tuple(row) for row in corners)
 
 
 def motion(kind: str) -> bytes:

@@ -48,7 +48,7 @@ def test_more_items_than_one_request_takes_are_sent_in_several(capsys: pytest.Ca
     ("words", "reason"),
     [
         (["@none.png"], "cannot read none.png"),
-        (["@room.xyz"], "its name does not tell what it is"),
+        (["@room.what"], "its name does not tell what it is"),
         (["image=bark.wav"], "invalid_media"),
         (["x", "--model", "nobody"], "model_not_found"),
     ],

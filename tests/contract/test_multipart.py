@@ -22,6 +22,7 @@ FILES: dict[str, tuple[bytes, dict[str, str]]] = {
     "depth": (made.grey("png"), {"depth_unit": "mm", "depth_focal_px": "500", "depth_baseline_m": "0.1"}),
     "thermal": (made.grey("png", 8), {}),
     "imu": (made.motion("csv"), {"imu_rate_hz": "50"}),
+    "points": (made.cloud("ply"), {"points_start": "829"}),
 }
 SAMPLED: dict[str, tuple[str, Any]] = {
     "temperature": ("0.5", 0.5),
@@ -37,7 +38,7 @@ SAMPLED: dict[str, tuple[str, Any]] = {
 }
 OTHERS = {"prompt", "model", "text", "messages", "weights", "stream", "stream_options", "include_usage", "stop", "n"}
 OTHERS |= {"logprobs", "top_logprobs", "user", "priority", "depth_unit", "depth_focal_px", "depth_baseline_m"}
-OTHERS |= {"thermal_low", "thermal_high", "imu_rate_hz"}
+OTHERS |= {"thermal_low", "thermal_high", "imu_rate_hz", "points_start"}
 
 
 def ask(http: httpx.Client, files: list[tuple[str, bytes]] = [], **fields: Any) -> httpx.Response:  # noqa: B006  only read

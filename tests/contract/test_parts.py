@@ -91,6 +91,18 @@ def test_an_imu_part_takes_each_format_with_its_rate(client: OpenAI, kind: str) 
     assert heard(ask(client, url_part("imu", made.motion(kind), imu={"rate_hz": 50}))) == "imu"
 
 
+@pytest.mark.parametrize("kind", ["ply", "obj", "glb", "las", "laz", "npy", "csv"])
+def test_a_points_part_takes_each_format(client: OpenAI, kind: str) -> None:
+    assert heard(ask(client, url_part("points", made.cloud(kind)))) == "points"
+
+
+def test_a_points_part_takes_the_row_to_start_with(client: OpenAI) -> None:
+    assert heard(ask(client, url_part("points", made.cloud("npy"), points={"start": 829}))) == "points"
+    with pytest.raises(openai.BadRequestError, match="8191") as refused:
+        ask(client, url_part("points", made.cloud("npy"), points={"start": 8192}))
+    assert "start" in str(refused.value.param)
+
+
 def test_a_context_text_part_goes_into_the_shared_space_and_not_into_the_prompt(
     client: OpenAI, runtime: SeeingRuntime
 ) -> None:
@@ -117,6 +129,7 @@ def test_a_thermal_part_takes_the_raw_values_that_become_0_and_1(client: OpenAI)
         ("thermal", made.grey("png", 8), {}),
         ("imu", made.motion("csv"), {"imu": {"rate_hz": 50}}),
         ("text", b"a dog barks", {}),
+        ("points", made.cloud("ply"), {"points": {"start": 1}}),
     ],
 )
 def test_a_file_part_takes_an_upload_of_every_modality(

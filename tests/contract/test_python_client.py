@@ -246,7 +246,7 @@ def test_models_are_listed_and_found_with_what_they_take(client: OpenAI) -> None
     assert model == client.models.retrieve("fake")
     assert (model.id, model.object, model.owned_by, model.created) == ("fake", "model", "pandagpt", 1_700_000_000)
     more = model.model_extra or {}
-    assert set(more["input_modalities"]) == {"image", "video", "audio", "depth", "thermal", "imu", "text"}
+    assert set(more["input_modalities"]) == {"image", "video", "audio", "depth", "thermal", "imu", "text", "points"}
     assert (more["max_model_len"], more["system"]) == (2048, "fake")
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("nobody")

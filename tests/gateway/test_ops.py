@@ -111,7 +111,7 @@ def test_models_as_openai_lists_them(http: httpx.Client) -> None:
     (model,) = listed["data"]
     assert model == http.get("/v1/models/fake").json()
     assert (model["id"], model["object"], model["system"], model["max_model_len"]) == ("fake", "model", "fake", 2048)
-    assert set(model["input_modalities"]) == {"image", "video", "audio", "depth", "thermal", "imu", "text"}
+    assert set(model["input_modalities"]) == {"image", "video", "audio", "depth", "thermal", "imu", "text", "points"}
 
 
 def test_a_modality_that_the_model_lacks_is_named(

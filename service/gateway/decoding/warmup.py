@@ -14,13 +14,14 @@ import PIL
 from PIL import Image
 
 import pandagpt_core.media as media
+import pandagpt_core.media.clouds as clouds
 from pandagpt_core.boxes import Located
 from pandagpt_core.media.annotate import write_objects
 from pandagpt_core.modalities import MODALITIES, Entry, Value
 
 
 def run(limits: media.Limits) -> None:
-    for package in (av, PIL):
+    for package in (av, PIL, clouds):
         _import_all(package)
     Image.init()
     samples = [(make_sample(entry), entry.sample_params) for entry in MODALITIES.values()]

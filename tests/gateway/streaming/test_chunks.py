@@ -104,6 +104,7 @@ def test_usage_comes_last_where_it_was_asked_for() -> None:
         "depth_items": 0,
         "thermal_items": 0,
         "imu_items": 0,
+        "points_items": 0,
         "text_items": 0,
         "cached_items": 1,
     }
