@@ -83,6 +83,17 @@ class Conversation:
     options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
 
 
+GrammarKind = Literal["json_schema", "choice", "regex", "lark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What an answer must follow. `text` is a JSON schema, a JSON list of texts, a regular expression or Lark."""
+
+    kind: GrammarKind
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How to choose tokens. Ranges are checked at the door (HTTP schemas); the engine trusts them.
@@ -91,6 +102,8 @@ class SamplingParams:
     (frequency, presence: over generated tokens) and CTRL (repetition: over prompt and generated tokens) define them.
     `stop` strings are matched on decoded text and cut from it. `stop_token_ids` end the text before that token.
     `logprobs` is the number of alternatives reported per token; None reports nothing.
+    `min_tokens` are generated before any token may end the answer. `logit_bias` adds to the logits of token ids.
+    `grammar` allows only tokens that can still lead to an answer that follows it.
     """
 
     max_tokens: int = 256
@@ -106,6 +119,9 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    min_tokens: int = 0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +129,9 @@ class TokenLogprob:
     """One token with its natural-log probability under the model (before filters, after temperature 1)."""
 
     token_id: int
-    text: str
+    piece: bytes
     logprob: float
-    top: tuple[tuple[int, str, float], ...] = ()
+    top: tuple[tuple[int, bytes, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,9 +238,9 @@ def _pairs(conversation: Conversation, embeddings: Sequence[np.ndarray]) -> list
 
 
 def _logprob(sequence: _Sequence, token_id: int, text: str) -> TokenLogprob:
-    others = [(fake_token(sequence.key, -1 - rank), f" o{rank}", -2.0 - rank) for rank in range(5)]
-    top = [(token_id, text, math.log(0.5)), *others][: sequence.params.logprobs or 0]
-    return TokenLogprob(token_id, text, math.log(0.5), tuple(top))
+    others = [(fake_token(sequence.key, -1 - rank), f" o{rank}".encode(), -2.0 - rank) for rank in range(5)]
+    top = [(token_id, text.encode(), math.log(0.5)), *others][: sequence.params.logprobs or 0]
+    return TokenLogprob(token_id, text.encode(), math.log(0.5), tuple(top))
 
 
 # Workers

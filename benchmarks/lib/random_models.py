@@ -51,8 +51,12 @@ class BlankTokenizer:
     def token_id(self, piece: str) -> int | None:  # noqa: ARG002 - the protocol's
         return None
 
-    def token_text(self, token_id: int) -> str:
-        return self._table.bytes_of(token_id).decode()
+    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
+        return self._table.bytes_of(token_id, first)
+
+    @property
+    def size(self) -> int:
+        return len(self._table.pieces)
 
 
 @torch.no_grad()

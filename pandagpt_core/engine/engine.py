@@ -1,8 +1,11 @@
 """Continuous batching: sequences come and go at any step, and every step computes one packed forward pass."""
 
+from functools import partial
+
 import torch
 
 from pandagpt_core.engine.config import EngineConfig, resolve
+from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.isolation import run_isolated
 from pandagpt_core.engine.kv_cache_manager import KVCacheManager
 from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
@@ -27,6 +30,7 @@ class Engine:
         self, llm: Llama, tokenizer: Tokenizer, config: EngineConfig | None = None, runner: Runner | None = None
     ) -> None:
         self._llm, self._tokenizer = llm, tokenizer
+        self._grammars = GrammarCompiler(tokenizer)
         bytes_each = token_bytes(llm.config, llm.cache_dtype)
         self.sizes = resolve(config or EngineConfig(), llm.config.max_positions, bytes_each)
         self._runner: Runner = runner or make_runner(llm, self.sizes)
@@ -42,7 +46,7 @@ class Engine:
             raise EngineError("a sequence of this id is already in the engine")
         model, context = self._llm.config, self.sizes.max_model_len
         check_request(request, model, context)
-        sequence = make_sequence(request, self._tokenizer, model.vocab, context)
+        sequence = make_sequence(request, self._tokenizer, model.vocab, context, self._grammars)
         finished = sequence.replay(request.resume)
         if finished is not None:
             return Admitted(sequence.prompt_length, finished=finished)
@@ -95,15 +99,16 @@ class Engine:
         text, finish_reason = sequence.append(token.token_id)
         if finish_reason is not None:
             self.abort(sequence.id)
-        return TokenOutput(sequence.id, token.token_id, text, finish_reason, self._logprob(token))
+        logprob = self._logprob(token, first=len(sequence.tokens) == 1)
+        return TokenOutput(sequence.id, token.token_id, text, finish_reason, logprob)
 
     def _fail(self, sequence: Sequence, error: str) -> TokenOutput:
         self.abort(sequence.id)
         return TokenOutput(sequence.id, NO_TOKEN, "", error=error)
 
-    def _logprob(self, token: SampledToken) -> TokenLogprob | None:
+    def _logprob(self, token: SampledToken, first: bool) -> TokenLogprob | None:
         if token.logprob is None:
             return None
-        text = self._tokenizer.token_text
-        top = tuple((token_id, text(token_id), logprob) for token_id, logprob in token.top)
-        return TokenLogprob(token.token_id, text(token.token_id), token.logprob, top)
+        piece = partial(self._tokenizer.token_bytes, first=first)
+        top = tuple((token_id, piece(token_id), logprob) for token_id, logprob in token.top)
+        return TokenLogprob(token.token_id, piece(token.token_id), token.logprob, top)

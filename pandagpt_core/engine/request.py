@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pandagpt_core.engine.constraints import GrammarCompiler, constraints_of
 from pandagpt_core.engine.penalties import History, penalises
 from pandagpt_core.engine.sequence import AnswerText, Sequence
 from pandagpt_core.errors import ContextLengthExceeded, EngineError
@@ -49,10 +50,13 @@ def check_request(request: EngineRequest, config: LlamaConfig, context: int) -> 
         raise ContextLengthExceeded(f"the context is {context} tokens; the prompt alone has {length}")
 
 
-def make_sequence(request: EngineRequest, tokenizer: Tokenizer, vocab: int, context: int) -> Sequence:
+def make_sequence(
+    request: EngineRequest, tokenizer: Tokenizer, vocab: int, context: int, grammars: GrammarCompiler
+) -> Sequence:
     """The sequence before its first token. An answer that the context cannot hold ends at the context's end."""
     inputs, params = request.inputs, request.params
     eos_ids = frozenset() if params.ignore_eos else tokenizer.eos_ids
+    ends = eos_ids.union(params.stop_token_ids)
     counted = inputs.ids if inputs.penalised is None else inputs.penalised
     return Sequence(
         id=request.id,
@@ -60,8 +64,9 @@ def make_sequence(request: EngineRequest, tokenizer: Tokenizer, vocab: int, cont
         params=params,
         text=AnswerText(tokenizer.detokenizer(), params.stop),
         max_tokens=min(params.max_tokens, context - len(inputs.ids)),
-        stop_token_ids=eos_ids.union(params.stop_token_ids),
+        stop_token_ids=ends,
         history=History(vocab, counted) if penalises(params) else None,
+        constraints=constraints_of(params, ends, grammars),
         priority=request.priority,
         cache_salt=cache_salt(inputs.layer_bias),
     )

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pandagpt_core.engine.constraints import TokenConstraint, constrained
 from pandagpt_core.engine.penalties import History, penalised
 from pandagpt_core.types import SamplingParams
 
@@ -43,12 +44,15 @@ class SamplerRow(Protocol):
     @property
     def history(self) -> History | None: ...
     @property
+    def constraints(self) -> Items[TokenConstraint]: ...
+    @property
     def tokens(self) -> Sized: ...
 
 
 def sample(logits: Tensor, sequences: Items[SamplerRow]) -> list[SampledToken]:
     """[R, V] finite float32 logits of R sequences to one token each. A row's token depends on that row alone."""
-    tokens = _tokens(_with_penalties(logits, sequences), sequences).tolist()
+    weighed = constrained(_with_penalties(logits, sequences), ((row, s.constraints) for row, s in enumerate(sequences)))
+    tokens = _tokens(weighed, sequences).tolist()
     choices = [SampledToken(token) for token in tokens]
     wanting = [row for row, sequence in enumerate(sequences) if sequence.params.logprobs is not None]
     if wanting:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 
+from pandagpt_core.engine.constraints import TokenConstraint
 from pandagpt_core.engine.penalties import History
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer
@@ -89,6 +90,7 @@ class Sequence:
     max_tokens: int
     stop_token_ids: frozenset[int]
     history: History | None = None
+    constraints: tuple[TokenConstraint, ...] = ()
     priority: Priority = "interactive"
     tokens: list[int] = field(default_factory=list)
     num_computed_tokens: int = 0
@@ -127,6 +129,8 @@ class Sequence:
         self.tokens.append(token_id)
         if self.history is not None:
             self.history.count(token_id)
+        for constraint in self.constraints:
+            constraint.consume(token_id)
         if token_id in self.stop_token_ids:
             return self.text.flush(), "stop"
         shown = self.text.push(token_id)

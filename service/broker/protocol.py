@@ -33,7 +33,7 @@ class MediaRef(WireMessage, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
-class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v2"):
+class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v3"):
     """A request for text. `deadline` is Unix seconds; `tenant` the salted name of the caller's key.
 
     `options` are checked against `ModelInfo.options`.
@@ -68,12 +68,12 @@ Request = Generate | Embed
 
 
 class Logprob(WireMessage, frozen=True, kw_only=True):
-    """A token's log probability and its alternatives as (token id, text, logprob)."""
+    """A token's own bytes and log probability, and its alternatives as (token id, bytes, logprob)."""
 
     token_id: int
-    text: str
+    piece: bytes
     logprob: float
-    top: list[tuple[int, str, float]] = []
+    top: list[tuple[int, bytes, float]] = []
 
 
 class Fence(WireMessage, frozen=True, kw_only=True, tag="fence.v1"):
@@ -102,7 +102,7 @@ class Started(WireMessage, frozen=True, kw_only=True, tag="started.v1"):
 NO_TOKEN = -1
 
 
-class Token(WireMessage, frozen=True, kw_only=True, tag="token.v1"):
+class Token(WireMessage, frozen=True, kw_only=True, tag="token.v2"):
     """One token of one choice. `text` is the delta that may be shown; `finish` is set on the choice's last token.
 
     `token_id` is `NO_TOKEN` where only the end of a choice is said.

@@ -158,7 +158,7 @@ def seed_of(seed: int, choice: int) -> int:
 def _token(number: int, output: TokenOutput) -> Token:
     chosen = output.logprob
     logprob = (
-        Logprob(token_id=chosen.token_id, text=chosen.text, logprob=chosen.logprob, top=list(chosen.top))
+        Logprob(token_id=chosen.token_id, piece=chosen.piece, logprob=chosen.logprob, top=list(chosen.top))
         if chosen
         else None
     )

@@ -33,6 +33,7 @@ from tests.fakes import FAKE_INFO
 from tests.wire import generate
 
 words = st.text(max_size=20)
+blobs = st.binary(max_size=8)
 numbers = st.integers(-(2**53), 2**53)
 times = st.floats(0, 4e9)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -58,7 +59,7 @@ requests = st.builds(
     priority=priority,
 ) | st.builds(Embed, **common, media=st.lists(media, max_size=3), priority=priority)
 logprobs = st.builds(
-    Logprob, token_id=numbers, text=words, logprob=finite, top=st.lists(st.tuples(numbers, words, finite), max_size=3)
+    Logprob, token_id=numbers, piece=blobs, logprob=finite, top=st.lists(st.tuples(numbers, blobs, finite), max_size=3)
 )
 events = st.one_of(
     st.builds(Fence, worker=words, at=times),
@@ -123,7 +124,7 @@ def test_a_request_with_bytes_changed_is_read_or_refused_in_order(data: st.DataO
 
 def test_text_that_is_no_text_is_unreadable_too() -> None:
     raw = protocol.encode(generate("a question"))
-    for name in (b"a question", b"generate.v2", b"fake"):
+    for name in (b"a question", b"generate.v3", b"fake"):
         with pytest.raises(Undecodable):
             read_entry({b"request": raw.replace(name, b"\xff" * len(name))}, "fake")
 

@@ -41,8 +41,12 @@ class ByteTokenizer:
     def token_id(self, piece: str) -> int | None:
         return PIECES.index(piece.encode()) if piece.encode() in PIECES else None
 
-    def token_text(self, token_id: int) -> str:
-        return PIECES[token_id].decode(errors="replace")
+    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
+        return PIECES[token_id]
+
+    @property
+    def size(self) -> int:
+        return len(PIECES)
 
 
 class ScriptedRunner:

@@ -334,7 +334,7 @@ def test_logprobs_are_those_of_the_model_before_any_filter(
     for output, wanted in zip(run(engine, prompt("ab"), params), expected(llama, prompt("ab"), params), strict=True):
         assert output.logprob is not None
         assert wanted.logprob is not None
-        assert output.logprob.text == wanted.logprob.text
+        assert output.logprob.piece == wanted.logprob.piece
         assert output.logprob.logprob == pytest.approx(wanted.logprob.logprob, abs=1e-3)
         assert [other[0] for other in output.logprob.top] == [other[0] for other in wanted.logprob.top]
     assert run(engine, prompt("ab"), GREEDY)[0].logprob is None

@@ -282,7 +282,7 @@ def test_logprobs_name_the_tokens_and_their_alternatives(
         report = output.logprob
         assert report.token_id == output.token_id == report.top[0][0]
         assert report.logprob == report.top[0][2] >= report.top[1][2] >= report.top[2][2]
-        assert [name for _, name, _ in report.top] == [tokenizer.token_text(n) for n, _, _ in report.top]
+        assert [name for _, name, _ in report.top] == [tokenizer.token_bytes(n) for n, _, _ in report.top]
 
 
 def test_a_layer_bias_belongs_to_its_sequence_alone(

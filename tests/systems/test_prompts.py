@@ -133,7 +133,7 @@ class Counting:
         self._tokenizer, self.calls = tokenizer, 0
         self.bos_id, self.eos_ids = tokenizer.bos_id, tokenizer.eos_ids
         self.decode, self.detokenizer = tokenizer.decode, tokenizer.detokenizer
-        self.token_id, self.token_text = tokenizer.token_id, tokenizer.token_text
+        self.token_id, self.token_bytes, self.size = tokenizer.token_id, tokenizer.token_bytes, tokenizer.size
 
     def encode(self, text: str) -> list[int]:
         self.calls += 1

@@ -11,18 +11,20 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Items
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.engine import NO_TOKEN
 from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
 from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.engine.vllm.calls import Calls, VllmStats
 from pandagpt_core.engine.vllm.loop import LoopThread
 from pandagpt_core.engine.vllm.sampling import said_of
-from pandagpt_core.errors import EngineDead, EngineError
+from pandagpt_core.errors import EngineDead, EngineError, InvalidRequest
 from pandagpt_core.interface import Admitted, EngineStats, PrefixStats
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
@@ -66,6 +68,7 @@ class VllmEngine:
 
     def __init__(self, arguments: Mapping[str, Any], calls: Calls, tokenizer: Tokenizer, config: LlamaConfig) -> None:
         self._calls, self._tokenizer, self._config = calls, tokenizer, config
+        self._grammars = GrammarCompiler(tokenizer)
         self._runs: dict[str, VllmRun] = {}
         self._numbers = itertools.count()
         self._came: queue.SimpleQueue[VllmOutput] = queue.SimpleQueue()
@@ -90,8 +93,10 @@ class VllmEngine:
         inputs, resume = request.inputs, request.resume
         if inputs.layer_bias is not None:
             raise EngineError("the engine vllm cannot add a layer bias; serve this model with the engine own")
+        if request.params.grammar is not None:  # its automaton would begin anew with every resumed request
+            raise InvalidRequest("the engine vllm offers no structured output; serve this model with the engine own")
         check_request(request, self._config, self.context)
-        sequence = make_sequence(request, self._tokenizer, self._config.vocab, self.context)
+        sequence = make_sequence(request, self._tokenizer, self._config.vocab, self.context, self._grammars)
         finished = sequence.replay(resume)
         if finished is not None:
             return Admitted(sequence.prompt_length, finished=finished)
@@ -168,7 +173,7 @@ class VllmEngine:
             logprobs=sequence.params.logprobs,
             detokenize=False,
             output_kind=self._calls.delta,
-            extra_args=said_of(sequence.params, resumed, _soft(sequence.inputs)),
+            extra_args=said_of(sequence.params, resumed, _soft(sequence.inputs), sorted(sequence.stop_token_ids)),
         )
 
     async def _follow(self, run: VllmRun, prompt: Any, sampling: Any, rank: int) -> None:
@@ -211,10 +216,11 @@ class VllmEngine:
 
     def _logprob(self, sequence: Sequence, token_id: int, made: Any) -> TokenLogprob:
         """Of vLLM's {id: logprob}, which holds the chosen one and as many of the likeliest as were asked for."""
-        text, wanted = self._tokenizer.token_text, sequence.params.logprobs or 0
+        piece = partial(self._tokenizer.token_bytes, first=len(sequence.tokens) == 1)
+        wanted = sequence.params.logprobs or 0
         likeliest = sorted(made.items(), key=lambda item: item[1].rank)[:wanted]
-        top = tuple((other, text(other), float(found.logprob)) for other, found in likeliest)
-        return TokenLogprob(token_id, text(token_id), float(made[token_id].logprob), top)
+        top = tuple((other, piece(other), float(found.logprob)) for other, found in likeliest)
+        return TokenLogprob(token_id, piece(token_id), float(made[token_id].logprob), top)
 
 
 def _soft(inputs: LLMInputs) -> list[int]:

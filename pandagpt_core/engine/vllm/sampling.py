@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pandagpt_core.engine.constraints import LogitBias, MinTokens, TokenConstraint
 from pandagpt_core.engine.penalties import History, penalises
 from pandagpt_core.engine.sampler import sample
 from pandagpt_core.types import SamplingParams
@@ -26,17 +27,21 @@ FIELDS = (
     "frequency_penalty",
     "presence_penalty",
     "seed",
+    "min_tokens",
+    "logit_bias",
 )
 
 
-def said_of(params: SamplingParams, resumed: int, soft: Items[int]) -> dict[str, Any] | None:
+def said_of(params: SamplingParams, resumed: int, soft: Items[int], ends: Items[int]) -> dict[str, Any] | None:
     """What a request carries to `row_of`; None where vLLM's own greedy choice is ours.
 
     resumed: how many of the prompt's last tokens an earlier attempt generated. soft: positions that hold no token.
+    ends: ids that end the answer.
     """
-    if params.temperature == 0 and not penalises(params):
+    if params.temperature == 0 and not penalises(params) and not params.min_tokens and not params.logit_bias:
         return None
-    return {KEY: {"params": {name: getattr(params, name) for name in FIELDS}, "resumed": resumed, "soft": list(soft)}}
+    named = {name: getattr(params, name) for name in FIELDS}
+    return {KEY: {"params": named, "resumed": resumed, "soft": list(soft), "ends": list(ends)}}
 
 
 class VllmRow:
@@ -46,6 +51,10 @@ class VllmRow:
         self.params = SamplingParams(**said["params"])
         self.history: History | None = None
         self._resumed, self._output, self._counted = int(said["resumed"]), output, 0
+        self.constraints: tuple[TokenConstraint, ...] = (
+            LogitBias((int(token), value) for token, value in self.params.logit_bias),
+            MinTokens(self.params.min_tokens - self._resumed, said["ends"]),
+        )
         if penalises(self.params):
             asked, soft = len(prompt) - self._resumed, frozenset(said["soft"])
             self.history = History(vocab, [token for at, token in enumerate(prompt[:asked]) if at not in soft])
@@ -59,9 +68,11 @@ class VllmRow:
 
     def catch_up(self) -> None:
         """Count what was generated since the last time."""
-        if self.history is not None:
-            for token in self._output[self._counted :]:
+        for token in self._output[self._counted :]:
+            if self.history is not None:
                 self.history.count(token)
+            for constraint in self.constraints:
+                constraint.consume(token)
         self._counted = len(self._output)
 
 

@@ -30,8 +30,16 @@ class Tokenizer(Protocol):
         """The id of a piece by its exact name in the vocabulary, control tokens included; None if there is none."""
         ...
 
-    def token_text(self, token_id: int) -> str:
-        """One token's own text, for display."""
+    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
+        """One token's own bytes: none for a control token, perhaps a part of a character.
+
+        first: as the first token of a text, where a vocabulary's dummy prefix is dropped.
+        """
+        ...
+
+    @property
+    def size(self) -> int:
+        """Token ids that have a piece: 0 to size - 1."""
         ...
 
 

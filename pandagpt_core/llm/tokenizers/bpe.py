@@ -45,8 +45,12 @@ class BPETokenizer:
     def token_id(self, piece: str) -> int | None:
         return self._backend.token_to_id(piece)
 
-    def token_text(self, token_id: int) -> str:
-        return self._table.bytes_of(token_id).decode("utf-8", errors="replace")
+    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
+        return self._table.bytes_of(token_id, first)
+
+    @property
+    def size(self) -> int:
+        return len(self._table.pieces)
 
 
 def piece_table(vocabulary: Mapping[str, int], control: frozenset[int]) -> PieceTable:

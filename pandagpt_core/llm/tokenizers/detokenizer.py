@@ -17,8 +17,9 @@ class PieceTable:
     pieces: Sequence[bytes]
     strips_space: bool
 
-    def bytes_of(self, token_id: int) -> bytes:
-        return self.pieces[token_id] if 0 <= token_id < len(self.pieces) else b""
+    def bytes_of(self, token_id: int, first: bool = False) -> bytes:
+        piece = self.pieces[token_id] if 0 <= token_id < len(self.pieces) else b""
+        return piece.removeprefix(b" ") if first and self.strips_space else piece
 
     def decode(self, ids: Sequence[int]) -> str:
         detokenizer = Detokenizer(self)

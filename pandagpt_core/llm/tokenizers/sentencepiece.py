@@ -52,8 +52,12 @@ class PieceTokenizer:
         found = int(self._model.piece_to_id(piece))
         return found if self._model.id_to_piece(found) == piece else None  # unknown pieces answer <unk>'s id
 
-    def token_text(self, token_id: int) -> str:
-        return self._table.bytes_of(token_id).decode("utf-8", errors="replace")
+    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
+        return self._table.bytes_of(token_id, first)
+
+    @property
+    def size(self) -> int:
+        return len(self._table.pieces)
 
 
 def piece_table(model: sentencepiece.SentencePieceProcessor) -> PieceTable:

@@ -95,10 +95,13 @@ def usage(items: Mapping[str, int], started: Started, completion_tokens: int) ->
 
 
 def logprob_object(logprob: Logprob) -> dict[str, Any]:
-    def one(text: str, value: float) -> dict[str, Any]:
-        return {"token": text, "logprob": value, "bytes": list(text.encode())}
+    """OpenAI's object. The `bytes` of an answer's tokens, joined, are its text; `token` shows those that are text."""
 
-    return one(logprob.text, logprob.logprob) | {"top_logprobs": [one(text, value) for _, text, value in logprob.top]}
+    def one(piece: bytes, value: float) -> dict[str, Any]:
+        return {"token": piece.decode(errors="replace"), "logprob": value, "bytes": list(piece)}
+
+    likeliest = [one(piece, value) for _, piece, value in logprob.top]
+    return one(logprob.piece, logprob.logprob) | {"top_logprobs": likeliest}
 
 
 def failure(event: Failed) -> GatewayError:

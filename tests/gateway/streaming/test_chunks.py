@@ -137,7 +137,7 @@ def test_a_cancelled_request_ends_its_open_choices_as_aborted() -> None:
 
 
 def test_log_probabilities_are_in_openais_shape() -> None:
-    logprob = Logprob(token_id=1, text="é", logprob=-0.5, top=[(1, "é", -0.5), (2, "e", -1.0)])
+    logprob = Logprob(token_id=1, piece="é".encode(), logprob=-0.5, top=[(1, "é".encode(), -0.5), (2, b"e", -1.0)])
     events: list[Event] = [Started(prompt_tokens=1), Token(choice=0, token_id=1, text="", logprob=logprob)]
     chunk = chunks(events, ResponseMetadata(id="i", model="m", created=5, logprobs=True))[-1]
     content = chunk["choices"][0]["logprobs"]["content"]

@@ -1,0 +1,140 @@
+"""What a sequence's next token may be: a grammar, a least length, a bias of single tokens.
+
+A grammar's automaton (llguidance) reads each token of the sequence, also those that an earlier attempt published, so a
+resumed answer goes on within its grammar. Masks are of one row, so a row's choice depends on that row alone.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+import torch
+from llguidance import LLMatcher, LLTokenizer
+from torch import Tensor
+
+from pandagpt_core.errors import EngineError
+from pandagpt_core.grammars import LIMITS, compiled
+from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.types import Grammar, SamplingParams
+
+
+class TokenConstraint(Protocol):
+    def apply(self, logits: Tensor) -> None:
+        """Change one row [V] in place: -inf where a token may not come next. At least one token stays."""
+        ...
+
+    def consume(self, token_id: int) -> None:
+        """The token that came."""
+        ...
+
+
+class LogitBias:
+    def __init__(self, bias: Iterable[tuple[int, float]]) -> None:
+        pairs = tuple(bias)
+        self._ids = torch.tensor([token_id for token_id, _ in pairs])
+        self._values = torch.tensor([value for _, value in pairs])
+
+    def apply(self, logits: Tensor) -> None:
+        logits[self._ids.to(logits.device)] += self._values.to(logits.device)
+
+    def consume(self, token_id: int) -> None:
+        """A bias does not depend on what came."""
+
+
+class MinTokens:
+    """No end before so many tokens."""
+
+    def __init__(self, tokens: int, ends: Iterable[int]) -> None:
+        self._left, self._ends = tokens, torch.tensor(sorted(ends), dtype=torch.long)
+
+    def apply(self, logits: Tensor) -> None:
+        if self._left > 0:
+            logits[self._ends.to(logits.device)] = float("-inf")
+
+    def consume(self, token_id: int) -> None:  # noqa: ARG002 - the protocol's
+        self._left -= 1
+
+
+class GrammarConstraint:
+    """Tokens that keep the grammar; an end where the grammar may end."""
+
+    def __init__(self, matcher: LLMatcher, ends: Iterable[int]) -> None:
+        self._matcher = matcher
+        self._ends = frozenset(ends)
+
+    def apply(self, logits: Tensor) -> None:
+        allowed = self._allowed(len(logits))
+        logits.masked_fill_(~allowed.to(logits.device), float("-inf"))
+
+    def consume(self, token_id: int) -> None:
+        if token_id not in self._ends:
+            self._matcher.consume_token(token_id)
+
+    def _allowed(self, vocab: int) -> Tensor:
+        """[V] whether each token may come. Where no token is left, by a limit of the automaton, the answer ends."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        mask = np.zeros(vocab, dtype=np.bool_)
+        found = np.unpackbits(bits, bitorder="little")[:vocab]
+        mask[: len(found)] = found
+        mask[list(self._ends)] = False
+        lost = self._matcher.is_error() or not mask.any()
+        mask[list(self._ends)] = lost or self._matcher.is_accepting()
+        return torch.from_numpy(mask if mask.any() else ~mask)
+
+
+class GrammarCompiler:
+    """Grammars over one vocabulary. The vocabulary's tree is built at first use (a fraction of a second), then kept."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary: LLTokenizer | None = None
+
+    def constraint(self, grammar: Grammar, ends: Iterable[int]) -> GrammarConstraint:
+        """Raises EngineError for a grammar that does not compile."""
+        self._vocabulary = self._vocabulary or LLTokenizer(_Pieces(self._tokenizer))
+        matcher = LLMatcher(self._vocabulary, compiled(grammar), limits=LIMITS)
+        if matcher.is_error():
+            raise EngineError("the grammar does not compile over this vocabulary")
+        return GrammarConstraint(matcher, ends)
+
+
+class _Pieces:
+    """A tokenizer as llguidance reads one."""
+
+    is_tokenizer_wrapper = True
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._encode = tokenizer.encode
+        self.bos_token_id = tokenizer.bos_id
+        self.tokens = [tokenizer.token_bytes(index) for index in range(tokenizer.size)]
+        self.special_token_ids = [index for index, piece in enumerate(self.tokens) if not piece]
+        self.eos_token_id = min(tokenizer.eos_ids, default=0)
+
+    def __call__(self, text: str) -> list[int]:
+        return self._encode(text)
+
+
+def constraints_of(
+    params: SamplingParams, ends: frozenset[int], grammars: GrammarCompiler
+) -> tuple[TokenConstraint, ...]:
+    """Those that the parameters ask for; none as a rule."""
+    made: list[TokenConstraint] = []
+    if params.logit_bias:
+        made.append(LogitBias(params.logit_bias))
+    if params.grammar is not None:
+        made.append(grammars.constraint(params.grammar, ends))
+    if params.min_tokens:
+        made.append(MinTokens(params.min_tokens, ends))
+    return tuple(made)
+
+
+def constrained(logits: Tensor, rows: Iterable[tuple[int, Iterable[TokenConstraint]]]) -> Tensor:
+    """[R, V] logits with the constraints of these rows applied; the same tensor where there are none."""
+    held = [(row, constraints) for row, constraints in rows if constraints]
+    if not held:
+        return logits
+    logits = logits.clone()
+    for row, constraints in held:
+        for constraint in constraints:
+            constraint.apply(logits[row])
+    return logits

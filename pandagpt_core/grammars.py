@@ -1,0 +1,103 @@
+"""Structured output: a grammar that an answer must follow, checked before it is queued. No torch.
+
+llguidance compiles JSON schemas, regular expressions and Lark grammars. A grammar is bounded in size and depth before
+it is compiled, and llguidance bounds the work of compiling by itself.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llguidance import LLMatcher, LLParserLimits
+
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.types import Grammar, GrammarKind
+
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 32
+LIMITS = LLParserLimits(max_grammar_size=200_000, initial_lexer_fuel=500_000, step_lexer_fuel=200_000)
+ANY_OBJECT = '{"type": "object"}'
+
+
+def json_schema(schema: Any) -> Grammar:
+    """The grammar of a JSON schema. Raises InvalidRequest with the place that is not supported."""
+    if not isinstance(schema, Mapping | bool):
+        raise InvalidRequest("a JSON schema is an object")
+    depth = _depth(schema)
+    if depth > MAX_DEPTH:
+        raise InvalidRequest(f"the JSON schema is {depth} levels deep; the limit is {MAX_DEPTH}")
+    return checked(Grammar("json_schema", json.dumps(schema, separators=(",", ":"))))
+
+
+def choice(options: Sequence[str]) -> Grammar:
+    """One of these texts."""
+    return checked(Grammar("choice", json.dumps(list(options))))
+
+
+def regex(pattern: str) -> Grammar:
+    return checked(Grammar("regex", pattern))
+
+
+def lark(text: str) -> Grammar:
+    return checked(Grammar("lark", text))
+
+
+def checked(grammar: Grammar) -> Grammar:
+    """The grammar, if it compiles within the limits. Raises InvalidRequest."""
+    size = len(grammar.text.encode())
+    if size > MAX_BYTES:
+        raise InvalidRequest(f"the grammar is {size} bytes; the limit is {MAX_BYTES}")
+    try:
+        complaint = LLMatcher.validate_grammar(compiled(grammar), limits=LIMITS)
+    except ValueError as error:
+        complaint = str(error)
+    if complaint:
+        raise InvalidRequest(f"the {_NAMES[grammar.kind]} cannot be followed: {_first_line(complaint)}")
+    return grammar
+
+
+def compiled(grammar: Grammar) -> str:
+    """The grammar in llguidance's own form. Raises ValueError for one that has no such form."""
+    return _COMPILERS[grammar.kind](grammar.text)
+
+
+# No free white space: a small model may write it without end.
+_JSON: Any = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+
+
+def _compiled_schema(text: str) -> str:
+    return LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
+
+
+def _compiled_choice(text: str) -> str:
+    return LLMatcher.grammar_from_lark("start: " + " | ".join(json.dumps(one) for one in json.loads(text)))
+
+
+_COMPILERS = {
+    "json_schema": _compiled_schema,
+    "choice": _compiled_choice,
+    "regex": LLMatcher.grammar_from_regex,
+    "lark": LLMatcher.grammar_from_lark,
+}
+_NAMES: Mapping[GrammarKind, str] = {
+    "json_schema": "JSON schema",
+    "choice": "choice",
+    "regex": "regular expression",
+    "lark": "grammar",
+}
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting, without recursion: a caller chooses the depth."""
+    deepest, level = 0, [value]
+    while level and deepest <= MAX_DEPTH:
+        deepest += 1
+        inner: list[Any] = []
+        for one in level:
+            inner += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+        level = inner
+    return deepest
+
+
+def _first_line(words: str) -> str:
+    return words.strip().splitlines()[0][:300]

@@ -1,0 +1,122 @@
+"""Grammars, least lengths and biases: what a sequence may say next, alone, in a batch, resumed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from pandagpt_core.engine.constraints import GrammarCompiler, LogitBias, MinTokens
+from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.request import EngineRequest
+from pandagpt_core.grammars import choice, json_schema, lark, regex
+from pandagpt_core.types import Grammar, SamplingParams
+from tests.engine.conftest import CONFIG, EOS, PIECES, ByteTokenizer
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"enum": ["cat", "dog"]}, "n": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["name", "n"],
+    "additionalProperties": False,
+}
+RANDOM = SamplingParams(max_tokens=60, temperature=1.5)
+
+
+Answers = Callable[..., tuple[dict[str, list[int]], dict[str, str]]]
+
+
+@pytest.fixture
+def answers(make_engine: Callable[..., Engine], prompt: Any) -> Answers:
+    """Tokens and texts by sequence, all in one batch."""
+
+    engine = make_engine()
+
+    def run(wanted: dict[str, SamplingParams], resume: dict[str, list[int]] | None = None) -> Any:
+        tokens: dict[str, list[int]] = {name: [] for name in wanted}
+        texts = dict.fromkeys(wanted, "")
+        for name, params in wanted.items():
+            engine.add(EngineRequest(name, prompt("ab"), params, (resume or {}).get(name, ())))
+        while engine.has_work:
+            for output in engine.step():
+                assert output.error is None
+                tokens[output.sequence_id].append(output.token_id)
+                texts[output.sequence_id] += output.text
+        return tokens, texts
+
+    return run
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_schema_is_followed_by_a_model_that_knows_nothing(answers: Answers, seed: int) -> None:
+    _, texts = answers({"a": replace(RANDOM, seed=seed, grammar=json_schema(SCHEMA))})
+    made = json.loads(texts["a"])
+    assert made["name"] in ("cat", "dog")
+    assert 0 <= made["n"] <= 99
+
+
+@pytest.mark.parametrize(
+    ("grammar", "fits"),
+    [
+        (choice(["yes", "no"]), lambda text: text in ("yes", "no")),
+        (regex("[a-c]{3}"), lambda text: len(text) == 3 and set(text) <= set("abc")),
+        (lark('start: "x" /[0-9]+/ "y"'), lambda text: text[0] == "x" and text[-1] == "y" and text[1:-1].isdigit()),
+    ],
+)
+def test_each_kind_of_grammar_is_followed(answers: Answers, grammar: Grammar, fits: Any) -> None:
+    _, texts = answers({"a": replace(RANDOM, grammar=grammar)})
+    assert fits(texts["a"])
+
+
+def test_neighbours_of_a_constrained_sequence_are_as_they_are_alone(answers: Answers) -> None:
+    free = replace(RANDOM, seed=3, max_tokens=20)
+    alone, _ = answers({"free": free})
+    together, texts = answers({"free": free, "held": replace(RANDOM, seed=1, grammar=json_schema(SCHEMA))})
+    assert together["free"] == alone["free"]
+    assert json.loads(texts["held"])
+
+
+def test_a_resumed_answer_goes_on_within_its_grammar(answers: Answers) -> None:
+    params = replace(RANDOM, seed=7, grammar=json_schema(SCHEMA))
+    whole, _ = answers({"a": params})
+    for cut in range(1, len(whole["a"])):
+        rest, _ = answers({"a": params}, {"a": whole["a"][:cut]})
+        assert rest["a"] == whole["a"][cut:]
+
+
+def test_no_answer_ends_before_its_least_length(answers: Answers) -> None:
+    biased = SamplingParams(max_tokens=12, temperature=0.0, logit_bias=((EOS, 100.0),))
+    tokens, _ = answers({"short": biased, "long": replace(biased, min_tokens=5)})
+    assert tokens["short"] == [EOS]
+    assert tokens["long"].index(EOS) == 5
+
+
+def test_a_bias_of_minus_100_bans_a_token_and_of_100_chooses_it(answers: Answers) -> None:
+    greedy = SamplingParams(max_tokens=6, temperature=0.0, ignore_eos=True)
+    first = answers({"a": greedy})[0]["a"][0]
+    banned, _ = answers({"a": replace(greedy, logit_bias=((first, -100.0),))})
+    chosen, _ = answers({"a": replace(greedy, logit_bias=((first, 100.0),))})
+    assert first not in banned["a"]
+    assert set(chosen["a"]) == {first}
+
+
+def test_a_row_is_changed_in_place_and_only_where_asked() -> None:
+    row = torch.zeros(len(PIECES))
+    LogitBias([(3, 2.0)]).apply(row)
+    MinTokens(1, {EOS}).apply(row)
+    assert row[3] == 2.0
+    assert row[EOS] == float("-inf")
+    assert (row == 0).sum() == len(PIECES) - 2
+
+
+def test_an_end_is_allowed_exactly_where_the_grammar_may_end() -> None:
+    constraint = GrammarCompiler(ByteTokenizer()).constraint(regex("aa?"), {EOS})
+    assert CONFIG.vocab >= len(PIECES)
+    ends = []
+    for piece in ("a", "a"):
+        row = torch.zeros(CONFIG.vocab)
+        constraint.apply(row)
+        ends.append(bool(row[EOS] == 0))
+        constraint.consume(PIECES.index(piece.encode()))
+    assert ends == [False, True]
