@@ -31,8 +31,8 @@ class TokenConstraint(Protocol):
 class LogitBias:
     def __init__(self, bias: Iterable[tuple[int, float]]) -> None:
         pairs = tuple(bias)
-        self._ids = torch.tensor([token_id for token_id, _ in pairs])
-        self._values = torch.tensor([value for _, value in pairs])
+        self._ids = torch.tensor([token_id for token_id, _ in pairs], dtype=torch.long)
+        self._values = torch.tensor([value for _, value in pairs], dtype=torch.float32)
 
     def apply(self, logits: Tensor) -> None:
         logits[self._ids.to(logits.device)] += self._values.to(logits.device)

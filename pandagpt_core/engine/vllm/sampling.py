@@ -32,7 +32,7 @@ FIELDS = (
 )
 
 
-def said_of(params: SamplingParams, resumed: int, soft: Items[int], ends: Items[int]) -> dict[str, Any] | None:
+def said_of(params: SamplingParams, resumed: int, soft: Items[int], ends: Items[int] = ()) -> dict[str, Any] | None:
     """What a request carries to `row_of`; None where vLLM's own greedy choice is ours.
 
     resumed: how many of the prompt's last tokens an earlier attempt generated. soft: positions that hold no token.
