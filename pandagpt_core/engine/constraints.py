@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from torch import Tensor
 
 from pandagpt_core.errors import EngineError
@@ -91,7 +91,7 @@ class GrammarCompiler:
 
     def constraint(self, grammar: Grammar, ends: Iterable[int]) -> GrammarConstraint:
         """Raises EngineError for a grammar that does not compile."""
-        self._vocabulary = self._vocabulary or LLTokenizer(_Pieces(self._tokenizer))
+        self._vocabulary = self._vocabulary or LLTokenizer(TokenizerWrapper(_Pieces(self._tokenizer)))
         matcher = LLMatcher(self._vocabulary, compiled(grammar), limits=LIMITS)
         if matcher.is_error():
             raise EngineError("the grammar does not compile over this vocabulary")
@@ -100,8 +100,6 @@ class GrammarCompiler:
 
 class _Pieces:
     """A tokenizer as llguidance reads one."""
-
-    is_tokenizer_wrapper = True
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._encode = tokenizer.encode
