@@ -4,16 +4,15 @@ import io
 import math
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from pandagpt_core.boxes import MOST_BOXES, Located, ordered, to_pixels
-from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.boxes import Located, to_pixels
 from pandagpt_core.media import params as p
+from pandagpt_core.media.drawing import read_objects
 from pandagpt_core.media.guard import decoding
-from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.pixels import as_seen, is_turned, on_white, open_header, open_picture, upright
 from pandagpt_core.types import Box
 
@@ -23,8 +22,6 @@ LONGEST_LABEL = 60  # characters
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 EDGE = (0, 0, 0)  # on both sides of every line and around every label: readable on any picture
 WHITE = (255, 255, 255)
-
-_Objects = tuple[tuple[str | None, Box], ...]
 
 
 def size(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int64]:
@@ -46,23 +43,6 @@ def annotated(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.u
         out = io.BytesIO()
         drawn.save(out, "PNG", compress_level=3)
     return np.frombuffer(out.getvalue(), dtype=np.uint8)
-
-
-def write_objects(objects: Sequence[Located]) -> str:
-    """The parameter `objects`."""
-    return msgspec.json.encode([(one.label, one.box) for one in objects]).decode()
-
-
-def read_objects(value: float | str | None) -> tuple[Located, ...]:
-    """Raises InvalidMedia for what is no list of labels with four numbers of 0 to 1."""
-    try:
-        objects = msgspec.json.decode(value if isinstance(value, str) else "", type=_Objects)
-    except msgspec.DecodeError as error:
-        raise InvalidMedia("objects must be a list of labels with four numbers", param="objects") from error
-    check(len(objects), MOST_BOXES, "the drawing", "boxes")
-    if not all(0.0 <= side <= 1.0 for _, box in objects for side in box):
-        raise InvalidMedia("the sides of a box must be between 0 and 1", param="objects")
-    return tuple(Located(label, ordered(box)) for label, box in objects)
 
 
 def draw(picture: Image.Image, objects: Sequence[Located]) -> Image.Image:

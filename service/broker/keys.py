@@ -48,6 +48,8 @@ pandagpt:files:{tenant}                    hash; life `file_ttl_s` from the last
     File id -> its metadata, under 400 B; at most `max_files`. Expired entries are removed when the hash is read.
 pandagpt:file:{tenant}:<id>                list; life `file_ttl_s`
     A file in pieces of 1 MiB, which keep any one answer of the store small.
+pandagpt:picture:{request}                 string; life as the request's record at least
+    A picture as it was sent, at most 16 MiB, to be drawn on: of requests with `annotate` alone.
 pandagpt:rate:{tenant}                     hash; life until both are full, and a minute
     What is left of the key's requests and tokens a minute, and when that was (rate.lua); under 100 B.
 pandagpt:running:{tenant}                  sorted set; life LEASE
@@ -150,6 +152,9 @@ class Keys:
 
     def file(self, tenant: str, file_id: str) -> str:
         return self._key("file", tenant, f":{file_id}")
+
+    def picture(self, request_id: str) -> str:
+        return self._key("picture", request_id)
 
     def rate(self, tenant: str) -> str:
         return self._key("rate", tenant)

@@ -40,6 +40,7 @@ from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore, Quota
 from service.gateway.media.multipart import FormLimits
+from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, BodyLimitMiddleware, BodyLimits, RequestContextMiddleware
@@ -153,6 +154,7 @@ def _state(
         RequestReaders(store, names, life),
         Idempotency(IdempotencyKeys(store, names, life), broker),
         MediaResolver(pool, broker, metrics),
+        Pictures(pool, store, names, life),
         ServiceOptions(
             ours.request_timeout_s,
             ours.disconnect_grace_s,

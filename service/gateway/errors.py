@@ -43,6 +43,7 @@ ERRORS: dict[str, ErrorRow] = {
     "file_not_found": ErrorRow(404, "invalid_request_error"),
     "request_not_found": ErrorRow(404, "invalid_request_error"),
     "method_not_allowed": ErrorRow(405, "invalid_request_error"),
+    "request_not_ended": ErrorRow(409, "invalid_request_error", retryable=True),
     "idempotency_conflict": ErrorRow(409, "invalid_request_error"),
     "head_timeout": ErrorRow(408, "invalid_request_error"),
     "body_timeout": ErrorRow(408, "invalid_request_error"),

@@ -9,7 +9,8 @@ from PIL import Image
 from pandagpt_core.boxes import MOST_BOXES, Located
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load
-from pandagpt_core.media.annotate import COLOURS, LONGEST_SIDE, draw, write_objects
+from pandagpt_core.media.annotate import COLOURS, LONGEST_SIDE, draw
+from pandagpt_core.media.drawing import write_objects
 
 LIMITS = Limits()
 DOG = Located("a dog", (0.25, 0.25, 0.75, 0.75))

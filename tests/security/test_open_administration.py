@@ -20,7 +20,15 @@ from tests.gateway.conftest import make_settings, serving
 PUBLIC = {
     *("/v1/chat/completions", "/v1/generate", "/v1/embeddings", "/v1/files", "/v1/files/{file_id}"),
     *("/v1/files/{file_id}/content", "/v1/models", "/v1/models/{model:path}", "/v1/requests/{request_id}"),
-    *("/v1/requests/{request_id}/events", "/health/live", "/health/ready", "/metrics", "/version", "/docs"),
+    *(
+        "/v1/requests/{request_id}/events",
+        "/v1/requests/{request_id}/annotated",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/version",
+        "/docs",
+    ),
     *("/openapi.json", "/", "/page/{path:path}", "/page/samples", "/page/samples/{name}"),
 }
 ELSEWHERE = [

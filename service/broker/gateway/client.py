@@ -32,7 +32,7 @@ from service.broker.gateway.request_status import RequestState, summarise
 from service.broker.gateway.stream_multiplexer import StreamMultiplexer
 from service.broker.keys import GROUP, PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.media_cache import MediaCache
-from service.broker.protocol import Done, Event, Request
+from service.broker.protocol import Done, Event, Failed, Request, Token
 from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -187,6 +187,15 @@ class Broker:
             entries: Any = await self._store.xrange(self._keys.events(request_id))
             position = await self._position(record)
         return summarise(record, events_of(entries), position + 1 if position >= 0 else None)
+
+    async def answer_text(self, record: RequestRecord, choice: int) -> str | None:
+        """A choice's text once the request has ended; None before."""
+        with store_errors():
+            entries: Any = await self._store.xrange(self._keys.events(record.id))
+        events = events_of(entries)
+        if not any(isinstance(event, Done | Failed) for event in events):
+            return None
+        return "".join(event.text for event in events if isinstance(event, Token) and event.choice == choice)
 
     async def _admit(
         self, request: Request, command: Sequence[Any], size: int, arrays: Mapping[str, np.ndarray]

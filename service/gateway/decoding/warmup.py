@@ -16,7 +16,7 @@ from PIL import Image
 import pandagpt_core.media as media
 import pandagpt_core.media.clouds as clouds
 from pandagpt_core.boxes import Located
-from pandagpt_core.media.annotate import write_objects
+from pandagpt_core.media.drawing import write_objects
 from pandagpt_core.modalities import MODALITIES, Entry, Value
 
 

@@ -14,10 +14,10 @@ from service.gateway.media.medium import MediaInput, text_medium
 from service.gateway.media.multipart import Form, takes_no_file
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import parameters, requests
-from service.gateway.schema.requests import GenerateForm, ModelOptions, StreamOptions, Weights
+from service.gateway.schema.requests import BoxList, GenerateForm, ModelOptions, StreamOptions, Weights
 
 FILE_FIELDS = FILE_MODALITIES
-_APART = ("text", "messages", "weights", "stop", "stream_options", "options")
+_APART = ("text", "messages", "weights", "stop", "stream_options", "options", "boxes")
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
@@ -37,6 +37,8 @@ def parse_fields(form: Form) -> GenerateForm:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
     if (options := _json_field(form, "options", ModelOptions)) is not None:
         fields = fields.model_copy(update={"options": options.root})
+    if (boxes := _json_field(form, "boxes", BoxList)) is not None:
+        fields = fields.model_copy(update={"boxes": boxes.root})
     requests.check_unsupported(fields)
     # An unknown field changes nothing and is named in a header; a medium that nobody looks at would change the answer.
     if misnamed := next((name for name in fields.model_extra or () if name in form.from_files), None):

@@ -6,7 +6,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pandagpt_core.options import checked_options
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
 from service.broker.gateway.client import Broker
@@ -15,8 +14,10 @@ from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import new_request_id
 from service.broker.protocol import Embed, Generate, TurnPart
 from service.gateway.errors import GatewayError
+from service.gateway.inference import places
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest, fingerprint
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest
+from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
 from service.gateway.streaming.chunks import ResponseMetadata, count_items, fingerprint_of, read_metadata
 
@@ -50,6 +51,7 @@ class RequestService:
     readers: RequestReaders
     idempotency: Idempotency
     resolver: MediaResolver
+    pictures: Pictures
     options: ServiceOptions
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -66,7 +68,7 @@ class RequestService:
 
     async def generate(self, wanted: GenerateRequest, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
-        checked_options(info.options, wanted.options)
+        places.check(info, wanted)
         return await self._enter(wanted, info, tenant, key)
 
     async def embed(self, wanted: EmbedRequest, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
@@ -147,8 +149,11 @@ class RequestService:
             message = self._embed_message(wanted, info, request, media)
             record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
             return Submitted(record, request.replayed)
-        generate = self._generate_message(wanted, info, request, media)
-        metadata = _metadata(wanted, info, generate)
+        asked = await places.resolve(info, wanted, self.pictures)
+        generate = self._generate_message(wanted, info, request, media, asked)
+        metadata = _metadata(wanted, info, generate, asked)
+        if asked.kept is not None:
+            await self.pictures.keep(request.id, asked.kept)
         grace_s = max(self.options.disconnect_grace_s, self.options.retry_grace_s if request.key is not None else 0.0)
         record = await self.broker.submit(
             generate, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
@@ -156,7 +161,12 @@ class RequestService:
         return Submitted(record, request.replayed, metadata)
 
     def _generate_message(
-        self, wanted: GenerateRequest, info: ModelInfo, request: IdempotentRequest, media: ResolvedMedia
+        self,
+        wanted: GenerateRequest,
+        info: ModelInfo,
+        request: IdempotentRequest,
+        media: ResolvedMedia,
+        asked: places.Places,
     ) -> Generate:
         now = time.time()
         return Generate(
@@ -170,7 +180,7 @@ class RequestService:
             params=wanted.sampling.over(info, self.options.default_tokens),
             n=wanted.n,
             priority=wanted.priority,
-            options=checked_options(info.options, wanted.options),
+            options=dict(asked.options),
         )
 
     def _embed_message(
@@ -188,7 +198,7 @@ class RequestService:
         )
 
 
-def _metadata(wanted: GenerateRequest, info: ModelInfo, message: Generate) -> ResponseMetadata:
+def _metadata(wanted: GenerateRequest, info: ModelInfo, message: Generate, asked: places.Places) -> ResponseMetadata:
     return ResponseMetadata(
         id=message.id,
         model=info.id,
@@ -198,4 +208,7 @@ def _metadata(wanted: GenerateRequest, info: ModelInfo, message: Generate) -> Re
         include_usage=wanted.include_usage,
         items=count_items([medium.modality for medium in wanted.media]),
         fingerprint=fingerprint_of(info),
+        places=asked.named,
+        sides=asked.sides,
+        annotated=asked.kept is not None,
     )

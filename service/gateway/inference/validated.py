@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from pandagpt_core.types import ModelInfo, Priority, SamplingParams, Turn
+from pandagpt_core.types import Box, ModelInfo, Priority, SamplingParams, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput
 from service.gateway.schema.requests import Sampling
@@ -54,6 +54,19 @@ class SamplingOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacesInput:
+    """What a caller gave about places in a picture. boxes: in pixels of the last picture, else of 0 to 1.
+
+    annotate: keep that picture, to be drawn on.
+    """
+
+    task: str | None = None
+    boxes: tuple[Box, ...] | None = None
+    in_pixels: bool = True
+    annotate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A valid request for text, before its media are decoded. `ignored` are the parameters that
     nothing reads; `options` are checked against the model's announcement."""
@@ -67,6 +80,7 @@ class GenerateRequest:
     include_usage: bool = False
     priority: Priority = "interactive"
     options: Mapping[str, Any] = field(default_factory=dict)
+    places: PlacesInput = PlacesInput()
     ignored: tuple[str, ...] = ()
 
 
@@ -125,6 +139,12 @@ def generate_request(
         include_usage=include_usage,
         priority=body.priority or "interactive",
         options=body.options or {},
+        places=PlacesInput(
+            body.task,
+            None if body.boxes is None else tuple(body.boxes),
+            body.boxes_unit != "fraction",
+            bool(body.annotate),
+        ),
         ignored=tuple(body.model_extra or ()),
     )
 

@@ -31,6 +31,7 @@ def _form_schema() -> dict[str, Any]:
 _AS_JSON = {
     "messages": "Earlier turns, as JSON",
     "options": "JSON: the model's options by name",
+    "boxes": "JSON: [[left, top, right, bottom], ...] in pixels, or by boxes_unit of 0 to 1",
     "weights": "JSON: field name to a list of numbers",
     "stream_options": 'JSON: {"include_usage": true}; the same as the field include_usage',
 }

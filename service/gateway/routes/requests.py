@@ -5,21 +5,25 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
+from pandagpt_core.boxes import read_boxes
 from service.broker.gateway.request_status import RequestState
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.schema.responses import EVENTS, RequestStatus, documented
 from service.gateway.state import gateway_of
-from service.gateway.streaming.chunks import ChunkFold, FrameFold, failure
+from service.gateway.streaming.chunks import ChunkFold, FrameFold, failure, read_metadata
 from service.gateway.streaming.event_stream import EventStream
 
+PNG = "image/png"
+_PRIVATE = {"cache-control": "private, no-store", "x-content-type-options": "nosniff"}
 router = APIRouter(tags=["requests"])
 _Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
+_Choice = Annotated[int, Query(ge=0, le=63)]
 _LastEventId = Annotated[str | None, Header(json_schema_extra={"pattern": f"^{_EVENT_ID.pattern}$"})]
 
 
@@ -62,6 +66,26 @@ async def get_request_events(
     events = meter.watch(service.broker.follow(record, timeouts.keep_alive_s))
     leave, hand_over = partial(service.leave, record), partial(service.hand_over, record)
     return EventStream(events, None, fold, timeouts, leave, hand_over, AsyncExitStack(), {}, gateway.leaving)
+
+
+@router.get(
+    "/v1/requests/{request_id}/annotated",
+    response_model=None,
+    response_class=Response,
+    responses=documented(None, PNG),
+)
+async def get_annotated_picture(request: Request, request_id: str, caller: _Owner, choice: _Choice = 0) -> Response:
+    """The request's picture with its answer's boxes, as PNG. For requests with `annotate`, once they have ended."""
+    gateway = gateway_of(request)
+    record = await gateway.broker.find(_known(request_id), caller.tenant)
+    metadata = read_metadata(record.response)
+    text = await gateway.broker.answer_text(record, choice)
+    if text is None:
+        raise GatewayError("request_not_ended", "The request has not ended yet.")
+    if not metadata.annotated or choice >= metadata.n:
+        raise GatewayError("request_not_found", "No picture is kept of this choice: send annotate with the request.")
+    png = await gateway.requests.pictures.draw(record.id, read_boxes(text).objects)
+    return Response(png, media_type=PNG, headers=_PRIVATE)
 
 
 def _known(request_id: str) -> str:

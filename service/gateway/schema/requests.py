@@ -61,8 +61,21 @@ Options = Annotated[
 ]
 
 
+_Side = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Boxes = Annotated[
+    list[tuple[_Side, _Side, _Side, _Side]],
+    Field(
+        max_length=1024,
+        description="Left, top, right, bottom; in pixels of the last picture, or with boxes_unit fraction of 0 to 1",
+    ),
+]
+
+
 class Sampling(BodyModel):
-    """How to choose tokens; None leaves it to the model's default."""
+    """How to choose tokens, and what of the model's own is asked; None leaves it to the model's default.
+
+    `task` and `boxes` are those of a model that takes boxes; `annotate` keeps the picture to be drawn on.
+    """
 
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -82,6 +95,10 @@ class Sampling(BodyModel):
     user: Annotated[str, StringConstraints(max_length=512)] | None = None
     priority: Priority | None = None
     options: Options | None = None
+    task: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    boxes: Boxes | None = None
+    boxes_unit: Literal["pixels", "fraction"] | None = None
+    annotate: bool | None = None
 
     @model_validator(mode="after")
     def _top_logprobs_need_logprobs(self) -> "Sampling":
@@ -126,6 +143,12 @@ else:
 
 class ModelOptions(RootModel[Options]):
     """`options` of the form."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class BoxList(RootModel[Boxes]):
+    """`boxes` of the form."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 

@@ -53,10 +53,34 @@ class Logprobs(BaseModel):
     refusal: str | None
 
 
+class PixelBox(BaseModel):
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class LocatedObject(BaseModel):
+    """`label`: the phrase before the box, null where there is none. `box`: in pixels of the picture as a viewer shows
+    it, null without a picture; `box_norm`: left, top, right, bottom of 0 to 1."""
+
+    label: str | None
+    box: PixelBox | None
+    box_norm: list[float]
+
+
 class AssistantMessage(BaseModel):
+    """`objects`, `malformed_boxes` and `annotated` are of a model that names places in pictures.
+
+    In a stream a delta has the objects that its text completes, and one at the end has the two others.
+    """
+
     role: Literal["assistant"]
     content: str
     refusal: str | None
+    objects: list[LocatedObject] = []
+    malformed_boxes: list[str] = Field(default=[], description="What looks like a box in the text and is none")
+    annotated: str = Field(default="", description="With annotate: where the picture with its boxes is")
 
 
 class Choice(BaseModel):

@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
+from pandagpt_core.boxes import BoxReader, read_boxes
 from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
+from service.gateway.streaming.places import objects_json, other_fields, places_end
 
 # A line without an empty one after it: the `openai` package takes an empty line for an event once it has seen an id.
 KEEP_ALIVE = b": keep-alive\n"
@@ -42,6 +44,9 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     include_usage: bool = False
     items: dict[str, int] = {}
     fingerprint: str | None = None
+    places: bool = False  # whether the model names places in pictures
+    sides: tuple[int, int] | None = None  # in pixels, of the picture that they are in
+    annotated: bool = False  # whether that picture is kept to be drawn on
 
     def stored(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -121,6 +126,7 @@ class ChunkFold:
         self.ended = False
         self._opened = False
         self._open_choices: set[int] = set()
+        self._boxes = {choice: BoxReader() for choice in range(answer.n)} if answer.places else {}
         self._head = _json.encode(answer.shared("chat.completion.chunk"))[:-1] + b',"choices":['
         self._tail = b'],"usage":null}' if answer.include_usage else b"]}"
 
@@ -153,19 +159,28 @@ class ChunkFold:
         if self.answer.logprobs and event.logprob is not None:
             logprobs = _json.encode({"content": [logprob_object(event.logprob)], "refusal": None})
         if event.text or logprobs != b"null":
-            chunks.append(self._chunk(event.choice, b'{"content":%b}' % _json.encode(event.text), logprobs=logprobs))
+            delta = b'{"content":%b%b}' % (_json.encode(event.text), self._objects(event))
+            chunks.append(self._chunk(event.choice, delta, logprobs=logprobs))
         if event.finish:
             self._open_choices.discard(event.choice)
             chunks.append(self._chunk(event.choice, b"{}", b'"%b"' % event.finish.encode()))
         return chunks
 
+    def _objects(self, token: Token) -> bytes:
+        """The boxes that this token completes, as a further field of its delta."""
+        found = self._boxes[token.choice].feed(token.text) if self._boxes else ()
+        return b',"objects":%b' % _json.encode(objects_json(found, self.answer.sides)) if found else b""
+
     def _done(self, done: Done) -> list[bytes]:
         """A choice's fields come in a chunk of their own after its last token."""
         self.ended = True
         chunks = [self._chunk(choice, b"{}", b'"abort"') for choice in sorted(self._open_choices)]
+        for choice, reader in self._boxes.items():
+            end = places_end(reader.finish(), self.answer)
+            chunks += [self._chunk(choice, _json.encode(end))] if end else []
         chunks += [
             self._chunk(choice, b"{}", more=b',"fields":%b' % _json.encode(fields))
-            for choice, fields in enumerate(done.fields)
+            for choice, fields in enumerate(map(other_fields, done.fields))
             if fields is not None
         ]
         if self.answer.include_usage:
@@ -228,7 +243,7 @@ class WholeFold:
                 if event.finish:
                     self.finishes[event.choice] = event.finish
             case Done():
-                self.fields = dict(enumerate(event.fields))
+                self.fields = dict(enumerate(map(other_fields, event.fields)))
                 return self._whole()
             case Failed():
                 raise failure(event)
@@ -244,11 +259,17 @@ class WholeFold:
         }
 
     def _choice(self, index: int) -> dict[str, Any]:
-        content = self.logprobs.get(index, [])
+        content, text = self.logprobs.get(index, []), "".join(self.texts.get(index, []))
         return {
             "index": index,
-            "message": {"role": "assistant", "content": "".join(self.texts.get(index, [])), "refusal": None},
+            "message": {"role": "assistant", "content": text, "refusal": None, **self._places(text)},
             "logprobs": {"content": content, "refusal": None} if self.answer.logprobs else None,
             "finish_reason": self.finishes.get(index, "abort"),
             **({"fields": self.fields[index]} if self.fields.get(index) is not None else {}),
         }
+
+    def _places(self, text: str) -> dict[str, Any]:
+        if not self.answer.places:
+            return {}
+        found = read_boxes(text)
+        return {"objects": objects_json(found.objects, self.answer.sides), **places_end(found, self.answer)}
