@@ -6,7 +6,7 @@ callers know which of them may be, and what an unclear outcome means.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import redis
 import redis.asyncio
@@ -59,16 +59,25 @@ def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
     }
 
 
+DRIVER_ERRORS = (exceptions.RedisError, OSError)
+STORE_ERRORS = (*DRIVER_ERRORS, StoreUnavailable)
+
+
+def raise_translated(error: Exception) -> NoReturn:
+    """As `store_errors`, for paths that run at every token. `error` is one of `STORE_ERRORS`."""
+    ours = error if isinstance(error, StoreUnavailable) else translated(error)
+    if ours is None or ours is error:
+        raise error
+    raise ours from error
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
     """Turn the driver's errors into ours. What is left over is a bug of ours and passes through."""
     try:
         yield
-    except (exceptions.RedisError, OSError) as error:
-        ours = translated(error)
-        if ours is None:
-            raise
-        raise ours from error
+    except DRIVER_ERRORS as error:
+        raise_translated(error)
 
 
 def translated(error: Exception) -> StoreUnavailable | None:

@@ -60,7 +60,8 @@ class EventWriter:
         self._next = 1
         self._sent: bytes | None = None
         self._waiting: list[Event] = []
-        self._ended = False
+        self.ended = False  # whether an end was added
+        self.idle = True  # whether the store has all that was added
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
 
     @classmethod
@@ -88,18 +89,10 @@ class EventWriter:
         return cls(key, attempt), history
 
     def add(self, *events: Event) -> None:
-        assert not self._ended, "a request has one end"
+        assert not self.ended, "a request has one end"
         self._waiting += events
-        self._ended = any(isinstance(event, Done | Failed) for event in events)
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    @property
-    def idle(self) -> bool:
-        """Whether the store has all that was added."""
-        return self._sent is None and not self._waiting
+        self.idle = not self._waiting
+        self.ended = any(isinstance(event, Done | Failed) for event in events)
 
     @property
     def command(self) -> tuple[Any, ...]:
@@ -121,6 +114,7 @@ class EventWriter:
         self._kept.append((self._next, self._sent))
         self._sent = None
         self._next += 1
+        self.idle = not self._waiting
 
     def mend(self, last: tuple[int, int]) -> list[tuple[Any, ...]]:
         """The XADDs of entries that the store once had, and that its stream, which ends at `last`, has no more.

@@ -67,8 +67,8 @@ def _join(
     keys = Keys(store.namespace)
     consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s, partial(count_end, metrics))
     cache = EmbeddingCache(connection, keys, store)
-    batches = Batcher(worker.encode_batch, ENCODE_WAIT)
-    intake = EncodeStage(runtime, cache, batches, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)
+    batcher = Batcher(worker.encode_batch, ENCODE_WAIT)
+    encoding = EncodeStage(runtime, cache, batcher, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
     announcement = Announcement(worker=name, model=runtime.info, capacity=worker.max_sequences, metrics_address=address)
     heartbeat = Heartbeat(
@@ -80,4 +80,4 @@ def _join(
         worker.lost_after_s,
     )
     limits = WorkerLimits(worker.max_sequences, worker.prefetch, worker.drain_grace_s)
-    return Worker(runtime, consumer, intake, heartbeat, metrics, limits)
+    return Worker(runtime, consumer, encoding, heartbeat, metrics, limits)

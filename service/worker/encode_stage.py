@@ -30,7 +30,7 @@ GONE = Failed(code="store_unavailable", message="a medium is no longer in the st
 
 @dataclass(slots=True, eq=False)
 class EncodeBatch:
-    """What a lane has in hand, and the seconds it has taken so far."""
+    """The batch that a modality's encoder thread computes, and the seconds it has taken so far."""
 
     names: Sequence[str]
     result: Future[Encoded]
@@ -47,88 +47,84 @@ class EncodeStage:
         self,
         runtime: ServedModel,
         cache: EmbeddingCache,
-        batches: Batcher,
-        lanes: EncoderExecutor,
+        batcher: Batcher,
+        executor: EncoderExecutor,
         metrics: WorkerMetrics,
         limit: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._runtime, self._cache, self._batches, self._lanes = runtime, cache, batches, lanes
+        self._runtime, self._cache, self._batcher, self._executor = runtime, cache, batcher, executor
         self._metrics, self._limit, self._clock = metrics, limit, clock
-        self._jobs: dict[str, Job] = {}
-        self._running: dict[Modality, EncodeBatch] = {}  # at most one in each lane
+        self.jobs: dict[str, Job] = {}
+        self.running: dict[Modality, EncodeBatch] = {}  # at most one in each lane
         self._looked = clock()
 
     def add(self, job: Job) -> None:
         """Look up what others encoded already; the rest waits for a batch. StoreUnavailable: then it is not here."""
         parts = {part.blob: part for part in job.delivery.request.media}
         if not all(self._is_ours(job, part) for part in parts.values()):
-            self._jobs[job.id] = job
+            self.jobs[job.id] = job
             job.end(Failed(code="store_unavailable", message="the model has changed; send the request again"))
             return
         job.embeddings = self._cache.embeddings(list(parts))
-        self._jobs[job.id] = job
+        self.jobs[job.id] = job
         job.cached_items = len(job.embeddings)
         job.waits_for = set(parts) - set(job.embeddings)
         for name, part in parts.items():
             outcome = "miss" if name in job.waits_for else "hit"
             self._metrics.embedding_cache.labels(part.modality, outcome).inc()
             if name in job.waits_for:
-                self._batches.add(part.modality, name)
+                self._batcher.add(part.modality, name)
 
     def encode(self) -> None:
         """Take in what the lanes have done and give the free ones the batches that are due. Waits for none."""
         self._age()
-        for modality, batch in list(self._running.items()):
+        for modality, batch in list(self.running.items()):
             done = batch.result.done()
             self._metrics.encode_busy.labels(modality).set(0.0 if done else batch.seconds)
             if done:
-                del self._running[modality]
+                del self.running[modality]
                 self._take_in(batch.result.result())
-        while (due := self._batches.take(busy=self._running)) is not None:
+        while (due := self._batcher.take(busy=self.running)) is not None:
             modality, names = due
             wanted = [name for name in names if self._users(name)]
             try:
                 self._begin(modality, wanted)
             except StoreUnavailable:
                 for name in wanted:  # not lost: the next batch tries again
-                    self._batches.add(modality, name)
+                    self._batcher.add(modality, name)
                 raise
 
     @property
     def only_waits(self) -> bool:
         """Whether nothing here is to be done before a lane is free again."""
-        return bool(self._running) and not self._batches.ripening(busy=self._running)
+        return bool(self.running) and not self._batcher.ripening(busy=self.running)
 
     @property
     def stuck(self) -> tuple[Modality, ...]:
         """The lanes whose batch has taken longer than the limit."""
-        return tuple(modality for modality in self._running if self._left(modality) <= 0)
+        return tuple(modality for modality in self.running if self._left(modality) <= 0)
 
     def held_up(self) -> list[Job]:
         """The jobs that wait for what stuck lanes have in hand."""
-        names = {name for modality in self.stuck for name in self._running[modality].names}
-        return [job for job in self._jobs.values() if not job.ended and not job.waits_for.isdisjoint(names)]
+        names = {name for modality in self.stuck for name in self.running[modality].names}
+        return [job for job in self.jobs.values() if not job.ended and not job.waits_for.isdisjoint(names)]
 
     def close(self, wait: bool = True) -> bool:
         """Let the lanes end, waiting for those that are not stuck. Whether all stand still."""
-        patience = max(map(self._left, self._running), default=0.0) if wait else 0.0
-        return self._lanes.close(max(IDLE_ENDS, patience))
+        patience = max(map(self._left, self.running), default=0.0) if wait else 0.0
+        return self._executor.close(max(IDLE_ENDS, patience))
 
     def ready(self) -> list[Job]:
         """Jobs that have all they need, or have ended; they leave here."""
-        done = [job for job in self._jobs.values() if not job.waits_for or job.ended]
+        done = [job for job in self.jobs.values() if not job.waits_for or job.ended]
         for job in done:
-            del self._jobs[job.id]
+            del self.jobs[job.id]
         return done
 
     def drop(self, job: Job) -> None:
         """Forget a job that ended or is another worker's now. Jobs that are not here are fine."""
-        self._jobs.pop(job.id, None)
-
-    @property
-    def jobs(self) -> Sequence[Job]:
-        return tuple(self._jobs.values())
+        self.jobs.pop(job.id, None)
 
     def _is_ours(self, job: Job, part: MediaRef) -> bool:
         # A gateway that still knows another version of the model asked for another encoder's arrays.
@@ -143,18 +139,18 @@ class EncodeStage:
         self._fail({name: GONE for name in absent if name not in found})
         if arrays:
             work = partial(encoded, self._runtime, modality, arrays)
-            self._running[modality] = EncodeBatch(tuple(arrays), self._lanes.submit(modality, work))
+            self.running[modality] = EncodeBatch(tuple(arrays), self._executor.submit(modality, work))
 
     def _age(self) -> None:
         """The running batches are older by the time since the last look, as far as it counts."""
         now = self._clock()
         passed, self._looked = min(now - self._looked, LONGEST_LOOK), now
-        for batch in self._running.values():
+        for batch in self.running.values():
             batch.seconds += passed
 
     def _left(self, modality: Modality) -> float:
         """The seconds that a lane's batch may still take."""
-        batch = self._running[modality]
+        batch = self.running[modality]
         return IDLE_ENDS if batch.result.done() else self._limit - batch.seconds
 
     def _take_in(self, done: Encoded) -> None:
@@ -183,4 +179,4 @@ class EncodeStage:
                 job.end(failure)
 
     def _users(self, name: str) -> list[Job]:
-        return [job for job in self._jobs.values() if name in job.waits_for and not job.ended]
+        return [job for job in self.jobs.values() if name in job.waits_for and not job.ended]

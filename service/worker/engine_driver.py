@@ -4,10 +4,9 @@ import logging
 import time
 
 from pandagpt_core.errors import EngineDead, EngineError, PandaGPTError
-from pandagpt_core.interface import Admitted, ServedModel
+from pandagpt_core.interface import Admitted, EngineStats, ServedModel
 from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
-from service.worker.engine_figures import EngineFigures
 from service.worker.jobs import Job, pending
 from service.worker.quarantine import Quarantine
 from service.worker.request_figures import count_finish
@@ -20,13 +19,9 @@ class EngineDriver:
 
     def __init__(self, runtime: ServedModel, metrics: WorkerMetrics) -> None:
         self._runtime, self._metrics = runtime, metrics
-        self._running: dict[str, Job] = {}
+        self.running: dict[str, Job] = {}
         self._quarantine = Quarantine()
         self._figures = EngineFigures(metrics)
-
-    @property
-    def jobs(self) -> tuple[Job, ...]:
-        return (*self._running.values(), *self._quarantine.waiting)
 
     def offer(self, job: Job) -> None:
         """A job with all its embeddings: into the engine, or behind those in quarantine."""
@@ -38,8 +33,9 @@ class EngineDriver:
     def step(self) -> None:
         """One engine step; its tokens go to the jobs' writers. Raises EngineError when the engine is broken, which
         EngineDead says at once: then nobody is to blame, and the jobs are left to the worker that takes them over."""
-        for released in self._quarantine.release(engine_is_empty=not self._running):
-            self._enter(released)
+        if self._quarantine.holds:
+            for released in self._quarantine.release(engine_is_empty=not self.running):
+                self._enter(released)
         if self._runtime.has_work:
             begun = time.perf_counter()
             try:
@@ -49,21 +45,24 @@ class EngineDriver:
             except Exception as error:  # noqa: BLE001  whatever the model raises must not end its neighbours
                 self._recover(error)
                 return
-            self._quarantine.acquit()
+            if self._quarantine.convictions:
+                self._quarantine.acquit()
             self._metrics.step_seconds.observe(time.perf_counter() - begun)
             self._metrics.step_sequences.observe(len(outputs))
             self._metrics.tokens.inc(len(outputs))
-            self._figures.tell(self._runtime.stats())
+            self._figures.update(self._runtime.stats())
             for output in outputs:
-                job = self._running.get(output.sequence_id.rpartition("/")[0])
+                job = self.running.get(output.sequence_id.rpartition("/")[0])
                 if job is not None and not job.ended:
                     job.accept(output)
-                    count_finish(self._metrics, output.finish_reason)
+                    if output.finish_reason is not None:
+                        count_finish(self._metrics, output.finish_reason)
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
-        self._quarantine.drop(job)
-        if self._running.pop(job.id, None) is not None:
+        if self._quarantine.holds:
+            self._quarantine.drop(job)
+        if self.running.pop(job.id, None) is not None:
             self._abort(job)
 
     def _enter(self, job: Job) -> None:
@@ -71,7 +70,7 @@ class EngineDriver:
         assert isinstance(request, Generate)
         if job.ended:
             return
-        self._running[job.id] = job
+        self.running[job.id] = job
         job.entered_at = time.time()
         admitted: Admitted | None = None
         try:
@@ -113,18 +112,38 @@ class EngineDriver:
 
     def _recover(self, error: Exception) -> None:
         """After a step that raised: empty the engine, fail the job that is to blame if that is clear."""
-        log.error("an engine step failed", exc_info=error, extra={"count": len(self._running)})
-        running = list(self._running.values())
+        log.error("an engine step failed", exc_info=error, extra={"count": len(self.running)})
+        running = list(self.running.values())
         for job in running:
             self._abort(job)
-        self._running.clear()
+        self.running.clear()
         guilty = self._quarantine.blame(running)
         if self._quarantine.engine_is_broken:
             raise EngineError("the engine fails at every step") from error
         if guilty is not None:
             guilty.end(Failed(code="engine_error", message="the model failed on this request"))
-            self._running[guilty.id] = guilty  # until it is removed as every job that ended
+            self.running[guilty.id] = guilty  # until it is removed as every job that ended
 
     def _abort(self, job: Job) -> None:
         for number in range(len(job.choices)):
             self._runtime.abort(f"{job.id}/{number}")
+
+
+class EngineFigures:
+    """The engine counts from its start; a Prometheus counter takes differences."""
+
+    def __init__(self, metrics: WorkerMetrics) -> None:
+        self._metrics = metrics
+        self._preemptions = self._queries = self._hits = self._evictions = 0
+
+    def update(self, stats: EngineStats) -> None:
+        metrics, prefix = self._metrics, stats.prefix
+        metrics.cache_used_ratio.set(stats.kv_blocks_used / max(1, stats.kv_blocks_total))
+        metrics.prefix_used_ratio.set(prefix.blocks_used / max(1, prefix.blocks_total))
+        metrics.engine_waiting.set(stats.waiting)
+        metrics.preemptions.inc(stats.num_preemptions - self._preemptions)
+        metrics.prefix_asked.inc(prefix.queries - self._queries)
+        metrics.prefix_hits.inc(prefix.hits - self._hits)
+        metrics.prefix_evictions.inc(prefix.evictions - self._evictions)
+        self._preemptions, self._queries = stats.num_preemptions, prefix.queries
+        self._hits, self._evictions = prefix.hits, prefix.evictions

@@ -51,6 +51,8 @@ class Job:
     prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
     outcome: str = "running"  # then done, cancelled or the failure's code
+    ended: bool = False
+    open_choices: int = 0
 
     @classmethod
     def of(cls, delivery: Delivery, parse: Parse = plain_text) -> "Job":
@@ -64,16 +66,12 @@ class Job:
                 choices[event.choice].text += event.text
                 choices[event.choice].finished = event.finish is not None
         announced = any(isinstance(event, Started) for event in delivery.history.events)
-        return cls(delivery, choices, parse, announced=announced)
+        running = sum(not choice.finished for choice in choices)
+        return cls(delivery, choices, parse, announced=announced, open_choices=running)
 
     @property
     def id(self) -> str:
         return self.delivery.request.id
-
-    @property
-    def sequences(self) -> list[str]:
-        """The ids of the choices that still run."""
-        return [f"{self.id}/{number}" for number, choice in enumerate(self.choices) if not choice.finished]
 
     def accept(self, output: TokenOutput) -> None:
         """Publish one token, and the end with the last one."""
@@ -87,8 +85,7 @@ class Job:
         choice.finished = output.finish_reason is not None
         self.first_token_at = self.first_token_at or time.time()
         self.delivery.writer.add(_token(number, output))
-        if all(each.finished for each in self.choices):
-            self.end(Done())
+        self._end_with_last_choice()
 
     def complete(self, sequence: str, reason: FinishReason) -> None:
         """Say the end of a choice whose published tokens are the whole answer: no engine output will."""
@@ -96,11 +93,16 @@ class Job:
         assert reason != "abort", "an aborted sequence is not complete"
         self.choices[number].finished = True
         self.delivery.writer.add(Token(choice=number, token_id=NO_TOKEN, text="", finish=reason))
-        if all(each.finished for each in self.choices):
+        self._end_with_last_choice()
+
+    def _end_with_last_choice(self) -> None:
+        self.open_choices = sum(not each.finished for each in self.choices)
+        if not self.open_choices:
             self.end(Done())
 
     def end(self, end: Done | Failed) -> None:
         """Add the one end, with its time and counts."""
+        self.ended, self.open_choices = True, 0
         if isinstance(end, Failed):
             self.outcome = end.code
             self.delivery.writer.add(Failed(code=end.code, message=end.message, param=end.param, at=time.time()))
@@ -126,10 +128,6 @@ class Job:
             return []
         fields = [{**(self.prompt_fields or {}), **(each or {})} or None for each in parsed]
         return fields if any(fields) else []
-
-    @property
-    def ended(self) -> bool:
-        return self.delivery.writer.ended
 
 
 def conversation(request: Generate) -> Conversation:

@@ -1,9 +1,10 @@
 """The worker's loop: take, encode, admit, step, publish. One thread; a turn is as long as the language model's step.
 
-Media are encoded beside it (`lanes`).
+Media are encoded beside it (`encoder_executor`).
 """
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.broker.protocol import Done, Embed, Failed, Vectors
 from service.broker.worker.consumer import Consumer
-from service.broker.worker.delivery import expired
+from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.worker.encode_stage import EncodeStage
@@ -26,7 +27,7 @@ from service.worker.request_figures import count_job
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
 BATCH_WAIT = 0.001  # seconds between looks at a batch that is not due yet
-LANE_WAIT = 0.004  # seconds between looks at lanes that are encoding, when nothing else is to be done
+ENCODER_WAIT = 0.004  # seconds between looks at encoders that compute, when nothing else is to be done
 STORE_PAUSE = 0.1  # seconds between tries when the store fails and there is nothing else to do
 
 
@@ -50,23 +51,26 @@ class Worker:
         self,
         runtime: ServedModel,
         consumer: Consumer,
-        intake: EncodeStage,
+        encoding: EncodeStage,
         heartbeat: Heartbeat,
         metrics: WorkerMetrics,
         limits: WorkerLimits,
-        spare: MallocTrim | None = None,
+        malloc_trim: MallocTrim | None = None,
     ) -> None:
-        self._runtime, self._consumer, self._intake = runtime, consumer, intake
+        self._runtime, self._consumer, self._encoding = runtime, consumer, encoding
         self._heartbeat, self._metrics, self._limits = heartbeat, metrics, limits
-        self._spare = spare or MallocTrim()
+        self._malloc_trim = malloc_trim or MallocTrim()
         self._engine = EngineDriver(runtime, metrics)
-        self._new: deque[Job] = deque()
+        self._jobs: dict[str, Job] = {}  # all that were taken and are not let go of yet
+        self._new: deque[Job] = deque()  # those of them whose media were not looked up yet
+        self._load = 0  # sequences that are taken and not ended; a request that only embeds counts as one
+        self._first_deadline = math.inf  # no job's deadline is earlier
         self._drain_until: float | None = None
         self._stuck: EncoderStuck | None = None
 
     def run(self, on_announced: Callable[[], None] = lambda: None) -> None:
         """Work until drained. Raises StoreUnavailable at the start, EngineError when the engine is broken, EncoderStuck
-        when an encoder hung, after as much as a drain lets end; that lane's thread still hangs then."""
+        when an encoder hung, after as much as a drain lets end; the encoder's thread still hangs then."""
         self._consumer.open()
         self._heartbeat.start()
         try:
@@ -75,8 +79,8 @@ class Worker:
                 self._turn()
             self._leave()
         finally:
-            self._heartbeat.stop()  # first: nobody is to be sent here while a lane ends what it has begun
-            still = self._intake.close(wait=self._stuck is None)
+            self._heartbeat.stop()  # first: no request is to come here while an encoder ends what it has begun
+            still = self._encoding.close(wait=self._stuck is None)
         if self._stuck is not None:
             raise self._stuck
         if not still:
@@ -99,45 +103,57 @@ class Worker:
     def _turn(self) -> None:
         try:
             self._take()
-            self._intake.encode()
-            self._check_lanes()
-            self._admit()
+            if self._encoding.jobs or self._encoding.running:
+                self._encode()
             self._engine.step()
             self._publish()
         except StoreUnavailable as error:
-            self._engine.step()  # the model goes on; what it says is published when the store is back
+            self._engine.step()  # the model goes on; its tokens are published when the store is back
             self._pause(error)
         self._end_expired()
         self._clear()
         self._heartbeat.turned()
         self._metrics.loop_turned.set(time.time())
-        self._spare.turned()
+        self._malloc_trim.turned()
 
     def _take(self) -> None:
         if self._drain_until is not None:
             self._heartbeat.drain()
-            self._hand_back([*self._new, *self._intake.jobs])
+            if self._new or self._encoding.jobs:
+                self._hand_back([*self._new, *self._encoding.jobs.values()])
             return
         room = self._limits.sequences + self._limits.prefetch - self._load
+        wait = self._wait
         if room <= 0:
-            time.sleep(self._wait)  # full of requests whose media are being encoded: the lanes need the cores
-        for delivery in self._consumer.take(room, self._wait):
-            job = Job.of(delivery, self._runtime.parse)
-            self._new.append(job)
-            waited = max(0.0, time.time() - delivery.request.created)
-            self._metrics.queue_seconds.labels(delivery.request.priority).observe(waited)
-            if delivery.history.losses:
-                self._metrics.takeovers.inc()
+            time.sleep(wait)  # full of requests whose media are being encoded: the encoders need the cores
+        for delivery in self._consumer.take(room, wait):
+            self._receive(delivery)
         while self._new:
-            self._intake.add(self._new[0])
+            self._encoding.add(self._new[0])
             self._new.popleft()
 
-    def _check_lanes(self) -> None:
-        """A lane that hangs: others take the requests it holds up, as from a worker that died, and this one leaves."""
-        stuck = () if self._stuck else self._intake.stuck
+    def _receive(self, delivery: Delivery) -> None:
+        job = Job.of(delivery, self._runtime.parse)
+        self._jobs[delivery.request.id] = job
+        self._new.append(job)
+        self._load += _load(job)
+        self._first_deadline = min(self._first_deadline, delivery.request.deadline)
+        waited = max(0.0, time.time() - delivery.request.created)
+        self._metrics.queue_seconds.labels(delivery.request.priority).observe(waited)
+        if delivery.history.losses:
+            self._metrics.takeovers.inc()
+
+    def _encode(self) -> None:
+        self._encoding.encode()
+        self._check_encoders()
+        self._admit()
+
+    def _check_encoders(self) -> None:
+        """An encoder hangs: others take the requests that wait for it, as from a dead worker; this worker leaves."""
+        stuck = () if self._stuck else self._encoding.stuck
         if not stuck:
             return
-        held_up, which = self._intake.held_up(), ", ".join(stuck)
+        held_up, which = self._encoding.held_up(), ", ".join(stuck)
         log.error(
             "an encoder hangs; its requests are left to others and this worker leaves",
             extra={"modality": which, "count": len(held_up)},
@@ -148,12 +164,11 @@ class Worker:
         self._hand_back(held_up, as_lost=True)
 
     def _admit(self) -> None:
-        for job in self._intake.ready():
+        for job in self._encoding.ready():
             if job.ended:
-                self._count(job)
-            elif isinstance(job.delivery.request, Embed):
+                continue
+            if isinstance(job.delivery.request, Embed):
                 self._answer(job, job.delivery.request)
-                self._count(job)
             else:
                 self._engine.offer(job)
 
@@ -167,36 +182,46 @@ class Worker:
 
     def _publish(self) -> None:
         flushed = self._consumer.flush()
-        for job in self._jobs:
-            if job.id in flushed.lost:
-                log.info("a request is another worker's now", extra={"request_id": job.id})
-                self._forget(job)
-            elif job.id in flushed.cancelled and not job.ended:
+        for name in flushed.lost:
+            log.info("a request is another worker's now", extra={"request_id": name})
+            if name in self._jobs:
+                self._forget(self._jobs[name])
+        for name in flushed.cancelled:
+            if (job := self._jobs.get(name)) is not None and not job.ended:
                 job.end(Done(cancelled=True))
 
     def _end_expired(self) -> None:
-        for job in self._jobs:
-            end = None if job.ended else expired(job.delivery.request)
+        if time.time() < self._first_deadline:
+            return
+        self._first_deadline = math.inf
+        for job in self._jobs.values():
+            if job.ended:
+                continue
+            end = expired(job.delivery.request)
             if end is not None:
                 job.end(end)
+            else:
+                self._first_deadline = min(self._first_deadline, job.delivery.request.deadline)
 
     def _clear(self) -> None:
         """Let go of jobs that ended; the consumer still holds what is not published or settled yet."""
-        for job in self._jobs:
-            if job.ended:
-                self._count(job)
-                self._forget(job)
-        self._metrics.running.set(sum(len(job.sequences) for job in self._engine.jobs))
-        self._metrics.waiting.set(len(self._intake.jobs))
+        for job in [job for job in self._jobs.values() if job.ended]:
+            count_job(self._metrics, job)
+            self._forget(job)
+        self._metrics.running.set(sum(job.open_choices for job in self._engine.running.values()))
+        self._metrics.waiting.set(len(self._encoding.jobs))
 
     def _forget(self, job: Job) -> None:
-        self._intake.drop(job)
+        if self._jobs.pop(job.id, None) is None:
+            return
+        self._load -= _load(job)
+        self._encoding.drop(job)
         self._engine.remove(job)
         if job in self._new:
             self._new.remove(job)
 
     def _hand_back(self, jobs: Iterable[Job], as_lost: bool = False) -> None:
-        unfinished = [job for job in jobs if not job.ended]
+        unfinished = [job for job in list(jobs) if not job.ended]
         for job in unfinished:
             self._forget(job)
         if unfinished:
@@ -206,14 +231,11 @@ class Worker:
     def _leave(self) -> None:
         """After the grace: what is left goes to whoever comes first, or falls to them when our silence is noticed."""
         try:
-            self._hand_back(self._jobs)
+            self._hand_back(self._jobs.values())
             self._consumer.flush()
             self._consumer.close()
         except StoreUnavailable as error:
             log.warning("requests could not be handed back", extra={"error": error.code})
-
-    def _count(self, job: Job) -> None:
-        count_job(self._metrics, job)
 
     def _pause(self, error: StoreUnavailable) -> None:
         log.warning("the store failed; going on without it", extra={"error": error.code})
@@ -221,21 +243,12 @@ class Worker:
             time.sleep(STORE_PAUSE)
 
     @property
-    def _jobs(self) -> list[Job]:
-        return [*self._new, *self._intake.jobs, *self._engine.jobs]
-
-    @property
-    def _load(self) -> int:
-        """Sequences that are taken and not ended; a request that only embeds counts as one."""
-        return sum(max(1, len(job.choices)) for job in self._jobs)
-
-    @property
     def _wait(self) -> float:
         """How long `take` may wait: as long as nothing else is to be done."""
         if self._runtime.has_work:
             return 0.0
-        if self._intake.jobs:
-            return LANE_WAIT if self._intake.only_waits else BATCH_WAIT
+        if self._encoding.jobs:
+            return ENCODER_WAIT if self._encoding.only_waits else BATCH_WAIT
         return 0.0 if self._consumer.unfinished else IDLE_WAIT
 
     @property
@@ -243,3 +256,7 @@ class Worker:
         if self._drain_until is None:
             return False
         return not self._consumer.unfinished or time.monotonic() >= self._drain_until
+
+
+def _load(job: Job) -> int:
+    return max(1, len(job.choices))

@@ -19,34 +19,39 @@ class Quarantine:
     def __init__(self) -> None:
         self._groups: list[list[Job]] = []
         self._deferred: list[Job] = []
-        self._convictions = 0
+        self.convictions = 0  # jobs in a row that raised alone
+        self.holds = False  # whether any job is here
 
     def blame(self, running: Sequence[Job]) -> Job | None:
         """A step raised: the job to fail if it ran alone; else None, and all of them wait in halves."""
         if len(running) == 1:
-            self._convictions += 1
+            self.convictions += 1
             return running[0]
         middle = len(running) // 2
         self._groups += [half for half in (list(running[middle:]), list(running[:middle])) if half]
+        self._note()
         return None
 
     @property
     def engine_is_broken(self) -> bool:
-        return self._convictions >= BROKEN
+        return self.convictions >= BROKEN
 
     def acquit(self) -> None:
         """A step went well."""
-        self._convictions = 0
+        self.convictions = 0
 
     def defer(self, job: Job) -> None:
         """A new job that came while the engine is closed."""
         self._deferred.append(job)
+        self._note()
 
     def release(self, engine_is_empty: bool) -> list[Job]:
         """The jobs to let in now: the next group once the engine is empty, the deferred ones after the last group."""
         if self._groups:
-            return self._groups.pop() if engine_is_empty else []
-        released, self._deferred = self._deferred, []
+            released = self._groups.pop() if engine_is_empty else []
+        else:
+            released, self._deferred = self._deferred, []
+        self._note()
         return released
 
     def drop(self, job: Job) -> None:
@@ -55,6 +60,7 @@ class Quarantine:
             if job in group:
                 group.remove(job)
         self._groups = [group for group in self._groups if group]
+        self._note()
 
     @property
     def waiting(self) -> tuple[Job, ...]:
@@ -64,3 +70,6 @@ class Quarantine:
     def closed(self) -> bool:
         """Whether nobody new may enter the engine."""
         return bool(self._groups)
+
+    def _note(self) -> None:
+        self.holds = bool(self._groups or self._deferred)

@@ -160,12 +160,8 @@ class Broker:
         """
         reader = EventReader(self._store, self._keys, self._records, self._terminal, record)
         async with self._multiplexer.follow(self._keys.events(record.id)) as subscriber:
-            quiet_at = time.monotonic() + quiet_s
-            while not reader.ended:
-                new = await reader.next(subscriber, quiet_at - time.monotonic())
-                if new or time.monotonic() >= quiet_at:
-                    yield new
-                    quiet_at = time.monotonic() + quiet_s
+            async for new in reader.read(subscriber, quiet_s):
+                yield new
 
     async def cancel(self, request_id: str, tenant: str) -> None:
         """End a request: at once while it waits, within a step or two while it runs. Raises UnknownRequest."""

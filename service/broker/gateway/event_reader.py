@@ -1,8 +1,8 @@
-"""One reader's way through a request's events: told once each and in order, whatever happens to workers and store."""
+"""A request's events for one reader: each once and in order, whatever happens to workers and store."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from service.broker.connection import AsyncStore, store_errors
@@ -20,28 +20,40 @@ PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, second
 
 
 class EventReader:
-    """`next` gives what is new; `ended` once the request's one end was among it."""
+    """The events of one request for one reader."""
 
     def __init__(
-        self, store: AsyncStore, keys: Keys, records: RequestRecords, ends: TerminalEvents, record: RequestRecord
+        self,
+        store: AsyncStore,
+        keys: Keys,
+        records: RequestRecords,
+        terminal: TerminalEvents,
+        record: RequestRecord,
     ) -> None:
-        self._store, self._keys, self._records, self._ends = store, keys, records, ends
+        self._store, self._keys, self._records, self._terminal = store, keys, records, terminal
         self._record = record
-        self._number = self._told = 0  # events of the request up to here, and those that this reader heard
-        self._look_at = time.monotonic() + SILENCE
+        self._number = self._given = 0  # events of the request up to here, and those that this reader has
         self._failing_since: float | None = None
-        self.ended = False
+        self._ended = False
 
-    async def next(self, follower: StreamSubscriber, timeout: float) -> list[Event]:
-        """What is new among the events that came next; nothing where `timeout` or silence came first."""
-        left = self._look_at - time.monotonic()
-        came = await follower.next(max(0.0, min(left, timeout)))
-        if came is None and time.monotonic() >= self._look_at:
-            came = await self._look_after()
-        elif came is None:
-            return []
-        self._look_at = time.monotonic() + SILENCE
-        return await self._new(came)
+    async def read(self, subscriber: StreamSubscriber, quiet_s: float) -> AsyncGenerator[list[Event], None]:
+        """Lists of new events until the request's one end; an empty list after each `quiet_s` seconds without any."""
+        now = time.monotonic()
+        quiet_at, check_at = now + quiet_s, now + SILENCE
+        while not self._ended:
+            received = await subscriber.next(max(0.0, min(quiet_at, check_at) - now))
+            now = time.monotonic()
+            if received is None and now >= check_at:
+                received = await self._end_after_silence()
+                now = time.monotonic()
+                check_at = now + SILENCE
+            new = await self._new(received) if received else []
+            if received:
+                check_at = now + SILENCE
+            if new or now >= quiet_at:
+                yield new
+                quiet_at = time.monotonic() + quiet_s
+            now = time.monotonic()
 
     async def _new(self, came: Sequence[Event]) -> list[Event]:
         new: list[Event] = []
@@ -51,15 +63,15 @@ class EventReader:
                     self._number = await self._place(event, self._number)
                 continue
             self._number += 1
-            if self._number > self._told:
-                self._told = self._number
+            if self._number > self._given:
+                self._given = self._number
                 new.append(event)
             if isinstance(event, Done | Failed):
-                self.ended = True
+                self._ended = True
                 break
         return new
 
-    async def _look_after(self) -> list[Event]:
+    async def _end_after_silence(self) -> list[Event]:
         """After silence: nothing where an end can still come, and else the end."""
         try:
             found = await self._end_by_now()
@@ -86,10 +98,10 @@ class EventReader:
         attempt = parse_id(last[0][0])[0] + 1 if last else 1
         if not queued:
             lost = "the store lost the request; send it again"
-            await self._ends.write(record, attempt, failed("store_unavailable", lost))
+            await self._terminal.write(record, attempt, failed("store_unavailable", lost))
         elif time.time() > record.deadline + END_GRACE:
             message = f"the request did not end within its {record.deadline - record.created:g} seconds"
-            await self._ends.write(record, attempt, failed("deadline_exceeded", message))
+            await self._terminal.write(record, attempt, failed("deadline_exceeded", message))
         return []  # the end comes as any other event, whoever wrote it
 
     async def _is_queued(self, record: RequestRecord) -> bool:

@@ -12,18 +12,19 @@ stream in turn, pipelined by node, every `POLL` seconds: more commands, and toke
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import RedisError
 
 from service.broker import protocol
-from service.broker.connection import AsyncStore, store_errors
+from service.broker.connection import AsyncStore, store_errors, translated
 from service.broker.errors import StoreUnavailable
-from service.broker.event_log import parse_id
 from service.broker.gateway.timeouts import LazyTimeout
-from service.broker.gateway.xread import RawEntries, StreamConnection, StreamCursor
 from service.broker.protocol import Event
 
 log = logging.getLogger(__name__)
@@ -36,41 +37,101 @@ RETRY = 0.5  # seconds until the store is tried again
 WAKE_LIFE = 60  # seconds
 
 
+RawEntries = list[tuple[bytes, list[bytes]]]  # id; field, value, field, value …
+
+
 class StreamSubscriber:
-    """One reader of one stream, from its start: what came since it last looked."""
+    """One reader of one stream, from its start: the events that came since it last looked."""
 
     def __init__(self) -> None:
-        self._come: list[Event] = []
-        self._seen = (0, -1)
-        self._bell: asyncio.Future[None] | None = None
-        self._alarm = LazyTimeout(self._ring)
+        self._loop = asyncio.get_running_loop()
+        self._received: list[Event] = []
+        self._last_id = (0, -1)
+        self._waiter: asyncio.Future[None] | None = None
+        self._timeout = LazyTimeout(self._wake)
 
     def offer(self, entry_id: tuple[int, int], events: Sequence[Event]) -> None:
-        if entry_id > self._seen:  # a stream read again for a newcomer brings old entries to the others
-            self._seen = entry_id
-            self._come += events
+        if entry_id > self._last_id:  # a stream read again for a new reader brings old entries to the others
+            self._last_id = entry_id
+            self._received += events
             if events:
-                self._ring()
+                self._wake()
 
     async def next(self, timeout: float) -> list[Event] | None:
         """All events that came; None after `timeout` seconds of silence."""
-        if not self._come:
-            self._bell = asyncio.get_running_loop().create_future()
-            self._alarm.set(timeout)
+        if not self._received:
+            self._waiter, limit = self._loop.create_future(), self._timeout
+            limit.due = self._loop.time() + timeout
+            if limit.due < limit.fires_at:
+                limit.arm()
             try:
-                await self._bell
+                await self._waiter
             finally:
-                self._bell = None
-                self._alarm.lift()
-        found, self._come = self._come, []
+                self._waiter, limit.due = None, math.inf
+        found, self._received = self._received, []
         return found or None
 
     def close(self) -> None:
-        self._alarm.close()
+        self._timeout.close()
 
-    def _ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def bulk(text: bytes) -> bytes:
+    """A string of the store's protocol."""
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+class StreamCursor:
+    """How far a stream has been read; from the start at first."""
+
+    __slots__ = ("after", "key", "name", "packed")
+
+    def __init__(self, key: str) -> None:
+        self.key = key.encode()
+        self.name = bulk(self.key)
+        self.rewind()
+
+    def rewind(self) -> None:
+        self.move(b"0-0")
+
+    def move(self, entry_id: bytes) -> None:
+        self.after, self.packed = entry_id, bulk(entry_id)
+
+
+class StreamConnection:
+    """Reads from a store that is one server. Not to be used by two tasks at once. Its connection is made as the pool
+    makes them, and counts beside them.
+    """
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool: Any = pool  # some of its methods bear no types
+        self._connection: AbstractConnection | None = None
+
+    async def read(self, places: Collection[StreamCursor], count: int, block_ms: int) -> list[tuple[bytes, RawEntries]]:
+        """By stream at most `count` entries after each place, as soon as there are any. Raises the driver's errors."""
+        if self._connection is None:
+            self._connection = self._pool.make_connection()
+        head = b"*%d\r\n$5\r\nXREAD\r\n" % (6 + 2 * len(places))
+        options = [b"COUNT", b"%d" % count, b"BLOCK", b"%d" % block_ms, b"STREAMS"]
+        names, afters = [place.name for place in places], [place.packed for place in places]
+        parts = [head, *map(bulk, options), *names, *afters]
+        whole = False
+        try:
+            await self._connection.send_packed_command(b"".join(parts), check_health=False)
+            answer: Any = await self._connection.read_response(disable_decoding=True)
+            whole = True
+        finally:
+            if not whole:  # an answer may still come, and must not be taken for the next one
+                await asyncio.shield(self.close())
+        return answer or []
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.disconnect(nowait=True)
 
 
 class _Stream(StreamCursor):
@@ -78,14 +139,15 @@ class _Stream(StreamCursor):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        self.followers: list[StreamSubscriber] = []
+        self.subscribers: list[StreamSubscriber] = []
         self.from_read = 0  # what earlier reads bring does not count: they did not begin at the start
 
     def deliver(self, entries: RawEntries) -> None:
         for entry_id, fields in entries:
-            number, events = parse_id(entry_id), decoded(fields)
-            for follower in self.followers:
-                follower.offer(number, events)
+            attempt, _, number = entry_id.partition(b"-")
+            events = decoded(fields)
+            for subscriber in self.subscribers:
+                subscriber.offer((int(attempt), int(number)), events)
         self.move(entries[-1][0])
 
 
@@ -102,14 +164,16 @@ class StreamMultiplexer:
         self._anyone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._tap = None if isinstance(store, redis.asyncio.RedisCluster) else StreamConnection(store.connection_pool)
+        self._connection = (
+            None if isinstance(store, redis.asyncio.RedisCluster) else StreamConnection(store.connection_pool)
+        )
 
     @asynccontextmanager
     async def follow(self, key: str) -> AsyncIterator[StreamSubscriber]:
         """Follow one stream from its start."""
-        follower = StreamSubscriber()
+        subscriber = StreamSubscriber()
         stream = self._streams.setdefault(key.encode(), _Stream(key))
-        stream.followers.append(follower)
+        stream.subscribers.append(subscriber)
         stream.rewind()
         stream.from_read = self._reads + 1
         self._anyone.set()
@@ -118,11 +182,11 @@ class StreamMultiplexer:
         try:
             if self._reading and not self._woken:
                 await self._wake()
-            yield follower
+            yield subscriber
         finally:
-            follower.close()
-            stream.followers.remove(follower)
-            if not stream.followers:
+            subscriber.close()
+            stream.subscribers.remove(subscriber)
+            if not stream.subscribers:
                 self._streams.pop(stream.key, None)
 
     async def close(self) -> None:
@@ -133,8 +197,8 @@ class StreamMultiplexer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        if self._tap is not None:
-            await self._tap.close()
+        if self._connection is not None:
+            await self._connection.close()
 
     async def _run(self) -> None:
         while not self._closing:
@@ -143,18 +207,20 @@ class StreamMultiplexer:
                 await self._anyone.wait()
             self._reads, self._reading, self._woken = self._reads + 1, True, False
             try:
-                with store_errors():
-                    await (self._poll_each() if self._tap is None else self._read_all(self._tap))
-            except StoreUnavailable as error:
-                log.warning("event streams cannot be read for now", extra={"error": error.code})
+                await (self._poll_each() if self._connection is None else self._read_all(self._connection))
+            except (RedisError, OSError) as error:
+                ours = translated(error)
+                if ours is None:
+                    raise
+                log.warning("event streams cannot be read for now", extra={"error": ours.code})
                 await asyncio.sleep(RETRY)
                 continue
             finally:
                 self._reading = False
             await asyncio.sleep(GATHER + GATHER_EACH * len(self._streams))
 
-    async def _read_all(self, tap: StreamConnection) -> None:
-        for key, entries in await tap.read([self._wakes, *self._streams.values()], COUNT, BLOCK):
+    async def _read_all(self, connection: StreamConnection) -> None:
+        for key, entries in await connection.read([self._wakes, *self._streams.values()], COUNT, BLOCK):
             if key == self._wakes.key:
                 self._wakes.move(entries[-1][0])
             else:

@@ -1,10 +1,11 @@
 """A time limit that is cheap to set and to lift thousands of times a second.
 
-A timer of the event loop for every wait costs more than most waits are worth. Here setting the limit notes a time; the
-one timer that runs looks, when it fires, whether that time has come, and else sleeps on.
+A timer of the event loop for every wait costs more than most waits. Here setting the limit writes a time; one timer
+runs, and when it fires it compares that time with the clock, and sleeps on or calls back.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 
 
@@ -13,42 +14,47 @@ def _nobody() -> None:
 
 
 class LazyTimeout:
-    """Calls `ring` once `seconds` have passed since the last `set`, unless lifted. Belongs to the running loop."""
+    """Calls `callback` at `due`, a time of the running loop; `math.inf` is no limit.
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+    A hot path may write `due` itself: `arm` is needed only where it is earlier than `fires_at`.
+    """
+
+    __slots__ = ("_callback", "_loop", "_timer", "due", "fires_at")
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
         self._loop = asyncio.get_running_loop()
-        self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._fires = 0.0
+        self.due = self.fires_at = math.inf
 
     def set(self, seconds: float) -> None:
-        self._due = due = self._loop.time() + seconds
-        if self._timer is None or due < self._fires:
-            self._sleep(due)
+        self.due = self._loop.time() + seconds
+        if self.due < self.fires_at:
+            self.arm()
 
     def lift(self) -> None:
-        self._due = None
+        self.due = math.inf
+
+    def arm(self) -> None:
+        """Have the timer fire at `due`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.fires_at = self.due
+        self._timer = self._loop.call_at(self.due, self._fire)
 
     def close(self) -> None:
-        """Lift it for good, and let go of the timer and of whom it would wake."""
-        self._due, self._ring = None, _nobody
+        """Lift it for good, and drop the timer and the callback with all that it holds."""
+        self.due, self._callback = math.inf, _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _sleep(self, until: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._fires = until
-        self._timer = self._loop.call_at(until, self._fire)
-
     def _fire(self) -> None:
-        self._timer = None
-        if self._due is None:
+        self._timer, self.fires_at = None, math.inf
+        if self.due == math.inf:
             return
-        if self._due > self._loop.time():
-            self._sleep(self._due)
+        if self.due > self._loop.time():
+            self.arm()
             return
-        self._due = None
-        self._ring()
+        self.due = math.inf
+        self._callback()

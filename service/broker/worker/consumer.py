@@ -1,7 +1,7 @@
 """The worker's side of the queue: take requests, publish their events, give them back. Synchronous, one thread.
 
 A turn of a worker: `take` what there is room for, add events to the deliveries' writers, `flush`. An entry stays
-pending in the lane's group while the worker lives (`heartbeat.py` refreshes it) and is settled only after its end
+pending in the queue's group while the worker lives (`heartbeat.py` refreshes it) and is settled only after its end
 stands in the event stream. A crash between the two leaves an entry whose next taker finds the end and just settles.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from pandagpt_core.types import Priority
-from service.broker.connection import SyncStore, store_errors, translated
-from service.broker.errors import RequestLost, StoreUnavailable
+from service.broker.connection import STORE_ERRORS, SyncStore, raise_translated, store_errors, translated
+from service.broker.errors import RequestLost
 from service.broker.event_log import EventWriter, last_id
 from service.broker.keys import PRIORITIES, Keys
 from service.broker.protocol import End, Failed, Released
@@ -56,9 +56,9 @@ class Consumer:
         self._keys = Keys(settings.namespace)
         self._model, self._worker = model, worker
         self._lost_after, self._on_ended = lost_after, on_ended
-        self._lanes = [PriorityQueue(store, self._keys, settings, model, lane, worker) for lane in PRIORITIES]
+        self._queues = [PriorityQueue(store, self._keys, settings, model, priority, worker) for priority in PRIORITIES]
         self._open: dict[str, Delivery] = {}
-        self._last_cancel = b"0-0"
+        self._cancels, self._last_cancel = self._keys.cancels(model), b"0-0"
         self._next_claim = 0.0
         self._was_away = False
         self.held: tuple[tuple[Priority, bytes], ...] = ()  # replaced whole: the heartbeat's thread reads it
@@ -66,10 +66,10 @@ class Consumer:
     def open(self) -> None:
         """Make the groups and start following cancellations. Call once before the first `take`."""
         with store_errors():
-            for lane in self._lanes:
-                lane.ensure_group()
-                lane.sweep(GONE_FOR)
-            newest: Any = self._store.xrevrange(self._keys.cancels(self._model), count=1)
+            for queue in self._queues:
+                queue.ensure_group()
+                queue.sweep(GONE_FOR)
+            newest: Any = self._store.xrevrange(self._cancels, count=1)
         self._last_cancel = newest[0][0] if newest else b"0-0"
 
     def take(self, room: int, wait: float = 0.0) -> list[Delivery]:
@@ -82,14 +82,13 @@ class Consumer:
             return []
         taken: list[Delivery] = []
         try:
-            with store_errors():
-                for found in self._claimed(room):
-                    taken += self._arrive(*found)
-                for found in self._fresh(room - len(taken), wait):
-                    taken += self._arrive(*found)
-        except StoreUnavailable:
+            for found in self._claimed(room):
+                taken += self._arrive(*found)
+            for found in self._fresh(room - len(taken), wait):
+                taken += self._arrive(*found)
+        except STORE_ERRORS as error:
             if not taken:  # what was taken is open and must be run
-                raise
+                raise_translated(error)
         finally:
             self._note_held()
         return taken
@@ -100,17 +99,16 @@ class Consumer:
         On StoreUnavailable nothing is lost: the same entries go out with the next flush.
         """
         try:
-            with store_errors():
-                torn = self._mend() if self._was_away else []
-                self._was_away = False
-                lost, cancelled = self._publish()
-                for name in lost:
-                    del self._open[name]
-                self._settle_ended()
-        except StoreUnavailable:
+            torn = self._mend() if self._was_away else []
+            self._was_away = False
+            lost, cancelled = self._publish()
+            for name in lost:
+                del self._open[name]
+            self._settle_ended()
+        except STORE_ERRORS as error:
             self._was_away = True
             self._next_claim = time.monotonic() + self._lost_after  # others were cut off as well; let them beat first
-            raise
+            raise_translated(error)
         finally:
             self._note_held()
         return Flushed((*torn, *lost), cancelled)
@@ -122,8 +120,8 @@ class Consumer:
         self.flush()
         mine = [self._open[name] for name in names if name in self._open]
         with store_errors():
-            for lane in self._lanes:
-                lane.give_back([delivery.entry for delivery in mine if delivery.lane == lane.name])
+            for queue in self._queues:
+                queue.give_back([delivery.entry for delivery in mine if delivery.priority == queue.name])
         for delivery in mine:
             del self._open[delivery.request.id]
         self._note_held()
@@ -131,8 +129,8 @@ class Consumer:
     def close(self) -> None:
         """Leave the groups, where nothing of ours is pending (dropping a consumer drops what it holds)."""
         with store_errors():
-            for lane in self._lanes:
-                lane.leave()
+            for queue in self._queues:
+                queue.leave()
 
     @property
     def unfinished(self) -> int:
@@ -146,27 +144,27 @@ class Consumer:
             return
         self._next_claim = now + CLAIM_EVERY
         ours = {delivery.entry for delivery in self._open.values()}
-        for lane in self._lanes:
-            for entry, fields in lane.claim(self._lost_after, room) if room > 0 else ():
+        for queue in self._queues:
+            for entry, fields in queue.claim(self._lost_after, room) if room > 0 else ():
                 if entry not in ours:  # our own, after the store was away; claiming it has refreshed it
                     room -= 1
-                    yield lane, entry, fields
+                    yield queue, entry, fields
 
     def _fresh(self, room: int, wait: float) -> Iterator[tuple[PriorityQueue, bytes, dict[bytes, bytes]]]:
-        for lane in self._lanes:
-            for entry, fields in lane.read(room) if room > 0 else ():
+        for queue in self._queues:
+            for entry, fields in queue.read(room) if room > 0 else ():
                 room, wait = room - 1, 0.0
-                yield lane, entry, fields
+                yield queue, entry, fields
         if room > 0 and wait > 0:
-            for lane, entry, fields in priority_queue.wait_for_any(self._store, self._lanes, wait):
-                yield lane, entry, fields
+            for queue, entry, fields in priority_queue.wait_for_any(self._store, self._queues, wait):
+                yield queue, entry, fields
 
-    def _arrive(self, lane: PriorityQueue, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
+    def _arrive(self, queue: PriorityQueue, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
         """The delivery to run, if the entry is one. The last command that may fail comes before it counts as open."""
         try:
             request = read_entry(fields, self._model)
         except Undecodable as error:
-            self._bury(lane, entry, error)
+            self._bury(queue, entry, error)
             return []
         if request.id in self._open:  # the store forgot that it is ours already, or has it twice
             return []
@@ -176,10 +174,10 @@ class Consumer:
         except RequestLost:
             return []
         if writer is None:
-            lane.settle(entry)
+            queue.settle(entry)
             return []
         cancelled = bool(self._store.hexists(self._keys.record(request.id), "cancelled"))
-        self._open[request.id] = delivery = Delivery(request, lane.name, entry, writer, history)
+        self._open[request.id] = delivery = Delivery(request, queue.name, entry, writer, history)
         end = end_at_arrival(request, history, cancelled, self._settings.max_deliveries)
         if end is None:
             return [delivery]
@@ -187,11 +185,11 @@ class Consumer:
         self._on_ended(end)
         return []
 
-    def _bury(self, lane: PriorityQueue, entry: bytes, error: Undecodable) -> None:
-        log.warning("a queue entry cannot be read", extra={"reason": str(error), "queue": lane.name})
+    def _bury(self, queue: PriorityQueue, entry: bytes, error: Undecodable) -> None:
+        log.warning("a queue entry cannot be read", extra={"reason": str(error), "queue": queue.name})
         if error.request_id is not None:
             self._fail_unread(error.request_id)
-        lane.settle(entry, reason=str(error))
+        queue.settle(entry, reason=str(error))
 
     def _fail_unread(self, request_id: str) -> None:
         life = round(self._settings.request_ttl_s)
@@ -230,7 +228,7 @@ class Consumer:
     def _publish(self) -> tuple[list[str], frozenset[str]]:
         busy = {name: delivery.writer for name, delivery in self._open.items() if not delivery.writer.idle}
         pipe = self._store.pipeline(transaction=False)
-        pipe.xrange(self._keys.cancels(self._model), min=b"(" + self._last_cancel, count=1000)
+        pipe.xrange(self._cancels, min=b"(" + self._last_cancel, count=1000)
         for writer in busy.values():
             pipe.execute_command(*writer.command)
         cancels, *written = pipe.execute(raise_on_error=False)
@@ -264,14 +262,14 @@ class Consumer:
         for name, delivery in list(self._open.items()):
             if delivery.writer.ended and delivery.writer.idle:
                 reason = "worker_lost" if delivery.history.losses >= self._settings.max_deliveries else ""
-                self._lane(delivery.lane).settle(delivery.entry, reason)
+                self._queue(delivery.priority).settle(delivery.entry, reason)
                 del self._open[name]
 
-    def _lane(self, name: Priority) -> PriorityQueue:
-        return self._lanes[PRIORITIES.index(name)]
+    def _queue(self, name: Priority) -> PriorityQueue:
+        return self._queues[PRIORITIES.index(name)]
 
     def _note_held(self) -> None:
-        self.held = tuple((delivery.lane, delivery.entry) for delivery in self._open.values())
+        self.held = tuple((delivery.priority, delivery.entry) for delivery in self._open.values())
 
 
 def _raise_if_failed(answer: Any) -> None:

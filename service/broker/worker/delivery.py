@@ -21,10 +21,10 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """A request in a worker's hands. `entry` is its id in the lane's stream, `history` what was published before."""
+    """A request in a worker's hands. `entry` is its id in the queue's stream, `history` what was published before."""
 
     request: Request
-    lane: Priority
+    priority: Priority
     entry: bytes
     writer: EventWriter
     history: EventHistory

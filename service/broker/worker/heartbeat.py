@@ -90,10 +90,10 @@ class Heartbeat:
         held = self._held()
         worker = self._announcement.worker
         with store_errors():
-            for lane in PRIORITIES:
-                key = self._keys.queue(self._announcement.model.id, lane)
+            for priority in PRIORITIES:
+                key = self._keys.queue(self._announcement.model.id, priority)
                 priority_queue.keep(
-                    self._store, key, worker, worker, 0, [entry for name, entry in held if name == lane]
+                    self._store, key, worker, worker, 0, [entry for name, entry in held if name == priority]
                 )
 
     def _announce(self, state: Literal["ready", "draining", "gone"]) -> None:

@@ -1,4 +1,4 @@
-"""One lane of one model's queue, as a worker sees it: read, claim, settle, give back."""
+"""The requests of one priority for one model, as a worker sees it: read, claim, settle, give back."""
 
 import math
 import time
@@ -31,7 +31,7 @@ class PriorityQueue:
         self._settle_keys = (self.key, keys.load(model, name), keys.dead(model))
 
     def ensure_group(self) -> None:
-        """Make the group, reading from the lane's start, and the lane if need be."""
+        """Make the group, reading from the queue's start, and the queue if need be."""
         try:
             self._store.xgroup_create(self.key, GROUP, id="0", mkstream=True)
         except ResponseError as error:
@@ -80,29 +80,29 @@ def keep(store: SyncStore, key: str, owner: str, new_owner: str, idle: int, entr
     return list(kept)
 
 
-def wait_for_any(store: SyncStore, lanes: Sequence[PriorityQueue], seconds: float) -> Iterator[Found]:
-    """The first new entry of each lane, waiting for one to come. The lanes share one hash tag."""
-    found = wait_for_any_of(store, lanes, 1, max(1, math.ceil(seconds * 1000)))
-    for lane in lanes:
-        for entry, fields in found.get(lane.key, []):
-            yield lane, entry, fields
+def wait_for_any(store: SyncStore, queues: Sequence[PriorityQueue], seconds: float) -> Iterator[Found]:
+    """The first new entry of each queue, waiting for one to come. The queues share one hash tag."""
+    found = wait_for_any_of(store, queues, 1, max(1, math.ceil(seconds * 1000)))
+    for queue in queues:
+        for entry, fields in found.get(queue.key, []):
+            yield queue, entry, fields
 
 
 def wait_for_any_of(
-    store: SyncStore, lanes: Sequence[PriorityQueue], count: int, block: int | None
+    store: SyncStore, queues: Sequence[PriorityQueue], count: int, block: int | None
 ) -> dict[str, Entries]:
-    """XREADGROUP over lanes: entries by key. `block` in milliseconds, None for not at all."""
+    """XREADGROUP over queues: entries by key. `block` in milliseconds, None for not at all."""
     try:
-        answer: Any = store.xreadgroup(GROUP, lanes[0].worker, {lane.key: ">" for lane in lanes}, count, block)
+        answer: Any = store.xreadgroup(GROUP, queues[0].worker, {queue.key: ">" for queue in queues}, count, block)
     except ResponseError as error:
-        for lane in lanes:
-            _revive(lane, error)
+        for queue in queues:
+            _revive(queue, error)
         return {}
     return {key.decode(): entries for key, entries in answer or []}
 
 
-def _revive(lane: PriorityQueue, error: ResponseError) -> None:
-    """The lane's key expired or was flushed, and its group with it: make it anew. Other errors pass."""
+def _revive(queue: PriorityQueue, error: ResponseError) -> None:
+    """The queue's key expired or was flushed, and its group with it: make it anew. Other errors pass."""
     if not str(error).startswith("NOGROUP"):
         raise error
-    lane.ensure_group()
+    queue.ensure_group()

@@ -202,6 +202,7 @@ class FrameFold:
     chunks: ChunkFold
     after: int = -1
     next_id: int = 0
+    ended: bool = False
 
     def feed(self, events: Iterable[Event]) -> bytes:
         """The frames of these events in one piece."""
@@ -211,11 +212,8 @@ class FrameFold:
                 if self.next_id > self.after:
                     frames.append(frame(self.next_id, chunk))
                 self.next_id += 1
+        self.ended = self.chunks.ended
         return b"".join(frames)
-
-    @property
-    def ended(self) -> bool:
-        return self.chunks.ended
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ Whatever happens, the events are closed, and `gone` is called where the client l
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -46,9 +47,9 @@ async def until_disconnect(
     receive: Receive, work: Coroutine[None, None, _T], leaving: asyncio.Event | None = None
 ) -> _T:
     """The result of `work`. Cancels it and raises ClientDisconnected or, after `leaving` is set, Draining."""
-    task, watcher = asyncio.create_task(work), asyncio.create_task(_until_gone(receive))
-    parting = asyncio.create_task(leaving.wait()) if leaving is not None else None
-    others = [one for one in (watcher, parting) if one is not None]
+    task, watcher = asyncio.create_task(work), asyncio.create_task(_until_disconnected(receive))
+    shutdown = asyncio.create_task(leaving.wait()) if leaving is not None else None
+    others = [one for one in (watcher, shutdown) if one is not None]
     try:
         await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -58,7 +59,7 @@ async def until_disconnect(
         await _stop(task, *others)
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _until_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -85,8 +86,9 @@ class SlowClient(Exception):
 class SendBuffer:
     """What one client has not taken yet. The server holds some 64 KB more before it makes us wait."""
 
-    def __init__(self, send: Send, pace: StreamTimeouts) -> None:
-        self._send, self._pace = send, pace
+    def __init__(self, send: Send, timeouts: StreamTimeouts) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._send, self._timeouts = send, timeouts
         self._waiting: list[bytes] = []
         self._size = 0
         self._closed = self._stuck = False
@@ -97,7 +99,7 @@ class SendBuffer:
         if data:
             self._waiting.append(data)
             self._size += len(data)
-            if self._size > self._pace.send_buffer_bytes:
+            if self._size > self._timeouts.send_buffer_bytes:
                 raise SlowClient
             self._more.set()
 
@@ -109,28 +111,30 @@ class SendBuffer:
         """Head, body, end. Raises SlowClient where the client takes nothing for too long."""
         task = asyncio.current_task()
         assert task is not None
-        alarm = LazyTimeout(partial(self._give_up, task))
+        timeout = LazyTimeout(partial(self._give_up, task))
         try:
-            await self._give({"type": "http.response.start", "status": 200, "headers": headers}, alarm)
+            await self._give({"type": "http.response.start", "status": 200, "headers": headers}, timeout)
             last = False
             while not last:
                 await self._more.wait()
                 self._more.clear()
                 body, last = b"".join(self._waiting), self._closed
                 self._waiting.clear()
-                await self._give({"type": "http.response.body", "body": body, "more_body": not last}, alarm)
+                await self._give({"type": "http.response.body", "body": body, "more_body": not last}, timeout)
                 self._size -= len(body)
         except asyncio.CancelledError:
             if self._stuck:
                 raise SlowClient from None
             raise
         finally:
-            alarm.close()
+            timeout.close()
 
-    async def _give(self, message: dict[str, object], alarm: LazyTimeout) -> None:
-        alarm.set(self._pace.send_timeout_s)  # the server holds us while its buffer is full
-        await self._send(message)
-        alarm.lift()
+    async def _give(self, message: dict[str, object], timeout: LazyTimeout) -> None:
+        timeout.due = self._loop.time() + self._timeouts.send_timeout_s
+        if timeout.due < timeout.fires_at:
+            timeout.arm()
+        await self._send(message)  # the server holds us while its buffer is full
+        timeout.due = math.inf
 
     def _give_up(self, delivery: "asyncio.Task[None]") -> None:
         self._stuck = True
@@ -152,7 +156,7 @@ class EventStream(Response):
         events: Events,
         first: Sequence[Event] | None,
         fold: FrameFold,
-        pace: StreamTimeouts,
+        timeouts: StreamTimeouts,
         gone: Callable[[], Awaitable[None]],
         hand_over: Callable[[], Awaitable[None]],
         lease: AsyncExitStack,
@@ -161,7 +165,7 @@ class EventStream(Response):
     ) -> None:
         self.status_code, self.background = 200, None
         self.init_headers({**headers, **STREAM_HEADERS})
-        self._events, self._first, self._fold, self._pace = events, first, fold, pace
+        self._events, self._first, self._fold, self._timeouts = events, first, fold, timeouts
         self._gone, self._hand_over, self._lease, self._leaving = gone, hand_over, lease, leaving
         self._handed_over = False
 
@@ -184,11 +188,14 @@ class EventStream(Response):
                 await self._events.aclose()
 
     async def _relay(self, receive: Receive, send: Send) -> None:
-        outbox = SendBuffer(send, self._pace)
-        filling = asyncio.create_task(self._fill(outbox))
-        delivering = asyncio.create_task(outbox.deliver(self.raw_headers))
-        watching, parting = asyncio.create_task(_until_gone(receive)), asyncio.create_task(self._leaving.wait())
-        running: set[asyncio.Task[Any]] = {filling, delivering, watching, parting}
+        buffer = SendBuffer(send, self._timeouts)
+        filling = asyncio.create_task(self._fill(buffer))
+        delivering = asyncio.create_task(buffer.deliver(self.raw_headers))
+        watching, shutdown = (
+            asyncio.create_task(_until_disconnected(receive)),
+            asyncio.create_task(self._leaving.wait()),
+        )
+        running: set[asyncio.Task[Any]] = {filling, delivering, watching, shutdown}
         try:
             while not delivering.done():
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -196,23 +203,23 @@ class EventStream(Response):
                     raise ClientDisconnected
                 if filling in done:
                     filling.result()
-                if parting in done and not filling.done():
+                if shutdown in done and not filling.done():
                     await _stop(filling)
                     running.discard(filling)
                     self._handed_over = True
-                    outbox.put(closing_error(from_core(hand_over_error(self._fold.chunks.answer.id))))
-                    outbox.close()
+                    buffer.put(closing_error(from_core(hand_over_error(self._fold.chunks.answer.id))))
+                    buffer.close()
             delivering.result()
         finally:
-            await _stop(filling, delivering, watching, parting)
+            await _stop(filling, delivering, watching, shutdown)
 
-    async def _fill(self, outbox: SendBuffer) -> None:
+    async def _fill(self, buffer: SendBuffer) -> None:
         if self._first is not None:
-            outbox.put(self._fold.feed(self._first) or KEEP_ALIVE)
+            buffer.put(self._fold.feed(self._first) or KEEP_ALIVE)
         while not self._fold.ended:
             came = await anext(self._events)
-            outbox.put(self._fold.feed(came) if came else KEEP_ALIVE)
-        outbox.close()
+            buffer.put(self._fold.feed(came) if came else KEEP_ALIVE)
+        buffer.close()
 
 
 async def _cut(scope: Scope, receive: Receive) -> None:
@@ -222,4 +229,4 @@ async def _cut(scope: Scope, receive: Receive) -> None:
         cut()
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
-                await _until_gone(receive)
+                await _until_disconnected(receive)

@@ -4,7 +4,7 @@ import pytest
 from redis.exceptions import ConnectionError as Lost
 
 from service.broker.connection import connect_async
-from service.broker.gateway.xread import StreamConnection, StreamCursor
+from service.broker.gateway.stream_multiplexer import StreamConnection, StreamCursor
 from tests.conftest import Valkey
 
 

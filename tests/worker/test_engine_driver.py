@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from pandagpt_core.interface import EngineStats, PrefixStats
 from service.metrics import WorkerMetrics
-from service.worker.engine_figures import EngineFigures
+from service.worker.engine_driver import EngineFigures
 
 
 def test_counters_grow_by_what_came_since_the_last_look_and_gauges_say_now() -> None:
@@ -12,7 +12,7 @@ def test_counters_grow_by_what_came_since_the_last_look_and_gauges_say_now() -> 
     figures = EngineFigures(WorkerMetrics.on(registry))
     for asked, hits, evicted, put_out in ((10, 4, 0, 0), (10, 4, 0, 0), (30, 12, 3, 2)):
         prefix = PrefixStats(asked, hits, blocks_used=6, blocks_total=8, evictions=evicted)
-        figures.tell(EngineStats(3, 5, 16, 64, put_out, prefix))
+        figures.update(EngineStats(3, 5, 16, 64, put_out, prefix))
     said = {
         "pandagpt_prefix_cache_queries_total": 30,
         "pandagpt_prefix_cache_hits_total": 12,
@@ -27,5 +27,5 @@ def test_counters_grow_by_what_came_since_the_last_look_and_gauges_say_now() -> 
 
 def test_an_engine_that_keeps_no_prefixes_has_none_in_use() -> None:
     registry = CollectorRegistry()
-    EngineFigures(WorkerMetrics.on(registry)).tell(EngineStats(0, 0, 0, 64, 0, PrefixStats(0, 0, 0, 0, 0)))
+    EngineFigures(WorkerMetrics.on(registry)).update(EngineStats(0, 0, 0, 64, 0, PrefixStats(0, 0, 0, 0, 0)))
     assert registry.get_sample_value("pandagpt_prefix_used_ratio") == 0
