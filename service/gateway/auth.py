@@ -46,11 +46,15 @@ CLASSES: dict[str, frozenset[Scope]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `tenant` is the salted name that separates what callers own in the store."""
+    """Who asks. `tenant` is the salted name that separates what callers own in the store.
+
+    `share` is whose share of the machine a request uses: the tenant's, and without keys the caller's address's.
+    """
 
     name: str
     tenant: str
     scopes: frozenset[Scope]
+    share: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,10 @@ class Access:
         gateway: AccessState = request.app.state.gateway
         key = self.admit(request, gateway)
         observation_of(request.scope).key_class = key_class(key)
-        return Caller(key.name, tenant(key.name, await gateway.salt()), key.scopes)
+        salt = await gateway.salt()
+        owner = tenant(key.name, salt)
+        share = owner if key is not ANONYMOUS else tenant(f"address:{_address(request)}", salt)
+        return Caller(key.name, owner, key.scopes, share)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:
         key = gateway.keys.find(request.headers.get("authorization"))
@@ -165,6 +172,15 @@ class AccessState(Protocol):
     @property
     def host(self) -> str: ...
     async def salt(self) -> bytes: ...
+
+
+def _address(request: Request) -> str:
+    """The connection's, never a header's. Of IPv6 the network that a household or a machine is given whole."""
+    try:
+        address = ipaddress.ip_address(request.client.host if request.client else "")
+    except ValueError:
+        return ""
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
 
 
 def public() -> None:

@@ -1,8 +1,8 @@
 """A decoding child: reads jobs from standard input, writes arrays to standard output, until either closes.
 
-Run as `python -I -m service.gateway.decoding.child <memory bytes> <limits as JSON>`. It imports and warms everything
-up, locks itself down (`sandbox`), says so, and only then reads a caller's bytes. What goes wrong inside is told in
-fixed words: a library's message may hold addresses.
+Run as `python -I -m service.gateway.decoding.child <memory bytes> <limits as JSON>`. It leaves the gateway's
+namespaces, imports and warms up the decoders, locks itself down (`sandbox`), reports which layers hold, and only then
+reads a caller's bytes. Refusals are fixed sentences: a library's message may hold addresses.
 """
 
 import importlib
@@ -16,17 +16,18 @@ import numpy as np
 
 import pandagpt_core.media as media
 from pandagpt_core.errors import PandaGPTError
-from service.gateway.decoding import sandbox, warmup
+from service.gateway.decoding import sandbox
 from service.gateway.decoding.protocol import LENGTH, Decoded, DecodeJob, DecoderReady, Header, Refused, pack, to_child
 
 
 def main(arguments: list[str]) -> int:
     memory_bytes, limits = int(arguments[0]), msgspec.json.decode(arguments[1], type=media.Limits)
+    entered = sandbox.enter()  # before any library starts a thread
     source, sink = _take_pipes()
     for module in pkgutil.iter_modules(media.__path__):
         importlib.import_module(f"{media.__name__}.{module.name}")
-    warmup.run(limits)
-    send(sink, DecoderReady(enforced=sandbox.lock_down(memory_bytes)))
+    importlib.import_module("service.gateway.decoding.warmup").run(limits)  # not above: it imports the decoders
+    send(sink, DecoderReady(enforced=sandbox.lock_down(memory_bytes, entered)))
     while (job := _receive(source)) is not None:
         answer, body = decode(job, _read(source, job.size), limits, memory_bytes)
         send(sink, answer, body)

@@ -1,46 +1,30 @@
 """The pool of decoding children: bytes in, arrays out, whatever a caller sends.
 
 A child is a separate interpreter that has locked itself down (`sandbox`). A crash, a hang or nonsense on the pipe costs
-the one medium it was working on; the child is killed and replaced. What it answers is checked before it is believed.
+the one medium it was working on; the child is killed and replaced.
+
+Tenants share the children by what they use of them (`fair_queue`). Where one tenant holds several children, or the only
+one, another does not wait for an end of that: a spare child is started for tenants of whom nothing is being decoded.
 """
 
 import asyncio
 import logging
-import math
-import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
-from service.gateway.decoding.protocol import (
-    LENGTH,
-    MAX_HEADER_BYTES,
-    Decoded,
-    DecodeJob,
-    DecoderReady,
-    Header,
-    Refused,
-    from_child,
-    pack,
-)
+from service.gateway.decoding import child_process
+from service.gateway.decoding.child_process import ChildProcess, Params, child_command
+from service.gateway.decoding.fair_queue import FairQueue
+from service.gateway.decoding.protocol import Decoded, DecodeJob, Refused
+from service.gateway.decoding.sandbox import LAYERS
 from service.gateway.errors import GatewayError
 
+__all__ = ["ChildLost", "DecodePool", "Params", "PoolOptions", "child_command"]
 log = logging.getLogger(__name__)
-
-SLICE = 256 * 1024  # written at a time, between which the event loop may do other things
-MAX_ARRAY_BYTES = 64 << 20  # the largest recipe, video, gives 18 MB
-DTYPES = ("<f4", "<i8", "|u1")
-MAX_AXES = 8
-START_S = 60.0  # imports on a busy machine
-END_S = 5.0  # seconds that a killed child may take to be gone
-_QUIET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"}
-
-Params = Mapping[str, float | str]
+SPARE_S = 30.0  # seconds that the spare child is kept without work
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +39,35 @@ class PoolOptions:
     recycle: int = 200
 
 
-def child_command(memory_bytes: int, limits: object) -> list[str]:
-    """The command of a real child. `limits` is a `pandagpt_core.media.Limits`."""
-    told = msgspec.json.encode(limits).decode()
-    return [sys.executable, "-I", "-m", "service.gateway.decoding.child", str(memory_bytes), told]
-
-
 class ChildLost(Exception):
     """A child died, hung or broke the protocol."""
 
 
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """A place for one child; None where it is gone and could not be replaced."""
+
+    child: ChildProcess | None = None
+    spare: bool = False
+
+
 class DecodePool:
-    """At most `processes` media are decoded at once and `max_waiting` wait; beyond that `overloaded`."""
+    """At most `processes` media are decoded at once, one more by the spare child, and `max_waiting` wait."""
 
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
-        self._slots: asyncio.Queue[_Child | None] = asyncio.Queue()  # one a process; None where the child is gone
-        self._children: set[_Child] = set()  # all that were started and not yet seen to end
+        self._queue: FairQueue[_Slot] = FairQueue(options.max_waiting)
+        self._idle: deque[_Slot] = deque()
+        self._spare: _Slot | None = None
+        self._spare_idle = False
+        self._children: set[ChildProcess] = set()  # all that were started and have not been seen to end
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting = 0
         self.enforced: tuple[str, ...] = ()
 
     async def start(self) -> None:
         """Children start in the background; the first media wait for them."""
         for _ in range(self._options.processes):
-            self._in_background(self._refill())
+            self._in_background(self._refill(_Slot()))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -88,136 +76,134 @@ class DecodePool:
         for child in tuple(self._children):
             await self._end(child)
 
-    async def decode(self, recipe: str, data: bytes, params: Params) -> np.ndarray:
-        """The recipe's array. Raises `invalid_media` for what cannot be decoded within the limits, `overloaded`."""
-        if self._waiting >= self._options.max_waiting:
-            raise GatewayError("overloaded", f"{self._waiting} media wait for decoding; the limit is reached.")
-        self._waiting += 1
-        try:
-            child = await self._slots.get()
-        finally:
-            self._waiting -= 1
+    async def decode(self, recipe: str, data: bytes, params: Params, tenant: str = "") -> np.ndarray:
+        """The recipe's array. Raises `invalid_media` where the bytes cannot be decoded in the limits, `overloaded`."""
+        place = self._queue.enter(tenant)
+        self._hand_out()
+        slot = await self._turn(tenant, place)
         healthy = False
         try:
-            child = child or await self._start_child()
-            answer, body = await self._ask(child, recipe, data, params)
-            healthy = child.jobs < self._options.recycle
+            slot.child = slot.child or await self._start_child()
+            answer, body = await self._ask(slot.child, recipe, data, params)
+            healthy = slot.child.jobs < self._options.recycle
         except ChildLost as lost:
             log.warning("a decoding child was lost", extra={"reason": str(lost)})
             raise GatewayError("invalid_media", f"cannot be decoded: {lost}.") from None
         finally:
-            self._give_back(child, healthy)
+            self._queue.ended(tenant)
+            self._give_back(slot, healthy)
         if isinstance(answer, Refused):
             raise GatewayError(answer.code, answer.message, param=answer.param)
         return np.frombuffer(body, answer.dtype).reshape(answer.shape)
 
-    async def _ask(self, child: "_Child", recipe: str, data: bytes, params: Params) -> tuple[Decoded | Refused, bytes]:
+    async def _turn(self, tenant: str, place: asyncio.Future[_Slot]) -> _Slot:
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():  # its turn had just come
+                self._queue.ended(tenant)
+                self._give_back(place.result(), healthy=True)
+            else:
+                self._queue.leave(tenant, place)
+            raise
+
+    async def _ask(
+        self, child: ChildProcess, recipe: str, data: bytes, params: Params
+    ) -> tuple[Decoded | Refused, bytes]:
         job = DecodeJob(recipe=recipe, params=dict(params), size=len(data), cpu_s=self._options.cpu_s)
         try:
             async with asyncio.timeout(self._options.wall_s):
-                return await child.ask(job, data)
+                return await child.decode(job, data)
         except TimeoutError:
             raise ChildLost(f"it took longer than the limit of {self._options.wall_s:g} s") from None
-        except (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError):
+        except child_process.BROKEN:
             raise ChildLost("the decoder stopped, perhaps at a limit of memory or processor time") from None
 
-    def _give_back(self, child: "_Child | None", healthy: bool) -> None:
-        if child is not None and healthy:
-            self._slots.put_nowait(child)
-        else:
-            self._in_background(self._refill(child))
+    # Who decodes where
 
-    async def _refill(self, dead: "_Child | None" = None) -> None:
-        fresh = None
+    def _hand_out(self) -> None:
+        while self._idle and (waiting := self._queue.tenants()):
+            self._queue.next(waiting).set_result(self._idle.popleft())
+        newcomers = self._queue.tenants(running=False)
+        if not newcomers or not self._crowded():
+            return
+        if self._spare is None:
+            self._spare = _Slot(spare=True)
+            self._in_background(self._refill(self._spare))
+        elif self._spare_idle:
+            self._spare_idle = False
+            self._queue.next(newcomers).set_result(self._spare)
+
+    def _crowded(self) -> bool:
+        """Whether one tenant holds more than one child, or the only one."""
+        return max(self._queue.running.values(), default=0) > 1 or self._options.processes == 1
+
+    def _give_back(self, slot: _Slot, healthy: bool) -> None:
+        if slot.child is not None and healthy:
+            self._free(slot)
+        else:
+            self._in_background(self._refill(slot))
+
+    def _free(self, slot: _Slot) -> None:
+        if slot.spare:
+            self._spare_idle = True
+            self._in_background(self._retire(slot))
+        else:
+            self._idle.append(slot)
+        self._hand_out()
+
+    async def _retire(self, slot: _Slot) -> None:
+        """End the spare child, unless somebody needs it before its time is over."""
+        child, jobs = slot.child, slot.child.jobs if slot.child else 0
+        await asyncio.sleep(SPARE_S)
+        if self._spare is slot and self._spare_idle and slot.child is child and (child is None or child.jobs == jobs):
+            self._spare, self._spare_idle = None, False
+            if child is not None:
+                await self._end(child)
+
+    # Children
+
+    async def _refill(self, slot: _Slot) -> None:
+        dead, slot.child = slot.child, None
         try:
             if dead is not None:
                 await self._end(dead)
-            fresh = await self._start_child()
+            slot.child = await self._start_child()
         except ChildLost:
             log.error("a decoding child does not start")  # the next medium in line tries again
         finally:
-            self._slots.put_nowait(fresh)
+            self._free(slot)
 
-    async def _start_child(self) -> "_Child":
-        environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ} | _QUIET
-        process = await asyncio.create_subprocess_exec(
-            *self._options.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
-        )
-        child = _Child(process)
+    async def _start_child(self) -> ChildProcess:
+        child = await child_process.start(self._options.command)
         self._children.add(child)
         try:
-            async with asyncio.timeout(START_S):
-                ready, _ = await child.receive()
-        except (OSError, EOFError, TimeoutError, msgspec.MsgspecError, UnicodeDecodeError):
+            await child.greet()
+        except (*child_process.BROKEN, TimeoutError):
             await self._end(child)
             raise ChildLost("the decoder does not start") from None
         except asyncio.CancelledError:
             await self._end(child)
             raise
-        if isinstance(ready, DecoderReady) and tuple(ready.enforced) != self.enforced:
-            self.enforced = tuple(ready.enforced)
-            log.info("decoding children are confined", extra={"names": ", ".join(self.enforced)})
+        self._report(child.enforced)
         return child
 
-    async def _end(self, child: "_Child") -> None:
+    def _report(self, enforced: tuple[str, ...]) -> None:
+        """Once, unless a later child differs."""
+        if enforced == self.enforced:
+            return
+        self.enforced = enforced
+        log.info("decoding children are confined", extra={"names": ", ".join(enforced)})
+        if missing := [layer for layer in LAYERS if layer not in enforced]:
+            log.warning("this system lacks layers of the decoding sandbox", extra={"names": ", ".join(missing)})
+
+    async def _end(self, child: ChildProcess) -> None:
         await child.kill()
         self._children.discard(child)
+        if child.forbidden:
+            log.error("a decoding child was killed for a system call that decoding does not need")
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Child:
-    """One process and its pipes."""
-
-    def __init__(self, process: Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._process, self._to, self._from = process, process.stdin, process.stdout
-        self.jobs = 0
-
-    async def ask(self, job: DecodeJob, data: bytes) -> tuple[Decoded | Refused, bytes]:
-        self.jobs += 1
-        self._to.write(pack(job))
-        view = memoryview(data)
-        for at in range(0, len(view), SLICE):
-            self._to.write(view[at : at + SLICE])
-            await self._to.drain()
-        answer, body = await self.receive()
-        if not isinstance(answer, Decoded | Refused):
-            raise EOFError("out of turn")
-        return answer, body
-
-    async def receive(self) -> tuple[Header, bytes]:
-        (length,) = LENGTH.unpack(await self._from.readexactly(LENGTH.size))
-        if length > MAX_HEADER_BYTES:
-            raise EOFError("header too long")
-        header = from_child.decode(await self._from.readexactly(length))
-        if not isinstance(header, Decoded):
-            return header, b""
-        if not _believable(header):
-            raise EOFError("no such array")
-        return header, await self._from.readexactly(header.size)
-
-    async def kill(self) -> None:
-        """End it and let go of its pipes. Bounded: what the loop does not notice in time is left to it."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        self._to.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_S):
-                # Beside one another: the end is only told once the pipe is empty, and a full buffer stops reading.
-                await asyncio.gather(self._process.wait(), self._drained())
-
-    async def _drained(self) -> None:
-        with suppress(OSError):
-            while await self._from.read(SLICE):
-                pass
-
-
-def _believable(answer: Decoded) -> bool:
-    if answer.dtype not in DTYPES or len(answer.shape) > MAX_AXES or any(axis < 0 for axis in answer.shape):
-        return False
-    return answer.size <= MAX_ARRAY_BYTES and answer.size == math.prod(answer.shape) * np.dtype(answer.dtype).itemsize

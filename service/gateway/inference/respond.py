@@ -38,7 +38,7 @@ async def respond(
     service, seen = gateway.requests, observation_of(request.scope)
     info = await service.model(wanted.model)
     seen.model, seen.priority = info.id, wanted.priority
-    submitted = await until_disconnect(request.receive, service.generate(wanted, info, caller.tenant, key))
+    submitted = await until_disconnect(request.receive, service.generate(wanted, info, caller, key))
     record, metadata = submitted.record, submitted.metadata
     assert metadata is not None, "a request for text has metadata"
     headers = {**ignored(wanted.ignored), **(REPLAYED if submitted.replayed else {})}

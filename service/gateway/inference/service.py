@@ -13,6 +13,7 @@ from service.broker.gateway.readers import Readers, RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import new_request_id
 from service.broker.protocol import Embed, Generate, TurnPart
+from service.gateway.auth import Caller
 from service.gateway.errors import GatewayError
 from service.gateway.inference import places
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest, fingerprint
@@ -66,14 +67,14 @@ class RequestService:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
 
-    async def generate(self, wanted: GenerateRequest, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
+    async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
         places.check(info, wanted)
-        return await self._enter(wanted, info, tenant, key)
+        return await self._enter(wanted, info, caller, key)
 
-    async def embed(self, wanted: EmbedRequest, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
+    async def embed(self, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
-        return await self._enter(wanted, info, tenant, key)
+        return await self._enter(wanted, info, caller, key)
 
     async def join(self, request_id: str, tenant: str) -> tuple[RequestRecord, ResponseMetadata]:
         """Read along with a request that exists. Raises `request_not_found`, also for one without a text to fold."""
@@ -120,16 +121,16 @@ class RequestService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.broker.close()
 
-    async def _enter(self, wanted: Validated, info: ModelInfo, tenant: str, key: str | None) -> Submitted:
+    async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         check_modalities(wanted.media, info)
         kind = "chatcmpl" if isinstance(wanted, GenerateRequest) else "embd"
         fresh_id, body = new_request_id(kind, info.id), fingerprint(wanted, info.id)
-        request = await self.idempotency.begin(tenant, key, fresh_id, body)
+        request = await self.idempotency.begin(caller.tenant, key, fresh_id, body)
         if request.replayed:
             with suppress(UnknownRequest):
                 return await self._joined(wanted, request)
         try:
-            return await self._submit(wanted, info, request)
+            return await self._submit(wanted, info, caller, request)
         except DuplicateRequest:  # sent twice at once: the other one runs
             return await self._joined(wanted, request)
         except BaseException:
@@ -142,9 +143,11 @@ class RequestService:
         record, metadata = await self.join(request.id, request.tenant)
         return Submitted(record, request.replayed, metadata)
 
-    async def _submit(self, wanted: Validated, info: ModelInfo, request: IdempotentRequest) -> Submitted:
+    async def _submit(
+        self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest
+    ) -> Submitted:
         """Decode the media that the store lacks, then queue the request."""
-        media = await self.resolver.resolve(wanted.media, info, request.tenant, wanted.priority)
+        media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
         if isinstance(wanted, EmbedRequest):
             message = self._embed_message(wanted, info, request, media)
             record = await self.broker.submit(message, media.arrays, capacity=media.capacity)

@@ -13,6 +13,7 @@ from service.broker.gateway.admission import Capacity
 from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
 from service.broker.protocol import MediaRef
+from service.gateway.auth import Caller
 from service.gateway.decoding.pool import DecodePool
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput
@@ -35,21 +36,21 @@ class MediaResolver:
         self._pool, self._broker, self._metrics = pool, broker, metrics
 
     async def resolve(
-        self, media: Sequence[MediaInput], info: ModelInfo, tenant: str, priority: Priority
+        self, media: Sequence[MediaInput], info: ModelInfo, caller: Caller, priority: Priority
     ) -> ResolvedMedia:
         """Raises `unsupported_modality`, `invalid_media`, each naming the caller's field; before the work of decoding
         the errors of a full queue."""
         if not media:
             return ResolvedMedia()
         check_modalities(media, info)
-        refs = [_ref(medium, info, tenant) for medium in media]
+        refs = [_ref(medium, info, caller.tenant) for medium in media]
         capacity, missing = await self._broker.look_up(info.id, priority, [ref.blob for ref in refs])
         todo = {ref.blob: medium for ref, medium in zip(refs, media, strict=True) if ref.blob in missing}
         for medium, ref in zip(media, refs, strict=True):
             outcome = "miss" if ref.blob in missing else "hit"
             self._metrics.media_lookups.labels(medium.modality.value, outcome).inc()
             self._metrics.media_bytes.labels(medium.modality.value).inc(len(medium.data))
-        tasks = [asyncio.create_task(self._decode(medium, info)) for medium in todo.values()]
+        tasks = [asyncio.create_task(self._decode(medium, info, caller.share)) for medium in todo.values()]
         try:
             arrays = await asyncio.gather(*tasks)
         finally:
@@ -57,10 +58,10 @@ class MediaResolver:
                 task.cancel()  # of the others where one failed
         return ResolvedMedia(refs, dict(zip(todo, arrays, strict=True)), capacity)
 
-    async def _decode(self, medium: MediaInput, info: ModelInfo) -> np.ndarray:
+    async def _decode(self, medium: MediaInput, info: ModelInfo, share: str) -> np.ndarray:
         try:
             with self._metrics.media_seconds.labels(medium.modality.value).time():
-                return await self._pool.decode(info.recipes[medium.modality], medium.data, medium.params)
+                return await self._pool.decode(info.recipes[medium.modality], medium.data, medium.params, share)
         except GatewayError as error:
             self._metrics.media_failures.labels(medium.modality.value, error.code).inc()
             param = f"{medium.params_at}{error.param}" if _is_parameter(medium, error.param) else medium.where

@@ -45,7 +45,7 @@ async def create_embeddings(
         seen = observation_of(request.scope)
         seen.model, seen.priority = info.id, wanted.priority
         _check_dimensions(wanted, info)
-        embedding = _embed(gateway.requests, wanted, info, caller.tenant, idempotency_key)
+        embedding = _embed(gateway.requests, wanted, info, caller, idempotency_key)
         try:
             vectors, tokens, replayed = await until_disconnect(request.receive, embedding, gateway.leaving)
         except ClientDisconnected:
@@ -91,10 +91,10 @@ async def _medium(
 
 
 async def _embed(
-    service: RequestService, wanted: EmbedRequest, info: ModelInfo, tenant: str, key: str | None
+    service: RequestService, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None
 ) -> tuple[list[bytes], int, bool]:
     """The vectors as little-endian float32 bytes, the prompt's tokens, and whether the request was sent before."""
-    submitted = await service.embed(wanted, info, tenant, key)
+    submitted = await service.embed(wanted, info, caller, key)
     events = service.broker.follow(submitted.record)
     ended = False
     try:

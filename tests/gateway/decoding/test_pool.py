@@ -168,14 +168,15 @@ async def test_more_media_than_may_wait_are_turned_away() -> None:
     await pool.close()
 
 
+SLOW_OR_LIVE = """
+if data == b"slow":
+    time.sleep(60)
+send(sink, Decoded(dtype="<f4", shape=[1], size=4), b"\\0\\0\\x80?")
+"""
+
+
 async def test_a_caller_who_leaves_takes_the_child_along_and_the_next_is_served() -> None:
-    pool = DecodePool(
-        scripted("""
-        if data == b"slow":
-            time.sleep(60)
-        send(sink, Decoded(dtype="<f4", shape=[1], size=4), b"\\0\\0\\x80?")
-        """)
-    )
+    pool = DecodePool(scripted(SLOW_OR_LIVE))
     await pool.start()
     await pool.decode("r", b"first", {})
     with pytest.raises(TimeoutError):
@@ -211,3 +212,18 @@ async def test_the_event_loop_runs_on_while_a_large_medium_passes(pool: DecodePo
     assert (await refused(pool, "imagebind-image-v1", bytes(60 << 20))).code == "invalid_media"
     watcher.cancel()
     assert worst < 0.1
+
+
+async def test_a_medium_given_up_as_its_turn_comes_leaves_the_child_free() -> None:
+    pool = DecodePool(scripted(SLOW_OR_LIVE))
+    await pool.start()
+    try:
+        assert (await pool.decode("r", b"live", {})).tolist() == [1.0]
+        for _ in range(3):
+            task = asyncio.create_task(pool.decode("r", b"live", {}))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await pool.decode("r", b"live", {})).tolist() == [1.0]
+    finally:
+        await pool.close()
