@@ -37,10 +37,10 @@ from pandagpt_core.checkpoints.imagebind_llm import (
 )
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
 from pandagpt_core.convert.meta_llama import MetaLlama, find_llama, layer_name, plan_llama, turned, write_texts
-from pandagpt_core.convert.pandagpt import appearing, plan_encoder
+from pandagpt_core.convert.pandagpt import appearing, plan_encoder, sizes_of
 from pandagpt_core.convert.parts import Part, Progress, plan_part, write_part
 from pandagpt_core.convert.visual_cache import CacheSource, open_cache, write_cache
-from pandagpt_core.encoders.sizes import HUGE, ImageBindSizes
+from pandagpt_core.encoders.sizes import ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
@@ -121,15 +121,6 @@ def plan_imagebind_llm(originals: Originals, options: Options) -> Plan:
         raise CheckpointError(f"the bind network reads {bind.features} features, the encoder gives {sizes.out}")
     cache = None if originals.cache is None else open_cache(originals.cache, sizes.out)
     return Plan(llama, sizes, plan_encoder(originals.imagebind, sizes), adapter, plan_llama(llama), bind, lora, cache)
-
-
-def sizes_of(imagebind: Path) -> ImageBindSizes:
-    """Huge's; with Point-Bind's tower where the file has its keys."""
-    from pandagpt_core.encoders.imagebind import POINT_PART
-    from pandagpt_core.encoders.sizes import HUGE_3D
-
-    keys = plan_part("", imagebind, lambda key: key).keys
-    return HUGE_3D if any(key.startswith(f"{POINT_PART}.") for key in keys) else HUGE
 
 
 def plan_adapter(path: Path, config: LlamaConfig) -> tuple[Part, BindSpec, LoraSpec]:

@@ -34,8 +34,8 @@ from pandagpt_core.checkpoints import (
 )
 from pandagpt_core.convert.llm import FOLDER, copy_texts, expected_shapes, plan_llm, read_bos, write_index
 from pandagpt_core.convert.parts import Part, Progress, plan_part, write_part
-from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.sizes import HUGE, TOWERS, ImageBindSizes
+from pandagpt_core.encoders.imagebind import POINT_PART, ImageBind
+from pandagpt_core.encoders.sizes import HUGE, HUGE_3D, TOWERS, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.weights import read_config
@@ -175,8 +175,14 @@ def describe(originals: Originals, plan: Plan, options: Options) -> PandaGPTFold
     )
 
 
+def sizes_of(imagebind: Path) -> ImageBindSizes:
+    """The published sizes: of six towers, or of seven where the file has Point-Bind's keys. Reads the header only."""
+    keys = plan_part("", imagebind, lambda key: key).keys
+    return HUGE_3D if any(key.startswith(f"{POINT_PART}.") for key in keys) else HUGE
+
+
 def plan_encoder(path: Path, sizes: ImageBindSizes) -> Part:
-    """All six towers under their own names, after a strict account."""
+    """All towers under their own names, after a strict account."""
     part = plan_part(ENCODER, path, lambda key: key)
     _refuse_other_widths(path.name, part.shapes(), sizes)
     account(path.name, module_shapes(ImageBind(sizes, variant="pandagpt")), part.shapes())

@@ -5,24 +5,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from service.commands.converters import minigpt_v2, pandagpt
+from service.commands.converters import imagebind_llm, minigpt_v2, pandagpt
 
 DTYPES = ("float32", "bfloat16", "float16")
 CONVERTERS: Mapping[str, Callable[[argparse.Namespace], str]] = MappingProxyType(
-    {"pandagpt": pandagpt.convert, "minigpt-v2": minigpt_v2.convert}
+    {"pandagpt": pandagpt.convert, "imagebind-llm": imagebind_llm.convert, "minigpt-v2": minigpt_v2.convert}
 )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of all systems."""
     parser.add_argument("--system", choices=tuple(CONVERTERS), default="pandagpt", help="which model (pandagpt)")
-    parser.add_argument("--llm", type=Path, required=True, help="Vicuna or LLaMA-2-chat folder, Hugging Face's layout")
+    parser.add_argument("--llm", type=Path, help="Vicuna or LLaMA-2-chat folder, Hugging Face's layout")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make; must not exist")
     parser.add_argument("--id", help="the model's name in the API (the folder's name)")
     parser.add_argument("--dtype", choices=DTYPES, help="type of all weights (each file's own)")
     parser.add_argument("--max-model-len", type=int, help="context length (the language model's)")
     parser.add_argument("--lora-alpha", type=float, help="LoRA alpha (as published: r of PandaGPT, 16 of MiniGPT-v2)")
-    for module in (pandagpt, minigpt_v2):
+    for module in (pandagpt, imagebind_llm, minigpt_v2):
         module.configure(parser)
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import read_model_folder
 from service import cli
+from tests.parity.bind_tiny import SIZES, originals
 
 
 @pytest.fixture
@@ -65,6 +66,19 @@ def test_minigpt_v2_is_named_and_made(golden: Path, tmp_path: Path, capsys: pyte
     assert cli.main([*words, "--out", str(tmp_path / "made")]) == 0
     assert "context 2048, 256 tokens a picture" in capsys.readouterr().out
     assert read_model_folder(tmp_path / "made").system == "minigpt-v2"
+
+
+def test_imagebind_llm_is_named_and_made(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = originals(golden, tmp_path)
+    (tmp_path / "sizes.json").write_text(json.dumps(SIZES.to_config()))
+    words = ["convert", "--system", "imagebind-llm", "--imagebind", str(files.imagebind), "--llama", str(files.llama)]
+    words += ["--adapter", str(files.adapter), "--cache", str(files.cache), "--out", str(tmp_path / "made")]
+    assert cli.main([*words, "--imagebind-sizes", str(tmp_path / "sizes.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "context 2048" in printed
+    assert "points" in printed
+    assert "a cache of 64 image features" in printed
+    assert read_model_folder(tmp_path / "made").system == "imagebind-llm"
 
 
 def test_an_argument_that_a_system_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

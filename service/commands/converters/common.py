@@ -5,9 +5,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.settings import SettingsError
+
+if TYPE_CHECKING:
+    from pandagpt_core.encoders.sizes import ImageBindSizes
 
 
 def required(arguments: argparse.Namespace, *names: str) -> None:
@@ -25,6 +28,19 @@ def read_sizes(option: str, path: Path) -> Any:
         raise SettingsError(f"{option}: cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(f"{option}: {path}: {error}") from None
+
+
+def imagebind_sizes(arguments: argparse.Namespace) -> "ImageBindSizes | None":
+    """Those of --imagebind-sizes, None where it is not given. Raises SettingsError."""
+    from pandagpt_core.encoders.sizes import ImageBindSizes  # torch comes with it: not for a page of help
+
+    path = arguments.imagebind_sizes
+    if path is None:
+        return None
+    try:
+        return ImageBindSizes.from_config(read_sizes("--imagebind-sizes", path))
+    except ValueError as error:
+        raise SettingsError(f"--imagebind-sizes: {path}: {error}") from None
 
 
 class Progress:

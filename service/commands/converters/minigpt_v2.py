@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from service.commands.converters.common import Progress, read_sizes
+from service.commands.converters.common import Progress, read_sizes, required
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def convert(arguments: argparse.Namespace) -> str:
     """The lines to print."""
+    required(arguments, "llm")
     import torch
 
     from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2

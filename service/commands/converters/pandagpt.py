@@ -2,18 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from service.commands.converters.common import Progress, read_sizes, required
-from service.settings import SettingsError
-
-if TYPE_CHECKING:
-    from pandagpt_core.encoders.sizes import ImageBindSizes
+from service.commands.converters.common import Progress, imagebind_sizes, required
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    own = parser.add_argument_group("pandagpt")
-    own.add_argument("--imagebind", type=Path, help="imagebind_huge.pth")
+    own = parser.add_argument_group("pandagpt (and --imagebind of imagebind-llm)")
+    own.add_argument("--imagebind", type=Path, help="imagebind_huge.pth, or imagebind_w3D.pth, which has point clouds")
     own.add_argument("--delta", type=Path, help="PandaGPT's pytorch_model.pt; without it: a folder to train")
     own.add_argument("--template", choices=("vicuna-v0", "chatml"), default="vicuna-v0", help="prompt template")
     own.add_argument("--imagebind-sizes", type=Path, help="JSON of the towers' sizes, for an encoder that is not huge")
@@ -21,16 +16,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def convert(arguments: argparse.Namespace) -> str:
     """The lines to print."""
-    required(arguments, "imagebind")
+    required(arguments, "llm", "imagebind")
     import torch
 
     from pandagpt_core.convert import Options, Originals, convert_pandagpt
-    from pandagpt_core.encoders.sizes import HUGE
+    from pandagpt_core.convert.pandagpt import sizes_of
 
     options = Options(
         model_id=arguments.id or arguments.out.name,
         template=arguments.template,
-        sizes=_sizes(arguments.imagebind_sizes) if arguments.imagebind_sizes else HUGE,
+        sizes=imagebind_sizes(arguments) or sizes_of(arguments.imagebind),
         lora_alpha=arguments.lora_alpha,
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         max_model_len=arguments.max_model_len,
@@ -44,12 +39,3 @@ def convert(arguments: argparse.Namespace) -> str:
         how = "docs/guides/training.md says how to train it: pandagpt train --config FILE"
         return f"{head}\nits projection is untrained; {how}"
     return f"{head}\nserve it: pandagpt serve --model {arguments.out}"
-
-
-def _sizes(path: Path) -> "ImageBindSizes":
-    from pandagpt_core.encoders.sizes import ImageBindSizes
-
-    try:
-        return ImageBindSizes.from_config(read_sizes("--imagebind-sizes", path))
-    except ValueError as error:
-        raise SettingsError(f"--imagebind-sizes: {path}: {error}") from None

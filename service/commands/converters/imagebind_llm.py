@@ -1,0 +1,35 @@
+"""ImageBind-LLM's downloads."""
+
+import argparse
+from pathlib import Path
+
+from service.commands.converters.common import Progress, imagebind_sizes, required
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    own = parser.add_argument_group("imagebind-llm")
+    own.add_argument(
+        "--llama", type=Path, help="LLaMA folder as Meta gives it: tokenizer.model, 7B/consolidated.00.pth"
+    )
+    own.add_argument("--adapter", type=Path, help="7B.pth, as published or as the original's trainer saves it")
+    own.add_argument("--cache", type=Path, help="knn.index: a cache of image features; needs pandagpt[convert]")
+
+
+def convert(arguments: argparse.Namespace) -> str:
+    """The lines to print."""
+    required(arguments, "imagebind", "llama", "adapter")
+    import torch
+
+    from pandagpt_core.convert.imagebind_llm import Options, Originals, convert_imagebind_llm
+
+    options = Options(
+        model_id=arguments.id or arguments.out.name,
+        sizes=imagebind_sizes(arguments),
+        dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
+        max_model_len=arguments.max_model_len,
+    )
+    originals = Originals(arguments.imagebind, arguments.llama, arguments.adapter, arguments.cache)
+    made = convert_imagebind_llm(originals, arguments.out, options, Progress())
+    cache = "no cache" if made.cache is None else f"a cache of {made.cache.rows:,} image features"
+    head = f"{arguments.out}: {made.id}, context {made.max_model_len}, {', '.join(made.recipes)}, {cache}"
+    return f"{head}\nserve it: pandagpt serve --model {arguments.out}"
