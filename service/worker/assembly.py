@@ -24,7 +24,6 @@ from service.worker.loop import Worker, WorkerLimits
 from service.worker.request_figures import count_end
 
 log = logging.getLogger(__name__)
-ENCODE_WAIT = 0.005  # seconds that a medium waits for others to share its batch
 
 
 @contextmanager
@@ -67,7 +66,7 @@ def _join(
     keys = Keys(store.namespace)
     consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s, partial(count_end, metrics))
     cache = EmbeddingCache(connection, keys, store)
-    batcher = Batcher(worker.encode_batch, ENCODE_WAIT)
+    batcher = Batcher(worker.encode_batch)
     encoding = EncodeStage(runtime, cache, batcher, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
     announcement = Announcement(worker=name, model=runtime.info, capacity=worker.max_sequences, metrics_address=address)

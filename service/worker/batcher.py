@@ -1,10 +1,11 @@
-"""When to encode: a full batch of one modality at once, a smaller one after a few milliseconds.
+"""What to encode next: of one modality all that waits, as far as a batch goes.
 
-Requests that arrive together are encoded together, and nobody waits longer than `wait` for company.
+Nothing waits for company while its lane is free: requests that were taken together are encoded together, and what
+arrives while a lane is busy gathers for its next batch. A medium alone is encoded at once.
 """
 
-import time
-from collections.abc import Callable, Container
+import itertools
+from collections.abc import Container
 
 from pandagpt_core.types import Modality
 
@@ -12,37 +13,23 @@ from pandagpt_core.types import Modality
 class Batcher:
     """Media names that wait to be encoded, by modality, oldest first; each name once."""
 
-    def __init__(self, size: int, wait: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._size, self._wait, self._clock = size, wait, clock
-        self._waiting: dict[Modality, dict[str, float]] = {}
+    def __init__(self, size: int) -> None:
+        self._size, self._order = size, itertools.count()
+        self._waiting: dict[Modality, dict[str, int]] = {}  # name -> its place in the order of arrival
 
     def add(self, modality: Modality, name: str) -> None:
-        self._waiting.setdefault(modality, {}).setdefault(name, self._clock())
+        self._waiting.setdefault(modality, {}).setdefault(name, next(self._order))
 
     def take(self, busy: Container[Modality] = ()) -> tuple[Modality, list[str]] | None:
-        """The batch that is due and has waited longest, at most `size` of one modality that is not busy."""
-        due = [
-            (self._oldest(modality), modality)
-            for modality, names in self._waiting.items()
-            if modality not in busy and self._is_due(names)
-        ]
-        if not due:
+        """The batch that has waited longest, at most `size` of one modality that is not busy."""
+        free = [(next(iter(names.values())), modality) for modality, names in self._waiting.items() if names]
+        oldest = min((one for one in free if one[1] not in busy), default=None)
+        if oldest is None:
             return None
-        modality = min(due)[1]
-        names = list(self._waiting[modality])[: self._size]
+        names = list(self._waiting[oldest[1]])[: self._size]
         for name in names:
-            del self._waiting[modality][name]
-        return modality, names
-
-    def ripening(self, busy: Container[Modality] = ()) -> bool:
-        """Whether anything waits that is due soon: of a modality that is not busy."""
-        return any(names and modality not in busy for modality, names in self._waiting.items())
+            del self._waiting[oldest[1]][name]
+        return oldest[1], names
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
-
-    def _oldest(self, modality: Modality) -> float:
-        return next(iter(self._waiting[modality].values()))
-
-    def _is_due(self, names: dict[str, float]) -> bool:
-        return len(names) >= self._size or (bool(names) and self._clock() - next(iter(names.values())) >= self._wait)

@@ -6,7 +6,7 @@ A medium that cannot be had or encoded ends only the requests that use it.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
 
@@ -77,7 +77,7 @@ class EncodeStage:
                 self._batcher.add(part.modality, name)
 
     def encode(self) -> None:
-        """Take in what the lanes have done and give the free ones the batches that are due. Waits for none."""
+        """Take in what the lanes have done and give the free ones what waits. Waits for none."""
         self._age()
         for modality, batch in list(self.running.items()):
             done = batch.result.done()
@@ -95,10 +95,10 @@ class EncodeStage:
                     self._batcher.add(modality, name)
                 raise
 
-    @property
-    def only_waits(self) -> bool:
-        """Whether nothing here is to be done before a lane is free again."""
-        return bool(self.running) and not self._batcher.ripening(busy=self.running)
+    def wait(self, seconds: float) -> None:
+        """Until an encoder is done, at most so long; not at all where a job has what it needs."""
+        if all(job.waits_for and not job.ended for job in self.jobs.values()):
+            wait([batch.result for batch in self.running.values()], seconds, FIRST_COMPLETED)
 
     @property
     def stuck(self) -> tuple[Modality, ...]:
@@ -110,9 +110,9 @@ class EncodeStage:
         names = {name for modality in self.stuck for name in self.running[modality].names}
         return [job for job in self.jobs.values() if not job.ended and not job.waits_for.isdisjoint(names)]
 
-    def close(self, wait: bool = True) -> bool:
+    def close(self, patient: bool = True) -> bool:
         """Let the lanes end, waiting for those that are not stuck. Whether all stand still."""
-        patience = max(map(self._left, self.running), default=0.0) if wait else 0.0
+        patience = max(map(self._left, self.running), default=0.0) if patient else 0.0
         return self._executor.close(max(IDLE_ENDS, patience))
 
     def ready(self) -> list[Job]:

@@ -26,8 +26,7 @@ from service.worker.request_figures import count_job
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
-BATCH_WAIT = 0.001  # seconds between looks at a batch that is not due yet
-ENCODER_WAIT = 0.004  # seconds between looks at encoders that compute, when nothing else is to be done
+ENCODER_WAIT = 0.004  # seconds between looks at the queue while encoders compute and nothing else is to be done
 STORE_PAUSE = 0.1  # seconds between tries when the store fails and there is nothing else to do
 
 
@@ -80,7 +79,7 @@ class Worker:
             self._leave()
         finally:
             self._heartbeat.stop()  # first: no request is to come here while an encoder ends what it has begun
-            still = self._encoding.close(wait=self._stuck is None)
+            still = self._encoding.close(patient=self._stuck is None)
         if self._stuck is not None:
             raise self._stuck
         if not still:
@@ -123,10 +122,7 @@ class Worker:
                 self._hand_back([*self._new, *self._encoding.jobs.values()])
             return
         room = self._limits.sequences + self._limits.prefetch - self._load
-        wait = self._wait
-        if room <= 0:
-            time.sleep(wait)  # full of requests whose media are being encoded: the encoders need the cores
-        for delivery in self._consumer.take(room, wait):
+        for delivery in self._consumer.take(room, self._wait):
             self._receive(delivery)
         while self._new:
             self._encoding.add(self._new[0])
@@ -145,6 +141,10 @@ class Worker:
 
     def _encode(self) -> None:
         self._encoding.encode()
+        if not self._runtime.has_work:
+            # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
+            self._encoding.wait(ENCODER_WAIT)
+            self._encoding.encode()
         self._check_encoders()
         self._admit()
 
@@ -245,11 +245,8 @@ class Worker:
     @property
     def _wait(self) -> float:
         """How long `take` may wait: as long as nothing else is to be done."""
-        if self._runtime.has_work:
-            return 0.0
-        if self._encoding.jobs:
-            return ENCODER_WAIT if self._encoding.only_waits else BATCH_WAIT
-        return 0.0 if self._consumer.unfinished else IDLE_WAIT
+        busy = self._runtime.has_work or self._encoding.jobs or self._consumer.unfinished
+        return 0.0 if busy else IDLE_WAIT
 
     @property
     def _is_drained(self) -> bool:

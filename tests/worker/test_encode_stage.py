@@ -65,6 +65,22 @@ async def begun(runtime: HeldRuntime) -> None:
     assert await asyncio.to_thread(runtime.begun.wait, 30)
 
 
+async def test_while_a_lane_encodes_no_read_of_the_store_blocks(broker: Broker, valkey: Valkey) -> None:
+    """A blocking read ends by the store's clock, ten times a second, so what the lane gave would wait for that."""
+    part, array = media(1)
+    with worker_thread(valkey.settings, runtime := HeldRuntime(held=Modality.IMAGE), name="held"):
+        request = generate(media=[part])
+        await broker.submit(request, {part.blob: array})
+        await begun(runtime)
+        for _ in range(50):
+            flags = [client["flags"] for client in valkey.client.client_list() if client["name"] == "held"]
+            assert flags
+            assert not any("b" in each for each in flags)
+            await asyncio.sleep(0.002)
+        runtime.go.set()
+        assert text_of(await collect(broker, request)) == answer(request, [array])
+
+
 async def test_media_that_arrive_while_their_lane_is_busy_share_a_batch(broker: Broker, valkey: Valkey) -> None:
     first, first_array = media(99)
     wanted = [media(number) for number in range(4)]
@@ -247,7 +263,7 @@ def test_a_request_that_could_not_be_looked_up_is_not_held_twice() -> None:
 
     keys, settings, metrics = Keys(), StoreSettings(), WorkerMetrics.on(CollectorRegistry())
     cache = Away(redis.Redis(), keys, settings)
-    intake = EncodeStage(FakeRuntime(), cache, Batcher(size=8, wait=0.0), ThreadEncoderExecutor(), metrics, limit=60.0)
+    intake = EncodeStage(FakeRuntime(), cache, Batcher(size=8), ThreadEncoderExecutor(), metrics, limit=60.0)
     part, _ = media(1)
     job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", EventWriter("events", 2), EventHistory(())))
     with pytest.raises(StoreUnavailable):

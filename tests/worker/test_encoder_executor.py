@@ -146,7 +146,7 @@ def test_the_time_that_a_process_was_stopped_is_no_time_of_its_encoders() -> Non
 
     now = 0.0
     cache, metrics = Arrays(redis.Redis(), Keys(), StoreSettings()), WorkerMetrics.on(CollectorRegistry())
-    batches = Batcher(size=1, wait=0.0)
+    batches = Batcher(size=1)
     intake = EncodeStage(FakeRuntime(), cache, batches, HeldLanes(), metrics, limit=20.0, clock=lambda: now)
     part, _ = media(1)
     job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", EventWriter("events", 2), EventHistory(())))
