@@ -1,0 +1,94 @@
+{{- define "pandagpt.name" -}}
+{{- default .Release.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "pandagpt.labels" -}}
+app.kubernetes.io/name: pandagpt
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* What selects the pods of a part: dict "root" $ "part" "gateway". */}}
+{{- define "pandagpt.selector" -}}
+app.kubernetes.io/name: pandagpt
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .part }}
+{{- end }}
+
+{{- define "pandagpt.image" -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{- define "pandagpt.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "pandagpt.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "pandagpt.storeSecret" -}}
+{{ .Values.store.existingSecret | default (printf "%s-store" (include "pandagpt.name" .)) }}
+{{- end }}
+
+{{/* The store's address and one side's credentials: dict "root" $ "side" "gateway". */}}
+{{- define "pandagpt.storeEnv" -}}
+{{- $root := .root -}}
+- name: PANDAGPT_STORE_URL
+  value: {{ $root.Values.store.url | default (printf "redis://%s-store:6379/0" (include "pandagpt.name" $root)) | quote }}
+- name: PANDAGPT_STORE_NAMESPACE
+  value: {{ $root.Values.store.namespace | quote }}
+{{- with get $root.Values.store (printf "%sUser" .side) }}
+- name: PANDAGPT_STORE_USERNAME
+  value: {{ . | quote }}
+{{- end }}
+- name: PANDAGPT_STORE_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "pandagpt.storeSecret" $root }}
+      key: {{ .side }}-password
+{{- end }}
+
+{{- define "pandagpt.env" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "pandagpt.scrapers" }}
+{{- range .Values.networkPolicy.monitoringNamespaces }}
+- namespaceSelector:
+    matchLabels: {kubernetes.io/metadata.name: {{ . }}}
+{{- end }}
+{{- end }}
+{{- define "pandagpt.toStore" }}
+- to:
+    - namespaceSelector: {}
+      podSelector:
+        matchLabels: {k8s-app: kube-dns}
+  ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- if not .Values.store.url }}
+- to:
+    - podSelector:
+        matchLabels: {{- include "pandagpt.selector" (dict "root" . "part" "store") | nindent 10 }}
+  ports:
+    - {port: 6379, protocol: TCP}
+{{- end }}
+{{- range .Values.networkPolicy.storeCidrs }}
+- to:
+    - ipBlock: {cidr: {{ .cidr }}}
+  ports:
+    - {port: {{ .port }}, protocol: TCP}
+{{- end }}
+{{- end }}
