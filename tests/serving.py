@@ -36,12 +36,12 @@ class Served:
 
 
 @contextmanager
-def served(model: Path, folder: Path) -> Iterator[Served]:
-    """Start it on `model` with its state in `folder`, wait until it is ready, end it."""
+def served(model: Path, folder: Path, **worker: object) -> Iterator[Served]:
+    """Start it on `model` with its state in `folder`, wait until it is ready, end it. `worker`: settings of its own."""
     port = ports.choose("127.0.0.1", 0)
     given: dict[str, dict[str, object]] = {
         "gateway": {"port": port},
-        "worker": {"model": model.resolve(), "heartbeat_s": 0.3, "lost_after_s": 1.5},
+        "worker": {"model": model.resolve(), "heartbeat_s": 0.3, "lost_after_s": 1.5, **worker},
         "local": {"state": folder / ".state", "restart_s": 0.1},
         "decode": {"processes": 1},
     }

@@ -15,11 +15,14 @@ from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.media import Limits, load
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.runtime import Runtime, VllmOptions
 from pandagpt_core.systems import LoadOptions, load_system
+from pandagpt_core.systems.merged import merged_folder
 from pandagpt_core.systems.minigpt_v2.system import MiniGPTv2
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
+from tests.engine.fake_vllm import fake_calls
 
 SERVED = (
     "vqa",
@@ -175,6 +178,18 @@ def test_a_file_and_a_question_get_the_originals_tokens_and_text(
     assert [output.token_id for output in outputs] == case.tokens(params)
     if params is GREEDY:
         assert "".join(output.text for output in outputs).strip() == case.of["text"]
+
+
+def test_behind_vllms_face_the_rows_give_the_originals_tokens(
+    folder: Path, office: np.ndarray, told: dict[str, Any], tensors: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """A prompt of ids and 256 rows, with LoRA merged into the weights; vLLM's own part is a stand-in's."""
+    merged = load_llama(merged_folder(folder, tmp_path)).serve()
+    runtime = Runtime.load(folder, dtype="float32", vllm=VllmOptions(tmp_path, calls=fake_calls(merged)))
+    case = Case("vqa", told["chat"]["vqa"], tensors)
+    outputs = generated(runtime, case.conversation, [office], GREEDY)
+    runtime.close()
+    assert [output.token_id for output in outputs] == case.tokens(GREEDY)
 
 
 @pytest.mark.parametrize("name", ["vqa", "caption", "grounding", "refer", "detection"])
