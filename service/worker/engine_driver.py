@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 from pandagpt_core.errors import EngineDead, EngineError, PandaGPTError
 from pandagpt_core.interface import Admitted, EngineStats, ServedModel
@@ -12,6 +13,7 @@ from service.worker.quarantine import Quarantine
 from service.worker.request_figures import count_finish
 
 log = logging.getLogger(__name__)
+NOTHING = nullcontext()
 
 
 class EngineDriver:
@@ -30,16 +32,21 @@ class EngineDriver:
         else:
             self._enter(job)
 
-    def step(self) -> None:
-        """One engine step; its tokens go to the jobs' writers. Raises EngineError when the engine is broken, which
-        EngineDead says at once: then nobody is to blame, and the jobs are left to the worker that takes them over."""
+    def step(self, beside: AbstractContextManager[object] = NOTHING) -> None:
+        """One engine step, inside `beside`; its tokens go to the jobs' writers after that.
+
+        Raises EngineError when the engine is broken, which EngineDead says at once: then nobody is to blame, and the
+        jobs are left to the worker that takes them over.
+        """
         if self._quarantine.holds:
             for released in self._quarantine.release(engine_is_empty=not self.running):
                 self._enter(released)
         if self._runtime.has_work:
             begun = time.perf_counter()
             try:
-                outputs = self._runtime.step()
+                with beside:
+                    outputs = self._runtime.step()
+                    taken = time.perf_counter() - begun
             except EngineDead:
                 raise
             except Exception as error:  # noqa: BLE001  whatever the model raises must not end its neighbours
@@ -47,7 +54,7 @@ class EngineDriver:
                 return
             if self._quarantine.convictions:
                 self._quarantine.acquit()
-            self._metrics.step_seconds.observe(time.perf_counter() - begun)
+            self._metrics.step_seconds.observe(taken)
             self._metrics.step_sequences.observe(len(outputs))
             self._metrics.tokens.inc(len(outputs))
             self._figures.update(self._runtime.stats())

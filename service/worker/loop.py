@@ -1,6 +1,7 @@
-"""The worker's loop: take, encode, admit, step, publish. One thread; a turn is as long as the language model's step.
+"""The worker's loop: encode, admit, step, and beside the step publish and take. A turn is as long as the language
+model's step.
 
-Media are encoded beside it (`encoder_executor`).
+Media are encoded beside it (`encoder_executor`), and the store is spoken to (`store_turn`).
 """
 
 import logging
@@ -8,12 +9,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.broker.protocol import Done, Embed, Failed, Vectors
-from service.broker.worker.consumer import Consumer
+from service.broker.worker.consumer import Consumer, Flushed
 from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
@@ -23,6 +25,7 @@ from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
 from service.worker.request_figures import count_job
+from service.worker.store_turn import Exchanged, StoreTurn
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
@@ -58,6 +61,7 @@ class Worker:
     ) -> None:
         self._runtime, self._consumer, self._encoding = runtime, consumer, encoding
         self._heartbeat, self._metrics, self._limits = heartbeat, metrics, limits
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._malloc_trim = malloc_trim or MallocTrim()
         self._engine = EngineDriver(runtime, metrics)
         self._jobs: dict[str, Job] = {}  # all that were taken and are not let go of yet
@@ -79,6 +83,7 @@ class Worker:
             self._leave()
         finally:
             self._heartbeat.stop()  # first: no request is to come here while an encoder ends what it has begun
+            self._executor.shutdown(wait=False)
             still = self._encoding.close(patient=self._stuck is None)
         if self._stuck is not None:
             raise self._stuck
@@ -100,14 +105,16 @@ class Worker:
         return self._drain_until is not None
 
     def _turn(self) -> None:
+        stepped = False
         try:
-            self._take()
-            if self._encoding.jobs or self._encoding.running:
-                self._encode()
-            self._engine.step()
-            self._publish()
+            self._prepare()
+            room = self._limits.sequences + self._limits.prefetch - self._load if self._drain_until is None else 0
+            turn, stepped = StoreTurn(self._consumer, self._executor, room, self._wait), True
+            self._engine.step(turn)
+            self._apply(turn.result())
         except StoreUnavailable as error:
-            self._engine.step()  # the model goes on; its tokens are published when the store is back
+            if not stepped:
+                self._engine.step()  # the model goes on; its tokens are published when the store is back
             self._pause(error)
         self._end_expired()
         self._clear()
@@ -115,18 +122,16 @@ class Worker:
         self._metrics.loop_turned.set(time.time())
         self._malloc_trim.turned()
 
-    def _take(self) -> None:
+    def _prepare(self) -> None:
         if self._drain_until is not None:
             self._heartbeat.drain()
             if self._new or self._encoding.jobs:
                 self._hand_back([*self._new, *self._encoding.jobs.values()])
-            return
-        room = self._limits.sequences + self._limits.prefetch - self._load
-        for delivery in self._consumer.take(room, self._wait):
-            self._receive(delivery)
         while self._new:
             self._encoding.add(self._new[0])
             self._new.popleft()
+        if self._encoding.jobs or self._encoding.running:
+            self._encode()
 
     def _receive(self, delivery: Delivery) -> None:
         job = Job.of(delivery, self._runtime.parse)
@@ -141,10 +146,6 @@ class Worker:
 
     def _encode(self) -> None:
         self._encoding.encode()
-        if not self._runtime.has_work:
-            # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
-            self._encoding.wait(ENCODER_WAIT)
-            self._encoding.encode()
         self._check_encoders()
         self._admit()
 
@@ -180,8 +181,18 @@ class Worker:
         job.delivery.writer.add(Vectors(dim=units[0].size, data=[unit.astype("<f4").tobytes() for unit in units]))
         job.end(Done())
 
-    def _publish(self) -> None:
-        flushed = self._consumer.flush()
+    def _apply(self, exchanged: Exchanged) -> None:
+        """Raises StoreUnavailable, after what the store gave before it failed."""
+        self._heed(exchanged.flushed)
+        for delivery in exchanged.taken:
+            self._receive(delivery)
+        if exchanged.error is not None:
+            raise exchanged.error
+        if not self._runtime.has_work and not self._new:
+            # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
+            self._encoding.wait(ENCODER_WAIT)
+
+    def _heed(self, flushed: Flushed) -> None:
         for name in flushed.lost:
             log.info("a request is another worker's now", extra={"request_id": name})
             if name in self._jobs:
