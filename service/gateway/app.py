@@ -3,12 +3,13 @@
 uvicorn.run(create_app(settings))
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, start_http_server
@@ -34,6 +35,7 @@ from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
+from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService, ServiceOptions
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.loop_lag import measure_lag
@@ -48,9 +50,10 @@ from service.gateway.observation import failed
 from service.gateway.openapi import document
 from service.gateway.page.site import make_site
 from service.gateway.rate_limit import RateLimiter
-from service.gateway.routes import chat, embeddings, files, generate, models, ops, page, requests
-from service.gateway.state import GatewayState, version
+from service.gateway.routes import routers
+from service.gateway.state import GatewayState
 from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
+from service.gateway.version import version
 from service.metrics import GatewayMetrics
 from service.metrics.process import register_process
 from service.settings import Settings
@@ -58,11 +61,6 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 _RATES = [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
 _EXPOSED = ["x-request-id", "x-ignored-params", "retry-after", "retry-after-ms", "x-should-retry", *REPLAYED, *_RATES]
-
-
-def routers() -> list[APIRouter]:
-    rooms = (chat, generate, embeddings, files, models, requests, ops, page)
-    return [room.router for room in rooms]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -163,12 +161,15 @@ def _state(
             ours.default_tokens,
         ),
     )
+    limiter = RateLimiter(RateStore(store, names, rates))
+    timeouts = StreamTimeouts(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes)
     return GatewayState(
         host=ours.host,
         keys=keys,
         requests=service,
+        responder=Responder(service, limiter, metrics, timeouts, asyncio.Event()),
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
-        limiter=RateLimiter(RateStore(store, names, rates)),
+        limiter=limiter,
         metrics=metrics,
         registry=registry,
         metrics_here=not ours.admin_port,
@@ -187,7 +188,6 @@ def _state(
             max_files=ours.max_media,
             max_fields=ours.max_fields,
         ),
-        stream_timeouts=StreamTimeouts(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes),
         given_salt=ours.salt.get_secret_value().encode() if ours.salt else None,
         fetcher=Fetcher(settings.fetch, largest) if settings.fetch.hosts else None,
     )

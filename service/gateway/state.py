@@ -1,8 +1,7 @@
 """Everything one gateway process owns, made by the lifespan and handed to routes: no globals."""
 
 import asyncio
-import importlib.metadata
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from prometheus_client import CollectorRegistry
@@ -11,6 +10,7 @@ from starlette.requests import Request
 from service.broker.errors import Draining
 from service.broker.gateway.client import Broker
 from service.gateway.auth import KeyRing
+from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.fetch import Fetcher
@@ -18,7 +18,6 @@ from service.gateway.media.files import FileStore
 from service.gateway.media.multipart import FormLimits
 from service.gateway.media.sources import MediaSources, SizeBudget
 from service.gateway.rate_limit import RateLimiter, RateLimitLease
-from service.gateway.streaming.event_stream import StreamTimeouts
 from service.metrics import GatewayMetrics
 
 
@@ -34,6 +33,7 @@ class GatewayState:
     host: str
     keys: KeyRing
     requests: RequestService
+    responder: Responder
     files: FileStore
     limiter: RateLimiter
     metrics: GatewayMetrics
@@ -42,17 +42,19 @@ class GatewayState:
     sources: MediaSources
     limits: RequestLimits
     form_limits: FormLimits
-    stream_timeouts: StreamTimeouts
     given_salt: bytes | None = None
     fetcher: Fetcher | None = None
     terminating: bool = False
     draining: bool = False
-    leaving: asyncio.Event = field(default_factory=asyncio.Event)
     _salt: bytes | None = None
 
     @property
     def broker(self) -> Broker:
         return self.requests.broker
+
+    @property
+    def leaving(self) -> asyncio.Event:
+        return self.responder.leaving
 
     async def salt(self) -> bytes:
         """What separates tenants: the settings' salt, else one kept in the store."""
@@ -88,7 +90,3 @@ class GatewayState:
 def gateway_of(request: Request) -> GatewayState:
     gateway: GatewayState = request.app.state.gateway
     return gateway
-
-
-def version() -> str:
-    return importlib.metadata.version("pandagpt")

@@ -115,7 +115,6 @@ async def test_all_downloads_of_a_request_share_one_deadline() -> None:
     "raw",
     [
         page(b"short", length=1000),
-        page(b"longer than that", length=3),
         HEAD + b"content-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
         HEAD + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         HEAD + b"content-length: -1\r\n\r\nabc",
@@ -135,6 +134,10 @@ async def test_lying_and_broken_answers_are_refused(raw: bytes) -> None:
     code, message = await fetched(raw)
     assert code == "invalid_media"
     assert "0x" not in message
+
+
+async def test_bytes_beyond_the_declared_length_are_not_taken() -> None:
+    assert await fetched(page(b"longer than that", length=3)) == b"lon"
 
 
 async def test_an_endless_head_is_refused() -> None:

@@ -6,13 +6,13 @@ public; the connection goes to a checked address. Every connection is recorded, 
 
 import asyncio
 import ipaddress
-from asyncio import StreamReader, StreamWriter
 from collections.abc import Sequence
 
+import httpx
 import pytest
 
 from service.gateway.errors import GatewayError
-from service.gateway.media.fetch import Fetcher, open_address, resolve_host
+from service.gateway.media.fetch import Fetcher, direct_transport, resolve_host
 from service.gateway.media.url_policy import Address, AllowList, is_public, parse
 from service.settings import FetchSettings, load
 from service.settings.sections import SettingsError
@@ -21,13 +21,14 @@ from tests.security.origin import Origin, moved, origin, page
 PUBLIC = ipaddress.ip_address("93.184.215.14")
 
 
-class Outside:
-    """A resolver by table and a connector that records addresses and leads them all to one loopback server."""
+class Outside(httpx.AsyncBaseTransport):
+    """A resolver by table and a transport that records addresses and leads them all to one loopback server."""
 
     def __init__(self, server: Origin | None = None, **names: Sequence[str]) -> None:
         self._server, self._names = server, {name.replace("_", "."): found for name, found in names.items()}
         self.asked: list[str] = []
         self.connected: list[tuple[str, int, str | None]] = []
+        self._direct = direct_transport()
 
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         self.asked.append(host)
@@ -35,15 +36,20 @@ class Outside:
             return await resolve_host(host, port)  # as the machine would: numbers and the hosts file need no network
         return [ipaddress.ip_address(address) for address in self._names[host]]
 
-    async def connect(self, address: Address, port: int, tls: str | None) -> tuple[StreamReader, StreamWriter]:
-        self.connected.append((str(address), port, tls))
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        tls = request.extensions["sni_hostname"] if request.url.scheme == "https" else None
+        port = request.url.port or {"http": 80, "https": 443}[request.url.scheme]
+        self.connected.append((request.url.host, port, tls))
         if self._server is None:
-            raise OSError("nobody there")
-        return await open_address(ipaddress.ip_address("127.0.0.1"), self._server.port, None)
+            raise httpx.ConnectError("nobody there")
+        url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._server.port)
+        timeout = {"timeout": request.extensions["timeout"]}
+        led = httpx.Request(request.method, url, headers=request.headers.raw, extensions=timeout)
+        return await self._direct.handle_async_request(led)
 
     def fetcher(self, *hosts: str, **settings: float) -> Fetcher:
         given = FetchSettings(hosts=hosts or ("*",), **{"timeout_s": 3.0, **settings})
-        return Fetcher(given, 1 << 20, resolve=self.resolve, connect=self.connect)
+        return Fetcher(given, 1 << 20, resolve=self.resolve, transport=self)
 
 
 async def refused(fetcher: Fetcher, url: str) -> GatewayError:
@@ -156,7 +162,7 @@ async def test_a_name_that_changes_its_mind_is_asked_once_and_its_first_answer_i
             outside.asked.append(host)
             return next(answers)
 
-        fetcher = Fetcher(FetchSettings(hosts=("*",)), 1 << 20, resolve=rebinding, connect=outside.connect)
+        fetcher = Fetcher(FetchSettings(hosts=("*",)), 1 << 20, resolve=rebinding, transport=outside)
         assert (await fetcher.session()("http://good.example/x")).data == b"medium"
     assert outside.asked == ["good.example"]
     assert outside.connected == [(str(PUBLIC), 80, None)]

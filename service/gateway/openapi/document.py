@@ -16,8 +16,9 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from service.gateway.auth import Access
+from service.gateway.routes import routers
 from service.gateway.schema.requests import ChatBody, EmbedBody, GenerateForm, never_null
-from service.gateway.state import version
+from service.gateway.version import version
 
 TAGS = {
     "inference": "Answers and embeddings",
@@ -86,8 +87,6 @@ def access_of(route: APIRoute) -> Access | None:
 
 
 def text() -> str:
-    from service.gateway.app import routers
-
     routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
     return yaml.safe_dump(document(routes), sort_keys=False, allow_unicode=True, width=120)
 

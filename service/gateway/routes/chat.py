@@ -9,8 +9,7 @@ from service.gateway.auth import Access, Caller, Scope
 from service.gateway.inference.chat_body import from_chat
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
-from service.gateway.inference.respond import respond
-from service.gateway.openapi import examples
+from service.gateway.schema import examples
 from service.gateway.schema.requests import ChatBody
 from service.gateway.schema.responses import EVENTS, ChatCompletion, documented
 from service.gateway.state import gateway_of
@@ -35,4 +34,5 @@ async def create_chat_completion(
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
         body = await read_json(request, ChatBody)
         wanted = await from_chat(body, gateway.sources_of(caller.tenant), gateway.limits)
-        return await respond(gateway, request, caller, wanted, idempotency_key, lease)
+        gateway.check_accepting()
+        return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

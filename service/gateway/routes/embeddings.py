@@ -19,8 +19,7 @@ from service.gateway.media.medium import MediaInput, read_part, text_medium
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import observation_of
-from service.gateway.openapi import examples
-from service.gateway.schema import content_parts, requests
+from service.gateway.schema import content_parts, examples, requests
 from service.gateway.schema.requests import EmbedBody
 from service.gateway.schema.responses import EmbeddingList, documented
 from service.gateway.state import gateway_of

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.inference.form import FILE_FIELDS, from_form
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.respond import respond
 from service.gateway.media.multipart import read_form
 from service.gateway.schema.requests import GenerateForm, never_null
 from service.gateway.schema.responses import EVENTS, ChatCompletion, documented
@@ -53,4 +52,5 @@ async def generate(
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
         form = await read_form(request.headers.get("content-type"), request.stream(), gateway.form_limits)
         wanted = await from_form(form, gateway.sources_of(caller.tenant), gateway.limits)
-        return await respond(gateway, request, caller, wanted, idempotency_key, lease)
+        gateway.check_accepting()
+        return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

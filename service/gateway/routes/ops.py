@@ -10,9 +10,10 @@ from starlette.responses import HTMLResponse
 from service.broker.errors import Draining, NoWorker
 from service.gateway.auth import Caller, OperatorAccess, Scope, public
 from service.gateway.errors import GatewayError
-from service.gateway.openapi.page import page
+from service.gateway.page.reference import page
 from service.gateway.schema.responses import Live, Ready, Version, documented
-from service.gateway.state import gateway_of, version
+from service.gateway.state import gateway_of
+from service.gateway.version import version
 
 router = APIRouter(tags=["operations"])
 _anyone = [Depends(public)]

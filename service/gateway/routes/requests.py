@@ -62,7 +62,7 @@ async def get_request_events(
     seen = observation_of(request.scope)
     seen.model = record.model
     meter = TokenMeter(seen, gateway.metrics, timed=False)
-    timeouts, service = gateway.stream_timeouts, gateway.requests
+    timeouts, service = gateway.responder.timeouts, gateway.requests
     events = meter.watch(service.broker.follow(record, timeouts.keep_alive_s))
     leave, hand_over = partial(service.leave, record), partial(service.hand_over, record)
     return EventStream(events, None, fold, timeouts, leave, hand_over, AsyncExitStack(), {}, gateway.leaving)
