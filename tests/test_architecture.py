@@ -1,5 +1,6 @@
 """ARCHITECTURE.md's tree is the folders' tree: what it lists exists, and every package is listed."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -44,3 +45,15 @@ def test_the_modules_that_stand_alone_in_a_room_are_listed(root: Path) -> None:
     rooms = [Path("service"), Path("pandagpt_core")]
     modules = {file for file in tracked(root) if Path(file).parent in rooms and file.endswith(".py")}
     assert not {file for file in modules if not file.endswith("__init__.py")} - set(listed(root))
+
+
+NAMED = re.compile(r"`((?:service|broker|worker|pandagpt_core|[a-z_]+)/[a-z_/]+\.(?:py|lua))`")
+
+
+def test_every_file_named_in_the_steps_of_a_request_exists(root: Path) -> None:
+    steps = (root / "ARCHITECTURE.md").read_text(encoding="utf-8").split("## A request, step by step")[1]
+    named = set(NAMED.findall(steps.split("## A model system")[0]))
+    files = set(tracked(root))
+    places = ("", "service/", "service/gateway/", "service/broker/")
+    assert len(named) > 15
+    assert {name for name in named if not any(f"{place}{name}" in files for place in places)} == set()
