@@ -37,6 +37,9 @@ pandagpt:array:{media}                     string; life `array_ttl_s`, deleted o
     One encoder input, up to 20 MB. Written by gateways.
 pandagpt:embedding:{media}                 string; life `embedding_ttl_s` from its last use
     One medium's rows [n, E] with their shape and dtype: 4 KB for n = 1. Written by workers.
+pandagpt:large                             sorted set; life `embedding_ttl_s` from the last change
+    Embeddings of 64 KiB and more, as `<media>|<bytes>`, by the time of their last use: what `embedding_cache_bytes`
+    bounds. Written by workers.
 pandagpt:wake:{gateway}                    stream; life 60 s, refreshed
     One empty entry; it ends that gateway's blocking read when there is a new stream to follow. Written by that gateway.
 
@@ -139,6 +142,10 @@ class Keys:
 
     def embedding(self, media_name: str) -> str:
         return self._key("embedding", media_name)
+
+    @property
+    def large(self) -> str:
+        return f"{self.namespace}:large"
 
     def wake(self, gateway: str) -> str:
         return self._key("wake", gateway)

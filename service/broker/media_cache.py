@@ -8,6 +8,7 @@ A value is a MessagePack header with dtype and shape, and the raw little-endian 
 
 import hashlib
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ from service.broker.protocol import UNREADABLE
 from service.settings import StoreSettings
 
 MAX_AXES = 8
+LARGE = 64 << 10  # bytes of an embedding from which it counts against the budget; a picture of MiniGPT-v2 has 2.9 MB
+DROPPED_LIFE = 60  # seconds
 LAYOUT = "2"  # of the values; part of each name, so that no process reads a value of another layout
 
 
@@ -99,7 +102,9 @@ class EmbeddingCache:
     def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those that are there, as [n, E]; their lives begin anew."""
         life = round(self._settings.embedding_ttl_s)
-        return self._fetch({name: ("GETEX", self._keys.embedding(name), "EX", life) for name in names})
+        found = self._fetch({name: ("GETEX", self._keys.embedding(name), "EX", life) for name in names})
+        self._note_use(found)
+        return found
 
     def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The encoder inputs that are there, first axis clips."""
@@ -113,6 +118,36 @@ class EmbeddingCache:
                 pipe.set(self._keys.embedding(name), pack(embedding), ex=round(self._settings.embedding_ttl_s))
                 pipe.unlink(self._keys.array(name))
             pipe.execute()
+        if self._note_use(embeddings):
+            self._drop_oldest()
+
+    def _note_use(self, embeddings: Mapping[str, np.ndarray]) -> bool:
+        """Whether some are large, which were used just now."""
+        large = {f"{name}|{rows.nbytes}": time.time() for name, rows in embeddings.items() if rows.nbytes >= LARGE}
+        if large:
+            with store_errors():
+                pipe = self._store.pipeline(transaction=False)
+                pipe.zadd(self._keys.large, large)
+                pipe.expire(self._keys.large, round(self._settings.embedding_ttl_s))
+                pipe.execute()
+        return bool(large)
+
+    def _drop_oldest(self) -> None:
+        """Those beyond the budget get a short life and no place in the index. One that a gateway has just promised to
+        a request lives on, since that gave it a full life again, and its next use puts it back."""
+        with store_errors():
+            members: Any = self._store.zrange(self._keys.large, 0, -1, desc=True)  # the newest first
+            held, dropped = 0, []
+            for member in members:
+                held += int(member.rpartition(b"|")[2])
+                if held > self._settings.embedding_cache_bytes:
+                    dropped.append(member)
+            if dropped:
+                pipe = self._store.pipeline(transaction=False)
+                for member in dropped:
+                    pipe.expire(self._keys.embedding(member.rpartition(b"|")[0].decode()), DROPPED_LIFE)
+                pipe.zrem(self._keys.large, *dropped)
+                pipe.execute()
 
     def _fetch(self, commands: Mapping[str, tuple[Any, ...]]) -> dict[str, np.ndarray]:
         if not commands:

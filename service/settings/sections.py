@@ -77,6 +77,11 @@ class StoreSettings(Section):
     embedding_ttl_s: Seconds = Field(
         default=86400.0, description="life of a cached embedding since its last use (seconds)"
     )
+    embedding_cache_bytes: Count = Field(
+        default=1024 * MIB,
+        description="store memory that cached embeddings of 64 KiB and more may hold together; above it those that "
+        "were used longest ago are dropped within a minute (bytes)",
+    )
     file_ttl_s: Seconds = Field(default=86400.0, description="life of an uploaded file (seconds)")
     dead_letters: Count = Field(default=1000, description="given-up messages kept for a look (messages)")
     max_deliveries: Count = Field(

@@ -4,7 +4,16 @@ import pytest
 
 from service.broker.connection import connect, connect_async
 from service.broker.keys import Keys
-from service.broker.media_cache import CorruptArray, EmbeddingCache, MediaCache, media_name, pack, unpack
+from service.broker.media_cache import (
+    DROPPED_LIFE,
+    LARGE,
+    CorruptArray,
+    EmbeddingCache,
+    MediaCache,
+    media_name,
+    pack,
+    unpack,
+)
 from tests.conftest import Valkey
 
 
@@ -106,3 +115,34 @@ async def test_once_encoded_the_embedding_is_there_and_the_array_gone(valkey: Va
     valkey.client.set(Keys().embedding("m"), b"\x80\x04 spoiled")
     assert cache.embeddings(["m"]) == {}
     store.close()
+
+
+def test_large_embeddings_have_a_budget_and_the_longest_unused_go(valkey: Valkey) -> None:
+    settings = valkey.settings.model_copy(update={"embedding_cache_bytes": 3 * LARGE})
+    store, keys = connect(settings), Keys(settings.namespace)
+    cache = EmbeddingCache(store, keys, settings)
+    rows = np.zeros((LARGE // 64, 32), np.float16)  # LARGE bytes each
+    small = np.zeros((1, 8), np.float32)
+    for name in "abc":
+        cache.add({name: rows})
+    cache.add({"small": small})
+    assert set(cache.embeddings(["a"])) == {"a"}  # used: now b is the oldest
+    cache.add({"d": rows})
+    lives = {name: valkey.client.ttl(keys.embedding(name)) for name in ("a", "b", "c", "d", "small")}
+    assert [name for name, life in lives.items() if life <= DROPPED_LIFE] == ["b"]
+
+
+def test_an_embedding_that_was_dropped_lives_on_for_a_request_that_was_promised_it(valkey: Valkey) -> None:
+    settings = valkey.settings.model_copy(update={"embedding_cache_bytes": LARGE})
+    store, keys = connect(settings), Keys(settings.namespace)
+    cache, rows = EmbeddingCache(store, keys, settings), np.zeros((LARGE // 64, 32), np.float16)
+    cache.add({"a": rows})
+    cache.add({"b": rows})
+    assert valkey.client.ttl(keys.embedding("a")) <= DROPPED_LIFE
+    pipe = store.pipeline(transaction=False)
+    MediaCache(keys, settings).look_up(pipe, ["a"])
+    pipe.execute()
+    assert valkey.client.ttl(keys.embedding("a")) > DROPPED_LIFE
+    assert set(cache.embeddings(["a"])) == {"a"}
+    cache.add({"c": rows})
+    assert valkey.client.ttl(keys.embedding("a")) <= DROPPED_LIFE
