@@ -59,7 +59,7 @@ class Runtime:
         # Of the language model's products; another engine than ours decides it by itself.
         own = isinstance(engine, Engine)
         self.precision: Precision | None = system.llm.precision if own else None
-        self.runner: Runner | None = ("openvino" if system.llm.compiled else "torch") if own else None
+        self.runner: Runner | None = system.llm.backend if own else None
 
     @classmethod
     def load(

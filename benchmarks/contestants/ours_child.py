@@ -30,7 +30,7 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
         prefix_blocks=0,  # peers run without a cache of prefixes too
     )
     engine = Engine(llm, load_tokenizer(path), config)
-    said = {"precision": llm.precision, "runner": "openvino" if llm.compiled else "torch"}
+    said = {"precision": llm.precision, "runner": llm.backend}
     return lambda prompts, new: generate(engine, llm, prompts, new), said
 
 

@@ -10,9 +10,10 @@ from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.quant.linear import DTYPES, Precision
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
+from pandagpt_core.llm.torch_backend import TorchLlama, serve
 
 
-def random_llama(config: LlamaConfig, precision: Precision, device: str) -> Llama:
+def random_llama(config: LlamaConfig, precision: Precision, device: str) -> TorchLlama:
     """Served; on its way there never held in more than the precision's own bytes or two a weight."""
     with torch.device("meta"):
         llama = Llama(config)
@@ -20,7 +21,7 @@ def random_llama(config: LlamaConfig, precision: Precision, device: str) -> Llam
     if config.tied:
         llama.tie()
     _fill(llama)
-    return llama.serve(precision, device)
+    return serve(llama, precision, device)
 
 
 def random_imagebind(sizes: ImageBindSizes, towers: Iterable[str], dtype: torch.dtype, device: str) -> ImageBind:

@@ -16,7 +16,7 @@ from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.errors import EngineError
 from pandagpt_core.interface import Admitted, EngineStats
 from pandagpt_core.llm.attention.cache import token_bytes
-from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.types import TokenLogprob, TokenOutput
 
@@ -27,7 +27,7 @@ class Engine:
     """Not thread-safe: one loop adds, steps and aborts."""
 
     def __init__(
-        self, llm: Llama, tokenizer: Tokenizer, config: EngineConfig | None = None, runner: Runner | None = None
+        self, llm: LanguageModel, tokenizer: Tokenizer, config: EngineConfig | None = None, runner: Runner | None = None
     ) -> None:
         self._llm, self._tokenizer = llm, tokenizer
         self._grammars = GrammarCompiler(tokenizer)

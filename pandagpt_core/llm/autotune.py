@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from pandagpt_core.autotune import Candidate, Listen, NothingFits, Report, Step, Timer, choose, ignore
 from pandagpt_core.llm import openvino
+from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino import capable
 from pandagpt_core.llm.precision import MARGIN, Wanted, divergence, is_small, probed
-from pandagpt_core.llm.quant.linear import Linear, Precision
+from pandagpt_core.llm.quant.linear import Precision
+from pandagpt_core.llm.torch_backend import serve
 
 Runner = Literal["auto", "torch", "openvino"]
 Way = tuple[Precision, Runner]
@@ -40,7 +42,7 @@ def served(
     runner: Runner = "auto",
     report: Listen = ignore,
     timed: Timer | None = None,
-) -> Llama:
+) -> LanguageModel:
     """The model made ready to serve, by the runner and in the precision named or, by "auto", by those that suit.
 
     "auto" is bf16 on an accelerator; on a CPU it is the fastest candidate within its limit, and fp32 by torch for
@@ -62,8 +64,8 @@ def served(
     return made
 
 
-def _untimed(llm: Llama, precision: Precision, device: str | torch.device, report: Listen) -> Llama:
-    made = llm.serve(precision, device)
+def _untimed(llm: Llama, precision: Precision, device: str | torch.device, report: Listen) -> LanguageModel:
+    made = serve(llm, precision, device)
     report(Report(WHAT, f"torch {precision}", "nats"))
     return made
 
@@ -83,22 +85,22 @@ def _ways(llm: Llama, precision: Wanted, runner: Runner) -> list[Way]:
     return [(kind, name) for kind in kinds for name in runners]
 
 
-def candidates(llm: Llama, ways: Sequence[Way], *, exact: bool) -> list[Candidate[Llama]]:
+def candidates(llm: Llama, ways: Sequence[Way], *, exact: bool) -> list[Candidate[LanguageModel]]:
     """One for each way. exact: what torch computes in fewer bits has to stay within its limit too.
 
     Without a limit to check a model is served in place: no second set of weights is held.
     """
     reference = functools.cache(lambda: probed(llm))
 
-    def candidate(kind: Precision, runner: Runner) -> Candidate[Llama]:
+    def candidate(kind: Precision, runner: Runner) -> Candidate[LanguageModel]:
         free = runner == "torch" and (kind == "fp32" or not exact)
 
-        def make() -> Llama:
+        def make() -> LanguageModel:
             if free:
-                return llm.serve(kind)
+                return serve(llm, kind)
             reference()  # before a twin takes the weights up
             twin = _sharing(llm, llm)
-            return twin.compile_for_cpu(kind) if runner == "openvino" else twin.serve(kind)
+            return _compile(twin, kind) if runner == "openvino" else serve(twin, kind)
 
         return Candidate(
             name=f"{runner} {kind}",
@@ -128,10 +130,15 @@ def _first_layers(llm: Llama) -> Llama:
     for index in range(few.config.layers):
         few.model.layers[index] = _sharing(llm.model.layers[index], llm)
     few.model.norm = _sharing(llm.model.norm, llm)  # type: ignore[assignment]
-    assert isinstance(few.lm_head, Linear)
     few.lm_head.weight = nn.Parameter(llm.model.embed_tokens.weight[:ROWS].detach(), requires_grad=False)
     few.model.embed_tokens.weight = few.lm_head.weight
     return few
+
+
+def _compile(llm: Llama, precision: Precision) -> LanguageModel:
+    from pandagpt_core.llm.openvino.compiled import compile_for_cpu  # an extra, which takes time to import
+
+    return compile_for_cpu(llm, precision)
 
 
 @torch.inference_mode()
@@ -143,21 +150,21 @@ def _steps(few: Llama, precision: Precision, runner: Runner) -> Sequence[Step]:
 
 
 def _torch_step(few: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
-    few.serve(precision)
-    few._stream = None
+    fast = serve(few, precision)
+    fast.stream = None
     groups = few.config.groups
 
     def itself(_layer: int, _q: Tensor, _k: Tensor, v: Tensor, /) -> Tensor:
         return v.repeat_interleave(groups, dim=-2)  # attention to the one position there is
 
-    return lambda x: few.logits(few.hidden(x, torch.zeros(len(x), dtype=torch.long), itself))
+    return lambda x: fast.logits(fast.hidden(x, torch.zeros(len(x), dtype=torch.long), itself))
 
 
 def _compiled_step(few: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
     """Raises RuntimeError for a precision that the probe shows not to be computed here."""
     if reason := capable.why_not(precision):
         raise RuntimeError(reason)
-    from pandagpt_core.llm.openvino.compiled import Compiled, Piece  # an extra, which takes time to import
+    from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, Piece  # an extra, which takes time to import
 
-    session = Compiled(few.requires_grad_(False), precision, stream=None).session(ROWS)
+    session = OpenVinoLlama(few.requires_grad_(False), precision).session(ROWS)
     return lambda x: session.run(x, [Piece(0, 1, range(n, n + 1)) for n in range(len(x))])

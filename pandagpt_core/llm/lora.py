@@ -17,7 +17,7 @@ def merge_lora(
     scale: float,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """W += scale * B A, in place, for each adapted layer; before `Llama.serve`.
+    """W += scale * B A, in place, for each adapted layer; before `torch_backend.serve`.
 
     adapters: the layer's name in the model ("model.layers.0.self_attn.q_proj") to A [r, in] and B [out, r].
     scale: alpha / r. dtype: what merged weights are kept in; the sum is taken in float32.

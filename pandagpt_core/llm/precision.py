@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pandagpt_core.llm.language_model import Predicts
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.quant.linear import Precision
 
@@ -19,14 +20,14 @@ Wanted = Precision | Literal["auto"]
 
 
 @torch.inference_mode()
-def divergence(reference: Tensor, llm: Llama) -> float:
+def divergence(reference: Tensor, llm: Predicts) -> float:
     """Mean KL divergence, in nats a token, of a model's predictions over the probe from the reference's [PROBE, V]."""
     log_p, log_q = reference.log_softmax(dim=-1), probed(llm).log_softmax(dim=-1)
     return float((log_p.exp() * (log_p - log_q)).sum(dim=-1).mean())
 
 
 @torch.inference_mode()
-def probed(llm: Llama) -> Tensor:
+def probed(llm: Predicts) -> Tensor:
     """[PROBE, V] logits over the same tokens each time."""
     ids = torch.randint(0, llm.config.vocab, (1, PROBE), generator=torch.Generator().manual_seed(0))
     logits: Tensor = llm(llm.embed(ids))

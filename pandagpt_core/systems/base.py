@@ -35,9 +35,11 @@ import torch
 from pandagpt_core.autotune import Listen, ignore
 from pandagpt_core.llm.autotune import Runner, served
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.llm.torch_backend import table_only
 from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, SamplingParams
 
 
@@ -64,10 +66,10 @@ class LoadOptions:
     report: Listen = ignore
 
 
-def ready_llm(llm: Llama, options: LoadOptions) -> Llama:
-    """Made ready to serve; a model that is only an embedding table stays as it is."""
+def ready_llm(llm: Llama, options: LoadOptions) -> LanguageModel:
+    """The model ready to serve; of a model that is only an embedding table, one that embeds."""
     if options.table is not None:
-        return llm
+        return table_only(llm)
     return served(llm, options.precision, options.device, options.runner, options.report)
 
 
@@ -78,7 +80,7 @@ class System(Protocol):
     def info(self) -> ModelInfo: ...
 
     @property
-    def llm(self) -> Llama:
+    def llm(self) -> LanguageModel:
         """Served: adapters merged, in its precision, on its device. With `LoadOptions.table` it only embeds."""
         ...
 

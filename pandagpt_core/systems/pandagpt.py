@@ -13,7 +13,7 @@ from pandagpt_core.encoders.base import Encoder, encode_items
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
@@ -33,7 +33,7 @@ class PandaGPT:
     info: ModelInfo
     encoder: Encoder
     projection: Projection
-    llm: Llama
+    llm: LanguageModel
     prompting: Prompting
 
     @classmethod

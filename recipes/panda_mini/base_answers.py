@@ -9,6 +9,7 @@ from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.types import Conversation, SamplingParams, Turn
@@ -28,7 +29,7 @@ def base_answers(llm_file: Path, questions: Sequence[str], tokens: int, cache: P
 
 
 def _answer(llm_file: Path, questions: Sequence[str], tokens: int) -> dict[str, list[int]]:
-    llm, tokenizer = load_llama(llm_file).serve(), load_tokenizer(llm_file)
+    llm, tokenizer = serve(load_llama(llm_file)), load_tokenizer(llm_file)
     engine = Engine(llm, tokenizer, EngineConfig(max_running=min(len(questions), _AT_ONCE), max_model_len=256))
     answers: dict[str, list[int]] = {question: [] for question in questions}
     for question in questions:

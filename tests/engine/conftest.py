@@ -15,6 +15,7 @@ from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.types import SamplingParams, TokenOutput
 
 EOS = 256
@@ -86,7 +87,7 @@ def llama() -> Llama:
     llama = Llama(CONFIG)
     for parameter in llama.parameters():
         torch.nn.init.normal_(parameter, mean=1.0 if parameter.dim() == 1 else 0.0, std=0.25)
-    return llama.serve()
+    return serve(llama)
 
 
 @pytest.fixture(scope="session")

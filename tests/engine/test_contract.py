@@ -26,6 +26,7 @@ from pandagpt_core.errors import ContextLengthExceeded, EngineError
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.systems.merged import write_llama
 from pandagpt_core.types import SamplingParams, TokenOutput
@@ -76,7 +77,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def llama(model: Path) -> Llama:
-    return load_llama(model).serve()
+    return serve(load_llama(model))
 
 
 def make_own(model: Path, llama: Llama) -> TokenEngine:
@@ -85,7 +86,8 @@ def make_own(model: Path, llama: Llama) -> TokenEngine:
 
 
 def make_compiled(model: Path, llama: Llama) -> TokenEngine:
-    return make_own(model, load_llama(model).compile_for_cpu())
+    compiled = pytest.importorskip("pandagpt_core.llm.openvino.compiled", reason="OpenVINO is not installed")
+    return make_own(model, compiled.compile_for_cpu(load_llama(model)))
 
 
 def make_stand_in(model: Path, llama: Llama) -> TokenEngine:

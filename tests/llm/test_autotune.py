@@ -44,7 +44,7 @@ def large(monkeypatch: pytest.MonkeyPatch, make_llama: MakeLlama) -> MakeLlama:
 def test_openvino_computes_where_it_is_faster(large: MakeLlama, kind: Any) -> None:
     needs(kind)
     chosen = served(large(), kind, timed=clock("openvino"))
-    assert chosen.compiled is not None
+    assert chosen.backend == "openvino"
     assert chosen.precision == kind
     assert divergence(probed(large()), chosen) <= LIMITS[kind]
 
@@ -54,7 +54,7 @@ def test_torch_computes_where_it_is_as_fast(large: MakeLlama, kind: Any) -> None
     if kind == "int8" and not int8_runs("cpu"):
         pytest.skip("torch has no exact int8 kernel for this processor")
     chosen = served(large(), kind, timed=clock("torch"))
-    assert chosen.compiled is None
+    assert chosen.backend == "torch"
     assert chosen.precision == kind
 
 
@@ -62,7 +62,7 @@ def test_by_auto_the_fastest_of_those_that_compute_here_is_taken(large: MakeLlam
     """By the clock alone, in whatever precisions this machine has: a precision of its own for each of them."""
     reports: list[Report] = []
     chosen = served(large(), "auto", report=reports.append, timed=clock("torch", fp32=0.5))
-    assert chosen.compiled is None
+    assert chosen.backend == "torch"
     assert chosen.precision == ("int8" if int8_runs("cpu") else "bf16")
     assert divergence(probed(large()), chosen) <= MARGIN
     assert reports[0].taken == f"torch {chosen.precision}"
@@ -85,7 +85,7 @@ def test_what_is_not_faster_is_not_chosen(large: MakeLlama) -> None:
         return dict.fromkeys(steps, 1.0)
 
     chosen = served(large(), "auto", timed=same)
-    assert (chosen.precision, chosen.compiled) == ("fp32", None)
+    assert (chosen.precision, chosen.backend) == ("fp32", "torch")
 
 
 def test_one_precision_that_openvino_lacks_leaves_it_the_others(
@@ -95,7 +95,7 @@ def test_one_precision_that_openvino_lacks_leaves_it_the_others(
     monkeypatch.setattr(capable, "why_not", lambda kind: "" if kind == "fp32" else "expect kvcache type f32")
     reports: list[Report] = []
     chosen = served(large(), "auto", report=reports.append, timed=clock("openvino", fp32=9.0))
-    assert (chosen.precision, chosen.compiled is None) == ("fp32", False)
+    assert (chosen.precision, chosen.backend) == ("fp32", "openvino")
     assert "openvino bf16" in [t.name for t in reports[0].trials if t.out == "expect kvcache type f32"]
 
 
@@ -106,7 +106,7 @@ def test_torch_in_int8_that_strays_does_not_hide_openvino_in_float32(
     monkeypatch.setitem(LIMITS, "int8", 1e-12)
     monkeypatch.setitem(LIMITS, "bf16", 1e-12)
     chosen = served(large(), "auto", timed=clock("openvino"))
-    assert (chosen.precision, chosen.compiled is None) == ("fp32", False)
+    assert (chosen.precision, chosen.backend) == ("fp32", "openvino")
 
 
 @pytest.mark.parametrize("case", ["small", "torch named", "accelerator", "fp16"])
@@ -124,14 +124,14 @@ def test_nothing_is_tried_where_nothing_is_to_be_gained(
     chosen = served(
         make_llama().to(device), kind, device, "torch" if "torch" in case else "auto", reports.append, never
     )
-    assert chosen.compiled is None
+    assert chosen.backend == "torch"
     assert [report.taken for report in reports] == [f"torch {kind}"]
 
 
 def test_without_openvino_torch_alone_is_tried(large: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "installed", lambda: False)
     reports: list[Report] = []
-    assert served(large(), "auto", report=reports.append, timed=clock("openvino")).compiled is None
+    assert served(large(), "auto", report=reports.append, timed=clock("openvino")).backend == "torch"
     assert {trial.name.split()[0] for trial in reports[0].trials} == {"torch"}
 
 
@@ -154,12 +154,12 @@ def test_by_auto_a_named_runner_takes_its_own_fastest_within_the_limit(
 ) -> None:
     needs("fp32")
     chosen = served(make_llama(), "auto", runner="openvino", timed=clock("openvino"))
-    assert chosen.compiled is not None
+    assert chosen.backend == "openvino"
     assert divergence(probed(make_llama()), chosen) <= MARGIN
     for kind in ("int8", "bf16"):
         monkeypatch.setitem(LIMITS, kind, 1e-12)
     chosen = served(make_llama(), "auto", runner="openvino", timed=clock("openvino"))
-    assert (chosen.precision, chosen.compiled is None) == ("fp32", False)
+    assert (chosen.precision, chosen.backend) == ("fp32", "openvino")
 
 
 @pytest.mark.parametrize(

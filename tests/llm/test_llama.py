@@ -13,6 +13,7 @@ from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.quant.linear import Precision
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 
 MakeLlama = Callable[..., Llama]
@@ -66,7 +67,7 @@ def test_biases_are_added_in_every_precision(
 ) -> None:
     config = replace(tiny_config, biases=frozenset(biases))
     reference = probed(make_llama(config))
-    assert divergence(reference, make_llama(config).serve(precision)) < limit
+    assert divergence(reference, serve(make_llama(config), precision)) < limit
     assert divergence(reference, without_biases(make_llama(config))) > 10 * limit
 
 
@@ -74,7 +75,7 @@ def without_biases(llama: Llama) -> Llama:
     for name, parameter in llama.named_parameters():
         if name.endswith("bias"):
             parameter.zero_()
-    return llama.serve()
+    return serve(llama)
 
 
 def test_logits_of_the_golden_vicuna_are_those_of_hugging_face(golden: Path) -> None:
@@ -115,7 +116,7 @@ def test_serving_precisions_stay_near_the_reference(
         ids = torch.randint(0, 96, (2, 20))
         reference = make_llama(config)
         expected = reference(reference.embed(ids))
-        served = make_llama(config).serve(precision)  # type: ignore[arg-type]  # the parameter is a plain string
+        served = serve(make_llama(config), precision)  # type: ignore[arg-type]  # the parameter is a plain string
         got = served(served.embed(ids))
         assert got.dtype == torch.float32
         assert ((got - expected).norm() / expected.norm()).item() < tolerance
@@ -125,10 +126,10 @@ def test_gradients_flow_before_serving_and_not_after(make_llama: MakeLlama) -> N
     llama = make_llama().requires_grad_(True)
     llama(llama.embed([[1, 2, 3]])).sum().backward()
     assert all(parameter.grad is not None for parameter in llama.parameters())
-    assert not any(parameter.requires_grad for parameter in llama.serve().parameters())
+    assert not any(parameter.requires_grad for parameter in serve(llama).parameters())
 
 
 def test_a_tied_table_is_kept_once(make_llama: MakeLlama, tiny_config: LlamaConfig) -> None:
-    llama = make_llama(replace(tiny_config, tied=True)).serve("bf16")
-    assert llama.lm_head.weight is llama.model.embed_tokens.weight
+    llama = serve(make_llama(replace(tiny_config, tied=True)), "bf16")
+    assert llama.head.weight is llama.llm.model.embed_tokens.weight
     assert llama.embed([1]).dtype == torch.float32

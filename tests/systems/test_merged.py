@@ -11,6 +11,7 @@ from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import CheckpointError, DigestMismatch
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.runtime import Runtime, VllmOptions
 from pandagpt_core.systems.merged import load_table, merged_folder, merged_name
@@ -40,14 +41,14 @@ def merged(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_folder_holds_the_weights_that_our_engine_computes_with(folder: Path, merged: Path) -> None:
     ours = Runtime.load(folder, dtype="float32")._system.llm  # type: ignore[attr-defined]  # served: joined products
-    theirs = load_llama(merged).serve()
+    theirs = serve(load_llama(merged))
     ids = torch.arange(12)[None]
     torch.testing.assert_close(ours(ours.embed(ids)), theirs(theirs.embed(ids)), rtol=0, atol=1e-4)
     assert not torch.allclose(theirs(theirs.embed(ids)), _unmerged(folder, ids), atol=1e-3)
 
 
 def _unmerged(folder: Path, ids: torch.Tensor) -> torch.Tensor:
-    llm = load_llama(folder / "llm").serve()
+    llm = serve(load_llama(folder / "llm"))
     out: torch.Tensor = llm(llm.embed(ids))
     return out
 
@@ -116,7 +117,7 @@ def answer(runtime: Runtime, talk: Conversation, params: SamplingParams, resume:
 def test_a_runtime_on_vllm_answers_as_one_on_our_engine(folder: Path, merged: Path) -> None:
     own = Runtime.load(folder, dtype="float32")
     started: list[FakeAsyncLLM] = []
-    calls = fake_calls(load_llama(merged).serve(), started)
+    calls = fake_calls(serve(load_llama(merged)), started)
     theirs = Runtime.load(
         folder,
         dtype="float32",

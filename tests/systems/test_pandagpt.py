@@ -15,6 +15,7 @@ from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, Invalid
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems import SYSTEMS
@@ -44,7 +45,7 @@ Make = Callable[..., PandaGPT]
 
 @pytest.fixture(scope="session")
 def llm(golden: Path) -> Llama:
-    return load_llama(golden / "pandagpt-tiny" / "vicuna_tiny").serve()
+    return serve(load_llama(golden / "pandagpt-tiny" / "vicuna_tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from torch import Tensor
 from pandagpt_core.llm.attention.base import Attend, grouped_attention
 from pandagpt_core.llm.attention.cache import SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel
-from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.torch_backend import TorchLlama
 
 SHORTEST = 256  # positions of the smallest length bucket; the next are twice as long each
 
@@ -52,7 +52,7 @@ class BucketAttention:
 class DecodeGraphs:
     """Row n of every call is the sequence in slot n. Attention is by masks, or by `kernel` where there is one."""
 
-    def __init__(self, llm: Llama, cache: SlotCache, record: Record, kernel: Kernel | None = None) -> None:
+    def __init__(self, llm: TorchLlama, cache: SlotCache, record: Record, kernel: Kernel | None = None) -> None:
         self._llm, self._cache, self._record, self._kernel = llm, cache, record, kernel
         self._graphs: dict[tuple[int, int], Recorded] = {}
 

@@ -13,18 +13,17 @@ from pandagpt_core.engine.config import EngineSizes
 from pandagpt_core.engine.runners.packing import chunk_biases, embed_chunks
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.llm.attention.cache import zeros
-from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.openvino.compiled import Piece
+from pandagpt_core.llm.language_model import LanguageModel
+from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, Piece
 
 
 class OpenVinoRunner:
-    def __init__(self, llm: Llama, sizes: EngineSizes) -> None:
-        """Of a model that was compiled."""
-        assert llm.compiled is not None
+    def __init__(self, llm: LanguageModel, sizes: EngineSizes) -> None:
+        assert isinstance(llm, OpenVinoLlama), "a runner computes what its library serves"
         self._llm, self.slots, self._size = llm, sizes.max_running, sizes.block_size
-        block = llm.compiled.block
+        block = llm.block
         self._each = -(-sizes.max_model_len // block)  # blocks of a slot
-        self._session = llm.compiled.session(self.slots * self._each)
+        self._session = llm.session(self.slots * self._each)
         self._free = list(reversed(range(self.slots)))
         self._slots: dict[Sequence, int] = {}
         layers, _, kv_heads, _, dim = self._session.keys.shape

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.sequence import ScheduledChunk
-from pandagpt_core.llm.llama import LayerBias, Llama
+from pandagpt_core.llm.language_model import LanguageModel
+from pandagpt_core.llm.llama import LayerBias
 
 
-def chunk_biases(llm: Llama, chunks: Items[ScheduledChunk]) -> LayerBias | None:
+def chunk_biases(llm: LanguageModel, chunks: Items[ScheduledChunk]) -> LayerBias | None:
     """Each chunk's bias for the layers, zeros where it has none; None where no chunk has one."""
     biases = [chunk.sequence.inputs.layer_bias for chunk in chunks]
     if all(bias is None for bias in biases):
@@ -20,7 +21,7 @@ def chunk_biases(llm: Llama, chunks: Items[ScheduledChunk]) -> LayerBias | None:
     return LayerBias(rows, torch.tensor(index, device=llm.device))
 
 
-def embed_chunks(llm: Llama, chunks: Items[ScheduledChunk]) -> Tensor:
+def embed_chunks(llm: LanguageModel, chunks: Items[ScheduledChunk]) -> Tensor:
     """[N, D]: prompt rows as given, rows of generated tokens from the table."""
     rows = torch.empty(sum(s.count for s in chunks), llm.config.width, device=llm.device)
     ids: list[int] = []

@@ -15,7 +15,7 @@ from pandagpt_core.llm.attention.block_store import BlockStore
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel, fitting
 from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
-from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.torch_backend import TorchLlama
 
 
 class TorchRunner:
@@ -25,7 +25,7 @@ class TorchRunner:
     """
 
     def __init__(
-        self, llm: Llama, sizes: EngineSizes, record: Record | None = None, kernel: Kernel | None = None
+        self, llm: TorchLlama, sizes: EngineSizes, record: Record | None = None, kernel: Kernel | None = None
     ) -> None:
         self._llm = llm
         self.slots = slot_count(sizes, llm.device)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import openvino as ov
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from pandagpt_core.llm.attention.cache import zeros
 from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, build
 from pandagpt_core.llm.quant.linear import Precision
+from pandagpt_core.llm.rotation import rotate_weights, spreading
 
 CACHE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -35,17 +37,21 @@ class Piece:
         return self.start + self.count
 
 
-class Compiled:
-    """`block` is how many tokens a block of the cache holds, by the plugin's choice."""
+class OpenVinoLlama:
+    """A Llama that serves by OpenVINO. `block` is the number of tokens in a block of its cache; the plugin chooses."""
 
-    def __init__(self, llm: Any, precision: Precision, stream: Tensor | None) -> None:
-        """Takes the layers and the head out of a `Llama` that is not served yet.
+    backend: Literal["openvino"] = "openvino"
 
-        Raises RuntimeError where OpenVINO cannot build or compile it.
+    def __init__(self, llm: Llama, precision: Precision, stream: Tensor | None = None) -> None:
+        """Takes the layers and the head out of the model; its embedding table stays.
+
+        stream: the basis [D, D] of the residual stream of rotated weights. Raises RuntimeError where OpenVINO cannot
+        build or compile the graph.
         """
         self.config: LlamaConfig = llm.config
+        self.precision: Precision = precision
         self.cache_dtype = CACHE[precision]
-        self._stream = stream
+        self._table, self._stream = llm, stream
         settings = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
@@ -60,12 +66,19 @@ class Compiled:
         if shape[3].get_length() != self.config.head_dim:
             raise RuntimeError(f"OpenVINO keeps keys as {shape}, which is not the layout that is asked for")
 
+    @property
+    def device(self) -> torch.device:
+        return self._table.device
+
+    def embed(self, ids: Tensor | Sequence[int]) -> Tensor:
+        return self._table.embed(ids)
+
     def session(self, blocks: int) -> "Session":
         """Room for so many blocks."""
         return Session(self, self._model.create_infer_request(), blocks)
 
-    def whole(self, embeds: Tensor) -> Tensor:
-        """[B, T, D] whole sequences to [B, T, V], nothing kept; as `Llama.forward`."""
+    def __call__(self, embeds: Tensor) -> Tensor:
+        """[B, T, D] whole sequences to [B, T, V], without a cache; as `Llama.forward`."""
         each = -(-embeds.shape[1] // self.block)
         session = self.session(len(embeds) * each)
         pieces = [Piece(0, embeds.shape[1], range(n * each, (n + 1) * each)) for n in range(len(embeds))]
@@ -79,7 +92,7 @@ class Compiled:
 class Session:
     """`keys` and `values` [L, blocks, KV, block, d], which every run reads and writes; zeros at first."""
 
-    def __init__(self, compiled: Compiled, request: Any, blocks: int) -> None:
+    def __init__(self, compiled: OpenVinoLlama, request: Any, blocks: int) -> None:
         config = compiled.config
         sizes = (config.layers, blocks, config.kv_heads, compiled.block, config.head_dim)
         self.block = compiled.block
@@ -119,6 +132,19 @@ class Session:
         self._request.infer({}, share_outputs=True)
         # A copy: the next run writes to the same place.
         return torch.from_numpy(self._request.get_tensor(LOGITS).data).clone()
+
+
+@torch.no_grad()
+def compile_for_cpu(llm: Llama, precision: Precision = "fp32") -> OpenVinoLlama:
+    """As `torch_backend.serve`: layers and head become one compiled graph, int8 in a rotated basis.
+
+    Raises RuntimeError where OpenVINO does not compute it here; then the model is no longer whole.
+    """
+    llm.requires_grad_(False).eval()
+    basis = spreading(llm.config.width, llm.config.head_dim) if precision == "int8" else None
+    if basis is not None:
+        rotate_weights(llm, basis)
+    return OpenVinoLlama(llm, precision, None if basis is None else basis.stream)
 
 
 @functools.cache

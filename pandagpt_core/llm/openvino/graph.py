@@ -17,7 +17,7 @@ from openvino.op import _PagedAttentionExtension as PagedAttention
 from torch import Tensor, nn
 
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.llama import Layer, Llama, RMSNorm, rotary
+from pandagpt_core.llm.llama import FeedForward, Layer, Llama, LlamaAttention, RMSNorm, rotary
 from pandagpt_core.llm.quant.linear import Linear, Precision, stacked_bias
 
 Node = Any  # openvino's nodes and outputs carry no useful types
@@ -59,7 +59,7 @@ def build(llm: Llama, precision: Precision, stream: Tensor | None) -> ov.Model:
         llm.model.layers[index] = nn.Identity()
     x = _norm(op.gather(x, inputs["rows"], _const(np.int64(0))), llm.model.norm)
     logits = weights.product(x, llm.lm_head)
-    llm.lm_head = nn.Identity()
+    del llm.lm_head
     logits.output(0).set_names({LOGITS})
     return ov.Model([logits], inputs.parameters, "llama")
 
@@ -135,6 +135,8 @@ def _layer(
 ) -> Node:
     """One decoder layer over rows [N, D]."""
     attention, mlp = layer.self_attn, layer.mlp
+    assert isinstance(attention, LlamaAttention)
+    assert isinstance(mlp, FeedForward)
     normed = _norm(x, layer.input_layernorm)
     sizes = [config.heads * config.head_dim, *[config.kv_heads * config.head_dim] * 2]
     joined = weights.product(normed, attention.q_proj, attention.k_proj, attention.v_proj)

@@ -12,6 +12,7 @@ import torch
 
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.openvino.compiled import compile_for_cpu
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.quant.linear import Precision
 
@@ -29,7 +30,7 @@ def made() -> Llama:
 
 def tried(precision: Precision) -> dict[str, Any]:
     try:
-        return {"divergence": divergence(probed(made()), made().compile_for_cpu(precision))}
+        return {"divergence": divergence(probed(made()), compile_for_cpu(made(), precision))}
     except Exception as error:  # noqa: BLE001  whatever it raises is why it does not compute
         return {"error": " ".join(str(error).split()) or type(error).__name__}
 

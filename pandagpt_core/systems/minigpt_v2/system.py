@@ -14,7 +14,7 @@ from pandagpt_core.encoders.eva_vit import EvaVit
 from pandagpt_core.errors import CheckpointError, InvalidRequest
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES, MediaSlot
@@ -42,7 +42,7 @@ class MiniGPTv2:
     info: ModelInfo
     encoder: EvaVit
     projection: Projection
-    llm: Llama
+    llm: LanguageModel
     prompting: Prompting
     row_dtype: torch.dtype
     typed_tasks: bool = True

@@ -14,6 +14,7 @@ from pandagpt_core.errors import InvalidMedia, InvalidRequest
 from pandagpt_core.fusion import Projection
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.media import Limits, load
 from pandagpt_core.prompts import TEMPLATES
@@ -117,7 +118,7 @@ def base_model(folder: Path) -> LocalModel:
     """The folder's language model before any adapter, prompted as the folder's is. Raises CheckpointError."""
     said = read_folder_of(folder, PandaGPTFolder)
     files = llm_path(folder, said.llm)
-    llm, tokenizer = load_llama(files).serve(), load_tokenizer(files)
+    llm, tokenizer = serve(load_llama(files)), load_tokenizer(files)
     system = PandaGPT(
         info=describe(said, 1),
         encoder=_NoEncoder(),

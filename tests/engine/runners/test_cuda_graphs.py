@@ -18,6 +18,7 @@ from pandagpt_core.llm.attention.flash import Packing
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.types import SamplingParams, TokenOutput
 from tests.plain_attention import plain
 
@@ -127,7 +128,7 @@ def told(device: str, tokenizer: Any, drain: Fixture) -> tuple[list[float], bool
     """Log probabilities of the first tokens of some answers in bfloat16, and whether a kernel attended."""
     torch.manual_seed(0)
     config = LlamaConfig(vocab=260, width=128, layers=2, heads=4, kv_heads=2, head_dim=64, ffn=96, max_positions=96)
-    llm = Llama(config).serve("bf16", device)
+    llm = serve(Llama(config), "bf16", device)
     runner = TorchRunner(llm, resolve(EngineConfig(max_running=4), 96, 1))
     engine = Engine(llm, tokenizer, EngineConfig(max_running=4), runner)
     for words in ("panda", "bamboo and more", "x"):

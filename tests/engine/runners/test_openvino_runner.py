@@ -18,6 +18,7 @@ from tests.engine.conftest import CONFIG
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
 
 from pandagpt_core.engine.runners.openvino_runner import OpenVinoRunner
+from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, compile_for_cpu
 from tests.llm.openvino_here import needs
 
 Fixture = Callable[..., Any]
@@ -25,17 +26,17 @@ SYSTEM = "You are a panda. You answer in bamboo. "
 
 
 @pytest.fixture(scope="module")
-def compiled() -> Llama:
+def compiled() -> OpenVinoLlama:
     needs("fp32")
     torch.manual_seed(0)  # the weights of `llama`
     plain = Llama(CONFIG)
     for parameter in plain.parameters():
         torch.nn.init.normal_(parameter, mean=1.0 if parameter.dim() == 1 else 0.0, std=0.25)
-    return plain.compile_for_cpu()
+    return compile_for_cpu(plain)
 
 
 @pytest.fixture
-def both(make_engine: Fixture, compiled: Llama) -> Callable[..., tuple[Engine, Engine]]:
+def both(make_engine: Fixture, compiled: OpenVinoLlama) -> Callable[..., tuple[Engine, Engine]]:
     def make(**sizes: Any) -> tuple[Engine, Engine]:
         by_torch: Engine = make_engine(**sizes)
         return by_torch, make_engine(OpenVinoRunner(compiled, by_torch.sizes), **sizes)
@@ -48,7 +49,7 @@ def ids(outputs: list[TokenOutput]) -> list[int]:
 
 
 def test_the_engine_takes_the_runner_that_the_model_was_made_ready_for(
-    compiled: Llama, llama: Llama, tokenizer: Any
+    compiled: OpenVinoLlama, llama: Llama, tokenizer: Any
 ) -> None:
     assert isinstance(Engine(compiled, tokenizer)._runner, OpenVinoRunner)
     assert isinstance(Engine(llama, tokenizer)._runner, TorchRunner)

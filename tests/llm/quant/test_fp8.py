@@ -10,6 +10,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.quant.fp8 import LARGEST, Fp8Linear, to_fp8
 from pandagpt_core.llm.quant.linear import Linear, in_precision
+from pandagpt_core.llm.torch_backend import serve
 
 
 @pytest.fixture
@@ -61,11 +62,11 @@ def test_widths_that_the_kernel_cannot_take_are_named() -> None:
 def test_a_model_served_so_says_nearly_what_it_said() -> None:
     torch.manual_seed(1)
     llm = Llama(LlamaConfig(vocab=96, width=64, layers=2, heads=4, kv_heads=2, head_dim=16, ffn=96, tied=True))
-    twin = copy.deepcopy(llm).serve("fp8")
-    reference = probed(llm.serve("fp32"))
+    twin = serve(copy.deepcopy(llm), "fp8")
+    reference = probed(serve(llm, "fp32"))
     assert 0 < divergence(reference, twin) < 0.01
-    assert twin.lm_head.weight.dtype == torch.bfloat16  # the head and the table it is tied to stay finer
-    assert twin.model.embed_tokens.weight is twin.lm_head.weight
+    assert twin.head.weight.dtype == torch.bfloat16  # the head and the table it is tied to stay finer
+    assert twin.llm.model.embed_tokens.weight is twin.head.weight
 
 
 @pytest.mark.gpu

@@ -22,6 +22,7 @@ from pandagpt_core.llm.quant.int8 import (
     is_exact,
 )
 from pandagpt_core.llm.quant.linear import Linear
+from pandagpt_core.llm.torch_backend import serve
 
 Make = Callable[..., Int8Linear]
 
@@ -164,5 +165,5 @@ def test_a_gpu_gives_what_the_cpu_gives(layer: Linear, fine: bool) -> None:
 def test_a_model_served_so_on_a_gpu_says_what_it_says_on_a_cpu() -> None:
     torch.manual_seed(1)
     llm = Llama(LlamaConfig(vocab=96, width=64, layers=2, heads=4, kv_heads=2, head_dim=16, ffn=96, tied=True))
-    reference = probed(copy.deepcopy(llm).serve("int8"))
-    assert divergence(reference.to("cuda"), llm.serve("int8", "cuda")) < 1e-4
+    reference = probed(serve(copy.deepcopy(llm), "int8"))
+    assert divergence(reference.to("cuda"), serve(llm, "int8", "cuda")) < 1e-4

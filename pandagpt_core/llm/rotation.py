@@ -7,10 +7,14 @@ data. What it cannot reach is the product of the two halves of the feed-forward.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from pandagpt_core.llm.llama import FeedForward, Layer, Llama, LlamaAttention, RMSNorm
+from pandagpt_core.llm.quant.linear import Linear, with_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +67,45 @@ def _hadamard(size: int) -> Tensor:
     while len(matrix) < size:
         matrix = torch.cat((torch.cat((matrix, matrix), dim=1), torch.cat((matrix, -matrix), dim=1)))
     return matrix / math.sqrt(size)
+
+
+def rotate_weights(llm: Llama, basis: Basis) -> None:
+    """Let a model work in another basis inside. Its input must enter the basis: embeddings @ `basis.stream`."""
+    for layer in llm.model.layers:
+        assert isinstance(layer, Layer)
+        rotate_layer(layer, basis)
+    rotate_ends(llm, basis)
+
+
+def rotate_layer(layer: Layer, basis: Basis) -> None:
+    attention, mlp = layer.self_attn, layer.mlp
+    assert isinstance(attention, LlamaAttention)
+    assert isinstance(mlp, FeedForward)
+    gain = _take_gain(layer.input_layernorm)
+    for projection in (attention.q_proj, attention.k_proj):
+        _change(projection, basis.reads(projection.weight, gain))
+    _change(attention.v_proj, basis.gives_values(basis.reads(attention.v_proj.weight, gain)), basis.gives_values)
+    _change(attention.o_proj, basis.takes_values(basis.writes(attention.o_proj.weight.float())), basis.writes)
+    gain = _take_gain(layer.post_attention_layernorm)
+    for projection in (mlp.gate_proj, mlp.up_proj):
+        _change(projection, basis.reads(projection.weight, gain))
+    _change(mlp.down_proj, basis.writes(mlp.down_proj.weight.float()), basis.writes)
+
+
+def rotate_ends(llm: Llama, basis: Basis) -> None:
+    """The last norm and the head, which leaves the basis."""
+    gain, device = _take_gain(llm.model.norm), basis.stream.device
+    llm.lm_head = with_weight(basis.reads(llm.lm_head.weight.to(device), gain.to(device)))
+
+
+def _take_gain(norm: RMSNorm) -> Tensor:
+    """The weight of a norm, which the products after it apply from now on."""
+    assert norm.weight is not None
+    gain, norm.weight = norm.weight.detach().float(), None
+    return gain
+
+
+def _change(layer: Linear, weight: Tensor, of_bias: Callable[[Tensor], Tensor] | None = None) -> None:
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if layer.bias is not None and of_bias is not None:
+        layer.bias = nn.Parameter(of_bias(layer.bias.detach().float()), requires_grad=False)

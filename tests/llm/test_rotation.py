@@ -8,7 +8,8 @@ import torch
 
 from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.quant.rotation import spread, spreading
+from pandagpt_core.llm.rotation import rotate_weights, spread, spreading
+from pandagpt_core.llm.torch_backend import TorchLlama
 
 
 @pytest.mark.parametrize("width", [1, 8, 15, 48, 64])
@@ -33,6 +34,9 @@ def test_a_model_in_another_basis_answers_the_same(
     llama, ids = make_llama(replace(tiny_config, biases=frozenset(biases))), torch.arange(24).view(2, 12)
     bias = torch.randn(2, tiny_config.layers, tiny_config.width)
     expected = llama(llama.embed(ids), layer_bias=bias)
-    llama.turn(spreading(tiny_config.width, tiny_config.head_dim))
-    assert torch.allclose(llama(llama.embed(ids), layer_bias=bias), expected, atol=1e-3 * float(expected.abs().max()))
+    basis = spreading(tiny_config.width, tiny_config.head_dim)
+    rotate_weights(llama, basis)
+    rotated = TorchLlama(llama, llama.lm_head, "fp32", basis.stream)
+    found = rotated(llama.embed(ids), layer_bias=bias)
+    assert torch.allclose(found, expected, atol=1e-3 * float(expected.abs().max()))
     assert llama.model.layers[0].input_layernorm.weight is None

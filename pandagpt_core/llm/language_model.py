@@ -1,0 +1,47 @@
+"""The interface of a language model that is ready to serve, whichever library computes it."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.quant.linear import Precision
+
+Backend = Literal["torch", "openvino"]
+
+
+class Predicts(Protocol):
+    """A language model, served or not, that gives the logits of whole sequences without a cache."""
+
+    @property
+    def config(self) -> LlamaConfig: ...
+
+    def embed(self, ids: Tensor | Sequence[int]) -> Tensor:
+        """[...] token ids to [..., D] float32 rows of the embedding table."""
+        ...
+
+    def __call__(self, embeds: Tensor, /) -> Tensor:
+        """[B, T, D] to [B, T, V]."""
+        ...
+
+
+class LanguageModel(Predicts, Protocol):
+    """`torch_backend.TorchLlama` or `openvino.compiled.OpenVinoLlama`. A runner computes its steps."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of its matrix products."""
+        ...
+
+    @property
+    def backend(self) -> Backend: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Of its keys and values."""
+        ...

@@ -1,0 +1,126 @@
+"""A Llama made fast for torch: products joined and in a chosen precision, int8 in a rotated basis."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pandagpt_core.llm.attention.base import Attend
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.llama import FeedForward, Layer, LayerBias, Llama, LlamaAttention, RMSNorm, attend_heads, whole
+from pandagpt_core.llm.quant.linear import DTYPES, Linear, Precision, in_precision, stacked
+from pandagpt_core.llm.rotation import Basis, rotate_ends, rotate_layer, spreading
+
+
+class FusedAttention(nn.Module):
+    """`LlamaAttention` with one product for queries, keys and values."""
+
+    def __init__(self, plain: LlamaAttention, precision: Precision, device: str | torch.device) -> None:
+        super().__init__()
+        self.config = plain.config
+        self.qkv = in_precision(stacked([plain.q_proj, plain.k_proj, plain.v_proj]), precision, device)
+        self.o_proj = in_precision(plain.o_proj, precision, device)
+
+    def forward(self, x: Tensor, layer: int, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        out: Tensor = self.o_proj(attend_heads(self.qkv(x), self.config, layer, rotation, attend))
+        return out
+
+
+class FusedFeedForward(nn.Module):
+    """`FeedForward` with one product for gate and up."""
+
+    def __init__(self, plain: FeedForward, precision: Precision, device: str | torch.device) -> None:
+        super().__init__()
+        self.gate_up = in_precision(stacked([plain.gate_proj, plain.up_proj]), precision, device)
+        # The input of `down`, a product of two, has outliers that no change of basis removes.
+        self.down_proj = in_precision(plain.down_proj, precision, device, fine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        out: Tensor = self.down_proj(F.silu(gate) * up)
+        return out
+
+
+class TorchLlama(nn.Module):
+    """A Llama that serves. `stream` [D, D] is the basis of its residual stream, None for that of the stored weights.
+
+    Its keys and values are float32 on a CPU, whose attention is faster there than bfloat16's.
+    """
+
+    def __init__(self, llm: Llama, head: nn.Module, precision: Precision, stream: Tensor | None = None) -> None:
+        super().__init__()
+        self.llm, self.head, self.stream = llm, head, stream
+        self.precision: Precision = precision
+        self.backend: Literal["torch"] = "torch"
+
+    @property
+    def config(self) -> LlamaConfig:
+        return self.llm.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.llm.device
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        return torch.float32 if self.device.type == "cpu" else DTYPES.get(self.precision, torch.bfloat16)
+
+    def embed(self, ids: Tensor | Sequence[int]) -> Tensor:
+        return self.llm.embed(ids)
+
+    def hidden(self, embeds: Tensor, positions: Tensor, attend: Attend, bias: LayerBias | None = None) -> Tensor:
+        """As `Llama.hidden`; the result is in the basis of the stream, which the head leaves."""
+        if self.stream is not None:
+            embeds = embeds @ self.stream
+            bias = None if bias is None else LayerBias(bias.rows @ self.stream, bias.index)
+        return self.llm.hidden(embeds, positions, attend, bias)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.head(hidden)
+        return out
+
+    def forward(self, embeds: Tensor, keep: Tensor | None = None, layer_bias: Tensor | None = None) -> Tensor:
+        """As `Llama.forward`."""
+        return whole(self, embeds, keep, layer_bias)
+
+
+@torch.no_grad()
+def serve(llm: Llama, precision: Precision = "fp32", device: str | torch.device = "cpu") -> TorchLlama:
+    """Make a Llama fast and final. It gives up its layers and its head; merge adapters into it before.
+
+    Layers are taken one by one, so no second set of weights is held. int8 works in a rotated basis (`rotation`).
+    """
+    llm.requires_grad_(False).eval()
+    basis = spreading(llm.config.width, llm.config.head_dim).on(device) if precision == "int8" else None
+    for layer in llm.model.layers:
+        assert isinstance(layer, Layer)
+        _fuse(layer, precision, device, basis)
+    if basis is not None:
+        rotate_ends(llm, basis)
+    head = in_precision(llm.lm_head, "bf16" if precision == "fp8" else precision, device)
+    for module in llm.modules():
+        if isinstance(module, RMSNorm) and module.weight is not None:
+            module.weight.data = module.weight.data.to(device, torch.float32)
+    table = llm.model.embed_tokens.weight
+    if llm.config.tied and isinstance(head, Linear):
+        llm.model.embed_tokens.weight = head.weight  # one table, in the head's precision
+    else:
+        table.data = table.data.to(device)
+    del llm.lm_head
+    return TorchLlama(llm, head, precision, None if basis is None else basis.stream)
+
+
+def table_only(llm: Llama) -> TorchLlama:
+    """Of a Llama whose layers have no memory: it embeds, and another process computes the rest."""
+    return TorchLlama(llm, llm.lm_head, "fp32")
+
+
+def _fuse(layer: Layer, precision: Precision, device: str | torch.device, basis: Basis | None) -> None:
+    if basis is not None:
+        rotate_layer(layer.to(device), basis)
+    assert isinstance(layer.self_attn, LlamaAttention)
+    assert isinstance(layer.mlp, FeedForward)
+    layer.self_attn = FusedAttention(layer.self_attn, precision, device)
+    layer.mlp = FusedFeedForward(layer.mlp, precision, device)
