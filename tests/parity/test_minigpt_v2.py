@@ -15,6 +15,7 @@ from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime, VllmOptions
@@ -184,7 +185,7 @@ def test_behind_vllms_face_the_rows_give_the_originals_tokens(
     folder: Path, office: np.ndarray, told: dict[str, Any], tensors: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     """A prompt of ids and 256 rows, with LoRA merged into the weights; vLLM's own part is a stand-in's."""
-    merged = load_llama(merged_folder(folder, tmp_path)).serve()
+    merged = serve(load_llama(merged_folder(folder, tmp_path)))
     runtime = Runtime.load(folder, dtype="float32", vllm=VllmOptions(tmp_path, calls=fake_calls(merged)))
     case = Case("vqa", told["chat"]["vqa"], tensors)
     outputs = generated(runtime, case.conversation, [office], GREEDY)

@@ -12,9 +12,8 @@ from pandagpt_core.checkpoints import ADAPTER, ImageBindLLMFolder, account, lora
 from pandagpt_core.checkpoints.imagebind_llm import BIASED, bind_shapes, gate_name, tuned_shapes
 from pandagpt_core.checkpoints.weights import read_tensors
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.llama import Layer, Llama
+from pandagpt_core.llm.llama import Layer, Llama, LlamaAttention
 from pandagpt_core.llm.lora import merge_lora
-from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.systems.imagebind_llm.bind_network import BindNetwork
 from pandagpt_core.systems.imagebind_llm.prefix_adapter import LayerMaps, PrefixAdapter
 
@@ -40,9 +39,9 @@ def load_bridge(path: Path, folder: ImageBindLLMFolder, llm: Llama, encoder_dim:
     """
     tensors = read_adapter(path, folder, llm, encoder_dim)
     adapter, layers = prefix_adapter(tensors, folder, llm), _last_layers(llm, folder.bind.layers)
-    values = [_linear(layer.self_attn.v_proj).weight.detach() for layer in layers]  # before LoRA, as in training
+    values = [_attention(layer).v_proj.weight.detach() for layer in layers]  # before LoRA, as in training
     tune(llm, folder, tensors)
-    outputs = [_linear(layer.self_attn.o_proj).weight.detach() for layer in layers]
+    outputs = [_attention(layer).o_proj.weight.detach() for layer in layers]
     maps = LayerMaps.folded(adapter, values, outputs, llm.config.layers, torch.float32)
     return Bridge(bind_network(tensors, folder, llm.config.width), maps)
 
@@ -103,6 +102,6 @@ def _last_layers(llm: Llama, count: int) -> list[Layer]:
     return [layer for layer in layers if isinstance(layer, Layer)]
 
 
-def _linear(module: nn.Module) -> Linear:
-    assert isinstance(module, Linear), "the language model is served already"
-    return module
+def _attention(layer: Layer) -> LlamaAttention:
+    assert isinstance(layer.self_attn, LlamaAttention), "the language model is served already"
+    return layer.self_attn

@@ -14,7 +14,7 @@ from pandagpt_core.encoders.base import Encoder, encode_items
 from pandagpt_core.errors import CheckpointError, InvalidRequest
 from pandagpt_core.fusion import counted
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.quant.linear import DTYPES
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
@@ -37,7 +37,7 @@ class ImageBindLLM:
     encoder: Encoder
     bridge: Bridge
     cache: FolderCache | None
-    llm: Llama
+    llm: LanguageModel
     prompting: Prompting
 
     @classmethod
@@ -50,10 +50,10 @@ class ImageBindLLM:
             verify_files(path, folder)
         encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32", report=options.report)
         llm_files = llm_path(path, folder.llm)
-        llm = load_llama(llm_files)
-        check_context(folder, llm.config)
-        bridge = load_bridge(path, folder, llm, encoder.dim)
-        llm = ready_llm(llm, options)
+        stored = load_llama(llm_files)
+        check_context(folder, stored.config)
+        bridge = load_bridge(path, folder, stored, encoder.dim)
+        llm = ready_llm(stored, options)
         bridge.network.to(options.device)
         bridge.maps.to(options.device).quicken(DTYPES.get(llm.precision, torch.bfloat16))
         cache = load_cache(path, folder, encoder.dim, options.device)
