@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,7 @@ from service.gateway.observation import observation_of
 from service.settings import SettingsError
 
 MAX_KEY_CHARS = 512
+KEY_HEADERS = ("x-api-key", "api-key")  # of clients that do not send `Authorization`
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -108,13 +109,12 @@ class KeyRing:
     def __init__(self, keys: Sequence[ApiKey] | None) -> None:
         self._keys = keys
 
-    def find(self, authorization: str | None) -> ApiKey:
-        """Raises `invalid_api_key`."""
+    def find(self, headers: Mapping[str, str]) -> ApiKey:
+        """The key of `Authorization: Bearer`, else of one of KEY_HEADERS. Raises `invalid_api_key`."""
         if self._keys is None:
             return ANONYMOUS
-        scheme, _, token = (authorization or "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_KEY_CHARS:
+        token = _token(headers)
+        if not 0 < len(token) <= MAX_KEY_CHARS:
             raise GatewayError("invalid_api_key", "A key is needed: Authorization: Bearer <key>.")
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
@@ -124,6 +124,14 @@ class KeyRing:
         if found is None:
             raise GatewayError("invalid_api_key", "The key is not valid.")
         return found
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    """Empty where there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme:
+        return token.strip() if scheme.lower() == "bearer" else ""
+    return next((headers[name].strip() for name in KEY_HEADERS if name in headers), "")
 
 
 def tenant(name: str, salt: bytes) -> str:
@@ -146,7 +154,7 @@ class Access:
         return Caller(key.name, owner, key.scopes, share)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:
-        key = gateway.keys.find(request.headers.get("authorization"))
+        key = gateway.keys.find(request.headers)
         if self.scope not in key.scopes:
             raise GatewayError("permission_denied", f"This key may not use this endpoint ({self.scope.value}).")
         return key

@@ -33,11 +33,14 @@ SAMPLED: dict[str, tuple[str, Any]] = {
     "frequency_penalty": ("0.4", 0.4),
     "presence_penalty": ("-0.4", -0.4),
     "seed": ("11", 11),
+    "min_tokens": ("2", 2),
     "max_tokens": ("3", 3),
     "max_completion_tokens": ("2", 2),
 }
 OTHERS = {"prompt", "model", "text", "messages", "weights", "stream", "stream_options", "include_usage", "stop", "n"}
 OTHERS |= {"logprobs", "top_logprobs", "user", "priority", "depth_unit", "depth_focal_px", "depth_baseline_m"}
+OTHERS |= {"ignore_eos", "stop_token_ids", "logit_bias", "response_format", "structured_outputs", "options"}
+OTHERS |= {"guided_json", "guided_regex", "guided_choice", "guided_grammar"}
 OTHERS |= {"thermal_low", "thermal_high", "imu_rate_hz", "points_start"}
 
 

@@ -129,8 +129,13 @@ REFUSED: dict[str, Any] = {
     "tool_choice": "required",
     "functions": [{"name": "f"}],
     "function_call": {"name": "f"},
-    "response_format": {"type": "json_object"},
-    "logit_bias": {"5": 1},
+    "best_of": 2,
+    "bad_words": ["no"],
+    "suffix": "end",
+    "use_beam_search": True,
+    "length_penalty": 2.0,
+    "prompt_logprobs": 3,
+    "echo": True,
     "modalities": ["text", "audio"],
     "audio": {"voice": "alloy", "format": "wav"},
     "web_search_options": {},
@@ -142,7 +147,7 @@ def test_a_parameter_that_would_change_the_answer_and_is_not_offered_is_refused_
     client: OpenAI, name: str
 ) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        ask(client, **{name: REFUSED[name]})
+        client.chat.completions.create(model="fake", messages=MESSAGES, extra_body={name: REFUSED[name]})
     assert (refused.value.code, refused.value.param) == ("invalid_request", name)
 
 

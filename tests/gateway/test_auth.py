@@ -116,14 +116,14 @@ def test_health_needs_no_key(guarded: str) -> None:
 
 def test_a_key_is_found_by_its_hash_alone(keys_file: Path) -> None:
     ring = KeyRing(read_keys(keys_file))
-    assert ring.find("Bearer key-a").name == "alice"
-    assert ring.find("bearer  key-b ").name == "bob"
+    assert ring.find({"authorization": "Bearer key-a"}).name == "alice"
+    assert ring.find({"authorization": "bearer  key-b "}).name == "bob"
     with pytest.raises(GatewayError):
-        ring.find(f"Bearer {hashlib.sha256(b'key-a').hexdigest()}")
+        ring.find({"authorization": f"Bearer {hashlib.sha256(b'key-a').hexdigest()}"})
 
 
 def test_without_keys_everybody_is_one_who_may_all_but_metrics() -> None:
-    assert KeyRing(None).find(None).scopes == frozenset(Scope) - {Scope.METRICS}
+    assert KeyRing(None).find({}).scopes == frozenset(Scope) - {Scope.METRICS}
 
 
 def test_tenants_of_other_salts_differ() -> None:
@@ -146,3 +146,11 @@ def test_a_keys_file_that_is_none_refuses_to_start(tmp_path: Path, text: str) ->
 
 def test_the_classes_are_what_the_manual_says() -> None:
     assert set(CLASSES) == {"user", "reader", "metrics", "admin"}
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key"])
+def test_a_key_may_stand_in_the_headers_of_other_clients(guarded: str, header: str) -> None:
+    assert httpx.get(f"{guarded}/v1/models", headers={header: "key-a"}).status_code == 200
+    assert httpx.get(f"{guarded}/v1/models", headers={header: "wrong"}).status_code == 401
+    both = {header: "key-a", "authorization": "Bearer wrong"}
+    assert httpx.get(f"{guarded}/v1/models", headers=both).status_code == 401

@@ -18,19 +18,27 @@ SAMPLING = sorted(
     for name, field in requests.Sampling.model_json_schema()["properties"].items()
     if any(kind.get("type") in ("integer", "number") for kind in field.get("anyOf", [field]))
 )
-NEGATIVE_IS_FINE = {"frequency_penalty", "presence_penalty", "thermal_low", "thermal_high"}
+# Values that a field has a meaning for: -1 leaves it to the model, seeds have 64 bits, a user may be any number.
+NEGATIVE_IS_FINE = {
+    *("frequency_penalty", "presence_penalty", "thermal_low", "thermal_high", "priority"),
+    *("max_tokens", "max_completion_tokens", "top_k", "seed", "user"),
+}
+OF_64_BITS = {"seed", "user"}
 
 
 def test_the_numbers_of_a_request_are_these() -> None:
     """A new number needs a bound, and a line here."""
     assert [
-        *("frequency_penalty", "max_completion_tokens", "max_tokens", "min_p", "n", "presence_penalty"),
-        *("repetition_penalty", "seed", "temperature", "top_k", "top_logprobs", "top_p"),
+        *("frequency_penalty", "max_completion_tokens", "max_tokens", "min_p", "min_tokens", "n", "presence_penalty"),
+        *("priority", "repetition_penalty", "seed", "temperature", "top_k", "top_logprobs", "top_p", "user"),
     ] == SAMPLING
 
 
 def hostile(field: str) -> list[str]:
-    return [value for value in HUGE if not (value == "-1" and field in NEGATIVE_IS_FINE)]
+    values = [value for value in HUGE if not (value == "-1" and field in NEGATIVE_IS_FINE)]
+    if field in OF_64_BITS:
+        return [value for value in values if not value.lstrip("-").isdigit()] + ["18446744073709551616"]
+    return values
 
 
 def assert_refused(answer: httpx.Response, what: object) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pandagpt_core.types import Role, Turn
 from service.gateway.errors import GatewayError
+from service.gateway.inference.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
@@ -19,7 +20,10 @@ async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits
     if turns[-1].role != "user":
         raise GatewayError("invalid_request", "The last message must be the user's.", param="messages")
     usage = bool(body.stream_options and body.stream_options.include_usage)
-    return generate_request(body, tuple(turns), tuple(media), limits, model=body.model, include_usage=usage)
+    grammar = await grammar_of(body)
+    return generate_request(
+        body, tuple(turns), tuple(media), limits, model=body.model, include_usage=usage, grammar=grammar
+    )
 
 
 async def conversation(

@@ -1,5 +1,6 @@
 """A multipart form as a valid request: the same type that a chat body becomes."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality, Turn
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.inference.chat_body import conversation
+from service.gateway.inference.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
 from service.gateway.media.medium import MediaInput, text_medium
 from service.gateway.media.multipart import Form, takes_no_file
@@ -17,7 +19,16 @@ from service.gateway.schema import parameters, requests
 from service.gateway.schema.requests import BoxList, GenerateForm, ModelOptions, StreamOptions, Weights
 
 FILE_FIELDS = FILE_MODALITIES
-_APART = ("text", "messages", "weights", "stop", "stream_options", "options", "boxes")
+# Fields of parameters that are JSON in a form.
+JSON_FIELDS = (
+    "response_format",
+    "structured_outputs",
+    "guided_json",
+    "guided_choice",
+    "stop_token_ids",
+    "logit_bias",
+)
+_APART = ("text", "messages", "weights", "stop", "stream_options", "options", "boxes", *JSON_FIELDS)
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
@@ -31,8 +42,10 @@ def parse_fields(form: Form) -> GenerateForm:
             raise GatewayError("invalid_request", f"{name} is given {len(given_values)} times.", param=name)
         values[name] = given_values[0]
     try:
-        stops = requests.Sampling(stop=form.fields.get("stop"))
-        fields = GenerateForm.model_validate_strings(values).model_copy(update={"stop": stops.stop})
+        apart = requests.Sampling.model_validate({"stop": form.fields.get("stop"), **_json_values(form)})
+        fields = GenerateForm.model_validate_strings(values).model_copy(
+            update={name: getattr(apart, name) for name in ("stop", *JSON_FIELDS)}
+        )
     except pydantic.ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
     if (options := _json_field(form, "options", ModelOptions)) is not None:
@@ -61,7 +74,25 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
     _check_weights(weights, own)
     usage = bool(fields.include_usage or stream_options.include_usage)
     all_turns, all_media = (*turns, Turn("user", fields.prompt)), (*media, *own)
-    return generate_request(fields, all_turns, all_media, limits, model=fields.model, include_usage=usage)
+    grammar = await grammar_of(fields)
+    return generate_request(
+        fields, all_turns, all_media, limits, model=fields.model, include_usage=usage, grammar=grammar
+    )
+
+
+def _json_values(form: Form) -> dict[str, Any]:
+    """The parameters that are JSON in a form. Raises `invalid_request`."""
+    found = {}
+    for name in JSON_FIELDS:
+        if name not in form.fields:
+            continue
+        try:
+            found[name] = json.loads(form.fields[name][-1])
+        except (ValueError, RecursionError):
+            if name != "guided_json":
+                raise GatewayError("invalid_request", f"{name} must be JSON.", param=name) from None
+            found[name] = form.fields[name][-1]
+    return found
 
 
 def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:

@@ -59,6 +59,8 @@ class RequestService:
     async def model(self, name: str | None) -> ModelInfo:
         """The live model of that name, or the default. Raises `model_not_found`, `no_worker`."""
         models, default = await self.broker.models(), self.options.default_model
+        if name and name not in models:  # clients that name a provider first, as LiteLLM does
+            name = name.removeprefix("openai/").removeprefix("hosted_vllm/")
         wanted = name or default or next((id_ for id_, live in models.items() if live.ready), None)
         wanted = wanted or next(iter(models), None)
         if wanted is not None and wanted in models:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from pandagpt_core.types import Box, ModelInfo, Priority, SamplingParams, Turn
+from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParams, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput
 from service.gateway.schema.requests import Sampling
@@ -38,7 +38,12 @@ class SamplingOverrides:
     presence_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
     logprobs: int | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: Grammar | None = None
 
     def over(self, info: ModelInfo, default_tokens: int) -> SamplingParams:
         """These over the model's defaults. A seed is drawn where there is none."""
@@ -96,7 +101,7 @@ class EmbedRequest:
     ignored: tuple[str, ...] = ()
 
 
-def sampling_of(body: Sampling, limits: RequestLimits) -> SamplingOverrides:
+def sampling_of(body: Sampling, limits: RequestLimits, grammar: Grammar | None = None) -> SamplingOverrides:
     """The body's parameters. Raises `invalid_request` beyond a limit of this service."""
     name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     tokens: int | None = getattr(body, name)
@@ -113,9 +118,14 @@ def sampling_of(body: Sampling, limits: RequestLimits) -> SamplingOverrides:
         repetition_penalty=body.repetition_penalty,
         frequency_penalty=body.frequency_penalty,
         presence_penalty=body.presence_penalty,
-        seed=body.seed,
+        seed=None if body.seed is None else body.seed % 2**64,
         stop=tuple(body.stop or ()),
+        stop_token_ids=tuple(body.stop_token_ids or ()),
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        min_tokens=body.min_tokens,
+        ignore_eos=body.ignore_eos,
+        logit_bias=tuple(sorted((body.logit_bias or {}).items())),
+        grammar=grammar,
     )
 
 
@@ -127,12 +137,13 @@ def generate_request(
     *,
     model: str | None,
     include_usage: bool,
+    grammar: Grammar | None = None,
 ) -> GenerateRequest:
     """What both endpoints make of their bodies. Raises `invalid_request` beyond a limit of this service."""
     return GenerateRequest(
         turns,
         media,
-        sampling_of(body, limits),
+        sampling_of(body, limits, grammar),
         model=model,
         n=body.n or 1,
         stream=bool(body.stream),

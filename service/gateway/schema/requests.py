@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -17,13 +18,15 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from pandagpt_core.modalities import MODALITIES
 from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.schema import parameters
 from service.gateway.schema.body import BodyModel, PartModel
-from service.gateway.schema.content_parts import MAX_TEXT, ContentPart, Message, Name, Weight, as_text_parts
+from service.gateway.schema.content_parts import MAX_TEXT, ContentPart, Message, Weight, as_text_parts
+from service.gateway.schema.structured import Choices, Pattern, ResponseFormat, Schema, StructuredOutputs
 
 MAX_MESSAGES = 1024
 MAX_EMBED_INPUTS = 256
@@ -33,7 +36,42 @@ Stop = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    """Some clients send an empty stop string for none."""
+    listed = [value] if isinstance(value, str) else value
+    return [one for one in listed if one != ""] if isinstance(listed, list) else listed
+
+
+def _none_if(value: int) -> AfterValidator:
+    """The number by which clients of other servers leave a parameter to the model."""
+    return AfterValidator(lambda given: None if given == value else given)
+
+
+def _positive(value: int | None) -> int | None:
+    if value == 0:
+        raise PydanticCustomError("greater_than_equal", "Input should be greater than or equal to 1", {"ge": 1})
+    return value
+
+
+def _as_priority(value: int | str) -> str:
+    """vLLM's numbers: lower is earlier, 0 the default."""
+    return value if isinstance(value, str) else "interactive" if value <= 0 else "batch"
+
+
+def _as_bias(value: object) -> object:
+    """OpenAI's object has token ids as text."""
+    if isinstance(value, dict):
+        return {int(key) if isinstance(key, str) and key.isdecimal() else key: bias for key, bias in value.items()}
+    return value
+
+
+# These are checked after the type, since a form's text becomes a number there.
+Tokens = Annotated[int, Field(ge=-1, le=1_000_000), _none_if(-1), AfterValidator(_positive)]
+_UserName = Annotated[str, StringConstraints(max_length=512)]
+User = Annotated[_UserName | Annotated[int, Field(ge=-(2**63), lt=2**63)], AfterValidator(str)]
+Urgency = Annotated[Priority | Annotated[int, Field(ge=-(2**31), lt=2**31)], AfterValidator(_as_priority)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+ModelName = Annotated[str, StringConstraints(max_length=256), AfterValidator(lambda name: name or None)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 Stops = Annotated[
@@ -77,23 +115,33 @@ class Sampling(BodyModel):
     `task` and `boxes` are those of a model that takes boxes; `annotate` keeps the picture to be drawn on.
     """
 
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    ignore_eos: bool | None = None
+    temperature: Annotated[float, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000), _none_if(-1)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64), _none_if(-1)] | None = None
     stop: Stops | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=64)] | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024), BeforeValidator(_as_bias)] | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: Schema | Pattern | None = None
+    guided_regex: Pattern | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: Pattern | None = None
     n: Annotated[int, Field(ge=1, le=64)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     stream: bool | None = None
-    user: Annotated[str, StringConstraints(max_length=512)] | None = None
-    priority: Priority | None = None
+    user: User | None = None
+    priority: Urgency | None = None
     options: Options | None = None
     task: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     boxes: Boxes | None = None
@@ -106,6 +154,13 @@ class Sampling(BodyModel):
             raise FieldError("top_logprobs", "needs logprobs to be true")
         return self
 
+    @model_validator(mode="after")
+    def _min_tokens_within_max_tokens(self) -> "Sampling":
+        most = self.max_completion_tokens or self.max_tokens
+        if self.min_tokens and most and self.min_tokens > most:
+            raise FieldError("min_tokens", f"is {self.min_tokens}, more than the {most} tokens that are allowed")
+        return self
+
 
 class StreamOptions(PartModel):
     include_usage: bool | None = None
@@ -114,7 +169,7 @@ class StreamOptions(PartModel):
 class ChatBody(Sampling):
     """POST /v1/chat/completions."""
 
-    model: Name | None = None
+    model: ModelName | None = None
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream_options: StreamOptions | None = None
 
@@ -128,7 +183,7 @@ class ChatBody(Sampling):
 class _GenerateForm(Sampling):
     """The text fields of POST /v1/generate, but for `messages`, `weights` and `text`, which are read apart."""
 
-    model: Name | None = None
+    model: ModelName | None = None
     prompt: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
     include_usage: bool | None = None
 
@@ -179,7 +234,7 @@ _Said = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 class EmbedBody(BodyModel):
     """POST /v1/embeddings. A string is embedded by the text tower."""
 
-    model: Name | None = None
+    model: ModelName | None = None
     input: Annotated[
         list[ContentPart],
         Field(min_length=1, max_length=MAX_EMBED_INPUTS),
@@ -202,8 +257,13 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
-    "logit_bias": ({},),
+    "best_of": (1,),
+    "bad_words": ([],),
+    "suffix": ("",),
+    "use_beam_search": (False,),
+    "length_penalty": (1, 1.0),
+    "prompt_logprobs": (0,),
+    "echo": (False,),
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
