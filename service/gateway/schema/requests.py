@@ -68,7 +68,10 @@ def _as_bias(value: object) -> object:
 Tokens = Annotated[int, Field(ge=-1, le=1_000_000), _none_if(-1), AfterValidator(_positive)]
 _UserName = Annotated[str, StringConstraints(max_length=512)]
 User = Annotated[_UserName | Annotated[int, Field(ge=-(2**63), lt=2**63)], AfterValidator(str)]
-Urgency = Annotated[Priority | Annotated[int, Field(ge=-(2**31), lt=2**31)], AfterValidator(_as_priority)]
+if TYPE_CHECKING:  # a number is turned into a name before anything reads it
+    Urgency = Priority
+else:
+    Urgency = Annotated[Priority | Annotated[int, Field(ge=-(2**31), lt=2**31)], AfterValidator(_as_priority)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 ModelName = Annotated[str, StringConstraints(max_length=256), AfterValidator(lambda name: name or None)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
