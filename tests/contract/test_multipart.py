@@ -40,6 +40,7 @@ SAMPLED: dict[str, tuple[str, Any]] = {
 OTHERS = {"prompt", "model", "text", "messages", "weights", "stream", "stream_options", "include_usage", "stop", "n"}
 OTHERS |= {"logprobs", "top_logprobs", "user", "priority", "depth_unit", "depth_focal_px", "depth_baseline_m"}
 OTHERS |= {"ignore_eos", "stop_token_ids", "logit_bias", "response_format", "structured_outputs", "options"}
+OTHERS |= {"task", "boxes", "boxes_unit", "annotate"}
 OTHERS |= {"guided_json", "guided_regex", "guided_choice", "guided_grammar"}
 OTHERS |= {"thermal_low", "thermal_high", "imu_rate_hz", "points_start"}
 
