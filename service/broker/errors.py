@@ -12,7 +12,7 @@ PandaGPTError
     ├── UnknownRequest      no request of this id, or not this caller's
     └── DuplicateRequest    a request of this id was already taken in
 
-RequestLost is apart: it never reaches a caller. It tells a worker that a request is another's now.
+RequestLost never reaches a caller: another worker has the request now.
 """
 
 from pandagpt_core.errors import PandaGPTError

@@ -28,7 +28,7 @@ class EventHistory:
     """What earlier attempts at a request already published."""
 
     events: tuple[Event, ...] = ()
-    torn: bool = False  # some of it cannot be read, so that nobody can go on from it
+    torn: bool = False  # some of it cannot be read, so that no worker can resume from it
 
     @property
     def losses(self) -> int:

@@ -1,4 +1,4 @@
-"""Media in the store: encoder inputs on their way to a worker, embeddings for whoever sends the same medium again.
+"""Media in the store: encoder inputs on their way to a worker, embeddings for every later use of a medium.
 
 Both are named by content: SHA-256 over the tenant's salted name, the encoder's digest and the medium's digest (which
 itself covers the bytes, the modality and the preprocessing). So no tenant can learn from a cache what another sent.
@@ -111,7 +111,7 @@ class EmbeddingCache:
         return self._fetch({name: ("GET", self._keys.array(name)) for name in names})
 
     def add(self, embeddings: Mapping[str, np.ndarray]) -> None:
-        """Keep new embeddings and drop their arrays, which nobody needs any more. Losing them costs work only."""
+        """Keep new embeddings and drop their arrays, which are not needed any more. Losing them costs work only."""
         with store_errors():
             pipe = self._store.pipeline(transaction=False)
             for name, embedding in embeddings.items():

@@ -13,7 +13,7 @@ from pandagpt_core.types import Modality, ModelInfo, OptionValue, Priority, Role
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all messages: immutable, by keyword (said again on each, for the type checker)."""
+    """Base of all messages: immutable, by keyword (repeated on each, for the type checker)."""
 
 
 class TurnPart(WireMessage, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ NO_TOKEN = -1
 class Token(WireMessage, frozen=True, kw_only=True, tag="token.v2"):
     """One token of one choice. `text` is the delta that may be shown; `finish` is set on the choice's last token.
 
-    `token_id` is `NO_TOKEN` where only the end of a choice is said.
+    `token_id` is `NO_TOKEN` where the event only ends a choice.
     """
 
     choice: int

@@ -18,7 +18,7 @@ from service.broker.gateway.admin import QueueAdmin, QueueItem
 from service.broker.protocol import Generate
 from service.commands.overrides import overrides
 
-COLUMNS = ("state", "model", "lane", "id", "kind", "bytes", "age", "attempts", "worker", "reason")
+COLUMNS = ("state", "model", "priority", "id", "kind", "bytes", "age", "attempts", "worker", "reason")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

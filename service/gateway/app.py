@@ -244,7 +244,7 @@ async def _http_error(request: Request, raised: HTTPException) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the path takes (RFC 9110, section 15.5.6), whichever of its routes was asked."""
+    """The methods of a path (RFC 9110, section 15.5.6), over all its routes."""
     routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for route in here for method in route.methods or ()})

@@ -118,7 +118,7 @@ class KeyRing:
             raise GatewayError("invalid_api_key", "A key is needed: Authorization: Bearer <key>.")
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
-        for key in self._keys:  # all of them: the time taken tells nothing
+        for key in self._keys:  # all of them, so that the time taken does not depend on the key
             if hmac.compare_digest(key.sha256, digest):
                 found = key
         if found is None:

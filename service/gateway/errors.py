@@ -140,7 +140,7 @@ def param_of(loc: Sequence[int | str]) -> str | None:
     return path or None
 
 
-# pydantic's error type -> our words; `{limit}` is filled from the error's context
+# pydantic's error type -> our message; `{limit}` is filled from the error's context
 _REASONS = {
     "missing": "is required",
     "greater_than": "must be greater than {gt}",
@@ -195,7 +195,7 @@ def invalid_request(errors: Sequence[Mapping[str, Any]], *, skip: int = 0, at: s
 
 
 class FieldError(ValueError):
-    """Raised by our own validators of whole objects: the field that is wrong, and why in words that may be shown."""
+    """Raised by our own validators of whole objects: the field that is wrong, and a reason that may be shown."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)

@@ -22,7 +22,7 @@ from service.metrics import GatewayMetrics
 
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-CLIENT_CLOSED_REQUEST = 499  # in logs and counts only: nobody is there to read it
+CLIENT_CLOSED_REQUEST = 499  # nginx's status; in logs and metrics only, for no client is left
 
 
 def new_request_id() -> str:

@@ -62,7 +62,7 @@ def failed(scope: Scope, error: GatewayError) -> None:
 
 
 class TokenMeter:
-    """Watches the events of one request on their way to the caller who asked for them first."""
+    """Counts and times the events of one request on their way to its caller."""
 
     def __init__(self, observation: Observation, metrics: GatewayMetrics, timed: bool = True) -> None:
         """`timed` False for who reads along with a request that began before: its times are not those of an answer."""

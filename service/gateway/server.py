@@ -59,7 +59,7 @@ class GatewayServer(uvicorn.Server):
         self._captured_signals.clear()  # else uvicorn, once drained, sends itself the signal: a drain is no failure
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """What still runs gets most of the drain's time, and the rest to hear that it is over."""
+        """Running requests get most of the drain's time; the rest is for sending the errors that end them."""
         if hasattr(self._app.state, "gateway"):
             most = max(self._grace_s - LAST_WORDS_S, self._grace_s / 2)
             asyncio.get_running_loop().call_later(most, leave, self._app)

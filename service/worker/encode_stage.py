@@ -127,7 +127,7 @@ class EncodeStage:
         self.jobs.pop(job.id, None)
 
     def _is_ours(self, job: Job, part: MediaRef) -> bool:
-        # A gateway that still knows another version of the model asked for another encoder's arrays.
+        # A gateway that still has another version of the model's announcement names another encoder's arrays.
         return part.blob == media_name(job.delivery.request.tenant, self._runtime.info.encoder_digest, part.digest)
 
     def _begin(self, modality: Modality, names: list[str]) -> None:

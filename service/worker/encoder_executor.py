@@ -87,7 +87,7 @@ def _do_all(tasks: SimpleQueue[EncodeTask | None]) -> None:
         future, work = task
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001  the worker's loop is told, and raises it there
+        except BaseException as error:  # noqa: BLE001  the worker's loop raises it
             future.set_exception(error)
 
 

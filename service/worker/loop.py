@@ -240,7 +240,7 @@ class Worker:
             log.info("requests handed back", extra={"count": len(unfinished)})
 
     def _leave(self) -> None:
-        """After the grace: what is left goes to whoever comes first, or falls to them when our silence is noticed."""
+        """After the grace: other workers get the jobs that are left, at once or when they miss our heartbeat."""
         try:
             self._hand_back(self._jobs.values())
             self._consumer.flush()

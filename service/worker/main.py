@@ -92,7 +92,7 @@ def load(settings: WorkerSettings) -> ServedModel:
 
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
     """
-    let_threads_sleep(os.environ)
+    set_passive_omp_wait(os.environ)
     import torch
 
     from pandagpt_core.runtime import Runtime, check_device
@@ -130,7 +130,7 @@ def load(settings: WorkerSettings) -> ServedModel:
 
 
 def engine_config(settings: WorkerSettings) -> "EngineConfig":
-    """What our engine is told beyond its sizes. Prefixes are kept in whole blocks."""
+    """The options of our engine beyond its sizes. Prefixes are kept in whole blocks."""
     from pandagpt_core.runtime import EngineConfig
 
     plain = EngineConfig()
@@ -155,8 +155,8 @@ def _reserve(settings: WorkerSettings) -> str:
     return settings.reserve if settings.engine == "own" else "current"  # as vLLM does
 
 
-def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
-    """Torch's threads wait for one another asleep, unless the environment says otherwise; to be said before it loads.
+def set_passive_omp_wait(environment: MutableMapping[str, str]) -> None:
+    """Torch's threads sleep while they wait for one another (OMP_WAIT_POLICY), if set before torch is imported.
 
     By default they spin for milliseconds. Where other processes want the same cores, one spins while the other is not
     let on: an answer of 12 tokens then took ten times as long as with threads that sleep.

@@ -1,4 +1,4 @@
-"""Memory that the allocator keeps though nobody uses it goes back to the system."""
+"""Gives memory that the allocator holds unused back to the system, at most once a minute."""
 
 import ctypes
 import sys
@@ -11,8 +11,7 @@ EVERY = 60.0  # seconds
 class MallocTrim:
     """`turned` gives back at most once in `EVERY` seconds. `trim` is glibc's malloc_trim, or does nothing elsewhere.
 
-    Steps of ever new sizes take ever new places among what lives on, and leave holes; glibc gives back by itself only
-    what lies at a heap's end.
+    Steps of changing sizes fragment the heap; glibc by itself gives back only the memory at a heap's end.
     """
 
     def __init__(self, trim: Callable[[], object] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,6 +26,6 @@ class MallocTrim:
 
 
 def of_this_system() -> Callable[[], object]:
-    """Gives all pages back that malloc holds and nobody uses; nothing where the C library cannot."""
+    """Gives all unused pages of malloc back; does nothing where the C library cannot."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     return (lambda: None) if trim is None else (lambda: trim(0))

@@ -1,8 +1,8 @@
 """Finding the request that breaks an engine step, so that its neighbours live.
 
-A step that raises names nobody. All its jobs leave the engine and come back in two halves, one after the other, each
-job with the tokens it has published; a half that raises is halved again, and a job that raises alone is the one.
-Resuming is exact, so the others' callers see only a pause. Nobody else enters before the halves are through.
+A step that raises does not name its job. All jobs leave the engine and come back in two halves, one after the other,
+each job with the tokens it has published; a half that raises is halved again, and a job that raises alone is the one.
+Resuming is exact, so the others' callers see only a pause. No other job enters before the halves are through.
 When two jobs in a row raise alone, without one good step between, the engine itself is broken and the worker gives up.
 """
 
@@ -68,7 +68,7 @@ class Quarantine:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody new may enter the engine."""
+        """Whether no new job may enter the engine."""
         return bool(self._groups)
 
     def _note(self) -> None:

@@ -52,7 +52,7 @@ async def test_what_runs_waits_and_is_dead_is_listed(broker: Broker, valkey: Val
         await broker.submit(batch)
         bury(valkey, dead)
         rows = await in_thread(queue, "list")
-        assert [(row["state"], row["id"], row["lane"]) for row in rows] == [
+        assert [(row["state"], row["id"], row["priority"]) for row in rows] == [
             ("running", running.id, "interactive"),
             ("waiting", waiting.id, "interactive"),
             ("waiting", batch.id, "batch"),
@@ -74,7 +74,7 @@ def test_a_table_is_for_people_and_shows_no_text(valkey: Valkey, capsys: pytest.
     bury(valkey, request)
     assert cli.main(["queue", "list", "--store", valkey.url]) == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split()[:4] == ["state", "model", "lane", "id"]
+    assert head.split()[:4] == ["state", "model", "priority", "id"]
     assert row.split()[:4] == ["dead", "fake", "interactive", request.id]
     assert cli.main(["queue", "show", request.id, "--store", valkey.url]) == 0
     shown = capsys.readouterr().out

@@ -37,7 +37,7 @@ class QueueItem:
 
     state: Literal["waiting", "running", "dead"]
     model: str
-    lane: Priority | None
+    priority: Priority | None
     entry: str
     id: str | None
     kind: str
@@ -74,8 +74,8 @@ class QueueAdmin:
         """Running and waiting requests in the order in which they are served, then dead letters, oldest first."""
         found: list[QueueItem] = []
         for model in models:
-            for lane in PRIORITIES:
-                found += await self._queued(model, lane)
+            for priority in PRIORITIES:
+                found += await self._queued(model, priority)
             found += await self._dead(model)
         return found
 
@@ -118,20 +118,20 @@ class QueueAdmin:
             await self._settle(item)
 
     async def _settle(self, item: QueueItem) -> None:
-        assert item.lane is not None
-        model, lane = item.model, item.lane
-        names = (self._keys.queue(model, lane), self._keys.load(model, lane), self._keys.dead(model))
+        assert item.priority is not None
+        model, priority = item.model, item.priority
+        names = (self._keys.queue(model, priority), self._keys.load(model, priority), self._keys.dead(model))
         with store_errors():
             await self._store.eval(scripts.SETTLE, 3, *names, GROUP, item.entry, "", "", 0, 0)
 
-    async def _queued(self, model: str, lane: Priority) -> list[QueueItem]:
-        key = self._keys.queue(model, lane)
+    async def _queued(self, model: str, priority: Priority) -> list[QueueItem]:
+        key = self._keys.queue(model, priority)
         with store_errors():
             entries: Any = await self._store.xrange(key)
             groups: Any = await self._store.xinfo_groups(key) if entries else []
             taken: Any = await self._store.xpending_range(key, GROUP, "-", "+", PENDING) if groups else []
         holders = {one["message_id"]: one for one in taken}
-        items = [_queued_item(model, lane, entry, holders.get(entry[0])) for entry in entries]
+        items = [_queued_item(model, priority, entry, holders.get(entry[0])) for entry in entries]
         return sorted(items, key=lambda item: item.state)  # running before waiting; the sort keeps the order otherwise
 
     async def _dead(self, model: str) -> list[QueueItem]:
@@ -140,12 +140,12 @@ class QueueAdmin:
         return [_dead_item(model, letter) for letter in letters]
 
 
-def _queued_item(model: str, lane: Priority, entry: QueueEntry, holder: Any) -> QueueItem:
+def _queued_item(model: str, priority: Priority, entry: QueueEntry, holder: Any) -> QueueItem:
     request, size = _read(entry)
     return QueueItem(
         state="running" if holder else "waiting",
         model=model,
-        lane=lane,
+        priority=priority,
         entry=entry[0].decode(),
         id=request.id if request else None,
         kind=_kind(request),
@@ -162,7 +162,7 @@ def _dead_item(model: str, letter: QueueEntry) -> QueueItem:
     return QueueItem(
         state="dead",
         model=model,
-        lane=request.priority if request else None,
+        priority=request.priority if request else None,
         entry=letter[0].decode(),
         id=request.id if request else None,
         kind=_kind(request),

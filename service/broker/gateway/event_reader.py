@@ -102,7 +102,7 @@ class EventReader:
         elif time.time() > record.deadline + END_GRACE:
             message = f"the request did not end within its {record.deadline - record.created:g} seconds"
             await self._terminal.write(record, attempt, failed("deadline_exceeded", message))
-        return []  # the end comes as any other event, whoever wrote it
+        return []  # the end comes as any other event
 
     async def _is_queued(self, record: RequestRecord) -> bool:
         """Whether the request waits or runs. Its entry leaves the queue only after its end stands in its events."""
@@ -111,9 +111,9 @@ class EventReader:
             return bool(await self._store.xrange(queue, record.entry, record.entry))
 
     async def _place(self, fence: Fence, number: int) -> int:
-        """How many events precede a fence: fewer than were heard where the store lost some and a worker made them anew.
+        """How many events precede a fence: fewer than were read where the store lost some and a worker repeats them.
 
-        Making is exact, so leaving out what has the number of something told already gives the undisturbed stream.
+        Repeating is exact, so the stream stays whole where events are dropped whose numbers were read before.
         """
         for _ in range(PLACE_TRIES):
             try:

@@ -22,7 +22,7 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class RateShare:
-    """What a key has left after it asked; `exceeded` names the limit that refused it, for `wait_s` seconds."""
+    """What a key has left; `exceeded` names the limit that refused it, for `wait_s` seconds."""
 
     exceeded: Literal["requests", "tokens", "at_once"] | None
     wait_s: float

@@ -1,4 +1,4 @@
-"""How a request stands, told from its record and its events."""
+"""The status of a request, derived from its record and its events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

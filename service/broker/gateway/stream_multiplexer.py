@@ -159,7 +159,7 @@ class StreamMultiplexer:
         self._wakes = StreamCursor(wake_key)
         self._reads = 0
         self._reading = False  # a read is under way,
-        self._woken = False  # and will be ended for whoever came since it began
+        self._woken = False  # and will be ended for the readers that came since it began
         self._streams: dict[bytes, _Stream] = {}
         self._anyone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -178,7 +178,7 @@ class StreamMultiplexer:
         stream.from_read = self._reads + 1
         self._anyone.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="feeds")
+            self._task = asyncio.create_task(self._run(), name="stream-multiplexer")
         try:
             if self._reading and not self._woken:
                 await self._wake()
@@ -190,7 +190,7 @@ class StreamMultiplexer:
                 self._streams.pop(stream.key, None)
 
     async def close(self) -> None:
-        """Stop reading. Followers hear nothing more."""
+        """Stop reading. Subscribers get no more events."""
         self._closing = True  # Python 3.11's wait_for, in the driver, may swallow a cancellation
         if self._task is not None:
             self._task.cancel()
@@ -258,7 +258,7 @@ def events_in(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Ev
 
 
 def decoded(fields: Sequence[bytes]) -> list[Event]:
-    """An entry's events; what nobody of ours wrote counts as none."""
+    """The events of an entry; none where the entry is not of this service."""
     try:
         if fields[0] == b"events":
             events: list[Event] = protocol.entry_decoder.decode(fields[1])

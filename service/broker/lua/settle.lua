@@ -1,4 +1,4 @@
--- Take an entry off its lane for good and give back its bytes, exactly once however often this is asked.
+-- Remove an entry from its queue for good and give back its bytes: once, however often the script runs.
 -- KEYS: queue, load, dead letters. ARGV: group, entry id, reason ('' for none: no dead letter), at, keep, life (s).
 local queue, load, dead = KEYS[1], KEYS[2], KEYS[3]
 local found = redis.call('XRANGE', queue, ARGV[2], ARGV[2])

@@ -76,7 +76,7 @@ class Consumer:
         """At most about `room` requests to run: taken over ones first, then interactive, then batch ones.
 
         Waits up to `wait` seconds for the first new one. Requests that are not to be run (expired, cancelled, given
-        up, undecodable) are ended here and not answered. Raises StoreUnavailable.
+        up, undecodable) are ended here and not returned. Raises StoreUnavailable.
         """
         if room <= 0:
             return []
@@ -114,7 +114,7 @@ class Consumer:
         return Flushed((*torn, *lost), cancelled)
 
     def hand_back(self, names: Collection[str], as_lost: bool = False) -> None:
-        """Give unfinished requests to whoever claims first; it counts as a loss only if they may be to blame."""
+        """Give unfinished requests to the worker that claims them first; a loss only if they may be to blame."""
         for name in () if as_lost else names:
             self._open[name].writer.add(Released())
         self.flush()
@@ -244,7 +244,7 @@ class Consumer:
         if isinstance(answer, bytes):
             writer.confirm()
             return False
-        if answer is None:  # the stream is gone: nobody can read this answer any more
+        if answer is None:  # the stream is gone: no reader can have this answer any more
             return True
         if translated(answer) is not None:  # no memory, for one; the entry goes out with the next flush
             log.warning("the store did not take an entry", extra={"error": type(answer).__name__})

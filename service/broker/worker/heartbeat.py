@@ -21,14 +21,20 @@ from service.broker.worker import priority_queue
 
 log = logging.getLogger(__name__)
 STALL = 300.0  # seconds
-Held = Callable[[], Sequence[tuple[Priority, bytes]]]
+HeldEntries = Callable[[], Sequence[tuple[Priority, bytes]]]
 
 
 class Heartbeat:
     """Beats every `interval` seconds from `start` to `stop`; the announcement is good for `lost_after`."""
 
     def __init__(
-        self, store: SyncStore, keys: Keys, announcement: Announcement, held: Held, interval: float, lost_after: float
+        self,
+        store: SyncStore,
+        keys: Keys,
+        announcement: Announcement,
+        held: HeldEntries,
+        interval: float,
+        lost_after: float,
     ) -> None:
         self._store, self._keys = store, keys
         self._announcement = announcement

@@ -44,7 +44,7 @@ class PriorityQueue:
         return int(self._store.eval(scripts.SWEEP, 1, self.key, GROUP, round(idle * 1000)))
 
     def read(self, count: int) -> Entries:
-        """Entries that nobody was given yet, at once."""
+        """Entries that no worker was given yet, without waiting."""
         return next(iter(wait_for_any_of(self._store, [self], count, None).values()), [])
 
     def claim(self, lost_after: float, count: int) -> Entries:
@@ -59,7 +59,7 @@ class PriorityQueue:
         return [(entry, fields) for entry, fields in answer[1] if fields is not None]
 
     def settle(self, entry: bytes, reason: str = "") -> bool:
-        """Take an entry off for good, with a dead letter if there is a reason. True for whoever did it first."""
+        """Take an entry off for good, with a dead letter if there is a reason. True for the first caller only."""
         arguments = (GROUP, entry, reason, f"{time.time():.3f}", self._settings.dead_letters, DEAD_LIFE)
         return bool(self._store.eval(scripts.SETTLE, 3, *self._settle_keys, *arguments))
 

@@ -53,7 +53,7 @@ def parse_fields(form: Form) -> GenerateForm:
     if (boxes := _json_field(form, "boxes", BoxList)) is not None:
         fields = fields.model_copy(update={"boxes": boxes.root})
     requests.check_unsupported(fields)
-    # An unknown field changes nothing and is named in a header; a medium that nobody looks at would change the answer.
+    # An unknown field changes nothing and is named in a header; a medium that is not read would change the answer.
     if misnamed := next((name for name in fields.model_extra or () if name in form.from_files), None):
         raise takes_no_file(misnamed, FILE_FIELDS)
     return fields

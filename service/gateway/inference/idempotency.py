@@ -1,6 +1,6 @@
 """`Idempotency-Key`: a request that is sent again under the same key is answered by the one that already runs.
 
-The key is claimed for a request's id before anything is done. Whoever comes with a claimed key and the same body reads
+The key is claimed for a request's id before anything is done. A repeat with the same body reads
 that request's events from the start; another body is refused. A request that was turned away at the door, was
 cancelled, or failed for a passing reason (any 503) leaves its key free; one that ended otherwise is answered again.
 """
@@ -75,7 +75,7 @@ class Idempotency:
                 await self._claims.release(request.tenant, request.key, request.claim)
 
     async def _is_void(self, tenant: str, request_id: str) -> bool:
-        """Whether the earlier request came to nothing that should be told again."""
+        """Whether the earlier request ended in a way that a repeat should not get: cancelled, or a passing failure."""
         try:
             state = await self._broker.state(request_id, tenant)
         except UnknownRequest:

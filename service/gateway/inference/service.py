@@ -28,7 +28,7 @@ Validated = GenerateRequest | EmbedRequest
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """Times in seconds. A request lives `disconnect_grace_s` without readers, one with an `Idempotency-Key` at least
-    `retry_grace_s`: its client may come back. `default_tokens`: of an answer, where nobody gives a number."""
+    `retry_grace_s`: its client may come back. `default_tokens` limits an answer where neither caller nor model does."""
 
     request_timeout_s: float
     disconnect_grace_s: float
@@ -108,7 +108,7 @@ class RequestService:
                 await self.broker.cancel(record.id, record.tenant)
 
     async def abandon(self, record: RequestRecord) -> None:
-        """Cancel a request that nobody can read any more."""
+        """Cancel a request that no client can read any more."""
         with suppress(BrokerError):
             await self.broker.cancel(record.id, record.tenant)
 

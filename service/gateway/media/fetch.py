@@ -197,6 +197,6 @@ def _too_large(limit: int) -> GatewayError:
 
 
 def _unreachable() -> GatewayError:
-    # The same words for a name that does not exist, one that leads inside and a server that is down: a caller must not
-    # learn from us what is there.
+    # The same message for a name that does not exist, one that leads inside and a server that is down: a caller must
+    # not learn from it what is there.
     return _failed("its host cannot be reached from here")

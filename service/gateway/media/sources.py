@@ -1,4 +1,4 @@
-"""What a part's URL points to: the bytes of a data URL, an uploaded file, or (where configured) something remote.
+"""The media that URLs point to: the bytes of a data URL, an uploaded file, or (where configured) a remote file.
 
 Base64 is decoded and hashed in slices, so that a large picture never holds the event loop.
 """
@@ -57,7 +57,7 @@ class SizeBudget:
 
 @dataclass(frozen=True, slots=True)
 class MediaSources:
-    """Opens links. `open_file` gets a file's id, `fetch` an http(s) URL; both refuse where nobody offers them."""
+    """Opens links. `open_file` gets a file's id, `fetch` an http(s) URL; both refuse where they are not offered."""
 
     max_bytes: int
     open_file: Opener = _no_files

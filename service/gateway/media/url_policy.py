@@ -42,7 +42,7 @@ _UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned; no mapped,
 
 
 def is_public(address: Address) -> bool:
-    """Whether a packet to this address leaves for the public internet, and for nobody inside."""
+    """Whether a packet to this address leaves for the public internet, and not for a host of ours."""
     if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address not in _UNICAST):
         return False
     outside = all(address not in network for network in _INSIDE if network.version == address.version)

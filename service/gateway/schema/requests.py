@@ -1,4 +1,4 @@
-"""The bodies of HTTP requests: every field typed, every number bounded. `prepare` turns them into validated requests.
+"""The bodies of HTTP requests: every field typed, every number bounded. `inference` makes validated requests of them.
 
 Unknown fields are kept aside, not refused: `ignored` names them for the `x-ignored-params` header.
 """
@@ -281,7 +281,7 @@ def check_unsupported(body: BodyModel) -> None:
 
 
 def ignored(names: Iterable[str]) -> dict[str, str]:
-    """The header that names parameters nobody read. Names that are not plain ones are left out."""
+    """The header that names the parameters that nothing reads. Names that are not plain ones are left out."""
     plain = [name for name in names if _NAME.fullmatch(name)][:32]
     return {"x-ignored-params": ", ".join(plain)} if plain else {}
 

@@ -29,7 +29,7 @@ def frame(event_id: int, data: bytes) -> bytes:
 
 
 def closing_error(error: GatewayError) -> bytes:
-    """A connection's end, not its request's: without ids, so that `Last-Event-ID` still tells what was heard."""
+    """The end of a connection and not of its request: no ids, so `Last-Event-ID` stays that of the last chunk."""
     return b"data: %b\n\ndata: %b\n\n" % (_json.encode(error_object(error)), DONE)
 
 

@@ -27,7 +27,7 @@ STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class ClientDisconnected(Exception):
-    """Nobody waits for the answer any more."""
+    """The client closed its connection before the answer's end."""
 
 
 def shutdown_error() -> Draining:
