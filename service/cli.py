@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("service.commands.gateway", "one gateway: the HTTP side"),
     "worker": ("service.commands.worker", "one worker: the model side"),
     "convert": ("service.commands.convert", "make a model folder from the originals' files"),
+    "cache": ("service.commands.cache", "a cache of image features for a model folder, from a folder of pictures"),
     "train": ("service.commands.train", "projection and LoRA of a model folder, on conversations about media"),
     "align": ("service.commands.align", "one tower of a model folder, on pairs of media and pictures"),
     "eval": ("service.commands.eval", "how often a model names what it is shown, in process or over HTTP"),

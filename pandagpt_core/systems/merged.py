@@ -17,6 +17,7 @@ import torch
 from pandagpt_core.checkpoints import (
     ADAPTER,
     CONFIG,
+    ImageBindLLMFolder,
     ModelFolder,
     ProjectedFolder,
     account,
@@ -96,6 +97,11 @@ def write_llama(llm: Llama, target: Path, dtype: torch.dtype) -> None:
 
 def _projected(path: Path) -> ProjectedFolder:
     folder = read_model_folder(path)
+    if isinstance(folder, ImageBindLLMFolder):
+        raise CheckpointError(
+            f"{folder.id} adds its media to every layer's attention output, which the engine vllm cannot; "
+            "serve this model with the engine own"
+        )
     if not isinstance(folder, ProjectedFolder):
         raise CheckpointError(f"the system {folder.system} has no language model that an engine could run by itself")
     return folder

@@ -1,5 +1,6 @@
 """PandaGPT (Su et al. 2023): the media of a conversation, projected and summed, are one vector in its prompt."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pandagpt_core.systems.checks import check_context, check_conversation, chec
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.merged import load_table
 from pandagpt_core.systems.prompting import Prompting, fill
+from pandagpt_core.systems.visual_cache import FolderCache, drawn, load_cache
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
 
 
@@ -35,6 +37,7 @@ class PandaGPT:
     projection: Projection
     llm: LanguageModel
     prompting: Prompting
+    cache: FolderCache | None = None
 
     @classmethod
     def load(cls, path: Path, folder: ModelFolder, options: LoadOptions) -> "PandaGPT":
@@ -47,8 +50,9 @@ class PandaGPT:
         llm = load_llama(llm_files) if options.table is None else load_table(options.table, options.device)
         check_context(folder, llm.config)
         projection = load_adapter(path, folder, llm, encoder.dim, options.device)
+        cache = load_cache(path, folder, encoder.dim, options.device)
         return cls(
-            info=describe(folder, folder.projection.in_dim),
+            info=describe(folder, folder.projection.in_dim, () if cache is None else cache.options),
             encoder=encoder,
             projection=projection,
             llm=ready_llm(llm, options),
@@ -58,6 +62,7 @@ class PandaGPT:
                 bos_id=None if folder.bos is None else folder.bos.id,
                 original_stop=options.original_stop,
             ),
+            cache=cache,
         )
 
     @property
@@ -83,7 +88,9 @@ class PandaGPT:
         """
         check_conversation(self.info, conversation)
         check_embeddings(conversation, rows, (1, self.info.embedding_dim))
-        return fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, rows))
+        rows, fields = drawn(self.cache, conversation, rows)
+        inputs = fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, rows))
+        return dataclasses.replace(inputs, fields=fields)
 
     def stops(self, params: SamplingParams) -> SamplingParams:
         return self.prompting.stops(params)

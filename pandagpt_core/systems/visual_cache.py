@@ -1,15 +1,16 @@
 """Shared by the systems: a folder's cache of image features, the options that a request has for it, and its use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from pandagpt_core.checkpoints import CACHE, CacheSpec, ModelFolder, account, read_shapes, read_tensors
 from pandagpt_core.options import option
-from pandagpt_core.types import Conversation, OptionSpec
+from pandagpt_core.types import Conversation, Fields, OptionSpec
 from pandagpt_core.visual_cache import CacheOptions, Retrieved, VisualCache
 
 MAX_SIZE, MAX_TEMPERATURE = 1000, 1000.0
@@ -88,8 +89,17 @@ def details(retrieved: Retrieved) -> dict[str, Any]:
     return {"rows": list(retrieved.rows), "similarities": [round(value, 6) for value in retrieved.similarities]}
 
 
-def drawn(cache: FolderCache, options: CacheOptions, embedding: Tensor) -> tuple[Tensor, Retrieved]:
-    """An [E] embedding drawn towards pictures, at the length that it had: another medium's scale is its own."""
-    length = embedding.norm()
-    retrieved = cache.vectors.retrieve(torch.nn.functional.normalize(embedding, dim=-1), options)
-    return retrieved.feature * length, retrieved
+def drawn(
+    cache: FolderCache | None, conversation: Conversation, rows: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Fields | None]:
+    """Each medium's [1, E] row drawn towards pictures, and what the answer's fields say of it.
+
+    A row keeps the length that it had: another medium's scale is its own. For systems that compose media one by one;
+    ImageBind-LLM draws the mixture.
+    """
+    if cache is None or not (options := cache.chosen(conversation)).size:
+        return rows, None
+    found = [cache.vectors.retrieve(normalize(row[0].float(), dim=-1), options) for row in rows]
+    moved = [each.feature[None] * row.norm() for each, row in zip(found, rows, strict=True)]
+    fields = {"cache": [details(each) for each in found]} if cache.wants_details(conversation) else None
+    return moved, fields

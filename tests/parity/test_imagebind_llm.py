@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.runtime import Runtime, SequenceRequest
+from pandagpt_core.runtime import Runtime, SequenceRequest, VllmOptions
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.imagebind_llm.system import ImageBindLLM
 from pandagpt_core.types import Conversation, MediaUse, OptionValue, SamplingParams, TokenOutput, Turn
+from tests.engine.fake_vllm import fake_calls
 from tests.parity.bind_tiny import FEATURES, LOGITS, MEDIA, Golden, convert
 
 CASES = ("image_knn", "image_noknn", "image_audio_knn", "point_knn", "four_noknn")
@@ -120,6 +122,13 @@ def test_one_batch_of_all_cases_and_of_text_alone_gives_each_its_own_greedy_answ
         assert found[name] == said.said["generate"][name]["greedy_ids"]
     assert found["plain"] == answers(runtime, {"plain": plain}, said, params)["plain"]
     assert found["plain"] not in [found[name] for name in CASES]
+
+
+def test_the_engine_vllm_refuses_the_system_and_says_what_serves_it(
+    folder: Path, system: ImageBindLLM, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="the engine vllm cannot; serve this model with the engine own"):
+        Runtime.load(folder, vllm=VllmOptions(tmp_path, calls=fake_calls(system.llm)))
 
 
 def answers(

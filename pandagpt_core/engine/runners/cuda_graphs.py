@@ -14,6 +14,7 @@ from torch import Tensor
 from pandagpt_core.llm.attention.base import Attend, grouped_attention
 from pandagpt_core.llm.attention.cache import SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel
+from pandagpt_core.llm.llama import LayerBias
 from pandagpt_core.llm.torch_backend import TorchLlama
 
 SHORTEST = 256  # positions of the smallest length bucket; the next are twice as long each
@@ -54,14 +55,18 @@ class DecodeGraphs:
 
     def __init__(self, llm: TorchLlama, cache: SlotCache, record: Record, kernel: Kernel | None = None) -> None:
         self._llm, self._cache, self._record, self._kernel = llm, cache, record, kernel
-        self._graphs: dict[tuple[int, int], Recorded] = {}
+        self._graphs: dict[tuple[int, int, bool], Recorded] = {}
 
-    def run(self, embeds: Tensor, positions: Items[int]) -> Tensor:
-        """[N, D] embeddings of the sequences' next tokens, at these positions, to [N, V] logits."""
+    def run(self, embeds: Tensor, positions: Items[int], biases: Tensor | None = None) -> Tensor:
+        """[N, D] embeddings of the sequences' next tokens, at these positions, to [N, V] logits.
+
+        biases: [slots, L, D] of the layers, the same tensor at every call; None where no sequence has one, which has
+        graphs of its own.
+        """
         slots, longest = self._cache.keys.shape[1], self._cache.keys.shape[3]
-        key = bucket(len(positions), 1, slots), bucket(max(positions) + 1, SHORTEST, longest)
+        key = bucket(len(positions), 1, slots), bucket(max(positions) + 1, SHORTEST, longest), biases is not None
         if key not in self._graphs:
-            self._graphs[key] = self._recorded(*key)
+            self._graphs[key] = self._recorded(key[0], key[1], biases)
         graph = self._graphs[key]
         count, padding = len(positions), key[0] - len(positions)
         graph.embeds[:count] = embeds
@@ -69,13 +74,14 @@ class DecodeGraphs:
         graph.replay()
         return graph.logits[:count].clone()
 
-    def _recorded(self, rows: int, length: int) -> Recorded:
+    def _recorded(self, rows: int, length: int, biases: Tensor | None) -> Recorded:
         device = self._cache.keys.device
         embeds = torch.zeros(rows, self._llm.config.width, device=device)
         positions = torch.zeros(rows, dtype=torch.long, device=device)
+        bias = None if biases is None else LayerBias(biases, torch.arange(rows, device=device))
 
         def compute() -> Tensor:
-            return self._llm.logits(self._llm.hidden(embeds, positions, self._attention(positions, length)))
+            return self._llm.logits(self._llm.hidden(embeds, positions, self._attention(positions, length), bias))
 
         # Recording runs the computation: at position 0 it would overwrite what running sequences hold there.
         held = [tensor[:, :rows, :, 0].clone() for tensor in (self._cache.keys, self._cache.values)]

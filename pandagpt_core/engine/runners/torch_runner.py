@@ -8,13 +8,15 @@ from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
 from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, Record, recorder
-from pandagpt_core.engine.runners.packing import chunk_biases, embed_chunks
+from pandagpt_core.engine.runners.packing import embed_chunks
+from pandagpt_core.engine.runners.slot_biases import SlotBiases
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.llm.attention.base import Attend
 from pandagpt_core.llm.attention.block_store import BlockStore
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel, fitting
 from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
+from pandagpt_core.llm.llama import LayerBias
 from pandagpt_core.llm.torch_backend import TorchLlama
 
 
@@ -34,6 +36,7 @@ class TorchRunner:
         record = record or (recorder(llm.device) if llm.device.type == "cuda" else None)
         self._kernel = kernel or fitting(llm.config, llm.cache_dtype, llm.device)
         self._graphs = DecodeGraphs(llm, self._cache, record, self._kernel) if record else None
+        self._biases = SlotBiases(llm, self.slots)
         self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
 
     @torch.inference_mode()
@@ -41,10 +44,12 @@ class TorchRunner:
         self._hold(chunk.sequence for chunk in chunks)
         packed = sorted(chunks, key=self._packing_order)
         if self._graphs is not None and self._only_decodes(packed):
-            logits = self._graphs.run(embed_chunks(self._llm, packed), [chunk.start for chunk in packed])
+            biases = self._biases.rows if self._any_bias(packed) else None
+            logits = self._graphs.run(embed_chunks(self._llm, packed), [chunk.start for chunk in packed], biases)
             return logits[self._last_rows(chunks, packed)]
         attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
-        hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, chunk_biases(self._llm, packed))
+        bias = self._layer_bias(packed)
+        hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, bias)
         return self._llm.logits(hidden[self._last_rows(chunks, packed)])
 
     def release(self, sequence: Sequence) -> None:
@@ -57,6 +62,7 @@ class TorchRunner:
         last = self._holders.pop()
         if last is not sequence:
             self._cache.move(len(self._holders), slot, last.num_computed_tokens)
+            self._biases.move(len(self._holders), slot)
             self._holders[slot] = last
 
     def store_blocks(self, sequence: Sequence, first: int, blocks: Items[int]) -> None:
@@ -69,8 +75,9 @@ class TorchRunner:
     def _hold(self, sequences: Iterable[Sequence]) -> None:
         for sequence in sequences:
             if sequence not in self._holders:
+                assert len(self._holders) < self.slots
+                self._biases.put(len(self._holders), sequence.inputs.layer_bias)
                 self._holders.append(sequence)
-        assert len(self._holders) <= self.slots
 
     def _packing_order(self, chunk: ScheduledChunk) -> tuple[bool, int]:
         """The order of packing: single tokens first where masks attend, else by slot alone."""
@@ -84,9 +91,17 @@ class TorchRunner:
         return masked, masked.positions
 
     def _only_decodes(self, packed: Items[ScheduledChunk]) -> bool:
-        """Whether every sequence there is computes one token that is sampled from, and none has a bias of its own."""
-        whole = len(packed) == len(self._holders)
-        return whole and all(s.count == 1 and s.samples and s.sequence.inputs.layer_bias is None for s in packed)
+        """Whether every sequence in a slot computes one token that is sampled from."""
+        return len(packed) == len(self._holders) and all(chunk.count == 1 and chunk.samples for chunk in packed)
+
+    def _any_bias(self, packed: Items[ScheduledChunk]) -> bool:
+        return any(chunk.sequence.inputs.layer_bias is not None for chunk in packed)
+
+    def _layer_bias(self, packed: Items[ScheduledChunk]) -> LayerBias | None:
+        """Of the packed tokens, zeros where a sequence has none."""
+        if not self._any_bias(packed):
+            return None
+        return self._biases.of([slot for c in packed for slot in [self._slot(c.sequence)] * c.count])
 
     def _slot(self, sequence: Sequence) -> int:
         return self._holders.index(sequence)

@@ -100,13 +100,30 @@ def test_recording_between_steps_leaves_running_sequences_as_they_are(
     assert len(recorder.shapes) == 2
 
 
-def test_steps_with_a_prompt_or_a_layer_bias_run_eagerly(
-    recorded: Fixture, drain: Fixture, prompt: Fixture, greedy: Fixture, llama: Llama
+def test_steps_with_layer_biases_are_graphs_too_and_each_sequence_has_its_own(
+    recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture, llama: Llama
 ) -> None:
-    engine, recorder = recorded()
-    engine.add(EngineRequest("biased", prompt("x", layer_bias=llama.embed([1, 2])), greedy(4)))
-    drain(engine)
-    assert recorder.replays == 0
+    """Sequences with and without a bias come and go, in slots that move; before the first bias graphs have none."""
+    engine, recorder = recorded(max_running=3)
+    shape = (llama.config.layers, llama.config.width)
+    jobs = {
+        str(n): (
+            prompt("panda " * (n % 3 + 1), layer_bias=torch.full(shape, 0.3 * n) if n % 2 else None),
+            SamplingParams(max_tokens=4 + 3 * (n % 4), seed=n, ignore_eos=True),
+        )
+        for n in range(8)
+    }
+    engine.add(EngineRequest("first", prompt("bamboo"), SamplingParams(max_tokens=20, seed=1, ignore_eos=True)))
+    for _ in range(4):
+        engine.step()
+    for name, (inputs, params) in jobs.items():
+        engine.add(EngineRequest(name, inputs, params))
+    outputs = drain(engine)
+    for name, (inputs, params) in jobs.items():
+        eager: Engine = make_engine()
+        eager.add(EngineRequest("alone", inputs, params))
+        assert ids(outputs[name]) == ids(drain(eager)["alone"])
+    assert recorder.replays > len(recorder.shapes)
 
 
 def test_a_kernel_attends_where_prompts_are_read_and_where_a_graph_decodes(
