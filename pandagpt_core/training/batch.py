@@ -58,7 +58,7 @@ def collate(
     media: Sequence[Sequence[Tensor]],
     width: int,
 ) -> Batch:
-    """Sequences with one None where their media [E] go, if they have any; `width` is E."""
+    """Sequences with one None where their media [E] go together, or one for each of their rows; `width` is E."""
     longest = max(map(len, ids))
     tokens = torch.zeros(len(ids), longest, dtype=torch.long)
     wanted = torch.full((len(ids), longest), IGNORED)
@@ -68,12 +68,18 @@ def collate(
         wanted[row, : len(goal)] = torch.tensor(goal)
         soft[row, : len(one)] = torch.tensor([token is None for token in one])
     keep = torch.arange(longest) < torch.tensor([[len(one)] for one in ids])
-    places = [(row, ids[row].index(None), vector) for row, vectors in enumerate(media) for vector in vectors]
+    places = [(row, *placed) for row, vectors in enumerate(media) for placed in _placed(ids[row], vectors)]
     rows, columns, vectors = zip(*(places or [(0, 0, torch.zeros(width))]), strict=True)
     weights = torch.full((len(vectors),), 1.0 if places else 0.0)
     return Batch(
         tokens, wanted, keep, soft, torch.stack(vectors).float(), weights, torch.tensor(rows), torch.tensor(columns)
     )
+
+
+def _placed(ids: Sequence[int | None], vectors: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
+    """Each vector with its place: all in the one that there is, or each in its own, in order."""
+    slots = [place for place, token in enumerate(ids) if token is None]
+    return list(zip(slots * len(vectors) if len(slots) == 1 else slots, vectors, strict=True))
 
 
 def answer_sums(llm: Llama, projection: nn.Module, batch: Batch) -> Sums:

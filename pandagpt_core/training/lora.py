@@ -3,8 +3,10 @@
 The loss is the mean cross entropy over answer tokens; prompts are written by the very code that writes them in service.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -142,14 +144,37 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class LinearWarmupDecay:
-    """Learning rate factor: linear up over the warm-up share of steps, then linear down to zero."""
+    """Learning rate factor: linear up over the warm-up share of steps, then linear down to `floor`."""
 
     steps: int
     warmup: float
+    floor: float = 0.0
 
     def __call__(self, step: int) -> float:
         rise = max(1, int(self.steps * self.warmup))
-        return min((step + 1) / rise, (self.steps - step) / max(1, self.steps - rise))
+        left = (self.steps - step) / max(1, self.steps - rise)
+        return min((step + 1) / rise, self.floor + (1 - self.floor) * left)
+
+
+@dataclass(frozen=True, slots=True)
+class CosineWarmupDecay:
+    """Learning rate factor: linear up over the warm-up share of steps, then half a cosine down to `floor`."""
+
+    steps: int
+    warmup: float
+    floor: float = 0.0
+
+    def __call__(self, step: int) -> float:
+        rise = max(1, int(self.steps * self.warmup))
+        if step < rise:
+            return (step + 1) / rise
+        done = (step - rise) / max(1, self.steps - rise)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+
+
+SCHEDULES: Mapping[str, type[LinearWarmupDecay] | type[CosineWarmupDecay]] = MappingProxyType(
+    {"linear": LinearWarmupDecay, "cosine": CosineWarmupDecay}
+)
 
 
 def adapter_state(projection: nn.Linear, lora: Mapping[str, LoraLinear]) -> dict[str, torch.Tensor]:

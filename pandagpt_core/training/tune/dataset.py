@@ -17,10 +17,11 @@ from pandagpt_core.training.tune.samples import ChatSample, Medium, refuse
 
 @dataclass(frozen=True, slots=True)
 class TrainExample:
-    """One conversation, and the keys of its media in the feature store."""
+    """One conversation, the keys of its media in the feature store, and the number of its file."""
 
     tokenized: TokenizedExample
     keys: tuple[str, ...]
+    file: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,10 @@ class TrainSet:
 
     def batch(self, indices: Iterable[int]) -> Batch:
         examples = [self.examples[index] for index in indices]
-        media: list[list[Tensor]] = [[self.store[key] for key in example.keys] for example in examples]
+        media: list[list[Tensor]] = [
+            [row for key in example.keys for row in self.store[key].reshape(-1, self.store.width)]
+            for example in examples
+        ]
         tokenized = [example.tokenized for example in examples]
         return collate([one.ids for one in tokenized], [one.targets for one in tokenized], media, self.store.width)
 
@@ -75,11 +79,13 @@ def examples_of(
             faults.append(
                 f"nothing of its answers is within the {len(tokenized.ids)} tokens that data.max_tokens leaves"
             )
+        if len(sample.media) > 1 and tokenized.ids.count(None) > 1:
+            faults.append(f"it has {len(sample.media)} pictures; this system learns from one at a time")
         if len(tokenized.ids) > context:
             faults.append(f"it has {len(tokenized.ids)} tokens, the model's context holds {context}")
         problems += [f"{sample.where}: {fault}" for fault in faults]
         if not faults:
-            examples.append(TrainExample(tokenized, tuple(outcome.keys[medium] for medium in sample.media)))
+            examples.append(TrainExample(tokenized, tuple(outcome.keys[one] for one in sample.media), sample.file))
     if not skip or not examples:
         refuse(problems, "conversations cannot be learned from")
     for problem in problems:

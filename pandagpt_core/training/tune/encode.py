@@ -15,8 +15,8 @@ from pandagpt_core.training.tune.features import FeatureStore, mark_of
 from pandagpt_core.training.tune.samples import Medium
 from pandagpt_core.types import Modality
 
-Encode = Callable[[Modality, Sequence[np.ndarray]], Tensor]  # recipe arrays of one modality in, [N, E] out
-SHARD = 4096  # vectors of one file: what a run that is cut off may have to encode again
+Encode = Callable[[Modality, Sequence[np.ndarray]], Tensor]  # recipe arrays of one modality in, [N, E] or [N, n, E] out
+SHARD_BYTES = 256 << 20  # of one file: what a run that is cut off may have to encode again
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def encode_all(
             outcome.problems.update({one.medium: one.problem for one in looked if one.problem is not None})
             outcome.keys.update({one.medium: one.key for one in looked if one.problem is None})
             marks |= {one.mark: one.key for one in looked if one.problem is None}
-            if len(pending) >= SHARD:
+            if sum(rows.nbytes for rows in pending.values()) >= SHARD_BYTES:
                 store.write(pending)
                 pending = {}
             advance(len(group))

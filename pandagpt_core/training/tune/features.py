@@ -1,6 +1,6 @@
 """Encoded media kept on disk: the encoder is frozen, so a medium is encoded once, whatever is trained how often.
 
-CACHE/<encoder digest>/<digest of its keys>.safetensors   vectors [E] float32 by key; written whole, never changed
+CACHE/<encoder digest>/<digest of its keys>.safetensors   [E] or [n, E] float32 by key; written whole, never changed
 CACHE/<encoder digest>/seen-<process>.json               which key a file had, by its size and time of change
 
 A key is the digest of a medium's bytes, modality, recipe and parameters (`media.digest`); the encoder's digest covers
@@ -22,12 +22,13 @@ from pandagpt_core.errors import CheckpointError
 
 
 class FeatureStore:
-    """The vectors of one encoder. `refresh` sees what other processes have written since."""
+    """The vectors, or rows of vectors, of one encoder. `refresh` sees what other processes have written since."""
 
-    def __init__(self, cache: Path, encoder_digest: str, width: int) -> None:
+    def __init__(self, cache: Path, encoder_digest: str, width: int, rows: int = 0) -> None:
+        """`rows` of `width` each; 0: one vector without that axis."""
         self.folder = cache / encoder_digest[:32]
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.width = width
+        self.width, self._shape = width, (rows, width) if rows else (width,)
         self._shards: dict[Path, Any] = {}
         self._of: dict[str, Any] = {}
         self._seen: dict[str, str] = {}
@@ -46,10 +47,10 @@ class FeatureStore:
         return key in self._of
 
     def __getitem__(self, key: str) -> Tensor:
-        """[E] float32."""
+        """[E] or [n, E], float32."""
         vector: Tensor = self._of[key].get_tensor(key)
-        if tuple(vector.shape) != (self.width,):
-            raise CheckpointError(f"a kept feature has shape {tuple(vector.shape)}, the encoder gives ({self.width},)")
+        if tuple(vector.shape) != self._shape:
+            raise CheckpointError(f"a kept feature has shape {tuple(vector.shape)}, the encoder gives {self._shape}")
         return vector
 
     def write(self, vectors: Mapping[str, Tensor]) -> None:

@@ -1,18 +1,21 @@
 """Conversations as token ids and targets, each template in the way that its model was trained or is served.
 
-vicuna-v0 as PandaGPT's trainer laid it out (`training.conversations`, held against the original). chatml as the very
-prompts of service, one for each question: what follows a prompt up to the end of the turn is learned.
+MiniGPT-v2 as its own trainer did (`training.minigpt_v2.layout`). vicuna-v0 as PandaGPT's trainer laid it out
+(`training.conversations`, held against the original). chatml as the very prompts of service, one for each question:
+what follows a prompt up to the end of the turn is learned.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from pandagpt_core.checkpoints import PandaGPTFolder
+from pandagpt_core.checkpoints import MiniGPTv2Folder, PandaGPTFolder, ProjectedFolder
+from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tokenize_conversation
+from pandagpt_core.training.minigpt_v2.layout import tokenize_minigpt
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
 Layout = Callable[
@@ -21,8 +24,11 @@ Layout = Callable[
 _ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot, whatever fills it
 
 
-def layout_of(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
+def layout_of(folder: ProjectedFolder, tokenizer: Tokenizer, most: int) -> Layout:
     """How to tokenize out the folder's conversations, cut to `most` tokens after the medium."""
+    if isinstance(folder, MiniGPTv2Folder):
+        rows = EvaSizes.from_config(folder.encoder.sizes).rows
+        return lambda said, media: tokenize_minigpt(said, tokenizer, rows, most, media=media)
     return _LAYOUTS[folder.template](folder, tokenizer, most)
 
 

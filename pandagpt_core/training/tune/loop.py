@@ -18,9 +18,9 @@ from torch import nn
 from tqdm import tqdm
 
 from pandagpt_core.errors import PandaGPTError
-from pandagpt_core.training.lora import LinearWarmupDecay
+from pandagpt_core.training.lora import SCHEDULES
 from pandagpt_core.training.tune.dataset import TrainSet, num_loss_tokens
-from pandagpt_core.training.tune.order import Division, Order
+from pandagpt_core.training.tune.order import Division, MixedOrder, Order
 from pandagpt_core.training.tune.record import Record
 from pandagpt_core.training.tune.settings import TrainSettings
 
@@ -30,13 +30,13 @@ class TrainPlan:
     """What each step of a run does."""
 
     settings: TrainSettings
-    order: Order
+    order: Order | MixedOrder
     division: Division
     steps: int
 
     def rate(self, step: int) -> float:
         """Factor of the learning rates."""
-        return LinearWarmupDecay(self.steps, self.settings.warmup)(step)
+        return SCHEDULES[self.settings.schedule](self.steps, self.settings.warmup, self.settings.floor)(step)
 
 
 def train_loop(

@@ -13,7 +13,7 @@ from pandagpt_core.checkpoints import (
     ADAPTER,
     ENCODER,
     LoraSpec,
-    PandaGPTFolder,
+    ProjectedFolder,
     llm_path,
     read_shapes,
     read_tensors,
@@ -90,7 +90,7 @@ def encoder_size(path: Path) -> int:
     return sum(torch.Size(shape).numel() for shape in read_shapes(path / ENCODER).values())
 
 
-def build(path: Path, folder: PandaGPTFolder, settings: LoraSettings, seed: int) -> TrainableModel:
+def build(path: Path, folder: ProjectedFolder, settings: LoraSettings, seed: int) -> TrainableModel:
     """On the CPU, float32 where it is trained and as stored where it is frozen; `seed` decides fresh weights.
 
     Raises InvalidRequest for targets that the model does not have, or another LoRA than the folder's to go on with.
@@ -101,7 +101,7 @@ def build(path: Path, folder: PandaGPTFolder, settings: LoraSettings, seed: int)
     lora = with_lora(llm, settings)
     fresh = nn.Linear(folder.projection.in_dim, folder.projection.out_dim)
     weight, bias = fresh.weight.detach(), fresh.bias.detach()
-    spec = folder.projection.recall
+    spec = folder.projection.recall  # PandaGPT's alone
     recall = None if spec is None else PrototypeRetrieval(tensors["projection.recall"], spec.sharpness)
     if settings.start == "folder":
         _check_same(folder.lora, settings)

@@ -12,6 +12,8 @@ import numpy as np
 
 from pandagpt_core.errors import InvalidRequest
 
+PERIOD = 1000  # draws over which stated ratios hold exactly
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -32,6 +34,45 @@ class Order:
     def epoch(self, step: int) -> float:
         """How often every conversation was seen, on average, before this step."""
         return step * self.batch / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class MixedOrder:
+    """Several sets of conversations, each a stated share of every `PERIOD` drawn, whatever its size.
+
+    members: the indices of each set. ratios: of any sum. Raises InvalidRequest for an empty set with a share.
+    """
+
+    members: tuple[tuple[int, ...], ...]
+    ratios: tuple[float, ...]
+    batch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for at, (members, ratio) in enumerate(zip(self.members, self.ratios, strict=True)):
+            if ratio and not members:
+                raise InvalidRequest(f"data.ratios gives file {at} a share of {ratio}, and it has no conversation")
+
+    def steps(self, epochs: int) -> int:
+        """So many that as much is drawn as all sets hold together."""
+        return -(-epochs * sum(map(len, self.members)) // self.batch)
+
+    def of_step(self, step: int) -> list[int]:
+        return [self._of_place(place) for place in range(step * self.batch, (step + 1) * self.batch)]
+
+    def epoch(self, step: int) -> float:
+        return step * self.batch / sum(map(len, self.members))
+
+    def _of_place(self, place: int) -> int:
+        """The set by the period's shuffled shares; in the set, the next of its own shuffled epochs."""
+        shares = _shares(self.ratios)
+        period, within = divmod(place, PERIOD)
+        drawn = _shuffled_sets(shares, self.seed, period)
+        chosen = int(drawn[within])
+        before = period * shares[chosen] + int((drawn[:within] == chosen).sum())
+        members = self.members[chosen]
+        order = _shuffled(len(members), self.seed + 1 + chosen, before // len(members))
+        return members[int(order[before % len(members)])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +102,21 @@ class Division:
         return [own[at : at + self.micro] for at in range(0, share, self.micro)]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
+def _shares(ratios: tuple[float, ...]) -> tuple[int, ...]:
+    """Whole draws of a period for each ratio, by largest remainders."""
+    exact = [PERIOD * ratio / sum(ratios) for ratio in ratios]
+    shares = [int(one) for one in exact]
+    for at in sorted(range(len(exact)), key=lambda at: shares[at] - exact[at])[: PERIOD - sum(shares)]:
+        shares[at] += 1
+    return tuple(shares)
+
+
+@lru_cache(maxsize=4)
+def _shuffled_sets(shares: tuple[int, ...], seed: int, period: int) -> np.ndarray:
+    return np.random.default_rng((seed, period)).permutation(np.repeat(np.arange(len(shares)), shares))
+
+
+@lru_cache(maxsize=32)
 def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count)

@@ -15,7 +15,7 @@ from torch import Tensor
 from pandagpt_core.checkpoints import (
     ADAPTER,
     LoraSpec,
-    PandaGPTFolder,
+    ProjectedFolder,
     read_tensors,
     write_model_folder,
     write_safetensors,
@@ -41,7 +41,7 @@ def adapter_of(trained: State) -> dict[str, Tensor]:
 def write_model(
     out: Path,
     base: Path,
-    folder: PandaGPTFolder,
+    folder: ProjectedFolder,
     adapter: State,
     lora: LoraSettings,
     name: str,
@@ -119,7 +119,7 @@ def cast_state(state: State, dtype: str) -> dict[str, Tensor]:
     return {name: tensor.to(wanted).contiguous() for name, tensor in state.items()}
 
 
-def _is_served(file: str, folder: PandaGPTFolder) -> bool:
+def _is_served(file: str, folder: ProjectedFolder) -> bool:
     """Weights and the language model's files, not a card or figures that speak of the base."""
     return file.endswith(".safetensors") or (folder.llm.folder is not None and file.startswith(f"{folder.llm.folder}/"))
 

@@ -11,8 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from pandagpt_core.checkpoints import PandaGPTFolder, llm_path, read_folder_of, verify_files
+from pandagpt_core.checkpoints import MiniGPTv2Folder, ProjectedFolder, llm_path, read_model_folder, verify_files
 from pandagpt_core.encoders.base import encode_items
+from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.systems.encoder import load_encoder
@@ -31,13 +32,13 @@ from pandagpt_core.training.tune.model import (
     enable_gradient_checkpointing,
     encoder_size,
 )
-from pandagpt_core.training.tune.order import Division, Order
+from pandagpt_core.training.tune.order import Division, MixedOrder, Order
 from pandagpt_core.training.tune.record import Record, plot_loss, read_log
 from pandagpt_core.training.tune.samples import ChatSample, read_samples
 from pandagpt_core.training.tune.settings import TuneSettings
 
 Tell = Callable[[str], object]
-OpenEncoder = Callable[[Path, PandaGPTFolder, str], Encode]
+OpenEncoder = Callable[[Path, ProjectedFolder, str], Encode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class TrainResult:
     written: Mapping[str, Path] = field(default_factory=dict)
 
 
-def open_towers(path: Path, folder: PandaGPTFolder, device: str) -> Encode:
+def open_towers(path: Path, folder: ProjectedFolder, device: str) -> Encode:
     """The folder's own encoder, frozen."""
     encoder = load_encoder(path, folder, device)
     return torch.inference_mode()(lambda modality, arrays: encode_items(encoder, modality, arrays, device))
@@ -76,14 +77,14 @@ def train(
     logged = len(read_log(out))
     if not resume:
         _refuse_to_write_over(out, last, logged)
-    folder = read_folder_of(path, PandaGPTFolder)
+    folder = trainable_folder(path)
     verify_files(path, folder)
     accelerator.wait_for_everyone()
     out.mkdir(parents=True, exist_ok=True)
 
     train_set = learn_from(settings, path, folder, accelerator, told, open_encoder)
     division = Division(settings.train.batch, settings.train.micro_batch, accelerator.num_processes)
-    order = Order(len(train_set.examples), settings.train.batch, settings.train.seed)
+    order = order_of(settings, train_set)
     steps = settings.train.max_steps or order.steps(settings.train.epochs)
     tuned = build(path, folder, settings.lora, settings.train.seed)
     cast_frozen(tuned.llm, frozen_dtype(accelerator))
@@ -123,17 +124,40 @@ def train(
     return TrainResult(max(done, until), steps, written)
 
 
+def trainable_folder(path: Path) -> ProjectedFolder:
+    """Raises InvalidRequest for a system whose projection and LoRA are not trained here."""
+    folder = read_model_folder(path)
+    if not isinstance(folder, ProjectedFolder):
+        raise InvalidRequest(f"{folder.id} is of the system {folder.system}, which is not trained here")
+    return folder
+
+
+def rows_of(folder: ProjectedFolder) -> int:
+    """Rows that a medium has in a prompt; 0 where all media of a conversation have one together."""
+    return EvaSizes.from_config(folder.encoder.sizes).rows if isinstance(folder, MiniGPTv2Folder) else 0
+
+
+def order_of(settings: TuneSettings, train_set: TrainSet) -> Order | MixedOrder:
+    """By the stated ratios of the files; without them every conversation as often as any other."""
+    train, ratios = settings.train, settings.data.ratios
+    if not ratios:
+        return Order(len(train_set.examples), train.batch, train.seed)
+    members = [tuple(i for i, one in enumerate(train_set.examples) if one.file == at) for at in range(len(ratios))]
+    return MixedOrder(tuple(members), ratios, train.batch, train.seed)
+
+
 def learn_from(
     settings: TuneSettings,
     path: Path,
-    folder: PandaGPTFolder,
+    folder: ProjectedFolder,
     accelerator: Accelerator,
     tell: Tell,
     open_encoder: OpenEncoder,
 ) -> TrainSet:
     """Read the conversations and see that their media are encoded, each process a share of them."""
     samples = read_samples([Path(file) for file in settings.data.files])
-    store = FeatureStore(Path(settings.features.cache), folder.encoder_digest, folder.projection.in_dim)
+    cache, rows = Path(settings.features.cache), rows_of(folder)
+    store = FeatureStore(cache, folder.encoder_digest, folder.projection.in_dim, rows)
     outcome = _encoded(samples, settings, path, folder, accelerator, store, open_encoder)
     store.refresh()
     tokenize = layout_of(folder, load_tokenizer(llm_path(path, folder.llm)), settings.data.max_tokens)
@@ -145,7 +169,7 @@ def _encoded(
     samples: list[ChatSample],
     settings: TuneSettings,
     path: Path,
-    folder: PandaGPTFolder,
+    folder: ProjectedFolder,
     accelerator: Accelerator,
     store: FeatureStore,
     open_encoder: OpenEncoder,
@@ -180,7 +204,7 @@ def _optimizer(tuned: TrainableModel, settings: TuneSettings) -> torch.optim.Opt
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
 
 
-def _fingerprint(settings: TuneSettings, folder: PandaGPTFolder, train_set: TrainSet, steps: int) -> dict[str, Any]:
+def _fingerprint(settings: TuneSettings, folder: ProjectedFolder, train_set: TrainSet, steps: int) -> dict[str, Any]:
     """All that the losses depend on, flat. How a batch is divided over devices, and in which precision, is free."""
     free = {"micro_batch", "precision", "checkpointing", "device", "epochs", "max_steps"}
     fingerprint: dict[str, Any] = {"model": folder.files, "encoder": folder.encoder_digest, "lessons": train_set.digest}
@@ -193,7 +217,7 @@ def _fingerprint(settings: TuneSettings, folder: PandaGPTFolder, train_set: Trai
 
 
 def _write(
-    settings: TuneSettings, path: Path, folder: PandaGPTFolder, trained: outputs.State, fingerprint: dict[str, Any]
+    settings: TuneSettings, path: Path, folder: ProjectedFolder, trained: outputs.State, fingerprint: dict[str, Any]
 ) -> dict[str, Path]:
     out, wanted = Path(settings.out), settings.output
     adapter = outputs.cast_state(outputs.adapter_of(trained), wanted.dtype)

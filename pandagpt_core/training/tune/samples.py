@@ -7,7 +7,7 @@ media of one conversation are summed, as in service. A conversation without medi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,11 +32,12 @@ class Medium:
 
 @dataclass(frozen=True, slots=True)
 class ChatSample:
-    """One conversation: `where` names its file and index, human and gpt take turns."""
+    """One conversation: `where` names its file and index, human and gpt take turns. `file`: the number of its file."""
 
     where: str
     said: tuple[ChatTurn, ...]
     media: tuple[Medium, ...]
+    file: int = 0
 
 
 class _Medium(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,10 +60,11 @@ def read_samples(files: Sequence[Path]) -> list[ChatSample]:
     """All conversations of all files. Raises InvalidRequest that names file, index and fault of each bad one."""
     samples: list[ChatSample] = []
     problems: list[str] = []
-    for file in files:
+    for number, file in enumerate(files):
         for index, entry in enumerate(_entries(file)):
             try:
-                samples.append(_sample(f"{file.name}[{index}]", msgspec.convert(entry, _Entry)))
+                sample = _sample(f"{file.name}[{index}]", msgspec.convert(entry, _Entry))
+                samples.append(replace(sample, file=number))
             except (msgspec.ValidationError, ValueError) as error:
                 problems.append(f"{file.name}[{index}]: {error}")
     refuse(problems, "conversations are wrong")

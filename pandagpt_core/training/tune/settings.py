@@ -19,6 +19,7 @@ from pandagpt_core.errors import InvalidRequest
 Count = Annotated[int, Meta(ge=1)]
 CountOrNone = Annotated[int, Meta(ge=0)]
 Above = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -33,6 +34,10 @@ class TrainSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DataSettings(TrainSection, frozen=True):
     files: Annotated[tuple[Text, ...], Meta(min_length=1, description="JSON lists of conversations, joined in order")]
     media: Annotated[Text, Meta(description="folder that the conversations' file names begin in")] = "."
+    ratios: Annotated[
+        tuple[NotNegative, ...],
+        Meta(description="how often each file is drawn from, one number a file; empty: as its conversations are many"),
+    ] = ()
     broken: Annotated[
         Literal["stop", "skip"],
         Meta(description="what to do when a medium is missing or unreadable; either way each is named"),
@@ -71,7 +76,9 @@ class TrainSettings(TrainSection, frozen=True):
     micro_batch: Annotated[Count, Meta(description="conversations that one device sees at once")] = 4
     lr: Annotated[Above, Meta(description="highest learning rate")] = 5e-4
     projection_lr: Annotated[float, Meta(ge=0, description="the projection's own highest learning rate; 0: lr")] = 0.0
-    warmup: Annotated[Share, Meta(description="share of the steps in which the rate rises; then it falls to 0")] = 0.03
+    warmup: Annotated[Share, Meta(description="share of the steps in which the rate rises; then it falls")] = 0.03
+    schedule: Annotated[Literal["linear", "cosine"], Meta(description="how the rate falls")] = "linear"
+    floor: Annotated[Share, Meta(description="what it falls to, as a share of its highest")] = 0.0
     betas: Annotated[tuple[Share, Share], Meta(description="AdamW's two decay rates")] = (0.9, 0.95)
     weight_decay: Annotated[float, Meta(ge=0, description="AdamW's")] = 0.001
     clip: Annotated[Above, Meta(description="largest norm of the gradient")] = 1.0
@@ -106,6 +113,11 @@ class TuneSettings(TrainSection, frozen=True):
     output: OutputSettings = OutputSettings()
 
     def __post_init__(self) -> None:
+        ratios = self.data.ratios
+        if ratios and (len(ratios) != len(self.data.files) or not sum(ratios)):
+            raise ValueError(
+                f"data.ratios has {len(ratios)} numbers for {len(self.data.files)} files; one must be above 0"
+            )
         if self.train.micro_batch > self.train.batch:
             raise ValueError(f"train.micro_batch is {self.train.micro_batch}, train.batch only {self.train.batch}")
 
