@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("service.commands.convert", "make a model folder from the originals' files"),
     "cache": ("service.commands.cache", "a cache of image features for a model folder, from a folder of pictures"),
     "train": ("service.commands.train", "projection and LoRA of a model folder, on conversations about media"),
+    "dataset": ("service.commands.dataset", "a public data set as conversations to train on"),
     "align": ("service.commands.align", "one tower of a model folder, on pairs of media and pictures"),
     "eval": ("service.commands.eval", "how often a model names what it is shown, in process or over HTTP"),
     "demo": ("service.commands.demo", "start everything, ask about the samples, stop"),

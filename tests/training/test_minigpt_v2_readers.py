@@ -1,0 +1,105 @@
+"""Each public format on a tiny made file: what is asked, what is answered, and where the picture is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.training.minigpt_v2.readers import READERS, read_dataset
+from pandagpt_core.training.tune.samples import read_samples
+from service import cli
+
+SIDES = {"width": 200, "height": 100}
+BOX, BOX_TEXT = [20, 20, 90, 60], "{<10><20><55><80>}"
+COCO = {
+    "images": [{"id": 7, "file_name": "a.jpg", **SIDES}],
+    "categories": [{"id": 1, "name": "dog"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 1, "bbox": BOX},
+        {"id": 2, "image_id": 7, "category_id": 1, "bbox": [190, 0, 20, 50]},
+    ],
+}
+XML = """<annotation><size><width>200</width><height>100</height></size>
+<object><name>1</name><bndbox><xmin>20</xmin><ymin>20</ymin><xmax>110</xmax><ymax>80</ymax></bndbox></object>
+<object><name>2</name><scene>1</scene></object></annotation>"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, tuple[Path, Path | None]]:
+    def put(name: str, data: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(data if isinstance(data, str) else json.dumps(data))
+        return path
+
+    captions = {"images": COCO["images"], "annotations": [{"image_id": 7, "caption": " A dog. "}]}
+    people = [{"question_id": 1, "image_id": 7, "answers": [{"answer": "red"}] * 2 + [{"answer": "blue"}]}]
+    questions = {"data_subtype": "val2014", "questions": [{"question_id": 1, "question": "What colour?"}]}
+    region = {"image_id": 7, "phrase": "a dog ", "x": 20, "y": 20, "width": 90, "height": 60}
+    put("sentences/a.txt", "[/EN#1/animals A dog] near [/EN#2/scene the water] .\n")
+    put("boxes/a.xml", XML)
+    grit = {"key": "00/a", "caption": "a dog and a cat", "noun_chunks": [[0, 5, 0.1, 0.2, 0.55, 0.8, 0.9]]}
+    refs = [{"image_id": 7, "ann_id": 1, "sentences": [{"sent": "the dog"}]}]
+    return {
+        "coco-captions": (put("captions.json", captions), None),
+        "coco-detection": (put("instances.json", COCO), None),
+        "refcoco": (put("refs.json", refs), tmp_path / "instances.json"),
+        "visual-genome": (put("regions.json", [{"regions": [region]}]), put("data.json", [{"image_id": 7, **SIDES}])),
+        "gqa": (put("gqa.json", {"1": {"imageId": "7", "question": "Left?", "answer": "yes"}}), None),
+        "vqa": (put("vqa.json", {"annotations": people}), put("questions.json", questions)),
+        "flickr30k-entities": (tmp_path / "sentences", tmp_path / "boxes"),
+        "grit": (put("grit.jsonl", json.dumps(grit) + "\n"), None),
+    }
+
+
+EXPECTED = {
+    "coco-captions": [("a.jpg", "[caption] Briefly describe this image.", "A dog.")],
+    "coco-detection": [("a.jpg", "[detection] dog", f"<p>dog</p> {BOX_TEXT}<delim>{{<95><0><100><50>}}")],
+    "refcoco": [("a.jpg", "[refer] the dog", BOX_TEXT), ("a.jpg", f"[identify] {BOX_TEXT}", "the dog")],
+    "visual-genome": [("VG_100K/7.jpg", "[refer] a dog", BOX_TEXT)],
+    "gqa": [("7.jpg", "[vqa] Left?", "yes")],
+    "vqa": [("COCO_val2014_000000000007.jpg", "[vqa] What colour?", "red")],
+    "flickr30k-entities": [
+        ("a.jpg", "[grounding] please describe this image in details", f"<p>A dog</p> {BOX_TEXT} near the water .")
+    ],
+    "grit": [("00/a.jpg", "[grounding] please describe this image in details", f"<p>a dog</p> {BOX_TEXT} and a cat")],
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_made_file_gives_these_conversations(files: dict[str, tuple[Path, Path | None]], kind: str) -> None:
+    entries = read_dataset(kind, *files[kind])
+    found = [(one["image"], *(turn["value"] for turn in one["conversations"])) for one in entries]
+    assert found == EXPECTED[kind]
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_the_command_writes_what_the_trainer_reads(
+    files: dict[str, tuple[Path, Path | None]], kind: str, tmp_path: Path
+) -> None:
+    first, second = files[kind]
+    out = tmp_path / "out.json"
+    words = ["dataset", kind, str(first), *([] if second is None else [str(second)]), "--out", str(out)]
+    assert cli.main(words) == 0
+    samples = read_samples([out])
+    assert [(one.media[0].file, one.said[1].value) for one in samples] == [
+        (image, answer) for image, _, answer in EXPECTED[kind]
+    ]
+
+
+def test_a_file_of_another_kind_is_named(files: dict[str, tuple[Path, Path | None]]) -> None:
+    with pytest.raises(InvalidRequest, match=r"gqa\.json is not as coco-captions is: KeyError: 'images'"):
+        read_dataset("coco-captions", files["gqa"][0])
+    with pytest.raises(InvalidRequest, match=r"a second file, instances\.json; name it too"):
+        read_dataset("refcoco", files["refcoco"][0])
+
+
+def test_an_unpacked_shard_of_grit_is_read_by_its_files(tmp_path: Path) -> None:
+    chunks = [[0, 5, 0.1, 0.2, 0.55, 0.8, 0.9], [10, 15, 0.0, 0.0, 1.0, 1.0, 0.5]]
+    (tmp_path / "0001.json").write_text(json.dumps({"caption": "a dog and a cat", "noun_chunks": chunks}))
+    [entry] = read_dataset("grit", tmp_path)
+    assert entry["image"] == "0001.jpg"
+    expected = f"<p>a dog</p> {BOX_TEXT} and <p>a cat</p> {{<0><0><100><100>}}"
+    assert entry["conversations"][1]["value"] == expected
