@@ -27,7 +27,8 @@ from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 
 GUIDES = ROOT / "docs/guides"
 ADDRESS = "http://127.0.0.1:8000"
-ELSEWHERE = {"training.md"}  # run by tests/test_training_guide.py, which needs no gateway
+# Run by tests/test_training_guide.py, which needs no gateway, and by tests/gateway/test_places.py, whose model points.
+ELSEWHERE = {"training.md", "locate.md"}
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,20 @@ import torch.nn.functional as F
 
 from pandagpt_core.autotune import Report, Steps, seconds
 from pandagpt_core.encoders import precision
+from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.precision import LIMIT, OF_TOWER, autocast_towers, made_clip, product_steps
+from pandagpt_core.encoders.precision import (
+    LIMIT,
+    OF_TOWER,
+    autocast_eva_vit,
+    autocast_towers,
+    made_clip,
+    product_steps,
+)
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.encoders.transformer import Block
 from pandagpt_core.llm.quant.linear import Linear
+from pandagpt_core.types import Modality
 
 TINY = TowerSize(width=32, blocks=2, heads=4)
 
@@ -157,3 +166,31 @@ def test_towers_on_a_cuda_device_are_rounded_within_the_margin(encoder: ImageBin
         clip = made_clip(encoder, tower)
         rounded = there.encode(OF_TOWER[tower], clip.to("cuda")).cpu()
         assert F.cosine_similarity(rounded, encoder.encode(OF_TOWER[tower], clip)).min() >= 1 - LIMIT
+
+
+@pytest.fixture
+def eva_vit() -> EvaVit:
+    torch.manual_seed(0)
+    made = EvaVit(EvaSizes(width=32, blocks=2, heads=4, mlp=64, patch=4, image=16), device="cpu")
+    for parameter in made.parameters():
+        parameter.copy_(torch.randn(parameter.shape) * 0.2 + (parameter.ndim == 1))
+    return made
+
+
+def eva_dtypes(vit: EvaVit) -> set[torch.dtype]:
+    return {parameter.dtype for block in vit.blocks for parameter in block.products()}
+
+
+def test_every_row_of_a_rounded_eva_vit_points_where_it_did(eva_vit: EvaVit) -> None:
+    picture = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    exact = eva_vit.encode(Modality.IMAGE, picture)
+    assert autocast_eva_vit(eva_vit, timed=bf16_is_fast)
+    assert eva_dtypes(eva_vit) == {torch.bfloat16}
+    rounded = eva_vit.encode(Modality.IMAGE, picture)
+    assert not torch.equal(rounded, exact)
+    assert F.cosine_similarity(rounded, exact, dim=-1).min() >= 1 - 2 * LIMIT  # of another picture than the one tried
+
+
+def test_an_eva_vit_stays_exact_where_nothing_is_won(eva_vit: EvaVit) -> None:
+    assert not autocast_eva_vit(eva_vit, timed=all_are_alike)
+    assert eva_dtypes(eva_vit) == {torch.float32}

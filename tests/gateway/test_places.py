@@ -3,9 +3,12 @@
 import base64
 import io
 import json
+import re
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -253,3 +256,16 @@ def test_boxes_that_are_no_boxes_are_refused(http: httpx.Client, boxes: str) -> 
     refused = form(http, picture(), task="identify", boxes=boxes)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
     assert refused.json()["error"]["param"].startswith("boxes")
+
+
+def test_the_guides_lines_run_as_they_stand(http: httpx.Client, tmp_path: Path, root: Path) -> None:
+    page = (root / "docs" / "guides" / "locate.md").read_text(encoding="utf-8")
+    (tmp_path / "dog.png").write_bytes(picture())
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        code = block.replace("http://127.0.0.1:8000", str(http.base_url).rstrip("/"))
+        done = subprocess.run(["bash", "-ec", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert '"error"' not in done.stdout
+    assert Image.open(io.BytesIO((tmp_path / "boxes.png").read_bytes())).size == (200, 100)
