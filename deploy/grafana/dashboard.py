@@ -154,7 +154,7 @@ ROWS = [
                 f"sum by (model) (rate(pandagpt_prefix_cache_queries_total{{{W}}}{RATE}))", "{{model}} tokens"),
                (f'sum by (model) (rate(pandagpt_prefix_lookups_total{{{W},outcome="hit"}}{RATE})) / '
                 f"sum by (model) (rate(pandagpt_prefix_lookups_total{{{W}}}{RATE}))", "{{model}} requests")]),
-        Panel("Preemptions, evictions", "Sequences put out and read again; blocks of prefixes dropped.", "none",
+        Panel("Preemptions, evictions", "Sequences preempted and computed again; blocks of prefixes dropped.", "none",
               [rate("pandagpt_num_preemptions_total", W, "instance"),
                (rate("pandagpt_prefix_evictions_total", W, "instance")[0], "{{instance}} evicted")]),
         Panel("Engines", "Which engine computes, and what it reserves for a sequence.", "none",

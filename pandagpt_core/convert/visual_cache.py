@@ -28,7 +28,7 @@ class CacheSource:
 def open_cache(path: Path, width: int) -> CacheSource:
     """A flat index of inner products. Raises CheckpointError for another kind, width, or features that are not unit."""
     try:
-        import faiss  # of the extra `convert` alone: no serving process needs it
+        import faiss  # needed for this file alone
     except ImportError:
         raise CheckpointError(f"reading {path.name} needs faiss: pip install 'pandagpt[convert]'") from None
     try:

@@ -12,8 +12,11 @@ from pandagpt_core.types import Modality
 class Encoder(Protocol):
     """A set of towers into one space of width `dim`. `recipes` names the preprocessing each tower wants."""
 
-    dim: int
-    recipes: Mapping[Modality, str]
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def recipes(self) -> Mapping[Modality, str]: ...
 
     def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
         """[N, ...] clips of one modality in, [N, dim] float32 postprocessed embeddings out."""

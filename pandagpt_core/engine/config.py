@@ -1,22 +1,27 @@
-"""How large an engine is: sequences at once, cache, prefill per step, context."""
+"""The sizes of an engine: sequences, cache, prompt tokens a step, context."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Reserve = Literal["longest", "current"]
-PREFIX_PART = 8  # one part in so many of the cache is for kept prefixes, where nothing else is said
+PREFIX_PART = 8  # one part in so many of the cache is for prefixes, by default
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """`kv_blocks` of `block_size` tokens, or the blocks that fit `kv_bytes`, bound what running sequences hold;
-    with neither, every one of `max_running` sequences may fill the context. `prefix_blocks` more keep prefixes (0:
-    none; unset: an eighth as many, taken out of `kv_bytes` where that is what was given). `reserve` says what a
-    running sequence counts for: the longest it may become, or what it holds currently; then more run at once, and
-    some may be put out and read again. `prefill_chunk` is how many prompt tokens one step reads at most, over all
-    sequences, beside the decoding ones. `max_model_len` is the context: prompt and answer together; the model's own
-    limit applies too. After `batch_turn` interactive admissions in a row a waiting batch sequence has its turn, and one
-    part in `batch_share` of a step's reading is for batch prompts.
+    """Sizes and shares, in sequences, blocks and tokens.
+
+    max_running: sequences that run at once. max_model_len: tokens of prompt and answer together; the model's own limit
+        applies too. prefill_chunk: prompt tokens that one step reads at most, over all sequences, beside the decoding
+        ones.
+    kv_blocks: blocks of `block_size` tokens for running sequences; else the blocks that fit `kv_bytes`; without both,
+        every one of `max_running` sequences may fill the context.
+    prefix_blocks: blocks of the prefix cache, 0 for none. By default an eighth as many as `kv_blocks`, or a ninth of
+        `kv_bytes`.
+    reserve: the cache that a running sequence counts for, its `max_length` or its current length. With "current" more
+        sequences run at once, and some may be preempted and computed again.
+    batch_turn: after so many interactive admissions in a row a waiting batch sequence is admitted. batch_share: one
+        part in so many of a step's prompt tokens is for batch prompts.
     """
 
     max_running: int = 16

@@ -26,7 +26,7 @@ def load_llama(path: Path) -> Llama:
     every key that is missing, left over or misshapen.
     """
     if path.is_file():
-        from pandagpt_core.llm.gguf import read_weights
+        from pandagpt_core.llm.gguf import read_weights  # takes time to import
 
         config, weights = read_weights(path)
     else:

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import params as p
+from pandagpt_core.media.clips import clip_spans
 from pandagpt_core.media.filterbank import MEL_BINS, RATE, filter_bank
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.resample import Resampler
 from pandagpt_core.media.sounds import Sound, extract, length, open_sound
-from pandagpt_core.media.video import clip_spans
 
 CLIPS, CLIP_SECONDS = 3, 2
 FRAMES = 204

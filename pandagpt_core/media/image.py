@@ -7,11 +7,8 @@ from PIL import Image
 from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.pixels import as_seen, on_white, open_picture, resize_and_crop, upright
+from pandagpt_core.media.pixels import as_seen, lite0_array, normalise, open_picture, resize_and_crop, upright
 
-# CLIP's channel statistics (Radford et al. 2021), which ImageBind uses for pictures and video.
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
-STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
 EVA_SIZE = 448  # pixels of a side
 
 
@@ -59,14 +56,3 @@ def eva_array(picture: Image.Image) -> npt.NDArray[np.float32]:
     """
     square = picture.convert("RGB").resize((EVA_SIZE, EVA_SIZE), Image.Resampling.BICUBIC)
     return normalise(np.asarray(square, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)
-
-
-def lite0_array(picture: Image.Image) -> npt.NDArray[np.float32]:
-    """[3, 224, 224] of an RGB or RGBA picture."""
-    square = np.asarray(on_white(resize_and_crop(picture)), dtype=np.float32)
-    return ((square - np.float32(127.0)) / np.float32(128.0)).transpose(2, 0, 1)
-
-
-def normalise(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """[..., 3] values in 0..1 to CLIP's zero mean and unit deviation."""
-    return (rgb - MEAN) / STD

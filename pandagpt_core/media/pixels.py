@@ -11,6 +11,9 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 
 SIZE = 224
+# CLIP's channel statistics (Radford et al. 2021), which ImageBind uses for pictures and video.
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -121,3 +124,14 @@ def resize_and_crop(picture: Image.Image, size: int = SIZE) -> Image.Image:
         picture = picture.resize(scaled, Image.Resampling.BICUBIC)
     left, top = (round((side - size) / 2.0) for side in scaled)
     return picture.crop((left, top, left + size, top + size))
+
+
+def lite0_array(picture: Image.Image) -> npt.NDArray[np.float32]:
+    """[3, 224, 224] of an RGB or RGBA picture."""
+    square = np.asarray(on_white(resize_and_crop(picture)), dtype=np.float32)
+    return ((square - np.float32(127.0)) / np.float32(128.0)).transpose(2, 0, 1)
+
+
+def normalise(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[..., 3] values in 0..1 to CLIP's zero mean and unit deviation."""
+    return (rgb - MEAN) / STD

@@ -1,7 +1,6 @@
 """Videos to encoder arrays: ImageBind's clips of two frames in three crops, or single frames as clips."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +8,10 @@ from PIL import Image
 
 from pandagpt_core.media import params as p
 from pandagpt_core.media.bilinear import resize_crop, short_side
+from pandagpt_core.media.clips import clip_spans
 from pandagpt_core.media.frames import RGB, pick
-from pandagpt_core.media.image import lite0_array, normalise
 from pandagpt_core.media.limits import Limits, check
-from pandagpt_core.media.pixels import SIZE
+from pandagpt_core.media.pixels import SIZE, lite0_array, normalise
 
 CLIPS, CLIP_SECONDS, CROPS = 5, 2, 3
 LITE0_FRAMES = 8
@@ -38,12 +37,6 @@ def lite0(data: bytes, params: p.Params, limits: Limits) -> Float:
         return lite0_array(Image.fromarray(frame))
 
     return np.stack(pick(data, limits, spread_frames, keep))
-
-
-def clip_spans(duration: float, clips: int, seconds: int) -> list[tuple[Fraction, Fraction]]:
-    """Start and end of evenly spaced clips, exact; all start at 0 where the medium is shorter than a clip."""
-    last_start = Fraction(max(duration - seconds, 0))
-    return [(start, start + seconds) for start in (index * last_start / (clips - 1) for index in range(clips))]
 
 
 def clip_frames(count: int, rate: float) -> list[int]:

@@ -1,7 +1,6 @@
 """From config.json's `encoder` to the towers it names, with their weights, on a device."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,6 +9,11 @@ import torch
 from pandagpt_core.autotune import Listen, ignore
 from pandagpt_core.checkpoints import ENCODER, ModelFolder, load_module, read_tensors
 from pandagpt_core.encoders.base import Encoder
+from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
+from pandagpt_core.encoders.imagebind import ImageBind
+from pandagpt_core.encoders.mini import MiniEncoder
+from pandagpt_core.encoders.precision import autocast_eva_vit, autocast_towers
+from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 
 Loader = Callable[[Path, ModelFolder, str], Encoder]
@@ -34,9 +38,6 @@ def load_encoder(
 
 def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     """Only the towers that the folder's recipes feed are built."""
-    from pandagpt_core.encoders.imagebind import ImageBind
-    from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
-
     sizes = ImageBindSizes.from_config(folder.encoder.sizes)
     towers = {TOWER_OF[modality] for modality in folder.recipes}
     model = ImageBind(sizes, variant=folder.encoder.variant, towers=towers)
@@ -45,39 +46,27 @@ def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
 
 
 def _autocast_imagebind(encoder: Encoder, report: Listen) -> None:
-    from pandagpt_core.encoders.imagebind import ImageBind
-    from pandagpt_core.encoders.precision import autocast_towers
-
     assert isinstance(encoder, ImageBind)
     autocast_towers(encoder, report)
 
 
 def _eva_vit(weights: Path, folder: ModelFolder, device: str) -> Encoder:
-    from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
-
     model = EvaVit(EvaSizes.from_config(folder.encoder.sizes))
     load_module(model, weights, device=device, dtype=torch.float32)
     return model
 
 
 def _autocast_eva_vit(encoder: Encoder, report: Listen) -> None:
-    from pandagpt_core.encoders.eva_vit import EvaVit
-    from pandagpt_core.encoders.precision import autocast_eva_vit
-
     assert isinstance(encoder, EvaVit)
     autocast_eva_vit(encoder, report)
 
 
 def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     """`MiniEncoder.load(sizes, state)`: it builds the towers of its sizes and accounts for the state's keys itself."""
-    towers = import_module("pandagpt_core.encoders.mini").MiniEncoder
-    encoder: Encoder = towers.load(
-        folder.encoder.sizes, dict(read_tensors(weights, device=device, dtype=torch.float32))
-    )
-    return encoder
+    return MiniEncoder.load(folder.encoder.sizes, dict(read_tensors(weights, device=device, dtype=torch.float32)))
 
 
-# The folder schema's kinds; each loader imports its own towers.
+# By the folder schema's kinds.
 LOADERS: Mapping[str, Loader] = MappingProxyType({"imagebind": _imagebind, "mini": _mini, "eva-vit": _eva_vit})
 AUTOCAST: Mapping[str, Callable[[Encoder, Listen], None]] = MappingProxyType(
     {"imagebind": _autocast_imagebind, "eva-vit": _autocast_eva_vit}

@@ -130,7 +130,7 @@ class WorkerMetrics:
             ),
             preemptions=Counter(
                 "pandagpt_num_preemptions",
-                "Sequences put out of the engine to be read again: cache short, or an interactive one came",
+                "Sequences preempted: the cache was full, or an interactive one arrived",
                 registry=registry,
             ),
             prefix_lookups=Counter(

@@ -57,8 +57,9 @@ class WorkerSettings(Section):
     max_model_len: CountOrNone = Field(default=0, description="context length; 0: the model's own (tokens)")
     reserve: Literal["longest", "current"] = Field(
         default="longest",
-        description="what a sequence is admitted for: the longest it may become, so that none is ever put out, or what "
-        "it holds now, so that more run at once and the youngest is put out and read again when the cache is full",
+        description="the cache that a sequence is admitted for: the longest it may become, so that none is preempted "
+        "for want of cache, or its current length, so that more run at once and the youngest is preempted and computed "
+        "again when the cache is full",
     )
     prefix_tokens: CountOrNone | None = Field(
         default=None,

@@ -79,7 +79,7 @@ def real_calls() -> Calls:
     """The installed vLLM's. Raises ValueError where there is none, or another than was verified."""
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     try:
-        import vllm
+        import vllm  # an extra
         from vllm.inputs.engine import embeds_input, tokens_input
         from vllm.sampling_params import RequestOutputKind
     except ImportError as error:
@@ -98,7 +98,7 @@ def engine_arguments(named: Mapping[str, Any], options: Mapping[str, Any]) -> di
 
 
 def _start(arguments: Mapping[str, Any], seen: VllmStats) -> Any:
-    from vllm import AsyncEngineArgs
+    from vllm import AsyncEngineArgs  # an extra
     from vllm.v1.engine.async_llm import AsyncLLM
 
     def logger(config: Any, _engine: int) -> VllmStats:

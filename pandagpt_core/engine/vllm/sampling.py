@@ -77,7 +77,7 @@ class VllmRow:
 
 
 def row_of(params: Any, prompt: Items[int] | None, output: Items[int], vocab: int) -> VllmRow | None:
-    """The row of a request that comes into the batch, also of one that was put out; None where vLLM chooses."""
+    """The row of a request that comes into the batch, also of one that was preempted; None where vLLM chooses."""
     said = (params.extra_args or {}).get(KEY)
     return None if said is None else VllmRow(said, prompt or (), output, vocab)
 

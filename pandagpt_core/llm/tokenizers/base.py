@@ -50,15 +50,15 @@ def load_tokenizer(path: Path) -> Tokenizer:
     of LLaMA's differ in how they treat leading spaces. Raises CheckpointError where there is neither.
     """
     if path.is_file():
-        from pandagpt_core.llm.gguf import read_tokenizer
+        from pandagpt_core.llm.tokenizers.gguf import read_tokenizer  # gguf: an import that takes time
 
         return read_tokenizer(path)
     if (path / "tokenizer.model").is_file():
-        from pandagpt_core.llm.tokenizers.sentencepiece import PieceTokenizer
+        from pandagpt_core.llm.tokenizers.sentencepiece import PieceTokenizer  # each kind has a library of its own
 
         return PieceTokenizer.from_folder(path)
     if (path / "tokenizer.json").is_file():
-        from pandagpt_core.llm.tokenizers.bpe import BPETokenizer
+        from pandagpt_core.llm.tokenizers.bpe import BPETokenizer  # each kind has a library of its own
 
         return BPETokenizer.from_folder(path)
     raise CheckpointError("the language model's folder has neither tokenizer.model nor tokenizer.json")

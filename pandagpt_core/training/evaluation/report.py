@@ -115,7 +115,7 @@ def markdown(report: Report) -> str:
 
 def plot(report: Report, path: Path) -> Path:
     """A bar for each row with its interval, a mark where chance is."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes time to import
     from matplotlib.figure import Figure
 
     bars = [(f"{row.set} ({row.modality}), {row.measure}", row.exact) for row in report.rows]

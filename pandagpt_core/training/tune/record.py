@@ -40,7 +40,7 @@ def plot_loss(folder: Path, of: str = "loss on answers, nats a token") -> Path:
 
 def loss_figure(log: Sequence[dict[str, Any]], of: str) -> "Figure":
     """The losses, each and smoothed, and the learning rate over the steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes time to import
     from matplotlib.figure import Figure
 
     steps, losses = [line["step"] for line in log], [line["loss"] for line in log]
