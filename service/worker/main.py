@@ -23,6 +23,7 @@ from service.settings import Settings, SettingsError, WorkerSettings
 from service.worker.assembly import assembled, check_store
 from service.worker.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
+from service.worker.malloc_trim import of_this_system as malloc_trim
 from service.worker.ops_server import Health, ops_served
 
 if TYPE_CHECKING:  # torch comes with it
@@ -124,6 +125,7 @@ def load(settings: WorkerSettings) -> ServedModel:
         "runner": runtime.runner or "vLLM",
     }
     log.info("model loaded", extra=said)
+    malloc_trim()()  # loading and trying took several times what stays
     if settings.cache is not None:
         autotune.save(reports, settings.cache)
     return runtime

@@ -60,7 +60,8 @@ class OpenVinoLlama:
             "ENABLE_CPU_PINNING": False,  # workers beside one another would all sit on the first cores
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._model = core().compile_model(build(llm, precision, stream), "CPU", settings)
+        graph, self._weights = build(llm, precision, stream)
+        self._model, self._runs = core().compile_model(graph, "CPU", settings), 0
         shape = self._model.input("key_cache.0").get_partial_shape()
         self.block = shape[2].get_length()
         if shape[3].get_length() != self.config.head_dim:
@@ -84,6 +85,12 @@ class OpenVinoLlama:
         pieces = [Piece(0, embeds.shape[1], range(n * each, (n + 1) * each)) for n in range(len(embeds))]
         return session.run(embeds.flatten(0, 1), pieces, every=True).view(*embeds.shape[:2], -1)
 
+    def ran(self) -> None:
+        """A run is done, at whose kind of shape weights may have been packed. Seldom more often than not."""
+        self._runs += 1
+        if self._runs & (self._runs - 1) == 0:
+            self._weights.leave_memory()
+
     def turned(self, bias: Tensor) -> Tensor:
         """Vectors [..., D] in the basis that the residual stream has inside."""
         return bias if self._stream is None else bias @ self._stream
@@ -97,7 +104,7 @@ class Session:
         sizes = (config.layers, blocks, config.kv_heads, compiled.block, config.head_dim)
         self.block = compiled.block
         self.keys, self.values = (zeros(sizes, compiled.cache_dtype, torch.device("cpu")) for _ in range(2))
-        self._request, self._turned = request, compiled.turned
+        self._request, self._turned, self._ran = request, compiled.turned, compiled.ran
         self._no_bias = torch.zeros(1, config.layers, config.width)
         for kind, cache in (("key", self.keys), ("value", self.values)):
             for index, layer in enumerate(cache):
@@ -130,6 +137,7 @@ class Session:
             self._request.set_tensor(name, tensor)
         # In this thread: handing over to OpenVINO's and back costs 10 ms and more where others use the processor.
         self._request.infer({}, share_outputs=True)
+        self._ran()
         # A copy: the next run writes to the same place.
         return torch.from_numpy(self._request.get_tensor(LOGITS).data).clone()
 

@@ -18,11 +18,14 @@ from torch import Tensor, nn
 
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import FeedForward, Layer, Llama, LlamaAttention, RMSNorm, rotary
+from pandagpt_core.llm.openvino.mapped import MappedWeights
 from pandagpt_core.llm.quant.linear import Linear, Precision, stacked_bias
 
 Node = Any  # openvino's nodes and outputs carry no useful types
 
 GROUP = 64  # neighbours of a row that share a scale where products are int8, of weights and of activations alike
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # of a weight
+MARGIN = 1 << 20  # bytes that aligning may take
 LEVELS = 127  # of an int8 weight, either side of zero
 BATCH = ("embeds", "positions", "rows", "past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
 LONGEST = "max_context_len"
@@ -30,8 +33,9 @@ BIAS = "layer_bias"
 LOGITS = "logits"
 
 
-def build(llm: Llama, precision: Precision, stream: Tensor | None) -> ov.Model:
-    """The graph of a model that is not served yet; its layers and its head are given up one by one on the way.
+def build(llm: Llama, precision: Precision, stream: Tensor | None) -> tuple[ov.Model, MappedWeights]:
+    """The graph of a model that is not served yet; its layers and its head are given up one by one on the way. And
+    its weights, which have to live as long as the compiled graph.
 
     stream: the basis [D, D] of the residual stream, where the weights were turned into another.
 
@@ -42,7 +46,7 @@ def build(llm: Llama, precision: Precision, stream: Tensor | None) -> ov.Model:
     """
     config = llm.config
     inputs = _Inputs(config)
-    weights = _Weights(precision)
+    weights = _Weights(precision, sum(part.weight.numel() for part in llm.modules() if isinstance(part, Linear)))
     rotation = [
         _reshaped(op.gather(_const(table), inputs["positions"], _const(np.int64(0))), -1, 1, 1, config.head_dim)
         for table in _rotation_tables(config)
@@ -61,7 +65,7 @@ def build(llm: Llama, precision: Precision, stream: Tensor | None) -> ov.Model:
     logits = weights.product(x, llm.lm_head)
     del llm.lm_head
     logits.output(0).set_names({LOGITS})
-    return ov.Model([logits], inputs.parameters, "llama")
+    return ov.Model([logits], inputs.parameters, "llama"), weights.mapped
 
 
 class _Inputs:
@@ -92,34 +96,38 @@ class _Inputs:
 class _Weights:
     """Weights as constants in the precision's type, which the plugin keeps so and multiplies with."""
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, precision: Precision, number: int) -> None:
+        """number: of weights in all products."""
         self._constant = {"fp32": _full, "bf16": _half, "int8": _rounded}[precision]
+        self.mapped = MappedWeights(number * BYTES[precision] + MARGIN)
 
     def product(self, x: Node, *linears: nn.Module) -> Node:
         """x [N, in] times the weights [out, in] of linear layers joined along their outputs, plus their biases."""
         layers = [linear for linear in linears if isinstance(linear, Linear)]
         weights = torch.cat([layer.weight.detach() for layer in layers]).float()
-        product, bias = op.matmul(x, self._constant(weights), False, True), stacked_bias(layers)
+        product, bias = op.matmul(x, self._constant(weights, self.mapped), False, True), stacked_bias(layers)
         return product if bias is None else op.add(product, _const(bias.numpy()))
 
 
-def _full(weight: Tensor) -> Node:
-    return _const(weight.numpy())
+def _full(weight: Tensor, mapped: MappedWeights) -> Node:
+    return op.constant(mapped.hold(weight.numpy()), shared_memory=True)
 
 
-def _half(weight: Tensor) -> Node:
-    held = ov.Tensor(Type.bf16, ov.Shape(list(weight.shape)))
-    held.data.view(np.int16)[...] = weight.bfloat16().view(torch.int16).numpy()
-    return op.convert(op.constant(held, shared_memory=True), Type.f32)
+def _half(weight: Tensor, mapped: MappedWeights) -> Node:
+    held = mapped.hold(weight.bfloat16().view(torch.int16).numpy())
+    shared = ov.Tensor(held, ov.Shape(list(weight.shape)), ov.Type.bf16)
+    return op.convert(op.constant(shared, shared_memory=True), Type.f32)
 
 
-def _rounded(weight: Tensor) -> Node:
+def _rounded(weight: Tensor, mapped: MappedWeights) -> Node:
     """A scale for each GROUP of an output row, or for the row where groups do not fill it."""
     size = weight.shape[1]
     groups = weight.view(len(weight), -1, GROUP if size % GROUP == 0 else size)
     scale = (groups.abs().amax(dim=-1, keepdim=True) / LEVELS).clamp_min(1e-12)
     steps = (groups / scale).round().to(torch.int8)
-    scaled = op.multiply(op.convert(_const(steps.numpy()), Type.f32), _const(scale.numpy()))
+    scaled = op.multiply(
+        op.convert(op.constant(mapped.hold(steps.numpy()), shared_memory=True), Type.f32), _const(scale.numpy())
+    )
     return _reshaped(scaled, *weight.shape)
 
 
