@@ -7,11 +7,13 @@ import httpx
 import pytest
 
 from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_manifest
+from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, run_benchmark
+from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table
 from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.training.evaluation.manifest import ConceptEntry
 from pandagpt_core.types import Modality
 from service import cli
-from service.commands.examinee import ServedModel
+from service.commands.examinee import HttpModel
 from service.commands.talk import TalkError
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime
@@ -75,9 +77,26 @@ def test_a_service_without_a_worker_yet_is_told_as_one() -> None:
     client = httpx.Client(base_url="http://here:8000", transport=waiting)
     for served in (None, "panda-mini"):
         with pytest.raises(TalkError, match="no model is ready at http://here:8000 yet; its worker may still be load"):
-            ServedModel(client, served)
+            HttpModel(client, served)
 
 
 def test_a_manifest_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["eval", "--manifest", str(tmp_path / "none.json"), "--model", "x"]) == 1
     assert "none.json: No such file" in capsys.readouterr().err
+
+
+def test_a_published_benchmark_over_http_is_that_in_process(
+    tmp_path: Path, url: str, runtime: SeeingRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "7.jpg").write_bytes(made.PNG)
+    entries = {str(n): {"imageId": "7", "question": f"What is {n}?", "answer": "image"} for n in range(3)}
+    (tmp_path / "gqa.json").write_text(json.dumps(entries))
+    files = Files(tmp_path / "gqa.json", tmp_path)
+    words = ["eval", "--task", "gqa", "--url", url, "--annotations", str(files.annotations), "--images", str(tmp_path)]
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
+    here = run_benchmark(BENCHMARKS["gqa"], LocalModel(runtime), files)
+    assert capsys.readouterr().out == benchmark_table(here)
+    lines = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
+    # The first word names the picture; the others follow from a seed, which a gateway draws.
+    seen = [json.loads(line)["answer"].split()[0] for line in lines]
+    assert seen == [answer.split()[0] for _, answer in here.answers]
