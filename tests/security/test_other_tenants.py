@@ -43,6 +43,7 @@ def test_another_keys_requests_and_files_do_not_exist(tenants: tuple[httpx.Clien
     for method, path, code in (
         ("GET", "/v1/requests/{}", "request_not_found"),
         ("GET", "/v1/requests/{}/events", "request_not_found"),
+        ("GET", "/v1/requests/{}/annotated", "request_not_found"),
         ("DELETE", "/v1/requests/{}", "request_not_found"),
         ("GET", "/v1/files/{}", "file_not_found"),
         ("GET", "/v1/files/{}/content", "file_not_found"),
