@@ -148,7 +148,9 @@ class GatewaySettings(Section):
         default=10.0, description="silence after which a stream gets a comment line (seconds)"
     )
     disconnect_grace_s: SecondsOrNone = Field(
-        default=0.0, description="how long a request lives on when its client goes away (seconds)"
+        default=5.0,
+        description="how long a streamed request whose events have ids lives on when its client goes away; one whose "
+        "events have none is cancelled at once (seconds)",
     )
     retry_grace_s: SecondsOrNone = Field(
         default=30.0, description="the same for a request that was given an Idempotency-Key (seconds)"

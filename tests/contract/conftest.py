@@ -60,6 +60,7 @@ def settings_for(store: StoreSettings, **gateway: object) -> Settings:
     ours = {
         "port": 0,
         "keep_alive_s": KEEP_ALIVE_S,
+        "disconnect_grace_s": 0,
         "drain_grace_s": 1.0,
         "shutdown_delay_s": 0,
         "max_part_bytes": 4 << 20,

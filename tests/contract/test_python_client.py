@@ -156,7 +156,7 @@ def test_an_error_that_no_retry_can_mend_is_sent_once(url: str, http: httpx.Clie
 
     before = sent()
     with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=3) as client, pytest.raises(openai.BadRequestError):
-        ask(client, temperature=9)
+        ask(client, temperature=999)
     assert sent() == before + 1
 
 

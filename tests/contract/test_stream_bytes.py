@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from service.broker.connection import connect
+from service.broker.keys import Keys
 from service.broker.protocol import Failed, encode
 from service.gateway.state import GatewayState
 from service.settings import StoreSettings
@@ -22,8 +23,9 @@ BODY: dict[str, Any] = {
     "max_tokens": 4,
     "seed": 3,
     "stream": True,
+    "stream_options": {"include_event_ids": True},
 }
-USAGE = {"stream_options": {"include_usage": True}}
+USAGE = {"stream_options": {"include_usage": True, "include_event_ids": True}}
 EVENT = rb"id: (\d+)\ndata: ([^\n]*)\n\n"
 
 
@@ -248,10 +250,28 @@ def test_a_request_that_the_workers_gave_up_is_a_500_not_to_be_tried_again(
     while not (fresh := set(client.keys("pandagpt:record:*")) - known):
         assert time.monotonic() < until, "the request did not come"
         time.sleep(0.02)
-    events_key = fresh.pop().replace(b":record:", b":events:")
+    events_key = Keys("pandagpt").events(fresh.pop().rpartition(b":")[2].decode())
     client.xadd(events_key, {"events": encode([Failed(code="worker_lost", message="given up")])}, id="9-0")
     sender.join(20)
     (answer,) = answers
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "worker_lost")
     assert answer.headers["x-should-retry"] == "false"
     client.close()
+
+
+def test_events_have_ids_only_where_a_client_can_use_them(url: str) -> None:
+    plain = {name: value for name, value in BODY.items() if name != "stream_options"}
+    chat = f"{url}/v1/chat/completions"
+    assert "id: " not in httpx.post(chat, json=plain, timeout=20).text
+    assert "id: 0\n" in httpx.post(chat, json=plain, headers={"idempotency-key": "ids"}, timeout=20).text
+    assert "id: 0\n" in httpx.post(chat, json=BODY, timeout=20).text
+    form = {"prompt": "Hi", "max_tokens": "2", "stream": "true"}
+    assert "id: 0\n" in httpx.post(f"{url}/v1/generate", data=form, files={"x": (None, b"")}, timeout=20).text
+
+
+def test_continuous_usage_is_in_every_chunk_and_grows(url: str) -> None:
+    wanted = {"stream_options": {"continuous_usage_stats": True, "include_event_ids": True}}
+    chunks = [chunk for _, chunk in events(stream(url, **wanted)[1])[:-1]]
+    made = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+    assert made == sorted(made)
+    assert made[-1] > made[0] == 0

@@ -46,7 +46,7 @@ def gateway_settings(_valkey_server: object) -> Settings:
 
 
 def make_settings(valkey: object, **gateway: object) -> Settings:
-    ours = {"keep_alive_s": 0.3, **gateway}
+    ours = {"keep_alive_s": 0.3, "disconnect_grace_s": 0, **gateway}
     return Settings(store=valkey.settings, gateway=ours, decode={"processes": 1})
 
 

@@ -39,7 +39,7 @@ def refusal(response: httpx.Response) -> tuple[int, str, str | None]:
 
 def test_all_six_modalities_and_text_in_one_form(http: httpx.Client, runtime: FakeRuntime) -> None:
     files = [("image", PNG), ("image", samples.picture("JPEG")), ("audio", samples.tone()), ("video", samples.film())]
-    files += [("depth", DEPTH), ("thermal", PNG), ("imu", IMU)]
+    files += [("depth", DEPTH), ("thermal", PNG), ("imu", IMU), ("points", b"0 0 0\n1 0 0\n0 1 0\n")]
     parameters = {"depth_unit": "m", "depth_focal_px": "500", "depth_baseline_m": "0.1", "imu_rate_hz": "50"}
     answer = ask(http, files, text=["a dog", "a cat"], weights='{"image": [1, 0.5]}', **parameters)
     assert answer.status_code == 200, answer.text

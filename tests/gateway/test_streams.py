@@ -20,7 +20,9 @@ from service.settings import Settings
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, expected_text, worker_thread
 
+IDS = {"include_event_ids": True}
 BODY = {"messages": [{"role": "user", "content": "Tell me"}], "seed": 3, "max_tokens": 20, "stream": True}
+BODY["stream_options"] = IDS
 
 
 def eventually(check: Callable[[], bool], within: float = 20.0) -> None:
@@ -156,7 +158,7 @@ def test_two_hundred_streams_through_one_reader_each_get_every_event_in_order_an
 
 
 def test_reading_again_gives_the_same_bytes(http: httpx.Client) -> None:
-    usage = {"stream_options": {"include_usage": True}, "n": 2, "logprobs": True}
+    usage = {"stream_options": {"include_usage": True, **IDS}, "n": 2, "logprobs": True}
     original = http.post("/v1/chat/completions", json={**BODY, **usage}).text
     events = re.sub(r": keep-alive\n", "", original)
     again = http.get(f"/v1/requests/{request_id(original)}/events").text

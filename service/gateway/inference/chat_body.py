@@ -10,7 +10,7 @@ from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import requests
 from service.gateway.schema.content_parts import Message, TextPart
-from service.gateway.schema.requests import ChatBody
+from service.gateway.schema.requests import ChatBody, StreamOptions
 
 
 async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
@@ -19,10 +19,10 @@ async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits
     turns, media = await conversation(body.messages, sources, limits)
     if turns[-1].role != "user":
         raise GatewayError("invalid_request", "The last message must be the user's.", param="messages")
-    usage = bool(body.stream_options and body.stream_options.include_usage)
     grammar = await grammar_of(body)
+    options = body.stream_options or StreamOptions()
     return generate_request(
-        body, tuple(turns), tuple(media), limits, model=body.model, include_usage=usage, grammar=grammar
+        body, tuple(turns), tuple(media), limits, model=body.model, stream_options=options, grammar=grammar
     )
 
 

@@ -72,11 +72,16 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
     at = len(turns)
     own = [*_files(form, fields, weights, at), *[await _text(texts, index, weights, at) for index in range(len(texts))]]
     _check_weights(weights, own)
-    usage = bool(fields.include_usage or stream_options.include_usage)
+    stream_options = stream_options.model_copy(
+        update={
+            "include_usage": fields.include_usage or stream_options.include_usage,
+            "include_event_ids": stream_options.include_event_ids is not False,  # unlike chat, whose clients miscount
+        }
+    )
     all_turns, all_media = (*turns, Turn("user", fields.prompt)), (*media, *own)
     grammar = await grammar_of(fields)
     return generate_request(
-        fields, all_turns, all_media, limits, model=fields.model, include_usage=usage, grammar=grammar
+        fields, all_turns, all_media, limits, model=fields.model, stream_options=stream_options, grammar=grammar
     )
 
 

@@ -96,7 +96,15 @@ class Responder:
         lease.push_async_callback(charge)
         leave, hand_over = partial(self.requests.leave, record), partial(self.requests.hand_over, record)
         return EventStream(
-            events, first, FrameFold(chunks), self.timeouts, leave, hand_over, lease, headers, self.leaving
+            events,
+            first,
+            FrameFold(chunks, ids=metadata.event_ids),
+            self.timeouts,
+            leave,
+            hand_over,
+            lease,
+            headers,
+            self.leaving,
         )
 
 

@@ -27,8 +27,9 @@ Validated = GenerateRequest | EmbedRequest
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """Times in seconds. A request lives `disconnect_grace_s` without readers, one with an `Idempotency-Key` at least
-    `retry_grace_s`: its client may come back. `default_tokens` limits an answer where neither caller nor model does."""
+    """Times in seconds. A stream with event ids lives `disconnect_grace_s` without readers, a request with an
+    `Idempotency-Key` at least `retry_grace_s`: its client may come back. `default_tokens`: of an answer, where nobody
+    gives a number."""
 
     request_timeout_s: float
     disconnect_grace_s: float
@@ -156,10 +157,11 @@ class RequestService:
             return Submitted(record, request.replayed)
         asked = await places.resolve(info, wanted, self.pictures)
         generate = self._generate_message(wanted, info, request, media, asked)
-        metadata = _metadata(wanted, info, generate, asked)
+        metadata = _metadata(wanted, info, generate, asked, wanted.event_ids or request.key is not None)
         if asked.kept is not None:
             await self.pictures.keep(request.id, asked.kept)
-        grace_s = max(self.options.disconnect_grace_s, self.options.retry_grace_s if request.key is not None else 0.0)
+        resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
+        grace_s = max(resumable, self.options.retry_grace_s if request.key is not None else 0.0)
         record = await self.broker.submit(
             generate, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
         )
@@ -203,7 +205,9 @@ class RequestService:
         )
 
 
-def _metadata(wanted: GenerateRequest, info: ModelInfo, message: Generate, asked: places.Places) -> ResponseMetadata:
+def _metadata(
+    wanted: GenerateRequest, info: ModelInfo, message: Generate, asked: places.Places, event_ids: bool
+) -> ResponseMetadata:
     return ResponseMetadata(
         id=message.id,
         model=info.id,
@@ -211,6 +215,8 @@ def _metadata(wanted: GenerateRequest, info: ModelInfo, message: Generate, asked
         n=wanted.n,
         logprobs=wanted.sampling.logprobs is not None,
         include_usage=wanted.include_usage,
+        continuous_usage=wanted.continuous_usage,
+        event_ids=event_ids,
         items=count_items([medium.modality for medium in wanted.media]),
         fingerprint=fingerprint_of(info),
         places=asked.named,

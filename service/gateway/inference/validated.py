@@ -10,7 +10,7 @@ from typing import Any
 from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParams, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput
-from service.gateway.schema.requests import Sampling
+from service.gateway.schema.requests import Sampling, StreamOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class PlacesInput:
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A valid request for text, before its media are decoded. `ignored` are the parameters that
-    nothing reads; `options` are checked against the model's announcement."""
+    nothing reads; `options` are checked against the model's announcement. `event_ids`: the client can resume the
+    stream."""
 
     turns: tuple[Turn, ...]
     media: tuple[MediaInput, ...]
@@ -83,6 +84,8 @@ class GenerateRequest:
     n: int = 1
     stream: bool = False
     include_usage: bool = False
+    continuous_usage: bool = False
+    event_ids: bool = False
     priority: Priority = "interactive"
     options: Mapping[str, Any] = field(default_factory=dict)
     places: PlacesInput = PlacesInput()
@@ -136,7 +139,7 @@ def generate_request(
     limits: RequestLimits,
     *,
     model: str | None,
-    include_usage: bool,
+    stream_options: StreamOptions,
     grammar: Grammar | None = None,
 ) -> GenerateRequest:
     """What both endpoints make of their bodies. Raises `invalid_request` beyond a limit of this service."""
@@ -147,7 +150,9 @@ def generate_request(
         model=model,
         n=body.n or 1,
         stream=bool(body.stream),
-        include_usage=include_usage,
+        include_usage=bool(stream_options.include_usage),
+        continuous_usage=bool(stream_options.continuous_usage_stats),
+        event_ids=bool(stream_options.include_event_ids),
         priority=body.priority or "interactive",
         options=body.options or {},
         places=PlacesInput(

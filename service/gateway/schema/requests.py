@@ -166,7 +166,12 @@ class Sampling(BodyModel):
 
 
 class StreamOptions(PartModel):
+    """`continuous_usage_stats`: usage so far in every chunk. `include_event_ids`: an `id:` line in every event, from
+    which the stream can be read again."""
+
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    include_event_ids: bool | None = None
 
 
 class ChatBody(Sampling):
@@ -178,7 +183,8 @@ class ChatBody(Sampling):
 
     @model_validator(mode="after")
     def _stream_options_need_a_stream(self) -> "ChatBody":
-        if self.stream_options is not None and not self.stream:
+        options = self.stream_options
+        if options is not None and (options.include_usage or options.continuous_usage_stats) and not self.stream:
             raise FieldError("stream_options", "needs stream to be true")
         return self
 

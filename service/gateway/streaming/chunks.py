@@ -23,9 +23,9 @@ DONE = b"[DONE]"
 _json = msgspec.json.Encoder()
 
 
-def frame(event_id: int, data: bytes) -> bytes:
-    """One event. JSON never holds a raw newline, so one `data:` line is enough."""
-    return b"id: %d\ndata: %b\n\n" % (event_id, data)
+def frame(event_id: int | None, data: bytes) -> bytes:
+    """One event, with its id unless that is None. JSON never holds a raw newline, so one `data:` line is enough."""
+    return b"data: %b\n\n" % data if event_id is None else b"id: %d\ndata: %b\n\n" % (event_id, data)
 
 
 def closing_error(error: GatewayError) -> bytes:
@@ -42,6 +42,8 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     n: int = 1
     logprobs: bool = False
     include_usage: bool = False
+    continuous_usage: bool = False
+    event_ids: bool = True
     items: dict[str, int] = {}
     fingerprint: str | None = None
     places: bool = False  # whether the model names places in pictures
@@ -128,7 +130,7 @@ class ChunkFold:
         self._open_choices: set[int] = set()
         self._boxes = {choice: BoxReader() for choice in range(answer.n)} if answer.places else {}
         self._head = _json.encode(answer.shared("chat.completion.chunk"))[:-1] + b',"choices":['
-        self._tail = b'],"usage":null}' if answer.include_usage else b"]}"
+        self._fixed_tail = b'],"usage":null}' if answer.include_usage else b"]}"
 
     def feed(self, event: Event) -> list[bytes]:
         if self.ended:
@@ -192,15 +194,25 @@ class ChunkFold:
         self, choice: int, delta: bytes, finish: bytes = b"null", logprobs: bytes = b"null", more: bytes = b""
     ) -> bytes:
         one = b'{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b%b}' % (choice, delta, logprobs, finish, more)
-        return self._head + one + self._tail
+        return self._head + one + self._tail()
+
+    def _tail(self) -> bytes:
+        """The end of a chunk; with `continuous_usage` the usage so far."""
+        if not self.answer.continuous_usage:
+            return self._fixed_tail
+        return b'],"usage":%b}' % _json.encode(usage(self.answer.items, self.started, self.tokens))
 
 
 @dataclass(slots=True)
 class FrameFold:
-    """Folds events into numbered SSE frames, leaving out those up to and including `after`."""
+    """Folds events into numbered SSE frames, leaving out those up to and including `after`.
+
+    ids: write the numbers. Some clients of chat completions count an event twice when it has an id.
+    """
 
     chunks: ChunkFold
     after: int = -1
+    ids: bool = True
     next_id: int = 0
     ended: bool = False
 
@@ -210,7 +222,7 @@ class FrameFold:
         for event in events:
             for chunk in self.chunks.feed(event):
                 if self.next_id > self.after:
-                    frames.append(frame(self.next_id, chunk))
+                    frames.append(frame(self.next_id if self.ids else None, chunk))
                 self.next_id += 1
         self.ended = self.chunks.ended
         return b"".join(frames)

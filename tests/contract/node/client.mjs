@@ -82,7 +82,7 @@ const checks = {
     const gone = await thrown(() => client.files.retrieve(made.id));
     return { listed: listed.includes(made.id), same: content.equals(picture), deleted, gone: gone.code };
   },
-  bad_request: () => thrown(() => client.chat.completions.create({ ...plain, temperature: 9 })),
+  bad_request: () => thrown(() => client.chat.completions.create({ ...plain, temperature: 999 })),
   not_found: () => thrown(() => client.chat.completions.create({ ...plain, model: "nobody" })),
   too_long: () => thrown(() => client.chat.completions.create({ ...plain, messages: [{ role: "user", content: "word ".repeat(3000) }] })),
   failed_stream: () =>
