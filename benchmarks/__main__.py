@@ -7,10 +7,20 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-EACH = ("rooflines", "engine", "http", "gateway_streams", "imagebind", "memory", "gpu.llm", "gpu.imagebind")
+EACH = (
+    "rooflines",
+    "engine",
+    "http",
+    "first_token",
+    "gateway_streams",
+    "imagebind",
+    "memory",
+    "gpu.llm",
+    "gpu.imagebind",
+)
 ROUNDS = ("--rounds", "2", "--new", "64")
-ENGINES = "ours:,ours-openvino,transformers-generate:bf16,transformers-continuous,openvino,vllm,llama"
-SERVERS = "ours:int8,ours-openvino:int8,vllm,llama,transformers-serve"
+ENGINES = "ours-as-served,ours:,ours-openvino,transformers-generate:bf16,transformers-continuous,openvino,vllm,llama"
+SERVERS = "ours-as-served,ours:int8,ours-openvino:int8,vllm,llama,transformers-serve"
 BRIEF: Mapping[str, Sequence[str]] = {
     "rooflines": ROUNDS,
     "engine": (*ROUNDS, "--prompts", "32", "--only", ENGINES),

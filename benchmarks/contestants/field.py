@@ -19,8 +19,9 @@ from pandagpt_core.llm.openvino import installed
 MAX_RUNNING = 32
 CONTEXT = 512  # tokens of prompt and answer that each contestant has room for
 PRECISIONS = ("fp32", "bf16", "int8")
-OURS = {"torch": "ours:", "openvino": "ours-openvino:"}  # by what computes the steps
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+OURS = {"torch": "ours:", "openvino": "ours-openvino:", "auto": "ours-as-served:"}  # by what computes the steps
+WAYS = (*((precision, runner) for runner in ("torch", "openvino") for precision in PRECISIONS), ("auto", "auto"))
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8", "auto": "auto"}
 LLAMA_KINDS = ("q8_0", "bf16")
 PREBUILT = Path(__file__).with_name("xllamacpp_serve.py")
 
@@ -112,8 +113,13 @@ def service(precision: str, runner: str = "torch") -> Entry:
     return Entry(name, make, slow=precision != "fp32")
 
 
+def as_served(model: Path, options: Options) -> ServerContestant:
+    """The service over a model folder as `make serve` runs it: nothing is named."""
+    return ServerContestant(service_server(OURS["auto"] + "auto", model, {}, options), options.favour)
+
+
 ENGINES: Sequence[Entry] = (
-    *(ours(precision, runner) for runner in OURS for precision in PRECISIONS),
+    *(ours(*way) for way in WAYS),
     transformers("generate", "fp32"),
     transformers("generate", "bf16"),
     transformers("continuous", "bf16"),
@@ -122,7 +128,7 @@ ENGINES: Sequence[Entry] = (
     *(llama(kind) for kind in LLAMA_KINDS),
 )
 SERVERS: Sequence[Entry] = (
-    *(service(precision, runner) for runner in OURS for precision in PRECISIONS),
+    *(service(*way) for way in WAYS),
     vllm(endless=True),
     *(llama(kind) for kind in LLAMA_KINDS),
     transformers_serve(),

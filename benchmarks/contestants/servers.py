@@ -45,6 +45,10 @@ class ServerContestant:
         self._process: Process | None = None
         self._port = 0
 
+    @property
+    def port(self) -> int:
+        return self._port
+
     def start(self) -> Mapping[str, Any]:
         self._port = free_port()
         self._process = Process(replace(self._server.spec(self._port), favour=self._favour), pipe=False)

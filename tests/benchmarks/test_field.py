@@ -34,11 +34,11 @@ def chosen(entries: Any, *names: str) -> list[Entry]:
 
 
 def test_every_peer_of_the_plan_has_an_entry() -> None:
-    assert {entry.name.split(":")[0] for entry in ENGINES} == PEERS | {"ours", "ours-openvino"}
-    servers = {"ours", "ours-openvino", "vllm", "llama-server", "transformers-serve"}
+    assert {entry.name.split(":")[0] for entry in ENGINES} == PEERS | {"ours", "ours-openvino", "ours-as-served"}
+    servers = {"ours", "ours-openvino", "ours-as-served", "vllm", "llama-server", "transformers-serve"}
     assert {entry.name.split(":")[0] for entry in SERVERS} == servers
     ours = {f"{who}:{precision}" for who in ("ours", "ours-openvino") for precision in ("fp32", "bf16", "int8")}
-    assert {entry.name for entry in ENGINES if entry.name.startswith("ours")} == ours
+    assert {entry.name for entry in ENGINES if entry.name.startswith("ours")} == ours | {"ours-as-served:auto"}
 
 
 def test_peers_that_are_not_installed_are_absent_with_the_option_that_names_them() -> None:

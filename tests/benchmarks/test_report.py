@@ -92,8 +92,10 @@ def test_facts_name_the_machine_but_neither_its_host_nor_a_path(facts: machine.F
 
 def test_results_lie_in_a_folder_of_day_and_machine(facts: machine.Facts) -> None:
     intel = {**facts, "processor": "Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz", "cores": 8, "memory_gib": 64}
-    assert machine.slug(intel) == "intel-xeon-gold-6430-8c-64g"
-    assert folder({**intel, "date": "2030-01-02 03:04 UTC"}).name == "2030-01-02-intel-xeon-gold-6430-8c-64g"
+    intel["features"] = ["avx2", "avx512f", "avx512_vnni"]
+    assert machine.slug(intel) == "intel-xeon-gold-6430-vnni-8c-64g"
+    assert machine.slug({**intel, "features": ["avx2"]}) == "intel-xeon-gold-6430-avx2-8c-64g"
+    assert folder({**intel, "date": "2030-01-02 03:04 UTC"}).name == "2030-01-02-intel-xeon-gold-6430-vnni-8c-64g"
 
 
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
