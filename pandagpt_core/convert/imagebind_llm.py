@@ -25,6 +25,7 @@ from pandagpt_core.checkpoints import (
     lora_shapes,
     renamed,
     write_model_folder,
+    write_safetensors,
 )
 from pandagpt_core.checkpoints.imagebind_llm import (
     ADAPTED,
@@ -35,10 +36,11 @@ from pandagpt_core.checkpoints.imagebind_llm import (
     gate_name,
     tuned_shapes,
 )
+from pandagpt_core.convert.fresh_bind import fresh_fetch, fresh_shapes, fresh_specs
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
 from pandagpt_core.convert.meta_llama import MetaLlama, find_llama, layer_name, plan_llama, turned, write_texts
 from pandagpt_core.convert.pandagpt import appearing, plan_encoder, sizes_of
-from pandagpt_core.convert.parts import Part, Progress, plan_part, write_part
+from pandagpt_core.convert.parts import Part, Progress, opened, plan_part, write_part
 from pandagpt_core.convert.visual_cache import CacheSource, open_cache, write_cache
 from pandagpt_core.encoders.sizes import ImageBindSizes
 from pandagpt_core.errors import CheckpointError
@@ -64,11 +66,14 @@ _BLOCK = re.compile(r"^(bind\.blocks\.)(\d)")
 
 @dataclass(frozen=True, slots=True)
 class Originals:
-    """imagebind_huge.pth or imagebind_w3D.pth; a LLaMA in Meta's layout; 7B.pth; knn.index, for a cache of images."""
+    """imagebind_huge.pth or imagebind_w3D.pth; a LLaMA in Meta's layout; 7B.pth; knn.index, for a cache of images.
+
+    Without an adapter the folder is one to train: its gates are zero, so its media change nothing yet.
+    """
 
     imagebind: Path
     llama: Path
-    adapter: Path
+    adapter: Path | None = None
     cache: Path | None = None
 
 
@@ -93,7 +98,7 @@ class Plan:
     llama: MetaLlama
     sizes: ImageBindSizes
     encoder: Part
-    adapter: Part
+    adapter: Part | None
     llm: Part
     bind: BindSpec
     lora: LoraSpec
@@ -101,7 +106,7 @@ class Plan:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return self.encoder, self.adapter, self.llm
+        return self.encoder, *(() if self.adapter is None else (self.adapter,)), self.llm
 
     def size(self, dtype: torch.dtype | None) -> int:
         """Bytes of weights to be written."""
@@ -116,7 +121,9 @@ def plan_imagebind_llm(originals: Originals, options: Options) -> Plan:
         raise CheckpointError(
             f"max_model_len is {options.max_model_len}, the model has {llama.config.max_positions} positions"
         )
-    adapter, bind, lora = plan_adapter(originals.adapter, llama.config)
+    adapter, (bind, lora) = None, fresh_specs(llama.config, sizes.out)
+    if originals.adapter is not None:
+        adapter, bind, lora = plan_adapter(originals.adapter, llama.config)
     if bind.features != sizes.out:
         raise CheckpointError(f"the bind network reads {bind.features} features, the encoder gives {sizes.out}")
     cache = None if originals.cache is None else open_cache(originals.cache, sizes.out)
@@ -171,11 +178,22 @@ def write_files(folder: Path, plan: Plan, options: Options, progress: Progress) 
     """Everything but config.json; the SHA-256 of each file by its name."""
     (folder / FOLDER).mkdir()
     files = {part.target: write_part(folder, part, options.dtype, progress) for part in plan.parts}
+    if plan.adapter is None:
+        files[ADAPTER] = write_fresh(folder, plan)
     if plan.cache is not None:
         files |= write_cache(folder, plan.cache, progress)
     stored = options.dtype or next(iter(plan.llm.layout.values())).dtype
     names = write_texts(plan.llama, folder, str(stored).removeprefix("torch."))
     return {**files, **{name: file_digest(folder / name) for name in names}}
+
+
+def write_fresh(folder: Path, plan: Plan) -> str:
+    """An untrained adapter; its file's SHA-256."""
+    shapes = fresh_shapes(plan.llama.config, plan.bind, plan.lora)
+    layout = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    with opened(plan.llm.source) as (_, fetch):
+        base = fresh_fetch(shapes, lambda key: plan.llm.tensor(key, fetch))
+        return write_safetensors(folder / ADAPTER, layout, base)
 
 
 def describe(
@@ -253,11 +271,11 @@ def _rank(what: str, shapes: Mapping[str, Shape]) -> int:
 
 
 def _provenance(originals: Originals) -> dict[str, Any]:
-    cache = originals.cache
+    adapter, cache = originals.adapter, originals.cache
     return {
         "made_by": "pandagpt convert",
         "imagebind": {"file": originals.imagebind.name, "sha256": file_digest(originals.imagebind)},
-        "adapter": {"file": originals.adapter.name, "sha256": file_digest(originals.adapter)},
+        "adapter": "none: untrained" if adapter is None else {"file": adapter.name, "sha256": file_digest(adapter)},
         "llm": {"folder": originals.llama.name},
         "cache": "none" if cache is None else {"file": cache.name, "sha256": file_digest(cache)},
     }

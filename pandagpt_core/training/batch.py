@@ -58,7 +58,10 @@ def collate(
     media: Sequence[Sequence[Tensor]],
     width: int,
 ) -> Batch:
-    """Sequences with one None where their media [E] go together, or one for each of their rows; `width` is E."""
+    """Sequences with one None where their media [E] go together, or one for each of their rows; `width` is E.
+
+    Without any the media belong to the sequence as a whole (ImageBind-LLM), and their place is -1.
+    """
     longest = max(map(len, ids))
     tokens = torch.zeros(len(ids), longest, dtype=torch.long)
     wanted = torch.full((len(ids), longest), IGNORED)
@@ -78,12 +81,13 @@ def collate(
 
 def _placed(ids: Sequence[int | None], vectors: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
     """Each vector with its place: all in the one that there is, or each in its own, in order."""
-    slots = [place for place, token in enumerate(ids) if token is None]
+    slots = [place for place, token in enumerate(ids) if token is None] or [-1]
     return list(zip(slots * len(vectors) if len(slots) == 1 else slots, vectors, strict=True))
 
 
 def answer_sums(llm: Llama, projection: nn.Module, batch: Batch) -> Sums:
     """One forward pass. Several media of one sequence are projected and summed, as in service (`fusion`)."""
+    assert int(batch.places.min()) >= 0, "media without a place in their sequence"
     added = projection(batch.vectors).float() * batch.weights[:, None]  # [M, D]
     embeds = llm.embed(batch.tokens).masked_fill(batch.soft[:, :, None], 0.0)
     embeds = embeds.index_put((batch.rows, batch.places), added, accumulate=True)  # [B, T, D]

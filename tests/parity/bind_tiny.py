@@ -76,6 +76,10 @@ class Golden:
     def tensor(self, name: str) -> torch.Tensor:
         return self.tensors[name].flatten()
 
+    def images(self, count: int) -> torch.Tensor:
+        """The first pictures' embeddings [count, E], as the original's towers gave them."""
+        return self.inputs["vision_image/out"][:count]
+
     def array(self, medium: str) -> np.ndarray:
         """The recipe's array of a case's medium, clips first."""
         name, _ = MEDIA[medium]

@@ -86,15 +86,20 @@ def bind_network(tensors: Mapping[str, Tensor], folder: ImageBindLLMFolder, widt
 def tune(llm: Llama, folder: ImageBindLLMFolder, tensors: Mapping[str, Tensor]) -> None:
     """Put the norms and biases into the model, then merge the LoRA."""
     if folder.biases:
-        modules = dict(llm.named_modules())
-        for key in tuned_shapes(llm.config):
-            name, _, kind = key.rpartition(".")
-            setattr(modules[name], kind, nn.Parameter(tensors[key], requires_grad=False))
-        llm.config = dataclasses.replace(llm.config, biases=frozenset(name.rpartition(".")[2] for name in BIASED))
+        put_tuned(llm, tensors)
     if folder.lora is not None and not folder.lora.merged:
         pairs = sorted({key.rsplit(".lora_", 1)[0] for key in tensors if key.endswith(LORA)})
         a, b = LORA
         merge_lora(llm, {name: (tensors[name + a], tensors[name + b]) for name in pairs}, folder.lora.scale)
+
+
+def put_tuned(llm: Llama, tensors: Mapping[str, Tensor]) -> None:
+    """The adapter's norms in place of the model's, and its biases, which the base has none of."""
+    modules = dict(llm.named_modules())
+    for key in tuned_shapes(llm.config):
+        name, _, kind = key.rpartition(".")
+        setattr(modules[name], kind, nn.Parameter(tensors[key], requires_grad=False))
+    llm.config = dataclasses.replace(llm.config, biases=frozenset(name.rpartition(".")[2] for name in BIASED))
 
 
 def _last_layers(llm: Llama, count: int) -> list[Layer]:

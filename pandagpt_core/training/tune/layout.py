@@ -1,18 +1,21 @@
 """Conversations as token ids and targets, each template in the way that its model was trained or is served.
 
-MiniGPT-v2 as its own trainer did (`training.minigpt_v2.layout`). vicuna-v0 as PandaGPT's trainer laid it out
-(`training.conversations`, held against the original). chatml as the very prompts of service, one for each question:
-what follows a prompt up to the end of the turn is learned.
+alpaca as ImageBind-LLM's trainer has it: prompt and answer tokenised as one text, the end of the text learned, and of
+the answer all but the unknown token, whose id that trainer ignores. MiniGPT-v2 as its own trainer did
+(`training.minigpt_v2.layout`). vicuna-v0 as PandaGPT's trainer laid it out (`training.conversations`, held against the
+original). chatml as the very prompts of service, one for each question: what follows a prompt up to the end of the turn
+is learned.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from pandagpt_core.checkpoints import MiniGPTv2Folder, PandaGPTFolder, ProjectedFolder
+from pandagpt_core.checkpoints import ImageBindLLMFolder, MiniGPTv2Folder, PandaGPTFolder, ProjectedFolder
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
+from pandagpt_core.prompts import TEMPLATES, Span, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tokenize_conversation
 from pandagpt_core.training.minigpt_v2.layout import tokenize_minigpt
@@ -24,22 +27,29 @@ Layout = Callable[
 _ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot, whatever fills it
 
 
-def layout_of(folder: ProjectedFolder, tokenizer: Tokenizer, most: int) -> Layout:
+Trained = ProjectedFolder | ImageBindLLMFolder
+Prompted = PandaGPTFolder | ImageBindLLMFolder  # those that name a template
+
+
+def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> Layout:
     """How to tokenize out the folder's conversations, cut to `most` tokens after the medium."""
+    if isinstance(folder, ImageBindLLMFolder):  # its media stand in no place of the prompt
+        layout = _LAYOUTS[folder.template](folder, tokenizer, most)
+        return lambda said, _media: layout(said, False)
     if isinstance(folder, MiniGPTv2Folder):
         rows = EvaSizes.from_config(folder.encoder.sizes).rows
         return lambda said, media: tokenize_minigpt(said, tokenizer, rows, most, media=media)
     return _LAYOUTS[folder.template](folder, tokenizer, most)
 
 
-def _original(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
+def _original(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     bos_id = folder.bos.id if folder.bos is not None else tokenizer.bos_id
     if bos_id is None:
         raise CheckpointError("the template needs a token that begins a text, which the tokenizer does not have")
     return lambda said, media: tokenize_conversation(said, tokenizer, bos_id, most, media=media)
 
 
-def _served(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
+def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     template = TEMPLATES[folder.template]
     end = control_id(tokenizer, template.original_stop_pieces[0])
 
@@ -63,6 +73,30 @@ def _served(folder: PandaGPTFolder, tokenizer: Tokenizer, most: int) -> Layout:
     return tokenize
 
 
-_LAYOUTS: Mapping[str, Callable[[PandaGPTFolder, Tokenizer, int], Layout]] = MappingProxyType(
-    {"vicuna-v0": _original, "chatml": _served}
+def _alpaca(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
+    template, ends = TEMPLATES[folder.template], sorted(tokenizer.eos_ids)[:1]
+    bos_id = None if folder.bos is None else folder.bos.id
+
+    def written(turns: Sequence[Turn], answer: str = "") -> list[int | None]:
+        said = dataclasses.replace(template, cue=(*template.cue, Span(answer)))
+        return token_ids(said, tokenizer, Conversation(tuple(turns)), bos_id)
+
+    def tokenize(said: Sequence[ChatTurn], _media: bool) -> TokenizedExample:
+        turns = [Turn("assistant" if one.who == "gpt" else "user", one.value) for one in said]
+        ids: list[int | None] = []
+        targets: list[int] = []
+        for index in range(0, len(turns), 2):
+            asked, whole = written(turns[: index + 1]), written(turns[: index + 1], turns[index + 1].text)
+            if asked[: len(ids)] != ids or whole[: len(asked)] != asked:
+                raise ValueError(f"the tokenizer joins the answer of turn {index + 1} with what stands before it")
+            answer = [token or 0 for token in whole[len(asked) :]]
+            targets += [IGNORED] * (len(asked) - len(ids)) + [token or IGNORED for token in answer]
+            ids = whole
+        return TokenizedExample(tuple([*ids, *ends][:most]), tuple([*targets, *ends][:most]))
+
+    return tokenize
+
+
+_LAYOUTS: Mapping[str, Callable[[Prompted, Tokenizer, int], Layout]] = MappingProxyType(
+    {"vicuna-v0": _original, "chatml": _served, "alpaca": _alpaca}
 )

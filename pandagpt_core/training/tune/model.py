@@ -79,7 +79,7 @@ class Count:
         return f"trains {self.trained:,} of {every:,} parameters ({100 * self.share:.2f} %)"
 
 
-def count(tuned: TrainableModel, encoder: int) -> Count:
+def count(tuned: nn.Module, encoder: int) -> Count:
     """The module may lie on the meta device."""
     trained = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     return Count(trained, encoder, sum(p.numel() for p in tuned.parameters() if not p.requires_grad))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pandagpt_core.checkpoints import (
     ADAPTER,
+    ImageBindLLMFolder,
     LoraSpec,
     ProjectedFolder,
     read_tensors,
@@ -69,6 +70,24 @@ def write_model(
         provenance={**provenance, "base": {"id": folder.id, "provenance": folder.provenance}},
     )
     write_model_folder(out, said)
+    return out
+
+
+def write_bind(
+    out: Path, base: Path, folder: ImageBindLLMFolder, adapter: State, name: str, provenance: dict[str, Any]
+) -> Path:
+    """ImageBind-LLM's folder with another adapter, which is whole; its other files as in `write_model`."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    files = {ADAPTER: write_safetensors(out / ADAPTER, adapter, adapter.__getitem__)}
+    for file in folder.files:
+        if file != ADAPTER:
+            link(base / file, out / file)
+            files[file] = folder.files[file]
+    provenance = {**provenance, "base": {"id": folder.id, "provenance": folder.provenance}}
+    write_model_folder(
+        out, msgspec.structs.replace(folder, id=name, files=files, created=int(time.time()), provenance=provenance)
+    )
     return out
 
 

@@ -11,18 +11,27 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from pandagpt_core.checkpoints import MiniGPTv2Folder, ProjectedFolder, llm_path, read_model_folder, verify_files
+from pandagpt_core.checkpoints import (
+    ImageBindLLMFolder,
+    MiniGPTv2Folder,
+    ModelFolder,
+    ProjectedFolder,
+    llm_path,
+    read_model_folder,
+    verify_files,
+)
 from pandagpt_core.encoders.base import encode_items
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.tune import checkpoint, outputs
+from pandagpt_core.training.tune.bind_model import TrainableBind, adapter_state, build_bind
 from pandagpt_core.training.tune.dataset import TrainSet, examples_of, media_of
 from pandagpt_core.training.tune.devices import device_name, frozen_dtype, open_accelerator
 from pandagpt_core.training.tune.encode import Encode, EncodeOutcome, Source, encode_all
 from pandagpt_core.training.tune.features import FeatureStore
-from pandagpt_core.training.tune.layout import layout_of
+from pandagpt_core.training.tune.layout import Trained, layout_of
 from pandagpt_core.training.tune.loop import TrainPlan, train_loop
 from pandagpt_core.training.tune.model import (
     TrainableModel,
@@ -38,7 +47,8 @@ from pandagpt_core.training.tune.samples import ChatSample, read_samples
 from pandagpt_core.training.tune.settings import TuneSettings
 
 Tell = Callable[[str], object]
-OpenEncoder = Callable[[Path, ProjectedFolder, str], Encode]
+OpenEncoder = Callable[[Path, Any, str], Encode]
+Tuned = TrainableModel | TrainableBind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class TrainResult:
     written: Mapping[str, Path] = field(default_factory=dict)
 
 
-def open_towers(path: Path, folder: ProjectedFolder, device: str) -> Encode:
+def open_towers(path: Path, folder: ModelFolder, device: str) -> Encode:
     """The folder's own encoder, frozen."""
     encoder = load_encoder(path, folder, device)
     return torch.inference_mode()(lambda modality, arrays: encode_items(encoder, modality, arrays, device))
@@ -86,7 +96,7 @@ def train(
     division = Division(settings.train.batch, settings.train.micro_batch, accelerator.num_processes)
     order = order_of(settings, train_set)
     steps = settings.train.max_steps or order.steps(settings.train.epochs)
-    tuned = build(path, folder, settings.lora, settings.train.seed)
+    tuned = build_of(path, folder, settings)
     cast_frozen(tuned.llm, frozen_dtype(accelerator))
     if settings.train.checkpointing:
         enable_gradient_checkpointing(tuned.llm)
@@ -119,20 +129,32 @@ def train(
     if accelerator.is_main_process:
         written["log"], written["plot"] = out / "log.jsonl", plot_loss(out)
         if until == steps:
-            written |= _write(settings, path, folder, trained, fingerprint)
+            written |= _write(settings, path, folder, tuned, trained, fingerprint)
     accelerator.wait_for_everyone()
     return TrainResult(max(done, until), steps, written)
 
 
-def trainable_folder(path: Path) -> ProjectedFolder:
-    """Raises InvalidRequest for a system whose projection and LoRA are not trained here."""
+def trainable_folder(path: Path) -> Trained:
+    """Raises InvalidRequest for a system that is not trained here."""
     folder = read_model_folder(path)
-    if not isinstance(folder, ProjectedFolder):
+    if not isinstance(folder, ProjectedFolder | ImageBindLLMFolder):
         raise InvalidRequest(f"{folder.id} is of the system {folder.system}, which is not trained here")
     return folder
 
 
-def rows_of(folder: ProjectedFolder) -> int:
+def build_of(path: Path, folder: Trained, settings: TuneSettings) -> Tuned:
+    """What is trained of the folder's system."""
+    if isinstance(folder, ImageBindLLMFolder):
+        return build_bind(path, folder, settings.bind.phase, folder.bind.features, settings.bind.dropout)
+    return build(path, folder, settings.lora, settings.train.seed)
+
+
+def features_of(folder: Trained) -> int:
+    """E of the shared space."""
+    return folder.bind.features if isinstance(folder, ImageBindLLMFolder) else folder.projection.in_dim
+
+
+def rows_of(folder: Trained) -> int:
     """Rows that a medium has in a prompt; 0 where all media of a conversation have one together."""
     return EvaSizes.from_config(folder.encoder.sizes).rows if isinstance(folder, MiniGPTv2Folder) else 0
 
@@ -149,7 +171,7 @@ def order_of(settings: TuneSettings, train_set: TrainSet) -> Order | MixedOrder:
 def learn_from(
     settings: TuneSettings,
     path: Path,
-    folder: ProjectedFolder,
+    folder: Trained,
     accelerator: Accelerator,
     tell: Tell,
     open_encoder: OpenEncoder,
@@ -157,7 +179,7 @@ def learn_from(
     """Read the conversations and see that their media are encoded, each process a share of them."""
     samples = read_samples([Path(file) for file in settings.data.files])
     cache, rows = Path(settings.features.cache), rows_of(folder)
-    store = FeatureStore(cache, folder.encoder_digest, folder.projection.in_dim, rows)
+    store = FeatureStore(cache, folder.encoder_digest, features_of(folder), rows)
     outcome = _encoded(samples, settings, path, folder, accelerator, store, open_encoder)
     store.refresh()
     tokenize = layout_of(folder, load_tokenizer(llm_path(path, folder.llm)), settings.data.max_tokens)
@@ -169,7 +191,7 @@ def _encoded(
     samples: list[ChatSample],
     settings: TuneSettings,
     path: Path,
-    folder: ProjectedFolder,
+    folder: Trained,
     accelerator: Accelerator,
     store: FeatureStore,
     open_encoder: OpenEncoder,
@@ -194,8 +216,13 @@ def _encoded(
     )
 
 
-def _optimizer(tuned: TrainableModel, settings: TuneSettings) -> torch.optim.Optimizer:
+def _optimizer(tuned: Tuned, settings: TuneSettings) -> torch.optim.Optimizer:
     train = settings.train
+    if isinstance(tuned, TrainableBind):
+        every = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(
+            [{"params": every, "highest": train.lr}], lr=train.lr, betas=train.betas, weight_decay=train.weight_decay
+        )
     lora = [p for name, p in tuned.named_parameters() if p.requires_grad and not name.startswith("projection.")]
     groups = [
         {"params": lora, "lr": train.lr, "highest": train.lr},
@@ -204,12 +231,13 @@ def _optimizer(tuned: TrainableModel, settings: TuneSettings) -> torch.optim.Opt
     return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
 
 
-def _fingerprint(settings: TuneSettings, folder: ProjectedFolder, train_set: TrainSet, steps: int) -> dict[str, Any]:
+def _fingerprint(settings: TuneSettings, folder: Trained, train_set: TrainSet, steps: int) -> dict[str, Any]:
     """All that the losses depend on, flat. How a batch is divided over devices, and in which precision, is free."""
     free = {"micro_batch", "precision", "checkpointing", "device", "epochs", "max_steps"}
     fingerprint: dict[str, Any] = {"model": folder.files, "encoder": folder.encoder_digest, "lessons": train_set.digest}
     fingerprint["train.steps"] = steps
-    fingerprint |= {f"lora.{name}": value for name, value in msgspec.structs.asdict(settings.lora).items()}
+    part, own = ("bind", settings.bind) if isinstance(folder, ImageBindLLMFolder) else ("lora", settings.lora)
+    fingerprint |= {f"{part}.{name}": value for name, value in msgspec.structs.asdict(own).items()}
     fingerprint |= {
         f"train.{name}": v for name, v in msgspec.structs.asdict(settings.train).items() if name not in free
     }
@@ -217,15 +245,24 @@ def _fingerprint(settings: TuneSettings, folder: ProjectedFolder, train_set: Tra
 
 
 def _write(
-    settings: TuneSettings, path: Path, folder: ProjectedFolder, trained: outputs.State, fingerprint: dict[str, Any]
+    settings: TuneSettings,
+    path: Path,
+    folder: Trained,
+    tuned: Tuned,
+    trained: outputs.State,
+    fingerprint: dict[str, Any],
 ) -> dict[str, Path]:
     out, wanted = Path(settings.out), settings.output
-    adapter = outputs.cast_state(outputs.adapter_of(trained), wanted.dtype)
     provenance = {
         "made_by": "pandagpt train",
         **{key: fingerprint[key] for key in fingerprint if key not in ("model", "encoder")},
     }
     name = wanted.id or out.name
+    if isinstance(folder, ImageBindLLMFolder):
+        assert isinstance(tuned, TrainableBind)
+        whole = outputs.cast_state(adapter_state(tuned, trained), wanted.dtype)
+        return {"model": outputs.write_bind(out / outputs.MODEL, path, folder, whole, name, provenance)}
+    adapter = outputs.cast_state(outputs.adapter_of(trained), wanted.dtype)
     model = outputs.write_model(out / outputs.MODEL, path, folder, adapter, settings.lora, name, provenance)
     written = {"model": model}
     if wanted.original:

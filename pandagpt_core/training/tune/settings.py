@@ -69,6 +69,16 @@ class LoraSettings(TrainSection, frozen=True):
     )
 
 
+class BindSettings(TrainSection, frozen=True):
+    phase: Annotated[
+        Literal["pretrain", "finetune"],
+        Meta(description="of ImageBind-LLM: bind network, prefix queries and gates; or norms, biases and LoRA"),
+    ] = "finetune"
+    dropout: Annotated[
+        Share, Meta(description="of the input of ImageBind-LLM's LoRA, whose sizes are the folder's")
+    ] = 0.0
+
+
 class TrainSettings(TrainSection, frozen=True):
     epochs: Annotated[Count, Meta(description="times that every conversation is seen")] = 2
     max_steps: Annotated[CountOrNone, Meta(description="steps at most, also for the schedule; 0: by the epochs")] = 0
@@ -109,6 +119,7 @@ class TuneSettings(TrainSection, frozen=True):
     data: DataSettings
     features: FeatureSettings = FeatureSettings()
     lora: LoraSettings = LoraSettings()
+    bind: BindSettings = BindSettings()
     train: TrainSettings = TrainSettings()
     output: OutputSettings = OutputSettings()
 

@@ -11,13 +11,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--llama", type=Path, help="LLaMA folder as Meta gives it: tokenizer.model, 7B/consolidated.00.pth"
     )
-    own.add_argument("--adapter", type=Path, help="7B.pth, as published or as the original's trainer saves it")
+    own.add_argument("--adapter", type=Path, help="7B.pth, published or a trainer's; without it: a folder to train")
     own.add_argument("--cache", type=Path, help="knn.index: a cache of image features; needs pandagpt[convert]")
 
 
 def convert(arguments: argparse.Namespace) -> str:
     """The lines to print."""
-    required(arguments, "imagebind", "llama", "adapter")
+    required(arguments, "imagebind", "llama")
     import torch
 
     from pandagpt_core.convert.imagebind_llm import Options, Originals, convert_imagebind_llm
@@ -32,4 +32,6 @@ def convert(arguments: argparse.Namespace) -> str:
     made = convert_imagebind_llm(originals, arguments.out, options, Progress())
     cache = "no cache" if made.cache is None else f"a cache of {made.cache.rows:,} image features"
     head = f"{arguments.out}: {made.id}, context {made.max_model_len}, {', '.join(made.recipes)}, {cache}"
+    if arguments.adapter is None:
+        return f"{head}\nits gates are zero: docs/guides/imagebind-llm.md says how to train it"
     return f"{head}\nserve it: pandagpt serve --model {arguments.out}"
