@@ -91,6 +91,12 @@ def stream_all(requests: Sequence[Request]) -> list[Answer]:
     return asyncio.run(_all(requests))
 
 
+async def stream_one(request: Request) -> tuple[Answer, float]:
+    """Send it and read it to its end, counting from now; and the seconds to its end."""
+    start = time.perf_counter()
+    return await _one(request, start), time.perf_counter() - start
+
+
 async def _all(requests: Sequence[Request]) -> list[Answer]:
     start = time.perf_counter()
     return list(await asyncio.gather(*(_one(request, start) for request in requests)))
