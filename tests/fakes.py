@@ -38,6 +38,7 @@ from pandagpt_core.types import (
 from service import logs
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
+from service.tracing import Tracer
 from service.worker.assembly import assembled
 from service.worker.jobs import seed_of
 from service.worker.loop import Worker
@@ -270,12 +271,12 @@ class WorkerThread:
 
 @contextlib.contextmanager
 def worker_thread(
-    store: StoreSettings, runtime: FakeRuntime | None = None, **settings: object
+    store: StoreSettings, runtime: FakeRuntime | None = None, tracer: Tracer | None = None, **settings: object
 ) -> Iterator[WorkerThread]:
     """A worker in a thread, announced when the block begins and gone when it ends. `settings` of WorkerSettings."""
     runtime, registry = runtime or FakeRuntime(), CollectorRegistry()
     metrics, announced, errors = WorkerMetrics.on(registry), threading.Event(), []
-    with assembled(runtime, store, fake_worker_settings(**settings), metrics) as worker:
+    with assembled(runtime, store, fake_worker_settings(**settings), metrics, tracer) as worker:
 
         def run() -> None:
             try:

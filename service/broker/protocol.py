@@ -34,7 +34,9 @@ class MediaRef(WireMessage, frozen=True, kw_only=True):
 
 
 class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v3"):
-    """A request for text. `deadline` is Unix seconds; `tenant` the salted name of the caller's key.
+    """A request for text. `traceparent` names the trace that the request is part of (W3C Trace Context).
+
+    `deadline` is Unix seconds; `tenant` the salted name of the caller's key.
 
     `options` are checked against `ModelInfo.options`.
     """
@@ -49,6 +51,7 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v3"):
     params: SamplingParams
     n: int = 1
     priority: Priority = "interactive"
+    traceparent: str | None = None
     options: dict[str, OptionValue] = {}
 
 
@@ -62,6 +65,7 @@ class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
     deadline: float
     media: list[MediaRef]
     priority: Priority = "interactive"
+    traceparent: str | None = None
 
 
 Request = Generate | Embed

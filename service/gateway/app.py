@@ -57,6 +57,7 @@ from service.gateway.version import version
 from service.metrics import GatewayMetrics
 from service.metrics.process import register_process
 from service.settings import Settings
+from service.tracing import Tracer, make_tracer
 
 log = logging.getLogger(__name__)
 _RATES = [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     registry = CollectorRegistry()
     metrics = GatewayMetrics.on(registry, ERRORS)
     register_process(registry, "gateway")
+    tracer = make_tracer(settings.tracing, "gateway")
     app = FastAPI(
         title="PandaGPT",
         version=version(),
@@ -77,8 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, keys, registry, metrics),
-        middleware=_middleware(settings, metrics),
+        lifespan=_lifespan(settings, keys, registry, metrics, tracer),
+        middleware=_middleware(settings, metrics, tracer),
         exception_handlers=_HANDLERS,
     )
     app.state.site = make_site(settings.gateway.samples) if settings.gateway.page else None
@@ -102,7 +104,7 @@ def leave(app: FastAPI) -> None:
 
 
 def _lifespan(
-    settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics
+    settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, tracer: Tracer
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -123,6 +125,7 @@ def _lifespan(
             await pool.close()
             await gateway.close()
             queues.close()
+            await asyncio.to_thread(tracer.close)  # it sends what waits
             if exposition is not None:
                 exposition[0].shutdown()
                 exposition[0].server_close()
@@ -205,10 +208,10 @@ def _pool_options(settings: Settings) -> PoolOptions:
     )
 
 
-def _middleware(settings: Settings, metrics: GatewayMetrics) -> list[Middleware]:
+def _middleware(settings: Settings, metrics: GatewayMetrics, tracer: Tracer) -> list[Middleware]:
     ours = settings.gateway
     limits = BodyLimits(ours.max_header_bytes, ours.max_body_bytes, ours.body_timeout_s)
-    stack = [Middleware(RequestContextMiddleware, metrics=metrics)]
+    stack = [Middleware(RequestContextMiddleware, metrics=metrics, tracer=tracer)]
     if ours.cors_origins:
         origins = list(ours.cors_origins)
         stack.append(

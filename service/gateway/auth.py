@@ -10,7 +10,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from service.gateway.errors import GatewayError
 from service.gateway.observation import observation_of
 from service.settings import SettingsError
+from service.tracing import Trace, Untraced
 
 MAX_KEY_CHARS = 512
 KEY_HEADERS = ("x-api-key", "api-key")  # of clients that do not send `Authorization`
@@ -47,7 +48,7 @@ CLASSES: dict[str, frozenset[Scope]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `tenant` is the salted name that separates what callers own in the store.
+    """Who asks. `tenant` is the salted name that separates what callers own in the store; `trace` is the request's.
 
     `share` is whose share of the machine a request uses: the tenant's, and without keys the caller's address's.
     """
@@ -56,6 +57,7 @@ class Caller:
     tenant: str
     scopes: frozenset[Scope]
     share: str = ""
+    trace: Trace = field(default_factory=Untraced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +149,12 @@ class Access:
     async def __call__(self, request: Request) -> Caller:
         gateway: AccessState = request.app.state.gateway
         key = self.admit(request, gateway)
-        observation_of(request.scope).key_class = key_class(key)
+        seen = observation_of(request.scope)
+        seen.key_class = key_class(key)
         salt = await gateway.salt()
         owner = tenant(key.name, salt)
         share = owner if key is not ANONYMOUS else tenant(f"address:{_address(request)}", salt)
-        return Caller(key.name, owner, key.scopes, share)
+        return Caller(key.name, owner, key.scopes, share, seen.trace)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:
         key = gateway.keys.find(request.headers)

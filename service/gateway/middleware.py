@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.gateway.errors import GatewayError, error_response
 from service.gateway.observation import Observation, failed
 from service.metrics import GatewayMetrics
+from service.tracing import Tracer, Value, valid_traceparent
 
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -49,8 +50,8 @@ def endpoint_of(scope: Scope) -> str:
 
 
 class RequestContextMiddleware:
-    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics, tracer: Tracer) -> None:
+        self._app, self._metrics, self._tracer = app, metrics, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,6 +63,8 @@ class RequestContextMiddleware:
         state["request_id"] = request_id
         received = state.get("received", time.perf_counter())  # by the server (`server.py`), where it is ours
         seen = state["observation"] = Observation(received, request_id)
+        asked = valid_traceparent(Headers(scope=scope).get("traceparent"))
+        seen.trace = self._tracer.begin(asked, scope["method"], "server", seen.at(received))
         status = CLIENT_CLOSED_REQUEST
 
         async def name_it(message: Message) -> None:
@@ -99,15 +102,38 @@ class RequestContextMiddleware:
         for kind, count in (("prompt", seen.prompt_tokens), ("completion", seen.completion_tokens)):
             if count and seen.charged:
                 self._metrics.usage_tokens.labels(seen.key_class, kind).inc(count)
-        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=_line(scope, seen, status, seconds))
+        line = _line(scope, seen, status, seconds)
+        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=line)
+        if seen.first_token_s is not None:
+            seen.trace.add("relay", seen.at(seen.received + seen.first_token_s), time.time())
+        seen.trace.end(f"{scope['method']} {endpoint}", _attributes(line), seen.code)
 
 
-def _line(scope: Scope, seen: Observation, status: int, seconds: float) -> dict[str, object]:
+def _attributes(line: Mapping[str, Value]) -> dict[str, Value]:
+    """The access log's fields under OpenTelemetry's names."""
+    return {_SPAN_NAMES[name]: value for name, value in line.items() if name in _SPAN_NAMES}
+
+
+_SPAN_NAMES = {
+    "method": "http.request.method",
+    "endpoint": "http.route",
+    "status": "http.response.status_code",
+    "model": "gen_ai.request.model",
+    "prompt_tokens": "gen_ai.usage.input_tokens",
+    "completion_tokens": "gen_ai.usage.output_tokens",
+    "request_id": "pandagpt.http_request_id",
+    "priority": "pandagpt.priority",
+    "outcome": "pandagpt.outcome",
+    "first_token_s": "pandagpt.first_token_s",
+}
+
+
+def _line(scope: Scope, seen: Observation, status: int, seconds: float) -> dict[str, Value]:
     """The access log's fields, without those that do not apply."""
     outcome = seen.outcome or ("client_gone" if status == CLIENT_CLOSED_REQUEST else "done")
-    fields = {
+    fields: dict[str, Value | None] = {
         "request_id": seen.request_id,
-        "trace_id": seen.trace_id,
+        "trace_id": seen.trace.trace_id,
         "method": scope["method"],
         "endpoint": endpoint_of(scope),
         "status": status,

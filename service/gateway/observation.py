@@ -14,6 +14,7 @@ from pandagpt_core.types import Priority
 from service.broker.protocol import Done, Event, Failed, Started, Token
 from service.gateway.errors import GatewayError
 from service.metrics import GatewayMetrics
+from service.tracing import Trace, Untraced
 
 Events = AsyncGenerator[list[Event], None]
 
@@ -28,11 +29,12 @@ class Observation:
 
     received: float = field(default_factory=time.perf_counter)
     request_id: str = ""
-    trace_id: str | None = None
+    trace: Trace = field(default_factory=Untraced)
     key_class: str = ""
     model: str | None = None
     priority: Priority = "interactive"
     charged: bool = False
+    submitted: float = 0.0  # `time.perf_counter`, when the queue had it
     prompt_tokens: int = 0
     completion_tokens: int = 0
     first_token_s: float | None = None
@@ -41,6 +43,10 @@ class Observation:
 
     def fail(self, code: str) -> None:
         self.outcome, self.code = "failed", code
+
+    def at(self, moment: float) -> float:
+        """A time of `time.perf_counter` as Unix seconds."""
+        return time.time() - (time.perf_counter() - moment)
 
     @property
     def elapsed_s(self) -> float:
@@ -102,6 +108,7 @@ class TokenMeter:
         if self._seen.first_token_s is None:
             self._seen.first_token_s = now - self._seen.received
             self._first.observe(self._seen.first_token_s)
+            self._seen.trace.add("first token", self._seen.at(self._seen.submitted), time.time())
         if event.choice in self._last:
             self._between.observe(now - self._last[event.choice])
         self._last[event.choice] = now

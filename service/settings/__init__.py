@@ -12,6 +12,7 @@ from service.settings.sections import (
     Section,
     SettingsError,
     StoreSettings,
+    TracingSettings,
 )
 from service.settings.worker import WorkerSettings
 
@@ -27,6 +28,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StoreSettings",
+    "TracingSettings",
     "WorkerSettings",
     "environment",
     "load",

@@ -29,6 +29,7 @@ from service.settings.sections import (
     Section,
     SettingsError,
     StoreSettings,
+    TracingSettings,
 )
 from service.settings.worker import WorkerSettings
 
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     local: LocalSettings = LocalSettings()
     client: ClientSettings = ClientSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -270,6 +270,17 @@ class ClientSettings(Section):
     key: Annotated[SecretStr, Field(min_length=1)] | None = Field(default=None, description="API key, if one is needed")
 
 
+class TracingSettings(Section):
+    """Traces by OpenTelemetry (extra `otel`); off unless an endpoint is set."""
+
+    otlp_endpoint: NonEmpty | None = Field(
+        default=None, description="address of an OTLP collector over HTTP (http://127.0.0.1:4318); unset: no traces"
+    )
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="part of the traces that begin here; a caller's own decision holds (ratio)"
+    )
+
+
 class LogSettings(Section):
     """Logs go to standard error, one event a line."""
 

@@ -17,6 +17,7 @@ from service.broker.worker.consumer import Consumer
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
+from service.tracing import NoTracer, Tracer
 from service.worker.batcher import Batcher
 from service.worker.encode_stage import EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
@@ -28,14 +29,18 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def assembled(
-    runtime: ServedModel, store: StoreSettings, worker: WorkerSettings, metrics: WorkerMetrics
+    runtime: ServedModel,
+    store: StoreSettings,
+    worker: WorkerSettings,
+    metrics: WorkerMetrics,
+    tracer: Tracer | None = None,
 ) -> Iterator[Worker]:
     """A worker that is ready to run, and its connections for as long. Raises StoreUnavailable and its kinds."""
     name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     connection, beats = connect(store, name=name), connect(store, name=f"{name}-heartbeat")
     try:
         _check(connection)
-        yield _join(runtime, store, worker, metrics, name, connection, beats)
+        yield _join(runtime, store, worker, metrics, tracer or NoTracer(), name, connection, beats)
     finally:
         connection.close()
         beats.close()
@@ -59,6 +64,7 @@ def _join(
     store: StoreSettings,
     worker: WorkerSettings,
     metrics: WorkerMetrics,
+    tracer: Tracer,
     name: str,
     connection: SyncStore,
     beats: SyncStore,
@@ -79,4 +85,4 @@ def _join(
         worker.lost_after_s,
     )
     limits = WorkerLimits(worker.max_sequences, worker.prefetch, worker.drain_grace_s)
-    return Worker(runtime, consumer, encoding, heartbeat, metrics, limits)
+    return Worker(runtime, consumer, encoding, heartbeat, metrics, limits, tracer)

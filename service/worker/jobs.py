@@ -46,7 +46,8 @@ class Job:
     waits_for: set[str] = field(default_factory=set)
     cached_items: int = 0
     prompt_tokens: int = 0
-    entered_at: float = 0.0  # into the engine; Unix seconds, as the next
+    taken_at: float = 0.0  # from the queue; Unix seconds, as the next two
+    entered_at: float = 0.0  # into the engine
     first_token_at: float = 0.0
     prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
@@ -67,7 +68,7 @@ class Job:
                 choices[event.choice].finished = event.finish is not None
         announced = any(isinstance(event, Started) for event in delivery.history.events)
         running = sum(not choice.finished for choice in choices)
-        return cls(delivery, choices, parse, announced=announced, open_choices=running)
+        return cls(delivery, choices, parse, announced=announced, open_choices=running, taken_at=time.time())
 
     @property
     def id(self) -> str:

@@ -19,12 +19,14 @@ from service.broker.worker.consumer import Consumer, Flushed
 from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
+from service.tracing import Tracer
 from service.worker.encode_stage import EncodeStage
 from service.worker.encoder_executor import EncoderStuck
 from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
 from service.worker.request_figures import count_job
+from service.worker.request_trace import trace_job
 from service.worker.store_turn import Exchanged, StoreTurn
 
 log = logging.getLogger(__name__)
@@ -57,10 +59,12 @@ class Worker:
         heartbeat: Heartbeat,
         metrics: WorkerMetrics,
         limits: WorkerLimits,
+        tracer: Tracer,
         malloc_trim: MallocTrim | None = None,
     ) -> None:
         self._runtime, self._consumer, self._encoding = runtime, consumer, encoding
         self._heartbeat, self._metrics, self._limits = heartbeat, metrics, limits
+        self._tracer = tracer
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._malloc_trim = malloc_trim or MallocTrim()
         self._engine = EngineDriver(runtime, metrics)
@@ -218,6 +222,7 @@ class Worker:
         """Let go of jobs that ended; the consumer still holds what is not published or settled yet."""
         for job in [job for job in self._jobs.values() if job.ended]:
             count_job(self._metrics, job)
+            trace_job(self._tracer, job)
             self._forget(job)
         self._metrics.running.set(sum(job.open_choices for job in self._engine.running.values()))
         self._metrics.waiting.set(len(self._encoding.jobs))

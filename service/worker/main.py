@@ -20,6 +20,7 @@ from service.metrics import WorkerMetrics
 from service.metrics.labelled import Labelled
 from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
 from service.settings import Settings, SettingsError, WorkerSettings
+from service.tracing import make_tracer
 from service.worker.assembly import assembled, check_store
 from service.worker.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
@@ -73,7 +74,8 @@ def serve(settings: Settings, runtime: ServedModel, registry: CollectorRegistry,
     try:
         with (
             closing(runtime),
-            assembled(runtime, settings.store, settings.worker, metrics) as worker,
+            closing(make_tracer(settings.tracing, "worker")) as tracer,
+            assembled(runtime, settings.store, settings.worker, metrics, tracer) as worker,
             drained_by_signals(worker),
         ):
             worker.run(announced)

@@ -1,6 +1,7 @@
 """The answer to a validated request for text, streamed or whole: the one path behind both endpoints."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -52,11 +53,12 @@ class Responder:
         service, seen = self.requests, observation_of(request.scope)
         info = await service.model(wanted.model)
         seen.model, seen.priority = info.id, wanted.priority
+        seen.trace.add("receive", seen.at(seen.received), time.time())
         submitted = await until_disconnect(request.receive, service.generate(wanted, info, caller, key))
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
         headers = {**ignored(wanted.ignored), **(REPLAYED if submitted.replayed else {})}
-        seen.charged = not submitted.replayed
+        seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
         try:

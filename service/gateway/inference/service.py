@@ -150,21 +150,24 @@ class RequestService:
         self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest
     ) -> Submitted:
         """Decode the media that the store lacks, then queue the request."""
-        media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
+        with caller.trace.span("decode media"):
+            media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
         if isinstance(wanted, EmbedRequest):
-            message = self._embed_message(wanted, info, request, media)
-            record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
+            message = self._embed_message(wanted, info, request, media, caller.trace.traceparent)
+            with caller.trace.span("submit"):
+                record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
             return Submitted(record, request.replayed)
         asked = await places.resolve(info, wanted, self.pictures)
-        generate = self._generate_message(wanted, info, request, media, asked)
+        generate = self._generate_message(wanted, info, request, media, asked, caller.trace.traceparent)
         metadata = _metadata(wanted, info, generate, asked, wanted.event_ids or request.key is not None)
         if asked.kept is not None:
             await self.pictures.keep(request.id, asked.kept)
         resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
         grace_s = max(resumable, self.options.retry_grace_s if request.key is not None else 0.0)
-        record = await self.broker.submit(
-            generate, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
-        )
+        with caller.trace.span("submit"):
+            record = await self.broker.submit(
+                generate, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
+            )
         return Submitted(record, request.replayed, metadata)
 
     def _generate_message(
@@ -174,6 +177,7 @@ class RequestService:
         request: IdempotentRequest,
         media: ResolvedMedia,
         asked: places.Places,
+        traceparent: str | None,
     ) -> Generate:
         now = time.time()
         return Generate(
@@ -188,10 +192,16 @@ class RequestService:
             n=wanted.n,
             priority=wanted.priority,
             options=dict(asked.options),
+            traceparent=traceparent,
         )
 
     def _embed_message(
-        self, wanted: EmbedRequest, info: ModelInfo, request: IdempotentRequest, media: ResolvedMedia
+        self,
+        wanted: EmbedRequest,
+        info: ModelInfo,
+        request: IdempotentRequest,
+        media: ResolvedMedia,
+        traceparent: str | None,
     ) -> Embed:
         now = time.time()
         return Embed(
@@ -202,6 +212,7 @@ class RequestService:
             deadline=now + self.options.request_timeout_s,
             media=media.refs,
             priority=wanted.priority,
+            traceparent=traceparent,
         )
 
 
