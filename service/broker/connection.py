@@ -6,12 +6,15 @@ callers know which of them may be, and what an unclear outcome means.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import redis
 import redis.asyncio
 from redis import exceptions
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from service.broker.errors import StoreFull, StoreRefused, StoreTooOld, StoreUnavailable
@@ -46,16 +49,50 @@ def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncSto
     return redis.asyncio.Redis.from_pool(pool)
 
 
-def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class FileCredentials(CredentialProvider):
+    """The password as the file has it when a connection is made. The driver asks at each."""
+
+    username: str | None
+    file: Path
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        try:
+            password = self.file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError):
+            raise exceptions.AuthenticationError("store.password_file cannot be read as text") from None
+        return (self.username, password) if self.username else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()  # a file of a few bytes
+
+
+def _credentials(settings: StoreSettings) -> dict[str, Any]:
+    if settings.password_file is not None:
+        return {"credential_provider": FileCredentials(settings.username, settings.password_file)}
     password = settings.password.get_secret_value() if settings.password else None
-    credentials = {"username": settings.username, "password": password}
+    given = {"username": settings.username, "password": password}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _tls(settings: StoreSettings) -> dict[str, Any]:
+    files = {
+        "ssl_ca_certs": settings.tls_ca_file,
+        "ssl_certfile": settings.tls_cert_file,
+        "ssl_keyfile": settings.tls_key_file,
+    }
+    return {name: str(file) for name, file in files.items() if file is not None}
+
+
+def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
     return {
         "protocol": 2,  # one shape of answers on every server
         "client_name": name,
         "max_connections": settings.pool,
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.command_timeout_s,
-        **{key: value for key, value in credentials.items() if value is not None},
+        **_credentials(settings),
+        **_tls(settings),
     }
 
 
@@ -82,7 +119,8 @@ def store_errors() -> Iterator[None]:
 
 def translated(error: Exception) -> StoreUnavailable | None:
     """Our error for one of the driver's, or None where it is no failure of the store. Names no address."""
-    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError | exceptions.AuthorizationError):
+    refused = exceptions.AuthenticationError | exceptions.NoPermissionError | exceptions.AuthorizationError
+    if isinstance(error, refused) or isinstance(error.__cause__, refused):  # asyncio's driver wraps it
         return StoreRefused("the store refused the credentials or the command")
     if isinstance(error, exceptions.OutOfMemoryError):
         return StoreFull("the store has no memory left")

@@ -38,6 +38,7 @@ from service.gateway.inference.idempotency import REPLAYED, Idempotency
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService, ServiceOptions
 from service.gateway.inference.validated import RequestLimits
+from service.gateway.keys_reload import KeysFile
 from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore, Quota
@@ -117,6 +118,8 @@ def _lifespan(
         if settings.gateway.admin_port:
             exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
         gateway.requests.in_background(measure_lag(metrics.loop_lag_seconds))
+        if settings.gateway.keys_file is not None:
+            gateway.requests.in_background(KeysFile(settings.gateway.keys_file, keys).follow())
         await pool.start()
         await _look_at_store(gateway)
         try:

@@ -111,6 +111,10 @@ class KeyRing:
     def __init__(self, keys: Sequence[ApiKey] | None) -> None:
         self._keys = keys
 
+    def replace(self, keys: Sequence[ApiKey]) -> None:
+        """From the next request on."""
+        self._keys = keys
+
     def find(self, headers: Mapping[str, str]) -> ApiKey:
         """The key of `Authorization: Bearer`, else of one of KEY_HEADERS. Raises `invalid_api_key`."""
         if self._keys is None:

@@ -52,6 +52,16 @@ class StoreSettings(Section):
     password: Annotated[SecretStr, Field(min_length=1)] | None = Field(
         default=None, description="password of the ACL user"
     )
+    password_file: Path | None = Field(
+        default=None,
+        description="file that holds the password, in place of `password`; read at each new connection, so that it may "
+        "be changed in place",
+    )
+    tls_ca_file: Path | None = Field(
+        default=None, description="certificates of the authorities to trust with rediss://; unset: the system's"
+    )
+    tls_cert_file: Path | None = Field(default=None, description="client certificate with rediss://, PEM")
+    tls_key_file: Path | None = Field(default=None, description="its key, PEM")
     cluster: bool = Field(default=False, description="the address is a node of a Redis Cluster")
     namespace: NonEmpty = Field(
         default="pandagpt", description="first part of every key, so that one store can serve several"
@@ -88,6 +98,17 @@ class StoreSettings(Section):
         default=3, description="attempts at a request before it fails as worker_lost (attempts)"
     )
 
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> Self:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password_file: only one of the two can be set")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file: a certificate needs its key")
+        tls = (self.tls_ca_file, self.tls_cert_file)
+        if any(file is not None for file in tls) and not (self.url or "").startswith("rediss://"):
+            raise ValueError("tls_ca_file and tls_cert_file need an address that begins with rediss://")
+        return self
+
     def required_url(self) -> str:
         """The address, for a process that cannot start without one. Raises SettingsError."""
         if self.url is None:
@@ -109,7 +130,7 @@ class GatewaySettings(Section):
     keys_file: Path | None = Field(
         default=None,
         description="API keys, one a line: `name sha256-of-the-key [class]`, the class user, reader, metrics, "
-        "admin, or scopes by comma. Unset: nobody needs a key",
+        "admin, or scopes by comma; read again when it changes and on SIGHUP. Unset: nobody needs a key",
     )
     open_access: bool = Field(
         default=False,

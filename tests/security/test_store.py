@@ -275,9 +275,12 @@ def test_every_command_of_every_script_is_allowed_to_whoever_runs_it(root: Path)
 def test_compose_publishes_the_gateway_alone_and_asks_for_passwords(root: Path) -> None:
     text = (root / "docker-compose.yml").read_text(encoding="utf-8")
     services = yaml.safe_load(text)["services"]
-    assert [name for name, service in services.items() if "ports" in service] == ["gateway"]
+    plain = {name: service for name, service in services.items() if service.get("profiles") != ["monitoring"]}
+    assert [name for name, service in plain.items() if "ports" in service] == ["gateway"]
+    watching = [port for name, service in services.items() if name not in plain for port in service["ports"]]
+    assert all(":-127.0.0.1:" in port for port in watching), "monitoring is for this machine unless asked"
     assert services["gateway"]["ports"] == ["${GATEWAY_ADDRESS:-127.0.0.1:8000}:8000"]
-    assert [name for name, service in services.items() if "front" in service["networks"]] == ["gateway"]
+    assert [name for name, service in plain.items() if "front" in service["networks"]] == ["gateway"]
     assert yaml.safe_load(text)["networks"]["inside"]["internal"] is True
     for service in services.values():
         assert service["read_only"] is True

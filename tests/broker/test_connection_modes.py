@@ -1,0 +1,130 @@
+"""The ways to a store, each against a real server: TLS with an authority and certificates of one's own, a password from
+a file that changes. (A Unix socket is what every other test uses; a cluster has `test_cluster.py`.)"""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from service.broker.connection import connect
+from service.broker.errors import StoreRefused, StoreUnavailable
+from service.broker.gateway.client import Broker
+from service.settings import StoreSettings
+from tests.chaos.house import free_port
+from tests.conftest import Valkey
+from tests.deploy.programs import program
+from tests.fakes import worker_thread
+from tests.wire import answer, generate, run, text_of
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and certificates of the server (for 127.0.0.1) and of a client that it signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make certificates")
+    folder = tmp_path_factory.mktemp("certificates")
+    key = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    openssl(folder, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ours")
+    (folder / "server.ext").write_text("subjectAltName=IP:127.0.0.1")
+    (folder / "client.ext").write_text("extendedKeyUsage=clientAuth")
+    for name in ("server", "client"):
+        request = ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr"]
+        openssl(folder, *request, "-subj", f"/CN={name}")
+        sign = ["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        openssl(folder, *sign, "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+    return folder
+
+
+@contextmanager
+def tls_server(certificates: Path) -> Iterator[int]:
+    binary, port = program("redis-server", "redis-server"), free_port()
+    files = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem"]
+    command = [binary, "--port", "0", "--tls-port", str(port), *files, "--save", ""]
+    process = subprocess.Popen(command, cwd=certificates, stdout=subprocess.DEVNULL)
+    try:
+        limit = time.monotonic() + 20
+        while not _pings(StoreSettings(**tls(certificates, port))):
+            assert process.poll() is None, "the server ended; was it built without TLS?"
+            assert time.monotonic() < limit, "the server does not answer"
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def tls(certificates: Path, port: int, **changed: object) -> dict[str, object]:
+    files = {"tls_ca_file": "ca.pem", "tls_cert_file": "client.pem", "tls_key_file": "client.key"}
+    given = {name: certificates / file for name, file in files.items()}
+    return {"url": f"rediss://127.0.0.1:{port}/0", **given, **changed}
+
+
+def _pings(settings: StoreSettings) -> bool:
+    client = connect(settings)
+    try:
+        return bool(client.ping())
+    except (redis.RedisError, OSError):
+        return False
+    finally:
+        client.close()
+
+
+async def test_a_request_passes_over_tls_with_an_authority_and_certificates_of_one_s_own(certificates: Path) -> None:
+    with tls_server(certificates) as port:
+        settings = StoreSettings(**tls(certificates, port))
+        broker = Broker.connect(settings)
+        with worker_thread(settings):
+            request = generate("over TLS")
+            assert text_of(await run(broker, request)) == answer(request)
+        await broker.close()
+        assert not _pings(StoreSettings(**tls(certificates, port, tls_cert_file=None, tls_key_file=None)))
+        assert not _pings(StoreSettings(url=f"rediss://127.0.0.1:{port}/0")), "an unknown authority was trusted"
+
+
+async def test_a_password_from_a_file_is_read_at_each_connection(valkey: Valkey, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first\n")
+    valkey.client.execute_command("ACL", "SETUSER", "filed", "on", ">first", "~*", "&*", "+@all")
+    settings = valkey.settings.model_copy(update={"username": "filed", "password_file": file})
+    try:
+        with worker_thread(settings):
+            broker = Broker.connect(settings)
+            request = generate("with a password")
+            assert text_of(await run(broker, request)) == answer(request)
+            await broker.close()
+        valkey.client.execute_command("ACL", "SETUSER", "filed", "resetpass", ">second")
+        stale = Broker.connect(settings)
+        with pytest.raises(StoreRefused):
+            await stale.check()
+        file.write_text("second\n")
+        await stale.check()
+        file.unlink()
+        fresh = Broker.connect(settings)
+        with pytest.raises(StoreUnavailable):
+            await fresh.check()
+        await stale.close()
+        await fresh.close()
+    finally:
+        valkey.client.execute_command("ACL", "DELUSER", "filed")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"password": "x", "password_file": "/y"}, "only one of the two"),
+        ({"url": "redis://h", "tls_ca_file": "/y"}, "rediss://"),
+        ({"url": "rediss://h", "tls_cert_file": "/y"}, "needs its key"),
+    ],
+)
+def test_credentials_that_do_not_fit_together_are_named(given: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        StoreSettings(**given)
