@@ -148,6 +148,7 @@ async def test_sigint_or_a_second_signal_skips_the_delay(valkey: Valkey, signals
 
 async def test_a_stream_that_outlasts_the_drain_goes_on_at_another_gateway(valkey: Valkey) -> None:
     ask = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 12, "stream": True}
+    ask["stream_options"] = {"include_event_ids": True}
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.2)) as worker:
         async with running(valkey) as (_, other), httpx.AsyncClient(trust_env=False, timeout=30) as client:
             async with running(valkey, drain_grace_s=1, shutdown_delay_s=0) as (made, port):
