@@ -81,6 +81,11 @@ lock:  ## take newer versions into requirements/lock.txt
 	@$(DEV)
 	@requirements/relock
 
+.PHONY: sbom
+sbom:  ## the bill of materials (CycloneDX) of the locked packages: sbom.json
+	@$(DEV)
+	@$(BIN)/python requirements/sbom.py > sbom.json.tmp && mv sbom.json.tmp sbom.json
+
 .PHONY: clean
 clean:  ## remove the environment, the embedded store's data and all caches
 	rm -rf .venv .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -24,6 +24,7 @@ class SequenceRequest:
 
     embeddings: one [n, E] array for each of `conversation.media`, in order.
     resume: token ids that an earlier attempt published; they are read as a prefix and not given out again.
+    tenant: the cached prefixes of its prompt are shared with this tenant's other sequences; "" with everyone's.
     """
 
     id: str
@@ -32,6 +33,7 @@ class SequenceRequest:
     params: SamplingParams
     resume: Sequence[int] = ()
     priority: Priority = "interactive"
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.systems import LoadOptions, System, load_system
 from pandagpt_core.systems.merged import merged_folder
-from pandagpt_core.types import Fields, Modality, ModelInfo, TokenOutput
+from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, TokenOutput, Turn
 
 __all__ = ["Dtype", "EngineConfig", "Runtime", "SequenceRequest", "VllmOptions"]
 
@@ -55,6 +56,7 @@ class Runtime:
         self._system = system
         self._engine = engine
         self._beside = beside
+        self._template = _template_ids(system)
         self.info: ModelInfo = _within(system.info, engine.context)
         # Of the language model's products; another engine than ours decides it by itself.
         own = isinstance(engine, Engine)
@@ -131,7 +133,11 @@ class Runtime:
         rows = [_tensor(embedding) for embedding in request.embeddings]
         inputs = self._system.prepare(request.conversation, rows)
         params = self._system.stops(request.params)
-        admitted = self._engine.add(EngineRequest(request.id, inputs, params, request.resume, request.priority))
+        public = len(_common(inputs.ids, self._template))
+        sequence = EngineRequest(
+            request.id, inputs, params, request.resume, request.priority, request.tenant, num_public=public
+        )
+        admitted = self._engine.add(sequence)
         return replace(admitted, fields=inputs.fields)
 
     def parse(self, text: str) -> Fields | None:
@@ -236,3 +242,14 @@ def _within(info: ModelInfo, context: int) -> ModelInfo:
 
 def _tensor(embedding: np.ndarray) -> torch.Tensor:
     return torch.tensor(np.asarray(embedding, dtype=np.float32))  # a copy: cached ones are read-only views of bytes
+
+
+def _template_ids(system: System) -> tuple[int, ...]:
+    """The ids with which prompts of any caller begin: what two prompts of different words have in common."""
+    first, second = (system.prepare(Conversation((Turn("user", text),)), []).ids for text in ("a", "0"))
+    return _common(first, second)
+
+
+def _common(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    return tuple(token for token, _ in pairs)

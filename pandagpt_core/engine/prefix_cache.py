@@ -1,16 +1,18 @@
 """Prefixes whose keys and values are kept, found by content: a tree of blocks, least recently used evicted first.
 
 The key of a block is its parent and its own ids, so equal keys mean equal positions from the first on. Nothing is
-hashed: ids are compared. The root of a sequence is its cache salt (the digest of its layer bias), which changes every
-key and value. Only content decides, whichever caller sent it: callers that must not learn from an answer's latency
-whether another caller sent the same prefix need engines of their own.
+hashed: ids are compared. Where a sequence's chain begins is its cache salt: the digest of its layer bias, which changes
+every key and value, and from the first block on that holds more than the template's own words, its tenant. So no
+tenant learns from an answer's latency or `cached_tokens` what another sent.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
-Key = tuple[object, tuple[int, ...]]  # the parent (a PrefixBlock or a cache salt) and the block's own ids
+from pandagpt_core.engine.sequence import CacheSalt
+
+Key = tuple[object, tuple[int, ...]]  # what stands before the block, and the block's own ids
 
 
 @dataclass(eq=False, slots=True)
@@ -33,11 +35,11 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def find(self, salt: object, ids: Items[int]) -> list[PrefixBlock]:
+    def find(self, salt: CacheSalt, ids: Items[int]) -> list[PrefixBlock]:
         """The longest chain of cached blocks that `ids` begin with; it is now the most recently used."""
         return [self._blocks[key] for key in self._chain(salt, ids)]
 
-    def insert(self, salt: object, ids: Items[int]) -> tuple[int, list[PrefixBlock]]:
+    def insert(self, salt: CacheSalt, ids: Items[int]) -> tuple[int, list[PrefixBlock]]:
         """Cache the whole blocks of `ids`. Returns how many were cached before, and the new blocks, to be filled.
 
         There are fewer new blocks where all others have references.
@@ -50,7 +52,7 @@ class PrefixCache:
             if index is None:
                 break
             block = PrefixBlock(index, ref_count=1)
-            self._blocks[chain[-1] if chain else salt, tuple(ids[start : start + self._size])] = block
+            self._blocks[self._key(salt, chain[-1] if chain else None, start, ids)] = block
             chain.append(block)
         self.release(chain)
         self._chain(salt, ids)
@@ -64,12 +66,18 @@ class PrefixCache:
         for block in blocks:
             block.ref_count -= 1
 
-    def _chain(self, salt: object, ids: Items[int]) -> list[Key]:
+    def _key(self, salt: CacheSalt, parent: PrefixBlock | None, start: int, ids: Items[int]) -> Key:
+        before: object = salt.content if parent is None else parent
+        if salt.tenant and start == salt.num_public // self._size * self._size:  # the first block that is not public
+            before = (before, salt.tenant)
+        return before, tuple(ids[start : start + self._size])
+
+    def _chain(self, salt: CacheSalt, ids: Items[int]) -> list[Key]:
         """Keys from the root on. Parents are touched after their children, so the oldest block is always a leaf."""
         keys: list[Key] = []
-        parent = salt
+        parent: PrefixBlock | None = None
         for start in range(0, len(ids) - self._size + 1, self._size):
-            key = (parent, tuple(ids[start : start + self._size]))
+            key = self._key(salt, parent, start, ids)
             if key not in self._blocks:
                 break
             keys.append(key)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pandagpt_core.engine.constraints import GrammarCompiler, constraints_of
 from pandagpt_core.engine.penalties import History, penalises
-from pandagpt_core.engine.sequence import AnswerText, Sequence
+from pandagpt_core.engine.sequence import AnswerText, CacheSalt, Sequence
 from pandagpt_core.errors import ContextLengthExceeded, EngineError
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
@@ -22,6 +22,7 @@ class EngineRequest:
 
     resume: tokens that an earlier attempt published. They are read as a prefix and not given out again, and the next
     tokens are those that would have followed.
+    tenant: whose prefixes it shares, "" for everyone's. The first `num_public` positions are shared with all tenants.
     """
 
     id: str
@@ -29,6 +30,8 @@ class EngineRequest:
     params: SamplingParams
     resume: Items[int] = ()
     priority: Priority = "interactive"
+    tenant: str = ""
+    num_public: int = 0
 
 
 def check_request(request: EngineRequest, config: LlamaConfig, context: int) -> None:
@@ -68,10 +71,10 @@ def make_sequence(
         history=History(vocab, counted) if penalises(params) else None,
         constraints=constraints_of(params, ends, grammars),
         priority=request.priority,
-        cache_salt=cache_salt(inputs.layer_bias),
+        cache_salt=CacheSalt(bias_digest(inputs.layer_bias), request.tenant, request.num_public),
     )
 
 
-def cache_salt(bias: Tensor | None) -> bytes:
+def bias_digest(bias: Tensor | None) -> bytes:
     """A digest of the layer bias, empty without one: under another bias equal ids have other keys and values."""
     return b"" if bias is None else hashlib.sha256(bias.float().cpu().contiguous().numpy().tobytes()).digest()

@@ -69,6 +69,19 @@ class AnswerText:
         return self._matcher.push(self._detokenizer.flush()) + self._matcher.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class CacheSalt:
+    """Sequences share a block only if these are equal.
+
+    content: changes keys and values. tenant: who may know of the block; "" shares with all. The first `num_public`
+    positions are the template's words, the same for all, and are shared whatever the tenant.
+    """
+
+    content: bytes = b""
+    tenant: str = ""
+    num_public: int = 0
+
+
 @dataclass(eq=False, slots=True)
 class Sequence:
     """A prompt and the tokens generated so far.
@@ -78,7 +91,7 @@ class Sequence:
     num_computed_tokens: positions whose keys and values are in the cache.
     logits_finite: logits computed over the whole content of its cache were finite.
     prefix_cached: since then, its prompt was put into the prefix cache.
-    cache_salt: names what changes keys and values beside the ids (the layer bias).
+    cache_salt: with whom it shares prefixes, beside equal ids.
     arrival: its number in the queue, given once. preempted_for_priority: it has given its place to an interactive
     sequence; that happens once at most.
     """
@@ -96,7 +109,7 @@ class Sequence:
     num_computed_tokens: int = 0
     logits_finite: bool = False
     prefix_cached: bool = False
-    cache_salt: bytes = b""
+    cache_salt: CacheSalt = field(default_factory=CacheSalt)
     arrival: int | None = None
     preempted_for_priority: bool = False
 

@@ -4,6 +4,7 @@ Redis or Valkey, one server or a cluster, from 6.2 on (XAUTOCLAIM). Commands are
 callers know which of them may be, and what an unclear outcome means.
 """
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,26 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from service.broker.errors import StoreFull, StoreRefused, StoreTooOld, StoreUnavailable
+from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
+from service.broker.faults import CERTIFICATE, FAULTS, Fault, fault_of
 from service.settings import StoreSettings
 
 MIN_VERSION = (6, 2)
 GOOD_VERSION = (7, 2)  # below it work goes on; security fixes have ended
-_TRANSIENT = ("MISCONF", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "READONLY", "NOREPLICAS", "UNKILLABLE")
+_CLASSES: Mapping[type[Exception], str] = {
+    exceptions.AuthenticationError: "WRONGPASS",
+    exceptions.AuthorizationError: "NOPERM",
+    exceptions.NoPermissionError: "NOPERM",
+    exceptions.OutOfMemoryError: "OOM",
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.BusyLoadingError: "LOADING",
+    exceptions.MovedError: "MOVED",  # before its base, ASK's
+    exceptions.AskError: "ASK",
+    exceptions.TryAgainError: "TRYAGAIN",
+    exceptions.ClusterDownError: "CLUSTERDOWN",
+    exceptions.MasterDownError: "MASTERDOWN",
+    exceptions.ClusterCrossSlotError: "CROSSSLOT",
+}
 
 SyncStore = redis.Redis | redis.RedisCluster
 AsyncStore = redis.asyncio.Redis | redis.asyncio.RedisCluster
@@ -119,18 +134,28 @@ def store_errors() -> Iterator[None]:
 
 def translated(error: Exception) -> StoreUnavailable | None:
     """Our error for one of the driver's, or None where it is no failure of the store. Names no address."""
-    refused = exceptions.AuthenticationError | exceptions.NoPermissionError | exceptions.AuthorizationError
-    if isinstance(error, refused) or isinstance(error.__cause__, refused):  # asyncio's driver wraps it
-        return StoreRefused("the store refused the credentials or the command")
-    if isinstance(error, exceptions.OutOfMemoryError):
-        return StoreFull("the store has no memory left")
-    if isinstance(error, exceptions.ResponseError):
-        word = str(error).partition(" ")[0]
-        known = word in _TRANSIENT or isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterError)
-        return StoreUnavailable("the store cannot serve now") if known else None
+    fault = _fault_of(error)
+    if fault is not None:
+        return fault.kind(fault.message, advice=fault.advice)
+    if isinstance(error, exceptions.ResponseError) and not isinstance(error, exceptions.ClusterError):
+        return None
     if isinstance(error, exceptions.DataError | exceptions.WatchError):
         return None
-    return StoreUnavailable("the store does not answer")
+    return StoreUnavailable("the store does not answer", advice="start it, or mend store.url and the network")
+
+
+def _fault_of(error: BaseException) -> Fault | None:
+    """By the driver's class where it has one, which loses the code; else by the code in the text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return CERTIFICATE
+        cause = cause.__cause__ or cause.__context__
+    for raised in (error, error.__cause__):  # asyncio's driver wraps a refused password
+        for kind, code in _CLASSES.items():
+            if isinstance(raised, kind):
+                return FAULTS[code]
+    return fault_of(str(error)) if isinstance(error, exceptions.ResponseError) else None
 
 
 def check_version(info: Mapping[str, Any]) -> str | None:
@@ -149,3 +174,55 @@ def server_info(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """INFO's answer, whether from one server or (by node) from a cluster."""
     first = next(iter(answer.values()))
     return first if isinstance(first, Mapping) else answer
+
+
+def check_mode(info: Mapping[str, Any], cluster: bool) -> None:
+    """By INFO's server section. Raises StoreRefused for a store of another kind than the settings say."""
+    mode = str(info.get("redis_mode", info.get("server_mode", "standalone")))
+    if mode == "sentinel":
+        raise StoreRefused("store.url names a Sentinel, which stores nothing", advice="let store.url name the master")
+    if mode == "cluster" and not cluster:
+        raise StoreRefused("the store is a cluster and store.cluster is off", advice="set store.cluster")
+
+
+# A command of each kind that the queue sends, on a key of its own that lives for a minute.
+PROBES: tuple[tuple[Any, ...], ...] = (
+    ("EVAL", "return 1", 0),
+    ("SET", "{key}", "1", "EX", 60),
+    ("GET", "{key}"),
+    ("EXPIRE", "{key}", 60),
+    ("DEL", "{key}"),
+    ("HSET", "{key}:hash", "a", "1"),
+    ("HGET", "{key}:hash", "a"),
+    ("DEL", "{key}:hash"),
+    ("ZADD", "{key}:set", 1, "a"),
+    ("ZREM", "{key}:set", "a"),
+    ("XADD", "{key}:stream", "*", "a", "1"),
+    ("XRANGE", "{key}:stream", "-", "+"),
+    ("DEL", "{key}:stream"),
+)
+
+
+def probes(key: str) -> list[tuple[Any, ...]]:
+    return [tuple(part.format(key=key) if isinstance(part, str) else part for part in probe) for probe in PROBES]
+
+
+def check_usable(store: SyncStore, key: str, cluster: bool) -> None:
+    """Raises StoreRefused for a store of another kind, or whose user lacks a command; StoreUnavailable."""
+    execute: Any = store.execute_command  # bears no types
+    with store_errors():
+        check_mode(server_info(execute("INFO", "server")), cluster)
+        for command, *arguments in probes(key):
+            try:
+                execute(command, *arguments)
+            except exceptions.ResponseError as error:
+                check_permitted(command, error)
+
+
+def check_permitted(command: str, error: Exception | None) -> None:
+    """Raises StoreRefused that names the command which the store's user lacks."""
+    ours = None if error is None else translated(error)
+    if isinstance(ours, StoreRefused):
+        raise StoreRefused(f"the store's user may not run {command}", advice=FAULTS["NOPERM"].advice)
+    if error is not None:
+        raise error

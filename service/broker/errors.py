@@ -23,8 +23,14 @@ class BrokerError(PandaGPTError):
 
 
 class StoreUnavailable(BrokerError):
+    """`advice` is for the log: what an operator does about it. It never reaches a caller."""
+
     code = "store_unavailable"
     retry_after = 2.0
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class StoreRefused(StoreUnavailable):
@@ -32,7 +38,7 @@ class StoreRefused(StoreUnavailable):
 
 
 class StoreFull(StoreUnavailable):
-    code = "overloaded"
+    pass
 
 
 class StoreTooOld(StoreUnavailable):

@@ -45,6 +45,9 @@ pandagpt:wake:{gateway}                    stream; life 60 s, refreshed
 
 Only gateways use:
 
+pandagpt:probe                             string; life 60 s
+    Nothing. Written by gateways and workers to see whether the store takes writes and permits their commands; beside
+    it for a moment a hash, a set and a stream.
 pandagpt:salt                              string; no expiry
     32 random bytes that separate tenants, where the settings give no salt. Written once, by the first gateway.
 pandagpt:files:{tenant}                    hash; life `file_ttl_s` from the last upload
@@ -149,6 +152,10 @@ class Keys:
 
     def wake(self, gateway: str) -> str:
         return self._key("wake", gateway)
+
+    @property
+    def probe(self) -> str:
+        return f"{self.namespace}:{{probe}}"
 
     @property
     def salt(self) -> str:

@@ -38,7 +38,8 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v3"):
 
     `deadline` is Unix seconds; `tenant` the salted name of the caller's key.
 
-    `options` are checked against `ModelInfo.options`.
+    `options` are checked against `ModelInfo.options`. `cache_group` is whose cached prefixes it shares; "" for the
+    tenant's own. `share` is whose turn it takes among those that wait; "" for the tenant's.
     """
 
     id: str
@@ -53,6 +54,8 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v3"):
     priority: Priority = "interactive"
     traceparent: str | None = None
     options: dict[str, OptionValue] = {}
+    cache_group: str = ""
+    share: str = ""
 
 
 class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
@@ -66,6 +69,8 @@ class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
     media: list[MediaRef]
     priority: Priority = "interactive"
     traceparent: str | None = None
+    cache_group: str = ""
+    share: str = ""
 
 
 Request = Generate | Embed

@@ -23,7 +23,7 @@ from starlette.routing import Match
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits
 from service.broker.connection import connect_async
-from service.broker.errors import BrokerError
+from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys
 from service.broker.gateway.rate_limits import RateLimits, RateStore
@@ -141,7 +141,7 @@ async def _look_at_store(gateway: GatewayState) -> None:
     try:
         await gateway.broker.check()
     except BrokerError as error:
-        log.warning("the store cannot be used yet", extra={"code": error.code, "reason": error.message})
+        log.warning("the store cannot be used yet", extra=_told(error))
 
 
 def _state(
@@ -230,7 +230,14 @@ async def _gateway_error(request: Request, error: GatewayError) -> Response:
     return error_response(error)
 
 
+def _told(error: BrokerError) -> dict[str, str]:
+    advice = error.advice if isinstance(error, StoreUnavailable) else ""
+    return {"code": error.code, "reason": f"{error.message}: {advice}" if advice else error.message}
+
+
 async def _core_error(request: Request, error: PandaGPTError) -> Response:
+    if isinstance(error, StoreUnavailable):
+        log.warning("the store failed a request", extra=_told(error))
     return await _gateway_error(request, from_core(error))
 
 

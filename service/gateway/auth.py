@@ -1,8 +1,10 @@
 """Who may do what: keys hashed at rest and compared in constant time, access declared on every route.
 
-A keys file has one key a line: `name sha256-of-the-key [class]`; `#` starts a comment. In place of a class (`CLASSES`)
-may stand scopes by comma, as in `embed,files`. A route says what it needs by a
-parameter `Annotated[Caller, Depends(Access(Scope.X))]`, or `dependencies=[Depends(public)]` for nothing.
+A keys file has one key a line: `name sha256-of-the-key [class] [cache=group]`; `#` starts a comment. In place of a
+class (`CLASSES`) may stand scopes by comma, as in `embed,files`. Keys of one cache group find one another's media and
+prefixes in the caches, and so can learn by an answer's time that another of the group sent the same; without it no key
+can. A route states its scope by a parameter `Annotated[Caller, Depends(Access(Scope.X))]`, or has
+`dependencies=[Depends(public)]` for none.
 """
 
 import hashlib
@@ -26,6 +28,7 @@ MAX_KEY_CHARS = 512
 KEY_HEADERS = ("x-api-key", "api-key")  # of clients that do not send `Authorization`
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_GROUP = "cache="
 
 
 class Scope(StrEnum):
@@ -51,6 +54,7 @@ class Caller:
     """Who asks. `tenant` is the salted name that separates what callers own in the store; `trace` is the request's.
 
     `share` is whose share of the machine a request uses: the tenant's, and without keys the caller's address's.
+    `cache_group` is whose cached media and prefixes a request finds: the tenant's, or those of the key's group.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Caller:
     scopes: frozenset[Scope]
     share: str = ""
     trace: Trace = field(default_factory=Untraced)
+    cache_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class ApiKey:
     name: str
     sha256: str
     scopes: frozenset[Scope]
+    cache_group: str | None = None
 
 
 ANONYMOUS = ApiKey("anonymous", "", _USER)
@@ -90,9 +96,14 @@ def read_keys(file: Path) -> list[ApiKey]:
 
 
 def _read_key(number: int, line: str) -> ApiKey:
-    words = line.partition("#")[0].split()
+    *words, group = line.partition("#")[0].split()
+    if not group.startswith(_GROUP):
+        words, group = [*words, group], _GROUP
+    group = group.removeprefix(_GROUP)
     if len(words) not in (2, 3):
-        raise SettingsError(f"gateway.keys_file, line {number}: must be `name sha256-of-the-key [class]`")
+        raise SettingsError(f"gateway.keys_file, line {number}: must be `name sha256-of-the-key [class] [cache=group]`")
+    if group and not _NAME.fullmatch(group):
+        raise SettingsError(f"gateway.keys_file, line {number}: no plain name of a cache group")
     name, digest, kind = words[0], words[1].lower(), (*words, "user")[2]
     if not _NAME.fullmatch(name) or not _HASH.fullmatch(digest):
         raise SettingsError(f"gateway.keys_file, line {number}: no plain name, or no SHA-256 in hexadecimal")
@@ -102,7 +113,7 @@ def _read_key(number: int, line: str) -> ApiKey:
             f"gateway.keys_file, line {number}: the class must be one of {', '.join(CLASSES)}, or scopes by comma: "
             f"{', '.join(Scope)}"
         )
-    return ApiKey(name, digest, scopes)
+    return ApiKey(name, digest, scopes, group or None)
 
 
 class KeyRing:
@@ -158,7 +169,8 @@ class Access:
         salt = await gateway.salt()
         owner = tenant(key.name, salt)
         share = owner if key is not ANONYMOUS else tenant(f"address:{_address(request)}", salt)
-        return Caller(key.name, owner, key.scopes, share, seen.trace)
+        group = owner if key.cache_group is None else tenant(f"group:{key.cache_group}", salt)
+        return Caller(key.name, owner, key.scopes, share, seen.trace, group)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:
         key = gateway.keys.find(request.headers)

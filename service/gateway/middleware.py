@@ -23,6 +23,7 @@ from service.tracing import Tracer, Value, valid_traceparent
 
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CODINGS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress")
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; in logs and metrics only, for no client is left
 
 
@@ -180,6 +181,15 @@ class BodyLimitMiddleware:
         if size > self._limits.max_header_bytes:
             raise GatewayError(
                 "headers_too_large", f"The head has {size} bytes; the limit is {self._limits.max_header_bytes}."
+            )
+        names = [name for name, _ in scope["headers"]]
+        if names.count(b"host") > 1:
+            raise GatewayError("invalid_request", "The head has more than one Host.")
+        coding = Headers(scope=scope).get("content-encoding", "identity").strip().lower()
+        if coding != "identity":
+            named = coding if coding in _CODINGS else "unknown"
+            raise GatewayError(
+                "invalid_request", f"The body's content-encoding ({named}) is not read here; send it plain."
             )
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isascii() or not declared.isdigit():

@@ -118,6 +118,24 @@ def bounded(ours: GatewaySettings) -> type[HttpToolsProtocol]:
     return Bounded
 
 
+class _UntilClose(int):
+    """A length that fits every body, in uvicorn's account of what is still to come."""
+
+    def __lt__(self, _other: object) -> bool:
+        return False
+
+    def __sub__(self, _other: object) -> "_UntilClose":
+        return self
+
+    def __ne__(self, _other: object) -> bool:
+        return False
+
+    def __eq__(self, _other: object) -> bool:
+        return True
+
+    __hash__ = int.__hash__
+
+
 class _Bounded(HttpToolsProtocol):
     max_header_bytes: int
     header_timeout_s: float
@@ -140,6 +158,10 @@ class _Bounded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_done()
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0" and self.cycle is not None:
+            # HTTP/1.0 knows no chunks: the end of a body without a length is the end of the connection.
+            self.cycle.chunked_encoding = False
+            self.cycle.expected_content_length = _UntilClose()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.parting is not None:

@@ -1,15 +1,25 @@
 """Joining a runtime, a store and the numbers to a worker. What `main` does with the real ones and tests with others."""
 
 import logging
+import math
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 
 from pandagpt_core.interface import ServedModel
-from service.broker.connection import SyncStore, check_version, connect, server_info, store_errors
+from service.broker.connection import (
+    SyncStore,
+    check_usable,
+    check_version,
+    connect,
+    server_info,
+    store_errors,
+)
+from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.keys import Keys
 from service.broker.media_cache import EmbeddingCache
 from service.broker.protocol import Announcement
@@ -47,9 +57,34 @@ def assembled(
 
 
 def check_store(settings: StoreSettings) -> None:
-    """Whether the store answers and is new enough. Raises StoreUnavailable and its kinds."""
+    """Whether the store answers, is new enough, of the kind that the settings say, and lets its user do the work.
+
+    Raises StoreUnavailable and its kinds.
+    """
     with closing(connect(settings, name="worker-check")) as connection:
         _check(connection)
+        check_usable(connection, Keys(settings.namespace).probe, settings.cluster)
+
+
+def wait_for_store(settings: StoreSettings, pause_s: float = 1.0, repeat_s: float = 30.0) -> None:
+    """Return once the store can be used. One that is not there yet is waited for, with a line now and then.
+
+    Raises StoreRefused and StoreTooOld: waiting mends neither.
+    """
+    said = -math.inf
+    while True:
+        try:
+            check_store(settings)
+        except (StoreRefused, StoreTooOld):
+            raise
+        except StoreUnavailable as error:
+            if time.monotonic() - said > repeat_s:
+                said = time.monotonic()
+                reason = f"{error.message}: {error.advice}" if error.advice else error.message
+                log.warning("the worker waits for the store", extra={"code": error.code, "reason": reason})
+            time.sleep(pause_s)
+        else:
+            return
 
 
 def _check(connection: SyncStore) -> None:

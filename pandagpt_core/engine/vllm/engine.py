@@ -100,7 +100,7 @@ class VllmEngine:
         finished = sequence.replay(resume)
         if finished is not None:
             return Admitted(sequence.prompt_length, finished=finished)
-        prompt, sampling = self._prompt(inputs, resume), self._sampling(sequence, len(resume))
+        prompt, sampling = self._prompt(request), self._sampling(sequence, len(resume))
         if self._is_dead:
             raise EngineDead("the engine vllm is dead")
         run = self._runs[request.id] = VllmRun(sequence, f"{request.id}-{next(self._numbers)}")
@@ -143,8 +143,15 @@ class VllmEngine:
     def _is_dead(self) -> bool:
         return bool(self._llm.errored)
 
-    def _prompt(self, inputs: LLMInputs, resume: Items[int]) -> Any:
-        """Token ids alone where that is all there is: those share vLLM's prefix cache whatever else is asked."""
+    def _prompt(self, request: EngineRequest) -> Any:
+        """Token ids alone where that is all there is: those share vLLM's prefix cache whatever else is asked.
+
+        The salt goes into the hash of vLLM's first block, so its tenants share no prefix at all.
+        """
+        prompt = self._unsalted(request.inputs, request.resume)
+        return {**prompt, "cache_salt": request.tenant} if request.tenant else prompt
+
+    def _unsalted(self, inputs: LLMInputs, resume: Items[int]) -> Any:
         ids = [*inputs.ids, *resume]
         if all(token >= 0 for token in ids):
             return self._calls.tokens_input(ids)

@@ -12,10 +12,20 @@ from typing import Any, Self
 
 import numpy as np
 import redis.asyncio
+from redis.exceptions import ResponseError
 
 from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
-from service.broker.connection import AsyncStore, check_version, connect_async, server_info, store_errors
+from service.broker.connection import (
+    AsyncStore,
+    check_mode,
+    check_permitted,
+    check_version,
+    connect_async,
+    probes,
+    server_info,
+    store_errors,
+)
 from service.broker.errors import BrokerError, StoreUnavailable, UnknownRequest
 from service.broker.event_log import events_of
 from service.broker.gateway.admission import Admission, Capacity
@@ -38,6 +48,7 @@ from service.settings import StoreSettings
 log = logging.getLogger(__name__)
 CANCELS_KEPT = 10_000
 SALT_BYTES = 32
+PROBE_LIFE = 60  # seconds
 PIPELINE_BYTES = 32 << 20  # arrays that one pipeline carries, beyond its first
 
 
@@ -45,7 +56,7 @@ class Broker:
     """One gateway's connection to the store. All methods raise StoreUnavailable where the store fails."""
 
     def __init__(self, store: AsyncStore, settings: StoreSettings) -> None:
-        self._store = store
+        self._store, self._cluster = store, settings.cluster
         self._keys = Keys(settings.namespace)
         self._admission = Admission(store, self._keys, settings)
         self._records = RequestRecords(store, self._keys, settings)
@@ -64,11 +75,25 @@ class Broker:
         await self._store.aclose()
 
     async def check(self) -> None:
-        """Whether the store answers and is new enough (StoreTooOld, StoreRefused, StoreUnavailable)."""
+        """Whether the store answers, is new enough, of the kind that the settings say, and lets its user do the work
+        (StoreTooOld, StoreRefused, StoreUnavailable)."""
         with store_errors():
-            warning = check_version(server_info(await self._store.info("server")))
+            info = server_info(await self._store.info("server"))
+        warning = check_version(info)
         if warning:
             log.warning("the store should be upgraded", extra={"reason": warning})
+        check_mode(info, self._cluster)
+        for command, *arguments in probes(self._keys.probe):
+            with store_errors():
+                try:
+                    await self._store.execute_command(command, *arguments)
+                except ResponseError as error:
+                    check_permitted(command, error)
+
+    async def check_writes(self) -> None:
+        """Whether the store takes a write now. Raises StoreUnavailable and its kinds."""
+        with store_errors():
+            await self._store.set(self._keys.probe, b"1", ex=PROBE_LIFE)
 
     async def models(self) -> Mapping[str, LiveModel]:
         """Live models by id, at most a second old."""
@@ -165,16 +190,21 @@ class Broker:
 
     async def cancel(self, request_id: str, tenant: str) -> None:
         """End a request: at once while it waits, within a step or two while it runs. Raises UnknownRequest."""
-        record = await self._records.find(request_id, tenant)
-        await self._records.mark_cancelled(record.id, self._records.life(record.deadline))
-        # Only the first entry of a stream can have this id: if it is taken, a worker had the request.
-        if await self._terminal.write(record, attempt=1, end=Done(cancelled=True, at=time.time())):
-            return
+        await self.cancel_record(await self._records.find(request_id, tenant))
+
+    async def cancel_record(self, record: RequestRecord) -> None:
+        """As `cancel`. The worker's notice goes first and in one round trip: until it is there the worker computes on.
+
+        A request that no worker has ends here; a notice of it is one that no worker heeds.
+        """
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
-            pipe.xadd(self._keys.cancels(record.model), {"id": request_id}, maxlen=CANCELS_KEPT)
+            self._records.mark(pipe, record.id, self._records.life(record.deadline))
+            pipe.xadd(self._keys.cancels(record.model), {"id": record.id}, maxlen=CANCELS_KEPT)
             pipe.expire(self._keys.cancels(record.model), QUEUE_LIFE)
             await pipe.execute()
+        # Only the first entry of a stream can have this id: if it is taken, a worker had the request.
+        await self._terminal.write(record, attempt=1, end=Done(cancelled=True, at=time.time()))
 
     async def state(self, request_id: str, tenant: str) -> RequestState:
         """Raises UnknownRequest."""

@@ -72,9 +72,13 @@ class RequestRecords:
         """Workers look at this mark when they take a request. On an id without a record, the mark refuses admission."""
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hset(self._keys.record(request_id), "cancelled", "1")
-            pipe.expire(self._keys.record(request_id), life)
+            self.mark(pipe, request_id, life)
             await pipe.execute()
+
+    def mark(self, pipe: Any, request_id: str, life: int) -> None:
+        """The same as two commands of a pipeline."""
+        pipe.hset(self._keys.record(request_id), "cancelled", "1")
+        pipe.expire(self._keys.record(request_id), life)
 
     async def forget(self, request_id: str) -> None:
         with store_errors():

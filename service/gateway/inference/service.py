@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
 from service.broker.gateway.client import Broker
@@ -93,7 +95,7 @@ class RequestService:
             if readers.now > 0:
                 return
             if readers.grace_s <= 0:
-                await self.broker.cancel(record.id, record.tenant)
+                await self.broker.cancel_record(record)
                 return
             self.in_background(self._cancel_unless_read(record, readers))
 
@@ -111,7 +113,7 @@ class RequestService:
     async def abandon(self, record: RequestRecord) -> None:
         """Cancel a request that no client can read any more."""
         with suppress(BrokerError):
-            await self.broker.cancel(record.id, record.tenant)
+            await self.broker.cancel_record(record)
 
     def in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -153,12 +155,20 @@ class RequestService:
         with caller.trace.span("decode media"):
             media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
         if isinstance(wanted, EmbedRequest):
-            message = self._embed_message(wanted, info, request, media, caller.trace.traceparent)
+            message = structs.replace(
+                self._embed_message(wanted, info, request, media, caller.trace.traceparent),
+                share=caller.share,
+                cache_group=caller.cache_group,
+            )
             with caller.trace.span("submit"):
                 record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
             return Submitted(record, request.replayed)
         asked = await places.resolve(info, wanted, self.pictures)
-        generate = self._generate_message(wanted, info, request, media, asked, caller.trace.traceparent)
+        generate = structs.replace(
+            self._generate_message(wanted, info, request, media, asked, caller.trace.traceparent),
+            share=caller.share,
+            cache_group=caller.cache_group,
+        )
         metadata = _metadata(wanted, info, generate, asked, wanted.event_ids or request.key is not None)
         if asked.kept is not None:
             await self.pictures.keep(request.id, asked.kept)

@@ -43,7 +43,7 @@ class MediaResolver:
         if not media:
             return ResolvedMedia()
         check_modalities(media, info)
-        refs = [_ref(medium, info, caller.tenant) for medium in media]
+        refs = [_ref(medium, info, caller.cache_group) for medium in media]
         capacity, missing = await self._broker.look_up(info.id, priority, [ref.blob for ref in refs])
         todo = {ref.blob: medium for ref, medium in zip(refs, media, strict=True) if ref.blob in missing}
         for medium, ref in zip(media, refs, strict=True):

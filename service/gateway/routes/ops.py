@@ -27,10 +27,11 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready", dependencies=_anyone, response_model=None, responses=documented(Ready))
 async def ready(request: Request) -> dict[str, Any]:
-    """A request sent now would find the store and a worker; else 503 with the reason."""
+    """A request sent now would find a store that takes writes, and a worker; else 503 with the reason."""
     gateway = gateway_of(request)
     if gateway.terminating or gateway.draining:
         raise Draining("this gateway is going away")
+    await gateway.broker.check_writes()
     models = await gateway.broker.models()
     takers = sorted(name for name, live in models.items() if live.ready)
     if not takers:

@@ -176,6 +176,21 @@ async def test_a_waiting_request_that_is_cancelled_ends_at_once_and_frees_its_pl
         assert text_of(await collect(broker, running)) == answer(running)
 
 
+async def test_the_notice_of_a_cancel_goes_out_before_any_answer_is_waited_for(broker: Broker, valkey: Valkey) -> None:
+    """Until it is there the worker computes for nobody: with 100 readers gone at once, each round trip counts."""
+    with worker_thread(valkey.settings, FakeRuntime()):
+        record = await broker.submit(generate())
+        seen: list[str] = []
+        with valkey.client.monitor() as monitor:
+            await broker.cancel_record(record)
+            for command in monitor.listen():
+                seen.append(command["command"])
+                if seen[-1].startswith("XADD") and ":cancels:" in seen[-1]:
+                    break
+    assert any(line.startswith("HSET") and "cancelled" in line for line in seen)
+    assert not any(line.startswith(("HGETALL", "HINCRBY")) for line in seen)
+
+
 async def test_a_running_request_that_is_cancelled_stops_within_two_steps(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)) as worker:
         request = generate(n=2)

@@ -1,0 +1,136 @@
+"""Threat: a small JSON body of very many values holds the event loop; a doubled key passes a check and changes after.
+
+Measures: structure is counted outside of strings while the bytes arrive; a body whose objects name a key twice is
+refused. The loop is measured by its processor time.
+"""
+
+import json
+import random
+import string
+
+import pytest
+
+from service.gateway.inference.json_scan import JsonScan
+from tests.conftest import Valkey
+from tests.fakes import worker_thread
+from tests.security.beside import running, send, watched
+
+MESSAGES = [{"role": "user", "content": "x"}]
+FLOODS = {
+    "unknown keys": {"messages": MESSAGES, **{f"k{number}": 1 for number in range(199_000)}},
+    "a few less": {"messages": MESSAGES, **{f"k{number}": 1 for number in range(29_000)}},
+    "empty lists": {"messages": MESSAGES, "x": [[] for _ in range(130_000)]},
+    "messages": {"messages": MESSAGES * 60_000},
+    "parts": {"messages": [{"role": "user", "content": [{"type": "nonsense"}] * 9_000}]},
+    "objects": {"messages": MESSAGES, "metadata": {f"k{number}": {"a": 1} for number in range(14_000)}},
+    "one long text": {"messages": [{"role": "user", "content": "," * 3_000_000}]},
+}
+
+
+def request(body: bytes, path: bytes = b"/v1/chat/completions", version: bytes = b"1.1", extra: bytes = b"") -> bytes:
+    head = b"POST " + path + b" HTTP/" + version + b"\r\nHost: x\r\nContent-Type: application/json\r\n" + extra
+    return head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/embeddings"])
+async def test_no_json_body_holds_the_loop(valkey: Valkey, path: bytes) -> None:
+    with worker_thread(valkey.settings):
+        async with running(valkey, header_timeout_s=10.0) as (_, port), watched() as watch:
+            for what, body in FLOODS.items():
+                answer = await send(port, [request(json.dumps(body).encode(), path)])
+                assert answer.split()[1][:1] in (b"2", b"4"), what
+            assert watch.stall < 0.1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ('{"messages": [{"role": "user", "content": "x"}], "max_tokens": 2, "max_tokens": 3}', 400),
+        ('{"messages": [{"role": "user", "role": "user", "content": "x"}]}', 400),
+        ('{"messages": [{"role": "user", "content": "\\"a\\": 1, \\"a\\": 2"}], "max_tokens": 2}', 200),
+        ('{"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "x"}], "max_tokens": 2}', 200),
+    ],
+)
+async def test_a_key_that_comes_twice_in_an_object_is_refused(valkey: Valkey, body: str, status: int) -> None:
+    with worker_thread(valkey.settings):
+        async with running(valkey) as (_, port):
+            answer = await send(port, [request(body.encode())])
+    assert int(answer.split()[1]) == status
+
+
+def test_a_scan_does_not_depend_on_where_the_bytes_are_cut() -> None:
+    generator = random.Random(5)
+    for _ in range(50):
+        words = ["".join(generator.choices(string.printable + '\\"', k=generator.randrange(40))) for _ in range(20)]
+        body = json.dumps({word: [word, {"a": word * 60}] for word in words}).encode()
+        whole, cut = JsonScan(), JsonScan()
+        whole.feed(body)
+        at = 0
+        while at < len(body):
+            size = generator.randrange(1, 30)
+            cut.feed(body[at : at + size])
+            at += size
+        assert not whole.has_doubled_key()
+        assert not cut.has_doubled_key()
+        outside = sum(mark in b",[{:" for mark in _outside(body))
+        assert outside <= whole.structure <= outside + body.count(b'"')
+        assert whole.escapes == cut.escapes == body.count(b"\\")
+
+
+def _outside(body: bytes) -> bytes:
+    """The bytes outside of strings, one at a time."""
+    found, inside, escaped = bytearray(), False, False
+    for byte in body:
+        if escaped:
+            escaped = False
+        elif inside and byte == ord("\\"):
+            escaped = True
+        elif byte == ord('"'):
+            inside = not inside
+        elif not inside:
+            found.append(byte)
+    return bytes(found)
+
+
+# HTTP as it is written
+
+
+BODY = json.dumps({"messages": MESSAGES, "max_tokens": 3, "stream": True}).encode()
+
+
+async def test_a_caller_of_http_1_0_gets_no_chunks_and_the_connections_end(valkey: Valkey) -> None:
+    with worker_thread(valkey.settings):
+        async with running(valkey) as (_, port):
+            head, _, stream = (await send(port, [request(BODY, version=b"1.0")])).partition(b"\r\n\r\n")
+            whole = await send(port, [request(BODY.replace(b"true", b"false"), version=b"1.0")])
+            status = await send(port, [b"GET /health/live HTTP/1.0\r\n\r\n"])
+    assert b"transfer-encoding" not in head.lower()
+    assert b"\ndata: {" in stream
+    assert stream.endswith(b"data: [DONE]\n\n")
+    assert json.loads(whole.partition(b"\r\n\r\n")[2])["object"] == "chat.completion"
+    assert b"200" in status.splitlines()[0]
+
+
+async def test_a_doubled_host_is_refused(valkey: Valkey) -> None:
+    async with running(valkey) as (_, port):
+        answer = await send(port, [b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n"])
+    assert int(answer.split()[1]) == 400
+    assert b"more than one Host" in answer
+
+
+@pytest.mark.parametrize(("coding", "named"), [(b"gzip", b"(gzip)"), (b"br", b"(br)"), (b"<script>", b"(unknown)")])
+async def test_a_content_encoding_is_refused_by_name(valkey: Valkey, coding: bytes, named: bytes) -> None:
+    async with running(valkey) as (_, port):
+        answer = await send(port, [request(BODY, extra=b"Content-Encoding: " + coding + b"\r\n")])
+    assert int(answer.split()[1]) == 400
+    assert named in answer
+
+
+async def test_a_charset_other_than_utf_8_is_refused(valkey: Valkey) -> None:
+    async with running(valkey) as (_, port):
+        plain = request(BODY)
+        for charset, wanted in ((b"utf-16", b"charset"), (b"latin-1", b"charset")):
+            typed = b"application/json; charset=" + charset
+            answer = await send(port, [plain.replace(b"application/json", typed)])
+            assert int(answer.split()[1]) == 400
+            assert wanted in answer
