@@ -75,6 +75,15 @@ def test_a_python_snippet_runs_and_prints(page: str, code: str, url: str, folder
     assert ran([sys.executable, "-c", code.replace(ADDRESS, url)], folder).strip()
 
 
+def test_the_resume_guides_stream_breaks_after_an_event_and_its_rest_is_read(url: str, folder: Path) -> None:
+    [code] = [code for page, code in snippets("python") if page == "resume.md"]
+    broken, whole = ran([sys.executable, "-c", code.replace(ADDRESS, url)], folder).split("whole: ")
+    begun = broken.removeprefix("broken after event 3: ").rstrip("\n")
+    assert begun != broken
+    assert whole.startswith(begun)
+    assert len(whole.strip()) > len(begun)
+
+
 @pytest.mark.parametrize(("page", "code"), snippets("sh"), ids=names(snippets("sh")))
 def test_a_shell_snippet_runs_and_prints(
     page: str, code: str, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -81,11 +81,13 @@ def test_the_curl_lines_bring_answers_the_first_one_as_a_stream(text: str, root:
     assert asked == {"image", "video", "audio", "depth", "thermal", "imu"}
 
 
-def test_the_openai_snippet_prints_answers(text: str, root: Path, mini: Served) -> None:
-    [code] = blocks(text, "python")
-    command = [sys.executable, "-c", code.replace(ADDRESS, mini.url)]
-    output = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert output.strip()
+def test_the_openai_snippets_print_answers(text: str, root: Path, mini: Served) -> None:
+    snippets = blocks(text, "python")
+    assert len(snippets) == 2
+    for code in snippets:
+        command = [sys.executable, "-c", code.replace(ADDRESS, mini.url)]
+        output = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
+        assert output.strip()
 
 
 def test_the_chat_command_prints_an_answer(text: str, root: Path, mini: Served) -> None:
