@@ -4,6 +4,7 @@ import argparse
 import importlib
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,36 @@ def test_only_the_worker_needs_torch(name: str, root: Path) -> None:
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serv"]) == 2
     assert capsys.readouterr().err == "pandagpt: no command 'serv': did you mean `pandagpt serve`?\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "--nothing"],
+        ["chat", "--image", "missing.png", "What is this?"],
+        ["chat", "--url", "nowhere", "What is this?"],
+        ["embed", "@missing.png"],
+        ["embed", "@of-no-kind"],
+        ["train", "--config", "missing.toml"],
+        ["convert", "--out", "made"],
+        ["queue", "list"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_every_mistake_in_a_call_ends_with_status_2(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pandagpt", *words])
+    with pytest.raises(SystemExit) as end:
+        sys.exit(cli.main())
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-V"]])
+def test_the_version_is_that_of_the_package(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"pandagpt {metadata.version('pandagpt')}\n"
 
 
 @pytest.mark.parametrize(

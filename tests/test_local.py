@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from service import settings
+from service import cli, settings
 from service.local import lock, ports, supervisor
 from service.settings import SettingsError
 
 # The supervisor as a process of its own, with the stand-ins as its halves.
 HOUSE = """
 import sys
-from service import settings
+from service import cli, settings
 from service.local import supervisor
 folder = sys.argv[1]
 halves = {name: (sys.executable, sys.argv[2], name, folder) for name in ("gateway", "worker")}
@@ -232,6 +232,23 @@ def test_a_second_serve_on_the_same_state_is_refused_and_harms_nothing(house: Ho
     assert house.end() == 0
     with lock.held(house.folder / ".state"):
         assert (house.folder / ".state/lock").read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize("folder", ["plain", "deep-" * 30])
+def test_the_queue_command_finds_the_store_of_a_running_serve(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    house = House(Path.cwd(), ports.choose("127.0.0.1", 0))
+    (house.folder / "ready").touch()
+    house.start()
+    house.says("Ctrl-C ends it.")
+    assert cli.main(["queue", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert house.end() == 0
+    assert cli.main(["queue", "list"]) == 2
+    assert "no store" in capsys.readouterr().err
 
 
 def test_a_deep_folder_still_gets_a_socket(tmp_path: Path) -> None:

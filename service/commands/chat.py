@@ -113,4 +113,4 @@ def _command(talk: Talk, line: str) -> None:
 
 def _tell(error: TalkError) -> int:
     print(f"error: {error}", file=sys.stderr, flush=True)
-    return 1
+    return error.status

@@ -12,7 +12,7 @@ import httpx
 
 from service import settings
 from service.commands.overrides import overrides
-from service.commands.talk import PARTS, TalkError, complaint, medium
+from service.commands.talk import PARTS, CallError, TalkError, complaint, medium
 from service.local import samples
 
 _NAMED = re.compile(rf"({'|'.join(PARTS)})=(.*)", re.DOTALL)
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             vectors = embedded(connection, [*arguments.items, *arguments.against], arguments.model)
         except TalkError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
-            return 1
+            return error.status
     count = len(arguments.items)
     for item, vector in zip(arguments.items, vectors[:count], strict=True):
         line: dict[str, Any] = {"input": item}
@@ -79,7 +79,7 @@ def embedded(connection: httpx.Client, items: Sequence[str], model: str | None) 
 
 
 def read(item: str) -> str | dict[str, Any]:
-    """An item as an input of the embeddings endpoint. Raises TalkError."""
+    """An item as an input of the embeddings endpoint. Raises CallError."""
     if named := _NAMED.fullmatch(item):
         return medium(named[1], named[2])
     if not item.startswith("@"):
@@ -87,7 +87,7 @@ def read(item: str) -> str | dict[str, Any]:
     path = Path(item[1:]).expanduser()
     modality = samples.modality(path)
     if modality is None:
-        raise TalkError(
+        raise CallError(
             f"{item[1:]}: its name does not tell what it is; write {' or '.join(f'{one}=' for one in PARTS)}"
         )
     return medium(modality, f"'{path}'")

@@ -17,6 +17,7 @@ from service.broker.errors import BrokerError
 from service.broker.gateway.admin import QueueAdmin, QueueItem
 from service.broker.protocol import Generate
 from service.commands.overrides import overrides
+from service.local import store as embedded
 
 COLUMNS = ("state", "model", "priority", "id", "kind", "bytes", "age", "attempts", "worker", "reason")
 
@@ -45,8 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, or act; 1 where nothing has that name or something could not be done."""
     chosen = settings.load(overrides(arguments, store="store.url"))
     logs.configure(chosen.log.level, chosen.log.format, "queue")
-    chosen.store.required_url()
-    return asyncio.run(_run(arguments, chosen.store))
+    return asyncio.run(_run(arguments, _store(chosen)))
+
+
+def _store(chosen: settings.Settings) -> settings.StoreSettings:
+    """The store that the settings name, else that of a running `pandagpt serve`. Raises SettingsError."""
+    found = embedded.running(chosen.local.state) if chosen.store.url is None else None
+    store = chosen.store.model_copy(update={"url": found}) if found else chosen.store
+    store.required_url()
+    return store
 
 
 async def _run(arguments: argparse.Namespace, store: settings.StoreSettings) -> int:

@@ -19,16 +19,24 @@ OPTIONS = {name: {one.name: one for one in MODALITIES[name].parameters} for name
 
 
 class TalkError(Exception):
-    """Something to tell the person at the terminal: a file, the connection, or the service's own error."""
+    """Something to tell the person at the terminal: the connection, or the service's own error."""
+
+    status = 1
+
+
+class CallError(TalkError):
+    """A mistake in the call: an option, or a file that it names."""
+
+    status = 2
 
 
 def medium(modality: str, words: str) -> dict[str, Any]:
-    """A content part from `path [name=value ...]`; quotes around the path may be left out. Raises TalkError."""
+    """A content part from `path [name=value ...]`; quotes around the path may be left out. Raises CallError."""
     path, options = _path_and_options(words)
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise TalkError(f"cannot read {path or 'a file without a name'}: {error.strerror}") from None
+        raise CallError(f"cannot read {path or 'a file without a name'}: {error.strerror}") from None
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     payload: dict[str, Any] = {"url": f"data:{kind};base64,{base64.b64encode(data).decode()}"}
     part: dict[str, Any] = {"type": PARTS[modality], PARTS[modality]: payload}
@@ -40,7 +48,7 @@ def medium(modality: str, words: str) -> dict[str, Any]:
             payload.setdefault(modality, {})[name] = _option(OPTIONS[modality][name], value)
         else:
             known = ", ".join(("weight", *OPTIONS.get(modality, ())))
-            raise TalkError(f"{modality} has no option {name!r}; it has {known}")
+            raise CallError(f"{modality} has no option {name!r}; it has {known}")
     return part
 
 
@@ -52,7 +60,7 @@ def _path_and_options(words: str) -> tuple[str, list[str]]:
     try:
         path, *options = shlex.split(words) or [""]
     except ValueError as error:
-        raise TalkError(f"cannot read the line: {error}") from None
+        raise CallError(f"cannot read the line: {error}") from None
     return path, options
 
 
@@ -108,7 +116,7 @@ class Talk:
                 "another address with --url"
             ) from None
         except httpx.UnsupportedProtocol:
-            raise TalkError(f"{str(self._client.base_url).rstrip('/')} is no address; it begins with http://") from None
+            raise CallError(f"{str(self._client.base_url).rstrip('/')} is no address; it begins with http://") from None
         except httpx.HTTPError as error:
             raise TalkError(f"the connection broke ({type(error).__name__})") from None
 
@@ -155,4 +163,4 @@ def _number(name: str, value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise TalkError(f"{name} is {value!r}, which is no number") from None
+        raise CallError(f"{name} is {value!r}, which is no number") from None

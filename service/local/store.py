@@ -4,6 +4,7 @@ It listens on a Unix socket that only this user may open, and on no port. What i
 append-only file, written through once a second. It never evicts: a full store refuses new requests at the door.
 """
 
+import re
 import socket
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from service.settings import SettingsError
 
 # sockaddr_un holds 104 bytes on macOS and 108 on Linux, the closing zero among them.
 _MAX_SOCKET_PATH = 100
+_SOCKET_LINE = re.compile(r'^unixsocket "(.*)"$', re.MULTILINE)  # as `_configuration` writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,21 @@ def prepare(state: Path, memory_bytes: int) -> EmbeddedStore:
     configuration = folder / "valkey.conf"
     configuration.write_text(_configuration(folder, path, log, memory_bytes), encoding="utf-8")
     return EmbeddedStore((binary(), str(configuration)), path, log)
+
+
+def running(state: Path) -> str | None:
+    """The address of the store that a `pandagpt serve` on `state` runs now; None where there is none that answers."""
+    folder = (state / "store").resolve()
+    configuration = folder / "valkey.conf"
+    try:
+        found = _SOCKET_LINE.search(configuration.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    if found is None:
+        return None
+    path = Path(re.sub(r"\\(.)", r"\1", found[1]))
+    store = EmbeddedStore((), path, folder / "valkey.log")
+    return store.url if store.answers() else None
 
 
 def _configuration(folder: Path, path: Path, log: Path, memory_bytes: int) -> str:
