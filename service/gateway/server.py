@@ -10,8 +10,10 @@ import json
 import signal
 import socket
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,13 +21,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.app import create_app, leave, terminate
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.lingering_close import LingeringTransport
 from service.gateway.middleware import new_request_id
 from service.gateway.state import GatewayState
 from service.settings import GatewaySettings, Settings
 
 BACKLOG = 2048
-LAST_WORDS_S = 1.0
+CLOSING_S = 1.0  # of a drain's time, in which the last errors are sent
+LINGER_S = 1.0
 
 
 class GatewayServer(uvicorn.Server):
@@ -61,7 +63,7 @@ class GatewayServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Running requests get most of the drain's time; the rest is for sending the errors that end them."""
         if hasattr(self._app.state, "gateway"):
-            most = max(self._grace_s - LAST_WORDS_S, self._grace_s / 2)
+            most = max(self._grace_s - CLOSING_S, self._grace_s / 2)
             asyncio.get_running_loop().call_later(most, leave, self._app)
         await super().shutdown(sockets)
 
@@ -136,6 +138,42 @@ class _UntilClose(int):
     __hash__ = int.__hash__
 
 
+class LingeringTransport:
+    """Lingering close, as in nginx: where the client still sends, `close` ends our side at once and the connection
+    after `LINGER_S`.
+
+    A socket that is closed with unread bytes is reset, and the reset discards the answer that the client has not read
+    yet. A connection that stays open for the rest of a refused body is held for as long as its client likes.
+    """
+
+    def __init__(self, transport: asyncio.Transport, still_sends: Callable[[], bool]) -> None:
+        self._transport, self._still_sends = transport, still_sends
+        self.write = transport.write  # for every token of every stream
+        self.lingering: asyncio.TimerHandle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self.lingering is not None or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self.is_closing():
+            return
+        if not self._still_sends() or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self.lingering = asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
+        self._transport.resume_reading()
+        self._transport.write_eof()
+
+    def lost(self) -> None:
+        """The connection is gone. Drops what is held: a ring of references would wait for the collector."""
+        if self.lingering is not None:
+            self.lingering.cancel()
+        self._still_sends = bool
+
+
 class _Bounded(HttpToolsProtocol):
     max_header_bytes: int
     header_timeout_s: float
@@ -164,7 +202,7 @@ class _Bounded(HttpToolsProtocol):
             self.cycle.expected_content_length = _UntilClose()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.parting is not None:
+        if self.transport.lingering is not None:
             return
         super().data_received(data)
         if self._deadline is not None:  # still within the head
