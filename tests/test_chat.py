@@ -125,7 +125,7 @@ def test_a_path_is_taken_as_it_is_from_the_shell_and_from_the_keyboard(
 
 
 def test_an_address_without_its_scheme_is_named(chat: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert chat("--url", "127.0.0.1:8000", "hello") == 1
+    assert chat("--url", "127.0.0.1:8000", "hello") == 2
     assert "127.0.0.1:8000 is no address; it begins with http://" in capsys.readouterr().err
 
 
@@ -220,3 +220,12 @@ def test_an_unknown_command_lists_the_known(chat: Callable[..., int], capsys: py
     output = capsys.readouterr().out
     assert "/imu PATH [rate_hz=…]" in output
     assert "/clear" in output
+
+
+def test_a_refused_key_names_the_setting_that_holds_it(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    refusal = {"error": {"message": "The key is missing.", "code": "invalid_api_key"}}
+    service.answers = [(401, json.dumps(refusal).encode())]
+    assert cli.main(["chat", "--url", service.url, "What is this?"]) == 1
+    assert capsys.readouterr().err == (
+        "error: The key is missing. (invalid_api_key); set PANDAGPT_CLIENT_KEY to the key of this service\n"
+    )

@@ -139,9 +139,10 @@ def _deltas(lines: Iterator[str]) -> Iterator[str]:
 
 
 def complaint(response: httpx.Response) -> str:
-    """What an answer that is an error says."""
+    """The message of an answer that is an error; for one about the key, with the setting that holds the key."""
+    hint = "; set PANDAGPT_CLIENT_KEY to the key of this service" if response.status_code == 401 else ""
     try:
-        return _told(response.json()["error"])
+        return _told(response.json()["error"]) + hint
     except (ValueError, KeyError, TypeError):
         return f"the service answered with status {response.status_code}"
 
