@@ -45,18 +45,18 @@ def test_more_items_than_one_request_takes_are_sent_in_several(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("words", "reason", "status"),
     [
-        (["@none.png"], "cannot read none.png"),
-        (["@room.what"], "its name does not tell what it is"),
-        (["image=bark.wav"], "invalid_media"),
-        (["x", "--model", "nobody"], "model_not_found"),
+        (["@none.png"], "cannot read none.png", 2),
+        (["@room.what"], "its name does not tell what it is", 2),
+        (["image=bark.wav"], "invalid_media", 1),
+        (["x", "--model", "nobody"], "model_not_found", 1),
     ],
 )
 def test_what_goes_wrong_is_said_in_a_line(
-    capsys: pytest.CaptureFixture[str], url: str, words: list[str], reason: str
+    capsys: pytest.CaptureFixture[str], url: str, words: list[str], reason: str, status: int
 ) -> None:
-    assert cli.main(["embed", "--url", url, *words]) == 1
+    assert cli.main(["embed", "--url", url, *words]) == status
     assert reason in capsys.readouterr().err
 
 
