@@ -77,7 +77,7 @@ def seen(_valkey_server: Valkey) -> Iterator[Run]:
         asked = [{"role": "user", "content": [image, {"type": "text", "text": "What?"}]}]
         post = partial(httpx.post, timeout=20, trust_env=False)
         assert post(f"{url}/v1/chat/completions", json=body("", messages=asked, stream=False)).status_code == 200
-        assert post(f"{url}/v1/chat/completions", json=body("x", stream=False, temperature="hot")).status_code == 400
+        assert post(f"{url}/v1/chat/completions", json=body("x", stream=False, max_tokens=-2)).status_code == 400
         broken = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_url(b"no picture")}}]}]
         assert post(f"{url}/v1/chat/completions", json=body("", messages=broken)).status_code == 400
         assert post(f"{url}/v1/embeddings", json={"input": "x"}).status_code == 200

@@ -58,7 +58,7 @@ def test_models_and_embeddings(client: OpenAI) -> None:
 
 def test_errors_arrive_as_the_clients_own(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as bad:
-        client.chat.completions.create(model="fake", messages=MESSAGES, temperature=9)
+        client.chat.completions.create(model="fake", messages=MESSAGES, temperature=999)
     assert (bad.value.code, bad.value.param) == ("invalid_request", "temperature")
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="nobody", messages=MESSAGES)

@@ -16,7 +16,7 @@ from pandagpt_core.training.lora import LoraConfig
 from pandagpt_core.types import Modality
 from recipes.panda_mini import build as build_module
 from recipes.panda_mini.audio_depth_thermal import SensesConfig
-from recipes.panda_mini.build import TOWERS, Job, build
+from recipes.panda_mini.build import TOWERS, BuildJob, build
 from recipes.panda_mini.config import DIM, BuildRecipe
 from recipes.panda_mini.contrastive import AlignConfig
 from recipes.panda_mini.data.media import STYLES
@@ -87,7 +87,7 @@ def test_every_stage_has_its_part_and_the_seed_decides_the_weights(cache: Path, 
 
     outs = [tmp_path / name for name in ("once", "again")]
     for out in outs:
-        build(Job(cache, TINY, Log()), out, SOUNDLESS, examine)
+        build(BuildJob(cache, TINY, Log()), out, SOUNDLESS, examine)
         for made in [*cache.glob("*.safetensors"), *cache.glob("*.npz")]:
             made.unlink()
     said = read_model_folder(outs[0])
