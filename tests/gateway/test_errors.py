@@ -15,6 +15,7 @@ from service.gateway.inference.json_body import read_json
 from service.gateway.middleware import RequestContextMiddleware
 from service.gateway.schema.requests import ChatBody
 from service.metrics import GatewayMetrics
+from service.tracing import NoTracer
 
 DOCUMENTED = {
     "invalid_request": 400,
@@ -223,7 +224,7 @@ async def test_a_fault_of_our_own_is_a_500_in_the_same_shape_without_its_words()
     async def broken(_scope: object, _receive: object, _send: object) -> None:
         raise RuntimeError(CANARY)
 
-    envelope = RequestContextMiddleware(broken, GatewayMetrics.on(CollectorRegistry()))
+    envelope = RequestContextMiddleware(broken, GatewayMetrics.on(CollectorRegistry()), NoTracer())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=envelope), base_url="http://gateway") as http:
         answer = await http.get("/")
     error = answer.json()["error"]

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.gateway.errors import GatewayError, error_response
 from service.gateway.middleware import BodyLimitMiddleware, BodyLimits, RequestContextMiddleware
 from service.metrics import GatewayMetrics
+from service.tracing import NoTracer
 
 LIMITS = BodyLimits(max_header_bytes=500, max_body_bytes=1000, body_timeout_s=0.1)
 
@@ -73,7 +74,7 @@ async def test_a_head_beyond_its_limit_is_refused() -> None:
 
 @pytest.mark.parametrize(("sent", "kept"), [("mine-1", True), ("two words", False), ("x" * 65, False), ("", False)])
 async def test_every_answer_has_a_request_id(sent: str, kept: bool) -> None:
-    app = RequestContextMiddleware(size_of_body, GatewayMetrics.on(CollectorRegistry()))
+    app = RequestContextMiddleware(size_of_body, GatewayMetrics.on(CollectorRegistry()), NoTracer())
     async with client(app) as http:
         answer = await http.post("/", headers={"x-request-id": sent})
     assert (answer.headers["x-request-id"] == sent) is kept
@@ -81,7 +82,7 @@ async def test_every_answer_has_a_request_id(sent: str, kept: bool) -> None:
 
 
 async def test_a_fault_of_the_application_is_a_500_without_its_text() -> None:
-    async with client(RequestContextMiddleware(broken, GatewayMetrics.on(CollectorRegistry()))) as http:
+    async with client(RequestContextMiddleware(broken, GatewayMetrics.on(CollectorRegistry()), NoTracer())) as http:
         answer = await http.get("/")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
