@@ -18,9 +18,9 @@ _TOWERS: Mapping[Modality, tuple[str, str]] = {
     Modality.IMAGE: ("image", "lite0-image-v1"),
     Modality.VIDEO: ("image", "lite0-video-v1"),
     Modality.TEXT: ("text", "clip-bpe-v1"),
-    Modality.AUDIO: ("audio", "imagebind-audio-v1"),
+    Modality.AUDIO: ("audio", "mixed-audio-v1"),
     Modality.DEPTH: ("depth", "depth-sunrgbd-v1"),
-    Modality.THERMAL: ("thermal", "imagebind-thermal-v1"),
+    Modality.THERMAL: ("thermal", "shown-thermal-v1"),
     Modality.IMU: ("imu", "imu-v1"),
 }
 _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {

@@ -13,7 +13,8 @@ from pandagpt_core.media import params as p
 from pandagpt_core.media.drawing import read_objects
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.pixels import as_seen, is_turned, on_white, open_header, open_picture, upright
+from pandagpt_core.media.pixels import full_size, is_turned, open_header, open_picture, upright
+from pandagpt_core.media.shown import as_shown, on_ground
 from pandagpt_core.types import Box
 
 LONGEST_SIDE = 2400  # pixels of the drawn picture: a larger one is made smaller
@@ -28,7 +29,7 @@ def size(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int64]
     """[2]: width and height as a viewer shows the picture, from its header alone."""
     p.only(params)
     picture = open_header(data, limits)
-    width, height = picture.size
+    width, height = full_size(picture)
     return np.array([height, width] if is_turned(picture) else [width, height], dtype=np.int64)
 
 
@@ -38,7 +39,7 @@ def annotated(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.u
     objects = read_objects(params.get("objects"))
     picture = open_picture(data, limits)
     with decoding("picture"):
-        seen = on_white(as_seen(upright(picture)))
+        seen = on_ground(as_shown(upright(picture)))
         drawn = draw(_reduced(seen), objects)
         out = io.BytesIO()
         drawn.save(out, "PNG", compress_level=3)

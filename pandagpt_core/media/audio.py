@@ -8,14 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
+from pandagpt_core.media.channels import mixing
 from pandagpt_core.media.clips import clip_spans
 from pandagpt_core.media.filterbank import MEL_BINS, RATE, filter_bank
 from pandagpt_core.media.limits import Limits
+from pandagpt_core.media.loudness import CLIP_SECONDS, CLIPS, SILENT, chosen_starts, even_starts, survey
 from pandagpt_core.media.resample import Resampler
 from pandagpt_core.media.sounds import Sound, extract, length, open_sound
 
-CLIPS, CLIP_SECONDS = 3, 2
 FRAMES = 204
 LEAST_MS = 25
 MEAN, STD = -4.268, 9.138
@@ -34,10 +36,40 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
     p.only(params)
     sound = open_sound(data, limits)
     resampler = Resampler(sound.rate, RATE)
-    samples = resampler.output_length(length(sound, limits))
+    samples = _enough(resampler.output_length(length(sound, limits)))
+    notes.spans([(start / RATE, end / RATE) for start, end in clip_ranges(samples)])
+    return np.stack([_picture(clip)[None] for clip in _clips(sound, resampler, samples)])
+
+
+def mixed(data: bytes, params: p.Params, limits: Limits) -> Float:
+    """The same picture of all channels (`channels`), each clip's mean taken off by itself.
+
+    Up to six seconds the clips cover the sound. Of a longer one they lie evenly where each holds sound, else where it
+    is loudest; `clips` "even" keeps them even.
+    """
+    p.only(params, ("clips",))
+    even = "clips" in params and p.choice(params, "clips", ("loud", "even")) == "even"
+    sound = open_sound(data, limits)
+    resampler = Resampler(sound.rate, RATE)
+    levels = survey(sound, limits)
+    samples = _enough(resampler.output_length(levels.frames))
+    seconds = levels.frames / sound.rate
+    starts = even_starts(seconds) if even else chosen_starts(levels, seconds)
+    ranges = [(math.floor(start * RATE), min(math.floor((start + CLIP_SECONDS) * RATE), samples)) for start in starts]
+    share = mixing(levels.channels, levels.mixed)
+    notes.fact("type", f"{sound.kind}, {sound.channels} channels, {sound.rate} Hz, {seconds:.2f} s")
+    notes.spans([(start / RATE, end / RATE) for start, end in ranges])
+    if levels.peak <= SILENT:
+        notes.empty("The sound is silent.")
+    parts = extract(sound, [resampler.support(*one) for one in ranges])
+    waves = [share @ resampler.run(part, *one) for part, one in zip(parts, ranges, strict=True)]
+    return np.stack([_picture(wave - wave.mean())[None] for wave in waves])
+
+
+def _enough(samples: int) -> int:
     if samples * 1000 < LEAST_MS * RATE:
         raise InvalidMedia(f"the sound lasts {samples * 1000 / RATE:.1f} ms; at least {LEAST_MS} ms are needed")
-    return np.stack([_picture(clip)[None] for clip in _clips(sound, resampler, samples)])
+    return samples
 
 
 def clip_ranges(samples: int) -> list[Span]:

@@ -19,22 +19,67 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.video.stream import VideoStream
 
-VIDEO_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})
-AUDIO_CODECS = frozenset({"aac", "alac", "mp3", "opus", "vorbis", "flac"})
-_DECODERS = VIDEO_CODECS | AUDIO_CODECS | {"libdav1d", "libvpx", "libvpx-vp9", "mp3float", "libopus"}
+VIDEO_CODECS = frozenset(
+    {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"}
+    | {"mpeg1video", "mpeg2video", "prores", "theora", "h263", "flv1", "vp6f", "wmv1", "wmv2", "wmv3", "vc1"}
+)
+AUDIO_CODECS = frozenset(
+    {
+        "aac",
+        "alac",
+        "mp3",
+        "opus",
+        "vorbis",
+        "flac",
+        "amr_nb",
+        "amr_wb",
+        "speex",
+        "mp2",
+        "ac3",
+        "eac3",
+        "wmav1",
+        "wmav2",
+    }
+    | {"gsm", "gsm_ms", "adpcm_ima_wav", "adpcm_ms", "adpcm_ima_qt", "nellymoser", "pcm_alaw", "pcm_mulaw"}
+    | {f"pcm_{kind}" for kind in ("u8", "s8", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be")}
+    | {f"pcm_{kind}" for kind in ("f32le", "f32be", "f64le", "f64be")}
+)
+# Decoders whose names are not their codecs'.
+_DECODERS = {"libdav1d", "libvpx", "libvpx-vp9", "mp3float", "mp2float", "libopus", "amrnb", "amrwb", "flv", "libspeex"}
+_CODECS = ",".join(sorted(VIDEO_CODECS | AUDIO_CODECS | _DECODERS))
 _MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 _MAX_STREAMS = 16
+_PACKET, _M2TS_PACKET = 188, 192  # bytes of a transport stream's packet; Blu-ray's has a time in front
+# First bytes -> demuxer, in order.
+_BEGINNINGS = (
+    (b"\x1a\x45\xdf\xa3", "matroska"),
+    (b"\x00\x00\x01\xba", "mpeg"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (b"FLV\x01", "flv"),
+    (b"#!AMR", "amr"),
+    (b"caff", "caf"),
+    (b"riff\x2e\x91\xcf\x11", "w64"),
+)
+CONTAINERS = "MP4, MOV, 3GP, WebM, Matroska, AVI, MPEG-TS, MPEG-PS, WMV, FLV, OGV"
 
 
 def sniff(data: bytes) -> str | None:
-    """The demuxer for these bytes: "mov" (MP4, M4A, MOV, 3GP), "matroska" (WebM too), "avi", or None."""
+    """The demuxer for these bytes: "mov" (MP4, M4A, MOV, 3GP), "matroska" (WebM too), "avi", ..., or None."""
     if data[4:8] in _MP4_BOXES:
         return "mov"
-    if data.startswith(b"\x1a\x45\xdf\xa3"):
-        return "matroska"
     if data.startswith(b"RIFF") and data[8:12] == b"AVI ":
         return "avi"
-    return None
+    if data.startswith(b"OggS"):
+        return "ogg" if b"\x80theora" in data[:512] else None  # a sound in Ogg is libsndfile's
+    if _is_transport_stream(data):
+        return "mpegts"
+    return next((demuxer for beginning, demuxer in _BEGINNINGS if data.startswith(beginning)), None)
+
+
+def _is_transport_stream(data: bytes) -> bool:
+    return any(
+        data[start : start + 3 * step + 1 : step] == b"G" * 4 for start, step in ((0, _PACKET), (4, _M2TS_PACKET))
+    )
 
 
 def open_container(data: bytes, demuxer: str, limits: Limits) -> InputContainer:
@@ -45,7 +90,7 @@ def open_container(data: bytes, demuxer: str, limits: Limits) -> InputContainer:
         format=demuxer,
         options={
             "format_whitelist": av.ContainerFormat(demuxer, "r").name,
-            "codec_whitelist": ",".join(sorted(_DECODERS)),
+            "codec_whitelist": _CODECS,
             "protocol_whitelist": "none",
             "max_streams": str(_MAX_STREAMS),
             "max_pixels": _max_pixels(limits),
@@ -62,7 +107,7 @@ def video_stream(container: InputContainer, limits: Limits) -> "VideoStream":
             stream.codec_context.options = {"max_pixels": _max_pixels(limits)}
             stream.codec_context.thread_count = 1
             return stream
-    raise InvalidMedia(f"the file holds no video of {', '.join(sorted(VIDEO_CODECS))}")
+    raise InvalidMedia(f"the file holds no video of a codec that is read here; it holds {_held(container)}")
 
 
 def audio_stream(container: InputContainer) -> "AudioStream":
@@ -71,7 +116,22 @@ def audio_stream(container: InputContainer) -> "AudioStream":
         if stream.codec_context.codec.canonical_name in AUDIO_CODECS:
             stream.codec_context.thread_count = 1
             return stream
-    raise InvalidMedia(f"the file holds no sound of {', '.join(sorted(AUDIO_CODECS))}")
+    raise InvalidMedia(f"the file holds no sound of a codec that is read here; it holds {_held(container)}")
+
+
+def has_sound(data: bytes, limits: Limits) -> bool:
+    """Whether the container holds a sound of any codec."""
+    demuxer = sniff(data)
+    if demuxer is None:
+        return False
+    with decoding("video"), open_container(data, demuxer, limits) as container:
+        return bool(container.streams.audio)
+
+
+def _held(container: InputContainer) -> str:
+    """The codecs of its streams, by FFmpeg's own names."""
+    names = [stream.codec_context.codec.canonical_name for stream in container.streams if stream.codec_context]
+    return ", ".join(names[:_MAX_STREAMS]) or "no stream"
 
 
 def ffmpeg_versions() -> dict[str, tuple[int, int, int]]:

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import npy
+from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.bilinear import resize_crop, short_side
-from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.pixels import SIZE, open_picture
+from pandagpt_core.media.maps import Map, mapped, read_map
+from pandagpt_core.media.pixels import SIZE
 
-UNITS = ("m", "mm", "disparity", "sunrgbd")
+UNITS = ("m", "mm", "disparity", "sunrgbd", "relative")
 NEAREST_M, FURTHEST_M = 0.01, 50.0
 SUNRGBD_FURTHEST_M = 8.0
 LEAST_DISPARITY, MOST_DISPARITY = 0.01, 75.0
@@ -27,58 +27,89 @@ Float = npt.NDArray[np.float64]
 
 
 def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """16-bit PNG, TIFF (16-bit or float32) or .npy, one channel.
+    """A map of one channel (`maps`).
 
-    `unit`: "m", "mm", "sunrgbd" (that data set's rotated 16 bits), each with `focal_px` and `baseline_m`; or
-    "disparity", ready in the same scale. Zero or less means no reading, and counts as infinitely far: holes mostly
-    lie beyond the sensor's range, while the published clip (0 m to 0.01 m) would make them the nearest thing of all.
+    `unit`: "m", "mm", "sunrgbd" (that data set's rotated 16 bits), or `scale`, values a metre (TUM 5000, KITTI 256),
+    each with `focal_px` and `baseline_m`; "disparity", ready in the same scale; "relative", inverse depth without a
+    scale (MiDaS, Depth Anything), which gets the mean and deviation that the tower was trained on. Zero, less, NaN and
+    infinity mean no reading, and count as infinitely far: holes mostly lie beyond the sensor's range, while the
+    published clip (0 m to 0.01 m) would make them the nearest thing of all.
     """
-    p.only(params, ("unit", "focal_px", "baseline_m"))
-    unit = p.choice(params, "unit", UNITS)
-    raw = _read(data, limits)
-    disparity = raw.astype(np.float64) if unit == "disparity" else _from_depth(_metres(raw, unit), params)
-    seen = disparity > 0.0
-    if not seen.any():
+    p.only(params, ("unit", "scale", "focal_px", "baseline_m"))
+    scale = p.number(params, "scale", 1e-6, 1e6)
+    unit = "scale" if scale is not None and "unit" not in params else p.choice(params, "unit", UNITS)
+    found = read_map(data, limits, "depth map")
+    if not (found.known > 0).any():
         raise InvalidMedia("the depth map has no reading above 0")
-    # Holes go to the lower clamp too: it is 0.0001 after division, "infinitely far".
-    scaled = np.clip(disparity, LEAST_DISPARITY, MOST_DISPARITY) / MOST_DISPARITY
-    square = _square(scaled.astype(np.float32))
+    notes.fact("unit", unit if scale is None else f"{scale:g} a metre")
+    square = _square(_disparity(found, unit, scale, params).astype(np.float32))
     return ((square - np.float32(MEAN)) / np.float32(STD))[None, None]
 
 
-def _read(data: bytes, limits: Limits) -> npt.NDArray[np.generic]:
-    if npy.is_npy(data):
-        array = npy.read(data, limits)
-        if array.ndim != 2:
-            raise InvalidMedia(f"a depth .npy array has two dimensions; this one has {array.ndim}")
-        return array
-    picture = open_picture(data, limits)
-    if picture.format not in ("PNG", "TIFF") or not (picture.mode in ("I", "F") or picture.mode.startswith("I;16")):
-        raise InvalidMedia("a depth map is a 16-bit PNG, a 16-bit or float TIFF or a .npy array, of one channel")
-    with decoding("picture"):
-        array = np.asarray(picture)
-    if not np.isfinite(array).all():
-        raise InvalidMedia("the depth map holds NaN or infinity")
-    return array
+def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> Float:
+    """[H, W] disparity over 75, within its clamps."""
+    if unit == "relative":
+        return _relative(found)
+    seen = np.where(found.values > 0, found.values, np.nan)
+    if unit == "disparity":
+        if found.dtype == np.uint8:
+            notes.warn("a disparity of 8 bits is mostly a relative one; its unit is then relative")
+        disparity = seen
+    else:
+        power = _focal_times_baseline(params)
+        metres = _metres(found, seen, unit) if scale is None else seen / scale
+        disparity = power / np.clip(metres, NEAREST_M, FURTHEST_M)
+    scaled = np.nan_to_num(np.clip(disparity, LEAST_DISPARITY, MOST_DISPARITY), nan=LEAST_DISPARITY)
+    _check_flat(disparity)
+    return np.asarray(scaled / MOST_DISPARITY)
 
 
-def _metres(raw: npt.NDArray[np.generic], unit: str) -> Float:
-    if unit == "m":
-        return raw.astype(np.float64)
-    if unit == "mm":
-        return raw.astype(np.float64) / 1000.0
-    if raw.dtype.kind == "f" or raw.min() < 0 or raw.max() > 65535:
+def _check_flat(disparity: Float) -> None:
+    def complain(words: str) -> InvalidMedia:
+        why = f"the map is flat: of its disparities {words}; look at unit, focal_px, baseline_m"
+        return InvalidMedia(why, param="unit")
+
+    mapped(disparity, LEAST_DISPARITY, MOST_DISPARITY, complain)
+
+
+def _relative(found: Map) -> Float:
+    """Larger is nearer; the mean and deviation become those of the training data (Omnivore's, for SUN RGB-D)."""
+    values = np.nan_to_num(found.values, nan=float(found.known.min()))
+    spread = values.std()
+    if spread == 0:
+        raise InvalidMedia("the depth map is flat: all its values are equal")
+    return np.asarray(np.clip(MEAN + STD * (values - values.mean()) / spread, LEAST_DISPARITY / MOST_DISPARITY, 1.0))
+
+
+def _metres(found: Map, seen: Float, unit: str) -> Float:
+    if unit in ("m", "mm"):
+        metres = seen / (1.0 if unit == "m" else 1000.0)
+        _check_far(metres, unit)
+        return metres
+    if found.dtype.kind == "f" or found.known.min() < 0 or found.known.max() > 65535:
         raise InvalidMedia('unit "sunrgbd" needs 16-bit integers', param="unit")
-    words = raw.astype(np.uint16)
+    words = np.nan_to_num(seen).astype(np.uint16)
     millimetres = (words >> 3) | (words << 13)  # the data set stores millimetres rotated left by three bits
-    return np.minimum(millimetres.astype(np.float64) / 1000.0, SUNRGBD_FURTHEST_M)
+    metres = np.minimum(millimetres.astype(np.float64) / 1000.0, SUNRGBD_FURTHEST_M)
+    return np.where(millimetres > 0, metres, np.nan)
 
 
-def _from_depth(metres: Float, params: p.Params) -> Float:
-    """Disparity of metric depth; 0 where there is no reading."""
+def _check_far(metres: Float, unit: str) -> None:
+    """A map that lies beyond what a depth camera sees has another unit."""
+    nearest, furthest = np.nanmin(metres), np.nanmax(metres)
+    if nearest >= FURTHEST_M or furthest <= NEAREST_M:
+        side, end = ("above", FURTHEST_M) if nearest >= FURTHEST_M else ("below", NEAREST_M)
+        yours = f"{nearest:,g} to {furthest:,g} m" if nearest < furthest else f"all {nearest:,g} m"
+        raise InvalidMedia(
+            f"every depth lies {side} {end:g} m (yours are {yours} with unit {unit}); the unit is another", param="unit"
+        )
+
+
+def _focal_times_baseline(params: p.Params) -> float:
+    """What metric depth divides to become disparity."""
     focal = p.required(params, "focal_px", 1.0, 1e6, _WHY)
     baseline = p.required(params, "baseline_m", 1e-4, 100.0, _WHY)
-    return np.where(metres > 0.0, baseline * focal / np.clip(metres, NEAREST_M, FURTHEST_M), 0.0)
+    return baseline * focal
 
 
 def _square(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

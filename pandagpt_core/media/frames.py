@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media.containers import open_container, sniff, video_stream
+from pandagpt_core.media.animations import is_animation
+from pandagpt_core.media.animations import pick as pick_animation
+from pandagpt_core.media.containers import CONTAINERS, open_container, sniff, video_stream
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 
@@ -24,9 +26,13 @@ def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) 
 
     A file whose packets are not all frames, or that ends early, is measured anew by the frames that came out.
     """
+    if is_animation(data):
+        return pick_animation(
+            data, limits, lambda times: list(choose(len(times) - 1, (len(times) - 1) / times[-1])), keep
+        )
     demuxer = sniff(data)
     if demuxer is None:
-        raise InvalidMedia("the video is none of MP4, MOV, WebM, Matroska, AVI")
+        raise InvalidMedia(f"the video is none of {CONTAINERS}")
     with decoding("video"):
         count, rate = _survey(data, demuxer, limits)
         wanted = choose(count, rate)
@@ -37,6 +43,12 @@ def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) 
             wanted = choose(decoded, rate)
             kept, _ = _decode(data, demuxer, limits, set(wanted), keep)
         return [kept[index] for index in wanted]
+
+
+def _by_count(times: list[float], choose: Choose) -> list[int]:
+    """An animation's chosen frames, by its number of frames and their average rate."""
+    frames = len(times) - 1
+    return list(choose(frames, frames / times[-1]))
 
 
 def _survey(data: bytes, demuxer: str, limits: Limits) -> tuple[int, float]:

@@ -7,7 +7,8 @@ from PIL import Image
 from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.pixels import as_seen, lite0_array, normalise, open_picture, resize_and_crop, upright
+from pandagpt_core.media.pixels import lite0_array, normalise, open_picture, resize_and_crop, upright
+from pandagpt_core.media.shown import open_shown, square
 
 EVA_SIZE = 448  # pixels of a side
 
@@ -21,20 +22,19 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     p.only(params)
     picture = open_picture(data, limits)
     with decoding("picture"):
-        square = resize_and_crop(picture.convert("RGB"))
-    return normalise(np.asarray(square, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]
+        cropped = resize_and_crop(picture.convert("RGB"))
+    return normalise(np.asarray(cropped, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]
 
 
 def lite0(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
     """For EfficientNet-Lite0: the same geometry, (x - 127) / 128.
 
-    No older checkpoint binds this recipe, so it shows what a viewer shows: EXIF orientation is followed, alpha lies
-    over white, 16-bit grey is scaled.
+    No older checkpoint binds this recipe, so it shows what a viewer shows (`shown`).
     """
     p.only(params)
-    picture = open_picture(data, limits)
+    picture = open_shown(data, limits)
     with decoding("picture"):
-        return lite0_array(as_seen(upright(picture)))[None]
+        return lite0_array(square(picture))[None]
 
 
 def eva(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:

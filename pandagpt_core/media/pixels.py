@@ -4,9 +4,11 @@ import io
 
 import numpy as np
 import numpy.typing as npt
+import pi_heif
 from PIL import Image, UnidentifiedImageError
 
 from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 
@@ -14,9 +16,14 @@ SIZE = 224
 # CLIP's channel statistics (Radford et al. 2021), which ImageBind uses for pictures and video.
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")
 _MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
-_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+# libheif decodes only (no encoder with it), without a thread of its own; it turns pictures itself.
+pi_heif.options.DECODE_THREADS = 1
+pi_heif.register_heif_opener()
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; ours is checked in every header, before anything is decoded
+_REDUCED = 8  # a JPEG decodes at an eighth of its sides, where it is too large at more
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,24 +42,43 @@ def open_picture(data: bytes, limits: Limits) -> Image.Image:
         picture = open_header(data, limits)
         picture.load()
     _check_size(picture, limits)
-    if picture.mode not in _MODES | _DEEP_MODES:
+    if picture.mode not in _MODES | DEEP_MODES:
         raise InvalidMedia("the picture's colour mode is not supported")
     return picture
 
 
 def open_header(data: bytes, limits: Limits) -> Image.Image:
-    """A picture of which nothing is decoded yet, its size within the limits."""
+    """A picture of which nothing is decoded yet, its size within the limits.
+
+    A JPEG that is larger is set to decode at a half, a quarter or an eighth of its sides.
+    """
     with decoding("picture"):
-        picture = _open(data, limits)
+        picture = _open(data)
+        if picture.format in ("JPEG", "MPO") and picture.width * picture.height > limits.pixels:
+            _reduce(picture, limits)
     _check_size(picture, limits)
     return picture
 
 
-def _open(data: bytes, limits: Limits) -> Image.Image:
+def _reduce(picture: Image.Image, limits: Limits) -> None:
+    width, height = picture.size
+    for divisor in (2, 4, _REDUCED):
+        if (width // divisor + 1) * (height // divisor + 1) <= limits.pixels:
+            picture.info["full_size"] = (width, height)
+            picture.draft("RGB", (width // divisor, height // divisor))
+            notes.warn(f"the picture has {width * height:,} pixels; it is decoded at 1/{divisor} of its sides")
+            return
+
+
+def full_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height of the file's picture, however small it is decoded."""
+    size: tuple[int, int] = picture.info.get("full_size", picture.size)
+    return size
+
+
+def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise InvalidMedia(f"the picture has too many pixels; the limit is {limits.pixels}") from error
     except UnidentifiedImageError as error:
         raise InvalidMedia(f"the picture is none of {', '.join(FORMATS)}, or its header is damaged") from error
 
@@ -87,27 +113,6 @@ def _orientation(picture: Image.Image) -> int:
     return found if found in _TURNS else 1
 
 
-def as_seen(picture: Image.Image) -> Image.Image:
-    """RGB, or RGBA where there is transparency; 16-bit grey scaled to 8 bits instead of clipped."""
-    if picture.mode in _DEEP_MODES:
-        return to_grey8(picture).convert("RGB")
-    mode = "RGBA" if picture.has_transparency_data else "RGB"
-    return picture if picture.mode == mode else picture.convert(mode)
-
-
-def on_white(picture: Image.Image) -> Image.Image:
-    """RGB with any alpha laid over white, as a viewer shows it. Cheapest after the resize, which heeds alpha."""
-    if picture.mode != "RGBA":
-        return picture
-    return Image.alpha_composite(Image.new("RGBA", picture.size, (255, 255, 255, 255)), picture).convert("RGB")
-
-
-def to_grey8(picture: Image.Image) -> Image.Image:
-    """A deep grey picture as 8 bits: integers over 0..65535, floats over 0..1."""
-    values = np.asarray(picture, dtype=np.float64)
-    return from_unit(np.nan_to_num(values if picture.mode == "F" else values / 65535.0))
-
-
 def from_unit(values: npt.NDArray[np.floating]) -> Image.Image:
     """An 8-bit grey picture of [H, W] values in 0..1; what lies outside is clipped."""
     return Image.fromarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8))
@@ -126,10 +131,9 @@ def resize_and_crop(picture: Image.Image, size: int = SIZE) -> Image.Image:
     return picture.crop((left, top, left + size, top + size))
 
 
-def lite0_array(picture: Image.Image) -> npt.NDArray[np.float32]:
-    """[3, 224, 224] of an RGB or RGBA picture."""
-    square = np.asarray(on_white(resize_and_crop(picture)), dtype=np.float32)
-    return ((square - np.float32(127.0)) / np.float32(128.0)).transpose(2, 0, 1)
+def lite0_array(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """[3, 224, 224] of [224, 224, 3]."""
+    return ((rgb.astype(np.float32) - np.float32(127.0)) / np.float32(128.0)).transpose(2, 0, 1)
 
 
 def normalise(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia, UnsupportedModality
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.notes import Notes, collecting
 from pandagpt_core.media.params import Params
-from pandagpt_core.modalities import RECIPES
+from pandagpt_core.modalities import READINGS, RECIPES
 
 Loader = Callable[[bytes, Params, Limits], npt.NDArray[np.generic]]
 
@@ -31,14 +32,23 @@ def load(recipe: str, data: bytes, params: Params, limits: Limits) -> npt.NDArra
     return np.ascontiguousarray(loader(data, params, limits))
 
 
+def read(recipe: str, data: bytes, params: Params, limits: Limits) -> tuple[npt.NDArray[np.generic], Notes]:
+    """As `load`, with what the reader remarked."""
+    with collecting() as found:
+        array = load(recipe, data, params, limits)
+    return array, found.closed()
+
+
 def digest(data: bytes, modality: str, recipe: str, params: Params) -> str:
-    """Hex SHA-256 that names a medium in caches: raw bytes, modality, recipe (with its version) and parameters.
+    """Hex SHA-256 that names a medium in caches: raw bytes, modality, recipe, how it reads, parameters.
 
     Hashing bytes and not decoded pixels is what keeps one caller's picture from being served for another's (vLLM
     CVE-2025-46722). Fields are length-framed, so no two tuples share an encoding; 1 and 1.0 are the same parameter.
     """
     values = {name: value if isinstance(value, str) else float(value) for name, value in params.items()}
-    head = msgspec.json.encode([modality, recipe, sorted(values.items())])
+    reading = READINGS.get(recipe, 1)
+    named = recipe if reading == 1 else f"{recipe}#{reading}"
+    head = msgspec.json.encode([modality, named, sorted(values.items())])
     framed = hashlib.sha256(len(head).to_bytes(8, "big") + head)
     framed.update(data)
     return framed.hexdigest()

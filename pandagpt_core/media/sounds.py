@@ -13,14 +13,17 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.containers import audio_stream, open_container, sniff
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.mending import is_mpeg_frame, mended
 
 Block = npt.NDArray[np.float32]
 
-_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MPEG", "MP3"})
+_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MPEG", "MP3", "AIFF", "AU", "CAF"})
 _SUBTYPES = frozenset(
     {"PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS"}
-    | {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+    | {"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "IMA_ADPCM", "MS_ADPCM", "GSM610"}
+    | {"ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
 )
+TAKES = "WAV, FLAC, Ogg (Vorbis, Opus, Speex, FLAC), MP3, AAC, M4A, AMR, 3GP, AIFF, AU, CAF, W64, WebM or a video's"
 _BLOCK_FRAMES = 16_384
 _LOUDEST = 1e6  # times full scale: float formats may hold 1e38, whose squares and sums overflow
 
@@ -31,23 +34,29 @@ class Sound:
 
     rate: int
     channels: int
+    kind: str
     blocks: Callable[[], Iterator[Block]]
 
 
 def open_sound(data: bytes, limits: Limits) -> Sound:
-    """WAV, FLAC, Ogg (Vorbis, Opus) and MP3 by libsndfile; M4A and WebM by FFmpeg."""
-    demuxer = sniff(data)
+    """Plain sound files by libsndfile, what is in a video's container or coded for telephones by FFmpeg."""
     with decoding("sound"):
-        if demuxer in ("mov", "matroska"):
-            sound = _by_ffmpeg(data, demuxer, limits)
-        elif _is_sndfile(data):
-            sound = _by_sndfile(data)
-        else:
-            raise InvalidMedia("the sound is none of WAV, FLAC, Ogg, MP3, M4A, WebM")
+        sound = _opened(mended(data), limits)
     if not 1 <= sound.rate <= limits.sample_rate:
         raise InvalidMedia(f"the sound has {sound.rate} samples a second; the limit is {limits.sample_rate}")
     check(sound.channels, limits.channels, "the sound", "channels")
     return sound
+
+
+def _opened(data: bytes, limits: Limits) -> Sound:
+    demuxer = sniff(data) or ("aac" if _is_adts(data) else None)
+    if data.startswith(b"OggS") and (b"Speex   " in data[:256] or b"\x7fFLAC" in data[:256]):
+        demuxer = "ogg"
+    if demuxer is not None and demuxer not in _SNDFILE_TOO:
+        return _by_ffmpeg(data, demuxer, limits)
+    if _is_sndfile(data):
+        return _by_sndfile(data)
+    raise InvalidMedia(f"the sound is none of {TAKES}")
 
 
 def length(sound: Sound, limits: Limits) -> int:
@@ -81,35 +90,43 @@ def extract(sound: Sound, spans: Sequence[tuple[int, int]]) -> list[Block]:
     return parts
 
 
+_SNDFILE_TOO = ("caf", "w64")  # what FFmpeg has a demuxer for and libsndfile reads
+
+
 def _is_sndfile(data: bytes) -> bool:
     if data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":
         return True
-    if data[:4] in (b"fLaC", b"OggS") or data[:3] == b"ID3":
+    if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
         return True
-    # An MPEG audio frame: eleven set bits, and a layer that is not the reserved one (which AAC streams use).
-    return len(data) > 2 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0 and data[1] & 0x06 != 0
+    if data[:4] in (b"fLaC", b"OggS", b".snd", b"caff", b"riff") or data[:3] == b"ID3":
+        return True
+    return is_mpeg_frame(data)
+
+
+def _is_adts(data: bytes) -> bool:
+    """AAC by itself: twelve set bits and the layer that MPEG audio reserves."""
+    return len(data) > 2 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
 
 
 def _by_sndfile(data: bytes) -> Sound:
     with soundfile.SoundFile(io.BytesIO(data)) as file:
         if file.format not in _FORMATS or file.subtype not in _SUBTYPES:
-            raise InvalidMedia(
-                "the sound's encoding is not supported; PCM, float, A-law, mu-law, Vorbis, Opus, MP3 are"
-            )
-        rate, channels = file.samplerate, file.channels
+            takes = "PCM, float, A-law, mu-law, ADPCM, GSM, ALAC, Vorbis, Opus, MP3 are"
+            raise InvalidMedia(f"the sound's encoding, {file.subtype}, is not supported; {takes}")
+        rate, channels, kind = file.samplerate, file.channels, f"{file.format} {file.subtype}"
 
     def blocks() -> Iterator[Block]:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 yield block
 
-    return Sound(rate, channels, blocks)
+    return Sound(rate, channels, kind, blocks)
 
 
 def _by_ffmpeg(data: bytes, demuxer: str, limits: Limits) -> Sound:
     with open_container(data, demuxer, limits) as container:
         context = audio_stream(container).codec_context
-        rate, channels = context.sample_rate, context.channels
+        rate, channels, kind = context.sample_rate, context.channels, f"{demuxer} {context.codec.canonical_name}"
 
     def blocks() -> Iterator[Block]:
         # To planar floats only; a rate or layout that changes midway is refused by the resampler.
@@ -121,7 +138,7 @@ def _by_ffmpeg(data: bytes, demuxer: str, limits: Limits) -> Sound:
             for planar in to_float.resample(None):
                 yield _interleaved(planar, rate, channels)
 
-    return Sound(rate, channels, blocks)
+    return Sound(rate, channels, kind, blocks)
 
 
 def _interleaved(frame: av.AudioFrame, rate: int, channels: int) -> Block:

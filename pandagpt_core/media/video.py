@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pandagpt_core.media import moments
 from pandagpt_core.media import params as p
 from pandagpt_core.media.bilinear import resize_crop, short_side
 from pandagpt_core.media.clips import clip_spans
 from pandagpt_core.media.frames import RGB, pick
-from pandagpt_core.media.limits import Limits, check
-from pandagpt_core.media.pixels import SIZE, lite0_array, normalise
+from pandagpt_core.media.limits import Limits
+from pandagpt_core.media.pixels import SIZE, lite0_array, normalise, resize_and_crop
+from pandagpt_core.media.shown import remark_blank
 
 CLIPS, CLIP_SECONDS, CROPS = 5, 2, 3
 LITE0_FRAMES = 8
@@ -28,15 +30,15 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
 
 
 def lite0(data: bytes, params: p.Params, limits: Limits) -> Float:
-    """Eight frames from the middles of eight equal spans, each a clip as `lite0-image-v1`: [8, 3, 224, 224]."""
+    """Frames of the middles of eight equal spans of time, each a clip as `lite0-image-v1`: [8, 3, 224, 224]."""
     p.only(params)
+    frames = moments.pick(data, limits, LITE0_FRAMES, _square)
+    remark_blank("video", np.stack(frames))
+    return np.stack([lite0_array(frame) for frame in frames])
 
-    def keep(frame: RGB) -> Float:
-        height, width = frame.shape[:2]
-        check(max(height, width) / min(height, width), limits.aspect, "the video", "as its ratio of sides")
-        return lite0_array(Image.fromarray(frame))
 
-    return np.stack(pick(data, limits, spread_frames, keep))
+def _square(frame: RGB) -> RGB:
+    return np.asarray(resize_and_crop(Image.fromarray(frame)))
 
 
 def clip_frames(count: int, rate: float) -> list[int]:
@@ -46,11 +48,6 @@ def clip_frames(count: int, rate: float) -> list[int]:
         last = min(math.ceil(rate * float(end)), count) - 1
         chosen += [min(math.ceil(rate * float(start)), last), last]
     return chosen
-
-
-def spread_frames(count: int, _rate: float) -> list[int]:
-    """The middle frame of each of eight equal spans."""
-    return [(2 * index + 1) * count // (2 * LITE0_FRAMES) for index in range(LITE0_FRAMES)]
 
 
 def three_crops(frame: RGB) -> Float:

@@ -31,7 +31,14 @@ MODALITIES = _registered()
 _ALL = (*(recipe for entry in MODALITIES.values() for recipe in entry.recipes), *builtin.TOOLS)
 # What a recipe is made by: name -> (module, function).
 RECIPES: Mapping[str, tuple[str, str]] = MappingProxyType({recipe.name: recipe.place for recipe in _ALL})
+READINGS: Mapping[str, int] = MappingProxyType({recipe.name: recipe.reading for recipe in _ALL})
 FILE_MODALITIES = tuple(name for name, entry in MODALITIES.items() if entry.is_file)
+
+
+def same_form(modality: str, one: str, other: str) -> bool:
+    """Whether two recipes of the modality give arrays of one form, so that a tower reads either."""
+    forms = {recipe.name: recipe.array for recipe in MODALITIES[modality].recipes}
+    return one == other or (forms.get(one, "") != "" and forms.get(one) == forms.get(other))
 
 
 def check_recipes(recipes: Mapping[Any, str]) -> None:
@@ -45,6 +52,7 @@ __all__ = [
     "FILE_MODALITIES",
     "GROUP",
     "MODALITIES",
+    "READINGS",
     "RECIPES",
     "Choice",
     "Composition",
@@ -54,4 +62,5 @@ __all__ = [
     "Recipe",
     "Value",
     "check_recipes",
+    "same_form",
 ]

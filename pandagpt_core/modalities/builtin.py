@@ -9,15 +9,36 @@ from pandagpt_core.modalities.entry import Choice, Entry, Number, Recipe
 
 _MEDIA = "pandagpt_core.media"
 _SAMPLES = f"{_MEDIA}.samples"
-_MAPS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+_MAPS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".pfm", ".exr")
+_MOTION_UNITS = ("m/s2", "g", "rad/s", "deg/s", "m/s2 rad/s", "m/s2 deg/s", "g rad/s", "g deg/s")
+_TEMPERATURES = ("celsius", "kelvin", "centikelvin")
 
 IMAGE = Entry(
     name="image",
     about="a picture",
     recipes=(
-        Recipe("imagebind-image-v1", f"{_MEDIA}.image", "imagebind"),
-        Recipe("eva-image-v1", f"{_MEDIA}.image", "eva"),
-        Recipe("lite0-image-v1", f"{_MEDIA}.image", "lite0"),
+        Recipe(
+            "imagebind-image-v1",
+            f"{_MEDIA}.image",
+            "imagebind",
+            "[1, 3, 224, 224]",
+            "the published loader: EXIF orientation ignored, alpha dropped, 16-bit grey clipped at 255",
+        ),
+        Recipe(
+            "eva-image-v1",
+            f"{_MEDIA}.image",
+            "eva",
+            "[1, 3, 448, 448]",
+            "MiniGPT-v2: turned as EXIF says, both sides resized",
+        ),
+        Recipe(
+            "lite0-image-v1",
+            f"{_MEDIA}.image",
+            "lite0",
+            "[1, 3, 224, 224] of Lite0",
+            "as a viewer shows it",
+            reading=2,
+        ),
     ),
     sample=(_SAMPLES, "picture"),
     limits=("bytes", "pixels", "aspect"),
@@ -31,6 +52,9 @@ IMAGE = Entry(
             ".bmp": "image/bmp",
             ".tif": "image/tiff",
             ".tiff": "image/tiff",
+            ".heic": "image/heic",
+            ".heif": "image/heif",
+            ".avif": "image/avif",
         }
     ),
 )
@@ -38,8 +62,21 @@ VIDEO = Entry(
     name="video",
     about="a film",
     recipes=(
-        Recipe("imagebind-video-v1", f"{_MEDIA}.video", "imagebind"),
-        Recipe("lite0-video-v1", f"{_MEDIA}.video", "lite0"),
+        Recipe(
+            "imagebind-video-v1",
+            f"{_MEDIA}.video",
+            "imagebind",
+            "[15, 3, 2, 224, 224]",
+            "the published loader: five clips of 2 s by count of frames, three crops; display matrix ignored",
+        ),
+        Recipe(
+            "lite0-video-v1",
+            f"{_MEDIA}.video",
+            "lite0",
+            "[8, 3, 224, 224]",
+            "as a viewer shows it: frames in the middles of eight equal spans of time",
+            reading=2,
+        ),
     ),
     sample=(_SAMPLES, "film"),
     limits=("bytes", "video_pixels", "aspect", "frames", "frame_pixels", "seconds"),
@@ -50,14 +87,40 @@ VIDEO = Entry(
             ".webm": "video/webm",
             ".mkv": "video/x-matroska",
             ".avi": "video/x-msvideo",
+            ".3gp": "video/3gpp",
+            ".ts": "video/mp2t",
+            ".m2ts": "video/mp2t",
+            ".mpg": "video/mpeg",
+            ".mpeg": "video/mpeg",
+            ".wmv": "video/x-ms-wmv",
+            ".flv": "video/x-flv",
+            ".ogv": "video/ogg",
         }
     ),
 )
 AUDIO = Entry(
     name="audio",
     about="a sound",
-    recipes=(Recipe("imagebind-audio-v1", f"{_MEDIA}.audio", "imagebind"),),
+    recipes=(
+        Recipe(
+            "imagebind-audio-v1",
+            f"{_MEDIA}.audio",
+            "imagebind",
+            "[3, 1, 128, 204]",
+            "the published loader: three even clips of 2 s, channel 0 alone",
+        ),
+        Recipe(
+            "mixed-audio-v1",
+            f"{_MEDIA}.audio",
+            "mixed",
+            "[3, 1, 128, 204]",
+            "three clips of 2 s where there is sound, all channels mixed (ITU-R BS.775)",
+        ),
+    ),
     sample=(_SAMPLES, "tone"),
+    parameters=(
+        Choice("clips", "where the clips of a long sound lie: where it is loudest, or evenly", ("loud", "even")),
+    ),
     limits=("bytes", "seconds", "samples", "channels", "sample_rate"),
     mime=MappingProxyType(
         {
@@ -66,17 +129,36 @@ AUDIO = Entry(
             ".ogg": "audio/ogg",
             ".mp3": "audio/mpeg",
             ".m4a": "audio/mp4",
+            ".aac": "audio/aac",
+            ".amr": "audio/amr",
+            ".aif": "audio/aiff",
+            ".aiff": "audio/aiff",
+            ".au": "audio/basic",
+            ".caf": "audio/x-caf",
+            ".w64": "audio/x-w64",
+            ".opus": "audio/ogg",
+            ".spx": "audio/ogg",
         }
     ),
 )
 DEPTH = Entry(
     name="depth",
     about="a depth map",
-    recipes=(Recipe("depth-sunrgbd-v1", f"{_MEDIA}.depth", "sunrgbd"),),
+    recipes=(
+        Recipe(
+            "depth-sunrgbd-v1",
+            f"{_MEDIA}.depth",
+            "sunrgbd",
+            "[1, 1, 224, 224] of disparity",
+            "disparity as Omnivore makes it",
+            reading=2,
+        ),
+    ),
     sample=(_SAMPLES, "depth_map"),
     sample_params=MappingProxyType({"unit": "m", "focal_px": 500.0, "baseline_m": 0.1}),
     parameters=(
-        Choice("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd")),
+        Choice("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd", "relative")),
+        Number("scale", "numbers a metre, in place of a unit", 1e-6, 1e6, "1/m"),
         Number("focal_px", "the camera's focal length", 0, 1e6, "pixels", open_low=True),
         Number("baseline_m", "the camera's baseline", 0, 1e3, "m", open_low=True),
     ),
@@ -86,11 +168,28 @@ DEPTH = Entry(
 THERMAL = Entry(
     name="thermal",
     about="a thermal picture",
-    recipes=(Recipe("imagebind-thermal-v1", f"{_MEDIA}.thermal", "imagebind"),),
+    recipes=(
+        Recipe(
+            "imagebind-thermal-v1",
+            f"{_MEDIA}.thermal",
+            "imagebind",
+            "[1, 1, 224, 224]",
+            "the published loader without low and high: EXIF orientation ignored, 16-bit grey clipped at 255",
+            reading=2,
+        ),
+        Recipe(
+            "shown-thermal-v1",
+            f"{_MEDIA}.thermal",
+            "shown",
+            "[1, 1, 224, 224]",
+            "turned as EXIF says; deep grey by low and high, a unit, or the camera's constants (FLIR)",
+        ),
+    ),
     sample=(_SAMPLES, "warm_picture"),
     parameters=(
-        Number("low", "the raw value that becomes 0; comes with high", -1e9, 1e9),
-        Number("high", "the raw value that becomes 1; comes with low", -1e9, 1e9),
+        Choice("unit", "of the picture's numbers; low and high are degrees Celsius then", ("raw", *_TEMPERATURES)),
+        Number("low", "the value that becomes 0; comes with high", -1e9, 1e9),
+        Number("high", "the value that becomes 1; comes with low", -1e9, 1e9),
     ),
     limits=("bytes", "pixels", "aspect", "elements"),
     named=_MAPS,
@@ -98,18 +197,38 @@ THERMAL = Entry(
 IMU = Entry(
     name="imu",
     about="a recording of accelerometer and gyroscope",
-    recipes=(Recipe("imu-v1", f"{_MEDIA}.imu", "resampled"),),
+    recipes=(
+        Recipe(
+            "imu-v1",
+            f"{_MEDIA}.imu",
+            "resampled",
+            "[1, 6, 2000]",
+            "the middle five seconds at 400 Hz; a shorter one is repeated",
+            reading=2,
+        ),
+    ),
     sample=(_SAMPLES, "recording"),
     sample_params=MappingProxyType({"rate_hz": 50.0}),
-    parameters=(Number("rate_hz", "rows a second", 0, 1e5, "Hz", open_low=True),),
+    parameters=(
+        Number("rate_hz", "rows a second, where nothing in the file tells it", 0, 1e5, "Hz", open_low=True),
+        Choice("units", "of the sensors, where the names of the columns do not tell them", _MOTION_UNITS),
+    ),
     limits=("bytes", "table_bytes", "imu_rows", "elements"),
     mime=MappingProxyType({".csv": "text/csv"}),
-    named=(".npy", ".json"),
+    named=(".npy", ".json", ".jsonl", ".txt", ".tsv", ".zip"),
 )
 TEXT = Entry(
     name="text",
     about="text as a modality: through the text tower into the shared space, not into the prompt",
-    recipes=(Recipe("clip-bpe-v1", f"{_MEDIA}.text", "clip_bpe"),),
+    recipes=(
+        Recipe(
+            "clip-bpe-v1",
+            f"{_MEDIA}.text",
+            "clip_bpe",
+            "[1, 77]",
+            "the first 75 tokens of CLIP",
+        ),
+    ),
     sample=(_SAMPLES, "words"),
     limits=("bytes", "characters"),
     is_file=False,

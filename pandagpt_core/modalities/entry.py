@@ -43,12 +43,18 @@ Parameter = Number | Choice | Composition
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A way from bytes to an encoder's array. A change that alters the array for any input needs a new name."""
+    """A way from bytes to an encoder's array of one form. Encoders and model folders hold the name.
+
+    `reading` counts changes of how a file is read under that name; it is part of the names of caches. `array` is the
+    form: a model folder may name any recipe of its modality whose form its tower reads.
+    """
 
     name: str
     module: str
     function: str
+    array: str = ""
     about: str = ""
+    reading: int = 1
 
     @property
     def place(self) -> tuple[str, str]:

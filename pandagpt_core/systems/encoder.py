@@ -15,6 +15,7 @@ from pandagpt_core.encoders.mini import MiniEncoder
 from pandagpt_core.encoders.precision import autocast_eva_vit, autocast_towers
 from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.modalities import same_form
 
 Loader = Callable[[Path, ModelFolder, str], Encoder]
 
@@ -28,9 +29,10 @@ def load_encoder(
     """
     encoder = LOADERS[folder.encoder.kind](path / ENCODER, folder, device)
     for modality, recipe in folder.recipes.items():
-        if encoder.recipes.get(modality) != recipe:
-            wants = encoder.recipes.get(modality, "no such medium")
-            raise CheckpointError(f"the config prepares {modality} by {recipe}, the encoder wants {wants}")
+        wants = encoder.recipes.get(modality)
+        if wants is None or not same_form(modality, recipe, wants):
+            named = wants or "no such medium"
+            raise CheckpointError(f"the config prepares {modality} by {recipe}, the encoder wants {named}")
     if not exact and folder.encoder.kind in AUTOCAST:
         AUTOCAST[folder.encoder.kind](encoder, report)
     return encoder

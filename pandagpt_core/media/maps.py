@@ -1,0 +1,168 @@
+"""Maps of numbers (depth, temperature) from bytes: grey PNG and TIFF, .npy, .npz, PFM and EXR, one channel each.
+
+NaN and infinity are "no reading". A picture is turned as its EXIF orientation says.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import Imath
+import numpy as np
+import numpy.typing as npt
+import OpenEXR
+
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes, npy
+from pandagpt_core.media.guard import decoding
+from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.pixels import open_picture, upright
+
+Float = npt.NDArray[np.float64]
+TAKES = "a grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz, PFM or EXR, of one channel"
+_EXR, _ZIP, _MATLAB, _HDF = b"\x76\x2f\x31\x01", b"PK\x03\x04", b"MATLAB 5", b"\x89HDF\r\n\x1a\n"
+_MAX_PFM_HEADER = 200
+_FLOAT = Imath.PixelType(Imath.PixelType.FLOAT)
+_CLIPPED = 0.25  # share at one end from which it is said
+_FLAT = 0.98  # share of the readings at one end of the range from which a map is flat
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """[H, W] values, NaN where there is no reading. `dtype` is of the file's numbers, `kind` its format."""
+
+    values: Float
+    dtype: np.dtype[np.generic]
+    kind: str
+
+    @property
+    def known(self) -> Float:
+        """The values that are readings, of any sign."""
+        return self.values[np.isfinite(self.values)]
+
+
+def read_map(data: bytes, limits: Limits, what: str) -> Map:
+    """The map that the bytes hold. `what` names it in errors ("depth map")."""
+    raw, kind = _read(data, limits, what)
+    raw = _plane(raw, what)
+    values = raw.astype(np.float64)
+    values[~np.isfinite(values)] = np.nan
+    found = Map(values, raw.dtype, kind)
+    if not found.known.size:
+        raise InvalidMedia(f"the {what} has no reading: all its values are NaN or infinity")
+    notes.fact("type", f"{kind}, {raw.dtype.name}")
+    notes.fact("size", f"{raw.shape[1]} x {raw.shape[0]}")
+    notes.fact("values", f"{found.known.min():,g} to {found.known.max():,g}")
+    if missing := 1 - found.known.size / values.size:
+        notes.fact("no reading", f"{missing:.1%} of the pixels")
+    return found
+
+
+def _read(data: bytes, limits: Limits, what: str) -> tuple[npt.NDArray[np.generic], str]:
+    if npy.is_npy(data):
+        return npy.read(data, limits, finite=False), ".npy"
+    if data.startswith(_ZIP):
+        return _npz(data, limits, what), ".npz"
+    if data[:3] in (b"Pf\n", b"Pf\r", b"Pf "):
+        return _pfm(data, limits), "PFM"
+    if data.startswith(_EXR):
+        return _exr(data, limits, what), "EXR"
+    if data.startswith((_MATLAB, _HDF)):
+        raise InvalidMedia(f"the {what} is a MATLAB or HDF5 file, which is not read here; it must be {TAKES}")
+    return _picture(data, limits, what)
+
+
+def _picture(data: bytes, limits: Limits, what: str) -> tuple[npt.NDArray[np.generic], str]:
+    picture = open_picture(data, limits)
+    grey = picture.mode in ("L", "1", "I", "F") or picture.mode.startswith("I;16")
+    if not grey:
+        raise InvalidMedia(f"the {what} is a {picture.format} picture of mode {picture.mode}; it must be {TAKES}")
+    with decoding("picture"):
+        array = np.asarray(upright(picture))
+        return (array.astype(np.uint8) if array.dtype == bool else array), str(picture.format)
+
+
+def _plane(array: npt.NDArray[np.generic], what: str) -> npt.NDArray[np.generic]:
+    """[H, W]; axes of one entry in front and behind are dropped."""
+    shape = array.shape
+    if array.ndim > 2:
+        array = array.reshape([side for side in shape if side > 1] or [1, 1])
+    if array.ndim != 2:
+        axes = " by ".join(map(str, shape))
+        raise InvalidMedia(f"a {what} has two dimensions; this one has {len(shape)} ({axes})")
+    return array
+
+
+def _npz(data: bytes, limits: Limits, what: str) -> npt.NDArray[np.generic]:
+    with decoding(".npz archive"), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        if len(names) != 1:
+            raise InvalidMedia(f"the .npz archive of a {what} holds one array; this one holds {len(names)}")
+        check(names[0].file_size, limits.elements * 8.0, "the .npz archive's array", "bytes")
+        with archive.open(names[0]) as file:
+            inner = file.read(int(names[0].file_size) + 1)
+    return npy.read(inner, limits, finite=False)
+
+
+def _pfm(data: bytes, limits: Limits) -> npt.NDArray[np.generic]:
+    """Portable float map: "Pf", width, height, scale (negative: little-endian), rows from the bottom up."""
+    with decoding("PFM picture"):
+        width, height, scale, start = _pfm_header(data)
+        check(width * height, limits.elements, "the PFM picture", "pixels")
+        dtype = np.dtype("<f4" if scale < 0 else ">f4")
+        if len(data) - start < width * height * 4:
+            raise InvalidMedia(
+                f"the PFM picture is cut short: {width} x {height} floats need {width * height * 4} bytes"
+            )
+        values = np.frombuffer(data, dtype, width * height, start).reshape(height, width)
+    return values[::-1].astype(np.float32)
+
+
+def _pfm_header(data: bytes) -> tuple[int, int, float, int]:
+    words: list[bytes] = []
+    at = 2
+    while len(words) < 3:
+        end = at + 1
+        while not data[end : end + 1].isspace():
+            if end > _MAX_PFM_HEADER:
+                raise ValueError("header too long")
+            end += 1
+        words += data[at:end].split()
+        at = end
+    return int(words[0]), int(words[1]), float(words[2]), at + 1
+
+
+def _exr(data: bytes, limits: Limits, what: str) -> npt.NDArray[np.generic]:
+    """One float channel of an OpenEXR picture: the only one, or the one named Z or Y."""
+    with decoding("EXR picture"):
+        file = OpenEXR.InputFile(io.BytesIO(data))
+        header = file.header()
+        window = header["dataWindow"]
+        width, height = window.max.x - window.min.x + 1, window.max.y - window.min.y + 1
+        check(width * height, limits.pixels, "the EXR picture", "pixels")
+        names = list(header["channels"])
+        found = next((name for name in ("Z", "Y") if name in names), names[0] if len(names) == 1 else None)
+        if found is None:
+            raise InvalidMedia(
+                f"the EXR picture of a {what} holds one channel, or one named Z; this one has {len(names)}"
+            )
+        body = file.channel(found, _FLOAT)
+    return np.frombuffer(body, np.float32).reshape(height, width)
+
+
+def mapped(values: Float, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> Float:
+    """Readings from low..high to 0..1, clipped; NaN stays. Remarks the shares at both ends, refuses a flat map.
+
+    `complain` makes the refusal from a sentence about the values, as in "98% lie above high (10 to 45; ...)".
+    """
+    known = values[np.isfinite(values)]
+    ends = f"{low:,g} to {high:,g}; yours are {known.min():,g} to {known.max():,g}"
+    for side, share in (("below low", (known <= low).mean()), ("above high", (known >= high).mean())):
+        if share >= _FLAT and known.max() > known.min():
+            amount = "every value lies" if share == 1.0 else f"{share:.0%} of the values lie"
+            raise complain(f"{amount} {side} ({ends})")
+        notes.fact(f"share {side}", f"{share:.1%}")
+        if share > _CLIPPED:
+            notes.warn(f"{share:.0%} of the values lie {side} ({ends})")
+    return np.clip((values - low) / (high - low), 0.0, 1.0)

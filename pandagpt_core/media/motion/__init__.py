@@ -1,0 +1,1 @@
+"""Recordings of accelerometer and gyroscope, read by what they say of themselves: order, units, rate."""

@@ -1,0 +1,178 @@
+"""Files of recordings: tables of text, JSON in its usual shapes, .npy, and archives of one table a sensor."""
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes, npy
+from pandagpt_core.media.guard import decoding
+from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.motion.names import ACCELEROMETER, GYROSCOPE, understand
+from pandagpt_core.media.motion.recording import COLUMNS, ORDER, Recording, joined, of_table
+from pandagpt_core.media.motion.table import Table, read_table, read_text
+
+_SHORT = {"accel": ACCELEROMETER, "acc": ACCELEROMETER, "gyro": GYROSCOPE, "gyr": GYROSCOPE}
+_TABLES = (".csv", ".txt", ".tsv", ".dat")
+TAKES = "CSV or another table of text, JSON, .npy, or a zip of one table a sensor"
+
+
+def read_recording(data: bytes, limits: Limits, units: Mapping[str, float]) -> Recording:
+    """Raises InvalidMedia for what is none, naming line and column or what is missing."""
+    if npy.is_npy(data):
+        notes.fact("type", ".npy")
+        return of_table(_of_array(npy.read(data, limits, finite=False)), units)
+    if data.startswith(b"PK\x03\x04"):
+        return _of_archive(data, limits, units)
+    if data.startswith((b"PAR1", b"\x89HDF", b"MATLAB", b"\x1f\x8b")):
+        raise InvalidMedia(f"a recording in Parquet, HDF5, MATLAB or gzip is not read here; it must be {TAKES}")
+    check(len(data), limits.table_bytes, "the recording", "bytes of text")
+    text = read_text(data).lstrip()
+    if text[:1] in ("[", "{"):
+        notes.fact("type", "JSON")
+        return _of_json(text, limits, units)
+    notes.fact("type", "table of text")
+    return of_table(read_table(data, limits), units)
+
+
+def _of_array(array: np.ndarray) -> Table:
+    if array.ndim != 2:
+        raise InvalidMedia(f"an IMU .npy array has two dimensions; this one has {array.ndim}")
+    if array.shape[1] != COLUMNS and array.shape[0] == COLUMNS:
+        array = array.T
+    if array.shape[1] != COLUMNS:
+        raise InvalidMedia(f"an IMU .npy array is (N, 6) or (6, N); this one is {array.shape[0]} by {array.shape[1]}")
+    return Table((), tuple(array.astype(np.float64).T))
+
+
+def _of_archive(data: bytes, limits: Limits, units: Mapping[str, float]) -> Recording:
+    """phyphox and Sensor Logger write one table a sensor, named by it."""
+    tables: list[tuple[Table, str]] = []
+    with decoding("archive of a recording"), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = [one for one in archive.infolist() if one.filename.lower().endswith(_TABLES)]
+        check(sum(one.file_size for one in files), limits.table_bytes, "the archive", "bytes of text")
+        for one in files:
+            sensor = _sensor(one.filename)
+            if sensor is not None:
+                with archive.open(one) as file:
+                    tables.append((read_table(file.read(limits.table_bytes + 1), limits), sensor))
+    if not tables:
+        raise InvalidMedia("the archive holds no table named after accelerometer or gyroscope")
+    notes.fact("type", f"zip of {len(tables)} tables")
+    return joined(tables, units)
+
+
+def _sensor(path: str) -> str | None:
+    """The sensor that a table's name names; "" where it names both, None for others."""
+    name = path.rpartition("/")[2].rpartition(".")[0]
+    if re.search(r"uncalibrated|meta|linear|gravity|annotation", name, re.IGNORECASE):
+        return None
+    found = understand(f"{name} x").kind
+    return found if found in (ACCELEROMETER, GYROSCOPE) else ("" if "raw" in name.lower() else None)
+
+
+def _of_json(text: str, limits: Limits, units: Mapping[str, float]) -> Recording:
+    read = _decoded(text)
+    if isinstance(read, dict):
+        return _of_object(read, limits, units)
+    if not isinstance(read, list) or not read:
+        raise InvalidMedia("the JSON recording holds no rows")
+    check(len(read), limits.imu_rows, "the recording", "rows")
+    if isinstance(read[0], dict):
+        return _of_records(read, units)
+    return of_table(Table((), _matrix(read, COLUMNS, ORDER)), units)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:  # a record a line
+        return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
+    except (msgspec.DecodeError, RecursionError) as error:
+        at = re.search(r"byte (\d+)", str(error))
+        where = f" at byte {at[1]} of a line" if at else ""
+        raise InvalidMedia(f"the recording begins as JSON and is not JSON{where}") from None
+
+
+def _of_object(read: dict[str, Any], limits: Limits, units: Mapping[str, float]) -> Recording:
+    """{"accelerometer": rows, "gyroscope": rows, "rate_hz": ...}, or a list a column."""
+    rate = read.get("rate_hz")
+    stated = float(rate) if isinstance(rate, int | float) and not isinstance(rate, bool) else None
+    sensors = {_SHORT.get(name, name): rows for name, rows in read.items()}
+    if ACCELEROMETER in sensors or GYROSCOPE in sensors:
+        if ACCELEROMETER not in sensors or GYROSCOPE not in sensors:
+            raise InvalidMedia("the JSON recording needs both accelerometer and gyroscope")
+        parts = [_matrix(sensors[sensor], 3, "x, y, z") for sensor in (ACCELEROMETER, GYROSCOPE)]
+        lengths = [len(part[0]) for part in parts]
+        check(max(lengths), limits.imu_rows, "the recording", "rows")
+        if lengths[0] != lengths[1]:
+            raise InvalidMedia(f"accelerometer has {lengths[0]} rows, gyroscope {lengths[1]}; they must agree")
+        return of_table(Table((), (*parts[0], *parts[1]), stated), units)
+    lists = {name: values for name, values in read.items() if isinstance(values, list)}
+    if len({len(values) for values in lists.values()}) != 1:
+        raise InvalidMedia("the JSON recording needs accelerometer and gyroscope, or columns of one length")
+    return of_table(Table(tuple(lists), tuple(_column(values) for values in lists.values()), stated), units)
+
+
+def _of_records(read: list[Any], units: Mapping[str, float]) -> Recording:
+    """Objects with the same names, or one an event of a sensor, as Sensor Logger writes them."""
+    if not all(isinstance(one, dict) for one in read):
+        raise InvalidMedia("the JSON recording mixes objects with other rows")
+    if "sensor" in read[0]:
+        by_sensor: dict[str, list[dict[str, Any]]] = {}
+        for one in read:
+            by_sensor.setdefault(str(one.get("sensor", "")), []).append(one)
+        tables = [
+            (_records_table(rows), sensor) for name, rows in by_sensor.items() if (sensor := _sensor(f"{name}.csv"))
+        ]
+        return joined(tables, units)
+    return of_table(_records_table(read), units)
+
+
+def _records_table(read: list[dict[str, Any]]) -> Table:
+    flat = [_flat(one) for one in read]
+    names = tuple(dict.fromkeys(name for one in flat[:50] for name in one))
+    return Table(names, tuple(_column([one.get(name) for one in flat]) for name in names))
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    """{"acc": {"x": 1}} as {"acc x": 1}."""
+    out: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            out |= {f"{name} {inner}": one for inner, one in value.items()}
+        else:
+            out[name] = value
+    return out
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """Numbers, and what is none as no reading. Numbers as strings are read."""
+    return np.array([_number(value) for value in values], dtype=np.float64)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return float("nan")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+
+
+def _matrix(rows: Any, columns: int, needed: str) -> tuple[np.ndarray, ...]:
+    """`columns` columns of rows of numbers."""
+    if not isinstance(rows, list) or not rows:
+        raise InvalidMedia("the JSON recording holds no rows")
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != columns:
+            width = len(row) if isinstance(row, list) else 1
+            raise InvalidMedia(f"row {index + 1} of the recording has {width} columns; it needs {needed} ({columns})")
+    return tuple(np.array([[_number(cell) for cell in row] for row in rows], dtype=np.float64).T)
