@@ -15,13 +15,14 @@ from PIL import Image
 
 import pandagpt_core.media as media
 import pandagpt_core.media.clouds as clouds
+import pandagpt_core.media.motion as motion
 from pandagpt_core.boxes import Located
 from pandagpt_core.media.drawing import write_objects
 from pandagpt_core.modalities import MODALITIES, Entry, Value
 
 
 def run(limits: media.Limits) -> None:
-    for package in (av, PIL, clouds):
+    for package in (av, PIL, clouds, motion):
         _import_all(package)
     Image.init()
     samples = [(make_sample(entry), entry.sample_params) for entry in MODALITIES.values()]
