@@ -41,10 +41,11 @@ contracts:  ## which room may import which
 	@$(BIN)/lint-imports
 
 .PHONY: openapi
-openapi:  ## write openapi.yaml and docs/settings.md from the code
+openapi:  ## write openapi.yaml, docs/settings.md and docs/media.md from the code
 	@$(DEV)
 	@$(BIN)/python -m service.gateway.openapi.document openapi.yaml
 	@$(BIN)/python -m service.settings.page > docs/settings.md.tmp && mv docs/settings.md.tmp docs/settings.md
+	@$(BIN)/python -m pandagpt_core.media.page > docs/media.md.tmp && mv docs/media.md.tmp docs/media.md
 
 .PHONY: check
 check: lint types contracts test  ## all of CI: lint, types, contracts; the tests hold openapi.yaml and docs/ to the code

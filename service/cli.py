@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("service.commands.queue", "what waits, runs or was given up; retry it or drop it"),
     "chat": ("service.commands.chat", "talk to a running service from the terminal"),
     "embed": ("service.commands.embed", "words and files to vectors, or to how alike they are"),
+    "inspect": ("service.commands.inspect", "how a media file will be read, without a model"),
     "doctor": ("service.commands.doctor", "check this machine and the settings; say what to do"),
 }
 

@@ -24,6 +24,11 @@ class Notes(msgspec.Struct, frozen=True):
     spans: list[tuple[float, float]] = []
     empty: str = ""
 
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether an answer has something to say of it."""
+        return bool(self.warnings or self.spans or self.empty)
+
 
 class _Open:
     def __init__(self) -> None:

@@ -5,7 +5,13 @@ Point-Bind (Guo et al. 2023) adds point clouds.
 
 from types import MappingProxyType
 
-from pandagpt_core.modalities.entry import Choice, Entry, Number, Recipe
+from pandagpt_core.modalities.entry import Choice, Composition, Entry, Number, Recipe
+
+
+def _text(words: str) -> str:
+    """One line of a text that is written over several."""
+    return " ".join(words.split())
+
 
 _MEDIA = "pandagpt_core.media"
 _SAMPLES = f"{_MEDIA}.samples"
@@ -15,6 +21,14 @@ _TEMPERATURES = ("celsius", "kelvin", "centikelvin")
 
 IMAGE = Entry(
     name="image",
+    formats=_text("""
+        JPEG (beyond the limit of pixels at a reduced size), PNG, WebP, GIF, BMP, TIFF, HEIC and
+        HEIF, AVIF
+    """),
+    reads=_text("""
+        EXIF orientation; transparency (on white, on dark grey where white hides the drawing); the
+        bits of deep grey by its largest value; the first frame of an animation that is not blank
+    """),
     about="a picture",
     recipes=(
         Recipe(
@@ -60,6 +74,14 @@ IMAGE = Entry(
 )
 VIDEO = Entry(
     name="video",
+    formats=_text("""
+        MP4, MOV, 3GP, WebM, Matroska, AVI, MPEG-TS, MPEG-PS, WMV, FLV, OGV of H.264, HEVC, VP8,
+        VP9, AV1, MPEG-1, -2 and -4, ProRes, MJPEG, Theora, H.263, Sorenson, VP6, WMV, VC-1; GIF,
+        WebP, APNG
+    """),
+    reads=_text("""
+        display matrix, pixel aspect, colour range and matrix, the time of every frame
+    """),
     about="a film",
     recipes=(
         Recipe(
@@ -79,6 +101,7 @@ VIDEO = Entry(
         ),
     ),
     sample=(_SAMPLES, "film"),
+    parameters=(Composition("use_audio", "whether its sound is a medium of the request too", "audio", "audio"),),
     limits=("bytes", "video_pixels", "aspect", "frames", "frame_pixels", "seconds"),
     mime=MappingProxyType(
         {
@@ -100,6 +123,14 @@ VIDEO = Entry(
 )
 AUDIO = Entry(
     name="audio",
+    formats=_text("""
+        WAV (PCM, float, A-law, mu-law, ADPCM, GSM; also of size zero), FLAC, Ogg (Vorbis, Opus,
+        Speex, FLAC), MP3 (also behind junk), AAC, M4A, AMR, AIFF, AU, CAF, W64, and the sound of a
+        video's container
+    """),
+    reads=_text("""
+        rate, channels
+    """),
     about="a sound",
     recipes=(
         Recipe(
@@ -143,6 +174,13 @@ AUDIO = Entry(
 )
 DEPTH = Entry(
     name="depth",
+    formats=_text("""
+        grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz of one array, PFM, EXR (one channel,
+        or Z)
+    """),
+    reads=_text("""
+        EXIF orientation; NaN, infinity, zero and less are no reading
+    """),
     about="a depth map",
     recipes=(
         Recipe(
@@ -167,6 +205,14 @@ DEPTH = Entry(
 )
 THERMAL = Entry(
     name="thermal",
+    formats=_text("""
+        grey pictures and arrays as for depth; colour pictures by their brightness; FLIR radiometric
+        JPEG
+    """),
+    reads=_text("""
+        EXIF orientation; a FLIR camera's Planck constants and shown range; NaN and infinity are no
+        reading
+    """),
     about="a thermal picture",
     recipes=(
         Recipe(
@@ -196,6 +242,15 @@ THERMAL = Entry(
 )
 IMU = Entry(
     name="imu",
+    formats=_text("""
+        tables of text (comma, semicolon, tab, blanks; decimal comma; quotes; comments; UTF-8,
+        UTF-16), JSON (rows, records, records a line, columns, Sensor Logger), .npy, zip of one
+        table a sensor (phyphox, Sensor Logger)
+    """),
+    reads=_text("""
+        names of columns: sensor, axis, unit; times (s, ms, us, ns, ISO 8601), which give the rate;
+        a rate in a comment; empty cells and NaN are no reading
+    """),
     about="a recording of accelerometer and gyroscope",
     recipes=(
         Recipe(
@@ -219,6 +274,12 @@ IMU = Entry(
 )
 TEXT = Entry(
     name="text",
+    formats=_text("""
+        UTF-8
+    """),
+    reads=_text("""
+        nothing
+    """),
     about="text as a modality: through the text tower into the shared space, not into the prompt",
     recipes=(
         Recipe(

@@ -67,7 +67,8 @@ class Entry:
 
     `named` are suffixes that belong to it where the word `name` stands in the file's or folder's name: pictures and
     arrays that another modality may hold too. `sample` is "module:function", which makes a tiny medium that works with
-    `sample_params`. `is_file` is false for what is sent as a string.
+    `sample_params`. `is_file` is false for what is sent as a string. `formats` and `reads` are for docs/media.md: which
+    files, and what is taken from the file itself.
     """
 
     name: str
@@ -80,6 +81,8 @@ class Entry:
     mime: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     named: tuple[str, ...] = ()
     is_file: bool = True
+    formats: str = ""
+    reads: str = ""
 
     @property
     def part(self) -> str:

@@ -143,6 +143,9 @@ class Keys:
     def array(self, media_name: str) -> str:
         return self._key("array", media_name)
 
+    def media_notes(self, media_name: str) -> str:
+        return self._key("notes", media_name)
+
     def embedding(self, media_name: str) -> str:
         return self._key("embedding", media_name)
 

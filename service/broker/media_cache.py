@@ -86,6 +86,11 @@ class MediaCache:
         found = zip(names, answers[::2], answers[1::2], strict=True)
         return {name for name, embedding, array in found if not embedding and not array}
 
+    def put_notes(self, pipe: Any, notes: Mapping[str, bytes]) -> None:
+        """What readers remarked of media, for as long as their embeddings."""
+        for name, packed in notes.items():
+            pipe.set(self._keys.media_notes(name), packed, ex=round(self._settings.embedding_ttl_s))
+
     def put(self, pipe: Any, arrays: Mapping[str, np.ndarray], life: float) -> None:
         """One command an array, which stores it for at least `life` seconds."""
         seconds = math.ceil(max(life, self._settings.array_ttl_s))

@@ -40,16 +40,23 @@ def medium(modality: str, words: str) -> dict[str, Any]:
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     payload: dict[str, Any] = {"url": f"data:{kind};base64,{base64.b64encode(data).decode()}"}
     part: dict[str, Any] = {"type": PARTS[modality], PARTS[modality]: payload}
-    for option in options:
-        name, _, value = option.partition("=")
+    for word in options:
+        name, _, value = word.partition("=")
         if name == "weight":
             part["weight"] = _number(name, value)
-        elif name in OPTIONS.get(modality, ()):
-            payload.setdefault(modality, {})[name] = _option(OPTIONS[modality][name], value)
         else:
-            known = ", ".join(("weight", *OPTIONS.get(modality, ())))
-            raise CallError(f"{modality} has no option {name!r}; it has {known}")
+            name, read = option(modality, word)
+            payload.setdefault(modality, {})[name] = read
     return part
+
+
+def option(modality: str, word: str) -> tuple[str, float | str | bool]:
+    """A parameter of the modality from `name=value`. Raises CallError."""
+    name, _, value = word.partition("=")
+    if name not in OPTIONS.get(modality, ()):
+        known = ", ".join(("weight", *OPTIONS.get(modality, ())))
+        raise CallError(f"{modality} has no option {name!r}; it has {known}")
+    return name, _option(OPTIONS[modality][name], value)
 
 
 def _path_and_options(words: str) -> tuple[str, list[str]]:

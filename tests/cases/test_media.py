@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.media import Limits, Notes, load, read
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel, open_model
-from pandagpt_core.types import Modality
+from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError
 from tests.conftest import ROOT, SHARED
@@ -118,6 +119,20 @@ def test_samples_that_are_not_square_give_the_samples_own_vector(model: LocalMod
 
 def test_silence_is_said() -> None:
     assert looked_at(next(case for case in CASES if case["file"] == "silence.wav")).empty == "The sound is silent."
+
+
+def test_the_default_model_says_that_it_hears_nothing(model: LocalModel) -> None:
+    """As the gateway asks it: the medium weighs nothing, and a sentence stands in front of the words."""
+    case = next(case for case in CASES if case["file"] == "silence.wav")
+    rows = model._runtime.encode(Modality.AUDIO, [load(RECIPES["audio"], held(case).data, {}, Limits())])
+    talk = Conversation(
+        (Turn("user", f"{looked_at(case).empty}\nWhat is this?"),), (MediaUse(Modality.AUDIO, "", 0, 0.0),)
+    )
+    model._runtime.admit(SequenceRequest("x", talk, rows, SamplingParams(max_tokens=16, temperature=0.0)))
+    said = ""
+    while model._runtime.has_work:
+        said += "".join(output.text for output in model._runtime.step())
+    assert "silen" in said
 
 
 @pytest.fixture(scope="module")

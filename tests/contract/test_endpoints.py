@@ -79,7 +79,7 @@ def test_an_idempotency_key_sent_again_is_answered_by_the_same_request(http: htt
 # The interface page
 
 PAGE = ROOT / "docs/api.md"
-TESTS = ("tests/contract", "tests/gateway")
+TESTS = ("tests/contract", "tests/gateway", "tests/media")
 
 
 def rows(section: str) -> list[list[str]]:

@@ -116,6 +116,22 @@ class Broker:
             room, *answers = await pipe.execute()
         return self._admission.capacity(room, model), self._media.missing(names, answers)
 
+    async def notes(self, media: Sequence[str]) -> dict[str, bytes]:
+        """What readers remarked of media that the store has, by their names, as it was kept."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            for name in media:
+                pipe.get(self._keys.media_notes(name))
+            found = await pipe.execute()
+        return {name: packed for name, packed in zip(media, found, strict=True) if packed is not None}
+
+    async def keep_notes(self, notes: Mapping[str, bytes]) -> None:
+        """Keep what readers remarked of media. Raises StoreUnavailable."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            self._media.put_notes(pipe, notes)
+            await pipe.execute()
+
     async def submit(
         self,
         request: Request,

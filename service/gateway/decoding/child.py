@@ -12,7 +12,6 @@ import sys
 from typing import BinaryIO
 
 import msgspec
-import numpy as np
 
 import pandagpt_core.media as media
 from pandagpt_core.errors import PandaGPTError
@@ -47,8 +46,9 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
 def decode(job: DecodeJob, data: bytes, limits: media.Limits, memory_bytes: int) -> tuple[Decoded | Refused, bytes]:
     sandbox.arm(job.cpu_s)
     try:
-        array = np.ascontiguousarray(media.load(job.recipe, data, job.params, limits))
-        return Decoded(dtype=array.dtype.str, shape=list(array.shape), size=array.nbytes), array.tobytes()
+        array, notes = media.read(job.recipe, data, job.params, limits)
+        shape = list(array.shape)
+        return Decoded(dtype=array.dtype.str, shape=shape, size=array.nbytes, notes=notes), array.tobytes()
     except PandaGPTError as error:
         return Refused(code=error.code, message=error.message, param=error.param), b""
     except MemoryError:

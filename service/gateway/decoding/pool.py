@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pandagpt_core.media import Notes
 from service.gateway.decoding import child_process
 from service.gateway.decoding.child_process import ChildProcess, Params, child_command
 from service.gateway.decoding.fair_queue import FairQueue
@@ -77,7 +78,12 @@ class DecodePool:
             await self._end(child)
 
     async def decode(self, recipe: str, data: bytes, params: Params, tenant: str = "") -> np.ndarray:
-        """The recipe's array. Raises `invalid_media` where the bytes cannot be decoded in the limits, `overloaded`."""
+        """The recipe's array. Raises as `read`."""
+        return (await self.read(recipe, data, params, tenant))[0]
+
+    async def read(self, recipe: str, data: bytes, params: Params, tenant: str = "") -> tuple[np.ndarray, Notes]:
+        """The recipe's array and what its reader remarked. Raises `invalid_media` where the bytes cannot be decoded in
+        the limits, `overloaded`."""
         place = self._queue.enter(tenant)
         self._hand_out()
         slot = await self._turn(tenant, place)
@@ -94,7 +100,7 @@ class DecodePool:
             self._give_back(slot, healthy)
         if isinstance(answer, Refused):
             raise GatewayError(answer.code, answer.message, param=answer.param)
-        return np.frombuffer(body, answer.dtype).reshape(answer.shape)
+        return np.frombuffer(body, answer.dtype).reshape(answer.shape), answer.notes
 
     async def _turn(self, tenant: str, place: asyncio.Future[_Slot]) -> _Slot:
         try:

@@ -8,6 +8,8 @@ import struct
 
 import msgspec
 
+from pandagpt_core.media.notes import Notes
+
 MAX_HEADER_BYTES = 64 * 1024
 LENGTH = struct.Struct("<I")
 
@@ -32,11 +34,12 @@ class DecodeJob(Header, frozen=True, tag="job"):
 
 
 class Decoded(Header, frozen=True, tag="decoded"):
-    """An array; its `size` bytes follow, little-endian and in C order."""
+    """An array; its `size` bytes follow, little-endian and in C order. `notes` are what its reader remarked."""
 
     dtype: str
     shape: list[int]
     size: int
+    notes: Notes = Notes()
 
 
 class Refused(Header, frozen=True, tag="refused"):

@@ -21,7 +21,7 @@ from service.gateway.inference.validated import GenerateRequest
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.rate_limit import RateLimiter
-from service.gateway.schema.requests import ignored
+from service.gateway.schema.requests import ignored, warned
 from service.gateway.streaming.chunks import ChunkFold, FrameFold, ResponseMetadata, WholeFold, failure
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
@@ -57,7 +57,8 @@ class Responder:
         submitted = await until_disconnect(request.receive, service.generate(wanted, info, caller, key))
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
-        headers = {**ignored(wanted.ignored), **(REPLAYED if submitted.replayed else {})}
+        replayed = REPLAYED if submitted.replayed else {}
+        headers = {**ignored(wanted.ignored), **warned(metadata.warnings), **replayed}
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))

@@ -22,7 +22,7 @@ from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
-from service.gateway.streaming.chunks import ResponseMetadata, count_items, fingerprint_of, read_metadata
+from service.gateway.streaming.chunks import MediaSpans, ResponseMetadata, count_items, fingerprint_of, read_metadata
 
 Validated = GenerateRequest | EmbedRequest
 
@@ -47,6 +47,7 @@ class Submitted:
     record: RequestRecord
     replayed: bool
     metadata: ResponseMetadata | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -162,14 +163,14 @@ class RequestService:
             )
             with caller.trace.span("submit"):
                 record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
-            return Submitted(record, request.replayed)
+            return Submitted(record, request.replayed, warnings=media.warnings(wanted.media))
         asked = await places.resolve(info, wanted, self.pictures)
         generate = structs.replace(
             self._generate_message(wanted, info, request, media, asked, caller.trace.traceparent),
             share=caller.share,
             cache_group=caller.cache_group,
         )
-        metadata = _metadata(wanted, info, generate, asked, wanted.event_ids or request.key is not None)
+        metadata = _metadata(wanted, info, generate, asked, media, wanted.event_ids or request.key is not None)
         if asked.kept is not None:
             await self.pictures.keep(request.id, asked.kept)
         resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
@@ -196,7 +197,10 @@ class RequestService:
             tenant=request.tenant,
             created=now,
             deadline=now + self.options.request_timeout_s,
-            turns=[TurnPart(role=turn.role, text=turn.text) for turn in wanted.turns],
+            turns=[
+                TurnPart(role=turn.role, text=media.sentences(index) + turn.text)
+                for index, turn in enumerate(wanted.turns)
+            ],
             media=media.refs,
             params=wanted.sampling.over(info, self.options.default_tokens),
             n=wanted.n,
@@ -227,7 +231,12 @@ class RequestService:
 
 
 def _metadata(
-    wanted: GenerateRequest, info: ModelInfo, message: Generate, asked: places.Places, event_ids: bool
+    wanted: GenerateRequest,
+    info: ModelInfo,
+    message: Generate,
+    asked: places.Places,
+    media: ResolvedMedia,
+    event_ids: bool,
 ) -> ResponseMetadata:
     return ResponseMetadata(
         id=message.id,
@@ -243,4 +252,10 @@ def _metadata(
         places=asked.named,
         sides=asked.sides,
         annotated=asked.kept is not None,
+        warnings=media.warnings(wanted.media),
+        spans=[
+            MediaSpans(medium.modality.value, list(notes.spans))
+            for medium, notes in zip(wanted.media, media.notes, strict=False)
+            if notes.spans
+        ],
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParams, Turn
 from service.gateway.errors import GatewayError
-from service.gateway.media.medium import MediaInput
+from service.gateway.media.medium import MediaInput, composed
 from service.gateway.schema.requests import Sampling, StreamOptions
 
 
@@ -145,7 +145,7 @@ def generate_request(
     """What both endpoints make of their bodies. Raises `invalid_request` beyond a limit of this service."""
     return GenerateRequest(
         turns,
-        media,
+        tuple(composed(media)),
         sampling_of(body, limits, grammar),
         model=model,
         n=body.n or 1,

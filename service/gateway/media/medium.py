@@ -2,10 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from pandagpt_core.modalities import MODALITIES
+from pandagpt_core.modalities import MODALITIES, Composition
 from pandagpt_core.types import Modality
 from service.gateway.errors import GatewayError
 from service.gateway.media.sources import Content, MediaSources
@@ -43,7 +43,8 @@ async def read_part(part: content_parts.MediaPart, where: str, turn: int, source
                 return await text_medium(part.context_text, f"{where}.context_text", turn, part.weight)
             case content_parts.InputAudioPart():
                 modality, where = Modality.AUDIO, f"{where}.input_audio.data"
-                content = await sources.base64(part.input_audio.data)
+                sent = part.input_audio.data
+                content = await (sources.read(sent) if sent.startswith("data:") else sources.base64(sent))
             case content_parts.LinkPart():
                 modality, params = Modality(part.modality), part.params
                 name = MODALITIES[part.modality].part
@@ -56,6 +57,26 @@ async def read_part(part: content_parts.MediaPart, where: str, turn: int, source
     except GatewayError as error:
         raise GatewayError(error.code, error.message, param=error.param or where) from None
     return MediaInput(modality, content.data, content.sha256, turn, where, params, params_at, part.weight)
+
+
+def composed(media: Sequence[MediaInput]) -> list[MediaInput]:
+    """The media, and beside each the further ones that its parameters make of the same file: a video's sound."""
+    out: list[MediaInput] = []
+    for medium in media:
+        chosen = [
+            parameter
+            for parameter in MODALITIES[medium.modality].parameters
+            if isinstance(parameter, Composition) and parameter.name in medium.params
+        ]
+        names = {parameter.name for parameter in chosen}
+        params = {name: value for name, value in medium.params.items() if name not in names}
+        out.append(replace(medium, params=params) if names else medium)
+        out += [
+            replace(medium, modality=Modality(one.modality), params={}, params_at="")
+            for one in chosen
+            if medium.params[one.name]
+        ]
+    return out
 
 
 async def text_medium(text: str, where: str, turn: int, weight: float = 1.0) -> MediaInput:

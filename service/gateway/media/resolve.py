@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
-from pandagpt_core.media import digest
+from pandagpt_core.media import Notes, digest
 from pandagpt_core.modalities import MODALITIES
 from pandagpt_core.types import ModelInfo, Priority
 from service.broker.gateway.admission import Capacity
@@ -22,11 +23,28 @@ from service.metrics import GatewayMetrics
 
 @dataclass(frozen=True, slots=True)
 class ResolvedMedia:
-    """The media of a request as a worker takes them, and the arrays that the store lacks; `capacity` of the queue."""
+    """The media of a request as a worker takes them, and the arrays that the store lacks; `capacity` of the queue.
+
+    `notes` are what the readers remarked, in the order of the media.
+    """
 
     refs: list[MediaRef] = field(default_factory=list)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     capacity: Capacity | None = None
+    notes: Sequence[Notes] = ()
+
+    def sentences(self, turn: int) -> str:
+        """In front of the turn's text: which of its media hold nothing, a line each."""
+        said = [notes.empty for ref, notes in zip(self.refs, self.notes, strict=False) if ref.turn == turn]
+        return "".join(f"{sentence}\n" for sentence in said if sentence)
+
+    def warnings(self, media: Sequence[MediaInput]) -> list[str]:
+        """What the caller should know, each with the medium's field in front."""
+        return [
+            f"{medium.where}: {words}"
+            for medium, notes in zip(media, self.notes, strict=False)
+            for words in notes.warnings
+        ]
 
 
 class MediaResolver:
@@ -52,22 +70,49 @@ class MediaResolver:
             self._metrics.media_bytes.labels(medium.modality.value).inc(len(medium.data))
         tasks = [asyncio.create_task(self._decode(medium, info, caller.share)) for medium in todo.values()]
         try:
-            arrays = await asyncio.gather(*tasks)
+            read = await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()  # of the others where one failed
-        return ResolvedMedia(refs, dict(zip(todo, arrays, strict=True)), capacity)
+        arrays = {blob: array for blob, (array, _) in zip(todo, read, strict=True)}
+        notes = await self._notes(refs, {blob: found for blob, (_, found) in zip(todo, read, strict=True)})
+        # What holds nothing says nothing: a sentence in the prompt does (`inference.service`).
+        heard = [
+            msgspec.structs.replace(ref, weight=0.0) if one.empty else ref for ref, one in zip(refs, notes, strict=True)
+        ]
+        return ResolvedMedia(heard, arrays, capacity, notes)
 
-    async def _decode(self, medium: MediaInput, info: ModelInfo, share: str) -> np.ndarray:
+    async def inspect(self, medium: MediaInput, recipe: str, share: str) -> tuple[np.ndarray, Notes]:
+        """The medium's array under a recipe, and what its reader remarked. Raises `invalid_media`."""
+        return await self._read(medium, recipe, share)
+
+    async def _notes(self, refs: Sequence[MediaRef], fresh: Mapping[str, Notes]) -> list[Notes]:
+        """Of each medium: what was remarked now, or when it was decoded before."""
+        said = {blob: msgspec.msgpack.encode(notes) for blob, notes in fresh.items() if notes.worth_keeping}
+        if said:
+            await self._broker.keep_notes(said)
+        known = dict(fresh)
+        if cached := [ref.blob for ref in refs if ref.blob not in fresh]:
+            kept = await self._broker.notes(cached)
+            known |= {blob: _decoder.decode(packed) for blob, packed in kept.items()}
+        return [known.get(ref.blob, Notes()) for ref in refs]
+
+    async def _decode(self, medium: MediaInput, info: ModelInfo, share: str) -> tuple[np.ndarray, Notes]:
+        return await self._read(medium, info.recipes[medium.modality], share)
+
+    async def _read(self, medium: MediaInput, recipe: str, share: str) -> tuple[np.ndarray, Notes]:
         try:
             with self._metrics.media_seconds.labels(medium.modality.value).time():
-                return await self._pool.decode(info.recipes[medium.modality], medium.data, medium.params, share)
+                return await self._pool.read(recipe, medium.data, medium.params, share)
         except GatewayError as error:
             self._metrics.media_failures.labels(medium.modality.value, error.code).inc()
             param = f"{medium.params_at}{error.param}" if _is_parameter(medium, error.param) else medium.where
             raise GatewayError(
                 error.code, f"{medium.where}: {error.message}", param=param, retry_after_s=error.retry_after_s
             ) from None
+
+
+_decoder = msgspec.msgpack.Decoder(Notes)
 
 
 def _is_parameter(medium: MediaInput, name: str | None) -> bool:

@@ -15,6 +15,7 @@ from service.gateway.errors import GatewayError
 SLICE = 1 << 20  # base64 characters decoded at a time; a multiple of 4
 _DATA_URL = re.compile(r"data:[A-Za-z0-9!#$&^_.+/;=\" -]{0,256},")
 _FILE = "file:"
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,28 @@ class MediaSources:
         """The bytes that `text[start:]` spells. Raises `invalid_request`, `too_large`."""
         if (len(text) - start) // 4 * 3 - 2 > self.max_bytes:
             raise GatewayError("too_large", f"The medium is larger than the limit of {self.max_bytes} bytes.")
-        pieces, hasher = [], hashlib.sha256()
-        for at in range(start, len(text), SLICE):
-            try:
-                piece = binascii.a2b_base64(text[at : at + SLICE], strict_mode=True)
-            except ValueError:
-                raise GatewayError("invalid_request", "is not valid base64") from None
-            hasher.update(piece)
-            pieces.append(piece)
-            await asyncio.sleep(0)
-        return Content(b"".join(pieces), hasher.hexdigest())
+        try:
+            return await _decoded(text, start)
+        except ValueError:
+            pass
+        try:
+            return await _decoded(_plain(text[start:]), 0)
+        except ValueError:
+            raise GatewayError("invalid_request", "is not valid base64") from None
+
+
+async def _decoded(text: str, start: int) -> Content:
+    """Raises ValueError for what is not plain base64."""
+    pieces, hasher = [], hashlib.sha256()
+    for at in range(start, len(text), SLICE):
+        piece = binascii.a2b_base64(text[at : at + SLICE], strict_mode=True)
+        hasher.update(piece)
+        pieces.append(piece)
+        await asyncio.sleep(0)
+    return Content(b"".join(pieces), hasher.hexdigest())
+
+
+def _plain(text: str) -> str:
+    """Base64 with line ends, in the URL-safe alphabet or without padding (RFC 4648, 3.1, 3.2, 5) as plain base64."""
+    bare = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
+    return bare + "=" * (-len(bare) % 4)

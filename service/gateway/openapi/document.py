@@ -22,6 +22,7 @@ from service.gateway.version import version
 
 TAGS = {
     "inference": "Answers and embeddings",
+    "media": "How files are read",
     "files": "Media kept for later requests",
     "models": "What live workers serve",
     "requests": "How a request stands, its stream again, its end",

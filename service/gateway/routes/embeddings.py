@@ -13,7 +13,7 @@ from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.idempotency import REPLAYED, IdempotencyKey
 from service.gateway.inference.json_body import read_json
-from service.gateway.inference.service import RequestService
+from service.gateway.inference.service import RequestService, Submitted
 from service.gateway.inference.validated import EmbedRequest, RequestLimits, check_totals
 from service.gateway.media.medium import MediaInput, read_part, text_medium
 from service.gateway.media.sources import MediaSources
@@ -46,12 +46,13 @@ async def create_embeddings(
         _check_dimensions(wanted, info)
         embedding = _embed(gateway.requests, wanted, info, caller, idempotency_key)
         try:
-            vectors, tokens, replayed = await until_disconnect(request.receive, embedding, gateway.leaving)
+            vectors, tokens, submitted = await until_disconnect(request.receive, embedding, gateway.leaving)
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        seen.charged, seen.prompt_tokens = not replayed, tokens
+        seen.charged, seen.prompt_tokens = not submitted.replayed, tokens
         await gateway.limiter.charge(caller.tenant, tokens)
-        headers = {**requests.ignored(wanted.ignored), **(REPLAYED if replayed else {})}
+        replayed = REPLAYED if submitted.replayed else {}
+        headers = {**requests.ignored(wanted.ignored), **requests.warned(submitted.warnings), **replayed}
         return JSONResponse(_answer(vectors, tokens, wanted, info), headers=headers)
 
 
@@ -91,15 +92,15 @@ async def _medium(
 
 async def _embed(
     service: RequestService, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None
-) -> tuple[list[bytes], int, bool]:
-    """The vectors as little-endian float32 bytes, the prompt's tokens, and whether the request was sent before."""
+) -> tuple[list[bytes], int, Submitted]:
+    """The vectors as little-endian float32 bytes, the prompt's tokens, and the request."""
     submitted = await service.embed(wanted, info, caller, key)
     events = service.broker.follow(submitted.record)
     ended = False
     try:
         vectors, tokens = await _vectors(events)
         ended = True
-        return vectors, tokens, submitted.replayed
+        return vectors, tokens, submitted
     finally:
         await events.aclose()
         if not ended and key is None:  # a client that gave a key may come back for the answer

@@ -4,7 +4,7 @@ Unknown fields are kept aside, not refused: `ignored` names them for the `x-igno
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -30,6 +30,7 @@ from service.gateway.schema.structured import Choices, Pattern, ResponseFormat, 
 
 MAX_MESSAGES = 1024
 MAX_EMBED_INPUTS = 256
+MAX_HEADER = 2000  # characters of a header of our own
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -217,6 +218,12 @@ class BoxList(RootModel[Boxes]):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
+if TYPE_CHECKING:
+    MediaForm = BodyModel
+else:  # parameters of media alone
+    MediaForm = create_model("MediaForm", __base__=BodyModel, recipe=(str | None, None), **parameters.form_fields())
+
+
 class Messages(RootModel[Annotated[list[Message], Field(max_length=MAX_MESSAGES)]]):
     """`messages` of the form: earlier turns."""
 
@@ -290,6 +297,12 @@ def ignored(names: Iterable[str]) -> dict[str, str]:
     """The header that names the parameters that nothing reads. Names that are not plain ones are left out."""
     plain = [name for name in names if _NAME.fullmatch(name)][:32]
     return {"x-ignored-params": ", ".join(plain)} if plain else {}
+
+
+def warned(warnings: Sequence[str]) -> dict[str, str]:
+    """The header that holds the warnings of an answer, in plain ASCII."""
+    text = "; ".join(warnings).encode("ascii", "replace").decode()
+    return {"x-warnings": text[:MAX_HEADER]} if text else {}
 
 
 def never_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -31,11 +31,37 @@ else:  # the counts follow from the registry
     Details = create_model("Details", __base__=_Details, **{f"{name}_items": (int, ...) for name in MODALITIES})
 
 
+class MediaSpans(BaseModel):
+    """The parts of a long medium that were looked at, in seconds."""
+
+    modality: str
+    seconds: list[tuple[float, float]]
+
+
 class Usage(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: Details
+    media_spans: list[MediaSpans] | None = None
+
+
+class Inspected(BaseModel):
+    """`facts` name how the file was read; `preview` is a data URL of a PNG, null for what is no picture."""
+
+    object: Literal["media.inspection"]
+    modality: str
+    recipe: str
+    array: list[int]
+    facts: dict[str, str]
+    spans: list[tuple[float, float]]
+    warnings: list[str]
+    preview: str | None
+
+
+class Inspection(BaseModel):
+    object: Literal["list"]
+    data: list[Inspected]
 
 
 class TopLogprob(BaseModel):
@@ -101,6 +127,7 @@ class ChatCompletion(BaseModel):
     system_fingerprint: str | None
     choices: list[Choice]
     usage: Usage
+    warnings: list[str] | None = None
 
 
 class ModelOption(BaseModel):

@@ -5,7 +5,7 @@ from its start or from the event after `Last-Event-ID`.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,13 @@ def closing_error(error: GatewayError) -> bytes:
     return b"data: %b\n\ndata: %b\n\n" % (_json.encode(error_object(error)), DONE)
 
 
+class MediaSpans(msgspec.Struct, frozen=True):
+    """The parts of a long medium that were looked at, in seconds."""
+
+    modality: str
+    seconds: list[tuple[float, float]]
+
+
 class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reader must know of a request, besides its events, to fold them. Kept in the store beside them."""
 
@@ -49,6 +56,8 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     places: bool = False  # whether the model names places in pictures
     sides: tuple[int, int] | None = None  # in pixels, of the picture that they are in
     annotated: bool = False  # whether that picture is kept to be drawn on
+    warnings: list[str] = []  # what readers of the media remarked
+    spans: list[MediaSpans] = []
 
     def stored(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -87,7 +96,8 @@ def count_items(modalities: list[Modality]) -> dict[str, int]:
     return counts
 
 
-def usage(items: Mapping[str, int], started: Started, completion_tokens: int) -> dict[str, Any]:
+def usage(answer: "ResponseMetadata", started: Started, completion_tokens: int) -> dict[str, Any]:
+    items = answer.items
     details = {f"{modality.value}_items": items.get(modality.value, 0) for modality in Modality}
     return {
         "prompt_tokens": started.prompt_tokens,
@@ -98,6 +108,7 @@ def usage(items: Mapping[str, int], started: Started, completion_tokens: int) ->
             **details,
             "cached_items": started.cached_items,
         },
+        **({"media_spans": [msgspec.to_builtins(one) for one in answer.spans]} if answer.spans else {}),
     }
 
 
@@ -153,7 +164,10 @@ class ChunkFold:
             return []
         self._opened, self.started = True, started
         self._open_choices = set(range(self.answer.n))
-        return [self._chunk(choice, b'{"role":"assistant","content":""}') for choice in range(self.answer.n)]
+        opening = [self._chunk(choice, b'{"role":"assistant","content":""}') for choice in range(self.answer.n)]
+        if self.answer.warnings:
+            opening[0] = opening[0][:-1] + b',"warnings":%b}' % _json.encode(self.answer.warnings)
+        return opening
 
     def _token(self, event: Token) -> list[bytes]:
         self.tokens += 1
@@ -186,7 +200,7 @@ class ChunkFold:
             if fields is not None
         ]
         if self.answer.include_usage:
-            used = _json.encode(usage(self.answer.items, self.started, self.tokens))
+            used = _json.encode(usage(self.answer, self.started, self.tokens))
             chunks.append(b'%b],"usage":%b}' % (self._head, used))
         return [*chunks, DONE]
 
@@ -265,7 +279,8 @@ class WholeFold:
         return {
             **self.answer.shared("chat.completion"),
             "choices": [self._choice(index) for index in range(self.answer.n)],
-            "usage": usage(self.answer.items, self.started, self.tokens),
+            "usage": usage(self.answer, self.started, self.tokens),
+            **({"warnings": self.answer.warnings} if self.answer.warnings else {}),
         }
 
     def _choice(self, index: int) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""`pandagpt inspect`: how a file will be read, without a model: facts, warnings, and the array's picture."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pandagpt_core import media
+from pandagpt_core.errors import PandaGPTError
+from pandagpt_core.media import preview
+from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
+from service.commands.talk import TalkError, option
+from service.local import samples
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("options", nargs="*", metavar="NAME=VALUE", help="parameters, as in unit=mm focal_px=518")
+    parser.add_argument("--modality", choices=FILE_MODALITIES, help="what it is, where its name does not tell")
+    parser.add_argument("--recipe", help="the recipe to read it by; the last of its modality by default")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write the array's picture here")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what will be read. 1 where the file is refused."""
+    modality = arguments.modality or samples.modality(arguments.file)
+    if modality is None:
+        return _fail(f"the name of the file does not tell what it is; add --modality {'|'.join(FILE_MODALITIES)}")
+    recipe = arguments.recipe or MODALITIES[modality].recipes[-1].name
+    try:
+        options = [option(modality, word) for word in arguments.options]
+        array, notes = media.read(recipe, arguments.file.read_bytes(), dict(options), media.Limits())
+    except OSError as error:
+        return _fail(f"cannot read the file: {error.strerror}")
+    except (PandaGPTError, TalkError) as error:
+        return _fail(str(error))
+    if arguments.png is not None:
+        arguments.png.write_bytes(preview.png(array))
+    told = {"modality": modality, "recipe": recipe, "array": list(array.shape), **_told(notes)}
+    print(json.dumps(told, ensure_ascii=False) if arguments.json else "\n".join(_lines(told)))
+    return 0
+
+
+def _told(notes: media.Notes) -> dict[str, object]:
+    return {"facts": notes.facts, "spans": notes.spans, "warnings": notes.warnings}
+
+
+def _lines(told: dict[str, object]) -> list[str]:
+    facts = told.pop("facts")
+    assert isinstance(facts, dict)
+    rows = {**{name: value for name, value in told.items() if value not in ([], "")}, **facts}
+    width = max(map(len, rows))
+    return [f"{name:<{width}}  {_shown(value)}" for name, value in rows.items()]
+
+
+def _shown(value: object) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _fail(message: str) -> int:
+    print(f"refused: {message}", file=sys.stderr)
+    return 1

@@ -1,0 +1,75 @@
+"""POST /v1/media/inspect: how files will be read, without a model and without a request for text."""
+
+import asyncio
+import base64
+from typing import Annotated, Any
+
+import pydantic
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse
+
+from pandagpt_core.media import preview
+from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
+from pandagpt_core.types import Modality
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.errors import GatewayError, invalid_request
+from service.gateway.media.medium import MediaInput
+from service.gateway.media.multipart import Form, Upload, read_form
+from service.gateway.schema import parameters
+from service.gateway.schema.requests import MediaForm, never_null
+from service.gateway.schema.responses import Inspection, documented
+from service.gateway.state import GatewayState, gateway_of
+
+router = APIRouter(tags=["media"])
+
+
+def _body() -> dict[str, Any]:
+    schema = MediaForm.model_json_schema()
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    fields = {name: never_null(field) for name, field in schema["properties"].items()}
+    properties = fields | dict.fromkeys(FILE_MODALITIES, files)
+    content = {"multipart/form-data": {"schema": {"type": "object", "properties": properties}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post("/v1/media/inspect", response_model=None, responses=documented(Inspection), openapi_extra=_body())
+async def inspect_media(request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))]) -> JSONResponse:
+    """How each file will be read: type, orientation, rate, units, range, warnings, and a picture of the array."""
+    gateway = gateway_of(request)
+    async with gateway.lease(request, caller.tenant):
+        sent = await read_form(request.headers.get("content-type"), request.stream(), gateway.form_limits)
+        fields = _fields(sent)
+        if not sent.files:
+            raise GatewayError("invalid_request", f"There is no file; files go into: {', '.join(FILE_MODALITIES)}.")
+        return JSONResponse(
+            {"object": "list", "data": [await _inspected(gateway, file, fields, caller) for file in sent.files]}
+        )
+
+
+def _fields(sent: Form) -> MediaForm:
+    try:
+        return MediaForm.model_validate_strings({name: values[0] for name, values in sent.fields.items()})
+    except pydantic.ValidationError as error:
+        raise invalid_request(error.errors(include_url=False, include_input=False)) from None
+
+
+async def _inspected(gateway: GatewayState, file: Upload, fields: MediaForm, caller: Caller) -> dict[str, Any]:
+    entry = MODALITIES[file.name]
+    recipes = [one.name for one in entry.recipes]
+    recipe = getattr(fields, "recipe", None) or recipes[-1]
+    if recipe not in recipes:
+        raise GatewayError("invalid_request", f"recipe must be one of {', '.join(recipes)}.", param="recipe")
+    given = parameters.given_in_form(entry, fields)
+    medium = MediaInput(Modality(file.name), file.data, file.sha256, 0, file.name, given, f"{file.name}_")
+    array, notes = await gateway.requests.resolver.inspect(medium, recipe, caller.share)
+    picture = await asyncio.to_thread(preview.png, array)
+    return {
+        "object": "media.inspection",
+        "modality": file.name,
+        "recipe": recipe,
+        "array": list(array.shape),
+        "facts": notes.facts,
+        "spans": notes.spans,
+        "warnings": notes.warnings,
+        "preview": f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else None,
+    }
