@@ -214,7 +214,7 @@ class ChunkFold:
         """The end of a chunk; with `continuous_usage` the usage so far."""
         if not self.answer.continuous_usage:
             return self._fixed_tail
-        return b'],"usage":%b}' % _json.encode(usage(self.answer.items, self.started, self.tokens))
+        return b'],"usage":%b}' % _json.encode(usage(self.answer, self.started, self.tokens))
 
 
 @dataclass(slots=True)
