@@ -16,6 +16,8 @@ Messages name the limit and the value. They hold no path of the server, no addre
 
 from collections.abc import Mapping, Sequence
 
+KEYS_SHOWN = 8  # of each kind, in the message of a KeyMismatch; the exception holds them all
+
 
 class PandaGPTError(Exception):
     """Base of all errors of this project. `code` is the machine-readable name that reaches the caller."""
@@ -63,10 +65,18 @@ class KeyMismatch(CheckpointError):
         self.left_over = tuple(left_over)
         self.misshapen = dict(misshapen or {})
         lines = [f"{what}: the keys do not match"]
-        lines += [f"  missing: {key}" for key in self.missing]
-        lines += [f"  left over: {key}" for key in self.left_over]
-        lines += [f"  misshapen: {key} is {found}, expected {want}" for key, (found, want) in self.misshapen.items()]
-        super().__init__("\n".join(lines))
+        lines += _shown([f"  missing: {key}" for key in self.missing])
+        lines += _shown([f"  left over: {key}" for key in self.left_over])
+        shapes = [f"  misshapen: {key} is {found}, expected {want}" for key, (found, want) in self.misshapen.items()]
+        super().__init__("\n".join([*lines, *_shown(shapes)]))
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """Some, and how many more there are: hundreds of lines tell less than one."""
+    if len(lines) <= KEYS_SHOWN:
+        return lines
+    kind = lines[0].partition(":")[0]
+    return [*lines[:KEYS_SHOWN], f"{kind}: {len(lines) - KEYS_SHOWN} more"]
 
 
 class DigestMismatch(CheckpointError):

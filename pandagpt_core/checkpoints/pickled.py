@@ -16,8 +16,11 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         loaded = _load(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path.name} is not a file of tensors only: {error}") from error
+    except pickle.UnpicklingError as error:  # torch's own message advises to run whatever the file holds
+        why = "it holds other objects, which are never loaded, since that could run a program"
+        raise CheckpointError(f"{path.name} is not a file of tensors only: {why}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path.name} is not a file of tensors only: it is damaged or cut short") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("model"), dict):
         loaded = loaded["model"]
     if not isinstance(loaded, dict) or not all(_is_entry(*entry) for entry in loaded.items()):

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from pandagpt_core.checkpoints import BosSpec, Shape, account, module_shapes
-from pandagpt_core.convert.parts import Part, plan_part
+from pandagpt_core.checkpoints.soundness import check_not_a_delta
+from pandagpt_core.convert.parts import Part, opened, plan_part
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
@@ -27,6 +28,7 @@ COPIED = (
     "added_tokens.json",
 )
 # Where weights may be, best first: an index of shards, or one file.
+_FINAL_NORM = "model.norm.weight"
 _INDEXES = (INDEX, "pytorch_model.bin.index.json")
 _SINGLES = ("model.safetensors", "pytorch_model.bin")
 
@@ -45,6 +47,7 @@ def plan_llm(folder: Path, config: LlamaConfig) -> list[Part]:
         for index, shard in enumerate(shards, start=1)
     ]
     _refuse_doubles(parts)
+    _refuse_a_delta(parts)
     found = {key: shape for part in parts for key, shape in part.shapes().items()}
     expected = expected_shapes(config)
     if config.tied and "lm_head.weight" not in found:
@@ -106,6 +109,13 @@ def _kept(key: str) -> str | None:
 
 def _shard_name(index: int, count: int) -> str:
     return "model.safetensors" if count == 1 else f"model-{index:05}-of-{count:05}.safetensors"
+
+
+def _refuse_a_delta(parts: Sequence[Part]) -> None:
+    for part in parts:
+        if _FINAL_NORM in part.keys:
+            with opened(part.source) as (_, fetch):
+                check_not_a_delta(part.source, _FINAL_NORM, fetch(part.keys[_FINAL_NORM]))
 
 
 def _refuse_doubles(parts: Sequence[Part]) -> None:

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from pandagpt_core.checkpoints import Shape, cast, read_layout, read_pickled, write_safetensors
+from pandagpt_core.checkpoints.soundness import check_file, check_type, check_values
 from pandagpt_core.errors import CheckpointError
 
 Progress = Callable[[int], None]  # called with the bytes just written
@@ -61,10 +62,13 @@ def plan_part(target: str, source: Path, names: Callable[[str], str | None]) -> 
     """
     keys: dict[str, str] = {}
     layout: dict[str, torch.Tensor] = {}
+    if source.is_file():
+        check_file(source)
     with opened(source) as (held, _):
         for old, tensor in held.items():
             new = names(old)
             if new is not None:
+                check_type(source, old, tensor)
                 new = f"{old} (which doubles {new})" if new in keys else new
                 keys[new], layout[new] = old, torch.empty_like(tensor, device="meta")
     return Part(target, source, keys, layout)
@@ -75,7 +79,7 @@ def write_part(folder: Path, part: Part, dtype: torch.dtype | None, progress: Pr
     with opened(part.source) as (_, fetch):
 
         def fetch_new(key: str) -> torch.Tensor:
-            tensor = cast(part.tensor(key, fetch), dtype)
+            tensor = check_values(part.source, part.keys.get(key, key), part.tensor(key, fetch), dtype)
             progress(tensor.numel() * tensor.element_size())
             return tensor
 

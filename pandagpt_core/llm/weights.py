@@ -1,6 +1,5 @@
 """Load a LLaMA from a Hugging Face folder or a GGUF file, with a strict account of its keys."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.tokenizers.special_tokens import read_json
+from pandagpt_core.llm.tokenizers.special_tokens import parse_json, read_json
 
 INDEX = "model.safetensors.index.json"
 # Buffers that old transformers versions saved; they follow from the config and are not read.
@@ -50,7 +49,7 @@ def shard_files(folder: Path) -> list[Path]:
     """model.safetensors, or the shards that its index names."""
     names = {"model.safetensors"}
     if (folder / INDEX).is_file():
-        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(parse_json(folder / INDEX)["weight_map"].values())
     for name in names:
         if Path(name).name != name or not (folder / name).is_file():
             raise CheckpointError(f"the language model's folder has no {Path(name).name}")

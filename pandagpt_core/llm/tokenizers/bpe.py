@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
-from pandagpt_core.llm.tokenizers.special_tokens import generation_ends, special_id
+from pandagpt_core.llm.tokenizers.special_tokens import generation_ends, parse_json, special_id
 
 WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
 FIRST_BYTE_PIECE = "<0x00>"
@@ -25,7 +25,7 @@ class BPETokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "BPETokenizer":
-        described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        described = parse_json(folder / "tokenizer.json")
         control = [token["id"] for token in described.get("added_tokens", []) if token.get("special")]
         backend = Backend.from_str(json.dumps(described))
         bos_id = special_id(folder, "bos_token", backend.token_to_id, None)

@@ -5,12 +5,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pandagpt_core.errors import CheckpointError
+
 FILES_BY_AUTHORITY = ("special_tokens_map.json", "tokenizer_config.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object a JSON file holds, empty where there is no file."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parse_json(path) if path.is_file() else {}
+
+
+def parse_json(path: Path) -> dict[str, Any]:
+    """The object a JSON file holds. Raises CheckpointError for a file that is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path.name} is no JSON: line {error.lineno}, column {error.colno}") from None
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path.name} is no JSON: it is not UTF-8 text") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path.name} holds no JSON object")
     return found
 
 
