@@ -37,6 +37,8 @@ pandagpt:array:{media}                     string; life `array_ttl_s`, deleted o
     One encoder input, up to 20 MB. Written by gateways.
 pandagpt:embedding:{media}                 string; life `embedding_ttl_s` from its last use
     One medium's rows [n, E] with their shape and dtype: 4 KB for n = 1. Written by workers.
+pandagpt:media_notes:{media}               string; life `embedding_ttl_s`
+    What the reader of a medium remarked: warnings, spans of time; under 4 KB, MessagePack. Written by gateways.
 pandagpt:large                             sorted set; life `embedding_ttl_s` from the last change
     Embeddings of 64 KiB and more, as `<media>|<bytes>`, by the time of their last use: what `embedding_cache_bytes`
     bounds. Written by workers.
@@ -144,7 +146,7 @@ class Keys:
         return self._key("array", media_name)
 
     def media_notes(self, media_name: str) -> str:
-        return self._key("notes", media_name)
+        return self._key("media_notes", media_name)
 
     def embedding(self, media_name: str) -> str:
         return self._key("embedding", media_name)

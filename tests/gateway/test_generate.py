@@ -137,13 +137,12 @@ def jpeg() -> bytes:
     return out.getvalue()
 
 
-_NAN = np.ones((8, 8), np.float32)
-_NAN[3, 3] = np.nan
+_NAN = np.full((8, 8), np.nan, np.float32)
 BAD_MEDIA = {
     "a truncated JPEG": ("image", jpeg()[:4000], {}, "image"),
     "text named .png": ("image", b"This is no picture.", {}, "image"),
     "an empty file": ("image", b"", {}, "image"),
-    "depth that is not finite": ("depth", samples.npy(_NAN), {"depth_unit": "disparity"}, "depth"),
+    "depth without a finite number": ("depth", samples.npy(_NAN), {"depth_unit": "disparity"}, "depth"),
     "depth without its camera": ("depth", DEPTH, {"depth_unit": "m"}, "depth_focal_px"),
     "depth without a unit": ("depth", DEPTH, {}, "depth_unit"),
     "IMU with five columns": ("imu", samples.npy(np.ones((400, 5), np.float32)), {"imu_rate_hz": "50"}, "imu"),

@@ -8,11 +8,12 @@ import pytest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, RECIPES, Entry, check_recipes
 from pandagpt_core.types import Modality
+from service.broker.protocol import Started
 from service.gateway.decoding.warmup import make_sample
 from service.gateway.schema.content_parts import LINK_PARTS
 from service.gateway.schema.requests import GenerateForm, Weights
 from service.gateway.schema.responses import Details
-from service.gateway.streaming.chunks import usage
+from service.gateway.streaming.chunks import ResponseMetadata, usage
 
 entries = pytest.mark.parametrize("entry", MODALITIES.values(), ids=str)
 
@@ -59,7 +60,6 @@ def test_a_recipe_that_is_not_registered_for_its_modality_is_an_error_of_the_enc
 
 
 def test_usage_counts_every_modality() -> None:
-    from service.broker.protocol import Started
-
-    details = usage({"imu": 2}, Started(prompt_tokens=1), 1)["prompt_tokens_details"]
+    answer = ResponseMetadata(id="x", model="m", created=0, items={"imu": 2})
+    details = usage(answer, Started(prompt_tokens=1), 1)["prompt_tokens_details"]
     assert {name: details[f"{name}_items"] for name in MODALITIES} == dict.fromkeys(MODALITIES, 0) | {"imu": 2}
