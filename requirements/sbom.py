@@ -33,7 +33,7 @@ _SPELLINGS = {
     "Python Software Foundation License": "PSF-2.0",
 }
 # Of packages whose metadata name none: read in the files that they carry.
-_READ = {"axe-playwright-python": "MIT", "resvg-py": "MIT", "tiktoken": "MIT"}
+_READ = {"axe-playwright-python": "MIT", "openexr": "BSD-3-Clause", "resvg-py": "MIT", "tiktoken": "MIT"}
 
 
 @dataclass(frozen=True, slots=True)
