@@ -23,6 +23,7 @@ PUBLIC = {
     *(
         "/v1/requests/{request_id}/events",
         "/v1/requests/{request_id}/annotated",
+        "/v1/media/inspect",
         "/health/live",
         "/health/ready",
         "/metrics",
