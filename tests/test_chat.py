@@ -174,7 +174,7 @@ def test_a_failed_answer_is_told_and_the_same_media_go_with_the_next_try(
     ("line", "complaint"),
     [
         ("/image nowhere.jpg", "error: cannot read nowhere.jpg: No such file or directory"),
-        ("/imu walk.csv rate=3", "error: imu has no option 'rate'; it has weight, rate_hz"),
+        ("/imu walk.csv rate=3", "error: imu has no option 'rate'; it has weight, rate_hz, units"),
         ("/imu walk.csv rate_hz=fast", "error: rate_hz is 'fast', which is no number"),
         ("/image", "error: cannot read a file without a name: Is a directory"),
         ("/image 'dog", "error: cannot read the line: No closing quotation"),

@@ -153,7 +153,7 @@ def test_clips_of_a_long_sound_lie_where_there_is_sound_unless_asked_to_be_even(
     quiet = [np.zeros(round(seconds * 16000)) for seconds in (before, after)]
     data = MAKE.sound(np.concatenate([quiet[0], MAKE.tone(4.0), quiet[1]]))
     _, notes = read("mixed-audio-v1", data, {}, LIMITS)
-    assert all(before - 1.3 <= start and end <= before + 5.3 for start, end in notes.spans)
+    assert all(start < before + 4 and end > before for start, end in notes.spans), "each clip holds some of the tone"
     _, even = read("mixed-audio-v1", data, {"clips": "even"}, LIMITS)
     assert even.spans[0][0] == 0
 
