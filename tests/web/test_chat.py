@@ -1,18 +1,24 @@
 """The conversation, as a person uses it in a browser."""
 
+import contextlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes import ANSWER_TOKENS, FakeRuntime
+from service.gateway.state import GatewayState
+from tests.fakes import ANSWER_TOKENS, FakeRuntime, WorkerThread, worker_process
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 GROUPS = json.loads((Path(__file__).parents[2] / "samples/asks.json").read_text())
+
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "[x](javascript:alert(1))")
 
 
 def ask(page: "Page", words: str) -> None:
@@ -128,9 +134,7 @@ def test_answers_are_shown_as_safe_markdown(page: "Page") -> None:
     assert "<img src=x onerror=alert(1)>" in made["text"]
 
 
-@pytest.mark.parametrize(
-    "hostile", ["<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "[x](javascript:alert(1))"]
-)
+@pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_words_and_names_run_nothing(page: "Page", hostile: str) -> None:
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
@@ -147,3 +151,78 @@ def test_hostile_words_and_names_run_nothing(page: "Page", hostile: str) -> None
 
 def sample(name: str) -> bytes:
     return (Path(__file__).parents[2] / "samples" / name).read_bytes()
+
+
+def test_a_stream_goes_on_when_its_worker_is_killed(page: "Page", valkey: Any, worker: WorkerThread) -> None:
+    """The thread's worker leaves, two processes come; the one that answers is killed in the middle."""
+    worker.drain(0)
+    worker.join()
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(worker_process(valkey.settings, step_delay=0.15, lost_after_s=1.0))
+        page.reload()
+        page.get_by_label("Your message").wait_for()
+        ask(page, "A story that goes on")
+        page.locator("article.answer .text p").wait_for()
+        stack.enter_context(worker_process(valkey.settings, step_delay=0.02, lost_after_s=1.0))
+        first.kill()
+        said = answer(page)
+    assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS
+
+
+def test_another_gateway_goes_on_with_the_answer(
+    page: "Page", start_gateway: Callable[..., tuple[str, GatewayState]], runtime: FakeRuntime, browser_context: Any
+) -> None:
+    """What a load balancer does with a reload: the tab's state is the page's, the gateway is another."""
+    runtime.step_delay = 0.15
+    ask(page, "A story that goes on")
+    page.locator("article.answer .text p").wait_for()
+    kept = page.evaluate("Object.entries(sessionStorage)")
+    other, _ = start_gateway()
+    page.goto("about:blank")
+    again = browser_context.new_page()
+    again.goto(f"{other}/version")
+    again.evaluate("(kept) => kept.forEach(([name, value]) => sessionStorage.setItem(name, value))", kept)
+    again.goto(other)
+    said = answer(again)
+    assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS
+
+
+def test_hostile_answers_and_model_names_run_nothing(page: "Page", url: str) -> None:
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    chunk = {"id": "chatcmpl-x", "choices": [{"index": 0, "delta": {"content": " ".join(HOSTILE)}}]}
+    stream = f"id: 0\ndata: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    models = {"data": [{"id": HOSTILE[0], "system": HOSTILE[1], "input_modalities": ["image"], "max_model_len": 1}]}
+    page.route("**/v1/models", lambda route: route.fulfill(json=models))
+    page.reload()
+    ask(page, "Hello")
+    page.locator("article.answer[data-state=done]").wait_for()
+    page.get_by_role("tab", name="Status").click()
+    page.get_by_role("heading", name=HOSTILE[0]).wait_for()
+    assert not dialogs
+    assert page.locator("img[src=x], main script").count() == 0
+
+
+def test_boxes_are_drawn_and_a_drawn_box_is_asked_about(page: "Page") -> None:
+    found = {"label": "dog", "box_norm": [0.1, 0.2, 0.6, 0.8], "box": None}
+    delta = {"content": "a dog", "objects": [found]}
+    chunk = {"id": "chatcmpl-x", "choices": [{"index": 0, "delta": delta}]}
+    stream = f"id: 0\ndata: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+    model = {"id": "places", "system": "minigpt-v2", "input_modalities": ["image"], "max_model_len": 1}
+    model["options"] = [{"name": "boxes", "kind": "boxes"}]
+    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [model]}))
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    page.reload()
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "dog.png", "mimeType": "image/png", "buffer": sample("dog.png")}
+    )
+    page.get_by_label("Box to ask about").fill("0.25, 0.25, 0.75, 0.75")
+    with page.expect_request("**/v1/chat/completions") as sent:
+        ask(page, "What is this?")
+    body = sent.value.post_data_json
+    assert (body["task"], body["boxes"]) == ("identify", [[0.25, 0.25, 0.75, 0.75]])
+    rect = page.locator(".found rect")
+    assert [rect.get_attribute(name) for name in ("x", "y", "width", "height")] == ["100", "200", "500", "600"]
+    page.locator(".found li", has_text="dog").hover()
+    assert "marked" in (rect.get_attribute("class") or "")

@@ -16,7 +16,7 @@ export function composer(context, send) {
   const input = h("textarea", { rows: 3, placeholder: "What is this?", "aria-label": "Your message" });
   const draw = () =>
     show(cards, ...media.map((medium) =>
-      mediaCard(medium, { accepted: accepted(), remove: () => { media = media.filter((one) => one !== medium); draw(); input.focus(); } })));
+      mediaCard(medium, { accepted: accepted(), boxes: () => takesBoxes(context.model()), remove: () => { media = media.filter((one) => one !== medium); draw(); input.focus(); } })));
 
   function add(file, modality = guess(file), options = {}) {
     if (!modality || !accepted().includes(modality)) {
@@ -93,3 +93,6 @@ function samplesMenu(add, propose) {
   }
   return menu;
 }
+
+/** Whether the model has tasks, one of which names what is in a box. */
+const takesBoxes = (model) => (model?.options ?? []).some(({ name }) => name === "boxes");

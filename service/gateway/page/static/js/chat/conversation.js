@@ -49,7 +49,9 @@ export class Conversation {
     } catch (error) {
       return this._end(answer, "failed", error.message);
     }
-    this.pending.body = this.lastBody = requestBody(this.turns.slice(0, -1), choice);
+    const boxes = media.map((medium) => medium.box).filter(Boolean);
+    const places = boxes.length ? { task: "identify", boxes, boxes_unit: "fraction" } : {};
+    this.pending.body = this.lastBody = requestBody(this.turns.slice(0, -1), { ...choice, ...places });
     await this._follow(answer);
   }
 

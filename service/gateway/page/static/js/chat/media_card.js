@@ -2,13 +2,18 @@
 
 import { button, field, h, show } from "../core/dom.js";
 import { MODALITIES } from "../media/modalities.js";
+import { boxInput } from "./boxes.js";
 import { preview, reading } from "../media/previews.js";
 
-/** @param {{remove?: () => void, accepted?: string[]}} edit without `remove` the card only shows */
+/** @param {{remove?: () => void, accepted?: string[], boxes?: () => boolean}} edit without `remove` the card only shows */
 export function mediaCard(medium, edit = {}) {
   const body = h("div", { class: "preview" }, "…");
   const facts = h("div");
-  const draw = async () => show(body, await preview(medium));
+  const draw = async () => {
+    const shown = await preview(medium);
+    const asks = edit.boxes?.() && medium.modality === "image" && shown instanceof HTMLImageElement;
+    show(body, asks ? boxInput(shown, (box) => (medium.box = box)) : shown);
+  };
   draw();
   return h("figure", { class: "card", "data-modality": medium.modality },
     body,
