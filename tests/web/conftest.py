@@ -13,7 +13,7 @@ from tests.fakes import FakeRuntime, WorkerThread, worker_thread
 from tests.gateway.conftest import gateway_settings, shared_gateway, start_gateway  # noqa: F401  fixtures
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PERMISSIONS = ("camera", "microphone", "accelerometer", "gyroscope", "clipboard-read", "clipboard-write")
@@ -76,9 +76,14 @@ def page(browser_context: "BrowserContext", url: str, seen: Seen) -> "Iterator[P
 
 def watch(tab: "Page", url: str, seen: Seen) -> None:
     host = urlsplit(url).netloc
-    tab.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
+    tab.on("console", lambda message: seen.errors.append(message.text) if complains(message) else None)
     tab.on("pageerror", lambda error: seen.errors.append(str(error)))
     tab.on("request", lambda request: seen.elsewhere.append(request.url) if elsewhere(request.url, host) else None)
+
+
+def complains(message: "ConsoleMessage") -> bool:
+    """An error, but not the browser's own line about a 400: the page shows that refusal as a sentence."""
+    return message.type == "error" and "status of 400" not in message.text
 
 
 def elsewhere(address: str, host: str) -> bool:

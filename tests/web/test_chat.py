@@ -153,22 +153,6 @@ def sample(name: str) -> bytes:
     return (Path(__file__).parents[2] / "samples" / name).read_bytes()
 
 
-def test_a_stream_goes_on_when_its_worker_is_killed(page: "Page", valkey: Any, worker: WorkerThread) -> None:
-    """The thread's worker leaves, two processes come; the one that answers is killed in the middle."""
-    worker.drain(0)
-    worker.join()
-    with contextlib.ExitStack() as stack:
-        first = stack.enter_context(worker_process(valkey.settings, step_delay=0.15, lost_after_s=1.0))
-        page.reload()
-        page.get_by_label("Your message").wait_for()
-        ask(page, "A story that goes on")
-        page.locator("article.answer .text p").wait_for()
-        stack.enter_context(worker_process(valkey.settings, step_delay=0.02, lost_after_s=1.0))
-        first.kill()
-        said = answer(page)
-    assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS
-
-
 def test_another_gateway_goes_on_with_the_answer(
     page: "Page", start_gateway: Callable[..., tuple[str, GatewayState]], runtime: FakeRuntime, browser_context: Any
 ) -> None:
@@ -226,3 +210,19 @@ def test_boxes_are_drawn_and_a_drawn_box_is_asked_about(page: "Page") -> None:
     assert [rect.get_attribute(name) for name in ("x", "y", "width", "height")] == ["100", "200", "500", "600"]
     page.locator(".found li", has_text="dog").hover()
     assert "marked" in (rect.get_attribute("class") or "")
+
+
+def test_a_stream_goes_on_when_its_worker_is_killed(page: "Page", valkey: Any, worker: WorkerThread) -> None:
+    """The thread's worker leaves, two processes come; the one that answers is killed in the middle."""
+    worker.drain(0)
+    worker.join()
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(worker_process(valkey.settings, step_delay=0.15, lost_after_s=1.0))
+        page.reload()
+        page.get_by_label("Your message").wait_for()
+        ask(page, "A story that goes on")
+        page.locator("article.answer .text p").wait_for()
+        stack.enter_context(worker_process(valkey.settings, step_delay=0.02, lost_after_s=1.0))
+        first.kill()
+        said = answer(page)
+    assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS

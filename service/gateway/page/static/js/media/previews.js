@@ -83,11 +83,12 @@ async function unknown() {
 
 /** How the service reads it, where it offers that: facts, warnings, a preview of the encoder's array. */
 export async function reading(medium) {
-  const facts = await api.inspect(await bytesOf(medium), medium.modality, medium.options);
-  if (!facts) return null;
+  const answer = await api.inspect(await bytesOf(medium), medium.modality, medium.options);
+  if (!answer) return null;
+  const { facts, warnings, preview: picture } = answer.data[0];
   const rows = Object.entries(facts).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
   return h("div", {},
-    ...(facts.warnings ?? []).map((warning) => h("p", { class: "warning" }, typeof warning === "string" ? warning : warning.message)),
+    ...warnings.map((warning) => h("p", { class: "warning" }, warning.message ?? String(warning))),
     h("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))])),
-    facts.preview?.startsWith?.("data:image/") && h("img", { src: facts.preview, alt: `${medium.name} as the model gets it` }));
+    picture && h("details", {}, h("summary", {}, "As the model gets it"), h("img", { src: picture, alt: `${medium.name} as the model gets it` })));
 }
