@@ -154,20 +154,24 @@ def sample(name: str) -> bytes:
 
 
 def test_another_gateway_goes_on_with_the_answer(
-    page: "Page", start_gateway: Callable[..., tuple[str, GatewayState]], runtime: FakeRuntime, browser_context: Any
+    start_gateway: Callable[..., tuple[str, GatewayState]],
+    worker: WorkerThread,
+    runtime: FakeRuntime,
+    browser_context: Any,
 ) -> None:
     """What a load balancer does with a reload: the tab's state is the page's, the gateway is another."""
     runtime.step_delay = 0.15
+    (first, _), (second, _) = start_gateway(), start_gateway()
+    page = browser_context.new_page()
+    page.goto(first)
     ask(page, "A story that goes on")
     page.locator("article.answer .text p").wait_for()
     kept = page.evaluate("Object.entries(sessionStorage)")
-    other, _ = start_gateway()
     page.goto("about:blank")
-    again = browser_context.new_page()
-    again.goto(f"{other}/version")
-    again.evaluate("(kept) => kept.forEach(([name, value]) => sessionStorage.setItem(name, value))", kept)
-    again.goto(other)
-    said = answer(again)
+    page.goto(f"{second}/version")
+    page.evaluate("(kept) => kept.forEach(([name, value]) => sessionStorage.setItem(name, value))", kept)
+    page.goto(second)
+    said = answer(page)
     assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS
 
 
