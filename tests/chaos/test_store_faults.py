@@ -106,7 +106,7 @@ async def test_without_memory_new_requests_are_turned_away_and_running_ones_end_
         building.client.config_set("maxmemory", "1")
         async with httpx.AsyncClient(base_url=building.addresses()[0], timeout=30, trust_env=False) as client:
             refused = await client.post("/v1/chat/completions", json=callers.body_of(4))
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
         assert int(refused.headers["retry-after"]) >= 1
         assert int(refused.headers["retry-after-ms"]) >= 1
         await asyncio.sleep(0.5)

@@ -41,6 +41,7 @@ OTHERS = {"prompt", "model", "text", "messages", "weights", "stream", "stream_op
 OTHERS |= {"logprobs", "top_logprobs", "user", "priority", "depth_unit", "depth_focal_px", "depth_baseline_m"}
 OTHERS |= {"ignore_eos", "stop_token_ids", "logit_bias", "response_format", "structured_outputs", "options"}
 OTHERS |= {"task", "boxes", "boxes_unit", "annotate"}
+OTHERS |= {"thermal_unit", "depth_scale", "audio_clips", "video_audio", "imu_units"}
 OTHERS |= {"guided_json", "guided_regex", "guided_choice", "guided_grammar"}
 OTHERS |= {"thermal_low", "thermal_high", "imu_rate_hz", "points_start"}
 
@@ -136,6 +137,7 @@ def test_stream_gives_the_events_of_chat(http: httpx.Client) -> None:
     chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == text(ask(http))
     chat = {"messages": [{"role": "user", "content": "What is it?"}], "max_tokens": 4, "seed": 7, "stream": True}
+    chat["stream_options"] = {"include_event_ids": True}
     of_chat = http.post("/v1/chat/completions", json=chat).text.split("\n")
     assert [line for line in lines if line.startswith("id:")] == [line for line in of_chat if line.startswith("id:")]
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from pandagpt_core.encoders.streams import Streams, beside
+from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.runtime import Runtime
-from pandagpt_core.types import Modality
+from pandagpt_core.types import Conversation, Modality
 from tests.fakes import FAKE_INFO
 
 
@@ -75,6 +76,9 @@ class FakeSystem:
     def encode(self, modality: Modality, arrays: list[np.ndarray]) -> Any:
         self._device.did.append(f"{modality} {len(arrays)}")
         return OnDevice(self._device, torch.ones(len(arrays), 1, 4))
+
+    def prepare(self, conversation: Conversation, rows: list[torch.Tensor]) -> LLMInputs:
+        return LLMInputs(torch.zeros(1, 4), (1,))
 
 
 class NoEngine:

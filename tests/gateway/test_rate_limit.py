@@ -38,7 +38,7 @@ async def make(store: AsyncStore) -> AsyncIterator[Make]:
 
 
 async def ask(limiter: RateLimiter, tenant: str = "a") -> dict[str, str]:
-    async with limiter.admit(tenant) as admission:
+    async with limiter.lease(tenant) as admission:
         return admission.headers()
 
 
@@ -77,7 +77,7 @@ async def test_tokens_are_charged_afterwards_and_then_waited_for(make: Make) -> 
     assert (await ask(first))["x-ratelimit-remaining-tokens"] == "600"
     charged = time.monotonic()
     await first.charge("a", 700)
-    refused = second.admit("a")
+    refused = second.lease("a")
     with pytest.raises(GatewayError) as caught:
         async with refused:
             pass
@@ -87,7 +87,7 @@ async def test_tokens_are_charged_afterwards_and_then_waited_for(make: Make) -> 
 
 async def test_requests_at_once_are_counted_until_they_end(make: Make) -> None:
     first, second = make(concurrent=1), make(concurrent=1)
-    async with first.admit("a"):
+    async with first.lease("a"):
         with pytest.raises(GatewayError, match="1 requests at once"):
             await ask(second)
         await ask(second, "b")
@@ -96,7 +96,7 @@ async def test_requests_at_once_are_counted_until_they_end(make: Make) -> None:
 
 async def test_a_request_in_hand_counts_for_as_long_as_it_lasts_and_a_dead_gateways_for_a_lease(make: Make) -> None:
     alive, dead, other = (make(lease_s=1.5, concurrent=1) for _ in range(3))
-    async with alive.admit("a"), dead.admit("b"):
+    async with alive.lease("a"), dead.lease("b"):
         await dead.close()  # renews no more
         await asyncio.sleep(2.0)
         with pytest.raises(GatewayError):
@@ -111,7 +111,7 @@ async def test_without_limits_nothing_is_said_of_them_and_the_store_is_not_asked
 
 async def test_what_is_kept_of_a_key_goes_when_its_buckets_are_full(make: Make, valkey: Valkey) -> None:
     limiter = make(requests=60, tokens=60, concurrent=2)
-    async with limiter.admit("a"):
+    async with limiter.lease("a"):
         await limiter.charge("a", 600)
         assert 600_000 < valkey.client.pttl(Keys().rate("a")) <= 661_000
         assert 0 < valkey.client.pttl(Keys().running("a")) <= 15_000

@@ -23,6 +23,7 @@ from tests.fakes import worker_thread
 from tests.security.beside import send
 
 OPEN = {"/health/live", "/health/ready", "/version", "/docs", "/openapi.json"}
+OPEN |= {"/", "/page/samples", "/page/samples/{name}", "/page/{path:path}"}  # the page: static files without a secret
 HOSTS = [
     *(b"localhost", b"127.0.0.1", b"x/health/live", b"x/../health/live?", b"health/live#", b"a@b", b"[::1]", b"", b"/"),
     *(b"x\thealth", b"x:80/health/live", b"evil.example", b"x, y", b"\xff\xfe", b"a" * 5000, b"..", b"%2e%2e/docs"),

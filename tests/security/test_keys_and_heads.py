@@ -52,7 +52,7 @@ def test_a_keys_file_holds_hashes_only(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"alice {hashlib.sha256(b'secret-key').hexdigest()}\n", encoding="utf-8")
     ring = KeyRing(read_keys(file))
-    assert ring.find("Bearer secret-key").name == "alice"
+    assert ring.find({"authorization": "Bearer secret-key"}).name == "alice"
     assert "secret-key" not in repr(vars(ring))
 
 
@@ -78,10 +78,10 @@ def test_every_key_is_compared_for_every_caller_and_in_constant_time(monkeypatch
     monkeypatch.setattr(auth, "hmac", Spied)
     keys = [auth.ApiKey(str(n), hashlib.sha256(str(n).encode()).hexdigest(), auth.CLASSES["user"]) for n in range(5)]
     ring = KeyRing(keys)
-    assert ring.find("Bearer 0").name == "0"
+    assert ring.find({"authorization": "Bearer 0"}).name == "0"
     assert len(compared) == 5, "it does not stop at the one it found"
     with pytest.raises(GatewayError):
-        ring.find("Bearer wrong")
+        ring.find({"authorization": "Bearer wrong"})
     assert len(compared) == 10
     assert all(len(a) == len(b) == 64 for a, b in compared), "hashes of equal length, never keys"
 

@@ -51,8 +51,8 @@ def test_a_picture_is_uploaded_once_for_many_turns(page: "Page") -> None:
 
 
 def test_what_the_model_does_not_take_is_refused_at_once(page: "Page") -> None:
-    page.locator(FILES).first.set_input_files({"name": "song.xyz", "mimeType": "", "buffer": b"1 2 3"})
-    assert "song.xyz" in page.locator(".composer [role=alert]").inner_text()
+    page.locator(FILES).first.set_input_files({"name": "song.unknown", "mimeType": "", "buffer": b"1 2 3"})
+    assert "song.unknown" in page.locator(".composer [role=alert]").inner_text()
     assert page.locator(".composer .card").count() == 0
 
 

@@ -157,7 +157,7 @@ def generate_request(
         options=body.options or {},
         places=PlacesInput(
             body.task,
-            None if body.boxes is None else tuple(body.boxes),
+            None if body.boxes is None else tuple((box[0], box[1], box[2], box[3]) for box in body.boxes),
             body.boxes_unit != "fraction",
             bool(body.annotate),
         ),

@@ -105,7 +105,7 @@ Options = Annotated[
 
 _Side = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Boxes = Annotated[
-    list[tuple[_Side, _Side, _Side, _Side]],
+    list[Annotated[list[_Side], Field(min_length=4, max_length=4)]],
     Field(
         max_length=1024,
         description="Left, top, right, bottom; in pixels of the last picture, or with boxes_unit fraction of 0 to 1",

@@ -1,6 +1,6 @@
 """The shapes of answers, for the written interface. Answers themselves are built by folds and routes as plain data."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
@@ -31,11 +31,14 @@ else:  # the counts follow from the registry
     Details = create_model("Details", __base__=_Details, **{f"{name}_items": (int, ...) for name in MODALITIES})
 
 
+Span = Annotated[list[float], Field(min_length=2, max_length=2, description="begin and end")]
+
+
 class MediaSpans(BaseModel):
     """The parts of a long medium that were looked at, in seconds."""
 
     modality: str
-    seconds: list[tuple[float, float]]
+    seconds: list[Span]
 
 
 class Usage(BaseModel):
@@ -54,7 +57,7 @@ class Inspected(BaseModel):
     recipe: str
     array: list[int]
     facts: dict[str, str]
-    spans: list[tuple[float, float]]
+    spans: list[Span]
     warnings: list[str]
     preview: str | None
 
@@ -252,7 +255,7 @@ EVENTS = "text/event-stream"
 # Of one event, as tools that read OpenAPI 3.1 take it.
 _EVENT = {
     "type": "object",
-    "required": ["id", "data"],
+    "required": ["data"],
     "properties": {
         "id": {"type": "string", "pattern": "^[0-9]+$", "description": "Grows by one"},
         "data": {"type": "string", "description": "A chunk or an error as JSON; [DONE] last"},
