@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
+from pandagpt_core.modalities import MODALITIES
 from service.gateway.page.assets import HEADERS, INDEX, load_assets
 from service.gateway.state import GatewayState
 
@@ -65,3 +66,14 @@ def test_a_setting_turns_the_page_off(start_gateway: Callable[..., tuple[str, Ga
     for path in ("/", "/page/style.css", "/page/samples"):
         answer = httpx.get(f"{url}{path}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_the_page_knows_every_parameter_of_the_registry() -> None:
+    table = load_assets()["js/media/modalities.js"].content.decode()
+    for name, entry in MODALITIES.items():
+        block = re.search(rf"^  {name}: \{{.*?(?=^  \w+: |^\}})", table, re.DOTALL | re.MULTILINE)
+        assert block, name
+        for parameter in entry.parameters:
+            assert f"{parameter.name}: " in block[0], f"{name}.{parameter.name}"
+            for value in getattr(parameter, "values", ()):
+                assert f'"{value}"' in block[0], f"{name}.{parameter.name} may be {value}"

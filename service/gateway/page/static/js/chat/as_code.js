@@ -1,6 +1,7 @@
 /** The last request as curl, Python and JavaScript that run when pasted beside the files. */
 
 import { button, dialog, h } from "../core/dom.js";
+import { formField } from "../media/modalities.js";
 
 const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
 const literal = (value) => JSON.stringify(value);
@@ -17,7 +18,7 @@ export function curl(origin, model, turns) {
   for (const { modality, name, options, weight } of last.media) {
     lines.push(modality === "text" ? `-F ${quoted(`text=<${name}`)}` : `-F ${quoted(`${modality}=@${name}`)}`);
     (weights[modality] ??= []).push(weight);
-    for (const [option, value] of Object.entries(options)) lines.push(`-F ${modality}_${option}=${quoted(value)}`);
+    for (const [option, value] of Object.entries(options)) lines.push(`-F ${formField(modality, option)}=${quoted(value)}`);
   }
   if (Object.values(weights).flat().some((weight) => weight !== 1)) lines.push(`-F weights=${quoted(literal(weights))}`);
   const said = before.map(({ role, text }) => ({ role, content: text }));

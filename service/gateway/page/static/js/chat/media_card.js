@@ -53,15 +53,15 @@ function controls(medium, { remove, accepted }, redraw, facts) {
     button("Remove", remove, { "aria-label": `Remove ${medium.name}` }));
 }
 
-function optionField(medium, name, { type, label, hint, options, ...limits }, onchange) {
+function optionField(medium, name, { type, label, hint, options, values = {}, form: _form, ...limits }, onchange) {
   const change = ({ target }) => {
     if (target.value === "") delete medium.options[name];
-    else medium.options[name] = type === "number" ? Number(target.value) : target.value;
+    else medium.options[name] = type === "number" ? Number(target.value) : (values[target.value] ?? target.value);
     onchange();
   };
   const value = medium.options[name] ?? "";
   const control = type === "select"
-    ? h("select", { onchange: change }, ...options.map((option) => h("option", { value: option, selected: option === value }, option || "as the file says")))
+    ? h("select", { onchange: change }, ...options.map((option) => h("option", { value: option, selected: (values[option] ?? option) === value }, option || "as the file says")))
     : h("input", { type: "number", value, onchange: change, ...limits });
   return field(label, control, hint);
 }

@@ -1,5 +1,6 @@
 /** The service's HTTP interface. Every failure is an ApiError with the service's own sentence. */
 
+import { formField } from "../media/modalities.js";
 import { load, save } from "./session.js";
 
 export class ApiError extends Error {
@@ -52,7 +53,7 @@ export async function inspect(file, modality, options) {
   if (!(await offers("/v1/media/inspect"))) return null;
   const form = new FormData();
   form.append(modality, file);
-  for (const [name, value] of Object.entries(options)) form.append(`${modality}_${name}`, String(value));
+  for (const [name, value] of Object.entries(options)) form.append(formField(modality, name), String(value));
   return json("/v1/media/inspect", { method: "POST", body: form });
 }
 

@@ -1,16 +1,22 @@
 /** What the page knows of each modality: its name, the files it takes, the fields that say how to read them. */
 
 const number = (label, hint, more = {}) => ({ type: "number", label, hint, step: "any", ...more });
+const choice = (label, ...options) => ({ type: "select", label, options: ["", ...options] });
 
 export const MODALITIES = {
   image: { label: "picture", accept: "image/*", fields: {} },
-  video: { label: "video", accept: "video/*", fields: {} },
-  audio: { label: "sound", accept: "audio/*", fields: {} },
+  video: {
+    label: "video",
+    accept: "video/*",
+    fields: { use_audio: { type: "select", label: "Its own sound too", options: ["", "yes"], values: { yes: true }, form: "video_audio" } },
+  },
+  audio: { label: "sound", accept: "audio/*", fields: { clips: choice("Clips of a long sound", "loud", "even") } },
   depth: {
     label: "depth map",
     accept: ".png,.tif,.tiff,.npy,image/*",
     fields: {
-      unit: { type: "select", label: "Unit", options: ["", "m", "mm", "sunrgbd", "disparity"] },
+      unit: choice("Unit", "m", "mm", "disparity", "sunrgbd", "relative"),
+      scale: number("Scale", "numbers a metre, in place of a unit", { min: 0 }),
       focal_px: number("Focal length", "pixels", { min: 0 }),
       baseline_m: number("Baseline", "metres", { min: 0 }),
     },
@@ -18,16 +24,30 @@ export const MODALITIES = {
   thermal: {
     label: "thermal picture",
     accept: ".png,.tif,.tiff,.npy,image/*",
-    fields: { low: number("Low", "raw value that becomes 0"), high: number("High", "raw value that becomes 1") },
+    fields: {
+      unit: choice("Unit", "raw", "celsius", "kelvin", "centikelvin"),
+      low: number("Low", "value that becomes 0; degrees Celsius with a unit"),
+      high: number("High", "value that becomes 1"),
+    },
   },
   imu: {
     label: "motion recording",
     accept: ".csv,.json,.npy",
-    fields: { rate_hz: number("Rate", "samples a second", { min: 0 }) },
+    fields: {
+      rate_hz: number("Rate", "samples a second, where the file has no times", { min: 0 }),
+      units: choice("Units", "m/s2", "g", "rad/s", "deg/s", "m/s2 rad/s", "m/s2 deg/s", "g rad/s", "g deg/s"),
+    },
   },
-  points: { label: "point cloud", accept: ".ply,.obj,.xyz,.csv,.npy,.pcd,.las,.laz,.glb", fields: {} },
+  points: {
+    label: "point cloud",
+    accept: ".ply,.obj,.xyz,.csv,.npy,.pcd,.las,.laz,.glb",
+    fields: { start: number("Start", "row that the choice of group centres begins with", { min: 0, step: 1 }) },
+  },
   text: { label: "context text", accept: ".txt,text/plain", fields: {} },
 };
+
+/** The form field of an option. */
+export const formField = (modality, option) => MODALITIES[modality].fields[option]?.form ?? `${modality}_${option}`;
 
 const BY_SUFFIX = [
   [/\.(ply|pcd|las|laz|obj|xyz|glb)$/i, "points"],

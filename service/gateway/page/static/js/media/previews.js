@@ -85,8 +85,9 @@ async function unknown() {
 export async function reading(medium) {
   const answer = await api.inspect(await bytesOf(medium), medium.modality, medium.options);
   if (!answer) return null;
-  const { facts, warnings, preview: picture } = answer.data[0];
-  const rows = Object.entries(facts).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
+  const { facts, spans, warnings, preview: picture } = answer.data[0];
+  const looked = spans.map(([begin, end]) => (begin === end ? `${begin} s` : `${begin} to ${end} s`)).join(", ");
+  const rows = Object.entries({ ...facts, ...(looked && { "looked at": looked }) }).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
   return h("div", {},
     ...warnings.map((warning) => h("p", { class: "warning" }, warning.message ?? String(warning))),
     h("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))])),
