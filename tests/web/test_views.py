@@ -1,5 +1,6 @@
 """The page around the conversation: speed, keys, phone width, code, comparing, status, accessibility."""
 
+import base64
 import hashlib
 import os
 import subprocess
@@ -94,7 +95,7 @@ def test_a_folder_is_searched_by_words(page: "Page", tmp_path: Path, root: Path)
     for name in ("dog", "cat", "banana"):
         (tmp_path / f"{name}.png").write_bytes((root / f"samples/{name}.png").read_bytes())
     page.get_by_role("tab", name="Compare").click()
-    page.get_by_label("Folder", exact=True).set_input_files(str(tmp_path))
+    page.get_by_label("Folder, chosen or dropped here").set_input_files(str(tmp_path))
     page.get_by_text("3 of 3 pictures are ready.").wait_for()
     page.get_by_label("By words").fill("a dog")
     page.get_by_role("button", name="Search", exact=True).click()
@@ -158,3 +159,23 @@ def test_four_views_are_pictures_for_the_docs(page: "Page", tmp_path: Path, root
         with Image.open(folder / f"page-{name}.png") as picture:
             assert picture.size == (900, 760)
             assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20, "a blank page"
+
+
+def test_dropped_pictures_are_searched_by_another_picture(page: "Page", root: Path) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    picture = base64.b64encode((root / "samples/dog.png").read_bytes()).decode()
+    transfer = page.evaluate_handle(
+        """(data) => {
+            const blob = new Blob([Uint8Array.from(atob(data), (one) => one.charCodeAt(0))]);
+            const transfer = new DataTransfer();
+            for (const name of ["a.png", "b.png"]) transfer.items.add(new File([blob], name, { type: "image/png" }));
+            return transfer;
+        }""",
+        picture,
+    )
+    page.locator("section[aria-labelledby=search]").dispatch_event("drop", {"dataTransfer": transfer})
+    page.get_by_text("2 of 2 pictures are ready.").wait_for()
+    page.get_by_label("Or by a sound, a picture, any medium").set_input_files(str(root / "samples/dog.png"))
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".hits li").nth(1).wait_for()
+    assert all(words.endswith("1.000") for words in page.locator(".hits li").all_inner_texts())

@@ -6,6 +6,7 @@ import { attachment, contentPart, ensureUploaded } from "../media/attachments.js
 import { heatMap } from "../media/charts.js";
 import { guess } from "../media/modalities.js";
 import { mediaCard } from "../chat/media_card.js";
+import { droppedFiles } from "./dropped.js";
 import { cosine, inBatches } from "./similarity.js";
 
 export function compareView(context) {
@@ -60,9 +61,9 @@ function searchPanel(context) {
   const folder = h("input", { type: "file", multiple: true, webkitdirectory: true });
   const words = h("input", { type: "search", placeholder: "a dog in the snow" });
   const medium = h("input", { type: "file" });
-  folder.addEventListener("change", async () => {
+  const prepare = async (files) => {
     found = [];
-    const pictures = [...folder.files].filter((file) => guess(file) === "image");
+    const pictures = files.filter((file) => guess(file) === "image");
     try {
       for await (const batch of inBatches(pictures, 8)) {
         const media = batch.map((file) => attachment(file, "image"));
@@ -73,7 +74,8 @@ function searchPanel(context) {
     } catch (error) {
       status.textContent = error.message;
     }
-  });
+  };
+  folder.addEventListener("change", () => prepare([...folder.files]));
   const run = async () => {
     const item = medium.files[0] ? attachment(medium.files[0], guess(medium.files[0]) ?? "image") : words.value.trim();
     if (!item || !found.length) return (status.textContent = "Choose a folder, and words or a file to look for.");
@@ -86,7 +88,12 @@ function searchPanel(context) {
       status.textContent = error.message;
     }
   };
-  return h("section", { "aria-labelledby": "search" }, h("h2", { id: "search" }, "Search a folder of pictures"),
-    field("Folder", folder), status, field("By words", words), field("Or by a sound, a picture, any medium", medium),
+  const drop = async (event) => {
+    event.preventDefault();
+    await prepare(await droppedFiles(event.dataTransfer));
+  };
+  const section = { "aria-labelledby": "search", ondragover: (event) => event.preventDefault(), ondrop: drop };
+  return h("section", section, h("h2", { id: "search" }, "Search a folder of pictures"),
+    field("Folder, chosen or dropped here", folder), status, field("By words", words), field("Or by a sound, a picture, any medium", medium),
     button("Search", run, { class: "primary" }), result);
 }
