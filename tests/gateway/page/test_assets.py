@@ -29,6 +29,13 @@ def test_every_file_that_the_page_names_is_there() -> None:
             assert "/".join(parts) in assets, f"{path} imports {named}"
 
 
+def test_every_module_is_fetched_at_once() -> None:
+    """A module that only its importer names is fetched one round trip later."""
+    index = load_assets()[INDEX].content.decode()
+    preloaded = set(re.findall(r'rel="modulepreload" href="/page/([^"]+)"', index))
+    assert preloaded == {path for path in load_assets() if path.endswith(".js")}
+
+
 def test_no_file_makes_markup_out_of_text() -> None:
     for path, asset in load_assets().items():
         text = asset.content.decode()

@@ -27,10 +27,10 @@ function makeContext(models) {
 }
 
 function tabs(context) {
-  const main = document.getElementById("main");
+  const panel = document.getElementById("panel");
   const panels = {};
   const buttons = Object.entries(VIEWS).map(([name, [label]]) =>
-    h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "main", onclick: () => open(name) }, label),
+    h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "panel", onclick: () => open(name) }, label),
   );
   const list = show(document.getElementById("tabs"), ...buttons);
   list.addEventListener("keydown", (event) => {
@@ -43,9 +43,9 @@ function tabs(context) {
   function open(name) {
     const chosen = VIEWS[name] ? name : "chat";
     panels[chosen] ??= VIEWS[chosen][1](context);
-    show(main, panels[chosen]);
-    main.setAttribute("role", "tabpanel");
-    main.setAttribute("aria-labelledby", `tab-${chosen}`);
+    show(panel, panels[chosen]);
+    panel.setAttribute("role", "tabpanel");
+    panel.setAttribute("aria-labelledby", `tab-${chosen}`);
     for (const tab of buttons) {
       const here = tab.id === `tab-${chosen}`;
       tab.setAttribute("aria-selected", String(here));
@@ -70,12 +70,12 @@ function askForKey(words) {
 }
 
 async function start() {
-  const main = document.getElementById("main");
+  const panel = document.getElementById("panel");
   try {
     tabs(makeContext(await api.models()));
   } catch (error) {
     if (error.status === 401) askForKey(error.message);
-    else show(main, notice(error.message), button("Try again", start));
+    else show(panel, notice(error.message), button("Try again", start));
   }
 }
 
