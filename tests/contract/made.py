@@ -51,6 +51,11 @@ def grey(kind: str, bits: int = 16) -> bytes:
     return out.getvalue()
 
 
+def disparities() -> bytes:
+    """A depth map of ready disparities, as npy: 5 to 40."""
+    return samples.npy(_RAMP.astype(np.float32) / 100)
+
+
 def cloud(kind: str) -> bytes:
     """A pyramid as ply, obj, glb, las, laz, npy or csv."""
     corners = np.array([[0.0, 0, 1], [1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]])

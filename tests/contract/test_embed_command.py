@@ -26,8 +26,8 @@ def _in_a_folder_with_media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_words_and_files_become_unit_vectors_a_line_each(capsys: pytest.CaptureFixture[str], url: str) -> None:
-    told = lines(capsys, url, "a dog", "@a dog.png", "@bark.wav", "depth=room.png unit=disparity")
-    assert [line["input"] for line in told] == ["a dog", "@a dog.png", "@bark.wav", "depth=room.png unit=disparity"]
+    told = lines(capsys, url, "a dog", "@a dog.png", "@bark.wav", "depth=room.png unit=relative")
+    assert [line["input"] for line in told] == ["a dog", "@a dog.png", "@bark.wav", "depth=room.png unit=relative"]
     assert np.linalg.norm([line["embedding"] for line in told], axis=1) == pytest.approx([1] * 4, abs=1e-5)
 
 

@@ -26,7 +26,7 @@ CONCEPTS = [ConceptEntry("image", "seen"), ConceptEntry("depth", "seen"), Concep
 def folder(tmp_path: Path) -> Path:
     picture = (Modality.IMAGE, made.PNG, ".png", {})
     sound = (Modality.AUDIO, made.sound("wav"), ".wav", {})
-    room = (Modality.DEPTH, made.grey("png"), ".png", {"unit": "disparity"})
+    room = (Modality.DEPTH, made.grey("png"), ".png", {"unit": "relative"})
     write_manifest(
         tmp_path,
         "fakes",

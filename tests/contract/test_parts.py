@@ -78,7 +78,7 @@ def test_a_depth_part_takes_each_format_with_its_unit_and_camera(client: OpenAI,
 
 
 def test_a_depth_part_takes_ready_disparity_without_a_camera(client: OpenAI) -> None:
-    assert heard(ask(client, url_part("depth", made.grey("npy"), depth={"unit": "disparity"}))) == "depth"
+    assert heard(ask(client, url_part("depth", made.disparities(), depth={"unit": "disparity"}))) == "depth"
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("png", 8), ("png", 16), ("npy", 8)])

@@ -67,7 +67,7 @@ def test_whatever_a_decoder_raises_is_told_in_fixed_words(monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(media, "load", broken)
+    monkeypatch.setattr(media, "read", broken)
     job = DecodeJob(recipe="imagebind-image-v1", params={}, size=1, cpu_s=5.0)
     answer, body = child.decode(job, b"x", media.Limits(), 1 << 30)
     assert (answer.code, answer.message, body) == ("invalid_media", "cannot be decoded", b"")

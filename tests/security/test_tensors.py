@@ -54,13 +54,14 @@ def torch_files(mark: Path) -> dict[str, bytes]:
         "an evil file": saved(Evil(mark)),
         "a pickle": pickle.dumps(np.ones((40, 6))),
         "an evil pickle": pickle.dumps(Evil(mark)),
-        "an npz": npz(),
+        "an evil npz": npz(mark),
     }
 
 
-def npz() -> bytes:
+def npz(mark: Path) -> bytes:
+    """One array of objects: an NPZ of numbers is a depth map or heat like an .npy."""
     out = io.BytesIO()
-    np.savez(out, np.ones((40, 6)))
+    np.savez(out, np.array([Evil(mark)], dtype=object))
     return out.getvalue()
 
 

@@ -141,7 +141,7 @@ def test_hostile_words_and_names_run_nothing(page: "Page", hostile: str) -> None
     page.locator("input[type=file]").first.set_input_files(
         {"name": f"{hostile}.png".replace("/", "_"), "mimeType": "image/png", "buffer": sample("dog.png")}
     )
-    page.locator(".composer .card img").wait_for()
+    page.locator(".composer .card .preview img").wait_for()
     ask(page, hostile)
     answer(page)
     assert page.locator("article.user p").inner_text() == hostile

@@ -60,7 +60,7 @@ def test_the_camera_takes_a_picture(page: "Page") -> None:
     page.locator("summary", has_text="Record").click()
     page.get_by_role("button", name="Take a picture").click()
     page.get_by_role("button", name="Take it").click()
-    page.locator('.composer .card[data-modality="image"] img').wait_for()
+    page.locator('.composer .card[data-modality="image"] .preview img').wait_for()
     ask(page, "What is this?")
     assert "<image:" in answer(page)
 

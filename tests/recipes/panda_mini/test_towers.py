@@ -26,7 +26,7 @@ def test_each_tower_gives_unit_vectors_of_the_spaces_width() -> None:
 
 
 def test_recipes_are_those_of_the_towers_that_are_there() -> None:
-    assert MiniEncoder(SIZES).recipes == {Modality.IMU: "imu-v1", Modality.AUDIO: "imagebind-audio-v1"}
+    assert MiniEncoder(SIZES).recipes == {Modality.IMU: "imu-v1", Modality.AUDIO: "mixed-audio-v1"}
 
 
 def test_a_modality_without_a_tower_is_refused() -> None:
