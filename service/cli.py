@@ -10,21 +10,24 @@ from typing import Protocol, cast
 
 # Name -> (module, what it does). A module offers `configure(parser)` and `run(arguments) -> exit status`.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "serve": ("service.commands.serve", "gateway, worker and store on this machine"),
-    "gateway": ("service.commands.gateway", "one gateway: the HTTP side"),
-    "worker": ("service.commands.worker", "one worker: the model side"),
-    "convert": ("service.commands.convert", "make a model folder from the originals' files"),
-    "cache": ("service.commands.cache", "a cache of image features for a model folder, from a folder of pictures"),
-    "train": ("service.commands.train", "projection and LoRA of a model folder, on conversations about media"),
-    "dataset": ("service.commands.dataset", "a public data set as conversations to train on"),
-    "align": ("service.commands.align", "one tower of a model folder, on pairs of media and pictures"),
-    "eval": ("service.commands.eval", "how often a model names what it is shown, in process or over HTTP"),
-    "demo": ("service.commands.demo", "start everything, ask about the samples, stop"),
-    "queue": ("service.commands.queue", "what waits, runs or was given up; retry it or drop it"),
-    "chat": ("service.commands.chat", "talk to a running service from the terminal"),
-    "embed": ("service.commands.embed", "words and files to vectors, or to how alike they are"),
-    "inspect": ("service.commands.inspect", "how a media file will be read, without a model"),
-    "doctor": ("service.commands.doctor", "check this machine and the settings; say what to do"),
+    "serve": ("service.commands.operate.serve", "gateway, worker and store on this machine"),
+    "gateway": ("service.commands.operate.gateway", "one gateway: the HTTP side"),
+    "worker": ("service.commands.operate.worker", "one worker: the model side"),
+    "convert": ("service.commands.models.convert", "make a model folder from the originals' files"),
+    "cache": (
+        "service.commands.models.cache",
+        "a cache of image features for a model folder, from pictures",
+    ),
+    "train": ("service.commands.models.train", "projection and LoRA of a model folder, on conversations about media"),
+    "dataset": ("service.commands.models.dataset", "a public data set as conversations to train on"),
+    "align": ("service.commands.models.align", "one tower of a model folder, on pairs of media and pictures"),
+    "eval": ("service.commands.models.eval", "how often a model names what it is shown, in process or over HTTP"),
+    "demo": ("service.commands.client.demo", "start everything, ask about the samples, stop"),
+    "queue": ("service.commands.operate.queue", "what waits, runs or was given up; retry it or drop it"),
+    "chat": ("service.commands.client.chat", "talk to a running service from the terminal"),
+    "embed": ("service.commands.client.embed", "words and files to vectors, or to how alike they are"),
+    "inspect": ("service.commands.client.inspect", "how a media file will be read, without a model"),
+    "doctor": ("service.commands.operate.doctor", "check this machine and the settings; say what to do"),
 }
 
 

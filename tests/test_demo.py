@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.commands.demo import asked, part
-from service.commands.talk import Talk
+from service.commands.client.demo import asked, part
+from service.commands.client.talk import Talk
 from service.local.samples import Sample, asks
 
 Answer = Callable[[httpx.Request], httpx.Response]

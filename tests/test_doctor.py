@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service import cli
-from service.commands import checks, doctor
+from service.commands.operate import checks, doctor
 from service.settings import Settings
 from tests.conftest import Valkey
 

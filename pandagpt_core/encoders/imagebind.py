@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pandagpt_core.encoders.heads import Head, LogitScale, TextHead, Unit, first_token, last_token
-from pandagpt_core.encoders.points import PointTrunk, checked_clouds
+from pandagpt_core.encoders.points.encoder import PointTrunk, checked_clouds
 from pandagpt_core.encoders.sizes import PATCH_TOWERS, POINT, RECIPES, TOWER_OF, TOWERS, ImageBindSizes
 from pandagpt_core.encoders.stems import PatchPreprocessor, TextPreprocessor
 from pandagpt_core.encoders.transformer import Trunk

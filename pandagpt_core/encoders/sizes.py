@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pandagpt_core.encoders.point_sizes import W3D, PointSize
+from pandagpt_core.encoders.points.sizes import W3D, PointSize
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality

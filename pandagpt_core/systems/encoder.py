@@ -11,7 +11,7 @@ from pandagpt_core.checkpoints import ENCODER, ModelFolder, load_module, read_te
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.mini import MiniEncoder
+from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.encoders.precision import autocast_eva_vit, autocast_towers
 from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
 from pandagpt_core.errors import CheckpointError

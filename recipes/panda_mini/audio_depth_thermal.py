@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pandagpt_core.encoders.mini_senses import MapTower, SoundTower, map_features
-from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
+from pandagpt_core.encoders.mini.senses import MapTower, SoundTower, map_features
+from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.training.device import CPU
 from pandagpt_core.training.log import Log
 from recipes.panda_mini.concepts import load_concepts

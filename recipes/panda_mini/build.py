@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from pandagpt_core.encoders.mini_towers import SignalTower
-from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
+from pandagpt_core.encoders.mini.towers import SignalTower
+from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.device import CPU, pick

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.encoders.mini_towers import ImageHead, TextTower
+from pandagpt_core.encoders.mini.towers import ImageHead, TextTower
 from pandagpt_core.training.device import CPU, mixed
 from pandagpt_core.training.log import Log
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pandagpt_core.encoders.mini_towers import ImageHead, TextTower
-from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
+from pandagpt_core.encoders.mini.towers import ImageHead, TextTower
+from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.media import Limits, load
 from pandagpt_core.training.device import CPU
 from pandagpt_core.training.log import Log

@@ -52,7 +52,7 @@ def export(
     files = {name: _write(folder / name, state) for name, state in ((ENCODER, encoder), (ADAPTER, adapter))}
     out_dim, in_dim = adapter["projection.weight"].shape
     recall = RetrievalSpec(directions=len(adapter["projection.recall"]), sharpness=sharpness)
-    recipes: dict[Modality, str] = import_module("pandagpt_core.encoders.mini").recipes_of(sizes)
+    recipes: dict[Modality, str] = import_module("pandagpt_core.encoders.mini.encoder").recipes_of(sizes)
     said = PandaGPTFolder(
         id="panda-mini",
         template="chatml",

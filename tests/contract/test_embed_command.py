@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service import cli
-from service.commands.embed import BATCH
+from service.commands.client.embed import BATCH
 from tests.contract import made
 
 

@@ -13,8 +13,8 @@ from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.training.evaluation.manifest import ConceptEntry
 from pandagpt_core.types import Modality
 from service import cli
-from service.commands.examinee import HttpModel
-from service.commands.talk import TalkError
+from service.commands.client.talk import TalkError
+from service.commands.models.examinee import HttpModel
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime
 

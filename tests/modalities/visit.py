@@ -8,7 +8,7 @@ from dataclasses import replace
 import httpx
 
 from pandagpt_core.types import Modality
-from service.commands.embed import read
+from service.commands.client.embed import read
 from service.settings import Settings, StoreSettings
 from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 from tests.gateway.conftest import serving

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder
 from pandagpt_core.convert.imagebind_llm import Options, Originals, convert_imagebind_llm
-from pandagpt_core.encoders.point_sizes import PointSize
+from pandagpt_core.encoders.points.sizes import PointSize
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.types import Modality
 

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from pandagpt_core.encoders.heads import Head, LogitScale, Unit
-from pandagpt_core.encoders.point_groups import at_rows, farthest_points
-from pandagpt_core.encoders.point_sizes import W3D, PointSize
-from pandagpt_core.encoders.points import PointTrunk
+from pandagpt_core.encoders.points.encoder import PointTrunk
+from pandagpt_core.encoders.points.groups import at_rows, farthest_points
+from pandagpt_core.encoders.points.sizes import W3D, PointSize
 
 TINY = PointSize(width=24, blocks=2, heads=3, groups=32, neighbours=16, local=48, projected=40)
 FEATURES = 2e-5  # the golden set's tolerance

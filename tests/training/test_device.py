@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from pandagpt_core.encoders.mini_senses import map_features
-from pandagpt_core.encoders.mini_towers import ImageHead, SignalTower, TextTower
-from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
+from pandagpt_core.encoders.mini.senses import map_features
+from pandagpt_core.encoders.mini.towers import ImageHead, SignalTower, TextTower
+from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.training.device import CPU, mixed, narrow, pick

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import ModelFolder
 from pandagpt_core.encoders.imagebind import ImageBind
-from pandagpt_core.encoders.mini import MiniEncoder
-from pandagpt_core.encoders.mini_senses import MapTower
-from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
+from pandagpt_core.encoders.mini.encoder import MiniEncoder
+from pandagpt_core.encoders.mini.senses import MapTower
+from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.encoders.sizes import TOWER_OF
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.systems.encoder import load_encoder

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pandagpt_core.encoders.mini_trunk import EfficientNetLite0, fold_published
+from pandagpt_core.encoders.mini.trunk import EfficientNetLite0, fold_published
 from pandagpt_core.training.device import CPU, narrow, pick
 from pandagpt_core.training.log import Log
 from recipes.panda_mini.concepts import load_concepts

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pandagpt_core.encoders.mini_trunk import CLASSES, FEATURES, EfficientNetLite0
+from pandagpt_core.encoders.mini.trunk import CLASSES, FEATURES, EfficientNetLite0
 from pandagpt_core.training.log import Log
 from recipes.panda_mini.data.augment import plain, varied
 from recipes.panda_mini.data.media import Picture

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from pandagpt_core.encoders.mini import MiniEncoder
-from pandagpt_core.encoders.mini_senses import MapTower, SoundTower, map_features
-from pandagpt_core.encoders.mini_trunk import EfficientNetLite0
+from pandagpt_core.encoders.mini.encoder import MiniEncoder
+from pandagpt_core.encoders.mini.senses import MapTower, SoundTower, map_features
+from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.media import Limits, load
 from pandagpt_core.training.log import Log

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pandagpt_core.encoders.mini import MiniEncoder
+from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.training.lora import LoraConfig
 from recipes.panda_mini import build
 from recipes.panda_mini.build import TOWERS, data_digest, main, provenance

@@ -2,7 +2,7 @@
 
 import torch
 
-from pandagpt_core.encoders.mini_towers import ImageHead, TextTower
+from pandagpt_core.encoders.mini.towers import ImageHead, TextTower
 from recipes.panda_mini.embedding_space import Space
 
 SIZES = {

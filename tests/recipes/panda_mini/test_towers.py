@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pandagpt_core.encoders.mini import MiniEncoder
-from pandagpt_core.encoders.mini_towers import SignalTower
+from pandagpt_core.encoders.mini.encoder import MiniEncoder
+from pandagpt_core.encoders.mini.towers import SignalTower
 from pandagpt_core.errors import CheckpointError, KeyMismatch, UnsupportedModality
 from pandagpt_core.training.log import Log
 from pandagpt_core.types import Modality

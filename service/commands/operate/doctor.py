@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from service import settings
-from service.commands import checks
-from service.commands.checks import Finding
+from service.commands.operate import checks
+from service.commands.operate.checks import Finding
 from service.commands.overrides import overrides
 
 MARKS = {"ok": "ok  ", "warn": "look", "fail": "FAIL"}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from service.commands.converters import imagebind_llm, minigpt_v2, pandagpt
+from service.commands.models.converters import imagebind_llm, minigpt_v2, pandagpt
 
 DTYPES = ("float32", "bfloat16", "float16")
 CONVERTERS: Mapping[str, Callable[[argparse.Namespace], str]] = MappingProxyType(

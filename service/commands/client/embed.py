@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from service import settings
+from service.commands.client.talk import PARTS, CallError, TalkError, complaint, medium
 from service.commands.overrides import overrides
-from service.commands.talk import PARTS, CallError, TalkError, complaint, medium
 from service.local import samples
 
 _NAMED = re.compile(rf"({'|'.join(PARTS)})=(.*)", re.DOTALL)

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from service import settings
+from service.commands.client.talk import Talk, TalkError, medium
 from service.commands.overrides import overrides
-from service.commands.talk import Talk, TalkError, medium
 from service.local import ports, samples, supervisor
 
 QUESTION = "What is this?"

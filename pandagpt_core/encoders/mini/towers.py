@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.encoders.mini_trunk import CLASSES, FEATURES, EfficientNetLite0
+from pandagpt_core.encoders.mini.trunk import CLASSES, FEATURES, EfficientNetLite0
 
 
 class ImageHead(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.encoders.mini_trunk import FEATURES, EfficientNetLite0
+from pandagpt_core.encoders.mini.trunk import FEATURES, EfficientNetLite0
 
 _GROUPS = 8
 _SHRUNK = 16  # the stem halves, and three of the blocks

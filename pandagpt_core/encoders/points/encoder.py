@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.encoders.point_groups import Groups, grouped
-from pandagpt_core.encoders.point_sizes import PointSize
+from pandagpt_core.encoders.points.groups import Groups, grouped
+from pandagpt_core.encoders.points.sizes import PointSize
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.llm.quant.linear import Linear
 

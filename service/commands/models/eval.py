@@ -72,8 +72,8 @@ def _benchmark(arguments: argparse.Namespace, model: Answerer) -> int:
 
 def _over_http(arguments: argparse.Namespace, base: Answerer | None) -> int:
     # Here and not above: a model folder is examined without an HTTP client.
-    from service.commands.examinee import HttpModel, connected
-    from service.commands.talk import TalkError
+    from service.commands.client.talk import TalkError
+    from service.commands.models.examinee import HttpModel, connected
 
     client = settings.load(overrides(arguments, url="client.url")).client
     with connected(client) as connection:

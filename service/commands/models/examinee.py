@@ -12,7 +12,7 @@ import numpy as np
 
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.types import Modality
-from service.commands.talk import PARTS, TalkError, complaint
+from service.commands.client.talk import PARTS, TalkError, complaint
 from service.settings import ClientSettings
 
 BUSY = (429, 503)  # answered with Retry-After: later it may go

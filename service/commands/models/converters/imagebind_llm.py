@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from service.commands.converters.common import Progress, imagebind_sizes, required
+from service.commands.models.converters.common import Progress, imagebind_sizes, required
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

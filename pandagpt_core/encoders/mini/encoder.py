@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import account
-from pandagpt_core.encoders.mini_senses import MapTower, SoundTower
-from pandagpt_core.encoders.mini_towers import ImageTower, SignalTower, TextTower
+from pandagpt_core.encoders.mini.senses import MapTower, SoundTower
+from pandagpt_core.encoders.mini.towers import ImageTower, SignalTower, TextTower
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality

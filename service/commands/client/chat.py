@@ -8,8 +8,8 @@ import sys
 import httpx
 
 from service import settings
+from service.commands.client.talk import OPTIONS, PARTS, Talk, TalkError, medium
 from service.commands.overrides import overrides
-from service.commands.talk import OPTIONS, PARTS, Talk, TalkError, medium
 
 _HELP = "\n".join(
     [

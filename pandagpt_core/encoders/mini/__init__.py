@@ -1,0 +1,1 @@
+"""The small default model's own towers."""

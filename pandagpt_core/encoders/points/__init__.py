@@ -1,0 +1,1 @@
+"""Point-Bind's encoder of 3D point clouds."""
