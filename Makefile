@@ -47,6 +47,12 @@ openapi:  ## write openapi.yaml, docs/settings.md and docs/media.md from the cod
 	@$(BIN)/python -m service.settings.page > docs/settings.md.tmp && mv docs/settings.md.tmp docs/settings.md
 	@$(BIN)/python -m pandagpt_core.media.page > docs/media.md.tmp && mv docs/media.md.tmp docs/media.md
 
+.PHONY: docs
+docs:  ## a site of all pages in build/guide/site, which a gateway serves at /docs/guide/
+	@$(DEV)
+	@$(BIN)/python docs/site/stage.py build/guide
+	@$(BIN)/zensical build --strict --config-file build/guide/mkdocs.yml
+
 .PHONY: check
 check: lint types contracts test  ## all of CI: lint, types, contracts; the tests hold openapi.yaml and docs/ to the code
 

@@ -49,6 +49,7 @@ from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, BodyLimitMiddleware, BodyLimits, RequestContextMiddleware
 from service.gateway.observation import failed
 from service.gateway.openapi import document
+from service.gateway.page.guide import read_guide
 from service.gateway.page.site import make_site
 from service.gateway.rate_limit import RateLimiter
 from service.gateway.routes import routers
@@ -85,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers=_HANDLERS,
     )
     app.state.site = make_site(settings.gateway.samples) if settings.gateway.page else None
+    app.state.guide = read_guide(settings.gateway.guide)
     for router in routers():
         app.include_router(router)
     document.install(app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)])

@@ -14,9 +14,14 @@ _HEAD = f"""# Settings
 
 Generated from `service/settings/` by `make openapi`; a test compares them.
 
-A setting comes from, strongest first: an option of the command line; the environment variable below; the same variable
-in a `.env` file of the working folder; the TOML file that `{CONFIG_VARIABLE}` names, where `{PREFIX}GATEWAY_PORT` is
-`port` in the table `[gateway]`. A `{PREFIX}*` variable or a TOML key that is not listed here refuses to start.
+A setting comes from these places, the strongest first:
+
+1. an option of the command line;
+2. the environment variable below;
+3. the same variable in a `.env` file of the working folder;
+4. the TOML file that `{CONFIG_VARIABLE}` names. There `{PREFIX}GATEWAY_PORT` is `port` in the table `[gateway]`.
+
+A `{PREFIX}*` variable or a TOML key that is not listed here refuses to start.
 """
 
 

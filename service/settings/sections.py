@@ -144,6 +144,10 @@ class GatewaySettings(Section):
     )
     page: bool = Field(default=True, description="serve the page at `/`")
     samples: Path = Field(default=Path("samples"), description="folder of media that the page offers to try")
+    guide: Path = Field(
+        default=Path("build/guide/site"),
+        description="folder of the site that `make docs` builds, served at `/docs/guide/`",
+    )
     cors_origins: Words = Field(default=(), description="origins that browsers may call from, by comma; `*` for any")
     max_body_bytes: Count = Field(default=256 * MIB, description="largest request body (bytes)")
     max_part_bytes: Count = Field(default=128 * MIB, description="largest single medium or upload (bytes)")

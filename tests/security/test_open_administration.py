@@ -30,6 +30,7 @@ PUBLIC = {
         "/version",
         "/docs",
     ),
+    *("/docs/guide", "/docs/guide/{path:path}"),
     *("/openapi.json", "/", "/page/{path:path}", "/page/samples", "/page/samples/{name}"),
 }
 ELSEWHERE = [

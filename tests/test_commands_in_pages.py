@@ -1,0 +1,119 @@
+"""Every command in every page is a right one: its program is known, its arguments are taken, its targets exist.
+
+Guides run their snippets (`tests/test_guides.py`), and README's run against the default model (`tests/test_readme.py`).
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from service import cli
+from service.gateway.errors import ERRORS, GatewayError, error_headers
+from service.settings import StoreSettings
+from tests.conftest import ROOT
+from tests.contract.conftest import running, settings_for, store  # noqa: F401  a fixture
+from tests.fakes import FakeRuntime, worker_thread
+from tests.test_docs import pages
+
+ADDRESS = "http://127.0.0.1:8000"
+# Programs of the machine that a page shows the use of. Nothing here runs them.
+SHOWN = {
+    *("docker", "docker-compose", "kubectl", "helm", "systemctl", "journalctl", "cp", "cat", "echo", "export"),
+    *("source", "pip", "torchrun", "accelerate"),
+}
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Each command of the page's shell blocks; lines that end in a backslash are joined."""
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        block = re.sub(r"\\\n\s*", " ", re.sub(r"<<END\n.*?^END$", "", block, flags=re.DOTALL | re.MULTILINE))
+        yield from (line for line in block.splitlines() if line.strip() and not line.startswith("#"))
+
+
+def found() -> list[tuple[str, str]]:
+    return [(str(page.relative_to(ROOT)), line) for page in pages() for line in commands(page)]
+
+
+def _make(words: list[str]) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = [word for word in words if "=" not in word]
+    assert targets
+    assert all(f"\n{target}:" in makefile for target in targets)
+
+
+def _pandagpt(words: list[str]) -> None:
+    if words == ["--version"]:
+        return
+    name, *rest = words
+    parser = ArgumentParser(exit_on_error=False)
+    import_module(cli.COMMANDS[name][0]).configure(parser)
+    parser.parse_args(rest)
+
+
+def _python(words: list[str]) -> None:
+    if words[0] == "-m":
+        name = words[1].replace(".", "/")
+        assert words[1] in {"pytest", "build"} or any(
+            (ROOT / f"{name}{end}").exists() for end in (".py", "/__main__.py")
+        )
+    else:
+        assert (ROOT / words[0]).is_file()
+        assert all((ROOT / word).exists() for word in words if word.startswith("samples/"))
+
+
+def _curl(words: list[str]) -> None:
+    assert any(ADDRESS in word or word.startswith("https://") for word in words)
+
+
+PROGRAMS: dict[str, Callable[[list[str]], None]] = {
+    "make": _make,
+    "pandagpt": _pandagpt,
+    "python": _python,
+    "python3": _python,
+    "curl": _curl,
+}
+
+
+@pytest.mark.parametrize(("page", "line"), found())
+def test_a_command_in_a_page_is_a_right_call(page: str, line: str) -> None:
+    line = re.sub(r"^\w+=\$\(.*\)(?:;.*)?$|^[A-Z_]+=\S+ ", "", line)
+    words = shlex.split(line, comments=True)
+    if not words:
+        return
+    program = Path(words[0]).name
+    if program in SHOWN:
+        return
+    assert program in PROGRAMS, f"{page}: nothing checks {program}"
+    PROGRAMS[program]([word for word in words[1:] if word not in {">", ">>", "|"}])
+
+
+def test_the_curl_lines_of_the_first_pages_bring_answers(store: StoreSettings) -> None:  # noqa: F811  the fixture
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    lines = [line for page in ("start.md", "captions.md", "errors.md") for line in commands(ROOT / "docs" / page)]
+    calls = [shlex.split(line) for line in lines if line.startswith("curl ")]
+    assert calls
+    own = store.model_copy(update={"namespace": "first-pages"})
+    with worker_thread(own, FakeRuntime()), running(settings_for(own)) as (url, _):
+        for words in calls:
+            command = ["curl", "-sS", "--fail-with-body", *(word.replace(ADDRESS, url) for word in words[1:])]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stdout
+            assert done.stdout
+
+
+def test_the_table_of_errors_is_the_codes() -> None:
+    text = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([^|]+) \|", text, re.MULTILINE)
+    assert {code: int(status) for code, status, _ in rows} == {code: row.status for code, row in ERRORS.items()}
+    for code, _, when in rows:
+        headers = error_headers(GatewayError(code, "x"))
+        assert ("retry-after" in headers) == (when == "after `retry-after`"), code
+        assert headers.get("x-should-retry") != "false" or when == "never", code
