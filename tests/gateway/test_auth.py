@@ -59,7 +59,9 @@ def test_every_route_declares_who_may_call_it() -> None:
 def test_the_application_has_no_route_but_the_declared_ones() -> None:
     app = create_app(Settings())
     declared = {route.path_format for router in routers() for route in router.routes if isinstance(route, APIRoute)}
-    assert set(app.openapi()["paths"]) | {"/docs", "/openapi.json"} | PAGE == declared
+    assert (
+        set(app.openapi()["paths"]) | {"/docs", "/openapi.json", "/docs/guide", "/docs/guide/{path}"} | PAGE == declared
+    )
 
 
 def test_only_health_version_and_the_manual_are_public() -> None:
