@@ -43,6 +43,7 @@ def code(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
+GUIDE = ("/docs/guide", "/docs/guide/{path}")
 PAGE = {"/", "/page/{path}", "/page/samples", "/page/samples/{name}"}
 CHAT = {"json": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}}
 
@@ -59,15 +60,13 @@ def test_every_route_declares_who_may_call_it() -> None:
 def test_the_application_has_no_route_but_the_declared_ones() -> None:
     app = create_app(Settings())
     declared = {route.path_format for router in routers() for route in router.routes if isinstance(route, APIRoute)}
-    assert (
-        set(app.openapi()["paths"]) | {"/docs", "/openapi.json", "/docs/guide", "/docs/guide/{path}"} | PAGE == declared
-    )
+    assert set(app.openapi()["paths"]) | {"/docs", "/openapi.json", *GUIDE} | PAGE == declared
 
 
 def test_only_health_version_and_the_manual_are_public() -> None:
     routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
     open_ones = {route.path_format for route in routes if access_of(route) is None}
-    assert open_ones == {"/health/live", "/health/ready", "/version", "/docs", "/openapi.json"} | PAGE
+    assert open_ones == {"/health/live", "/health/ready", "/version", "/docs", "/openapi.json", *GUIDE} | PAGE
 
 
 def test_no_key_and_a_wrong_key_are_refused(guarded: str) -> None:
