@@ -12,6 +12,7 @@ EACH = (
     "engine",
     "http",
     "first_token",
+    "page_opening",
     "gateway_streams",
     "imagebind",
     "memory",

@@ -21,6 +21,7 @@ _TEMPERATURES = ("celsius", "kelvin", "centikelvin")
 
 IMAGE = Entry(
     name="image",
+    label="picture",
     formats=_text("""
         JPEG (beyond the limit of pixels at a reduced size), PNG, WebP, GIF, BMP, TIFF, HEIC and
         HEIF, AVIF
@@ -74,6 +75,7 @@ IMAGE = Entry(
 )
 VIDEO = Entry(
     name="video",
+    label="video",
     formats=_text("""
         MP4, MOV, 3GP, WebM, Matroska, AVI, MPEG-TS, MPEG-PS, WMV, FLV, OGV of H.264, HEVC, VP8,
         VP9, AV1, MPEG-1, -2 and -4, ProRes, MJPEG, Theora, H.263, Sorenson, VP6, WMV, VC-1; GIF,
@@ -101,7 +103,15 @@ VIDEO = Entry(
         ),
     ),
     sample=(_SAMPLES, "film"),
-    parameters=(Composition("use_audio", "whether its sound is a medium of the request too", "audio", "audio"),),
+    parameters=(
+        Composition(
+            "use_audio",
+            "whether its sound is a medium of the request too",
+            "audio",
+            "audio",
+            label="Its own sound too",
+        ),
+    ),
     limits=("bytes", "video_pixels", "aspect", "frames", "frame_pixels", "seconds"),
     mime=MappingProxyType(
         {
@@ -123,6 +133,7 @@ VIDEO = Entry(
 )
 AUDIO = Entry(
     name="audio",
+    label="sound",
     formats=_text("""
         WAV (PCM, float, A-law, mu-law, ADPCM, GSM; also of size zero), FLAC, Ogg (Vorbis, Opus,
         Speex, FLAC), MP3 (also behind junk), AAC, M4A, AMR, AIFF, AU, CAF, W64, and the sound of a
@@ -150,7 +161,12 @@ AUDIO = Entry(
     ),
     sample=(_SAMPLES, "tone"),
     parameters=(
-        Choice("clips", "where the clips of a long sound lie: where it is loudest, or evenly", ("loud", "even")),
+        Choice(
+            "clips",
+            "where the clips of a long sound lie: where it is loudest, or evenly",
+            ("loud", "even"),
+            label="Clips of a long sound",
+        ),
     ),
     limits=("bytes", "seconds", "samples", "channels", "sample_rate"),
     mime=MappingProxyType(
@@ -174,6 +190,7 @@ AUDIO = Entry(
 )
 DEPTH = Entry(
     name="depth",
+    label="depth map",
     formats=_text("""
         grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz of one array, PFM, EXR (one channel,
         or Z)
@@ -197,7 +214,7 @@ DEPTH = Entry(
     parameters=(
         Choice("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd", "relative")),
         Number("scale", "numbers a metre, in place of a unit", 1e-6, 1e6, "1/m"),
-        Number("focal_px", "the camera's focal length", 0, 1e6, "pixels", open_low=True),
+        Number("focal_px", "the camera's focal length", 0, 1e6, "pixels", open_low=True, label="Focal length"),
         Number("baseline_m", "the camera's baseline", 0, 1e3, "m", open_low=True),
     ),
     limits=("bytes", "pixels", "aspect", "elements"),
@@ -205,6 +222,7 @@ DEPTH = Entry(
 )
 THERMAL = Entry(
     name="thermal",
+    label="thermal picture",
     formats=_text("""
         grey pictures and arrays as for depth; colour pictures by their brightness; FLIR radiometric
         JPEG
@@ -242,6 +260,7 @@ THERMAL = Entry(
 )
 IMU = Entry(
     name="imu",
+    label="motion recording",
     formats=_text("""
         tables of text (comma, semicolon, tab, blanks; decimal comma; quotes; comments; UTF-8,
         UTF-16), JSON (rows, records, records a line, columns, Sensor Logger), .npy, zip of one
@@ -274,6 +293,7 @@ IMU = Entry(
 )
 TEXT = Entry(
     name="text",
+    label="context text",
     formats=_text("""
         UTF-8
     """),
@@ -296,6 +316,7 @@ TEXT = Entry(
 )
 POINTS = Entry(
     name="points",
+    label="point cloud",
     about="a 3D point cloud, or a mesh's vertices; colours, normals and faces are not read",
     recipes=(Recipe("points-8192-v1", f"{_MEDIA}.points", "unit_sphere"),),
     sample=(_SAMPLES, "cloud"),

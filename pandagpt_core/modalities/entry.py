@@ -9,7 +9,10 @@ Value = float | str
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number that comes beside a medium, within `low`..`high`; with `open_low` above `low`. `unit` is for readers."""
+    """A number that comes beside a medium, within `low`..`high`; with `open_low` above `low`. `unit` is for readers.
+
+    `label` of a parameter is its title in a form, where its name does not make a good one.
+    """
 
     name: str
     about: str
@@ -17,6 +20,7 @@ class Number:
     high: float
     unit: str = ""
     open_low: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Choice:
     name: str
     about: str
     values: tuple[str, ...]
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Composition:
     about: str
     modality: str
     form: str
+    label: str = ""
 
 
 Parameter = Number | Choice | Composition
@@ -68,13 +74,16 @@ class Entry:
     `named` are suffixes that belong to it where the word `name` stands in the file's or folder's name: pictures and
     arrays that another modality may hold too. `sample` is "module:function", which makes a tiny medium that works with
     `sample_params`. `is_file` is false for what is sent as a string. `formats` and `reads` are for docs/media.md: which
-    files, and what is taken from the file itself.
+    files, and what is taken from the file itself. `label` is the noun of a form's menu. `own` is the recipe that reads
+    the parameters which a file names itself, where the modality has one.
     """
 
     name: str
     about: str
     recipes: tuple[Recipe, ...]
     sample: tuple[str, str]
+    label: str = ""
+    own: str = ""
     sample_params: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
     parameters: tuple[Parameter, ...] = ()
     limits: tuple[str, ...] = ("bytes",)
@@ -83,6 +92,10 @@ class Entry:
     is_file: bool = True
     formats: str = ""
     reads: str = ""
+
+    @property
+    def noun(self) -> str:
+        return self.label or self.name
 
     @property
     def part(self) -> str:

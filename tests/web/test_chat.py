@@ -230,3 +230,33 @@ def test_a_stream_goes_on_when_its_worker_is_killed(page: "Page", valkey: Any, w
         first.kill()
         said = answer(page)
     assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS
+
+
+def test_words_typed_during_an_answer_wait_for_its_end(page: "Page", runtime: FakeRuntime) -> None:
+    runtime.step_delay = 0.1
+    ask(page, "A long story")
+    page.locator("article.answer .text p").wait_for()
+    page.get_by_label("Your message").fill("And then?")
+    page.keyboard.press("Enter")
+    answer(page)
+    assert page.locator("article.user").count() == 1
+    assert page.get_by_label("Your message").input_value() == "And then?"
+
+
+def test_words_are_taken_before_the_models_are_known(page: "Page") -> None:
+    """The list of models comes late; what was asked before goes out with the model's name."""
+    page.add_init_script(
+        """const send = window.fetch;
+        window.fetch = async (path, ...more) => {
+            if (path === "/v1/models") await new Promise((resolve) => { window.bringModels = resolve; });
+            return send(path, ...more);
+        };"""
+    )
+    page.reload()
+    page.get_by_label("Your message").fill("Hello")
+    page.keyboard.press("Enter")
+    assert page.locator("article").count() == 0
+    with page.expect_request("**/v1/chat/completions") as sent:
+        page.evaluate("window.bringModels()")
+    assert sent.value.post_data_json["model"] == "fake"
+    assert answer(page)

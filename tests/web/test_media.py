@@ -110,3 +110,24 @@ def test_a_large_upload_shows_its_progress(page: "Page", browser_context: "Brows
     ask(page, "What is this?")
     page.locator("article.user progress").wait_for()
     assert "<image:" in answer(page)
+
+
+def test_the_screen_is_recorded(page: "Page") -> None:
+    """By Chromium's own capture: its fake devices hold a screen, and its fake dialog grants it."""
+    page.locator("summary", has_text="Record").click()
+    page.get_by_role("button", name="Record the screen").click()
+    page.locator("[role=timer]", has_text="1 s").wait_for()
+    page.get_by_role("button", name="Stop and use it").click()
+    page.locator('.composer .card[data-modality="video"] .facts').wait_for()
+    ask(page, "What is this?")
+    assert "<video:" in answer(page)
+
+
+def test_a_screen_that_is_not_granted_is_a_sentence(page: "Page") -> None:
+    page.add_init_script(
+        "navigator.mediaDevices.getDisplayMedia = async () => { throw new DOMException('Denied', 'NotAllowedError'); }"
+    )
+    page.reload()
+    page.locator("summary", has_text="Record").click()
+    page.get_by_role("button", name="Record the screen").click()
+    assert "gives no access" in page.get_by_role("alert").inner_text()

@@ -1,9 +1,10 @@
-"""The page's files, read once at start, and the headers that confine them.
+"""The page's files, read once at start: plain and compressed, each under an address that changes with the page.
 
 The policy allows scripts, styles and connections of this origin only, and no inline script. `blob:` and `data:` are the
 pictures and sounds that the browser itself makes for previews.
 """
 
+import gzip
 import hashlib
 import mimetypes
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,12 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
+from service.gateway.page import modules, registry
+
 INDEX = "index.html"
+ROOT = "/page/"  # where the files of the page lie
+MAIN = "js/main.js"
+PRELOAD = b"<!-- the modules of main.js -->"
 TYPES = MappingProxyType({".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"})
 HEADERS = MappingProxyType(
     {
@@ -25,29 +31,76 @@ HEADERS = MappingProxyType(
         "referrer-policy": "no-referrer",
         "permissions-policy": "camera=(self), microphone=(self), display-capture=(self), accelerometer=(self), "
         "gyroscope=(self), geolocation=()",
-        "cache-control": "no-cache",
     }
 )
+ASK_AGAIN = "no-cache"  # kept, and compared by its etag at each use
+FOR_GOOD = "public, max-age=31536000, immutable"  # RFC 8246
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A file's bytes as they are sent, and their etag, which differs between codings (RFC 9110, 8.8.3.3)."""
+
+    content: bytes
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file of the page. `etag` changes with its bytes, so that a browser asks for each once."""
+    """One file of the page."""
 
-    content: bytes
+    plain: Coded
+    gzip: Coded
     media_type: str
-    etag: str
 
 
-def load_assets() -> Mapping[str, Asset]:
-    """The files by their path below the page, as `js/main.js`."""
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """The files by their path below the page, as `js/main.js`. `version` names them all together."""
+
+    files: Mapping[str, Asset]
+    version: str
+
+    def find(self, path: str) -> tuple[Asset | None, str]:
+        """The file of a path with or without a version in front, and how long a browser may keep it.
+
+        Under another version's address (a gateway before an upgrade has sent it) the file comes, and is not kept.
+        """
+        version, _, rest = path.partition("/")
+        if version == self.version:
+            return self.files.get(rest), FOR_GOOD
+        return self.files.get(rest if version.startswith(_MARK) else path), ASK_AGAIN
+
+
+_MARK = "v-"
+
+
+def load_assets() -> Assets:
+    """All files; the index names the others by the version, and the modules that are needed at once."""
     folder = resources.files("service.gateway.page").joinpath("static")
-    return MappingProxyType({path: _asset(path, file.read_bytes()) for path, file in _files(folder, "")})
+    found = {path: file.read_bytes() for path, file in _files(folder, "")} | {registry.PATH: registry.module()}
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(path.encode() + b"\0" + hashlib.sha256(found[path]).digest())
+    version = f"{_MARK}{digest.hexdigest()[:12]}"
+    found[INDEX] = _index(found, version)
+    return Assets(MappingProxyType({path: _asset(path, content) for path, content in found.items()}), version)
 
 
 def media_type(name: str) -> str:
     """The MIME type of a sample by its name."""
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def etag(content: bytes) -> str:
+    """A strong validator of these bytes."""
+    return f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+
+
+def _index(files: Mapping[str, bytes], version: str) -> bytes:
+    needed = modules.needed_at_once(MAIN, files)
+    links = "\n    ".join(f'<link rel="modulepreload" href="{ROOT}{path}" />' for path in needed)
+    return files[INDEX].replace(PRELOAD, links.encode()).replace(b'"/page/', f'"{ROOT}{version}/'.encode())
 
 
 def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
@@ -59,7 +112,8 @@ def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]
 
 
 def _asset(path: str, content: bytes) -> Asset:
-    return Asset(content, f"{TYPES[_suffix(path)]}; charset=utf-8", f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+    packed = gzip.compress(content, mtime=0)
+    return Asset(Coded(content, etag(content)), Coded(packed, etag(packed)), f"{TYPES[_suffix(path)]}; charset=utf-8")
 
 
 def _suffix(name: str) -> str:

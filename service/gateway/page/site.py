@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.gateway.page.assets import Asset, load_assets
+from service.gateway.page.assets import Assets, load_assets
 
 ASKS = "asks.json"
 
@@ -22,7 +22,7 @@ class SampleFile:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    assets: Mapping[str, Asset]
+    assets: Assets
     samples: Path
 
     def groups(self) -> list[list[SampleFile]]:

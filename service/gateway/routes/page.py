@@ -4,6 +4,8 @@ Public: whatever the page then asks of the service needs a key where there are k
 """
 
 import asyncio
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.auth import public
 from service.gateway.errors import GatewayError
-from service.gateway.page.assets import HEADERS, INDEX, Asset, media_type
+from service.gateway.page.assets import ASK_AGAIN, HEADERS, INDEX, Coded, etag, media_type
 from service.gateway.page.site import SampleFile, Site
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(public)])
@@ -38,7 +40,7 @@ async def sample(request: Request, name: str) -> Response:
     if found is None:
         raise GatewayError("not_found", "There is no such sample.")
     content = await asyncio.to_thread(found.read_bytes)
-    return Response(content, media_type=media_type(name), headers=dict(HEADERS))
+    return _answer(request, Coded(content, etag(content)), media_type(name), {"cache-control": ASK_AGAIN})
 
 
 @router.get("/page/{path:path}")
@@ -59,10 +61,30 @@ def _site(request: Request) -> Site:
 
 
 def _sent(request: Request, path: str) -> Response:
-    found: Asset | None = _site(request).assets.get(path)
+    found, kept = _site(request).assets.find(path)
     if found is None:
         raise GatewayError("not_found", "There is no such endpoint.")
-    headers = {**HEADERS, "etag": found.etag}
-    if request.headers.get("if-none-match") == found.etag:
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, media_type=found.media_type, headers=headers)
+    headers = {"cache-control": kept, "vary": "accept-encoding"}
+    if not _takes_gzip(request):
+        return _answer(request, found.plain, found.media_type, headers)
+    return _answer(request, found.gzip, found.media_type, {**headers, "content-encoding": "gzip"})
+
+
+def _answer(request: Request, body: Coded, kind: str, more: Mapping[str, str]) -> Response:
+    """The body, or 304 where the browser has it (RFC 9110, 13.1.2)."""
+    headers = {**HEADERS, **more, "etag": body.etag}
+    if body.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers={name: headers[name] for name in headers if name != _CODED})
+    return Response(body.content, media_type=kind, headers=headers)
+
+
+_CODED = "content-encoding"
+
+
+def _takes_gzip(request: Request) -> bool:
+    """Whether `accept-encoding` names gzip, and not with the weight 0."""
+    wanted = [part.replace(" ", "").lower() for part in request.headers.get("accept-encoding", "").split(",")]
+    return any(part.partition(";")[0] == "gzip" and not _ZERO.search(part) for part in wanted)
+
+
+_ZERO = re.compile(r";q=0(\.0*)?$")

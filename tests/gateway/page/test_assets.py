@@ -1,44 +1,61 @@
-"""The page's files: complete, small, confined by headers, and off by a setting."""
+"""The page's files: complete, small, compressed, kept by browsers, confined by headers, and off by a setting."""
 
 import gzip
+import json
 import re
 from collections.abc import Callable
 
 import httpx
 
 from pandagpt_core.modalities import MODALITIES
-from service.gateway.page.assets import HEADERS, INDEX, load_assets
+from service.gateway.page import modules, registry
+from service.gateway.page.assets import FOR_GOOD, HEADERS, INDEX, MAIN, load_assets
 from service.gateway.state import GatewayState
 
 LIMIT = 250_000  # bytes of all files, compressed
+PLAIN = {"accept-encoding": "identity"}
+
+
+def plain() -> dict[str, bytes]:
+    return {path: asset.plain.content for path, asset in load_assets().files.items()}
 
 
 def test_the_whole_page_stays_small() -> None:
-    assert sum(len(gzip.compress(asset.content)) for asset in load_assets().values()) < LIMIT
+    assert sum(len(asset.gzip.content) for asset in load_assets().files.values()) < LIMIT
 
 
 def test_every_file_that_the_page_names_is_there() -> None:
+    files, version = plain(), load_assets().version
+    named = re.findall(r'(?:src|href)="(/page/[^"]+)"', files[INDEX].decode())
+    assert {f"/page/{version}/{path}" for path in files} >= set(named)
+    for path, content in files.items():
+        assert set(modules.imported(path, content)) <= set(files), path
+
+
+def test_every_module_that_is_needed_at_once_is_fetched_at_once() -> None:
+    """A module that only its importer names is fetched one round trip later; one for later is not fetched first."""
+    files, version = plain(), load_assets().version
+    preloaded = re.findall(rf'rel="modulepreload" href="/page/{version}/([^"]+)"', files[INDEX].decode())
+    assert preloaded == modules.needed_at_once(MAIN, files)
+    later = set(files) - set(preloaded)
+    assert {"js/compare/view.js", "js/status/view.js", "js/media/recorder.js", "js/chat/as_code.js"} <= later
+    assert sum(path.endswith(".js") for path in preloaded) < 18, "as few round trips as that before the first word"
+
+
+def test_the_version_changes_with_any_file_and_an_older_one_is_not_kept() -> None:
     assets = load_assets()
-    index = assets[INDEX].content.decode()
-    assert {f"/page/{path}" for path in assets} >= set(re.findall(r'(?:src|href)="(/page/[^"]+)"', index))
-    for path, asset in assets.items():
-        for named in re.findall(r'from "(\.[^"]+)"', asset.content.decode()):
-            parts = path.split("/")[:-1]
-            for word in named.split("/"):
-                parts = parts[:-1] if word == ".." else parts if word == "." else [*parts, word]
-            assert "/".join(parts) in assets, f"{path} imports {named}"
-
-
-def test_every_module_is_fetched_at_once() -> None:
-    """A module that only its importer names is fetched one round trip later."""
-    index = load_assets()[INDEX].content.decode()
-    preloaded = set(re.findall(r'rel="modulepreload" href="/page/([^"]+)"', index))
-    assert preloaded == {path for path in load_assets() if path.endswith(".js")}
+    main, kept = assets.find(f"{assets.version}/{MAIN}")
+    assert (main, kept) == (assets.files[MAIN], FOR_GOOD)
+    for path in (f"v-000000000000/{MAIN}", MAIN):
+        found, kept = assets.find(path)
+        assert (found, kept) == (main, "no-cache")
+    assert assets.find(f"{assets.version}/none.js")[0] is None
+    assert load_assets().version == assets.version, "two gateways of one release name the files alike"
 
 
 def test_no_file_makes_markup_out_of_text() -> None:
-    for path, asset in load_assets().items():
-        text = asset.content.decode()
+    for path, content in plain().items():
+        text = content.decode()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path
         assert not re.search(r"<script(?! type=\"module\" src=)", text), path
         assert not re.search(r"https?://(?!www\.w3\.org/)[a-z0-9-]+\.[a-z]", text), path
@@ -50,8 +67,25 @@ def test_the_page_is_served_confined_and_asked_for_once(shared_gateway: tuple[st
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert {name: answer.headers[name] for name in HEADERS} == dict(HEADERS)
+    assert answer.headers["cache-control"] == "no-cache"
     again = httpx.get(f"{url}/", headers={"if-none-match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    module = re.findall(r'src="([^"]+main.js)"', answer.text)[0]
+    assert httpx.get(f"{url}{module}").headers["cache-control"] == FOR_GOOD
+
+
+def test_files_are_compressed_for_whoever_takes_that(shared_gateway: tuple[str, GatewayState]) -> None:
+    url, _ = shared_gateway
+    address = f"{url}/page/style.css"
+    plain = httpx.get(address, headers=PLAIN)
+    assert "content-encoding" not in plain.headers
+    assert httpx.get(address, headers={"accept-encoding": "gzip;q=0, br"}).headers["etag"] == plain.headers["etag"]
+    with httpx.stream("GET", address, headers={"accept-encoding": "br, gzip"}) as answer:
+        packed = b"".join(answer.iter_raw())
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["etag"] != plain.headers["etag"]
+    assert answer.headers["vary"] == "accept-encoding"
+    assert (gzip.decompress(packed), len(packed) < len(plain.content) / 2) == (plain.content, True)
 
 
 def test_nothing_beside_the_pages_files_is_served(shared_gateway: tuple[str, GatewayState]) -> None:
@@ -65,6 +99,8 @@ def test_samples_are_listed_and_served(shared_gateway: tuple[str, GatewayState])
     groups = httpx.get(f"{url}/page/samples").json()
     assert {"modality": "image", "file": "dog.png", "options": {}} in [one for group in groups for one in group]
     picture = httpx.get(f"{url}/page/samples/dog.png")
+    again = httpx.get(f"{url}/page/samples/dog.png", headers={"if-none-match": picture.headers["etag"]})
+    assert again.status_code == 304
     assert (picture.headers["content-type"], picture.content[1:4]) == ("image/png", b"PNG")
 
 
@@ -75,12 +111,16 @@ def test_a_setting_turns_the_page_off(start_gateway: Callable[..., tuple[str, Ga
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-def test_the_page_knows_every_parameter_of_the_registry() -> None:
-    table = load_assets()["js/media/modalities.js"].content.decode()
+def test_the_page_gets_the_registry_and_repeats_nothing_of_it() -> None:
+    described = json.loads(registry.module().decode().partition("REGISTRY = ")[2].rstrip(";\n"))
+    assert list(described) == list(MODALITIES)
     for name, entry in MODALITIES.items():
-        block = re.search(rf"^  {name}: \{{.*?(?=^  \w+: |^\}})", table, re.DOTALL | re.MULTILINE)
-        assert block, name
+        found = described[name]
+        assert found["suffixes"] == list(entry.mime)
+        assert {field: one["form"] for field, one in found["fields"].items()} == {
+            parameter.name: entry.form_field(parameter) for parameter in entry.parameters
+        }
         for parameter in entry.parameters:
-            assert f"{parameter.name}: " in block[0], f"{name}.{parameter.name}"
-            for value in getattr(parameter, "values", ()):
-                assert f'"{value}"' in block[0], f"{name}.{parameter.name} may be {value}"
+            assert found["fields"][parameter.name].get("values", []) == list(getattr(parameter, "values", ()))
+    written = plain()["js/media/modalities.js"].decode()
+    assert not any(re.search(rf"\b{name}\b", written) for name in set(MODALITIES) - {"text"})

@@ -2,29 +2,16 @@
 
 import * as api from "./core/api.js";
 import { button, dialog, field, h, notice, show } from "./core/dom.js";
+import { makeContext } from "./core/context.js";
 import { load, save } from "./core/session.js";
 import { chatView } from "./chat/view.js";
-import { compareView } from "./compare/view.js";
-import { statusView } from "./status/view.js";
 
-const VIEWS = { chat: ["Chat", chatView], compare: ["Compare", compareView], status: ["Status", statusView] };
-
-/** What all views share. `model()` is the chosen model as /v1/models describes it. */
-function makeContext(models) {
-  const select = document.getElementById("model");
-  show(select, ...models.map((model) => h("option", { value: model.id }, model.id)));
-  const kept = load("model", "");
-  if (models.some((model) => model.id === kept)) select.value = kept;
-  const listeners = new Set();
-  select.addEventListener("change", () => {
-    save("model", select.value);
-    for (const listener of listeners) listener();
-  });
-  return {
-    model: () => models.find((model) => model.id === select.value) ?? null,
-    onModel: (listener) => listeners.add(listener),
-  };
-}
+// The conversation is there at once; the others come when they are opened, or when the browser has nothing to do.
+const VIEWS = {
+  chat: ["Chat", async () => chatView],
+  compare: ["Compare", async () => (await import("./compare/view.js")).compareView],
+  status: ["Status", async () => (await import("./status/view.js")).statusView],
+};
 
 function tabs(context) {
   const panel = document.getElementById("panel");
@@ -40,10 +27,14 @@ function tabs(context) {
     next.focus();
     next.click();
   });
-  function open(name) {
+  async function open(name) {
     const chosen = VIEWS[name] ? name : "chat";
-    panels[chosen] ??= VIEWS[chosen][1](context);
-    show(panel, panels[chosen]);
+    save("view", chosen);
+    mark(chosen);
+    panels[chosen] ??= (await VIEWS[chosen][1]())(context);
+    if (load("view") === chosen) show(panel, panels[chosen]);
+  }
+  function mark(chosen) {
     panel.setAttribute("role", "tabpanel");
     panel.setAttribute("aria-labelledby", `tab-${chosen}`);
     for (const tab of buttons) {
@@ -51,12 +42,11 @@ function tabs(context) {
       tab.setAttribute("aria-selected", String(here));
       tab.tabIndex = here ? 0 : -1;
     }
-    save("view", chosen);
   }
   open(load("view", "chat"));
 }
 
-function askForKey(words) {
+function askForKey(words, retry) {
   const input = h("input", { type: "password", autocomplete: "off", required: true });
   const box = dialog("A key is needed", notice(words, "hint"), field("API key", input));
   const use = button("Use it", () => {
@@ -66,17 +56,25 @@ function askForKey(words) {
   input.addEventListener("keydown", (event) => event.key === "Enter" && use.click());
   box.querySelector("form").prepend(use);
   input.focus();
-  box.addEventListener("close", start);
+  box.addEventListener("close", retry);
 }
 
-async function start() {
-  const panel = document.getElementById("panel");
+async function learnModels(context) {
+  const trouble = document.getElementById("trouble");
+  const retry = () => learnModels(context);
+  show(trouble);
   try {
-    tabs(makeContext(await api.models()));
+    context.learn(await api.models());
   } catch (error) {
-    if (error.status === 401) askForKey(error.message);
-    else show(panel, notice(error.message), button("Try again", start));
+    if (error.status === 401) askForKey(error.message, retry);
+    else show(trouble, notice(error.message), button("Try again", retry));
   }
 }
 
-start();
+const context = makeContext(document.getElementById("model"));
+learnModels(context);
+tabs(context);
+addEventListener("load", () => {
+  const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
+  whenIdle(() => Object.values(VIEWS).forEach(([, bring]) => bring().catch(() => {})));
+});

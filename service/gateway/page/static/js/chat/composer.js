@@ -4,7 +4,6 @@ import * as api from "../core/api.js";
 import { button, h, notice, show } from "../core/dom.js";
 import { attachment } from "../media/attachments.js";
 import { MODALITIES, guess } from "../media/modalities.js";
-import { RECORDERS } from "../media/recorder.js";
 import { mediaCard } from "./media_card.js";
 
 /** @param {(text: string, media: object[]) => void} send */
@@ -18,7 +17,8 @@ export function composer(context, send) {
     show(cards, ...media.map((medium) =>
       mediaCard(medium, { accepted: accepted(), boxes: () => takesBoxes(context.model()), remove: () => { media = media.filter((one) => one !== medium); draw(); input.focus(); } })));
 
-  function add(file, modality = guess(file), options = {}) {
+  async function add(file, modality = guess(file), options = {}) {
+    await context.ready;
     if (!modality || !accepted().includes(modality)) {
       const takes = accepted().map((name) => MODALITIES[name]?.label ?? name).join(", ");
       show(messages, notice(`${file.name}: this model takes ${takes || "no media"}.`));
@@ -29,9 +29,10 @@ export function composer(context, send) {
     draw();
   }
 
-  function submit() {
+  async function submit() {
+    await context.ready;
     const text = input.value.trim() || (media.length ? input.placeholder : "");
-    if (!text || form.dataset.busy) return;
+    if (!text || form.dataset.busy !== undefined) return;
     send(text, media);
     input.value = "";
     media = [];
@@ -70,8 +71,13 @@ export function composer(context, send) {
 }
 
 function recordMenu(add) {
-  const buttons = Object.values(RECORDERS).map(([label, record]) => button(label, () => { menu.open = false; record(add); }));
-  const menu = h("details", { class: "menu" }, h("summary", {}, "Record"), h("div", { class: "menu-items" }, ...buttons));
+  const items = h("div", { class: "menu-items" });
+  const menu = h("details", { class: "menu" }, h("summary", {}, "Record"), items);
+  menu.addEventListener("toggle", async () => {
+    if (!menu.open || items.childElementCount) return;
+    const { RECORDERS } = await import("../media/recorder.js");
+    show(items, ...Object.values(RECORDERS).map(([label, record]) => button(label, () => { menu.open = false; record(add); })));
+  });
   return menu;
 }
 
@@ -87,7 +93,7 @@ function samplesMenu(add, propose) {
   async function take(group) {
     for (const { file, modality, options } of group) {
       const blob = await (await fetch(`/page/samples/${encodeURIComponent(file)}`)).blob();
-      add(new File([blob], file, { type: blob.type }), modality, options);
+      await add(new File([blob], file, { type: blob.type }), modality, options);
     }
     propose("What is this?");
   }

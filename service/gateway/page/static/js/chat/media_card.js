@@ -3,14 +3,15 @@
 import { button, field, h, show } from "../core/dom.js";
 import { MODALITIES } from "../media/modalities.js";
 import { boxInput } from "./boxes.js";
-import { preview, reading } from "../media/previews.js";
+
+const previews = () => import("../media/previews.js"); // what draws them is not needed before the first medium
 
 /** @param {{remove?: () => void, accepted?: string[], boxes?: () => boolean}} edit without `remove` the card only shows */
 export function mediaCard(medium, edit = {}) {
   const body = h("div", { class: "preview" }, "…");
   const facts = h("div");
   const draw = async () => {
-    const shown = await preview(medium);
+    const shown = await (await previews()).preview(medium);
     const asks = edit.boxes?.() && medium.modality === "image" && shown instanceof HTMLImageElement;
     show(body, asks ? boxInput(shown, (box) => (medium.box = box)) : shown);
   };
@@ -26,7 +27,7 @@ function controls(medium, { remove, accepted }, redraw, facts) {
   const fields = h("div", { class: "row" });
   const describe = async () => {
     try {
-      show(facts, await reading(medium));
+      show(facts, await (await previews()).reading(medium));
     } catch (error) {
       show(facts, h("p", { class: "warning" }, error.message));
     }

@@ -2,7 +2,6 @@
 
 import { button, h, notice, show } from "../core/dom.js";
 import { markdown } from "../core/markdown.js";
-import { showCode } from "./as_code.js";
 import { boxes } from "./boxes.js";
 import { composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
@@ -16,7 +15,7 @@ export function chatView(context) {
   const box = composer(context, (text, media) => talk.ask(text, media, { model: context.model()?.id, ...settings.values }));
   const stop = button("Stop", () => talk.stop());
   const fresh = button("New conversation", () => { talk.clear(); box.focus(); });
-  const code = button("As code", () => showCode(context.model()?.id ?? "", asked(talk.turns)));
+  const code = button("As code", async () => (await import("./as_code.js")).showCode(context.model()?.id ?? "", asked(talk.turns)));
   const nodes = new Map(); // a turn's nodes stay while it does not change, so that players go on and focus stays
 
   function draw() {
@@ -56,7 +55,7 @@ const uploads = (turn) => turn.media.map((medium) => Math.round(medium.progress 
 
 function welcome(context) {
   const takes = context.model()?.input_modalities?.filter((name) => name !== "text").join(", ");
-  return h("p", { class: "hint" }, takes ? `Drop something here (${takes}), or choose an example, and ask.` : "No model is ready yet.");
+  return h("p", { class: "hint" }, `Drop something here${takes ? ` (${takes})` : ""}, or choose an example, and ask.`);
 }
 
 function userTurn(turn, known, edit) {

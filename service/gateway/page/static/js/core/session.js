@@ -2,7 +2,7 @@
 
 const PREFIX = "pandagpt.";
 
-export function load(name, otherwise) {
+export function load(name, otherwise = null) {
   try {
     return JSON.parse(sessionStorage.getItem(PREFIX + name)) ?? otherwise;
   } catch {

@@ -33,7 +33,7 @@ async function takePicture(done) {
 }
 
 async function recordScreen(done) {
-  const stream = await navigator.mediaDevices?.getDisplayMedia?.({ video: true }).catch(() => null);
+  const stream = await granted(() => navigator.mediaDevices.getDisplayMedia({ video: true }));
   if (stream) record("screen", stream, "video", done);
 }
 
@@ -89,9 +89,12 @@ function recordMotion(done) {
   allowed.then((answer) => answer === "granted" && addEventListener("devicemotion", listen), () => {});
 }
 
-async function media(wanted) {
+const media = (wanted) => granted(() => navigator.mediaDevices.getUserMedia(wanted));
+
+/** The stream that the browser gives; null, with a dialog that says why, where it gives none. */
+async function granted(ask) {
   try {
-    return await navigator.mediaDevices.getUserMedia(wanted);
+    return await ask();
   } catch (error) {
     dialog("Recording is not possible", notice(`The browser gives no access: ${error.message ?? error}. Pages that are not on this machine need https.`));
     return null;

@@ -1,0 +1,33 @@
+/** What all views share: the models that the service has, and which of them is chosen. */
+
+import { h, show } from "./dom.js";
+import { load, save } from "./session.js";
+
+/**
+ * `model()` is the chosen model as /v1/models describes it, null until `learn` has been called; `ready` resolves then.
+ * @param {HTMLSelectElement} select
+ */
+export function makeContext(select) {
+  let models = [];
+  let known;
+  const ready = new Promise((resolve) => (known = resolve));
+  const listeners = new Set();
+  const changed = () => listeners.forEach((listener) => listener());
+  select.addEventListener("change", () => {
+    save("model", select.value);
+    changed();
+  });
+  return {
+    ready,
+    model: () => models.find((model) => model.id === select.value) ?? null,
+    onModel: (listener) => listeners.add(listener),
+    learn(found) {
+      models = found;
+      show(select, ...models.map((model) => h("option", { value: model.id }, model.id)));
+      const kept = load("model", "");
+      if (models.some((model) => model.id === kept)) select.value = kept;
+      known();
+      changed();
+    },
+  };
+}
