@@ -92,9 +92,14 @@ def media_type(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def etag(content: bytes) -> str:
-    """A strong validator of these bytes."""
-    return f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+def coded(content: bytes) -> Coded:
+    """The bytes with a strong validator of them."""
+    return Coded(content, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+
+
+def make_asset(content: bytes, media_type: str) -> Asset:
+    """The file in both codings."""
+    return Asset(coded(content), coded(gzip.compress(content, mtime=0)), media_type)
 
 
 def _index(files: Mapping[str, bytes], version: str) -> bytes:
@@ -112,8 +117,7 @@ def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]
 
 
 def _asset(path: str, content: bytes) -> Asset:
-    packed = gzip.compress(content, mtime=0)
-    return Asset(Coded(content, etag(content)), Coded(packed, etag(packed)), f"{TYPES[_suffix(path)]}; charset=utf-8")
+    return make_asset(content, f"{TYPES[_suffix(path)]}; charset=utf-8")
 
 
 def _suffix(name: str) -> str:

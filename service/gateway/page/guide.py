@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from service.gateway.page.assets import Asset
+from service.gateway.page.assets import ASK_AGAIN, Asset, make_asset
 
 INDEX = "index.html"
 _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -41,11 +41,11 @@ def _asset(path: Path) -> Asset:
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
-    return Asset(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+    return make_asset(content, media_type)
 
 
 def _headers(files: Mapping[str, Asset]) -> Mapping[str, str]:
-    pages = (asset.content for path, asset in files.items() if path.endswith(".html"))
+    pages = (asset.plain.content for path, asset in files.items() if path.endswith(".html"))
     inline = sorted({_hash(script) for page in pages for script in _INLINE.findall(page)})
     scripts = " ".join(["'self'", *inline])
     policy = (
@@ -58,7 +58,7 @@ def _headers(files: Mapping[str, Asset]) -> Mapping[str, str]:
             "content-security-policy": policy,
             "x-content-type-options": "nosniff",
             "referrer-policy": "no-referrer",
-            "cache-control": "no-cache",
+            "cache-control": ASK_AGAIN,
         }
     )
 

@@ -5,6 +5,7 @@ from starlette.responses import RedirectResponse
 
 from service.gateway.auth import public
 from service.gateway.errors import GatewayError
+from service.gateway.page.answer import answer
 from service.gateway.page.guide import Guide
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(public)])
@@ -24,7 +25,4 @@ async def guide_file(request: Request, path: str) -> Response:
     if built is None or found is None:
         hint = "" if built else " `make docs` builds the guide; the gateway finds it at its next start."
         raise GatewayError("not_found", f"There is no such page.{hint}")
-    headers = {**built.headers, "etag": found.etag}
-    if request.headers.get("if-none-match") == found.etag:
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, media_type=found.media_type, headers=headers)
+    return answer(request, found, built.headers)

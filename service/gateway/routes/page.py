@@ -4,8 +4,6 @@ Public: whatever the page then asks of the service needs a key where there are k
 """
 
 import asyncio
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.auth import public
 from service.gateway.errors import GatewayError
-from service.gateway.page.assets import ASK_AGAIN, HEADERS, INDEX, Coded, etag, media_type
+from service.gateway.page.answer import answer, answer_coded
+from service.gateway.page.assets import ASK_AGAIN, HEADERS, INDEX, coded, media_type
 from service.gateway.page.site import SampleFile, Site
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(public)])
@@ -40,7 +39,7 @@ async def sample(request: Request, name: str) -> Response:
     if found is None:
         raise GatewayError("not_found", "There is no such sample.")
     content = await asyncio.to_thread(found.read_bytes)
-    return _answer(request, Coded(content, etag(content)), media_type(name), {"cache-control": ASK_AGAIN})
+    return answer_coded(request, coded(content), media_type(name), {**HEADERS, "cache-control": ASK_AGAIN})
 
 
 @router.get("/page/{path:path}")
@@ -64,27 +63,4 @@ def _sent(request: Request, path: str) -> Response:
     found, kept = _site(request).assets.find(path)
     if found is None:
         raise GatewayError("not_found", "There is no such endpoint.")
-    headers = {"cache-control": kept, "vary": "accept-encoding"}
-    if not _takes_gzip(request):
-        return _answer(request, found.plain, found.media_type, headers)
-    return _answer(request, found.gzip, found.media_type, {**headers, "content-encoding": "gzip"})
-
-
-def _answer(request: Request, body: Coded, kind: str, more: Mapping[str, str]) -> Response:
-    """The body, or 304 where the browser has it (RFC 9110, 13.1.2)."""
-    headers = {**HEADERS, **more, "etag": body.etag}
-    if body.etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers={name: headers[name] for name in headers if name != _CODED})
-    return Response(body.content, media_type=kind, headers=headers)
-
-
-_CODED = "content-encoding"
-
-
-def _takes_gzip(request: Request) -> bool:
-    """Whether `accept-encoding` names gzip, and not with the weight 0."""
-    wanted = [part.replace(" ", "").lower() for part in request.headers.get("accept-encoding", "").split(",")]
-    return any(part.partition(";")[0] == "gzip" and not _ZERO.search(part) for part in wanted)
-
-
-_ZERO = re.compile(r";q=0(\.0*)?$")
+    return answer(request, found, {**HEADERS, "cache-control": kept})

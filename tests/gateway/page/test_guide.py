@@ -48,7 +48,7 @@ def test_the_site_is_served_confined_with_its_search(start_gateway: GateStarter,
 def test_every_inline_script_of_the_site_is_named_by_its_digest(site: Path) -> None:
     guide = read_guide(site)
     assert guide is not None
-    pages = [asset.content.decode() for path, asset in guide.files.items() if path.endswith(".html")]
+    pages = [asset.plain.content.decode() for path, asset in guide.files.items() if path.endswith(".html")]
     inline = {script for page in pages for script in re.findall(r"<script>(.*?)</script>", page, re.DOTALL)}
     assert inline
     assert guide.headers["content-security-policy"].count("sha256-") == len(inline)
