@@ -9,7 +9,8 @@ PandaGPTError
 │   ├── KeyMismatch           keys missing, left over or misshapen; lists them
 │   └── DigestMismatch        a file is not the one its manifest names
 └── EngineError               the engine refused or lost a sequence
-    └── EngineDead            the engine is gone and takes its worker with it
+    ├── EngineDead            the engine is gone and takes its worker with it
+    └── ModelFault            the model's own weights give numbers that are not finite
 
 Messages name the limit and the value. They hold no path of the server, no address and no text of the caller.
 """
@@ -85,6 +86,10 @@ class DigestMismatch(CheckpointError):
 
 class EngineError(PandaGPTError):
     code = "engine_error"
+
+
+class ModelFault(EngineError):
+    """Sound inputs and numbers that are not finite: the weights are at fault, and no caller can help it."""
 
 
 class EngineDead(EngineError):

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.checkpoints import ModelFolder
-from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
+from pandagpt_core.errors import (
+    CheckpointError,
+    ContextLengthExceeded,
+    InvalidRequest,
+    ModelFault,
+    PandaGPTError,
+    UnsupportedModality,
+)
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.options import checked_options
 from pandagpt_core.prompts import MediaSlot
@@ -39,14 +46,24 @@ def check_modality(info: ModelInfo, modality: Modality) -> None:
 
 
 def check_embeddings(conversation: Conversation, embeddings: Sequence[Tensor], shape: tuple[int, int]) -> None:
-    """One finite [n, E] of `shape` for each medium. Raises InvalidRequest."""
+    """One finite [n, E] of `shape` for each medium. Raises InvalidRequest, and ModelFault for what is not finite."""
     if len(embeddings) != len(conversation.media):
         raise InvalidRequest(f"{len(embeddings)} embeddings were given for {len(conversation.media)} media")
     for embedding in embeddings:
         if tuple(embedding.shape) != shape:
             raise InvalidRequest(f"an embedding has shape {tuple(embedding.shape)}, the model's are {shape}")
         if not bool(torch.isfinite(embedding).all()):
-            raise InvalidRequest("an embedding holds numbers that are not finite")
+            raise ModelFault("an embedding holds numbers that are not finite: the encoder's weights are at fault")
+
+
+def blamed(usual: Tensor, part: str) -> PandaGPTError:
+    """The error for numbers that are not finite: `usual` is what the part gives with weights of 1.
+
+    Where that is finite the request's weights are too large; else the model's own weights are at fault.
+    """
+    if bool(torch.isfinite(usual).all()):
+        return InvalidRequest("the media's weights give numbers that are not finite", param="weight")
+    return ModelFault(f"the model's {part} gives numbers that are not finite: its weights are at fault")
 
 
 def check_slots(prompt: Sequence[int | MediaSlot], media: int) -> None:

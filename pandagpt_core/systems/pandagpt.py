@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pandagpt_core.checkpoints import ModelFolder, PandaGPTFolder, as_system, llm_path, verify_files
 from pandagpt_core.encoders.base import Encoder, encode_items
-from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.language_model import LanguageModel
@@ -20,7 +19,14 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.adapter import load_adapter
 from pandagpt_core.systems.base import LoadOptions, ready_llm
-from pandagpt_core.systems.checks import check_context, check_conversation, check_embeddings, check_modality, describe
+from pandagpt_core.systems.checks import (
+    blamed,
+    check_context,
+    check_conversation,
+    check_embeddings,
+    check_modality,
+    describe,
+)
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.merged import load_table
 from pandagpt_core.systems.prompting import Prompting, fill
@@ -104,5 +110,5 @@ class PandaGPT:
         chosen = torch.cat([rows[index] for index in uses])
         composed = compose(self.projection, chosen, [conversation.media[index].weight for index in uses])
         if not torch.isfinite(composed).all():
-            raise InvalidRequest("the media's weights give numbers that are not finite", param="weight")
+            raise blamed(self.projection(chosen), "projection")
         return composed[None]

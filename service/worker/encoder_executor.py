@@ -16,13 +16,17 @@ from typing import Protocol
 
 import numpy as np
 
-from pandagpt_core.errors import PandaGPTError
+from pandagpt_core.errors import ModelFault, PandaGPTError
 from pandagpt_core.interface import ServedModel
 from pandagpt_core.types import Modality
 from service.broker.protocol import Failed
 
 log = logging.getLogger(__name__)
-BAD_OUTPUT = Failed(code="invalid_media", message="the encoder's output for a medium is not finite")
+USUAL = 1000.0  # the largest number that a sound medium's array holds, with room: 100 g of a motion sensor
+TOO_LARGE = Failed(code="invalid_media", message=f"a medium holds numbers beyond {USUAL:g}, too large for the encoder")
+BAD_WEIGHTS = Failed(
+    code=ModelFault.code, message="the encoder gives numbers that are not finite: its weights are at fault"
+)
 BAD_ARRAY = Failed(code="internal_error", message="a medium could not be encoded")
 
 
@@ -111,8 +115,16 @@ def _embed(
         parts = [_embed(runtime, modality, {name: array}, failures) for name, array in arrays.items()]
         return {name: embedding for part in parts for name, embedding in part.items()}
     bad = [name for name, embedding in embeddings.items() if not np.isfinite(embedding).all()]
-    failures.update(dict.fromkeys(bad, BAD_OUTPUT))
+    failures.update({name: _blamed(modality, arrays[name]) for name in bad})
     return {name: embedding for name, embedding in embeddings.items() if name not in bad}
+
+
+def _blamed(modality: Modality, array: np.ndarray) -> Failed:
+    """Whose fault an output is that is not finite: the medium's where its numbers are out of proportion."""
+    if not (np.abs(array) <= USUAL).all():
+        return TOO_LARGE
+    log.error("the encoder of %s gives numbers that are not finite: its weights are at fault", modality)
+    return BAD_WEIGHTS
 
 
 def _failure(error: Exception) -> Failed:

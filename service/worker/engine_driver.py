@@ -61,6 +61,8 @@ class EngineDriver:
             for output in outputs:
                 job = self.running.get(output.sequence_id.rpartition("/")[0])
                 if job is not None and not job.ended:
+                    if output.error is not None:
+                        log.error("the model failed on a request: %s", output.error, extra={"request_id": job.id})
                     job.accept(output)
                     if output.finish_reason is not None:
                         count_finish(self._metrics, output.finish_reason)
@@ -90,6 +92,8 @@ class EngineDriver:
         except EngineDead:
             raise
         except PandaGPTError as error:
+            if isinstance(error, EngineError):
+                log.error("the model failed on a request: %s", error.message, extra={"request_id": job.id})
             job.end(Failed(code=error.code, message=error.message, param=error.param))
         except Exception:
             log.exception("a request could not enter the engine", extra={"request_id": job.id})

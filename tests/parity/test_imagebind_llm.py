@@ -1,12 +1,13 @@
 """The whole of ImageBind-LLM against the original's own run of it, through our converter, system and engine."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pandagpt_core.errors import CheckpointError
+from pandagpt_core.errors import CheckpointError, ModelFault
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.runtime import Runtime, SequenceRequest, VllmOptions
 from pandagpt_core.systems import LoadOptions, load_system
@@ -148,3 +149,12 @@ def answers(
 def test_the_text_is_the_originals(system: ImageBindLLM, said: Golden, name: str) -> None:
     about = said.said["generate"][name]
     assert system.tokenizer.decode(about["greedy_ids"]).strip() == about["text"]
+
+
+@torch.inference_mode()
+def test_numbers_of_the_adapters_weights_are_the_models_fault(system: ImageBindLLM, said: Golden) -> None:
+    asked = case(said, CASES[0])
+    given = rows(system, said, asked)
+    broken = dataclasses.replace(system, bridge=lambda feature: system.bridge(feature) * float("nan"))
+    with pytest.raises(ModelFault, match="the model's bind network gives numbers that are not finite"):
+        broken.prepare(asked, given)

@@ -11,7 +11,13 @@ import torch
 
 from pandagpt_core.checkpoints import PandaGPTFolder, SystemFolder
 from pandagpt_core.engine.sequence import StopMatcher
-from pandagpt_core.errors import CheckpointError, ContextLengthExceeded, InvalidRequest, UnsupportedModality
+from pandagpt_core.errors import (
+    CheckpointError,
+    ContextLengthExceeded,
+    InvalidRequest,
+    ModelFault,
+    UnsupportedModality,
+)
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
@@ -126,8 +132,6 @@ def test_a_picture_sent_again_with_each_turn_counts_once(make: Make) -> None:
         ([torch.ones(1, WIDTH + 1)], "shape"),
         ([torch.ones(WIDTH)], "shape"),
         ([torch.ones(2, WIDTH)], "shape"),
-        ([torch.full((1, WIDTH), float("nan"))], "not finite"),
-        ([torch.full((1, WIDTH), float("inf"))], "not finite"),
     ],
 )
 def test_embeddings_that_are_not_the_models_are_refused(
@@ -135,6 +139,19 @@ def test_embeddings_that_are_not_the_models_are_refused(
 ) -> None:
     with pytest.raises(InvalidRequest, match=reason):
         make().prepare(asked(image()), embeddings)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_of_the_weights_are_the_models_fault_and_not_the_callers(make: Make, value: float) -> None:
+    with pytest.raises(ModelFault, match="the encoder's weights are at fault"):
+        make().prepare(asked(image()), [torch.full((1, WIDTH), value)])
+    system = make()
+    sound = system.projection
+    system = dataclasses.replace(
+        system, projection=dataclasses.replace(sound, weight=sound.weight.clone().fill_(value))
+    )
+    with pytest.raises(ModelFault, match="the model's projection gives numbers that are not finite"):
+        system.prepare(asked(image()), [torch.ones(1, WIDTH)])
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), 1e39])

@@ -243,17 +243,23 @@ async def test_one_bad_medium_fails_its_own_request_only(broker: Broker, valkey:
         assert not worker.errors
 
 
-async def test_an_embedding_that_is_not_finite_never_reaches_the_model(broker: Broker, valkey: Valkey) -> None:
+async def test_an_embedding_that_is_not_finite_never_reaches_the_model(
+    broker: Broker, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(FakeRuntime):
         def encode(self, modality: Modality, arrays: list[np.ndarray]) -> list[np.ndarray]:
             return [np.full(8, np.nan, np.float32) for _ in arrays]
 
-    part, array = media(1)
-    with worker_thread(valkey.settings, Broken()):
-        (end,) = await run(broker, generate(media=[part]), {part.blob: array})
+    for number, (factor, code) in enumerate(((1, "engine_error"), (1e30, "invalid_media")), 1):
+        part, array = media(number)
+        with caplog.at_level("ERROR"), worker_thread(valkey.settings, Broken()):
+            (end,) = await run(broker, generate(media=[part]), {part.blob: (array + 1).astype(np.float32) * factor})
         assert isinstance(end, Failed)
-        assert end.code == "invalid_media"
+        assert end.code == code, "the weights' fault is not the caller's, numbers out of proportion are"
         assert not valkey.client.exists(Keys().embedding(part.blob))
+    assert [record.message for record in caplog.records if "weights" in record.message] == [
+        "the encoder of image gives numbers that are not finite: its weights are at fault"
+    ]
 
 
 def test_a_request_that_could_not_be_looked_up_is_not_held_twice() -> None:

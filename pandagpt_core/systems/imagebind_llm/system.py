@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder, ModelFolder, as_system, llm_path, verify_files
 from pandagpt_core.encoders.base import Encoder, encode_items
-from pandagpt_core.errors import CheckpointError, InvalidRequest
+from pandagpt_core.errors import CheckpointError
 from pandagpt_core.fusion import counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.language_model import LanguageModel
@@ -21,7 +21,14 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.options import option
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.base import LoadOptions, ready_llm
-from pandagpt_core.systems.checks import check_context, check_conversation, check_embeddings, check_modality, describe
+from pandagpt_core.systems.checks import (
+    blamed,
+    check_context,
+    check_conversation,
+    check_embeddings,
+    check_modality,
+    describe,
+)
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.imagebind_llm.adapter import Bridge, load_bridge
 from pandagpt_core.systems.imagebind_llm.mix import mixed
@@ -124,5 +131,5 @@ class ImageBindLLM:
             return None
         bias = self.bridge(feature)
         if not torch.isfinite(bias).all():
-            raise InvalidRequest("the media's weights give numbers that are not finite", param="weight")
+            raise blamed(self.bridge(torch.ones_like(feature) / feature.numel() ** 0.5), "bind network")
         return bias
