@@ -52,7 +52,7 @@ from service.gateway.openapi import document
 from service.gateway.page.guide import read_guide
 from service.gateway.page.site import make_site
 from service.gateway.rate_limit import RateLimiter
-from service.gateway.routes import routers
+from service.gateway.routes import not_offered, routers
 from service.gateway.state import GatewayState
 from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
 from service.gateway.version import version
@@ -254,7 +254,8 @@ async def _http_error(request: Request, raised: HTTPException) -> Response:
         refusal.headers["allow"] = ", ".join(_methods(request))
         return refusal
     if raised.status_code == 404:
-        return await _gateway_error(request, GatewayError("not_found", "There is no such endpoint."))
+        words = not_offered.reason(request.url.path) or "There is no such endpoint."
+        return await _gateway_error(request, GatewayError("not_found", words))
     return await _gateway_error(request, GatewayError("invalid_request", "The request cannot be read."))
 
 

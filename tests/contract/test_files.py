@@ -27,8 +27,8 @@ def test_a_file_is_found_by_its_id(client: OpenAI) -> None:
 
 
 def test_files_are_listed_in_pages_that_the_package_follows(client: OpenAI) -> None:
-    ids = {client.files.create(file=(f"{n}", made.PNG), purpose="batch").id for n in range(5)}
-    listed = [file.id for file in client.files.list(limit=2, purpose="batch")]
+    ids = {client.files.create(file=(f"{n}", made.PNG), purpose="listed").id for n in range(5)}
+    listed = [file.id for file in client.files.list(limit=2, purpose="listed")]
     assert set(listed) == ids
     assert len(listed) == 5
 

@@ -18,6 +18,14 @@ router = APIRouter(tags=["files"])
 _Owner = Annotated[Caller, Depends(Access(Scope.FILES))]
 _ID = re.compile(r"file-[0-9a-f]{32}")
 _PURPOSE = re.compile(r"[a-z_]{1,32}")
+# Purposes whose endpoint this service does not have: a file kept for one would never be read.
+_WITHOUT_ENDPOINT = {
+    "fine-tune": "fine-tuning is",
+    "fine_tune": "fine-tuning is",
+    "assistants": "assistants are",
+    "evals": "evals are",
+    "batch": "batches are",
+}
 _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
 _SAFE_HEADERS = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
 _BODY = {
@@ -104,6 +112,9 @@ async def get_file_content(request: Request, file_id: str, caller: _Owner) -> Re
 
 def _purpose(form: Form) -> str:
     purpose = form.fields.get("purpose", ["vision"])[0]
+    if purpose in _WITHOUT_ENDPOINT:
+        words = f"purpose is {purpose}, but {_WITHOUT_ENDPOINT[purpose]} not offered."
+        raise GatewayError("invalid_request", words, param="purpose")
     if not _PURPOSE.fullmatch(purpose):
         raise GatewayError("invalid_request", "purpose must be one word of a to z and _.", param="purpose")
     return purpose

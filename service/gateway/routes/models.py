@@ -15,6 +15,7 @@ router = APIRouter(tags=["models"])
 _Reader = Annotated[Caller, Depends(Access(Scope.MODELS))]
 
 
+@router.get("/v1/models/", response_model=None, responses=documented(ModelList), include_in_schema=False)
 @router.get("/v1/models", response_model=None, responses=documented(ModelList))
 async def list_models(request: Request, _caller: _Reader) -> dict[str, Any]:
     """The models that live workers serve."""

@@ -25,9 +25,14 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.get("/health", dependencies=_anyone, response_model=None, responses=documented(Ready), operation_id="health")
+@router.get("/ping", dependencies=_anyone, response_model=None, responses=documented(Ready), operation_id="ping")
 @router.get("/health/ready", dependencies=_anyone, response_model=None, responses=documented(Ready))
 async def ready(request: Request) -> dict[str, Any]:
-    """A request sent now would find a store that takes writes, and a worker; else 503 with the reason."""
+    """A request sent now would find a store that takes writes, and a worker; else 503 with the reason.
+
+    `/health` is vLLM's name for it, `/ping` that of SageMaker.
+    """
     gateway = gateway_of(request)
     if gateway.terminating or gateway.draining:
         raise Draining("this gateway is going away")
