@@ -17,10 +17,25 @@ from pandagpt_core.types import (
     TokenOutput,
 )
 
+PlainPrompt = str | Sequence[int]  # text, or token ids
+
+
+@dataclass(frozen=True, slots=True)
+class PromptToken:
+    """A token of a prompt: its own bytes, and its log probability after those before it; None for the first token, and
+    where none was asked for. `top`: the likeliest tokens there, as (id, bytes, log probability)."""
+
+    token_id: int
+    piece: bytes
+    logprob: float | None = None
+    top: tuple[tuple[int, bytes, float], ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class SequenceRequest:
     """One sequence to generate.
+
+    prompt: continued as it stands, in place of the conversation.
 
     embeddings: one [n, E] array for each of `conversation.media`, in order.
     resume: token ids that an earlier attempt published; they are read as a prefix and not given out again.
@@ -34,6 +49,7 @@ class SequenceRequest:
     resume: Sequence[int] = ()
     priority: Priority = "interactive"
     tenant: str = ""
+    prompt: PlainPrompt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +123,24 @@ class ServedModel(Protocol):
 
     def parse(self, text: str) -> Fields | None:
         """The structured fields of a whole answer; None for a system whose answers are plain text."""
+        ...
+
+    def tokenize(self, prompt: PlainPrompt | Conversation, special: bool = True) -> list[int]:
+        """The token ids that the language model reads of a prompt; `special`: with the beginning that text gets.
+
+        Raises ContextLengthExceeded, InvalidRequest.
+        """
+        ...
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of token ids; control tokens have none. Raises InvalidRequest for an id beyond the vocabulary."""
+        ...
+
+    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> list[PromptToken]:
+        """A prompt's tokens, with `top` their log probabilities and so many alternatives; then it computes a pass.
+
+        Raises ContextLengthExceeded, InvalidRequest.
+        """
         ...
 
     @property

@@ -18,15 +18,17 @@ from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
-from pandagpt_core.interface import Admitted, EngineStats, SequenceRequest
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.interface import Admitted, EngineStats, PlainPrompt, PromptToken, SequenceRequest
 from pandagpt_core.llm.autotune import Runner
+from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.llm.quant.fp8 import fp8_runs
 from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Precision
-from pandagpt_core.systems import LoadOptions, System, load_system
+from pandagpt_core.systems import LoadOptions, System, load_system, plain
 from pandagpt_core.systems.merged import merged_folder
-from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, TokenOutput, Turn
+from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, SamplingParams, TokenOutput, Turn
 
 __all__ = ["Dtype", "EngineConfig", "Runtime", "SequenceRequest", "VllmOptions"]
 
@@ -130,15 +132,42 @@ class Runtime:
 
         Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest; then nothing was queued.
         """
-        rows = [_tensor(embedding) for embedding in request.embeddings]
-        inputs = self._system.prepare(request.conversation, rows)
-        params = self._system.stops(request.params)
+        inputs, params = self._read(request)
         public = len(_common(inputs.ids, self._template))
         sequence = EngineRequest(
             request.id, inputs, params, request.resume, request.priority, request.tenant, num_public=public
         )
         admitted = self._engine.add(sequence)
         return replace(admitted, fields=inputs.fields)
+
+    def _read(self, request: SequenceRequest) -> tuple[LLMInputs, SamplingParams]:
+        """The prompt; a plain one ends where the tokenizer's files or the caller say, not where a template does."""
+        if request.prompt is not None:
+            return plain.plain_inputs(self._system, plain.plain_ids(self._system, request.prompt)), request.params
+        rows = [_tensor(embedding) for embedding in request.embeddings]
+        return self._system.prepare(request.conversation, rows), self._system.stops(request.params)
+
+    def tokenize(self, prompt: PlainPrompt | Conversation, special: bool = True) -> list[int]:
+        """The token ids that the language model reads of a prompt; `special`: with the beginning that text gets.
+
+        Raises ContextLengthExceeded, InvalidRequest.
+        """
+        if isinstance(prompt, Conversation):
+            return plain.conversation_ids(self._system, prompt)
+        return plain.plain_ids(self._system, prompt, special)
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of token ids; control tokens have none. Raises InvalidRequest for an id beyond the vocabulary."""
+        return self._system.tokenizer.decode(plain.plain_ids(self._system, ids))
+
+    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> list[PromptToken]:
+        """A prompt's tokens, with `top` their log probabilities and so many alternatives; then it computes a pass.
+
+        Raises ContextLengthExceeded, InvalidRequest, the second too where another engine holds the language model.
+        """
+        if top is not None and not isinstance(self._engine, Engine):
+            raise InvalidRequest("this engine gives no log probabilities of a prompt", param="logprobs")
+        return plain.prompt_tokens(self._system, plain.plain_ids(self._system, prompt), top)
 
     def parse(self, text: str) -> Fields | None:
         """The structured fields of a whole answer; None for a system whose answers are plain text."""

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from pandagpt_core.errors import ContextLengthExceeded
-from pandagpt_core.interface import Admitted, EngineStats, PrefixStats, SequenceRequest
+from pandagpt_core.errors import ContextLengthExceeded, InvalidRequest
+from pandagpt_core.interface import Admitted, EngineStats, PlainPrompt, PrefixStats, PromptToken, SequenceRequest
 from pandagpt_core.options import checked_options
 from pandagpt_core.types import (
     Conversation,
@@ -34,6 +34,7 @@ from pandagpt_core.types import (
     SamplingParams,
     TokenLogprob,
     TokenOutput,
+    Turn,
 )
 from service import logs
 from service.metrics import WorkerMetrics
@@ -46,6 +47,7 @@ from service.worker.loop import Worker
 ROOT = Path(__file__).parents[1]
 DIM = 8
 VOCABULARY = 1000
+BEGIN = 256  # the token that a text begins with; those below are bytes
 ANSWER_TOKENS = 24  # an answer ends by itself ("stop") after so many tokens, unless `ignore_eos`
 FAKE_INFO = ModelInfo(
     id="fake",
@@ -121,12 +123,35 @@ class FakeRuntime:
         """The number of words of an answer that begins with a mark (the option `shout`)."""
         return {"words": len(text.split())} if text.startswith("!") else None
 
+    def tokenize(self, prompt: PlainPrompt | Conversation, special: bool = True) -> list[int]:
+        """A token a byte, behind `BEGIN` where that is wanted; a conversation's turns in their order."""
+        if isinstance(prompt, Conversation):
+            return [BEGIN, *"".join(f"{turn.role}:{turn.text}" for turn in prompt.turns).encode()]
+        if not isinstance(prompt, str):
+            if unknown := [one for one in prompt if one >= VOCABULARY]:
+                raise InvalidRequest(f"the token id {unknown[0]} is outside of the vocabulary of {VOCABULARY}")
+            return list(prompt)
+        return [*([BEGIN] if special else []), *prompt.encode()]
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        return bytes(one for one in self.tokenize(ids) if one < BEGIN).decode(errors="replace")
+
+    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> list[PromptToken]:
+        """A byte less likely than the last one, from the second on."""
+        found = [PromptToken(one, bytes([one]) if one < BEGIN else b"") for one in self.tokenize(prompt)]
+        if top is None:
+            return found
+        others = tuple((32 + rank, bytes([32 + rank]), -1.0 - rank) for rank in range(top))
+        return [found[0], *(replace(one, logprob=-float(at), top=others) for at, one in enumerate(found[1:], 1))]
+
     def admit(self, request: SequenceRequest) -> Admitted:
         conversation, embeddings, params = request.conversation, request.embeddings, request.params
+        if request.prompt is not None:
+            conversation = Conversation((Turn("user", self.detokenize(self.tokenize(request.prompt))),))
         last = conversation.turns[-1].text
         if "FAULT-REFUSED" in self._faults(last):
             raise ValueError("refused")
-        prompt = prompt_tokens(conversation)
+        prompt = prompt_tokens(conversation) if request.prompt is None else len(self.tokenize(request.prompt))
         if prompt >= self.info.max_model_len:
             raise ContextLengthExceeded(f"the prompt has {prompt} tokens, the context holds {self.info.max_model_len}")
         checked_options(self.info.options, conversation.options)

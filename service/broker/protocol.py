@@ -33,13 +33,16 @@ class MediaRef(WireMessage, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
-class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v3"):
+class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     """A request for text. `traceparent` names the trace that the request is part of (W3C Trace Context).
 
     `deadline` is Unix seconds; `tenant` the salted name of the caller's key.
 
     `options` are checked against `ModelInfo.options`. `cache_group` is whose cached prefixes it shares; "" for the
     tenant's own. `share` is whose turn it takes among those that wait; "" for the tenant's.
+
+    `prompts` are texts or token ids to continue as they stand, in place of the turns; each has `n` choices, those of
+    the first prompt first. `echo`: publish the prompts' own tokens before the answer.
     """
 
     id: str
@@ -56,6 +59,12 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v3"):
     options: dict[str, OptionValue] = {}
     cache_group: str = ""
     share: str = ""
+    prompts: list[str | list[int]] = []
+    echo: bool = False
+
+    @property
+    def choices(self) -> int:
+        return self.n * max(1, len(self.prompts))
 
 
 class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
@@ -73,7 +82,29 @@ class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
     share: str = ""
 
 
-Request = Generate | Embed
+class Tokenize(WireMessage, frozen=True, kw_only=True, tag="tokenize.v1"):
+    """A request for token ids: of the turns in the model's template, or of `text`; or for the text of `ids`.
+
+    `special`: with the beginning that text gets. `media` is empty.
+    """
+
+    id: str
+    model: str
+    tenant: str
+    created: float
+    deadline: float
+    turns: list[TurnPart] = []
+    text: str | None = None
+    ids: list[int] | None = None
+    special: bool = True
+    media: list[MediaRef] = []
+    priority: Priority = "interactive"
+    traceparent: str | None = None
+    cache_group: str = ""
+    share: str = ""
+
+
+Request = Generate | Embed | Tokenize
 
 
 class Logprob(WireMessage, frozen=True, kw_only=True):
@@ -106,6 +137,30 @@ class Started(WireMessage, frozen=True, kw_only=True, tag="started.v1"):
     prompt_tokens: int
     cached_items: int = 0
     cached_tokens: int = 0
+
+
+class PromptPiece(WireMessage, frozen=True, kw_only=True):
+    """A token of a prompt and its own bytes; `logprob` and `top` as `Logprob` has them, None for the first token."""
+
+    token_id: int
+    piece: bytes
+    logprob: float | None = None
+    top: list[tuple[int, bytes, float]] = []
+
+
+class Prompt(WireMessage, frozen=True, kw_only=True, tag="prompt.v1"):
+    """With `Generate.echo`: the tokens of one of the prompts, before `Started`."""
+
+    index: int
+    tokens: list[PromptPiece]
+
+
+class Tokenized(WireMessage, frozen=True, kw_only=True, tag="tokenized.v1"):
+    """The answer to `Tokenize`: token ids with their own bytes, or the text of ids."""
+
+    ids: list[int] = []
+    pieces: list[bytes] = []
+    text: str = ""
 
 
 NO_TOKEN = -1
@@ -155,7 +210,7 @@ class Failed(WireMessage, frozen=True, kw_only=True, tag="failed.v1"):
 
 
 End = Done | Failed
-Event = Fence | Released | Started | Token | Vectors | Done | Failed
+Event = Fence | Released | Prompt | Started | Token | Vectors | Tokenized | Done | Failed
 
 
 class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v2"):

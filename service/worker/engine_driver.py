@@ -3,10 +3,11 @@
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from pandagpt_core.errors import EngineDead, EngineError, PandaGPTError
 from pandagpt_core.interface import Admitted, EngineStats, ServedModel
-from service.broker.protocol import Done, Failed, Generate, Started
+from service.broker.protocol import Done, Failed, Generate, Prompt, PromptPiece, Started
 from service.metrics import WorkerMetrics
 from service.worker.jobs import Job, pending
 from service.worker.quarantine import Quarantine
@@ -82,9 +83,12 @@ class EngineDriver:
         self.running[job.id] = job
         job.entered_at = time.time()
         admitted: Admitted | None = None
+        lengths: dict[int, int] = {}  # of each prompt
         try:
+            self._echo(job, request)
             for sequence in pending(job, request):
                 admitted = self._runtime.admit(sequence)
+                lengths[int(sequence.id.rpartition("/")[2]) // request.n] = admitted.prompt_tokens
                 job.prompt_fields = admitted.fields
                 if admitted.finished is not None:
                     job.complete(sequence.id, admitted.finished)
@@ -99,7 +103,20 @@ class EngineDriver:
             log.exception("a request could not enter the engine", extra={"request_id": job.id})
             job.end(Failed(code="internal_error", message="the model could not take the request"))
         else:
-            self._announce(job, admitted)
+            total = sum(lengths.values())
+            self._announce(job, None if admitted is None else replace(admitted, prompt_tokens=total))
+
+    def _echo(self, job: Job, request: Generate) -> None:
+        """The prompts' own tokens, those that do not stand in the stream yet."""
+        for index, prompt in enumerate(request.prompts if request.echo else ()):
+            if index in job.echoed:
+                continue
+            tokens = [
+                PromptPiece(token_id=one.token_id, piece=one.piece, logprob=one.logprob, top=list(one.top))
+                for one in self._runtime.prompt_tokens(prompt, request.params.logprobs)
+            ]
+            job.echoed.add(index)
+            job.delivery.writer.add(Prompt(index=index, tokens=tokens))
 
     def _announce(self, job: Job, admitted: Admitted | None) -> None:
         if job.ended:

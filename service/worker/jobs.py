@@ -11,7 +11,7 @@ import numpy as np
 
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.types import Conversation, Fields, FinishReason, MediaUse, TokenOutput, Turn
-from service.broker.protocol import NO_TOKEN, Done, Failed, Generate, Logprob, Started, Token
+from service.broker.protocol import NO_TOKEN, Done, Failed, Generate, Logprob, Prompt, Started, Token
 from service.broker.worker.delivery import Delivery
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Job:
     first_token_at: float = 0.0
     prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
+    echoed: set[int] = field(default_factory=set)  # the prompts whose tokens stand in the stream
     outcome: str = "running"  # then done, cancelled or the failure's code
     ended: bool = False
     open_choices: int = 0
@@ -59,16 +60,19 @@ class Job:
     def of(cls, delivery: Delivery, parse: Parse = plain_text) -> "Job":
         """A job that goes on where earlier attempts stopped."""
         request = delivery.request
-        choices = [ChoiceState() for _ in range(request.n if isinstance(request, Generate) else 0)]
+        choices = [ChoiceState() for _ in range(request.choices if isinstance(request, Generate) else 0)]
         for event in delivery.history.events:
             if isinstance(event, Token):
                 if event.token_id != NO_TOKEN:
                     choices[event.choice].tokens.append(event.token_id)
                 choices[event.choice].text += event.text
                 choices[event.choice].finished = event.finish is not None
+        echoed = {event.index for event in delivery.history.events if isinstance(event, Prompt)}
         announced = any(isinstance(event, Started) for event in delivery.history.events)
         running = sum(not choice.finished for choice in choices)
-        return cls(delivery, choices, parse, announced=announced, open_choices=running, taken_at=time.time())
+        return cls(
+            delivery, choices, parse, announced=announced, echoed=echoed, open_choices=running, taken_at=time.time()
+        )
 
     @property
     def id(self) -> str:
@@ -143,7 +147,7 @@ def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
     asked, embeddings = conversation(request), [job.embeddings[part.blob] for part in request.media]
     for number, choice in enumerate(job.choices):
         if not choice.finished:
-            params = replace(request.params, seed=seed_of(request.params.seed, number))
+            params = replace(request.params, seed=seed_of(request.params.seed, number % request.n))
             yield SequenceRequest(
                 f"{job.id}/{number}",
                 asked,
@@ -152,6 +156,7 @@ def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
                 choice.tokens,
                 request.priority,
                 request.cache_group or request.tenant,
+                request.prompts[number // request.n] if request.prompts else None,
             )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
-from service.broker.protocol import Done, Embed, Failed, Vectors
+from service.broker.protocol import Done, Embed, Failed, Generate, Tokenize, Vectors
 from service.broker.worker.consumer import Consumer, Flushed
 from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
@@ -28,6 +28,7 @@ from service.worker.malloc_trim import MallocTrim
 from service.worker.request_figures import count_job
 from service.worker.request_trace import trace_job
 from service.worker.store_turn import Exchanged, StoreTurn
+from service.worker.tokenizing import tokenize
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
@@ -172,10 +173,13 @@ class Worker:
         for job in self._encoding.ready():
             if job.ended:
                 continue
-            if isinstance(job.delivery.request, Embed):
-                self._answer(job, job.delivery.request)
-            else:
-                self._engine.offer(job)
+            match job.delivery.request:
+                case Embed() as request:
+                    self._answer(job, request)
+                case Tokenize() as request:
+                    tokenize(self._runtime, job, request)
+                case Generate():
+                    self._engine.offer(job)
 
     def _answer(self, job: Job, request: Embed) -> None:
         if not request.media:

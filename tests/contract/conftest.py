@@ -30,9 +30,12 @@ class SeeingRuntime(FakeRuntime):
     """Remembers what reached the model."""
 
     seen: list[tuple[Conversation, SamplingParams]] = field(default_factory=list)
+    prompts: list[object] = field(default_factory=list)
 
     def admit(self, request: SequenceRequest) -> Admitted:
         self.seen.append((request.conversation, request.params))
+        if request.prompt is not None:
+            self.prompts.append(request.prompt)
         return super().admit(request)
 
 
@@ -93,6 +96,7 @@ def gateway(store: StoreSettings, runtime: SeeingRuntime) -> Iterator[tuple[str,
 def url(gateway: tuple[str, GatewayState], runtime: SeeingRuntime) -> str:
     runtime.step_delay = 0.0
     runtime.seen.clear()
+    runtime.prompts.clear()
     return gateway[0]
 
 

@@ -14,7 +14,7 @@ from service.broker.connection import AsyncStore, connect_async, store_errors
 from service.broker.errors import BrokerError, UnknownRequest
 from service.broker.gateway.client import Broker
 from service.broker.keys import GROUP, PRIORITIES, Keys
-from service.broker.protocol import Embed, Request
+from service.broker.protocol import Request
 from service.settings import StoreSettings
 
 PENDING = 10_000  # most running requests that are looked at
@@ -184,4 +184,4 @@ def _read(entry: QueueEntry) -> tuple[Request | None, int]:
 def _kind(request: Request | None) -> str:
     if request is None:
         return "unreadable"
-    return "embed" if isinstance(request, Embed) else "generate"
+    return type(request).__name__.lower()

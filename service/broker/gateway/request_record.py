@@ -93,7 +93,7 @@ def record_fields(request: Request, response: bytes, grace_s: float) -> dict[str
         "priority": request.priority,
         "created": repr(request.created),
         "deadline": repr(request.deadline),
-        "n": request.n if isinstance(request, Generate) else 1,
+        "n": request.choices if isinstance(request, Generate) else 1,
         "response": response,
         "grace": repr(grace_s),
         "readers": 1,

@@ -143,7 +143,7 @@ def _details(item: QueueItem, text: bool) -> dict[str, Any]:
         told |= {"n": request.n, "max_tokens": request.params.max_tokens, "turns": len(request.turns)}
         told["characters"] = sum(len(turn.text) for turn in request.turns)
         if text:
-            told["text"] = [f"{turn.role}: {turn.text}" for turn in request.turns]
+            told["text"] = [*(f"{turn.role}: {turn.text}" for turn in request.turns), *map(str, request.prompts)]
     return told
 
 

@@ -22,7 +22,7 @@ from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.rate_limit import RateLimiter
 from service.gateway.schema.requests import ignored, warned
-from service.gateway.streaming.chunks import ChunkFold, FrameFold, ResponseMetadata, WholeFold, failure
+from service.gateway.streaming.chunks import FrameFold, ResponseMetadata, failure
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
     Events,
@@ -30,6 +30,7 @@ from service.gateway.streaming.event_stream import (
     StreamTimeouts,
     until_disconnect,
 )
+from service.gateway.streaming.folds import chunk_fold, whole_fold
 from service.metrics import GatewayMetrics
 
 
@@ -91,7 +92,7 @@ class Responder:
         headers: Mapping[str, str],
         lease: AsyncExitStack,
     ) -> EventStream:
-        chunks = ChunkFold(metadata)
+        chunks = chunk_fold(metadata)
 
         async def charge() -> None:
             await self.limiter.charge(record.tenant, chunks.started.prompt_tokens + chunks.tokens)
@@ -125,7 +126,7 @@ async def _first_events(events: Events) -> list[Event]:
 
 
 async def _whole(events: Events, metadata: ResponseMetadata) -> dict[str, Any]:
-    fold = WholeFold(metadata)
+    fold = whole_fold(metadata)
     while True:
         for event in await anext(events):
             whole = fold.feed(event)

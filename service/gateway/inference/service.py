@@ -129,8 +129,7 @@ class RequestService:
 
     async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         check_modalities(wanted.media, info)
-        kind = "chatcmpl" if isinstance(wanted, GenerateRequest) else "embd"
-        fresh_id, body = new_request_id(kind, info.id), fingerprint(wanted, info.id)
+        fresh_id, body = new_request_id(_id_kind(wanted), info.id), fingerprint(wanted, info.id)
         request = await self.idempotency.begin(caller.tenant, key, fresh_id, body)
         if request.replayed:
             with suppress(UnknownRequest):
@@ -207,6 +206,8 @@ class RequestService:
             priority=wanted.priority,
             options=dict(asked.options),
             traceparent=traceparent,
+            prompts=[prompt if isinstance(prompt, str) else list(prompt) for prompt in wanted.prompts],
+            echo=wanted.echo,
         )
 
     def _embed_message(
@@ -230,6 +231,13 @@ class RequestService:
         )
 
 
+def _id_kind(wanted: Validated) -> str:
+    """How the request's id begins."""
+    if isinstance(wanted, EmbedRequest):
+        return "embd"
+    return "cmpl" if wanted.prompts else "chatcmpl"
+
+
 def _metadata(
     wanted: GenerateRequest,
     info: ModelInfo,
@@ -242,7 +250,9 @@ def _metadata(
         id=message.id,
         model=info.id,
         created=int(message.created),
-        n=wanted.n,
+        kind="text" if wanted.prompts else "chat",
+        n=wanted.choices,
+        prompts=len(wanted.prompts),
         logprobs=wanted.sampling.logprobs is not None,
         include_usage=wanted.include_usage,
         continuous_usage=wanted.continuous_usage,

@@ -75,7 +75,7 @@ class PlacesInput:
 class GenerateRequest:
     """A valid request for text, before its media are decoded. `ignored` are the parameters that
     nothing reads; `options` are checked against the model's announcement. `event_ids`: the client can resume the
-    stream."""
+    stream. `prompts` are continued as they stand, in place of turns, and come back before the answer with `echo`."""
 
     turns: tuple[Turn, ...]
     media: tuple[MediaInput, ...]
@@ -90,6 +90,12 @@ class GenerateRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     places: PlacesInput = PlacesInput()
     ignored: tuple[str, ...] = ()
+    prompts: tuple[str | tuple[int, ...], ...] = ()
+    echo: bool = False
+
+    @property
+    def choices(self) -> int:
+        return self.n * max(1, len(self.prompts))
 
 
 @dataclass(frozen=True, slots=True)

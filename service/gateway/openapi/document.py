@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.gateway.auth import Access
 from service.gateway.routes import routers
+from service.gateway.schema.completions import CompletionBody, DetokenizeBody, TokenizeBody
 from service.gateway.schema.requests import ChatBody, EmbedBody, GenerateForm, never_null
 from service.gateway.version import version
 
@@ -28,6 +29,8 @@ TAGS = {
     "requests": "How a request stands, its stream again, its end",
     "operations": "For whoever runs it",
 }
+# Those that routes parse by themselves.
+BODIES = (ChatBody, CompletionBody, TokenizeBody, DetokenizeBody, EmbedBody, GenerateForm)
 DESCRIPTION = "Ask a language model about images, videos, sounds, depth maps, thermal images and IMU recordings."
 
 
@@ -55,7 +58,7 @@ def document(routes: list[APIRoute]) -> dict[str, Any]:
         contact={"name": "Whoever runs this gateway"},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    models = [(model, "validation") for model in (ChatBody, EmbedBody, GenerateForm)]
+    models = [(model, "validation") for model in BODIES]
     _, bodies = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]  # literals
     spec["components"]["schemas"] |= bodies["$defs"]
     spec["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

@@ -2,9 +2,22 @@
 
 from fastapi import APIRouter
 
-from service.gateway.routes import chat, embeddings, files, generate, guide, media, models, ops, page, requests
+from service.gateway.routes import (
+    chat,
+    completions,
+    embeddings,
+    files,
+    generate,
+    guide,
+    media,
+    models,
+    ops,
+    page,
+    requests,
+    tokens,
+)
 
 
 def routers() -> list[APIRouter]:
-    rooms = (chat, generate, embeddings, media, files, models, requests, ops, guide, page)
+    rooms = (chat, completions, generate, embeddings, tokens, media, files, models, requests, ops, guide, page)
     return [room.router for room in rooms]

@@ -14,8 +14,9 @@ from service.gateway.errors import GatewayError, error_object
 from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.schema.responses import EVENTS, RequestStatus, documented
 from service.gateway.state import gateway_of
-from service.gateway.streaming.chunks import ChunkFold, FrameFold, failure, read_metadata
+from service.gateway.streaming.chunks import FrameFold, failure, read_metadata
 from service.gateway.streaming.event_stream import EventStream
+from service.gateway.streaming.folds import chunk_fold
 
 PNG = "image/png"
 _PRIVATE = {"cache-control": "private, no-store", "x-content-type-options": "nosniff"}
@@ -58,7 +59,7 @@ async def get_request_events(
     if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
     record, metadata = await gateway.requests.join(_known(request_id), caller.tenant)
-    fold = FrameFold(ChunkFold(metadata), -1 if last_event_id is None else int(last_event_id))
+    fold = FrameFold(chunk_fold(metadata), -1 if last_event_id is None else int(last_event_id))
     seen = observation_of(request.scope)
     seen.model = record.model
     meter = TokenMeter(seen, gateway.metrics, timed=False)

@@ -38,6 +38,15 @@ CHAT = _named(
         ),
     ),
 )
+COMPLETIONS = _named(
+    text=("A text to continue", {"prompt": "Pandas eat", "max_tokens": 16, "temperature": 0}),
+    scored=("A text's own tokens with their log probabilities", {"prompt": "Pandas eat", "echo": True, "logprobs": 1}),
+)
+TOKENIZE = _named(
+    prompt=("A text", {"prompt": "Pandas eat", "return_token_strs": True}),
+    messages=("Messages in the model's template", {"messages": [{"role": "user", "content": "Hi"}]}),
+)
+DETOKENIZE = _named(ids=("Token ids", {"tokens": [72, 105]}))
 EMBEDDINGS = _named(
     words=("Two strings", {"input": ["a dog", "a cat"]}),
     across=("A picture and a string, for search across modalities", {"input": [_IMAGE, "a dog"]}),

@@ -7,7 +7,7 @@ from its start or from the event after `Last-Event-ID`.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -46,7 +46,9 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     id: str
     model: str
     created: int
-    n: int = 1
+    kind: str = "chat"  # of answer: chat or text
+    n: int = 1  # choices, of all prompts together
+    prompts: int = 0  # that are continued, in place of a conversation
     logprobs: bool = False
     include_usage: bool = False
     continuous_usage: bool = False
@@ -124,6 +126,19 @@ def logprob_object(logprob: Logprob) -> dict[str, Any]:
 
 def failure(event: Failed) -> GatewayError:
     return GatewayError(event.code, event.message, param=event.param)
+
+
+class AnswerChunks(Protocol):
+    """Folds one request's events into the chunks of a stream."""
+
+    answer: ResponseMetadata
+    started: Started
+    tokens: int
+    ended: bool
+
+    def feed(self, event: Event) -> list[bytes]:
+        """What to send for an event; the last item is `DONE`."""
+        ...
 
 
 class ChunkFold:
@@ -224,7 +239,7 @@ class FrameFold:
     ids: write the numbers. Some clients of chat completions count an event twice when it has an id.
     """
 
-    chunks: ChunkFold
+    chunks: AnswerChunks
     after: int = -1
     ids: bool = True
     next_id: int = 0

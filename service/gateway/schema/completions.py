@@ -1,0 +1,113 @@
+"""The bodies of POST /v1/completions, /tokenize and /detokenize."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
+
+from service.gateway.errors import FieldError
+from service.gateway.schema.body import BodyModel
+from service.gateway.schema.content_parts import MAX_TEXT, Message
+from service.gateway.schema.requests import MAX_MESSAGES, ModelName, Sampling, StreamOptions, TokenId
+from service.gateway.schema.responses import Usage
+
+MAX_PROMPTS = 64
+MAX_IDS = 60_000  # token ids of one body; its structure is bounded too
+
+PromptText = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+PromptIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_IDS)]
+OnePrompt = PromptText | PromptIds
+
+
+def _as_prompts(value: object) -> object:
+    """A text or a list of ids as a list of one prompt."""
+    one = isinstance(value, str) or (isinstance(value, list) and bool(value) and isinstance(value[0], int))
+    return [value] if one else value
+
+
+Prompts = Annotated[
+    list[OnePrompt],
+    Field(min_length=1, max_length=MAX_PROMPTS),
+    BeforeValidator(_as_prompts, json_schema_input_type=PromptText | PromptIds | list[PromptText] | list[PromptIds]),
+]
+
+
+class CompletionBody(Sampling):
+    """POST /v1/completions: a prompt that is continued as it stands, without a template around it."""
+
+    model: ModelName | None = None
+    prompt: Annotated[Prompts, Field(description="A text, a list of token ids, or a list of either; 64 at most")]
+    echo: bool | None = Field(default=None, description="Begin each answer with its prompt; with logprobs, scored")
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(  # type: ignore[assignment]  # a number here, as OpenAI
+        default=None, description="Alternatives reported for each token"
+    )
+    stream_options: StreamOptions | None = None
+
+    @property
+    def asks_for_usage(self) -> bool:
+        options = self.stream_options
+        return options is not None and bool(options.include_usage or options.continuous_usage_stats)
+
+
+class TokenizeBody(BodyModel):
+    """POST /tokenize: the token ids that the language model reads of a prompt, or of messages in its template."""
+
+    model: ModelName | None = None
+    prompt: PromptText | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    add_special_tokens: bool = Field(default=True, description="With the token that a text begins with; of a prompt")
+    add_generation_prompt: Literal[True] = Field(default=True, description="The template always opens the answer")
+    return_token_strs: bool = Field(default=False, description="Each token's own text too")
+
+    def check_one(self) -> None:
+        """Raises FieldError unless there is either a prompt or messages."""
+        if (self.prompt is None) == (self.messages is None):
+            raise FieldError("prompt", "or messages must be given, and not both")
+
+
+class DetokenizeBody(BodyModel):
+    """POST /detokenize: the text of token ids."""
+
+    model: ModelName | None = None
+    tokens: Annotated[list[TokenId], Field(max_length=MAX_IDS)]
+
+
+class CompletionLogprobs(BaseModel):
+    """Of each token; null for a prompt's first one. `text_offset` counts characters from the text's start."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class CompletionChoice(BaseModel):
+    """With several prompts, `n` choices of the first come first."""
+
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None
+    finish_reason: Literal["stop", "length", "abort"]
+
+
+class Completion(BaseModel):
+    """The whole answer. With `stream`, the same in chunks as server-sent events."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    system_fingerprint: str | None
+    choices: list[CompletionChoice]
+    usage: Usage
+    warnings: list[str] | None = None
+
+
+class Tokens(BaseModel):
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class Detokenized(BaseModel):
+    prompt: str
