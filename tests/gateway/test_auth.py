@@ -36,7 +36,7 @@ def guarded(start_gateway: Callable[..., tuple[str, GatewayState]], keys_file: P
 
 def call(url: str, key: str | None, method: str = "GET", path: str = "/v1/models", **more: object) -> httpx.Response:
     headers = {"authorization": f"Bearer {key}"} if key is not None else {}
-    return httpx.request(method, url + path, headers=headers, timeout=10, trust_env=False, **more)
+    return httpx.request(method, url + path, headers=headers, timeout=60, trust_env=False, **more)
 
 
 def code(response: httpx.Response) -> tuple[int, str]:
