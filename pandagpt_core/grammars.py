@@ -62,11 +62,11 @@ def compiled(grammar: Grammar) -> str:
 
 
 # No free white space: a small model may write it without end.
-_JSON: Any = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+JSON_OPTIONS: Any = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
 
 
 def _compiled_schema(text: str) -> str:
-    return LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
+    return LLMatcher.grammar_from_json_schema(text, overrides=JSON_OPTIONS)
 
 
 def _compiled_choice(text: str) -> str:

@@ -22,21 +22,34 @@ class Modality(StrEnum, metaclass=_FromRegistry):
     vars().update({name.upper(): name for name in MODALITIES})
 
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "abort"]
 Priority = Literal["interactive", "batch"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 OptionKind = Literal["boolean", "integer", "number", "string", "boxes"]
 OptionValue = bool | int | float | str | tuple[Box, ...]
 Fields = Mapping[str, Any]  # what a system reads out of an answer: a JSON object
+ToolSupport = Literal["auto", "forced"]  # whether a model calls tools by itself, or where a grammar forces it
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a function. `arguments` is JSON text."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of a conversation, the instruction text only; its media stand in `Conversation.media`."""
+    """One message of a conversation, the instruction text only; its media stand in `Conversation.media`.
+
+    `tool_calls` are an assistant's. A turn of the role "tool" holds what a call returned.
+    """
 
     role: Role
     text: str
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +86,18 @@ class OptionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A validated conversation: at least one turn, the last one the user's.
+    """A validated conversation: at least one turn.
 
-    `options` holds the caller's values for the `OptionSpec`s of the model; an absent one has its default.
+    `options` holds the caller's values for the `OptionSpec`s of the model; an absent one has its default. `tools` are
+    the functions that may be called, each as JSON text. `continue_final`: the answer goes on with the last turn, which
+    is the assistant's, instead of beginning a new one.
     """
 
     turns: tuple[Turn, ...]
     media: tuple[MediaUse, ...] = ()
     options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
+    tools: tuple[str, ...] = ()
+    continue_final: bool = False
 
 
 GrammarKind = Literal["json_schema", "choice", "regex", "lark"]
@@ -157,7 +174,8 @@ class ModelInfo:
     `recipes` maps each modality the model takes to the preprocessing recipe (`pandagpt_core.media`) whose array its
     encoder wants; a modality that is absent is not supported. `encoder_digest` names encoder and preprocessing, for
     cache keys. `embedding_dim` is the width of the shared space; 0 where the system offers no embeddings. `options`
-    are those that a request may set; `pandagpt_core.options` checks values against them.
+    are those that a request may set; `pandagpt_core.options` checks values against them. `tools` says whether the model
+    calls functions by itself.
     """
 
     id: str
@@ -170,3 +188,4 @@ class ModelInfo:
     created: int = 0
     sampling_defaults: dict[str, float] = field(default_factory=dict)
     options: tuple[OptionSpec, ...] = ()
+    tools: ToolSupport = "forced"

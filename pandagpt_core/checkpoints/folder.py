@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pandagpt_core.types import Modality
+from pandagpt_core.types import Modality, ToolSupport
 
 CONFIG = "config.json"
 ENCODER = "encoder.safetensors"
@@ -65,7 +65,8 @@ class CacheSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="system"):
     """The fields of config.json that every system has. A subclass adds its system's own, under the system's tag.
 
-    `files` holds the SHA-256 of every other file, by its path inside the folder.
+    `files` holds the SHA-256 of every other file, by its path inside the folder. `tools` says whether the model calls
+    functions by itself; null where that follows from its template.
     """
 
     format: Literal[1] = 1
@@ -77,6 +78,7 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cache: CacheSpec | None = None
     sampling_defaults: dict[str, float] = {}
     max_model_len: Positive
+    tools: ToolSupport | None = None
     created: int = 0
     version: str = "1"
     provenance: dict[str, Any] = {}

@@ -16,7 +16,8 @@ from pandagpt_core.errors import (
 )
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.options import checked_options
-from pandagpt_core.prompts import MediaSlot
+from pandagpt_core.prompts import MediaSlot, Template
+from pandagpt_core.tools import characters
 from pandagpt_core.types import Conversation, Modality, ModelInfo, OptionSpec
 
 CHARACTERS_A_TOKEN = 32  # prose has 4 or 5; only long runs of spaces have more than this
@@ -28,15 +29,20 @@ def check_conversation(info: ModelInfo, conversation: Conversation) -> None:
     Raises ContextLengthExceeded for text that cannot fit, before it is tokenised, which would block every other
     sequence; UnsupportedModality; InvalidRequest for an option that the model has not.
     """
-    characters, tokens = sum(len(turn.text) for turn in conversation.turns), info.max_model_len
+    tokens = info.max_model_len
     if len(conversation.turns) > tokens:
         turns = len(conversation.turns)
         raise ContextLengthExceeded(f"the conversation has {turns} turns, the context holds {tokens} tokens")
-    if characters > tokens * CHARACTERS_A_TOKEN:
-        raise ContextLengthExceeded(f"the prompt has {characters} characters, the context holds {tokens} tokens")
+    if (length := _characters(conversation)) > tokens * CHARACTERS_A_TOKEN:
+        raise ContextLengthExceeded(f"the prompt has {length} characters, the context holds {tokens} tokens")
     for use in conversation.media:
         check_modality(info, use.modality)
     checked_options(info.options, conversation.options)
+
+
+def _characters(conversation: Conversation) -> int:
+    turns = sum(len(turn.text) + characters(turn.tool_calls) for turn in conversation.turns)
+    return turns + sum(map(len, conversation.tools))
 
 
 def check_modality(info: ModelInfo, modality: Modality) -> None:
@@ -81,7 +87,9 @@ def check_context(folder: ModelFolder, config: LlamaConfig) -> None:
         )
 
 
-def describe(folder: ModelFolder, embedding_dim: int, options: Sequence[OptionSpec] = ()) -> ModelInfo:
+def describe(
+    folder: ModelFolder, template: Template, embedding_dim: int, options: Sequence[OptionSpec] = ()
+) -> ModelInfo:
     """The announcement of a model folder. embedding_dim: of the shared space, 0 where /v1/embeddings has none."""
     return ModelInfo(
         id=folder.id,
@@ -94,4 +102,5 @@ def describe(folder: ModelFolder, embedding_dim: int, options: Sequence[OptionSp
         created=folder.created,
         sampling_defaults=dict(folder.sampling_defaults),
         options=tuple(options),
+        tools=folder.tools or ("forced" if template.tools is None else "auto"),
     )

@@ -58,7 +58,9 @@ class PandaGPT:
         projection = load_adapter(path, folder, llm, encoder.dim, options.device)
         cache = load_cache(path, folder, encoder.dim, options.device)
         return cls(
-            info=describe(folder, folder.projection.in_dim, () if cache is None else cache.options),
+            info=describe(
+                folder, TEMPLATES[folder.template], folder.projection.in_dim, () if cache is None else cache.options
+            ),
             encoder=encoder,
             projection=projection,
             llm=ready_llm(llm, options),

@@ -64,6 +64,7 @@ def export(
         files=files,
         sampling_defaults={"temperature": 0.0},
         max_model_len=_CONTEXT,
+        tools="forced",  # a model of this size does not choose a function
         created=created,
         provenance=provenance,
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pandagpt_core.types import Modality, ModelInfo, OptionValue, Priority, Role, SamplingParams
+from pandagpt_core.types import Modality, ModelInfo, OptionValue, Priority, Role, SamplingParams, ToolCall
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -17,10 +17,11 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class TurnPart(WireMessage, frozen=True, kw_only=True):
-    """One turn's instruction text."""
+    """One turn's instruction text, and the functions that an assistant called in it."""
 
     role: Role
     text: str
+    tool_calls: list[ToolCall] = []
 
 
 class MediaRef(WireMessage, frozen=True, kw_only=True):
@@ -39,7 +40,8 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     `deadline` is Unix seconds; `tenant` the salted name of the caller's key.
 
     `options` are checked against `ModelInfo.options`. `cache_group` is whose cached prefixes it shares; "" for the
-    tenant's own. `share` is whose turn it takes among those that wait; "" for the tenant's.
+    tenant's own. `share` is whose turn it takes among those that wait; "" for the tenant's. `tools` are the functions
+    that may be called, each as JSON text; `continue_final` goes on with the last turn.
 
     `prompts` are texts or token ids to continue as they stand, in place of the turns; each has `n` choices, those of
     the first prompt first. `echo`: publish the prompts' own tokens before the answer.
@@ -59,6 +61,8 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     options: dict[str, OptionValue] = {}
     cache_group: str = ""
     share: str = ""
+    tools: list[str] = []
+    continue_final: bool = False
     prompts: list[str | list[int]] = []
     echo: bool = False
 

@@ -167,6 +167,7 @@ def _state(
             ours.retry_grace_s,
             ours.default_model,
             ours.default_tokens,
+            ours.tools,
         ),
     )
     limiter = RateLimiter(RateStore(store, names, rates))

@@ -165,6 +165,11 @@ class GatewaySettings(Section):
         description="highest max_tokens that a request may ask for, a million at most (tokens)",
     )
     default_tokens: Count = Field(default=256, description="max_tokens of a request that names none (tokens)")
+    tools: Literal["auto", "refuse"] = Field(
+        default="auto",
+        description="a request with tools for a model that cannot choose to call one: auto answers without the tools "
+        "and with a warning, refuse is a 400",
+    )
     max_choices: Count = Field(default=8, le=64, description="highest n of a request, 64 at most (choices)")
     header_timeout_s: Seconds = Field(default=10.0, description="limit of reading a request's head (seconds)")
     body_timeout_s: Seconds = Field(default=120.0, description="limit of reading a request's body (seconds)")

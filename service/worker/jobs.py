@@ -137,9 +137,9 @@ class Job:
 
 def conversation(request: Generate) -> Conversation:
     """The request's turns and media in the model's vocabulary."""
-    turns = tuple(Turn(turn.role, turn.text) for turn in request.turns)
+    turns = tuple(Turn(turn.role, turn.text, tuple(turn.tool_calls)) for turn in request.turns)
     media = tuple(MediaUse(part.modality, part.digest, part.turn, part.weight) for part in request.media)
-    return Conversation(turns, media, request.options)
+    return Conversation(turns, media, request.options, tuple(request.tools), request.continue_final)
 
 
 def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:

@@ -11,6 +11,7 @@ import pytest
 
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.routes.generate import _form_schema
+from service.gateway.schema.requests import CHAT_ONLY
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime
 
@@ -80,6 +81,12 @@ def test_each_sampling_number_reaches_the_model(http: httpx.Client, runtime: See
     ask(http, **{name: sent})
     (_, params) = runtime.seen[0]
     assert getattr(params, name.replace("completion_", "")) == expected
+
+
+@pytest.mark.parametrize("name", CHAT_ONLY)
+def test_a_field_of_chat_alone_is_refused_in_a_form(http: httpx.Client, name: str) -> None:
+    answer = ask(http, **{name: "[]"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
 
 
 def test_prompt_is_required_and_is_the_users_turn(http: httpx.Client, runtime: SeeingRuntime) -> None:

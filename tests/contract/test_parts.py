@@ -197,8 +197,43 @@ def test_system_and_developer_are_one_role_and_names_change_nothing(client: Open
     assert [turn.role for turn in first.turns] == ["system", "user"]
 
 
-@pytest.mark.parametrize("messages", [[], [{"role": "assistant", "content": "Hi"}]])
-def test_a_conversation_that_does_not_end_with_the_user_is_refused(client: OpenAI, messages: Any) -> None:
+def test_a_conversation_without_a_message_is_refused(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        client.chat.completions.create(model="fake", messages=messages)
+        client.chat.completions.create(model="fake", messages=[])
     assert refused.value.param == "messages"
+
+
+@pytest.mark.parametrize(
+    ("fields", "continued"),
+    [
+        ({}, True),
+        ({"continue_final_message": True, "add_generation_prompt": False}, True),
+        ({"continue_final_message": False}, False),
+        ({"add_generation_prompt": True}, False),
+    ],
+)
+def test_a_last_message_of_the_assistant_is_continued_unless_that_is_off(
+    client: OpenAI, runtime: SeeingRuntime, fields: Any, continued: bool
+) -> None:
+    messages: Any = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "It is", "prefix": True}]
+    if not continued:
+        del messages[1]["prefix"]
+    client.chat.completions.create(model="fake", messages=messages, max_tokens=1, extra_body=fields)
+    assert runtime.seen[0][0].continue_final is continued
+
+
+def test_a_last_system_message_is_answered(client: OpenAI, runtime: SeeingRuntime) -> None:
+    messages: Any = [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}]
+    client.chat.completions.create(model="fake", messages=messages, max_tokens=1)
+    assert [turn.role for turn in runtime.seen[0][0].turns] == ["user", "system"]
+    extra: Any = {"continue_final_message": True}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="fake", messages=messages, extra_body=extra)
+    assert refused.value.param == "continue_final_message"
+
+
+def test_fields_inside_of_messages_that_nothing_reads_are_named(client: OpenAI) -> None:
+    part = {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}
+    messages: Any = [{"role": "user", "content": [part, part], "name": "Ann"}]
+    answer = client.chat.completions.with_raw_response.create(model="fake", messages=messages, max_tokens=1)
+    assert answer.headers["x-ignored-params"] == "messages.name, messages.content.cache_control"

@@ -125,10 +125,6 @@ def test_priority_is_interactive_or_batch(client: OpenAI) -> None:
 
 
 REFUSED: dict[str, Any] = {
-    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
-    "tool_choice": "required",
-    "functions": [{"name": "f"}],
-    "function_call": {"name": "f"},
     "best_of": 2,
     "bad_words": ["no"],
     "suffix": "end",

@@ -94,6 +94,7 @@ def test_a_form_takes_structured_output_as_json(http: httpx.Client, runtime: See
         ({"seed": -1, "max_tokens": -1, "model": ""}, {}),
         ({"model": "openai/fake"}, {}),
         ({"best_of": 1, "bad_words": [], "use_beam_search": False}, {}),
+        ({"tools": [], "tool_choice": "none"}, {}),
     ],
 )
 def test_values_that_clients_of_other_servers_send_are_taken(

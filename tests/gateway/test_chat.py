@@ -200,9 +200,8 @@ def test_unknown_parameters_are_ignored_and_named(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("modalities", ["audio"]),
         ("best_of", 4),
-        ("tool_choice", "required"),
         ("bad_words", ["no"]),
     ],
 )

@@ -96,10 +96,30 @@ def test_chatml_says_its_default_system_text_where_a_conversation_has_none() -> 
     assert written(CHATML, talk("q1")) == default + "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\n"
 
 
-@pytest.mark.parametrize("turns", [(), (Turn("user", "q"), Turn("assistant", "a")), (Turn("system", "s"),)])
-def test_a_conversation_that_does_not_end_with_the_user_is_refused(turns: tuple[Turn, ...]) -> None:
-    with pytest.raises(InvalidRequest, match="end with a user turn"):
-        segments(VICUNA, Conversation(turns))
+def test_a_conversation_without_a_turn_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="at least one turn"):
+        segments(VICUNA, Conversation(()))
+
+
+def test_a_last_system_turn_is_one_of_its_own_or_a_human_turn() -> None:
+    last = Conversation((Turn("user", "q"), Turn("assistant", "a"), Turn("system", "s")))
+    assert written(VICUNA, last).endswith("### Assistant: a\n### Human: s\n### Assistant:")
+    assert written(CHATML, last).endswith("<|im_start|>system\ns<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_a_last_assistant_turn_is_followed_by_a_new_one_or_continued() -> None:
+    turns = (Turn("user", "q"), Turn("assistant", "It is"))
+    assert written(VICUNA, Conversation(turns)).endswith("### Assistant: It is\n### Assistant:")
+    assert written(VICUNA, Conversation(turns, continue_final=True)).endswith("q\n### Assistant: It is")
+    assert written(CHATML, Conversation(turns, continue_final=True)).endswith("<|im_start|>assistant\nIt is")
+    with pytest.raises(InvalidRequest, match="assistant's"):
+        segments(VICUNA, Conversation(turns[:1], continue_final=True))
+
+
+@pytest.mark.parametrize("template", [VICUNA, CHATML])
+def test_media_need_a_human_turn(template: Template) -> None:
+    with pytest.raises(InvalidRequest, match="user's turn"):
+        segments(template, Conversation((Turn("assistant", "a"),), PICTURE))
 
 
 @pytest.mark.parametrize("text", CONTROL_TEXT)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.prompts import TEMPLATES, Slot, Span, Template, prompt_ids
 from pandagpt_core.systems.prompting import Prompting
 from pandagpt_core.types import Conversation, OptionSpec
@@ -18,6 +19,8 @@ INPUT = OptionSpec("input", "string", "context beside the instruction, Alpaca's 
 def prompt_of(prompting: Prompting, conversation: Conversation, given: str) -> list[int]:
     """Token ids of the conversation; `given` is the last turn's input, empty for none."""
     template = prompting.template
+    if given and conversation.turns[-1].role != "user":
+        raise InvalidRequest("an input belongs to the last message, which must be the user's", param="input")
     if given and template is TEMPLATES["alpaca"]:
         template = with_input(template, given)
     elif given:

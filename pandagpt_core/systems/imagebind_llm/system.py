@@ -65,7 +65,12 @@ class ImageBindLLM:
         bridge.maps.to(options.device).quicken(DTYPES.get(llm.precision, torch.bfloat16))
         cache = load_cache(path, folder, encoder.dim, options.device)
         return cls(
-            info=describe(folder, folder.bind.features, (INPUT, *(() if cache is None else cache.options))),
+            info=describe(
+                folder,
+                TEMPLATES[folder.template],
+                folder.bind.features,
+                (INPUT, *(() if cache is None else cache.options)),
+            ),
             encoder=encoder,
             bridge=bridge,
             cache=cache,

@@ -39,6 +39,8 @@ def with_task(conversation: Conversation, *, typed_tasks: bool) -> Conversation:
     _check_typed(conversation, task, typed_tasks)
     if task is None and not boxes:
         return conversation
+    if last.role != "user":
+        raise InvalidRequest("a task is about the last message, which must be the user's", param="task")
     _check(task, boxes, last.text, bool(conversation.media))
     text = f"[{task}] {last.text}" + (f" {write_boxes(boxes)}" if boxes else "")
     return replace(conversation, turns=(*conversation.turns[:-1], replace(last, text=text)))

@@ -120,7 +120,7 @@ def base_model(folder: Path) -> LocalModel:
     files = llm_path(folder, said.llm)
     llm, tokenizer = serve(load_llama(files)), load_tokenizer(files)
     system = PandaGPT(
-        info=describe(said, 1),
+        info=describe(said, TEMPLATES[said.template], 1),
         encoder=_NoEncoder(),
         projection=Projection(torch.zeros(llm.config.width, 1), torch.zeros(llm.config.width)),
         llm=llm,

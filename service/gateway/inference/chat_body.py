@@ -1,35 +1,70 @@
 """A chat body as a valid request: its messages become turns and media, whose bytes are read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from pandagpt_core.tools import characters
 from pandagpt_core.types import Role, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.inference.structured import grammar_of
+from service.gateway.inference.tools import calls_of, characters_of, is_legacy, tools_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import requests
-from service.gateway.schema.content_parts import Message, TextPart
+from service.gateway.schema.content_parts import Message, TextPart, unread
 from service.gateway.schema.requests import ChatBody, StreamOptions
+
+_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
 
 
 async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """Raises `invalid_request`, `too_large`, `file_not_found`."""
     requests.check_unsupported(body)
-    turns, media = await conversation(body.messages, sources, limits)
-    if turns[-1].role != "user":
-        raise GatewayError("invalid_request", "The last message must be the user's.", param="messages")
+    tools = tools_of(body)
+    turns, media = await conversation(body.messages, sources, limits, characters_of(tools.tools))
     grammar = await grammar_of(body)
     options = body.stream_options or StreamOptions()
-    return generate_request(
+    request = generate_request(
         body, tuple(turns), tuple(media), limits, model=body.model, stream_options=options, grammar=grammar
+    )
+    return replace(
+        request,
+        tools=tools,
+        function_calls=is_legacy(body),
+        continue_final=_continues(body, turns[-1]),
+        ignored=(*request.ignored, *_unread(body.messages)),
     )
 
 
+def _continues(body: ChatBody, last: Turn) -> bool:
+    """Whether the answer goes on with the last message. Raises `invalid_request` where it is asked and cannot."""
+    asked = body.continue_final_message or body.messages[-1].prefix
+    can = last.role == "assistant" and not last.tool_calls
+    if asked and not can:
+        where = "continue_final_message" if body.continue_final_message else "messages"
+        raise GatewayError("invalid_request", f"{where}: only a text of the assistant's can be continued.", param=where)
+    return can and body.continue_final_message is not False and not body.add_generation_prompt
+
+
+def _unread(messages: Sequence[Message]) -> list[str]:
+    """The fields inside of messages that nothing reads, each once."""
+    own = [f"messages.{name}" for message in messages for name in message.model_extra or ()]
+    parts = [part for message in messages for part in message.content]
+    return list(dict.fromkeys([*own, *(f"messages.content.{name}" for part in parts for name in unread(part))]))
+
+
 async def conversation(
-    messages: Sequence[Message], sources: MediaSources, limits: RequestLimits
+    messages: Sequence[Message], sources: MediaSources, limits: RequestLimits, more_chars: int = 0
 ) -> tuple[list[Turn], list[MediaInput]]:
-    """Turns and media of messages, within the totals."""
+    """Turns and media of messages, within the totals. more_chars: of text beside the messages."""
     if len(messages) > limits.max_messages:
         raise GatewayError(
             "invalid_request",
@@ -37,7 +72,9 @@ async def conversation(
             param="messages",
         )
     parts = [part for message in messages for part in message.content]
-    chars = sum(len(part.text) for part in parts if isinstance(part, TextPart))
+    calls = [calls_of(message) for message in messages]
+    chars = more_chars + sum(map(characters, calls))
+    chars += sum(len(part.text) for part in parts if isinstance(part, TextPart))
     check_totals(chars, sum(not isinstance(part, TextPart) for part in parts), limits, "messages")
     turns: list[Turn] = []
     media: list[MediaInput] = []
@@ -48,6 +85,5 @@ async def conversation(
                 texts.append(part.text)
             else:
                 media.append(await read_part(part, f"messages[{index}].content[{at}]", index, sources))
-        role: Role = "system" if message.role == "developer" else message.role
-        turns.append(Turn(role, "\n".join(texts)))
+        turns.append(Turn(_ROLES[message.role], "\n".join(texts), calls[index]))
     return turns, media

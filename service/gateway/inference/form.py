@@ -53,6 +53,8 @@ def parse_fields(form: Form) -> GenerateForm:
     if (boxes := _json_field(form, "boxes", BoxList)) is not None:
         fields = fields.model_copy(update={"boxes": boxes.root})
     requests.check_unsupported(fields)
+    if elsewhere := next((name for name in fields.model_extra or () if name in requests.CHAT_ONLY), None):
+        raise GatewayError("invalid_request", f"{elsewhere} is a field of /v1/chat/completions.", param=elsewhere)
     # An unknown field changes nothing and is named in a header; a medium that is not read would change the answer.
     if misnamed := next((name for name in fields.model_extra or () if name in form.from_files), None):
         raise takes_no_file(misnamed, FILE_FIELDS)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
@@ -23,6 +23,8 @@ from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
 from service.gateway.streaming.chunks import MediaSpans, ResponseMetadata, count_items, fingerprint_of, read_metadata
+from service.gateway.tools.choice import ToolPolicy, plan
+from service.gateway.tools.messages import CallStyle
 
 Validated = GenerateRequest | EmbedRequest
 
@@ -31,13 +33,14 @@ Validated = GenerateRequest | EmbedRequest
 class ServiceOptions:
     """Times in seconds. A stream with event ids lives `disconnect_grace_s` without readers, a request with an
     `Idempotency-Key` at least `retry_grace_s`: its client may come back. `default_tokens`: of an answer, where nobody
-    gives a number."""
+    gives a number. `tools`: whether a model that cannot choose to call functions answers without them."""
 
     request_timeout_s: float
     disconnect_grace_s: float
     retry_grace_s: float
     default_model: str | None
     default_tokens: int
+    tools: ToolPolicy = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,11 @@ class RequestService:
     async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
         places.check(info, wanted)
-        return await self._enter(wanted, info, caller, key)
+        return await self._enter(await self._with_tools(wanted, info), info, caller, key)
+
+    async def _with_tools(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
+        made = await plan(wanted.tools, info, wanted.sampling.grammar, self.options.tools)
+        return replace(wanted, tool_plan=made, sampling=replace(wanted.sampling, grammar=made.grammar))
 
     async def embed(self, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
@@ -197,7 +204,7 @@ class RequestService:
             created=now,
             deadline=now + self.options.request_timeout_s,
             turns=[
-                TurnPart(role=turn.role, text=media.sentences(index) + turn.text)
+                TurnPart(role=turn.role, text=media.sentences(index) + turn.text, tool_calls=list(turn.tool_calls))
                 for index, turn in enumerate(wanted.turns)
             ],
             media=media.refs,
@@ -208,6 +215,8 @@ class RequestService:
             traceparent=traceparent,
             prompts=[prompt if isinstance(prompt, str) else list(prompt) for prompt in wanted.prompts],
             echo=wanted.echo,
+            tools=list(wanted.tool_plan.definitions),
+            continue_final=wanted.continue_final,
         )
 
     def _embed_message(
@@ -238,6 +247,12 @@ def _id_kind(wanted: Validated) -> str:
     return "cmpl" if wanted.prompts else "chatcmpl"
 
 
+def _calls(wanted: GenerateRequest) -> CallStyle | None:
+    if not wanted.tool_plan.reads:
+        return None
+    return "function_call" if wanted.function_calls else "tool_calls"
+
+
 def _metadata(
     wanted: GenerateRequest,
     info: ModelInfo,
@@ -262,7 +277,8 @@ def _metadata(
         places=asked.named,
         sides=asked.sides,
         annotated=asked.kept is not None,
-        warnings=media.warnings(wanted.media),
+        warnings=[*wanted.tool_plan.warnings, *media.warnings(wanted.media)],
+        calls=_calls(wanted),
         spans=[
             MediaSpans(medium.modality.value, list(notes.spans))
             for medium, notes in zip(wanted.media, media.notes, strict=False)

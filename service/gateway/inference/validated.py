@@ -11,6 +11,8 @@ from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParam
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput, composed
 from service.gateway.schema.requests import Sampling, StreamOptions
+from service.gateway.tools.choice import NO_PLAN, ToolPlan
+from service.gateway.tools.request import NO_TOOLS, ToolRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,9 @@ class PlacesInput:
 class GenerateRequest:
     """A valid request for text, before its media are decoded. `ignored` are the parameters that
     nothing reads; `options` are checked against the model's announcement. `event_ids`: the client can resume the
-    stream. `prompts` are continued as they stand, in place of turns, and come back before the answer with `echo`."""
+    stream. `tool_plan` is made of `tools` for the model that answers. `function_calls`: the client reads the older
+    `function_call`. `continue_final`: the answer goes on with the last turn, the assistant's. `prompts` are continued
+    as they stand, in place of turns, and come back before the answer with `echo`."""
 
     turns: tuple[Turn, ...]
     media: tuple[MediaInput, ...]
@@ -89,6 +93,10 @@ class GenerateRequest:
     priority: Priority = "interactive"
     options: Mapping[str, Any] = field(default_factory=dict)
     places: PlacesInput = PlacesInput()
+    tools: ToolRequest = NO_TOOLS
+    tool_plan: ToolPlan = NO_PLAN
+    function_calls: bool = False
+    continue_final: bool = False
     ignored: tuple[str, ...] = ()
     prompts: tuple[str | tuple[int, ...], ...] = ()
     echo: bool = False

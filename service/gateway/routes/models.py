@@ -42,5 +42,6 @@ def _model(info: ModelInfo) -> dict[str, Any]:
         "input_modalities": [modality.value for modality in info.recipes],
         "max_model_len": info.max_model_len,
         "embedding_dim": info.embedding_dim,
+        "tools": info.tools,
         "options": [asdict(option) for option in info.options],
     }

@@ -12,4 +12,4 @@ class BodyModel(BaseModel):
 class PartModel(BodyModel):
     """Base of content parts; fields we do not know (`detail`, `cache_control`) do not change the answer."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BeforeValidator, Field, StringConstraints, create_model
+from pydantic import BeforeValidator, Field, StringConstraints, create_model, model_validator
 
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, Entry, Value
+from service.gateway.errors import FieldError
 from service.gateway.schema import parameters
 from service.gateway.schema.body import PartModel
+from service.gateway.schema.tools import MAX_TOOLS, CalledFunction, CallId, ToolCallPart
 
 MAX_TEXT = 200_000  # characters of one text; the total of a request is a setting
 MAX_PARTS = 256
@@ -111,6 +113,12 @@ else:
 ContentPart = Annotated[TextPart | MediaPart, Field(discriminator="type")]
 
 
+def unread(part: PartModel) -> list[str]:
+    """The fields of a content part that nothing reads, also those inside of its link."""
+    inner = [value for name in type(part).model_fields if isinstance(value := getattr(part, name), PartModel)]
+    return [*(part.model_extra or ()), *(name for one in inner for name in one.model_extra or ())]
+
+
 def as_text_parts(value: object) -> object:
     """A string as one text part; a list's strings as text parts."""
     if value is None or isinstance(value, str):
@@ -121,9 +129,24 @@ def as_text_parts(value: object) -> object:
 
 
 class Message(PartModel):
-    role: Literal["system", "developer", "user", "assistant"]
+    """`tool_calls` and the older `function_call` are an assistant's; a message of the role tool or function holds what
+    a call returned. `prefix`: the answer goes on with this message, the last one."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[
         list[ContentPart],
-        Field(max_length=MAX_PARTS),
+        Field(max_length=MAX_PARTS, default_factory=list),
         BeforeValidator(as_text_parts, json_schema_input_type=str | list[ContentPart] | None),
     ]
+    tool_calls: Annotated[list[ToolCallPart], Field(max_length=MAX_TOOLS)] | None = None
+    function_call: CalledFunction | None = None
+    tool_call_id: CallId | None = None
+    prefix: bool | None = None
+
+    @model_validator(mode="after")
+    def _has_content_or_calls(self) -> "Message":
+        if "content" not in self.model_fields_set and not self.tool_calls and self.function_call is None:
+            raise FieldError("content", "is required")
+        if (self.tool_calls or self.function_call) and self.role != "assistant":
+            raise FieldError("tool_calls", "is a field of the assistant's messages")
+        return self

@@ -27,6 +27,7 @@ from service.gateway.schema import parameters
 from service.gateway.schema.body import BodyModel, PartModel
 from service.gateway.schema.content_parts import MAX_TEXT, ContentPart, Message, Weight, as_text_parts
 from service.gateway.schema.structured import Choices, Pattern, ResponseFormat, Schema, StructuredOutputs
+from service.gateway.schema.tools import FunctionChoice, Functions, ToolChoice, Tools
 
 MAX_MESSAGES = 1024
 MAX_EMBED_INPUTS = 256
@@ -176,11 +177,22 @@ class StreamOptions(PartModel):
 
 
 class ChatBody(Sampling):
-    """POST /v1/chat/completions."""
+    """POST /v1/chat/completions.
+
+    A last message of the assistant is continued, unless `continue_final_message` is false or `add_generation_prompt`
+    true: then a new one follows it.
+    """
 
     model: ModelName | None = None
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream_options: StreamOptions | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Functions | None = None
+    function_call: FunctionChoice | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
 
     @model_validator(mode="after")
     def _stream_options_need_a_stream(self) -> "ChatBody":
@@ -269,10 +281,6 @@ class EmbedBody(BodyModel):
 
 # OpenAI parameters that would change the answer and are not offered, with the values that change nothing.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
     "best_of": (1,),
     "bad_words": ([],),
     "suffix": ("",),
@@ -284,6 +292,10 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "web_search_options": (),
 }
+
+
+# Fields that change the answer and that a form does not have.
+CHAT_ONLY = ("tools", "tool_choice", "functions", "function_call", "continue_final_message")
 
 
 def check_unsupported(body: BodyModel) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, Field, create_model
 
 from pandagpt_core.modalities import MODALITIES
-from pandagpt_core.types import OptionKind
+from pandagpt_core.types import OptionKind, ToolSupport
 from service.gateway.errors import ERRORS
 
 
@@ -98,15 +98,29 @@ class LocatedObject(BaseModel):
     box_norm: list[float]
 
 
+class FunctionCall(BaseModel):
+    name: str
+    arguments: str = Field(description="JSON text")
+
+
+class FunctionToolCall(BaseModel):
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+
+
 class AssistantMessage(BaseModel):
-    """`objects`, `malformed_boxes` and `annotated` are of a model that names places in pictures.
+    """`content` is null where the answer only calls functions. `objects`, `malformed_boxes` and `annotated` are of a
+    model that names places in pictures.
 
     In a stream a delta has the objects that its text completes, and one at the end has the two others.
     """
 
     role: Literal["assistant"]
-    content: str
+    content: str | None
     refusal: str | None
+    tool_calls: list[FunctionToolCall] | None = None
+    function_call: FunctionCall | None = Field(default=None, description="Where the request has the older functions")
     objects: list[LocatedObject] = []
     malformed_boxes: list[str] = Field(default=[], description="What looks like a box in the text and is none")
     annotated: str = Field(default="", description="With annotate: where the picture with its boxes is")
@@ -116,7 +130,7 @@ class Choice(BaseModel):
     index: int
     message: AssistantMessage
     logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length", "abort"]
+    finish_reason: Literal["stop", "length", "tool_calls", "function_call", "abort"]
     fields: dict[str, Any] = Field(default={}, description="Of a model that reads structured fields out of its answers")
 
 
@@ -155,6 +169,7 @@ class Model(BaseModel):
     input_modalities: list[str]
     max_model_len: int
     embedding_dim: int
+    tools: ToolSupport
     options: list[ModelOption]
 
 

@@ -16,6 +16,7 @@ from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.streaming.places import objects_json, other_fields, places_end
+from service.gateway.tools.messages import CallFold, CallStyle, message_of
 
 # A line without an empty one after it: the `openai` package takes an empty line for an event once it has seen an id.
 KEEP_ALIVE = b": keep-alive\n"
@@ -60,6 +61,7 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     annotated: bool = False  # whether that picture is kept to be drawn on
     warnings: list[str] = []  # what readers of the media remarked
     spans: list[MediaSpans] = []
+    calls: CallStyle | None = None  # how the client reads calls of functions; None where there can be none
 
     def stored(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -155,6 +157,7 @@ class ChunkFold:
         self._opened = False
         self._open_choices: set[int] = set()
         self._boxes = {choice: BoxReader() for choice in range(answer.n)} if answer.places else {}
+        self._calls = {} if answer.calls is None else {n: CallFold(answer.calls, answer.id, n) for n in range(answer.n)}
         self._head = _json.encode(answer.shared("chat.completion.chunk"))[:-1] + b',"choices":['
         self._fixed_tail = b'],"usage":null}' if answer.include_usage else b"]}"
 
@@ -189,18 +192,34 @@ class ChunkFold:
         chunks, logprobs = [], b"null"
         if self.answer.logprobs and event.logprob is not None:
             logprobs = _json.encode({"content": [logprob_object(event.logprob)], "refusal": None})
-        if event.text or logprobs != b"null":
-            delta = b'{"content":%b%b}' % (_json.encode(event.text), self._objects(event))
+        deltas = self._deltas(event)
+        for delta in deltas or ([b'{"content":""}'] if logprobs != b"null" else []):
             chunks.append(self._chunk(event.choice, delta, logprobs=logprobs))
+            logprobs = b"null"
         if event.finish:
             self._open_choices.discard(event.choice)
-            chunks.append(self._chunk(event.choice, b"{}", b'"%b"' % event.finish.encode()))
+            chunks.append(self._chunk(event.choice, b"{}", b'"%b"' % self._finish_reason(event).encode()))
         return chunks
 
-    def _objects(self, token: Token) -> bytes:
-        """The boxes that this token completes, as a further field of its delta."""
-        found = self._boxes[token.choice].feed(token.text) if self._boxes else ()
-        return b',"objects":%b' % _json.encode(objects_json(found, self.answer.sides)) if found else b""
+    def _deltas(self, event: Token) -> list[bytes]:
+        """What this token adds to the answer: text, or pieces of calls."""
+        fold = self._calls.get(event.choice)
+        if fold is None:
+            return [self._content(event.choice, event.text)] if event.text else []
+        return [
+            self._content(event.choice, delta["content"]) if "content" in delta else _json.encode(delta)
+            for delta in fold.feed(event.text, ended=event.finish is not None)
+        ]
+
+    def _finish_reason(self, event: Token) -> str:
+        reason = event.finish or ""
+        return self._calls[event.choice].finish_reason(reason) if self._calls else reason
+
+    def _content(self, choice: int, text: str) -> bytes:
+        """A delta of text, with the boxes that it completes as a further field."""
+        found = self._boxes[choice].feed(text) if self._boxes else ()
+        objects = b',"objects":%b' % _json.encode(objects_json(found, self.answer.sides)) if found else b""
+        return b'{"content":%b%b}' % (_json.encode(text), objects)
 
     def _done(self, done: Done) -> list[bytes]:
         """A choice's fields come in a chunk of their own after its last token."""
@@ -300,13 +319,21 @@ class WholeFold:
 
     def _choice(self, index: int) -> dict[str, Any]:
         content, text = self.logprobs.get(index, []), "".join(self.texts.get(index, []))
+        said = self._said(index, text)
+        reason = self.finishes.get(index, "abort")
+        called = self.answer.calls if self.answer.calls in said else None
         return {
             "index": index,
-            "message": {"role": "assistant", "content": text, "refusal": None, **self._places(text)},
+            "message": {"role": "assistant", **said, "refusal": None, **self._places(said["content"] or "")},
             "logprobs": {"content": content, "refusal": None} if self.answer.logprobs else None,
-            "finish_reason": self.finishes.get(index, "abort"),
+            "finish_reason": called if called is not None and reason == "stop" else reason,
             **({"fields": self.fields[index]} if self.fields.get(index) is not None else {}),
         }
+
+    def _said(self, index: int, text: str) -> dict[str, Any]:
+        if self.answer.calls is None:
+            return {"content": text}
+        return message_of(self.answer.calls, self.answer.id, index, text)
 
     def _places(self, text: str) -> dict[str, Any]:
         if not self.answer.places:
