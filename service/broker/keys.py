@@ -20,8 +20,12 @@ pandagpt:ready:<model>:{tag}, pandagpt:draining:<model>:{tag}    sorted sets; li
     Worker -> Unix ms until which it takes, or only finishes, requests. Written by workers (announce.lua).
 pandagpt:workers:<model>:{tag}             hash; life QUEUE_LIFE
     Worker -> its announcement, under 2 KB. Written by workers (announce.lua).
+pandagpt:known:<model>:{tag}               string; life KNOWN_LIFE from the last sign of life of any worker
+    The last announcement of a worker, under 2 KB, for requests that wait for the first worker of a model that scales
+    from zero. Written by workers (announce.lua).
 pandagpt:models                            sorted set; life QUEUE_LIFE
-    Model -> Unix ms until which some worker of it lives. Written by workers.
+    Model -> Unix ms until which some worker of it lives; 0 where requests wait for its first. Written by workers, and
+    by gateways for models that scale from zero.
 pandagpt:cancels:<model>:{tag}             stream; life QUEUE_LIFE
     The id of each cancelled request, about the last 10,000. Written by gateways, read by workers at every step.
 pandagpt:dead:<model>:{tag}                stream; life DEAD_LIFE from its last entry
@@ -79,6 +83,7 @@ RETURNED = "returned"  # the consumer that holds what a draining worker handed b
 PRIORITIES: Sequence[Priority] = ("interactive", "batch")  # in the order they are served
 QUEUE_LIFE = 86_400  # seconds; longer than any deadline
 DEAD_LIFE = 7 * 86_400  # seconds
+KNOWN_LIFE = 90 * 86_400  # seconds
 TAG_CHARS = 8
 
 
@@ -129,6 +134,9 @@ class Keys:
 
     def workers(self, model: str) -> str:
         return self._model_key("workers", model)
+
+    def known(self, model: str) -> str:
+        return self._model_key("known", model)
 
     def cancels(self, model: str) -> str:
         return self._model_key("cancels", model)

@@ -34,6 +34,7 @@ from service.gateway.auth import KeyRing, read_keys
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.form import FILE_FIELDS
+from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService, ServiceOptions
@@ -152,7 +153,7 @@ def _state(
     ours = settings.gateway
     largest = min(ours.max_part_bytes, settings.media.bytes)  # what no decoder takes need not be received
     store = connect_async(settings.store)
-    broker = Broker(store, settings.store)
+    broker = Broker(store, settings.store, ours.from_zero)
     names, life = Keys(settings.store.namespace), ours.request_timeout_s + settings.store.request_ttl_s
     rates = RateLimits(ours.rate_requests, ours.rate_tokens, ours.max_concurrent)
     service = RequestService(
@@ -161,6 +162,7 @@ def _state(
         Idempotency(IdempotencyKeys(store, names, life), broker),
         MediaResolver(pool, broker, metrics),
         Pictures(pool, store, names, life),
+        FromZero(broker, ours.from_zero, ours.from_zero_wait_s),
         ServiceOptions(
             ours.request_timeout_s,
             ours.disconnect_grace_s,

@@ -142,6 +142,14 @@ class GatewaySettings(Section):
     default_model: NonEmpty | None = Field(
         default=None, description="model of a request that names none. Unset: the only one announced"
     )
+    from_zero: Words = Field(
+        default=(),
+        description="models, by comma, whose requests wait in the queue while they have no worker, for an autoscaler "
+        "that starts one; each must have had a worker before on this store",
+    )
+    from_zero_wait_s: Seconds = Field(
+        default=300.0, description="how long such a request waits for a worker, before it fails as no_worker (seconds)"
+    )
     page: bool = Field(default=True, description="serve the page at `/`")
     samples: Path = Field(default=Path("samples"), description="folder of media that the page offers to try")
     guide: Path = Field(

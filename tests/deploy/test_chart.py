@@ -135,6 +135,15 @@ def test_workers_scale_on_the_queue_of_their_model_to_zero_and_back() -> None:
     assert "NoWorker" not in {rule["alert"] for rule in rules}, "it would page whenever a model sleeps"
 
 
+def test_gateways_let_requests_wait_for_a_model_that_sleeps() -> None:
+    (gateway,) = pods(rendered(values("gpus")))["demo-gateway"]["containers"]
+    given = {one["name"]: one.get("value") for one in gateway["env"]}
+    assert given["PANDAGPT_GATEWAY_FROM_ZERO"] == "minigpt-v2"
+    assert float(given["PANDAGPT_GATEWAY_FROM_ZERO_WAIT_S"]) == 600
+    (other,) = pods(rendered(values("small")))["demo-gateway"]["containers"]
+    assert "PANDAGPT_GATEWAY_FROM_ZERO" not in {one["name"] for one in other["env"]}
+
+
 def test_only_gateways_and_workers_reach_the_store() -> None:
     policy = of_kind(rendered(values("small")), "NetworkPolicy")["demo-store"]["spec"]
     (rule,) = policy["ingress"]

@@ -1,6 +1,6 @@
 """Admission to a model's queue: a check before media are decoded, and the script that queues a request."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,14 @@ class Capacity:
 
 
 class Admission:
-    """The queues of one store. All methods raise Overloaded, NoWorker, Draining and StoreUnavailable."""
+    """The queues of one store. All methods raise Overloaded, NoWorker, Draining and StoreUnavailable.
 
-    def __init__(self, store: AsyncStore, keys: Keys, settings: StoreSettings) -> None:
+    from_zero: models whose requests may wait for their first worker.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keys, settings: StoreSettings, from_zero: Collection[str] = ()) -> None:
         self._store, self._keys, self._settings = store, keys, settings
+        self._from_zero = frozenset(from_zero)
 
     async def check(self, model: str, priority: Priority, size: int = 0) -> Capacity:
         """The room for one more request of `size` bytes."""
@@ -37,7 +41,7 @@ class Admission:
 
     def check_command(self, model: str, priority: Priority, size: int = 0) -> tuple[Field, ...]:
         """The command of `check`, for a pipeline; `capacity` reads its answer."""
-        return self._eval(self._queue_keys(model, priority), "", size, ())
+        return self._eval(model, self._queue_keys(model, priority), "", size, ())
 
     def capacity(self, answer: Any, model: str, size: int = 0) -> Capacity:
         self._raise_refusal(answer, model, size)
@@ -48,7 +52,9 @@ class Admission:
     ) -> tuple[Field, ...]:
         """The command that writes the record (`fields`, for `life` seconds) and queues the request, in one step."""
         names = (*self._queue_keys(request.model, request.priority), self._keys.record(request.id))
-        return self._eval(names, payload, size, (life, *(item for pair in fields.items() for item in pair)))
+        return self._eval(
+            request.model, names, payload, size, (life, *(item for pair in fields.items() for item in pair))
+        )
 
     def entry(self, answer: Any, model: str, size: int) -> bytes:
         """The queue entry's id from the answer to `admit_command`. Raises DuplicateRequest too."""
@@ -61,9 +67,10 @@ class Admission:
         return (*lane, keys.ready(model), keys.draining(model), keys.waiting(model, priority))
 
     def _eval(
-        self, names: tuple[str, ...], payload: bytes | str, size: int, record: tuple[Field, ...]
+        self, model: str, names: tuple[str, ...], payload: bytes | str, size: int, record: tuple[Field, ...]
     ) -> tuple[Field, ...]:
-        limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE)
+        may_wait = int(model in self._from_zero)
+        limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE, may_wait)
         return ("EVAL", scripts.ADMIT, len(names), *names, GROUP, payload, size, *limits, *record)
 
     def _raise_refusal(self, answer: Any, model: str, size: int) -> None:

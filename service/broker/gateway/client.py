@@ -7,14 +7,14 @@ import math
 import secrets
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import redis.asyncio
 from redis.exceptions import ResponseError
 
-from pandagpt_core.types import Priority
+from pandagpt_core.types import ModelInfo, Priority
 from service.broker import protocol, scripts
 from service.broker.connection import (
     AsyncStore,
@@ -36,6 +36,7 @@ from service.broker.gateway.request_record import (
     RequestRecord,
     RequestRecords,
     TerminalEvents,
+    failed,
     record_fields,
 )
 from service.broker.gateway.request_status import RequestState, summarise
@@ -53,12 +54,15 @@ PIPELINE_BYTES = 32 << 20  # arrays that one pipeline carries, beyond its first
 
 
 class Broker:
-    """One gateway's connection to the store. All methods raise StoreUnavailable where the store fails."""
+    """One gateway's connection to the store. All methods raise StoreUnavailable where the store fails.
 
-    def __init__(self, store: AsyncStore, settings: StoreSettings) -> None:
+    from_zero: models whose requests may wait for their first worker.
+    """
+
+    def __init__(self, store: AsyncStore, settings: StoreSettings, from_zero: Collection[str] = ()) -> None:
         self._store, self._cluster = store, settings.cluster
         self._keys = Keys(settings.namespace)
-        self._admission = Admission(store, self._keys, settings)
+        self._admission = Admission(store, self._keys, settings, from_zero)
         self._records = RequestRecords(store, self._keys, settings)
         self._terminal = TerminalEvents(store, self._keys, self._records, settings)
         self._registry = ModelRegistry(store, self._keys)
@@ -98,6 +102,19 @@ class Broker:
     async def models(self) -> Mapping[str, LiveModel]:
         """Live models by id, at most a second old."""
         return await self._registry.models()
+
+    async def last_known(self, model: str) -> ModelInfo | None:
+        """As its last worker announced it, whether or not any is left; listed from now on, so that metrics show its
+        queue. None where the store does not remember one."""
+        return await self._registry.last_known(model)
+
+    async def give_up_waiting(self, record: RequestRecord) -> bool:
+        """End a request that no worker has taken and for whose model there is none. False where one is or was."""
+        live = (await self._registry.models()).get(record.model)
+        if live is not None and live.ready:
+            return False
+        end = failed("no_worker", f"no worker of {record.model} came in time; try again")
+        return await self._terminal.write(record, attempt=1, end=end)
 
     async def capacity(self, model: str, priority: Priority = "interactive") -> Capacity:
         """The room of the queue. Raises the errors of `submit`."""

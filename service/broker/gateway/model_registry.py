@@ -9,7 +9,7 @@ from typing import Any
 from pandagpt_core.types import ModelInfo
 from service.broker import protocol
 from service.broker.connection import AsyncStore, store_errors
-from service.broker.keys import Keys
+from service.broker.keys import QUEUE_LIFE, Keys
 from service.broker.protocol import Announcement
 
 FRESH = 1.0  # seconds that an answer is good for
@@ -42,6 +42,17 @@ class ModelRegistry:
                     self._known = await self._read()
                 self._until = time.monotonic() + FRESH
             return self._known
+
+    async def last_known(self, model: str) -> ModelInfo | None:
+        """As its last worker announced it; the model is listed from now on. Raises StoreUnavailable."""
+        with store_errors():
+            known: Any = await self._store.get(self._keys.known(model))
+            announcement = _announcement(known)
+            if announcement is None:
+                return None
+            await self._store.zadd(self._keys.models, {model: 0}, nx=True)
+            await self._store.expire(self._keys.models, QUEUE_LIFE)
+        return announcement.model
 
     async def _read(self) -> dict[str, LiveModel]:
         listed: Any

@@ -1,7 +1,8 @@
 -- Admit a request, or answer why not: check the queue's room, write the request's record, and queue it. One script, so
 -- that two gateways cannot both take the last place, and a request has a record if and only if it was queued.
 -- KEYS: queue, load, ready, draining, waiting, and to admit the record. ARGV: group, request (empty: check only), cost, max
--- waiting, max bytes, life of the queue (s), and to admit life of the record (s) and the record's fields and values.
+-- waiting, max bytes, life of the queue (s), 1 where the model scales from zero (it may wait for a worker, else 0), and to
+-- admit life of the record (s) and the record's fields and values.
 -- Answers {outcome, requests that wait or the entry's id, bytes that the queue holds}.
 local queue, load, ready, draining, waits, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 if record and (redis.call('HEXISTS', record, 'tenant') == 1 or redis.call('HEXISTS', record, 'cancelled') == 1) then
@@ -10,7 +11,7 @@ end
 
 local time = redis.call('TIME')
 local now = string.format('(%d', time[1] * 1000 + math.floor(time[2] / 1000))
-if redis.call('ZCOUNT', ready, now, '+inf') == 0 then
+if ARGV[7] ~= '1' and redis.call('ZCOUNT', ready, now, '+inf') == 0 then
   if redis.call('ZCOUNT', draining, now, '+inf') > 0 then return {'draining', 0, 0} end
   return {'no_worker', 0, 0}
 end
@@ -45,6 +46,6 @@ end
 redis.call('ZADD', waits, 0, place(id))
 redis.call('EXPIRE', waits, ARGV[6])
 
-redis.call('HSET', record, 'entry', id, unpack(ARGV, 8))
-redis.call('EXPIRE', record, ARGV[7])
+redis.call('HSET', record, 'entry', id, unpack(ARGV, 9))
+redis.call('EXPIRE', record, ARGV[8])
 return {'queued', id, bytes}

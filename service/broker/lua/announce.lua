@@ -1,5 +1,6 @@
 -- A worker's sign of life. It stands in one of two sets, with the time it is good until by the store's own clock.
--- KEYS: ready, draining, workers. ARGV: worker, 'ready' | 'draining' | 'gone', announcement, ttl (ms), life (s).
+-- KEYS: ready, draining, workers, known. ARGV: worker, 'ready' | 'draining' | 'gone', announcement, ttl (ms), life (s), life
+-- of the announcement that is kept when no worker is left (s).
 local sets = {ready = KEYS[1], draining = KEYS[2]}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -16,5 +17,6 @@ else
   redis.call('ZADD', sets[ARGV[2]], string.format('%d', now + ARGV[4]), ARGV[1])
   redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
 end
-for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[5]) end
+redis.call('SET', KEYS[4], ARGV[3], 'EX', ARGV[6])
+for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[5]) end
 return now

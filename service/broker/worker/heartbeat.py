@@ -15,7 +15,7 @@ from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
 from service.broker.connection import SyncStore, store_errors
 from service.broker.errors import StoreUnavailable
-from service.broker.keys import PRIORITIES, QUEUE_LIFE, Keys
+from service.broker.keys import KNOWN_LIFE, PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.protocol import Announcement
 from service.broker.worker import priority_queue
 
@@ -104,11 +104,12 @@ class Heartbeat:
 
     def _announce(self, state: Literal["ready", "draining", "gone"]) -> None:
         model, worker = self._announcement.model.id, self._announcement.worker
-        names = (self._keys.ready(model), self._keys.draining(model), self._keys.workers(model))
+        keys = self._keys
+        names = (keys.ready(model), keys.draining(model), keys.workers(model), keys.known(model))
         ttl = round(self._lost_after * 1000)
         payload = protocol.encode(self._announcement)
         with store_errors():
-            now = self._store.eval(scripts.ANNOUNCE, 3, *names, worker, state, payload, ttl, QUEUE_LIFE)
+            now = self._store.eval(scripts.ANNOUNCE, 4, *names, worker, state, payload, ttl, QUEUE_LIFE, KNOWN_LIFE)
             if state != "gone":
                 self._store.zadd(self._keys.models, {model: int(now) + ttl})
                 self._store.expire(self._keys.models, QUEUE_LIFE)

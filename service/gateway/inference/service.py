@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +18,7 @@ from service.broker.protocol import Embed, Generate, TurnPart
 from service.gateway.auth import Caller
 from service.gateway.errors import GatewayError
 from service.gateway.inference import places
+from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest, fingerprint
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 from service.gateway.media.pictures import Pictures
@@ -60,6 +61,7 @@ class RequestService:
     idempotency: Idempotency
     resolver: MediaResolver
     pictures: Pictures
+    from_zero: FromZero
     options: ServiceOptions
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -69,12 +71,19 @@ class RequestService:
         if name and name not in models:  # clients that name a provider first, as LiteLLM does
             name = name.removeprefix("openai/").removeprefix("hosted_vllm/")
         wanted = name or default or next((id_ for id_, live in models.items() if live.ready), None)
-        wanted = wanted or next(iter(models), None)
+        wanted = wanted or next(iter(models), None) or self.from_zero.only
         if wanted is not None and wanted in models:
             return models[wanted].info
+        if wanted is not None and (asleep := await self.from_zero.find(wanted)) is not None:
+            return asleep
         if not models or wanted == default:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
+
+    async def models(self) -> Mapping[str, ModelInfo]:
+        """Those that live workers serve, and those that scale from zero."""
+        live = {name: model.info for name, model in (await self.broker.models()).items()}
+        return {**await self.from_zero.asleep(live), **live}
 
     async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
@@ -169,6 +178,7 @@ class RequestService:
             )
             with caller.trace.span("submit"):
                 record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
+            self._watch(record)
             return Submitted(record, request.replayed, warnings=media.warnings(wanted.media))
         asked = await places.resolve(info, wanted, self.pictures)
         generate = structs.replace(
@@ -185,7 +195,13 @@ class RequestService:
             record = await self.broker.submit(
                 generate, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
             )
+        self._watch(record)
         return Submitted(record, request.replayed, metadata)
+
+    def _watch(self, record: RequestRecord) -> None:
+        """A model that scales from zero may have no worker yet: the request waits for one, but not for ever."""
+        if self.from_zero.has(record.model):
+            self.in_background(self.from_zero.end_unserved(record))
 
     def _generate_message(
         self,

@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}: what live workers announce."""
+"""GET /v1/models and /v1/models/{id}: what workers announce."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -18,18 +18,18 @@ _Reader = Annotated[Caller, Depends(Access(Scope.MODELS))]
 @router.get("/v1/models/", response_model=None, responses=documented(ModelList), include_in_schema=False)
 @router.get("/v1/models", response_model=None, responses=documented(ModelList))
 async def list_models(request: Request, _caller: _Reader) -> dict[str, Any]:
-    """The models that live workers serve."""
-    models = await gateway_of(request).broker.models()
-    return {"object": "list", "data": [_model(live.info) for live in models.values()]}
+    """The models that live workers serve, and those that are served from zero."""
+    models = await gateway_of(request).requests.models()
+    return {"object": "list", "data": [_model(info) for info in models.values()]}
 
 
 @router.get("/v1/models/{model:path}", response_model=None, responses=documented(Model))
 async def get_model(request: Request, model: str, _caller: _Reader) -> dict[str, Any]:
     """One model."""
-    models = await gateway_of(request).broker.models()
+    models = await gateway_of(request).requests.models()
     if model not in models:
         raise GatewayError("model_not_found", "There is no such model.", param="model")
-    return _model(models[model].info)
+    return _model(models[model])
 
 
 def _model(info: ModelInfo) -> dict[str, Any]:

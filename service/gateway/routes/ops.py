@@ -29,7 +29,8 @@ async def live() -> dict[str, str]:
 @router.get("/ping", dependencies=_anyone, response_model=None, responses=documented(Ready), operation_id="ping")
 @router.get("/health/ready", dependencies=_anyone, response_model=None, responses=documented(Ready))
 async def ready(request: Request) -> dict[str, Any]:
-    """A request sent now would find a store that takes writes, and a worker; else 503 with the reason.
+    """A request sent now would find a store that takes writes, and a worker or a model that may wait for one; else 503
+    with the reason.
 
     `/health` is vLLM's name for it, `/ping` that of SageMaker.
     """
@@ -39,7 +40,7 @@ async def ready(request: Request) -> dict[str, Any]:
     await gateway.broker.check_writes()
     models = await gateway.broker.models()
     takers = sorted(name for name, live in models.items() if live.ready)
-    if not takers:
+    if not takers and not gateway.requests.from_zero:
         raise Draining("every worker is going away") if models else NoWorker("no worker serves any model")
     return {"status": "ok", "models": takers}
 
