@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The `pandagpt` command: a table of commands, each loaded only when it is called, so that help is instant."""
 
 import argparse
@@ -6,7 +7,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Protocol, cast
+from typing import cast
+
+from service.command import Command
+from service.completion import complete
 
 # Name -> (module, what it does). A module offers `configure(parser)` and `run(arguments) -> exit status`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -31,23 +35,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class Command(Protocol):
-    """What a module of the table offers."""
-
-    def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments."""
-        ...
-
-    def run(self, arguments: argparse.Namespace) -> int:
-        """Do it; the exit status."""
-        ...
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status.
 
     2 is a mistake in the call, the settings or the files they name, 1 another failure, 130 an interruption.
     """
+    complete(COMMANDS)
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())

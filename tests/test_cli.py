@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -12,6 +13,7 @@ import pytest
 from pandagpt_core.errors import CheckpointError, InvalidRequest
 from service import cli
 from service.settings import SettingsError
+from tests.conftest import ROOT
 
 
 def test_every_command_of_the_table_can_be_loaded_and_describes_its_arguments() -> None:
@@ -121,3 +123,19 @@ def test_a_mistyped_setting_stops_every_process_before_it_starts(
         assert cli.main([name]) == 2
         assert "did you mean PANDAGPT_GATEWAY_PORT?" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("pandagpt do", {"doctor"}),
+        ("pandagpt serve --po", {"--port"}),
+        ("pandagpt queue list --st", {"--state", "--store"}),
+    ],
+)
+def test_the_shell_completes_commands_and_options(line: str, expected: set[str], tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    environment = {**os.environ, "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line}
+    environment |= {"COMP_POINT": str(len(line)), "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
+    subprocess.run([sys.executable, "-m", "service.cli"], env=environment, cwd=ROOT, check=False, timeout=60)
+    assert {word.strip() for word in answer.read_text().split("\n")} == expected

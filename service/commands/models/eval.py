@@ -4,10 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_report
+from pandagpt_core.training.evaluation import Manifest, Report, examine, markdown, read_manifest, write_report
 from pandagpt_core.training.evaluation.answerer import Answerer
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, run_benchmark
 from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
+from pandagpt_core.training.evaluation.export import METRIC, export_report
+from pandagpt_core.training.evaluation.transcript import ANSWERS, Transcript
 from service import settings
 from service.commands.overrides import overrides
 
@@ -33,7 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="torch device, or auto")
     parser.add_argument("--at-once", type=int, default=4, metavar="N", help="with --url: requests at a time (4)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write report.md, report.json and report.png there")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write report.md, .json, .csv and .png, table.tex and answers.jsonl there",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,11 +60,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace, model: Answerer, base: Answerer | None) -> int:
     if arguments.task is not None:
         return _benchmark(arguments, model)
-    report = examine(model, read_manifest(arguments.manifest), base, _tell)
-    print(markdown(report), end="")
-    for path in write_report(report, arguments.out) if arguments.out else []:
+    manifest = read_manifest(arguments.manifest)
+    seen = Transcript(model)
+    report = examine(seen, manifest, base, _tell)
+    print(f"{markdown(report)}\n{METRIC}.")
+    for path in _written(report, seen, manifest, arguments.out) if arguments.out else []:
         print(path, file=sys.stderr)
     return 0
+
+
+def _written(report: Report, seen: Transcript, manifest: Manifest, folder: Path) -> list[Path]:
+    files = [*write_report(report, folder), *export_report(report, folder)]
+    return [*files, seen.write(manifest, folder / ANSWERS)]
 
 
 def _benchmark(arguments: argparse.Namespace, model: Answerer) -> int:

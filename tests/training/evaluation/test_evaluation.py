@@ -1,5 +1,6 @@
 """The examination of a model: manifests, what is counted, what the report says."""
 
+import csv
 import importlib.util
 import json
 from collections.abc import Sequence
@@ -14,9 +15,11 @@ from pandagpt_core.errors import InvalidMedia, InvalidRequest
 from pandagpt_core.training.evaluation import Manifest, examine, markdown, read_manifest, write_manifest, write_report
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.examine import PICTURED, agreement
+from pandagpt_core.training.evaluation.export import export_report
 from pandagpt_core.training.evaluation.local import LocalModel, base_model, open_model
 from pandagpt_core.training.evaluation.manifest import ConceptEntry, TextEntry
 from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate, gain, mean_by, rate
+from pandagpt_core.training.evaluation.transcript import Transcript
 from pandagpt_core.types import Modality
 from tests.fakes import FakeRuntime
 
@@ -268,3 +271,37 @@ def test_the_small_default_names_its_samples_and_its_base_model_answers_without_
     assert [row.exact.hits for row in report.rows] == [2, 2]
     assert report.plain is not None
     assert report.plain.base_pictured.hits == 0
+
+
+def test_every_question_is_kept_with_its_answer_and_verdict(tmp_path: Path) -> None:
+    both = ("both", "dog", [(Modality.IMAGE, b"dog", ".png", {}), (Modality.AUDIO, b"piano", ".wav", {})])
+    plain = [TextEntry("Capital of Italy?", "rome"), "a plain one"]
+    asked = manifest(tmp_path, image("dog", "dog"), image("dog", "cat"), image("rain", "dog"), both, text_only=plain)
+    seen = Transcript(Parrot(plain={"Capital of Italy?": "It is Rome."}))
+    examine(seen, asked, Parrot())
+    lines = [json.loads(line) for line in seen.write(asked, tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [line["verdict"] for line in lines if line["set"] == "photos"] == ["exact", "category", "wrong"]
+    assert [len(line["media"]) for line in lines if line["set"] == "both"] == [2, 1, 1]
+    assert lines[0] | {"media": None} == {
+        "question": "What is this?",
+        "media": None,
+        "answer": "This is a dog.",
+        "set": "photos",
+        "expected": "dog",
+        "named": "dog",
+        "verdict": "exact",
+    }
+    assert [(line["expected"], line["verdict"]) for line in lines if not line["media"]] == [
+        ("rome", "exact"),
+        (None, None),
+    ]
+
+
+def test_the_rows_are_exported_as_csv_and_latex_with_the_metric(tmp_path: Path) -> None:
+    asked = manifest(tmp_path, image("dog", "dog", "50 % of_it"), image("dog", "cat", "50 % of_it"))
+    table, latex = export_report(examine(Parrot(), asked), tmp_path)
+    [answer, _retrieval] = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert (answer["set"], answer["n"], answer["exact"], answer["chance"]) == ("50 % of_it", "2", "0.5", "0.25")
+    text = latex.read_text(encoding="utf-8")
+    assert r"answer & 50 \% of\_it & image & 2 & 50.0 &" in text
+    assert "first named concept is the truth" in text
