@@ -20,7 +20,7 @@ from pandagpt_core.training.align.settings import AlignSettings
 from pandagpt_core.training.evaluation import read_manifest
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.samples import read_samples
-from pandagpt_core.training.tune.settings import parse_settings, table
+from pandagpt_core.training.tune.settings import parse_settings, read_settings, table
 from pandagpt_core.types import Modality
 from service import cli
 from tests.conftest import ROOT
@@ -94,7 +94,7 @@ def test_a_trial_run_by_the_guide_goes_on_and_is_evaluated(folder: Path, capsys:
     assert [len(sample.media) for sample in read_samples([folder / "conversations.json"])] == [1, 1, 0]
     smaller = (folder / "run.toml").read_text().replace("256", "8") + '\n[features]\ncache = "features"\n'
     (folder / "run.toml").write_text(smaller.replace("[train]", '[train]\ndevice = "cpu"\nmax_steps = 4'))
-    trial, on = [shlex.split(line)[1:] for line in blocks("sh")[1].splitlines()]
+    trial, on = [shlex.split(line)[1:] for line in blocks("sh")[2].splitlines()]
     assert cli.main(trial) == 0
     assert "stopped after step 3 of 4; --resume goes on" in capsys.readouterr().out
     assert cli.main(on) == 0
@@ -110,6 +110,18 @@ def test_a_trial_run_by_the_guide_goes_on_and_is_evaluated(folder: Path, capsys:
     said = json.loads((run / "photos" / "report.json").read_text())
     assert said["pairs"][0]["together"]["n"] == 1
     assert said["text_only"]["right"]["n"] == 1
+
+
+def test_the_trial_of_the_samples_is_one_that_can_run(root: Path) -> None:
+    settings = read_settings(root / "samples/train.toml")
+    samples = read_samples([Path(file) for file in settings.data.files])
+    assert len(samples) == 14
+    assert all((Path(settings.data.media) / medium.file).is_file() for sample in samples for medium in sample.media)
+    folder = read_model_folder(Path(settings.model))
+    assert folder.lora is not None
+    assert (folder.lora.r, folder.lora.alpha) == (settings.lora.r, settings.lora.alpha)
+    assert settings.train.max_steps * settings.train.batch <= 64, "the trial stays short"
+    assert len(read_manifest(root / "samples/manifest.toml").items) == 9
 
 
 def without_text(model: Path) -> None:
