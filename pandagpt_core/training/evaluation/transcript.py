@@ -42,7 +42,8 @@ class Transcript:
         """`verdict` is "exact", "category" (another concept of the right category) or "wrong"; None without a truth."""
         names = Names(manifest.concepts)
         items = _items_by_files(manifest)
-        expected = {entry.question: entry for entry in (*manifest.text_only, *manifest.nothing) if _has_truth(entry)}
+        known = (entry for entry in (*manifest.text_only, *manifest.nothing) if not isinstance(entry, str))
+        expected = {entry.question: entry for entry in known}
         for asked, answer in self._kept:
             media = [{"modality": one.modality.value, "file": one.name} for one in asked.media]
             line: dict[str, Any] = {"question": asked.question, "media": media, "answer": answer}
@@ -70,12 +71,8 @@ def _items_by_files(manifest: Manifest) -> dict[frozenset[str], Item]:
     return {**parts, **whole}
 
 
-def _has_truth(entry: str | TextEntry) -> bool:
-    return not isinstance(entry, str)
-
-
-def _text_verdict(entry: str | TextEntry | None, answer: str) -> dict[str, Any]:
-    if entry is None or isinstance(entry, str):
+def _text_verdict(entry: TextEntry | None, answer: str) -> dict[str, Any]:
+    if entry is None:
         return {"set": "questions without media", "expected": None, "verdict": None}
     right = entry.right.lower() in answer.lower()
     return {"set": "questions without media", "expected": entry.right, "verdict": "exact" if right else "wrong"}
