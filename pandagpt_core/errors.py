@@ -38,6 +38,11 @@ class InvalidRequest(PandaGPTError):
 class ContextLengthExceeded(InvalidRequest):
     code = "context_length_exceeded"
 
+    @classmethod
+    def of(cls, limit: int, found: str) -> "ContextLengthExceeded":
+        """In OpenAI's words, by which clients know to go on with a shorter history or another model."""
+        return cls(f"This model's maximum context length is {limit} tokens. However, {found}.", param="messages")
+
 
 class UnsupportedModality(InvalidRequest):
     code = "unsupported_modality"

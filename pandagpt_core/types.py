@@ -120,6 +120,7 @@ class SamplingParams:
     `stop` strings are matched on decoded text and cut from it. `stop_token_ids` end the text before that token.
     `logprobs` is the number of alternatives reported per token; None reports nothing.
     `min_tokens` are generated before any token may end the answer. `logit_bias` adds to the logits of token ids.
+    `bad_words` are not written: the last token of each, as the tokenizer spells it, does not follow the others.
     `grammar` allows only tokens that can still lead to an answer that follows it.
     """
 
@@ -138,6 +139,7 @@ class SamplingParams:
     logprobs: int | None = None
     min_tokens: int = 0
     logit_bias: tuple[tuple[int, float], ...] = ()
+    bad_words: tuple[str, ...] = ()
     grammar: Grammar | None = None
 
 

@@ -153,7 +153,7 @@ class FakeRuntime:
             raise ValueError("refused")
         prompt = prompt_tokens(conversation) if request.prompt is None else len(self.tokenize(request.prompt))
         if prompt >= self.info.max_model_len:
-            raise ContextLengthExceeded(f"the prompt has {prompt} tokens, the context holds {self.info.max_model_len}")
+            raise ContextLengthExceeded.of(self.info.max_model_len, f"the prompt has {prompt} tokens")
         checked_options(self.info.options, conversation.options)
         key, tags = _key(conversation, embeddings, params), _tags(conversation, embeddings)
         sequence = _Sequence(key, tags, params, self._faults(last), made=0)

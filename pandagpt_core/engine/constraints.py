@@ -4,7 +4,7 @@ A grammar's automaton (llguidance) reads each token of the sequence, also those 
 resumed answer goes on within its grammar. Masks are of one row, so a row's choice depends on that row alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +55,29 @@ class MinTokens:
         self._left -= 1
 
 
+class BadWords:
+    """No token that would complete one of these token sequences, as vLLM's `bad_words`."""
+
+    def __init__(self, sequences: Iterable[Sequence[int]]) -> None:
+        self._sequences = [tuple(sequence) for sequence in sequences]
+        self._tokens: list[int] = []
+        self._longest = max(map(len, self._sequences), default=0)
+
+    def apply(self, logits: Tensor) -> None:
+        for *before, last in self._sequences:
+            if not before or self._tokens[-len(before) :] == before:
+                logits[last] = float("-inf")
+
+    def consume(self, token_id: int) -> None:
+        self._tokens = [*self._tokens, token_id][-self._longest :]
+
+
+def spellings(words: Iterable[str], encode: Callable[[str], list[int]]) -> list[tuple[int, ...]]:
+    """The token sequences of words, at the beginning of a text and after a space."""
+    texts = [text for word in words for text in (word.lstrip() or word, f" {word.lstrip()}")]
+    return list(dict.fromkeys(tuple(ids) for text in texts if (ids := encode(text))))
+
+
 class GrammarConstraint:
     """Tokens that keep the grammar; an end where the grammar may end."""
 
@@ -97,6 +120,9 @@ class GrammarCompiler:
             raise EngineError("the grammar does not compile over this vocabulary")
         return GrammarConstraint(matcher, ends)
 
+    def spellings(self, words: Iterable[str]) -> list[tuple[int, ...]]:
+        return spellings(words, self._tokenizer.encode)
+
 
 class _Pieces:
     """A tokenizer as llguidance reads one."""
@@ -123,6 +149,8 @@ def constraints_of(
         made.append(grammars.constraint(params.grammar, ends))
     if params.min_tokens:
         made.append(MinTokens(params.min_tokens, ends))
+    if params.bad_words:
+        made.append(BadWords(grammars.spellings(params.bad_words)))
     return tuple(made)
 
 
@@ -134,5 +162,13 @@ def constrained(logits: Tensor, rows: Iterable[tuple[int, Iterable[TokenConstrai
     logits = logits.clone()
     for row, constraints in held:
         for constraint in constraints:
-            constraint.apply(logits[row])
+            _apply(constraint, logits[row])
     return logits
+
+
+def _apply(constraint: TokenConstraint, logits: Tensor) -> None:
+    """Change one row, unless that would leave no token: then what earlier constraints left stays."""
+    before = logits.clone()
+    constraint.apply(logits)
+    if not bool((logits > float("-inf")).any()):
+        logits.copy_(before)

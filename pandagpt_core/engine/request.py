@@ -50,7 +50,7 @@ def check_request(request: EngineRequest, config: LlamaConfig, context: int) -> 
     if not all(0 <= token_id < config.vocab for token_id in request.resume):
         raise EngineError(f"a resumed token is outside of the vocabulary of {config.vocab}")
     if length + 1 > context:
-        raise ContextLengthExceeded(f"the context is {context} tokens; the prompt alone has {length}")
+        raise ContextLengthExceeded.of(context, f"the prompt alone has {length} tokens")
 
 
 def make_sequence(

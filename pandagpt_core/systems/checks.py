@@ -31,10 +31,9 @@ def check_conversation(info: ModelInfo, conversation: Conversation) -> None:
     """
     tokens = info.max_model_len
     if len(conversation.turns) > tokens:
-        turns = len(conversation.turns)
-        raise ContextLengthExceeded(f"the conversation has {turns} turns, the context holds {tokens} tokens")
+        raise ContextLengthExceeded.of(tokens, f"the conversation has {len(conversation.turns)} turns")
     if (length := _characters(conversation)) > tokens * CHARACTERS_A_TOKEN:
-        raise ContextLengthExceeded(f"the prompt has {length} characters, the context holds {tokens} tokens")
+        raise ContextLengthExceeded.of(tokens, f"the prompt has {length} characters")
     for use in conversation.media:
         check_modality(info, use.modality)
     checked_options(info.options, conversation.options)

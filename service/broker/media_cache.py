@@ -91,6 +91,11 @@ class MediaCache:
         for name, packed in notes.items():
             pipe.set(self._keys.media_notes(name), packed, ex=round(self._settings.embedding_ttl_s))
 
+    def put_embeddings(self, pipe: Any, embeddings: Mapping[str, np.ndarray]) -> None:
+        """Embeddings that are known without an encoder."""
+        for name, embedding in embeddings.items():
+            pipe.set(self._keys.embedding(name), pack(embedding), ex=round(self._settings.embedding_ttl_s))
+
     def put(self, pipe: Any, arrays: Mapping[str, np.ndarray], life: float) -> None:
         """One command an array, which stores it for at least `life` seconds."""
         seconds = math.ceil(max(life, self._settings.array_ttl_s))

@@ -9,9 +9,10 @@ import logging
 import uuid
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 
-from service.broker.errors import StoreUnavailable
+from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.rate_limits import RateShare, RateStore
 from service.gateway.errors import GatewayError
 
@@ -47,6 +48,12 @@ class RateLimiter:
                 self._renewal = asyncio.create_task(self._renew(), name="limits")
         return share
 
+    async def refund(self, tenant: str) -> None:
+        """A request that the service could not take does not count."""
+        if self.rates.requests:
+            with suppress(StoreUnavailable):
+                await self._store.refund(tenant)
+
     async def free(self, tenant: str, name: str) -> None:
         if name in self._held.get(tenant, ()):
             self._held[tenant].discard(name)
@@ -71,7 +78,10 @@ class RateLimiter:
 
 
 class RateLimitLease:
-    """One request under its tenant's limits. Entering raises `rate_limit_exceeded` with the time to wait."""
+    """One request under its tenant's limits. Entering raises `rate_limit_exceeded` with the time to wait.
+
+    A request that ends with an error of the broker's (no worker, a full queue, no store) does not count.
+    """
 
     def __init__(self, limiter: RateLimiter, tenant: str) -> None:
         self._limiter, self._tenant, self._name = limiter, tenant, uuid.uuid4().hex
@@ -92,6 +102,9 @@ class RateLimitLease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, BrokerError) and self._share is not None:
+            self._share = replace(self._share, requests=min(self._limiter.rates.requests, self._share.requests + 1))
+            await asyncio.shield(self._limiter.refund(self._tenant))
         await asyncio.shield(self._limiter.free(self._tenant, self._name))
 
     def headers(self) -> dict[str, str]:

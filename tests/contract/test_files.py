@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -19,6 +20,19 @@ def test_a_file_is_uploaded_from_bytes_a_stream_or_a_path(client: OpenAI, tmp_pa
         assert (file.object, file.bytes, file.filename, file.purpose) == ("file", len(made.PNG), "ramp.png", "vision")
         assert file.expires_at is not None
         assert file.expires_at > file.created_at
+
+
+def test_a_file_lives_as_long_as_its_owner_wants_within_the_operators_limit(client: OpenAI) -> None:
+    def life(seconds: int) -> int:
+        wanted: Any = {"anchor": "created_at", "seconds": seconds}
+        file = client.files.create(file=("a", b"x"), purpose="user_data", expires_after=wanted)
+        return int(file.expires_at or 0) - file.created_at
+
+    assert life(3600) == 3600
+    assert life(20 * 86_400) == 86_400
+    with pytest.raises(openai.BadRequestError) as refused:
+        life(5)
+    assert refused.value.param == "expires_after.seconds"
 
 
 def test_a_file_is_found_by_its_id(client: OpenAI) -> None:

@@ -41,6 +41,7 @@ SAMPLED: dict[str, tuple[str, Any]] = {
 OTHERS = {"prompt", "model", "text", "messages", "weights", "stream", "stream_options", "include_usage", "stop", "n"}
 OTHERS |= {"logprobs", "top_logprobs", "user", "priority", "depth_unit", "depth_focal_px", "depth_baseline_m"}
 OTHERS |= {"ignore_eos", "stop_token_ids", "logit_bias", "response_format", "structured_outputs", "options"}
+OTHERS |= {"bad_words", "best_of"}
 OTHERS |= {"task", "boxes", "boxes_unit", "annotate"}
 OTHERS |= {"thermal_unit", "depth_scale", "audio_clips", "video_audio", "imu_units"}
 OTHERS |= {"guided_json", "guided_regex", "guided_choice", "guided_grammar"}
@@ -81,6 +82,25 @@ def test_each_sampling_number_reaches_the_model(http: httpx.Client, runtime: See
     ask(http, **{name: sent})
     (_, params) = runtime.seen[0]
     assert getattr(params, name.replace("completion_", "")) == expected
+
+
+@pytest.mark.parametrize("name", ["image[]", "image[0]"])
+def test_a_repeated_field_may_have_brackets(http: httpx.Client, name: str) -> None:
+    assert text(ask(http, [(name, made.PNG), (name, made.PNG)])).startswith("<image:")
+
+
+def test_an_upload_may_stand_in_the_place_of_a_file(http: httpx.Client) -> None:
+    upload = http.post("/v1/files", files={"file": ("a.png", made.PNG)}).json()
+    answer = http.post("/v1/generate", data=PLAIN, files={"image": (None, f"file:{upload['id']}")})
+    assert text(answer).startswith("<image:")
+    missing = http.post("/v1/generate", data=PLAIN, files={"image": (None, "file:none")})
+    assert (missing.status_code, missing.json()["error"]["param"]) == (404, "image")
+
+
+def test_a_forgotten_at_sign_is_named(http: httpx.Client) -> None:
+    answer = http.post("/v1/generate", data=PLAIN, files={"image": (None, "dog.jpg")})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image")
+    assert "is an @ missing? curl -F image=@FILE" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", CHAT_ONLY)

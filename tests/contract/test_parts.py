@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 import httpx
+import numpy as np
 import openai
 import pytest
 from openai import OpenAI
@@ -137,6 +138,57 @@ def test_a_file_part_takes_an_upload_of_every_modality(
 ) -> None:
     file = client.files.create(file=("a", data), purpose="user_data")
     assert heard(ask(client, {"type": "file", "file": {"file_id": file.id}, "modality": modality, **more})) == modality
+
+
+@pytest.mark.parametrize(
+    ("file", "modality"),
+    [
+        ({"file_data": made.data_url(made.PNG, "image/png")}, None),
+        ({"file_data": made.data_url(made.PNG)}, "image"),
+        ({"file_data": base64.b64encode(made.sound("wav")).decode(), "filename": "a.WAV"}, None),
+        ({"file_data": base64.b64encode(made.cloud("ply")).decode(), "filename": "a.ply"}, None),
+    ],
+)
+def test_a_file_part_takes_the_bytes_themselves(client: OpenAI, file: dict[str, str], modality: str | None) -> None:
+    more = {"modality": modality} if modality else {}
+    expected = modality or {"a.WAV": "audio", "a.ply": "points"}.get(file.get("filename", ""), "image")
+    assert heard(ask(client, {"type": "file", "file": file, **more})) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "param"),
+    [
+        ({}, "file.file_id"),
+        ({"file_id": "a", "file_data": "YQ=="}, "file.file_id"),
+        ({"file_data": "YQ=="}, "modality"),
+        ({"file_data": "no base64", "filename": "a.png"}, "file.file_data"),
+    ],
+)
+def test_a_file_part_that_cannot_be_read_is_refused_by_its_place(
+    client: OpenAI, file: dict[str, str], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "file", "file": file})
+    assert refused.value.param == f"messages[0].content[1].{param}"
+
+
+def test_an_embedding_takes_the_place_of_a_medium(client: OpenAI, runtime: SeeingRuntime) -> None:
+    vector = client.embeddings.create(model="fake", input="a dog").data[0].embedding
+    packed = base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
+    answers = [
+        ask(client, {"type": "embedding", "embedding": given, "modality": "text"}).choices[0].message.content
+        for given in (vector, packed)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0].startswith(f"<text:{np.asarray(vector, '<f4').tobytes().hex()[:8]}>")
+    assert ask(client, {"type": "embedding", "embedding": vector}).choices[0].message.content.startswith("<image:")
+
+
+@pytest.mark.parametrize("vector", [[1.0] * 7, [], "bm8=", base64.b64encode(b"\x00\x00\xc0\x7f" * 8).decode()])
+def test_an_embedding_of_another_width_or_not_finite_is_refused(client: OpenAI, vector: Any) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "embedding", "embedding": vector})
+    assert refused.value.param.startswith("messages[0].content[1].embedding")
 
 
 def test_a_weight_reaches_the_model_and_is_one_unless_given(client: OpenAI, runtime: SeeingRuntime) -> None:

@@ -125,8 +125,6 @@ def test_priority_is_interactive_or_batch(client: OpenAI) -> None:
 
 
 REFUSED: dict[str, Any] = {
-    "best_of": 2,
-    "bad_words": ["no"],
     "suffix": "end",
     "use_beam_search": True,
     "length_penalty": 2.0,

@@ -93,6 +93,8 @@ def test_a_form_takes_structured_output_as_json(http: httpx.Client, runtime: See
         ({"priority": 5, "user": 12}, {}),
         ({"seed": -1, "max_tokens": -1, "model": ""}, {}),
         ({"model": "openai/fake"}, {}),
+        ({"bad_words": ["no", "never"]}, {"bad_words": ("no", "never")}),
+        ({"best_of": 2, "n": 2}, {}),
         ({"best_of": 1, "bad_words": [], "use_beam_search": False}, {}),
         ({"tools": [], "tool_choice": "none"}, {}),
     ],
@@ -109,7 +111,7 @@ def test_values_that_clients_of_other_servers_send_are_taken(
     ("fields", "param"),
     [
         ({"best_of": 3}, "best_of"),
-        ({"bad_words": ["no"]}, "bad_words"),
+        ({"bad_words": [""]}, "bad_words"),
         ({"min_tokens": 9, "max_tokens": 4}, "min_tokens"),
         ({"seed": 2**64}, "seed"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),

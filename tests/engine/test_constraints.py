@@ -101,6 +101,22 @@ def test_a_bias_of_minus_100_bans_a_token_and_of_100_chooses_it(answers: Answers
     assert set(chosen["a"]) == {first}
 
 
+def test_bad_words_are_not_written_also_where_an_answer_is_resumed(answers: Answers) -> None:
+    free = SamplingParams(max_tokens=60, temperature=1.5, seed=3)
+    whole = answers({"a": free})[1]["a"]
+    word = next(whole[at : at + 2] for at in range(8, len(whole)) if whole[at : at + 2].strip().isascii())
+    tokens, texts = answers({"a": replace(free, bad_words=(word,))})
+    assert word in whole
+    assert word not in texts["a"]
+    rest, _ = answers({"a": replace(free, bad_words=(word,))}, {"a": tokens["a"][:9]})
+    assert rest["a"] == tokens["a"][9:]
+
+
+def test_constraints_that_leave_no_token_together_give_way_to_the_earlier_ones(answers: Answers) -> None:
+    wanted = SamplingParams(max_tokens=9, grammar=choice(["yes"]), min_tokens=6, bad_words=("y",))
+    assert answers({"a": wanted})[1]["a"] == "yes"
+
+
 def test_a_row_is_changed_in_place_and_only_where_asked() -> None:
     row = torch.zeros(len(PIECES))
     LogitBias([(3, 2.0)]).apply(row)

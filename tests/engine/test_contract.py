@@ -324,7 +324,7 @@ def test_a_prompt_that_would_harm_the_others_is_refused(
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(engine: TokenEngine, prompt: Callable[..., LLMInputs]) -> None:
-    with pytest.raises(ContextLengthExceeded, match="the context is 64 tokens; the prompt alone has 64"):
+    with pytest.raises(ContextLengthExceeded, match=r"length is 64 tokens. However, the prompt alone has 64 tokens"):
         engine.add(EngineRequest("long", prompt("x" * 64), GREEDY))
     assert len(run(engine, prompt("x" * 63), GREEDY)) == 1
 

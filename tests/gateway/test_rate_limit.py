@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from service.broker.connection import AsyncStore, connect_async
+from service.broker.errors import NoWorker, Overloaded
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
@@ -115,3 +116,18 @@ async def test_what_is_kept_of_a_key_goes_when_its_buckets_are_full(make: Make, 
         await limiter.charge("a", 600)
         assert 600_000 < valkey.client.pttl(Keys().rate("a")) <= 661_000
         assert 0 < valkey.client.pttl(Keys().running("a")) <= 15_000
+
+
+async def test_a_request_that_no_worker_could_take_does_not_count(make: Make) -> None:
+    limiter = make(requests=2)
+    for error in (NoWorker("none"), Overloaded("full")):
+        for _ in range(3):
+            lease = limiter.lease("a")
+            with pytest.raises(type(error)):
+                async with lease:
+                    raise error
+            assert lease.headers()["x-ratelimit-remaining-requests"] == "2"
+    for _ in range(2):
+        await ask(limiter)
+    with pytest.raises(GatewayError, match="2 requests a minute"):
+        await ask(limiter)

@@ -172,6 +172,7 @@ class VllmEngine:
 
     def _sampling(self, sequence: Sequence, resumed: int) -> Any:
         """vLLM takes the likeliest of what our sampler leaves it, and ends where the sequence does."""
+        bad = self._grammars.spellings(sequence.params.bad_words)
         return self._calls.sampling_params(
             temperature=0.0,
             max_tokens=sequence.max_tokens - resumed,
@@ -180,7 +181,7 @@ class VllmEngine:
             logprobs=sequence.params.logprobs,
             detokenize=False,
             output_kind=self._calls.delta,
-            extra_args=said_of(sequence.params, resumed, _soft(sequence.inputs), sorted(sequence.stop_token_ids)),
+            extra_args=said_of(sequence.params, resumed, _soft(sequence.inputs), sorted(sequence.stop_token_ids), bad),
         )
 
     async def _follow(self, run: VllmRun, prompt: Any, sampling: Any, rank: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pandagpt_core.engine.constraints import LogitBias, MinTokens, TokenConstraint
+from pandagpt_core.engine.constraints import BadWords, LogitBias, MinTokens, TokenConstraint
 from pandagpt_core.engine.penalties import History, penalises
 from pandagpt_core.engine.sampler import sample
 from pandagpt_core.types import SamplingParams
@@ -29,19 +29,31 @@ FIELDS = (
     "seed",
     "min_tokens",
     "logit_bias",
+    "bad_words",
 )
 
 
-def said_of(params: SamplingParams, resumed: int, soft: Items[int], ends: Items[int] = ()) -> dict[str, Any] | None:
+def said_of(
+    params: SamplingParams, resumed: int, soft: Items[int], ends: Items[int] = (), bad: Items[Items[int]] = ()
+) -> dict[str, Any] | None:
     """What a request carries to `row_of`; None where vLLM's own greedy choice is ours.
 
     resumed: how many of the prompt's last tokens an earlier attempt generated. soft: positions that hold no token.
-    ends: ids that end the answer.
+    ends: ids that end the answer. bad: token sequences that may not be completed.
     """
-    if params.temperature == 0 and not penalises(params) and not params.min_tokens and not params.logit_bias:
+    plain = not (penalises(params) or params.min_tokens or params.logit_bias or params.bad_words)
+    if params.temperature == 0 and plain:
         return None
     named = {name: getattr(params, name) for name in FIELDS}
-    return {KEY: {"params": named, "resumed": resumed, "soft": list(soft), "ends": list(ends)}}
+    return {
+        KEY: {
+            "params": named,
+            "resumed": resumed,
+            "soft": list(soft),
+            "ends": list(ends),
+            "bad": [list(one) for one in bad],
+        }
+    }
 
 
 class VllmRow:
@@ -54,7 +66,10 @@ class VllmRow:
         self.constraints: tuple[TokenConstraint, ...] = (
             LogitBias((int(token), value) for token, value in self.params.logit_bias),
             MinTokens(self.params.min_tokens - self._resumed, said["ends"]),
+            bad := BadWords(said["bad"]),
         )
+        for token in prompt[len(prompt) - self._resumed :]:
+            bad.consume(token)
         if penalises(self.params):
             asked, soft = len(prompt) - self._resumed, frozenset(said["soft"])
             self.history = History(vocab, [token for at, token in enumerate(prompt[:asked]) if at not in soft])

@@ -149,6 +149,13 @@ class Broker:
             self._media.put_notes(pipe, notes)
             await pipe.execute()
 
+    async def keep_embeddings(self, embeddings: Mapping[str, np.ndarray]) -> None:
+        """Keep embeddings that a caller gave, by their names, as if a worker had made them. Raises StoreUnavailable."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            self._media.put_embeddings(pipe, embeddings)
+            await pipe.execute()
+
     async def submit(
         self,
         request: Request,

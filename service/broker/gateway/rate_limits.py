@@ -46,6 +46,10 @@ class RateStore:
         """Tokens are charged when an answer is whole: the bucket may go below zero, and the next request waits."""
         await self._run(tenant, "charge", tokens)
 
+    async def refund(self, tenant: str) -> None:
+        """A request that was taken does not count."""
+        await self._run(tenant, "refund")
+
     async def renew(self, tenant: str, names: Collection[str]) -> None:
         await self._run(tenant, "renew", *names)
 

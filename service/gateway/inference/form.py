@@ -12,7 +12,7 @@ from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.inference.chat_body import conversation
 from service.gateway.inference.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
-from service.gateway.media.medium import MediaInput, text_medium
+from service.gateway.media.medium import MediaInput, read_upload, text_medium
 from service.gateway.media.multipart import Form, takes_no_file
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import parameters, requests
@@ -27,6 +27,7 @@ JSON_FIELDS = (
     "guided_choice",
     "stop_token_ids",
     "logit_bias",
+    "bad_words",
 )
 _APART = ("text", "messages", "weights", "stop", "stream_options", "options", "boxes", *JSON_FIELDS)
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
@@ -72,7 +73,10 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
     chars = len(fields.prompt) + sum(len(turn.text) for turn in turns)
     check_totals(chars, len(media) + len(form.files) + len(texts), limits, "prompt")
     at = len(turns)
-    own = [*_files(form, fields, weights, at), *[await _text(texts, index, weights, at) for index in range(len(texts))]]
+    own = [
+        *await _files(form, fields, weights, at, sources),
+        *[await _text(texts, index, weights, at) for index in range(len(texts))],
+    ]
     _check_weights(weights, own)
     stream_options = stream_options.model_copy(
         update={
@@ -114,19 +118,23 @@ def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:
         raise invalid_request(error.errors(include_url=False, include_input=False), at=name) from None
 
 
-def _files(form: Form, fields: GenerateForm, weights: Weights, turn: int) -> list[MediaInput]:
+async def _files(
+    form: Form, fields: GenerateForm, weights: Weights, turn: int, sources: MediaSources
+) -> list[MediaInput]:
     counts: dict[str, int] = {}
     media = []
     for file in form.files:
         index = counts.get(file.name, 0)
         counts[file.name] = index + 1
+        where = file.name if index == 0 else f"{file.name}[{index}]"
+        content = await read_upload(file, where, sources)
         media.append(
             MediaInput(
                 Modality(file.name),
-                file.data,
-                file.sha256,
+                content.data,
+                content.sha256,
                 turn,
-                file.name if index == 0 else f"{file.name}[{index}]",
+                where,
                 parameters.given_in_form(MODALITIES[file.name], fields),
                 f"{file.name}_",
                 _weight(weights, file.name, index),

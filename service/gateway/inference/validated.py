@@ -45,6 +45,7 @@ class SamplingOverrides:
     min_tokens: int | None = None
     ignore_eos: bool | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
+    bad_words: tuple[str, ...] = ()
     grammar: Grammar | None = None
 
     def over(self, info: ModelInfo, default_tokens: int) -> SamplingParams:
@@ -142,6 +143,7 @@ def sampling_of(body: Sampling, limits: RequestLimits, grammar: Grammar | None =
         min_tokens=body.min_tokens,
         ignore_eos=body.ignore_eos,
         logit_bias=tuple(sorted((body.logit_bias or {}).items())),
+        bad_words=tuple(body.bad_words or ()),
         grammar=grammar,
     )
 

@@ -46,8 +46,10 @@ class FileStore:
     def __init__(self, store: AsyncStore, keys: Keys, quota: Quota) -> None:
         self._store, self._keys, self._quota = store, keys, quota
 
-    async def add(self, tenant: str, filename: str, purpose: str, data: bytes, sha256: str) -> FileInfo:
-        """Raises `too_large` where the tenant's quota is used up."""
+    async def add(
+        self, tenant: str, filename: str, purpose: str, data: bytes, sha256: str, life_s: int | None = None
+    ) -> FileInfo:
+        """life_s: of the file, at most the store's own. Raises `too_large` where the tenant's quota is used up."""
         moment = time.time_ns()
         now = moment // 10**9
         info = FileInfo(
@@ -56,7 +58,7 @@ class FileStore:
             purpose=purpose,
             bytes=len(data),
             created=now,
-            expires=now + round(self._quota.ttl_s),
+            expires=now + (life := min(round(self._quota.ttl_s), life_s or round(self._quota.ttl_s))),
             sha256=sha256,
         )
         await self._reserve(tenant, info)
@@ -65,7 +67,7 @@ class FileStore:
             for at in range(0, len(data), PIECE):
                 pipe: Any = self._store.pipeline(transaction=False)
                 pipe.rpush(key, data[at : at + PIECE])
-                pipe.expire(key, round(self._quota.ttl_s))
+                pipe.expire(key, life)
                 await pipe.execute()
         return info
 

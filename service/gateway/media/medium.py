@@ -1,13 +1,17 @@
 """A medium on its way in, one type from the body to the broker's message: its bytes, their hash, how to read them."""
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from pandagpt_core.modalities import MODALITIES, Composition
 from pandagpt_core.types import Modality
 from service.gateway.errors import GatewayError
+from service.gateway.media.multipart import Upload
 from service.gateway.media.sources import Content, MediaSources
 from service.gateway.schema import content_parts
 
@@ -16,7 +20,10 @@ HASH_IN_THREAD = 1 << 20  # bytes from which hashing leaves the event loop
 
 @dataclass(frozen=True, slots=True)
 class MediaInput:
-    """One use of a medium. `where` is its field in the request; `params_at` is the prefix of its parameters' fields."""
+    """One use of a medium. `where` is its field in the request; `params_at` is the prefix of its parameters' fields.
+
+    is_vector: `data` is no file but its embedding, little-endian float32.
+    """
 
     modality: Modality
     data: bytes
@@ -26,11 +33,12 @@ class MediaInput:
     params: Mapping[str, float | str] = field(default_factory=dict)
     params_at: str = ""
     weight: float = 1.0
+    is_vector: bool = False
 
     @property
     def identity(self) -> tuple[object, ...]:
         """All that decides what a model makes of it."""
-        return (self.modality.value, self.sha256, self.turn, sorted(self.params.items()), self.weight)
+        return (self.modality.value, self.sha256, self.turn, sorted(self.params.items()), self.weight, self.is_vector)
 
 
 async def read_part(part: content_parts.MediaPart, where: str, turn: int, sources: MediaSources) -> MediaInput:
@@ -50,13 +58,72 @@ async def read_part(part: content_parts.MediaPart, where: str, turn: int, source
                 name = MODALITIES[part.modality].part
                 params_at, where = f"{where}.{name}.{modality.value}.", f"{where}.{name}.url"
                 content = await sources.read(part.link.url)
+            case content_parts.EmbeddingPart():
+                where = f"{where}.embedding"
+                vector = read_vector(part.embedding)
+                return MediaInput(
+                    Modality(part.modality), vector, _digest(vector), turn, where, weight=part.weight, is_vector=True
+                )
             case _:
-                modality, params, params_at = Modality(part.modality), part.params, f"{where}.{part.modality}."
-                where = f"{where}.file.file_id"
-                content = await sources.open_file(part.file.file_id)
+                modality, content, where = await _read_file(part, where, sources)
+                params = part.params(modality)
+                params_at = f"{where.rpartition('.file.')[0]}.{modality.value}."
     except GatewayError as error:
         raise GatewayError(error.code, error.message, param=error.param or where) from None
     return MediaInput(modality, content.data, content.sha256, turn, where, params, params_at, part.weight)
+
+
+async def read_upload(file: Upload, where: str, sources: MediaSources) -> Content:
+    """The bytes of a form's file, or those that its link leads to. Errors name the field."""
+    if not file.link:
+        return Content(file.data, file.sha256)
+    try:
+        return await sources.read(file.link)
+    except GatewayError as error:
+        raise GatewayError(error.code, f"{where}: {error.message}", param=where) from None
+
+
+async def _read_file(part: content_parts.FilePart, where: str, sources: MediaSources) -> tuple[Modality, Content, str]:
+    """Modality and bytes of a file part, and its field's name. Raises `invalid_request` where neither the part, nor the
+    data's type, nor the file's name tells the modality."""
+    file = part.file
+    found = part.modality or guessed_modality(file.filename or "", file.file_data or "")
+    if found is None:
+        known = ", ".join(MODALITIES)
+        raise GatewayError("invalid_request", f"{where}.modality is required: {known}.", param=f"{where}.modality")
+    if file.file_id is not None:
+        return Modality(found), await sources.open_file(file.file_id), f"{where}.file.file_id"
+    data = file.file_data or ""
+    content = await (sources.read(data) if data[:5].lower() == "data:" else sources.base64(data))
+    return Modality(found), content, f"{where}.file.file_data"
+
+
+def guessed_modality(filename: str, url: str) -> str | None:
+    """The modality that the MIME type of a data URL or a file's suffix names."""
+    mime = url[5:].partition(";")[0].lower() if url[:5].lower() == "data:" else ""
+    suffix = f".{filename.rpartition('.')[2].lower()}"
+    kind = mime.partition("/")[0]
+    if kind in ("image", "audio", "video"):
+        return kind
+    return next(
+        (name for name, entry in MODALITIES.items() if suffix in entry.mime or mime in entry.mime.values()), None
+    )
+
+
+def read_vector(given: Sequence[float] | str) -> bytes:
+    """Little-endian float32 of a list of numbers or of base64. Raises `invalid_request`."""
+    try:
+        raw = base64.b64decode(given, validate=True) if isinstance(given, str) else np.asarray(given, "<f4").tobytes()
+        vector = np.frombuffer(raw, "<f4")
+    except ValueError:
+        raise GatewayError("invalid_request", "is no base64 of 32-bit numbers") from None
+    if not np.isfinite(vector).all():
+        raise GatewayError("invalid_request", "holds numbers that are not finite")
+    return raw
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def composed(media: Sequence[MediaInput]) -> list[MediaInput]:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 SLICE = 16 * 1024  # parsed at a time, so that hostile bytes cannot hold the event loop
 MAX_EPILOGUE_BYTES = 64 * 1024
 MAX_BOUNDARY_CHARS = 70  # RFC 2046, section 5.1.1
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+# `image[]` and `image[0]`, as PHP and axios write a repeated field, are `image`; `expires_after[seconds]` is a name.
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_-]{0,63}(?:\[[a-z_]{1,32}\])?)(?:\[[0-9]{0,4}\])?")
+MAX_LINE = 1024  # bytes of a text in the place of a file, which may be a link or a name
+_LINK = re.compile(r"(?:file:|https?://)\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,16 @@ class FormLimits:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file: its field, its bytes, their SHA-256, and the name that the caller gave it, which means nothing."""
+    """One file: its field, its bytes, their SHA-256, and the name that the caller gave it, which means nothing.
+
+    `link` stands in place of the bytes: `file:<id>` of an uploaded file, or a URL.
+    """
 
     name: str
     data: bytes
     sha256: str
     filename: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +147,8 @@ class _Reader:
         if self.header.lower() == b"content-disposition":
             kind, options = parse_options_header(bytes(self.value))
             name = options.get(b"name", b"").decode("latin-1")
-            if kind == b"form-data" and _NAME.fullmatch(name):
-                self.name, self.filename = name, options.get(b"filename", b"").decode("latin-1")
+            if kind == b"form-data" and (plain := _NAME.fullmatch(name)):
+                self.name, self.filename = plain[1], options.get(b"filename", b"").decode("latin-1")
         self.header.clear()
         self.value.clear()
 
@@ -174,7 +181,7 @@ class _Reader:
 
     def part_end(self) -> None:
         if self.name in self.limits.file_fields:
-            self.files.append(Upload(self.name, bytes(self.data), self.hasher.hexdigest(), self.filename))
+            self.files.append(self._upload())
         else:
             try:
                 self.fields.setdefault(self.name, []).append(self.data.decode())
@@ -185,6 +192,17 @@ class _Reader:
             if self.filename:
                 self.from_files.add(self.name)
         self.data = bytearray()
+
+    def _upload(self) -> Upload:
+        """The file, or what a caller wrote in its place. Raises `invalid_request` for a file's name."""
+        line = b"" if self.filename or len(self.data) > MAX_LINE else bytes(self.data).strip()
+        text = line.decode("utf-8", "replace")
+        if _LINK.fullmatch(text):
+            return Upload(self.name, b"", "", link=text)
+        if text and text.isprintable():
+            reason = f"{self.name} is a line of text and no file: is an @ missing? curl -F {self.name}=@FILE"
+            raise GatewayError("invalid_request", f"{reason}, or {self.name}=file:<id> of an upload.", param=self.name)
+        return Upload(self.name, bytes(self.data), self.hasher.hexdigest(), self.filename)
 
     def end(self) -> None:
         self.ended = True

@@ -62,7 +62,12 @@ class MediaResolver:
             return ResolvedMedia()
         check_modalities(media, info)
         refs = [_ref(medium, info, caller.cache_group) for medium in media]
+        check_vectors(media, info)
         capacity, missing = await self._broker.look_up(info.id, priority, [ref.blob for ref in refs])
+        given = {ref.blob: _row(medium) for ref, medium in zip(refs, media, strict=True) if medium.is_vector}
+        if given:
+            await self._broker.keep_embeddings(given)
+            missing -= given.keys()
         todo = {ref.blob: medium for ref, medium in zip(refs, media, strict=True) if ref.blob in missing}
         for medium, ref in zip(media, refs, strict=True):
             outcome = "miss" if ref.blob in missing else "hit"
@@ -130,9 +135,25 @@ def check_modalities(media: Sequence[MediaInput], info: ModelInfo) -> None:
             )
 
 
+def check_vectors(media: Sequence[MediaInput], info: ModelInfo) -> None:
+    """Raises `invalid_request` for a vector that is not of the model's shared space."""
+    for medium in media:
+        width = len(medium.data) // 4
+        if medium.is_vector and width != info.embedding_dim:
+            takes = f"embeddings of {info.embedding_dim} numbers" if info.embedding_dim else "no embeddings"
+            reason = f"{medium.where} has {width} numbers; {info.id} takes {takes}."
+            raise GatewayError("invalid_request", reason, param=medium.where)
+
+
+def _row(medium: MediaInput) -> np.ndarray:
+    """[1, E] float32."""
+    return np.frombuffer(medium.data, "<f4")[None]
+
+
 def _ref(medium: MediaInput, info: ModelInfo, tenant: str) -> MediaRef:
     # The bytes were hashed while they were read; their hash stands for them in the medium's name.
-    name = digest(bytes.fromhex(medium.sha256), medium.modality.value, info.recipes[medium.modality], medium.params)
+    recipe = "embedding" if medium.is_vector else info.recipes[medium.modality]
+    name = digest(bytes.fromhex(medium.sha256), medium.modality.value, recipe, medium.params)
     return MediaRef(
         modality=medium.modality,
         digest=name,

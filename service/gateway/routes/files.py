@@ -28,6 +28,7 @@ _WITHOUT_ENDPOINT = {
 }
 _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
 _SAFE_HEADERS = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
+_LIFE = (3600, 30 * 86400)  # seconds, OpenAI's range; the operator's own limit may be shorter
 _BODY = {
     "requestBody": {
         "required": True,
@@ -39,6 +40,8 @@ _BODY = {
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         "purpose": {"type": "string", "default": "vision", "pattern": f"^{_PURPOSE.pattern}$"},
+                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "expires_after[seconds]": {"type": "integer", "minimum": _LIFE[0], "maximum": _LIFE[1]},
                     },
                 }
             }
@@ -58,7 +61,7 @@ async def upload_file(request: Request, caller: _Owner) -> dict[str, Any]:
             raise GatewayError("invalid_request", "file is required.", param="file")
         file = form.files[0]
         name = _UNSAFE.sub("_", re.split(r"[/\\]", file.filename)[-1])[:128] or "upload"
-        info = await gateway.files.add(caller.tenant, name, _purpose(form), file.data, file.sha256)
+        info = await gateway.files.add(caller.tenant, name, _purpose(form), file.data, file.sha256, _life(form))
     return _file(info)
 
 
@@ -118,6 +121,18 @@ def _purpose(form: Form) -> str:
     if not _PURPOSE.fullmatch(purpose):
         raise GatewayError("invalid_request", "purpose must be one word of a to z and _.", param="purpose")
     return purpose
+
+
+def _life(form: Form) -> int | None:
+    """Seconds that the caller wants the file kept, from its creation."""
+    anchor = form.fields.get("expires_after[anchor]", ["created_at"])[0]
+    if anchor != "created_at":
+        raise GatewayError("invalid_request", "expires_after.anchor must be created_at.", param="expires_after.anchor")
+    given = form.fields.get("expires_after[seconds]", [""])[0]
+    if given and not (given.isdecimal() and _LIFE[0] <= int(given[:10]) <= _LIFE[1]):
+        reason = f"expires_after.seconds must be {_LIFE[0]} to {_LIFE[1]}."
+        raise GatewayError("invalid_request", reason, param="expires_after.seconds")
+    return int(given) if given else None
 
 
 def _known(file_id: str) -> str:

@@ -13,7 +13,7 @@ from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.media.medium import MediaInput
+from service.gateway.media.medium import MediaInput, read_upload
 from service.gateway.media.multipart import Form, Upload, read_form
 from service.gateway.schema import parameters
 from service.gateway.schema.requests import MediaForm, never_null
@@ -60,7 +60,8 @@ async def _inspected(gateway: GatewayState, file: Upload, fields: MediaForm, cal
     if recipe not in recipes:
         raise GatewayError("invalid_request", f"recipe must be one of {', '.join(recipes)}.", param="recipe")
     given = parameters.given_in_form(entry, fields)
-    medium = MediaInput(Modality(file.name), file.data, file.sha256, 0, file.name, given, f"{file.name}_")
+    content = await read_upload(file, file.name, gateway.sources_of(caller.tenant))
+    medium = MediaInput(Modality(file.name), content.data, content.sha256, 0, file.name, given, f"{file.name}_")
     array, notes = await gateway.requests.resolver.inspect(medium, recipe, caller.share)
     picture = await asyncio.to_thread(preview.png, array)
     return {

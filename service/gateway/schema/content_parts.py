@@ -17,6 +17,12 @@ MAX_WEIGHT = 100.0
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Url = Annotated[str, StringConstraints(min_length=1)]  # bounded by the body; most are data URLs
+Vector = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)]
+Base64 = Annotated[str, StringConstraints(min_length=1, max_length=400_000)]  # of float32, as encoding_format base64
+if TYPE_CHECKING:
+    Modalities = str
+else:
+    Modalities = Literal[tuple(MODALITIES)]
 Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
 
 
@@ -35,13 +41,33 @@ class InputAudio(PartModel):
 
 
 class FileRef(PartModel):
-    file_id: Name
+    """An upload by its id, or the bytes themselves as a data URL or plain base64. `filename` may tell the modality."""
+
+    file_id: Name | None = None
+    file_data: Url | None = None
+    filename: Annotated[str, StringConstraints(max_length=512)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "FileRef":
+        if (self.file_id is None) == (self.file_data is None):
+            raise FieldError("file_id", "is required, or file_data in its place")
+        return self
 
 
 class WeightedPart(PartModel):
     """Base of the parts that hold a medium."""
 
     weight: Weight = 1.0
+
+
+class EmbeddingPart(WeightedPart):
+    """A vector of the model's shared space, as /v1/embeddings gives it, in the place of a medium."""
+
+    type: Literal["embedding"]
+    embedding: (
+        Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)] | Base64
+    )
+    modality: Modalities = "image"
 
 
 class InputAudioPart(WeightedPart):
@@ -70,15 +96,15 @@ class LinkPart(WeightedPart):
 
 
 class _FilePart(WeightedPart):
-    """An upload; `text` is context text. Parameters stand under the modality's name, as in its part by link."""
+    """An upload or the bytes of a file; `text` is context text. Parameters stand under the modality's name, as in its
+    part by link. Without a modality the type of a data URL or the file's name tells it."""
 
     type: Literal["file"]
     file: FileRef
-    modality: str
+    modality: str | None = None
 
-    @property
-    def params(self) -> dict[str, Value]:
-        return parameters.given(getattr(self, self.modality, None))
+    def params(self, modality: str) -> dict[str, Value]:
+        return parameters.given(getattr(self, modality, None))
 
 
 def _link_part(entry: Entry) -> type[LinkPart]:
@@ -98,7 +124,7 @@ def _link_part(entry: Entry) -> type[LinkPart]:
 def _file_part() -> type[_FilePart]:
     models = {entry.name: parameters.model(entry) for entry in MODALITIES.values() if entry.parameters}
     fields: dict[str, Any] = {name: (model, model()) for name, model in models.items()}
-    fields["modality"] = (Literal[tuple(MODALITIES)], ...)
+    fields["modality"] = (Literal[tuple(MODALITIES)] | None, None)
     return create_model("FilePart", __base__=_FilePart, __doc__=_FilePart.__doc__, **fields)
 
 
@@ -106,10 +132,10 @@ LINK_PARTS = {name: _link_part(MODALITIES[name]) for name in FILE_MODALITIES}
 
 if TYPE_CHECKING:  # what follows from the registry exists at run time only
     FilePart = _FilePart
-    MediaPart = LinkPart | InputAudioPart | ContextTextPart | FilePart
+    MediaPart = LinkPart | InputAudioPart | ContextTextPart | EmbeddingPart | FilePart
 else:
     FilePart = _file_part()
-    MediaPart = Union[(*LINK_PARTS.values(), InputAudioPart, ContextTextPart, FilePart)]
+    MediaPart = Union[(*LINK_PARTS.values(), InputAudioPart, ContextTextPart, EmbeddingPart, FilePart)]
 ContentPart = Annotated[TextPart | MediaPart, Field(discriminator="type")]
 
 

@@ -79,6 +79,9 @@ ModelName = Annotated[str, StringConstraints(max_length=256), AfterValidator(lam
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+BadWord = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
 Stops = Annotated[
     list[Stop],
     Field(max_length=4),
@@ -135,6 +138,8 @@ class Sampling(BodyModel):
     stop: Stops | None = None
     stop_token_ids: Annotated[list[TokenId], Field(max_length=64)] | None = None
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024), BeforeValidator(_as_bias)] | None = None
+    bad_words: Annotated[list[BadWord], Field(max_length=64)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=64)] | None = None
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     guided_json: Schema | Pattern | None = None
@@ -157,6 +162,12 @@ class Sampling(BodyModel):
     def _top_logprobs_need_logprobs(self) -> "Sampling":
         if self.top_logprobs and not self.logprobs:
             raise FieldError("top_logprobs", "needs logprobs to be true")
+        return self
+
+    @model_validator(mode="after")
+    def _best_of_is_n(self) -> "Sampling":
+        if self.best_of is not None and self.best_of != (self.n or 1):
+            raise FieldError("best_of", f"is {self.best_of}, which is not offered: it may be n, {self.n or 1}")
         return self
 
     @model_validator(mode="after")
@@ -281,8 +292,6 @@ class EmbedBody(BodyModel):
 
 # OpenAI parameters that would change the answer and are not offered, with the values that change nothing.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "best_of": (1,),
-    "bad_words": ([],),
     "suffix": ("",),
     "use_beam_search": (False,),
     "length_penalty": (1, 1.0),
