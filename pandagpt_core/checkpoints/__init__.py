@@ -24,7 +24,14 @@ from pandagpt_core.checkpoints.folder import (
 )
 from pandagpt_core.checkpoints.imagebind_llm import BindSpec, ImageBindLLMFolder
 from pandagpt_core.checkpoints.minigpt_v2 import MiniGPTv2Folder, ProjectedFolder
-from pandagpt_core.checkpoints.pandagpt import BosSpec, LoraSpec, PandaGPTFolder, ProjectionSpec, RetrievalSpec
+from pandagpt_core.checkpoints.pandagpt import (
+    BosSpec,
+    LoraSpec,
+    PandaGPTFolder,
+    PerceptionSpec,
+    ProjectionSpec,
+    RetrievalSpec,
+)
 from pandagpt_core.checkpoints.pickled import read_pickled
 from pandagpt_core.checkpoints.systems import (
     SystemFolder,
@@ -56,6 +63,7 @@ __all__ = [
     "MiniGPTv2Folder",
     "ModelFolder",
     "PandaGPTFolder",
+    "PerceptionSpec",
     "ProjectedFolder",
     "ProjectionSpec",
     "RetrievalSpec",

@@ -33,6 +33,17 @@ class ProjectionSpec(
     recall: RetrievalSpec | None = None
 
 
+class PerceptionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Beside each medium's soft token a line of words stands in the prompt (`pandagpt_core.perception`).
+
+    fusion: "apart" gives each medium a soft token and a line of its own, in order; "sum" is PandaGPT's, one token that
+    is their sum. words: whether the lines are written at all.
+    """
+
+    fusion: Literal["apart", "sum"] = "apart"
+    words: bool = True
+
+
 class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Low-rank updates W + alpha / r * B A of every layer's `targets`; `merged` says the LLM's weights hold them."""
 
@@ -55,9 +66,11 @@ class BosSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PandaGPTFolder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="pandagpt"):
-    """`template` names an entry of `pandagpt_core.prompts.TEMPLATES`."""
+    """`template` names an entry of `pandagpt_core.prompts.TEMPLATES`. With `perception` the folder has names and
+    calibrations in perception.json, and an encoder that gives rows beside the embedding."""
 
     template: Literal["vicuna-v0", "chatml"]
     projection: ProjectionSpec
     lora: LoraSpec | None = None
     bos: BosSpec | None = None
+    perception: PerceptionSpec | None = None

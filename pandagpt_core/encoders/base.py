@@ -23,6 +23,14 @@ class Encoder(Protocol):
         ...
 
 
+class PerceivingEncoder(Encoder, Protocol):
+    """One that perceives more of an item than its embedding (`pandagpt_core.perception.rows`)."""
+
+    def rows(self, modality: Modality, items: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """[n, dim] for each item, the embedding first."""
+        ...
+
+
 def encode_items(encoder: Encoder, modality: Modality, items: Sequence[np.ndarray], device: str) -> torch.Tensor:
     """Encode items whose first axis is the clip axis: [S_i, ...] each in, [len(items), dim] out.
 

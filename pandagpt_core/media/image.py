@@ -8,9 +8,10 @@ from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.pixels import lite0_array, normalise, open_picture, resize_and_crop, upright
-from pandagpt_core.media.shown import open_shown, square
+from pandagpt_core.media.shown import on_ground, open_shown, square
 
 EVA_SIZE = 448  # pixels of a side
+DETAIL_SIZE = 320
 
 
 def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -35,6 +36,22 @@ def lite0(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     picture = open_shown(data, limits)
     with decoding("picture"):
         return lite0_array(square(picture))[None]
+
+
+def lite0_detail(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """[1, 3, 320, 544]: the whole picture, both sides resized to 320, and right of it, at the top, the crop of `lite0`.
+
+    The trunk reads the crop; the detector, colours and places are of the whole.
+    """
+    p.only(params)
+    picture = open_shown(data, limits)
+    with decoding("picture"):
+        crop = lite0_array(square(picture))
+        whole = lite0_array(np.asarray(on_ground(picture.resize((DETAIL_SIZE, DETAIL_SIZE), Image.Resampling.BICUBIC))))
+    both = np.zeros((3, DETAIL_SIZE, DETAIL_SIZE + crop.shape[-1]), np.float32)
+    both[:, :, :DETAIL_SIZE] = whole
+    both[:, : crop.shape[-2], DETAIL_SIZE:] = crop
+    return both[None]
 
 
 def eva(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:

@@ -54,6 +54,13 @@ IMAGE = Entry(
             "as a viewer shows it",
             reading=2,
         ),
+        Recipe(
+            "lite0-detail-v1",
+            f"{_MEDIA}.image",
+            "lite0_detail",
+            "[1, 3, 320, 544] of Lite0",
+            "as a viewer shows it: both sides resized to 320, and beside it the crop of 224",
+        ),
     ),
     sample=(_SAMPLES, "picture"),
     limits=("bytes", "pixels", "aspect"),

@@ -1,6 +1,6 @@
 """Shared by the systems: the checks of a request and a folder, and a folder's announcement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -50,12 +50,15 @@ def check_modality(info: ModelInfo, modality: Modality) -> None:
         raise UnsupportedModality(f"{info.id} takes no {modality}; it takes {takes}", param=modality)
 
 
-def check_embeddings(conversation: Conversation, embeddings: Sequence[Tensor], shape: tuple[int, int]) -> None:
-    """One finite [n, E] of `shape` for each medium. Raises InvalidRequest, and ModelFault for what is not finite."""
+def check_embeddings(conversation: Conversation, embeddings: Sequence[Tensor], shape: tuple[int, int] | None) -> None:
+    """One finite [n, E] for each medium, of `shape` where it is one for all.
+
+    Raises InvalidRequest, and ModelFault for what is not finite.
+    """
     if len(embeddings) != len(conversation.media):
         raise InvalidRequest(f"{len(embeddings)} embeddings were given for {len(conversation.media)} media")
     for embedding in embeddings:
-        if tuple(embedding.shape) != shape:
+        if shape is not None and tuple(embedding.shape) != shape:
             raise InvalidRequest(f"an embedding has shape {tuple(embedding.shape)}, the model's are {shape}")
         if not bool(torch.isfinite(embedding).all()):
             raise ModelFault("an embedding holds numbers that are not finite: the encoder's weights are at fault")
@@ -69,6 +72,17 @@ def blamed(usual: Tensor, part: str) -> PandaGPTError:
     if bool(torch.isfinite(usual).all()):
         return InvalidRequest("the media's weights give numbers that are not finite", param="weight")
     return ModelFault(f"the model's {part} gives numbers that are not finite: its weights are at fault")
+
+
+def check_rows(
+    conversation: Conversation, embeddings: Sequence[Tensor], width: int, rows: Mapping[Modality, int]
+) -> None:
+    """One finite [n, width] for each medium, n its modality's of `rows`, or 1. Raises InvalidRequest."""
+    for use, embedding in zip(conversation.media, embeddings, strict=False):
+        if tuple(embedding.shape) not in ((1, width), (rows[use.modality], width)):
+            wanted = (rows[use.modality], width)
+            raise InvalidRequest(f"an embedding has shape {tuple(embedding.shape)}, the model's are {wanted}")
+    check_embeddings(conversation, [embedding.flatten()[None] for embedding in embeddings], None)
 
 
 def check_slots(prompt: Sequence[int | MediaSlot], media: int) -> None:

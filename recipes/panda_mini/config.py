@@ -8,6 +8,7 @@ from recipes.panda_mini.audio_depth_thermal import MAPS, SOUND, SensesConfig
 from recipes.panda_mini.contrastive import AlignConfig
 from recipes.panda_mini.embedding_space import CLIP_VOCABULARY
 from recipes.panda_mini.projection_lora import SpeechConfig
+from recipes.panda_mini.reading_lora import ReadingConfig
 from recipes.panda_mini.towers import TowerConfig
 
 DIM = 256
@@ -35,6 +36,7 @@ SIZES: dict[str, Any] = {
         "audio": {"kind": "sound", **SOUND},
         "depth": {"kind": "map", **MAPS},
         "thermal": {"kind": "map", **MAPS},
+        "things": {},
     },
 }
 
@@ -49,6 +51,8 @@ class BuildRecipe:
     speech: SpeechConfig = field(default_factory=SpeechConfig)
     lora: LoraConfig = field(default_factory=lambda: LoraConfig(lr=6e-4, projection_lr=4e-4))
     speech_steps: int = 1000
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
+    reading_steps: int = 420
     motion: TowerConfig = field(default_factory=lambda: TowerConfig(steps=250, batch=32))
     senses: SensesConfig = field(default_factory=SensesConfig)
 
@@ -58,6 +62,8 @@ QUICK = BuildRecipe(
     align=AlignConfig(steps=4, batch=32, classes=16),
     speech=SpeechConfig(batch=4, text_only=1, base_tokens=4),
     speech_steps=3,
+    reading=ReadingConfig(batch=2, pool=2, plain_tokens=4),
+    reading_steps=2,
     motion=TowerConfig(steps=3, batch=4),
     senses=SensesConfig(clips=1, variants=1, sound=TowerConfig(steps=3, batch=4), maps=TowerConfig(steps=3, batch=4)),
 )

@@ -14,12 +14,14 @@ from pandagpt_core.checkpoints import (
     LLMSpec,
     LoraSpec,
     PandaGPTFolder,
+    PerceptionSpec,
     ProjectionSpec,
     RetrievalSpec,
     file_digest,
     write_model_folder,
     write_safetensors,
 )
+from pandagpt_core.perception.table import PERCEPTION, NameTable, write_name_table
 from pandagpt_core.training.lora import LoraConfig
 from pandagpt_core.types import Modality
 
@@ -46,10 +48,15 @@ def export(
     sharpness: float,
     provenance: dict[str, Any],
     created: int,
+    table: NameTable | None = None,
 ) -> PandaGPTFolder:
-    """Replace `folder`'s weights and config; its other files stay. sharpness: of the recall in the adapter."""
+    """Replace `folder`'s weights and config; its other files stay. sharpness: of the recall in the adapter. table: with
+    it the folder perceives."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: _write(folder / name, state) for name, state in ((ENCODER, encoder), (ADAPTER, adapter))}
+    if table is not None:
+        write_name_table(folder, table)
+        files[PERCEPTION] = file_digest(folder / PERCEPTION)
     out_dim, in_dim = adapter["projection.weight"].shape
     recall = RetrievalSpec(directions=len(adapter["projection.recall"]), sharpness=sharpness)
     recipes: dict[Modality, str] = import_module("pandagpt_core.encoders.mini.encoder").recipes_of(sizes)
@@ -58,6 +65,7 @@ def export(
         template="chatml",
         encoder=EncoderSpec(kind="mini", sizes=sizes),
         projection=ProjectionSpec(in_dim=in_dim, out_dim=out_dim, recall=recall),
+        perception=None if table is None else PerceptionSpec(),
         lora=LoraSpec(r=lora.r, alpha=lora.alpha, targets=lora.targets),
         llm=LLMSpec(package=LLM_PACKAGE, file=LLM_FILE, sha256=file_digest(llm_file())),
         recipes=recipes,

@@ -1,12 +1,15 @@
 """The small default model's encoder: as few towers as its weights hold, behind the protocol of ImageBind's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import account
+from pandagpt_core.encoders.mini.centernet import CenterNet
+from pandagpt_core.encoders.mini.rows import crop_of, rows_of
 from pandagpt_core.encoders.mini.senses import MapTower, SoundTower
 from pandagpt_core.encoders.mini.towers import ImageTower, SignalTower, TextTower
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
@@ -29,7 +32,10 @@ _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "signal": SignalTower,
     "sound": SoundTower,
     "map": MapTower,
+    "things": lambda dim: CenterNet(),  # noqa: ARG005 - it finds things, and embeds nothing
 }
+THINGS = "things"
+_DETAILED = "lite0-detail-v1"  # of pictures, where things are found in them too
 check_recipes({modality: recipe for modality, (_, recipe) in _TOWERS.items()})
 
 
@@ -69,18 +75,25 @@ class MiniEncoder(nn.Module):
         if modality not in self.recipes:
             raise UnsupportedModality(f"this encoder has no tower for {modality}", param=modality)
         tower = self.towers[_TOWERS[modality][0]]
+        clips = crop_of(clips) if modality == Modality.IMAGE else clips
         seen = (clips, self.towers["image"].trunk) if isinstance(tower, MapTower) else (clips,)
         embedded: Tensor = tower(*seen)
         return embedded.float()
 
+    @torch.inference_mode()
+    def rows(self, modality: Modality, items: Sequence[np.ndarray]) -> list[Tensor]:
+        """Each item's embedding and, in the rows below it, what else is perceived (`perception.rows`): [n, dim]."""
+        return rows_of(self, modality, items)
+
 
 def _built(name: str, dim: int, kind: str = "signal", **arguments: Any) -> nn.Module:
     """One tower. Raises KeyError for a kind that is none, TypeError for arguments that are not its own."""
-    if name not in (tower for tower, _ in _TOWERS.values()):
+    if name not in (*(tower for tower, _ in _TOWERS.values()), THINGS):
         raise KeyError(name)
     return _BUILDERS[name if name in _BUILDERS else kind](dim=dim, **arguments)
 
 
 def recipes_of(sizes: Mapping[str, Any]) -> dict[Modality, str]:
     """The modalities that towers of these sizes take, and how each is prepared."""
-    return {modality: recipe for modality, (tower, recipe) in _TOWERS.items() if tower in sizes["towers"]}
+    found = {modality: recipe for modality, (tower, recipe) in _TOWERS.items() if tower in sizes["towers"]}
+    return found | ({Modality.IMAGE: _DETAILED} if THINGS in sizes["towers"] else {})

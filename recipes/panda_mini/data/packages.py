@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Use = Literal["train", "validation"]
+Use = Literal["train", "validation", "calibration", "part"]
 Client = Literal["npm", "debian", "pypi"]
 Downloads = Callable[[str, Path], Path]  # a package by name into a folder; the archive's path
 _TOOLS: Mapping[Client, tuple[str, ...]] = {"npm": ("npm",), "debian": ("apt-get", "dpkg-deb"), "pypi": ()}
@@ -24,7 +24,8 @@ class FetchError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package. `use` says whether weights may learn from it; only permissive licences may be "train".
+    """One package. `use` says whether weights may learn from it; only permissive licences may be "train". Of a "part"
+    weights are taken as they are; a "calibration" decides how sure a name must be, and nothing else.
 
     note: what the licence does not cover, or covers alone.
     """
@@ -73,6 +74,22 @@ PACKAGES = (
     Package("debian", "tuxpaint-stamps-default", "GPL-2.0 and others", "validation", "sounds alone"),
     Package("debian", "wesnoth-1.16-data", "GPL-2.0 and others", "validation", "sounds"),
     Package("debian", "widelands-data", "GPL-2.0", "validation", "sounds"),
+    Package(
+        "npm", "@vladmandic/human", "MIT", "part", "CenterNet over MobileNetV3, which finds COCO's 80 kinds of thing"
+    ),
+    Package("debian", "opencv-doc", "Apache-2.0 and others", "calibration", "photographs"),
+    Package(
+        "debian",
+        "ukui-wallpapers",
+        "CC-BY-SA-4.0 and others",
+        "calibration",
+        "pictures, most of nothing that has a name",
+    ),
+    Package("debian", "lomiri-wallpapers-20.04", "CC-BY-SA-4.0", "calibration", "pictures and photographs"),
+    Package("pypi", "scikit-image", "BSD-3-Clause and others", "validation", "photographs that questions are about"),
+    Package("pypi", "scikit-learn", "BSD-3-Clause and others", "validation", "photographs that questions are about"),
+    Package("pypi", "mvtb-data", "MIT", "validation", "photographs that questions are about"),
+    Package("pypi", "ultralytics", "AGPL-3.0", "validation", "two photographs that questions are about"),
 )
 
 

@@ -1,0 +1,299 @@
+"""From a medium's rows to its `Reading`: which name, how sure, what colours, which things where."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pandagpt_core.fusion import PrototypeRetrieval
+from pandagpt_core.perception.looks import COLOUR_NAMES
+from pandagpt_core.perception.reading import Named, Reading, Sense, Thing
+from pandagpt_core.perception.rows import LOOKED_AT, THINGS_AT, Measures, ThingRow, classes_of, things_of
+from pandagpt_core.perception.table import Logistic, NameTable
+from pandagpt_core.types import Modality
+
+SENSES: Mapping[Modality, Sense] = {
+    Modality.IMAGE: "picture",
+    Modality.VIDEO: "video",
+    Modality.AUDIO: "sound",
+    Modality.DEPTH: "depth",
+    Modality.THERMAL: "heat",
+    Modality.IMU: "motion",
+    Modality.TEXT: "text",
+}
+# Below these an array holds nothing: pictures in 0..255, the others in their encoder's own numbers.
+_FLAT: Mapping[Modality, float] = {
+    Modality.IMAGE: 3.0,
+    Modality.VIDEO: 3.0,
+    Modality.AUDIO: 0.02,
+    Modality.DEPTH: 0.01,
+    Modality.THERMAL: 0.01,
+    Modality.IMU: 1e-3,
+}
+_VOID: Mapping[Sense, str] = {"sound": "silence", "motion": "no movement"}
+_UNLIKE_NEIGHBOURS = 0.3  # a picture whose neighbouring pixels have less in common is noise
+_GENTLE = 9.0  # a picture without a steeper slope has no edge: a gradient
+_SECOND_COLOUR, _GROUND_COLOUR = 0.3, 0.3  # shares from which a second colour is named
+_LARGER = 1.8  # of areas, for large and small
+_CANDIDATES = 2
+_UNMEASURED = Measures(spread=math.inf, slope=math.inf)
+_ALONE = 0.35  # of a detection's confidence, where ImageNet's classes do not bear it out
+_REFINES = 0.6  # of a wider name's confidence that a narrower one gains
+_POSSIBLE = 0.2  # confidence that a narrower name must have of its own for that
+SUBJECT_AREA = 0.08  # of a detected thing that may be what the picture is of
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    named: Named
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Perceiver:
+    """table: names and calibration. recall: the directions of the concepts, in the table's order."""
+
+    table: NameTable
+    recall: PrototypeRetrieval
+
+    def read(self, modality: Modality, rows: Tensor) -> Reading:
+        """rows [n, E] as `perception.rows` lays them out; without more than the embedding, it alone is read."""
+        sense = SENSES[modality]
+        measures = Measures.of(rows[1]) if len(rows) > 1 else _UNMEASURED
+        colours, ground = _shades(measures.main, _SECOND_COLOUR), _shades(measures.ground, _GROUND_COLOUR)
+        void = _void(modality, measures)
+        if void:
+            return Reading(sense, void=void, colours=colours if void == "blank" else ())
+        candidates = self.candidates(modality, rows)
+        things = self._things(rows, candidates) if modality == Modality.IMAGE and len(rows) > THINGS_AT else ()
+        looks = (colours, ground) if sense in ("picture", "video") else ((), ())
+        return self._reading(sense, candidates, self._kind(modality, rows), looks, things)
+
+    def candidates(self, modality: Modality, rows: Tensor) -> list[Candidate]:
+        """What it may be, the likeliest first; one name once, its evidence added up."""
+        detailed = modality == Modality.IMAGE and len(rows) > THINGS_AT
+        shapes = self._shapes(rows) if detailed else []
+        if len(shapes) > 1:  # of several things the whole's embedding is a muddle
+            return _merged(shapes[:1])
+        found = self._concepts(modality, rows)
+        if detailed:
+            found += [*self._classes(rows), *self._subjects(rows), *shapes]
+        return _merged(found)
+
+    def _concepts(self, modality: Modality, rows: Tensor) -> list[Candidate]:
+        plain = modality == Modality.IMAGE and len(rows) <= THINGS_AT  # a picture of which its embedding alone is known
+        calibration = self.table.concept.get(Modality.VIDEO if plain else modality)
+        if calibration is None:
+            return []
+        shares = self.recall.shares(rows[:1].to(self.recall.directions))[0]
+        values, order = shares.topk(_CANDIDATES)
+        features = self.concept_features(modality, rows, shares)
+        first, second = (self.table.concepts[int(index)] for index in order)
+        confidence = _probability(calibration, features)
+        rest = (1 - confidence) * float(values[1]) * 0.8
+        return [Candidate(first, confidence), Candidate(second, rest)]
+
+    def concept_features(self, modality: Modality, rows: Tensor, shares: Tensor) -> list[float]:
+        """Those of `NameTable.concept`."""
+        unit = normalize(rows[0].to(self.recall.directions), dim=-1)
+        values, order = shares.topk(2)
+        best = float(unit @ self.recall.directions[order[0]])
+        features = [best, float(values[0]), float(values[1])]
+        if modality == Modality.IMAGE and len(rows) > THINGS_AT:
+            classes = classes_of(rows)
+            mapped = torch.tensor(self.table.concept_of) == int(order[0])
+            features += [float(classes[mapped].sum()), float(classes[~mapped].max())]
+        return features
+
+    def class_features(self, rows: Tensor) -> tuple[int, list[float]]:
+        classes = classes_of(rows)
+        best = int(classes.argmax())
+        p = min(max(float(classes[best]), 1e-4), 1 - 1e-4)
+        unit = normalize(rows[0].to(self.recall.directions), dim=-1)
+        return best, [math.log(p / (1 - p)), float((self.recall.directions @ unit).max())]
+
+    def _classes(self, rows: Tensor) -> list[Candidate]:
+        """ImageNet's best class, where it is none of the concepts."""
+        best, features = self.class_features(rows)
+        if self.table.concept_of[best] >= 0:
+            return []
+        return [Candidate(self.table.classes[best], _probability(self.table.named, features))]
+
+    def _subjects(self, rows: Tensor) -> list[Candidate]:
+        """The largest detected thing, where it takes up enough of the picture to be what it is of."""
+        found = [thing for thing in things_of(rows[THINGS_AT]) if thing.kind >= 0 and thing.area > SUBJECT_AREA]
+        if not found:
+            return []
+        largest = max(found, key=lambda thing: thing.score * math.sqrt(thing.area))
+        confidence = _probability(self.table.thing, [largest.score, largest.area])
+        return [Candidate(self.table.things[largest.kind], confidence * self._agreement(largest.kind, rows))]
+
+    def _agreement(self, kind: int, rows: Tensor) -> float:
+        """How far ImageNet's classes bear a detected kind out: the detector knows 10 animals, and sees no others."""
+        name = self.table.things[kind].name
+        covering = torch.tensor([name == one.name or name in one.kinds for one in self.table.classes])
+        if not bool(covering.any()):
+            return 1.0
+        return min(1.0, _ALONE + float(classes_of(rows)[covering].sum()))
+
+    def _shapes(self, rows: Tensor) -> list[Candidate]:
+        """What stands on a plain ground, the largest first."""
+        return [self._shape(rows[LOOKED_AT + at]) for at, _ in enumerate(self.looked(rows))]
+
+    def looked(self, rows: Tensor) -> list[ThingRow]:
+        shapes = [thing for thing in things_of(rows[THINGS_AT]) if thing.kind < 0]
+        return shapes if shapes and bool(rows[LOOKED_AT].any()) else []
+
+    def _shape(self, row: Tensor) -> Candidate:
+        shares, features = self.shape_features(row)
+        return Candidate(self.table.concepts[int(shares.argmax())], _probability(self.table.shape, features))
+
+    def shape_features(self, row: Tensor) -> tuple[Tensor, list[float]]:
+        row = row.to(self.recall.directions)
+        shares = self.recall.shares(row[None])[0]
+        values, order = shares.topk(2)
+        return shares, [float(normalize(row, dim=-1) @ self.recall.directions[order[0]]), *values.tolist()]
+
+    def _kind(self, modality: Modality, rows: Tensor) -> str:
+        """What it surely is even where its name is not: the kind that concept and classes give most."""
+        shares = self.recall.shares(rows[:1].to(self.recall.directions))[0]
+        given = _by_kind(self.table.concepts, shares, self.table.kinds)
+        if modality == Modality.IMAGE and len(rows) > THINGS_AT:
+            given = _by_kind(self.table.classes, classes_of(rows), self.table.kinds)
+        best = max(given, key=lambda kind: given[kind])
+        return best if given[best] >= self.table.kind else ""
+
+    def _things(self, rows: Tensor, candidates: Sequence[Candidate]) -> tuple[Thing, ...]:
+        """Shapes by their own names, or what was detected surely enough; else the subject alone, where it is sure."""
+        shapes = self.looked(rows)
+        if shapes:
+            return _placed(shapes, [self._shape_name(rows[LOOKED_AT + at]) for at in range(len(shapes))])
+        found = [thing for thing in things_of(rows[THINGS_AT]) if thing.kind >= 0 and self._detected_name(thing, rows)]
+        subject = candidates[0] if candidates and candidates[0].confidence >= self.table.sure else None
+        names = [self._detected_name(thing, rows) for thing in found]
+        if subject is not None and subject.named.name not in names:
+            names, found = self._with_subject(subject, names, found, rows)
+        return _placed(found, names)
+
+    def _detected_name(self, thing: ThingRow, rows: Tensor) -> str:
+        """Its kind; of a large thing that ImageNet's classes do not bear out what sort of thing; "" where unsure."""
+        if thing.score < self.table.seen:
+            return ""
+        named = self.table.things[thing.kind]
+        if thing.area < SUBJECT_AREA:
+            return named.name
+        confidence = _probability(self.table.thing, [thing.score, thing.area]) * self._agreement(thing.kind, rows)
+        if confidence >= self.table.seen:
+            return named.name
+        return named.kinds[-1] if named.kinds else ""
+
+    def _shape_name(self, row: Tensor) -> str:
+        shape = self._shape(row)
+        return shape.named.name if shape.confidence >= self.table.shape_seen else "thing"
+
+    def _with_subject(
+        self, subject: Candidate, names: list[str], found: list[ThingRow], rows: Tensor
+    ) -> tuple[list[str], list[ThingRow]]:
+        """A detected thing as large as a subject is it, by a better name; one that stands alone is in the middle."""
+        large = [at for at, thing in enumerate(found) if thing.area > SUBJECT_AREA]
+        related = {*subject.named.kinds}
+        for at in large:
+            if names[at] != "person" or "person" in related:
+                same = names[at]
+                return [subject.named.name if name == same else name for name in names], found
+        single = [thing for thing in things_of(rows[THINGS_AT]) if thing.kind < 0]
+        colours = Measures.of(rows[1]).main
+        whole = single[0] if single else ThingRow(1.0, -1, 0.2, 0.2, 0.8, 0.8, colours)
+        return [subject.named.name, *names], [whole, *found]
+
+    def _reading(
+        self,
+        sense: Sense,
+        candidates: Sequence[Candidate],
+        kind: str,
+        looks: tuple[tuple[str, ...], tuple[str, ...]],
+        things: tuple[Thing, ...],
+    ) -> Reading:
+        if not candidates:
+            return Reading(sense, colours=looks[0], ground=looks[1], things=things, confidence=0.0)
+        best = candidates[0]
+        sure = best.confidence >= self.table.sure
+        kind = "" if sure else kind
+        possible = [one for one in candidates if kind in one.named.kinds] if kind else candidates
+        names = (best.named,) if sure else tuple(one.named for one in (possible or candidates)[:_CANDIDATES])
+        colours = things[0].colours if sure and things and things[0].name == best.named.name else looks[0]
+        return Reading(sense, names, sure, kind, "", colours, looks[1], things, best.confidence)
+
+
+def _merged(found: Sequence[Candidate]) -> list[Candidate]:
+    """One name once, its evidence added up, the likeliest first; a name gains by a wider one that it is a kind of."""
+    merged: dict[str, Candidate] = {}
+    for one in found:
+        merged[one.named.name] = _joined(merged.get(one.named.name), one.named, one.confidence)
+    for one in list(merged.values()):
+        wider = [merged[kind].confidence for kind in one.named.kinds if kind in merged]
+        if wider and one.confidence >= _POSSIBLE:
+            merged[one.named.name] = _joined(one, one.named, max(_REFINES * max(wider), max(wider) - one.confidence))
+    return sorted(merged.values(), key=lambda one: -one.confidence)
+
+
+def _joined(known: Candidate | None, named: Named, confidence: float) -> Candidate:
+    doubt = (1 - confidence) * (1 - known.confidence if known else 1)
+    return Candidate(named, 1 - doubt)
+
+
+def _probability(calibration: Logistic, features: Sequence[float]) -> float:
+    total = calibration.bias + sum(w * x for w, x in zip(calibration.weights, features, strict=True))
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
+
+
+def _void(modality: Modality, measures: Measures) -> str:
+    if measures.spread < _FLAT.get(modality, 0.0):
+        return _VOID.get(SENSES[modality], "blank")
+    if SENSES[modality] not in ("picture", "video"):
+        return ""
+    if measures.neighbours < _UNLIKE_NEIGHBOURS:
+        return "noise"
+    return "blank" if measures.slope < _GENTLE else ""
+
+
+def _by_kind(names: Sequence[Named], shares: Tensor, kinds: Sequence[str]) -> dict[str, float]:
+    given = dict.fromkeys(kinds, 0.0)
+    for named, share in zip(names, shares.tolist(), strict=True):
+        for kind in named.kinds:
+            if kind in given:
+                given[kind] += share
+    return given
+
+
+def _shades(shares: Sequence[float], second: float) -> tuple[str, ...]:
+    order = sorted(range(len(shares)), key=lambda at: -shares[at])[:2]
+    if not shares or shares[order[0]] == 0:
+        return ()
+    return tuple(COLOUR_NAMES[at] for rank, at in enumerate(order) if rank == 0 or shares[at] >= second)
+
+
+def _placed(rows: Sequence[ThingRow], names: Sequence[str]) -> tuple[Thing, ...]:
+    areas = [row.area for row in rows]
+    return tuple(
+        Thing(name, _shades(row.colours, _SECOND_COLOUR), place(*row.middle), _size(row.area, areas))
+        for row, name in zip(rows, names, strict=True)
+    )
+
+
+def place(x: float, y: float) -> str:
+    """ "top left" ... "middle"; a thing in the middle row is only left or right."""
+    across = "left" if x < 0.4 else "right" if x > 0.6 else ""
+    down = "top" if y < 0.38 else "bottom" if y > 0.62 else ""
+    return f"{down} {across}".strip() or "middle"
+
+
+def _size(area: float, areas: Sequence[float]) -> str:
+    if len(areas) < 2:
+        return ""
+    if area * _LARGER <= max(areas):
+        return "small"
+    return "large" if area >= _LARGER * min(areas) else ""

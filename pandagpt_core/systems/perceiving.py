@@ -1,0 +1,95 @@
+"""A folder's perception in a prompt: each medium's soft token, and behind it what was read of it, in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pandagpt_core.checkpoints import PandaGPTFolder, PerceptionSpec
+from pandagpt_core.errors import CheckpointError, InvalidRequest
+from pandagpt_core.fusion import Projection
+from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.perception.languages import Language, language_of
+from pandagpt_core.perception.perceive import Perceiver
+from pandagpt_core.perception.reading import Reading, words
+from pandagpt_core.perception.table import read_name_table
+from pandagpt_core.systems.prompting import Embed
+from pandagpt_core.types import Conversation, Fields
+
+_FAINT = 0.25  # of the largest weight: a medium that counts for less has its soft token alone
+
+
+@dataclass(frozen=True, slots=True)
+class Perceiving:
+    """spec: what the folder's config says of it."""
+
+    spec: PerceptionSpec
+    perceiver: Perceiver
+
+    def readings(
+        self, conversation: Conversation, rows: Sequence[Tensor], uses: Sequence[int]
+    ) -> Mapping[int, Reading]:
+        """What was read of each medium that counts, by its index, in the order of the conversation."""
+        counting = [index for index in uses if conversation.media[index].weight]
+        return {index: self.perceiver.read(conversation.media[index].modality, rows[index]) for index in counting}
+
+    def slot(
+        self,
+        conversation: Conversation,
+        rows: Sequence[Tensor],
+        readings: Mapping[int, Reading],
+        projection: Projection,
+        embed: Embed,
+        tokenizer: Tokenizer,
+    ) -> Tensor:
+        """[n, D] float32: of each medium its projected vector, scaled by its weight, and the embeddings of its line.
+
+        Raises InvalidRequest where weights give numbers that are not finite.
+        """
+        language = _language(conversation)
+        weights = [conversation.media[index].weight for index in readings]
+        parts: list[Tensor] = []
+        for (index, reading), weight in zip(readings.items(), weights, strict=True):
+            parts.append(weight * projection(rows[index][:1]))
+            if self.spec.words and weight >= _FAINT * max(weights):
+                parts.append(embed(tokenizer.encode(words(reading, language) + "\n")).float())
+        slot = torch.cat(parts) if parts else projection.bias[None] * 0
+        if not torch.isfinite(slot).all():
+            raise InvalidRequest("the media's weights give numbers that are not finite", param="weight")
+        return slot
+
+    def fields(self, conversation: Conversation, readings: Mapping[int, Reading]) -> Fields | None:
+        """What an answer says of its media: the likeliest name of each, and how sure it is."""
+        if not readings:
+            return None
+        return {"media": [_told(conversation, index, reading) for index, reading in readings.items()]}
+
+
+def load_perceiving(path: Path, folder: PandaGPTFolder, projection: Projection) -> Perceiving | None:
+    """What the folder's config asks for. Raises CheckpointError where the names are not those of the recall."""
+    if folder.perception is None:
+        return None
+    table, recall = read_name_table(path), projection.recall
+    if recall is None or len(recall.directions) != len(table.concepts):
+        named = 0 if recall is None else len(recall.directions)
+        raise CheckpointError(
+            f"perception.json names {len(table.concepts)} concepts, the recall has {named} directions"
+        )
+    return Perceiving(folder.perception, Perceiver(table, recall))
+
+
+def _language(conversation: Conversation) -> Language:
+    return language_of(conversation.turns[-1].text)
+
+
+def _told(conversation: Conversation, index: int, reading: Reading) -> dict[str, Any]:
+    name = reading.void or (reading.names[0].name if reading.names else "")
+    told = {
+        "modality": str(conversation.media[index].modality),
+        "name": name,
+        "sure": bool(reading.void or reading.sure),
+    }
+    return {**told, "confidence": round(reading.confidence, 3)}

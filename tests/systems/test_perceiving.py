@@ -1,0 +1,164 @@
+"""PandaGPT with perception: each medium has a soft token and a line of its own, and the answer says how sure it is."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pandagpt_core.checkpoints import PerceptionSpec
+from pandagpt_core.errors import CheckpointError, InvalidRequest
+from pandagpt_core.fusion import Projection, PrototypeRetrieval, compose
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.llm.torch_backend import serve
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.perception.perceive import Perceiver
+from pandagpt_core.perception.reading import Named
+from pandagpt_core.perception.rows import ROWS, WIDTH, Measures
+from pandagpt_core.perception.table import Logistic, NameTable
+from pandagpt_core.prompts import TEMPLATES
+from pandagpt_core.systems.pandagpt import PandaGPT
+from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
+from pandagpt_core.systems.prompting import Prompting
+from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, Turn
+
+INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"}, 1024, WIDTH, "d", "1")
+RECALL = PrototypeRetrieval(torch.eye(2, WIDTH), 20.0)
+SURE = Logistic(-10.0, (20.0, 0.0, 0.0))
+TABLE = NameTable(
+    concepts=(Named("cat"), Named("drum")),
+    classes=(),
+    concept_of=(),
+    things=(),
+    concept={Modality.IMAGE: SURE, Modality.VIDEO: SURE, Modality.AUDIO: SURE},
+    named=SURE,
+    thing=SURE,
+    shape=SURE,
+    kinds=("animal",),
+)
+
+
+@pytest.fixture(scope="module")
+def llm(golden: Path) -> Llama:
+    return serve(load_llama(golden / "pandagpt-tiny" / "vicuna_tiny"))
+
+
+@pytest.fixture(scope="module")
+def system(llm: Llama, vicuna: Tokenizer) -> PandaGPT:
+    weight = torch.randn(llm.config.width, WIDTH, generator=torch.Generator().manual_seed(1))
+    return PandaGPT(
+        info=INFO,
+        encoder=None,  # type: ignore[arg-type] - nothing is encoded here
+        projection=Projection(weight, torch.zeros(llm.config.width), RECALL),
+        llm=llm,
+        prompting=Prompting(tokenizer=vicuna, template=TEMPLATES["vicuna-v0"]),
+        perceiving=Perceiving(PerceptionSpec(), Perceiver(TABLE, RECALL)),
+    )
+
+
+def talk(*modalities: Modality, question: str = "What is it?", weights: tuple[float, ...] = ()) -> Conversation:
+    given = weights or (1.0,) * len(modalities)
+    uses = zip(modalities, given, strict=True)
+    media = tuple(MediaUse(modality, str(at), 0, weight) for at, (modality, weight) in enumerate(uses))
+    return Conversation((Turn("user", question),), media)
+
+
+def rows(concept: int, measures: Measures | None = None) -> torch.Tensor:
+    unit = torch.zeros(1 if measures is None else ROWS[Modality.AUDIO], WIDTH)
+    unit[0, concept] = 1.0
+    if measures is not None:
+        unit[1] = measures.row()
+    return unit
+
+
+def line(system: PandaGPT, text: str) -> list[int]:
+    return system.tokenizer.encode(text + "\n")
+
+
+def held(ids: tuple[int, ...], part: list[int], system: PandaGPT, embeds: torch.Tensor) -> int:
+    """Where the embeddings of a line stand in the prompt; they have ids of their own there."""
+    wanted = system.llm.embed(part).float()
+    for at in range(len(ids) - len(part) + 1):
+        if torch.allclose(embeds[at : at + len(part)].float(), wanted):
+            return at
+    return -1
+
+
+def test_media_stay_apart_and_in_order_each_behind_its_soft_token(system: PandaGPT) -> None:
+    inputs = system.prepare(talk(Modality.IMAGE, Modality.AUDIO), [rows(0), rows(1)])
+    first = held(inputs.ids, line(system, "(Picture: a cat.)"), system, inputs.embeds)
+    second = held(inputs.ids, line(system, "(Sound: a drum.)"), system, inputs.embeds)
+    assert 0 < first < second
+    soft = system.projection(torch.cat((rows(0), rows(1))))
+    torch.testing.assert_close(inputs.embeds[[first - 1, second - 1]].float(), soft)
+
+
+def test_one_switch_makes_it_pandagpts_sum(system: PandaGPT) -> None:
+    assert system.perceiving is not None
+    spec = PerceptionSpec(fusion="sum")
+    summed = dataclasses.replace(system, perceiving=dataclasses.replace(system.perceiving, spec=spec))
+    inputs = summed.prepare(talk(Modality.IMAGE, Modality.AUDIO), [rows(0), rows(1)])
+    soft = compose(system.projection, torch.cat((rows(0), rows(1))), (1.0, 1.0))
+    assert sum(bool(torch.allclose(row.float(), soft)) for row in inputs.embeds) == 1
+    assert held(inputs.ids, line(system, "(Picture: a cat.)"), system, inputs.embeds) == -1
+
+
+def test_the_line_speaks_the_questions_language(system: PandaGPT) -> None:
+    inputs = system.prepare(talk(Modality.IMAGE, question="Was ist das?"), [rows(0)])
+    assert held(inputs.ids, line(system, "(Bild: eine Katze.)"), system, inputs.embeds) > 0
+
+
+def test_an_answer_says_of_each_medium_the_name_and_how_sure_it_is(system: PandaGPT) -> None:
+    silence = rows(1, Measures(spread=0.0))
+    inputs = system.prepare(talk(Modality.IMAGE, Modality.AUDIO), [rows(0), silence])
+    assert inputs.fields is not None
+    seen, heard = inputs.fields["media"]
+    assert (seen["modality"], seen["name"], seen["sure"]) == ("image", "cat", True)
+    assert seen["confidence"] > 0.9
+    assert (heard["name"], heard["sure"]) == ("silence", True)
+
+
+def test_a_medium_of_weight_zero_is_left_out_and_a_faint_one_has_no_line(system: PandaGPT) -> None:
+    both = (Modality.IMAGE, Modality.AUDIO)
+    without = system.prepare(talk(*both, weights=(1.0, 0.0)), [rows(0), rows(1)])
+    assert without.ids == system.prepare(talk(Modality.IMAGE), [rows(0)]).ids
+    faint = system.prepare(talk(*both, weights=(1.0, 0.1)), [rows(0), rows(1)])
+    assert len(faint.ids) == len(without.ids) + 1
+
+
+def test_rows_of_another_shape_or_not_finite_are_refused(system: PandaGPT) -> None:
+    with pytest.raises(InvalidRequest, match="has shape"):
+        system.prepare(talk(Modality.IMAGE), [torch.zeros(3, WIDTH)])
+    with pytest.raises(InvalidRequest, match="not finite"):
+        system.prepare(talk(Modality.IMAGE), [torch.full((1, WIDTH), float("nan"))])
+    with pytest.raises(InvalidRequest, match="2 media"):
+        system.prepare(talk(Modality.IMAGE, Modality.AUDIO), [rows(0)])
+
+
+def test_names_that_are_not_the_recalls_are_refused(tmp_path: Path, system: PandaGPT) -> None:
+    from pandagpt_core.checkpoints import EncoderSpec, LLMSpec, PandaGPTFolder, ProjectionSpec
+    from pandagpt_core.perception.table import write_name_table
+
+    write_name_table(tmp_path, TABLE)
+    folder = PandaGPTFolder(
+        id="tiny",
+        template="chatml",
+        encoder=EncoderSpec(kind="mini"),
+        llm=LLMSpec(folder="llm"),
+        recipes={},
+        files={},
+        max_model_len=8,
+        projection=ProjectionSpec(in_dim=WIDTH, out_dim=8),
+        perception=PerceptionSpec(),
+    )
+    assert load_perceiving(tmp_path, folder, system.projection) is not None
+    other = dataclasses.replace(system.projection, recall=PrototypeRetrieval(torch.eye(3, WIDTH), 20.0))
+    with pytest.raises(CheckpointError, match="names 2 concepts, the recall has 3"):
+        load_perceiving(tmp_path, folder, other)
+
+
+def test_rows_are_read_as_they_come_out_of_a_cache(system: PandaGPT) -> None:
+    stored = torch.from_numpy(np.array(rows(0).numpy()))
+    assert system.prepare(talk(Modality.IMAGE), [stored]).ids == system.prepare(talk(Modality.IMAGE), [rows(0)]).ids
