@@ -1,6 +1,7 @@
 """From samples to the folder's table of names: a logistic regression for each thing that may be sure or not."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ def name_table(samples: Sequence[Sample], directions: Tensor, sharpness: float) 
     pictures = [one for one in samples if one.modality == Modality.IMAGE]
     modalities = sorted({one.modality for one in samples})
     concept = {m: logistic(_concepts(perceiver, [s for s in samples if s.modality == m])) for m in modalities}
+    frames = [replace(one, modality=Modality.VIDEO, rows=one.rows[:1]) for one in pictures]  # films of still pictures
+    concept[Modality.VIDEO] = logistic(_concepts(perceiver, frames))
     return NameTable(
         concepts=blank.concepts,
         classes=blank.classes,

@@ -87,8 +87,6 @@ def _drawn(packages: Path, concepts: Sequence[Concept]) -> Iterator[_Item]:
         known = picture.concept >= 0
         truth = concepts[picture.concept].name if known else picture.stem.replace("-", " ")
         yield Modality.IMAGE, (truth,), 0.5 if known else 0.25, picture_medium(picture)[1]
-    for picture in _some(sets[held_out.STYLE], _SOUNDS // 2):
-        yield Modality.VIDEO, (concepts[picture.concept].name,), 1.0, held_out.walking(picture)
 
 
 def _unknown(packages: Path) -> list[Picture]:
