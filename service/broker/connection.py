@@ -14,10 +14,12 @@ from typing import Any, NoReturn
 import redis
 import redis.asyncio
 from redis import exceptions
+from redis.asyncio.connection import parse_url
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
+from service.broker.async_connections import CANCELLABLE
 from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.faults import CERTIFICATE, FAULTS, Fault, fault_of
 from service.settings import StoreSettings
@@ -55,11 +57,14 @@ def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncSto
     """The same for asyncio. With all connections in use, a command waits for one."""
     if settings.cluster:
         return redis.asyncio.RedisCluster.from_url(settings.required_url(), **_common(settings, name))
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        settings.required_url(),
+    address: dict[str, Any] = {**parse_url(settings.required_url())}
+    plain = address.pop("connection_class", redis.asyncio.Connection)
+    pool = redis.asyncio.BlockingConnectionPool(
+        connection_class=CANCELLABLE[plain],
         timeout=settings.command_timeout_s,
         retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
         **_common(settings, name),
+        **address,
     )
     return redis.asyncio.Redis.from_pool(pool)
 

@@ -32,8 +32,9 @@ pandagpt:dead:<model>:{tag}                stream; life DEAD_LIFE from its last 
     Requests that were given up (`reason`, `at`, `request`), about the last `dead_letters`. Written by settle.lua.
 pandagpt:record:{tag}:<request>            hash; life of a request, at least `request_ttl_s` from its last reader
     tenant, model, priority, created, deadline, n, entry, cancelled; `response` (how to fold the events, MessagePack),
-    `readers` (clients that read now), `attached` (clients that ever read), `grace` (seconds that the request lives
-    without readers); under 800 B. Written by gateways; admit.lua creates it together with the queue entry.
+    `readers` (clients that read now), `attached` (clients that ever read), `left` (the last departure), `grace`
+    (seconds that the request lives without readers); under 800 B. Written by gateways; admit.lua creates it together
+    with the queue entry, depart.lua counts who leaves.
 pandagpt:events:{request}                  stream; life of a request
     Lists of events (field `events`) under ids `<attempt>-<n>`; about 80 B a token. Written by one worker at a time,
     or by a gateway that ends a request which no worker will end.
@@ -85,6 +86,7 @@ PRIORITIES: Sequence[Priority] = ("interactive", "batch")  # in the order they a
 QUEUE_LIFE = 86_400  # seconds; longer than any deadline
 DEAD_LIFE = 7 * 86_400  # seconds
 KNOWN_LIFE = 90 * 86_400  # seconds
+CANCELS_KEPT = 10_000
 TAG_CHARS = 8
 
 

@@ -26,13 +26,14 @@ from service.broker.connection import (
     server_info,
     store_errors,
 )
-from service.broker.errors import BrokerError, StoreUnavailable, UnknownRequest
+from service.broker.errors import StoreUnavailable
 from service.broker.event_log import events_of
 from service.broker.gateway.admission import Admission, Capacity
+from service.broker.gateway.departures import Departures
 from service.broker.gateway.event_reader import EventReader
 from service.broker.gateway.model_registry import LiveModel, ModelRegistry
+from service.broker.gateway.readers import Readers
 from service.broker.gateway.request_record import (
-    TOMBSTONE_LIFE,
     RequestRecord,
     RequestRecords,
     TerminalEvents,
@@ -41,13 +42,12 @@ from service.broker.gateway.request_record import (
 )
 from service.broker.gateway.request_status import RequestState, summarise
 from service.broker.gateway.stream_multiplexer import StreamMultiplexer
-from service.broker.keys import GROUP, PRIORITIES, QUEUE_LIFE, Keys
+from service.broker.keys import CANCELS_KEPT, GROUP, PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.media_cache import MediaCache
 from service.broker.protocol import Done, Event, Failed, Request, Token
 from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
-CANCELS_KEPT = 10_000
 SALT_BYTES = 32
 PROBE_LIFE = 60  # seconds
 PIPELINE_BYTES = 32 << 20  # arrays that one pipeline carries, beyond its first
@@ -68,6 +68,7 @@ class Broker:
         self._registry = ModelRegistry(store, self._keys)
         self._multiplexer = StreamMultiplexer(store, self._keys.wake(uuid.uuid4().hex))
         self._media = MediaCache(self._keys, settings)
+        self._departures = self._departing(settings)
 
     @classmethod
     def connect(cls, settings: StoreSettings) -> Self:
@@ -75,6 +76,7 @@ class Broker:
         return cls(connect_async(settings), settings)
 
     async def close(self) -> None:
+        await self._departures.close()
         await self._multiplexer.close()
         await self._store.aclose()
 
@@ -182,7 +184,8 @@ class Broker:
         try:
             entry = await asyncio.shield(admission)
         except (StoreUnavailable, asyncio.CancelledError):
-            await asyncio.shield(self._abandon(request, admission))  # it may stand in the queue
+            admission.add_done_callback(_look_away)
+            self._departures.submit(request)  # it may stand in the queue
             raise
         return RequestRecord(
             id=request.id,
@@ -227,6 +230,18 @@ class Broker:
         async with self._multiplexer.follow(self._keys.events(record.id)) as subscriber:
             async for new in reader.read(subscriber, quiet_s):
                 yield new
+
+    def leave(self, record: RequestRecord) -> "asyncio.Future[Readers | None]":
+        """A client that read the request left: its request is cancelled at once, unless others read or it has a grace.
+
+        Nothing need wait for it; the answer is the counts of readers after that, None for a request that is gone.
+        """
+        return self._departures.reader(record)
+
+    async def was_refused(self, request_id: str) -> bool:
+        """Whether a submit of that id was given up, so that no request of that id can come any more."""
+        with store_errors():
+            return bool(await self._store.hexists(self._keys.record(request_id), "cancelled"))
 
     async def cancel(self, request_id: str, tenant: str) -> None:
         """End a request: at once while it waits, within a step or two while it runs. Raises UnknownRequest."""
@@ -284,24 +299,22 @@ class Broker:
             pipe.execute_command(*command)
         return (await pipe.execute())[-1]
 
-    async def _abandon(self, request: Request, admission: "asyncio.Future[bytes]") -> None:
-        """After a submit whose outcome is unknown: cancel the request, and refuse a late admission. Best effort."""
-        with contextlib.suppress(BrokerError):
-            await admission
-        with contextlib.suppress(BrokerError):
-            try:
-                record = await self._records.find(request.id)
-            except UnknownRequest:
-                await self._records.mark_cancelled(request.id, TOMBSTONE_LIFE)
-                return
-            if record.created == request.created:  # else another submit of the same id, whose client still reads
-                await self.cancel(request.id, request.tenant)
+    def _departing(self, settings: StoreSettings) -> Departures:
+        own = connect_async(settings.model_copy(update={"pool": 1}), name="gateway-departures")
+        terminal = TerminalEvents(own, self._keys, self._records, settings)
+        return Departures(own, self._keys, self._records, terminal)
 
     async def _position(self, record: RequestRecord) -> int:
         before = PRIORITIES[: PRIORITIES.index(record.priority)]
         keys, lanes = self._keys, [(record.model, priority) for priority in (record.priority, *before)]
         names = [name for lane in lanes for name in (keys.queue(*lane), keys.waiting(*lane))]
         return int(await self._store.eval(scripts.POSITION, len(names), *names, GROUP, record.entry))
+
+
+def _look_away(admission: "asyncio.Future[bytes]") -> None:
+    """Nobody waits for its outcome any more."""
+    if not admission.cancelled():
+        admission.exception()
 
 
 def _groups(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

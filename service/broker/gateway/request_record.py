@@ -5,7 +5,8 @@ will end.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -35,6 +36,10 @@ class RequestRecord:
     response: bytes = b""
     grace_s: float = 0.0
     cancelled: bool = False
+
+    def at(self, entry: bytes) -> "RequestRecord":
+        """The same at another place of the queue."""
+        return replace(self, entry=entry)
 
 
 class RequestRecords:
@@ -113,24 +118,41 @@ class TerminalEvents:
 
         A worker that holds the request finds its next entry refused and drops it.
         """
-        key = self._keys.events(record.id)
+        return bool(await self.write_each([record], attempt, end))
+
+    async def write_each(self, records: Sequence[RequestRecord], attempt: int, end: End) -> list[RequestRecord]:
+        """The same for several, in two round trips; those whose end it is."""
+        if not records:
+            return []
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
-            pipe.execute_command("XADD", key, f"{attempt}-0", "events", protocol.encode([end]))
-            pipe.expire(key, self._records.life(record.deadline))
-            written, _ = await pipe.execute(raise_on_error=False)
-            if isinstance(written, ResponseError) and translated(written) is None:
-                return False
-            if isinstance(written, Exception):
-                raise written
-            await self._settle(record)
-        return True
+            for record in records:
+                key = self._keys.events(record.id)
+                pipe.execute_command("XADD", key, f"{attempt}-0", "events", protocol.encode([end]))
+                pipe.expire(key, self._records.life(record.deadline))
+            answers = await pipe.execute(raise_on_error=False)
+            written = [record for record, answer in zip(records, answers[::2], strict=True) if _is_written(answer)]
+            await self._settle(written)
+        return written
 
-    async def _settle(self, record: RequestRecord) -> None:
-        keys, model, priority = self._keys, record.model, record.priority
-        names = (keys.queue(model, priority), keys.load(model, priority), keys.dead(model))
-        no_dead_letter = ("", "", self._dead_letters, DEAD_LIFE)
-        await self._store.eval(scripts.SETTLE, 3, *names, GROUP, record.entry, *no_dead_letter)
+    async def _settle(self, records: Sequence[RequestRecord]) -> None:
+        keys, no_dead_letter = self._keys, ("", "", self._dead_letters, DEAD_LIFE)
+        pipe: Any = self._store.pipeline(transaction=False)
+        for record in records:
+            model, priority = record.model, record.priority
+            names = (keys.queue(model, priority), keys.load(model, priority), keys.dead(model))
+            pipe.execute_command("EVAL", scripts.SETTLE, 3, *names, GROUP, record.entry, *no_dead_letter)
+        if records:
+            await pipe.execute()
+
+
+def _is_written(answer: Any) -> bool:
+    """Raises what is a failure of the store, and not its refusal of an id that is too small."""
+    if isinstance(answer, ResponseError) and translated(answer) is None:
+        return False
+    if isinstance(answer, Exception):
+        raise answer
+    return True
 
 
 def failed(code: str, message: str) -> Failed:

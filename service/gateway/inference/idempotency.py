@@ -78,8 +78,8 @@ class Idempotency:
         """Whether the earlier request ended in a way that a repeat should not get: cancelled, or a passing failure."""
         try:
             state = await self._broker.state(request_id, tenant)
-        except UnknownRequest:
-            return False  # on its way in, or its gateway died there: the same id may be sent in again
+        except UnknownRequest:  # on its way in, or its gateway died there: the same id may be sent in again,
+            return await self._broker.was_refused(request_id)  # unless it was given up
         if state.error is not None:
             return ERRORS[state.error.code].status == 503 if state.error.code in ERRORS else False
         return state.status == "cancelled"

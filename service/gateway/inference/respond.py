@@ -55,7 +55,9 @@ class Responder:
         info = await service.model(wanted.model)
         seen.model, seen.priority = info.id, wanted.priority
         seen.trace.add("receive", seen.at(seen.received), time.time())
-        submitted = await until_disconnect(request.receive, service.generate(wanted, info, caller, key))
+        submitted = await until_disconnect(
+            request.receive, service.generate(wanted, info, caller, key), late=lambda late: service.leave(late.record)
+        )
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
         replayed = REPLAYED if submitted.replayed else {}
@@ -63,17 +65,17 @@ class Responder:
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
+        leave = partial(service.leave, record)
         try:
             if wanted.stream:
-                first = await until_disconnect(request.receive, _first_events(events), self.leaving)
+                first = await until_disconnect(request.receive, _first_events(events), self.leaving, leave)
                 return self._stream(record, events, first, metadata, headers, lease.pop_all())
-            whole = await until_disconnect(request.receive, _whole(events, metadata), self.leaving)
+            whole = await until_disconnect(request.receive, _whole(events, metadata), self.leaving, leave)
         except ClientDisconnected:
-            await service.leave(record)
             await events.aclose()
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except Draining:
-            await service.leave(record)
+            leave()
             await events.aclose()
             raise
         except BaseException:

@@ -105,32 +105,25 @@ class RequestService:
         await self.readers.attach(request_id)
         return record, metadata
 
-    async def leave(self, record: RequestRecord) -> None:
+    def leave(self, record: RequestRecord) -> None:
         """A reader left before the end: cancel the request, now or after its grace, unless another reader comes."""
-        with suppress(BrokerError):
-            readers = await self.readers.detach(record.id)
-            if readers.now > 0:
-                return
-            if readers.grace_s <= 0:
-                await self.broker.cancel_record(record)
-                return
-            self.in_background(self._cancel_unless_read(record, readers))
+        left = self.broker.leave(record)
+        if record.grace_s > 0:
+            self.in_background(self._after_grace(record, left))
 
     async def hand_over(self, record: RequestRecord) -> None:
         """This gateway leaves before the request's end: the request runs on, to its end or deadline, for any reader."""
         with suppress(BrokerError):
             await self.readers.detach(record.id)
 
-    async def _cancel_unless_read(self, record: RequestRecord, before: Readers) -> None:
+    async def _after_grace(self, record: RequestRecord, left: "asyncio.Future[Readers | None]") -> None:
+        before = await left
+        if before is None or before.now > 0:
+            return
         await asyncio.sleep(before.grace_s)
         with suppress(BrokerError):
             if (await self.readers.count(record.id)).ever == before.ever:
                 await self.broker.cancel(record.id, record.tenant)
-
-    async def abandon(self, record: RequestRecord) -> None:
-        """Cancel a request that no client can read any more."""
-        with suppress(BrokerError):
-            await self.broker.cancel_record(record)
 
     def in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -102,9 +102,9 @@ async def _embed(
         ended = True
         return vectors, tokens, submitted
     finally:
-        await events.aclose()
         if not ended and key is None:  # a client that gave a key may come back for the answer
-            service.in_background(service.abandon(submitted.record))
+            service.leave(submitted.record)
+        await events.aclose()
 
 
 async def _vectors(events: Events) -> tuple[list[bytes], int]:

@@ -43,10 +43,21 @@ def hand_over_error(request_id: str) -> Draining:
     )
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 async def until_disconnect(
-    receive: Receive, work: Coroutine[None, None, _T], leaving: asyncio.Event | None = None
+    receive: Receive,
+    work: Coroutine[None, None, _T],
+    leaving: asyncio.Event | None = None,
+    gone: Callable[[], None] = _nothing,
+    late: Callable[[_T], None] = _nothing,
 ) -> _T:
-    """The result of `work`. Cancels it and raises ClientDisconnected or, after `leaving` is set, Draining."""
+    """The result of `work`. Cancels it and raises ClientDisconnected or, after `leaving` is set, Draining.
+
+    `gone` is called first of all when the client has disconnected; `late` with a result that came all the same.
+    """
     task, watcher = asyncio.create_task(work), asyncio.create_task(_until_disconnected(receive))
     shutdown = asyncio.create_task(leaving.wait()) if leaving is not None else None
     others = [one for one in (watcher, shutdown) if one is not None]
@@ -54,6 +65,11 @@ async def until_disconnect(
         await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
+        if watcher.done():
+            gone()
+        await _stop(task)
+        if not task.cancelled() and task.exception() is None:
+            late(task.result())
         raise ClientDisconnected if watcher.done() else shutdown_error()
     finally:
         await _stop(task, *others)
@@ -157,7 +173,7 @@ class EventStream(Response):
         first: Sequence[Event] | None,
         fold: FrameFold,
         timeouts: StreamTimeouts,
-        gone: Callable[[], Awaitable[None]],
+        gone: Callable[[], None],
         hand_over: Callable[[], Awaitable[None]],
         lease: AsyncExitStack,
         headers: Mapping[str, str],
@@ -167,7 +183,7 @@ class EventStream(Response):
         self.init_headers({**headers, **STREAM_HEADERS})
         self._events, self._first, self._fold, self._timeouts = events, first, fold, timeouts
         self._gone, self._hand_over, self._lease, self._leaving = gone, hand_over, lease, leaving
-        self._handed_over = False
+        self._handed_over = self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
@@ -180,8 +196,10 @@ class EventStream(Response):
                     seen.outcome = "client_too_slow" if slow else "client_gone"
                 if self._handed_over and seen.outcome is None:
                     seen.outcome = "handed_over"
-                if not self._fold.ended:
-                    await asyncio.shield(self._hand_over() if self._handed_over else self._gone())
+                if self._handed_over and not self._fold.ended:
+                    await asyncio.shield(self._hand_over())
+                else:
+                    self._leave()
                 if slow:
                     await _cut(scope, receive)
             finally:
@@ -200,6 +218,7 @@ class EventStream(Response):
             while not delivering.done():
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 if watching in done and not delivering.done():  # the server sees an end of its own as one too
+                    self._leave()  # before anything is waited for
                     raise ClientDisconnected
                 if filling in done:
                     filling.result()
@@ -212,6 +231,11 @@ class EventStream(Response):
             delivering.result()
         finally:
             await _stop(filling, delivering, watching, shutdown)
+
+    def _leave(self) -> None:
+        if not self._fold.ended and not self._left and not self._handed_over:
+            self._left = True
+            self._gone()
 
     async def _fill(self, buffer: SendBuffer) -> None:
         if self._first is not None:

@@ -65,7 +65,7 @@ class Client:
         await asyncio.sleep(self._pause_s)
         self.got += message.get("body", b"")
 
-    async def gone(self) -> None:
+    def gone(self) -> None:
         self.given_up += 1
 
     async def hand_over(self) -> None:
@@ -171,6 +171,25 @@ async def test_work_is_stopped_when_the_client_leaves_first() -> None:
     with pytest.raises(ClientDisconnected):
         await until_disconnect(Client(leaves_after=0.01).receive, work())
     assert stopped == [True]
+
+
+async def test_a_client_that_leaves_is_reported_before_anything_is_waited_for() -> None:
+    """Also where the work takes its time to stop, or ends all the same: a cancellation may be lost on its way."""
+    order: list[str] = []
+
+    async def stubborn() -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.05)
+            order.append("stopped")
+        return "a result"
+
+    with pytest.raises(ClientDisconnected):
+        await until_disconnect(
+            Client(leaves_after=0.01).receive, stubborn(), gone=lambda: order.append("gone"), late=order.append
+        )
+    assert order == ["gone", "stopped", "a result"]
 
 
 async def test_work_that_fails_fails_as_it_did() -> None:

@@ -1,0 +1,40 @@
+"""redis-py's connections for asyncio, in which a cancellation is never lost.
+
+The driver writes under `asyncio.wait_for`, and on Python 3.11 that returns as if nothing had happened where the
+cancellation comes in the moment in which the write ends (python/cpython#86296, mended in 3.12). A task that was
+cancelled then goes on until whatever it waits for next comes, seconds later.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+
+
+class _Cancellable(AbstractConnection):
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        await super().send_packed_command(command, check_health)
+        if task is not None and task.cancelling() > before:
+            await self.disconnect(nowait=True)  # an answer may still come, and must not be taken for the next one
+            raise asyncio.CancelledError
+
+
+class CancellableConnection(_Cancellable, Connection):
+    pass
+
+
+class CancellableTLSConnection(_Cancellable, SSLConnection):
+    pass
+
+
+class CancellableUnixConnection(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+CANCELLABLE: Mapping[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: CancellableConnection,
+    SSLConnection: CancellableTLSConnection,
+    UnixDomainSocketConnection: CancellableUnixConnection,
+}

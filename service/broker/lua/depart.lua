@@ -1,0 +1,30 @@
+-- A client left a request. The last one to leave cancels it: marked in its record, and noted for the workers.
+-- KEYS: record, cancels. ARGV: id, a name of this departure (a repeat of the script counts once), life of the record (s),
+-- cancels kept, life of the cancels (s), and for a submit that was given up with an unknown outcome: its creation time
+-- and the life (s) of the mark that refuses it, should it still come ('' and 0 otherwise).
+-- Answers {'cancelled' | 'kept' | 'unknown', readers now, readers ever, grace, queue entry}.
+local record, cancels, created = KEYS[1], KEYS[2], ARGV[6]
+if redis.call('HEXISTS', record, 'tenant') == 0 then
+  if created ~= '' then
+    redis.call('HSET', record, 'cancelled', '1')
+    redis.call('EXPIRE', record, ARGV[7])
+  end
+  return {'unknown', 0, 0, '0', ''}
+end
+if created == '' and redis.call('HGET', record, 'left') ~= ARGV[2] then
+  redis.call('HINCRBY', record, 'readers', -1)
+  redis.call('HSET', record, 'left', ARGV[2])
+end
+local now = tonumber(redis.call('HGET', record, 'readers') or '0')
+local ever = tonumber(redis.call('HGET', record, 'attached') or '0')
+local grace, entry = redis.call('HGET', record, 'grace') or '0', redis.call('HGET', record, 'entry') or ''
+local another = created ~= '' and redis.call('HGET', record, 'created') ~= created  -- a repeat, whose client still reads
+if another or (created == '' and (now > 0 or tonumber(grace) > 0)) then
+  if not another then redis.call('EXPIRE', record, ARGV[3]) end
+  return {'kept', now, ever, grace, entry}
+end
+redis.call('HSET', record, 'cancelled', '1')
+redis.call('EXPIRE', record, ARGV[3])
+redis.call('XADD', cancels, 'MAXLEN', '~', ARGV[4], '*', 'id', ARGV[1])
+redis.call('EXPIRE', cancels, ARGV[5])
+return {'cancelled', now, ever, grace, entry}

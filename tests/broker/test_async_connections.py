@@ -1,0 +1,46 @@
+"""A cancellation reaches the task that waits for the store, also in the moment in which a write ends."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from service.broker.async_connections import CancellableUnixConnection
+from service.broker.connection import connect_async
+from tests.conftest import Valkey
+
+
+class CancelledAsTheWriteEnds(CancellableUnixConnection):
+    """The cancellation is delivered between the end of the write and the turn of the task that waits for it."""
+
+    victim: asyncio.Task[object] | None = None
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        await super()._send_packed_command(command)
+        if self.victim is not None:
+            asyncio.get_running_loop().call_soon(self.victim.cancel)
+
+
+async def test_a_cancellation_in_the_moment_a_write_ends_is_not_lost(valkey: Valkey) -> None:
+    path = valkey.url.removeprefix("unix://")
+    connection = CancelledAsTheWriteEnds(path=path, socket_timeout=5.0)
+    await connection.connect()
+    answered = []
+
+    async def ask() -> None:
+        await connection.send_command("PING")
+        answered.append(await connection.read_response())
+        await asyncio.sleep(60)
+
+    task = connection.victim = asyncio.create_task(ask())
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert answered == []
+    assert not connection.is_connected, "the answer that comes would be taken for the next command's"
+
+
+async def test_the_gateway_s_connections_are_of_that_kind(valkey: Valkey) -> None:
+    store = connect_async(valkey.settings)
+    assert isinstance(store.connection_pool.make_connection(), CancellableUnixConnection)
+    await store.aclose()

@@ -1,0 +1,109 @@
+"""Callers who leave cost nothing: a hundred streams dropped at once, and one live caller behind them."""
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import httpx
+
+from pandagpt_core.interface import Admitted, SequenceRequest
+from pandagpt_core.types import TokenOutput
+from service.broker.keys import Keys
+from service.gateway.state import GatewayState
+from tests.conftest import Valkey
+from tests.fakes import FakeRuntime, worker_thread
+
+DROPPED, SEQUENCES = 100, 8
+# The promise is a tenth of a second, which `benchmarks` measure. Here the machine may be busy with twenty other things;
+# what this is to find took as long as the worker takes for its next prompt, which here is for ever.
+GENEROUS_S = 10.0
+
+
+class Gated(FakeRuntime):
+    """A model in the middle of a long step until `gate` opens; counts its steps and what it admitted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.stepping = threading.Event(), threading.Event()
+        self.steps = 0
+        self.admitted: list[str] = []
+
+    def admit(self, request: SequenceRequest) -> Admitted:
+        self.admitted.append(request.conversation.turns[-1].text)
+        return super().admit(request)
+
+    def step(self) -> list[TokenOutput]:
+        self.stepping.set()
+        assert self.gate.wait(60), "nobody opened the gate"
+        self.steps += 1
+        return super().step()
+
+
+def opened(url: str, number: int) -> socket.socket:
+    address = urlsplit(url)
+    sender = socket.create_connection((address.hostname, address.port), timeout=60)
+    said = [{"role": "user", "content": f"dropped {number}"}]
+    body = json.dumps({"messages": said, "stream": True, "max_tokens": 100}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    sender.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+    return sender
+
+
+def eventually(check: object, within: float, what: str) -> None:
+    until = time.monotonic() + within
+    while not check():  # type: ignore[operator]
+        assert time.monotonic() < until, what
+        time.sleep(0.01)
+
+
+def left(gateway: GatewayState) -> int:
+    """Requests that ended because their client went away."""
+    labels = {"endpoint": "/v1/chat/completions", "status": "499"}
+    return int(gateway.registry.get_sample_value("pandagpt_http_requests_total", labels) or 0)
+
+
+def test_a_hundred_streams_that_are_dropped_at_once_keep_no_live_caller_waiting(
+    shared_gateway: tuple[str, GatewayState], valkey: Valkey
+) -> None:
+    runtime, keys, url = Gated(), Keys(), shared_gateway[0]
+    queue = keys.queue("fake", "interactive")
+    with worker_thread(
+        valkey.settings, runtime, max_sequences=SEQUENCES, prefetch=0, lost_after_s=60.0, heartbeat_s=0.2
+    ):
+        senders = [opened(url, number) for number in range(DROPPED)]
+        eventually(lambda: valkey.client.xlen(queue) == DROPPED, 60, "not all requests were queued")
+        eventually(runtime.stepping.is_set, 60, "the worker does not step")
+        for sender in senders:
+            sender.close()
+        # The worker computes its step all the while: no event of any stream comes.
+        eventually(lambda: valkey.client.xlen(keys.cancels("fake")) == DROPPED, GENEROUS_S, "cancels are missing")
+        eventually(lambda: valkey.client.xlen(queue) <= SEQUENCES, GENEROUS_S, "cancelled requests wait on")
+        with ThreadPoolExecutor(1) as pool:
+            live = {"messages": [{"role": "user", "content": "live"}], "max_tokens": 1}
+            answer = pool.submit(httpx.post, f"{url}/v1/chat/completions", json=live, timeout=60, trust_env=False)
+            eventually(lambda: valkey.client.xlen(queue) > 0, 60, "the live caller's request was not queued")
+            runtime.gate.set()
+            assert answer.result(60).status_code == 200
+    assert len(runtime.admitted) <= SEQUENCES + 1, "requests that nobody reads were computed"
+    assert runtime.steps <= 4, "the step that ran, one until the cancels count, the live caller's own; one to spare"
+
+
+def test_streams_dropped_while_they_are_submitted_are_cancelled_or_refused(
+    shared_gateway: tuple[str, GatewayState], valkey: Valkey
+) -> None:
+    runtime, keys, url = Gated(), Keys(), shared_gateway[0]
+    queue = keys.queue("fake", "interactive")
+    with worker_thread(
+        valkey.settings, runtime, max_sequences=SEQUENCES, prefetch=0, lost_after_s=60.0, heartbeat_s=0.2
+    ):
+        before = left(shared_gateway[1])
+        for sender in [opened(url, number) for number in range(DROPPED)]:
+            sender.close()
+        eventually(lambda: left(shared_gateway[1]) == before + DROPPED, 60, "the gateway still holds some")
+        eventually(lambda: valkey.client.xlen(queue) <= SEQUENCES, GENEROUS_S, "requests of clients that left wait on")
+        runtime.gate.set()
+        eventually(lambda: valkey.client.xlen(queue) == 0, 60, "requests of clients that left are computed")
+    assert len(runtime.admitted) <= SEQUENCES
