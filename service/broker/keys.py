@@ -14,8 +14,11 @@ pandagpt:queue:<model>:{tag}:<priority>    stream, group `workers`; life QUEUE_L
 pandagpt:load:<model>:{tag}:<priority>     integer; life QUEUE_LIFE
     Bytes that the unfinished requests of the queue hold, arrays included. Written by the same two scripts.
 pandagpt:waiting:<model>:{tag}:<priority>  sorted set; life QUEUE_LIFE
-    The ids of the queue's entries that no worker was given, padded so that they sort; at most `max_queue` of those, and
-    some that were given since the last admission. Written by admit.lua, read by position.lua.
+    The ids of the queue's entries that no worker was given, by their turns; at most `max_queue`. Written by admit.lua,
+    take.lua and settle.lua, read by position.lua.
+pandagpt:turns:<model>:{tag}:<priority>    hash; life QUEUE_LIFE, deleted when nothing waits
+    Share of a caller -> the turn of its next request, and `now`, the turn that was served last. Written by admit.lua
+    and take.lua.
 pandagpt:ready:<model>:{tag}, pandagpt:draining:<model>:{tag}    sorted sets; life QUEUE_LIFE
     Worker -> Unix ms until which it takes, or only finishes, requests. Written by workers (announce.lua).
 pandagpt:workers:<model>:{tag}             hash; life QUEUE_LIFE
@@ -128,6 +131,14 @@ class Keys:
 
     def waiting(self, model: str, priority: Priority) -> str:
         return self._model_key("waiting", model, f":{priority}")
+
+    def turns(self, model: str, priority: Priority) -> str:
+        return self._model_key("turns", model, f":{priority}")
+
+    def settling(self, model: str, priority: Priority) -> tuple[str, ...]:
+        """The keys of settle.lua."""
+        lane = (self.queue(model, priority), self.load(model, priority))
+        return (*lane, self.dead(model), self.waiting(model, priority))
 
     def ready(self, model: str) -> str:
         return self._model_key("ready", model)

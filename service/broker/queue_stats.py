@@ -79,16 +79,14 @@ class QueueStats:
         key = self._keys.queue(model, lane)
         pipe: Any = self._store.pipeline(transaction=False)
         pipe.xlen(key)
-        pipe.xinfo_groups(key)
+        pipe.zrange(self._keys.waiting(model, lane), 0, -1)
         pipe.xpending(key, GROUP)
         pipe.xpending_range(key, GROUP, "-", "+", 1, RETURNED)
         pipe.get(self._keys.load(model, lane))
-        length, groups, pending, returned, load = (_answer(one) for one in pipe.execute(raise_on_error=False))
+        length, waiting, pending, returned, load = (_answer(one) for one in pipe.execute(raise_on_error=False))
         held = {one["name"]: int(one["pending"]) for one in (pending or {}).get("consumers") or ()}
         running = sum(held.values()) - held.get(RETURNED.encode(), 0)
-        after = next((one["last-delivered-id"] for one in groups or () if one["name"] == GROUP.encode()), b"0-0")
-        fresh: Any = self._store.xrange(key, min=b"(" + after, count=1) if length else []
-        ids = [entry for entry, _ in fresh] + [one["message_id"] for one in returned or ()]
+        ids = [*(waiting or ()), *(one["message_id"] for one in returned or ())]
         oldest = min((int(entry.partition(b"-")[0]) for entry in ids), default=now_ms)
         return LaneStats(
             model, lane, int(length or 0) - running, running, max(0, now_ms - oldest) / 1000, int(load or 0)

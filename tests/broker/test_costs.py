@@ -3,8 +3,10 @@
 import pytest
 
 from pandagpt_core.types import SamplingParams
+from service.broker.connection import connect
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
+from service.broker.worker.priority_queue import PriorityQueue
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import generate, run
@@ -50,14 +52,15 @@ async def test_those_that_were_given_to_a_worker_are_before_nobody(broker: Broke
     requests = [generate() for _ in range(5)]
     for request in requests:
         await broker.submit(request)
-    queue, waiting = Keys().queue(MODEL, "interactive"), Keys().waiting(MODEL, "interactive")
-    valkey.client.xgroup_create(queue, "workers", id="0")
-    valkey.client.xreadgroup("workers", "w", {queue: ">"}, count=3)
+    waiting = Keys().waiting(MODEL, "interactive")
+    store = connect(valkey.settings)
+    lane = PriorityQueue(store, Keys(), valkey.settings, MODEL, "interactive", "w")
+    lane.ensure_group()
+    assert len(lane.read(3)) == 3
+    store.close()
     places = [(await broker.state(request.id, request.tenant)).position for request in requests]
     assert places == [None, None, None, 1, 2]
-    assert valkey.client.zcard(waiting) == 5
-    await broker.submit(generate())
-    assert valkey.client.zcard(waiting) == 3  # an admission removes those that were given
+    assert valkey.client.zcard(waiting) == 2
 
 
 async def test_a_token_costs_a_few_commands_and_none_that_grow(broker: Broker, valkey: Valkey) -> None:
@@ -72,7 +75,7 @@ async def test_a_token_costs_a_few_commands_and_none_that_grow(broker: Broker, v
     each = {name: (long.get(name, 0) - short.get(name, 0)) / 100 for name in long}
     assert each["xadd"] <= 1.01
     assert each.get("xread", 0.0) <= 1.1
-    assert sum(calls for name, calls in each.items() if name not in ("xread", "xadd")) <= 4.5, each
+    assert sum(calls for name, calls in each.items() if name not in ("xread", "xadd")) <= 5.5, each
 
 
 async def test_a_request_costs_the_store_a_fixed_number_of_commands(broker: Broker, valkey: Valkey) -> None:
@@ -85,7 +88,7 @@ async def test_a_request_costs_the_store_a_fixed_number_of_commands(broker: Brok
         counts.append(since(valkey, before))
     assert counts[1] == counts[2]
     assert counts[1]["eval"] == 1
-    assert sum(counts[1].values()) <= 17, counts[1]  # one EVAL and what it calls
+    assert sum(counts[1].values()) <= 22, counts[1]  # one EVAL and what it calls
 
 
 def _announce(valkey: Valkey) -> None:

@@ -84,14 +84,14 @@ async def test_a_worker_that_slept_is_fenced_off(broker: Broker, valkey: Valkey)
 
 
 async def test_a_request_that_kills_every_worker_is_given_up_and_kept(broker: Broker, valkey: Valkey) -> None:
-    request = generate("FAULT-CRASH", params=LONG)
+    request = generate("FAULT-CRASH", params=LONG, deadline=time.time() + 300)
     processes: list[subprocess.Popen[bytes]] = []
     with worker_process(valkey.settings, step_delay=0.0, **FAST) as first:
         await broker.submit(request)
-        await asyncio.to_thread(first.wait, 10)
+        await asyncio.to_thread(first.wait, 60)
     for _ in range(2):
         with worker_process(valkey.settings, step_delay=0.0, **FAST) as process:
-            await asyncio.to_thread(process.wait, 10)
+            await asyncio.to_thread(process.wait, 60)
             processes.append(process)
     with worker_thread(valkey.settings, **FAST) as survivor:
         neighbour = generate("an innocent")

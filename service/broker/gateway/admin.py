@@ -120,9 +120,9 @@ class QueueAdmin:
     async def _settle(self, item: QueueItem) -> None:
         assert item.priority is not None
         model, priority = item.model, item.priority
-        names = (self._keys.queue(model, priority), self._keys.load(model, priority), self._keys.dead(model))
+        names = self._keys.settling(model, priority)
         with store_errors():
-            await self._store.eval(scripts.SETTLE, 3, *names, GROUP, item.entry, "", "", 0, 0)
+            await self._store.eval(scripts.SETTLE, len(names), *names, GROUP, item.entry, "", "", 0, 0)
 
     async def _queued(self, model: str, priority: Priority) -> list[QueueItem]:
         key = self._keys.queue(model, priority)

@@ -33,15 +33,15 @@ class Admission:
         self._store, self._keys, self._settings = store, keys, settings
         self._from_zero = frozenset(from_zero)
 
-    async def check(self, model: str, priority: Priority, size: int = 0) -> Capacity:
-        """The room for one more request of `size` bytes."""
+    async def check(self, model: str, priority: Priority, size: int = 0, share: str = "") -> Capacity:
+        """The room for one more request of `size` bytes of the caller that `share` names."""
         with store_errors():
-            answer: Any = await self._store.execute_command(*self.check_command(model, priority, size))
+            answer: Any = await self._store.execute_command(*self.check_command(model, priority, size, share))
         return self.capacity(answer, model, size)
 
-    def check_command(self, model: str, priority: Priority, size: int = 0) -> tuple[Field, ...]:
+    def check_command(self, model: str, priority: Priority, size: int = 0, share: str = "") -> tuple[Field, ...]:
         """The command of `check`, for a pipeline; `capacity` reads its answer."""
-        return self._eval(model, self._queue_keys(model, priority), "", size, ())
+        return self._eval(model, self._queue_keys(model, priority), "", size, (share,))
 
     def capacity(self, answer: Any, model: str, size: int = 0) -> Capacity:
         self._raise_refusal(answer, model, size)
@@ -52,9 +52,8 @@ class Admission:
     ) -> tuple[Field, ...]:
         """The command that writes the record (`fields`, for `life` seconds) and queues the request, in one step."""
         names = (*self._queue_keys(request.model, request.priority), self._keys.record(request.id))
-        return self._eval(
-            request.model, names, payload, size, (life, *(item for pair in fields.items() for item in pair))
-        )
+        rest = (request.share or request.tenant, life, *(item for pair in fields.items() for item in pair))
+        return self._eval(request.model, names, payload, size, rest)
 
     def entry(self, answer: Any, model: str, size: int) -> bytes:
         """The queue entry's id from the answer to `admit_command`. Raises DuplicateRequest too."""
@@ -64,14 +63,15 @@ class Admission:
     def _queue_keys(self, model: str, priority: Priority) -> tuple[str, ...]:
         keys = self._keys
         lane = (keys.queue(model, priority), keys.load(model, priority))
-        return (*lane, keys.ready(model), keys.draining(model), keys.waiting(model, priority))
+        turns = (keys.waiting(model, priority), keys.turns(model, priority))
+        return (*lane, keys.ready(model), keys.draining(model), *turns)
 
     def _eval(
-        self, model: str, names: tuple[str, ...], payload: bytes | str, size: int, record: tuple[Field, ...]
+        self, model: str, names: tuple[str, ...], payload: bytes | str, size: int, rest: tuple[Field, ...]
     ) -> tuple[Field, ...]:
         may_wait = int(model in self._from_zero)
         limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE, may_wait)
-        return ("EVAL", scripts.ADMIT, len(names), *names, GROUP, payload, size, *limits, *record)
+        return ("EVAL", scripts.ADMIT, len(names), *names, GROUP, payload, size, *limits, *rest)
 
     def _raise_refusal(self, answer: Any, model: str, size: int) -> None:
         outcome, waiting, held = answer[0].decode(), answer[1], answer[2]

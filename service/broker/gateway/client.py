@@ -177,7 +177,7 @@ class Broker:
         payload, arrays = protocol.encode(request), arrays or {}
         size = len(payload) + sum(array.nbytes for array in arrays.values())
         if arrays and (capacity is None or size > capacity.free_bytes):
-            await self._admission.check(request.model, request.priority, size)
+            await self._admission.check(request.model, request.priority, size, request.share or request.tenant)
         fields = record_fields(request, response, grace_s)
         command = self._admission.admit_command(request, payload, size, self._records.life(request.deadline), fields)
         admission = asyncio.ensure_future(self._admit(request, command, size, arrays))
@@ -307,8 +307,8 @@ class Broker:
     async def _position(self, record: RequestRecord) -> int:
         before = PRIORITIES[: PRIORITIES.index(record.priority)]
         keys, lanes = self._keys, [(record.model, priority) for priority in (record.priority, *before)]
-        names = [name for lane in lanes for name in (keys.queue(*lane), keys.waiting(*lane))]
-        return int(await self._store.eval(scripts.POSITION, len(names), *names, GROUP, record.entry))
+        names = [keys.waiting(*lane) for lane in lanes]
+        return int(await self._store.eval(scripts.POSITION, len(names), *names, record.entry))
 
 
 def _look_away(admission: "asyncio.Future[bytes]") -> None:

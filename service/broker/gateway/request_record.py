@@ -139,9 +139,8 @@ class TerminalEvents:
         keys, no_dead_letter = self._keys, ("", "", self._dead_letters, DEAD_LIFE)
         pipe: Any = self._store.pipeline(transaction=False)
         for record in records:
-            model, priority = record.model, record.priority
-            names = (keys.queue(model, priority), keys.load(model, priority), keys.dead(model))
-            pipe.execute_command("EVAL", scripts.SETTLE, 3, *names, GROUP, record.entry, *no_dead_letter)
+            names = keys.settling(record.model, record.priority)
+            pipe.execute_command("EVAL", scripts.SETTLE, len(names), *names, GROUP, record.entry, *no_dead_letter)
         if records:
             await pipe.execute()
 

@@ -1,10 +1,10 @@
 -- Admit a request, or answer why not: check the queue's room, write the request's record, and queue it. One script, so
 -- that two gateways cannot both take the last place, and a request has a record if and only if it was queued.
--- KEYS: queue, load, ready, draining, waiting, and to admit the record. ARGV: group, request (empty: check only), cost, max
--- waiting, max bytes, life of the queue (s), 1 where the model scales from zero (it may wait for a worker, else 0), and to
--- admit life of the record (s) and the record's fields and values.
+-- KEYS: queue, load, ready, draining, waiting, turns, and to admit the record. ARGV: group, request (empty: check only),
+-- cost, max waiting, max bytes, life of the queue (s), 1 where the model scales from zero (it may wait for a worker, else
+-- 0), whose turn it takes, and to admit life of the record (s) and the record's fields and values.
 -- Answers {outcome, requests that wait or the entry's id, bytes that the queue holds}.
-local queue, load, ready, draining, waits, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local queue, load, ready, draining, waits, turns, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 if record and (redis.call('HEXISTS', record, 'tenant') == 1 or redis.call('HEXISTS', record, 'cancelled') == 1) then
   return {'duplicate', 0, 0}
 end
@@ -21,7 +21,14 @@ local pending = redis.pcall('XPENDING', queue, ARGV[1])  -- an error means that 
 if not pending.err then taken = tonumber(pending[1]) end
 local waiting = redis.call('XLEN', queue) - taken
 local bytes = tonumber(redis.call('GET', load) or '0')
-if waiting >= tonumber(ARGV[4]) then return {'full', waiting, bytes} end
+local share, max = 'of:' .. ARGV[8], tonumber(ARGV[4])
+if redis.call('ZCARD', waits) == 0 then redis.call('DEL', turns) end  -- nobody's backlog counts any more
+local now_served = tonumber(redis.call('HGET', turns, 'now') or '0')
+local turn = math.max(now_served, tonumber(redis.call('HGET', turns, share) or '0'))
+-- The last eighth of the places is for callers with few requests: nobody's backlog can turn the others away.
+local reserve = math.floor(max / 8)
+local few = waiting == 0 or turn - now_served < math.max(reserve, 1)
+if waiting >= max or (waiting >= max - reserve and not few) then return {'full', waiting, bytes} end
 if bytes + tonumber(ARGV[3]) > tonumber(ARGV[5]) then return {'heavy', waiting, bytes} end
 if ARGV[2] == '' then return {'free', waiting, bytes} end
 
@@ -30,22 +37,19 @@ redis.call('INCRBY', load, ARGV[3])
 redis.call('EXPIRE', queue, ARGV[6])
 redis.call('EXPIRE', load, ARGV[6])
 
--- Its place among those that wait, in the order of the ids; those that a worker was given meanwhile go.
-local function place(id)
-  local ms, seq = string.match(id, '(%d+)-(%d+)')
-  return string.rep('0', 15 - #ms) .. ms .. '-' .. string.rep('0', 20 - #seq) .. seq
-end
-local groups = redis.pcall('XINFO', 'GROUPS', queue)
-for _, group in ipairs(groups.err and {} or groups) do
-  local fields = {}
-  for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
-  if fields['name'] == ARGV[1] then
-    redis.call('ZREMRANGEBYLEX', waits, '-', '[' .. place(fields['last-delivered-id']))
+-- Its turn: each caller's requests stand one step apart, the first of them at the turn that is served now. So who
+-- comes with one request stands before the second of everybody else's. (Start-time fair queueing, Goyal et al. 1996.)
+redis.call('ZADD', waits, turn, id)
+redis.call('HSET', turns, share, string.format('%.17g', turn + 1))
+if redis.call('HLEN', turns) > 2 * max + 8 then  -- forget callers who are at most one request ahead
+  local all = redis.call('HGETALL', turns)
+  for i = 1, #all, 2 do
+    if all[i] ~= 'now' and tonumber(all[i + 1]) <= now_served + 1 then redis.call('HDEL', turns, all[i]) end
   end
 end
-redis.call('ZADD', waits, 0, place(id))
 redis.call('EXPIRE', waits, ARGV[6])
+redis.call('EXPIRE', turns, ARGV[6])
 
-redis.call('HSET', record, 'entry', id, unpack(ARGV, 9))
-redis.call('EXPIRE', record, ARGV[8])
+redis.call('HSET', record, 'entry', id, unpack(ARGV, 10))
+redis.call('EXPIRE', record, ARGV[9])
 return {'queued', id, bytes}

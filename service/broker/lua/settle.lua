@@ -1,7 +1,8 @@
 -- Remove an entry from its queue for good and give back its bytes: once, however often the script runs.
--- KEYS: queue, load, dead letters. ARGV: group, entry id, reason ('' for none: no dead letter), at, keep, life (s).
-local queue, load, dead = KEYS[1], KEYS[2], KEYS[3]
+-- KEYS: queue, load, dead letters, waiting. ARGV: group, entry id, reason ('' for none: no dead letter), at, keep, life (s).
+local queue, load, dead, waits = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = redis.call('XRANGE', queue, ARGV[2], ARGV[2])
+redis.call('ZREM', waits, ARGV[2])
 redis.pcall('XACK', queue, ARGV[1], ARGV[2])  -- the group may not exist; then nothing is pending
 if #found == 0 then return 0 end
 

@@ -151,13 +151,10 @@ class Consumer:
                     yield queue, entry, fields
 
     def _fresh(self, room: int, wait: float) -> Iterator[tuple[PriorityQueue, bytes, dict[bytes, bytes]]]:
-        for queue in self._queues:
-            for entry, fields in queue.read(room) if room > 0 else ():
-                room, wait = room - 1, 0.0
-                yield queue, entry, fields
-        if room > 0 and wait > 0:
-            for queue, entry, fields in priority_queue.wait_for_any(self._store, self._queues, wait):
-                yield queue, entry, fields
+        found = priority_queue.take(self._store, self._queues, room) if room > 0 else []
+        yield from found
+        if room > 0 and wait > 0 and not found:
+            yield from priority_queue.wait_for_any(self._store, self._queues, wait)
 
     def _arrive(self, queue: PriorityQueue, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
         """The delivery to run, if the entry is one. The last command that may fail comes before it counts as open."""

@@ -28,7 +28,9 @@ class PriorityQueue:
         self.key = keys.queue(model, name)
         self.worker = worker
         self._store, self._settings = store, settings
-        self._settle_keys = (self.key, keys.load(model, name), keys.dead(model))
+        self._settle_keys = keys.settling(model, name)
+        self.waiting = keys.waiting(model, name)
+        self.take_keys = (self.key, self.waiting, keys.turns(model, name))
 
     def ensure_group(self) -> None:
         """Make the group, reading from the queue's start, and the queue if need be."""
@@ -44,8 +46,8 @@ class PriorityQueue:
         return int(self._store.eval(scripts.SWEEP, 1, self.key, GROUP, round(idle * 1000)))
 
     def read(self, count: int) -> Entries:
-        """Entries that no worker was given yet, without waiting."""
-        return next(iter(wait_for_any_of(self._store, [self], count, None).values()), [])
+        """Entries that no worker was given yet, in the order of their turns, without waiting."""
+        return [(entry, fields) for _, entry, fields in take(self._store, [self], count)]
 
     def claim(self, lost_after: float, count: int) -> Entries:
         """Entries whose worker has not refreshed them for `lost_after` seconds, the handed-back ones among them."""
@@ -61,7 +63,7 @@ class PriorityQueue:
     def settle(self, entry: bytes, reason: str = "") -> bool:
         """Take an entry off for good, with a dead letter if there is a reason. True for the first caller only."""
         arguments = (GROUP, entry, reason, f"{time.time():.3f}", self._settings.dead_letters, DEAD_LIFE)
-        return bool(self._store.eval(scripts.SETTLE, 3, *self._settle_keys, *arguments))
+        return bool(self._store.eval(scripts.SETTLE, len(self._settle_keys), *self._settle_keys, *arguments))
 
     def give_back(self, entries: Sequence[bytes]) -> None:
         keep(self._store, self.key, self.worker, RETURNED, LONG_IDLE, entries)
@@ -80,25 +82,36 @@ def keep(store: SyncStore, key: str, owner: str, new_owner: str, idle: int, entr
     return list(kept)
 
 
-def wait_for_any(store: SyncStore, queues: Sequence[PriorityQueue], seconds: float) -> Iterator[Found]:
-    """The first new entry of each queue, waiting for one to come. The queues share one hash tag."""
-    found = wait_for_any_of(store, queues, 1, max(1, math.ceil(seconds * 1000)))
-    for queue in queues:
-        for entry, fields in found.get(queue.key, []):
-            yield queue, entry, fields
-
-
-def wait_for_any_of(
-    store: SyncStore, queues: Sequence[PriorityQueue], count: int, block: int | None
-) -> dict[str, Entries]:
-    """XREADGROUP over queues: entries by key. `block` in milliseconds, None for not at all."""
+def take(store: SyncStore, queues: Sequence[PriorityQueue], count: int) -> list[Found]:
+    """At most `count` entries that no worker was given yet: of the first queue as long as it has any, then of the next,
+    and within each in the order of their turns. The queues share one hash tag. See take.lua."""
+    names = [name for queue in queues for name in queue.take_keys]
+    command = ("EVAL", scripts.TAKE, len(names), *names, GROUP, queues[0].worker, count, QUEUE_LIFE)
     try:
-        answer: Any = store.xreadgroup(GROUP, queues[0].worker, {queue.key: ">" for queue in queues}, count, block)
+        answer: Any = store.execute_command(*command)  # type: ignore[no-untyped-call]  # the driver's
     except ResponseError as error:
         for queue in queues:
             _revive(queue, error)
-        return {}
-    return {key.decode(): entries for key, entries in answer or []}
+        answer = store.execute_command(*command)  # type: ignore[no-untyped-call]
+    return [
+        (queues[lane - 1], entry, dict(zip(fields[::2], fields[1::2], strict=True))) for lane, entry, fields in answer
+    ]
+
+
+def wait_for_any(store: SyncStore, queues: Sequence[PriorityQueue], seconds: float) -> Iterator[Found]:
+    """The first new entry of each queue, waiting for one to come. The queues share one hash tag."""
+    block = max(1, math.ceil(seconds * 1000))
+    try:
+        answer: Any = store.xreadgroup(GROUP, queues[0].worker, {queue.key: ">" for queue in queues}, 1, block)
+    except ResponseError as error:
+        for queue in queues:
+            _revive(queue, error)
+        return
+    found = {key.decode(): entries for key, entries in answer or []}
+    for queue in queues:
+        for entry, fields in found.get(queue.key, []):
+            store.zrem(queue.waiting, entry)
+            yield queue, entry, fields
 
 
 def _revive(queue: PriorityQueue, error: ResponseError) -> None:

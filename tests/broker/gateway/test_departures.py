@@ -1,16 +1,21 @@
 """Clients that leave: all notices of a moment together, on a connection of their own, once each."""
 
 import asyncio
+import time
 
 from msgspec.structs import replace
 
+from pandagpt_core.types import SamplingParams
 from service.broker.gateway.client import Broker
+from service.broker.gateway.departures import _Departure
 from service.broker.gateway.readers import RequestReaders
 from service.broker.keys import Keys
 from service.broker.protocol import Done
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, collect, ends_of, generate, text_of, until
+
+LONG = SamplingParams(max_tokens=1000, ignore_eos=True)
 
 
 def cancels(valkey: Valkey) -> list[str]:
@@ -21,7 +26,9 @@ async def test_a_hundred_leave_while_every_connection_of_the_pool_is_in_use(valk
     settings = valkey.settings.model_copy(update={"pool": 1})
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05), max_sequences=2, prefetch=0):
         broker = Broker.connect(settings)
-        records = [await broker.submit(generate(str(number))) for number in range(100)]
+        records = [
+            await broker.submit(generate(str(number), params=LONG, deadline=time.time() + 300)) for number in range(100)
+        ]
         busy = asyncio.create_task(broker._store.xread({"nothing": "$"}, block=0))
         await until(lambda: any(one["cmd"] == "xread" for one in valkey.client.client_list()))
         async with asyncio.timeout(20):
@@ -64,10 +71,8 @@ async def test_a_departure_that_is_sent_twice_counts_once(broker: Broker, valkey
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
         record = await broker.submit(generate())
         await RequestReaders(broker._store, Keys(), 60).attach(record.id)
-        departures = broker._departures
-        departures.reader(record)
-        (departure,) = departures._waiting
-        await departures._send_all([departure, departure])
+        departure = _Departure(record)
+        await broker._departures._send_all([departure, departure])
         assert int(valkey.client.hget(Keys().record(record.id), "readers")) == 1
         assert cancels(valkey) == []
 

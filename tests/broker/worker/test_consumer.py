@@ -32,7 +32,8 @@ def consumer(store: SyncStore, valkey: Valkey, worker: str = "w", lost_after: fl
 
 def queue(store: SyncStore) -> Generate:
     request = generate()
-    store.xadd(QUEUE, {"request": protocol.encode(request), "cost": 1})
+    entry = store.xadd(QUEUE, {"request": protocol.encode(request), "cost": 1})
+    store.zadd(Keys().waiting(request.model, "interactive"), {entry: 0})
     return request
 
 

@@ -26,13 +26,19 @@ def lane(store: SyncStore, valkey: Valkey, worker: str, name: str = LANE) -> Pri
     return made
 
 
+def queued(store: SyncStore, fields: dict[str, object]) -> bytes:
+    entry: bytes = store.xadd(KEY, fields)  # type: ignore[arg-type, assignment]
+    store.zadd(Keys().waiting("m", LANE), {entry: 0})
+    return entry
+
+
 def owners(store: SyncStore) -> dict[bytes, bytes]:
     return {held["message_id"]: held["consumer"] for held in store.xpending_range(KEY, GROUP, "-", "+", 100)}
 
 
 def test_a_worker_that_slept_does_not_steal_back_what_was_taken_over(store: SyncStore, valkey: Valkey) -> None:
     sleeper, other = lane(store, valkey, "sleeper"), lane(store, valkey, "other")
-    entry, kept = store.xadd(KEY, {"request": b"r"}), store.xadd(KEY, {"request": b"s"})
+    entry, kept = queued(store, {"request": b"r"}), queued(store, {"request": b"s"})
     sleeper.read(2)
     time.sleep(0.02)
     assert [found for found, _ in other.claim(0.01, 1)] == [entry]
@@ -43,7 +49,7 @@ def test_a_worker_that_slept_does_not_steal_back_what_was_taken_over(store: Sync
 
 def test_what_is_refreshed_is_not_claimed(store: SyncStore, valkey: Valkey) -> None:
     holder, other = lane(store, valkey, "holder"), lane(store, valkey, "other")
-    entry = store.xadd(KEY, {"request": b"r"})
+    entry = queued(store, {"request": b"r"})
     holder.read(1)
     for _ in range(5):
         time.sleep(0.03)
@@ -55,7 +61,7 @@ def test_what_is_refreshed_is_not_claimed(store: SyncStore, valkey: Valkey) -> N
 
 def test_what_is_handed_back_is_claimed_at_once(store: SyncStore, valkey: Valkey) -> None:
     holder, other = lane(store, valkey, "holder"), lane(store, valkey, "other")
-    entry = store.xadd(KEY, {"request": b"r"})
+    entry = queued(store, {"request": b"r"})
     holder.read(1)
     holder.give_back([entry])
     assert owners(store) == {entry: RETURNED.encode()}
@@ -64,7 +70,7 @@ def test_what_is_handed_back_is_claimed_at_once(store: SyncStore, valkey: Valkey
 
 def test_bytes_are_given_back_once(store: SyncStore, valkey: Valkey) -> None:
     first, second = lane(store, valkey, "first"), lane(store, valkey, "second")
-    entries = [store.xadd(KEY, {"request": b"r", "cost": 100}) for _ in range(2)]
+    entries = [queued(store, {"request": b"r", "cost": 100}) for _ in range(2)]
     store.set(Keys().load("m", LANE), 200)
     assert first.settle(entries[0])
     assert not second.settle(entries[0])
@@ -75,7 +81,7 @@ def test_bytes_are_given_back_once(store: SyncStore, valkey: Valkey) -> None:
 
 def test_leaving_never_drops_what_is_held(store: SyncStore, valkey: Valkey) -> None:
     holder = lane(store, valkey, "holder")
-    entry = store.xadd(KEY, {"request": b"r"})
+    entry = queued(store, {"request": b"r"})
     holder.read(1)
     holder.leave()
     assert owners(store) == {entry: b"holder"}
@@ -86,9 +92,10 @@ def test_leaving_never_drops_what_is_held(store: SyncStore, valkey: Valkey) -> N
 
 def test_silent_consumers_are_swept_unless_they_hold_something(store: SyncStore, valkey: Valkey) -> None:
     holder = lane(store, valkey, "holder")
-    store.xadd(KEY, {"request": b"r"})
+    queued(store, {"request": b"r"})
     holder.read(1)
-    lane(store, valkey, "dead").read(1)
+    lane(store, valkey, "dead")
+    store.xgroup_createconsumer(KEY, GROUP, "dead")
     time.sleep(0.02)
     assert holder.sweep(3600) == 0
     assert holder.sweep(0.01) == 1
@@ -109,7 +116,7 @@ def test_a_lane_that_was_flushed_comes_back(store: SyncStore, valkey: Valkey) ->
     worker = lane(store, valkey, "w")
     store.flushall()
     assert worker.read(1) == []
-    store.xadd(KEY, {"request": b"r"})
+    queued(store, {"request": b"r"})
     assert len(worker.read(1)) == 1
     store.flushall()
     assert worker.claim(1, 1) == []
