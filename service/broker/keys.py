@@ -135,11 +135,6 @@ class Keys:
     def turns(self, model: str, priority: Priority) -> str:
         return self._model_key("turns", model, f":{priority}")
 
-    def settling(self, model: str, priority: Priority) -> tuple[str, ...]:
-        """The keys of settle.lua."""
-        lane = (self.queue(model, priority), self.load(model, priority))
-        return (*lane, self.dead(model), self.waiting(model, priority))
-
     def ready(self, model: str) -> str:
         return self._model_key("ready", model)
 
@@ -205,6 +200,11 @@ class Keys:
 
     def retry(self, tenant: str, digest: str) -> str:
         return self._key("retry", tenant, f":{digest}")
+
+
+def settle_keys(keys: Keys, model: str, priority: Priority) -> tuple[str, ...]:
+    """Those of settle.lua."""
+    return (keys.queue(model, priority), keys.load(model, priority), keys.dead(model), keys.waiting(model, priority))
 
 
 def _quoted(name: str) -> str:

@@ -72,8 +72,9 @@ class StoreSettings(Section):
     # in the same moment when that many requests come at once, and then none of them in time.
     pool: Count = Field(default=32, description="most connections of one process (connections)")
     max_queue: Count = Field(
-        default=256, description="requests that may wait for one model, the last eighth of them of callers with few; above it 503 with "
-        "Retry-After (requests)"
+        default=256,
+        description="requests that may wait for one model, the last eighth of them of callers with few; "
+        "above it 503 with Retry-After (requests)",
     )
     max_queue_bytes: Count = Field(
         default=1024 * MIB,

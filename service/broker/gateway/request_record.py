@@ -15,7 +15,7 @@ from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, store_errors, translated
 from service.broker.errors import UnknownRequest
-from service.broker.keys import DEAD_LIFE, GROUP, Keys
+from service.broker.keys import DEAD_LIFE, GROUP, Keys, settle_keys
 from service.broker.protocol import End, Failed, Generate, Request
 from service.settings import StoreSettings
 
@@ -139,7 +139,7 @@ class TerminalEvents:
         keys, no_dead_letter = self._keys, ("", "", self._dead_letters, DEAD_LIFE)
         pipe: Any = self._store.pipeline(transaction=False)
         for record in records:
-            names = keys.settling(record.model, record.priority)
+            names = settle_keys(keys, record.model, record.priority)
             pipe.execute_command("EVAL", scripts.SETTLE, len(names), *names, GROUP, record.entry, *no_dead_letter)
         if records:
             await pipe.execute()

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from pandagpt_core.types import Priority
 from service.broker import scripts
 from service.broker.connection import SyncStore
-from service.broker.keys import DEAD_LIFE, GROUP, QUEUE_LIFE, RETURNED, Keys
+from service.broker.keys import DEAD_LIFE, GROUP, QUEUE_LIFE, RETURNED, Keys, settle_keys
 from service.settings import StoreSettings
 
 LONG_IDLE = 365 * 86_400_000  # milliseconds; older than any `lost_after`, so that anyone may claim it
@@ -28,7 +28,7 @@ class PriorityQueue:
         self.key = keys.queue(model, name)
         self.worker = worker
         self._store, self._settings = store, settings
-        self._settle_keys = keys.settling(model, name)
+        self._settle_keys = settle_keys(keys, model, name)
         self.waiting = keys.waiting(model, name)
         self.take_keys = (self.key, self.waiting, keys.turns(model, name))
 

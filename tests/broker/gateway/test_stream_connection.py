@@ -6,6 +6,7 @@ from redis.exceptions import ConnectionError as Lost
 from service.broker.connection import connect_async
 from service.broker.gateway.stream_multiplexer import StreamConnection, StreamCursor
 from tests.conftest import Valkey
+from tests.wire import until
 
 
 async def test_it_reads_each_stream_after_its_place(valkey: Valkey) -> None:
@@ -55,8 +56,8 @@ async def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(valkey
 async def test_a_lost_connection_is_an_error_and_the_next_read_has_a_new_one(valkey: Valkey) -> None:
     store = connect_async(valkey.settings, name="tapped")
     tap, place = StreamConnection(store.connection_pool), StreamCursor("s")
-    reading = asyncio.create_task(tap.read([place], count=10, block_ms=8000))
-    await asyncio.sleep(0.05)
+    reading = asyncio.create_task(tap.read([place], count=10, block_ms=60_000))
+    await until(lambda: any(one["name"] == "tapped" and one["cmd"] == "xread" for one in valkey.client.client_list()))
     for client in valkey.client.client_list():
         if client["name"] == "tapped":
             valkey.client.client_kill_filter(_id=client["id"])

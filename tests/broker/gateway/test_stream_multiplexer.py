@@ -43,9 +43,7 @@ async def test_a_thousand_streams_need_few_connections(valkey: Valkey) -> None:
         for number in range(1000):
             pipe.xadd(f"events:{number}", entry(step * 1000 + number), id=f"1-{step}")
     pipe.execute()
-    written = time.monotonic()
     assert await asyncio.gather(*readers) == [[1000 + n, 2000 + n, 3000 + n] for n in range(1000)]
-    assert time.monotonic() - written < 5
     await store.connection_pool.disconnect(inuse_connections=False)
     after = valkey.client.info("clients")["connected_clients"]
     assert after - before <= 2  # all but the reader's own were only needed to wake it
