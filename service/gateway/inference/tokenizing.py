@@ -41,9 +41,9 @@ async def tokenized(service: RequestService, wanted: TokenizeRequest, info: Mode
                         return found
         raise GatewayError("internal_error", "The request ended without an answer.")
     finally:
-        await events.aclose()
         if not ended:
-            service.in_background(service.abandon(record))
+            service.leave(record)
+        await events.aclose()
 
 
 def _message(wanted: TokenizeRequest, info: ModelInfo, caller: Caller, timeout_s: float) -> Tokenize:
