@@ -11,9 +11,9 @@ import sys
 from benchmarks.contestants.base import Contestant
 from benchmarks.contestants.field import ENGINES, assemble
 from benchmarks.lib import machine, plots, report, speed_tables
-from benchmarks.lib.options import Options, chosen, options, parser
+from benchmarks.lib.options import BenchmarkOptions, chosen, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
-from benchmarks.lib.rounds import Outcome, play
+from benchmarks.lib.rounds import RoundsOutcome, play
 from benchmarks.lib.stats import Case, Run
 from benchmarks.lib.weights import source
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
@@ -36,13 +36,13 @@ def main() -> int:
     return 0 if outcome.runs else 1
 
 
-def cases(given: Options) -> list[Case]:
+def cases(given: BenchmarkOptions) -> list[Case]:
     widths = chosen(given.widths, given.quick, (1, 4), (1, 4, 16, 32))
     lengths = chosen(given.prompts, given.quick, (32,), (32, 256))
     return [Case(prompt, given.new or (16 if given.quick else 128), width) for prompt in lengths for width in widths]
 
 
-def measure(contestants: list[Contestant], wanted: list[Case], given: Options) -> Outcome:
+def measure(contestants: list[Contestant], wanted: list[Case], given: BenchmarkOptions) -> RoundsOutcome:
     passage = load_tokenizer(source()).encode(PASSAGE)
 
     def ask(one: Contestant, case: Case, turn: int) -> Run:
@@ -51,7 +51,9 @@ def measure(contestants: list[Contestant], wanted: list[Case], given: Options) -
     return play(contestants, wanted, given.rounds or (1 if given.quick else 3), ask, favour=given.favour)
 
 
-def written(outcome: Outcome, through: dict[str, str], absent: dict[str, str], given: Options) -> report.Report:
+def written(
+    outcome: RoundsOutcome, through: dict[str, str], absent: dict[str, str], given: BenchmarkOptions
+) -> report.BenchmarkReport:
     notes = [
         f"{given.threads} threads each, greedy, no two prompts alike, contestants in turn; the others stand still.",
         "tokens/s counts from the start to the last token, prompts included; decode tokens/s from the moment that "
@@ -62,7 +64,7 @@ def written(outcome: Outcome, through: dict[str, str], absent: dict[str, str], g
     ]
     rows = speed_tables.rows(outcome, through, REFERENCE)
     title = "Engine alone: tokens a second, SmolLM2-135M"
-    return report.Report("engine", title, COLUMNS, rows, notes, {**absent, **outcome.absent})
+    return report.BenchmarkReport("engine", title, COLUMNS, rows, notes, {**absent, **outcome.absent})
 
 
 if __name__ == "__main__":

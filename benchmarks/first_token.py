@@ -64,7 +64,7 @@ def main() -> int:
         f"Medians of {rounds} requests, one at a time, {NEW_TOKENS} tokens each, after one that does not count.",
         report.quietness([others]),
     ]
-    made = report.Report("first_token", "Phases of the time to the first token", COLUMNS, rows, notes)
+    made = report.BenchmarkReport("first_token", "Phases of the time to the first token", COLUMNS, rows, notes)
     report.publish(made, facts, (given.out or report.folder(facts)) if given.save else None)
     return 0
 

@@ -70,7 +70,7 @@ def main() -> int:
         else "Ordinary scheduling.",
         report.quietness([row["others"] for row in rows if isinstance(row["others"], float)]),
     ]
-    told = report.Report("gateway_streams", "Open streams of one gateway process", COLUMNS, rows, notes)
+    told = report.BenchmarkReport("gateway_streams", "Open streams of one gateway process", COLUMNS, rows, notes)
     report.publish(told, facts, None if given.no_save else given.out or report.folder(facts))
     return 0
 

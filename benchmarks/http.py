@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from benchmarks.contestants.field import SERVERS, assemble
 from benchmarks.contestants.servers import ServerContestant
 from benchmarks.lib import machine, plots, report, speed_tables
-from benchmarks.lib.options import Options, chosen, options, parser
+from benchmarks.lib.options import BenchmarkOptions, chosen, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
-from benchmarks.lib.rounds import Outcome, play
+from benchmarks.lib.rounds import RoundsOutcome, play
 from benchmarks.lib.stats import Case, Run
 from benchmarks.lib.weights import source
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
@@ -36,13 +36,13 @@ def main() -> int:
     return 0 if outcome.runs else 1
 
 
-def cases(given: Options) -> list[Case]:
+def cases(given: BenchmarkOptions) -> list[Case]:
     widths = chosen(given.widths, given.quick, (1, 4), (1, 4, 16))
     lengths = chosen(given.prompts, given.quick, (32,), (32,))
     return [Case(prompt, given.new or (16 if given.quick else 128), width) for prompt in lengths for width in widths]
 
 
-def measure(contestants: Sequence[ServerContestant], wanted: Sequence[Case], given: Options) -> Outcome:
+def measure(contestants: Sequence[ServerContestant], wanted: Sequence[Case], given: BenchmarkOptions) -> RoundsOutcome:
     tokenizer = load_tokenizer(source())
 
     def ask(one: ServerContestant, case: Case, turn: int) -> Run:
@@ -58,8 +58,8 @@ def texts(tokenizer: Tokenizer, case: Case, turn: int) -> list[str]:
 
 
 def written(
-    outcome: Outcome, contestants: Sequence[ServerContestant], absent: dict[str, str], given: Options
-) -> report.Report:
+    outcome: RoundsOutcome, contestants: Sequence[ServerContestant], absent: dict[str, str], given: BenchmarkOptions
+) -> report.BenchmarkReport:
     notes = [
         f"{given.threads} threads each, greedy, no two prompts alike, contestants in turn; the others stand still.",
         "The client shares the cores. tokens/s counts from the start to the last token, by each server's own count.",
@@ -73,7 +73,7 @@ def written(
     ]
     rows = speed_tables.rows(outcome, {one.name: one.through for one in contestants})
     title = "Through HTTP and server-sent events: tokens a second, SmolLM2-135M"
-    return report.Report("http", title, COLUMNS, rows, notes, {**absent, **outcome.absent})
+    return report.BenchmarkReport("http", title, COLUMNS, rows, notes, {**absent, **outcome.absent})
 
 
 if __name__ == "__main__":

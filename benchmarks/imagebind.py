@@ -48,7 +48,7 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class EncoderCase:
     """One kind of clip with the two ways to encode it."""
 
     modality: Modality
@@ -81,7 +81,7 @@ def main() -> int:
     ]
     out = (shared.out or report.folder(facts)) if shared.save else None
     title = f"ImageBind-huge's towers, {blocks} blocks each"
-    report.publish(report.Report("imagebind", title, COLUMNS, rows, notes), facts, out)
+    report.publish(report.BenchmarkReport("imagebind", title, COLUMNS, rows, notes), facts, out)
     if out is not None:
         plots.draw(out / "imagebind.png", [panel(rows)])
     return 0
@@ -93,20 +93,20 @@ def cut(sizes: ImageBindSizes, blocks: int) -> ImageBindSizes:
     return msgspec.structs.replace(sizes, **less)
 
 
-def works(sizes: ImageBindSizes) -> list[Work]:
+def works(sizes: ImageBindSizes) -> list[EncoderCase]:
     """Each kind of clip in float32, and once more where its tower is served with rounded products."""
     model, served = (random_imagebind(sizes, TOWERS, torch.float32, "cpu") for _ in range(2))
     plain = {name: PlainTower(sizes, name).copy(model.state_dict(), name) for name in TOWERS}
     rounded = autocast_towers(served)
 
-    def work(modality: Modality, encoder: ImageBind, products: str) -> Work:
-        return Work(modality, products, lambda clips: encoder.encode(modality, clips), plain[TOWER_OF[modality]])
+    def work(modality: Modality, encoder: ImageBind, products: str) -> EncoderCase:
+        return EncoderCase(modality, products, lambda clips: encoder.encode(modality, clips), plain[TOWER_OF[modality]])
 
     exact = [work(modality, model, "fp32") for modality in SHAPES]
     return exact + [work(modality, served, "bf16") for modality in SHAPES if TOWER_OF[modality] in rounded]
 
 
-def measure(work: Work, batch: int, sizes: ImageBindSizes, rounds: int, peak: float) -> report.Row:
+def measure(work: EncoderCase, batch: int, sizes: ImageBindSizes, rounds: int, peak: float) -> report.Row:
     """One row: A B A B, after a round that does not count."""
     clips = torch.randn(batch, *SHAPES[work.modality], generator=torch.Generator().manual_seed(batch))
     ours, expected = work.ours(clips), one_by_one(work.plain, clips)

@@ -24,7 +24,7 @@ from benchmarks.contestants.field import service
 from benchmarks.contestants.servers import ServerContestant
 from benchmarks.lib import machine, plots, procs, report
 from benchmarks.lib.absent import Absent
-from benchmarks.lib.options import Options, options, parser
+from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
 from benchmarks.lib.stats import slope
 from benchmarks.lib.weights import source
@@ -61,14 +61,14 @@ Reading = tuple[float, float]  # requests done, MiB
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MemoryPlan:
     """How many requests, and the seed of their differences."""
 
     requests: int
     seed: int = 0
 
     @classmethod
-    def of(cls, said: int | None, quick: bool, usual: int) -> "Plan":
+    def of(cls, said: int | None, quick: bool, usual: int) -> "MemoryPlan":
         return cls(said or (QUICK if quick else usual))
 
 
@@ -95,7 +95,7 @@ def main() -> int:
     out = (shared.out or report.folder(facts)) if shared.save else None
     rows = [row(through, curve, taken) for through, (curve, taken) in curves.items()]
     title = "Memory over many short requests"
-    report.publish(report.Report("memory", title, COLUMNS, rows, notes, absent), facts, out)
+    report.publish(report.BenchmarkReport("memory", title, COLUMNS, rows, notes, absent), facts, out)
     if out is not None and curves:
         lines = {through: curve for through, (curve, _) in curves.items()}
         plots.draw(out / "memory.png", [plots.Panel("resident memory", "requests", "MiB", lines)])
@@ -103,18 +103,18 @@ def main() -> int:
 
 
 def curves_of(
-    given: argparse.Namespace, shared: Options, absent: dict[str, str]
+    given: argparse.Namespace, shared: BenchmarkOptions, absent: dict[str, str]
 ) -> Iterator[tuple[str, tuple[list[Reading], float]]]:
     """Readings and seconds of each way that is asked for."""
     llm = served(load_llama(source()), given.precision, runner=runner())
     yield (
         f"engine, {given.precision}",
-        timed(lambda: through_engine(llm, Plan.of(given.requests, shared.quick, ENGINE))),
+        timed(lambda: through_engine(llm, MemoryPlan.of(given.requests, shared.quick, ENGINE))),
     )
     if given.http:
         try:
             begun = time.perf_counter()
-            house, store = through_http(given.precision, shared, Plan.of(given.requests, shared.quick, HTTP))
+            house, store = through_http(given.precision, shared, MemoryPlan.of(given.requests, shared.quick, HTTP))
         except (Absent, RunFailed) as reason:
             absent[f"HTTP, {given.precision}"] = str(reason)
             return
@@ -128,7 +128,7 @@ def timed(work: Callable[[], list[Reading]]) -> tuple[list[Reading], float]:
     return work(), time.perf_counter() - start
 
 
-def through_engine(llm: Llama, plan: Plan) -> list[Reading]:
+def through_engine(llm: Llama, plan: MemoryPlan) -> list[Reading]:
     """All requests through one engine in this process."""
     tokenizer = load_tokenizer(source())
     passage = tokenizer.encode(PASSAGE)
@@ -170,7 +170,7 @@ def runner() -> Runner:
     return "openvino" if installed() else "torch"
 
 
-def through_http(precision: str, shared: Options, plan: Plan) -> tuple[list[Reading], list[Reading]]:
+def through_http(precision: str, shared: BenchmarkOptions, plan: MemoryPlan) -> tuple[list[Reading], list[Reading]]:
     """Requests in waves of `AT_ONCE`; memory of gateway, worker and supervisor, and that of the store."""
     server = service(precision, runner()).make(shared)
     assert isinstance(server, ServerContestant)

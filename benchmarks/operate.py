@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.lib import machine
 from benchmarks.lib.sse import Answer, Request, stream_one
-from benchmarks.operation.deployment import SCRAPE_S, Absent, Deployment, Part, deployed
+from benchmarks.operation.deployment import SCRAPE_S, DeployedProcess, Deployment, NotInstalled, deployed
 from benchmarks.operation.readings import Readings
 
 ALLOWED = 0.05
@@ -31,7 +31,7 @@ WHOLE = "pandagpt_e2e_request_latency_seconds"
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanSeconds:
     """Seconds, by the metrics and by the callers."""
 
     histogram: str
@@ -44,13 +44,13 @@ class Mean:
 
 
 @dataclass
-class Outcome:
+class OperationOutcome:
     sent: int
     failed: int
     given_up: int
     takeovers: int
     restarts: dict[str, int]
-    means: list[Mean]
+    means: list[MeanSeconds]
 
     @property
     def good(self) -> bool:
@@ -70,14 +70,14 @@ def main(arguments: Sequence[str]) -> int:
         try:
             with deployed(Path(name), worker) as deployment:
                 outcome = asyncio.run(run(deployment, given.requests, given.at_once, given.new))
-        except Absent as absent:
+        except NotInstalled as absent:
             print(f"operate: {absent}", file=sys.stderr)
             return 2
     show(outcome)
     return 0 if outcome.good else 1
 
 
-async def run(deployment: Deployment, least: int, at_once: int, new: int) -> Outcome:
+async def run(deployment: Deployment, least: int, at_once: int, new: int) -> OperationOutcome:
     """At least so many requests, and as many more as come until the restarts are done."""
     rolling = asyncio.create_task(restart_each([deployment.gateways[0], deployment.workers[0]]))
     answers: list[tuple[Answer, float]] = []
@@ -92,7 +92,7 @@ async def run(deployment: Deployment, least: int, at_once: int, new: int) -> Out
     return outcome_of(answers, restarts, Readings(deployment.prometheus))
 
 
-async def restart_each(parts: Sequence[Part]) -> dict[str, int]:
+async def restart_each(parts: Sequence[DeployedProcess]) -> dict[str, int]:
     """Exit statuses by name."""
     statuses = {}
     for part in parts:
@@ -107,7 +107,9 @@ def _request(port: int, number: int, new: int) -> Request:
     return Request(port, "/v1/chat/completions", body)
 
 
-def outcome_of(answers: Sequence[tuple[Answer, float]], restarts: dict[str, int], readings: Readings) -> Outcome:
+def outcome_of(
+    answers: Sequence[tuple[Answer, float]], restarts: dict[str, int], readings: Readings
+) -> OperationOutcome:
     good = [(answer, total) for answer, total in answers if answer.error is None and answer.chunks]
     gaps = [
         after - before for answer, _ in good for before, after in zip(answer.chunks, answer.chunks[1:], strict=False)
@@ -117,13 +119,13 @@ def outcome_of(answers: Sequence[tuple[Answer, float]], restarts: dict[str, int]
         BETWEEN: gaps,
         WHOLE: [total for _, total in good],
     }
-    means = [Mean(name, readings.mean(name), statistics.fmean(times)) for name, times in callers.items()]
+    means = [MeanSeconds(name, readings.mean(name), statistics.fmean(times)) for name, times in callers.items()]
     given_up = max(readings.growth("pandagpt_requests_given_up_total"), readings.highest("pandagpt_dead_letters"))
     takeovers = round(readings.growth("pandagpt_takeovers_total"))
-    return Outcome(len(answers), len(answers) - len(good), round(given_up), takeovers, restarts, means)
+    return OperationOutcome(len(answers), len(answers) - len(good), round(given_up), takeovers, restarts, means)
 
 
-def show(outcome: Outcome) -> None:
+def show(outcome: OperationOutcome) -> None:
     print(f"requests {outcome.sent}, failed {outcome.failed}, given up {outcome.given_up}, taken over "
           f"{outcome.takeovers}; exit statuses {outcome.restarts}")  # fmt: skip
     print(f"{'mean of':<40} {'metrics, ms':>12} {'callers, ms':>12} {'off':>7}")

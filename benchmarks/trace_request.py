@@ -4,8 +4,9 @@
 
 One streamed request with a new picture, through a real gateway server, a real store and a worker whose model is a
 function. A profiler hook notes each function of this repository as it is entered. A move is an entry into another file
-than the entry before it in the same thread; a return is a file entered again after it was left. A side's walk ends when
-the answer has ended and the request's entry has left the queue: an idle worker's looks at the queue are no part of it.
+than the entry before it in the same thread; a return is a file entered again after it was left. The worker's walk
+begins with the request's arrival and ends when its entry has left the queue: an idle worker's looks at the queue are no
+part of it.
 The same request with more tokens gives what a token costs; a request's own cost is without its tokens. `--show` prints
 the walks.
 """
@@ -40,6 +41,7 @@ PACKAGES = ("service/", "pandagpt_core/")
 FEW, MANY = 4, 24  # tokens of the two requests
 STEP_S = 0.05  # so that each token travels alone
 SIDES = {"gateway": ("gateway",), "worker": ("worker", "encode", "store")}  # the beginnings of their threads' names
+ARRIVAL = ("service/broker/worker/delivery.py", "read_entry")
 _RESUMED = 1  # a RESUME's argument from here on: the function goes on after a yield or an await
 
 
@@ -71,7 +73,7 @@ def _runs(steps: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], i
             yield step, at
 
 
-class Tracer:
+class CallTracer:
     """Notes entries while `on`. Install before the threads start."""
 
     def __init__(self) -> None:
@@ -89,6 +91,8 @@ class Tracer:
         if not file.startswith(str(ROOT)) or frame.f_code.co_name.startswith("<") or _is_resumed(frame):
             return
         side, path = self._side(), file[len(str(ROOT)) + 1 :]
+        if path == ARRIVAL[0] and frame.f_code.co_name == ARRIVAL[1]:
+            self.walks["worker"] = Walk()
         if side is not None and path.startswith(PACKAGES):
             thread = threading.current_thread().name
             self.walks[side].threads.setdefault(thread, []).append((path, frame.f_code.co_qualname))
@@ -106,7 +110,7 @@ def _is_resumed(frame: FrameType) -> bool:
 
 
 @dataclass(frozen=True)
-class Trace:
+class CallTrace:
     walks: dict[str, Walk]
     trips: Sequence[RoundTrip]
 
@@ -126,7 +130,7 @@ def main() -> int:
     return 0
 
 
-def report(few: Trace, many: Trace) -> Iterator[str]:
+def report(few: CallTrace, many: CallTrace) -> Iterator[str]:
     yield f"{'':8} {'files':>6} {'moves':>6} {'returns':>8} {'moves a token':>14}"
     moves = 0.0
     for side in SIDES:
@@ -145,9 +149,9 @@ def report(few: Trace, many: Trace) -> Iterator[str]:
     )
 
 
-def traces() -> tuple[Trace, Trace]:
+def traces() -> tuple[CallTrace, CallTrace]:
     """Of a request with few tokens and one with many."""
-    tracer = Tracer()
+    tracer = CallTracer()
     tracer.install()
     try:
         with tempfile.TemporaryDirectory() as folder, _deployment(Path(folder)) as (http, settled, trips):
@@ -159,15 +163,15 @@ def traces() -> tuple[Trace, Trace]:
 
 
 def _traced(
-    tracer: Tracer, ask: Callable[[int, int], None], trips: list[RoundTrip], picture: int, tokens: int
-) -> Trace:
+    tracer: CallTracer, ask: Callable[[int, int], None], trips: list[RoundTrip], picture: int, tokens: int
+) -> CallTrace:
     before = len(trips)
     tracer.walks, tracer.on = {side: Walk() for side in SIDES}, True
     try:
         ask(picture, tokens)
     finally:
         tracer.on = False
-    return Trace(tracer.walks, trips[before:])
+    return CallTrace(tracer.walks, trips[before:])
 
 
 def _ask(http: httpx.Client, settled: Callable[[], bool], picture: int, tokens: int) -> None:

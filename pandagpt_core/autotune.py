@@ -57,7 +57,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AutotuneReport:
     """Which candidate was taken for what, and what was measured of each."""
 
     what: str
@@ -73,10 +73,10 @@ class Report:
         return [f"{self.what}: {self.taken}{figures}", *(f"  not {t.name}: {_figures(t, self.unit)}" for t in rest)]
 
 
-Listen = Callable[[Report], None]
+Listen = Callable[[AutotuneReport], None]
 
 
-def ignore(_report: Report) -> None:
+def ignore(_report: AutotuneReport) -> None:
     """For callers that print no figures."""
 
 
@@ -86,7 +86,7 @@ class NothingFits(ValueError):
 
 def choose(
     what: str, candidates: Sequence[Candidate[T]], timed: Timer | None = None, unit: str = ""
-) -> tuple[T, Report]:
+) -> tuple[T, AutotuneReport]:
     """The fastest candidate that computes here and stays within its limit, and the report of the trials.
 
     Of one candidate nothing is timed. Raises NothingFits.
@@ -101,7 +101,7 @@ def choose(
     for candidate in sorted(ready, key=lambda c: (trials[c.name].seconds or 0.0) * c.handicap):
         whole = _made(candidate, trials)
         if whole is not None:
-            report = Report(what, candidate.name, unit, tuple(trials.values()))
+            report = AutotuneReport(what, candidate.name, unit, tuple(trials.values()))
             log.info("autotuned: %s", "; ".join(line.strip() for line in report.lines()))
             return whole, report
     raise NothingFits(f"{what}: " + "; ".join(f"{trial.name}: {trial.out}" for trial in trials.values()))
@@ -121,7 +121,7 @@ def seconds(steps: Steps) -> dict[str, float]:
     return taken
 
 
-def save(reports: Sequence[Report], folder: Path) -> None:
+def save(reports: Sequence[AutotuneReport], folder: Path) -> None:
     """Keep what was chosen, for those who print it."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{REPORT}.tmp"
@@ -129,11 +129,11 @@ def save(reports: Sequence[Report], folder: Path) -> None:
     part.replace(folder / REPORT)
 
 
-def saved(folder: Path) -> list[Report]:
+def saved(folder: Path) -> list[AutotuneReport]:
     """What was kept there last; nothing where none is or another version kept it."""
     try:
         kept: list[dict[str, Any]] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        return [Report(**{**one, "trials": tuple(Trial(**trial) for trial in one["trials"])}) for one in kept]
+        return [AutotuneReport(**{**one, "trials": tuple(Trial(**trial) for trial in one["trials"])}) for one in kept]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 

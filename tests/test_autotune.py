@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pandagpt_core import autotune
-from pandagpt_core.autotune import Candidate, NothingFits, Report, Step, Steps, Trial, choose, saved
+from pandagpt_core.autotune import AutotuneReport, Candidate, NothingFits, Step, Steps, Trial, choose, saved
 
 
 def candidate(name: str, deviation: float | None = None, handicap: float = 1.0, **given: Any) -> Candidate[str]:
@@ -96,7 +96,9 @@ def test_the_clock_runs_every_step_of_every_candidate_in_turn() -> None:
     assert min(taken.values()) > 0
 
 
-REPORT = Report("language model", "b", "nats", (Trial("a", 0.004), Trial("b", 0.002, 0.01), Trial("c", out="not here")))
+REPORT = AutotuneReport(
+    "language model", "b", "nats", (Trial("a", 0.004), Trial("b", 0.002, 0.01), Trial("c", out="not here"))
+)
 
 
 def test_a_report_is_kept_and_read_again(tmp_path: Path) -> None:

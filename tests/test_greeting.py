@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pandagpt_core import autotune
-from pandagpt_core.autotune import Report, Trial
+from pandagpt_core.autotune import AutotuneReport, Trial
 from service.local import greeting
 
 
@@ -47,6 +47,8 @@ def test_the_opening_says_where_the_data_lies() -> None:
 
 
 def test_the_greeting_has_what_was_chosen_at_load_with_its_figures(tmp_path: Path) -> None:
-    autotune.save([Report("language model", "torch int8", "nats", (Trial("torch int8", 0.002, 0.01),))], tmp_path)
+    autotune.save(
+        [AutotuneReport("language model", "torch int8", "nats", (Trial("torch int8", 0.002, 0.01),))], tmp_path
+    )
     text = greeting.ready(ServePlan(cache=tmp_path), 1.0, None)
     assert "language model: torch int8, 2 ms for the trial's steps, deviation 0.01 nats" in text

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from tests.serving import Served, served
 
@@ -31,8 +31,10 @@ def model(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     torch.save(load_file(golden / "imagebind-tiny/weights.safetensors"), folder / "imagebind.pth")
     tiny = golden / "pandagpt-tiny"
-    originals = Originals(folder / "imagebind.pth", tiny / "vicuna_tiny", tiny / "pandagpt_ckpt/pytorch_model.pt")
-    convert_pandagpt(originals, folder / "panda-tiny", Options(model_id="panda-tiny", sizes=SIZES))
+    originals = PandaGPTOriginals(
+        folder / "imagebind.pth", tiny / "vicuna_tiny", tiny / "pandagpt_ckpt/pytorch_model.pt"
+    )
+    convert_pandagpt(originals, folder / "panda-tiny", PandaGPTOptions(model_id="panda-tiny", sizes=SIZES))
     return folder / "panda-tiny"
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from benchmarks.lib import procs
 from benchmarks.lib.absent import Absent
 from benchmarks.lib.machine import ROOT
-from benchmarks.lib.options import Options
+from benchmarks.lib.options import BenchmarkOptions
 from benchmarks.lib.stats import Run
 
 LOAD_S = 900.0  # a compiler may be at work in a peer
@@ -52,7 +52,7 @@ class RunFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class ContestantSpec:
     """How to start a process. `scratch` names a variable that gets an empty folder, removed when it has stopped.
 
     favour: ask for a larger share of the processor from the first moment on (`procs.favour`).
@@ -67,7 +67,7 @@ class Spec:
 class Process:
     """A child in a session of its own that dies with the harness."""
 
-    def __init__(self, spec: Spec, *, pipe: bool) -> None:
+    def __init__(self, spec: ContestantSpec, *, pipe: bool) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
         self.log = (Path(self._scratch.name) / "log").open("w+", encoding="utf-8", errors="replace")
         scratch = {spec.scratch: str(Path(self._scratch.name) / "scratch")} if spec.scratch else {}
@@ -118,11 +118,13 @@ class PipeContestant:
 
     through = "pipe"
 
-    def __init__(self, name: str, python: str, module: str, settings: Mapping[str, Any], options: Options) -> None:
+    def __init__(
+        self, name: str, python: str, module: str, settings: Mapping[str, Any], options: BenchmarkOptions
+    ) -> None:
         self.name = name
         threads = options.threads
         env = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
-        self._spec = Spec(
+        self._spec = ContestantSpec(
             [python, "-m", module, json.dumps({**settings, "threads": threads})], env, favour=options.favour
         )
         self._process: Process | None = None

@@ -8,7 +8,7 @@ import transformers
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from benchmarks.contestants.generate_child import DTYPES
-from benchmarks.lib.pipe import Generate, Record, answer_jobs
+from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
 
 BATCH_TOKENS = 512  # its own default is made for a GPU's memory
 BLOCKS = 256  # of 256 tokens each: room for 128 requests of 512 tokens
@@ -30,8 +30,8 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
     return lambda prompts, new: generate(manager, prompts, new), {"version": transformers.__version__}
 
 
-def generate(manager: Any, prompts: Sequence[Sequence[int]], new: int) -> Record:
-    record = Record(len(prompts))
+def generate(manager: Any, prompts: Sequence[Sequence[int]], new: int) -> TokenTimes:
+    record = TokenTimes(len(prompts))
     waiting = {
         manager.add_request(list(ids), max_new_tokens=new, streaming=True, eos_token_id=-1): index
         for index, ids in enumerate(prompts)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contestants.base import Contestant, PipeContestant, Spec
+from benchmarks.contestants.base import Contestant, ContestantSpec, PipeContestant
 from benchmarks.contestants.servers import Server, ServerContestant
 from benchmarks.contestants.service_folder import service_folder
 from benchmarks.lib import weights
 from benchmarks.lib.absent import Absent
-from benchmarks.lib.options import Options
+from benchmarks.lib.options import BenchmarkOptions
 from pandagpt_core.llm.openvino import installed
 
 MAX_RUNNING = 32
@@ -27,59 +27,59 @@ PREBUILT = Path(__file__).with_name("xllamacpp_serve.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FieldEntry:
     """`make` raises Absent where something it needs is not there. `slow`: left out by --quick."""
 
     name: str
-    make: Callable[[Options], Contestant]
+    make: Callable[[BenchmarkOptions], Contestant]
     slow: bool = False
 
 
-def ours(precision: str, runner: str = "torch") -> Entry:
+def ours(precision: str, runner: str = "torch") -> FieldEntry:
     name = OURS[runner] + precision
 
-    def make(options: Options) -> Contestant:
+    def make(options: BenchmarkOptions) -> Contestant:
         check_runner(runner)
         sizes = {"max_running": MAX_RUNNING, "prefill": options.prefill, "context": CONTEXT}
         settings = {"model": str(weights.source()), "precision": precision, "runner": runner, **sizes}
         return PipeContestant(name, sys.executable, "benchmarks.contestants.ours_child", settings, options)
 
-    return Entry(name, make)
+    return FieldEntry(name, make)
 
 
-def transformers(kind: str, precision: str) -> Entry:
+def transformers(kind: str, precision: str) -> FieldEntry:
     name = f"transformers-{kind}:{precision}"
 
-    def make(options: Options) -> Contestant:
+    def make(options: BenchmarkOptions) -> Contestant:
         settings = {"model": str(weights.hf_folder(options.cache, endless=False)), "precision": precision}
         module = f"benchmarks.contestants.{kind}_child"
         return PipeContestant(name, sys.executable, module, settings, options)
 
-    return Entry(name, make, slow=precision == "fp32")
+    return FieldEntry(name, make, slow=precision == "fp32")
 
 
-def openvino() -> Entry:
-    def make(options: Options) -> Contestant:
+def openvino() -> FieldEntry:
+    def make(options: BenchmarkOptions) -> Contestant:
         python = found(options.python_openvino, "--openvino-python names no Python with openvino-genai")
         settings = {"model": str(weights.gguf_file(options.cache, "f16")), "max_running": MAX_RUNNING}
         return PipeContestant("openvino:f16", python, "benchmarks.contestants.openvino_child", settings, options)
 
-    return Entry("openvino:f16", make)
+    return FieldEntry("openvino:f16", make)
 
 
-def vllm(*, endless: bool) -> Entry:
-    def make(options: Options) -> Contestant:
+def vllm(*, endless: bool) -> FieldEntry:
+    def make(options: BenchmarkOptions) -> Contestant:
         python = found(options.python_vllm, "--vllm-python names no Python with vllm")
         model = weights.hf_folder(options.cache, endless=endless)
         return ServerContestant(vllm_server(python, model, options.threads), options.favour)
 
-    return Entry("vllm:bf16", make, slow=True)
+    return FieldEntry("vllm:bf16", make, slow=True)
 
 
-def llama(kind: str) -> Entry:
+def llama(kind: str) -> FieldEntry:
     name = f"llama-server:{kind}"
 
-    def make(options: Options) -> Contestant:
+    def make(options: BenchmarkOptions) -> Contestant:
         compiled = shutil.which(options.llama_server or "llama-server")
         if compiled is None and options.python_xllamacpp:
             command, called = [options.python_xllamacpp, str(PREBUILT)], f"llama.cpp-avx2:{kind}"
@@ -89,36 +89,36 @@ def llama(kind: str) -> Entry:
         model = weights.gguf_file(options.cache, kind)
         return ServerContestant(llama_server(called, command, model, options.threads), options.favour)
 
-    return Entry(name, make)
+    return FieldEntry(name, make)
 
 
-def transformers_serve() -> Entry:
-    def make(options: Options) -> Contestant:
+def transformers_serve() -> FieldEntry:
+    def make(options: BenchmarkOptions) -> Contestant:
         beside = Path(sys.executable).with_name("transformers")
         command = found(str(beside), "no `transformers` command beside this Python")
         model = weights.hf_folder(options.cache, endless=True)
         return ServerContestant(transformers_server(command, model, options.threads), options.favour)
 
-    return Entry("transformers-serve:bf16", make, slow=True)
+    return FieldEntry("transformers-serve:bf16", make, slow=True)
 
 
-def service(precision: str, runner: str = "torch") -> Entry:
+def service(precision: str, runner: str = "torch") -> FieldEntry:
     name = OURS[runner] + precision
 
-    def make(options: Options) -> Contestant:
+    def make(options: BenchmarkOptions) -> Contestant:
         check_runner(runner)
         worker = {"PANDAGPT_WORKER_DTYPE": DTYPES[precision], "PANDAGPT_WORKER_RUNNER": runner}
         return ServerContestant(service_server(name, service_folder(options.cache), worker, options), options.favour)
 
-    return Entry(name, make, slow=precision != "fp32")
+    return FieldEntry(name, make, slow=precision != "fp32")
 
 
-def as_served(model: Path, options: Options) -> ServerContestant:
+def as_served(model: Path, options: BenchmarkOptions) -> ServerContestant:
     """The service over a model folder as `make serve` runs it: nothing is named."""
     return ServerContestant(service_server(OURS["auto"] + "auto", model, {}, options), options.favour)
 
 
-ENGINES: Sequence[Entry] = (
+ENGINES: Sequence[FieldEntry] = (
     *(ours(*way) for way in WAYS),
     transformers("generate", "fp32"),
     transformers("generate", "bf16"),
@@ -127,7 +127,7 @@ ENGINES: Sequence[Entry] = (
     vllm(endless=False),
     *(llama(kind) for kind in LLAMA_KINDS),
 )
-SERVERS: Sequence[Entry] = (
+SERVERS: Sequence[FieldEntry] = (
     *(service(*way) for way in WAYS),
     vllm(endless=True),
     *(llama(kind) for kind in LLAMA_KINDS),
@@ -135,7 +135,7 @@ SERVERS: Sequence[Entry] = (
 )
 
 
-def assemble(entries: Sequence[Entry], options: Options) -> tuple[list[Contestant], dict[str, str]]:
+def assemble(entries: Sequence[FieldEntry], options: BenchmarkOptions) -> tuple[list[Contestant], dict[str, str]]:
     """Those to be measured, and the others with the reason."""
     present: list[Contestant] = []
     absent: dict[str, str] = {}
@@ -175,20 +175,20 @@ def vllm_server(python: str, model: Path, threads: int) -> Server:
         "PATH": os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", "")]),
     }
 
-    def spec(port: int) -> Spec:
+    def spec(port: int) -> ContestantSpec:
         module = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
         sizes = ["--max-model-len", str(CONTEXT), "--max-num-seqs", str(MAX_RUNNING), "--no-enable-prefix-caching"]
         place = ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16"]
-        return Spec([python, *module, *sizes, *place], env)
+        return ContestantSpec([python, *module, *sizes, *place], env)
 
     ignore = {"ignore_eos": True}
     return Server("vllm:bf16", spec, chat=ignore, ids_path="/v1/completions", ids=ignore)
 
 
 def llama_server(name: str, command: Sequence[str], model: Path, threads: int) -> Server:
-    def spec(port: int) -> Spec:
+    def spec(port: int) -> ContestantSpec:
         sizes = ["--ctx-size", str(CONTEXT * MAX_RUNNING), "--parallel", str(MAX_RUNNING), "--threads", str(threads)]
-        return Spec([*command, "--model", str(model), "--host", "127.0.0.1", "--port", str(port), *sizes])
+        return ContestantSpec([*command, "--model", str(model), "--host", "127.0.0.1", "--port", str(port), *sizes])
 
     chat = {"ignore_eos": True, "cache_prompt": False}
     return Server(name, spec, chat=chat, ids_path="/completion", ids=chat, ids_key="n_predict")
@@ -197,10 +197,10 @@ def llama_server(name: str, command: Sequence[str], model: Path, threads: int) -
 def transformers_server(command: str, model: Path, threads: int) -> Server:
     env = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
 
-    def spec(port: int) -> Spec:
+    def spec(port: int) -> ContestantSpec:
         sizes = ["--continuous-batching", "--cb-num-blocks", "64", "--cb-max-batch-tokens", "512"]
         place = ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16", "--device", "cpu"]
-        return Spec([command, "serve", str(model), *sizes, *place], env)
+        return ContestantSpec([command, "serve", str(model), *sizes, *place], env)
 
     # It decides by its own settings when an answer ends; the weights hold no end that could be chosen.
     return Server("transformers-serve:bf16", spec, model=str(model), chat={"generation_config": json.dumps(_GREEDY)})
@@ -209,8 +209,8 @@ def transformers_server(command: str, model: Path, threads: int) -> Server:
 _GREEDY = {"do_sample": False}
 
 
-def service_server(name: str, folder: Path, worker: Mapping[str, str], options: Options) -> Server:
-    def spec(port: int) -> Spec:
+def service_server(name: str, folder: Path, worker: Mapping[str, str], options: BenchmarkOptions) -> Server:
+    def spec(port: int) -> ContestantSpec:
         env = {
             "OMP_NUM_THREADS": str(options.threads),
             **worker,
@@ -221,6 +221,6 @@ def service_server(name: str, folder: Path, worker: Mapping[str, str], options: 
             "PANDAGPT_LOG_LEVEL": "warning",
         }
         command = [sys.executable, "-m", "service.cli", "serve", "--model", str(folder), "--device", "cpu"]
-        return Spec([*command, "--port", str(port)], env, scratch="PANDAGPT_LOCAL_STATE")
+        return ContestantSpec([*command, "--port", str(port)], env, scratch="PANDAGPT_LOCAL_STATE")
 
     return Server(name, spec, ready="/health/ready", model=folder.name)

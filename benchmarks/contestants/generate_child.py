@@ -7,7 +7,7 @@ import torch
 import transformers
 from transformers.generation.streamers import BaseStreamer
 
-from benchmarks.lib.pipe import Generate, Record, answer_jobs
+from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -15,7 +15,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 class Stamps(BaseStreamer):
     """Takes each step's tokens, one a row; the prompt comes first and is dropped."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: TokenTimes) -> None:
         self._record, self._steps = record, 0
 
     def put(self, value: torch.Tensor) -> None:
@@ -39,8 +39,8 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
 
 
 @torch.inference_mode()
-def generate(model: Any, prompts: Sequence[Sequence[int]], new: int) -> Record:
-    record = Record(len(prompts))
+def generate(model: Any, prompts: Sequence[Sequence[int]], new: int) -> TokenTimes:
+    record = TokenTimes(len(prompts))
     ids = torch.tensor(prompts)  # all of one length
     mask = torch.ones_like(ids)
     model.generate(ids, attention_mask=mask, max_new_tokens=new, do_sample=False, streamer=Stamps(record))

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.lib.pipe import Generate, Record, answer_jobs
+from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
 
 
 def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
@@ -19,9 +19,9 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
     )
     tensor = importlib.import_module("openvino").Tensor
 
-    def generate(prompts: Sequence[Sequence[int]], new: int) -> Record:
+    def generate(prompts: Sequence[Sequence[int]], new: int) -> TokenTimes:
         config = genai.GenerationConfig(max_new_tokens=new, ignore_eos=True, do_sample=False, apply_chat_template=False)
-        record = Record(len(prompts))
+        record = TokenTimes(len(prompts))
         handles = [
             pipeline.add_request(index, tensor(numpy.array([ids], dtype=numpy.int64)), config)
             for index, ids in enumerate(prompts)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.lib.pipe import Generate, Record, answer_jobs
+from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
@@ -34,10 +34,10 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
     return lambda prompts, new: generate(engine, llm, prompts, new), said
 
 
-def generate(engine: Engine, llm: Llama, prompts: Sequence[Sequence[int]], new: int) -> Record:
+def generate(engine: Engine, llm: Llama, prompts: Sequence[Sequence[int]], new: int) -> TokenTimes:
     """All prompts at once, to the last token."""
     params = SamplingParams(max_tokens=new, temperature=0.0, ignore_eos=True)
-    record = Record(len(prompts))
+    record = TokenTimes(len(prompts))
     for index, ids in enumerate(prompts):
         engine.add(EngineRequest(str(index), LLMInputs(llm.embed(ids), tuple(ids)), params))
     while engine.has_work:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.contestants.base import LOAD_S, Process, RunFailed, Spec
+from benchmarks.contestants.base import LOAD_S, ContestantSpec, Process, RunFailed
 from benchmarks.lib.absent import Absent
 from benchmarks.lib.sse import Answer, Request, stream_all
 from benchmarks.lib.stats import Run
@@ -25,7 +25,7 @@ class Server:
     """
 
     name: str
-    spec: Callable[[int], Spec]
+    spec: Callable[[int], ContestantSpec]
     ready: str = "/health"
     model: str = "bench"
     chat: Mapping[str, Any] = field(default_factory=dict)

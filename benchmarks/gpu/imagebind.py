@@ -52,7 +52,7 @@ def main() -> int:
         rows += measure(HUGE, precision, batches, peak, "cuda")
     out = (shared.out or report.folder(facts)) if shared.save else None
     title = "ImageBind-huge on a CUDA device"
-    report.publish(report.Report("gpu-imagebind", title, COLUMNS, rows, notes), facts, out)
+    report.publish(report.BenchmarkReport("gpu-imagebind", title, COLUMNS, rows, notes), facts, out)
     if out is not None:
         plots.draw(out / "gpu-imagebind.png", [panel(rows)])
     return 0

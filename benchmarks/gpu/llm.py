@@ -16,8 +16,8 @@ import torch
 from benchmarks.contestants.ours_child import generate
 from benchmarks.gpu.device import NO_DEVICE, report_nothing
 from benchmarks.lib import machine, peaks, plots, report
-from benchmarks.lib.options import Options, chosen, options, parser
-from benchmarks.lib.pipe import Record
+from benchmarks.lib.options import BenchmarkOptions, chosen, options, parser
+from benchmarks.lib.pipe import TokenTimes
 from benchmarks.lib.prompts import prompts
 from benchmarks.lib.random_models import BlankTokenizer, random_llama
 from benchmarks.lib.sizes import step_bytes, weight_bytes
@@ -67,7 +67,9 @@ def main() -> int:
     return 0
 
 
-def measured(config: LlamaConfig, precisions: Sequence[Precision], given: Options, device: str) -> report.Report:
+def measured(
+    config: LlamaConfig, precisions: Sequence[Precision], given: BenchmarkOptions, device: str
+) -> report.BenchmarkReport:
     """Every precision in turn; one that the device does not have is absent, with the reason."""
     widths = chosen(given.widths, given.quick, (1, 8), (1, 8, 32, 64))
     lengths = chosen(given.prompts, given.quick, (128,), (128, 512))
@@ -88,7 +90,7 @@ def measured(config: LlamaConfig, precisions: Sequence[Precision], given: Option
         f"Random weights, our engine alone. Measured bandwidth: {bandwidth / 1e9:,.0f} GB/s.",
         "Roofline: that bandwidth over the bytes of a step, weights once and every sequence's cache once.",
     ]
-    return report.Report(NAME, TITLE, COLUMNS, rows, notes, absent)
+    return report.BenchmarkReport(NAME, TITLE, COLUMNS, rows, notes, absent)
 
 
 def measure(llm: Llama, wanted: Sequence[Case], rounds: int, bandwidth: float, prefill: int) -> list[report.Row]:
@@ -129,7 +131,7 @@ def row(
     }
 
 
-def run_of(record: Record) -> Run:
+def run_of(record: TokenTimes) -> Run:
     return Run(tuple(map(tuple, record.arrivals)), tuple(map(len, record.ids)))
 
 

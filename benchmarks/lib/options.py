@@ -15,7 +15,7 @@ PEERS: Mapping[str, str] = MappingProxyType({name: f"{name}/bin/python" for name
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BenchmarkOptions:
     """`only` are beginnings of contestants' names, empty for all. Sizes are None where a benchmark has its own."""
 
     quick: bool
@@ -61,11 +61,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def options(given: argparse.Namespace) -> Options:
+def options(given: argparse.Namespace) -> BenchmarkOptions:
     """The arguments as one object; with --favour the harness itself is favoured from here on."""
     if given.favour:
         favour(os.getpid())
-    return Options(
+    return BenchmarkOptions(
         quick=given.quick,
         save=not given.no_save,
         out=given.out,

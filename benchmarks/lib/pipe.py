@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 
 @dataclass
-class Record:
+class TokenTimes:
     """Fills with what each request's tokens are and when they came, in seconds from its making."""
 
     count: int
@@ -31,7 +31,7 @@ class Record:
         self.ids[request] += tokens
 
 
-Generate = Callable[[Sequence[Sequence[int]], int], Record]
+Generate = Callable[[Sequence[Sequence[int]], int], TokenTimes]
 
 
 def answer_jobs(load: Callable[[dict[str, Any]], tuple[Generate, dict[str, Any]]]) -> None:

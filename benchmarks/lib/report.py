@@ -24,7 +24,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BenchmarkReport:
     """`absent` maps who was not measured to the reason; each is listed, none is left out."""
 
     name: str
@@ -56,7 +56,7 @@ class Report:
         return any(isinstance(row.get(column.key), str) for row in self.rows)
 
 
-def publish(report: Report, facts: Facts, out: Path | None) -> None:
+def publish(report: BenchmarkReport, facts: Facts, out: Path | None) -> None:
     """Print it, and keep it in `out` if that is a folder's name."""
     markdown, lines = report.markdown(facts), report.json_lines(facts)
     print(f"{markdown}\n{lines}", flush=True)

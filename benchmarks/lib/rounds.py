@@ -18,7 +18,7 @@ Ask = Callable[[C, Case, int], Run]
 
 
 @dataclass
-class Outcome:
+class RoundsOutcome:
     """`runs` by contestant and case, `peak` memory of the work in MiB, `absent` and `failed` with their reasons."""
 
     runs: dict[tuple[str, Case], list[Run]] = field(default_factory=dict)
@@ -32,12 +32,14 @@ class Outcome:
         return [run.others for runs in self.runs.values() for run in runs]
 
 
-def play(contestants: Sequence[C], cases: Sequence[Case], rounds: int, ask: Ask[C], *, favour: bool = False) -> Outcome:
+def play(
+    contestants: Sequence[C], cases: Sequence[Case], rounds: int, ask: Ask[C], *, favour: bool = False
+) -> RoundsOutcome:
     """Start everybody, let each answer every case `rounds` times in turn, stop everybody.
 
     A contestant that cannot start or fails a case is absent from it with its reason; the others go on.
     """
-    outcome = Outcome()
+    outcome = RoundsOutcome()
     with contextlib.ExitStack() as stack:
         present = [one for one in contestants if _started(one, stack, outcome, favour)]
         for case in cases:
@@ -51,7 +53,7 @@ def play(contestants: Sequence[C], cases: Sequence[Case], rounds: int, ask: Ask[
     return outcome
 
 
-def _started(one: C, stack: contextlib.ExitStack, outcome: Outcome, favour: bool) -> bool:
+def _started(one: C, stack: contextlib.ExitStack, outcome: RoundsOutcome, favour: bool) -> bool:
     _tell(f"{one.name}: starting")
     stack.callback(one.stop)
     try:
@@ -67,7 +69,7 @@ def _started(one: C, stack: contextlib.ExitStack, outcome: Outcome, favour: bool
         return True
 
 
-def _attempt(one: C, case: Case, turn: int, ask: Ask[C], outcome: Outcome, *, keep: bool) -> None:
+def _attempt(one: C, case: Case, turn: int, ask: Ask[C], outcome: RoundsOutcome, *, keep: bool) -> None:
     with procs.stopped_outside(one.pids):
         watch = procs.Watch(one.pids, cores())
         try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.lib.plots import Panel
 from benchmarks.lib.report import Column, Row
-from benchmarks.lib.rounds import Outcome
+from benchmarks.lib.rounds import RoundsOutcome
 from benchmarks.lib.stats import Case, agreement, summarise
 
 COLUMNS = (
@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 
-def rows(outcome: Outcome, through: Mapping[str, str], reference: str | None = None) -> list[Row]:
+def rows(outcome: RoundsOutcome, through: Mapping[str, str], reference: str | None = None) -> list[Row]:
     """One row a contestant and case, by case; `same` is the share of tokens equal to the reference's."""
     made: list[Row] = []
     for (who, case), runs in sorted(outcome.runs.items(), key=lambda item: item[0][1]):
@@ -54,7 +54,7 @@ def rows(outcome: Outcome, through: Mapping[str, str], reference: str | None = N
     return made
 
 
-def panels(outcome: Outcome, cases: Sequence[Case]) -> list[Panel]:
+def panels(outcome: RoundsOutcome, cases: Sequence[Case]) -> list[Panel]:
     """One panel a prompt length: tokens a second over width."""
     drawn = []
     for prompt in sorted({case.prompt for case in cases}):

@@ -24,7 +24,7 @@ START_S = 300.0  # a model is loaded and tried
 SCRAPE_S = 1
 
 
-class Absent(Exception):
+class NotInstalled(Exception):
     """A program that is not installed."""
 
 
@@ -32,12 +32,12 @@ def program(name: str, package: str) -> str:
     """Its path. Raises Absent."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
-        raise Absent(f"no {name} here: apt-get install {package}")
+        raise NotInstalled(f"no {name} here: apt-get install {package}")
     return found
 
 
 @dataclass
-class Part:
+class DeployedProcess:
     """One process of ours. `ready` is the address that answers 200 once it may get work."""
 
     name: str
@@ -76,8 +76,8 @@ class Part:
 class Deployment:
     """What runs: `port` is haproxy's, `prometheus` an address."""
 
-    gateways: list[Part]
-    workers: list[Part]
+    gateways: list[DeployedProcess]
+    workers: list[DeployedProcess]
     port: int
     prometheus: str
 
@@ -120,18 +120,18 @@ def _env(given: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     return env | settings.environment({name: dict(fields) for name, fields in given.items()})
 
 
-def _gateway(url: str, number: int, port: int, admin: int) -> Part:
+def _gateway(url: str, number: int, port: int, admin: int) -> DeployedProcess:
     ours = {"port": port, "admin_port": admin, "shutdown_delay_s": 3.0}
     given = {"gateway": ours, "store": {"url": url}, "decode": {"processes": 1}, "log": {"level": "warning"}}
     command = [sys.executable, "-m", "service.cli", "gateway"]
-    return Part(f"gateway {number}", command, _env(given), f"http://127.0.0.1:{port}/health/live")
+    return DeployedProcess(f"gateway {number}", command, _env(given), f"http://127.0.0.1:{port}/health/live")
 
 
-def _worker(url: str, number: int, port: int, worker: Mapping[str, object]) -> Part:
+def _worker(url: str, number: int, port: int, worker: Mapping[str, object]) -> DeployedProcess:
     ours = {"metrics_port": port, "heartbeat_s": 0.5, "lost_after_s": 10.0, **worker}
     command = [sys.executable, "-m", "service.cli", "worker"]
     env = _env({"worker": ours, "store": {"url": url}, "log": {"level": "warning"}})
-    return Part(f"worker {number}", command, env, f"http://127.0.0.1:{port}/health/ready")
+    return DeployedProcess(f"worker {number}", command, env, f"http://127.0.0.1:{port}/health/ready")
 
 
 def _haproxy(folder: Path, first: int, second: int, front: int) -> str:
@@ -173,7 +173,7 @@ def _until(url: str) -> None:
         time.sleep(0.1)
 
 
-def _stop(part: Part) -> None:
+def _stop(part: DeployedProcess) -> None:
     if part.process is not None and part.process.poll() is None:
         part.process.send_signal(signal.SIGINT)
         try:

@@ -73,7 +73,7 @@ class PacedWorker:
                 self._order.remove(delivery)
                 if name in flushed.cancelled:
                     delivery.writer.add(Done(cancelled=True, at=time.time()))
-        self._heartbeat.turned()
+        self._heartbeat.turned_at = time.monotonic()
 
 
 if __name__ == "__main__":

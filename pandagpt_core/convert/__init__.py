@@ -1,5 +1,5 @@
 """Originals' checkpoints into model folders."""
 
-from pandagpt_core.convert.pandagpt import Options, Originals, Plan, convert_pandagpt, plan_pandagpt
+from pandagpt_core.convert.pandagpt import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt, plan_pandagpt
 
-__all__ = ["Options", "Originals", "Plan", "convert_pandagpt", "plan_pandagpt"]
+__all__ = ["PandaGPTOptions", "PandaGPTOriginals", "convert_pandagpt", "plan_pandagpt"]

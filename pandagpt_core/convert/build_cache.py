@@ -60,7 +60,7 @@ def build_cache(model: Path, images: Path, *, device: str = "cpu", batch: int = 
     if Modality.IMAGE not in folder.recipes:
         raise CheckpointError(f"{folder.id} has no tower for pictures")
     files = pictures(images)
-    work = Work(model / PARTIAL, folder.encoder_digest, [str(file.relative_to(images)) for file in files])
+    work = UnfinishedCache(model / PARTIAL, folder.encoder_digest, [str(file.relative_to(images)) for file in files])
     done = work.resume()
     work.finished(encoder_width(model, folder))
     if done < len(files):
@@ -85,7 +85,7 @@ def pictures(images: Path) -> list[Path]:
     return found
 
 
-class Work:
+class UnfinishedCache:
     """The unfinished cache, on disk. A line and its row are written together; what a crash left beyond is cut off."""
 
     def __init__(self, place: Path, encoder_digest: str, names: Sequence[str]) -> None:
@@ -176,7 +176,7 @@ def _units(encoder: Encoder, arrays: Sequence[np.ndarray], device: str) -> np.nd
     return units
 
 
-def _publish(model: Path, folder: ModelFolder, work: Work, built: Built) -> None:
+def _publish(model: Path, folder: ModelFolder, work: UnfinishedCache, built: Built) -> None:
     """The cache, the names of its rows, then config.json, by which they begin to count."""
     (model / CACHE).unlink(missing_ok=True)
     rows = np.memmap(work.vectors, np.float32, "r+").reshape(built.rows, -1)

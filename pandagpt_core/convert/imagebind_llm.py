@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,9 @@ from pandagpt_core.checkpoints import (
     LoraSpec,
     Shape,
     account,
-    check_model_folder,
     file_digest,
     lora_shapes,
     renamed,
-    write_model_folder,
     write_safetensors,
 )
 from pandagpt_core.checkpoints.imagebind_llm import (
@@ -36,10 +34,11 @@ from pandagpt_core.checkpoints.imagebind_llm import (
     gate_name,
     tuned_shapes,
 )
+from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent, write_folder
 from pandagpt_core.convert.fresh_bind import fresh_fetch, fresh_shapes, fresh_specs
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
 from pandagpt_core.convert.meta_llama import MetaLlama, find_llama, layer_name, plan_llama, turned, write_texts
-from pandagpt_core.convert.pandagpt import appearing, plan_encoder, sizes_of
+from pandagpt_core.convert.pandagpt import plan_encoder, sizes_of
 from pandagpt_core.convert.parts import Part, Progress, opened, plan_part, write_part
 from pandagpt_core.convert.visual_cache import CacheSource, open_cache, write_cache
 from pandagpt_core.encoders.sizes import ImageBindSizes
@@ -65,7 +64,7 @@ _BLOCK = re.compile(r"^(bind\.blocks\.)(\d)")
 
 
 @dataclass(frozen=True, slots=True)
-class Originals:
+class ImageBindLLMOriginals:
     """imagebind_huge.pth or imagebind_w3D.pth; a LLaMA in Meta's layout; 7B.pth; knn.index, for a cache of images.
 
     Without an adapter the folder is one to train: its gates are zero, so its media change nothing yet.
@@ -78,7 +77,7 @@ class Originals:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ImageBindLLMOptions:
     """How to convert. `dtype` None keeps each file's own type.
 
     Attention heads do not show in a checkpoint's shapes, so `sizes` must be given for an encoder other than huge; with
@@ -92,7 +91,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ImageBindLLMPlan:
     """All that is known before a byte is written: every account of keys has been passed."""
 
     llama: MetaLlama
@@ -113,21 +112,20 @@ class Plan:
         return sum(part.size(dtype) for part in self.parts) + (0 if self.cache is None else self.cache.size)
 
 
-def plan_imagebind_llm(originals: Originals, options: Options) -> Plan:
+def plan_imagebind_llm(originals: ImageBindLLMOriginals, options: ImageBindLLMOptions) -> ImageBindLLMPlan:
     """Read headers only. Raises KeyMismatch, which lists every key that is missing, left over or misshapen."""
     llama = find_llama(originals.llama)
     sizes = options.sizes or sizes_of(originals.imagebind)
-    if (options.max_model_len or 1) > llama.config.max_positions:
-        raise CheckpointError(
-            f"max_model_len is {options.max_model_len}, the model has {llama.config.max_positions} positions"
-        )
+    check_context(options.max_model_len, llama.config)
     adapter, (bind, lora) = None, fresh_specs(llama.config, sizes.out)
     if originals.adapter is not None:
         adapter, bind, lora = plan_adapter(originals.adapter, llama.config)
     if bind.features != sizes.out:
         raise CheckpointError(f"the bind network reads {bind.features} features, the encoder gives {sizes.out}")
     cache = None if originals.cache is None else open_cache(originals.cache, sizes.out)
-    return Plan(llama, sizes, plan_encoder(originals.imagebind, sizes), adapter, plan_llama(llama), bind, lora, cache)
+    return ImageBindLLMPlan(
+        llama, sizes, plan_encoder(originals.imagebind, sizes), adapter, plan_llama(llama), bind, lora, cache
+    )
 
 
 def plan_adapter(path: Path, config: LlamaConfig) -> tuple[Part, BindSpec, LoraSpec]:
@@ -148,33 +146,25 @@ def plan_adapter(path: Path, config: LlamaConfig) -> tuple[Part, BindSpec, LoraS
 
 
 def convert_imagebind_llm(
-    originals: Originals, out: Path, options: Options, progress: Callable[[int, int], None] = lambda _done, _total: None
+    originals: ImageBindLLMOriginals, out: Path, options: ImageBindLLMOptions, progress: ProgressOf = silent
 ) -> ImageBindLLMFolder:
     """Write the model folder `out`, which must not exist; it appears whole or not at all.
 
-    progress is called with the bytes of weights written so far and in all. Raises CheckpointError, and KeyMismatch
-    before anything is written.
+    Raises CheckpointError, and KeyMismatch before anything is written.
     """
-    if out.exists():
-        raise CheckpointError(f"{out.name} exists; a model folder is never overwritten")
+    refuse_existing(out)
     plan = plan_imagebind_llm(originals, options)
-    total = plan.size(options.dtype)
-    done = 0
 
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, total)
-
-    with appearing(out, total) as folder:
+    def fill(folder: Path, advance: Progress) -> ImageBindLLMFolder:
         files = write_files(folder, plan, options, advance)
-        described = describe(originals, plan, options, read_bos(folder), files)
-        check_model_folder(described)
-        write_model_folder(folder, described)
-    return described
+        return describe(originals, plan, options, read_bos(folder), files)
+
+    return write_folder(out, plan.size(options.dtype), fill, progress)
 
 
-def write_files(folder: Path, plan: Plan, options: Options, progress: Progress) -> dict[str, str]:
+def write_files(
+    folder: Path, plan: ImageBindLLMPlan, options: ImageBindLLMOptions, progress: Progress
+) -> dict[str, str]:
     """Everything but config.json; the SHA-256 of each file by its name."""
     (folder / FOLDER).mkdir()
     files = {part.target: write_part(folder, part, options.dtype, progress) for part in plan.parts}
@@ -187,7 +177,7 @@ def write_files(folder: Path, plan: Plan, options: Options, progress: Progress) 
     return {**files, **{name: file_digest(folder / name) for name in names}}
 
 
-def write_fresh(folder: Path, plan: Plan) -> str:
+def write_fresh(folder: Path, plan: ImageBindLLMPlan) -> str:
     """An untrained adapter; its file's SHA-256."""
     shapes = fresh_shapes(plan.llama.config, plan.bind, plan.lora)
     layout = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
@@ -197,7 +187,11 @@ def write_fresh(folder: Path, plan: Plan) -> str:
 
 
 def describe(
-    originals: Originals, plan: Plan, options: Options, bos: BosSpec | None, files: Mapping[str, str]
+    originals: ImageBindLLMOriginals,
+    plan: ImageBindLLMPlan,
+    options: ImageBindLLMOptions,
+    bos: BosSpec | None,
+    files: Mapping[str, str],
 ) -> ImageBindLLMFolder:
     """config.json's content.
 
@@ -270,7 +264,7 @@ def _rank(what: str, shapes: Mapping[str, Shape]) -> int:
     return min(ranks)
 
 
-def _provenance(originals: Originals) -> dict[str, Any]:
+def _provenance(originals: ImageBindLLMOriginals) -> dict[str, Any]:
     adapter, cache = originals.adapter, originals.cache
     return {
         "made_by": "pandagpt convert",

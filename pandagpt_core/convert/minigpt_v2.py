@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
 from pandagpt_core.checkpoints import (
@@ -26,16 +25,14 @@ from pandagpt_core.checkpoints import (
     Shape,
     account,
     adapter_shapes,
-    check_model_folder,
     file_digest,
     module_shapes,
     renamed,
-    write_model_folder,
-    write_safetensors,
 )
-from pandagpt_core.convert.llm import FOLDER, copy_texts, expected_shapes, plan_llm, write_index
-from pandagpt_core.convert.pandagpt import appearing, lora_rank, untrained
-from pandagpt_core.convert.parts import Part, Progress, opened, plan_part, write_part
+from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent
+from pandagpt_core.convert.llm import FOLDER, expected_shapes, plan_llm
+from pandagpt_core.convert.parts import Part, opened, plan_part
+from pandagpt_core.convert.projected import ProjectedPlan, lora_rank, write_projected
 from pandagpt_core.encoders.eva_vit import RECIPE, EvaSizes, EvaVit, interpolate_positions
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig
@@ -55,7 +52,7 @@ Names = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Originals:
+class MiniGPTv2Originals:
     """eva_vit_g.pth; a LLaMA-2-chat folder in Hugging Face's layout; the checkpoint, without which there is no LoRA and
     the projection is drawn at random, for training.
 
@@ -71,7 +68,7 @@ class Originals:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class MiniGPTv2Options:
     """How to convert. `dtype` None keeps each file's own type. Heads do not show in shapes, so `sizes` has them."""
 
     model_id: str
@@ -81,33 +78,10 @@ class Options:
     max_model_len: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that is known before a byte is written: every account of keys has been passed."""
-
-    encoder: Part
-    adapter: Part | None
-    llm: list[Part]
-    projection: ProjectionSpec
-    lora: LoraSpec | None
-    config: LlamaConfig
-
-    @property
-    def parts(self) -> list[Part]:
-        return [self.encoder, *([] if self.adapter is None else [self.adapter]), *self.llm]
-
-    def size(self, dtype: torch.dtype | None) -> int:
-        """Bytes of weights to be written."""
-        return sum(part.size(dtype) for part in self.parts)
-
-
-def plan_minigpt_v2(originals: Originals, options: Options) -> Plan:
+def plan_minigpt_v2(originals: MiniGPTv2Originals, options: MiniGPTv2Options) -> ProjectedPlan:
     """Read headers only. Raises KeyMismatch, which lists every key that is missing, left over or misshapen."""
     config = read_config(originals.llm)
-    if (options.max_model_len or 1) > config.max_positions:
-        raise CheckpointError(
-            f"max_model_len is {options.max_model_len}, the model has {config.max_positions} positions"
-        )
+    check_context(options.max_model_len, config)
     projection = ProjectionSpec(in_dim=options.sizes.row_width, out_dim=config.width)
     whole = originals.checkpoint is not None and is_whole(originals.checkpoint)
     adapter, lora = None, None
@@ -118,33 +92,20 @@ def plan_minigpt_v2(originals: Originals, options: Options) -> Plan:
         shapes = adapter_shapes(projection, lora, expected_shapes(config))
         account(originals.checkpoint.name, shapes, adapter.shapes())
     llm = _whole_llm(originals, config) if whole else plan_llm(originals.llm, config)
-    return Plan(_plan_encoder(originals, options.sizes, whole), adapter, llm, projection, lora, config)
+    return ProjectedPlan(_plan_encoder(originals, options.sizes, whole), adapter, llm, projection, lora, config)
 
 
 def convert_minigpt_v2(
-    originals: Originals, out: Path, options: Options, progress: Callable[[int, int], None] = lambda _done, _total: None
+    originals: MiniGPTv2Originals, out: Path, options: MiniGPTv2Options, progress: ProgressOf = silent
 ) -> MiniGPTv2Folder:
     """Write the model folder `out`, which must not exist; it appears whole or not at all.
 
-    progress is called with the bytes of weights written so far and in all. Raises CheckpointError, and KeyMismatch
-    before anything is written.
+    Raises CheckpointError, and KeyMismatch before anything is written.
     """
-    if out.exists():
-        raise CheckpointError(f"{out.name} exists; a model folder is never overwritten")
+    refuse_existing(out)
     plan = plan_minigpt_v2(originals, options)
-    total, done = plan.size(options.dtype), 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, total)
-
     described = describe(originals, plan, options)
-    check_model_folder(described)
-    with appearing(out, total) as folder:
-        described = msgspec.structs.replace(described, files=_write_files(folder, originals, plan, options, advance))
-        write_model_folder(folder, described)
-    return described
+    return write_projected(out, originals.llm, plan, described, options.dtype, progress)
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -153,7 +114,7 @@ def is_whole(checkpoint: Path) -> bool:
         return any(key.startswith(_VIT) for key in held)
 
 
-def describe(originals: Originals, plan: Plan, options: Options) -> MiniGPTv2Folder:
+def describe(originals: MiniGPTv2Originals, plan: ProjectedPlan, options: MiniGPTv2Options) -> MiniGPTv2Folder:
     """config.json's content but for `files`, which are yet to be written."""
     named = {"eva": originals.eva, "checkpoint": originals.checkpoint, "ln_vision": originals.ln_vision}
     files = {of: {"file": path.name, "sha256": file_digest(path)} for of, path in named.items() if path is not None}
@@ -173,21 +134,7 @@ def describe(originals: Originals, plan: Plan, options: Options) -> MiniGPTv2Fol
     )
 
 
-def _write_files(
-    folder: Path, originals: Originals, plan: Plan, options: Options, progress: Progress
-) -> dict[str, str]:
-    """Everything but config.json; the SHA-256 of each file by its name."""
-    (folder / FOLDER).mkdir()
-    files = {part.target: write_part(folder, part, options.dtype, progress) for part in plan.parts}
-    if plan.adapter is None:
-        fresh = untrained(plan.projection)
-        files[ADAPTER] = write_safetensors(folder / ADAPTER, fresh, fresh.__getitem__)
-    size = sum(part.size(options.dtype) for part in plan.llm)
-    texts = [*write_index(folder, plan.llm, size), *copy_texts(originals.llm, folder)]
-    return {**files, **{name: file_digest(folder / name) for name in texts}}
-
-
-def _plan_encoder(originals: Originals, sizes: EvaSizes, whole: bool) -> Part:
+def _plan_encoder(originals: MiniGPTv2Originals, sizes: EvaSizes, whole: bool) -> Part:
     """EVA under its own names, its positions at `sizes.image`, and `ln_vision`, after a strict account."""
     source = originals.checkpoint if originals.eva is None and whole else originals.eva
     if source is None:
@@ -227,7 +174,7 @@ def _adapter_names(whole: bool) -> Names:
     return name
 
 
-def _whole_llm(originals: Originals, config: LlamaConfig) -> list[Part]:
+def _whole_llm(originals: MiniGPTv2Originals, config: LlamaConfig) -> list[Part]:
     """The language model out of a whole state dict; peft 0.2.0 wraps its head, so that it is `lm_head.0`."""
     assert originals.checkpoint is not None
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pandagpt_core.autotune import Candidate, Listen, NothingFits, Report, Step, Timer, choose, ignore
+from pandagpt_core.autotune import AutotuneReport, Candidate, Listen, NothingFits, Step, Timer, choose, ignore
 from pandagpt_core.llm import openvino
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
@@ -66,7 +66,7 @@ def served(
 
 def _untimed(llm: Llama, precision: Precision, device: str | torch.device, report: Listen) -> LanguageModel:
     made = serve(llm, precision, device)
-    report(Report(WHAT, f"torch {precision}", "nats"))
+    report(AutotuneReport(WHAT, f"torch {precision}", "nats"))
     return made
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from pandagpt_core.fusion import PrototypeRetrieval
 from pandagpt_core.perception.looks import COLOUR_NAMES
-from pandagpt_core.perception.reading import Named, Reading, Sense, Thing
+from pandagpt_core.perception.reading import NamedConcept, Reading, Sense, Thing
 from pandagpt_core.perception.rows import LOOKED_AT, THINGS_AT, Measures, ThingRow, classes_of, things_of
 from pandagpt_core.perception.table import Logistic, NameTable
 from pandagpt_core.types import Modality
@@ -47,8 +47,8 @@ SUBJECT_AREA = 0.08  # of a detected thing that may be what the picture is of
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    named: Named
+class PerceptionCandidate:
+    named: NamedConcept
     confidence: float
 
 
@@ -72,7 +72,7 @@ class Perceiver:
         looks = (colours, ground) if sense in ("picture", "video") else ((), ())
         return self._reading(sense, candidates, self._kind(modality, rows), looks, things)
 
-    def candidates(self, modality: Modality, rows: Tensor) -> list[Candidate]:
+    def candidates(self, modality: Modality, rows: Tensor) -> list[PerceptionCandidate]:
         """What it may be, the likeliest first; one name once, its evidence added up."""
         detailed = modality == Modality.IMAGE and len(rows) > THINGS_AT
         shapes = self._shapes(rows) if detailed else []
@@ -83,7 +83,7 @@ class Perceiver:
             found += [*self._classes(rows), *self._subjects(rows), *shapes]
         return _merged(found)
 
-    def _concepts(self, modality: Modality, rows: Tensor) -> list[Candidate]:
+    def _concepts(self, modality: Modality, rows: Tensor) -> list[PerceptionCandidate]:
         plain = modality == Modality.IMAGE and len(rows) <= THINGS_AT  # a picture of which its embedding alone is known
         calibration = self.table.concept.get(Modality.VIDEO if plain else modality)
         if calibration is None:
@@ -94,7 +94,7 @@ class Perceiver:
         first, second = (self.table.concepts[int(index)] for index in order)
         confidence = _probability(calibration, features)
         rest = (1 - confidence) * float(values[1]) * 0.8
-        return [Candidate(first, confidence), Candidate(second, rest)]
+        return [PerceptionCandidate(first, confidence), PerceptionCandidate(second, rest)]
 
     def concept_features(self, modality: Modality, rows: Tensor, shares: Tensor) -> list[float]:
         """Those of `NameTable.concept`."""
@@ -115,21 +115,21 @@ class Perceiver:
         unit = normalize(rows[0].to(self.recall.directions), dim=-1)
         return best, [math.log(p / (1 - p)), float((self.recall.directions @ unit).max())]
 
-    def _classes(self, rows: Tensor) -> list[Candidate]:
+    def _classes(self, rows: Tensor) -> list[PerceptionCandidate]:
         """ImageNet's best class, where it is none of the concepts."""
         best, features = self.class_features(rows)
         if self.table.concept_of[best] >= 0:
             return []
-        return [Candidate(self.table.classes[best], _probability(self.table.named, features))]
+        return [PerceptionCandidate(self.table.classes[best], _probability(self.table.named, features))]
 
-    def _subjects(self, rows: Tensor) -> list[Candidate]:
+    def _subjects(self, rows: Tensor) -> list[PerceptionCandidate]:
         """The largest detected thing, where it takes up enough of the picture to be what it is of."""
         found = [thing for thing in things_of(rows[THINGS_AT]) if thing.kind >= 0 and thing.area > SUBJECT_AREA]
         if not found:
             return []
         largest = max(found, key=lambda thing: thing.score * math.sqrt(thing.area))
         confidence = _probability(self.table.thing, [largest.score, largest.area])
-        return [Candidate(self.table.things[largest.kind], confidence * self._agreement(largest.kind, rows))]
+        return [PerceptionCandidate(self.table.things[largest.kind], confidence * self._agreement(largest.kind, rows))]
 
     def _agreement(self, kind: int, rows: Tensor) -> float:
         """How far ImageNet's classes bear a detected kind out: the detector knows 10 animals, and sees no others."""
@@ -139,7 +139,7 @@ class Perceiver:
             return 1.0
         return min(1.0, _ALONE + float(classes_of(rows)[covering].sum()))
 
-    def _shapes(self, rows: Tensor) -> list[Candidate]:
+    def _shapes(self, rows: Tensor) -> list[PerceptionCandidate]:
         """What stands on a plain ground, the largest first."""
         return [self._shape(rows[LOOKED_AT + at]) for at, _ in enumerate(self.looked(rows))]
 
@@ -147,9 +147,9 @@ class Perceiver:
         shapes = [thing for thing in things_of(rows[THINGS_AT]) if thing.kind < 0]
         return shapes if shapes and bool(rows[LOOKED_AT].any()) else []
 
-    def _shape(self, row: Tensor) -> Candidate:
+    def _shape(self, row: Tensor) -> PerceptionCandidate:
         shares, features = self.shape_features(row)
-        return Candidate(self.table.concepts[int(shares.argmax())], _probability(self.table.shape, features))
+        return PerceptionCandidate(self.table.concepts[int(shares.argmax())], _probability(self.table.shape, features))
 
     def shape_features(self, row: Tensor) -> tuple[Tensor, list[float]]:
         row = row.to(self.recall.directions)
@@ -166,7 +166,7 @@ class Perceiver:
         best = max(given, key=lambda kind: given[kind])
         return best if given[best] >= self.table.kind else ""
 
-    def _things(self, rows: Tensor, candidates: Sequence[Candidate]) -> tuple[Thing, ...]:
+    def _things(self, rows: Tensor, candidates: Sequence[PerceptionCandidate]) -> tuple[Thing, ...]:
         """Shapes by their own names, or what was detected surely enough; else the subject alone, where it is sure."""
         shapes = self.looked(rows)
         if shapes:
@@ -195,7 +195,7 @@ class Perceiver:
         return shape.named.name if shape.confidence >= self.table.shape_seen else "thing"
 
     def _with_subject(
-        self, subject: Candidate, names: list[str], found: list[ThingRow], rows: Tensor
+        self, subject: PerceptionCandidate, names: list[str], found: list[ThingRow], rows: Tensor
     ) -> tuple[list[str], list[ThingRow]]:
         """A detected thing as large as a subject is it, by a better name; one that stands alone is in the middle."""
         large = [at for at, thing in enumerate(found) if thing.area > SUBJECT_AREA]
@@ -212,7 +212,7 @@ class Perceiver:
     def _reading(
         self,
         sense: Sense,
-        candidates: Sequence[Candidate],
+        candidates: Sequence[PerceptionCandidate],
         kind: str,
         looks: tuple[tuple[str, ...], tuple[str, ...]],
         things: tuple[Thing, ...],
@@ -228,9 +228,9 @@ class Perceiver:
         return Reading(sense, names, sure, kind, "", colours, looks[1], things, best.confidence)
 
 
-def _merged(found: Sequence[Candidate]) -> list[Candidate]:
+def _merged(found: Sequence[PerceptionCandidate]) -> list[PerceptionCandidate]:
     """One name once, its evidence added up, the likeliest first; a name gains by a wider one that it is a kind of."""
-    merged: dict[str, Candidate] = {}
+    merged: dict[str, PerceptionCandidate] = {}
     for one in found:
         merged[one.named.name] = _joined(merged.get(one.named.name), one.named, one.confidence)
     for one in list(merged.values()):
@@ -240,9 +240,9 @@ def _merged(found: Sequence[Candidate]) -> list[Candidate]:
     return sorted(merged.values(), key=lambda one: -one.confidence)
 
 
-def _joined(known: Candidate | None, named: Named, confidence: float) -> Candidate:
+def _joined(known: PerceptionCandidate | None, named: NamedConcept, confidence: float) -> PerceptionCandidate:
     doubt = (1 - confidence) * (1 - known.confidence if known else 1)
-    return Candidate(named, 1 - doubt)
+    return PerceptionCandidate(named, 1 - doubt)
 
 
 def _probability(calibration: Logistic, features: Sequence[float]) -> float:
@@ -260,7 +260,7 @@ def _void(modality: Modality, measures: Measures) -> str:
     return "blank" if measures.slope < _GENTLE else ""
 
 
-def _by_kind(names: Sequence[Named], shares: Tensor, kinds: Sequence[str]) -> dict[str, float]:
+def _by_kind(names: Sequence[NamedConcept], shares: Tensor, kinds: Sequence[str]) -> dict[str, float]:
     given = dict.fromkeys(kinds, 0.0)
     for named, share in zip(names, shares.tolist(), strict=True):
         for kind in named.kinds:

@@ -11,7 +11,7 @@ Sense = Literal["picture", "video", "sound", "depth", "heat", "motion", "text"]
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedConcept:
     """A name, and the kinds of thing that it belongs to ("animal"), the narrower first."""
 
     name: str
@@ -36,7 +36,7 @@ class Reading:
     """
 
     sense: Sense
-    names: tuple[Named, ...] = ()
+    names: tuple[NamedConcept, ...] = ()
     sure: bool = False
     kind: str = ""
     void: str = ""
@@ -71,7 +71,7 @@ def _subject(reading: Reading, language: Language) -> str:
     return f"{language.noun(reading.kind)}, {maybe}" if reading.kind else maybe
 
 
-def _with_kinds(one: Named, language: Language) -> str:
+def _with_kinds(one: NamedConcept, language: Language) -> str:
     kinds = ", ".join(map(language.word, one.kinds))
     return f"{language.noun(one.name)} ({kinds})" if kinds else language.noun(one.name)
 

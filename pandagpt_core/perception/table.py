@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.perception.reading import Named
+from pandagpt_core.perception.reading import NamedConcept
 from pandagpt_core.types import Modality
 
 PERCEPTION = "perception.json"
@@ -32,10 +32,10 @@ class NameTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reach, detected or a shape.
     """
 
-    concepts: tuple[Named, ...]
-    classes: tuple[Named, ...]
+    concepts: tuple[NamedConcept, ...]
+    classes: tuple[NamedConcept, ...]
     concept_of: tuple[int, ...]
-    things: tuple[Named, ...]
+    things: tuple[NamedConcept, ...]
     concept: dict[Modality, Logistic]
     named: Logistic
     thing: Logistic

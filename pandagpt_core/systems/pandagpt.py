@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.checkpoints import ModelFolder, PandaGPTFolder, as_system, llm_path, verify_files
-from pandagpt_core.encoders.base import Encoder, PerceivingEncoder, encode_items
+from pandagpt_core.encoders.base import PerceivingEncoder
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.language_model import LanguageModel
-from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.perception.rows import ROWS
 from pandagpt_core.prompts import TEMPLATES
@@ -32,22 +30,18 @@ from pandagpt_core.systems.checks import (
 )
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.merged import load_table
+from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
 from pandagpt_core.systems.prompting import Prompting, fill
-from pandagpt_core.systems.visual_cache import FolderCache, drawn, load_cache
-from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
+from pandagpt_core.systems.visual_cache import drawn, load_cache
+from pandagpt_core.types import Conversation, Modality
 
 
 @dataclass(frozen=True, kw_only=True)
-class PandaGPT:
+class PandaGPT(OneVectorSystem):
     """Also the small default, which is the same system with other towers, another template and another LLaMA."""
 
-    info: ModelInfo
-    encoder: Encoder
     projection: Projection
-    llm: LanguageModel
-    prompting: Prompting
-    cache: FolderCache | None = None
     perceiving: Perceiving | None = None
 
     @classmethod
@@ -69,31 +63,18 @@ class PandaGPT:
             encoder=encoder,
             projection=projection,
             llm=ready_llm(llm, options),
-            prompting=Prompting(
-                tokenizer=load_tokenizer(llm_files),
-                template=TEMPLATES[folder.template],
-                bos_id=None if folder.bos is None else folder.bos.id,
-                original_stop=options.original_stop,
-            ),
+            prompting=Prompting.of(folder, llm_files, options.original_stop),
             cache=cache,
             perceiving=load_perceiving(path, folder, projection),
         )
 
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self.prompting.tokenizer
-
     @torch.inference_mode()
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Tensor:
         """Recipe arrays in, [B, n, E] float32 out, n above 1 where more is perceived. Raises UnsupportedModality."""
+        if self.perceiving is None:
+            return super().encode(modality, arrays)
         check_modality(self.info, modality)
-        if self.perceiving is not None:
-            return torch.stack(cast(PerceivingEncoder, self.encoder).rows(modality, arrays)).float()
-        return encode_items(self.encoder, modality, arrays, str(self.llm.device)).float()[:, None]
-
-    def unit(self, modality: Modality, rows: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
-        """Scaled towers and means over clips have other norms than 1; the direction is what can be compared."""
-        return torch.nn.functional.normalize(rows[0].float(), dim=-1)
+        return torch.stack(cast(PerceivingEncoder, self.encoder).rows(modality, arrays)).float()
 
     @torch.inference_mode()
     def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
@@ -110,12 +91,6 @@ class PandaGPT:
         rows, fields = drawn(self.cache, conversation, rows)
         inputs = fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, rows))
         return dataclasses.replace(inputs, fields=fields)
-
-    def stops(self, params: SamplingParams) -> SamplingParams:
-        return self.prompting.stops(params)
-
-    def parse(self, text: str) -> None:
-        """An answer is plain text."""
 
     def _perceived(self, perceiving: Perceiving, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
         check_rows(conversation, rows, self.info.embedding_dim, ROWS)

@@ -4,13 +4,15 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pandagpt_core.checkpoints import ImageBindLLMFolder, PandaGPTFolder
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.prompts import MediaSlot, Template, control_id, prompt_ids
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
+from pandagpt_core.prompts import TEMPLATES, MediaSlot, Template, control_id, prompt_ids
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 
 Embed = Callable[[Sequence[int]], Tensor]  # T token ids to [T, D] float32 rows: `Llama.embed`
@@ -30,6 +32,15 @@ class Prompting:
     template: Template
     bos_id: int | None = None
     original_stop: bool = False
+
+    @classmethod
+    def of(cls, folder: PandaGPTFolder | ImageBindLLMFolder, llm_files: Path, original_stop: bool) -> "Prompting":
+        return cls(
+            tokenizer=load_tokenizer(llm_files),
+            template=TEMPLATES[folder.template],
+            bos_id=None if folder.bos is None else folder.bos.id,
+            original_stop=original_stop,
+        )
 
     def __post_init__(self) -> None:
         self.ids(Conversation((Turn("user", "x###\n\nx"),)))

@@ -4,7 +4,7 @@ The loss is the mean cross entropy over answer tokens; prompts are written by th
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.training.batch import IGNORED, answer_sums, collate
 from pandagpt_core.training.device import mixed
+from pandagpt_core.training.optimise import optimise
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +120,36 @@ def train(
     config: LoraConfig,
     every: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> list[float]:
-    """Train the LoRA of `add_lora` and the projection in place; gives every step's loss, and tells `every` of it.
+    """Train the LoRA of `add_lora` and the projection in place, on the device where both lie; every step's loss.
 
-    On the device where both lie.
+    `batches` has at least `steps`; `every` is called with the number of steps done and the last one's loss.
     """
-    trained = [p for p in [*llm.parameters(), *projection.parameters()] if p.requires_grad]
     lora = [p for p in llm.parameters() if p.requires_grad]
-    groups = [{"params": lora, "lr": config.lr}, {"params": [*projection.parameters()], "lr": config.projection_lr}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.001)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, LinearWarmupDecay(steps, config.warmup))
-    losses: list[float] = []
-    for _, examples in zip(tqdm(range(steps), desc="training", mininterval=10), batches, strict=False):
+    groups = [
+        {"params": lora, "highest": config.lr},
+        {"params": [*projection.parameters()], "highest": config.projection_lr},
+    ]
+    seen: list[float] = []
+    drawn = iter(batches)
+
+    def losses(_step: int) -> Iterator[torch.Tensor]:
         with mixed(projection.weight.device, wanted=config.bf16):
-            loss = batch_loss(llm, projection, examples)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(trained, config.clip)
-        optimizer.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        every(len(losses), losses[-1])
-    return losses
+            loss = batch_loss(llm, projection, next(drawn))
+        yield loss
+
+    def after(step: int, loss: float, _norm: float) -> None:
+        seen.append(loss)
+        every(step + 1, loss)
+
+    optimise(
+        torch.optim.AdamW(groups, weight_decay=0.001),
+        tqdm(range(steps), desc="training", mininterval=10),
+        losses,
+        after,
+        rate=LinearWarmupDecay(steps, config.warmup),
+        clip=config.clip,
+    )
+    return seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ within-class covariance S of the pictures, is where a class lies; the other half
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pandagpt_core.encoders.mini.towers import ImageHead, TextTower
 from pandagpt_core.training.device import CPU, mixed
 from pandagpt_core.training.log import Log
+from pandagpt_core.training.optimise import optimise
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,8 @@ def align(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps, pct_start=0.1)
     odds = _odds(rows.key)
     deviation = rows.pooled.std(dim=0)
-    head.train()
-    for step in range(config.steps):
+
+    def losses(_step: int) -> Iterator[Tensor]:
         real = rows.where(torch.from_numpy(rng.choice(len(odds), config.batch, p=odds)))
         made = sampler.sample(config.classes, rng)
         pooled = torch.cat((real.pooled, made.pooled))
@@ -137,12 +138,15 @@ def align(
             share = F.one_hot(target, len(keys)).float()[:, (present := target.unique())].T
             share = (share / share.sum(dim=1, keepdim=True)).to(device)
             loss = loss + 0.5 * F.cross_entropy(logits.T[present.to(device)], share)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
+        yield loss
+
+    def after(step: int, loss: float, _norm: float) -> None:
         schedule.step()
         if step % 25 == 0:
-            log("align", step=step, of=config.steps, loss=round(float(loss.detach()), 3))
+            log("align", step=step, of=config.steps, loss=round(loss, 3))
+
+    head.train()
+    optimise(optimizer, range(config.steps), losses, after)
     head.eval()
     for part in parts:
         part.to(CPU)

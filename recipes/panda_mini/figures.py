@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pandagpt_core.checkpoints import read_model_folder
-from pandagpt_core.training.evaluation import Manifest, Report, examine, markdown, plot
+from pandagpt_core.training.evaluation import EvaluationReport, Manifest, examine, markdown, plot
 from pandagpt_core.training.evaluation.local import base_model, open_model
 from recipes.panda_mini.eval_manifest import write_mini
 from recipes.panda_mini.holdout import write_reserved
@@ -62,7 +62,7 @@ def measure(folder: Path, cache: Path, sets: Sequence[str], thin: int = 1) -> di
     return figures
 
 
-def examined(folder: Path, cache: Path, name: str, thin: int) -> Report:
+def examined(folder: Path, cache: Path, name: str, thin: int) -> EvaluationReport:
     with TemporaryDirectory(dir=cache) as scratch:
         manifest = SETS[name](cache / "packages", Path(scratch), thin)
         return examine(open_model(folder), manifest, base_model(folder) if manifest.text_only else None, _tell)

@@ -18,7 +18,7 @@ from pandagpt_core.training.lora import LinearWarmupDecay, LoraLinear
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini.concepts import Concept
 from recipes.panda_mini.qa_templates import NO_PICTURE, ask_of_nothing
-from recipes.panda_mini.talks import Talk, Vocabulary, ask_both, draw_reading, draw_talk, foreign
+from recipes.panda_mini.talks import Talk, TalkVocabulary, ask_both, draw_reading, draw_talk, foreign
 
 TEMPLATE = TEMPLATES["chatml"]
 _MORE = ("Tell me more about it.", "What do you know about it?", "What is that?", "Explain what it is.")
@@ -60,7 +60,7 @@ class Talks:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        vocabulary: Vocabulary,
+        vocabulary: TalkVocabulary,
         concepts: Sequence[Concept],
         directions: Tensor,
         plain: Mapping[str, Sequence[int]],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pandagpt_core.perception.languages import ENGLISH, LANGUAGES, Language, english_noun
-from pandagpt_core.perception.reading import Named, Reading, Sense, Thing, grouped
+from pandagpt_core.perception.reading import NamedConcept, Reading, Sense, Thing, grouped
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "gray")
 PLACES = ("left", "right", "top", "bottom", "middle", "top left", "top right", "bottom left", "bottom right")
@@ -24,12 +24,12 @@ Talk = list[tuple[str, str]]  # questions and answers in order
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class TalkVocabulary:
     """Every name with its kinds; the audible and movable ones of the concepts apart."""
 
-    names: tuple[Named, ...]
-    sounds: tuple[Named, ...]
-    motions: tuple[Named, ...]
+    names: tuple[NamedConcept, ...]
+    sounds: tuple[NamedConcept, ...]
+    motions: tuple[NamedConcept, ...]
 
 
 def plural(name: str) -> str:
@@ -44,7 +44,7 @@ def joined(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def draw_reading(vocabulary: Vocabulary, rng: np.random.Generator) -> Reading:
+def draw_reading(vocabulary: TalkVocabulary, rng: np.random.Generator) -> Reading:
     """A sure one, an unsure one, an empty one; mostly pictures."""
     senses: tuple[Sense, ...] = ("picture", "video", "sound", "depth", "heat", "motion", "text")
     sense = senses[int(rng.choice(7, p=(0.72, 0.05, 0.09, 0.04, 0.04, 0.03, 0.03)))]
@@ -56,7 +56,7 @@ def draw_reading(vocabulary: Vocabulary, rng: np.random.Generator) -> Reading:
     return _looks(reading, vocabulary, rng) if sense in ("picture", "video") else reading
 
 
-def _pick(pool: Sequence[Named], rng: np.random.Generator) -> Named:
+def _pick(pool: Sequence[NamedConcept], rng: np.random.Generator) -> NamedConcept:
     return pool[int(rng.integers(len(pool)))]
 
 
@@ -71,7 +71,7 @@ def _empty(sense: Sense, rng: np.random.Generator) -> Reading:
     return Reading(sense, void=void, colours=_colours(rng, 1) if void == "blank" else _colours(rng, 2))
 
 
-def _unsure(sense: Sense, pool: Sequence[Named], rng: np.random.Generator) -> Reading:
+def _unsure(sense: Sense, pool: Sequence[NamedConcept], rng: np.random.Generator) -> Reading:
     first = _pick(pool, rng)
     if rng.random() < 0.5 and first.kinds:
         same = [one for one in pool if one.kinds[-1:] == first.kinds[-1:] and one != first]
@@ -85,7 +85,7 @@ def _colours(rng: np.random.Generator, n: int) -> tuple[str, ...]:
     return tuple(str(c) for c in rng.choice(COLOURS, n, replace=False))
 
 
-def _looks(reading: Reading, vocabulary: Vocabulary, rng: np.random.Generator) -> Reading:
+def _looks(reading: Reading, vocabulary: TalkVocabulary, rng: np.random.Generator) -> Reading:
     things = _things(reading, vocabulary, rng) if rng.random() < 0.75 else ()
     colours = things[0].colours if things and reading.sure else _colours(rng, int(rng.integers(1, 3)))
     ground = _colours(rng, int(rng.integers(1, 3))) if rng.random() < 0.9 else ()
@@ -94,7 +94,7 @@ def _looks(reading: Reading, vocabulary: Vocabulary, rng: np.random.Generator) -
     return replace(reading, colours=colours, ground=ground, things=things)
 
 
-def _things(reading: Reading, vocabulary: Vocabulary, rng: np.random.Generator) -> tuple[Thing, ...]:
+def _things(reading: Reading, vocabulary: TalkVocabulary, rng: np.random.Generator) -> tuple[Thing, ...]:
     """One to six; of a sure reading the first is its subject."""
     count = int(rng.choice(6, p=(0.32, 0.22, 0.16, 0.12, 0.1, 0.08))) + 1
     kinds = min(count, int(rng.integers(1, 4)))
@@ -250,12 +250,12 @@ def ask_colour(reading: Reading, rng: np.random.Generator) -> tuple[str, str] | 
     return choices[int(rng.integers(len(choices)))]
 
 
-def _absent(reading: Reading, vocabulary: Vocabulary, rng: np.random.Generator) -> str:
+def _absent(reading: Reading, vocabulary: TalkVocabulary, rng: np.random.Generator) -> str:
     there = _holds(reading)
     return next(name for name in (_pick(vocabulary.names, rng).name for _ in range(99)) if name not in there)
 
 
-def ask_count(reading: Reading, vocabulary: Vocabulary, rng: np.random.Generator) -> tuple[str, str] | None:
+def ask_count(reading: Reading, vocabulary: TalkVocabulary, rng: np.random.Generator) -> tuple[str, str] | None:
     if reading.void:
         return "How many things are there?", "There are no things: there is nothing to count."
     if not reading.things:
@@ -347,7 +347,7 @@ def _holds(reading: Reading) -> dict[str, str]:
     return found | {thing.name: thing.name for thing in reading.things}
 
 
-def ask_yes_no(reading: Reading, vocabulary: Vocabulary, rng: np.random.Generator) -> tuple[str, str]:
+def ask_yes_no(reading: Reading, vocabulary: TalkVocabulary, rng: np.random.Generator) -> tuple[str, str]:
     there = _holds(reading)
     truly = bool(there) and rng.random() < 0.5
     if reading.void:
@@ -486,7 +486,7 @@ def foreign(reading: Reading, language: Language, rng: np.random.Generator) -> t
     return question, kind.format(a=a, k=language.noun(reading.kind)) if reading.kind else unsure.format(a=a)
 
 
-def draw_talk(reading: Reading, vocabulary: Vocabulary, rng: np.random.Generator, most: int = 4) -> Talk:
+def draw_talk(reading: Reading, vocabulary: TalkVocabulary, rng: np.random.Generator, most: int = 4) -> Talk:
     """Up to `most` questions about one reading, a naming question among them more often than not."""
     asks: list[Callable[[], tuple[str, str] | None]] = [
         lambda: ask_name(reading, rng),

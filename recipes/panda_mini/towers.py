@@ -4,7 +4,7 @@ Each item goes near an image embedding of its concept: its own picture's where i
 any. InfoNCE runs against a bank of one direction a concept, the mean of that concept's image embeddings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.training.device import CPU, mixed
 from pandagpt_core.training.log import Log
+from pandagpt_core.training.optimise import optimise
 
 Varied = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -60,8 +61,8 @@ def align_tower(
     counts = np.bincount(items.concept, minlength=len(bank))
     odds = 1 / np.sqrt(counts[items.concept])
     odds /= odds.sum()
-    tower.train()
-    for step in range(config.steps):
+
+    def losses(_step: int) -> Iterator[Tensor]:
         chosen = rng.choice(len(odds), config.batch, p=odds)
         batch = torch.from_numpy(np.stack([varied(items.arrays[i], rng) for i in chosen])).float().to(device)
         concept = torch.from_numpy(items.concept[chosen]).to(device)
@@ -70,12 +71,13 @@ def align_tower(
         found = found.float()
         near = bank[concept] if items.paired is None else items.paired[torch.from_numpy(chosen)].to(device)
         loss = F.cross_entropy(found @ bank.T / config.temperature, concept, label_smoothing=0.05)
-        loss = loss + (1 - (found * near).sum(dim=-1)).mean()
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
-        optimizer.step()
+        yield loss + (1 - (found * near).sum(dim=-1)).mean()
+
+    def after(step: int, loss: float, _norm: float) -> None:
         schedule.step()
         if step % 25 == 0:
-            log("tower", step=step, of=config.steps, loss=round(float(loss.detach()), 3))
+            log("tower", step=step, of=config.steps, loss=round(loss, 3))
+
+    tower.train()
+    optimise(optimizer, range(config.steps), losses, after, clip=1.0)
     tower.eval().to(CPU)

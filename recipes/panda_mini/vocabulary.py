@@ -5,9 +5,9 @@ ImageNet's classes come in the order of WordNet's tree, so whole runs of them ar
 
 from collections.abc import Iterable, Mapping
 
-from pandagpt_core.perception.reading import Named
+from pandagpt_core.perception.reading import NamedConcept
 from recipes.panda_mini.concepts import Concept, load_concepts, load_imagenet
-from recipes.panda_mini.talks import Vocabulary
+from recipes.panda_mini.talks import TalkVocabulary
 
 COCO = [
     "person",
@@ -169,12 +169,12 @@ def kinds_of_class(index: int) -> tuple[str, ...]:
     return next(((kind,) for members, kind in tables if index in members), ())
 
 
-def named_concept(concept: Concept) -> Named:
+def named_concept(concept: Concept) -> NamedConcept:
     kinds = _NARROWER.get(concept.name, _KINDS.get(concept.cat, ()))
-    return Named(concept.name, tuple(kind for kind in kinds if kind != concept.name))
+    return NamedConcept(concept.name, tuple(kind for kind in kinds if kind != concept.name))
 
 
-def named_classes(names: Iterable[str]) -> list[Named]:
+def named_classes(names: Iterable[str]) -> list[NamedConcept]:
     """ImageNet's classes; one that is a concept by another name has the concept among its kinds."""
     of_class = {at: load_concepts_by_name()[name] for name, places in load_imagenet().items() for at in places}
     found = []
@@ -185,7 +185,7 @@ def named_classes(names: Iterable[str]) -> list[Named]:
         if concept is not None:
             known = named_concept(concept)
             kinds = tuple(dict.fromkeys((known.name, *known.kinds)))
-        found.append(Named(plain, tuple(kind for kind in kinds if kind != plain)))
+        found.append(NamedConcept(plain, tuple(kind for kind in kinds if kind != plain)))
     return found
 
 
@@ -193,13 +193,13 @@ def load_concepts_by_name() -> dict[str, Concept]:
     return {concept.name: concept for concept in load_concepts()}
 
 
-def named_things() -> list[Named]:
+def named_things() -> list[NamedConcept]:
     """COCO's kinds; those that are concepts have the concept's kinds."""
     known = load_concepts_by_name()
-    return [named_concept(known[n]) if n in known else Named(n, _NARROWER.get(n, ())) for n in COCO]
+    return [named_concept(known[n]) if n in known else NamedConcept(n, _NARROWER.get(n, ())) for n in COCO]
 
 
-def vocabulary(classes: Iterable[str]) -> Vocabulary:
+def vocabulary(classes: Iterable[str]) -> TalkVocabulary:
     """Everything that talks are drawn from. classes: ImageNet's names in their order."""
     concepts = load_concepts()
     every = [*map(named_concept, concepts), *named_classes(classes), *named_things()]
@@ -208,4 +208,4 @@ def vocabulary(classes: Iterable[str]) -> Vocabulary:
         named_concept(c) for c in concepts if c.cat in ("instrument", "animal", "bird", "vehicle", "weather")
     )
     moving = tuple(named_concept(c) for c in concepts if c.cat == "activity")
-    return Vocabulary(names, audible, moving)
+    return TalkVocabulary(names, audible, moving)

@@ -16,7 +16,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from service.broker import protocol
-from service.broker.connection import SyncStore, store_errors, translated
+from service.broker.connection import SyncStore, translated
 from service.broker.errors import RequestLost
 from service.broker.protocol import Done, End, Event, Failed, Fence, Released
 
@@ -29,12 +29,7 @@ class EventHistory:
 
     events: tuple[Event, ...] = ()
     torn: bool = False  # some of it cannot be read, so that no worker can resume from it
-
-    @property
-    def losses(self) -> int:
-        """Earlier attempts that lost their worker: begun, not handed back, and not the one that reads this."""
-        fences = sum(isinstance(event, Fence) for event in self.events)
-        return fences - 1 - sum(isinstance(event, Released) for event in self.events)
+    losses: int = 0  # earlier attempts that lost their worker: begun, not handed back, and not the one that reads this
 
     @property
     def end(self) -> End | None:
@@ -68,19 +63,19 @@ class EventWriter:
     def begin(cls, store: SyncStore, key: str, worker: str, life: int) -> tuple["EventWriter | None", EventHistory]:
         """Fence off all earlier attempts, then read what they published. `life` is the stream's expiry in seconds.
 
-        Without a writer where the request has ended. Raises RequestLost when another attempt was quicker.
+        Without a writer where the request has ended. Raises RequestLost when another attempt was quicker, and the
+        driver's errors.
         """
-        with store_errors():
-            attempt = last_id(store, key)[0] + 1
-            pipe = store.pipeline(transaction=False)
-            fence = protocol.encode([Fence(worker=worker, at=time.time())])
-            pipe.execute_command("XADD", key, f"{attempt}-0", "events", fence)
-            pipe.expire(key, life)
-            pipe.xrange(key)
-            written, _, entries = pipe.execute(raise_on_error=False)
-            refused = isinstance(written, ResponseError)
-            if refused and translated(written) is not None:
-                raise written
+        attempt = last_id(store, key)[0] + 1
+        pipe = store.pipeline(transaction=False)
+        fence = protocol.encode([Fence(worker=worker, at=time.time())])
+        pipe.execute_command("XADD", key, f"{attempt}-0", "events", fence)
+        pipe.expire(key, life)
+        pipe.xrange(key)
+        written, _, entries = pipe.execute(raise_on_error=False)
+        refused = isinstance(written, ResponseError)
+        if refused and translated(written) is not None:
+            raise written
         history = _history(entries)
         if history.end is not None:
             return None, history
@@ -146,7 +141,9 @@ def _history(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> EventHistor
             events += events_of([entry])
         except (*protocol.UNREADABLE, KeyError):
             torn = True
-    return EventHistory(tuple(events), torn)
+    fences = sum(isinstance(event, Fence) for event in events)
+    losses = fences - 1 - sum(isinstance(event, Released) for event in events)
+    return EventHistory(tuple(events), torn, losses)
 
 
 def events_of(entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> tuple[Event, ...]:

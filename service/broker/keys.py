@@ -135,6 +135,12 @@ class Keys:
     def turns(self, model: str, priority: Priority) -> str:
         return self._model_key("turns", model, f":{priority}")
 
+    def admission(self, model: str, priority: Priority) -> tuple[str, ...]:
+        """The keys of admit.lua, in its order, but for the record's."""
+        lane = (self.queue(model, priority), self.load(model, priority))
+        turns = (self.waiting(model, priority), self.turns(model, priority))
+        return (*lane, self.ready(model), self.draining(model), *turns)
+
     def ready(self, model: str) -> str:
         return self._model_key("ready", model)
 

@@ -9,7 +9,7 @@ A value is a MessagePack header with dtype and shape, and the raw little-endian 
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -100,7 +100,8 @@ class MediaCache:
         """One command an array, which stores it for at least `life` seconds."""
         seconds = math.ceil(max(life, self._settings.array_ttl_s))
         for name, array in arrays.items():
-            pipe.set(self._keys.array(name), pack(array), ex=seconds)
+            packed = pack(array)
+            pipe.set(self._keys.array(name), packed, ex=seconds)
 
 
 class EmbeddingCache:
@@ -111,21 +112,21 @@ class EmbeddingCache:
 
     def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those that are there, as [n, E]; their lives begin anew."""
-        life = round(self._settings.embedding_ttl_s)
-        found = self._fetch({name: ("GETEX", self._keys.embedding(name), "EX", life) for name in names})
+        found = self._fetch(names, self._keys.embedding, "GETEX", "EX", round(self._settings.embedding_ttl_s))
         self._note_use(found)
         return found
 
     def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The encoder inputs that are there, first axis clips."""
-        return self._fetch({name: ("GET", self._keys.array(name)) for name in names})
+        return self._fetch(names, self._keys.array, "GET")
 
     def add(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Keep new embeddings and drop their arrays, which are not needed any more. Losing them costs work only."""
+        packed = {name: pack(embedding) for name, embedding in embeddings.items()}
         with store_errors():
             pipe = self._store.pipeline(transaction=False)
-            for name, embedding in embeddings.items():
-                pipe.set(self._keys.embedding(name), pack(embedding), ex=round(self._settings.embedding_ttl_s))
+            for name, blob in packed.items():
+                pipe.set(self._keys.embedding(name), blob, ex=round(self._settings.embedding_ttl_s))
                 pipe.unlink(self._keys.array(name))
             pipe.execute()
         if self._note_use(embeddings):
@@ -159,16 +160,18 @@ class EmbeddingCache:
                 pipe.zrem(self._keys.large, *dropped)
                 pipe.execute()
 
-    def _fetch(self, commands: Mapping[str, tuple[Any, ...]]) -> dict[str, np.ndarray]:
-        if not commands:
+    def _fetch(
+        self, names: Sequence[str], key: Callable[[str], str], command: str, *arguments: str | int
+    ) -> dict[str, np.ndarray]:
+        if not names:
             return {}
         with store_errors():
             pipe = self._store.pipeline(transaction=False)
-            for command in commands.values():
-                pipe.execute_command(*command)
+            for name in names:
+                pipe.execute_command(command, key(name), *arguments)
             answers = pipe.execute()
         found: dict[str, np.ndarray] = {}
-        for name, blob in zip(commands, answers, strict=True):
+        for name, blob in zip(names, answers, strict=True):
             if blob is not None:
                 try:
                     found[name] = unpack(blob)

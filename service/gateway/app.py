@@ -30,7 +30,7 @@ from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.gateway.readers import RequestReaders
 from service.broker.keys import Keys
 from service.broker.queue_metrics import QueueMetrics
-from service.gateway.auth import KeyRing, read_keys
+from service.gateway.auth import KeyRing, Tenants, read_keys
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.form import FILE_FIELDS
@@ -177,6 +177,7 @@ def _state(
     return GatewayState(
         host=ours.host,
         keys=keys,
+        tenants=Tenants(ours.salt.get_secret_value().encode() if ours.salt else None, broker.salt),
         requests=service,
         responder=Responder(service, limiter, metrics, timeouts, asyncio.Event()),
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
@@ -199,7 +200,6 @@ def _state(
             max_files=ours.max_media,
             max_fields=ours.max_fields,
         ),
-        given_salt=ours.salt.get_secret_value().encode() if ours.salt else None,
         fetcher=Fetcher(settings.fetch, largest) if settings.fetch.hosts else None,
     )
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,9 +20,8 @@ from typing import Protocol
 from starlette.requests import Request
 
 from service.gateway.errors import GatewayError
-from service.gateway.observation import observation_of
+from service.gateway.observation import Observation, observation_of
 from service.settings import SettingsError
-from service.tracing import Trace, Untraced
 
 MAX_KEY_CHARS = 512
 KEY_HEADERS = ("x-api-key", "api-key")  # of clients that do not send `Authorization`
@@ -51,7 +50,8 @@ CLASSES: dict[str, frozenset[Scope]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `tenant` is the salted name that separates what callers own in the store; `trace` is the request's.
+    """Who asks. `tenant` is the salted name that separates what callers own in the store; `seen` is the record
+    of the request that is made for its log line.
 
     `share` is whose share of the machine a request uses: the tenant's, and without keys the caller's address's.
     `cache_group` is whose cached media and prefixes a request finds: the tenant's, or those of the key's group.
@@ -61,7 +61,7 @@ class Caller:
     tenant: str
     scopes: frozenset[Scope]
     share: str = ""
-    trace: Trace = field(default_factory=Untraced)
+    seen: Observation = field(default_factory=Observation)
     cache_group: str = ""
 
 
@@ -151,8 +151,19 @@ def _token(headers: Mapping[str, str]) -> str:
     return next((headers[name].strip() for name in KEY_HEADERS if name in headers), "")
 
 
-def tenant(name: str, salt: bytes) -> str:
-    return hmac.new(salt, name.encode(), hashlib.sha256).hexdigest()[:32]
+class Tenants:
+    """Salted names, which separate in the store what callers own. The salt is the settings', else one that the store
+    keeps."""
+
+    def __init__(self, given_salt: bytes | None, stored_salt: Callable[[], Awaitable[bytes]]) -> None:
+        self._salt, self._stored = given_salt, stored_salt
+
+    async def named(self, *names: str) -> list[str]:
+        """Raises StoreUnavailable."""
+        if self._salt is None:
+            self._salt = await self._stored()
+        salt = self._salt
+        return [hmac.new(salt, name.encode(), hashlib.sha256).hexdigest()[:32] for name in names]
 
 
 class Access:
@@ -163,14 +174,12 @@ class Access:
 
     async def __call__(self, request: Request) -> Caller:
         gateway: AccessState = request.app.state.gateway
-        key = self.admit(request, gateway)
-        seen = observation_of(request.scope)
+        key, seen = self.admit(request, gateway), observation_of(request.scope)
         seen.key_class = key_class(key)
-        salt = await gateway.salt()
-        owner = tenant(key.name, salt)
-        share = owner if key is not ANONYMOUS else tenant(f"address:{_address(request)}", salt)
-        group = owner if key.cache_group is None else tenant(f"group:{key.cache_group}", salt)
-        return Caller(key.name, owner, key.scopes, share, seen.trace, group)
+        share = key.name if key is not ANONYMOUS else f"address:{_address(request)}"
+        group = key.name if key.cache_group is None else f"group:{key.cache_group}"
+        owner, share, group = await gateway.tenants.named(key.name, share, group)
+        return Caller(key.name, owner, key.scopes, share, seen, group)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:
         key = gateway.keys.find(request.headers)
@@ -198,7 +207,8 @@ class AccessState(Protocol):
     def keys(self) -> KeyRing: ...
     @property
     def host(self) -> str: ...
-    async def salt(self) -> bytes: ...
+    @property
+    def tenants(self) -> Tenants: ...
 
 
 def _address(request: Request) -> str:

@@ -63,9 +63,9 @@ class RequestContextMiddleware:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         received = state.get("received", time.perf_counter())  # by the server (`server.py`), where it is ours
-        seen = state["observation"] = Observation(received, request_id)
+        seen = state["observation"] = Observation(received, request_id=request_id)
         asked = valid_traceparent(Headers(scope=scope).get("traceparent"))
-        seen.trace = self._tracer.begin(asked, scope["method"], "server", seen.at(received))
+        seen.trace = self._tracer.begin(asked, scope["method"], "server", seen.epoch + received)
         status = CLIENT_CLOSED_REQUEST
 
         async def name_it(message: Message) -> None:
@@ -73,7 +73,7 @@ class RequestContextMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message).update(
-                    {"x-request-id": request_id, **_limits(scope), **_last(scope)},
+                    {"x-request-id": request_id, **_last(scope), **_limits(scope)},
                 )
             await send(message)
 
@@ -92,7 +92,8 @@ class RequestContextMiddleware:
             self._account(scope, seen, status)
 
     def _account(self, scope: Scope, seen: Observation, status: int) -> None:
-        endpoint, seconds = endpoint_of(scope), seen.elapsed_s
+        endpoint, ended = endpoint_of(scope), time.perf_counter()
+        seconds = ended - seen.received
         quiet = endpoint.startswith("/health") or endpoint == "/metrics"
         self._metrics.requests.labels(endpoint, str(status)).inc()
         self._metrics.request_seconds.labels(endpoint).observe(seconds)
@@ -105,9 +106,12 @@ class RequestContextMiddleware:
                 self._metrics.usage_tokens.labels(seen.key_class, kind).inc(count)
         line = _line(scope, seen, status, seconds)
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=line)
+        attributes = _attributes(line)
         if seen.first_token_s is not None:
-            seen.trace.add("relay", seen.at(seen.received + seen.first_token_s), time.time())
-        seen.trace.end(f"{scope['method']} {endpoint}", _attributes(line), seen.code)
+            seen.phases.append(("relay", seen.received + seen.first_token_s, ended))
+        for name, began, end in seen.phases:
+            seen.trace.add(name, seen.epoch + began, seen.epoch + end)
+        seen.trace.end(f"{scope['method']} {endpoint}", attributes, seen.code)
 
 
 def _attributes(line: Mapping[str, Value]) -> dict[str, Value]:

@@ -21,20 +21,24 @@ Events = AsyncGenerator[list[Event], None]
 
 @dataclass(slots=True)
 class Observation:
-    """`received` is the time of the request's first byte (`time.perf_counter`); `first_token_s` counts from there.
+    """`received` is the time of the request's first byte; `first_token_s` counts from there. Times are those of
+    `time.perf_counter`; `epoch` added to them gives Unix seconds. `phases` are name, begin and end of what the gateway
+    did for the request: the spans of its trace, where it has one.
 
     `outcome`: done, cancelled, client_gone, client_too_slow, handed_over, or failed, then with an error's `code`.
     `model` is set once it is known that it is served; `charged` where the tokens are this request's own.
     """
 
     received: float = field(default_factory=time.perf_counter)
+    epoch: float = field(default_factory=lambda: time.time() - time.perf_counter())
+    phases: list[tuple[str, float, float]] = field(default_factory=list)
     request_id: str = ""
     trace: Trace = field(default_factory=Untraced)
     key_class: str = ""
     model: str | None = None
     priority: Priority = "interactive"
     charged: bool = False
-    submitted: float = 0.0  # `time.perf_counter`, when the queue had it
+    submitted: float = 0.0  # when the queue had it
     prompt_tokens: int = 0
     completion_tokens: int = 0
     first_token_s: float | None = None
@@ -43,14 +47,6 @@ class Observation:
 
     def fail(self, code: str) -> None:
         self.outcome, self.code = "failed", code
-
-    def at(self, moment: float) -> float:
-        """A time of `time.perf_counter` as Unix seconds."""
-        return time.time() - (time.perf_counter() - moment)
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self.received
 
 
 def observation_of(scope: Scope) -> Observation:
@@ -108,7 +104,7 @@ class TokenMeter:
         if self._seen.first_token_s is None:
             self._seen.first_token_s = now - self._seen.received
             self._first.observe(self._seen.first_token_s)
-            self._seen.trace.add("first token", self._seen.at(self._seen.submitted), time.time())
+            self._seen.phases.append(("first token", self._seen.submitted, now))
         if event.choice in self._last:
             self._between.observe(now - self._last[event.choice])
         self._last[event.choice] = now

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.broker.errors import Draining
 from service.broker.gateway.client import Broker
-from service.gateway.auth import KeyRing
+from service.gateway.auth import KeyRing, Tenants
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
@@ -32,6 +32,7 @@ class GatewayState:
 
     host: str
     keys: KeyRing
+    tenants: Tenants
     requests: RequestService
     responder: Responder
     files: FileStore
@@ -42,11 +43,9 @@ class GatewayState:
     sources: MediaSources
     limits: RequestLimits
     form_limits: FormLimits
-    given_salt: bytes | None = None
     fetcher: Fetcher | None = None
     terminating: bool = False
     draining: bool = False
-    _salt: bytes | None = None
 
     @property
     def broker(self) -> Broker:
@@ -55,12 +54,6 @@ class GatewayState:
     @property
     def leaving(self) -> asyncio.Event:
         return self.responder.leaving
-
-    async def salt(self) -> bytes:
-        """What separates tenants: the settings' salt, else one kept in the store."""
-        if self._salt is None:
-            self._salt = self.given_salt or await self.broker.salt()
-        return self._salt
 
     def check_accepting(self) -> None:
         """Raises `draining`."""

@@ -6,8 +6,7 @@ or a word that the code writes itself, never a prompt or a medium.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,10 +32,6 @@ class Trace(Protocol):
         """A span below that has already ended."""
         ...
 
-    def span(self, name: str) -> AbstractContextManager[None]:
-        """A span below, for a `with` block."""
-        ...
-
     def end(self, name: str, attributes: Attributes, error: str | None = None, at: float | None = None) -> None:
         """The span itself, by its final name; `error` is a code."""
         ...
@@ -57,16 +52,9 @@ class Untraced:
     """A request without spans of ours: the caller's trace is named and passed on."""
 
     traceparent: str | None = None
-
-    @property
-    def trace_id(self) -> str | None:
-        return self.traceparent.split("-")[1] if self.traceparent else None
+    trace_id: str | None = None
 
     def add(self, name: str, start: float, end: float, attributes: Attributes | None = None) -> None: ...
-
-    @contextmanager
-    def span(self, name: str) -> Iterator[None]:  # noqa: ARG002  as the protocol has it
-        yield
 
     def end(self, name: str, attributes: Attributes, error: str | None = None, at: float | None = None) -> None: ...
 
@@ -75,7 +63,7 @@ class NoTracer:
     """Tracing is off."""
 
     def begin(self, traceparent: str | None, name: str, kind: str, start: float) -> Trace:  # noqa: ARG002  see above
-        return Untraced(traceparent)
+        return Untraced(traceparent, traceparent.split("-")[1] if traceparent else None)
 
     def close(self) -> None: ...
 

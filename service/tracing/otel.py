@@ -1,8 +1,5 @@
 """Spans by OpenTelemetry's SDK, sent in batches to an OTLP endpoint over HTTP by a thread of its own."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 
 from opentelemetry import trace
@@ -65,14 +62,6 @@ class OtelTrace:
     def add(self, name: str, start: float, end: float, attributes: Attributes | None = None) -> None:
         below = self._tracer.start_span(name, self._context, start_time=_ns(start), attributes=attributes)
         below.end(_ns(max(start, end)))
-
-    @contextmanager
-    def span(self, name: str) -> Iterator[None]:
-        start = time.time()
-        try:
-            yield
-        finally:
-            self.add(name, start, time.time())
 
     def end(self, name: str, attributes: Attributes, error: str | None = None, at: float | None = None) -> None:
         self._span.update_name(name)

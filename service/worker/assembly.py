@@ -28,11 +28,10 @@ from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
 from service.tracing import NoTracer, Tracer
-from service.worker.batcher import Batcher
-from service.worker.encode_stage import EncodeStage
+from service.worker.accounting import count_end
+from service.worker.encode_stage import Batcher, EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
 from service.worker.loop import Worker, WorkerLimits
-from service.worker.request_figures import count_end
 
 log = logging.getLogger(__name__)
 

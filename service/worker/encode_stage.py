@@ -1,11 +1,14 @@
 """From a request's media to its embeddings: from the store where anyone encoded them before, else in batches.
 
-A medium that cannot be had or encoded ends only the requests that use it.
+Nothing waits for company while its modality's encoder is free: requests that were taken together are encoded together,
+what arrives while it is busy gathers for its next batch, and a medium alone is encoded at once. A medium that cannot be
+had or encoded ends only the requests that use it.
 """
 
+import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +21,6 @@ from service.broker.errors import StoreUnavailable
 from service.broker.media_cache import EmbeddingCache, media_name
 from service.broker.protocol import Failed, MediaRef
 from service.metrics import WorkerMetrics
-from service.worker.batcher import Batcher
 from service.worker.encoder_executor import Encoded, EncoderExecutor, encoded
 from service.worker.jobs import Job
 
@@ -35,6 +37,31 @@ class EncodeBatch:
     names: Sequence[str]
     result: Future[Encoded]
     seconds: float = 0.0
+
+
+class Batcher:
+    """Media names that wait to be encoded, by modality, oldest first; each name once."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._order = size, itertools.count()
+        self._waiting: dict[Modality, dict[str, int]] = {}  # name -> its place in the order of arrival
+
+    def add(self, modality: Modality, name: str) -> None:
+        self._waiting.setdefault(modality, {}).setdefault(name, next(self._order))
+
+    def take(self, busy: Container[Modality] = ()) -> tuple[Modality, list[str]] | None:
+        """The batch that has waited longest, at most `size` of one modality that is not busy."""
+        free = [(next(iter(names.values())), modality) for modality, names in self._waiting.items() if names]
+        oldest = min((one for one in free if one[1] not in busy), default=None)
+        if oldest is None:
+            return None
+        names = list(self._waiting[oldest[1]])[: self._size]
+        for name in names:
+            del self._waiting[oldest[1]][name]
+        return oldest[1], names
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
 
 
 class EncodeStage:

@@ -2,19 +2,21 @@
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
+from typing import Any
 
 from pandagpt_core.errors import EngineDead, EngineError, PandaGPTError
 from pandagpt_core.interface import Admitted, EngineStats, ServedModel
+from pandagpt_core.types import TokenOutput
 from service.broker.protocol import Done, Failed, Generate, Prompt, PromptPiece, Started
 from service.metrics import WorkerMetrics
+from service.worker.accounting import count_finish
 from service.worker.jobs import Job, pending
 from service.worker.quarantine import Quarantine
-from service.worker.request_figures import count_finish
 
 log = logging.getLogger(__name__)
-NOTHING = nullcontext()
 
 
 class EngineDriver:
@@ -23,55 +25,68 @@ class EngineDriver:
     def __init__(self, runtime: ServedModel, metrics: WorkerMetrics) -> None:
         self._runtime, self._metrics = runtime, metrics
         self.running: dict[str, Job] = {}
-        self._quarantine = Quarantine()
+        self.quarantine = Quarantine()
         self._figures = EngineFigures(metrics)
 
     def offer(self, job: Job) -> None:
         """A job with all its embeddings: into the engine, or behind those in quarantine."""
-        if self._quarantine.closed:
-            self._quarantine.defer(job)
+        if self.quarantine.closed:
+            self.quarantine.defer(job)
         else:
             self._enter(job)
 
-    def step(self, beside: AbstractContextManager[object] = NOTHING) -> None:
-        """One engine step, inside `beside`; its tokens go to the jobs' writers after that.
+    def readmit(self) -> None:
+        """Before a step, where the quarantine holds jobs: those whose turn it is."""
+        for released in self.quarantine.release(engine_is_empty=not self.running):
+            self._enter(released)
+
+    def step(self, beside: Future[Any] | None = None) -> None:
+        """One engine step, if there is work; its tokens go to the jobs' writers once `beside` is done.
 
         Raises EngineError when the engine is broken, which EngineDead says at once: then nobody is to blame, and the
         jobs are left to the worker that takes them over.
         """
-        if self._quarantine.holds:
-            for released in self._quarantine.release(engine_is_empty=not self.running):
-                self._enter(released)
-        if self._runtime.has_work:
-            begun = time.perf_counter()
-            try:
-                with beside:
-                    outputs = self._runtime.step()
-                    taken = time.perf_counter() - begun
-            except EngineDead:
-                raise
-            except Exception as error:  # noqa: BLE001  whatever the model raises must not end its neighbours
-                self._recover(error)
-                return
-            if self._quarantine.convictions:
-                self._quarantine.acquit()
-            self._metrics.step_seconds.observe(taken)
-            self._metrics.step_sequences.observe(len(outputs))
-            self._metrics.tokens.inc(len(outputs))
-            self._figures.update(self._runtime.stats())
-            for output in outputs:
-                job = self.running.get(output.sequence_id.rpartition("/")[0])
-                if job is not None and not job.ended:
-                    if output.error is not None:
-                        log.error("the model failed on a request: %s", output.error, extra={"request_id": job.id})
-                    job.accept(output)
-                    if output.finish_reason is not None:
-                        count_finish(self._metrics, output.finish_reason)
+        if not self._runtime.has_work:
+            return
+        try:
+            outputs, taken = self._compute(beside)
+        except EngineDead:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever the model raises must not end its neighbours
+            self._recover(error)
+            return
+        if self.quarantine.convictions:
+            self.quarantine.acquit()
+        self._metrics.step_seconds.observe(taken)
+        self._metrics.step_sequences.observe(len(outputs))
+        self._metrics.tokens.inc(len(outputs))
+        self._figures.update(self._runtime.stats())
+        self._accept(outputs)
+
+    def _compute(self, beside: Future[Any] | None) -> tuple[Sequence[TokenOutput], float]:
+        """A step's outputs and its seconds, once `beside` is done too."""
+        begun = time.perf_counter()
+        try:
+            outputs = self._runtime.step()
+            return outputs, time.perf_counter() - begun
+        finally:
+            if beside is not None:
+                wait([beside])
+
+    def _accept(self, outputs: Iterable[TokenOutput]) -> None:
+        for output in outputs:
+            job = self.running.get(output.sequence_id.rpartition("/")[0])
+            if job is not None and not job.ended:
+                if output.error is not None:
+                    log.error("the model failed on a request: %s", output.error, extra={"request_id": job.id})
+                job.accept(output)
+                if output.finish_reason is not None:
+                    count_finish(self._metrics, output.finish_reason)
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
-        if self._quarantine.holds:
-            self._quarantine.drop(job)
+        if self.quarantine.holds:
+            self.quarantine.drop(job)
         if self.running.pop(job.id, None) is not None:
             self._abort(job)
 
@@ -145,8 +160,8 @@ class EngineDriver:
         for job in running:
             self._abort(job)
         self.running.clear()
-        guilty = self._quarantine.blame(running)
-        if self._quarantine.engine_is_broken:
+        guilty = self.quarantine.blame(running)
+        if self.quarantine.engine_is_broken:
             raise EngineError("the engine fails at every step") from error
         if guilty is not None:
             guilty.end(Failed(code="engine_error", message="the model failed on this request"))

@@ -39,6 +39,7 @@ class Job:
     `parse` reads the structured fields out of a whole answer.
     """
 
+    id: str  # of the request
     delivery: Delivery
     choices: list[ChoiceState]
     parse: Parse = plain_text
@@ -71,12 +72,15 @@ class Job:
         announced = any(isinstance(event, Started) for event in delivery.history.events)
         running = sum(not choice.finished for choice in choices)
         return cls(
-            delivery, choices, parse, announced=announced, echoed=echoed, open_choices=running, taken_at=time.time()
+            request.id,
+            delivery,
+            choices,
+            parse,
+            announced=announced,
+            echoed=echoed,
+            open_choices=running,
+            taken_at=time.time(),
         )
-
-    @property
-    def id(self) -> str:
-        return self.delivery.request.id
 
     def accept(self, output: TokenOutput) -> None:
         """Publish one token, and the end with the last one."""
@@ -89,39 +93,36 @@ class Job:
         choice.text += output.text
         choice.finished = output.finish_reason is not None
         self.first_token_at = self.first_token_at or time.time()
-        self.delivery.writer.add(_token(number, output))
-        self._end_with_last_choice()
+        self._publish(_token(number, output))
 
     def complete(self, sequence: str, reason: FinishReason) -> None:
         """Say the end of a choice whose published tokens are the whole answer: no engine output will."""
         number = int(sequence.rpartition("/")[2])
         assert reason != "abort", "an aborted sequence is not complete"
         self.choices[number].finished = True
-        self.delivery.writer.add(Token(choice=number, token_id=NO_TOKEN, text="", finish=reason))
-        self._end_with_last_choice()
+        self._publish(Token(choice=number, token_id=NO_TOKEN, text="", finish=reason))
 
-    def _end_with_last_choice(self) -> None:
+    def _publish(self, token: Token) -> None:
+        """Add the token, and after the last choice's last token the end."""
         self.open_choices = sum(not each.finished for each in self.choices)
-        if not self.open_choices:
-            self.end(Done())
+        self.delivery.writer.add(token, *(() if self.open_choices else (self._ended(Done()),)))
 
     def end(self, end: Done | Failed) -> None:
         """Add the one end, with its time and counts."""
+        self.delivery.writer.add(self._ended(end))
+
+    def _ended(self, end: Done | Failed) -> Done | Failed:
         self.ended, self.open_choices = True, 0
         if isinstance(end, Failed):
             self.outcome = end.code
-            self.delivery.writer.add(Failed(code=end.code, message=end.message, param=end.param, at=time.time()))
-            return
+            return Failed(code=end.code, message=end.message, param=end.param, at=time.time())
         self.outcome = "cancelled" if end.cancelled else "done"
-        made = sum(len(choice.tokens) for choice in self.choices)
-        self.delivery.writer.add(
-            Done(
-                at=time.time(),
-                first_token_at=self.first_token_at,
-                completion_tokens=made,
-                cancelled=end.cancelled,
-                fields=[] if end.cancelled else self._fields(),
-            )
+        return Done(
+            at=time.time(),
+            first_token_at=self.first_token_at,
+            completion_tokens=sum(len(choice.tokens) for choice in self.choices),
+            cancelled=end.cancelled,
+            fields=[] if end.cancelled else self._fields(),
         )
 
     def _fields(self) -> list[dict[str, Any] | None]:

@@ -1,33 +1,33 @@
 """The worker's loop: encode, admit, step, and beside the step publish and take. A turn is as long as the language
 model's step.
 
-Media are encoded beside it (`encoder_executor`), and the store is spoken to (`store_turn`).
+Media are encoded beside it (`encoder_executor`), and so is the store's part: the tokens of step n are published while
+step n + 1 computes, so a step waits for no round trip. The store's thread has the consumer and the writers to itself
+until it is joined, which is before the step's outputs reach the writers.
 """
 
 import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.broker.protocol import Done, Embed, Failed, Generate, Tokenize, Vectors
-from service.broker.worker.consumer import Consumer, Flushed
+from service.broker.worker.consumer import Consumer, Exchanged, Flushed
 from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.tracing import Tracer
+from service.worker.accounting import count_job, trace_job
 from service.worker.encode_stage import EncodeStage
 from service.worker.encoder_executor import EncoderStuck
 from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
-from service.worker.request_figures import count_job
-from service.worker.request_trace import trace_job
-from service.worker.store_turn import Exchanged, StoreTurn
 from service.worker.tokenizing import tokenize
 
 log = logging.getLogger(__name__)
@@ -114,18 +114,25 @@ class Worker:
         try:
             self._prepare()
             room = self._limits.sequences + self._limits.prefetch - self._load if self._drain_until is None else 0
-            turn, stepped = StoreTurn(self._consumer, self._executor, room, self._wait), True
-            self._engine.step(turn)
-            self._apply(turn.result())
+            if self._engine.quarantine.holds:
+                self._engine.readmit()
+            beside, stepped = None, True
+            if self._runtime.has_work:
+                beside = self._executor.submit(self._consumer.exchange, room, 0.0)
+                self._engine.step(beside)
+            self._apply(self._consumer.exchange(room, self._wait) if beside is None else beside.result())
         except StoreUnavailable as error:
             if not stepped:
+                if self._engine.quarantine.holds:
+                    self._engine.readmit()
                 self._engine.step()  # the model goes on; its tokens are published when the store is back
             self._pause(error)
         self._end_expired()
         self._clear()
-        self._heartbeat.turned()
+        self._heartbeat.turned_at = now = time.monotonic()
         self._metrics.loop_turned.set(time.time())
-        self._malloc_trim.turned()
+        if now >= self._malloc_trim.due:
+            self._malloc_trim.trim()
 
     def _prepare(self) -> None:
         if self._drain_until is not None:
@@ -136,7 +143,11 @@ class Worker:
             self._encoding.add(self._new[0])
             self._new.popleft()
         if self._encoding.jobs or self._encoding.running:
-            self._encode()
+            self._encoding.encode()
+            stuck, ready = self._encoding.stuck, self._encoding.ready()
+            if stuck and self._stuck is None:
+                self._leave_stuck(", ".join(stuck), self._encoding.held_up())
+            self._admit(ready)
 
     def _receive(self, delivery: Delivery) -> None:
         job = Job.of(delivery, self._runtime.parse)
@@ -149,17 +160,8 @@ class Worker:
         if delivery.history.losses:
             self._metrics.takeovers.inc()
 
-    def _encode(self) -> None:
-        self._encoding.encode()
-        self._check_encoders()
-        self._admit()
-
-    def _check_encoders(self) -> None:
+    def _leave_stuck(self, which: str, held_up: Sequence[Job]) -> None:
         """An encoder hangs: others take the requests that wait for it, as from a dead worker; this worker leaves."""
-        stuck = () if self._stuck else self._encoding.stuck
-        if not stuck:
-            return
-        held_up, which = self._encoding.held_up(), ", ".join(stuck)
         log.error(
             "an encoder hangs; its requests are left to others and this worker leaves",
             extra={"modality": which, "count": len(held_up)},
@@ -169,8 +171,8 @@ class Worker:
             self.drain()
         self._hand_back(held_up, as_lost=True)
 
-    def _admit(self) -> None:
-        for job in self._encoding.ready():
+    def _admit(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
             if job.ended:
                 continue
             match job.delivery.request:
@@ -196,7 +198,7 @@ class Worker:
             self._receive(delivery)
         if exchanged.error is not None:
             raise exchanged.error
-        if not self._runtime.has_work and not self._new:
+        if self._encoding.running and not self._runtime.has_work and not self._new:
             # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
             self._encoding.wait(ENCODER_WAIT)
 

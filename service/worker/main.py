@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core import autotune
-from pandagpt_core.autotune import Report
+from pandagpt_core.autotune import AutotuneReport
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.broker.queue_metrics import QueueMetrics
@@ -104,7 +104,7 @@ def load(settings: WorkerSettings) -> ServedModel:
         torch.set_num_threads(settings.threads)
     try:
         check_device(settings.device, settings.dtype)
-        reports: list[Report] = []
+        reports: list[AutotuneReport] = []
         runtime = Runtime.load(
             settings.model,
             device=settings.device,

@@ -9,20 +9,21 @@ EVERY = 60.0  # seconds
 
 
 class MallocTrim:
-    """`turned` gives back at most once in `EVERY` seconds. `trim` is glibc's malloc_trim, or does nothing elsewhere.
+    """Memory is to be given back at `due` (`time.monotonic`), every `EVERY` seconds. `release` is glibc's malloc_trim,
+    or does nothing elsewhere.
 
     Steps of changing sizes fragment the heap; glibc by itself gives back only the memory at a heap's end.
     """
 
-    def __init__(self, trim: Callable[[], object] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._trim, self._clock = trim or of_this_system(), clock
-        self._due = clock() + EVERY
+    def __init__(
+        self, release: Callable[[], object] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._release, self._clock = release or of_this_system(), clock
+        self.due = clock() + EVERY
 
-    def turned(self) -> None:
-        """The loop went round once more."""
-        if self._clock() >= self._due:
-            self._trim()
-            self._due = self._clock() + EVERY
+    def trim(self) -> None:
+        self._release()
+        self.due = self._clock() + EVERY
 
 
 def of_this_system() -> Callable[[], object]:

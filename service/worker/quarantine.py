@@ -21,6 +21,7 @@ class Quarantine:
         self._deferred: list[Job] = []
         self.convictions = 0  # jobs in a row that raised alone
         self.holds = False  # whether any job is here
+        self.closed = False  # whether no new job may enter the engine
 
     def blame(self, running: Sequence[Job]) -> Job | None:
         """A step raised: the job to fail if it ran alone; else None, and all of them wait in halves."""
@@ -66,10 +67,6 @@ class Quarantine:
     def waiting(self) -> tuple[Job, ...]:
         return (*(job for group in self._groups for job in group), *self._deferred)
 
-    @property
-    def closed(self) -> bool:
-        """Whether no new job may enter the engine."""
-        return bool(self._groups)
-
     def _note(self) -> None:
-        self.holds = bool(self._groups or self._deferred)
+        self.closed = bool(self._groups)
+        self.holds = self.closed or bool(self._deferred)

@@ -9,10 +9,10 @@ import pytest
 from benchmarks import engine, http
 from benchmarks.__main__ import BRIEF, EACH
 from benchmarks.contestants import field
-from benchmarks.contestants.field import ENGINES, SERVERS, Entry, assemble
+from benchmarks.contestants.field import ENGINES, SERVERS, FieldEntry, assemble
 from benchmarks.contestants.servers import chat_body, ids_body
 from benchmarks.lib.absent import Absent
-from benchmarks.lib.options import Options, options, parser
+from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.prompts import prompts
 
 PEERS = {"transformers-generate", "transformers-continuous", "openvino", "vllm", "llama-server"}
@@ -25,11 +25,11 @@ def _no_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
 
-def parsed(*arguments: str) -> Options:
+def parsed(*arguments: str) -> BenchmarkOptions:
     return options(parser("").parse_args(list(arguments)))
 
 
-def chosen(entries: Any, *names: str) -> list[Entry]:
+def chosen(entries: Any, *names: str) -> list[FieldEntry]:
     return [entry for entry in entries if entry.name.startswith(names)]
 
 
@@ -59,10 +59,10 @@ def test_openvino_that_is_not_installed_leaves_out_ours_with_it(monkeypatch: pyt
 
 
 def test_a_package_that_is_missing_makes_its_contestant_absent() -> None:
-    def make(options: Options) -> Any:
+    def make(options: BenchmarkOptions) -> Any:
         raise Absent("the package is not installed")
 
-    assert assemble([Entry("x", make)], parsed()) == ([], {"x": "the package is not installed"})
+    assert assemble([FieldEntry("x", make)], parsed()) == ([], {"x": "the package is not installed"})
 
 
 def test_what_is_left_out_by_choice_is_listed_too() -> None:

@@ -54,7 +54,7 @@ def test_operations_grow_with_blocks_by_the_same_step() -> None:
 
 
 @pytest.mark.parametrize("work", imagebind.works(SIZES), ids=lambda work: str(work.modality))
-def test_plain_towers_and_ours_give_the_same_embeddings(work: imagebind.Work) -> None:
+def test_plain_towers_and_ours_give_the_same_embeddings(work: imagebind.EncoderCase) -> None:
     torch.manual_seed(1)
     clips = torch.randn(2, *imagebind.SHAPES[work.modality])
     ours, plain = work.ours(clips), imagebind.one_by_one(work.plain, clips)
@@ -165,7 +165,7 @@ def test_without_a_gpu_the_gpu_benchmarks_say_that_they_need_one(
 
 
 def test_through_the_service_one_step_of_the_allocator_is_no_growth_and_a_leak_is_whatever_its_form() -> None:
-    plan = memory.Plan.of(None, False, memory.HTTP)
+    plan = memory.MemoryPlan.of(None, False, memory.HTTP)
     readings = [plan.requests * n / memory.SAMPLES for n in range(memory.SAMPLES + 1)]
 
     def verdict(mib: Callable[[float], float]) -> object:
@@ -180,9 +180,9 @@ def test_through_the_service_one_step_of_the_allocator_is_no_growth_and_a_leak_i
 
 def test_no_way_has_fewer_than_two_thousand_requests_unless_that_is_said() -> None:
     for usual in (memory.ENGINE, memory.HTTP):
-        assert memory.Plan.of(None, False, usual).requests >= 2000
-        assert memory.Plan.of(300, False, usual).requests == 300
-        assert memory.Plan.of(None, True, usual).requests == memory.QUICK
+        assert memory.MemoryPlan.of(None, False, usual).requests >= 2000
+        assert memory.MemoryPlan.of(300, False, usual).requests == 300
+        assert memory.MemoryPlan.of(None, True, usual).requests == memory.QUICK
 
 
 def test_memory_is_flat_or_grows_by_the_line_after_the_warm_quarter() -> None:

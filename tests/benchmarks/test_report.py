@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.lib import machine, plots
-from benchmarks.lib.report import Column, Report, Row, folder, publish, quietness
+from benchmarks.lib.report import BenchmarkReport, Column, Row, folder, publish, quietness
 
 COLUMNS = (Column("who", "who"), Column("rate", "tokens/s"), Column("first", "ms", 0, 1000), Column("note", "note"))
 ROWS: tuple[Row, ...] = (
@@ -23,8 +23,8 @@ def facts() -> dict[str, object]:
 
 
 @pytest.fixture
-def report() -> Report:
-    return Report("speed", "Speed", COLUMNS, ROWS, ["greedy"], {"another": "is not installed"})
+def report() -> BenchmarkReport:
+    return BenchmarkReport("speed", "Speed", COLUMNS, ROWS, ["greedy"], {"another": "is not installed"})
 
 
 def test_results_of_a_machine_with_a_gpu_lie_under_its_name() -> None:
@@ -34,7 +34,7 @@ def test_results_of_a_machine_with_a_gpu_lie_under_its_name() -> None:
     assert folder({**found, "gpu": several}).name == "2026-11-22-amd-epyc-9004-16c-128g-nvidia-h200"
 
 
-def test_the_table_scales_rounds_and_leaves_unknown_cells_empty(report: Report) -> None:
+def test_the_table_scales_rounds_and_leaves_unknown_cells_empty(report: BenchmarkReport) -> None:
     assert report.table().splitlines() == [
         "| who | tokens/s | ms | note |",
         "| --- | ---: | ---: | ---: |",
@@ -43,20 +43,20 @@ def test_the_table_scales_rounds_and_leaves_unknown_cells_empty(report: Report) 
     ]
 
 
-def test_who_is_absent_is_listed_with_the_reason_and_not_dropped(report: Report, facts: machine.Facts) -> None:
+def test_who_is_absent_is_listed_with_the_reason_and_not_dropped(report: BenchmarkReport, facts: machine.Facts) -> None:
     assert "- another: is not installed" in report.markdown(facts)
     head = json.loads(report.json_lines(facts).splitlines()[0])
     assert head["absent"] == {"another": "is not installed"}
 
 
-def test_json_lines_hold_unrounded_figures_after_a_line_of_facts(report: Report, facts: machine.Facts) -> None:
+def test_json_lines_hold_unrounded_figures_after_a_line_of_facts(report: BenchmarkReport, facts: machine.Facts) -> None:
     head, *rows = (json.loads(line) for line in report.json_lines(facts).splitlines())
     assert head["facts"]["cores"] == machine.cores()
     assert rows[0] == {"benchmark": "speed", "who": "ours", "rate": 1234.56, "first": 0.0125, "note": None}
 
 
 def test_a_report_is_printed_and_kept(
-    report: Report, facts: machine.Facts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: BenchmarkReport, facts: machine.Facts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(report, facts, tmp_path / "new")
     printed = capsys.readouterr().out
@@ -65,13 +65,13 @@ def test_a_report_is_printed_and_kept(
     assert (tmp_path / "new" / "speed.jsonl").read_text() in printed
 
 
-def test_without_a_folder_nothing_is_kept(report: Report, facts: machine.Facts, tmp_path: Path) -> None:
+def test_without_a_folder_nothing_is_kept(report: BenchmarkReport, facts: machine.Facts, tmp_path: Path) -> None:
     publish(report, facts, None)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_report_without_rows_says_so(facts: machine.Facts) -> None:
-    assert "Nothing was measured." in Report("x", "X", (), ()).markdown(facts)
+    assert "Nothing was measured." in BenchmarkReport("x", "X", (), ()).markdown(facts)
 
 
 def test_a_busy_machine_is_called_not_quiet() -> None:

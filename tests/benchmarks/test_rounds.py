@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.contestants.base import PipeContestant, RunFailed, Spec, without_paths
+from benchmarks.contestants.base import ContestantSpec, PipeContestant, RunFailed, without_paths
 from benchmarks.contestants.base import Process as Child
 from benchmarks.lib import procs
 from benchmarks.lib.absent import Absent
 from benchmarks.lib.options import options, parser
-from benchmarks.lib.rounds import Outcome, play
+from benchmarks.lib.rounds import RoundsOutcome, play
 from benchmarks.lib.stats import Case, Run
 
 OPTIONS = options(parser("").parse_args(["--threads", "1"]))
@@ -54,7 +54,7 @@ def ask(one: Fake, case: Case, turn: int) -> Run:
     return one.generate([[turn]] * case.width, case.new)
 
 
-def played(fakes: list[Fake]) -> Outcome:
+def played(fakes: list[Fake]) -> RoundsOutcome:
     return play(fakes, CASES, 2, ask)
 
 
@@ -152,7 +152,7 @@ def test_a_child_that_cannot_import_or_dies_is_absent_with_a_reason_without_path
 
 def test_a_program_that_is_not_there_is_absent() -> None:
     with pytest.raises(Absent, match="No such file"):
-        Child(Spec(["no-such-program-anywhere"]), pipe=False)
+        Child(ContestantSpec(["no-such-program-anywhere"]), pipe=False)
 
 
 def test_a_contestant_stands_still_outside_of_its_turn() -> None:

@@ -34,7 +34,7 @@ async def test_the_whole_way_of_a_request_works_on_a_cluster(cluster: StoreSetti
     await broker.check()
     part, array = media(1)
     with worker_thread(cluster, FakeRuntime(step_delay=0.02), max_sequences=2, prefetch=0) as worker:
-        assert set(await broker.models()) == {"fake"}
+        assert set(await broker.registry.models()) == {"fake"}
         assert (await broker.look_up("fake", "interactive", [part.blob]))[1] == {part.blob}
         request = generate(media=[part], n=2)
         events = await run(broker, request, {part.blob: array})

@@ -40,7 +40,7 @@ async def test_wrong_passwords_are_told_apart_and_the_right_one_serves() -> None
         right = StoreSettings(url=url, password=SecretStr("right-one"))
         with worker_thread(right):
             broker = Broker.connect(right)
-            assert set(await broker.models()) == {"fake"}
+            assert set(await broker.registry.models()) == {"fake"}
             await broker.close()
 
 

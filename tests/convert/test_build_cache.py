@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import read_model_folder, verify_files
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.convert import build_cache as building
 from pandagpt_core.convert.build_cache import NAMES, PARTIAL, build_cache
 from pandagpt_core.encoders.base import Encoder
@@ -30,8 +30,10 @@ COUNT = 7
 def original(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models")
     tiny = golden / "pandagpt-tiny"
-    files = Originals(imagebind_w3d(golden, out), tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
-    convert_pandagpt(files, out / "tiny", Options(model_id="tiny", sizes=SIZES))
+    files = PandaGPTOriginals(
+        imagebind_w3d(golden, out), tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt"
+    )
+    convert_pandagpt(files, out / "tiny", PandaGPTOptions(model_id="tiny", sizes=SIZES))
     return out / "tiny"
 
 

@@ -11,7 +11,12 @@ from safetensors.torch import load_file, save_file
 from pandagpt_core.checkpoints import account, lora_shapes, verify_files
 from pandagpt_core.checkpoints.imagebind_llm import ADAPTED, BindSpec, bind_shapes, tuned_shapes
 from pandagpt_core.checkpoints.pandagpt import LoraSpec
-from pandagpt_core.convert.imagebind_llm import Options, adapter_name, convert_imagebind_llm, plan_imagebind_llm
+from pandagpt_core.convert.imagebind_llm import (
+    ImageBindLLMOptions,
+    adapter_name,
+    convert_imagebind_llm,
+    plan_imagebind_llm,
+)
 from pandagpt_core.convert.llm import expected_shapes
 from pandagpt_core.convert.meta_llama import base_name, find_llama, turned
 from pandagpt_core.convert.parts import Part
@@ -22,7 +27,7 @@ from tests.parity.bind_tiny import SIZES, convert, originals
 LLAMA_7B = LlamaConfig(
     vocab=32000, width=4096, layers=32, heads=32, kv_heads=32, head_dim=128, ffn=11008, norm_eps=1e-6
 )
-OPTIONS = Options("tiny", SIZES)
+OPTIONS = ImageBindLLMOptions("tiny", SIZES)
 
 
 @pytest.fixture

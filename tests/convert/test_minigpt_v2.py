@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pandagpt_core.checkpoints import MiniGPTv2Folder, module_shapes, read_model_folder, verify_files
-from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2, plan_minigpt_v2
+from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2, plan_minigpt_v2
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.types import Modality
 
 SIZES = EvaSizes(width=48, blocks=3, heads=4, mlp=209)
-OPTIONS = Options(model_id="tiny", sizes=SIZES, lora_alpha=2.0)
+OPTIONS = MiniGPTv2Options(model_id="tiny", sizes=SIZES, lora_alpha=2.0)
 State = Mapping[str, torch.Tensor]
 
 
@@ -38,8 +38,8 @@ def eva(whole: State, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def originals(tiny: Path, eva: Path) -> Originals:
-    return Originals(tiny / "llama2_tiny", eva, tiny / "checkpoint_0.pth")
+def originals(tiny: Path, eva: Path) -> MiniGPTv2Originals:
+    return MiniGPTv2Originals(tiny / "llama2_tiny", eva, tiny / "checkpoint_0.pth")
 
 
 def resaved(path: Path, **changes: torch.Tensor | None) -> Path:
@@ -50,7 +50,7 @@ def resaved(path: Path, **changes: torch.Tensor | None) -> Path:
     return path.parent / "c.pth"
 
 
-def test_a_folder_is_made_whose_files_are_those_that_it_names(originals: Originals, tmp_path: Path) -> None:
+def test_a_folder_is_made_whose_files_are_those_that_it_names(originals: MiniGPTv2Originals, tmp_path: Path) -> None:
     made = convert_minigpt_v2(originals, tmp_path / "out", OPTIONS)
     folder = read_model_folder(tmp_path / "out")
     assert folder == made
@@ -62,13 +62,13 @@ def test_a_folder_is_made_whose_files_are_those_that_it_names(originals: Origina
 
 
 def test_a_whole_state_dict_gives_the_same_weights_as_its_parts(
-    originals: Originals, tiny: Path, whole: State, tmp_path: Path
+    originals: MiniGPTv2Originals, tiny: Path, whole: State, tmp_path: Path
 ) -> None:
     ln_vision = tmp_path / "ln.pth"
     torch.save({key: value for key, value in whole.items() if key.startswith("ln_vision.")}, ln_vision)
     convert_minigpt_v2(replace(originals, ln_vision=ln_vision), tmp_path / "parts", OPTIONS)
     convert_minigpt_v2(
-        Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors"), tmp_path / "whole", OPTIONS
+        MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors"), tmp_path / "whole", OPTIONS
     )
     for name in ("encoder.safetensors", "adapter.safetensors", "llm/model.safetensors"):
         parts, joined = load_file(tmp_path / "parts" / name), load_file(tmp_path / "whole" / name)
@@ -76,7 +76,7 @@ def test_a_whole_state_dict_gives_the_same_weights_as_its_parts(
         assert all(torch.equal(parts[key], joined[key]) for key in parts)
 
 
-def test_without_a_file_for_it_ln_vision_changes_nothing(originals: Originals, tmp_path: Path) -> None:
+def test_without_a_file_for_it_ln_vision_changes_nothing(originals: MiniGPTv2Originals, tmp_path: Path) -> None:
     convert_minigpt_v2(originals, tmp_path / "out", OPTIONS)
     encoder = load_file(tmp_path / "out" / "encoder.safetensors")
     assert bool((encoder["ln_vision.weight"] == 1).all())
@@ -84,7 +84,7 @@ def test_without_a_file_for_it_ln_vision_changes_nothing(originals: Originals, t
 
 
 def test_positions_of_224_pixels_are_written_for_448(
-    originals: Originals, eva: Path, tiny: Path, tmp_path: Path
+    originals: MiniGPTv2Originals, eva: Path, tiny: Path, tmp_path: Path
 ) -> None:
     cases = load_file(tiny / "cases.safetensors")
     changed = resaved(eva, pos_embed=cases["pos_embed/checkpoint_224"])
@@ -94,7 +94,7 @@ def test_positions_of_224_pixels_are_written_for_448(
 
 
 def test_the_block_after_the_last_and_the_head_are_left_and_nothing_else(
-    originals: Originals, eva: Path, whole: State
+    originals: MiniGPTv2Originals, eva: Path, whole: State
 ) -> None:
     unread = {"blocks__3__norm1__weight": torch.ones(48), "norm__weight": torch.ones(48), "head__bias": torch.ones(9)}
     assert plan_minigpt_v2(replace(originals, eva=resaved(eva, **unread)), OPTIONS)
@@ -104,7 +104,7 @@ def test_the_block_after_the_last_and_the_head_are_left_and_nothing_else(
     assert caught.value.left_over == ("blocks.0.attn.k_bias", "blocks.4.norm1.weight")
 
 
-def test_every_difference_of_the_encoder_is_listed(originals: Originals, eva: Path) -> None:
+def test_every_difference_of_the_encoder_is_listed(originals: MiniGPTv2Originals, eva: Path) -> None:
     changed = resaved(eva, cls_token=None, blocks__1__attn__q_bias=torch.ones(7), pos_embed=torch.ones(1, 258, 48))
     with pytest.raises(CheckpointError, match="257 patches make no square"):
         plan_minigpt_v2(replace(originals, eva=changed), OPTIONS)
@@ -115,7 +115,7 @@ def test_every_difference_of_the_encoder_is_listed(originals: Originals, eva: Pa
     assert caught.value.misshapen == {"blocks.1.attn.q_bias": ((7,), (48,))}
 
 
-def test_names_of_a_later_peft_are_left_over(originals: Originals, tmp_path: Path, tiny: Path) -> None:
+def test_names_of_a_later_peft_are_left_over(originals: MiniGPTv2Originals, tmp_path: Path, tiny: Path) -> None:
     state = torch.load(tiny / "checkpoint_0.pth", weights_only=True)["model"]
     later = {key.replace("lora_A.weight", "lora_A.default.weight"): value for key, value in state.items()}
     torch.save({"model": later}, tmp_path / "later.pth")
@@ -126,11 +126,11 @@ def test_names_of_a_later_peft_are_left_over(originals: Originals, tmp_path: Pat
 def test_a_key_of_no_part_of_a_whole_state_dict_is_left_over(tiny: Path, whole: State, tmp_path: Path) -> None:
     save_file({**whole, "Qformer.query": torch.ones(2)}, tmp_path / "more.safetensors")
     with pytest.raises(KeyMismatch) as caught:
-        plan_minigpt_v2(Originals(tiny / "llama2_tiny", checkpoint=tmp_path / "more.safetensors"), OPTIONS)
+        plan_minigpt_v2(MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tmp_path / "more.safetensors"), OPTIONS)
     assert caught.value.left_over == ("Qformer.query",)
 
 
-def test_without_a_checkpoint_a_folder_to_train_is_made(originals: Originals, tmp_path: Path) -> None:
+def test_without_a_checkpoint_a_folder_to_train_is_made(originals: MiniGPTv2Originals, tmp_path: Path) -> None:
     made = convert_minigpt_v2(replace(originals, checkpoint=None), tmp_path / "out", OPTIONS)
     assert made.lora is None
     assert load_file(tmp_path / "out" / "adapter.safetensors")["projection.weight"].shape == (64, 192)
@@ -138,7 +138,7 @@ def test_without_a_checkpoint_a_folder_to_train_is_made(originals: Originals, tm
 
 def test_a_small_checkpoint_without_the_encoder_is_refused(tiny: Path) -> None:
     with pytest.raises(CheckpointError, match="EVA's file must be named"):
-        plan_minigpt_v2(Originals(tiny / "llama2_tiny", checkpoint=tiny / "checkpoint_0.pth"), OPTIONS)
+        plan_minigpt_v2(MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tiny / "checkpoint_0.pth"), OPTIONS)
 
 
 def test_the_published_checkpoints_keys_are_all_accounted_for(golden: Path) -> None:

@@ -24,7 +24,7 @@ from pandagpt_core.checkpoints import (
 )
 from pandagpt_core.checkpoints.account import PANDAGPT_DELTA
 from pandagpt_core.checkpoints.pandagpt import LoraSpec, ProjectionSpec
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.convert.llm import expected_shapes
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
@@ -35,7 +35,7 @@ from pandagpt_core.runtime import Runtime
 
 State = dict[str, torch.Tensor]
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
-OPTIONS = Options(model_id="tiny", sizes=SIZES)
+OPTIONS = PandaGPTOptions(model_id="tiny", sizes=SIZES)
 Q_PROJ = "llama_model.base_model.model.model.layers.0.self_attn.q_proj"
 
 
@@ -45,28 +45,30 @@ def encoder(golden: Path) -> State:
 
 
 @pytest.fixture
-def originals(tmp_path: Path, golden: Path, encoder: State) -> Originals:
+def originals(tmp_path: Path, golden: Path, encoder: State) -> PandaGPTOriginals:
     """The tiny originals as their authors published theirs: pickled files and a Vicuna folder."""
     imagebind = tmp_path / "imagebind_tiny.pth"
     torch.save(encoder, imagebind)
     pandagpt = golden / "pandagpt-tiny"
-    return Originals(imagebind, pandagpt / "vicuna_tiny", pandagpt / "pandagpt_ckpt" / "pytorch_model.pt")
+    return PandaGPTOriginals(imagebind, pandagpt / "vicuna_tiny", pandagpt / "pandagpt_ckpt" / "pytorch_model.pt")
 
 
-def with_delta(originals: Originals, folder: Path, change: Callable[[State], object]) -> Originals:
+def with_delta(originals: PandaGPTOriginals, folder: Path, change: Callable[[State], object]) -> PandaGPTOriginals:
     delta = dict(torch.load(originals.delta, weights_only=True))
     change(delta)
     path = folder / "changed.pt"
     torch.save(delta, path)
-    return Originals(originals.imagebind, originals.llm, path)
+    return PandaGPTOriginals(originals.imagebind, originals.llm, path)
 
 
-def with_encoder(originals: Originals, encoder: State, folder: Path, change: Callable[[State], object]) -> Originals:
+def with_encoder(
+    originals: PandaGPTOriginals, encoder: State, folder: Path, change: Callable[[State], object]
+) -> PandaGPTOriginals:
     changed = dict(encoder)
     change(changed)
     path = folder / "changed.pth"
     torch.save(changed, path)
-    return Originals(path, originals.llm, originals.delta)
+    return PandaGPTOriginals(path, originals.llm, originals.delta)
 
 
 def in_shards(source: Path, folder: Path, count: int) -> Path:
@@ -86,7 +88,7 @@ def in_shards(source: Path, folder: Path, count: int) -> Path:
 
 
 def test_the_originals_become_a_folder_that_loads(
-    tmp_path: Path, golden: Path, originals: Originals, encoder: State
+    tmp_path: Path, golden: Path, originals: PandaGPTOriginals, encoder: State
 ) -> None:
     out = tmp_path / "models" / "tiny"
     convert_pandagpt(originals, out, OPTIONS)
@@ -105,8 +107,8 @@ def test_the_originals_become_a_folder_that_loads(
     assert sorted(path.name for path in out.parent.iterdir()) == ["tiny"]
 
 
-def test_without_a_delta_the_folder_is_one_to_train_and_loads(tmp_path: Path, originals: Originals) -> None:
-    said = convert_pandagpt(Originals(originals.imagebind, originals.llm), tmp_path / "base", OPTIONS)
+def test_without_a_delta_the_folder_is_one_to_train_and_loads(tmp_path: Path, originals: PandaGPTOriginals) -> None:
+    said = convert_pandagpt(PandaGPTOriginals(originals.imagebind, originals.llm), tmp_path / "base", OPTIONS)
     verify_files(tmp_path / "base", said)
     adapter = load_file(tmp_path / "base" / ADAPTER)
     assert said.lora is None
@@ -119,7 +121,7 @@ def test_without_a_delta_the_folder_is_one_to_train_and_loads(tmp_path: Path, or
 
 
 def test_the_adapters_weights_keep_their_values_under_names_of_ours(
-    tmp_path: Path, golden: Path, originals: Originals
+    tmp_path: Path, golden: Path, originals: PandaGPTOriginals
 ) -> None:
     convert_pandagpt(originals, tmp_path / "out", OPTIONS)
     adapter = load_file(tmp_path / "out" / ADAPTER)
@@ -131,16 +133,16 @@ def test_the_adapters_weights_keep_their_values_under_names_of_ours(
         assert torch.equal(adapter[f"{ours}.lora_{half}.weight"], delta[f"{Q_PROJ}.lora_{half}.default.weight"])
 
 
-def test_old_position_buffers_are_dropped(tmp_path: Path, golden: Path, originals: Originals) -> None:
+def test_old_position_buffers_are_dropped(tmp_path: Path, golden: Path, originals: PandaGPTOriginals) -> None:
     buffer = "model.layers.0.self_attn.rotary_emb.inv_freq"
     assert buffer in load_file(originals.llm / "model.safetensors")
     convert_pandagpt(originals, tmp_path / "out", OPTIONS)
     assert buffer not in load_file(tmp_path / "out" / "llm" / "model.safetensors")
 
 
-def test_pickled_shards_become_safetensors_shards_with_an_index(tmp_path: Path, originals: Originals) -> None:
+def test_pickled_shards_become_safetensors_shards_with_an_index(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     shards = in_shards(originals.llm, tmp_path / "sharded", 3)
-    said = convert_pandagpt(Originals(originals.imagebind, shards, originals.delta), tmp_path / "out", OPTIONS)
+    said = convert_pandagpt(PandaGPTOriginals(originals.imagebind, shards, originals.delta), tmp_path / "out", OPTIONS)
     whole = load_llama(originals.llm).state_dict()
     found = load_llama(tmp_path / "out" / "llm").state_dict()
     assert all(torch.equal(found[key], whole[key]) for key in whole)
@@ -148,18 +150,18 @@ def test_pickled_shards_become_safetensors_shards_with_an_index(tmp_path: Path, 
     assert "llm/model.safetensors.index.json" in said.files
 
 
-def test_the_bos_is_the_tokenizer_files_and_the_folder_says_which(tmp_path: Path, originals: Originals) -> None:
+def test_the_bos_is_the_tokenizer_files_and_the_folder_says_which(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     said = convert_pandagpt(originals, tmp_path / "usual", OPTIONS)
     assert said.bos is not None
     assert (said.bos.id, said.bos.piece, said.bos.source) == (1, "<s>", "special_tokens_map.json")
     odd = in_shards(originals.llm, tmp_path / "odd", 1)
     (odd / "special_tokens_map.json").write_text(json.dumps({"bos_token": "</s>"}))
-    said = convert_pandagpt(Originals(originals.imagebind, odd, originals.delta), tmp_path / "out", OPTIONS)
+    said = convert_pandagpt(PandaGPTOriginals(originals.imagebind, odd, originals.delta), tmp_path / "out", OPTIONS)
     assert said.bos is not None
     assert (said.bos.id, said.bos.piece) == (2, "</s>")
 
 
-def test_a_typo_in_a_key_is_refused_with_both_names(tmp_path: Path, originals: Originals) -> None:
+def test_a_typo_in_a_key_is_refused_with_both_names(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     good, typo = f"{Q_PROJ}.lora_A.default.weight", f"{Q_PROJ.replace('q_proj', 'q_prj')}.lora_A.default.weight"
     wrong = with_delta(originals, tmp_path, lambda delta: delta.update({typo: delta.pop(good)}))
     with pytest.raises(KeyMismatch) as caught:
@@ -170,7 +172,7 @@ def test_a_typo_in_a_key_is_refused_with_both_names(tmp_path: Path, originals: O
     assert not (tmp_path / "out").exists()
 
 
-def test_a_key_too_many_is_refused(tmp_path: Path, originals: Originals, encoder: State) -> None:
+def test_a_key_too_many_is_refused(tmp_path: Path, originals: PandaGPTOriginals, encoder: State) -> None:
     wrong = with_encoder(
         originals, encoder, tmp_path, lambda state: state.update({"modality_heads.smell": torch.ones(1)})
     )
@@ -180,7 +182,7 @@ def test_a_key_too_many_is_refused(tmp_path: Path, originals: Originals, encoder
 
 
 def test_a_key_too_few_and_a_wrong_shape_are_refused_together(
-    tmp_path: Path, originals: Originals, encoder: State
+    tmp_path: Path, originals: PandaGPTOriginals, encoder: State
 ) -> None:
     head, bias = "modality_heads.audio.2.weight", "modality_trunks.imu.blocks.1.attn.bias_k"
 
@@ -194,27 +196,27 @@ def test_a_key_too_few_and_a_wrong_shape_are_refused_together(
     assert caught.value.misshapen == {head: ((31, 64), (32, 64))}
 
 
-def test_two_keys_that_become_one_are_refused(tmp_path: Path, originals: Originals) -> None:
+def test_two_keys_that_become_one_are_refused(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     wrong = with_delta(originals, tmp_path, lambda delta: delta.update({"projection.bias": torch.zeros(64)}))
     with pytest.raises(KeyMismatch, match=r"left over: projection\.bias .which doubles"):
         convert_pandagpt(wrong, tmp_path / "out", OPTIONS)
 
 
-def test_a_key_in_two_shards_is_refused(tmp_path: Path, originals: Originals) -> None:
+def test_a_key_in_two_shards_is_refused(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     shards = in_shards(originals.llm, tmp_path / "sharded", 2)
     first, second = (shards / f"pytorch_model-0000{index}-of-00002.bin" for index in (1, 2))
     doubled = torch.load(second, weights_only=True) | dict([next(iter(torch.load(first, weights_only=True).items()))])
     torch.save(doubled, second)
     with pytest.raises(KeyMismatch, match="a second time"):
-        convert_pandagpt(Originals(originals.imagebind, shards, originals.delta), tmp_path / "out", OPTIONS)
+        convert_pandagpt(PandaGPTOriginals(originals.imagebind, shards, originals.delta), tmp_path / "out", OPTIONS)
 
 
-def test_an_encoder_of_other_sizes_is_refused_in_a_few_words(tmp_path: Path, originals: Originals) -> None:
+def test_an_encoder_of_other_sizes_is_refused_in_a_few_words(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     with pytest.raises(CheckpointError, match=r"vision is \(64,\) wide, expected 1280"):
-        convert_pandagpt(originals, tmp_path / "out", Options(model_id="tiny"))
+        convert_pandagpt(originals, tmp_path / "out", PandaGPTOptions(model_id="tiny"))
 
 
-def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, originals: Originals) -> None:
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     trace = tmp_path / "ran"
 
     class Bomb:
@@ -224,33 +226,33 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, origina
     bomb = tmp_path / "bomb.pt"
     torch.save({"llama_proj.weight": Bomb()}, bomb)
     with pytest.raises(CheckpointError, match="tensors only"):
-        convert_pandagpt(Originals(originals.imagebind, originals.llm, bomb), tmp_path / "out", OPTIONS)
+        convert_pandagpt(PandaGPTOriginals(originals.imagebind, originals.llm, bomb), tmp_path / "out", OPTIONS)
     assert not trace.exists()
 
 
 @pytest.mark.parametrize(("length", "said"), [(4096, "2048 positions"), (-1, "max_model_len")])
 def test_a_context_that_the_model_has_not_is_refused_before_anything_is_written(
-    tmp_path: Path, originals: Originals, length: int, said: str
+    tmp_path: Path, originals: PandaGPTOriginals, length: int, said: str
 ) -> None:
     written: list[int] = []
     with pytest.raises(CheckpointError, match=said):
         convert_pandagpt(
             originals,
             tmp_path / "out",
-            Options(model_id="tiny", sizes=SIZES, max_model_len=length),
+            PandaGPTOptions(model_id="tiny", sizes=SIZES, max_model_len=length),
             lambda done, _: written.append(done),
         )
     assert written == []
 
 
-def test_a_language_model_without_a_tokenizer_is_refused(tmp_path: Path, originals: Originals) -> None:
+def test_a_language_model_without_a_tokenizer_is_refused(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     bare = in_shards(originals.llm, tmp_path / "bare", 1)
     (bare / "tokenizer.model").unlink()
     with pytest.raises(CheckpointError, match=r"tokenizer\.model"):
-        convert_pandagpt(Originals(originals.imagebind, bare, originals.delta), tmp_path / "out", OPTIONS)
+        convert_pandagpt(PandaGPTOriginals(originals.imagebind, bare, originals.delta), tmp_path / "out", OPTIONS)
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path: Path, originals: Originals) -> None:
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine").write_text("kept")
@@ -259,7 +261,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path, originals: Originals
     assert [path.name for path in out.iterdir()] == ["mine"]
 
 
-def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path: Path, originals: Originals) -> None:
+def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     def give_up(done: int, total: int) -> None:
         if done > total / 2:
             raise KeyboardInterrupt
@@ -270,10 +272,12 @@ def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path: Path, originals: 
     assert list(place.iterdir()) == []
 
 
-def test_progress_ends_at_the_whole_and_half_precision_is_half_the_bytes(tmp_path: Path, originals: Originals) -> None:
+def test_progress_ends_at_the_whole_and_half_precision_is_half_the_bytes(
+    tmp_path: Path, originals: PandaGPTOriginals
+) -> None:
     seen: list[tuple[int, int]] = []
     convert_pandagpt(originals, tmp_path / "whole", OPTIONS, lambda done, total: seen.append((done, total)))
-    half = Options(model_id="tiny", sizes=SIZES, dtype=torch.float16)
+    half = PandaGPTOptions(model_id="tiny", sizes=SIZES, dtype=torch.float16)
     convert_pandagpt(originals, tmp_path / "half", half, lambda done, total: seen.append((done, total)))
     assert [done for done, total in seen if done == total] == sorted({total for _, total in seen}, reverse=True)
     assert load_file(tmp_path / "half" / "llm" / "model.safetensors")["lm_head.weight"].dtype == torch.float16
@@ -303,15 +307,15 @@ def test_the_released_deltas_keys_are_accepted(
 CONVERT = """
 import re, sys
 from pathlib import Path
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import ImageBindSizes
 import json
 def peak():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 imagebind, llm, delta, out, sizes = sys.argv[1:]
-options = Options(model_id="big", sizes=ImageBindSizes.from_config(json.loads(sizes)))
+options = PandaGPTOptions(model_id="big", sizes=ImageBindSizes.from_config(json.loads(sizes)))
 before = peak()
-convert_pandagpt(Originals(Path(imagebind), Path(llm), Path(delta)), Path(out), options)
+convert_pandagpt(PandaGPTOriginals(Path(imagebind), Path(llm), Path(delta)), Path(out), options)
 print(peak() - before)
 """
 
@@ -346,7 +350,7 @@ def big_delta(path: Path, layers: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
-def test_a_model_is_converted_in_far_less_memory_than_it_has(tmp_path: Path, originals: Originals) -> None:
+def test_a_model_is_converted_in_far_less_memory_than_it_has(tmp_path: Path, originals: PandaGPTOriginals) -> None:
     layers = 9
     size = big_llm(originals.llm, tmp_path / "big", layers)
     big_delta(tmp_path / "big.pt", layers)

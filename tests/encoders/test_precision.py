@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pandagpt_core.autotune import Report, Steps, seconds
+from pandagpt_core.autotune import AutotuneReport, Steps, seconds
 from pandagpt_core.encoders import precision
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.imagebind import ImageBind
@@ -132,7 +132,7 @@ def test_where_rounding_inside_goes_beyond_the_margin_products_alone_are_rounded
 
 
 def test_each_tower_reports_what_was_taken_and_measured(encoder: ImageBind) -> None:
-    reports: list[Report] = []
+    reports: list[AutotuneReport] = []
     autocast_towers(encoder, reports.append, bf16_is_fast)
     assert [(report.what, report.taken) for report in reports] == [
         (f"{tower} tower", "bfloat16 products") for tower in TOWERS

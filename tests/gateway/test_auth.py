@@ -9,7 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from service.gateway.app import create_app, routers
-from service.gateway.auth import CLASSES, KeyRing, Scope, public, read_keys, tenant
+from service.gateway.auth import CLASSES, KeyRing, Scope, Tenants, public, read_keys
 from service.gateway.errors import GatewayError
 from service.gateway.openapi.document import access_of
 from service.gateway.state import GatewayState
@@ -128,9 +128,14 @@ def test_without_keys_everybody_is_one_who_may_all_but_metrics() -> None:
     assert KeyRing(None).find({}).scopes == frozenset(Scope) - {Scope.METRICS}
 
 
-def test_tenants_of_other_salts_differ() -> None:
-    assert tenant("a", b"x") != tenant("a", b"y") != tenant("b", b"y")
-    assert tenant("a", b"x") == tenant("a", b"x")
+async def test_tenants_of_other_salts_differ() -> None:
+    async def stored() -> bytes:
+        return b"y"
+
+    [a] = await Tenants(b"x", stored).named("a")
+    assert await Tenants(b"x", stored).named("a", "a") == [a, a]
+    others = await Tenants(None, stored).named("a", "b")
+    assert len({a, *others}) == 3
 
 
 _HASH = "0" * 64

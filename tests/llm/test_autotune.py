@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pandagpt_core import autotune as chooser
-from pandagpt_core.autotune import Report, Steps, Timer
+from pandagpt_core.autotune import AutotuneReport, Steps, Timer
 from pandagpt_core.llm import autotune, openvino
 from pandagpt_core.llm import precision as margins
 from pandagpt_core.llm.autotune import KINDS, LIMITS, Runner, served
@@ -60,7 +60,7 @@ def test_torch_computes_where_it_is_as_fast(large: MakeLlama, kind: Any) -> None
 
 def test_by_auto_the_fastest_of_those_that_compute_here_is_taken(large: MakeLlama) -> None:
     """By the clock alone, in whatever precisions this machine has: a precision of its own for each of them."""
-    reports: list[Report] = []
+    reports: list[AutotuneReport] = []
     chosen = served(large(), "auto", report=reports.append, timed=clock("torch", fp32=0.5))
     assert chosen.backend == "torch"
     assert chosen.precision == ("int8" if int8_runs("cpu") else "bf16")
@@ -93,7 +93,7 @@ def test_one_precision_that_openvino_lacks_leaves_it_the_others(
 ) -> None:
     needs("fp32")
     monkeypatch.setattr(capable, "why_not", lambda kind: "" if kind == "fp32" else "expect kvcache type f32")
-    reports: list[Report] = []
+    reports: list[AutotuneReport] = []
     chosen = served(large(), "auto", report=reports.append, timed=clock("openvino", fp32=9.0))
     assert (chosen.precision, chosen.backend) == ("fp32", "openvino")
     assert "openvino bf16" in [t.name for t in reports[0].trials if t.out == "expect kvcache type f32"]
@@ -120,7 +120,7 @@ def test_nothing_is_tried_where_nothing_is_to_be_gained(
         monkeypatch.setattr(margins, "SMALL", 0)
     device = "meta" if case == "accelerator" else "cpu"
     kind: Any = "fp16" if case == "fp16" else "bf16"
-    reports: list[Report] = []
+    reports: list[AutotuneReport] = []
     chosen = served(
         make_llama().to(device), kind, device, "torch" if "torch" in case else "auto", reports.append, never
     )
@@ -130,7 +130,7 @@ def test_nothing_is_tried_where_nothing_is_to_be_gained(
 
 def test_without_openvino_torch_alone_is_tried(large: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "installed", lambda: False)
-    reports: list[Report] = []
+    reports: list[AutotuneReport] = []
     assert served(large(), "auto", report=reports.append, timed=clock("openvino")).backend == "torch"
     assert {trial.name.split()[0] for trial in reports[0].trials} == {"torch"}
 

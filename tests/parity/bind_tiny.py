@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder
-from pandagpt_core.convert.imagebind_llm import Options, Originals, convert_imagebind_llm
+from pandagpt_core.convert.imagebind_llm import ImageBindLLMOptions, ImageBindLLMOriginals, convert_imagebind_llm
 from pandagpt_core.encoders.points.sizes import PointSize
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.types import Modality
@@ -39,15 +39,17 @@ def imagebind_w3d(golden: Path, out: Path) -> Path:
     return path
 
 
-def originals(golden: Path, out: Path) -> Originals:
+def originals(golden: Path, out: Path) -> ImageBindLLMOriginals:
     tiny = golden / "imagebind-llm-tiny"
-    return Originals(imagebind_w3d(golden, out), tiny / "llama", tiny / "7B.pth", tiny / "knn.index")
+    return ImageBindLLMOriginals(imagebind_w3d(golden, out), tiny / "llama", tiny / "7B.pth", tiny / "knn.index")
 
 
 def convert(golden: Path, out: Path) -> tuple[Path, ImageBindLLMFolder]:
     """The model folder below `out`."""
     target = out / "imagebind-llm-tiny"
-    return target, convert_imagebind_llm(originals(golden, out), target, Options("imagebind-llm-tiny", SIZES))
+    return target, convert_imagebind_llm(
+        originals(golden, out), target, ImageBindLLMOptions("imagebind-llm-tiny", SIZES)
+    )
 
 
 @dataclass(frozen=True)

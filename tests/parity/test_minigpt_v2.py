@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2
+from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import SequenceRequest
@@ -94,11 +94,11 @@ def folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save({**eva, **extra, "norm.weight": torch.ones(48), "head.bias": torch.ones(7)}, made / "eva_vit_g.pth")
     ln_vision = {key: value for key, value in whole.items() if key.startswith("ln_vision.")}
     torch.save({"model": {**ln_vision, "Qformer.cls.bias": torch.ones(3)}}, made / "blip2.pth")
-    originals = Originals(
+    originals = MiniGPTv2Originals(
         tiny / "llama2_tiny", made / "eva_vit_g.pth", tiny / "checkpoint_0.pth", ln_vision=made / "blip2.pth"
     )
     out = tmp_path_factory.mktemp("models") / "minigpt-v2-tiny"
-    convert_minigpt_v2(originals, out, Options(model_id="minigpt-v2-tiny", sizes=SIZES, lora_alpha=2.0))
+    convert_minigpt_v2(originals, out, MiniGPTv2Options(model_id="minigpt-v2-tiny", sizes=SIZES, lora_alpha=2.0))
     return out
 
 

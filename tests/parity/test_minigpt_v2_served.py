@@ -15,7 +15,7 @@ import openai
 import pytest
 from PIL import Image, ImageDraw
 
-from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2
+from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from tests.serving import Served, served
 
@@ -43,8 +43,8 @@ def office(tiny: Path) -> bytes:
 @pytest.fixture(scope="module")
 def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
-    options = Options("minigpt-v2", EvaSizes(width=48, blocks=3, heads=4, mlp=209), lora_alpha=2.0)
-    originals = Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors")
+    options = MiniGPTv2Options("minigpt-v2", EvaSizes(width=48, blocks=3, heads=4, mlp=209), lora_alpha=2.0)
+    originals = MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors")
     convert_minigpt_v2(originals, folder / "model", options)
     with served(folder / "model", folder, dtype="float32", runner="torch", threads=1) as running:
         yield running

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import MiniGPTv2Folder, llm_path, read_folder_of
-from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2
+from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.media import Limits, load
@@ -36,8 +36,8 @@ def tiny(golden: Path) -> Path:
 @pytest.fixture(scope="module")
 def folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "tiny"
-    options = Options("tiny", EvaSizes(width=48, blocks=3, heads=4, mlp=209), lora_alpha=2.0)
-    convert_minigpt_v2(Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors"), out, options)
+    options = MiniGPTv2Options("tiny", EvaSizes(width=48, blocks=3, heads=4, mlp=209), lora_alpha=2.0)
+    convert_minigpt_v2(MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors"), out, options)
     return out
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
@@ -72,8 +72,8 @@ def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "pandagpt-tiny"
     tiny = golden / "pandagpt-tiny"
     imagebind = golden / "imagebind-tiny" / "weights.safetensors"
-    originals = Originals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
-    convert_pandagpt(originals, out, Options(model_id="pandagpt-tiny", sizes=SIZES))
+    originals = PandaGPTOriginals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
+    convert_pandagpt(originals, out, PandaGPTOptions(model_id="pandagpt-tiny", sizes=SIZES))
     return out
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.fusion import PrototypeRetrieval
 from pandagpt_core.perception.perceive import Perceiver, place
-from pandagpt_core.perception.reading import Named
+from pandagpt_core.perception.reading import NamedConcept
 from pandagpt_core.perception.rows import (
     CLASS_ROWS,
     LOOKED_AT,
@@ -26,14 +26,22 @@ from pandagpt_core.perception.rows import (
 from pandagpt_core.perception.table import PERCEPTION, Logistic, NameTable, read_name_table, write_name_table
 from pandagpt_core.types import Modality
 
-CONCEPTS = (Named("cat", ("animal",)), Named("guitar", ("musical instrument",)), Named("owl", ("bird", "animal")))
+CONCEPTS = (
+    NamedConcept("cat", ("animal",)),
+    NamedConcept("guitar", ("musical instrument",)),
+    NamedConcept("owl", ("bird", "animal")),
+)
 RED = (1.0, *[0.0] * 10)
 BY_COSINE = Logistic(-10.0, (20.0, 0.0, 0.0))  # a half at a cosine of 0.5
 TABLE = NameTable(
     concepts=CONCEPTS,
-    classes=(Named("castle", ("building",)), Named("palace", ("building",)), Named("tabby", ("cat", "animal"))),
+    classes=(
+        NamedConcept("castle", ("building",)),
+        NamedConcept("palace", ("building",)),
+        NamedConcept("tabby", ("cat", "animal")),
+    ),
     concept_of=(-1, -1, 0),
-    things=(Named("person"), Named("cat", ("animal",)), Named("bird", ("animal",))),
+    things=(NamedConcept("person"), NamedConcept("cat", ("animal",)), NamedConcept("bird", ("animal",))),
     concept={
         Modality.IMAGE: Logistic(-10.0, (20.0, 0.0, 0.0, 0.0, 0.0)),
         Modality.VIDEO: BY_COSINE,

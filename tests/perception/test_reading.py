@@ -3,9 +3,9 @@
 import pytest
 
 from pandagpt_core.perception.languages import LANGUAGES, english_noun, language_of
-from pandagpt_core.perception.reading import Named, Reading, Thing, words
+from pandagpt_core.perception.reading import NamedConcept, Reading, Thing, words
 
-CAT = Named("cat", ("animal",))
+CAT = NamedConcept("cat", ("animal",))
 SEEN = Reading(
     "picture",
     (CAT,),
@@ -28,7 +28,7 @@ def test_a_line_says_what_it_is_its_colours_and_things_grouped_by_name() -> None
 
 
 def test_a_line_says_that_a_name_is_not_sure_and_which_it_may_be() -> None:
-    unsure = Reading("sound", (CAT, Named("rain")))
+    unsure = Reading("sound", (CAT, NamedConcept("rain")))
     assert words(unsure) == "(Sound: not sure, maybe a cat (animal) or rain.)"
     assert words(Reading("picture", (CAT,), kind="animal")) == "(Picture: an animal, not sure, maybe a cat (animal).)"
     assert words(Reading("picture")) == "(Picture: not sure.)"

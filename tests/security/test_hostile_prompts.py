@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
@@ -45,12 +45,12 @@ def tiny(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         **{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512
     )
     out, folder = tmp_path_factory.mktemp("models") / "tiny", golden / "pandagpt-tiny"
-    originals = Originals(
+    originals = PandaGPTOriginals(
         golden / "imagebind-tiny" / "weights.safetensors",
         folder / "vicuna_tiny",
         folder / "pandagpt_ckpt" / "pytorch_model.pt",
     )
-    convert_pandagpt(originals, out, Options(model_id="tiny", sizes=sizes, max_model_len=256))
+    convert_pandagpt(originals, out, PandaGPTOptions(model_id="tiny", sizes=sizes, max_model_len=256))
     return out
 
 

@@ -45,7 +45,7 @@ async def test_pickles_among_events_media_and_announcements_are_not_read_either(
         valkey.client.hset(keys.workers("fake"), "evil", evil)
         valkey.client.zadd(keys.ready("fake"), {"evil": int(time.time() * 1000) + 60_000})
         broker = Broker.connect(valkey.settings)
-        assert "fake" in await broker.models()
+        assert "fake" in await broker.registry.models()
         part, _ = media(1)
         valkey.client.set(keys.array(part.blob), evil)
         valkey.client.set(keys.embedding(part.blob), evil)

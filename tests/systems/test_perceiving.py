@@ -15,7 +15,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.perception.perceive import Perceiver
-from pandagpt_core.perception.reading import Named
+from pandagpt_core.perception.reading import NamedConcept
 from pandagpt_core.perception.rows import ROWS, WIDTH, Measures
 from pandagpt_core.perception.table import Logistic, NameTable
 from pandagpt_core.prompts import TEMPLATES
@@ -28,7 +28,7 @@ INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"},
 RECALL = PrototypeRetrieval(torch.eye(2, WIDTH), 20.0)
 SURE = Logistic(-10.0, (20.0, 0.0, 0.0))
 TABLE = NameTable(
-    concepts=(Named("cat"), Named("drum")),
+    concepts=(NamedConcept("cat"), NamedConcept("drum")),
     classes=(),
     concept_of=(),
     things=(),

@@ -22,7 +22,7 @@ from pandagpt_core.checkpoints import (
     read_model_folder,
     write_model_folder,
 )
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import RECIPES, TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import (
     CheckpointError,
@@ -50,8 +50,8 @@ def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "tiny"
     tiny = golden / "pandagpt-tiny"
     imagebind = golden / "imagebind-tiny" / "weights.safetensors"
-    originals = Originals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
-    convert_pandagpt(originals, out, Options(model_id="tiny", sizes=SIZES, max_model_len=128))
+    originals = PandaGPTOriginals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
+    convert_pandagpt(originals, out, PandaGPTOptions(model_id="tiny", sizes=SIZES, max_model_len=128))
     return out
 
 

@@ -9,7 +9,7 @@ import pytest
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.training.tune.settings import TuneSettings, parse_settings
 
@@ -18,16 +18,16 @@ COLOURS = ("red", "green", "blue", "white", "black", "yellow")
 
 
 @pytest.fixture(scope="session")
-def tiny_originals(golden: Path) -> Originals:
+def tiny_originals(golden: Path) -> PandaGPTOriginals:
     tiny = golden / "pandagpt-tiny"
     imagebind = golden / "imagebind-tiny" / "weights.safetensors"
-    return Originals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
+    return PandaGPTOriginals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tiny_originals: Originals, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_folder(tiny_originals: PandaGPTOriginals, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "tiny"
-    convert_pandagpt(tiny_originals, out, Options(model_id="tiny", sizes=SIZES, max_model_len=128))
+    convert_pandagpt(tiny_originals, out, PandaGPTOptions(model_id="tiny", sizes=SIZES, max_model_len=128))
     return out
 
 

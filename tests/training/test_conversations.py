@@ -19,7 +19,7 @@ from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tok
 from pandagpt_core.training.lora import BatchResult, LoraConfig, LoraLinear, add_lora, run_batch
 from pandagpt_core.training.tune.dataset import TrainExample, TrainSet
 from pandagpt_core.training.tune.features import FeatureStore
-from pandagpt_core.training.tune.loop import TrainPlan, one_step
+from pandagpt_core.training.tune.loop import TrainPlan, train_loop
 from pandagpt_core.training.tune.model import Soft, TrainableModel
 from pandagpt_core.training.tune.order import Division, Order
 from pandagpt_core.training.tune.outputs import adapter_of, original_name
@@ -144,7 +144,9 @@ def test_a_step_of_pandagpt_train_is_the_originals(case: str, micro: str, golden
     trained = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=division.accumulated)
     looking = Looking([{"params": trained, "highest": 1.0}], lr=1.0)
-    fields = one_step(plan, train_set, accelerator, *accelerator.prepare(tuned, looking), 0)
+    fields: dict[str, float] = {}
+    model, optimizer = accelerator.prepare(tuned, looking)
+    train_loop(plan, train_set, accelerator, model, optimizer, range(1), lambda _, **of: fields.update(of), [].append)
 
     assert fields["loss"] == pytest.approx(float(tensors["loss"][0]), rel=1e-5)
     assert fields["accuracy"] == pytest.approx(said["token_accuracy"], abs=1e-6)

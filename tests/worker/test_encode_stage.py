@@ -19,8 +19,7 @@ from service.broker.protocol import Done, Failed, Started, Vectors
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings
-from service.worker.batcher import Batcher
-from service.worker.encode_stage import EncodeStage
+from service.worker.encode_stage import Batcher, EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
 from service.worker.jobs import Job
 from tests.conftest import Valkey
@@ -172,7 +171,7 @@ async def test_what_a_leaving_worker_encodes_is_answered_elsewhere_at_once(broke
         first.drain(0)
         with worker_thread(valkey.settings):
             assert text_of(await collect(broker, request)) == answer(request, [film])
-            assert (await broker.models())["fake"].ready == 1
+            assert (await broker.registry.models())["fake"].ready == 1
         assert first.thread.is_alive()  # its lane is still held
         runtime.go.set()
 

@@ -24,8 +24,7 @@ from service.broker.protocol import Done, Failed
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, environment
-from service.worker.batcher import Batcher
-from service.worker.encode_stage import LONGEST_LOOK, EncodeStage
+from service.worker.encode_stage import LONGEST_LOOK, Batcher, EncodeStage
 from service.worker.encoder_executor import Encoded, EncoderStuck, EncodeWork, ThreadEncoderExecutor
 from service.worker.jobs import Job
 from tests.conftest import ROOT, Valkey

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.engine.vllm.calls import FIXED, NAMED
 from service import settings
@@ -48,12 +48,12 @@ def test_vllm_gets_its_options_where_it_is_chosen() -> None:
 def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "tiny"
     tiny = golden / "pandagpt-tiny"
-    originals = Originals(
+    originals = PandaGPTOriginals(
         golden / "imagebind-tiny" / "weights.safetensors",
         tiny / "vicuna_tiny",
         tiny / "pandagpt_ckpt" / "pytorch_model.pt",
     )
-    convert_pandagpt(originals, out, Options(model_id="tiny", sizes=SIZES, max_model_len=128))
+    convert_pandagpt(originals, out, PandaGPTOptions(model_id="tiny", sizes=SIZES, max_model_len=128))
     return out
 
 

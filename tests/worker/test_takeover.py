@@ -171,7 +171,7 @@ async def test_a_draining_worker_hands_back_and_another_goes_on_at_once(
             events = await collect(broker, request)
             assert time.monotonic() - begun < 3
             assert await asyncio.to_thread(leaving.wait, 5) == 0
-            assert (await broker.models())["fake"].ready == 1
+            assert (await broker.registry.models())["fake"].ready == 1
     assert text_of(events) == answer(request)
     assert ends_of(events) == [events[-1]]
     (group,) = valkey.client.xinfo_groups(QUEUE)

@@ -56,7 +56,7 @@ class _Squeeze(nn.Module):
         return x * F.hardsigmoid(gate)
 
 
-class _Block(nn.Module):
+class _CenterNetBlock(nn.Module):
     """Expand, depthwise, squeeze, project; with a residual where shapes allow."""
 
     def __init__(
@@ -132,7 +132,9 @@ class CenterNet(nn.Module):
         super().__init__()
         self.stem = SameConv2d(3, 16, 3, 2)
         widths = [16, *(block[3] for block in _BLOCKS)]
-        self.blocks = nn.ModuleList(_Block(inputs, *block) for inputs, block in zip(widths, _BLOCKS, strict=False))
+        self.blocks = nn.ModuleList(
+            _CenterNetBlock(inputs, *block) for inputs, block in zip(widths, _BLOCKS, strict=False)
+        )
         self.deep = nn.Conv2d(widths[-1], _DEEP, 1)
         self.c2, self.c3, self.c4 = _Lateral(72, 18, 64), _Lateral(96, 24, 96), _Lateral(88, 22, 128)
         self.up5, self.up4, self.up3 = _Up(_DEEP, 128), _Up(256, 96), _Up(192, 64)
@@ -143,7 +145,7 @@ class CenterNet(nn.Module):
         x = _hard_swish(self.stem(images))
         taps = []
         for index, block in enumerate(self.blocks):
-            assert isinstance(block, _Block)
+            assert isinstance(block, _CenterNetBlock)
             wide = block.expanded(x)
             x = block(x, wide)
             taps += [wide] if index in _TAPPED else [x] if index == _LAST else []

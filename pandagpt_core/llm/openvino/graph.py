@@ -46,7 +46,7 @@ def build(llm: Llama, precision: Precision, stream: Tensor | None) -> tuple[ov.M
     """
     config = llm.config
     inputs = _Inputs(config)
-    weights = _Weights(precision, sum(part.weight.numel() for part in llm.modules() if isinstance(part, Linear)))
+    weights = _GraphWeights(precision, sum(part.weight.numel() for part in llm.modules() if isinstance(part, Linear)))
     rotation = [
         _reshaped(op.gather(_const(table), inputs["positions"], _const(np.int64(0))), -1, 1, 1, config.head_dim)
         for table in _rotation_tables(config)
@@ -93,7 +93,7 @@ class _Inputs:
         self._named[name] = parameter
 
 
-class _Weights:
+class _GraphWeights:
     """Weights as constants in the precision's type, which the plugin keeps so and multiplies with."""
 
     def __init__(self, precision: Precision, number: int) -> None:
@@ -137,7 +137,7 @@ def _layer(
     index: int,
     config: LlamaConfig,
     inputs: _Inputs,
-    weights: _Weights,
+    weights: _GraphWeights,
     rotation: Sequence[Node],
     bias: Node,
 ) -> Node:

@@ -5,47 +5,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder, ModelFolder, as_system, llm_path, verify_files
-from pandagpt_core.encoders.base import Encoder, encode_items
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.fusion import counted
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.quant.linear import DTYPES
-from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.options import option
-from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.base import LoadOptions, ready_llm
-from pandagpt_core.systems.checks import (
-    blamed,
-    check_context,
-    check_conversation,
-    check_embeddings,
-    check_modality,
-    describe,
-)
+from pandagpt_core.systems.checks import blamed, check_context, check_conversation, check_embeddings, describe
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.imagebind_llm.adapter import Bridge, load_bridge
 from pandagpt_core.systems.imagebind_llm.mix import mixed
 from pandagpt_core.systems.imagebind_llm.prompt import INPUT, prompt_of
+from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.prompting import Prompting
-from pandagpt_core.systems.visual_cache import FolderCache, details, load_cache
-from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParams
+from pandagpt_core.systems.visual_cache import details, load_cache
+from pandagpt_core.types import Conversation
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageBindLLM:
-    info: ModelInfo
-    encoder: Encoder
+class ImageBindLLM(OneVectorSystem):
     bridge: Bridge
-    cache: FolderCache | None
-    llm: LanguageModel
-    prompting: Prompting
 
     @classmethod
     def load(cls, path: Path, folder: ModelFolder, options: LoadOptions) -> "ImageBindLLM":
@@ -75,27 +59,8 @@ class ImageBindLLM:
             bridge=bridge,
             cache=cache,
             llm=llm,
-            prompting=Prompting(
-                tokenizer=load_tokenizer(llm_files),
-                template=TEMPLATES[folder.template],
-                bos_id=None if folder.bos is None else folder.bos.id,
-                original_stop=options.original_stop,
-            ),
+            prompting=Prompting.of(folder, llm_files, options.original_stop),
         )
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self.prompting.tokenizer
-
-    @torch.inference_mode()
-    def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Tensor:
-        """Recipe arrays in, [B, 1, E] float32 out. Raises UnsupportedModality."""
-        check_modality(self.info, modality)
-        return encode_items(self.encoder, modality, arrays, str(self.llm.device)).float()[:, None]
-
-    def unit(self, modality: Modality, rows: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's
-        """Scaled towers and means over clips have other norms than 1; the direction is what can be compared."""
-        return torch.nn.functional.normalize(rows[0].float(), dim=-1)
 
     @torch.inference_mode()
     def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
@@ -109,12 +74,6 @@ class ImageBindLLM:
         ids = prompt_of(self.prompting, conversation, option(self.info.options, conversation.options, INPUT.name))
         feature, fields = self.feature(conversation, rows)
         return LLMInputs(self.llm.embed(ids), tuple(ids), self._layer_bias(feature), fields=fields)
-
-    def stops(self, params: SamplingParams) -> SamplingParams:
-        return self.prompting.stops(params)
-
-    def parse(self, text: str) -> None:
-        """An answer is plain text."""
 
     def feature(
         self, conversation: Conversation, rows: Sequence[Tensor]

@@ -1,7 +1,7 @@
 """An alignment from its settings to a model folder: what `pandagpt align` does, on one device."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,14 @@ from pandagpt_core.training.align.pairs import AlignPair, Reader, check, read_pa
 from pandagpt_core.training.align.settings import AlignSettings
 from pandagpt_core.training.align.towers import TrainableTower, open_tower, stacked
 from pandagpt_core.training.lora import LinearWarmupDecay
+from pandagpt_core.training.optimise import optimise
 from pandagpt_core.training.tune.checkpoint import RunFingerprint
 from pandagpt_core.training.tune.encode import Encode, Source, encode_all
 from pandagpt_core.training.tune.features import FeatureStore
 from pandagpt_core.training.tune.loop import seed_step
 from pandagpt_core.training.tune.order import Order
 from pandagpt_core.training.tune.outputs import MODEL, link
-from pandagpt_core.training.tune.record import Record, plot_loss
+from pandagpt_core.training.tune.record import TrainingRecord, plot_loss
 from pandagpt_core.training.tune.run import open_towers
 from pandagpt_core.training.tune.samples import Medium, refuse
 from pandagpt_core.types import Modality
@@ -94,37 +95,40 @@ def _teach(
 ) -> None:
     train, device, out = settings.train, contrast.log_scale.device, Path(settings.out)
     weights = [*tower.parameters(), *(p for p in contrast.parameters() if p.requires_grad)]
-    optimizer = torch.optim.AdamW(weights, lr=train.lr, betas=(0.9, 0.95), weight_decay=train.weight_decay)
+    groups = [{"params": weights, "highest": train.lr}]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=train.weight_decay)
     order, ramp = Order(len(pairs), train.batch, train.seed), LinearWarmupDecay(train.steps, train.warmup)
     names = {name: index for index, name in enumerate(pictures)}
     done = checkpoint.load(out, (tower, contrast), optimizer, fingerprint)
-    record = Record(out, done)
+    record, began = TrainingRecord(out, done), time.monotonic()
+    steps = tqdm(range(done, train.steps), desc="aligning", initial=done, total=train.steps)
+
+    def losses(step: int) -> Iterator[Tensor]:
+        seed_step(train.seed, step, 0)  # of the tower's dropout
+        chosen = [pairs[index] for index in order.of_step(step)]
+        clips, counts = stacked(list(pool.map(reader, chosen)))
+        wanted = torch.stack([pictures[pair.image] for pair in chosen]).to(device)
+        same = torch.tensor([names[pair.image] for pair in chosen], device=device)
+        yield contrast(tower(clips.to(device), counts), wanted, same)
+
+    def after(step: int, loss: float, norm: float) -> None:
+        nonlocal began
+        ended = time.monotonic()
+        record(
+            step + 1,
+            loss=loss,
+            lr=optimizer.param_groups[0]["lr"],
+            grad_norm=norm,
+            temperature=contrast.temperature,
+            seconds=round(ended - began, 3),
+        )
+        began = ended
+        if train.checkpoint_every and (step + 1) % train.checkpoint_every == 0:
+            checkpoint.save(out, step + 1, (tower, contrast), optimizer, fingerprint)
+
     tower.train()
     with ThreadPoolExecutor(train.threads) as pool:
-        for step in tqdm(range(done, train.steps), desc="aligning", initial=done, total=train.steps):
-            began = time.monotonic()
-            seed_step(train.seed, step, 0)  # of the tower's dropout
-            chosen = [pairs[index] for index in order.of_step(step)]
-            clips, counts = stacked(list(pool.map(reader, chosen)))
-            wanted = torch.stack([pictures[pair.image] for pair in chosen]).to(device)
-            groups = torch.tensor([names[pair.image] for pair in chosen], device=device)
-            for group in optimizer.param_groups:
-                group["lr"] = train.lr * ramp(step)
-            loss = contrast(tower(clips.to(device), counts), wanted, groups)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            norm = torch.nn.utils.clip_grad_norm_(weights, train.clip)
-            optimizer.step()
-            record(
-                step + 1,
-                loss=float(loss.detach()),
-                lr=optimizer.param_groups[0]["lr"],
-                grad_norm=float(norm),
-                temperature=contrast.temperature,
-                seconds=round(time.monotonic() - began, 3),
-            )
-            if train.checkpoint_every and (step + 1) % train.checkpoint_every == 0:
-                checkpoint.save(out, step + 1, (tower, contrast), optimizer, fingerprint)
+        optimise(optimizer, steps, losses, after, rate=ramp, clip=train.clip)
     tower.eval()
 
 

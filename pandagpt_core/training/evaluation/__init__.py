@@ -5,11 +5,11 @@
 
 from pandagpt_core.training.evaluation.examine import examine
 from pandagpt_core.training.evaluation.manifest import Manifest, read_manifest, write_manifest
-from pandagpt_core.training.evaluation.report import Report, markdown, plot, write_report
+from pandagpt_core.training.evaluation.report import EvaluationReport, markdown, plot, write_report
 
 __all__ = [
+    "EvaluationReport",
     "Manifest",
-    "Report",
     "examine",
     "markdown",
     "plot",

@@ -12,7 +12,7 @@ import numpy as np
 from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
 from pandagpt_core.training.evaluation.manifest import ConceptEntry, Item, Manifest, MediumEntry, TextEntry
 from pandagpt_core.training.evaluation.measures import Mean, Rate, first_named, gain, mean_by, rate
-from pandagpt_core.training.evaluation.report import Pair, PlainText, Report, Row
+from pandagpt_core.training.evaluation.report import EvaluationReport, Pair, PlainText, Row
 from pandagpt_core.types import Modality
 
 ALL = "all sets"
@@ -27,7 +27,7 @@ Progress = Callable[[str, int], object]  # what is done now, and how many questi
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedItems:
     """What was named of each item of a set of one medium, or found for it, and what it is."""
 
     measure: str
@@ -58,7 +58,7 @@ class Names:
         alike = sum(self._sizes[self._category[truth]] for truth in truths) / len(truths) / every
         return round(1 / every, 4), round(alike, 4)
 
-    def row(self, found: Named) -> Row:
+    def row(self, found: NamedItems) -> Row:
         chance, alike = self.chances(found.truths)
         pairs = list(zip(found.said, found.truths, strict=True))
         exact = [one == truth for one, truth in pairs]
@@ -78,7 +78,7 @@ def examine(
     manifest: Manifest,
     base: Answerer | None = None,
     progress: Progress = lambda _what, _count: None,
-) -> Report:
+) -> EvaluationReport:
     """All that the manifest allows and the model can; what is left out is said in the report, with the reason.
 
     base: the untouched language model, for what questions without media are held against.
@@ -105,7 +105,7 @@ def examine(
         left_out.append("questions without media: no base model to hold the answers against")
     rows = [names.row(one) for one in (*found, *_unions(found, manifest.unions))]
     nothing = _nothing(model, manifest, progress) if manifest.nothing else None
-    return Report(model.name, manifest.name, tuple(rows), tuple(pairs), plain, nothing, tuple(left_out))
+    return EvaluationReport(model.name, manifest.name, tuple(rows), tuple(pairs), plain, nothing, tuple(left_out))
 
 
 _Group = tuple[str, tuple[Modality, ...]]
@@ -132,15 +132,15 @@ def _said(
 
 def _answers(
     model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
-) -> Named:
+) -> NamedItems:
     progress(f"{of[0]}, {of[1][0]}", len(items))
     said = _said(model, manifest, names, [item.media for item in items])
-    return Named("answer", of[0], of[1][0], tuple(said), tuple(item.truth for item in items))
+    return NamedItems("answer", of[0], of[1][0], tuple(said), tuple(item.truth for item in items))
 
 
-def _unions(found: Sequence[Named], unions: Mapping[str, Sequence[str]]) -> Iterator[Named]:
+def _unions(found: Sequence[NamedItems], unions: Mapping[str, Sequence[str]]) -> Iterator[NamedItems]:
     """The manifest's unions, and of each measure and modality that has several sets, all of them."""
-    groups: dict[tuple[str, str], list[Named]] = {}
+    groups: dict[tuple[str, str], list[NamedItems]] = {}
     for one in found:
         groups.setdefault((one.measure, one.modality), []).append(one)
     for (measure, modality), group in groups.items():
@@ -149,12 +149,12 @@ def _unions(found: Sequence[Named], unions: Mapping[str, Sequence[str]]) -> Iter
             if len(parts) > 1:
                 said = chain.from_iterable(part.said for part in parts)
                 truths = chain.from_iterable(part.truths for part in parts)
-                yield Named(measure, name, modality, tuple(said), tuple(truths))
+                yield NamedItems(measure, name, modality, tuple(said), tuple(truths))
 
 
 def _retrieval(
     model: Answerer, manifest: Manifest, groups: Mapping[_Group, Sequence[Item]], progress: Progress
-) -> list[Named]:
+) -> list[NamedItems]:
     """The concept whose text lies nearest."""
     texts = [Held(Modality.TEXT, (one.text or one.name).encode(), (), one.name) for one in manifest.concepts]
     progress("retrieval", len(texts) + sum(map(len, groups.values())))
@@ -163,7 +163,7 @@ def _retrieval(
     for (of, (modality, *_)), items in groups.items():
         seen = model.embed([_held(manifest, item.media[0]) for item in items])  # [N, E]
         nearest = tuple(manifest.concepts[at].name for at in np.argmax(seen @ table.T, axis=1))
-        found.append(Named("retrieval", of, modality, nearest, tuple(item.truth for item in items)))
+        found.append(NamedItems("retrieval", of, modality, nearest, tuple(item.truth for item in items)))
     return found
 
 

@@ -69,7 +69,7 @@ class PlainText:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvaluationReport:
     """All that was measured, and what was not, with the reason.
 
     nothing: answers that say so where a question is about a medium that is not given.
@@ -95,7 +95,7 @@ class Report:
         }
 
 
-def markdown(report: Report) -> str:
+def markdown(report: EvaluationReport) -> str:
     """Tables; every share with its n, 95 % interval and chance."""
     lines = [f"# {report.model} on {report.manifest}", ""]
     if report.rows:
@@ -113,7 +113,7 @@ def markdown(report: Report) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def plot(report: Report, path: Path) -> Path:
+def plot(report: EvaluationReport, path: Path) -> Path:
     """A bar for each row with its interval, a mark where chance is."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # takes time to import
     from matplotlib.figure import Figure
@@ -135,7 +135,7 @@ def plot(report: Report, path: Path) -> Path:
     return path
 
 
-def write_report(report: Report, folder: Path) -> list[Path]:
+def write_report(report: EvaluationReport, folder: Path) -> list[Path]:
     """All three forms; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKDOWN).write_text(markdown(report), encoding="utf-8")

@@ -7,21 +7,21 @@ micro-batch with longer answers counts for more, and four devices give what one 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.training.lora import SCHEDULES
+from pandagpt_core.training.optimise import optimise
 from pandagpt_core.training.tune.dataset import TrainSet, num_loss_tokens
 from pandagpt_core.training.tune.order import Division, MixedOrder, Order
-from pandagpt_core.training.tune.record import Record
 from pandagpt_core.training.tune.settings import TrainSettings
 
 
@@ -39,6 +39,19 @@ class TrainPlan:
         return SCHEDULES[self.settings.schedule](self.steps, self.settings.warmup, self.settings.floor)(step)
 
 
+class Accelerated:
+    """Gradients over the processes of an accelerator; a step's losses are its micro-batches'."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+
+    def backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)
+
+    def clip(self, weights: list[nn.Parameter], limit: float) -> Tensor | None:
+        return self._accelerator.clip_grad_norm_(weights, limit) if self._accelerator.sync_gradients else None
+
+
 def train_loop(
     plan: TrainPlan,
     train_set: TrainSet,
@@ -46,62 +59,66 @@ def train_loop(
     model: nn.Module,
     optimizer: Any,
     steps: range,
-    record: Record | None,
+    record: Callable[..., None] | None,
     after: Callable[[int], None],
 ) -> None:
-    """Train through `steps` (counted from 0); `after` hears the number of steps then behind the run."""
+    """Train through `steps` (counted from 0); `after` is called with the number of steps then behind the run."""
     model.train()
-    with tqdm(total=plan.steps, initial=steps.start, desc="training", disable=record is None) as bar:
-        for step in steps:
-            began = time.monotonic()
-            fields = one_step(plan, train_set, accelerator, model, optimizer, step)
-            if record is not None:
-                record(step + 1, **fields, seconds=round(time.monotonic() - began, 3))
-            bar.set_postfix(loss=f"{fields['loss']:.3f}", refresh=False)
-            bar.update()
-            after(step + 1)
+    running, began = _Running(plan, train_set, accelerator, model), time.monotonic()
+    bar = tqdm(steps, total=plan.steps, initial=steps.start, desc="training", disable=record is None)
+
+    def ended(step: int, _loss: float, norm: float) -> None:
+        nonlocal began
+        fields = running.fields(step, norm, optimizer.param_groups[0]["lr"])
+        if record is not None:
+            record(step + 1, **fields, seconds=round(time.monotonic() - began, 3))
+        bar.set_postfix(loss=f"{fields['loss']:.3f}", refresh=False)
+        after(step + 1)
+        began = time.monotonic()
+
+    backend = Accelerated(accelerator)
+    optimise(optimizer, bar, running.losses, ended, rate=plan.rate, clip=plan.settings.clip, backend=backend)
 
 
-def one_step(
-    plan: TrainPlan, train_set: TrainSet, accelerator: Accelerator, model: nn.Module, optimizer: Any, step: int
-) -> dict[str, float]:
-    """One update; what the log says of it. Raises PandaGPTError where the loss is no number any more."""
-    seed_step(plan.settings.seed, step, accelerator.process_index)
-    for group in optimizer.param_groups:
-        group["lr"] = group["highest"] * plan.rate(step)
-    mine = plan.division.mine(plan.order.of_step(step), accelerator.process_index)
-    batches = [train_set.batch(indices).to(accelerator.device) for indices in mine]
-    learned = accelerator.reduce(num_loss_tokens(batches, accelerator.device), reduction="sum")
-    # The gradients of processes are averaged and `backward` divides by the micro-batches: undone, the sum is left.
-    scale = accelerator.num_processes * plan.division.accumulated / learned
-    sums, norm = torch.zeros(3, device=accelerator.device), None
-    for batch in batches:
-        with accelerator.accumulate(model):
-            loss, right, counted = model(batch)
-            accelerator.backward(loss * scale)
-            if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(_trained(model), plan.settings.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-        sums += torch.stack([loss.detach().float(), right.float(), counted.float()])
-    loss, right, counted = accelerator.reduce(sums, reduction="sum").tolist()
-    mean = loss / float(learned)
-    if not math.isfinite(mean):
-        raise PandaGPTError(f"the loss is {mean} at step {step + 1}; a smaller train.lr or precision fp32 may help")
-    return {
-        "loss": mean,
-        "accuracy": right / counted if counted else 0.0,
-        "epoch": round(plan.order.epoch(step + 1), 4),
-        "lr": optimizer.param_groups[0]["lr"],
-        "grad_norm": float(norm) if norm is not None else 0.0,
-        "answer_tokens": int(learned),
-    }
+class _Running:
+    """The losses of each step, and what the log has of it: over all processes, by answer token."""
+
+    def __init__(self, plan: TrainPlan, train_set: TrainSet, accelerator: Accelerator, model: nn.Module) -> None:
+        self._plan, self._train_set, self._accelerator, self._model = plan, train_set, accelerator, model
+        self._learned: Any = 0
+        self._sums = torch.zeros(3)
+
+    def losses(self, step: int) -> Iterator[Tensor]:
+        plan, accelerator = self._plan, self._accelerator
+        seed_step(plan.settings.seed, step, accelerator.process_index)
+        mine = plan.division.mine(plan.order.of_step(step), accelerator.process_index)
+        batches = [self._train_set.batch(indices).to(accelerator.device) for indices in mine]
+        self._learned = accelerator.reduce(num_loss_tokens(batches, accelerator.device), reduction="sum")
+        # The gradients of processes are averaged and `backward` divides by the micro-batches: undone, the sum is left.
+        scale = accelerator.num_processes * plan.division.accumulated / self._learned
+        self._sums = torch.zeros(3, device=accelerator.device)
+        for batch in batches:
+            with accelerator.accumulate(self._model):  # to the end of the update
+                loss, right, counted = self._model(batch)
+                self._sums += torch.stack([loss.detach().float(), right.float(), counted.float()])
+                yield loss * scale
+
+    def fields(self, step: int, norm: float, lr: float) -> dict[str, float]:
+        """Raises PandaGPTError where the loss is no number any more."""
+        loss, right, counted = self._accelerator.reduce(self._sums, reduction="sum").tolist()
+        mean = loss / float(self._learned)
+        if not math.isfinite(mean):
+            raise PandaGPTError(f"the loss is {mean} at step {step + 1}; a smaller train.lr or precision fp32 may help")
+        return {
+            "loss": mean,
+            "accuracy": right / counted if counted else 0.0,
+            "epoch": round(self._plan.order.epoch(step + 1), 4),
+            "lr": lr,
+            "grad_norm": norm,
+            "answer_tokens": int(self._learned),
+        }
 
 
 def seed_step(seed: int, step: int, process: int) -> None:
-    """What chance a step has follows from these alone."""
+    """All chance of a step follows from these."""
     torch.manual_seed(int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0]))
-
-
-def _trained(model: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]

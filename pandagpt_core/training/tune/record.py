@@ -12,7 +12,7 @@ LOG = "log.jsonl"
 PLOT = "loss.png"
 
 
-class Record:
+class TrainingRecord:
     """The log of one run. Going on from a step forgets what an earlier attempt wrote after it."""
 
     def __init__(self, folder: Path, from_step: int = 0) -> None:

@@ -42,7 +42,7 @@ from pandagpt_core.training.tune.model import (
     encoder_size,
 )
 from pandagpt_core.training.tune.order import Division, MixedOrder, Order
-from pandagpt_core.training.tune.record import Record, plot_loss, read_log
+from pandagpt_core.training.tune.record import TrainingRecord, plot_loss, read_log
 from pandagpt_core.training.tune.samples import ChatSample, read_samples
 from pandagpt_core.training.tune.settings import TuneSettings
 
@@ -114,7 +114,7 @@ def train(
         told(f"goes on after step {done}")
     elif logged:
         told(f"begins again: of the {logged} steps in the log there is no checkpoint")
-    record = Record(out, done) if accelerator.is_main_process else None
+    record = TrainingRecord(out, done) if accelerator.is_main_process else None
     plan = TrainPlan(settings.train, order, division, steps)
     until = min(steps, stop_after or steps)
     every = settings.output.checkpoint_every

@@ -11,7 +11,7 @@ from pandagpt_core.perception.perceive import SUBJECT_AREA, Perceiver
 from pandagpt_core.perception.rows import LOOKED_AT, THINGS_AT, things_of
 from pandagpt_core.perception.table import Logistic, NameTable
 from pandagpt_core.types import Modality
-from recipes.panda_mini.calibration.samples import Sample
+from recipes.panda_mini.calibration.samples import CalibrationSample
 from recipes.panda_mini.concepts import load_concepts, load_imagenet
 from recipes.panda_mini.embedding_space import imagenet_names
 from recipes.panda_mini.vocabulary import named_classes, named_concept, named_things
@@ -24,7 +24,7 @@ _FEW = 8  # samples, of which no regression is made
 _Row = tuple[list[float], bool, float]  # features, whether the name is right, how much it counts
 
 
-def name_table(samples: Sequence[Sample], directions: Tensor, sharpness: float) -> NameTable:
+def name_table(samples: Sequence[CalibrationSample], directions: Tensor, sharpness: float) -> NameTable:
     """directions [C, E] and sharpness: of the recall."""
     blank = _uncalibrated()
     recall = PrototypeRetrieval(directions, sharpness)
@@ -95,14 +95,14 @@ def _right(name: str, kinds: Sequence[str], truth: Sequence[str]) -> bool:
     return any(one.lower() in name.lower() or one in kinds for one in truth)
 
 
-def _concepts(perceiver: Perceiver, samples: Sequence[Sample]) -> Iterator[_Row]:
+def _concepts(perceiver: Perceiver, samples: Sequence[CalibrationSample]) -> Iterator[_Row]:
     for one in samples:
         shares = perceiver.recall.shares(one.rows[:1])[0]
         named = perceiver.table.concepts[int(shares.argmax())]
         yield perceiver.concept_features(one.modality, one.rows, shares), _right(named.name, (), one.truth), one.weight
 
 
-def _classes(perceiver: Perceiver, samples: Sequence[Sample]) -> Iterator[_Row]:
+def _classes(perceiver: Perceiver, samples: Sequence[CalibrationSample]) -> Iterator[_Row]:
     for one in samples:
         best, features = perceiver.class_features(one.rows)
         if perceiver.table.concept_of[best] < 0:
@@ -110,7 +110,7 @@ def _classes(perceiver: Perceiver, samples: Sequence[Sample]) -> Iterator[_Row]:
             yield features, _right(named.name, named.kinds, one.truth), one.weight
 
 
-def _things(perceiver: Perceiver, samples: Sequence[Sample]) -> Iterator[_Row]:
+def _things(perceiver: Perceiver, samples: Sequence[CalibrationSample]) -> Iterator[_Row]:
     for one in samples:
         for thing in things_of(one.rows[THINGS_AT]):
             if thing.kind >= 0 and thing.area > SUBJECT_AREA:
@@ -118,7 +118,7 @@ def _things(perceiver: Perceiver, samples: Sequence[Sample]) -> Iterator[_Row]:
                 yield [thing.score, thing.area], _right(named.name, named.kinds, one.truth), one.weight
 
 
-def _shapes(perceiver: Perceiver, samples: Sequence[Sample]) -> Iterator[_Row]:
+def _shapes(perceiver: Perceiver, samples: Sequence[CalibrationSample]) -> Iterator[_Row]:
     """Of pictures of one thing: photographs, whose weight is above 1, rarely stand on a plain ground."""
     for one in samples:
         looked = perceiver.looked(one.rows)

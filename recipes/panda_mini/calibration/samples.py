@@ -34,7 +34,7 @@ _SECONDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class CalibrationSample:
     """truth: what may be said of it, nothing where it has no name. weight: how much it counts."""
 
     modality: Modality
@@ -46,7 +46,7 @@ class Sample:
 Perceive = Callable[[Modality, np.ndarray], Tensor]
 
 
-def samples(encoder: MiniEncoder, packages: Path, thin: int = 1) -> list[Sample]:
+def samples(encoder: MiniEncoder, packages: Path, thin: int = 1) -> list[CalibrationSample]:
     """Every sample, or every `thin`-th. Takes some minutes."""
 
     def perceived(modality: Modality, array: np.ndarray) -> Tensor:
@@ -60,7 +60,7 @@ def samples(encoder: MiniEncoder, packages: Path, thin: int = 1) -> list[Sample]
         if modality not in encoder.recipes:
             continue
         array = load(encoder.recipes[modality], given, {}, Limits()) if isinstance(given, bytes) else given
-        found.append(Sample(modality, truth, weight, perceived(modality, array)))
+        found.append(CalibrationSample(modality, truth, weight, perceived(modality, array)))
     return found
 
 

@@ -19,7 +19,7 @@ DIGESTS = Path(__file__).with_name("photos.sha256")
 _SECONDS = 4
 
 
-class Files:
+class QuestionFiles:
     """Media by the references of `questions.toml`. packages: where the recipe's packages lie unpacked."""
 
     def __init__(self, packages: Path, samples: Path = Path("samples")) -> None:
@@ -55,12 +55,12 @@ class Files:
         return Held(Modality.AUDIO, out.getvalue(), name=name)
 
 
-_PREFIXES: Mapping[str, Callable[[Files, str], Held]] = {
-    "": Files.photograph,
-    "gcompris": Files.gcompris,
-    "scene": Files.scene,
-    "sample": Files.sample,
-    "tone": Files.tone,
+_PREFIXES: Mapping[str, Callable[[QuestionFiles, str], Held]] = {
+    "": QuestionFiles.photograph,
+    "gcompris": QuestionFiles.gcompris,
+    "scene": QuestionFiles.scene,
+    "sample": QuestionFiles.sample,
+    "tone": QuestionFiles.tone,
 }
 TONES: Mapping[str, Callable[[], np.ndarray]] = {
     "silence": lambda: np.zeros(_SECONDS * RATE),

@@ -15,22 +15,22 @@ from pandagpt_core.training.evaluation.answerer import Held
 from pandagpt_core.training.evaluation.measures import Rate, wilson
 from pandagpt_core.types import Conversation, MediaUse, SamplingParams, Turn
 from recipes.panda_mini.data.packages import PACKAGES, fetch_all
-from recipes.panda_mini.questions.files import Files
+from recipes.panda_mini.questions.files import QuestionFiles
 from recipes.panda_mini.questions.score import Score, score
-from recipes.panda_mini.questions.table import KINDS, Question, load_questions
+from recipes.panda_mini.questions.table import KINDS, TableQuestion, load_questions
 
 TOKENS = 48
 AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    question: Question
+class MeasuredAnswer:
+    question: TableQuestion
     answer: str
     score: Score
 
 
-def ask_all(runtime: Runtime, questions: Sequence[Question], files: Files) -> list[Answered]:
+def ask_all(runtime: Runtime, questions: Sequence[TableQuestion], files: QuestionFiles) -> list[MeasuredAnswer]:
     """Greedy answers as served, the folder's own sampling defaults with them."""
     encoded = _encode(runtime, {name for question in questions for name in question.media}, files)
     talks = [(Turn("user", question.turns[0]),) for question in questions]
@@ -39,10 +39,10 @@ def ask_all(runtime: Runtime, questions: Sequence[Question], files: Files) -> li
     again = [(*talks[i], Turn("assistant", answers[i]), Turn("user", questions[i].turns[1])) for i in later]
     for index, answer in zip(later, _answers(runtime, [questions[i] for i in later], again, encoded), strict=True):
         answers[index] = answer
-    return [Answered(q, answer, score(q, answer)) for q, answer in zip(questions, answers, strict=True)]
+    return [MeasuredAnswer(q, answer, score(q, answer)) for q, answer in zip(questions, answers, strict=True)]
 
 
-def _encode(runtime: Runtime, names: set[str], files: Files) -> dict[str, tuple[Held, Any]]:
+def _encode(runtime: Runtime, names: set[str], files: QuestionFiles) -> dict[str, tuple[Held, Any]]:
     found = {}
     for name in sorted(names):
         held = files.held(name)
@@ -53,7 +53,7 @@ def _encode(runtime: Runtime, names: set[str], files: Files) -> dict[str, tuple[
 
 def _answers(
     runtime: Runtime,
-    questions: Sequence[Question],
+    questions: Sequence[TableQuestion],
     talks: Sequence[tuple[Turn, ...]],
     encoded: Mapping[str, tuple[Held, Any]],
 ) -> list[str]:
@@ -73,7 +73,7 @@ def _answers(
     return list(texts.values())
 
 
-def figures(answered: Sequence[Answered]) -> dict[str, Any]:
+def figures(answered: Sequence[MeasuredAnswer]) -> dict[str, Any]:
     """The share of right answers by kind, and the rate of confident wrong names among known and unknown subjects."""
     found: dict[str, Any] = {}
     for kind in KINDS:
@@ -110,7 +110,7 @@ def main(said: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(said)
     fetch_all(asked.cache / "packages", [p for p in PACKAGES if p.use == "validation"])
     runtime = Runtime.load(asked.folder, dtype="auto", max_sequences=AT_ONCE)
-    answered = ask_all(runtime, load_questions(), Files(asked.cache / "packages"))
+    answered = ask_all(runtime, load_questions(), QuestionFiles(asked.cache / "packages"))
     for name, rate in figures(answered).items():
         if rate["n"]:
             low, high = rate["interval_95"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from recipes.panda_mini.concepts import load_concepts
-from recipes.panda_mini.questions.table import Kind, Question
+from recipes.panda_mini.questions.table import Kind, TableQuestion
 
 HEDGE = re.compile(
     r"\b(not sure|unsure|not certain|may be|might be|could be something|cannot tell|can't tell|cannot name|"
@@ -95,7 +95,7 @@ class Score:
         return not self.right and not self.hedged
 
 
-def score(question: Question, answer: str) -> Score:
+def score(question: TableQuestion, answer: str) -> Score:
     """Of the last answer to the question's turns."""
     text = " ".join(answer.lower().split())
     hits, of = _RULES[question.kind](question, text)
@@ -112,7 +112,7 @@ def _any(text: str, words: Sequence[str]) -> bool:
     return any(says(text, word) >= 0 for word in words)
 
 
-def _named(question: Question, text: str) -> tuple[bool, int]:
+def _named(question: TableQuestion, text: str) -> tuple[bool, int]:
     """In the first sentence; of several that it might be, the first."""
     first = re.split(r"[.!?](?: |$)", text)
     said = next((part for part in first if _any(part, question.accepted[0])), "")
@@ -121,27 +121,27 @@ def _named(question: Question, text: str) -> tuple[bool, int]:
     return bool(said) and _any(said, question.accepted[0]), 1
 
 
-def _loosely(question: Question, text: str) -> tuple[bool, int]:
+def _loosely(question: TableQuestion, text: str) -> tuple[bool, int]:
     return _any(text, question.accepted[0]), 1
 
 
-def _yes(question: Question, text: str) -> tuple[bool, int]:  # noqa: ARG001 - the table's
+def _yes(question: TableQuestion, text: str) -> tuple[bool, int]:  # noqa: ARG001 - the table's
     return text.startswith("yes"), 1
 
 
-def _no(question: Question, text: str) -> tuple[bool, int]:
+def _no(question: TableQuestion, text: str) -> tuple[bool, int]:
     """A no that then says it is the very thing is none."""
     thing = question.turns[-1].lower().rstrip("?").split()[-1]
     denies = re.search(rf"\b(it is|this is|shows|there is|i see) (a |an |the )?{re.escape(thing)}\b", text)
     return text.startswith("no") and not text.startswith("not") and not denies, 1
 
 
-def _colour(question: Question, text: str) -> tuple[bool, int]:
+def _colour(question: TableQuestion, text: str) -> tuple[bool, int]:
     named = [word for word in re.findall(r"[a-z]+", text) if word in COLOURS]
     return bool(named) and _any(named[0], question.accepted[0]), 1
 
 
-def _count(question: Question, text: str) -> tuple[bool, int]:
+def _count(question: TableQuestion, text: str) -> tuple[bool, int]:
     for word in re.findall(r"[a-z]+|\d+", text):
         number = "0" if word in _NONE else str(NUMBERS.index(word)) if word in NUMBERS else word
         if number.isdigit():
@@ -149,7 +149,7 @@ def _count(question: Question, text: str) -> tuple[bool, int]:
     return False, 1
 
 
-def _where(question: Question, text: str) -> tuple[bool, int]:
+def _where(question: TableQuestion, text: str) -> tuple[bool, int]:
     """All words of one accepted place, and not the opposite of any of them."""
 
     def there(place: str) -> bool:
@@ -160,19 +160,19 @@ def _where(question: Question, text: str) -> tuple[bool, int]:
     return any(map(there, question.accepted[0])), 1
 
 
-def _describe(question: Question, text: str) -> tuple[int, int]:
+def _describe(question: TableQuestion, text: str) -> tuple[int, int]:
     """Of all names, colours, numbers and places that are stated, those that are true; nothing stated is one wrong."""
     stated = [word for word in vocabulary() if re.search(rf"(?<!\w){re.escape(word)}(s|es)?(?!\w)", text)]
     true = [word for word in stated if word in question.accepted[0] or f"{word}s" in question.accepted[0]]
     return len(true), max(1, len(stated))
 
 
-def _both(question: Question, text: str) -> tuple[bool, int]:
+def _both(question: TableQuestion, text: str) -> tuple[bool, int]:
     places = [min((at for word in words if (at := says(text, word)) >= 0), default=-1) for words in question.accepted]
     return -1 not in places and places == sorted(places), 1
 
 
-def _json(question: Question, text: str) -> tuple[bool, int]:
+def _json(question: TableQuestion, text: str) -> tuple[bool, int]:
     found = re.search(r"\{.*\}", text)
     try:
         said = json.loads(found.group()) if found else None
@@ -186,7 +186,7 @@ def _json(question: Question, text: str) -> tuple[bool, int]:
     return all(_any(str(said.get(key.strip(), "")).lower(), words) for key, words in wanted), 1
 
 
-def _foreign(question: Question, text: str) -> tuple[bool, int]:
+def _foreign(question: TableQuestion, text: str) -> tuple[bool, int]:
     return _any(text, question.accepted[0]) and len(_ENGLISH.findall(text)) < 2, 1
 
 
@@ -197,7 +197,7 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted({*names, *_MORE, *COLOURS, *NUMBERS[1:7], *PLACES}, key=len, reverse=True))
 
 
-_RULES: Mapping[Kind, Callable[[Question, str], tuple[int, int]]] = {
+_RULES: Mapping[Kind, Callable[[TableQuestion, str], tuple[int, int]]] = {
     "known": _named,
     "unknown": _named,
     "yes": _yes,

@@ -17,7 +17,7 @@ _PARTS = {"both": "&", "json": ";"}  # what parts the things of which each must 
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TableQuestion:
     """media: references to files (`files.Files`). turns: what the user says, one after the other's answer.
 
     accepted: groups of which each must be met by one of its words; "yes", "no" and "nothing" need none.
@@ -29,13 +29,13 @@ class Question:
     accepted: tuple[tuple[str, ...], ...]
 
 
-def load_questions(path: Path = QUESTIONS) -> tuple[Question, ...]:
+def load_questions(path: Path = QUESTIONS) -> tuple[TableQuestion, ...]:
     """Raises ValueError that names a line which is none."""
     with path.open("rb") as file:
         return tuple(_questions(tomllib.load(file)))
 
 
-def _questions(table: dict[str, list[dict[str, Any]]]) -> Iterator[Question]:
+def _questions(table: dict[str, list[dict[str, Any]]]) -> Iterator[TableQuestion]:
     for section, entries in table.items():
         for entry in entries:
             media = tuple(entry[name] for name in _MEDIA[section])
@@ -43,7 +43,7 @@ def _questions(table: dict[str, list[dict[str, Any]]]) -> Iterator[Question]:
                 yield parse(line, media)
 
 
-def parse(line: str, media: tuple[str, ...] = ()) -> Question:
+def parse(line: str, media: tuple[str, ...] = ()) -> TableQuestion:
     """ "KIND: QUESTION // QUESTION = WORD | WORD". Raises ValueError."""
     kind, _, rest = line.partition(": ")
     said, _, right = rest.partition(" = ")
@@ -52,4 +52,4 @@ def parse(line: str, media: tuple[str, ...] = ()) -> Question:
     parts = right.split(_PARTS[kind]) if kind in _PARTS else [right]
     words = right.split() if kind == "describe" else None
     groups = (tuple(words),) if words else tuple(tuple(w.strip() for w in part.split("|")) for part in parts if part)
-    return Question(media, kind, tuple(turn.strip() for turn in said.split("//")), groups)
+    return TableQuestion(media, kind, tuple(turn.strip() for turn in said.split("//")), groups)

@@ -41,7 +41,7 @@ class Admission:
 
     def check_command(self, model: str, priority: Priority, size: int = 0, share: str = "") -> tuple[Field, ...]:
         """The command of `check`, for a pipeline; `capacity` reads its answer."""
-        return self._eval(model, self._queue_keys(model, priority), "", size, (share,))
+        return self._eval(model, self._keys.admission(model, priority), "", size, (share,))
 
     def capacity(self, answer: Any, model: str, size: int = 0) -> Capacity:
         self._raise_refusal(answer, model, size)
@@ -51,20 +51,14 @@ class Admission:
         self, request: Request, payload: bytes, size: int, life: int, fields: Mapping[str, Field]
     ) -> tuple[Field, ...]:
         """The command that writes the record (`fields`, for `life` seconds) and queues the request, in one step."""
-        names = (*self._queue_keys(request.model, request.priority), self._keys.record(request.id))
         rest = (request.share or request.tenant, life, *(item for pair in fields.items() for item in pair))
+        names = (*self._keys.admission(request.model, request.priority), self._keys.record(request.id))
         return self._eval(request.model, names, payload, size, rest)
 
     def entry(self, answer: Any, model: str, size: int) -> bytes:
         """The queue entry's id from the answer to `admit_command`. Raises DuplicateRequest too."""
         self._raise_refusal(answer, model, size)
         return bytes(answer[1])
-
-    def _queue_keys(self, model: str, priority: Priority) -> tuple[str, ...]:
-        keys = self._keys
-        lane = (keys.queue(model, priority), keys.load(model, priority))
-        turns = (keys.waiting(model, priority), keys.turns(model, priority))
-        return (*lane, keys.ready(model), keys.draining(model), *turns)
 
     def _eval(
         self, model: str, names: tuple[str, ...], payload: bytes | str, size: int, rest: tuple[Field, ...]

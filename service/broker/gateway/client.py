@@ -31,7 +31,7 @@ from service.broker.event_log import events_of
 from service.broker.gateway.admission import Admission, Capacity
 from service.broker.gateway.departures import Departures
 from service.broker.gateway.event_reader import EventReader
-from service.broker.gateway.model_registry import LiveModel, ModelRegistry
+from service.broker.gateway.model_registry import ModelRegistry
 from service.broker.gateway.readers import Readers
 from service.broker.gateway.request_record import (
     RequestRecord,
@@ -65,7 +65,7 @@ class Broker:
         self._admission = Admission(store, self._keys, settings, from_zero)
         self._records = RequestRecords(store, self._keys, settings)
         self._terminal = TerminalEvents(store, self._keys, self._records, settings)
-        self._registry = ModelRegistry(store, self._keys)
+        self.registry = ModelRegistry(store, self._keys)
         self._multiplexer = StreamMultiplexer(store, self._keys.wake(uuid.uuid4().hex))
         self._media = MediaCache(self._keys, settings)
         self._departures = self._departing(settings)
@@ -101,18 +101,14 @@ class Broker:
         with store_errors():
             await self._store.set(self._keys.probe, b"1", ex=PROBE_LIFE)
 
-    async def models(self) -> Mapping[str, LiveModel]:
-        """Live models by id, at most a second old."""
-        return await self._registry.models()
-
     async def last_known(self, model: str) -> ModelInfo | None:
         """As its last worker announced it, whether or not any is left; listed from now on, so that metrics show its
         queue. None where the store does not remember one."""
-        return await self._registry.last_known(model)
+        return await self.registry.last_known(model)
 
     async def give_up_waiting(self, record: RequestRecord) -> bool:
         """End a request that no worker has taken and for whose model there is none. False where one is or was."""
-        live = (await self._registry.models()).get(record.model)
+        live = (await self.registry.models()).get(record.model)
         if live is not None and live.ready:
             return False
         end = failed("no_worker", f"no worker of {record.model} came in time; try again")
@@ -284,20 +280,20 @@ class Broker:
         """Store the arrays and admit the request, in one pipeline where they are not many; the queue entry's id."""
         life = request.deadline - time.time()
         clustered = isinstance(self._store, redis.asyncio.RedisCluster)
-        with store_errors():
-            *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
-            for group in earlier:
-                await self._send(group, life)
-            answer = await self._send(last, life, command)
+        *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
+        for group in earlier:
+            await self._send(group, life)
+        answer = await self._send(last, life, command)
         return self._admission.entry(answer, request.model, size)
 
     async def _send(self, arrays: Mapping[str, np.ndarray], life: float, command: Sequence[Any] = ()) -> Any:
         """One pipeline, in this order on one server. A cluster's nodes keep no order among them."""
-        pipe: Any = self._store.pipeline(transaction=False)
-        self._media.put(pipe, arrays, life)
-        if command:
-            pipe.execute_command(*command)
-        return (await pipe.execute())[-1]
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            self._media.put(pipe, arrays, life)
+            if command:
+                pipe.execute_command(*command)
+            return (await pipe.execute())[-1]
 
     def _departing(self, settings: StoreSettings) -> Departures:
         own = connect_async(settings.model_copy(update={"pool": 1}), name="gateway-departures")

@@ -38,8 +38,7 @@ class ModelRegistry:
         """Live models by id; also those whose workers all drain. Raises StoreUnavailable."""
         async with self._lock:
             if time.monotonic() >= self._until:
-                with store_errors():
-                    self._known = await self._read()
+                self._known = await self._read()
                 self._until = time.monotonic() + FRESH
             return self._known
 
@@ -56,22 +55,21 @@ class ModelRegistry:
 
     async def _read(self) -> dict[str, LiveModel]:
         listed: Any
-        listed, now = await asyncio.gather(self._store.zrange(self._keys.models, 0, -1), self._now())
-        models = [name.decode() for name in listed]
-        pipe: Any = self._store.pipeline(transaction=False)
-        for model in models:
-            pipe.zrangebyscore(self._keys.ready(model), f"({now}", "+inf")
-            pipe.zrangebyscore(self._keys.draining(model), f"({now}", "+inf")
-            pipe.hgetall(self._keys.workers(model))
-        answers = await pipe.execute() if models else []
+        clock: Any
+        with store_errors():
+            listed, clock = await asyncio.gather(self._store.zrange(self._keys.models, 0, -1), self._store.time())
+            # Announcements go by the store's clock; a cluster answers by node.
+            seconds, micros = clock if isinstance(clock, tuple) else next(iter(clock.values()))
+            alive = (f"({int(seconds) * 1000 + int(micros) // 1000}", "+inf")
+            models = [name.decode() for name in listed]
+            pipe: Any = self._store.pipeline(transaction=False)
+            for model in models:
+                pipe.zrangebyscore(self._keys.ready(model), *alive)
+                pipe.zrangebyscore(self._keys.draining(model), *alive)
+                pipe.hgetall(self._keys.workers(model))
+            answers = await pipe.execute() if models else []
         found = {model: _live_model(*answers[3 * at : 3 * at + 3]) for at, model in enumerate(models)}
         return {name: model for name, model in sorted(found.items()) if model is not None}
-
-    async def _now(self) -> int:
-        """Unix milliseconds by the store's clock, which the announcements go by."""
-        answer: Any = await self._store.time()
-        seconds, micros = answer if isinstance(answer, tuple) else next(iter(answer.values()))
-        return int(seconds) * 1000 + int(micros) // 1000
 
 
 def _live_model(

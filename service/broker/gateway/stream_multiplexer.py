@@ -171,8 +171,8 @@ class StreamMultiplexer:
     @asynccontextmanager
     async def follow(self, key: str) -> AsyncIterator[StreamSubscriber]:
         """Follow one stream from its start."""
-        subscriber = StreamSubscriber()
         stream = self._streams.setdefault(key.encode(), _Stream(key))
+        subscriber = StreamSubscriber()
         stream.subscribers.append(subscriber)
         stream.rewind()
         stream.from_read = self._reads + 1

@@ -7,7 +7,7 @@ stands in the event stream. A crash between the two leaves an entry whose next t
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from pandagpt_core.types import Priority
 from service.broker.connection import STORE_ERRORS, SyncStore, raise_translated, store_errors, translated
-from service.broker.errors import RequestLost
+from service.broker.errors import RequestLost, StoreUnavailable
 from service.broker.event_log import EventWriter, last_id
 from service.broker.keys import PRIORITIES, Keys
 from service.broker.protocol import End, Failed, Released
@@ -35,6 +35,15 @@ class Flushed:
 
     lost: tuple[str, ...] = ()
     cancelled: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """The outcome of an exchange. `error`: the store failed after as much."""
+
+    flushed: Flushed
+    taken: Sequence[Delivery] = ()
+    error: StoreUnavailable | None = None
 
 
 class Consumer:
@@ -71,6 +80,15 @@ class Consumer:
                 queue.sweep(GONE_FOR)
             newest: Any = self._store.xrevrange(self._cancels, count=1)
         self._last_cancel = newest[0][0] if newest else b"0-0"
+
+    def exchange(self, room: int, wait: float) -> Exchanged:
+        """`flush`, then `take`. A failure of the store comes with all that was done before it."""
+        flushed = Flushed()
+        try:
+            flushed = self.flush()
+            return Exchanged(flushed, self.take(room, wait))
+        except StoreUnavailable as error:
+            return Exchanged(flushed, error=error)
 
     def take(self, room: int, wait: float = 0.0) -> list[Delivery]:
         """At most about `room` requests to run: taken over ones first, then interactive, then batch ones.
@@ -166,14 +184,15 @@ class Consumer:
         if request.id in self._open:  # the store forgot that it is ours already, or has it twice
             return []
         life = max(request.deadline - time.time(), 0.0) + self._settings.request_ttl_s
+        events, record = self._keys.events(request.id), self._keys.record(request.id)
         try:
-            writer, history = EventWriter.begin(self._store, self._keys.events(request.id), self._worker, round(life))
+            writer, history = EventWriter.begin(self._store, events, self._worker, round(life))
         except RequestLost:
             return []
         if writer is None:
             queue.settle(entry)
             return []
-        cancelled = bool(self._store.hexists(self._keys.record(request.id), "cancelled"))
+        cancelled = bool(self._store.hexists(record, "cancelled"))
         self._open[request.id] = delivery = Delivery(request, queue.name, entry, writer, history)
         end = end_at_arrival(request, history, cancelled, self._settings.max_deliveries)
         if end is None:

@@ -40,7 +40,7 @@ class Heartbeat:
         self._announcement = announcement
         self._held = held
         self._interval, self._lost_after = interval, lost_after
-        self._turned = time.monotonic()
+        self.turned_at = time.monotonic()  # when the worker's loop last went round; the loop writes it
         self._wake = threading.Event()
         self._stopping = False
         self._draining = False
@@ -51,14 +51,10 @@ class Heartbeat:
         self._beat()
         self._thread.start()
 
-    def turned(self) -> None:
-        """The loop went round once more."""
-        self._turned = time.monotonic()
-
     @property
     def silent_s(self) -> float:
         """Seconds since the loop last went round."""
-        return time.monotonic() - self._turned
+        return time.monotonic() - self.turned_at
 
     def drain(self) -> None:
         """Say that this worker takes no more requests, at once and from now on. Once is enough, more is fine."""

@@ -119,10 +119,10 @@ def speed(settings: Settings) -> Iterator[Finding]:
         what = f"not measured: loading the model may take {weights * LOADING / GIB:.1f} GiB"
         yield Finding("speed", "warn", what, "the greeting of `pandagpt serve` has the figures of the worker's load")
         return
-    from pandagpt_core.autotune import Report
+    from pandagpt_core.autotune import AutotuneReport
     from pandagpt_core.runtime import Runtime
 
-    worker, reports = settings.worker, list[Report]()
+    worker, reports = settings.worker, list[AutotuneReport]()
     try:
         Runtime.load(
             folder, device=worker.device, dtype=worker.dtype, runner=worker.runner, verify=False, report=reports.append

@@ -21,13 +21,13 @@ class FairQueue(Generic[T]):
 
     def __init__(self, max_waiting: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_waiting, self._clock = max_waiting, clock
-        self._waiting: dict[str, deque[asyncio.Future[T]]] = {}
+        self.waiting: dict[str, deque[asyncio.Future[T]]] = {}  # places by tenant
         self._used: dict[str, float] = {}
         self._level = 0.0
         self._began: dict[str, list[float]] = {}
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._waiting.values())
+        return sum(len(queue) for queue in self.waiting.values())
 
     @property
     def running(self) -> Counter[str]:
@@ -40,28 +40,28 @@ class FairQueue(Generic[T]):
             self._make_room(tenant)
         self._used[tenant] = max(self._used.get(tenant, 0.0), self._level)
         place: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(place)
+        self.waiting.setdefault(tenant, deque()).append(place)
         return place
 
     def leave(self, tenant: str, place: asyncio.Future[T]) -> None:
-        queue = self._waiting.get(tenant, deque())
+        queue = self.waiting.get(tenant, deque())
         if place in queue:
             queue.remove(place)
         if not queue:
-            self._waiting.pop(tenant, None)
+            self.waiting.pop(tenant, None)
 
     def tenants(self, *, running: bool = True) -> Collection[str]:
         """Those who wait; with `running=False` only those of whom nothing is under way."""
-        for tenant, queue in list(self._waiting.items()):
+        for tenant, queue in list(self.waiting.items()):
             for place in [place for place in queue if place.done()]:  # cancelled, and about to leave by itself
                 self.leave(tenant, place)
-        return [tenant for tenant in self._waiting if running or not self._began.get(tenant)]
+        return [tenant for tenant in self.waiting if running or not self._began.get(tenant)]
 
     def next(self, among: Collection[str]) -> asyncio.Future[T]:
         """The place of the tenant that has used least, taken out of the queue. Its medium begins now."""
         tenant = min(among, key=self._used_by_now)
         self._level = max(self._level, self._used[tenant])
-        place = self._waiting[tenant][0]
+        place = self.waiting[tenant][0]
         self.leave(tenant, place)
         self._began.setdefault(tenant, []).append(self._clock())
         return place
@@ -80,17 +80,17 @@ class FairQueue(Generic[T]):
 
     def _forget(self) -> None:
         """Tenants who are away and no further than the rest: they would start at the level anyway."""
-        if not self._waiting and not self._began:
+        if not self.waiting and not self._began:
             self._level = max(self._used.values(), default=0.0)
         for tenant in [name for name, used in self._used.items() if used <= self._level]:
-            if tenant not in self._waiting and tenant not in self._began:
+            if tenant not in self.waiting and tenant not in self._began:
                 del self._used[tenant]
 
     def _make_room(self, tenant: str) -> None:
         full = GatewayError("overloaded", f"{len(self)} media wait for decoding; the limit is reached.")
-        most = max(self._waiting, key=lambda name: len(self._waiting[name]))
-        if len(self._waiting[most]) <= len(self._waiting.get(tenant, ())) + 1:
+        most = max(self.waiting, key=lambda name: len(self.waiting[name]))
+        if len(self.waiting[most]) <= len(self.waiting.get(tenant, ())) + 1:
             raise full
-        last = self._waiting[most][-1]
+        last = self.waiting[most][-1]
         self.leave(most, last)
         last.set_exception(full)

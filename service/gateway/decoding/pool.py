@@ -128,6 +128,8 @@ class DecodePool:
     # Who decodes where
 
     def _hand_out(self) -> None:
+        if not self._queue.waiting:
+            return
         while self._idle and (waiting := self._queue.tenants()):
             self._queue.next(waiting).set_result(self._idle.popleft())
         newcomers = self._queue.tenants(running=False)

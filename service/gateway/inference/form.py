@@ -9,9 +9,9 @@ import pydantic
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality, Turn
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.inference.chat_body import conversation
+from service.gateway.inference.conversation import check_totals, conversation
 from service.gateway.inference.structured import grammar_of
-from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
+from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.media.medium import MediaInput, read_upload, text_medium
 from service.gateway.media.multipart import Form, takes_no_file
 from service.gateway.media.sources import MediaSources
@@ -49,11 +49,11 @@ def parse_fields(form: Form) -> GenerateForm:
         )
     except pydantic.ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
+    requests.check_unsupported(fields)
     if (options := _json_field(form, "options", ModelOptions)) is not None:
         fields = fields.model_copy(update={"options": options.root})
     if (boxes := _json_field(form, "boxes", BoxList)) is not None:
         fields = fields.model_copy(update={"boxes": boxes.root})
-    requests.check_unsupported(fields)
     if elsewhere := next((name for name in fields.model_extra or () if name in requests.CHAT_ONLY), None):
         raise GatewayError("invalid_request", f"{elsewhere} is a field of /v1/chat/completions.", param=elsewhere)
     # An unknown field changes nothing and is named in a header; a medium that is not read would change the answer.
@@ -127,6 +127,7 @@ async def _files(
         index = counts.get(file.name, 0)
         counts[file.name] = index + 1
         where = file.name if index == 0 else f"{file.name}[{index}]"
+        weight = _weight(weights, file.name, index)
         content = await read_upload(file, where, sources)
         media.append(
             MediaInput(
@@ -137,7 +138,7 @@ async def _files(
                 where,
                 parameters.given_in_form(MODALITIES[file.name], fields),
                 f"{file.name}_",
-                _weight(weights, file.name, index),
+                weight,
             )
         )
     return media

@@ -16,6 +16,7 @@ from fastapi import Header
 from service.broker.errors import StoreUnavailable, UnknownRequest
 from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys, KeyClaim
+from service.broker.keys import new_request_id
 from service.gateway.errors import ERRORS, GatewayError
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 
@@ -34,16 +35,14 @@ REPLAYED = {"idempotent-replayed": "true"}
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """The id that a request goes by. `replayed`: it was sent before. `key` is None where the caller gave none."""
+    """The id that a request goes by. `replayed`: it was sent before. `key` and `claim` are None where the caller gave
+    no key."""
 
+    id: str
     tenant: str
-    key: str | None
-    claim: KeyClaim
+    key: str | None = None
+    claim: KeyClaim | None = None
     replayed: bool = False
-
-    @property
-    def id(self) -> str:
-        return self.claim.request_id
 
 
 class Idempotency:
@@ -52,25 +51,28 @@ class Idempotency:
     def __init__(self, claims: IdempotencyKeys, broker: Broker) -> None:
         self._claims, self._broker = claims, broker
 
-    async def begin(self, tenant: str, key: str | None, request_id: str, fingerprint: str) -> IdempotentRequest:
-        """The request under its fresh id, or under the id of the one it repeats. Raises `idempotency_conflict`."""
-        fresh = KeyClaim(request_id, fingerprint)
+    async def begin(
+        self, tenant: str, key: str | None, wanted: GenerateRequest | EmbedRequest, model: str
+    ) -> IdempotentRequest:
+        """The request under a fresh id, or under the id of the one it repeats. Raises `idempotency_conflict`."""
+        request_id = new_request_id(_kind(wanted), model)
         if key is None:
-            return IdempotentRequest(tenant, None, fresh)
+            return IdempotentRequest(request_id, tenant)
+        fresh = KeyClaim(request_id, fingerprint(wanted, model))
         held = await self._claims.make(tenant, key, fresh)
         for _ in range(TRIES):
             if held == fresh:
-                return IdempotentRequest(tenant, key, fresh)
-            if held.fingerprint != fingerprint:
+                return IdempotentRequest(request_id, tenant, key, fresh)
+            if held.fingerprint != fresh.fingerprint:
                 raise GatewayError("idempotency_conflict", "This Idempotency-Key was used for another request.")
             if not await self._is_void(tenant, held.request_id):
                 break
             held = await self._claims.make(tenant, key, fresh, held)
-        return IdempotentRequest(tenant, key, held, replayed=True)
+        return IdempotentRequest(held.request_id, tenant, key, held, replayed=True)
 
     async def give_up(self, request: IdempotentRequest) -> None:
         """The request was turned away: its key is free again, if this was the first to use it. Best effort."""
-        if request.key is not None and not request.replayed:
+        if request.key is not None and request.claim is not None and not request.replayed:
             with suppress(StoreUnavailable):
                 await self._claims.release(request.tenant, request.key, request.claim)
 
@@ -83,6 +85,13 @@ class Idempotency:
         if state.error is not None:
             return ERRORS[state.error.code].status == 503 if state.error.code in ERRORS else False
         return state.status == "cancelled"
+
+
+def _kind(wanted: GenerateRequest | EmbedRequest) -> str:
+    """How the request's id begins."""
+    if isinstance(wanted, EmbedRequest):
+        return "embd"
+    return "cmpl" if wanted.prompts else "chatcmpl"
 
 
 def fingerprint(request: GenerateRequest | EmbedRequest, model: str) -> str:

@@ -5,7 +5,7 @@ in pixels of the picture as a viewer shows it: of the last picture of the conver
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pandagpt_core.boxes import to_norm
@@ -33,12 +33,12 @@ def names_places(info: ModelInfo) -> bool:
     return any(option.kind == "boxes" for option in info.options)
 
 
-def check(info: ModelInfo, wanted: GenerateRequest) -> None:
-    """All that needs no picture's sides. Raises InvalidRequest."""
+def checked(info: ModelInfo, wanted: GenerateRequest) -> GenerateRequest:
+    """The request with checked options; boxes are still as the caller gave them. Checks all that needs no picture's
+    sides. Raises InvalidRequest."""
     given, picture = wanted.places, last_picture(wanted)
     if given.boxes is not None and len(given.boxes) > MAX_BOXES:
         raise InvalidRequest(f"boxes has {len(given.boxes)} boxes; the limit is {MAX_BOXES}", param="boxes")
-    _options(info, wanted, None if given.boxes is None else ())
     _check_corners(given.boxes or ())
     if given.boxes and given.in_pixels and picture is None:
         raise InvalidRequest("boxes in pixels need a picture; the conversation has none", param="boxes")
@@ -46,12 +46,15 @@ def check(info: ModelInfo, wanted: GenerateRequest) -> None:
         raise InvalidRequest(f"{info.id} names no places, so there is nothing to annotate", param="annotate")
     if given.annotate and picture is None:
         raise InvalidRequest("annotate needs a picture; the conversation has none", param="annotate")
+    options = _options(info, wanted, None if given.boxes is None else ())
+    return wanted if names_places(info) else replace(wanted, options=options)
 
 
 async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) -> Places:
-    """The options with boxes of 0 to 1, after `check`. Raises InvalidRequest for a box outside of the picture."""
+    """The options of a request that is `checked`, with boxes of 0 to 1. Raises InvalidRequest for a box outside of the
+    picture."""
     if not names_places(info):
-        return Places(_options(info, wanted, None))
+        return Places(wanted.options)
     given, picture = wanted.places, last_picture(wanted)
     sides = None if picture is None else await _measured(pictures, picture)
     boxes = given.boxes

@@ -19,16 +19,18 @@ from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import GenerateRequest
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
-from service.gateway.observation import TokenMeter, observation_of
+from service.gateway.observation import Observation, TokenMeter
 from service.gateway.rate_limit import RateLimiter
 from service.gateway.schema.requests import ignored, warned
 from service.gateway.streaming.chunks import FrameFold, ResponseMetadata, failure
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
+    Disconnection,
     Events,
     EventStream,
     StreamTimeouts,
     until_disconnect,
+    watch_connection,
 )
 from service.gateway.streaming.folds import chunk_fold, whole_fold
 from service.metrics import GatewayMetrics
@@ -51,12 +53,13 @@ class Responder:
 
         `lease` is the caller's share of the rate limits; a stream keeps it to its end.
         """
-        service, seen = self.requests, observation_of(request.scope)
+        service, seen = self.requests, caller.seen
         info = await service.model(wanted.model)
         seen.model, seen.priority = info.id, wanted.priority
-        seen.trace.add("receive", seen.at(seen.received), time.time())
+        seen.phases.append(("receive", seen.received, time.perf_counter()))
+        gone = await lease.enter_async_context(watch_connection(request.receive))
         submitted = await until_disconnect(
-            request.receive, service.generate(wanted, info, caller, key), late=lambda late: service.leave(late.record)
+            gone, service.generate(wanted, info, caller, key), late=lambda late: service.leave(late.record)
         )
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
@@ -68,9 +71,9 @@ class Responder:
         leave = partial(service.leave, record)
         try:
             if wanted.stream:
-                first = await until_disconnect(request.receive, _first_events(events), self.leaving, leave)
-                return self._stream(record, events, first, metadata, headers, lease.pop_all())
-            whole = await until_disconnect(request.receive, _whole(events, metadata), self.leaving, leave)
+                first = await until_disconnect(gone, _first_events(events), self.leaving, leave)
+                return self._stream(record, events, gone, first, metadata, headers, lease.pop_all(), seen)
+            whole = await until_disconnect(gone, _whole(events, metadata), self.leaving, leave)
         except ClientDisconnected:
             await events.aclose()
             return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -89,10 +92,12 @@ class Responder:
         self,
         record: RequestRecord,
         events: Events,
+        gone: Disconnection,
         first: list[Event],
         metadata: ResponseMetadata,
         headers: Mapping[str, str],
         lease: AsyncExitStack,
+        seen: Observation,
     ) -> EventStream:
         chunks = chunk_fold(metadata)
 
@@ -103,6 +108,7 @@ class Responder:
         leave, hand_over = partial(self.requests.leave, record), partial(self.requests.hand_over, record)
         return EventStream(
             events,
+            gone,
             first,
             FrameFold(chunks, ids=metadata.event_ids),
             self.timeouts,
@@ -111,6 +117,7 @@ class Responder:
             lease,
             headers,
             self.leaving,
+            seen,
         )
 
 

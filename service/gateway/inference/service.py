@@ -5,24 +5,23 @@ import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-
-from msgspec import structs
+from typing import Any
 
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
 from service.broker.gateway.client import Broker
 from service.broker.gateway.readers import Readers, RequestReaders
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.keys import new_request_id
-from service.broker.protocol import Embed, Generate, TurnPart
+from service.broker.protocol import Embed, Generate, Request, TurnPart
 from service.gateway.auth import Caller
 from service.gateway.errors import GatewayError
 from service.gateway.inference import places
 from service.gateway.inference.from_zero import FromZero
-from service.gateway.inference.idempotency import Idempotency, IdempotentRequest, fingerprint
+from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
+from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import MediaSpans, ResponseMetadata, count_items, fingerprint_of, read_metadata
 from service.gateway.tools.choice import ToolPolicy, plan
 from service.gateway.tools.messages import CallStyle
@@ -67,7 +66,7 @@ class RequestService:
 
     async def model(self, name: str | None) -> ModelInfo:
         """The live model of that name, or the default. Raises `model_not_found`, `no_worker`."""
-        models, default = await self.broker.models(), self.options.default_model
+        models, default = await self.broker.registry.models(), self.options.default_model
         if name and name not in models:  # clients that name a provider first, as LiteLLM does
             name = name.removeprefix("openai/").removeprefix("hosted_vllm/")
         wanted = name or default or next((id_ for id_, live in models.items() if live.ready), None)
@@ -82,13 +81,12 @@ class RequestService:
 
     async def models(self) -> Mapping[str, ModelInfo]:
         """Those that live workers serve, and those that scale from zero."""
-        live = {name: model.info for name, model in (await self.broker.models()).items()}
+        live = {name: model.info for name, model in (await self.broker.registry.models()).items()}
         return {**await self.from_zero.asleep(live), **live}
 
     async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
-        places.check(info, wanted)
-        return await self._enter(await self._with_tools(wanted, info), info, caller, key)
+        return await self._enter(await self._with_tools(places.checked(info, wanted), info), info, caller, key)
 
     async def _with_tools(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
         made = await plan(wanted.tools, info, wanted.sampling.grammar, self.options.tools)
@@ -138,8 +136,7 @@ class RequestService:
 
     async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         check_modalities(wanted.media, info)
-        fresh_id, body = new_request_id(_id_kind(wanted), info.id), fingerprint(wanted, info.id)
-        request = await self.idempotency.begin(caller.tenant, key, fresh_id, body)
+        request = await self.idempotency.begin(caller.tenant, key, wanted, info.id)
         if request.replayed:
             with suppress(UnknownRequest):
                 return await self._joined(wanted, request)
@@ -161,136 +158,93 @@ class RequestService:
         self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest
     ) -> Submitted:
         """Decode the media that the store lacks, then queue the request."""
-        with caller.trace.span("decode media"):
+        began, now = time.perf_counter(), time.time()
+        try:
             media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
+        finally:
+            caller.seen.phases.append(("decode media", began, time.perf_counter()))
+        head: dict[str, Any] = {  # the fields that the messages of both kinds have
+            "id": request.id,
+            "model": info.id,
+            "tenant": request.tenant,
+            "created": now,
+            "deadline": now + self.options.request_timeout_s,
+            "media": media.refs,
+            "priority": wanted.priority,
+            "traceparent": caller.seen.trace.traceparent,
+            "share": caller.share,
+            "cache_group": caller.cache_group,
+        }
+        warnings = media.warnings(wanted.media)
         if isinstance(wanted, EmbedRequest):
-            message = structs.replace(
-                self._embed_message(wanted, info, request, media, caller.trace.traceparent),
-                share=caller.share,
-                cache_group=caller.cache_group,
-            )
-            with caller.trace.span("submit"):
-                record = await self.broker.submit(message, media.arrays, capacity=media.capacity)
-            self._watch(record)
-            return Submitted(record, request.replayed, warnings=media.warnings(wanted.media))
+            record = await self._queue(Embed(**head), media, caller.seen)
+            return Submitted(record, request.replayed, warnings=warnings)
+        turns = [
+            TurnPart(role=turn.role, text=media.sentences(index) + turn.text, tool_calls=list(turn.tool_calls))
+            for index, turn in enumerate(wanted.turns)
+        ]
         asked = await places.resolve(info, wanted, self.pictures)
-        generate = structs.replace(
-            self._generate_message(wanted, info, request, media, asked, caller.trace.traceparent),
-            share=caller.share,
-            cache_group=caller.cache_group,
-        )
-        metadata = _metadata(wanted, info, generate, asked, media, wanted.event_ids or request.key is not None)
-        if asked.kept is not None:
-            await self.pictures.keep(request.id, asked.kept)
-        resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
-        grace_s = max(resumable, self.options.retry_grace_s if request.key is not None else 0.0)
-        with caller.trace.span("submit"):
-            record = await self.broker.submit(
-                generate, media.arrays, response=metadata.stored(), grace_s=grace_s, capacity=media.capacity
-            )
-        self._watch(record)
-        return Submitted(record, request.replayed, metadata)
-
-    def _watch(self, record: RequestRecord) -> None:
-        """A model that scales from zero may have no worker yet: the request waits for one, but not for ever."""
-        if self.from_zero.has(record.model):
-            self.in_background(self.from_zero.end_unserved(record))
-
-    def _generate_message(
-        self,
-        wanted: GenerateRequest,
-        info: ModelInfo,
-        request: IdempotentRequest,
-        media: ResolvedMedia,
-        asked: places.Places,
-        traceparent: str | None,
-    ) -> Generate:
-        now = time.time()
-        return Generate(
-            id=request.id,
-            model=info.id,
-            tenant=request.tenant,
-            created=now,
-            deadline=now + self.options.request_timeout_s,
-            turns=[
-                TurnPart(role=turn.role, text=media.sentences(index) + turn.text, tool_calls=list(turn.tool_calls))
-                for index, turn in enumerate(wanted.turns)
-            ],
-            media=media.refs,
-            params=wanted.sampling.over(info, self.options.default_tokens),
+        params = wanted.sampling.over(info, self.options.default_tokens)
+        message = Generate(
+            **head,
+            turns=turns,
+            params=params,
             n=wanted.n,
-            priority=wanted.priority,
             options=dict(asked.options),
-            traceparent=traceparent,
             prompts=[prompt if isinstance(prompt, str) else list(prompt) for prompt in wanted.prompts],
             echo=wanted.echo,
             tools=list(wanted.tool_plan.definitions),
             continue_final=wanted.continue_final,
         )
-
-    def _embed_message(
-        self,
-        wanted: EmbedRequest,
-        info: ModelInfo,
-        request: IdempotentRequest,
-        media: ResolvedMedia,
-        traceparent: str | None,
-    ) -> Embed:
-        now = time.time()
-        return Embed(
+        spans = [
+            MediaSpans(medium.modality.value, list(notes.spans))
+            for medium, notes in zip(wanted.media, media.notes, strict=False)
+            if notes.spans
+        ]
+        metadata = ResponseMetadata(
             id=request.id,
             model=info.id,
-            tenant=request.tenant,
-            created=now,
-            deadline=now + self.options.request_timeout_s,
-            media=media.refs,
-            priority=wanted.priority,
-            traceparent=traceparent,
+            created=int(now),
+            kind="text" if wanted.prompts else "chat",
+            n=wanted.choices,
+            prompts=len(wanted.prompts),
+            logprobs=wanted.sampling.logprobs is not None,
+            include_usage=wanted.include_usage,
+            continuous_usage=wanted.continuous_usage,
+            event_ids=wanted.event_ids or request.key is not None,
+            items=count_items([medium.modality for medium in wanted.media]),
+            fingerprint=fingerprint_of(info),
+            places=asked.named,
+            sides=asked.sides,
+            annotated=asked.kept is not None,
+            warnings=[*wanted.tool_plan.warnings, *warnings],
+            calls=_calls(wanted),
+            spans=spans,
         )
+        if asked.kept is not None:
+            await self.pictures.keep(request.id, asked.kept)
+        resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
+        grace_s = max(resumable, self.options.retry_grace_s if request.key is not None else 0.0)
+        record = await self._queue(message, media, caller.seen, metadata.stored(), grace_s)
+        return Submitted(record, request.replayed, metadata)
 
-
-def _id_kind(wanted: Validated) -> str:
-    """How the request's id begins."""
-    if isinstance(wanted, EmbedRequest):
-        return "embd"
-    return "cmpl" if wanted.prompts else "chatcmpl"
+    async def _queue(
+        self, message: Request, media: ResolvedMedia, seen: Observation, response: bytes = b"", grace_s: float = 0.0
+    ) -> RequestRecord:
+        began = time.perf_counter()
+        try:
+            record = await self.broker.submit(
+                message, media.arrays, response=response, grace_s=grace_s, capacity=media.capacity
+            )
+        finally:
+            seen.phases.append(("submit", began, time.perf_counter()))
+        # A model that scales from zero may have no worker yet: the request waits for one, but not for ever.
+        if self.from_zero.has(record.model):
+            self.in_background(self.from_zero.end_unserved(record))
+        return record
 
 
 def _calls(wanted: GenerateRequest) -> CallStyle | None:
     if not wanted.tool_plan.reads:
         return None
     return "function_call" if wanted.function_calls else "tool_calls"
-
-
-def _metadata(
-    wanted: GenerateRequest,
-    info: ModelInfo,
-    message: Generate,
-    asked: places.Places,
-    media: ResolvedMedia,
-    event_ids: bool,
-) -> ResponseMetadata:
-    return ResponseMetadata(
-        id=message.id,
-        model=info.id,
-        created=int(message.created),
-        kind="text" if wanted.prompts else "chat",
-        n=wanted.choices,
-        prompts=len(wanted.prompts),
-        logprobs=wanted.sampling.logprobs is not None,
-        include_usage=wanted.include_usage,
-        continuous_usage=wanted.continuous_usage,
-        event_ids=event_ids,
-        items=count_items([medium.modality for medium in wanted.media]),
-        fingerprint=fingerprint_of(info),
-        places=asked.named,
-        sides=asked.sides,
-        annotated=asked.kept is not None,
-        warnings=[*wanted.tool_plan.warnings, *media.warnings(wanted.media)],
-        calls=_calls(wanted),
-        spans=[
-            MediaSpans(medium.modality.value, list(notes.spans))
-            for medium, notes in zip(wanted.media, media.notes, strict=False)
-            if notes.spans
-        ],
-    )

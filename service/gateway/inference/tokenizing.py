@@ -58,7 +58,7 @@ def _message(wanted: TokenizeRequest, info: ModelInfo, caller: Caller, timeout_s
         text=wanted.text,
         ids=None if wanted.ids is None else list(wanted.ids),
         special=wanted.special,
-        traceparent=caller.trace.traceparent,
+        traceparent=caller.seen.trace.traceparent,
         cache_group=caller.cache_group,
         share=caller.share,
     )

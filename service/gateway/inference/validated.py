@@ -159,10 +159,11 @@ def generate_request(
     grammar: Grammar | None = None,
 ) -> GenerateRequest:
     """What both endpoints make of their bodies. Raises `invalid_request` beyond a limit of this service."""
+    sampling = sampling_of(body, limits, grammar)
     return GenerateRequest(
         turns,
         tuple(composed(media)),
-        sampling_of(body, limits, grammar),
+        sampling,
         model=model,
         n=body.n or 1,
         stream=bool(body.stream),
@@ -179,14 +180,3 @@ def generate_request(
         ),
         ignored=tuple(body.model_extra or ()),
     )
-
-
-def check_totals(chars: int, media: int, limits: RequestLimits, param: str) -> None:
-    if chars > limits.max_text_chars:
-        raise GatewayError(
-            "invalid_request",
-            f"There are {chars} characters of text; the limit is {limits.max_text_chars}.",
-            param=param,
-        )
-    if media > limits.max_media:
-        raise GatewayError("invalid_request", f"There are {media} media; the limit is {limits.max_media}.", param=param)

@@ -1,6 +1,7 @@
 """POST /v1/embeddings: unit vectors of the shared space for strings and media."""
 
 import base64
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,20 +12,25 @@ from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Done, Failed, Started, Vectors
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
+from service.gateway.inference.conversation import check_totals
 from service.gateway.inference.idempotency import REPLAYED, IdempotencyKey
 from service.gateway.inference.json_body import read_json
 from service.gateway.inference.service import RequestService, Submitted
-from service.gateway.inference.validated import EmbedRequest, RequestLimits, check_totals
+from service.gateway.inference.validated import EmbedRequest, RequestLimits
 from service.gateway.media.medium import MediaInput, read_part, text_medium
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
-from service.gateway.observation import observation_of
 from service.gateway.schema import content_parts, examples, requests
 from service.gateway.schema.requests import EmbedBody
 from service.gateway.schema.responses import EmbeddingList, documented
 from service.gateway.state import gateway_of
 from service.gateway.streaming.chunks import failure
-from service.gateway.streaming.event_stream import ClientDisconnected, Events, until_disconnect
+from service.gateway.streaming.event_stream import (
+    ClientDisconnected,
+    Events,
+    until_disconnect,
+    watch_connection,
+)
 
 router = APIRouter(tags=["inference"])
 _BODY = examples.json_body("EmbedBody", examples.EMBEDDINGS)
@@ -36,17 +42,19 @@ async def create_embeddings(
 ) -> Response:
     """Unit vectors, one for each input: a string, or a content part of any modality."""
     gateway = gateway_of(request)
-    async with gateway.lease(request, caller.tenant):
+    async with AsyncExitStack() as lease:
+        await lease.enter_async_context(gateway.lease(request, caller.tenant))
         body = await read_json(request, EmbedBody)
         wanted = await _validated(body, gateway.sources_of(caller.tenant), gateway.limits)
         gateway.check_accepting()
         info = await gateway.requests.model(wanted.model)
-        seen = observation_of(request.scope)
+        seen = caller.seen
         seen.model, seen.priority = info.id, wanted.priority
         _check_dimensions(wanted, info)
         embedding = _embed(gateway.requests, wanted, info, caller, idempotency_key)
+        gone = await lease.enter_async_context(watch_connection(request.receive))
         try:
-            vectors, tokens, submitted = await until_disconnect(request.receive, embedding, gateway.leaving)
+            vectors, tokens, submitted = await until_disconnect(gone, embedding, gateway.leaving)
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         seen.charged, seen.prompt_tokens = not submitted.replayed, tokens

@@ -38,7 +38,7 @@ async def ready(request: Request) -> dict[str, Any]:
     if gateway.terminating or gateway.draining:
         raise Draining("this gateway is going away")
     await gateway.broker.check_writes()
-    models = await gateway.broker.models()
+    models = await gateway.broker.registry.models()
     takers = sorted(name for name, live in models.items() if live.ready)
     if not takers and not gateway.requests.from_zero:
         raise Draining("every worker is going away") if models else NoWorker("no worker serves any model")

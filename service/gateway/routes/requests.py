@@ -66,7 +66,9 @@ async def get_request_events(
     timeouts, service = gateway.responder.timeouts, gateway.requests
     events = meter.watch(service.broker.follow(record, timeouts.keep_alive_s))
     leave, hand_over = partial(service.leave, record), partial(service.hand_over, record)
-    return EventStream(events, None, fold, timeouts, leave, hand_over, AsyncExitStack(), {}, gateway.leaving)
+    return EventStream(
+        events, None, None, fold, timeouts, leave, hand_over, AsyncExitStack(), {}, gateway.leaving, seen
+    )
 
 
 @router.get(

@@ -10,18 +10,17 @@ from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Tokenized
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import FieldError, GatewayError
-from service.gateway.inference.chat_body import conversation
+from service.gateway.inference.conversation import conversation
 from service.gateway.inference.json_body import read_json
 from service.gateway.inference.tokenizing import TokenizeRequest, tokenized
 from service.gateway.inference.validated import RequestLimits, check_totals
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
-from service.gateway.observation import observation_of
 from service.gateway.schema import examples, requests
 from service.gateway.schema.completions import DetokenizeBody, Detokenized, TokenizeBody, Tokens
 from service.gateway.schema.responses import documented
 from service.gateway.state import GatewayState, gateway_of
-from service.gateway.streaming.event_stream import ClientDisconnected, until_disconnect
+from service.gateway.streaming.event_stream import ClientDisconnected, until_disconnect, watch_connection
 
 router = APIRouter(tags=["inference"])
 _User = Annotated[Caller, Depends(Access(Scope.INFER))]
@@ -84,10 +83,11 @@ async def _answered(
     async with gateway.lease(request, caller.tenant):
         gateway.check_accepting()
         info = await gateway.requests.model(model)
-        observation_of(request.scope).model = info.id
+        caller.seen.model = info.id
         work = tokenized(gateway.requests, wanted, info, caller)
         try:
-            found = await until_disconnect(request.receive, work, gateway.leaving)
+            async with watch_connection(request.receive) as gone:
+                found = await until_disconnect(gone, work, gateway.leaving)
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
     return JSONResponse(answer(found, info), headers=headers)

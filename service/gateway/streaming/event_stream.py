@@ -1,12 +1,12 @@
 """Between the broker's events and one client: keep-alives, slow readers, clients that go away, and our own going.
 
-Whatever happens, the events are closed, and `gone` is called where the client left before the end.
+Whatever happens, the events are closed, and `on_gone` is called where the client left before the end.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from service.broker.errors import Draining
 from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
 from service.gateway.errors import from_core
-from service.gateway.observation import observation_of
+from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import KEEP_ALIVE, FrameFold, closing_error
 
 _T = TypeVar("_T")
@@ -47,32 +47,44 @@ def _nothing(*_: object) -> None:
     pass
 
 
+Disconnection = asyncio.Task[None]  # ends when the client has closed its connection
+
+
+@asynccontextmanager
+async def watch_connection(receive: Receive) -> AsyncIterator[Disconnection]:
+    """One task for a request, once its body is read."""
+    task = asyncio.create_task(_until_disconnected(receive))
+    try:
+        yield task
+    finally:
+        await _stop(task)
+
+
 async def until_disconnect(
-    receive: Receive,
+    gone: Disconnection,
     work: Coroutine[None, None, _T],
     leaving: asyncio.Event | None = None,
-    gone: Callable[[], None] = _nothing,
+    on_gone: Callable[[], None] = _nothing,
     late: Callable[[_T], None] = _nothing,
 ) -> _T:
     """The result of `work`. Cancels it and raises ClientDisconnected or, after `leaving` is set, Draining.
 
-    `gone` is called first of all when the client has disconnected; `late` with a result that came all the same.
+    `on_gone` is called first of all when the client has disconnected; `late` with a result that came all the same.
     """
-    task, watcher = asyncio.create_task(work), asyncio.create_task(_until_disconnected(receive))
-    shutdown = asyncio.create_task(leaving.wait()) if leaving is not None else None
-    others = [one for one in (watcher, shutdown) if one is not None]
+    task = asyncio.create_task(work)
+    shutdown = [asyncio.create_task(leaving.wait())] if leaving is not None else []
     try:
-        await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, gone, *shutdown}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        if watcher.done():
-            gone()
+        if gone.done():
+            on_gone()
         await _stop(task)
         if not task.cancelled() and task.exception() is None:
             late(task.result())
-        raise ClientDisconnected if watcher.done() else shutdown_error()
+        raise ClientDisconnected if gone.done() else shutdown_error()
     finally:
-        await _stop(task, *others)
+        await _stop(task, *shutdown)
 
 
 async def _until_disconnected(receive: Receive) -> None:
@@ -162,7 +174,8 @@ class EventStream(Response):
     long, and None where none was waited for; `lease` is closed at the end, come what may.
 
     `leaving` is set when this gateway has no more time for running answers: `hand_over` then leaves the request to
-    whoever reads it next. `gone` is called where the client left before the end.
+    whoever reads it next. `on_gone` is called where the client left before the end; `gone` is the watch of its
+    connection, None where none was begun.
     """
 
     media_type = "text/event-stream"
@@ -170,27 +183,33 @@ class EventStream(Response):
     def __init__(
         self,
         events: Events,
+        gone: Disconnection | None,
         first: Sequence[Event] | None,
         fold: FrameFold,
         timeouts: StreamTimeouts,
-        gone: Callable[[], None],
+        on_gone: Callable[[], None],
         hand_over: Callable[[], Awaitable[None]],
         lease: AsyncExitStack,
         headers: Mapping[str, str],
         leaving: asyncio.Event,
+        seen: Observation,
     ) -> None:
         self.status_code, self.background = 200, None
         self.init_headers({**headers, **STREAM_HEADERS})
         self._events, self._first, self._fold, self._timeouts = events, first, fold, timeouts
-        self._gone, self._hand_over, self._lease, self._leaving = gone, hand_over, lease, leaving
+        self._on_gone, self._hand_over, self._lease, self._leaving = on_gone, hand_over, lease, leaving
+        self._gone, self._seen = gone, seen
         self._handed_over = self._left = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
-            slow, seen = False, observation_of(scope)
+            slow, seen = False, self._seen
+            gone = self._gone
+            if gone is None:
+                gone = await self._lease.enter_async_context(watch_connection(receive))
             try:
                 try:
-                    await self._relay(receive, send)
+                    await self._relay(gone, send)
                 except (ClientDisconnected, OSError, SlowClient) as error:
                     slow = isinstance(error, SlowClient)
                     seen.outcome = "client_too_slow" if slow else "client_gone"
@@ -201,23 +220,20 @@ class EventStream(Response):
                 else:
                     self._leave()
                 if slow:
-                    await _cut(scope, receive)
+                    await _cut(scope, gone)
             finally:
                 await self._events.aclose()
 
-    async def _relay(self, receive: Receive, send: Send) -> None:
+    async def _relay(self, gone: Disconnection, send: Send) -> None:
         buffer = SendBuffer(send, self._timeouts)
         filling = asyncio.create_task(self._fill(buffer))
         delivering = asyncio.create_task(buffer.deliver(self.raw_headers))
-        watching, shutdown = (
-            asyncio.create_task(_until_disconnected(receive)),
-            asyncio.create_task(self._leaving.wait()),
-        )
-        running: set[asyncio.Task[Any]] = {filling, delivering, watching, shutdown}
+        shutdown = asyncio.create_task(self._leaving.wait())
+        running: set[asyncio.Task[Any]] = {filling, delivering, gone, shutdown}
         try:
             while not delivering.done():
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                if watching in done and not delivering.done():  # the server sees an end of its own as one too
+                if gone in done and not delivering.done():  # the server sees an end of its own as one too
                     self._leave()  # before anything is waited for
                     raise ClientDisconnected
                 if filling in done:
@@ -230,12 +246,12 @@ class EventStream(Response):
                     buffer.close()
             delivering.result()
         finally:
-            await _stop(filling, delivering, watching, shutdown)
+            await _stop(filling, delivering, shutdown)
 
     def _leave(self) -> None:
         if not self._fold.ended and not self._left and not self._handed_over:
             self._left = True
-            self._gone()
+            self._on_gone()
 
     async def _fill(self, buffer: SendBuffer) -> None:
         if self._first is not None:
@@ -246,11 +262,9 @@ class EventStream(Response):
         buffer.close()
 
 
-async def _cut(scope: Scope, receive: Receive) -> None:
+async def _cut(scope: Scope, gone: Disconnection) -> None:
     """End the connection at once: closing it in good order would wait for the client to take what it does not take."""
     cut = scope.get("state", {}).get("cut")  # the server's (`server.py`)
     if cut is not None:
         cut()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await _until_disconnected(receive)
+        await asyncio.wait({gone}, timeout=1.0)

@@ -332,13 +332,13 @@ async def test_states_tell_usage_and_times(broker: Broker, valkey: Valkey) -> No
 
 
 async def test_models_tell_what_workers_announce(broker: Broker, valkey: Valkey) -> None:
-    assert await broker.models() == {}
+    assert await broker.registry.models() == {}
     other = Broker.connect(valkey.settings)
     with worker_thread(valkey.settings, max_sequences=3), worker_thread(valkey.settings, max_sequences=4):
-        model = (await other.models())["fake"]
+        model = (await other.registry.models())["fake"]
         assert (model.ready, model.draining, model.capacity) == (2, 0, 7)
         assert model.info == FakeRuntime().info
-        assert await other.models() is await other.models()
+        assert await other.registry.models() is await other.registry.models()
     await other.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from service.broker.errors import Draining
 from service.broker.protocol import Done, Event, Started, Token
+from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import ChunkFold, FrameFold, ResponseMetadata
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
@@ -15,6 +16,7 @@ from service.gateway.streaming.event_stream import (
     EventStream,
     StreamTimeouts,
     until_disconnect,
+    watch_connection,
 )
 
 EVENTS: list[Event] = [Started(prompt_tokens=1), Token(choice=0, token_id=1, text="a", finish="stop"), Done()]
@@ -82,7 +84,9 @@ class Client:
         lease.callback(lambda: setattr(self, "released", self.released + 1))
         fold = FrameFold(ChunkFold(ResponseMetadata(id="i", model="m", created=1)))
         pace, leaving = pace or StreamTimeouts(60, 60), leaving or asyncio.Event()
-        stream = EventStream(source, first, fold, pace, self.gone, self.hand_over, lease, {}, leaving)
+        stream = EventStream(
+            source, None, first, fold, pace, self.gone, self.hand_over, lease, {}, leaving, Observation()
+        )
         await stream({"type": "http", "state": {"cut": self._hang_up}}, self.receive, self.send)
 
     def _hang_up(self) -> None:
@@ -156,7 +160,8 @@ async def test_work_is_stopped_when_the_gateway_leaves() -> None:
     leaving = asyncio.Event()
     leaving.set()
     with pytest.raises(Draining):
-        await until_disconnect(Client().receive, asyncio.sleep(60), leaving)
+        async with watch_connection(Client().receive) as gone:
+            await until_disconnect(gone, asyncio.sleep(60), leaving)
 
 
 async def test_work_is_stopped_when_the_client_leaves_first() -> None:
@@ -169,7 +174,8 @@ async def test_work_is_stopped_when_the_client_leaves_first() -> None:
             stopped.append(True)
 
     with pytest.raises(ClientDisconnected):
-        await until_disconnect(Client(leaves_after=0.01).receive, work())
+        async with watch_connection(Client(leaves_after=0.01).receive) as gone:
+            await until_disconnect(gone, work())
     assert stopped == [True]
 
 
@@ -197,4 +203,5 @@ async def test_work_that_fails_fails_as_it_did() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await until_disconnect(Client().receive, work())
+        async with watch_connection(Client().receive) as gone:
+            await until_disconnect(gone, work())

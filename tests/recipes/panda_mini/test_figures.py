@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pandagpt_core.checkpoints import read_model_folder, write_model_folder
-from pandagpt_core.training.evaluation import Report
+from pandagpt_core.training.evaluation import EvaluationReport
 from pandagpt_core.training.evaluation.measures import Rate, mean_by
 from pandagpt_core.training.evaluation.report import Row
 from recipes.panda_mini import figures
@@ -72,10 +72,10 @@ def test_a_bar_that_is_not_reached_is_said_to_be_so(known: dict[str, Any]) -> No
     assert line.endswith("| NOT reached |")
 
 
-def report(hits: int) -> Report:
+def report(hits: int) -> EvaluationReport:
     said = [True] * hits + [False] * (4 - hits)
     row = Row("answer", "PNG", "image", Rate(4, hits, 0.1), Rate(4, hits, 0.2), mean_by(["dog"] * 4, said))
-    return Report("mini", "a set", (row,))
+    return EvaluationReport("mini", "a set", (row,))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PIL import Image
 
 from recipes.panda_mini.questions import load_questions
 from recipes.panda_mini.questions.files import TONES, read_digests
-from recipes.panda_mini.questions.measure import Answered, figures
+from recipes.panda_mini.questions.measure import MeasuredAnswer, figures
 from recipes.panda_mini.questions.scenes import NOTHING, SCENES, drawn
 from recipes.panda_mini.questions.score import score
 from recipes.panda_mini.questions.table import parse
@@ -87,6 +87,6 @@ def test_a_description_is_scored_by_the_share_of_true_facts() -> None:
 def test_a_wrong_name_without_a_doubt_is_the_headline() -> None:
     asked = parse("unknown: What is this? = tower")
     said = ["This is a giraffe.", "I am not sure; it may be a giraffe.", "This is a tower."]
-    found = figures([Answered(asked, answer, score(asked, answer)) for answer in said])
+    found = figures([MeasuredAnswer(asked, answer, score(asked, answer)) for answer in said])
     assert found["confident wrong, unknown"]["hits"] == 1
     assert found["unknown"]["hits"] == 1

@@ -9,17 +9,24 @@ import torch
 
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.perception.languages import LANGUAGES
-from pandagpt_core.perception.reading import Named, Reading, Thing, words
+from pandagpt_core.perception.reading import NamedConcept, Reading, Thing, words
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini import talks
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.export import llm_file
 from recipes.panda_mini.reading_lora import IGNORED, ReadingConfig, Talks, collated
-from recipes.panda_mini.talks import Vocabulary, draw_reading, draw_talk
+from recipes.panda_mini.talks import TalkVocabulary, draw_reading, draw_talk
 
-NAMES = (Named("cat", ("animal",)), Named("castle", ("building",)), Named("person"), Named("bus", ("vehicle",)))
-WORDS = Vocabulary(NAMES, (Named("trumpet", ("musical instrument",)), Named("rain")), (Named("running"),))
+NAMES = (
+    NamedConcept("cat", ("animal",)),
+    NamedConcept("castle", ("building",)),
+    NamedConcept("person"),
+    NamedConcept("bus", ("vehicle",)),
+)
+WORDS = TalkVocabulary(
+    NAMES, (NamedConcept("trumpet", ("musical instrument",)), NamedConcept("rain")), (NamedConcept("running"),)
+)
 CAT = Reading(
     "picture",
     (NAMES[0],),

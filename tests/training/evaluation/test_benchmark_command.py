@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2
+from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from service import cli
 
@@ -20,8 +20,8 @@ def test_a_model_folder_is_examined_in_process(
     golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = golden / "minigpt-v2-tiny"
-    options = Options("tiny", EvaSizes(width=48, blocks=3, heads=4, mlp=209), lora_alpha=2.0)
-    originals = Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors")
+    options = MiniGPTv2Options("tiny", EvaSizes(width=48, blocks=3, heads=4, mlp=209), lora_alpha=2.0)
+    originals = MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors")
     convert_minigpt_v2(originals, tmp_path / "model", options)
     shutil.copy(tiny / "media" / "office.jpg", tmp_path / "7.jpg")
     entries = {str(n): {"imageId": "7", "question": f"what is {n}?", "answer": "a dog"} for n in range(3)}

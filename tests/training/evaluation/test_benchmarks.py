@@ -10,7 +10,7 @@ import pytest
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.evaluation.answerer import Asked, Held
-from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, Outcome, run_benchmark
+from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, BenchmarkOutcome, Files, run_benchmark
 from pandagpt_core.training.evaluation.benchmarks.cider import cider
 from pandagpt_core.training.evaluation.benchmarks.figures import interval
 from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
@@ -54,17 +54,17 @@ def make(tmp_path: Path) -> Callable[..., Files]:
     return made
 
 
-def run(task: str, files: Files, model: Scripted) -> Outcome:
+def run(task: str, files: Files, model: Scripted) -> BenchmarkOutcome:
     return run_benchmark(BENCHMARKS[task], model, files)
 
 
-def rate_of(outcome: Outcome, name: str) -> tuple[int, int]:
+def rate_of(outcome: BenchmarkOutcome, name: str) -> tuple[int, int]:
     figure = outcome.figures[name]
     assert isinstance(figure, Rate)
     return figure.hits, figure.n
 
 
-def mean_of(outcome: Outcome, name: str) -> float:
+def mean_of(outcome: BenchmarkOutcome, name: str) -> float:
     figure = outcome.figures[name]
     assert not isinstance(figure, Rate)
     return figure.mean

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import ADAPTER, ImageBindLLMFolder, read_folder_of
-from pandagpt_core.convert.imagebind_llm import Options, convert_imagebind_llm
+from pandagpt_core.convert.imagebind_llm import ImageBindLLMOptions, convert_imagebind_llm
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.runtime import Runtime, SequenceRequest
 from pandagpt_core.training.batch import IGNORED, Batch
@@ -235,7 +235,7 @@ def test_a_folder_without_an_adapter_answers_as_its_base_until_it_is_trained(
 ) -> None:
     files = dataclasses.replace(originals(golden, tmp_path), adapter=None, cache=None)
     fresh = tmp_path / "fresh"
-    convert_imagebind_llm(files, fresh, Options("fresh", SIZES))
+    convert_imagebind_llm(files, fresh, ImageBindLLMOptions("fresh", SIZES))
     row = torch.ones(1, 32).numpy()
     assert answer(fresh, row) == answer(fresh, None)
     settings = msgspec.structs.replace(make("run", "pretrain", max_steps=40, lr=2e-2), model=str(fresh))

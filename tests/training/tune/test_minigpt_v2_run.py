@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pandagpt_core.checkpoints import read_model_folder
-from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2
+from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.runtime import Runtime
@@ -30,7 +30,9 @@ def settings(golden: Path, tmp_path: Path) -> TuneSettings:
     state = {name: torch.randn(p.shape) * 0.2 for name, p in vit.named_parameters() if "ln_vision" not in name}
     torch.save(state, tmp_path / "eva.pth")
     llm = golden / "minigpt-v2-tiny" / "llama2_tiny"
-    convert_minigpt_v2(Originals(llm, tmp_path / "eva.pth"), tmp_path / "base", Options("base", SIZES))
+    convert_minigpt_v2(
+        MiniGPTv2Originals(llm, tmp_path / "eva.pth"), tmp_path / "base", MiniGPTv2Options("base", SIZES)
+    )
     for colour in ("red", "blue"):
         Image.new("RGB", (40, 30), colour).save(tmp_path / f"{colour}.png")
         said = [{"from": "human", "value": "[vqa] what colour"}, {"from": "gpt", "value": colour}]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pandagpt_core.convert import Options, Originals, convert_pandagpt
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.lora import merge_lora
 from pandagpt_core.llm.weights import load_llama
@@ -34,10 +34,10 @@ def merged(llm: Llama, adapter: dict[str, torch.Tensor]) -> Llama:
 
 
 def test_the_originals_names_are_what_our_converter_reads(
-    run_folder: Path, tiny_originals: Originals, tmp_path: Path
+    run_folder: Path, tiny_originals: PandaGPTOriginals, tmp_path: Path
 ) -> None:
-    originals = Originals(tiny_originals.imagebind, tiny_originals.llm, run_folder / outputs.DELTA)
-    convert_pandagpt(originals, tmp_path / "converted", Options(model_id="x", sizes=SIZES))
+    originals = PandaGPTOriginals(tiny_originals.imagebind, tiny_originals.llm, run_folder / outputs.DELTA)
+    convert_pandagpt(originals, tmp_path / "converted", PandaGPTOptions(model_id="x", sizes=SIZES))
     ours, theirs = (
         load_file(folder / "adapter.safetensors") for folder in (run_folder / "model", tmp_path / "converted")
     )

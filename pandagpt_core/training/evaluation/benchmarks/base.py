@@ -45,7 +45,7 @@ class Benchmark:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BenchmarkOutcome:
     """What a model got; `answers` are kept so that they can be looked at."""
 
     benchmark: str
@@ -64,7 +64,7 @@ def run_benchmark(
     files: Files,
     limit: int = 0,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
-) -> Outcome:
+) -> BenchmarkOutcome:
     """Ask every question, or the first `limit`. Raises InvalidRequest for files that are not the benchmark's."""
     questions = benchmark.read(files)[: limit or None]
     if not questions:
@@ -75,7 +75,7 @@ def run_benchmark(
         answers += model.answer([_asked(one, files.images) for one in part], benchmark.tokens)
         progress(len(answers), len(questions))
     figures = benchmark.score(questions, answers)
-    return Outcome(benchmark.name, model.name, figures, tuple(zip(questions, answers, strict=True)))
+    return BenchmarkOutcome(benchmark.name, model.name, figures, tuple(zip(questions, answers, strict=True)))
 
 
 def read_json(path: Path) -> Any:

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from pandagpt_core.training.evaluation.benchmarks.base import Figure, Outcome
+from pandagpt_core.training.evaluation.benchmarks.base import BenchmarkOutcome, Figure
 from pandagpt_core.training.evaluation.measures import Rate
 
 FIGURES, ANSWERS = "benchmark.json", "answers.jsonl"
 
 
-def benchmark_table(outcome: Outcome) -> str:
+def benchmark_table(outcome: BenchmarkOutcome) -> str:
     lines = [
         f"# {outcome.model} on {outcome.benchmark}",
         "",
@@ -20,7 +20,7 @@ def benchmark_table(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_outcome(outcome: Outcome, folder: Path) -> list[Path]:
+def write_outcome(outcome: BenchmarkOutcome, folder: Path) -> list[Path]:
     """The files written."""
     folder.mkdir(parents=True, exist_ok=True)
     figures, answers = folder / FIGURES, folder / ANSWERS

@@ -20,15 +20,15 @@ def convert(arguments: argparse.Namespace) -> str:
     required(arguments, "imagebind", "llama")
     import torch
 
-    from pandagpt_core.convert.imagebind_llm import Options, Originals, convert_imagebind_llm
+    from pandagpt_core.convert.imagebind_llm import ImageBindLLMOptions, ImageBindLLMOriginals, convert_imagebind_llm
 
-    options = Options(
+    options = ImageBindLLMOptions(
         model_id=arguments.id or arguments.out.name,
         sizes=imagebind_sizes(arguments),
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         max_model_len=arguments.max_model_len,
     )
-    originals = Originals(arguments.imagebind, arguments.llama, arguments.adapter, arguments.cache)
+    originals = ImageBindLLMOriginals(arguments.imagebind, arguments.llama, arguments.adapter, arguments.cache)
     made = convert_imagebind_llm(originals, arguments.out, options, Progress())
     cache = "no cache" if made.cache is None else f"a cache of {made.cache.rows:,} image features"
     head = f"{arguments.out}: {made.id}, context {made.max_model_len}, {', '.join(made.recipes)}, {cache}"

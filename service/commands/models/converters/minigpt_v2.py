@@ -19,18 +19,18 @@ def convert(arguments: argparse.Namespace) -> str:
     required(arguments, "llm")
     import torch
 
-    from pandagpt_core.convert.minigpt_v2 import Options, Originals, convert_minigpt_v2
+    from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
     from pandagpt_core.encoders.eva_vit import EvaSizes
 
     sizes = EvaSizes.from_config(read_sizes("--eva-sizes", arguments.eva_sizes)) if arguments.eva_sizes else EvaSizes()
-    options = Options(
+    options = MiniGPTv2Options(
         model_id=arguments.id or arguments.out.name,
         sizes=sizes,
         lora_alpha=16.0 if arguments.lora_alpha is None else arguments.lora_alpha,
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         max_model_len=arguments.max_model_len,
     )
-    originals = Originals(arguments.llm, arguments.eva, arguments.checkpoint, arguments.ln_vision)
+    originals = MiniGPTv2Originals(arguments.llm, arguments.eva, arguments.checkpoint, arguments.ln_vision)
     made = convert_minigpt_v2(originals, arguments.out, options, Progress())
     head = f"{arguments.out}: {made.id}, context {made.max_model_len}, {sizes.rows} tokens a picture"
     if arguments.checkpoint is None:

@@ -19,10 +19,10 @@ def convert(arguments: argparse.Namespace) -> str:
     required(arguments, "llm", "imagebind")
     import torch
 
-    from pandagpt_core.convert import Options, Originals, convert_pandagpt
+    from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
     from pandagpt_core.convert.pandagpt import sizes_of
 
-    options = Options(
+    options = PandaGPTOptions(
         model_id=arguments.id or arguments.out.name,
         template=arguments.template,
         sizes=imagebind_sizes(arguments) or sizes_of(arguments.imagebind),
@@ -30,7 +30,7 @@ def convert(arguments: argparse.Namespace) -> str:
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         max_model_len=arguments.max_model_len,
     )
-    originals = Originals(arguments.imagebind, arguments.llm, arguments.delta)
+    originals = PandaGPTOriginals(arguments.imagebind, arguments.llm, arguments.delta)
     made = convert_pandagpt(originals, arguments.out, options, Progress())
     bos = made.bos
     begins = f"begins with {bos.piece} (id {bos.id}, by {bos.source})" if bos else "begins with no token of its own"

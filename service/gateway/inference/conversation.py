@@ -1,4 +1,4 @@
-"""A chat body as a valid request: its messages become turns and media, whose bytes are read."""
+"""Messages as turns and media, whose bytes are read, within the totals of a request; a chat body as a valid request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from pandagpt_core.types import Role, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.inference.structured import grammar_of
 from service.gateway.inference.tools import calls_of, characters_of, is_legacy, tools_of
-from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
+from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import requests
@@ -87,3 +87,14 @@ async def conversation(
                 media.append(await read_part(part, f"messages[{index}].content[{at}]", index, sources))
         turns.append(Turn(_ROLES[message.role], "\n".join(texts), calls[index]))
     return turns, media
+
+
+def check_totals(chars: int, media: int, limits: RequestLimits, param: str) -> None:
+    if chars > limits.max_text_chars:
+        raise GatewayError(
+            "invalid_request",
+            f"There are {chars} characters of text; the limit is {limits.max_text_chars}.",
+            param=param,
+        )
+    if media > limits.max_media:
+        raise GatewayError("invalid_request", f"There are {media} media; the limit is {limits.max_media}.", param=param)

@@ -1,80 +1,78 @@
 """The store's part of a turn runs beside the model's step, and alone where there is none."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from pandagpt_core.types import SamplingParams, TokenOutput
 from service.broker.errors import StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.broker.worker.consumer import Consumer, Flushed
 from service.broker.worker.delivery import Delivery
-from service.worker.store_turn import StoreTurn
+from service.metrics import WorkerMetrics
+from service.worker.engine_driver import EngineDriver
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, generate, run, text_of
 
 
-@dataclass
-class FakeConsumer:
-    """`flush` waits for the step to begin; `patience` lists what `take` may wait; `fails` names what raises."""
+class FakeConsumer(Consumer):
+    """A store that cancels "a" and has no requests; `fails` names the method that it fails in."""
 
-    begun: threading.Event = field(default_factory=threading.Event)
-    patience: list[float] = field(default_factory=list)
-    fails: str = ""
+    def __init__(self, fails: str = "") -> None:
+        self.fails, self.waits = fails, list[float]()
 
     def flush(self) -> Flushed:
-        assert self.begun.wait(30)
         if self.fails == "flush":
             raise StoreUnavailable("away")
         return Flushed(cancelled=frozenset({"a"}))
 
-    def take(self, _room: int, wait: float) -> list[Delivery]:
-        self.patience.append(wait)
+    def take(self, _room: int, wait: float = 0.0) -> list[Delivery]:
+        self.waits.append(wait)
         if self.fails == "take":
             raise StoreUnavailable("away")
         return []
 
 
-@pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as made:
-        yield made
-
-
-def turn(consumer: FakeConsumer, executor: ThreadPoolExecutor) -> StoreTurn:
-    return StoreTurn(cast(Consumer, consumer), executor, 4, 0.1)
-
-
-def test_it_runs_while_the_step_computes_and_then_waits_for_no_request(executor: ThreadPoolExecutor) -> None:
+def test_an_exchange_publishes_and_takes() -> None:
     consumer = FakeConsumer()
-    with turn(consumer, executor) as made:
-        consumer.begun.set()
-    assert made.result().flushed.cancelled == {"a"}
-    assert consumer.patience == [0.0]
-
-
-def test_without_a_step_it_runs_once_and_may_wait_for_a_request(executor: ThreadPoolExecutor) -> None:
-    consumer = FakeConsumer()
-    consumer.begun.set()
-    assert turn(consumer, executor).result().flushed.cancelled == {"a"}
-    assert consumer.patience == [0.1]
+    assert consumer.exchange(4, 0.1).flushed.cancelled == {"a"}
+    assert consumer.waits == [0.1]
 
 
 @pytest.mark.parametrize(("fails", "cancelled"), [("flush", set()), ("take", {"a"})])
-def test_what_the_store_gave_before_it_failed_is_kept(
-    executor: ThreadPoolExecutor, fails: str, cancelled: set[str]
-) -> None:
-    consumer = FakeConsumer(fails=fails)
-    with turn(consumer, executor) as made:
-        consumer.begun.set()
-    done = made.result()
+def test_what_the_store_gave_before_it_failed_is_kept(fails: str, cancelled: set[str]) -> None:
+    done = FakeConsumer(fails).exchange(4, 0.1)
     assert done.flushed.cancelled == cancelled
     assert isinstance(done.error, StoreUnavailable)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_step_ends_after_the_work_beside_it_also_where_it_fails(fails: bool) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    class Stepping(FakeRuntime):
+        @property
+        def has_work(self) -> bool:
+            return True
+
+        def step(self) -> list[TokenOutput]:
+            begun.set()
+            if fails:
+                raise RuntimeError("broken")
+            return []
+
+    def beside() -> None:
+        assert begun.wait(30), "the step did not run beside it"
+        ended.set()
+
+    driver = EngineDriver(Stepping(), WorkerMetrics.on(CollectorRegistry()))
+    with ThreadPoolExecutor(1) as executor:
+        driver.step(executor.submit(beside))
+        assert ended.is_set()
 
 
 async def test_the_loop_gives_the_store_its_turn_beside_every_step(broker: Broker, valkey: Valkey) -> None:
