@@ -20,7 +20,7 @@ serve:  ## gateway, worker and store on this machine (ARGS="--port 8001")
 	@exec $(BIN)/pandagpt serve $(ARGS)
 
 .PHONY: test
-test:  ## all tests (ARGS="tests/engine -k sampling", JOBS=4)
+test:  ## all tests (ARGS="tests/engine -k sampling", JOBS=4, GOLDEN=FOLDER of other golden vectors)
 	@$(DEV)
 	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 

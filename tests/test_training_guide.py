@@ -18,8 +18,8 @@ from pandagpt_core.training.align import settings as align_settings
 from pandagpt_core.training.align.pairs import read_pairs
 from pandagpt_core.training.align.settings import AlignSettings
 from pandagpt_core.training.evaluation import read_manifest
+from pandagpt_core.training.tune.data.samples import read_samples
 from pandagpt_core.training.tune.record import read_log
-from pandagpt_core.training.tune.samples import read_samples
 from pandagpt_core.training.tune.settings import parse_settings, read_settings, table
 from pandagpt_core.types import Modality
 from service import cli

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.modalities import MODALITIES, Choice, Entry, Number, Parameter
+from pandagpt_core.modalities import MODALITIES, Entry, Number, Parameter, Selection
 
 HEAD = """# Media
 
@@ -66,7 +66,7 @@ def _kind(parameter: Parameter) -> str:
         case Number(low=low, high=high, unit=unit):
             span = f"above {low:g}" if parameter.open_low else f"{low:g}"
             return f"{span} to {high:g}{' ' + unit if unit else ''}"
-        case Choice(values=values):
+        case Selection(values=values):
             return " or ".join(f"`{value}`" for value in values)
     return "`true` or `false`"
 

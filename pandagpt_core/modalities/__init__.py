@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pandagpt_core.modalities import builtin
-from pandagpt_core.modalities.entry import Choice, Composition, Entry, Number, Parameter, Recipe, Value
+from pandagpt_core.modalities.entry import Composition, Entry, Number, Parameter, Recipe, Selection, Value
 
 GROUP = "pandagpt.modalities"
 
@@ -54,12 +54,12 @@ __all__ = [
     "MODALITIES",
     "READINGS",
     "RECIPES",
-    "Choice",
     "Composition",
     "Entry",
     "Number",
     "Parameter",
     "Recipe",
+    "Selection",
     "Value",
     "check_recipes",
     "same_form",

@@ -5,7 +5,7 @@ Point-Bind (Guo et al. 2023) adds point clouds.
 
 from types import MappingProxyType
 
-from pandagpt_core.modalities.entry import Choice, Composition, Entry, Number, Recipe
+from pandagpt_core.modalities.entry import Composition, Entry, Number, Recipe, Selection
 
 
 def _text(words: str) -> str:
@@ -168,7 +168,7 @@ AUDIO = Entry(
     ),
     sample=(_SAMPLES, "tone"),
     parameters=(
-        Choice(
+        Selection(
             "clips",
             "where the clips of a long sound lie: where it is loudest, or evenly",
             ("loud", "even"),
@@ -219,7 +219,7 @@ DEPTH = Entry(
     sample=(_SAMPLES, "depth_map"),
     sample_params=MappingProxyType({"unit": "m", "focal_px": 500.0, "baseline_m": 0.1}),
     parameters=(
-        Choice("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd", "relative")),
+        Selection("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd", "relative")),
         Number("scale", "numbers a metre, in place of a unit", 1e-6, 1e6, "1/m"),
         Number("focal_px", "the camera's focal length", 0, 1e6, "pixels", open_low=True, label="Focal length"),
         Number("baseline_m", "the camera's baseline", 0, 1e3, "m", open_low=True),
@@ -258,7 +258,7 @@ THERMAL = Entry(
     ),
     sample=(_SAMPLES, "warm_picture"),
     parameters=(
-        Choice("unit", "of the picture's numbers; low and high are degrees Celsius then", ("raw", *_TEMPERATURES)),
+        Selection("unit", "of the picture's numbers; low and high are degrees Celsius then", ("raw", *_TEMPERATURES)),
         Number("low", "the value that becomes 0; comes with high", -1e9, 1e9),
         Number("high", "the value that becomes 1; comes with low", -1e9, 1e9),
     ),
@@ -292,7 +292,7 @@ IMU = Entry(
     sample_params=MappingProxyType({"rate_hz": 50.0}),
     parameters=(
         Number("rate_hz", "rows a second, where nothing in the file tells it", 0, 1e5, "Hz", open_low=True),
-        Choice("units", "of the sensors, where the names of the columns do not tell them", _MOTION_UNITS),
+        Selection("units", "of the sensors, where the names of the columns do not tell them", _MOTION_UNITS),
     ),
     limits=("bytes", "table_bytes", "imu_rows", "elements"),
     mime=MappingProxyType({".csv": "text/csv"}),

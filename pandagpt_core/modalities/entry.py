@@ -24,7 +24,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """One of `values`."""
 
     name: str
@@ -44,7 +44,7 @@ class Composition:
     label: str = ""
 
 
-Parameter = Number | Choice | Composition
+Parameter = Number | Selection | Composition
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit, interpolate_positions
+from pandagpt_core.encoders.eva_vit import EvaVit, interpolate_positions
 from pandagpt_core.media import Limits, load
 from pandagpt_core.media.image import eva_array
 from pandagpt_core.media.pixels import open_picture
 from pandagpt_core.types import Modality
+from tests.golden import cases as cases_of
+from tests.golden import eva_sizes, medium, read
 
-SIZES = EvaSizes(width=48, blocks=3, heads=4, mlp=209)
 ROWS, FROM_JPEG = 2e-5, 2e-3  # the golden set's own tolerances
-PICTURES = ("cmyk.jpg", "gray.png", "odd.jpg", "office.jpg", "palette.png", "rgba.png", "tiny.png")
 TURNED = "exif_rotated.jpg"
+PICTURES = cases_of("minigpt-v2-tiny", "preprocess", without=(TURNED,))
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,8 @@ def weights(tiny: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def vit(weights: dict[str, torch.Tensor]) -> EvaVit:
-    model = EvaVit(SIZES)
+def vit(golden: Path, weights: dict[str, torch.Tensor]) -> EvaVit:
+    model = EvaVit(eva_sizes(golden))
     own = {key.removeprefix("visual_encoder."): value for key, value in weights.items() if key.startswith("visual_")}
     own |= {key: value for key, value in weights.items() if key.startswith("ln_vision.")}
     model.load_state_dict(own, strict=True, assign=True)
@@ -55,29 +56,30 @@ def projected(rows: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Ten
     return torch.nn.functional.linear(rows, weights["llama_proj.weight"], weights["llama_proj.bias"])
 
 
-def test_positions_of_224_pixels_become_those_of_448(cases: dict[str, torch.Tensor]) -> None:
-    found = interpolate_positions(cases["pos_embed/checkpoint_224"], SIZES.patches)
+def test_positions_of_224_pixels_become_those_of_448(golden: Path, cases: dict[str, torch.Tensor]) -> None:
+    found = interpolate_positions(cases["pos_embed/checkpoint_224"], eva_sizes(golden).patches)
     torch.testing.assert_close(found, cases["pos_embed/expected_448"], atol=1e-6, rtol=0)
 
 
 def test_the_last_block_gives_what_the_original_gives(vit: EvaVit, cases: dict[str, torch.Tensor]) -> None:
-    features = vit.features(cases["vit/input"].float() * 0.03125)[:, :5]
+    features = vit.features(cases["vit/input"].float() * read("minigpt-v2-tiny")["input_scale"])[:, :5]
     torch.testing.assert_close(features, cases["vit/out_first5"], atol=ROWS, rtol=0)
     torch.testing.assert_close(vit.ln_vision(features), cases["vit/ln_first5"], atol=ROWS, rtol=0)
 
 
 def test_four_neighbours_make_a_row(
-    vit: EvaVit, cases: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]
+    golden: Path, vit: EvaVit, cases: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]
 ) -> None:
-    rows = vit.encode(Modality.IMAGE, cases["vit/input"].float() * 0.03125)
-    assert rows.shape == (1, SIZES.rows, SIZES.row_width) == (1, 256, 192)
+    rows = vit.encode(Modality.IMAGE, cases["vit/input"].float() * read("minigpt-v2-tiny")["input_scale"])
+    sizes = eva_sizes(golden)
+    assert rows.shape == (1, sizes.rows, sizes.row_width)
     torch.testing.assert_close(projected(rows, weights), cases["vit/llama_proj"], atol=ROWS, rtol=0)
 
 
 def test_a_file_becomes_the_rows_of_the_original(
     vit: EvaVit, cases: dict[str, torch.Tensor], weights: dict[str, torch.Tensor], tiny: Path
 ) -> None:
-    array = load("eva-image-v1", (tiny / "media" / "office.jpg").read_bytes(), {}, Limits())
+    array = load("eva-image-v1", medium(tiny / "media" / "office.jpg"), {}, Limits())
     rows = vit.encode(Modality.IMAGE, torch.from_numpy(array))
     torch.testing.assert_close(projected(rows, weights), cases["encode_img/office.jpg"], atol=FROM_JPEG, rtol=0)
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import account, load_module, module_shapes
 from pandagpt_core.encoders.imagebind import ImageBind, Variant
-from pandagpt_core.encoders.sizes import HUGE, TOWER_OF, TOWERS, ImageBindSizes, TowerSize
+from pandagpt_core.encoders.sizes import HUGE, TOWER_OF
 from pandagpt_core.types import Modality
+from tests.golden import imagebind_sizes
 
 CASES = {
     "vision_image": Modality.IMAGE,
@@ -28,18 +29,8 @@ RELATIVE_TOLERANCE = 2e-5
 IN_CLIPS = {"vision_video", "audio"}  # inputs of [B, S, ...]; the result is the mean over S
 
 
-def tiny_sizes(folder: Path) -> ImageBindSizes:
-    config = json.loads((folder / "config.json").read_text())
-    made = config["constructor"]
-    towers = {
-        name: TowerSize(made[f"{name}_embed_dim"], made[f"{name}_num_blocks"], made[f"{name}_num_heads"])
-        for name in TOWERS
-    }
-    return ImageBindSizes(**towers, out=made["out_embed_dim"], vocab=config["text_vocab_size"])
-
-
 def tiny(folder: Path, variant: Variant) -> ImageBind:
-    model = ImageBind(tiny_sizes(folder), variant=variant)
+    model = ImageBind(imagebind_sizes(folder.parent), variant=variant)
     load_module(model, folder / "weights.safetensors")
     return model
 
@@ -58,11 +49,14 @@ def model(folder: Path) -> ImageBind:
 def vectors(folder: Path) -> dict[str, torch.Tensor]:
     scale = json.loads((folder / "config.json").read_text())["input_scale"]
     vectors = load_file(folder / "cases.safetensors")
-    vectors["audio_single_clip/input"] = vectors["audio/input"][:, 0]
+    if "audio/input" in vectors:
+        vectors["audio_single_clip/input"] = vectors["audio/input"][:, 0]
     return {name: tensor.float() * scale if tensor.dtype == torch.int8 else tensor for name, tensor in vectors.items()}
 
 
 def clips_of(vectors: dict[str, torch.Tensor], case: str) -> torch.Tensor:
+    if f"{case}/input" not in vectors:
+        pytest.skip(f"no case {case} among these vectors")
     given = vectors[f"{case}/input"]
     return given.flatten(0, 1) if case in IN_CLIPS else given
 
@@ -128,7 +122,7 @@ def test_the_full_size_model_has_the_released_checkpoints_keys_and_shapes(golden
 def test_a_model_of_some_towers_takes_the_whole_checkpoint_and_gives_the_same_values(
     folder: Path, vectors: dict[str, torch.Tensor]
 ) -> None:
-    model = ImageBind(tiny_sizes(folder), variant="imagebind", towers=["imu"])
+    model = ImageBind(imagebind_sizes(folder.parent), variant="imagebind", towers=["imu"])
     load_module(model, folder / "weights.safetensors", unused=model.is_unbuilt)
     assert_near(model.encode(Modality.IMU, vectors["imu/input"]), vectors["imu/out"], RELATIVE_TOLERANCE)
     assert list(model.recipes) == [Modality.IMU]
@@ -137,7 +131,7 @@ def test_a_model_of_some_towers_takes_the_whole_checkpoint_and_gives_the_same_va
 def test_half_precision_moves_embeddings_by_no_more_than_its_rounding(
     folder: Path, vectors: dict[str, torch.Tensor]
 ) -> None:
-    model = ImageBind(tiny_sizes(folder), variant="imagebind")
+    model = ImageBind(imagebind_sizes(folder.parent), variant="imagebind")
     load_module(model, folder / "weights.safetensors", dtype=torch.bfloat16)
     for case in ("vision_image", "depth", "imu"):
         embedded = model.encode(CASES[case], clips_of(vectors, case))

@@ -13,12 +13,16 @@ from pandagpt_core.runtime import Runtime, SequenceRequest, VllmOptions
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.imagebind_llm.system import ImageBindLLM
 from pandagpt_core.types import Conversation, MediaUse, OptionValue, SamplingParams, TokenOutput, Turn
+from tests import golden as vectors
 from tests.engine.fake_vllm import fake_calls
 from tests.parity.bind_tiny import FEATURES, LOGITS, MEDIA, Golden, convert
 
-CASES = ("image_knn", "image_noknn", "image_audio_knn", "point_knn", "four_noknn")
-COMBINATIONS = ("image", "audio", "video", "text", "point", "thermal", "image_audio", "image_text", "four")
-STEPS = 16
+CASES = vectors.cases("imagebind-llm-tiny", "generate")
+COMBINATIONS = vectors.cases("imagebind-llm-tiny", "combos")
+STEPS = max(
+    (one["max_gen_len"] for one in vectors.read("imagebind-llm-tiny", "cases.json").get("generate", {}).values()),
+    default=1,
+)
 
 
 @pytest.fixture(scope="module")

@@ -33,11 +33,12 @@ from service.broker.keys import Keys
 from service.broker.media_cache import media_name, pack
 from service.gateway.auth import tenant
 from service.settings import Settings, StoreSettings
+from tests import golden as vectors
 from tests.fakes import worker_thread
 from tests.gateway.conftest import serving
-from tests.parity.bind_tiny import MEDIA, SIZES, Golden, convert
+from tests.parity.bind_tiny import MEDIA, Golden, convert
 
-CASES = ("image_knn", "image_noknn", "image_audio_knn", "point_knn", "four_noknn")
+CASES = vectors.cases("imagebind-llm-tiny", "generate")
 FILES = {"Image": samples.picture(), "Audio": samples.tone(), "Text": b"a dog"}
 GREEDY = {"max_tokens": 16, "temperature": 0}
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,11 @@ def runtimes(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     panda = PandaGPTOriginals(
         out / "imagebind_w3D.safetensors", tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt"
     )
-    convert_pandagpt(panda, out / "pandagpt-tiny", PandaGPTOptions(model_id="pandagpt-tiny", sizes=SIZES))
+    convert_pandagpt(
+        panda,
+        out / "pandagpt-tiny",
+        PandaGPTOptions(model_id="pandagpt-tiny", sizes=vectors.imagebind_sizes(golden, with_points=True)),
+    )
     folders = {"imagebind-llm-tiny": bind, "pandagpt-tiny": out / "pandagpt-tiny"}
     return {name: Runtime.load(folder, dtype="float32", runner="torch") for name, folder in folders.items()}
 

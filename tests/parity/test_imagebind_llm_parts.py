@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from pandagpt_core.systems.imagebind_llm.bind_network import BindNetwork
 from pandagpt_core.systems.imagebind_llm.mix import mixed
 from pandagpt_core.visual_cache import CacheOptions, VisualCache
+from tests.golden import cases, read
 
+CONFIG = read("imagebind-llm-tiny")
 FEATURES = 2e-5  # the golden set's tolerance
-COMBINATIONS = ("image", "audio", "video", "text", "point", "thermal", "image_audio", "image_text", "four")
+COMBINATIONS = cases("imagebind-llm-tiny", "combos")
 NAMES = {"f1": "gate_proj", "f3": "up_proj", "f2": "down_proj", "norm": "norm"}
 
 
@@ -37,9 +39,9 @@ def network(folder: Path) -> BindNetwork:
     weights = load_file(folder / "weights.safetensors")
     state = {f"proj.{kind}": weights[f"image_bind_proj.{kind}"] for kind in ("weight", "bias")}
     for old, new in NAMES.items():
-        for block in range(3):
+        for block in range(CONFIG["llama_params"]["n_layers"]):
             state[f"blocks.{block}.{new}.weight"] = weights[f"image_bind_{old}_{block + 1}.weight"]
-    network = BindNetwork(32, 64, 256)
+    network = BindNetwork(CONFIG["imagebind_out_dim"], CONFIG["dim"], CONFIG["bridge_hidden"])
     network.load_state_dict(state)
     return network.requires_grad_(False)
 

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
-from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
@@ -24,23 +23,15 @@ from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.merged import merged_folder
 from pandagpt_core.systems.minigpt_v2.system import MiniGPTv2
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
+from tests import golden as vectors
 from tests.engine.fake_vllm import fake_calls
 
-SERVED = (
-    "vqa",
-    "caption",
-    "grounding",
-    "refer",
-    "identify",
-    "detection",
-    "none",
-    "multi_turn_answer_kept",
-)
 # Here the streaming demo put "</s>" in the place of every answer, which no caller's text can be: its rows are given.
 OF_THE_DEMO = "multi_turn_streaming_demo"
-SIZES = EvaSizes(width=48, blocks=3, heads=4, mlp=209)
+SERVED = vectors.cases("minigpt-v2-tiny", "chat", without=(OF_THE_DEMO,))
+CONFIG = vectors.read("minigpt-v2-tiny")
 FROM_JPEG, LOGITS = 2e-3, 5e-5  # the golden set's own tolerances
-GREEDY = SamplingParams(max_tokens=14, temperature=0.0)
+GREEDY = SamplingParams(max_tokens=CONFIG.get("max_new_tokens", 1), temperature=0.0)
 PENALISED = replace(GREEDY, repetition_penalty=1.05)
 
 
@@ -90,15 +81,20 @@ def folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("originals")
     whole = load_file(tiny / "weights.safetensors")
     eva = {key.removeprefix("visual_encoder."): value for key, value in whole.items() if key.startswith("visual_")}
-    extra = {key.replace("blocks.2.", "blocks.3."): value for key, value in eva.items() if key.startswith("blocks.2.")}
-    torch.save({**eva, **extra, "norm.weight": torch.ones(48), "head.bias": torch.ones(7)}, made / "eva_vit_g.pth")
+    sizes = vectors.eva_sizes(tiny.parent)
+    last, after = f"blocks.{sizes.blocks - 1}.", f"blocks.{sizes.blocks}."
+    extra = {key.replace(last, after): value for key, value in eva.items() if key.startswith(last)}
+    torch.save(
+        {**eva, **extra, "norm.weight": torch.ones(sizes.width), "head.bias": torch.ones(7)}, made / "eva_vit_g.pth"
+    )
     ln_vision = {key: value for key, value in whole.items() if key.startswith("ln_vision.")}
     torch.save({"model": {**ln_vision, "Qformer.cls.bias": torch.ones(3)}}, made / "blip2.pth")
     originals = MiniGPTv2Originals(
         tiny / "llama2_tiny", made / "eva_vit_g.pth", tiny / "checkpoint_0.pth", ln_vision=made / "blip2.pth"
     )
     out = tmp_path_factory.mktemp("models") / "minigpt-v2-tiny"
-    convert_minigpt_v2(originals, out, MiniGPTv2Options(model_id="minigpt-v2-tiny", sizes=SIZES, lora_alpha=2.0))
+    options = MiniGPTv2Options(model_id="minigpt-v2-tiny", sizes=sizes, lora_alpha=float(CONFIG["lora_alpha"]))
+    convert_minigpt_v2(originals, out, options)
     return out
 
 
@@ -117,7 +113,7 @@ def runtime(folder: Path) -> Runtime:
 @pytest.fixture(scope="module")
 def office(runtime: Runtime, tiny: Path) -> np.ndarray:
     """[256, 192] by our own decoding and our own tower."""
-    array = load(runtime.info.recipes[Modality.IMAGE], (tiny / "media" / "office.jpg").read_bytes(), {}, Limits())
+    array = load(runtime.info.recipes[Modality.IMAGE], vectors.medium(tiny / "media" / "office.jpg"), {}, Limits())
     return runtime.encode(Modality.IMAGE, [array])[0]
 
 

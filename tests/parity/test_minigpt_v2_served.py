@@ -16,11 +16,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
-from pandagpt_core.encoders.eva_vit import EvaSizes
+from tests import golden as vectors
 from tests.serving import Served, served
 
 TASKS = ("vqa", "caption", "grounding", "refer", "detection", "none", "identify")
-PLAIN = {"temperature": 0, "repetition_penalty": 1, "max_tokens": 14}
+CONFIG = vectors.read("minigpt-v2-tiny")
+PLAIN = {"temperature": 0, "repetition_penalty": 1, "max_tokens": CONFIG.get("max_new_tokens", 1)}
 BLOCK = 16  # tokens that the prefix cache keeps together
 
 
@@ -37,13 +38,13 @@ def chats(tiny: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def office(tiny: Path) -> bytes:
-    return (tiny / "media" / "office.jpg").read_bytes()
+    return vectors.medium(tiny / "media" / "office.jpg")
 
 
 @pytest.fixture(scope="module")
 def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
-    options = MiniGPTv2Options("minigpt-v2", EvaSizes(width=48, blocks=3, heads=4, mlp=209), lora_alpha=2.0)
+    options = MiniGPTv2Options("minigpt-v2", vectors.eva_sizes(tiny.parent), lora_alpha=float(CONFIG["lora_alpha"]))
     originals = MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors")
     convert_minigpt_v2(originals, folder / "model", options)
     with served(folder / "model", folder, dtype="float32", runner="torch", threads=1) as running:
@@ -105,7 +106,7 @@ def test_a_talk_keeps_its_answers(service: Served, chats: dict[str, Any], office
             model="minigpt-v2",
             messages=messages,  # type: ignore[arg-type]  # plain dictionaries, as callers write them
             temperature=0,
-            max_tokens=14,
+            max_tokens=PLAIN["max_tokens"],
             extra_body={"repetition_penalty": 1},
         )
     assert (completion.choices[0].message.content or "").strip() == case["text"]

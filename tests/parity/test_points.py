@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from pandagpt_core.encoders.heads import Head, LogitScale, Unit
 from pandagpt_core.encoders.points.encoder import PointTrunk
 from pandagpt_core.encoders.points.groups import at_rows, farthest_points
-from pandagpt_core.encoders.points.sizes import W3D, PointSize
+from pandagpt_core.encoders.points.sizes import W3D
+from tests.golden import point_size, read
 
-TINY = PointSize(width=24, blocks=2, heads=3, groups=32, neighbours=16, local=48, projected=40)
 FEATURES = 2e-5  # the golden set's tolerance
 HEAD, POST = "modality_heads.point.", "modality_postprocessors.point."
 
@@ -28,8 +28,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def trunk(weights: dict[str, torch.Tensor]) -> PointTrunk:
-    trunk = PointTrunk(TINY)
+def trunk(golden: Path, weights: dict[str, torch.Tensor]) -> PointTrunk:
+    trunk = PointTrunk(point_size(golden))
     own = {key.removeprefix("point_trunk."): value for key, value in weights.items() if key.startswith("point_trunk.")}
     trunk.load_state_dict(own)
     return trunk.eval().requires_grad_(False)
@@ -57,6 +57,7 @@ def test_the_centres_are_the_originals(
 
 
 def test_every_stage_gives_the_originals_values(
+    golden: Path,
     trunk: PointTrunk,
     weights: dict[str, torch.Tensor],
     vectors: dict[str, torch.Tensor],
@@ -65,7 +66,7 @@ def test_every_stage_gives_the_originals_values(
 ) -> None:
     encoded = trunk(clouds, starts)
     torch.testing.assert_close(encoded, vectors["point/trunk"], rtol=0, atol=FEATURES)
-    head = Head(TINY.projected, 32, gap=1)
+    head = Head(point_size(golden).projected, read("imagebind-llm-tiny")["imagebind_out_dim"], gap=1)
     head.load_state_dict({key.removeprefix(HEAD): value for key, value in weights.items() if key.startswith(HEAD)})
     prenorm = head(encoded)
     torch.testing.assert_close(prenorm, vectors["point/prenorm"], rtol=0, atol=FEATURES)

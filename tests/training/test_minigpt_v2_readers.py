@@ -8,7 +8,7 @@ import pytest
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.minigpt_v2.readers import READERS, read_dataset
-from pandagpt_core.training.tune.samples import read_samples
+from pandagpt_core.training.tune.data.samples import read_samples
 from service import cli
 
 SIDES = {"width": 200, "height": 100}

@@ -15,6 +15,7 @@ from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.quant.linear import DTYPES
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.options import option
+from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.base import LoadOptions, ready_llm
 from pandagpt_core.systems.checks import blamed, check_context, check_conversation, check_embeddings, describe
 from pandagpt_core.systems.encoder import load_encoder

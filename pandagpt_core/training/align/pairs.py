@@ -9,7 +9,7 @@ import numpy as np
 
 from pandagpt_core.errors import InvalidRequest, PandaGPTError
 from pandagpt_core.media import Limits, load
-from pandagpt_core.training.tune.samples import refuse
+from pandagpt_core.training.tune.data.samples import refuse
 from pandagpt_core.types import Modality
 
 

@@ -30,14 +30,14 @@ from pandagpt_core.training.align.towers import TrainableTower, open_tower, stac
 from pandagpt_core.training.lora import LinearWarmupDecay
 from pandagpt_core.training.optimise import optimise
 from pandagpt_core.training.tune.checkpoint import RunFingerprint
-from pandagpt_core.training.tune.encode import Encode, Source, encode_all
-from pandagpt_core.training.tune.features import FeatureStore
+from pandagpt_core.training.tune.data.encode import Encode, Source, encode_all
+from pandagpt_core.training.tune.data.features import FeatureStore
+from pandagpt_core.training.tune.data.order import Order
+from pandagpt_core.training.tune.data.prepare import open_towers
+from pandagpt_core.training.tune.data.samples import Medium, refuse
 from pandagpt_core.training.tune.loop import seed_step
-from pandagpt_core.training.tune.order import Order
 from pandagpt_core.training.tune.outputs import MODEL, link
 from pandagpt_core.training.tune.record import TrainingRecord, plot_loss
-from pandagpt_core.training.tune.run import open_towers
-from pandagpt_core.training.tune.samples import Medium, refuse
 from pandagpt_core.types import Modality
 
 Tell = Callable[[str], object]

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from pandagpt_core.training.evaluation.measures import Rate
-from pandagpt_core.training.evaluation.report import Report
+from pandagpt_core.training.evaluation.report import EvaluationReport
 
 CSV, LATEX = "report.csv", "table.tex"
 METRIC = (
@@ -13,7 +13,7 @@ METRIC = (
 )
 
 
-def export_report(report: Report, folder: Path) -> list[Path]:
+def export_report(report: EvaluationReport, folder: Path) -> list[Path]:
     """The files written."""
     csv_file, latex_file = folder / CSV, folder / LATEX
     with csv_file.open("w", encoding="utf-8", newline="") as file:
@@ -24,7 +24,7 @@ def export_report(report: Report, folder: Path) -> list[Path]:
     return [csv_file, latex_file]
 
 
-def _rates(report: Report) -> list[tuple[tuple[str, str, str], Rate]]:
+def _rates(report: EvaluationReport) -> list[tuple[tuple[str, str, str], Rate]]:
     rows = [((row.measure, row.set, row.modality), row.exact) for row in report.rows]
     return rows + [(("answer", pair.set, " + ".join(pair.modalities)), pair.together) for pair in report.pairs]
 
@@ -34,7 +34,7 @@ def _numbers(rate: Rate) -> list[float | int | str]:
     return [rate.n, round(rate.share, 4), round(low, 4), round(high, 4), "" if rate.chance is None else rate.chance]
 
 
-def _latex(report: Report) -> str:
+def _latex(report: EvaluationReport) -> str:
     lines = [
         f"% {report.model} on {report.manifest}. {METRIC.replace('%', 'percent')}",
         r"\begin{tabular}{lllrrl}",

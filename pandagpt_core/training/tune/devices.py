@@ -1,10 +1,11 @@
-"""What a run computes on: accelerate finds the devices and processes, this says in which precision."""
+"""The devices of a run, which accelerate finds with its processes, and the precision of its products."""
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
-from pandagpt_core.training.tune.settings import TrainSettings
+from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.training.tune.settings import TrainSettings, TuneSettings
 
 
 def open_accelerator(settings: TrainSettings) -> Accelerator:
@@ -32,3 +33,26 @@ def device_name(device: torch.device) -> str:
 
 def _has_accelerator() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def check_accumulation(accelerator: Accelerator, accumulated: int) -> None:
+    """DeepSpeed takes its own configuration's number, if that has one, in place of the run's."""
+    theirs = accelerator.gradient_accumulation_steps
+    if theirs != accumulated:
+        raise InvalidRequest(
+            f"accelerate's configuration has gradient_accumulation_steps {theirs}, train.batch and train.micro_batch "
+            f"make it {accumulated}; leave it out there"
+        )
+
+
+def configure_deepspeed(accelerator: Accelerator, settings: TuneSettings) -> None:
+    """It takes the size of a micro-batch from a data loader, which there is none of here."""
+    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    if plugin is not None:
+        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.train.micro_batch
+        plugin.deepspeed_config["gradient_clipping"] = settings.train.clip
+
+
+def described(accelerator: Accelerator) -> str:
+    kind = f"{accelerator.num_processes} x {accelerator.device.type}"
+    return f"{kind}, {'float32' if accelerator.mixed_precision == 'no' else accelerator.mixed_precision}"

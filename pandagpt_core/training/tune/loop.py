@@ -20,8 +20,8 @@ from tqdm import tqdm
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.training.lora import SCHEDULES
 from pandagpt_core.training.optimise import optimise
-from pandagpt_core.training.tune.dataset import TrainSet, num_loss_tokens
-from pandagpt_core.training.tune.order import Division, MixedOrder, Order
+from pandagpt_core.training.tune.data.dataset import TrainSet, num_loss_tokens
+from pandagpt_core.training.tune.data.order import Division, MixedOrder, Order
 from pandagpt_core.training.tune.settings import TrainSettings
 
 

@@ -7,31 +7,27 @@ from typing import Any
 
 import msgspec
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
-from tqdm import tqdm
 
 from pandagpt_core.checkpoints import (
     ImageBindLLMFolder,
-    MiniGPTv2Folder,
-    ModelFolder,
     ProjectedFolder,
-    llm_path,
     read_model_folder,
     verify_files,
 )
-from pandagpt_core.encoders.base import encode_items
-from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.llm.tokenizers.base import load_tokenizer
-from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.tune import checkpoint, outputs
 from pandagpt_core.training.tune.bind_model import TrainableBind, adapter_state, build_bind
-from pandagpt_core.training.tune.dataset import TrainSet, examples_of, media_of
-from pandagpt_core.training.tune.devices import device_name, frozen_dtype, open_accelerator
-from pandagpt_core.training.tune.encode import Encode, EncodeOutcome, Source, encode_all
-from pandagpt_core.training.tune.features import FeatureStore
-from pandagpt_core.training.tune.layout import Trained, layout_of
+from pandagpt_core.training.tune.data.dataset import TrainSet
+from pandagpt_core.training.tune.data.layout import Trained
+from pandagpt_core.training.tune.data.order import Division, MixedOrder, Order
+from pandagpt_core.training.tune.data.prepare import OpenEncoder, learn_from, open_towers
+from pandagpt_core.training.tune.devices import (
+    check_accumulation,
+    configure_deepspeed,
+    described,
+    frozen_dtype,
+    open_accelerator,
+)
 from pandagpt_core.training.tune.loop import TrainPlan, train_loop
 from pandagpt_core.training.tune.model import (
     TrainableModel,
@@ -41,13 +37,10 @@ from pandagpt_core.training.tune.model import (
     enable_gradient_checkpointing,
     encoder_size,
 )
-from pandagpt_core.training.tune.order import Division, MixedOrder, Order
 from pandagpt_core.training.tune.record import TrainingRecord, plot_loss, read_log
-from pandagpt_core.training.tune.samples import ChatSample, read_samples
 from pandagpt_core.training.tune.settings import TuneSettings
 
 Tell = Callable[[str], object]
-OpenEncoder = Callable[[Path, Any, str], Encode]
 Tuned = TrainableModel | TrainableBind
 
 
@@ -58,12 +51,6 @@ class TrainResult:
     step: int
     steps: int
     written: Mapping[str, Path] = field(default_factory=dict)
-
-
-def open_towers(path: Path, folder: ModelFolder, device: str) -> Encode:
-    """The folder's own encoder, frozen."""
-    encoder = load_encoder(path, folder, device)
-    return torch.inference_mode()(lambda modality, arrays: encode_items(encoder, modality, arrays, device))
 
 
 def train(
@@ -100,14 +87,14 @@ def train(
     cast_frozen(tuned.llm, frozen_dtype(accelerator))
     if settings.train.checkpointing:
         enable_gradient_checkpointing(tuned.llm)
-    told(f"{count(tuned, encoder_size(path))} on {_devices(accelerator)}")
+    told(f"{count(tuned, encoder_size(path))} on {described(accelerator)}")
     told(f"{len(train_set.examples):,} conversations, {steps:,} steps of {settings.train.batch}")
 
     optimizer = _optimizer(tuned, settings)
     accelerator.gradient_accumulation_steps = division.accumulated
-    _tell_deepspeed(accelerator, settings)
+    configure_deepspeed(accelerator, settings)
     model, prepared = accelerator.prepare(tuned, optimizer)
-    _check_accumulation(accelerator, division)
+    check_accumulation(accelerator, division.accumulated)
     fingerprint = _fingerprint(settings, folder, train_set, steps)
     done = checkpoint.load(last, accelerator, model, prepared, fingerprint) if last is not None else 0
     if done:
@@ -149,16 +136,6 @@ def build_of(path: Path, folder: Trained, settings: TuneSettings) -> Tuned:
     return build(path, folder, settings.lora, settings.train.seed)
 
 
-def features_of(folder: Trained) -> int:
-    """E of the shared space."""
-    return folder.bind.features if isinstance(folder, ImageBindLLMFolder) else folder.projection.in_dim
-
-
-def rows_of(folder: Trained) -> int:
-    """Rows that a medium has in a prompt; 0 where all media of a conversation have one together."""
-    return EvaSizes.from_config(folder.encoder.sizes).rows if isinstance(folder, MiniGPTv2Folder) else 0
-
-
 def order_of(settings: TuneSettings, train_set: TrainSet) -> Order | MixedOrder:
     """By the stated ratios of the files; without them every conversation as often as any other."""
     train, ratios = settings.train, settings.data.ratios
@@ -166,54 +143,6 @@ def order_of(settings: TuneSettings, train_set: TrainSet) -> Order | MixedOrder:
         return Order(len(train_set.examples), train.batch, train.seed)
     members = [tuple(i for i, one in enumerate(train_set.examples) if one.file == at) for at in range(len(ratios))]
     return MixedOrder(tuple(members), ratios, train.batch, train.seed)
-
-
-def learn_from(
-    settings: TuneSettings,
-    path: Path,
-    folder: Trained,
-    accelerator: Accelerator,
-    tell: Tell,
-    open_encoder: OpenEncoder,
-) -> TrainSet:
-    """Read the conversations and see that their media are encoded, each process a share of them."""
-    samples = read_samples([Path(file) for file in settings.data.files])
-    cache, rows = Path(settings.features.cache), rows_of(folder)
-    store = FeatureStore(cache, folder.encoder_digest, features_of(folder), rows)
-    outcome = _encoded(samples, settings, path, folder, accelerator, store, open_encoder)
-    store.refresh()
-    tokenize = layout_of(folder, load_tokenizer(llm_path(path, folder.llm)), settings.data.max_tokens)
-    skip = settings.data.broken == "skip"
-    return TrainSet(examples_of(samples, outcome, tokenize, folder.max_model_len, tell, skip=skip), store)
-
-
-def _encoded(
-    samples: list[ChatSample],
-    settings: TuneSettings,
-    path: Path,
-    folder: Trained,
-    accelerator: Accelerator,
-    store: FeatureStore,
-    open_encoder: OpenEncoder,
-) -> EncodeOutcome:
-    features = settings.features
-    source = Source(Path(settings.data.media), folder.recipes, features.threads, features.batch)
-    mine = media_of(samples)[accelerator.process_index :: accelerator.num_processes]
-    with tqdm(total=len(mine), desc="media", disable=not accelerator.is_main_process, leave=False) as bar:
-        own = encode_all(
-            mine,
-            source,
-            store,
-            lambda: open_encoder(path, folder, device_name(accelerator.device)),
-            accelerator.process_index,
-            bar.update,
-        )
-    accelerator.wait_for_everyone()
-    every = gather_object([own]) if accelerator.num_processes > 1 else [own]
-    return EncodeOutcome(
-        {medium: key for one in every for medium, key in one.keys.items()},
-        {medium: problem for one in every for medium, problem in one.problems.items()},
-    )
 
 
 def _optimizer(tuned: Tuned, settings: TuneSettings) -> torch.optim.Optimizer:
@@ -281,26 +210,3 @@ def _refuse_to_write_over(out: Path, last: Path | None, logged: int) -> None:
             f"{out} holds the log of a run that ended after {logged} steps, before its first checkpoint; "
             "--resume begins it again, another `out` leaves it as it is"
         )
-
-
-def _check_accumulation(accelerator: Accelerator, division: Division) -> None:
-    """DeepSpeed takes its own configuration's number, if that has one, in place of the run's."""
-    theirs = accelerator.gradient_accumulation_steps
-    if theirs != division.accumulated:
-        raise InvalidRequest(
-            f"accelerate's configuration has gradient_accumulation_steps {theirs}, train.batch and train.micro_batch "
-            f"make it {division.accumulated}; leave it out there"
-        )
-
-
-def _tell_deepspeed(accelerator: Accelerator, settings: TuneSettings) -> None:
-    """It takes the size of a micro-batch from a data loader, which there is none of here."""
-    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
-    if plugin is not None:
-        plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.train.micro_batch
-        plugin.deepspeed_config["gradient_clipping"] = settings.train.clip
-
-
-def _devices(accelerator: Accelerator) -> str:
-    kind = f"{accelerator.num_processes} x {accelerator.device.type}"
-    return f"{kind}, {'float32' if accelerator.mixed_precision == 'no' else accelerator.mixed_precision}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, Choice, Composition, Parameter
+from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, Composition, Parameter, Selection
 
 # Modality -> the content part's type. Options after the path go to the part's own table where it has one.
 PARTS = {name: MODALITIES[name].part for name in FILE_MODALITIES}
@@ -160,7 +160,7 @@ def _told(error: Mapping[str, Any]) -> str:
 
 def _option(parameter: Parameter, value: str) -> float | str | bool:
     match parameter:
-        case Choice():
+        case Selection():
             return value
         case Composition():
             return value.lower() in ("true", "1", "yes")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pandagpt_core.training.evaluation import Manifest, Report, examine, markdown, read_manifest, write_report
+from pandagpt_core.training.evaluation import EvaluationReport, Manifest, examine, markdown, read_manifest, write_report
 from pandagpt_core.training.evaluation.answerer import Answerer
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, run_benchmark
 from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
@@ -69,7 +69,7 @@ def _report(arguments: argparse.Namespace, model: Answerer, base: Answerer | Non
     return 0
 
 
-def _written(report: Report, seen: Transcript, manifest: Manifest, folder: Path) -> list[Path]:
+def _written(report: EvaluationReport, seen: Transcript, manifest: Manifest, folder: Path) -> list[Path]:
     files = [*write_report(report, folder), *export_report(report, folder)]
     return [*files, seen.write(manifest, folder / ANSWERS)]
 

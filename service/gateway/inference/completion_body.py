@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from service.gateway.errors import GatewayError
+from service.gateway.inference.conversation import check_totals
 from service.gateway.inference.structured import grammar_of
-from service.gateway.inference.validated import GenerateRequest, RequestLimits, check_totals, generate_request
+from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.schema import requests
 from service.gateway.schema.completions import MAX_PROMPTS, CompletionBody
 from service.gateway.schema.requests import StreamOptions

@@ -22,7 +22,7 @@ from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
 from service.gateway.observation import Observation
-from service.gateway.streaming.chunks import MediaSpans, ResponseMetadata, count_items, fingerprint_of, read_metadata
+from service.gateway.streaming.chunks import ResponseMetadata, ViewedSpans, count_items, fingerprint_of, read_metadata
 from service.gateway.tools.choice import ToolPolicy, plan
 from service.gateway.tools.messages import CallStyle
 
@@ -197,7 +197,7 @@ class RequestService:
             continue_final=wanted.continue_final,
         )
         spans = [
-            MediaSpans(medium.modality.value, list(notes.spans))
+            ViewedSpans(medium.modality.value, list(notes.spans))
             for medium, notes in zip(wanted.media, media.notes, strict=False)
             if notes.spans
         ]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pandagpt_core.modalities import MODALITIES, Choice, Entry, Number, Parameter
+from pandagpt_core.modalities import MODALITIES, Entry, Number, Parameter, Selection
 
 PATH = "js/media/registry.js"
 
@@ -26,7 +26,7 @@ def _parameter(parameter: Parameter) -> Mapping[str, Any]:
     common = {"label": _title(parameter), "about": parameter.about}
     if isinstance(parameter, Number):
         return {**common, "kind": "number", "low": parameter.low, "high": parameter.high, "unit": parameter.unit}
-    if isinstance(parameter, Choice):
+    if isinstance(parameter, Selection):
         return {**common, "kind": "choice", "values": list(parameter.values)}
     return {**common, "kind": "switch"}
 

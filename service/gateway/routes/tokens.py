@@ -10,10 +10,10 @@ from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Tokenized
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import FieldError, GatewayError
-from service.gateway.inference.conversation import conversation
+from service.gateway.inference.conversation import check_totals, conversation
 from service.gateway.inference.json_body import read_json
 from service.gateway.inference.tokenizing import TokenizeRequest, tokenized
-from service.gateway.inference.validated import RequestLimits, check_totals
+from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.schema import examples, requests

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
-from pandagpt_core.modalities import MODALITIES, Choice, Entry, Number, Parameter, Value
+from pandagpt_core.modalities import MODALITIES, Entry, Number, Parameter, Selection, Value
 from service.gateway.schema.body import PartModel
 
 
@@ -41,7 +41,7 @@ def _kind(parameter: Parameter) -> Any:
         case Number(low=low, high=high):
             bounds = Field(gt=low, le=high) if parameter.open_low else Field(ge=low, le=high)
             return Annotated[float, bounds]
-        case Choice(values=values):
+        case Selection(values=values):
             return Literal[values]
     return bool
 

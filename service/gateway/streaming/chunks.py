@@ -34,7 +34,7 @@ def closing_error(error: GatewayError) -> bytes:
     return b"data: %b\n\ndata: %b\n\n" % (_json.encode(error_object(error)), DONE)
 
 
-class MediaSpans(msgspec.Struct, frozen=True):
+class ViewedSpans(msgspec.Struct, frozen=True):
     """The parts of a long medium that were looked at, in seconds."""
 
     modality: str
@@ -60,7 +60,7 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     sides: tuple[int, int] | None = None  # in pixels, of the picture that they are in
     annotated: bool = False  # whether that picture is kept to be drawn on
     warnings: list[str] = []  # what readers of the media remarked
-    spans: list[MediaSpans] = []
+    spans: list[ViewedSpans] = []
     calls: CallStyle | None = None  # how the client reads calls of functions; None where there can be none
 
     def stored(self) -> bytes:

@@ -19,7 +19,7 @@ from pandagpt_core.runtime import Runtime, SequenceRequest
 from pandagpt_core.training.batch import IGNORED, Batch
 from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.training.tune.bind_model import Phase, TrainableBind, build_bind
-from pandagpt_core.training.tune.layout import layout_of
+from pandagpt_core.training.tune.data.layout import layout_of
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.run import train
 from pandagpt_core.training.tune.settings import TuneSettings, parse_settings

@@ -52,7 +52,7 @@ def every_answer(settings: TuneSettings, tokenizer: Any) -> int:
     """Tokens that one epoch learns."""
     from pandagpt_core.training.batch import IGNORED
     from pandagpt_core.training.conversations import tokenize_conversation
-    from pandagpt_core.training.tune.samples import read_samples
+    from pandagpt_core.training.tune.data.samples import read_samples
 
     samples = read_samples([Path(file) for file in settings.data.files])
     laid = [tokenize_conversation(one.said, tokenizer, tokenizer.bos_id, settings.data.max_tokens) for one in samples]

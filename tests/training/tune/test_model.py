@@ -5,8 +5,8 @@ import torch
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.training.tune.data.order import Division, Order
 from pandagpt_core.training.tune.model import Soft, TrainableModel, cast_frozen, count, with_lora
-from pandagpt_core.training.tune.order import Division, Order
 from pandagpt_core.training.tune.settings import LoraSettings
 
 IMAGEBIND_HUGE = 1_200_781_057

@@ -20,9 +20,10 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
-from pandagpt_core.training.tune.encode import Encode
+from pandagpt_core.training.tune.data.encode import Encode
+from pandagpt_core.training.tune.data.prepare import OpenEncoder
 from pandagpt_core.training.tune.record import read_log
-from pandagpt_core.training.tune.run import OpenEncoder, TrainResult, train
+from pandagpt_core.training.tune.run import TrainResult, train
 from pandagpt_core.training.tune.settings import TuneSettings
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service.local import ports

@@ -51,12 +51,12 @@ def leave_root() -> None:
     raise OSError("no unprivileged user is mapped here")
 
 
-class _Header(ctypes.Structure):
+class _CapabilityHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("process", ctypes.c_int))
 
 
 def _capable(right: int) -> bool:
-    header, sets = _Header(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    header, sets = _CapabilityHeader(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     libc.syscall(_CAPGET[platform.machine()], ctypes.byref(header), ctypes.byref(sets))
     return bool(sets[0] >> right & 1)  # effective, rights 0 to 31
 
@@ -64,7 +64,7 @@ def _capable(right: int) -> bool:
 def drop_capabilities() -> None:
     """None, neither effective nor to be had. A change from root has dropped them on every thread already."""
     libc.require_linux()
-    header, nothing = _Header(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    header, nothing = _CapabilityHeader(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     libc.syscall(_CAPSET[platform.machine()], ctypes.byref(header), ctypes.byref(nothing))
 
 

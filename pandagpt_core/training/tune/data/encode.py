@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits, digest, load
-from pandagpt_core.training.tune.features import FeatureStore, mark_of
-from pandagpt_core.training.tune.samples import Medium
+from pandagpt_core.training.tune.data.features import FeatureStore, mark_of
+from pandagpt_core.training.tune.data.samples import Medium
 from pandagpt_core.types import Modality
 
 Encode = Callable[[Modality, Sequence[np.ndarray]], Tensor]  # recipe arrays of one modality in, [N, E] or [N, n, E] out

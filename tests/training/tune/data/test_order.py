@@ -6,7 +6,7 @@ import pytest
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.lora import CosineWarmupDecay, LinearWarmupDecay
-from pandagpt_core.training.tune.order import PERIOD, MixedOrder
+from pandagpt_core.training.tune.data.order import PERIOD, MixedOrder
 
 SMALL, LARGE, WEAK = tuple(range(3)), tuple(range(3, 503)), tuple(range(503, 2503))
 

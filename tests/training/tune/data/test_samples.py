@@ -13,8 +13,8 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn
-from pandagpt_core.training.tune.layout import Layout, layout_of
-from pandagpt_core.training.tune.samples import MOST_TOLD, ChatSample, Medium, read_samples
+from pandagpt_core.training.tune.data.layout import Layout, layout_of
+from pandagpt_core.training.tune.data.samples import MOST_TOLD, ChatSample, Medium, read_samples
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
 IMAGE = (MediaUse(Modality.IMAGE, "0" * 64, 0),)

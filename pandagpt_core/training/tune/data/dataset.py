@@ -9,10 +9,10 @@ from torch import Tensor
 
 from pandagpt_core.training.batch import IGNORED, Batch, collate
 from pandagpt_core.training.conversations import TokenizedExample
-from pandagpt_core.training.tune.encode import EncodeOutcome
-from pandagpt_core.training.tune.features import FeatureStore
-from pandagpt_core.training.tune.layout import Layout
-from pandagpt_core.training.tune.samples import ChatSample, Medium, refuse
+from pandagpt_core.training.tune.data.encode import EncodeOutcome
+from pandagpt_core.training.tune.data.features import FeatureStore
+from pandagpt_core.training.tune.data.layout import Layout
+from pandagpt_core.training.tune.data.samples import ChatSample, Medium, refuse
 
 
 @dataclass(frozen=True, slots=True)
