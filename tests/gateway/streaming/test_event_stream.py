@@ -192,9 +192,8 @@ async def test_a_client_that_leaves_is_reported_before_anything_is_waited_for() 
         return "a result"
 
     with pytest.raises(ClientDisconnected):
-        await until_disconnect(
-            Client(leaves_after=0.01).receive, stubborn(), gone=lambda: order.append("gone"), late=order.append
-        )
+        async with watch_connection(Client(leaves_after=0.01).receive) as gone:
+            await until_disconnect(gone, stubborn(), on_gone=lambda: order.append("gone"), late=order.append)
     assert order == ["gone", "stopped", "a result"]
 
 
