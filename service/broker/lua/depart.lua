@@ -11,15 +11,15 @@ if redis.call('HEXISTS', record, 'tenant') == 0 then
   end
   return {'unknown', 0, 0, '0', ''}
 end
-if created == '' and redis.call('HGET', record, 'left') ~= ARGV[2] then
+local another = created ~= '' and redis.call('HGET', record, 'created') ~= created  -- a repeat, whose client still reads
+if not another and redis.call('HGET', record, 'left') ~= ARGV[2] then
   redis.call('HINCRBY', record, 'readers', -1)
   redis.call('HSET', record, 'left', ARGV[2])
 end
 local now = tonumber(redis.call('HGET', record, 'readers') or '0')
 local ever = tonumber(redis.call('HGET', record, 'attached') or '0')
 local grace, entry = redis.call('HGET', record, 'grace') or '0', redis.call('HGET', record, 'entry') or ''
-local another = created ~= '' and redis.call('HGET', record, 'created') ~= created  -- a repeat, whose client still reads
-if another or (created == '' and (now > 0 or tonumber(grace) > 0)) then
+if another or now > 0 or (created == '' and tonumber(grace) > 0) then
   if not another then redis.call('EXPIRE', record, ARGV[3]) end
   return {'kept', now, ever, grace, entry}
 end

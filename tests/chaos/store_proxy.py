@@ -1,0 +1,102 @@
+"""A proxy between a process and the real store that does harm at one command, counted from the first.
+
+It reads the store's protocol as far as it must: where one command ends and the next begins.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Literal
+
+Harm = Literal["cut", "answer lost", "stopped", "killed", "killed after"]
+HARMS: tuple[Harm, ...] = ("cut", "answer lost", "stopped", "killed", "killed after")
+PAUSE = 0.3  # seconds that a stopped command stands still; longer than the clients' limit of a command
+MARK = b"store-proxy-was-here"
+_GREETINGS = (b"CLIENT", b"SELECT", b"AUTH")  # of each new connection, by the driver; not counted
+
+
+class StoreProxy:
+    """`cut`: the connection breaks before the command arrives; `answer lost`: after it was done; `stopped`: it arrives
+    late; `killed`, `killed after`: all connections break, before or after it, and none is made any more."""
+
+    def __init__(self, store: str, at: int, harm: Harm) -> None:
+        self._store, self._at, self._harm = store, at, harm
+        self.count = 0
+        self.died = asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        if self.died.is_set():
+            back.close()
+            return
+        answers, store = await asyncio.open_unix_connection(self._store)
+        self._writers |= {back, store}
+        harmed = asyncio.Event()
+        pump = asyncio.create_task(_pump(answers, back, harmed))
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while await self._pass_on(await _command(client), store, harmed, pump):
+                pass
+        pump.cancel()
+        await asyncio.gather(pump, return_exceptions=True)
+        for writer in (back, store):
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _pass_on(
+        self, command: bytes, store: asyncio.StreamWriter, harmed: asyncio.Event, pump: "asyncio.Task[None]"
+    ) -> bool:
+        """Whether the connection goes on."""
+        if not any(name in command[:40].upper() for name in _GREETINGS):
+            self.count += 1
+            if self.count == self._at:
+                return await self._do_harm(command, store, harmed, pump)
+        store.write(command)
+        return True
+
+    async def _do_harm(
+        self, command: bytes, store: asyncio.StreamWriter, harmed: asyncio.Event, pump: "asyncio.Task[None]"
+    ) -> bool:
+        if self._harm == "stopped":
+            await asyncio.sleep(PAUSE)
+            store.write(command)
+            return True
+        if self._harm in ("answer lost", "killed after"):
+            harmed.set()
+            store.write(command + b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(MARK), MARK))
+            await pump  # ends when the store has done it
+        if self._harm in ("killed", "killed after"):
+            self.died.set()
+            for writer in self._writers:
+                writer.transport.abort()
+        return False
+
+
+async def _command(client: asyncio.StreamReader) -> bytes:
+    head = await client.readuntil(b"\r\n")
+    parts = [head]
+    for _ in range(int(head[1:])):
+        size = await client.readuntil(b"\r\n")
+        parts += [size, await client.readexactly(int(size[1:]) + 2)]
+    return b"".join(parts)
+
+
+async def _pump(answers: asyncio.StreamReader, back: asyncio.StreamWriter, harmed: asyncio.Event) -> None:
+    lost = b""
+    while data := await answers.read(65536):
+        if not harmed.is_set():
+            back.write(data)
+            continue
+        lost += data
+        if MARK in lost:
+            return
+
+
+@contextlib.asynccontextmanager
+async def store_proxy(store: str, at: int, harm: Harm) -> AsyncIterator[tuple[StoreProxy, str]]:
+    """The proxy and its address, in front of the store at that Unix socket."""
+    proxy = StoreProxy(store, at, harm)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    try:
+        yield proxy, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    finally:
+        server.close()

@@ -1,0 +1,184 @@
+"""No window between two writes: for every path of a gateway, harm is done at each of its store commands in turn.
+
+A path is a row of `PATHS`. It runs over a proxy that cuts, stops or kills at command 1, then at command 2, and so on
+until the path has no such command. However it ends, the caller's repeat, by another gateway, is answered at once, no
+request is lost or answered twice, and nothing stays in the queue.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from pandagpt_core.types import SamplingParams
+from service.broker.errors import DuplicateRequest, StoreUnavailable, UnknownRequest
+from service.broker.gateway import departures
+from service.broker.gateway.client import Broker
+from service.broker.gateway.idempotency_keys import IdempotencyKeys
+from service.broker.gateway.readers import RequestReaders
+from service.broker.gateway.request_record import RequestRecord
+from service.broker.keys import Keys, new_request_id
+from service.broker.protocol import Done, Event
+from service.gateway.inference.idempotency import Idempotency
+from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
+from tests.conftest import Valkey
+from tests.fakes import FakeRuntime, worker_thread
+from tests.wire import TENANT, answer, collect, ends_of, generate, media, text_of, until
+
+_T = TypeVar("_T")
+LONG = SamplingParams(max_tokens=1500, ignore_eos=True)
+MOST = 40  # commands of one path; more would be a path that never ends
+
+
+class Died(Exception):
+    """The gateway behind the proxy was killed."""
+
+
+HARMED = (StoreUnavailable, Died)
+
+
+@dataclass(frozen=True)
+class Gateways:
+    """`near` reaches the store through the proxy, `far` directly: the gateway that the caller's repeat comes to."""
+
+    near: Broker
+    far: Broker
+    proxy: StoreProxy
+
+    async def attempt(self, work: Awaitable[_T]) -> _T:
+        """Its result. Raises Died where the gateway is killed meanwhile."""
+        task, died = asyncio.ensure_future(work), asyncio.create_task(self.proxy.died.wait())
+        await asyncio.wait({task, died}, return_when=asyncio.FIRST_COMPLETED)
+        died.cancel()
+        if task.done() and not self.proxy.died.is_set():
+            return task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise Died
+
+
+async def submit(gateways: Gateways) -> None:
+    part, array = media(1)
+    request = generate(media=[part])
+    try:
+        await gateways.attempt(gateways.near.submit(request, {part.blob: array}))
+    except HARMED:
+        request = generate("again", media=[part])
+        await gateways.far.submit(request, {part.blob: array})
+    assert text_of(await collect(gateways.far, request)) == answer(request, [array])
+
+
+async def read(gateways: Gateways) -> None:
+    """The reader's own end is `store_unavailable` only where the store is away for long."""
+    request = generate()
+    record = await gateways.far.submit(request)
+
+    async def events(broker: Broker) -> list[Event]:
+        return [event async for came in broker.follow(record) for event in came]
+
+    try:
+        found = await gateways.attempt(events(gateways.near))
+    except HARMED:
+        found = await events(gateways.far)
+    assert text_of(found) == answer(request)
+    assert len(ends_of(found)) == 1
+
+
+async def cancel(gateways: Gateways) -> None:
+    request = generate(params=LONG)
+    record = await gateways.far.submit(request)
+    try:
+        await gateways.attempt(gateways.near.cancel_record(record))
+    except HARMED:
+        await gateways.far.cancel_record(record)
+    await _ends_cancelled(gateways, record)
+
+
+async def leave(gateways: Gateways) -> None:
+    record = await gateways.far.submit(generate(params=LONG))
+    try:
+        assert await gateways.attempt(gateways.near.leave(record)) is not None
+    except HARMED:
+        await gateways.far.leave(record)
+    await _ends_cancelled(gateways, record)
+
+
+async def repeat(gateways: Gateways) -> None:
+    """A request under an `Idempotency-Key`, and the caller's repeat of it."""
+    request, key = generate(), uuid4().hex
+    try:
+        record = await gateways.attempt(_enter(gateways.near, request, key))
+    except HARMED:
+        record = await _enter(gateways.far, request, key)
+    events = [event async for came in gateways.far.follow(record) for event in came]
+    assert text_of(events) == answer(request)
+    assert len(ends_of(events)) == 1
+
+
+async def _enter(broker: Broker, wanted: Any, key: str) -> RequestRecord:
+    """As `RequestService` does it."""
+    claims = Idempotency(IdempotencyKeys(broker._store, Keys(), 60), broker)
+    request = await claims.begin(TENANT, key, new_request_id("test", "fake"), "hash-of-the-body")
+    try:
+        if request.replayed:
+            try:
+                return await _join(broker, request.id)
+            except UnknownRequest:
+                pass
+        return await broker.submit(replace(wanted, id=request.id))
+    except DuplicateRequest:
+        return await _join(broker, request.id)
+    except StoreUnavailable:
+        await claims.give_up(request)
+        raise
+
+
+async def _join(broker: Broker, request_id: str) -> RequestRecord:
+    record = await broker.find(request_id, TENANT)
+    await RequestReaders(broker._store, Keys(), 60).attach(request_id)
+    return record
+
+
+async def _ends_cancelled(gateways: Gateways, record: RequestRecord) -> None:
+    events = [event async for came in gateways.far.follow(record) for event in came]
+    (end,) = ends_of(events)
+    assert isinstance(end, Done)
+    assert end.cancelled
+
+
+PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (submit, read, cancel, leave, repeat)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
+async def test_harm_at_each_store_command_loses_nothing(
+    path: Callable[[Gateways], Coroutine[Any, Any, None]],
+    harm: Harm,
+    valkey: Valkey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, seconds in (("PAUSE", 0.02), ("CLOSING", 0.1)):
+        monkeypatch.setattr(departures, name, seconds)
+    socket, queue = valkey.url.removeprefix("unix://"), Keys().queue("fake", "interactive")
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.002), lost_after_s=30.0):
+        far = Broker.connect(valkey.settings)
+        done = 0
+        for at in range(1, MOST):
+            async with store_proxy(socket, at, harm) as (proxy, url):
+                near = Broker.connect(valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2}))
+                async with asyncio.timeout(25):  # a window of 30 seconds, as there was one, is longer
+                    await path(Gateways(near, far, proxy))
+                await near.close()
+                if proxy.count < at:
+                    break
+            done = at
+            await until(lambda: valkey.client.xlen(queue) == 0, what=f"the empty queue after harm at command {at}")
+            assert valkey.client.get(Keys().load("fake", "interactive")) is None
+        assert 0 < done < MOST - 1
+        await far.close()
