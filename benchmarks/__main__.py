@@ -16,6 +16,7 @@ EACH = (
     "gateway_streams",
     "imagebind",
     "memory",
+    "masks",
     "gpu.llm",
     "gpu.imagebind",
 )

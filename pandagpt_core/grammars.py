@@ -5,7 +5,7 @@ it is compiled, and llguidance bounds the work of compiling by itself.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits
@@ -16,6 +16,10 @@ from pandagpt_core.types import Grammar, GrammarKind
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 LIMITS = LLParserLimits(max_grammar_size=200_000, initial_lexer_fuel=500_000, step_lexer_fuel=200_000)
+MAX_TRIES = 64  # parts of a schema that are looked at to tell which one cannot be followed
+_MAPS = ("properties", "patternProperties", "$defs", "definitions")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SINGLES = ("items", "additionalProperties", "not")
 ANY_OBJECT = '{"type": "object"}'
 
 
@@ -26,7 +30,47 @@ def json_schema(schema: Any) -> Grammar:
     depth = _depth(schema)
     if depth > MAX_DEPTH:
         raise InvalidRequest(f"the JSON schema is {depth} levels deep; the limit is {MAX_DEPTH}")
-    return checked(Grammar("json_schema", json.dumps(schema, separators=(",", ":"))))
+    try:
+        return checked(_of_schema(schema))
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{error.message}{_at(schema)}") from None
+
+
+def _of_schema(schema: Any) -> Grammar:
+    return Grammar("json_schema", json.dumps(schema, separators=(",", ":")))
+
+
+def _at(schema: Any) -> str:
+    """Where the smallest part stands that cannot be followed by itself, as a JSON pointer; empty for the whole."""
+    names = ("$defs", "definitions") if isinstance(schema, Mapping) else ()
+    definitions = {name: schema[name] for name in names if name in schema}
+    place, part, budget = "", schema, iter(range(MAX_TRIES))
+    while found := next(
+        (one for one, _ in zip(_parts(part), budget, strict=False) if not _follows(one[1], definitions)), None
+    ):
+        place, part = f"{place}/{found[0]}", found[1]
+    return f" (at {place})" if place else ""
+
+
+def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
+    """The schemas inside of a schema, with their places."""
+    if not isinstance(schema, Mapping):
+        return
+    for name in _MAPS:
+        if isinstance(inner := schema.get(name), Mapping):
+            yield from ((f"{name}/{key}", one) for key, one in inner.items())
+    for name in _LISTS:
+        if isinstance(inner := schema.get(name), list):
+            yield from ((f"{name}/{at}", one) for at, one in enumerate(inner))
+    yield from ((name, schema[name]) for name in _SINGLES if isinstance(schema.get(name), Mapping))
+
+
+def _follows(schema: Any, definitions: Mapping[str, Any]) -> bool:
+    try:
+        checked(_of_schema({**definitions, **schema} if isinstance(schema, Mapping) else schema))
+    except InvalidRequest:
+        return False
+    return True
 
 
 def choice(options: Sequence[str]) -> Grammar:

@@ -12,6 +12,7 @@ from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
+from pandagpt_core.errors import ContextLengthExceeded
 from pandagpt_core.grammars import LIMITS, compiled
 from pandagpt_core.interface import Admitted, SequenceRequest
 from pandagpt_core.types import Conversation, Grammar, ModelInfo, SamplingParams, TokenOutput
@@ -37,12 +38,14 @@ class ScriptedRuntime(FakeRuntime):
 
     def admit(self, request: SequenceRequest) -> Admitted:
         self.seen.append((request.conversation, request.params))
+        if (prompt := prompt_tokens(request.conversation)) >= self.info.max_model_len:
+            raise ContextLengthExceeded.of(self.info.max_model_len, f"the prompt has {prompt} tokens")
         text = answer(request.conversation, request.params.grammar)
         assert follows(request.params.grammar, text), f"the answer does not follow its grammar: {text}"
         pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
         self._running[request.id] = pieces[len(request.resume) :]
         self._made[request.id], self._limits[request.id] = len(request.resume), request.params.max_tokens
-        return Admitted(prompt_tokens(request.conversation))
+        return Admitted(prompt)
 
     def step(self) -> list[TokenOutput]:
         outputs = []

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,18 @@ def test_ordinary_schemas_pass() -> None:
     person = {"type": "object", "properties": {"name": {"type": "string"}, "tags": {"type": "array"}}}
     assert json_schema(person).kind == "json_schema"
     assert json_schema({}).kind == "json_schema"
+
+
+@pytest.mark.parametrize(
+    ("inside", "place"),
+    [
+        (lambda wrong: {"type": "object", "properties": {"a": {"type": "string"}, "b": wrong}}, "/properties/b"),
+        (lambda wrong: {"type": "array", "items": {"anyOf": [{"type": "null"}, wrong]}}, "/items/anyOf/1"),
+        (lambda wrong: {"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": wrong}}}, "/$defs/a/items"),
+    ],
+)
+def test_a_schema_that_cannot_be_followed_names_the_place(inside: Any, place: str) -> None:
+    wrong = {"type": "object", "if": {"type": "object"}}
+    with pytest.raises(InvalidRequest) as refused:
+        json_schema(inside(wrong))
+    assert f"(at {place})" in refused.value.message
