@@ -14,6 +14,8 @@ EACH = (
     "first_token",
     "page_opening",
     "gateway_streams",
+    "scaling",
+    "simulate",
     "imagebind",
     "memory",
     "masks",
