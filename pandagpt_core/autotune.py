@@ -5,12 +5,16 @@ are timed in turn. Then the fastest is made whole and its answers are compared w
 its limit is out, and the next fastest is made. So only candidates within their limits compete.
 """
 
+import hashlib
 import json
 import logging
+import os
+import platform
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +28,8 @@ Timer = Callable[[Steps], Mapping[str, float]]
 
 ROUNDS = 12  # of each step, of which the first is slow
 REPORT = "autotune.json"
+CAPABILITIES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")  # what limits a processor's use
+COMPUTING = ("pandagpt", "torch", "openvino", "numpy")
 LOG_WIDTH = 200  # characters of a reason in one line of the log, which cuts longer ones
 
 
@@ -36,6 +42,7 @@ class Candidate(Generic[T]):
     deviation: of what was made, from the stored weights' answers; None where none is to be checked.
     limit: the largest deviation that is served.
     handicap: times by which it must be faster than one without; less is noise and not worth what it costs.
+    again: as `make`, where its answers were compared at an earlier load; None: `make` does.
     """
 
     name: str
@@ -44,6 +51,7 @@ class Candidate(Generic[T]):
     deviation: Callable[[T], float] | None = None
     limit: float = 0.0
     handicap: float = 1.0
+    again: Callable[[], T] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +88,45 @@ def ignore(_report: AutotuneReport) -> None:
     """For callers that print no figures."""
 
 
+class Choices:
+    """A listener that knows what an earlier load of the same model chose on the same machine, and keeps what this one
+    chooses in `reports`."""
+
+    def __init__(self, known: Sequence[AutotuneReport] = ()) -> None:
+        self._known = {report.what: report for report in known}
+        self.reports: list[AutotuneReport] = []
+
+    def __call__(self, report: AutotuneReport) -> None:
+        self.reports.append(report)
+
+    def known(self, what: str) -> AutotuneReport | None:
+        return self._known.get(what)
+
+
+def known_to(listener: Listen, what: str) -> AutotuneReport | None:
+    """What the listener knows of an earlier choice."""
+    return listener.known(what) if isinstance(listener, Choices) else None
+
+
 class NothingFits(ValueError):
     """No candidate computes here within its limit; the message has the reason of each."""
 
 
 def choose(
-    what: str, candidates: Sequence[Candidate[T]], timed: Timer | None = None, unit: str = ""
+    what: str,
+    candidates: Sequence[Candidate[T]],
+    timed: Timer | None = None,
+    unit: str = "",
+    known: AutotuneReport | None = None,
 ) -> tuple[T, AutotuneReport]:
     """The fastest candidate that computes here and stays within its limit, and the report of the trials.
 
-    Of one candidate nothing is timed. Raises NothingFits.
+    Of one candidate nothing is timed. What is known of an earlier load is taken again and nothing is measured, unless
+    it cannot be made any more. Raises NothingFits.
     """
+    if known is not None and (again := _again(candidates, known)) is not None:
+        log.info("autotuned at an earlier start: %s: %s", what, known.taken)
+        return again, known
     trials = {candidate.name: Trial(candidate.name) for candidate in candidates}
     steps = {c.name: made for c in candidates if (made := _prepared(c, trials)) is not None}
     ready = [c for c in candidates if c.name in steps]
@@ -121,21 +157,64 @@ def seconds(steps: Steps) -> dict[str, float]:
     return taken
 
 
-def save(reports: Sequence[AutotuneReport], folder: Path) -> None:
-    """Keep what was chosen, for those who print it."""
+def save(reports: Sequence[AutotuneReport], folder: Path, key: str = "") -> None:
+    """Keep what was chosen, for those who print it and for the next start under the same key."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{REPORT}.tmp"
-    part.write_text(json.dumps([asdict(report) for report in reports], indent=1), encoding="utf-8")
+    kept = {"key": key, "reports": [asdict(report) for report in reports]}
+    part.write_text(json.dumps(kept, indent=1), encoding="utf-8")
     part.replace(folder / REPORT)
 
 
-def saved(folder: Path) -> list[AutotuneReport]:
-    """What was kept there last; nothing where none is or another version kept it."""
+def saved(folder: Path, key: str | None = None) -> list[AutotuneReport]:
+    """What was kept there last, under that key if one is given; nothing where none is or another version kept it."""
     try:
-        kept: list[dict[str, Any]] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        return [AutotuneReport(**{**one, "trials": tuple(Trial(**trial) for trial in one["trials"])}) for one in kept]
+        kept: dict[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        if key is not None and kept["key"] != key:
+            return []
+        reports: list[dict[str, Any]] = kept["reports"]
+        return [
+            AutotuneReport(**{**one, "trials": tuple(Trial(**trial) for trial in one["trials"])}) for one in reports
+        ]
     except (OSError, ValueError, TypeError, KeyError):
         return []
+
+
+def machine_key(*given: object) -> str:
+    """Names what a choice depends on: the processor and what of it may be used, the versions of all that computes, and
+    what is given (the model's digest, settings). A choice under another key is none."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limits = [os.environ.get(name, "") for name in CAPABILITIES]
+    named = [platform.machine(), _processor(), cores, *limits, *map(_version, COMPUTING), *given]
+    return hashlib.sha256(json.dumps(named, default=str).encode()).hexdigest()
+
+
+def _processor() -> str:
+    """Model and instruction sets, as Linux lists them; elsewhere the system's name for it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("vendor_id", "model name", "cpu family", "model", "stepping", "flags", "Features", "CPU part")
+    return "\n".join(line for line in lines if line.partition(":")[0].strip() in wanted)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _again(candidates: Sequence[Candidate[T]], known: AutotuneReport) -> T | None:
+    """The candidate that was taken; None where it is none now, or cannot be made."""
+    for candidate in candidates:
+        if candidate.name == known.taken:
+            try:
+                return (candidate.again or candidate.make)()
+            except Exception as error:  # noqa: BLE001  as in `_prepared`; then all are tried
+                log.warning("%s was taken at an earlier start and cannot be made: %s", known.taken, _reason(error))
+    return None
 
 
 def _prepared(candidate: Candidate[T], trials: dict[str, Trial]) -> Sequence[Step] | None:

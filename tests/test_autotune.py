@@ -1,6 +1,7 @@
 """The choice among candidates at load: who competes, who is out, what is reported."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,36 @@ def test_a_report_prints_the_choice_with_its_figures_and_why_not_the_others() ->
         "  not a: 4 ms for the trial's steps",
         "  not c: not here",
     ]
+
+
+def test_what_an_earlier_start_took_is_made_again_and_nothing_is_measured() -> None:
+    unmeasured = raising("measured")
+    candidates = [candidate("a", prepare=unmeasured), candidate("b", prepare=unmeasured)]
+    made, report = choose("language model", candidates, raising("timed"), "nats", REPORT)
+    assert (made, report) == ("b", REPORT)
+
+
+def test_what_cannot_be_made_again_is_chosen_anew() -> None:
+    candidates = [candidate("a"), candidate("b", make=raising("gone"))]
+    made, report = choose("language model", candidates, clock(a=2.0, b=1.0), "nats", REPORT)
+    assert (made, report.taken) == ("a", "a")
+
+
+def test_a_choice_holds_for_its_key_alone(tmp_path: Path) -> None:
+    autotune.save([REPORT], tmp_path, "this machine")
+    assert saved(tmp_path, "this machine") == [REPORT]
+    assert saved(tmp_path, "another") == []
+
+
+def test_the_key_changes_with_processor_versions_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = autotune.machine_key("model")
+    assert autotune.machine_key("model") == here
+    keys = {here, autotune.machine_key("other model")}
+    with monkeypatch.context() as changed:
+        changed.setenv("ATEN_CPU_CAPABILITY", "avx2" if os.environ.get("ATEN_CPU_CAPABILITY") != "avx2" else "avx512")
+        keys.add(autotune.machine_key("model"))
+    for name in ("_processor", "_version"):
+        with monkeypatch.context() as changed:
+            changed.setattr(autotune, name, lambda *_: "another")
+            keys.add(autotune.machine_key("model"))
+    assert len(keys) == 5

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pandagpt_core.autotune import Candidate, Listen, Step, Timer, choose, ignore
+from pandagpt_core.autotune import Candidate, Listen, Step, Timer, choose, ignore, known_to
 from pandagpt_core.encoders.eva_vit import EvaBlock, EvaVit
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.sizes import PATCH_TOWERS, TEXT_LENGTH
@@ -118,12 +118,13 @@ def _tower(encoder: ImageBind, name: str) -> Tower:
 def _autocast(tower: Tower, ways: Sequence[Way], report: Listen, timed: Timer | None) -> bool:
     if not ways or sum(parameter.numel() for parameter in _products(tower.trunk)) < SMALL:
         return False
-    expected = tower.encode()
+    expected = functools.cache(tower.encode)
 
     def deviation(twin: nn.Module) -> float:
+        reference = expected()  # by the trunk itself, before the twin is put in its place
         tower.put(twin)
         try:
-            return 1.0 - float(F.cosine_similarity(tower.encode(), expected).min())
+            return 1.0 - float(F.cosine_similarity(tower.encode(), reference).min())
         finally:
             tower.put(tower.trunk)
 
@@ -137,7 +138,8 @@ def _autocast(tower: Tower, ways: Sequence[Way], report: Listen, timed: Timer | 
             handicap=way.handicap,
         )
 
-    taken, choice = choose(f"{tower.name} tower", [candidate(way) for way in ways], timed, "1 - cosine")
+    what = f"{tower.name} tower"
+    taken, choice = choose(what, [candidate(way) for way in ways], timed, "1 - cosine", known_to(report, what))
     tower.put(taken)
     report(choice)
     return choice.taken != EXACT.name

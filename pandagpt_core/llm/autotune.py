@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pandagpt_core.autotune import AutotuneReport, Candidate, Listen, NothingFits, Step, Timer, choose, ignore
+from pandagpt_core.autotune import AutotuneReport, Candidate, Listen, NothingFits, Step, Timer, choose, ignore, known_to
 from pandagpt_core.llm import openvino
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
@@ -57,7 +57,9 @@ def served(
     if len(ways) == 1 and ways[0][1] == "torch":
         return _untimed(llm, ways[0][0], device, report)
     try:
-        made, choice = choose(WHAT, candidates(llm, ways, exact=precision == "auto"), timed, "nats")
+        made, choice = choose(
+            WHAT, candidates(llm, ways, exact=precision == "auto"), timed, "nats", known_to(report, WHAT)
+        )
     except NothingFits as error:
         raise ValueError(f"no way to serve {precision} by the runner {runner} here: {error}") from None
     report(choice)
@@ -102,6 +104,9 @@ def candidates(llm: Llama, ways: Sequence[Way], *, exact: bool) -> list[Candidat
             twin = _sharing(llm, llm)
             return _compile(twin, kind) if runner == "openvino" else serve(twin, kind)
 
+        def again() -> LanguageModel:
+            return _compile(llm, kind) if runner == "openvino" else serve(llm, kind)
+
         return Candidate(
             name=f"{runner} {kind}",
             prepare=lambda: _steps(_first_layers(llm), kind, runner),
@@ -109,6 +114,7 @@ def candidates(llm: Llama, ways: Sequence[Way], *, exact: bool) -> list[Candidat
             deviation=None if free else lambda twin: divergence(reference(), twin),
             limit=LIMITS[kind],
             handicap=(1.0 if kind == "fp32" else FASTER_ROUNDED) * (1.0 if runner == "torch" else FASTER_ELSEWHERE),
+            again=again,
         )
 
     return [candidate(*way) for way in ways]

@@ -1,5 +1,6 @@
 """A worker process: load the model, serve it until SIGTERM has drained it."""
 
+import hashlib
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core import autotune
-from pandagpt_core.autotune import AutotuneReport
+from pandagpt_core.autotune import Choices
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
 from service.broker.queue_metrics import QueueMetrics
@@ -104,7 +105,8 @@ def load(settings: WorkerSettings) -> ServedModel:
         torch.set_num_threads(settings.threads)
     try:
         check_device(settings.device, settings.dtype)
-        reports: list[AutotuneReport] = []
+        key = _choice_key(settings)
+        choices = Choices(autotune.saved(settings.cache, key) if settings.cache is not None else ())
         runtime = Runtime.load(
             settings.model,
             device=settings.device,
@@ -116,7 +118,7 @@ def load(settings: WorkerSettings) -> ServedModel:
             max_model_len=settings.max_model_len,
             engine=engine_config(settings),
             vllm=vllm_options(settings),
-            report=reports.append,
+            report=choices,
         )
     except ValueError as error:
         raise SettingsError(f"worker: {error}") from None
@@ -129,8 +131,16 @@ def load(settings: WorkerSettings) -> ServedModel:
     log.info("model loaded", extra=said)
     malloc_trim()()  # loading and trying took several times what stays
     if settings.cache is not None:
-        autotune.save(reports, settings.cache)
+        autotune.save(choices.reports, settings.cache, key)
     return runtime
+
+
+def _choice_key(settings: WorkerSettings) -> str:
+    """What the choices at load depend on. config.json holds the digests of all other files of the model."""
+    config = settings.model / "config.json"
+    digest = hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else ""
+    ours = (settings.device, settings.dtype, settings.runner, settings.threads, settings.engine)
+    return autotune.machine_key(digest, *ours)
 
 
 def engine_config(settings: WorkerSettings) -> "EngineConfig":
