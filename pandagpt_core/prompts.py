@@ -152,6 +152,17 @@ TEMPLATES = MappingProxyType(
             stop_pieces=(_IM_END.piece, _IM_START.piece, "<|endoftext|>"),
             original_stop_pieces=(_IM_END.piece,),
         ),
+        # MiniGPT-v2's way with pictures, a slot for each in its own turn, over SmolLM2-Instruct.
+        "chatml-rows": Template(
+            opening=(),
+            user=(_IM_START, "user\n", Slot.MEDIA, Slot.TEXT, _IM_END),
+            medium=(Slot.SOFT,),
+            assistant=(_IM_START, "assistant\n", Slot.TEXT, _IM_END),
+            cue=(_IM_START, "assistant\n"),
+            system=(_IM_START, "system\n", Slot.TEXT, _IM_END),
+            stop_pieces=(_IM_END.piece, _IM_START.piece, "<|endoftext|>"),
+            original_stop_pieces=(_IM_END.piece,),
+        ),
     }
 )
 

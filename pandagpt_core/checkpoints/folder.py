@@ -29,7 +29,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant "pandagpt" scales no audio embedding (PandaGPT's fork), "imagebind" scales as the original does.
     """
 
-    kind: Literal["imagebind", "mini", "eva-vit"]
+    kind: Literal["imagebind", "mini", "eva-vit", "grid"]
     variant: Literal["imagebind", "pandagpt"] = "pandagpt"
     sizes: dict[str, Any] = {}
 

@@ -31,6 +31,13 @@ class PerceivingEncoder(Encoder, Protocol):
         ...
 
 
+class RowEncoder(Encoder, Protocol):
+    """An encoder whose `encode` gives [N, rows, dim]: a picture has many rows of a prompt, each from its own part."""
+
+    @property
+    def rows(self) -> int: ...
+
+
 def encode_items(encoder: Encoder, modality: Modality, items: Sequence[np.ndarray], device: str) -> torch.Tensor:
     """Encode items whose first axis is the clip axis: [S_i, ...] each in, [len(items), dim] out.
 

@@ -10,6 +10,7 @@ from pandagpt_core.autotune import Listen, ignore
 from pandagpt_core.checkpoints import ENCODER, ModelFolder, load_module, read_tensors
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
+from pandagpt_core.encoders.grid.encoder import GridEncoder, GridSizes
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.encoders.precision import autocast_eva_vit, autocast_towers
@@ -63,13 +64,22 @@ def _autocast_eva_vit(encoder: Encoder, report: Listen) -> None:
     autocast_eva_vit(encoder, report)
 
 
+def _grid(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+    with torch.device("meta"):
+        model = GridEncoder(GridSizes.from_config(folder.encoder.sizes))
+    load_module(model, weights, device=device, dtype=torch.float32)
+    return model
+
+
 def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
     """`MiniEncoder.load(sizes, state)`: it builds the towers of its sizes and accounts for the state's keys itself."""
     return MiniEncoder.load(folder.encoder.sizes, dict(read_tensors(weights, device=device, dtype=torch.float32)))
 
 
 # By the folder schema's kinds.
-LOADERS: Mapping[str, Loader] = MappingProxyType({"imagebind": _imagebind, "mini": _mini, "eva-vit": _eva_vit})
+LOADERS: Mapping[str, Loader] = MappingProxyType(
+    {"imagebind": _imagebind, "mini": _mini, "eva-vit": _eva_vit, "grid": _grid}
+)
 AUTOCAST: Mapping[str, Callable[[Encoder, Listen], None]] = MappingProxyType(
     {"imagebind": _autocast_imagebind, "eva-vit": _autocast_eva_vit}
 )

@@ -1,10 +1,14 @@
 """Each public format on a tiny made file: what is asked, what is answered, and where the picture is."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.minigpt_v2.readers import READERS, read_dataset
@@ -103,3 +107,34 @@ def test_an_unpacked_shard_of_grit_is_read_by_its_files(tmp_path: Path) -> None:
     assert entry["image"] == "0001.jpg"
     expected = f"<p>a dog</p> {BOX_TEXT} and <p>a cat</p> {{<0><0><100><100>}}"
     assert entry["conversations"][1]["value"] == expected
+
+
+GRIT = {"caption": "a dog and a cat", "noun_chunks": [[0.0, 5.0, 0.1, 0.2, 0.55, 0.8, 0.9]]}
+GROUNDED = f"<p>a dog</p> {BOX_TEXT} and a cat"
+
+
+def test_grit_is_read_from_its_parquet_files_with_other_columns(tmp_path: Path) -> None:
+    rows = [{**GRIT, "id": "77", "url": "x", "clip_similarity_vitb32": 0.3}, {**GRIT, "id": "78", "noun_chunks": []}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "coyo_0.parquet")
+    first, second = read_dataset("grit", tmp_path)
+    assert (first["image"], first["conversations"][1]["value"]) == ("77.jpg", GROUNDED)
+    assert (second["image"], second["conversations"][1]["value"]) == ("78.jpg", "a dog and a cat")
+
+
+def test_a_folder_of_tar_shards_of_grit_is_read_in_order(tmp_path: Path) -> None:
+    for shard in ("00001", "00000"):
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
+            for name, data in ((f"{shard}5.jpg", b"\xff\xd8"), (f"{shard}5.json", json.dumps(GRIT).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    entries = read_dataset("grit", tmp_path)
+    assert [entry["image"] for entry in entries] == ["000005.jpg", "000015.jpg"]
+    assert entries[0]["conversations"][1]["value"] == GROUNDED
+
+
+@pytest.mark.parametrize(("name", "why"), [("a.parquet", "is no parquet file"), ("a.tar", "cannot be read")])
+def test_a_file_that_is_none_of_grits_is_named(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / name).write_bytes(b"not what it is called" * 40)
+    with pytest.raises(InvalidRequest, match=rf"{name} {why}"):
+        read_dataset("grit", tmp_path / name)

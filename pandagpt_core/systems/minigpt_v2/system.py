@@ -1,4 +1,7 @@
-"""MiniGPT-v2 as a system: EVA ViT's rows, projected one by one, stand in the prompt where the picture was sent."""
+"""MiniGPT-v2 as a system: a picture's rows, projected one by one, stand in the prompt where the picture was sent.
+
+The published model's rows are EVA ViT's, 256 of them; a small model's are those of a grid encoder.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +13,9 @@ from torch import Tensor
 
 from pandagpt_core.boxes import read_boxes
 from pandagpt_core.checkpoints import MiniGPTv2Folder, ModelFolder, as_system, llm_path, verify_files
+from pandagpt_core.encoders.base import RowEncoder
 from pandagpt_core.encoders.eva_vit import EvaVit
+from pandagpt_core.encoders.grid.encoder import GridEncoder
 from pandagpt_core.errors import CheckpointError, InvalidRequest
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.inputs import LLMInputs
@@ -40,7 +45,7 @@ class MiniGPTv2:
     """`row_dtype` is that of the rows in the store: float16 halves 2.9 MB a picture, float32 keeps them exact."""
 
     info: ModelInfo
-    encoder: EvaVit
+    encoder: RowEncoder
     projection: Projection
     llm: LanguageModel
     prompting: Prompting
@@ -55,8 +60,8 @@ class MiniGPTv2:
             verify_files(path, folder)
         exact = options.precision == "fp32"
         encoder = load_encoder(path, folder, options.device, exact=exact, report=options.report)
-        if not isinstance(encoder, EvaVit):
-            raise CheckpointError(f"MiniGPT-v2 reads the rows of an eva-vit, not of a {folder.encoder.kind}")
+        if not isinstance(encoder, EvaVit | GridEncoder):
+            raise CheckpointError(f"MiniGPT-v2 reads rows, and a {folder.encoder.kind} encoder gives none")
         llm_files = llm_path(path, folder.llm)
         llm = load_llama(llm_files) if options.table is None else load_table(options.table, options.device)
         check_context(folder, llm.config)
@@ -66,7 +71,7 @@ class MiniGPTv2:
             encoder=encoder,
             projection=projection,
             llm=ready_llm(llm, options),
-            prompting=Prompting(tokenizer=load_tokenizer(llm_files), template=TEMPLATES["minigpt-v2"]),
+            prompting=Prompting(tokenizer=load_tokenizer(llm_files), template=TEMPLATES[folder.template]),
             row_dtype=torch.float32 if exact else torch.float16,
             typed_tasks=folder.typed_tasks,
         )
@@ -77,7 +82,7 @@ class MiniGPTv2:
 
     @torch.inference_mode()
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Tensor:
-        """[1, 3, S, S] pictures in, [B, 256, 4 D] out. Raises UnsupportedModality."""
+        """[1, 3, S, S] pictures in, [B, rows, E] out. Raises UnsupportedModality."""
         check_modality(self.info, modality)
         pictures = torch.from_numpy(np.concatenate(arrays)).to(self.llm.device)
         return self.encoder.encode(modality, pictures).to(self.row_dtype)
@@ -88,7 +93,7 @@ class MiniGPTv2:
 
     @torch.inference_mode()
     def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
-        """Write the prompt; each picture has 256 rows of it, in its own turn.
+        """Write the prompt; each picture has its rows, in its own turn.
 
         Of the prompt a repetition penalty counts its first token alone: the original hands its language model rows
         and no ids. Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest.
@@ -114,6 +119,6 @@ class MiniGPTv2:
         return {"objects": objects, "malformed_boxes": list(found.malformed)}
 
     def _projected(self, rows: Sequence[Tensor], slot: MediaSlot) -> Tensor:
-        """[256, D] float32, on the language model's device."""
+        """[rows, D] float32, on the language model's device."""
         (index,) = slot.media
         return self.projection(rows[index])

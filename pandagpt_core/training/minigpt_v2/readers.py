@@ -15,6 +15,7 @@ from typing import Any
 
 from pandagpt_core.boxes import to_norm, write_box, write_boxes
 from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.training.minigpt_v2.grit import grit_samples
 from pandagpt_core.training.minigpt_v2.words import worded
 from pandagpt_core.types import Box
 
@@ -103,9 +104,9 @@ def read_flickr30k_entities(annotations: Path, second: Path | None) -> Iterator[
 
 
 def read_grit(annotations: Path, _second: Path | None) -> Iterator[Entry]:
-    """JSON lines, or the .json files of an unpacked webdataset shard: `caption`, `noun_chunks` as
+    """Parquet, tar shards, JSON (`training.minigpt_v2.grit`): `caption`, `noun_chunks` as
     [start, end, x0, y0, x1, y1, score] with places of 0 to 1, and `key`, the picture's name without its ending."""
-    for number, one in enumerate(_grit_samples(annotations)):
+    for number, one in enumerate(grit_samples(annotations)):
         chunks = sorted((chunk for chunk in one["noun_chunks"]), key=lambda chunk: -chunk[0])
         text: str = one["caption"]
         for start, end, *box, _score in chunks:  # from the end, so that the places before stay what they are
@@ -189,13 +190,3 @@ def _flickr_boxes(path: Path) -> dict[str, list[Box]]:
             for name in one.findall("name"):
                 boxes.setdefault(name.text or "", []).append(box)
     return boxes
-
-
-def _grit_samples(path: Path) -> Iterator[Any]:
-    if path.is_dir():
-        for file in sorted(path.glob("*.json")):
-            yield {"key": file.stem, **_json(file)}
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip():
-            yield json.loads(line)

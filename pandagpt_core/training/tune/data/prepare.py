@@ -9,15 +9,14 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from pandagpt_core.checkpoints import ImageBindLLMFolder, MiniGPTv2Folder, ModelFolder, llm_path
+from pandagpt_core.checkpoints import ImageBindLLMFolder, ModelFolder, llm_path
 from pandagpt_core.encoders.base import encode_items
-from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.tune.data.dataset import TrainSet, examples_of, media_of
 from pandagpt_core.training.tune.data.encode import Encode, EncodeOutcome, Source, encode_all
 from pandagpt_core.training.tune.data.features import FeatureStore
-from pandagpt_core.training.tune.data.layout import Trained, layout_of
+from pandagpt_core.training.tune.data.layout import Trained, layout_of, rows_of
 from pandagpt_core.training.tune.data.samples import ChatSample, read_samples
 from pandagpt_core.training.tune.devices import device_name
 from pandagpt_core.training.tune.settings import TuneSettings
@@ -82,8 +81,3 @@ def _encoded(
 def features_of(folder: Trained) -> int:
     """E of the shared space."""
     return folder.bind.features if isinstance(folder, ImageBindLLMFolder) else folder.projection.in_dim
-
-
-def rows_of(folder: Trained) -> int:
-    """Rows that a medium has in a prompt; 0 where all media of a conversation have one together."""
-    return EvaSizes.from_config(folder.encoder.sizes).rows if isinstance(folder, MiniGPTv2Folder) else 0

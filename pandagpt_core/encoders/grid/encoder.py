@@ -1,0 +1,223 @@
+"""A small convolutional encoder that keeps where things are: EfficientNet-Lite0 at 448 pixels, tokens joined by four.
+
+MiniGPT-v2 (Chen et al. 2023, section 3.1) joins four neighbouring tokens of a vision transformer. Here the trunk's grid
+of 28 by 28 cells is joined to 14 by 14, beside its last stage. A head over it finds the centres of things (Zhou et al.
+2019, "Objects as Points"), and the likeliest things are the rows of the picture, in reading order (`grid.codes`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pandagpt_core.encoders.eva_vit import RECIPE
+from pandagpt_core.encoders.grid.codes import CHARACTERS, Codes
+from pandagpt_core.encoders.mini.trunk import FEATURES, EfficientNetLite0
+from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
+from pandagpt_core.types import Modality
+
+IMAGE, CELL = 448, 32
+SIDE = IMAGE // CELL  # cells along each side
+THINGS = 8  # whose rows a picture has
+BLOCKS = 7  # along each side: things of one line of them count as next to each other, left to right
+DEEP, FINE = 320, 448  # channels of the trunk's last stage, and of its fifth with four cells joined
+_GROUPS = 8
+_FAR = 3.0  # the logarithm of the longest distance from a centre to a side, in cells
+_OVERLAP = 0.6  # of two centres whose boxes overlap more, the weaker is no thing
+# Of the recipe (CLIP's), and of the trunk's published input.
+_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_TRUNK_MEAN, _TRUNK_STD = 127 / 255, 128 / 255
+
+
+@dataclass(frozen=True, slots=True)
+class GridSizes:
+    """names, colours: how many the head tells apart. width, depth: of its convolutions."""
+
+    names: int
+    colours: int
+    width: int = 160
+    depth: int = 3
+
+    @property
+    def codes(self) -> Codes:
+        return Codes(self.names, self.colours)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a picture in a prompt."""
+        return THINGS * CHARACTERS
+
+    @property
+    def row_width(self) -> int:
+        return self.codes.width
+
+    @classmethod
+    def from_config(cls, table: Mapping[str, Any]) -> "GridSizes":
+        """Raises CheckpointError for a name that is no size, one that is absent, or no positive integer."""
+        names = {field.name for field in fields(cls)}
+        wrong = [name for name, value in table.items() if name not in names or type(value) is not int or value < 1]
+        absent = {"names", "colours"} - table.keys()
+        if wrong or absent or table.get("width", _GROUPS) % _GROUPS:
+            listed = ", ".join(sorted({*wrong, *absent})) or "width"
+            raise CheckpointError(f"a grid encoder's sizes are wrong or absent: {listed}")
+        return cls(**table)
+
+    def to_config(self) -> dict[str, int]:
+        return asdict(self)
+
+
+class Seen(NamedTuple):
+    """Of every cell [N, side, side, ...]: how likely a centre (logit), names and colours (logits), a box of 0 to 1."""
+
+    centre: Tensor
+    names: Tensor
+    colours: Tensor
+    boxes: Tensor
+
+
+class GridTrunk(nn.Module):
+    """EfficientNet-Lite0 without its classifier; [N, 3, 448, 448] to [N, 768, 14, 14]: deep features and fine ones."""
+
+    _FINE_BLOCKS = 11  # the first five stages
+
+    def __init__(self) -> None:
+        super().__init__()
+        whole = EfficientNetLite0()
+        self.stem, self.blocks, self.head = whole.stem, whole.blocks, whole.head
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = F.relu6(self.stem(pictures))
+        for block in self.blocks[: self._FINE_BLOCKS]:
+            x = block(x)
+        fine = F.pixel_unshuffle(x, 2)
+        for block in self.blocks[self._FINE_BLOCKS :]:
+            x = block(x)
+        return torch.cat((x, fine), dim=1)
+
+    def widened(self, maps: Tensor) -> Tensor:
+        """[N, 768, H, W] to [N, 1728, H, W]: the deep features as the trunk's classifier reads them."""
+        deep, fine = maps.split((DEEP, FINE), dim=1)
+        return torch.cat((F.relu6(self.head(deep)), fine), dim=1)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, 1, 1)
+        self.norm = nn.GroupNorm(_GROUPS, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.gelu(self.norm(self.conv(x)))
+
+
+class GridHead(nn.Module):
+    """[N, 1728, 14, 14] features of a trunk in, what each cell is the centre of out."""
+
+    def __init__(self, sizes: GridSizes) -> None:
+        super().__init__()
+        self.split = (1, 4, sizes.names, sizes.colours)
+        self.narrow = nn.Conv2d(FEATURES + FINE, sizes.width, 1)
+        self.narrow_norm = nn.GroupNorm(_GROUPS, sizes.width)
+        self.places = nn.Parameter(torch.zeros(sizes.width, SIDE, SIDE))
+        self.blocks = nn.Sequential(*(_Residual(sizes.width) for _ in range(sizes.depth)))
+        self.read = nn.Conv2d(sizes.width, sum(self.split), 1)
+
+    def forward(self, features: Tensor) -> Seen:
+        x = F.gelu(self.narrow_norm(self.narrow(features))) + self.places
+        read: Tensor = self.read(self.blocks(x)).float().permute(0, 2, 3, 1)
+        centre, sides, names, colours = read.split(self.split, dim=-1)
+        return Seen(centre[..., 0], names, colours, _boxes(sides))
+
+
+class GridEncoder(nn.Module):
+    """Rows for a picture, by MiniGPT-v2's contract. `threshold`: how likely a centre has to be."""
+
+    def __init__(self, sizes: GridSizes, threshold: float = 0.35) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.threshold = threshold
+        self.rows, self.dim = sizes.rows, sizes.row_width
+        self.recipes: Mapping[Modality, str] = {Modality.IMAGE: RECIPE}
+        self.trunk = GridTrunk()
+        self.head = GridHead(sizes)
+        self.eval()
+        self.requires_grad_(False)
+
+    def see(self, pictures: Tensor) -> Seen:
+        """[N, 3, 448, 448] as the recipe prepares them."""
+        maps = self.trunk(for_trunk(pictures))
+        seen: Seen = self.head(self.trunk.widened(maps))
+        return seen
+
+    @torch.inference_mode()
+    def encode(self, modality: Modality, clips: Tensor) -> Tensor:
+        """[N, 3, 448, 448] pictures in, [N, 64, K] float32 rows out.
+
+        Raises UnsupportedModality for another medium and InvalidMedia for another shape.
+        """
+        if modality not in self.recipes:
+            raise UnsupportedModality(f"the model has no tower for {modality}")
+        if tuple(clips.shape[1:]) != (3, IMAGE, IMAGE):
+            raise InvalidMedia(f"a picture has shape {tuple(clips.shape[1:])}, the encoder takes (3, {IMAGE}, {IMAGE})")
+        return rows_of(self.see(clips.float()), self.sizes.codes, self.threshold)
+
+
+def for_trunk(pictures: Tensor) -> Tensor:
+    """Pictures of the recipe as the trunk's training had them."""
+    mean, std = (torch.tensor(value, device=pictures.device).view(3, 1, 1) for value in (_MEAN, _STD))
+    return (pictures * std + mean - _TRUNK_MEAN) / _TRUNK_STD
+
+
+def rows_of(seen: Seen, codes: Codes, threshold: float) -> Tensor:
+    """[N, 64, K]: eight rows for each of the likeliest things, in reading order; zeros where there are fewer."""
+    likely = (seen.centre.sigmoid() * centres(seen, threshold)).flatten(1)
+    score, at = likely.topk(THINGS, dim=1)  # [N, 8] cells
+    boxes = _taken(seen.boxes, at)
+    written = codes.write(_taken(seen.names, at).softmax(dim=-1), _taken(seen.colours, at).softmax(dim=-1), boxes)
+    order = (reading_place(boxes) + (score == 0) * BLOCKS**2).argsort(dim=1, stable=True)
+    rows = written * (score > 0)[:, :, None, None]
+    rows = rows.gather(1, order[:, :, None, None].expand_as(rows))
+    return rows.flatten(1, 2)
+
+
+def reading_place(boxes: Tensor) -> Tensor:
+    """[..., 4] to [...]: by lines of blocks, top to bottom, then left to right."""
+    column, row = ((boxes[..., at] + boxes[..., at + 2]).mul(BLOCKS / 2).long().clamp(0, BLOCKS - 1) for at in (0, 1))
+    return row * BLOCKS + column
+
+
+def _taken(maps: Tensor, at: Tensor) -> Tensor:
+    """[N, side, side, C] at [N, M] cells: [N, M, C]."""
+    flat = maps.flatten(1, 2)
+    return flat.gather(1, at[:, :, None].expand(-1, -1, flat.shape[-1]))
+
+
+def centres(seen: Seen, threshold: float) -> Tensor:
+    """[N, side, side] booleans: likely enough, the likeliest of its neighbours, and of those that overlap it."""
+    likely = seen.centre.sigmoid()
+    highest = F.max_pool2d(likely[:, None], 3, 1, 1)[:, 0]
+    peak = (likely >= threshold) & (likely == highest)
+    flat, score = seen.boxes.flatten(1, 2), (likely * peak).flatten(1)
+    stronger = score[:, None, :] > score[:, :, None]  # [N, cell, other]
+    beaten = ((overlaps(flat) > _OVERLAP) & stronger).any(dim=-1)
+    return peak & ~beaten.view_as(peak)
+
+
+def overlaps(boxes: Tensor) -> Tensor:
+    """[N, M, 4] to [N, M, M]: intersection over union of each with each."""
+    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
+    shared = (high - low).clamp_min(0).prod(dim=-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(dim=-1)
+    return shared / (area[:, :, None] + area[:, None, :] - shared).clamp_min(1e-9)
+
+
+def _boxes(sides: Tensor) -> Tensor:
+    """[N, side, side, 4] logarithms of the distances from each cell's middle, in cells, to boxes of 0 to 1."""
+    middle = (torch.arange(SIDE, device=sides.device) + 0.5) / SIDE
+    x, y = middle.expand(SIDE, SIDE), middle[:, None].expand(SIDE, SIDE)
+    left, top, right, bottom = (sides.clamp(-_FAR, _FAR).exp() / SIDE).unbind(dim=-1)
+    return torch.stack((x - left, y - top, x + right, y + bottom), dim=-1).clamp(0, 1)

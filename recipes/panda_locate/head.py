@@ -1,0 +1,155 @@
+"""The grid encoder's head, trained to find centres, boxes, names and colours of drawn scenes; the trunk is frozen."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pandagpt_core.encoders.grid.encoder import SIDE, GridHead, GridSizes, GridTrunk, Seen
+from pandagpt_core.training.log import Log
+from recipes.panda_locate.features import Kept
+from recipes.panda_locate.things import COLOURS, NAMES, Thing
+
+SIZES = GridSizes(names=len(NAMES), colours=len(COLOURS) + 1)
+_SPREAD = 0.7  # cells: how far from a centre a guess still counts as near
+_NEAR = 0.35  # of a centre's bump: cells that learn the box too
+_RISE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    steps: int = 2500
+    batch: int = 16
+    lr: float = 2e-3
+    seed: int = 1
+    keep_every: int = 250
+
+
+class Truth(NamedTuple):
+    """Of every cell [N, side, side, ...]: the bump of the nearest centre, 0 to 1, and what that thing is."""
+
+    bump: Tensor
+    names: Tensor
+    colours: Tensor
+    boxes: Tensor
+
+
+def truth_of(scenes: Sequence[Sequence[Thing]]) -> Truth:
+    bump = torch.zeros(len(scenes), SIDE, SIDE)
+    kinds = torch.zeros(2, len(scenes), SIDE, SIDE, dtype=torch.long)
+    boxes = torch.zeros(len(scenes), SIDE, SIDE, 4)
+    middle = torch.arange(SIDE) + 0.5
+    for index, things in enumerate(scenes):
+        for thing in things:
+            left, top, right, bottom = thing.box
+            x, y = (left + right) / 2 * SIDE, (top + bottom) / 2 * SIDE
+            column, row = (min(int(value), SIDE - 1) for value in (x, y))
+            away = (middle[None, :] - (column + 0.5)) ** 2 + (middle[:, None] - (row + 0.5)) ** 2
+            own = torch.exp(-away / (2 * _SPREAD**2))
+            nearer = own > bump[index]
+            bump[index] = torch.where(nearer, own, bump[index])
+            kinds[:, index, nearer] = torch.tensor([[thing.name], [thing.colour % SIZES.colours]])
+            boxes[index, nearer] = torch.tensor(thing.box)
+    return Truth(bump, kinds[0], kinds[1], boxes)
+
+
+def head_loss(seen: Seen, truth: Truth) -> tuple[Tensor, dict[str, float]]:
+    """The sum of what each output is off by, over the things of the batch."""
+    near, at = truth.bump > _NEAR, truth.bump == 1
+    weight = truth.bump[near]
+    names = F.cross_entropy(seen.names[near], truth.names[near], reduction="none", label_smoothing=0.05)
+    colours = F.cross_entropy(seen.colours[near], truth.colours[near], reduction="none")
+    boxes = 1 - generalised_iou(seen.boxes[near], truth.boxes[near])
+    edges = (seen.boxes[near] - truth.boxes[near]).abs().sum(dim=-1) * 4
+    parts = {
+        "centre": focal(seen.centre, truth.bump) / at.sum(),
+        "names": (names * weight).sum() / weight.sum(),
+        "colours": (colours * weight).sum() / weight.sum(),
+        "boxes": ((boxes + edges) * weight).sum() / weight.sum(),
+    }
+    right = (seen.names[at].argmax(dim=-1) == truth.names[at]).float().mean()
+    return torch.stack(list(parts.values())).sum(), {"right": right.item(), **{k: v.item() for k, v in parts.items()}}
+
+
+def focal(logits: Tensor, bump: Tensor) -> Tensor:
+    """Summed; Law and Deng 2018 (CornerNet), equation 1: cells next to a centre count less as none."""
+    likely = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
+    yes = (1 - likely) ** 2 * likely.log()
+    no = (1 - bump) ** 4 * likely**2 * (1 - likely).log()
+    return -torch.where(bump == 1, yes, no).sum()
+
+
+def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
+    """[M, 4] each to [M], Rezatofighi et al. 2019."""
+    low, high = torch.maximum(one[:, :2], other[:, :2]), torch.minimum(one[:, 2:], other[:, 2:])
+    shared = (high - low).clamp_min(0).prod(dim=-1)
+    areas = [(box[:, 2:] - box[:, :2]).clamp_min(0).prod(dim=-1) for box in (one, other)]
+    union = areas[0] + areas[1] - shared
+    around = (torch.maximum(one[:, 2:], other[:, 2:]) - torch.minimum(one[:, :2], other[:, :2])).prod(dim=-1)
+    return shared / union.clamp_min(1e-9) - (around - union) / around.clamp_min(1e-9)
+
+
+def train_head(kept: Kept, trunk: GridTrunk, config: HeadConfig, path: Path, log: Log) -> GridHead:
+    """Goes on from `path` where it is there."""
+    torch.manual_seed(config.seed)
+    head = GridHead(SIZES)
+    with torch.no_grad():
+        assert head.read.bias is not None
+        head.read.bias[0] = -4.0  # few cells are centres
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps + 1, pct_start=_RISE)
+    first = _resume(head, optimizer, schedule, path)
+    for step in range(first, config.steps):
+        chosen = np.random.default_rng((config.seed, step)).choice(len(kept.things), config.batch, replace=False)
+        maps = torch.from_numpy(np.stack([kept.maps[at] for at in chosen])).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                wide = trunk.widened(maps)
+            seen = head(wide)
+        loss, parts = head_loss(seen, truth_of([kept.things[at] for at in chosen]))
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(head.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+        if step % 25 == 0:
+            log("head", step=step, of=config.steps, **{name: round(value, 3) for name, value in parts.items()})
+        if (step + 1) % config.keep_every == 0 or step + 1 == config.steps:
+            _keep(head, optimizer, path, step + 1)
+    return head.eval().requires_grad_(False)
+
+
+def _keep(head: GridHead, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
+    state = {name: tensor.detach().contiguous() for name, tensor in head.named_parameters()}
+    moments = {
+        f"{of}:{name}": optimizer.state[tensor][of].contiguous()
+        for name, tensor in head.named_parameters()
+        for of in ("exp_avg", "exp_avg_sq")
+    }
+    half = path.with_suffix(".half")
+    save_file({**state, **moments}, half, {"step": json.dumps(step)})
+    half.replace(path)
+
+
+def _resume(
+    head: GridHead, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, path: Path
+) -> int:
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        step = int(json.loads(file.metadata()["step"]))
+        for name, parameter in head.named_parameters():
+            parameter.data.copy_(file.get_tensor(name))
+            moments = {of: file.get_tensor(f"{of}:{name}").clone() for of in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+    for _ in range(step):
+        schedule.step()
+    return step

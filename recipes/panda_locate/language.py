@@ -1,0 +1,164 @@
+"""The language model's part: a projection of the rows, and LoRA, trained on answers alone."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pandagpt_core.encoders.grid.codes import CHARACTERS
+from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.training.batch import IGNORED
+from pandagpt_core.training.log import Log
+from pandagpt_core.training.lora import LoraConfig, add_lora
+from pandagpt_core.training.tune.model import cast_frozen
+from recipes.panda_locate.plans import MOST, imagined, plan_scene
+from recipes.panda_locate.questions import ask
+from recipes.panda_locate.rows import CODES, ROWS, Noise, imagined_rows
+from recipes.panda_locate.sequences import Packed, Packer, Tree
+from recipes.panda_locate.things import COLOURS, NAMES, PLACES
+
+FEW = 3
+Batches = Callable[[int], Packed]  # the batch of a step
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageConfig:
+    """steps: constant rate after the rise, then down to nothing over the last `fall` of them."""
+
+    steps: int = 300
+    pictures: int = 2
+    questions: int = 8
+    lora: LoraConfig = LoraConfig(r=32, alpha=64.0, lr=1e-3, projection_lr=1e-3)  # noqa: RUF009 - frozen
+    rise: int = 15
+    fall: float = 0.3
+    keep_every: int = 20
+    seed: int = 1
+    alone: float = 0.06
+    few: float = 0.3
+
+    def most(self, step: int) -> int:
+        """Things in a scene: one until digits can be read, then few, so that their rows are told apart, then all."""
+        done = step / self.steps
+        return 1 if done < self.alone else FEW if done < self.few else MOST
+
+    def rate(self, step: int) -> float:
+        left = (self.steps - step) / max(1.0, self.steps * self.fall)
+        return min(1.0, (step + 1) / self.rise, max(left, 0.0))
+
+
+def imagined_batches(tokenizer: Tokenizer, config: LanguageConfig, noise: Noise) -> Batches:
+    """Scenes that are never drawn; a step's are the same whenever it is taken."""
+    packer = Packer(tokenizer, ROWS)
+
+    def batch(step: int) -> Packed:
+        rng = np.random.default_rng((config.seed, step))
+        pictures = []
+        for _ in range(config.pictures):
+            things = [imagined(plan, rng) for plan in plan_scene(rng, most=config.most(step))]
+            pictures.append((imagined_rows(things, rng, noise), ask(things, rng, config.questions)))
+        return packer.pack(pictures)
+
+    return batch
+
+
+def first_projection(llm: Llama, tokenizer: Tokenizer, seed: int) -> nn.Linear:
+    """[width] -> [D] where everything begins as the words for it, digits as digits. No bias: no thing is nothing."""
+    layer = nn.Linear(CODES.width, llm.config.width, bias=False)
+    words = [*(f" {word}" for word in (*NAMES, *COLOURS, "plain", *PLACES, "small", "medium", "large"))]
+    table = torch.stack([llm.embed(tokenizer.encode(word)).mean(dim=0) for word in words])
+    digits = torch.stack([llm.embed(tokenizer.encode(str(digit))).mean(dim=0) for digit in range(10)])
+    which = torch.randn(CHARACTERS, llm.config.width, generator=torch.Generator().manual_seed(seed)) * digits.std()
+    columns = (table / 2, which, digits, torch.zeros(1, llm.config.width))  # the digit is a row's own
+    with torch.no_grad():
+        layer.weight.copy_(torch.cat(columns).detach().T)
+    return layer
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What is trained: `projection` of rows and the LoRA beside the language model's layers."""
+
+    llm: Llama
+    projection: nn.Linear
+    trained: dict[str, nn.Parameter]
+
+    @classmethod
+    def fresh(cls, llm: Llama, tokenizer: Tokenizer, config: LanguageConfig) -> "Reader":
+        torch.manual_seed(config.seed)
+        projection = first_projection(llm, tokenizer, config.seed)
+        lora = add_lora(llm, config.lora)
+        cast_frozen(llm, torch.bfloat16)
+        trained = {"projection.weight": projection.weight}
+        for name, layer in lora.items():
+            trained |= {f"{name}.lora_A.weight": layer.a, f"{name}.lora_B.weight": layer.b}
+        return cls(llm, projection, trained)
+
+    def losses(self, batch: Packed) -> tuple[Tensor, Tensor]:
+        """Mean cross entropy over the answers' tokens, and the share of them that was predicted right."""
+        embeds = self.llm.embed(batch.tokens)
+        embeds = embeds.masked_scatter(batch.slot[:, :, None], self.projection(batch.rows).float())
+        hidden = self.llm.hidden(embeds, batch.positions, Tree(batch.part))
+        learned = batch.targets[:, 1:] != IGNORED
+        target = batch.targets[:, 1:][learned]
+        logits = self.llm.logits(hidden[:, :-1][learned]).float()
+        return F.cross_entropy(logits, target), (logits.argmax(dim=-1) == target).float().mean()
+
+
+def train_reader(reader: Reader, batches: Batches, config: LanguageConfig, kept: Path, log: Log) -> None:
+    """In place. Goes on from `kept` where that is there, and writes it as it goes."""
+    trained = list(reader.trained.values())
+    rates = [config.lora.projection_lr if name.startswith("projection") else config.lora.lr for name in reader.trained]
+    groups = [{"params": [one], "lr": rate} for one, rate in zip(trained, rates, strict=True)]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0, betas=(0.9, 0.98))
+    for step in range(_resume(reader, optimizer, kept), config.steps):
+        began = time.monotonic()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * config.rate(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, right = reader.losses(batches(step))
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(trained, config.lora.clip)
+        optimizer.step()
+        seconds = round(time.monotonic() - began, 1)
+        log("language", step=step, loss=round(loss.item(), 3), right=round(right.item(), 3), seconds=seconds)
+        if (step + 1) % config.keep_every == 0 or step + 1 == config.steps:
+            _keep(reader, optimizer, kept, step + 1)
+
+
+def _keep(reader: Reader, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
+    state = {name: tensor.detach().contiguous() for name, tensor in reader.trained.items()}
+    for name, tensor in reader.trained.items():
+        state |= {f"{of}:{name}": optimizer.state[tensor][of] for of in ("exp_avg", "exp_avg_sq")}
+    half = path.with_suffix(".half")
+    save_file(state, half, {"step": json.dumps(step)})
+    half.replace(path)
+
+
+def _resume(reader: Reader, optimizer: torch.optim.Optimizer, path: Path) -> int:
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        step = int(json.loads(file.metadata()["step"]))
+        for name, parameter in reader.trained.items():
+            parameter.data.copy_(file.get_tensor(name))
+            moments = {of: file.get_tensor(f"{of}:{name}").clone() for of in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+    return step
+
+
+def numbered(batches: Batches) -> Iterator[Packed]:
+    """All of them in order, to look at."""
+    step = 0
+    while True:
+        yield batches(step)
+        step += 1

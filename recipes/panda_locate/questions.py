@@ -1,0 +1,145 @@
+"""Questions about a scene with their exact answers, in MiniGPT-v2's tasks."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pandagpt_core.boxes import write_box, write_boxes
+from pandagpt_core.encoders.grid.codes import place_of
+from pandagpt_core.training.minigpt_v2.words import worded
+from recipes.panda_locate.plans import in_order
+from recipes.panda_locate.things import COLOURS, NAMES, PLACES, Thing, plural
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`kind` says what is measured. `truth`: the things that a question about places is about."""
+
+    kind: str
+    text: str
+    answer: str
+    truth: tuple[Thing, ...] = ()
+
+
+Things = Sequence[Thing]
+Asked = Question | None  # None where the scene has nothing to ask for
+
+
+def place(thing: Thing) -> str:
+    return PLACES[int(place_of(torch.tensor(thing.box)))]
+
+
+def ask(things: Things, rng: np.random.Generator, count: int) -> list[Question]:
+    """`count` different questions, or fewer where a scene gives no more."""
+    found: dict[str, Question] = {}
+    for _ in range(4 * count):
+        made = _KINDS[int(rng.choice(len(_KINDS), p=_ODDS))](things, rng)
+        if made is not None:
+            found.setdefault(made.text, made)
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def refer(things: Things, rng: np.random.Generator) -> Asked:
+    """A thing by what no other of the scene is called."""
+    thing = _any(things, rng)
+    counts = Counter(one.noun for one in things)
+    phrases = [thing.noun] if counts[thing.noun] == 1 else []
+    if thing.shade is not None and sum(one.phrase == thing.phrase for one in things) == 1:
+        phrases.append(thing.phrase)
+    if not phrases:
+        return None
+    phrase = phrases[int(rng.integers(len(phrases)))]
+    return Question("refer", worded("refer", int(rng.integers(3)), phrase), write_box(thing.box), (thing,))
+
+
+def detect(things: Things, rng: np.random.Generator) -> Asked:
+    noun = _any(things, rng).noun
+    those = in_order([one for one in things if one.noun == noun])
+    answer = f"<p>{noun}</p> {write_boxes(one.box for one in those)}"
+    return Question("detection", worded("detection", 0, noun), answer, tuple(those))
+
+
+def identify(things: Things, rng: np.random.Generator) -> Asked:
+    thing = _any(things, rng)
+    near = np.array(thing.box) + rng.normal(0, 0.008, 4)  # a caller's box is never quite the truth's
+    left, top, right, bottom = (float(side) for side in near.clip(0.0, 0.99))
+    text = worded("identify", int(rng.integers(2)), write_box((left, top, right, bottom)))
+    return Question("identify", text, thing.phrase, (thing,))
+
+
+def colour(things: Things, rng: np.random.Generator) -> Asked:
+    alone = [one for one in things if one.shade and sum(other.noun == one.noun for other in things) == 1]
+    if not alone:
+        return None
+    thing = _any(alone, rng)
+    assert thing.shade is not None
+    return _vqa("colour", f"what colour is the {thing.noun}?", thing.shade, (thing,))
+
+
+def count(things: Things, rng: np.random.Generator) -> Asked:
+    if rng.random() < 0.15:
+        return _vqa("count", "how many things are there?", str(len(things)))
+    absent = rng.random() < 0.1
+    noun = NAMES[int(rng.integers(len(NAMES)))] if absent else _any(things, rng).noun
+    return _vqa("count", f"how many {plural(noun)} are there?", str(sum(one.noun == noun for one in things)))
+
+
+def where(things: Things, rng: np.random.Generator) -> Asked:
+    alone = [one for one in things if sum(other.noun == one.noun for other in things) == 1]
+    if not alone:
+        return None
+    thing = _any(alone, rng)
+    return _vqa("where", f"where is the {thing.noun}?", place(thing), (thing,))
+
+
+def what(things: Things, rng: np.random.Generator) -> Asked:
+    """Of a place that has one thing, or of a whole picture with one."""
+    if len(things) == 1 and rng.random() < 0.5:
+        return _vqa("what", "what is in the picture?", things[0].noun)
+    thing = _any(things, rng)
+    at = place(thing)
+    if sum(place(one) == at for one in things) > 1:
+        return None
+    return _vqa("what", f"what is at the {at}?", thing.noun, (thing,))
+
+
+def which(things: Things, rng: np.random.Generator) -> Asked:
+    """The one thing of a colour."""
+    shade = tuple(COLOURS)[int(rng.integers(len(COLOURS)))]
+    those = [one for one in things if one.shade == shade]
+    return _vqa("what", f"what is {shade}?", those[0].noun, (those[0],)) if len(those) == 1 else None
+
+
+def ground(things: Things, _rng: np.random.Generator) -> Asked:
+    """Every thing with its place."""
+    said = ", ".join(f"<p>{one.phrase}</p> {write_box(one.box)}" for one in in_order(list(things)))
+    return Question("grounding", worded("grounding", 0), said, tuple(in_order(list(things))))
+
+
+def _vqa(kind: str, question: str, answer: str, truth: tuple[Thing, ...] = ()) -> Question:
+    return Question(kind, worded("vqa", 0, question), answer, truth)
+
+
+def _any(things: Things, rng: np.random.Generator) -> Thing:
+    return things[int(rng.integers(len(things)))]
+
+
+Ask = Callable[[Things, np.random.Generator], Asked]
+_SHARES: tuple[tuple[Ask, float], ...] = (
+    (refer, 2.0),
+    (detect, 1.5),
+    (identify, 1.0),
+    (colour, 1.0),
+    (count, 1.6),
+    (where, 1.0),
+    (what, 0.6),
+    (which, 0.3),
+    (ground, 0.25),
+)
+_KINDS = tuple(kind for kind, _ in _SHARES)
+_ODDS = np.array([share for _, share in _SHARES]) / sum(share for _, share in _SHARES)
