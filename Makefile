@@ -77,6 +77,12 @@ mini:  ## train models/panda-mini anew (hours on a CPU; ARGS="--device cuda", or
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m recipes.panda_mini.build $(ARGS)
 
+.PHONY: locate
+locate:  ## train models/panda-locate anew (hours on a CPU; ARGS=--quick to try every stage)
+	@$(DEV)
+	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
+	@exec $(BIN)/python -m recipes.panda_locate.build $(ARGS)
+
 .PHONY: figures
 figures:  ## measure models/panda-mini as `make mini` does, fill its card and README (ARGS=reserved: the test set, once)
 	@$(DEV)

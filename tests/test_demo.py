@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from service.commands.client.demo import asked, part
+from service.commands.client.demo_places import shown
 from service.commands.client.talk import Talk
 from service.local.samples import Sample, asks
 
@@ -82,3 +83,31 @@ def test_a_folder_that_says_nothing_is_asked_about_one_by_one_and_a_picture_with
         Sample("audio", tmp_path / "c.wav"),
     )
     assert asks(tmp_path) == [[a], [b], [c], [a, c]]
+
+
+def test_places_are_printed_and_the_picture_with_its_boxes_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scene.png").write_bytes(b"picture")
+    box = {"x0": 10.2, "y0": 20.0, "x1": 30.0, "y1": 40.0}
+    answer = {"id": "r1", "choices": [{"message": {"objects": [{"label": "red dog", "box": box}]}}]}
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/requests/r1/annotated":
+            return httpx.Response(200, content=b"drawn")
+        assert b'name="task"\r\n\r\ngrounding' in request.read()
+        return httpx.Response(200, json=answer)
+
+    client = httpx.Client(transport=httpx.MockTransport(service), base_url="http://service")
+    assert shown(client, tmp_path / "scene.png", tmp_path / "new" / "places.png")
+    assert (tmp_path / "new" / "places.png").read_bytes() == b"drawn"
+    assert "  red dog: x0 10, y0 20, x1 30, y1 40\n" in capsys.readouterr().out
+
+
+def test_a_service_that_refuses_a_picture_fails_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scene.png").write_bytes(b"picture")
+    transport = httpx.MockTransport(lambda _: httpx.Response(400, json={}))
+    assert not shown(
+        httpx.Client(transport=transport, base_url="http://service"), tmp_path / "scene.png", tmp_path / "x"
+    )
+    assert "error: Client error '400 Bad Request'" in capsys.readouterr().out

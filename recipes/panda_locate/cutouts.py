@@ -11,6 +11,7 @@ from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data.media import Picture, clip_art, icons
 
 Cutouts = Mapping[int, Sequence[Image.Image]]  # by index in NAMES, RGBA, cut to what is not transparent
+NAME_OF = {name: at for at, name in enumerate(NAMES)}
 _LEAST = 24  # pixels of each side of what is kept
 _OPAQUE = 40  # of 255: what counts as the thing, to its box
 _STEPS = 256
@@ -34,10 +35,9 @@ def held_out_cutouts(packages: Path) -> Cutouts:
 def by_name(pictures: Iterable[Picture]) -> Cutouts:
     """Those of the things in NAMES; what cannot be drawn is left out."""
     concepts = load_concepts()
-    index = {name: at for at, name in enumerate(NAMES)}
     found: dict[int, list[Image.Image]] = {}
     for picture in pictures:
-        at = index.get(concepts[picture.concept].name) if picture.concept >= 0 else None
+        at = NAME_OF.get(concepts[picture.concept].name) if picture.concept >= 0 else None
         drawn = None if at is None else trimmed(picture)
         if at is not None and drawn is not None:
             found.setdefault(at, []).append(drawn)

@@ -1,10 +1,8 @@
 """Figures of a panda-locate folder on scenes that it never met, through the runtime that serves it."""
 
 import io
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +22,17 @@ _CHANCE = {"colour": 1 / 8, "where": 1 / 9}
 
 def examined(model: Answerer, scenes: Iterable[Scene], seed: int) -> dict[str, Any]:
     """Of each kind of question the share that was right, and of places how many that were named are none."""
+    drawn = [
+        (ask(scene.things, np.random.default_rng((seed, at)), QUESTIONS), scene) for at, scene in enumerate(scenes)
+    ]
+    return answered(model, drawn)
+
+
+def answered(model: Answerer, pictures: Iterable[tuple[Sequence[Question], Scene]]) -> dict[str, Any]:
+    """The same, of questions that are given."""
     asked: list[tuple[Question, Asked]] = []
-    for index, scene in enumerate(scenes):
+    for index, (questions, scene) in enumerate(pictures):
         held = Held(Modality.IMAGE, png(scene), name=f"scene-{index}.png")
-        questions = ask(scene.things, np.random.default_rng((seed, index)), QUESTIONS)
         asked += [(question, Asked(question.text, (held,))) for question in questions]
     answers = model.answer([one for _, one in asked], _TOKENS)
     return judged([question for question, _ in asked], answers)
@@ -50,7 +55,3 @@ def png(scene: Scene) -> bytes:
     out = io.BytesIO()
     scene.picture.save(out, "PNG", compress_level=1)
     return out.getvalue()
-
-
-def write(path: Path, figures: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

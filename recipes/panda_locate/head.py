@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.encoders.grid.encoder import SIDE, GridHead, GridSizes, GridTrunk, Seen
 from pandagpt_core.training.log import Log
+from pandagpt_core.training.lora import CosineWarmupDecay
 from recipes.panda_locate.features import Kept
 from recipes.panda_locate.things import COLOURS, NAMES, Thing
 
@@ -97,17 +98,19 @@ def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
     return shared / union.clamp_min(1e-9) - (around - union) / around.clamp_min(1e-9)
 
 
-def train_head(kept: Kept, trunk: GridTrunk, config: HeadConfig, path: Path, log: Log) -> GridHead:
-    """Goes on from `path` where it is there."""
+def train_head(
+    kept: Kept, trunk: GridTrunk, config: HeadConfig, path: Path, log: Log, stop: int | None = None
+) -> GridHead:
+    """Goes on from `path` where it is there. stop: at this step at the latest."""
     torch.manual_seed(config.seed)
     head = GridHead(SIZES)
     with torch.no_grad():
         assert head.read.bias is not None
         head.read.bias[0] = -4.0  # few cells are centres
     optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.steps + 1, pct_start=_RISE)
-    first = _resume(head, optimizer, schedule, path)
-    for step in range(first, config.steps):
+    rate = CosineWarmupDecay(config.steps, _RISE)
+    first, last = _resume(head, optimizer, path), config.steps if stop is None else stop
+    for step in range(first, last):
         chosen = np.random.default_rng((config.seed, step)).choice(len(kept.things), config.batch, replace=False)
         maps = torch.from_numpy(np.stack([kept.maps[at] for at in chosen])).float()
         with torch.autocast("cpu", torch.bfloat16):
@@ -115,14 +118,14 @@ def train_head(kept: Kept, trunk: GridTrunk, config: HeadConfig, path: Path, log
                 wide = trunk.widened(maps)
             seen = head(wide)
         loss, parts = head_loss(seen, truth_of([kept.things[at] for at in chosen]))
+        optimizer.param_groups[0]["lr"] = config.lr * rate(step)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(head.parameters(), 5.0)
         optimizer.step()
-        schedule.step()
         if step % 25 == 0:
             log("head", step=step, of=config.steps, **{name: round(value, 3) for name, value in parts.items()})
-        if (step + 1) % config.keep_every == 0 or step + 1 == config.steps:
+        if (step + 1) % config.keep_every == 0 or step + 1 == last:
             _keep(head, optimizer, path, step + 1)
     return head.eval().requires_grad_(False)
 
@@ -139,9 +142,7 @@ def _keep(head: GridHead, optimizer: torch.optim.Optimizer, path: Path, step: in
     half.replace(path)
 
 
-def _resume(
-    head: GridHead, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, path: Path
-) -> int:
+def _resume(head: GridHead, optimizer: torch.optim.Optimizer, path: Path) -> int:
     if not path.exists():
         return 0
     with safe_open(path, "pt") as file:
@@ -150,6 +151,4 @@ def _resume(
             parameter.data.copy_(file.get_tensor(name))
             moments = {of: file.get_tensor(f"{of}:{name}").clone() for of in ("exp_avg", "exp_avg_sq")}
             optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
-    for _ in range(step):
-        schedule.step()
     return step

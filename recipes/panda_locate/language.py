@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,11 +154,3 @@ def _resume(reader: Reader, optimizer: torch.optim.Optimizer, path: Path) -> int
             moments = {of: file.get_tensor(f"{of}:{name}").clone() for of in ("exp_avg", "exp_avg_sq")}
             optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
     return step
-
-
-def numbered(batches: Batches) -> Iterator[Packed]:
-    """All of them in order, to look at."""
-    step = 0
-    while True:
-        yield batches(step)
-        step += 1

@@ -33,7 +33,7 @@ EVERY = tuple(range(len(NAMES)))
 def plan_scene(rng: np.random.Generator, names: tuple[int, ...] = EVERY, most: int = MOST) -> list[Plan]:
     """As many as find room of 1 to `most`, smaller the more there are."""
     wanted = int(rng.integers(1, most + 1))
-    kinds = list(rng.choice(names, wanted, replace=False))
+    kinds = list(rng.choice(names, wanted, replace=wanted > len(names)))
     plans: list[Plan] = []
     for index in range(wanted):
         if index and rng.random() < _REPEATED:

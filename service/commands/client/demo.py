@@ -1,4 +1,7 @@
-"""`pandagpt demo`: start everything on a free port, ask over HTTP about each sample and about some together, stop."""
+"""`pandagpt demo`: start everything on a free port, ask over HTTP about each sample and about some together, stop.
+
+Then the same with the model that names places, where its folder is there: one picture with its boxes.
+"""
 
 import argparse
 import os
@@ -7,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from service import settings
+from service.commands.client import demo_places
 from service.commands.client.talk import Talk, TalkError, medium
 from service.commands.overrides import overrides
 from service.local import ports, samples, supervisor
@@ -36,11 +41,20 @@ def run(arguments: argparse.Namespace) -> int:
     if not groups:
         raise settings.SettingsError(f"--samples: {arguments.samples} holds no media")
     chosen = settings.load(overrides(arguments, model="worker.model"))
+    good = _served(chosen.worker.model, lambda client: _asked_all(client, groups))
+    if demo_places.PICTURE.exists():
+        print()
+        good &= _served(demo_places.MODEL, demo_places.shown)
+    return 0 if good else 1
+
+
+def _served(model: Path, ask: Callable[[httpx.Client], bool]) -> bool:
+    """Start the service with the model on a free port, ask, stop; False where it does not start."""
     port = ports.choose("127.0.0.1", 0)
     with tempfile.TemporaryDirectory(prefix="pandagpt-") as state:
         given: dict[str, dict[str, object]] = {
             "gateway": {"host": "127.0.0.1", "port": port},
-            "worker": {"model": chosen.worker.model},
+            "worker": {"model": model},
             "local": {"state": state},
             "log": {"level": "warning", "format": "text"},
         }
@@ -48,26 +62,31 @@ def run(arguments: argparse.Namespace) -> int:
         # What it greets its owner with is no part of the answers; what it complains of comes on the other stream.
         house = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=env, stdout=subprocess.DEVNULL)
         try:
-            return _ask(f"http://127.0.0.1:{port}", groups, house)
+            url = f"http://127.0.0.1:{port}"
+            if not _is_up(url, house):
+                return False
+            with httpx.Client(base_url=url, timeout=None, trust_env=False) as client:
+                return ask(client)
         finally:
             house.terminate()
             house.wait()
 
 
-def _ask(url: str, groups: list[list[samples.Sample]], house: subprocess.Popen[bytes]) -> int:
+def _is_up(url: str, house: subprocess.Popen[bytes]) -> bool:
     limit = time.monotonic() + START_S
     while not supervisor.is_ready(url):
         if house.poll() is not None or time.monotonic() > limit:
             print("the service does not start; its reason stands above", file=sys.stderr)
-            return 1
+            return False
         time.sleep(0.2)
+    return True
+
+
+def _asked_all(client: httpx.Client, groups: list[list[samples.Sample]]) -> bool:
     print(f"{QUESTION}\n")
     width = max(len(_title(group)) for group in groups)
-    failed = 0
-    with httpx.Client(base_url=url, timeout=None, trust_env=False) as client:
-        for group in groups:
-            failed += not asked(Talk(client, {"max_tokens": 48, "temperature": 0}), group, width)
-    return 1 if failed else 0
+    answered = [asked(Talk(client, {"max_tokens": 48, "temperature": 0}), group, width) for group in groups]
+    return all(answered)
 
 
 def asked(talk: Talk, group: list[samples.Sample], width: int) -> bool:

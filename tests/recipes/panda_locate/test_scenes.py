@@ -1,0 +1,79 @@
+"""Scenes: what is drawn is where the truth says, in the colour that it says, and the rows say the same."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pandagpt_core.encoders.grid.codes import CHARACTERS
+from recipes.panda_locate.cutouts import Cutouts
+from recipes.panda_locate.plans import MOST, imagined, in_order, plan_scene
+from recipes.panda_locate.rows import CODES, ROWS, Noise, imagined_rows
+from recipes.panda_locate.scenes import draw_scene
+from recipes.panda_locate.things import COLOURS, NAMES, Thing, plural
+
+
+@pytest.fixture(scope="module")
+def cutouts() -> Cutouts:
+    """A black triangle for each of three names, with transparency around it."""
+    drawn = np.zeros((60, 40, 4), np.uint8)
+    drawn[np.tril(np.ones((60, 40), bool))] = (0, 0, 0, 255)
+    return {at: [Image.fromarray(drawn)] for at in (0, 5, 9)}
+
+
+def test_a_things_box_is_where_it_was_drawn(cutouts: Cutouts) -> None:
+    for seed in range(40):
+        scene = draw_scene(cutouts, (), np.random.default_rng((9, seed)))
+        if len(scene.things) > 1 or scene.things[0].colour >= 0:
+            continue
+        dark = np.asarray(scene.picture.convert("L")).astype(int)
+        left, top, right, bottom = (round(side * 448) for side in scene.things[0].box)
+        inside = dark[top:bottom, left:right]
+        if np.median(dark) > 120:  # on a light ground
+            assert (inside < 60).mean() > 0.25
+            rest = dark.copy()
+            rest[max(top - 3, 0) : bottom + 3, max(left - 3, 0) : right + 3] = 255
+            assert (rest < 40).mean() < 0.01
+            return
+    pytest.fail("no seed gave one dark thing on a light ground")
+
+
+def test_things_of_a_scene_stand_apart_and_inside(cutouts: Cutouts) -> None:
+    for seed in range(20):
+        things = draw_scene(cutouts, (), np.random.default_rng(seed)).things
+        assert 1 <= len(things) <= MOST
+        assert all(0 <= side <= 1 for thing in things for side in thing.box)
+        assert all(thing.name in cutouts for thing in things)
+
+
+def test_a_tinted_thing_has_its_colour() -> None:
+    from recipes.panda_locate.cutouts import tinted
+
+    grey = Image.fromarray(np.linspace(0, 255, 64 * 64).astype(np.uint8).reshape(64, 64)).convert("RGBA")
+    for index, (red, green, blue) in enumerate(COLOURS.values()):
+        mean = np.asarray(tinted(grey, index, np.random.default_rng(0)).convert("RGB")).mean(axis=(0, 1))
+        near = [np.abs(mean - np.array(other)).sum() for other in COLOURS.values()]
+        assert int(np.argmin(near)) == index, (red, green, blue)
+
+
+def test_imagined_rows_say_what_the_things_are_in_reading_order() -> None:
+    rng = np.random.default_rng(3)
+    things = [imagined(plan, rng) for plan in plan_scene(rng)]
+    rows = imagined_rows(things, rng, Noise(often=0.0)).view(-1, CHARACTERS, CODES.width)
+    names = [int(row[0, : len(NAMES)].argmax()) for row in rows if row.any()]
+    assert names == [thing.name for thing in in_order(things)]
+    assert imagined_rows([], rng, Noise()).shape == (ROWS, CODES.width)
+
+
+def test_doubt_about_a_name_leaves_most_to_the_right_one() -> None:
+    rng = np.random.default_rng(0)
+    thing = Thing(4, -1, (0.1, 0.1, 0.4, 0.4))
+    shares = torch.stack([imagined_rows([thing], rng, Noise(0.45, 1.0))[0, : len(NAMES)] for _ in range(30)])
+    assert (shares.argmax(dim=-1) == thing.name).all()
+    torch.testing.assert_close((shares**2).sum(dim=-1), torch.ones(30))
+
+
+def test_plurals_are_english() -> None:
+    assert [plural(noun) for noun in ("dog", "sheep", "bus", "strawberry", "key", "fish")] == [
+        "dogs", "sheep", "buses", "strawberries", "keys", "fish",
+    ]  # fmt: skip
