@@ -1,4 +1,4 @@
-"""Scenes as the trunk sees them, computed once and kept: [N, 768, 14, 14] float16, and the truth beside it."""
+"""Scenes as the trunk sees them, computed once and kept: [N, 780, 14, 14] float16, and the truth beside it."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from numpy.lib.format import open_memmap
 from PIL import Image
 
-from pandagpt_core.encoders.grid.encoder import DEEP, FINE, SIDE, GridTrunk, for_trunk
+from pandagpt_core.encoders.grid.encoder import DEEP, FINE, PLAIN, SIDE, GridTrunk, for_trunk
 from pandagpt_core.encoders.mini.trunk import fold_published
 from pandagpt_core.media.image import eva_array
 from pandagpt_core.training.log import Log
@@ -43,10 +43,10 @@ def scene_features(
     """Those of `count` scenes; goes on where it was interrupted."""
     folder.mkdir(parents=True, exist_ok=True)
     path, truth = folder / "maps.npy", folder / "things.jsonl"
-    shape = (count, DEEP + FINE, SIDE, SIDE)
+    shape = (count, DEEP + FINE + PLAIN, SIDE, SIDE)
     done = _lines(truth) if path.exists() else []
     maps = open_memmap(path, mode="r+" if path.exists() else "w+", dtype=np.float16, shape=shape)
-    trunk = load_grid_trunk().to(memory_format=torch.channels_last)
+    trunk = load_grid_trunk()
     for first in range(len(done), count, _BATCH):
         scenes = [
             draw_scene(cutouts, photos, np.random.default_rng((seed, at)))
@@ -63,7 +63,7 @@ def scene_features(
 
 @torch.inference_mode()
 def trunk_maps(trunk: GridTrunk, scenes: Sequence[Scene]) -> torch.Tensor:
-    """[N, 768, 14, 14] float16, through the very recipe of service."""
+    """[N, 780, 14, 14] float16, through the very recipe of service."""
     pictures = torch.from_numpy(np.stack([eva_array(scene.picture) for scene in scenes]))
     with torch.autocast("cpu", torch.bfloat16):
         maps: torch.Tensor = trunk(for_trunk(pictures).to(memory_format=torch.channels_last))

@@ -27,7 +27,7 @@ _RISE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
-    steps: int = 2500
+    steps: int = 1500
     batch: int = 16
     lr: float = 2e-3
     seed: int = 1

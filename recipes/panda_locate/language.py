@@ -35,7 +35,7 @@ class LanguageConfig:
     """steps: constant rate after the rise, then down to nothing over the last `fall` of them."""
 
     steps: int = 300
-    pictures: int = 2
+    pictures: int = 3
     questions: int = 8
     lora: LoraConfig = LoraConfig(r=32, alpha=64.0, lr=1e-3, projection_lr=1e-3)  # noqa: RUF009 - frozen
     rise: int = 15
@@ -97,7 +97,7 @@ class Reader:
         projection = first_projection(llm, tokenizer, config.seed)
         lora = add_lora(llm, config.lora)
         cast_frozen(llm, torch.bfloat16)
-        trained = {"projection.weight": projection.weight}
+        trained = {f"projection.{name}": parameter for name, parameter in projection.named_parameters()}
         for name, layer in lora.items():
             trained |= {f"{name}.lora_A.weight": layer.a, f"{name}.lora_B.weight": layer.b}
         return cls(llm, projection, trained)

@@ -6,6 +6,7 @@ question, and the rows are computed once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from pandagpt_core.training.batch import IGNORED, PlainAttention
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_locate.questions import Question
 
-TEMPLATE = "chatml-rows"
+TEMPLATE: Final = "chatml-rows"
 _A_PICTURE = (MediaUse(Modality.IMAGE, "0" * 64, 0),)
 
 

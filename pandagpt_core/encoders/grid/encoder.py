@@ -23,7 +23,11 @@ IMAGE, CELL = 448, 32
 SIDE = IMAGE // CELL  # cells along each side
 THINGS = 8  # whose rows a picture has
 BLOCKS = 7  # along each side: things of one line of them count as next to each other, left to right
-DEEP, FINE = 320, 448  # channels of the trunk's last stage, and of its fifth with four cells joined
+# Channels of the trunk's last stage, of its fifth with four cells joined, and of the picture's own colours, joined too:
+# a network that was trained to name things has forgotten what colour they were.
+DEEP, FINE, PLAIN = 320, 448, 12
+_OUTPUTS = 5  # of the head before the names: a centre, and four sides
+_TINTS = 64  # width of the convolutions over the colours
 _GROUPS = 8
 _FAR = 3.0  # the logarithm of the longest distance from a centre to a side, in cells
 _OVERLAP = 0.6  # of two centres whose boxes overlap more, the weaker is no thing
@@ -79,28 +83,30 @@ class Seen(NamedTuple):
 
 
 class GridTrunk(nn.Module):
-    """EfficientNet-Lite0 without its classifier; [N, 3, 448, 448] to [N, 768, 14, 14]: deep features and fine ones."""
+    """EfficientNet-Lite0 without its classifier; [N, 3, 448, 448] to [N, 780, 14, 14]: deep, fine, and plain."""
 
     _FINE_BLOCKS = 11  # the first five stages
 
     def __init__(self) -> None:
         super().__init__()
         whole = EfficientNetLite0()
-        self.stem, self.blocks, self.head = whole.stem, whole.blocks, whole.head
+        self.stem, self.head = whole.stem, whole.head
+        self.blocks = whole.blocks
 
     def forward(self, pictures: Tensor) -> Tensor:
+        plain = F.pixel_unshuffle(F.avg_pool2d(pictures, CELL // 2), 2)
         x = F.relu6(self.stem(pictures))
-        for block in self.blocks[: self._FINE_BLOCKS]:
+        blocks = list(self.blocks.children())
+        for block in blocks[: self._FINE_BLOCKS]:
             x = block(x)
         fine = F.pixel_unshuffle(x, 2)
-        for block in self.blocks[self._FINE_BLOCKS :]:
+        for block in blocks[self._FINE_BLOCKS :]:
             x = block(x)
-        return torch.cat((x, fine), dim=1)
+        return torch.cat((x, fine, plain), dim=1)
 
     def widened(self, maps: Tensor) -> Tensor:
-        """[N, 768, H, W] to [N, 1728, H, W]: the deep features as the trunk's classifier reads them."""
-        deep, fine = maps.split((DEEP, FINE), dim=1)
-        return torch.cat((F.relu6(self.head(deep)), fine), dim=1)
+        """[N, 780, H, W] to [N, 1740, H, W]: the deep features as the trunk's classifier reads them."""
+        return torch.cat((F.relu6(self.head(maps[:, :DEEP])), maps[:, DEEP:]), dim=1)
 
 
 class _Residual(nn.Module):
@@ -114,22 +120,28 @@ class _Residual(nn.Module):
 
 
 class GridHead(nn.Module):
-    """[N, 1728, 14, 14] features of a trunk in, what each cell is the centre of out."""
+    """[N, 1740, 14, 14] features of a trunk in, what each cell is the centre of out."""
 
     def __init__(self, sizes: GridSizes) -> None:
         super().__init__()
-        self.split = (1, 4, sizes.names, sizes.colours)
+        self.named = _OUTPUTS + sizes.names
         self.narrow = nn.Conv2d(FEATURES + FINE, sizes.width, 1)
         self.narrow_norm = nn.GroupNorm(_GROUPS, sizes.width)
         self.places = nn.Parameter(torch.zeros(sizes.width, SIDE, SIDE))
         self.blocks = nn.Sequential(*(_Residual(sizes.width) for _ in range(sizes.depth)))
-        self.read = nn.Conv2d(sizes.width, sum(self.split), 1)
+        self.read = nn.Conv2d(sizes.width, _OUTPUTS + sizes.names + sizes.colours, 1)
+        self.tints = nn.Sequential(
+            *(nn.Conv2d(PLAIN, _TINTS, 3, 1, 1), nn.GELU(), nn.Conv2d(_TINTS, _TINTS, 3, 1, 1), nn.GELU()),
+            nn.Conv2d(_TINTS, sizes.colours, 1),
+        )
 
     def forward(self, features: Tensor) -> Seen:
-        x = F.gelu(self.narrow_norm(self.narrow(features))) + self.places
+        known, plain = features[:, :-PLAIN], features[:, -PLAIN:]
+        x = F.gelu(self.narrow_norm(self.narrow(known))) + self.places
         read: Tensor = self.read(self.blocks(x)).float().permute(0, 2, 3, 1)
-        centre, sides, names, colours = read.split(self.split, dim=-1)
-        return Seen(centre[..., 0], names, colours, _boxes(sides))
+        tints: Tensor = self.tints(plain).float().permute(0, 2, 3, 1)
+        names, colours = read[..., _OUTPUTS : self.named], read[..., self.named :] + tints
+        return Seen(read[..., 0], names, colours, _boxes(read[..., 1:_OUTPUTS]))
 
 
 class GridEncoder(nn.Module):
@@ -176,11 +188,18 @@ def rows_of(seen: Seen, codes: Codes, threshold: float) -> Tensor:
     likely = (seen.centre.sigmoid() * centres(seen, threshold)).flatten(1)
     score, at = likely.topk(THINGS, dim=1)  # [N, 8] cells
     boxes = _taken(seen.boxes, at)
-    written = codes.write(_taken(seen.names, at).softmax(dim=-1), _taken(seen.colours, at).softmax(dim=-1), boxes)
+    names, colours = (likeliest(_taken(logits, at)) for logits in (seen.names, seen.colours))
+    written = codes.write(names, colours, boxes)
     order = (reading_place(boxes) + (score == 0) * BLOCKS**2).argsort(dim=1, stable=True)
     rows = written * (score > 0)[:, :, None, None]
     rows = rows.gather(1, order[:, :, None, None].expand_as(rows))
     return rows.flatten(1, 2)
+
+
+def likeliest(logits: Tensor, most: int = 2) -> Tensor:
+    """[..., C] logits to shares of the `most` likeliest that sum to 1; a row of every doubt at once says nothing."""
+    shares, at = logits.softmax(dim=-1).topk(most, dim=-1)
+    return torch.zeros_like(logits).scatter(-1, at, shares / shares.sum(dim=-1, keepdim=True))
 
 
 def reading_place(boxes: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def test_seeing_the_truth_costs_less_than_seeing_something_else() -> None:
 
 
 def test_the_head_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    maps = np.random.default_rng(0).normal(0, 1, (4, 768, SIDE, SIDE)).astype(np.float16)
+    maps = np.random.default_rng(0).normal(0, 1, (4, 780, SIDE, SIDE)).astype(np.float16)
     kept, trunk = Kept(maps, [[THING]] * 4), load_grid_trunk()
 
     def made(at: Path, *steps: int) -> dict[str, torch.Tensor]:
