@@ -141,7 +141,7 @@ def encoder_width(model: Path, folder: ModelFolder) -> int:
     sizes = folder.encoder.sizes
     width = sizes.get("out", sizes.get("dim"))
     if not isinstance(width, int):
-        raise CheckpointError(f"{model.name} does not say how wide its embeddings are")
+        raise CheckpointError(f"{model.name} does not state the width of its embeddings")
     return width
 
 

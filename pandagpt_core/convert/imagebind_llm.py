@@ -217,7 +217,7 @@ def describe(
 
 
 def read_bos(folder: Path) -> BosSpec | None:
-    """Meta's folder has no file that says so: sentencepiece's own."""
+    """Meta's folder names none: it is sentencepiece's own."""
     tokenizer = load_tokenizer(folder / FOLDER)
     return None if tokenizer.bos_id is None else BosSpec(id=tokenizer.bos_id, piece="<s>", source="tokenizer.model")
 

@@ -1,4 +1,4 @@
-"""The language model's part of a model folder: its shards as safetensors, its tokenizer, and the BOS it says."""
+"""The language model's part of a model folder: its shards as safetensors, its tokenizer, and its BOS token."""
 
 import json
 import shutil
@@ -89,7 +89,7 @@ def copy_texts(source: Path, folder: Path) -> list[str]:
 
 
 def read_bos(folder: Path) -> BosSpec | None:
-    """The token that begins a prompt, and the file that says so; None where the tokenizer has none."""
+    """The token that begins a prompt, and the file that names it; None where the tokenizer has none."""
     tokenizer = load_tokenizer(folder)
     if tokenizer.bos_id is None:
         return None

@@ -58,7 +58,7 @@ class Part:
 def plan_part(target: str, source: Path, names: Callable[[str], str | None]) -> Part:
     """A part of every key that `names` gives a new name.
 
-    Of two keys with one new name the later gets a name that says so, which the account then finds left over.
+    Of two keys with one new name, the later gets a name that shows it; the account then finds it left over.
     """
     keys: dict[str, str] = {}
     layout: dict[str, torch.Tensor] = {}

@@ -1,4 +1,4 @@
-"""Penalties on tokens that were already said: repetition (Keskar et al. 2019), frequency and presence (OpenAI)."""
+"""Penalties on tokens that were already generated: repetition (Keskar et al. 2019), frequency and presence (OpenAI)."""
 
 from collections.abc import Sequence
 

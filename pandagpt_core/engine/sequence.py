@@ -73,8 +73,8 @@ class AnswerText:
 class CacheSalt:
     """Sequences share a block only if these are equal.
 
-    content: changes keys and values. tenant: who may know of the block; "" shares with all. The first `num_public`
-    positions are the template's words, the same for all, and are shared whatever the tenant.
+    content: changes keys and values. tenant: the one that may find the block; "" shares it with all. The first
+    `num_public` positions are the template's words, the same for all, and are shared whatever the tenant.
     """
 
     content: bytes = b""

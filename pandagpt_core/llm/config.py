@@ -74,7 +74,7 @@ class LlamaConfig:
             raise CheckpointError(f"the language model's config.json has no {error.args[0]!r}") from None
 
     def to_hf(self, dtype: str) -> dict[str, Any]:
-        """A config.json that `from_hf` reads, with the fields by which other programs know a LLaMA.
+        """A config.json that `from_hf` reads, with the fields by which other programs recognise a LLaMA.
 
         dtype: of its weights, by torch's name. The format has a flag for all of attention's biases and one for the
         feed-forward's: weights that are written beside it have zeros for the biases that are not in `biases`

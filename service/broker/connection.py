@@ -1,7 +1,7 @@
 """Connecting to the store, and what its errors mean to us.
 
 Redis or Valkey, one server or a cluster, from 6.2 on (XAUTOCLAIM). Commands are never repeated behind our back: the
-callers know which of them may be, and what an unclear outcome means.
+only callers can decide which may be, and what an unclear outcome means.
 """
 
 import ssl
@@ -182,7 +182,7 @@ def server_info(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_mode(info: Mapping[str, Any], cluster: bool) -> None:
-    """By INFO's server section. Raises StoreRefused for a store of another kind than the settings say."""
+    """By INFO's server section. Raises StoreRefused for a store of another kind than the settings name."""
     mode = str(info.get("redis_mode", info.get("server_mode", "standalone")))
     if mode == "sentinel":
         raise StoreRefused("store.url names a Sentinel, which stores nothing", advice="let store.url name the master")

@@ -3,7 +3,7 @@
 An entry's id is `<attempt>-<n>`. The store takes an id only if it is larger than the last one, so the fence
 `<attempt>-0` of a later attempt shuts out every earlier writer, and so does an end that a gateway wrote. An entry holds
 all events of one step. It stays `_sent` until the store is known to have it; after a lost connection the stream's last
-id says whether it has. A store that was killed may come back without its last second: the latest entries are kept for
+id shows whether it has. A store that was killed may come back without its last second: the latest entries are kept for
 that, and written once more where they are missing (`mend`).
 """
 

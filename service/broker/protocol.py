@@ -218,7 +218,7 @@ Event = Fence | Released | Prompt | Started | Token | Vectors | Tokenized | Done
 
 
 class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v2"):
-    """What a worker says of itself, under a TTL."""
+    """A worker's description of itself, kept for a TTL."""
 
     worker: str
     model: ModelInfo

@@ -56,7 +56,7 @@ def assembled(
 
 
 def check_store(settings: StoreSettings) -> None:
-    """Whether the store answers, is new enough, of the kind that the settings say, and lets its user do the work.
+    """Whether the store answers, is new enough, of the kind that the settings name, and lets its user do the work.
 
     Raises StoreUnavailable and its kinds.
     """

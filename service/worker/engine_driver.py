@@ -43,8 +43,8 @@ class EngineDriver:
     def step(self, beside: Future[Any] | None = None) -> None:
         """One engine step, if there is work; its tokens go to the jobs' writers once `beside` is done.
 
-        Raises EngineError when the engine is broken, which EngineDead says at once: then nobody is to blame, and the
-        jobs are left to the worker that takes them over.
+        Raises EngineError when the engine is broken. With EngineDead no request is to blame: the jobs are left to the
+        worker that takes them over.
         """
         if not self._runtime.has_work:
             return

@@ -96,7 +96,7 @@ class Job:
         self._publish(_token(number, output))
 
     def complete(self, sequence: str, reason: FinishReason) -> None:
-        """Say the end of a choice whose published tokens are the whole answer: no engine output will."""
+        """Publish the end of a choice whose published tokens are the whole answer: no engine output ends it."""
         number = int(sequence.rpartition("/")[2])
         assert reason != "abort", "an aborted sequence is not complete"
         self.choices[number].finished = True

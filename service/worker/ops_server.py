@@ -1,7 +1,7 @@
 """The worker's own small HTTP port for operators: /metrics, /health/live, /health/ready.
 
-It answers from before the model is loaded, so that an orchestrator can tell "still loads" from "hangs": live while the
-model loads and while the loop turns, ready once the worker takes requests and until it drains.
+It answers from before the model is loaded, so that an orchestrator can distinguish "still loads" from "hangs": live
+while the model loads and while the loop turns, ready once the worker takes requests and until it drains.
 """
 
 import json
@@ -77,7 +77,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
-    timeout = 10.0  # seconds that a connection may say nothing
+    timeout = 10.0  # seconds that a connection may send nothing
 
     def log_message(self, format: str, *args: object) -> None:
         """Probes and scrapes are no news."""

@@ -1,4 +1,4 @@
-"""The interface between the engine and the model: the engine knows a runner, not the model."""
+"""The interface between the engine and the model: the engine calls a runner, never the model."""
 
 from collections.abc import Sequence as Items
 from typing import Protocol

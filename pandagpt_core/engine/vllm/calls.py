@@ -20,11 +20,11 @@ FIXED: Mapping[str, Any] = MappingProxyType(
         "stream_interval": 1,
     }
 )
-# Said by settings of their own.
+# These have settings of their own.
 NAMED = ("model", "dtype", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 ENVIRONMENT = {
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # its logits processors are of another kind
-    "VLLM_NO_USAGE_STATS": "1",  # nothing is told to anybody
+    "VLLM_NO_USAGE_STATS": "1",  # nothing is sent to anybody
 }
 
 
@@ -54,7 +54,7 @@ class VllmStats:
             self.num_preemptions += iteration_stats.num_preempted_reqs
 
     def log(self) -> None:
-        """Nothing: the worker's metrics say it."""
+        """Nothing: the worker's metrics report it."""
 
     def log_engine_initialized(self) -> None:
         """Nothing."""

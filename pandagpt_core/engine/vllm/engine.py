@@ -125,7 +125,7 @@ class VllmEngine:
         return bool(self._runs) or self._is_dead
 
     def stats(self) -> EngineStats:
-        """By vLLM's figures; a sequence that waits there is one that runs here. It does not say what it evicts."""
+        """By vLLM's figures; a sequence that waits there is one that runs here. It does not report evictions."""
         seen = self._seen
         prefix = PrefixStats(seen.queries, seen.hits, blocks_used=0, blocks_total=0, evictions=0)
         used = round(seen.kv_used * seen.kv_blocks)
@@ -212,7 +212,7 @@ class VllmEngine:
         sequence = came.run.sequence
         for index, token_id in enumerate(came.token_ids):
             if self._runs.get(sequence.id) is not came.run:
-                return  # aborted, or it ended with a stop string and vLLM did not know
+                return  # aborted, or it ended with a stop string before vLLM noticed
             text, finish_reason = sequence.append(token_id)
             logprob = self._logprob(sequence, token_id, came.logprobs[index]) if came.logprobs else None
             if finish_reason is not None:

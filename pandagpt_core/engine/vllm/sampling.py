@@ -2,7 +2,7 @@
 
 vLLM draws from a generator that a new request begins anew, and counts penalties over what that request generated: a
 resumed answer would be another one. So what is not plainly greedy is chosen here, by the same functions of (seed,
-position) and of all tokens said, and vLLM is left one token to take.
+position) and of all tokens so far, and vLLM is left one token to take.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Attend(Protocol):
-    """What a layer asks of whoever keeps its keys and values: the only thing the model knows of a cache."""
+    """The interface of a cache to a layer: all that the model uses of it."""
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
         """q [..., H, d], k and v [..., KV, d], rotated, in: the attended values [..., H, d] out, all float32."""

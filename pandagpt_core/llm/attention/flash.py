@@ -42,7 +42,7 @@ at its last key; none sees a later one."""
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> Tensor:
-    """torch's own. A single query sees every key, and the kernel is faster when it is not told of an order."""
+    """torch's own. A single query sees every key, and the kernel is faster without a mask."""
     from torch.nn.attention.varlen import varlen_attn  # older versions of torch lack it
 
     attended = varlen_attn(

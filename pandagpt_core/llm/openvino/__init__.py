@@ -1,4 +1,4 @@
-"""A LLaMA's whole step compiled by OpenVINO for this processor: `graph` says what is computed, `compiled` runs it.
+"""A LLaMA's whole step compiled by OpenVINO for this processor: `graph` describes the computation, `compiled` runs it.
 
 Imported only where it is used: the package `openvino` is an extra.
 """

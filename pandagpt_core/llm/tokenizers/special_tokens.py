@@ -48,7 +48,7 @@ def special_id(folder: Path, name: str, token_id: Callable[[str], int | None], f
 
 
 def generation_ends(folder: Path) -> frozenset[int]:
-    """The ids at which generation_config.json, or else config.json, says that an answer ends."""
+    """The ids at which generation_config.json, or else config.json, ends an answer."""
     for file in ("generation_config.json", "config.json"):
         ends = read_json(folder / file).get("eos_token_id")
         if ends is not None:

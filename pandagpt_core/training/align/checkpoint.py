@@ -62,7 +62,7 @@ def save(
 def load(out: Path, modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer, fingerprint: RunFingerprint) -> int:
     """Put back what was kept, if anything was; the number of steps behind it.
 
-    Raises InvalidRequest for an alignment that was told something else.
+    Raises InvalidRequest for an alignment with other settings.
     """
     if not (out / FILE).exists():
         return 0

@@ -1,4 +1,4 @@
-"""What an alignment can be told: a TOML file, read as strictly as that of `pandagpt train`."""
+"""The settings of an alignment: a TOML file, read as strictly as that of `pandagpt train`."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

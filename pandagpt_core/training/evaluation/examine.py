@@ -79,7 +79,7 @@ def examine(
     base: Answerer | None = None,
     progress: Progress = lambda _what, _count: None,
 ) -> EvaluationReport:
-    """All that the manifest allows and the model can; what is left out is said in the report, with the reason.
+    """All that the manifest allows and the model can; the report lists what is left out, with the reason.
 
     base: the untouched language model, for what questions without media are held against.
     """

@@ -3,10 +3,10 @@
 concepts    what an answer may name: name, category, other names, and the text that stands for it in the shared space
 items       set, truth (a concept's name) and media: modality, file below the manifest's folder, parameters;
             an item of several media is asked about whole, and each of its media alone
-unions      names for several sets of one medium, which are told together beside each
+unions      names for several sets of one medium, which are reported together beside each
 text_only   questions without media, whose answers should stay those of the untouched language model; plain, or with
             the word that a right answer holds
-nothing     questions about a medium that is not given, with the words by which an answer says so
+nothing     questions about a medium that is not given, with the words by which an answer admits it
 left_out    what could not be put into the set, with the reason; the report repeats it
 """
 

@@ -48,7 +48,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
-    """Questions without media, against the untouched language model; right answers where the manifest knows them."""
+    """Questions without media, against the untouched language model; right answers where the manifest has them."""
 
     pictured: Rate
     base_pictured: Rate
@@ -72,7 +72,7 @@ class PlainText:
 class EvaluationReport:
     """All that was measured, and what was not, with the reason.
 
-    nothing: answers that say so where a question is about a medium that is not given.
+    nothing: answers that admit it where a question is about a medium that is not given.
     """
 
     model: str

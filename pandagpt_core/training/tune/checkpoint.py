@@ -2,7 +2,7 @@
 
 OUT/checkpoints/step-000500/
   trained.safetensors, optimizer.pt   by our names; or, where accelerate shards the model (FSDP, DeepSpeed), shards/
-  run.json                            the step, and what the run was told; written last: without it nothing is there
+  run.json                            the step, and the settings of the run; written last: without it nothing is there
 """
 
 import json
@@ -24,7 +24,7 @@ FOLDER = "checkpoints"
 _RUN, _TRAINED, _OPTIMIZER, _SHARDS = "run.json", "trained.safetensors", "optimizer.pt", "shards"
 _SHARDING = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
-RunFingerprint = Mapping[str, Any]  # what a run was told, flat: to go on means that nothing of it has changed
+RunFingerprint = Mapping[str, Any]  # the settings of a run, flat: a run goes on only with the same
 
 
 def save(
@@ -59,7 +59,7 @@ def newest(out: Path) -> Path | None:
 def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, told: RunFingerprint) -> int:
     """Put the checkpoint into what `accelerator.prepare` gave; the number of steps that it has behind it.
 
-    Raises InvalidRequest for a run that was told something else.
+    Raises InvalidRequest for a run with other settings.
     """
     run = json.loads((folder / _RUN).read_text(encoding="utf-8"))
     check_same(run["told"], json.loads(json.dumps(dict(told))))
@@ -101,4 +101,4 @@ def check_same(before: RunFingerprint, now: RunFingerprint) -> None:
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if differing:
         lines = [f"  {key} was {before.get(key)!r}, it is {now.get(key)!r}" for key in differing]
-        raise InvalidRequest("\n".join(["the checkpoint is of a run that was told otherwise:", *lines]))
+        raise InvalidRequest("\n".join(["the checkpoint is of a run with other settings:", *lines]))

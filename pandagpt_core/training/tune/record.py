@@ -33,7 +33,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def plot_loss(folder: Path, of: str = "loss on answers, nats a token") -> Path:
-    """Draw the log into a file beside it; `of` says what its losses are."""
+    """Draw the log into a file beside it; `of` names its losses."""
     loss_figure(read_log(folder), of).savefig(folder / PLOT, dpi=120)
     return folder / PLOT
 

@@ -1,4 +1,4 @@
-"""What a training run can be told: a TOML file, read strictly; a mistake names the key, its value and the limit.
+"""The settings of a training run: a TOML file, read strictly; a mistake names the key, its value and the limit.
 
 The defaults are PandaGPT's (Su et al. 2023, section 3, and its released configuration).
 """

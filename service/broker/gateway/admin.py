@@ -86,7 +86,7 @@ class QueueAdmin:
     async def retry(self, item: QueueItem) -> None:
         """Queue a dead letter anew, under its own id and with the time it first had; its old events are forgotten.
 
-        Its caller was told that it failed; the id answers with the new run from here on. Raises NotRetryable.
+        Its caller has its failure; the id answers with the new run from here on. Raises NotRetryable.
         """
         request = item.request
         if item.state != "dead" or request is None:

@@ -81,7 +81,7 @@ class Broker:
         await self._store.aclose()
 
     async def check(self) -> None:
-        """Whether the store answers, is new enough, of the kind that the settings say, and lets its user do the work
+        """Whether the store answers, is new enough, of the kind that the settings name, and lets its user do the work
         (StoreTooOld, StoreRefused, StoreUnavailable)."""
         with store_errors():
             info = server_info(await self._store.info("server"))

@@ -1,4 +1,4 @@
-"""How many clients read a request: counts in its record, so that any gateway knows when the last one left."""
+"""How many clients read a request: counts in its record, so that any gateway sees when the last one left."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -57,7 +57,7 @@ class Heartbeat:
         return time.monotonic() - self.turned_at
 
     def drain(self) -> None:
-        """Say that this worker takes no more requests, at once and from now on. Once is enough, more is fine."""
+        """Announce that this worker takes no more requests, at once and from now on. Once is enough, more is fine."""
         if not self._draining:
             self._draining = True
             self._wake.set()

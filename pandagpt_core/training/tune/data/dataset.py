@@ -65,7 +65,7 @@ def examples_of(
 ) -> list[TrainExample]:
     """Lay out every sample whose media are there, and that fits the model's `context`.
 
-    Raises InvalidRequest that names file, index and fault of the others; with `skip` they are told and left out.
+    Raises InvalidRequest that names file, index and fault of the others; with `skip` they are reported and left out.
     """
     examples: list[TrainExample] = []
     problems: list[str] = []

@@ -58,7 +58,7 @@ def encode_all(
 ) -> EncodeOutcome:
     """See that the store has every medium that can be read. The encoder is opened only if one is missing.
 
-    `process` names this process among those that share the store, `advance` hears of media as they are done.
+    `process` names this process among those that share the store, `advance` is called with the media as they are done.
     """
     outcome, marks, pending = EncodeOutcome(), dict[str, str](), dict[str, Tensor]()
     encode: Encode | None = None
