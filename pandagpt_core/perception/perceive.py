@@ -40,6 +40,7 @@ _SECOND_COLOUR, _GROUND_COLOUR = 0.3, 0.3  # shares from which a second colour i
 _LARGER = 1.8  # of areas, for large and small
 _CANDIDATES = 2
 _UNMEASURED = Measures(spread=math.inf, slope=math.inf)
+_ANIMAL = "animal"  # of which the classes know hundreds; of people they know three
 _ALONE = 0.35  # of a detection's confidence, where ImageNet's classes do not bear it out
 _REFINES = 0.6  # of a wider name's confidence that a narrower one gains
 _POSSIBLE = 0.2  # confidence that a narrower name must have of its own for that
@@ -134,6 +135,8 @@ class Perceiver:
     def _agreement(self, kind: int, rows: Tensor) -> float:
         """How far ImageNet's classes bear a detected kind out: the detector knows 10 animals, and sees no others."""
         name = self.table.things[kind].name
+        if _ANIMAL not in self.table.things[kind].kinds:
+            return 1.0
         covering = torch.tensor([name == one.name or name in one.kinds for one in self.table.classes])
         if not bool(covering.any()):
             return 1.0

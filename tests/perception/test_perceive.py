@@ -116,6 +116,17 @@ def test_a_large_detected_person_is_the_subject_and_counted() -> None:
     assert [(one.name, one.place) for one in reading.things] == [("person", "left"), ("person", "right")]
 
 
+def test_a_detected_person_needs_no_class_of_its_own() -> None:
+    groom = replace_classes(TABLE, (Named("groom", ("person",)), *TABLE.classes[1:]))
+    person = (ThingRow(0.8, 0, 0.0, 0.0, 1.0, 1.0, RED),)
+    reading = Perceiver(groom, PERCEIVER.recall).read(Modality.IMAGE, picture(NOWHERE, (0.0, 0.1, 0.1), things=person))
+    assert (reading.sure, reading.names[0].name) == (True, "person")
+
+
+def replace_classes(table: NameTable, classes: tuple[Named, ...]) -> NameTable:
+    return msgspec.structs.replace(table, classes=classes)
+
+
 def test_a_detected_animal_that_the_classes_deny_is_not_named() -> None:
     bird = (ThingRow(0.8, 2, 0.0, 0.0, 1.0, 1.0, RED),)
     assert PERCEIVER.read(Modality.IMAGE, picture(NOWHERE, things=bird)).names[0].name == "bird"
