@@ -117,13 +117,13 @@ def test_a_large_detected_person_is_the_subject_and_counted() -> None:
 
 
 def test_a_detected_person_needs_no_class_of_its_own() -> None:
-    groom = replace_classes(TABLE, (Named("groom", ("person",)), *TABLE.classes[1:]))
+    groom = replace_classes(TABLE, (NamedConcept("groom", ("person",)), *TABLE.classes[1:]))
     person = (ThingRow(0.8, 0, 0.0, 0.0, 1.0, 1.0, RED),)
     reading = Perceiver(groom, PERCEIVER.recall).read(Modality.IMAGE, picture(NOWHERE, (0.0, 0.1, 0.1), things=person))
     assert (reading.sure, reading.names[0].name) == (True, "person")
 
 
-def replace_classes(table: NameTable, classes: tuple[Named, ...]) -> NameTable:
+def replace_classes(table: NameTable, classes: tuple[NamedConcept, ...]) -> NameTable:
     return msgspec.structs.replace(table, classes=classes)
 
 
