@@ -1,7 +1,7 @@
 """The guides are true: every snippet runs, as it stands but for the address, against a gateway with a fake worker.
 
-Open WebUI is no package to run here: its variables are read, and the requests that it makes with them (list of models,
-streamed chat with a picture) are made.
+Open WebUI is run by tests/contract/test_open_webui.py alone, where it is installed. Here its variables are read, and
+the requests that it makes with them (list of models, streamed chat with a picture) are made.
 """
 
 import re
