@@ -177,7 +177,8 @@ class ModelInfo:
     encoder wants; a modality that is absent is not supported. `encoder_digest` names encoder and preprocessing, for
     cache keys. `embedding_dim` is the width of the shared space; 0 where the system offers no embeddings. `options`
     are those that a request may set; `pandagpt_core.options` checks values against them. `tools` says whether the model
-    calls functions by itself.
+    calls functions by itself. `dimensions` are narrower
+    widths that its vectors may be cut to.
     """
 
     id: str
@@ -191,3 +192,4 @@ class ModelInfo:
     sampling_defaults: dict[str, float] = field(default_factory=dict)
     options: tuple[OptionSpec, ...] = ()
     tools: ToolSupport = "forced"
+    dimensions: tuple[int, ...] = ()

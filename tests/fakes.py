@@ -64,6 +64,7 @@ FAKE_INFO = ModelInfo(
     },
     max_model_len=2048,
     embedding_dim=DIM,
+    dimensions=(4,),
     encoder_digest="fake-encoder-1",
     version="0",
     created=1_700_000_000,

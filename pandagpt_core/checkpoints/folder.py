@@ -66,7 +66,8 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The fields of config.json that every system has. A subclass adds its system's own, under the system's tag.
 
     `files` holds the SHA-256 of every other file, by its path inside the folder. `tools` says whether the model calls
-    functions by itself; null where that follows from its template.
+    functions by itself; null where that follows from its template. `dimensions` are the widths to which
+    its embeddings may be cut, where they were trained for that.
     """
 
     format: Literal[1] = 1
@@ -79,6 +80,7 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sampling_defaults: dict[str, float] = {}
     max_model_len: Positive
     tools: ToolSupport | None = None
+    dimensions: list[Positive] = []
     created: int = 0
     version: str = "1"
     provenance: dict[str, Any] = {}

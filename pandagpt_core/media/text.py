@@ -3,6 +3,7 @@
 import gzip
 import heapq
 import html
+import json
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -16,8 +17,10 @@ import regex
 from pandagpt_core.errors import InvalidMedia, UnsupportedModality
 from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.notes import warn
 
 CONTEXT = 77
+WINDOW = CONTEXT - 2  # tokens between the two markers
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
 _MERGES = 49152 - 256 - 2
@@ -39,14 +42,67 @@ def clip_bpe(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.in
     except UnicodeDecodeError as error:
         raise InvalidMedia("the text is not UTF-8") from error
     check(len(text), limits.characters, "the text", "characters")
-    vocabulary = _vocabulary()
-    ids = [vocabulary.ids[START]]
+    ids: list[int] = []
     for word in _WORDS.findall(clean(text)):
-        ids += vocabulary.encode(word)
-        if len(ids) >= CONTEXT:
+        ids += _vocabulary().encode(word)
+        if len(ids) > WINDOW:
+            warn(f"the text is longer than the {WINDOW} tokens that the tower reads; its end is not read")
             break
-    ids = [*ids[: CONTEXT - 1], vocabulary.ids[END]]
-    return np.array([ids + [0] * (CONTEXT - len(ids))], dtype=np.int64)
+    return _rows([ids[:WINDOW]])
+
+
+def clip_bpe_batch(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int64]:
+    """Many texts at once, each cut by the caller's choice: [M, 3 + 77] rows of a text's index, how many tokens the text
+    has, how many of them are in the row, and the row of `clip_bpe`.
+
+    data: a JSON list of texts and of lists of token ids. `cut` is "start" or "end", what of a long text is left out;
+    "windows" for all of it in rows of its own; "none" for its end left out, which the caller can tell by the counts.
+    """
+    p.only(params, ("cut",))
+    cut = p.choice(params, "cut", ("none", "start", "end", "windows"))
+    rows: list[tuple[int, int, list[int]]] = []
+    for index, given in enumerate(_texts(data)):
+        ids = _ids_of(given, index, limits)
+        rows += [(index, len(ids), window) for window in _windows(ids, cut)]
+    counts = np.array([(index, total, len(window)) for index, total, window in rows], dtype=np.int64)
+    return np.hstack([counts, _rows([window for _, _, window in rows])])
+
+
+def _texts(data: bytes) -> list[str | list[int]]:
+    found = json.loads(data)
+    if not isinstance(found, list) or not found:
+        raise InvalidMedia("no texts")
+    return found
+
+
+def _ids_of(given: str | list[int], index: int, limits: Limits) -> list[int]:
+    """A text's ids, or the given ones without the markers around them."""
+    if isinstance(given, str):
+        check(len(given), limits.characters, f"the text at {index}", "characters")
+        return [token for word in _WORDS.findall(clean(given)) for token in _vocabulary().encode(word)]
+    known = len(_vocabulary().ids)
+    if unknown := [token for token in given if not 0 <= token < known]:
+        raise InvalidMedia(f"the token id {unknown[0]} at {index} is outside of the vocabulary of {known}")
+    start, end = _vocabulary().ids[START], _vocabulary().ids[END]
+    given = given[1:] if given[:1] == [start] else given
+    return given[: given.index(end)] if end in given else given
+
+
+def _windows(ids: list[int], cut: str) -> list[list[int]]:
+    if cut == "start":
+        return [ids[-WINDOW:]]
+    if cut == "windows":
+        return [ids[at : at + WINDOW] for at in range(0, max(1, len(ids)), WINDOW)]
+    return [ids[:WINDOW]]
+
+
+def _rows(windows: list[list[int]]) -> npt.NDArray[np.int64]:
+    """[M, 77]: start, the ids, end, zeros."""
+    start, end = _vocabulary().ids[START], _vocabulary().ids[END]
+    rows = np.zeros((len(windows), CONTEXT), dtype=np.int64)
+    for row, ids in zip(rows, windows, strict=True):
+        row[: len(ids) + 2] = [start, *ids, end]
+    return rows
 
 
 def clean(text: str) -> str:

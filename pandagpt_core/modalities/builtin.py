@@ -315,6 +315,7 @@ TEXT = Entry(
             "clip_bpe",
             "[1, 77]",
             "the first 75 tokens of CLIP",
+            batch="clip-bpe-batch-v1",
         ),
     ),
     sample=(_SAMPLES, "words"),
@@ -345,8 +346,9 @@ POINTS = Entry(
     named=(".npy", ".npz", ".csv", ".txt"),
 )
 ENTRIES = (IMAGE, VIDEO, AUDIO, DEPTH, THERMAL, IMU, TEXT, POINTS)
-# No encoder's: for answers that name places in a picture.
+# No encoder's: for answers that name places in a picture, and for many texts at once.
 TOOLS = (
+    Recipe("clip-bpe-batch-v1", f"{_MEDIA}.text", "clip_bpe_batch"),
     Recipe("picture-size-v1", f"{_MEDIA}.annotate", "size"),
     Recipe("annotated-picture-v1", f"{_MEDIA}.annotate", "annotated"),
 )

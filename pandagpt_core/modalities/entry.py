@@ -52,7 +52,8 @@ class Recipe:
     """A way from bytes to an encoder's array of one form. Encoders and model folders hold the name.
 
     `reading` counts changes of how a file is read under that name; it is part of the names of caches. `array` is the
-    form: a model folder may name any recipe of its modality whose form its tower reads.
+    form: a model folder may name any recipe of its modality whose form its tower reads. `batch` names the recipe that
+    reads many media at once.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Recipe:
     array: str = ""
     about: str = ""
     reading: int = 1
+    batch: str = ""
 
     @property
     def place(self) -> tuple[str, str]:

@@ -116,4 +116,5 @@ def describe(
         sampling_defaults=dict(folder.sampling_defaults),
         options=tuple(options),
         tools=folder.tools or ("forced" if template.tools is None else "auto"),
+        dimensions=tuple(size for size in folder.dimensions if size < embedding_dim),
     )

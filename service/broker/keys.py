@@ -67,6 +67,18 @@ pandagpt:file:{tenant}:<id>                list; life `file_ttl_s`
     A file in pieces of 1 MiB, which keep any one answer of the store small.
 pandagpt:picture:{request}                 string; life as the request's record at least
     A picture as it was sent, at most 16 MiB, to be drawn on: of requests with `annotate` alone.
+pandagpt:response:{request}                string; life as the request's record at least
+    Of /v1/responses: the conversation that a later response may go on with, media among it up to 16 MiB, MessagePack.
+pandagpt:batches                           sorted set; life as the last batch's
+    The batches that have not ended, by the time of their creation.
+pandagpt:batches_of:{tenant}               sorted set; life as the tenant's last batch
+    The tenant's batches, by the time of their creation.
+pandagpt:batch:{batch}                     hash; life `file_ttl_s` from the end of the batch's window
+    What was asked (`batch`, MessagePack, under 1 KB), `status`, counts, the times of each status.
+pandagpt:batch_results:{batch}             hash; life as the batch, an hour from its end
+    Number of a line -> `o` or `e` and its result, a line of JSON; written once each.
+pandagpt:batch_lease                       string; life 10 s, refreshed
+    The gateway that runs batches.
 pandagpt:rate:{tenant}                     hash; life until both are full, and a minute
     What is left of the key's requests and tokens a minute, and when that was (rate.lua); under 100 B.
 pandagpt:running:{tenant}                  sorted set; life LEASE
@@ -197,6 +209,26 @@ class Keys:
 
     def picture(self, request_id: str) -> str:
         return self._key("picture", request_id)
+
+    def response(self, request_id: str) -> str:
+        return self._key("response", request_id)
+
+    @property
+    def batches(self) -> str:
+        return f"{self.namespace}:batches"
+
+    def batches_of(self, tenant: str) -> str:
+        return self._key("batches_of", tenant)
+
+    def batch(self, batch_id: str) -> str:
+        return self._key("batch", batch_id)
+
+    def batch_results(self, batch_id: str) -> str:
+        return self._key("batch_results", batch_id)
+
+    @property
+    def batch_lease(self) -> str:
+        return f"{self.namespace}:batch_lease"
 
     def rate(self, tenant: str) -> str:
         return self._key("rate", tenant)

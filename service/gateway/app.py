@@ -24,6 +24,7 @@ from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits
 from service.broker.connection import connect_async
 from service.broker.errors import BrokerError, StoreUnavailable
+from service.broker.gateway.batches import BatchStore
 from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys
 from service.broker.gateway.rate_limits import RateLimits, RateStore
@@ -33,10 +34,12 @@ from service.broker.queue_metrics import QueueMetrics
 from service.gateway.auth import KeyRing, Tenants, read_keys
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
+from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
 from service.gateway.inference.respond import Responder
+from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.service import RequestService, ServiceOptions
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.keys_reload import KeysFile
@@ -90,7 +93,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.guide = read_guide(settings.gateway.guide)
     for router in routers():
         app.include_router(router)
-    document.install(app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)])
+    document.install(
+        app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)], settings.gateway
+    )
     return app
 
 
@@ -123,6 +128,8 @@ def _lifespan(
         gateway.requests.in_background(measure_lag(metrics.loop_lag_seconds))
         if settings.gateway.keys_file is not None:
             gateway.requests.in_background(KeysFile(settings.gateway.keys_file, keys).follow())
+        if settings.gateway.batch_lines:
+            gateway.requests.in_background(_batch_runner(gateway, settings.gateway.batch_lines).follow())
         await pool.start()
         await _look_at_store(gateway)
         try:
@@ -137,6 +144,10 @@ def _lifespan(
                 exposition[0].server_close()
 
     return lifespan
+
+
+def _batch_runner(gateway: GatewayState, lines: int) -> BatchRunner:
+    return BatchRunner(gateway.batches, gateway.files, gateway.requests, gateway.limits, gateway.sources_of, lines)
 
 
 async def _look_at_store(gateway: GatewayState) -> None:
@@ -163,6 +174,7 @@ def _state(
         MediaResolver(pool, broker, metrics),
         Pictures(pool, store, names, life),
         FromZero(broker, ours.from_zero, ours.from_zero_wait_s),
+        Conversations(store, names, life),
         ServiceOptions(
             ours.request_timeout_s,
             ours.disconnect_grace_s,
@@ -180,6 +192,7 @@ def _state(
         tenants=Tenants(ours.salt.get_secret_value().encode() if ours.salt else None, broker.salt),
         requests=service,
         responder=Responder(service, limiter, metrics, timeouts, asyncio.Event()),
+        batches=BatchStore(store, names, settings.store.file_ttl_s),
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
         limiter=limiter,
         metrics=metrics,
@@ -192,6 +205,8 @@ def _state(
             max_text_chars=ours.max_text_chars,
             max_tokens=ours.max_tokens,
             max_choices=ours.max_choices,
+            max_embed_inputs=ours.max_embed_inputs,
+            max_embed_chars=ours.max_embed_chars,
         ),
         form_limits=FormLimits(
             file_fields=dict.fromkeys(FILE_FIELDS, largest),

@@ -42,6 +42,7 @@ ERRORS: dict[str, ErrorRow] = {
     "model_not_found": ErrorRow(404, "invalid_request_error"),
     "file_not_found": ErrorRow(404, "invalid_request_error"),
     "request_not_found": ErrorRow(404, "invalid_request_error"),
+    "batch_not_found": ErrorRow(404, "invalid_request_error"),
     "method_not_allowed": ErrorRow(405, "invalid_request_error"),
     "request_not_ended": ErrorRow(409, "invalid_request_error", retryable=True),
     "idempotency_conflict": ErrorRow(409, "invalid_request_error"),
@@ -119,7 +120,8 @@ def error_response(error: GatewayError) -> JSONResponse:
     return JSONResponse(error_object(error), status_code=error.row.status, headers=error_headers(error))
 
 
-_TAGGED = ("content", "input")  # lists whose items are tagged unions: the tag follows the index in an error's path
+# Lists whose items are tagged unions: the tag follows the index in an error's path. `input` may hold messages too.
+_TAGGED = ("content", "input", "query", "documents", "text_1", "text_2")
 _SAFE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
@@ -130,9 +132,10 @@ def param_of(loc: Sequence[int | str]) -> str | None:
     """
     path, skip = "", False
     for at, item in enumerate(loc):
-        if skip:
-            skip = False
-        elif isinstance(item, int):
+        tag, skip = skip and item != "content", False
+        if tag:
+            continue
+        if isinstance(item, int):
             path += f"[{item}]"
             skip = at > 0 and loc[at - 1] in _TAGGED
         elif _SAFE_NAME.fullmatch(item):

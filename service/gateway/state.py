@@ -8,8 +8,10 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
 from service.broker.errors import Draining
+from service.broker.gateway.batches import BatchStore
 from service.broker.gateway.client import Broker
 from service.gateway.auth import KeyRing, Tenants
+from service.gateway.inference.embedding.answering import EmbedResponder
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
@@ -36,6 +38,7 @@ class GatewayState:
     requests: RequestService
     responder: Responder
     files: FileStore
+    batches: BatchStore
     limiter: RateLimiter
     metrics: GatewayMetrics
     registry: CollectorRegistry
@@ -50,6 +53,10 @@ class GatewayState:
     @property
     def broker(self) -> Broker:
         return self.requests.broker
+
+    @property
+    def embedding(self) -> EmbedResponder:
+        return EmbedResponder(self.requests, self.limiter, self.leaving)
 
     @property
     def leaving(self) -> asyncio.Event:

@@ -169,6 +169,17 @@ class GatewaySettings(Section):
     )
     max_media: Count = Field(default=32, description="most media of one request (media)")
     max_text_chars: Count = Field(default=200_000, description="most text of one request (characters)")
+    batch_lines: CountOrNone = Field(
+        default=16,
+        description="requests of one batch that run at once, on the one gateway that runs batches; 0: this gateway "
+        "runs none (requests)",
+    )
+    max_embed_inputs: Count = Field(
+        default=2048, le=4096, description="most inputs of one request for embeddings, 4096 at most (inputs)"
+    )
+    max_embed_chars: Count = Field(
+        default=2_000_000, description="most text of one request for embeddings (characters)"
+    )
     max_tokens: Count = Field(
         default=8192,
         le=1_000_000,

@@ -1,5 +1,6 @@
 """Context text: CLIP's ids, the end token of texts too long, and cost that grows with length alone."""
 
+import json
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import Limits, load
+from pandagpt_core.media import Limits, load, read
 
 RECIPE, LIMITS = "clip-bpe-v1", Limits()
 
@@ -65,3 +66,18 @@ def test_without_the_vocabulary_context_text_is_unsupported_and_not_the_callers_
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert "CLIP's vocabulary" in done.stdout
+
+
+def test_many_texts_are_read_as_one_by_one_with_their_counts():
+    texts = ["A dog.", "word " * 80, [320, 1929]]
+    rows = load("clip-bpe-batch-v1", json.dumps(texts).encode(), {"cut": "end"}, LIMITS)
+    assert rows[:, :3].tolist() == [[0, 3, 3], [1, 80, 75], [2, 2, 2]]
+    assert rows[0, 3:].tolist() == ids("A dog.")
+    assert rows[1, 3:].tolist() == ids("word " * 80)
+    assert rows[2, 3:8].tolist() == [49406, 320, 1929, 49407, 0]
+
+
+def test_a_text_that_is_cut_in_a_conversation_is_a_warning():
+    _, notes = read(RECIPE, b"word " * 76, {}, LIMITS)
+    assert notes.warnings == ["the text is longer than the 75 tokens that the tower reads; its end is not read"]
+    assert read(RECIPE, b"word " * 75, {}, LIMITS)[1].warnings == []

@@ -265,11 +265,23 @@ class Broker:
             position = await self._position(record)
         return summarise(record, events_of(entries), position + 1 if position >= 0 else None)
 
-    async def answer_text(self, record: RequestRecord, choice: int) -> str | None:
-        """A choice's text once the request has ended; None before."""
+    async def keep_shortly(self, record: RequestRecord, seconds: int) -> None:
+        """Keep the request's events and record for so long and no longer; its answer is large and was given."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            pipe.expire(self._keys.events(record.id), seconds)
+            pipe.expire(self._keys.record(record.id), seconds)
+            await pipe.execute()
+
+    async def history(self, record: RequestRecord) -> list[Event]:
+        """The request's events so far."""
         with store_errors():
             entries: Any = await self._store.xrange(self._keys.events(record.id))
-        events = events_of(entries)
+        return list(events_of(entries))
+
+    async def answer_text(self, record: RequestRecord, choice: int) -> str | None:
+        """A choice's text once the request has ended; None before."""
+        events = await self.history(record)
         if not any(isinstance(event, Done | Failed) for event in events):
             return None
         return "".join(event.text for event in events if isinstance(event, Token) and event.choice == choice)

@@ -91,7 +91,7 @@ def _kind(wanted: GenerateRequest | EmbedRequest) -> str:
     """How the request's id begins."""
     if isinstance(wanted, EmbedRequest):
         return "embd"
-    return "cmpl" if wanted.prompts else "chatcmpl"
+    return "resp" if wanted.response is not None else "cmpl" if wanted.prompts else "chatcmpl"
 
 
 def fingerprint(request: GenerateRequest | EmbedRequest, model: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import Observation, TokenMeter
 from service.gateway.rate_limit import RateLimiter
 from service.gateway.schema.requests import ignored, warned
-from service.gateway.streaming.chunks import FrameFold, ResponseMetadata, failure
+from service.gateway.streaming.chunks import ResponseMetadata, failure
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
     Disconnection,
@@ -32,7 +32,8 @@ from service.gateway.streaming.event_stream import (
     until_disconnect,
     watch_connection,
 )
-from service.gateway.streaming.folds import chunk_fold, whole_fold
+from service.gateway.streaming.folds import frames, whole_fold
+from service.gateway.streaming.response_events import ResponseState
 from service.metrics import GatewayMetrics
 
 
@@ -66,9 +67,12 @@ class Responder:
         replayed = REPLAYED if submitted.replayed else {}
         headers = {**ignored(wanted.ignored), **warned(metadata.warnings), **replayed}
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
+        if metadata.shape.get("background") and not wanted.stream:
+            seen.outcome = "done"
+            return JSONResponse(ResponseState(metadata).object(), headers=headers)
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
-        leave = partial(service.leave, record)
+        leave = self._leave(record, metadata)
         try:
             if wanted.stream:
                 first = await until_disconnect(gone, _first_events(events), self.leaving, leave)
@@ -85,8 +89,23 @@ class Responder:
             await events.aclose()
             raise
         await events.aclose()
-        await self.limiter.charge(caller.tenant, whole["usage"]["total_tokens"])
+        await self.limiter.charge(caller.tenant, whole["usage"]["total_tokens"] if whole["usage"] else 0)
         return JSONResponse(whole, headers=headers)
+
+    def follow(self, caller: Caller, record: RequestRecord, metadata: ResponseMetadata, after: int) -> EventStream:
+        """The stream of a request that exists, beyond the event of that number. Its reader is attached already."""
+        seen, service = caller.seen, self.requests
+        seen.model = record.model
+        meter = TokenMeter(seen, self.metrics, timed=False)
+        events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
+        leave, hand_over = self._leave(record, metadata), partial(service.hand_over, record)
+        fold, lease = frames(metadata, after), AsyncExitStack()
+        return EventStream(events, None, None, fold, self.timeouts, leave, hand_over, lease, {}, self.leaving, seen)
+
+    def _leave(self, record: RequestRecord, metadata: ResponseMetadata) -> Callable[[], None]:
+        """What a reader's leaving means: nothing to a response in the background."""
+        background = metadata.shape.get("background", False)
+        return partial(self.requests.detach if background else self.requests.leave, record)
 
     def _stream(
         self,
@@ -99,18 +118,18 @@ class Responder:
         lease: AsyncExitStack,
         seen: Observation,
     ) -> EventStream:
-        chunks = chunk_fold(metadata)
+        fold = frames(metadata, ids=metadata.event_ids)
 
         async def charge() -> None:
-            await self.limiter.charge(record.tenant, chunks.started.prompt_tokens + chunks.tokens)
+            await self.limiter.charge(record.tenant, fold.chunks.started.prompt_tokens + fold.chunks.tokens)
 
         lease.push_async_callback(charge)
-        leave, hand_over = partial(self.requests.leave, record), partial(self.requests.hand_over, record)
+        leave, hand_over = self._leave(record, metadata), partial(self.requests.hand_over, record)
         return EventStream(
             events,
             gone,
             first,
-            FrameFold(chunks, ids=metadata.event_ids),
+            fold,
             self.timeouts,
             leave,
             hand_over,

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import structs
 
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
@@ -18,6 +20,7 @@ from service.gateway.errors import GatewayError
 from service.gateway.inference import places
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
+from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
@@ -61,6 +64,7 @@ class RequestService:
     resolver: MediaResolver
     pictures: Pictures
     from_zero: FromZero
+    conversations: Conversations
     options: ServiceOptions
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -109,6 +113,17 @@ class RequestService:
         if record.grace_s > 0:
             self.in_background(self._after_grace(record, left))
 
+    def detach(self, record: RequestRecord) -> None:
+        """A reader of a request in the background left: the request runs on."""
+        self.in_background(self.hand_over(record))
+
+    async def until_ended(self, record: RequestRecord, seconds: float = 10.0) -> None:
+        """Return once the request's end stands in its events, or after so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), aclosing(self.broker.follow(record)) as events:
+                async for _ in events:
+                    pass
+
     async def hand_over(self, record: RequestRecord) -> None:
         """This gateway leaves before the request's end: the request runs on, to its end or deadline, for any reader."""
         with suppress(BrokerError):
@@ -152,6 +167,8 @@ class RequestService:
         if isinstance(wanted, EmbedRequest):
             return Submitted(await self.broker.find(request.id, request.tenant), request.replayed)
         record, metadata = await self.join(request.id, request.tenant)
+        if wanted.response is not None:
+            metadata = structs.replace(metadata, shape=wanted.response.shape)
         return Submitted(record, request.replayed, metadata)
 
     async def _submit(
@@ -205,7 +222,8 @@ class RequestService:
             id=request.id,
             model=info.id,
             created=int(now),
-            kind="text" if wanted.prompts else "chat",
+            kind=_kind(wanted),
+            shape={} if wanted.response is None else wanted.response.shape,
             n=wanted.choices,
             prompts=len(wanted.prompts),
             logprobs=wanted.sampling.logprobs is not None,
@@ -223,6 +241,8 @@ class RequestService:
         )
         if asked.kept is not None:
             await self.pictures.keep(request.id, asked.kept)
+        if (response := wanted.response) is not None and response.store:
+            await self.conversations.keep(request.id, wanted, response.shape, response.instructions)
         resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
         grace_s = max(resumable, self.options.retry_grace_s if request.key is not None else 0.0)
         record = await self._queue(message, media, caller.seen, metadata.stored(), grace_s)
@@ -242,6 +262,10 @@ class RequestService:
         if self.from_zero.has(record.model):
             self.in_background(self.from_zero.end_unserved(record))
         return record
+
+
+def _kind(wanted: GenerateRequest) -> str:
+    return "response" if wanted.response is not None else "text" if wanted.prompts else "chat"
 
 
 def _calls(wanted: GenerateRequest) -> CallStyle | None:

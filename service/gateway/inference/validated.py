@@ -24,6 +24,8 @@ class RequestLimits:
     max_text_chars: int = 200_000
     max_tokens: int = 8192
     max_choices: int = 8
+    max_embed_inputs: int = 2048
+    max_embed_chars: int = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,17 @@ class PlacesInput:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseOptions:
+    """Of a request for a response. shape: the fields of the response object that repeat the body's. instructions: turns
+    in front that a later response leaves out. store: keep the conversation. background: run on without a reader."""
+
+    shape: dict[str, Any]
+    instructions: int = 0
+    store: bool = True
+    background: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A valid request for text, before its media are decoded. `ignored` are the parameters that
     nothing reads; `options` are checked against the model's announcement. `event_ids`: the client can resume the
@@ -101,6 +114,7 @@ class GenerateRequest:
     ignored: tuple[str, ...] = ()
     prompts: tuple[str | tuple[int, ...], ...] = ()
     echo: bool = False
+    response: ResponseOptions | None = None
 
     @property
     def choices(self) -> int:
@@ -114,9 +128,6 @@ class EmbedRequest:
     media: tuple[MediaInput, ...]
     model: str | None = None
     priority: Priority = "interactive"
-    base64: bool = False
-    dimensions: int | None = None
-    ignored: tuple[str, ...] = ()
 
 
 def sampling_of(body: Sampling, limits: RequestLimits, grammar: Grammar | None = None) -> SamplingOverrides:

@@ -23,6 +23,7 @@ class MediaInput:
     """One use of a medium. `where` is its field in the request; `params_at` is the prefix of its parameters' fields.
 
     is_vector: `data` is no file but its embedding, little-endian float32.
+    `array` is its encoder's input where that was made already.
     """
 
     modality: Modality
@@ -34,6 +35,7 @@ class MediaInput:
     params_at: str = ""
     weight: float = 1.0
     is_vector: bool = False
+    array: np.ndarray | None = None
 
     @property
     def identity(self) -> tuple[object, ...]:

@@ -51,7 +51,7 @@ class MediaResolver:
     """Decodes the media of requests, each of them only where the store has neither its embedding nor its array."""
 
     def __init__(self, pool: DecodePool, broker: Broker, metrics: GatewayMetrics) -> None:
-        self._pool, self._broker, self._metrics = pool, broker, metrics
+        self.pool, self._broker, self._metrics = pool, broker, metrics
 
     async def resolve(
         self, media: Sequence[MediaInput], info: ModelInfo, caller: Caller, priority: Priority
@@ -103,12 +103,14 @@ class MediaResolver:
         return [known.get(ref.blob, Notes()) for ref in refs]
 
     async def _decode(self, medium: MediaInput, info: ModelInfo, share: str) -> tuple[np.ndarray, Notes]:
+        if medium.array is not None:
+            return medium.array, Notes()
         return await self._read(medium, info.recipes[medium.modality], share)
 
     async def _read(self, medium: MediaInput, recipe: str, share: str) -> tuple[np.ndarray, Notes]:
         try:
             with self._metrics.media_seconds.labels(medium.modality.value).time():
-                return await self._pool.read(recipe, medium.data, medium.params, share)
+                return await self.pool.read(recipe, medium.data, medium.params, share)
         except GatewayError as error:
             self._metrics.media_failures.labels(medium.modality.value, error.code).inc()
             param = f"{medium.params_at}{error.param}" if _is_parameter(medium, error.param) else medium.where

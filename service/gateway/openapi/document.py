@@ -16,13 +16,20 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from service.gateway.auth import Access
+from service.gateway.openapi.limits import state_limits
 from service.gateway.routes import routers
+from service.gateway.schema.batches import BatchBody
 from service.gateway.schema.completions import CompletionBody, DetokenizeBody, TokenizeBody
-from service.gateway.schema.requests import ChatBody, EmbedBody, GenerateForm, never_null
+from service.gateway.schema.embeddings import EmbedBody, RerankBody, ScoreBody
+from service.gateway.schema.requests import ChatBody, GenerateForm, never_null
+from service.gateway.schema.response_bodies import ResponseBody
 from service.gateway.version import version
+from service.settings import GatewaySettings
 
 TAGS = {
     "inference": "Answers and embeddings",
+    "responses": "Answers that are kept and gone on with",
+    "batches": "Files of requests, run when nothing more urgent waits",
     "media": "How files are read",
     "files": "Media kept for later requests",
     "models": "What live workers serve",
@@ -30,24 +37,35 @@ TAGS = {
     "operations": "For whoever runs it",
 }
 # Those that routes parse by themselves.
-BODIES = (ChatBody, CompletionBody, TokenizeBody, DetokenizeBody, EmbedBody, GenerateForm)
+BODIES = (
+    ChatBody,
+    CompletionBody,
+    ResponseBody,
+    BatchBody,
+    TokenizeBody,
+    DetokenizeBody,
+    EmbedBody,
+    RerankBody,
+    ScoreBody,
+    GenerateForm,
+)
 DESCRIPTION = "Ask a language model about images, videos, sounds, depth maps, thermal images and IMU recordings."
 
 
-def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
+def install(app: FastAPI, routes: Iterable[APIRoute], settings: GatewaySettings) -> None:
     """Make `app.openapi` answer with the document for `routes`, built at first use."""
     kept = list(routes)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = document(kept)
+            app.openapi_schema = document(kept, settings)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
 
 
-def document(routes: list[APIRoute]) -> dict[str, Any]:
-    """The OpenAPI document: FastAPI's own, and the bodies that routes parse themselves, and keys."""
+def document(routes: list[APIRoute], settings: GatewaySettings) -> dict[str, Any]:
+    """The OpenAPI document: FastAPI's own, the bodies that routes parse themselves, keys, and the operator's limits."""
     spec = get_openapi(
         title="PandaGPT",
         version=version(),
@@ -63,6 +81,9 @@ def document(routes: list[APIRoute]) -> dict[str, Any]:
     spec["components"]["schemas"] |= bodies["$defs"]
     spec["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for route in routes:
+        if route.include_in_schema:
+            for method in route.methods or ():
+                spec["paths"][route.path_format][method.lower()]["operationId"] = operation_id(route)
         if route.include_in_schema and access_of(route) is not None:
             for method in route.methods or ():
                 spec["paths"][route.path_format][method.lower()]["security"] = [{"key": []}, {}]
@@ -73,7 +94,16 @@ def document(routes: list[APIRoute]) -> dict[str, Any]:
                 if "anyOf" in parameter["schema"]:
                     parameter["schema"] = never_null(parameter["schema"])
     _leave_out_unused(spec)
+    state_limits(spec, settings)
     return spec
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of a generated client's method: `createChatCompletion`."""
+    if route.operation_id is not None:
+        return route.operation_id
+    first, *rest = route.name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _leave_out_unused(spec: dict[str, Any]) -> None:
@@ -92,7 +122,7 @@ def access_of(route: APIRoute) -> Access | None:
 
 def text() -> str:
     routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
-    return yaml.safe_dump(document(routes), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(document(routes, GatewaySettings()), sort_keys=False, allow_unicode=True, width=120)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from service.gateway.routes import (
+    batches,
     chat,
     completions,
     embeddings,
@@ -14,10 +15,28 @@ from service.gateway.routes import (
     ops,
     page,
     requests,
+    responses,
+    similarity,
     tokens,
 )
 
 
 def routers() -> list[APIRouter]:
-    rooms = (chat, completions, generate, embeddings, tokens, media, files, models, requests, ops, guide, page)
+    rooms = (
+        chat,
+        completions,
+        responses,
+        batches,
+        generate,
+        embeddings,
+        similarity,
+        tokens,
+        media,
+        files,
+        models,
+        requests,
+        ops,
+        guide,
+        page,
+    )
     return [room.router for room in rooms]

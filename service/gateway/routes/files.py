@@ -24,7 +24,6 @@ _WITHOUT_ENDPOINT = {
     "fine_tune": "fine-tuning is",
     "assistants": "assistants are",
     "evals": "evals are",
-    "batch": "batches are",
 }
 _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
 _SAFE_HEADERS = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}

@@ -43,5 +43,6 @@ def _model(info: ModelInfo) -> dict[str, Any]:
         "max_model_len": info.max_model_len,
         "embedding_dim": info.embedding_dim,
         "tools": info.tools,
+        "embedding_dimensions": sorted({*info.dimensions, info.embedding_dim} - {0}),
         "options": [asdict(option) for option in info.options],
     }

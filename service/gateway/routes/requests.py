@@ -1,8 +1,6 @@
 """/v1/requests/{id}: how a request stands, its events again, its end. Another caller's request is a 404."""
 
 import re
-from contextlib import AsyncExitStack
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -11,12 +9,9 @@ from pandagpt_core.boxes import read_boxes
 from service.broker.gateway.request_status import RequestState
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.observation import TokenMeter, observation_of
 from service.gateway.schema.responses import EVENTS, RequestStatus, documented
 from service.gateway.state import gateway_of
-from service.gateway.streaming.chunks import FrameFold, failure, read_metadata
-from service.gateway.streaming.event_stream import EventStream
-from service.gateway.streaming.folds import chunk_fold
+from service.gateway.streaming.chunks import failure, read_metadata
 
 PNG = "image/png"
 _PRIVATE = {"cache-control": "private, no-store", "x-content-type-options": "nosniff"}
@@ -59,16 +54,8 @@ async def get_request_events(
     if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
     record, metadata = await gateway.requests.join(_known(request_id), caller.tenant)
-    fold = FrameFold(chunk_fold(metadata), -1 if last_event_id is None else int(last_event_id))
-    seen = observation_of(request.scope)
-    seen.model = record.model
-    meter = TokenMeter(seen, gateway.metrics, timed=False)
-    timeouts, service = gateway.responder.timeouts, gateway.requests
-    events = meter.watch(service.broker.follow(record, timeouts.keep_alive_s))
-    leave, hand_over = partial(service.leave, record), partial(service.hand_over, record)
-    return EventStream(
-        events, None, None, fold, timeouts, leave, hand_over, AsyncExitStack(), {}, gateway.leaving, seen
-    )
+    after = -1 if last_event_id is None else int(last_event_id)
+    return gateway.responder.follow(caller, record, metadata, after)
 
 
 @router.get(

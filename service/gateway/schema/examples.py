@@ -47,9 +47,36 @@ TOKENIZE = _named(
     messages=("Messages in the model's template", {"messages": [{"role": "user", "content": "Hi"}]}),
 )
 DETOKENIZE = _named(ids=("Token ids", {"tokens": [72, 105]}))
+RESPONSES = _named(
+    text=("A text", {"input": "What do pandas eat?", "max_output_tokens": 64}),
+    picture=(
+        "A picture and a question, streamed",
+        {
+            "input": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "input_image", "image_url": PICTURE},
+                        {"type": "input_text", "text": "What is this?"},
+                    ],
+                }
+            ],
+            "stream": True,
+        },
+    ),
+    background=("Without waiting", {"input": "Tell me of pandas.", "background": True}),
+)
 EMBEDDINGS = _named(
     words=("Two strings", {"input": ["a dog", "a cat"]}),
     across=("A picture and a string, for search across modalities", {"input": [_IMAGE, "a dog"]}),
+)
+RERANK = _named(
+    words=("Texts in the order of a query", {"query": "a dog", "documents": ["a dog barks", "a cat"], "top_n": 1}),
+    pictures=("Pictures for a text", {"query": "a dog", "documents": [_IMAGE, {"image": PICTURE}]}),
+)
+SCORE = _named(
+    words=("One text against two", {"text_1": "a dog", "text_2": ["a dog barks", "a cat"]}),
+    across=("A picture against a text", {"text_1": _IMAGE, "text_2": "a dog"}),
 )
 
 

@@ -25,12 +25,11 @@ from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.schema import parameters
 from service.gateway.schema.body import BodyModel, PartModel
-from service.gateway.schema.content_parts import MAX_TEXT, ContentPart, Message, Weight, as_text_parts
+from service.gateway.schema.content_parts import MAX_TEXT, Message, Weight
 from service.gateway.schema.structured import Choices, Pattern, ResponseFormat, Schema, StructuredOutputs
 from service.gateway.schema.tools import FunctionChoice, Functions, ToolChoice, Tools
 
 MAX_MESSAGES = 1024
-MAX_EMBED_INPUTS = 256
 MAX_HEADER = 2000  # characters of a header of our own
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
@@ -265,29 +264,6 @@ else:
     Weights = create_model(
         "Weights", __base__=_Weights, __doc__=_Weights.__doc__, **dict.fromkeys(MODALITIES, (tuple[Weight, ...], ()))
     )
-
-
-_Said = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
-
-
-class EmbedBody(BodyModel):
-    """POST /v1/embeddings. A string is embedded by the text tower."""
-
-    model: ModelName | None = None
-    input: Annotated[
-        list[ContentPart],
-        Field(min_length=1, max_length=MAX_EMBED_INPUTS),
-        BeforeValidator(
-            lambda value: as_text_parts([value] if isinstance(value, dict) else value),
-            json_schema_input_type=_Said
-            | ContentPart
-            | Annotated[list[_Said | ContentPart], Field(min_length=1, max_length=MAX_EMBED_INPUTS)],
-        ),
-    ]
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    user: Annotated[str, StringConstraints(max_length=512)] | None = None
-    priority: Priority | None = None
 
 
 # OpenAI parameters that would change the answer and are not offered, with the values that change nothing.

@@ -170,30 +170,13 @@ class Model(BaseModel):
     max_model_len: int
     embedding_dim: int
     tools: ToolSupport
+    embedding_dimensions: list[int] = Field(description="Widths that `dimensions` of /v1/embeddings may name")
     options: list[ModelOption]
 
 
 class ModelList(BaseModel):
     object: Literal["list"]
     data: list[Model]
-
-
-class EmbeddingRow(BaseModel):
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str
-
-
-class EmbeddingUsage(BaseModel):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingList(BaseModel):
-    object: Literal["list"]
-    data: list[EmbeddingRow]
-    model: str
-    usage: EmbeddingUsage
 
 
 class File(BaseModel):

@@ -47,7 +47,8 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     id: str
     model: str
     created: int
-    kind: str = "chat"  # of answer: chat or text
+    kind: str = "chat"  # of answer: chat, text or response
+    shape: dict[str, Any] = {}  # of a response: the fields that repeat its request's; kept with its conversation
     n: int = 1  # choices, of all prompts together
     prompts: int = 0  # that are continued, in place of a conversation
     logprobs: bool = False
@@ -64,7 +65,7 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     calls: CallStyle | None = None  # how the client reads calls of functions; None where there can be none
 
     def stored(self) -> bytes:
-        return msgspec.msgpack.encode(self)
+        return msgspec.msgpack.encode(msgspec.structs.replace(self, shape={}))
 
     def shared(self, kind: str) -> dict[str, Any]:
         """What every chunk, and the whole answer, begin with."""

@@ -5,11 +5,11 @@ Whatever happens, the events are closed, and `on_gone` is called where the clien
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -19,7 +19,7 @@ from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
 from service.gateway.errors import from_core
 from service.gateway.observation import Observation
-from service.gateway.streaming.chunks import KEEP_ALIVE, FrameFold, closing_error
+from service.gateway.streaming.chunks import KEEP_ALIVE, AnswerChunks, closing_error
 
 _T = TypeVar("_T")
 Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `StreamTimeouts.keep_alive_s`
@@ -169,6 +169,16 @@ class SendBuffer:
         delivery.cancel()
 
 
+class Frames(Protocol):
+    """Folds events into the bytes of a stream."""
+
+    @property
+    def chunks(self) -> AnswerChunks: ...
+    @property
+    def ended(self) -> bool: ...
+    def feed(self, events: Iterable[Event]) -> bytes: ...
+
+
 class EventStream(Response):
     """The answer that streams. `first` are events already read, without one that tells anything where it was quiet so
     long, and None where none was waited for; `lease` is closed at the end, come what may.
@@ -185,7 +195,7 @@ class EventStream(Response):
         events: Events,
         gone: Disconnection | None,
         first: Sequence[Event] | None,
-        fold: FrameFold,
+        fold: Frames,
         timeouts: StreamTimeouts,
         on_gone: Callable[[], None],
         hand_over: Callable[[], Awaitable[None]],

@@ -5,8 +5,10 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from service.broker.protocol import Event
-from service.gateway.streaming.chunks import AnswerChunks, ChunkFold, ResponseMetadata, WholeFold
+from service.gateway.streaming.chunks import AnswerChunks, ChunkFold, FrameFold, ResponseMetadata, WholeFold
 from service.gateway.streaming.completion_chunks import CompletionChunkFold, CompletionWholeFold
+from service.gateway.streaming.event_stream import Frames
+from service.gateway.streaming.response_events import ResponseChunkFold, ResponseFrames, ResponseWholeFold
 
 
 class AnswerWhole(Protocol):
@@ -19,13 +21,15 @@ _CHUNKS: Mapping[str, Callable[[ResponseMetadata], AnswerChunks]] = MappingProxy
     {"chat": ChunkFold, "text": CompletionChunkFold}
 )
 _WHOLE: Mapping[str, Callable[[ResponseMetadata], AnswerWhole]] = MappingProxyType(
-    {"chat": WholeFold, "text": CompletionWholeFold}
+    {"chat": WholeFold, "text": CompletionWholeFold, "response": ResponseWholeFold}
 )
 
 
-def chunk_fold(answer: ResponseMetadata) -> AnswerChunks:
-    """For a stream."""
-    return _CHUNKS[answer.kind](answer)
+def frames(answer: ResponseMetadata, after: int = -1, ids: bool = True) -> Frames:
+    """For a stream: the frames beyond the event of that number, with `id:` lines where `ids`."""
+    if answer.kind == "response":  # its events have their numbers inside
+        return ResponseFrames(ResponseChunkFold(answer), after)
+    return FrameFold(_CHUNKS[answer.kind](answer), after, ids)
 
 
 def whole_fold(answer: ResponseMetadata) -> AnswerWhole:

@@ -1,5 +1,6 @@
 """openapi.yaml is what the application says, and valid."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -61,3 +62,17 @@ def test_the_answers_written_down_are_those_given() -> None:
 
     whole = WholeFold(ResponseMetadata(id="i", model="m", created=1)).feed(Done())
     ChatCompletion.model_validate(whole, strict=True)
+
+
+def test_operations_have_the_plain_names_of_a_clients_methods() -> None:
+    document = yaml.safe_load(openapi_document.text())
+    names = {
+        f"{method} {path}": operation["operationId"]
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert names["post /v1/chat/completions"] == "createChatCompletion"
+    assert names["get /v1/batches/{batch_id}"] == "getBatch"
+    assert names["post /v1/responses/{response_id}/cancel"] == "cancelResponse"
+    assert len(set(names.values())) == len(names)
+    assert [name for name in names.values() if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name)] == []

@@ -1,0 +1,165 @@
+"""Batches in the store: their records, the results of their lines, and the lease of the gateway that runs them.
+
+A line's result is written once whoever ran it (`HSETNX`), so a gateway that takes over may run a line again.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from service.broker.connection import AsyncStore, store_errors
+from service.broker.keys import Keys
+
+Status = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
+ENDED = ("failed", "completed", "expired", "cancelled")
+LEASE_S = 10
+RESULTS_LIFE = 3600  # seconds that results stay once they stand in files
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch as its caller made it; times in Unix seconds. `share` and `cache_group` are those of the caller's key.
+
+    `output_file` and `error_file` are the ids that its files will have.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    share: str
+    cache_group: str
+    endpoint: str
+    input_file: str
+    output_file: str
+    error_file: str
+    window: str
+    created: int
+    expires: int
+    metadata: dict[str, str] = {}
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a batch is. `times` are when it came into each status; `errors` why its file was refused."""
+
+    status: Status = "validating"
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    times: dict[str, int] = {}
+    errors: list[dict[str, Any]] = []
+
+
+class BatchStore:
+    """All methods raise StoreUnavailable."""
+
+    def __init__(self, store: AsyncStore, keys: Keys, life_s: float) -> None:
+        """`life_s`: how long a batch is known after its window."""
+        self._store, self._keys, self._life = store, keys, life_s
+
+    async def add(self, batch: Batch) -> None:
+        life = round(batch.expires - time.time() + self._life)
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            pipe.hset(self._keys.batch(batch.id), "batch", msgspec.msgpack.encode(batch))
+            pipe.hset(self._keys.batch(batch.id), "status", "validating")
+            pipe.expire(self._keys.batch(batch.id), life)
+            pipe.zadd(self._keys.batches_of(batch.tenant), {batch.id: batch.created})
+            pipe.expire(self._keys.batches_of(batch.tenant), life)
+            pipe.zadd(self._keys.batches, {batch.id: batch.created})
+            pipe.expire(self._keys.batches, life)
+            await pipe.execute()
+
+    async def find(self, batch_id: str) -> tuple[Batch, Progress] | None:
+        """None for one that is not there any more."""
+        with store_errors():
+            found: Any = await self._store.hgetall(self._keys.batch(batch_id))
+        fields = {key.decode(): value for key, value in found.items()}
+        if "batch" not in fields:
+            return None
+        progress = Progress(
+            status=fields["status"].decode(),
+            total=int(fields.get("total", 0)),
+            completed=int(fields.get("completed", 0)),
+            failed=int(fields.get("failed", 0)),
+            times={name[3:]: int(value) for name, value in fields.items() if name.startswith("at:")},
+            errors=msgspec.json.decode(fields.get("errors", b"[]")),
+        )
+        return msgspec.msgpack.decode(fields["batch"], type=Batch), progress
+
+    async def of_tenant(self, tenant: str) -> list[str]:
+        """The tenant's batches, newest first."""
+        with store_errors():
+            names: Any = await self._store.zrange(self._keys.batches_of(tenant), 0, -1)
+        return [name.decode() for name in reversed(names)]
+
+    async def unfinished(self) -> list[str]:
+        """All batches that have not ended, oldest first."""
+        with store_errors():
+            names: Any = await self._store.zrange(self._keys.batches, 0, -1)
+        return [name.decode() for name in names]
+
+    async def forget(self, batch_id: str) -> None:
+        """No gateway runs it any more."""
+        with store_errors():
+            await self._store.zrem(self._keys.batches, batch_id)
+
+    async def set_status(self, batch_id: str, status: Status, **fields: str | int | bytes) -> None:
+        moment = {f"at:{status}": int(time.time())}
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            for name, value in {"status": status, **moment, **fields}.items():
+                pipe.hset(self._keys.batch(batch_id), name, value)
+            await pipe.execute()
+        if status in ENDED:
+            await self.forget(batch_id)
+            with store_errors():
+                await self._store.expire(self._keys.batch_results(batch_id), RESULTS_LIFE)
+
+    async def record(self, batch: Batch, line: int, result: bytes, failed: bool) -> bool:
+        """A line's result, unless it has one; `result` is a line of JSON. Whether it was the first."""
+        key = self._keys.batch_results(batch.id)
+        with store_errors():
+            first: Any = await self._store.hsetnx(key, str(line), (b"e" if failed else b"o") + result)
+            if first:
+                pipe: Any = self._store.pipeline(transaction=False)
+                pipe.expire(key, round(batch.expires - time.time() + self._life))
+                pipe.hincrby(self._keys.batch(batch.id), "failed" if failed else "completed", 1)
+                await pipe.execute()
+        return bool(first)
+
+    async def results(self, batch_id: str, lines: Sequence[int]) -> list[bytes | None]:
+        """Of each line `o` or `e`, for an output or an error, and its JSON; None where it has none."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            for line in lines:
+                pipe.hget(self._keys.batch_results(batch_id), str(line))
+            found: list[bytes | None] = await pipe.execute()
+        return found
+
+    async def have(self, batch_id: str, lines: Sequence[int]) -> list[bool]:
+        """Which of the lines have a result."""
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            for line in lines:
+                pipe.hexists(self._keys.batch_results(batch_id), str(line))
+            found = await pipe.execute()
+        return [bool(one) for one in found]
+
+    async def hold(self, gateway: str) -> bool:
+        """Take the lease, or keep it. Whether this gateway has it."""
+        key = self._keys.batch_lease
+        with store_errors():
+            taken: Any = await self._store.set(key, gateway, nx=True, ex=LEASE_S)
+            if taken:
+                return True
+            holder: Any = await self._store.get(key)
+            if holder != gateway.encode():
+                return False
+            return bool(await self._store.expire(key, LEASE_S))
+
+    async def let_go(self, gateway: str) -> None:
+        """Another gateway may take the lease at once."""
+        with store_errors():
+            if await self._store.get(self._keys.batch_lease) == gateway.encode():
+                await self._store.delete(self._keys.batch_lease)

@@ -1,0 +1,232 @@
+"""Runs batches: the gateway that holds the lease, a few lines at a time, each line's result written once.
+
+A gateway that dies leaves its lease to the next after LEASE_S. That one skips the lines that have a result; a line that
+was running has an idempotency key, by which it joins the request that still runs or has ended.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from service.broker.errors import BrokerError, StoreUnavailable
+from service.broker.gateway.batches import ENDED, LEASE_S, Batch, BatchStore, Progress
+from service.gateway.auth import Caller
+from service.gateway.errors import GatewayError, error_object, from_core
+from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split
+from service.gateway.inference.batches.requests import BatchCall, run
+from service.gateway.inference.service import RequestService
+from service.gateway.inference.validated import RequestLimits
+from service.gateway.media.files import FileStore
+from service.gateway.media.sources import MediaSources
+
+log = logging.getLogger(__name__)
+LOOK_S = 1.0  # seconds between looks for new batches, cancelled ones and the lease
+RETRY_S = 2.0  # seconds until a line is tried again that found the queue full or no worker
+AT_ONCE = 4  # batches
+CHUNK = 256  # lines whose results are read at a time
+_PASSING = (429, 503)
+
+
+@dataclass(slots=True)
+class BatchRunner:
+    """`sources` gives what the links of one tenant's request may point to; `lines` run at once of each batch."""
+
+    batches: BatchStore
+    files: FileStore
+    service: RequestService
+    limits: RequestLimits
+    sources: Callable[[str], MediaSources]
+    lines: int
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def follow(self) -> None:
+        """Until cancelled; the lease is let go then."""
+        try:
+            while True:
+                try:
+                    await self._look()
+                except BrokerError as error:
+                    log.warning("batches cannot be looked for", extra={"code": error.code})
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await self._stop()
+
+    async def _look(self) -> None:
+        waiting = await self.batches.unfinished()
+        if not waiting and not self._tasks:
+            return
+        if not await self.batches.hold(self.name):
+            await self._stop()
+            return
+        for batch_id in [one for one, task in self._tasks.items() if task.done()]:
+            del self._tasks[batch_id]
+        for batch_id in waiting:
+            if batch_id not in self._tasks and len(self._tasks) < AT_ONCE:
+                self._tasks[batch_id] = asyncio.create_task(self._run(batch_id), name=f"batch {batch_id}")
+
+    async def _stop(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        try:
+            await self.batches.let_go(self.name)
+        except StoreUnavailable:
+            log.info("the lease of batches ends by itself", extra={"seconds": LEASE_S})
+
+    async def _run(self, batch_id: str) -> None:
+        try:
+            found = await self.batches.find(batch_id)
+            if found is None or found[1].status in ENDED:
+                await self.batches.forget(batch_id)
+                return
+            await self._advance(*found)
+        except StoreUnavailable as error:
+            log.warning("a batch waits for the store", extra={"code": error.code})
+        except GatewayError as error:
+            await self._refuse(batch_id, [{"code": error.code, "message": error.message, "param": None, "line": None}])
+        except Exception:
+            log.exception("a batch failed")
+            words = "The server failed to run the batch."
+            await self._refuse(batch_id, [{"code": "internal_error", "message": words, "param": None, "line": None}])
+
+    async def _refuse(self, batch_id: str, errors: list[dict[str, Any]]) -> None:
+        await self.batches.set_status(batch_id, "failed", errors=msgspec.json.encode(errors))
+
+    async def _advance(self, batch: Batch, progress: Progress) -> None:
+        if progress.status == "validating":
+            total, errors = await checked(self._pieces(batch), batch.endpoint)
+            if errors:
+                await self._refuse(batch.id, errors)
+                return
+            await self.batches.set_status(batch.id, "in_progress", total=total)
+        stopped = await self._lines(batch)
+        await self.batches.set_status(batch.id, "finalizing")
+        completed = await self._write(batch, "output", expired=False)
+        failed = await self._write(batch, "error", expired=stopped == "expired")
+        await self.batches.set_status(batch.id, stopped or "completed", completed=completed, failed=failed)
+
+    async def _lines(self, batch: Batch) -> Any:
+        """Run what has no result yet. Answers `cancelled` or `expired` where that came first."""
+        slots, running = asyncio.Semaphore(self.lines), set[asyncio.Task[None]]()
+        looked = 0.0
+        try:
+            async for line in self._open_lines(batch):
+                await slots.acquire()
+                if time.monotonic() - looked > LOOK_S:
+                    looked = time.monotonic()
+                    if (stopped := await self._stopped(batch)) is not None:
+                        return stopped
+                task = asyncio.create_task(self._line(batch, line))
+                running.add(task)
+                task.add_done_callback(running.discard)
+                task.add_done_callback(lambda _: slots.release())
+            while running:
+                await asyncio.wait(running, timeout=LOOK_S)
+                if running and (stopped := await self._stopped(batch)) is not None:
+                    return stopped
+        finally:
+            for task in list(running):
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return await self._stopped(batch, ended=True)
+
+    async def _stopped(self, batch: Batch, ended: bool = False) -> str | None:
+        found = await self.batches.find(batch.id)
+        if found is None or found[1].status == "cancelling":
+            return "cancelled"
+        return "expired" if not ended and time.time() > batch.expires else None
+
+    async def _open_lines(self, batch: Batch) -> AsyncIterator[BatchLine]:
+        """The lines without a result, in order."""
+        chunk: list[BatchLine] = []
+        async for number, raw in split(self._pieces(batch)):
+            chunk.append(read_line(number, raw, batch.endpoint))
+            if len(chunk) >= self.lines:
+                for line in await self._undone(batch, chunk):
+                    yield line
+                chunk = []
+        for line in await self._undone(batch, chunk):
+            yield line
+
+    async def _undone(self, batch: Batch, chunk: list[BatchLine]) -> list[BatchLine]:
+        done = await self.batches.have(batch.id, [line.number for line in chunk])
+        return [line for line, has in zip(chunk, done, strict=True) if not has]
+
+    async def _line(self, batch: Batch, line: BatchLine) -> None:
+        """Run the line until it has an answer or a lasting refusal, and write that down."""
+        caller = Caller(batch.name, batch.tenant, frozenset(), batch.share, cache_group=batch.cache_group)
+        call = BatchCall(self.service, caller, self.sources(batch.tenant), self.limits, f"{batch.id}/{line.number}")
+        while True:
+            try:
+                body, status = await run(call, line.url, line.body), 200
+            except BrokerError as error:
+                body, status = _refusal(from_core(error))
+            except GatewayError as error:
+                body, status = _refusal(error)
+            except Exception:
+                log.exception("a line of a batch failed")
+                body, status = _refusal(GatewayError("internal_error", "The server failed to handle the request."))
+            if status not in _PASSING:
+                break
+            await asyncio.sleep(RETRY_S)
+        result = _result(batch, line.number, line.custom_id, {"status_code": status, "body": body}, None)
+        while True:
+            try:
+                await self.batches.record(batch, line.number, result, failed=status != 200)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+
+    async def _write(self, batch: Batch, kind: str, expired: bool) -> int:
+        """The file of outputs or of errors, in the order of the lines, none where there are none; how many."""
+        file_id = batch.output_file if kind == "output" else batch.error_file
+        lines = self._results(batch, kind[0].encode(), expired)
+        return await self.files.write(batch.tenant, file_id, f"{batch.id}_{kind}.jsonl", "batch_output", lines)
+
+    async def _results(self, batch: Batch, mark: bytes, expired: bool) -> AsyncIterator[bytes]:
+        chunk: list[tuple[int, bytes]] = []
+        async for one in split(self._pieces(batch)):
+            chunk.append((one[0], read_line(*one, batch.endpoint).custom_id.encode()))
+            if len(chunk) >= CHUNK:
+                for line in await self._of_chunk(batch, chunk, mark, expired):
+                    yield line
+                chunk = []
+        for line in await self._of_chunk(batch, chunk, mark, expired):
+            yield line
+
+    async def _of_chunk(self, batch: Batch, chunk: list[tuple[int, bytes]], mark: bytes, expired: bool) -> list[bytes]:
+        found = await self.batches.results(batch.id, [number for number, _ in chunk])
+        lines = []
+        for (number, custom_id), result in zip(chunk, found, strict=True):
+            if result is None and expired:
+                words = {"code": "batch_expired", "message": "The batch's window ended before this request."}
+                lines.append(_result(batch, number, custom_id.decode(), None, words) + b"\n")
+            elif result is not None and result[:1] == mark:
+                lines.append(result[1:] + b"\n")
+        return lines
+
+    async def _pieces(self, batch: Batch) -> AsyncIterator[bytes]:
+        info = await self.files.info(batch.tenant, batch.input_file)
+        async for piece in self.files.pieces(batch.tenant, info):
+            yield piece
+
+
+def _refusal(error: GatewayError) -> tuple[dict[str, Any], int]:
+    return error_object(error), error.row.status
+
+
+def _result(
+    batch: Batch, number: int, custom_id: str, response: dict[str, Any] | None, error: dict[str, str] | None
+) -> bytes:
+    name = f"batch_req_{batch.id.removeprefix('batch_')}_{number}"
+    told = None if response is None else {"request_id": name, **response}
+    return msgspec.json.encode({"id": name, "custom_id": custom_id, "response": told, "error": error})

@@ -1,0 +1,84 @@
+"""The answer to a request for vectors: the one path behind /v1/embeddings, /v1/rerank and /v1/score."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from pandagpt_core.types import ModelInfo, Priority
+from service.gateway.auth import Caller
+from service.gateway.errors import FieldError, GatewayError
+from service.gateway.inference.embedding.embedder import Embedded, EmbedOptions, check_dimensions, embed
+from service.gateway.inference.embedding.inputs import EmbedInput
+from service.gateway.inference.idempotency import REPLAYED
+from service.gateway.inference.service import RequestService
+from service.gateway.media.text_windows import Cut
+from service.gateway.middleware import CLIENT_CLOSED_REQUEST
+from service.gateway.rate_limit import RateLimiter
+from service.gateway.schema.embeddings import LongText
+from service.gateway.schema.requests import ignored, warned
+from service.gateway.streaming.event_stream import ClientDisconnected, until_disconnect, watch_connection
+
+Answer = Callable[[Embedded, str], dict[str, Any]]  # from vectors and the model's name
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedQuestion:
+    """Inputs and how to embed them; `answer` makes the body of the answer. `ignored`: parameters that nobody read."""
+
+    inputs: Sequence[EmbedInput]
+    answer: Answer
+    model: str | None = None
+    cut: Cut = "none"
+    dimensions: int | None = None
+    priority: Priority = "interactive"
+    ignored: Sequence[str] = ()
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResponder:
+    """`leaving` is set when this gateway has no more time for running answers."""
+
+    requests: RequestService
+    limiter: RateLimiter
+    leaving: asyncio.Event
+
+    async def respond(self, request: Request, caller: Caller, wanted: EmbedQuestion) -> Response:
+        """Embed, and answer. Raises `invalid_request` and a request's failures."""
+        info, how = await self._model(wanted)
+        seen = caller.seen
+        seen.model, seen.priority = info.id, how.priority
+        work = embed(self.requests, wanted.inputs, how, info, caller, wanted.key)
+        try:
+            async with watch_connection(request.receive) as gone:
+                found = await until_disconnect(gone, work, self.leaving)
+        except ClientDisconnected:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        seen.charged, seen.prompt_tokens = not found.submitted.replayed, found.tokens
+        await self.limiter.charge(caller.tenant, found.tokens)
+        replayed = REPLAYED if found.submitted.replayed else {}
+        headers = {**ignored(wanted.ignored), **warned(found.submitted.warnings), **replayed}
+        return JSONResponse(wanted.answer(found, info.id), headers=headers)
+
+    async def _model(self, wanted: EmbedQuestion) -> tuple[ModelInfo, EmbedOptions]:
+        info = await self.requests.model(wanted.model)
+        check_dimensions(wanted.dimensions, info)
+        return info, EmbedOptions(wanted.cut, wanted.dimensions, wanted.priority)
+
+
+def cut_of(body: LongText) -> Cut:
+    """Raises `invalid_request` for two ways at once."""
+    try:
+        return body.cut
+    except FieldError as error:
+        raise GatewayError("invalid_request", f"{error.field} {error}.", param=error.field) from None
+
+
+def usage(found: Embedded) -> dict[str, Any]:
+    """OpenAI's object, and the media beside it."""
+    details = {f"{modality}_items": count for modality, count in sorted(found.items.items())}
+    return {"prompt_tokens": found.tokens, "total_tokens": found.tokens, "prompt_tokens_details": details}

@@ -1,0 +1,106 @@
+"""A body of /v1/responses as a valid request, together with the fields of the response object that repeat it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pandagpt_core.types import Turn
+from service.gateway.errors import GatewayError
+from service.gateway.inference.conversation import check_totals, conversation
+from service.gateway.inference.responses.conversations import KeptConversation, carried_on
+from service.gateway.inference.structured import grammar_of
+from service.gateway.inference.validated import (
+    GenerateRequest,
+    RequestLimits,
+    ResponseOptions,
+    generate_request,
+)
+from service.gateway.media.medium import MediaInput
+from service.gateway.media.sources import MediaSources
+from service.gateway.schema import requests
+from service.gateway.schema.requests import StreamOptions
+from service.gateway.schema.response_bodies import ResponseBody
+
+# What would change the answer and is not offered, with the values that change nothing.
+_REFUSED: Mapping[str, tuple[Any, ...]] = {
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "truncation": ("disabled",),
+    "conversation": (),
+    "prompt": (),
+    "stream_options": ({},),
+}
+_NOTHING_CHANGES = ("parallel_tool_calls", "include", "reasoning", "service_tier", "safety_identifier")
+
+
+async def from_response(
+    body: ResponseBody, earlier: tuple[KeptConversation, str] | None, sources: MediaSources, limits: RequestLimits
+) -> GenerateRequest:
+    """`earlier`: the conversation to go on with, and its answer. Raises `invalid_request`, `too_large`."""
+    _check(body)
+    opening = [Turn("system", body.instructions)] if body.instructions else []
+    before: list[Turn] = []
+    media: list[MediaInput] = []
+    if earlier is not None:
+        before, media = carried_on(*earlier, len(opening))
+    new, new_media = await _new(body, sources, limits)
+    ahead = len(opening) + len(before)
+    turns = (*opening, *before, *new)
+    media = [*media, *(replace(medium, turn=medium.turn + ahead) for medium in new_media)]
+    if len(turns) > limits.max_messages:
+        words = f"There are {len(turns)} messages with the earlier ones; the limit is {limits.max_messages}."
+        raise GatewayError("invalid_request", words, param="input")
+    check_totals(sum(len(turn.text) for turn in turns), len(media), limits, "input")
+    if turns[-1].role != "user":
+        raise GatewayError("invalid_request", "The last message must be the user's.", param="input")
+    text = body.text.format if body.text else None
+    asked = body.model_copy(update={"max_tokens": body.max_output_tokens or body.max_tokens, "response_format": text})
+    wanted = generate_request(
+        asked,
+        turns,
+        tuple(media),
+        limits,
+        model=body.model,
+        stream_options=StreamOptions(),
+        grammar=await grammar_of(asked),
+    )
+    options = ResponseOptions(_shape(body), len(opening), body.store is not False, bool(body.background))
+    ignored = tuple(name for name in wanted.ignored if name not in _REFUSED and name not in _NOTHING_CHANGES)
+    return replace(wanted, response=options, ignored=ignored)
+
+
+async def _new(body: ResponseBody, sources: MediaSources, limits: RequestLimits) -> tuple[list[Turn], list[MediaInput]]:
+    try:
+        return await conversation(body.input, sources, limits)
+    except GatewayError as error:
+        param = (error.param or "input").replace("messages", "input", 1)
+        raise GatewayError(error.code, error.message, param=param, retry_after_s=error.retry_after_s) from None
+
+
+def _check(body: ResponseBody) -> None:
+    for name, value in (body.model_extra or {}).items():
+        if name in _REFUSED and value is not None and value not in _REFUSED[name]:
+            raise GatewayError("invalid_request", f"{name} is not supported here.", param=name)
+    requests.check_unsupported(body)
+    if (body.n or 1) > 1:
+        raise GatewayError("invalid_request", "n is not supported here: a response has one output.", param="n")
+    if body.background and body.store is False:
+        raise GatewayError("invalid_request", "background needs store: nobody could read the answer.", param="store")
+
+
+def _shape(body: ResponseBody) -> dict[str, Any]:
+    wanted = body.text.format if body.text else None
+    plain: dict[str, Any] = {"type": "text"}
+    written = plain if wanted is None else wanted.model_dump(by_alias=True, exclude_none=True)
+    written.update(written.pop("json_schema", {}))
+    return {
+        "background": bool(body.background),
+        "instructions": body.instructions,
+        "max_output_tokens": body.max_output_tokens,
+        "previous_response_id": body.previous_response_id,
+        "store": body.store is not False,
+        "temperature": body.temperature,
+        "text": {"format": written},
+        "top_p": body.top_p,
+        "metadata": body.metadata or {},
+    }

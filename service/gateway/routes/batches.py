@@ -1,0 +1,131 @@
+"""/v1/batches: requests of an uploaded file, run by one gateway at a time in the class `batch`."""
+
+import secrets
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from service.broker.gateway.batches import ENDED, Batch, Progress
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.errors import GatewayError
+from service.gateway.inference.json_body import read_json
+from service.gateway.media.files import new_file_id
+from service.gateway.schema import examples
+from service.gateway.schema.batches import BatchBody, BatchList, BatchObject
+from service.gateway.schema.responses import documented
+from service.gateway.state import GatewayState, gateway_of
+
+router = APIRouter(tags=["batches"])
+_Owner = Annotated[Caller, Depends(Access(Scope.INFER))]
+_BODY = examples.json_body("BatchBody", {})
+_ID = r"^batch_[0-9a-f]{32}$"
+_Known = Annotated[str | None, Query(pattern=_ID)]
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST = 7 * 86_400
+_TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
+
+
+@router.post("/v1/batches", response_model=None, responses=documented(BatchObject), openapi_extra=_BODY)
+async def create_batch(request: Request, caller: _Owner) -> dict[str, Any]:
+    """Take an uploaded file of requests; one gateway runs them, and their answers become a file."""
+    gateway = gateway_of(request)
+    async with gateway.lease(request, caller.tenant):
+        body = await read_json(request, BatchBody)
+        if body.endpoint == "/v1/embeddings" and Scope.EMBED not in caller.scopes:
+            raise GatewayError("permission_denied", "This key may not use that endpoint (embed).")
+        window = int(body.completion_window[:-1]) * _UNITS[body.completion_window[-1]]
+        if window > _LONGEST:
+            words = f"completion_window is {window} seconds; the limit is {_LONGEST}."
+            raise GatewayError("invalid_request", words, param="completion_window")
+        gateway.check_accepting()
+        await _check_file(gateway, body.input_file_id, caller.tenant)
+        batch = _batch(body, caller, int(time.time()), window)
+        await gateway.batches.add(batch)
+    return _object(batch, Progress())
+
+
+@router.get("/v1/batches", response_model=None, responses=documented(BatchList))
+async def list_batches(
+    request: Request, caller: _Owner, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: _Known = None
+) -> dict[str, Any]:
+    """The key's batches, newest first, those beyond `after`."""
+    store = gateway_of(request).batches
+    names = await store.of_tenant(caller.tenant)
+    beyond = names[names.index(after) + 1 :] if after in names else names if after is None else []
+    found = [one for name in beyond[:limit] if (one := await store.find(name)) is not None]
+    shown = [_object(*one) for one in found]
+    ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
+    return {"object": "list", "data": shown, **ends, "has_more": limit < len(beyond)}
+
+
+@router.get("/v1/batches/{batch_id}", response_model=None, responses=documented(BatchObject))
+async def get_batch(request: Request, batch_id: str, caller: _Owner) -> dict[str, Any]:
+    """How far it is, and its files once it has ended."""
+    return _object(*await _found(gateway_of(request), batch_id, caller.tenant))
+
+
+@router.post("/v1/batches/{batch_id}/cancel", response_model=None, responses=documented(BatchObject))
+async def cancel_batch(request: Request, batch_id: str, caller: _Owner) -> dict[str, Any]:
+    """Run no further line; what has an answer comes into the output file. One that has ended stays as it is."""
+    gateway = gateway_of(request)
+    batch, progress = await _found(gateway, batch_id, caller.tenant)
+    if progress.status not in (*ENDED, "finalizing"):
+        await gateway.batches.set_status(batch.id, "cancelling")
+    return _object(*await _found(gateway, batch_id, caller.tenant))
+
+
+async def _check_file(gateway: GatewayState, file_id: str, tenant: str) -> None:
+    try:
+        info = await gateway.files.info(tenant, file_id)
+    except GatewayError as error:
+        raise GatewayError(error.code, error.message, param="input_file_id") from None
+    if info.purpose != "batch":
+        words = f"The file's purpose is {info.purpose}; it must be batch."
+        raise GatewayError("invalid_request", words, param="input_file_id")
+
+
+def _batch(body: BatchBody, caller: Caller, now: int, window: int) -> Batch:
+    return Batch(
+        id=f"batch_{secrets.token_hex(16)}",
+        tenant=caller.tenant,
+        name=caller.name,
+        share=caller.share,
+        cache_group=caller.cache_group,
+        endpoint=body.endpoint,
+        input_file=body.input_file_id,
+        output_file=new_file_id(),
+        error_file=new_file_id(),
+        window=body.completion_window,
+        created=now,
+        expires=now + window,
+        metadata=body.metadata or {},
+    )
+
+
+async def _found(gateway: GatewayState, batch_id: str, tenant: str) -> tuple[Batch, Progress]:
+    """Raises `batch_not_found`, also for another key's."""
+    found = await gateway.batches.find(batch_id) if batch_id.isascii() and len(batch_id) <= 64 else None
+    if found is None or found[0].tenant != tenant:
+        raise GatewayError("batch_not_found", "There is no such batch.")
+    return found
+
+
+def _object(batch: Batch, progress: Progress) -> dict[str, Any]:
+    ended = progress.status in ENDED and progress.status != "failed"
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "endpoint": batch.endpoint,
+        "errors": {"object": "list", "data": progress.errors} if progress.errors else None,
+        "input_file_id": batch.input_file,
+        "completion_window": batch.window,
+        "status": progress.status,
+        "output_file_id": batch.output_file if ended and progress.completed else None,
+        "error_file_id": batch.error_file if ended and progress.failed else None,
+        "created_at": batch.created,
+        "expires_at": batch.expires,
+        **{f"{name}_at": progress.times.get(name) for name in _TIMES},
+        "request_counts": {"total": progress.total, "completed": progress.completed, "failed": progress.failed},
+        "metadata": batch.metadata or None,
+    }

@@ -1,0 +1,116 @@
+"""/v1/responses: answers that are kept, streamed again after any event, gone on with, cancelled and deleted."""
+
+from contextlib import AsyncExitStack
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from msgspec import structs
+from starlette.responses import JSONResponse
+
+from service.broker.errors import UnknownRequest
+from service.broker.gateway.request_record import RequestRecord
+from service.broker.protocol import Done, Failed
+from service.gateway.auth import Access, Caller, Scope
+from service.gateway.errors import GatewayError
+from service.gateway.inference.idempotency import IdempotencyKey
+from service.gateway.inference.json_body import read_json
+from service.gateway.inference.responses.body import from_response
+from service.gateway.inference.responses.conversations import KeptConversation
+from service.gateway.schema import examples
+from service.gateway.schema.response_bodies import DeletedResponse, ResponseBody, ResponseId, ResponseObject
+from service.gateway.schema.responses import EVENTS, documented
+from service.gateway.state import GatewayState, gateway_of
+from service.gateway.streaming.chunks import read_metadata
+from service.gateway.streaming.response_events import ResponseState, request_id
+
+router = APIRouter(tags=["responses"])
+_User = Annotated[Caller, Depends(Access(Scope.INFER))]
+_Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]
+_BODY = examples.json_body("ResponseBody", examples.RESPONSES)
+_After = Annotated[int | None, Query(ge=0, le=10**9, description="The sequence number of the last event that was read")]
+
+
+@router.post("/v1/responses", response_model=None, responses=documented(ResponseObject, EVENTS), openapi_extra=_BODY)
+async def create_response(request: Request, caller: _User, idempotency_key: IdempotencyKey = None) -> Response:
+    """Answer a text or messages, as a response that is kept; with `background`, at once and without an answer yet."""
+    gateway = gateway_of(request)
+    async with AsyncExitStack() as lease:
+        await lease.enter_async_context(gateway.lease(request, caller.tenant))
+        body = await read_json(request, ResponseBody)
+        earlier = await _earlier(gateway, body.previous_response_id, caller.tenant)
+        wanted = await from_response(body, earlier, gateway.sources_of(caller.tenant), gateway.limits)
+        gateway.check_accepting()
+        return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)
+
+
+@router.get("/v1/responses/{response_id}", response_model=None, responses=documented(ResponseObject, EVENTS))
+async def get_response(
+    request: Request, response_id: ResponseId, caller: _Owner, stream: bool = False, starting_after: _After = None
+) -> Response:
+    """The response as it stands; with `stream`, its events from the start or after `starting_after`, on any gateway."""
+    gateway = gateway_of(request)
+    record, kept = await _found(gateway, response_id, caller.tenant)
+    if not stream:
+        return JSONResponse(await _object(gateway, record, kept))
+    metadata = structs.replace(read_metadata(record.response), shape=kept.shape)
+    await gateway.requests.readers.attach(record.id)
+    after = -1 if starting_after is None else starting_after
+    return gateway.responder.follow(caller, record, metadata, after)
+
+
+@router.post("/v1/responses/{response_id}/cancel", response_model=None, responses=documented(ResponseObject))
+async def cancel_response(request: Request, response_id: ResponseId, caller: _Owner) -> dict[str, Any]:
+    """End it; one that has ended stays as it is."""
+    gateway = gateway_of(request)
+    record, kept = await _found(gateway, response_id, caller.tenant)
+    if not _ended(await gateway.broker.history(record)):
+        await gateway.broker.cancel_record(record)
+        await gateway.requests.until_ended(record)
+    return await _object(gateway, record, kept)
+
+
+@router.delete("/v1/responses/{response_id}", response_model=None, responses=documented(DeletedResponse))
+async def delete_response(request: Request, response_id: ResponseId, caller: _Owner) -> dict[str, Any]:
+    """Forget it and its conversation; one that runs is cancelled."""
+    gateway = gateway_of(request)
+    record, _ = await _found(gateway, response_id, caller.tenant)
+    if not _ended(await gateway.broker.history(record)):
+        await gateway.broker.cancel_record(record)
+        await gateway.requests.until_ended(record)
+    await gateway.requests.conversations.forget(record.id)
+    await gateway.broker.keep_shortly(record, 1)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+async def _found(gateway: GatewayState, response_id: str, tenant: str) -> tuple[RequestRecord, KeptConversation]:
+    """Raises `request_not_found`."""
+    try:
+        record = await gateway.broker.find(request_id(response_id), tenant)
+    except UnknownRequest:
+        raise GatewayError("request_not_found", "There is no such response.") from None
+    return record, await gateway.requests.conversations.find(record.id)
+
+
+async def _earlier(gateway: GatewayState, name: str | None, tenant: str) -> tuple[KeptConversation, str] | None:
+    """The conversation to go on with, and its answer. Raises `request_not_found`, `request_not_ended`."""
+    if name is None:
+        return None
+    try:
+        record, kept = await _found(gateway, name, tenant)
+    except GatewayError as error:
+        raise GatewayError(error.code, error.message, param="previous_response_id") from None
+    text = await gateway.broker.answer_text(record, 0)
+    if text is None:
+        raise GatewayError("request_not_ended", "That response has not ended yet.", param="previous_response_id")
+    return kept, text
+
+
+async def _object(gateway: GatewayState, record: RequestRecord, kept: KeptConversation) -> dict[str, Any]:
+    state = ResponseState(structs.replace(read_metadata(record.response), shape=kept.shape))
+    for event in await gateway.broker.history(record):
+        state.take(event)
+    return state.object()
+
+
+def _ended(events: list[Any]) -> bool:
+    return any(isinstance(event, Done | Failed) for event in events)
