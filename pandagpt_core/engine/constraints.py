@@ -135,7 +135,16 @@ class _Pieces:
         self.eos_token_id = min(tokenizer.eos_ids, default=0)
 
     def __call__(self, text: str) -> list[int]:
+        """Tokens that spell just this text, by which llguidance writes what a grammar forces. Sentencepiece puts a
+        space before a text's first token; after a newline it does not."""
+        lead = self._encode("\n")
+        ids = self._encode("\n" + text)
+        if ids[: len(lead)] == lead and self._spelt(ids[len(lead) :]) == text.encode():
+            return ids[len(lead) :]
         return self._encode(text)
+
+    def _spelt(self, ids: Sequence[int]) -> bytes:
+        return b"".join(self.tokens[index] for index in ids)
 
 
 def constraints_of(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pandagpt_core.engine.constraints import GrammarCompiler, LogitBias, MinToke
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.grammars import choice, json_schema, lark, regex
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.types import Grammar, SamplingParams
 from tests.engine.conftest import CONFIG, EOS, PIECES, ByteTokenizer
 
@@ -136,3 +138,21 @@ def test_an_end_is_allowed_exactly_where_the_grammar_may_end() -> None:
         ends.append(bool(row[EOS] == 0))
         constraint.consume(PIECES.index(piece.encode()))
     assert ends == [False, True]
+
+
+@pytest.mark.parametrize(
+    "schema", [SCHEMA, {"type": "array", "items": {"enum": ["cat"]}, "minItems": 9, "maxItems": 9}]
+)
+def test_a_sentencepiece_vocabulary_spells_what_a_grammar_forces_without_its_leading_space(
+    golden: Path, schema: Any
+) -> None:
+    tokenizer = load_tokenizer(golden / "pandagpt-tiny/vicuna_tiny")
+    constraint = GrammarCompiler(tokenizer).constraint(json_schema(schema), tokenizer.eos_ids)
+    drawn, tokens = torch.Generator().manual_seed(0), list[int]()
+    while not tokens or tokens[-1] not in tokenizer.eos_ids:
+        logits = torch.randn(tokenizer.size, generator=drawn)
+        constraint.apply(logits)
+        tokens.append(int(logits.argmax()))
+        constraint.consume(tokens[-1])
+        assert len(tokens) < 400
+    assert json.loads(b"".join(map(tokenizer.token_bytes, tokens[:-1])))
