@@ -18,18 +18,18 @@ class FromZero:
     """`models` by id; a request waits `wait_s` seconds for a worker."""
 
     def __init__(self, broker: Broker, models: Collection[str], wait_s: float) -> None:
-        self._broker, self._models, self._wait_s = broker, frozenset(models), wait_s
+        self._broker, self.models, self._wait_s = broker, frozenset(models), wait_s
 
     @property
     def only(self) -> str | None:
         """The one such model, for a request that names none."""
-        return next(iter(self._models)) if len(self._models) == 1 else None
+        return next(iter(self.models)) if len(self.models) == 1 else None
 
     def has(self, model: str) -> bool:
-        return model in self._models
+        return model in self.models
 
     def __bool__(self) -> bool:
-        return bool(self._models)
+        return bool(self.models)
 
     async def find(self, model: str) -> ModelInfo | None:
         """None for a model that does not scale from zero, or that no worker ever announced."""
@@ -37,7 +37,7 @@ class FromZero:
 
     async def asleep(self, live: Collection[str]) -> dict[str, ModelInfo]:
         """Those that are not live, by id."""
-        found = {name: await self.find(name) for name in sorted(self._models - set(live))}
+        found = {name: await self.find(name) for name in sorted(self.models - set(live))}
         return {name: info for name, info in found.items() if info is not None}
 
     async def end_unserved(self, record: RequestRecord) -> None:

@@ -93,6 +93,8 @@ class RequestService:
         return await self._enter(await self._with_tools(places.checked(info, wanted), info), info, caller, key)
 
     async def _with_tools(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
+        if not wanted.tools.tools:
+            return wanted
         made = await plan(wanted.tools, info, wanted.sampling.grammar, self.options.tools)
         return replace(wanted, tool_plan=made, sampling=replace(wanted.sampling, grammar=made.grammar))
 
@@ -259,7 +261,7 @@ class RequestService:
         finally:
             seen.phases.append(("submit", began, time.perf_counter()))
         # A model that scales from zero may have no worker yet: the request waits for one, but not for ever.
-        if self.from_zero.has(record.model):
+        if record.model in self.from_zero.models:
             self.in_background(self.from_zero.end_unserved(record))
         return record
 
