@@ -53,7 +53,7 @@ COLUMNS = (
 )
 
 
-class Vocabulary:
+class MaskVocabulary:
     """Pieces as llguidance reads a tokenizer. `special` has no text."""
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
@@ -74,7 +74,7 @@ class Masks(Protocol):
 
 
 class Llguidance:
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: MaskVocabulary) -> None:
         self.tokenizer = LLTokenizer(TokenizerWrapper(vocabulary))
 
     def begin(self, schema: Any) -> tuple[Callable[[], object], Callable[[int], object]]:
@@ -85,7 +85,7 @@ class Llguidance:
 class InTheEngine(Llguidance):
     """The mask as the sampler applies it to a row of logits."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: MaskVocabulary) -> None:
         super().__init__(vocabulary)
         self._logits, self._ends = torch.zeros(len(vocabulary.tokens)), [vocabulary.eos_token_id]
 
@@ -96,7 +96,7 @@ class InTheEngine(Llguidance):
 
 
 class Xgrammar:
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: MaskVocabulary) -> None:
         self._library: Any = importlib.import_module("xgrammar")
         self._size = len(vocabulary.tokens)
         info = self._library.TokenizerInfo(
@@ -114,14 +114,14 @@ class Xgrammar:
         return lambda: matcher.fill_next_token_bitmask(bits), matcher.accept_token
 
 
-LIBRARIES: dict[str, Callable[[Vocabulary], Masks]] = {
+LIBRARIES: dict[str, Callable[[MaskVocabulary], Masks]] = {
     "llguidance": Llguidance,
     "in the engine": InTheEngine,
     "xgrammar": Xgrammar,
 }
 
 
-def vocabularies(sizes: Sequence[int]) -> Iterator[Vocabulary]:
+def vocabularies(sizes: Sequence[int]) -> Iterator[MaskVocabulary]:
     tokenizer = load_tokenizer(source())
     pieces = [tokenizer.token_bytes(index) for index in range(tokenizer.size)]
     known, draw = set(pieces), random.Random(0)
@@ -131,10 +131,10 @@ def vocabularies(sizes: Sequence[int]) -> Iterator[Vocabulary]:
             if joined not in known:
                 known.add(joined)
                 pieces.append(joined)
-        yield Vocabulary(pieces[:size])
+        yield MaskVocabulary(pieces[:size])
 
 
-def measured(library: str, vocabulary: Vocabulary, rounds: int) -> Iterator[report.Row]:
+def measured(library: str, vocabulary: MaskVocabulary, rounds: int) -> Iterator[report.Row]:
     begun = time.process_time()
     masks = LIBRARIES[library](vocabulary)
     setup = time.process_time() - begun

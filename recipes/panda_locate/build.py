@@ -30,7 +30,7 @@ from recipes.panda_locate.export import export
 from recipes.panda_locate.features import load_grid_trunk, scene_features
 from recipes.panda_locate.grounds import HELD_OUT, TRAINED, photographs
 from recipes.panda_locate.head import HeadConfig, train_head
-from recipes.panda_locate.language import LanguageConfig, Reader, imagined_batches, train_reader
+from recipes.panda_locate.language import LanguageConfig, ReaderModel, imagined_batches, train_reader
 from recipes.panda_locate.photographs import boxed_photographs, named_photographs
 from recipes.panda_locate.rows import Noise
 from recipes.panda_locate.scenes import draw_scene
@@ -117,7 +117,7 @@ def speech(recipe: LocateRecipe, kept: Path, log: Log) -> dict[str, torch.Tensor
     """Projection and LoRA, by the adapter's names."""
     config, file = recipe.language, llm_file()
     tokenizer = load_tokenizer(file)
-    reader = Reader.fresh(load_llama(file), tokenizer, config)
+    reader = ReaderModel.fresh(load_llama(file), tokenizer, config)
     train_reader(reader, imagined_batches(tokenizer, config, recipe.noise), config, kept, log)
     return {name: parameter.detach() for name, parameter in reader.trained.items()}
 

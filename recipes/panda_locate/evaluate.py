@@ -10,8 +10,8 @@ import numpy as np
 from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
 from pandagpt_core.training.evaluation.measures import Rate
 from pandagpt_core.types import Modality
-from recipes.panda_locate.questions import Question, ask
-from recipes.panda_locate.scenes import Scene
+from recipes.panda_locate.questions import LocateQuestion, ask
+from recipes.panda_locate.scenes import DrawnScene
 from recipes.panda_locate.scoring import score
 
 QUESTIONS = 10
@@ -20,7 +20,7 @@ _TOKENS = 150
 _CHANCE = {"colour": 1 / 8, "where": 1 / 9}
 
 
-def examined(model: Answerer, scenes: Iterable[Scene], seed: int) -> dict[str, Any]:
+def examined(model: Answerer, scenes: Iterable[DrawnScene], seed: int) -> dict[str, Any]:
     """Of each kind of question the share that was right, and of places how many that were named are none."""
     drawn = [
         (ask(scene.things, np.random.default_rng((seed, at)), QUESTIONS), scene) for at, scene in enumerate(scenes)
@@ -28,9 +28,9 @@ def examined(model: Answerer, scenes: Iterable[Scene], seed: int) -> dict[str, A
     return answered(model, drawn)
 
 
-def answered(model: Answerer, pictures: Iterable[tuple[Sequence[Question], Scene]]) -> dict[str, Any]:
+def answered(model: Answerer, pictures: Iterable[tuple[Sequence[LocateQuestion], DrawnScene]]) -> dict[str, Any]:
     """The same, of questions that are given."""
-    asked: list[tuple[Question, Asked]] = []
+    asked: list[tuple[LocateQuestion, Asked]] = []
     for index, (questions, scene) in enumerate(pictures):
         held = Held(Modality.IMAGE, png(scene), name=f"scene-{index}.png")
         asked += [(question, Asked(question.text, (held,))) for question in questions]
@@ -38,7 +38,7 @@ def answered(model: Answerer, pictures: Iterable[tuple[Sequence[Question], Scene
     return judged([question for question, _ in asked], answers)
 
 
-def judged(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, Any]:
+def judged(questions: Sequence[LocateQuestion], answers: Sequence[str]) -> dict[str, Any]:
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for question, answer in zip(questions, answers, strict=True):
         for at, value in enumerate(score(question, answer)):
@@ -51,7 +51,7 @@ def _said(kind: str, hits: int, wanted: int, given: int) -> dict[str, Any]:
     return {**Rate(wanted, hits, _CHANCE.get(kind)).said(), **precision}
 
 
-def png(scene: Scene) -> bytes:
+def png(scene: DrawnScene) -> bytes:
     out = io.BytesIO()
     scene.picture.save(out, "PNG", compress_level=1)
     return out.getvalue()

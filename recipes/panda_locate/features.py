@@ -15,8 +15,8 @@ from pandagpt_core.encoders.mini.trunk import fold_published
 from pandagpt_core.media.image import eva_array
 from pandagpt_core.training.log import Log
 from recipes.panda_locate.cutouts import Cutouts
-from recipes.panda_locate.scenes import Scene, draw_scene
-from recipes.panda_locate.things import Thing
+from recipes.panda_locate.scenes import DrawnScene, draw_scene
+from recipes.panda_locate.things import DrawnThing
 from recipes.panda_mini.data.corpus import published_trunk
 
 _BATCH = 8
@@ -26,7 +26,7 @@ class Kept(NamedTuple):
     """Features by scene, mapped from the disk, and the things of each scene."""
 
     maps: np.ndarray
-    things: list[list[Thing]]
+    things: list[list[DrawnThing]]
 
 
 def load_grid_trunk() -> GridTrunk:
@@ -62,7 +62,7 @@ def scene_features(
 
 
 @torch.inference_mode()
-def trunk_maps(trunk: GridTrunk, scenes: Sequence[Scene]) -> torch.Tensor:
+def trunk_maps(trunk: GridTrunk, scenes: Sequence[DrawnScene]) -> torch.Tensor:
     """[N, 780, 14, 14] float16, through the very recipe of service."""
     pictures = torch.from_numpy(np.stack([eva_array(scene.picture) for scene in scenes]))
     with torch.autocast("cpu", torch.bfloat16):
@@ -70,10 +70,10 @@ def trunk_maps(trunk: GridTrunk, scenes: Sequence[Scene]) -> torch.Tensor:
     return maps.half()
 
 
-def _lines(path: Path) -> list[list[Thing]]:
+def _lines(path: Path) -> list[list[DrawnThing]]:
     if not path.exists():
         return []
     return [
-        [Thing(name, colour, tuple(box)) for name, colour, box in json.loads(line)]
+        [DrawnThing(name, colour, tuple(box)) for name, colour, box in json.loads(line)]
         for line in path.read_text(encoding="utf-8").splitlines()
     ]

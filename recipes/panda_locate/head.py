@@ -13,11 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pandagpt_core.encoders.grid.encoder import SIDE, GridHead, GridSizes, GridTrunk, Seen
+from pandagpt_core.encoders.grid.encoder import SIDE, GridFeatures, GridHead, GridSizes, GridTrunk
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import CosineWarmupDecay
 from recipes.panda_locate.features import Kept
-from recipes.panda_locate.things import COLOURS, NAMES, Thing
+from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing
 
 SIZES = GridSizes(names=len(NAMES), colours=len(COLOURS) + 1)
 _SPREAD = 0.7  # cells: how far from a centre a guess still counts as near
@@ -43,7 +43,7 @@ class Truth(NamedTuple):
     boxes: Tensor
 
 
-def truth_of(scenes: Sequence[Sequence[Thing]]) -> Truth:
+def truth_of(scenes: Sequence[Sequence[DrawnThing]]) -> Truth:
     bump = torch.zeros(len(scenes), SIDE, SIDE)
     kinds = torch.zeros(2, len(scenes), SIDE, SIDE, dtype=torch.long)
     boxes = torch.zeros(len(scenes), SIDE, SIDE, 4)
@@ -62,7 +62,7 @@ def truth_of(scenes: Sequence[Sequence[Thing]]) -> Truth:
     return Truth(bump, kinds[0], kinds[1], boxes)
 
 
-def head_loss(seen: Seen, truth: Truth) -> tuple[Tensor, dict[str, float]]:
+def head_loss(seen: GridFeatures, truth: Truth) -> tuple[Tensor, dict[str, float]]:
     """The sum of what each output is off by, over the things of the batch."""
     near, at = truth.bump > _NEAR, truth.bump == 1
     weight = truth.bump[near]

@@ -84,7 +84,7 @@ def first_projection(llm: Llama, tokenizer: Tokenizer, seed: int) -> nn.Linear:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ReaderModel:
     """What is trained: `projection` of rows and the LoRA beside the language model's layers."""
 
     llm: Llama
@@ -92,7 +92,7 @@ class Reader:
     trained: dict[str, nn.Parameter]
 
     @classmethod
-    def fresh(cls, llm: Llama, tokenizer: Tokenizer, config: LanguageConfig) -> "Reader":
+    def fresh(cls, llm: Llama, tokenizer: Tokenizer, config: LanguageConfig) -> "ReaderModel":
         torch.manual_seed(config.seed)
         projection = first_projection(llm, tokenizer, config.seed)
         lora = add_lora(llm, config.lora)
@@ -113,7 +113,7 @@ class Reader:
         return F.cross_entropy(logits, target), (logits.argmax(dim=-1) == target).float().mean()
 
 
-def train_reader(reader: Reader, batches: Batches, config: LanguageConfig, kept: Path, log: Log) -> None:
+def train_reader(reader: ReaderModel, batches: Batches, config: LanguageConfig, kept: Path, log: Log) -> None:
     """In place. Goes on from `kept` where that is there, and writes it as it goes."""
     trained = list(reader.trained.values())
     rates = [config.lora.projection_lr if name.startswith("projection") else config.lora.lr for name in reader.trained]
@@ -135,7 +135,7 @@ def train_reader(reader: Reader, batches: Batches, config: LanguageConfig, kept:
             _keep(reader, optimizer, kept, step + 1)
 
 
-def _keep(reader: Reader, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
+def _keep(reader: ReaderModel, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
     state = {name: tensor.detach().contiguous() for name, tensor in reader.trained.items()}
     for name, tensor in reader.trained.items():
         state |= {f"{of}:{name}": optimizer.state[tensor][of] for of in ("exp_avg", "exp_avg_sq")}
@@ -144,7 +144,7 @@ def _keep(reader: Reader, optimizer: torch.optim.Optimizer, path: Path, step: in
     half.replace(path)
 
 
-def _resume(reader: Reader, optimizer: torch.optim.Optimizer, path: Path) -> int:
+def _resume(reader: ReaderModel, optimizer: torch.optim.Optimizer, path: Path) -> int:
     if not path.exists():
         return 0
     with safe_open(path, "pt") as file:

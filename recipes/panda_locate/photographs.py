@@ -6,9 +6,9 @@ from PIL import Image
 
 from pandagpt_core.types import Box
 from recipes.panda_locate.cutouts import NAME_OF
-from recipes.panda_locate.questions import Question
-from recipes.panda_locate.scenes import Scene
-from recipes.panda_locate.things import NAMES, Thing
+from recipes.panda_locate.questions import LocateQuestion
+from recipes.panda_locate.scenes import DrawnScene
+from recipes.panda_locate.things import NAMES, DrawnThing
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data.media import validation_photos
 
@@ -24,16 +24,16 @@ _BOXED: tuple[tuple[str, str, tuple[Box, ...]], ...] = (
 _CARTOONS = "gcompris/lang"
 
 
-def boxed_photographs(packages: Path) -> list[Scene]:
+def boxed_photographs(packages: Path) -> list[DrawnScene]:
     """Six photographs with eight things."""
     found = []
     for path, noun, boxes in _BOXED:
-        things = tuple(Thing(NAMES.index(noun), -1, box) for box in boxes)
-        found.append(Scene(Image.open(packages / path).convert("RGB"), things))
+        things = tuple(DrawnThing(NAMES.index(noun), -1, box) for box in boxes)
+        found.append(DrawnScene(Image.open(packages / path).convert("RGB"), things))
     return found
 
 
-def named_photographs(packages: Path) -> list[tuple[Scene, Question]]:
+def named_photographs(packages: Path) -> list[tuple[DrawnScene, LocateQuestion]]:
     """Photographs of one thing each, of a package for children's lessons, and what they show."""
     concepts = load_concepts()
     found = []
@@ -41,8 +41,8 @@ def named_photographs(packages: Path) -> list[tuple[Scene, Question]]:
         name = NAME_OF.get(concepts[picture.concept].name)
         if name is not None and picture.source != _CARTOONS:
             shown = on_white(picture.draw())
-            question = Question("what", "[vqa] what is in the picture?", NAMES[name])
-            found.append((Scene(shown, ()), question))
+            question = LocateQuestion("what", "[vqa] what is in the picture?", NAMES[name])
+            found.append((DrawnScene(shown, ()), question))
     return found
 
 

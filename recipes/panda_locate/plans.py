@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pandagpt_core.encoders.grid.encoder import reading_place
-from recipes.panda_locate.things import COLOURS, NAMES, Thing
+from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing
 
 MOST = 6
 _SMALLEST, _LARGEST = 0.18, 0.45  # of the picture's sides, the longer side of a thing
@@ -49,15 +49,15 @@ def plan_scene(rng: np.random.Generator, names: tuple[int, ...] = EVERY, most: i
     return plans
 
 
-def imagined(plan: Plan, rng: np.random.Generator) -> Thing:
+def imagined(plan: Plan, rng: np.random.Generator) -> DrawnThing:
     """The thing as it might be drawn: an outline of some aspect around the plan's centre."""
     ratio = float(np.clip(np.exp(rng.normal(0, 0.3)), 0.45, 2.2))
     width, height = (plan.side, plan.side / ratio) if ratio > 1 else (plan.side * ratio, plan.side)
     box = (plan.x - width / 2, plan.y - height / 2, plan.x + width / 2, plan.y + height / 2)
-    return Thing(plan.name, plan.colour, box)
+    return DrawnThing(plan.name, plan.colour, box)
 
 
-def in_order(things: list[Thing]) -> list[Thing]:
+def in_order(things: list[DrawnThing]) -> list[DrawnThing]:
     """As the encoder has them, and lists in answers."""
     return sorted(things, key=lambda thing: int(reading_place(torch.tensor(thing.box))))
 

@@ -11,30 +11,30 @@ from pandagpt_core.boxes import write_box, write_boxes
 from pandagpt_core.encoders.grid.codes import place_of
 from pandagpt_core.training.minigpt_v2.words import worded
 from recipes.panda_locate.plans import in_order
-from recipes.panda_locate.things import COLOURS, NAMES, PLACES, Thing, plural
+from recipes.panda_locate.things import COLOURS, NAMES, PLACES, DrawnThing, plural
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LocateQuestion:
     """`kind` says what is measured. `truth`: the things that a question about places is about."""
 
     kind: str
     text: str
     answer: str
-    truth: tuple[Thing, ...] = ()
+    truth: tuple[DrawnThing, ...] = ()
 
 
-Things = Sequence[Thing]
-Asked = Question | None  # None where the scene has nothing to ask for
+Things = Sequence[DrawnThing]
+Asked = LocateQuestion | None  # None where the scene has nothing to ask for
 
 
-def place(thing: Thing) -> str:
+def place(thing: DrawnThing) -> str:
     return PLACES[int(place_of(torch.tensor(thing.box)))]
 
 
-def ask(things: Things, rng: np.random.Generator, count: int) -> list[Question]:
+def ask(things: Things, rng: np.random.Generator, count: int) -> list[LocateQuestion]:
     """`count` different questions, or fewer where a scene gives no more."""
-    found: dict[str, Question] = {}
+    found: dict[str, LocateQuestion] = {}
     for _ in range(4 * count):
         made = _KINDS[int(rng.choice(len(_KINDS), p=_ODDS))](things, rng)
         if made is not None:
@@ -54,14 +54,14 @@ def refer(things: Things, rng: np.random.Generator) -> Asked:
     if not phrases:
         return None
     phrase = phrases[int(rng.integers(len(phrases)))]
-    return Question("refer", worded("refer", int(rng.integers(3)), phrase), write_box(thing.box), (thing,))
+    return LocateQuestion("refer", worded("refer", int(rng.integers(3)), phrase), write_box(thing.box), (thing,))
 
 
 def detect(things: Things, rng: np.random.Generator) -> Asked:
     noun = _any(things, rng).noun
     those = in_order([one for one in things if one.noun == noun])
     answer = f"<p>{noun}</p> {write_boxes(one.box for one in those)}"
-    return Question("detection", worded("detection", 0, noun), answer, tuple(those))
+    return LocateQuestion("detection", worded("detection", 0, noun), answer, tuple(those))
 
 
 def identify(things: Things, rng: np.random.Generator) -> Asked:
@@ -69,7 +69,7 @@ def identify(things: Things, rng: np.random.Generator) -> Asked:
     near = np.array(thing.box) + rng.normal(0, 0.008, 4)  # a caller's box is never quite the truth's
     left, top, right, bottom = (float(side) for side in near.clip(0.0, 0.99))
     text = worded("identify", int(rng.integers(2)), write_box((left, top, right, bottom)))
-    return Question("identify", text, thing.phrase, (thing,))
+    return LocateQuestion("identify", text, thing.phrase, (thing,))
 
 
 def colour(things: Things, rng: np.random.Generator) -> Asked:
@@ -118,14 +118,14 @@ def which(things: Things, rng: np.random.Generator) -> Asked:
 def ground(things: Things, _rng: np.random.Generator) -> Asked:
     """Every thing with its place."""
     said = ", ".join(f"<p>{one.phrase}</p> {write_box(one.box)}" for one in in_order(list(things)))
-    return Question("grounding", worded("grounding", 0), said, tuple(in_order(list(things))))
+    return LocateQuestion("grounding", worded("grounding", 0), said, tuple(in_order(list(things))))
 
 
-def _vqa(kind: str, question: str, answer: str, truth: tuple[Thing, ...] = ()) -> Question:
-    return Question(kind, worded("vqa", 0, question), answer, truth)
+def _vqa(kind: str, question: str, answer: str, truth: tuple[DrawnThing, ...] = ()) -> LocateQuestion:
+    return LocateQuestion(kind, worded("vqa", 0, question), answer, truth)
 
 
-def _any(things: Things, rng: np.random.Generator) -> Thing:
+def _any(things: Things, rng: np.random.Generator) -> DrawnThing:
     return things[int(rng.integers(len(things)))]
 
 

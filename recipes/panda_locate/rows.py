@@ -14,7 +14,7 @@ from torch import Tensor
 from pandagpt_core.encoders.grid.codes import CHARACTERS, Codes
 from pandagpt_core.encoders.grid.encoder import THINGS
 from recipes.panda_locate.plans import in_order
-from recipes.panda_locate.things import COLOURS, NAMES, Thing
+from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing
 
 CODES = Codes(len(NAMES), len(COLOURS) + 1)  # the last colour is none of them
 ROWS = THINGS * CHARACTERS
@@ -28,7 +28,7 @@ class Noise:
     often: float = 0.5
 
 
-def imagined_rows(things: Sequence[Thing], rng: np.random.Generator, noise: Noise) -> Tensor:
+def imagined_rows(things: Sequence[DrawnThing], rng: np.random.Generator, noise: Noise) -> Tensor:
     """[64, width]: each thing's eight rows, in reading order, then zeros."""
     rows = torch.zeros(ROWS, CODES.width)
     ordered = in_order(list(things))

@@ -9,27 +9,27 @@ from PIL import Image, ImageFilter
 from recipes.panda_locate.cutouts import Cutouts, outline, tinted, varied
 from recipes.panda_locate.grounds import SIZE, ground
 from recipes.panda_locate.plans import Plan, plan_scene
-from recipes.panda_locate.things import Thing
+from recipes.panda_locate.things import DrawnThing
 
 _BLURRED = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DrawnScene:
     picture: Image.Image
-    things: tuple[Thing, ...]
+    things: tuple[DrawnThing, ...]
 
 
-def draw_scene(cutouts: Cutouts, photos: Sequence[Image.Image], rng: np.random.Generator) -> Scene:
+def draw_scene(cutouts: Cutouts, photos: Sequence[Image.Image], rng: np.random.Generator) -> DrawnScene:
     """[448, 448] with 1 to 6 things of those that there are cut-outs of."""
     picture = ground(photos, rng)
     things = [_drawn(plan, cutouts, picture, rng) for plan in plan_scene(rng, tuple(sorted(cutouts)))]
     if rng.random() < _BLURRED:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.2))))
-    return Scene(picture, tuple(things))
+    return DrawnScene(picture, tuple(things))
 
 
-def _drawn(plan: Plan, cutouts: Cutouts, picture: Image.Image, rng: np.random.Generator) -> Thing:
+def _drawn(plan: Plan, cutouts: Cutouts, picture: Image.Image, rng: np.random.Generator) -> DrawnThing:
     """Put the thing into the picture; its box is that of its opaque pixels, within the picture."""
     choices = cutouts[plan.name]
     cutout = choices[int(rng.integers(len(choices)))]
@@ -44,4 +44,4 @@ def _drawn(plan: Plan, cutouts: Cutouts, picture: Image.Image, rng: np.random.Ge
     picture.paste(piece.convert("RGB"), (left, top), piece.getchannel("A"))
     sides = (left, top, left + width, top + height)
     x0, y0, x1, y1 = (min(max(side / SIZE, 0.0), 1.0) for side in sides)
-    return Thing(plan.name, plan.colour, (x0, y0, x1, y1))
+    return DrawnThing(plan.name, plan.colour, (x0, y0, x1, y1))

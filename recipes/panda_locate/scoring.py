@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pandagpt_core.boxes import iou, read_boxes
 from pandagpt_core.types import Box
-from recipes.panda_locate.questions import Question
+from recipes.panda_locate.questions import LocateQuestion
 from recipes.panda_locate.things import NAMES
 
 IOU = 0.5
@@ -28,7 +28,7 @@ def found(boxes: Sequence[Box], truths: Sequence[Box]) -> int:
     return len(theirs)
 
 
-def score(question: Question, answer: str) -> tuple[int, int, int]:
+def score(question: LocateQuestion, answer: str) -> tuple[int, int, int]:
     """Hits, of how many that should be, and how many the answer has.
 
     Of detection boxes are counted, of grounding boxes with the right name; else whole answers.
@@ -36,22 +36,22 @@ def score(question: Question, answer: str) -> tuple[int, int, int]:
     return _JUDGES.get(question.kind, _exact)(question, answer)
 
 
-def _exact(question: Question, answer: str) -> tuple[int, int, int]:
+def _exact(question: LocateQuestion, answer: str) -> tuple[int, int, int]:
     return int(plain(answer) == plain(question.answer)), 1, 1
 
 
-def _name(question: Question, answer: str) -> tuple[int, int, int]:
+def _name(question: LocateQuestion, answer: str) -> tuple[int, int, int]:
     """Of `identify` the name counts; the colour before it is another matter."""
     return int(plain(answer).endswith(question.truth[0].noun)), 1, 1
 
 
-def _boxes(question: Question, answer: str) -> tuple[int, int, int]:
+def _boxes(question: LocateQuestion, answer: str) -> tuple[int, int, int]:
     boxes = [one.box for one in read_boxes(answer).objects]
     truths = [thing.box for thing in question.truth]
     return found(boxes, truths), len(truths), len(boxes)
 
 
-def _labelled(question: Question, answer: str) -> tuple[int, int, int]:
+def _labelled(question: LocateQuestion, answer: str) -> tuple[int, int, int]:
     objects = read_boxes(answer).objects
     hits = 0
     for noun in NAMES:

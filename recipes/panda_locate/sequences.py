@@ -15,7 +15,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED, PlainAttention
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
-from recipes.panda_locate.questions import Question
+from recipes.panda_locate.questions import LocateQuestion
 
 TEMPLATE: Final = "chatml-rows"
 _A_PICTURE = (MediaUse(Modality.IMAGE, "0" * 64, 0),)
@@ -50,7 +50,7 @@ class Packer:
     tokenizer: Tokenizer
     rows: int
 
-    def pack(self, pictures: Sequence[tuple[Tensor, Sequence[Question]]]) -> Packed:
+    def pack(self, pictures: Sequence[tuple[Tensor, Sequence[LocateQuestion]]]) -> Packed:
         """Of each picture its rows [R, K] and its questions."""
         laid = [self._picture(questions) for _, questions in pictures]
         longest = max(len(one[0]) for one in laid)
@@ -62,7 +62,7 @@ class Packer:
         rows = torch.stack([one for one, _ in pictures])
         return Packed(rows, tokens.clamp_min(0), padded(1, IGNORED), padded(2, 0), padded(3, -1), tokens < 0)
 
-    def _picture(self, questions: Sequence[Question]) -> tuple[list[int], list[int], list[int], list[int]]:
+    def _picture(self, questions: Sequence[LocateQuestion]) -> tuple[list[int], list[int], list[int], list[int]]:
         """Tokens with -1 at the picture's rows, targets, positions and parts."""
         before: list[int] = []
         tokens, targets, positions, part = [], [], [], []
@@ -79,7 +79,7 @@ class Packer:
             part += [index] * len(own)
         return tokens, targets, positions, part
 
-    def laid_out(self, question: Question) -> tuple[list[int], list[int], list[int]]:
+    def laid_out(self, question: LocateQuestion) -> tuple[list[int], list[int], list[int]]:
         """Ids before the rows, those of the question behind them, and the answer's with its end."""
         template = TEMPLATES[TEMPLATE]
         ids = token_ids(template, self.tokenizer, Conversation((Turn("user", question.text),), _A_PICTURE))

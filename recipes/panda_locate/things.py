@@ -34,7 +34,7 @@ _HISSING = ("s", "x", "ch", "sh")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class DrawnThing:
     """`name` and `colour` by their indices, -1 for no one colour; `box` of 0 to 1 of the picture's sides."""
 
     name: int

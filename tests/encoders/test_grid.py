@@ -5,7 +5,7 @@ import torch
 
 from pandagpt_core.boxes import write_box
 from pandagpt_core.encoders.grid.codes import CHARACTERS, DIGITS, NONE, Codes, characters_of, place_of, size_of
-from pandagpt_core.encoders.grid.encoder import SIDE, THINGS, GridEncoder, GridSizes, Seen, centres, rows_of
+from pandagpt_core.encoders.grid.encoder import SIDE, THINGS, GridEncoder, GridFeatures, GridSizes, centres, rows_of
 from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
 from pandagpt_core.types import Modality
 
@@ -13,9 +13,9 @@ SIZES = GridSizes(names=3, colours=2, width=8, depth=1)
 BOX = (0.1, 0.07, 0.55, 0.8)
 
 
-def seen(*things: tuple[int, int, float, tuple[float, float, float, float]]) -> Seen:
+def seen(*things: tuple[int, int, float, tuple[float, float, float, float]]) -> GridFeatures:
     """Nothing but these: row and column of the cell, how likely it is a centre, its box; all of name 1, colour 0."""
-    made = Seen(
+    made = GridFeatures(
         torch.full((1, SIDE, SIDE), -9.0),
         torch.zeros(1, SIDE, SIDE, 3),
         torch.zeros(1, SIDE, SIDE, 2),

@@ -73,7 +73,7 @@ class GridSizes:
         return asdict(self)
 
 
-class Seen(NamedTuple):
+class GridFeatures(NamedTuple):
     """Of every cell [N, side, side, ...]: how likely a centre (logit), names and colours (logits), a box of 0 to 1."""
 
     centre: Tensor
@@ -109,7 +109,7 @@ class GridTrunk(nn.Module):
         return torch.cat((F.relu6(self.head(maps[:, :DEEP])), maps[:, DEEP:]), dim=1)
 
 
-class _Residual(nn.Module):
+class _GridResidual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, 1, 1)
@@ -128,20 +128,20 @@ class GridHead(nn.Module):
         self.narrow = nn.Conv2d(FEATURES + FINE, sizes.width, 1)
         self.narrow_norm = nn.GroupNorm(_GROUPS, sizes.width)
         self.places = nn.Parameter(torch.zeros(sizes.width, SIDE, SIDE))
-        self.blocks = nn.Sequential(*(_Residual(sizes.width) for _ in range(sizes.depth)))
+        self.blocks = nn.Sequential(*(_GridResidual(sizes.width) for _ in range(sizes.depth)))
         self.read = nn.Conv2d(sizes.width, _OUTPUTS + sizes.names + sizes.colours, 1)
         self.tints = nn.Sequential(
             *(nn.Conv2d(PLAIN, _TINTS, 3, 1, 1), nn.GELU(), nn.Conv2d(_TINTS, _TINTS, 3, 1, 1), nn.GELU()),
             nn.Conv2d(_TINTS, sizes.colours, 1),
         )
 
-    def forward(self, features: Tensor) -> Seen:
+    def forward(self, features: Tensor) -> GridFeatures:
         known, plain = features[:, :-PLAIN], features[:, -PLAIN:]
         x = F.gelu(self.narrow_norm(self.narrow(known))) + self.places
         read: Tensor = self.read(self.blocks(x)).float().permute(0, 2, 3, 1)
         tints: Tensor = self.tints(plain).float().permute(0, 2, 3, 1)
         names, colours = read[..., _OUTPUTS : self.named], read[..., self.named :] + tints
-        return Seen(read[..., 0], names, colours, _boxes(read[..., 1:_OUTPUTS]))
+        return GridFeatures(read[..., 0], names, colours, _boxes(read[..., 1:_OUTPUTS]))
 
 
 class GridEncoder(nn.Module):
@@ -158,10 +158,10 @@ class GridEncoder(nn.Module):
         self.eval()
         self.requires_grad_(False)
 
-    def see(self, pictures: Tensor) -> Seen:
+    def see(self, pictures: Tensor) -> GridFeatures:
         """[N, 3, 448, 448] as the recipe prepares them."""
         maps = self.trunk(for_trunk(pictures))
-        seen: Seen = self.head(self.trunk.widened(maps))
+        seen: GridFeatures = self.head(self.trunk.widened(maps))
         return seen
 
     @torch.inference_mode()
@@ -183,7 +183,7 @@ def for_trunk(pictures: Tensor) -> Tensor:
     return (pictures * std + mean - _TRUNK_MEAN) / _TRUNK_STD
 
 
-def rows_of(seen: Seen, codes: Codes, threshold: float) -> Tensor:
+def rows_of(seen: GridFeatures, codes: Codes, threshold: float) -> Tensor:
     """[N, 64, K]: eight rows for each of the likeliest things, in reading order; zeros where there are fewer."""
     likely = (seen.centre.sigmoid() * centres(seen, threshold)).flatten(1)
     score, at = likely.topk(THINGS, dim=1)  # [N, 8] cells
@@ -214,7 +214,7 @@ def _taken(maps: Tensor, at: Tensor) -> Tensor:
     return flat.gather(1, at[:, :, None].expand(-1, -1, flat.shape[-1]))
 
 
-def centres(seen: Seen, threshold: float) -> Tensor:
+def centres(seen: GridFeatures, threshold: float) -> Tensor:
     """[N, side, side] booleans: likely enough, the likeliest of its neighbours, and of those that overlap it."""
     likely = seen.centre.sigmoid()
     highest = F.max_pool2d(likely[:, None], 3, 1, 1)[:, 0]

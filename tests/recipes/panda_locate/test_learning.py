@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from pandagpt_core.encoders.grid.encoder import SIDE, Seen
+from pandagpt_core.encoders.grid.encoder import SIDE, GridFeatures
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.training.log import Log
 from recipes.panda_locate.features import Kept, load_grid_trunk
 from recipes.panda_locate.head import SIZES, HeadConfig, head_loss, train_head, truth_of
-from recipes.panda_locate.questions import Question
+from recipes.panda_locate.questions import LocateQuestion
 from recipes.panda_locate.sequences import Packer, Tree
-from recipes.panda_locate.things import Thing
+from recipes.panda_locate.things import DrawnThing
 
-THING = Thing(3, 1, (0.2, 0.3, 0.5, 0.6))
+THING = DrawnThing(3, 1, (0.2, 0.3, 0.5, 0.6))
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,13 @@ def tokenizer() -> Tokenizer:
 def test_a_packed_question_computes_as_it_would_alone(tokenizer: Tokenizer) -> None:
     torch.manual_seed(0)
     llm = Llama(LlamaConfig(vocab=49152, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, ffn=32))
-    questions = [Question("what", "[vqa] what is blue?", "dog"), Question("count", "[vqa] how many dogs?", "2")]
+    questions = [
+        LocateQuestion("what", "[vqa] what is blue?", "dog"),
+        LocateQuestion("count", "[vqa] how many dogs?", "2"),
+    ]
     rows, packer = torch.randn(5, 16), Packer(tokenizer, 5)
 
-    def hidden(chosen: list[Question]) -> torch.Tensor:
+    def hidden(chosen: list[LocateQuestion]) -> torch.Tensor:
         packed = packer.pack([(rows, chosen)])
         embeds = llm.embed(packed.tokens).masked_scatter(packed.slot[:, :, None], packed.rows)
         out = llm.hidden(embeds, packed.positions, Tree(packed.part))[0]
@@ -47,7 +50,7 @@ def test_a_packed_question_computes_as_it_would_alone(tokenizer: Tokenizer) -> N
 
 
 def test_padding_learns_nothing(tokenizer: Tokenizer) -> None:
-    short, long = Question("a", "x", "y"), Question("a", "x y z", "a b c d")
+    short, long = LocateQuestion("a", "x", "y"), LocateQuestion("a", "x y z", "a b c d")
     packed = Packer(tokenizer, 2).pack([(torch.zeros(2, 4), [short]), (torch.zeros(2, 4), [short, long])])
     assert (packed.targets[0][packed.part[0] < 0] < 0).all()
     assert packed.slot.sum(dim=1).tolist() == [2, 2]
@@ -65,7 +68,7 @@ def test_seeing_the_truth_costs_less_than_seeing_something_else() -> None:
 
     def cost(box: torch.Tensor, centre: torch.Tensor) -> float:
         names, colours = (torch.zeros(1, SIDE, SIDE, count) for count in (SIZES.names, SIZES.colours))
-        return float(head_loss(Seen(centre, names, colours, box), truth)[0])
+        return float(head_loss(GridFeatures(centre, names, colours, box), truth)[0])
 
     right = torch.where(truth.bump == 1, 8.0, -8.0)
     assert cost(truth.boxes, right) < cost(truth.boxes.roll(1, dims=-1), right) < cost(truth.boxes * 0, -right)

@@ -10,7 +10,7 @@ from recipes.panda_locate.cutouts import Cutouts
 from recipes.panda_locate.plans import MOST, imagined, in_order, plan_scene
 from recipes.panda_locate.rows import CODES, ROWS, Noise, imagined_rows
 from recipes.panda_locate.scenes import draw_scene
-from recipes.panda_locate.things import COLOURS, NAMES, Thing, plural
+from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing, plural
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_imagined_rows_say_what_the_things_are_in_reading_order() -> None:
 
 def test_doubt_about_a_name_leaves_most_to_the_right_one() -> None:
     rng = np.random.default_rng(0)
-    thing = Thing(4, -1, (0.1, 0.1, 0.4, 0.4))
+    thing = DrawnThing(4, -1, (0.1, 0.1, 0.4, 0.4))
     shares = torch.stack([imagined_rows([thing], rng, Noise(0.45, 1.0))[0, : len(NAMES)] for _ in range(30)])
     assert (shares.argmax(dim=-1) == thing.name).all()
     torch.testing.assert_close((shares**2).sum(dim=-1), torch.ones(30))
