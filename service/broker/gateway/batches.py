@@ -18,7 +18,7 @@ LEASE_S = 10
 RESULTS_LIFE = 3600  # seconds that results stay once they stand in files
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch as its caller made it; times in Unix seconds. `share` and `cache_group` are those of the caller's key.
 
     `output_file` and `error_file` are the ids that its files will have.
@@ -39,7 +39,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class BatchProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a batch is. `times` are when it came into each status; `errors` why its file was refused."""
 
     status: Status = "validating"
@@ -57,7 +57,7 @@ class BatchStore:
         """`life_s`: how long a batch is known after its window."""
         self._store, self._keys, self._life = store, keys, life_s
 
-    async def add(self, batch: Batch) -> None:
+    async def add(self, batch: StoredBatch) -> None:
         life = round(batch.expires - time.time() + self._life)
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
@@ -70,14 +70,14 @@ class BatchStore:
             pipe.expire(self._keys.batches, life)
             await pipe.execute()
 
-    async def find(self, batch_id: str) -> tuple[Batch, Progress] | None:
+    async def find(self, batch_id: str) -> tuple[StoredBatch, BatchProgress] | None:
         """None for one that is not there any more."""
         with store_errors():
             found: Any = await self._store.hgetall(self._keys.batch(batch_id))
         fields = {key.decode(): value for key, value in found.items()}
         if "batch" not in fields:
             return None
-        progress = Progress(
+        progress = BatchProgress(
             status=fields["status"].decode(),
             total=int(fields.get("total", 0)),
             completed=int(fields.get("completed", 0)),
@@ -85,7 +85,7 @@ class BatchStore:
             times={name[3:]: int(value) for name, value in fields.items() if name.startswith("at:")},
             errors=msgspec.json.decode(fields.get("errors", b"[]")),
         )
-        return msgspec.msgpack.decode(fields["batch"], type=Batch), progress
+        return msgspec.msgpack.decode(fields["batch"], type=StoredBatch), progress
 
     async def of_tenant(self, tenant: str) -> list[str]:
         """The tenant's batches, newest first."""
@@ -116,7 +116,7 @@ class BatchStore:
             with store_errors():
                 await self._store.expire(self._keys.batch_results(batch_id), RESULTS_LIFE)
 
-    async def record(self, batch: Batch, line: int, result: bytes, failed: bool) -> bool:
+    async def record(self, batch: StoredBatch, line: int, result: bytes, failed: bool) -> bool:
         """A line's result, unless it has one; `result` is a line of JSON. Whether it was the first."""
         key = self._keys.batch_results(batch.id)
         with store_errors():

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from service.broker.gateway.batches import ENDED, Batch, Progress
+from service.broker.gateway.batches import ENDED, BatchProgress, StoredBatch
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.json_body import read_json
@@ -42,7 +42,7 @@ async def create_batch(request: Request, caller: _Owner) -> dict[str, Any]:
         await _check_file(gateway, body.input_file_id, caller.tenant)
         batch = _batch(body, caller, int(time.time()), window)
         await gateway.batches.add(batch)
-    return _object(batch, Progress())
+    return _object(batch, BatchProgress())
 
 
 @router.get("/v1/batches", response_model=None, responses=documented(BatchList))
@@ -85,8 +85,8 @@ async def _check_file(gateway: GatewayState, file_id: str, tenant: str) -> None:
         raise GatewayError("invalid_request", words, param="input_file_id")
 
 
-def _batch(body: BatchBody, caller: Caller, now: int, window: int) -> Batch:
-    return Batch(
+def _batch(body: BatchBody, caller: Caller, now: int, window: int) -> StoredBatch:
+    return StoredBatch(
         id=f"batch_{secrets.token_hex(16)}",
         tenant=caller.tenant,
         name=caller.name,
@@ -103,7 +103,7 @@ def _batch(body: BatchBody, caller: Caller, now: int, window: int) -> Batch:
     )
 
 
-async def _found(gateway: GatewayState, batch_id: str, tenant: str) -> tuple[Batch, Progress]:
+async def _found(gateway: GatewayState, batch_id: str, tenant: str) -> tuple[StoredBatch, BatchProgress]:
     """Raises `batch_not_found`, also for another key's."""
     found = await gateway.batches.find(batch_id) if batch_id.isascii() and len(batch_id) <= 64 else None
     if found is None or found[0].tenant != tenant:
@@ -111,7 +111,7 @@ async def _found(gateway: GatewayState, batch_id: str, tenant: str) -> tuple[Bat
     return found
 
 
-def _object(batch: Batch, progress: Progress) -> dict[str, Any]:
+def _object(batch: StoredBatch, progress: BatchProgress) -> dict[str, Any]:
     ended = progress.status in ENDED and progress.status != "failed"
     return {
         "id": batch.id,

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from service.broker.errors import BrokerError, StoreUnavailable
-from service.broker.gateway.batches import ENDED, LEASE_S, Batch, BatchStore, Progress
+from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, StoredBatch
 from service.gateway.auth import Caller
 from service.gateway.errors import GatewayError, error_object, from_core
 from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split
@@ -101,7 +101,7 @@ class BatchRunner:
     async def _refuse(self, batch_id: str, errors: list[dict[str, Any]]) -> None:
         await self.batches.set_status(batch_id, "failed", errors=msgspec.json.encode(errors))
 
-    async def _advance(self, batch: Batch, progress: Progress) -> None:
+    async def _advance(self, batch: StoredBatch, progress: BatchProgress) -> None:
         if progress.status == "validating":
             total, errors = await checked(self._pieces(batch), batch.endpoint)
             if errors:
@@ -114,7 +114,7 @@ class BatchRunner:
         failed = await self._write(batch, "error", expired=stopped == "expired")
         await self.batches.set_status(batch.id, stopped or "completed", completed=completed, failed=failed)
 
-    async def _lines(self, batch: Batch) -> Any:
+    async def _lines(self, batch: StoredBatch) -> Any:
         """Run what has no result yet. Answers `cancelled` or `expired` where that came first."""
         slots, running = asyncio.Semaphore(self.lines), set[asyncio.Task[None]]()
         looked = 0.0
@@ -139,13 +139,13 @@ class BatchRunner:
             await asyncio.gather(*running, return_exceptions=True)
         return await self._stopped(batch, ended=True)
 
-    async def _stopped(self, batch: Batch, ended: bool = False) -> str | None:
+    async def _stopped(self, batch: StoredBatch, ended: bool = False) -> str | None:
         found = await self.batches.find(batch.id)
         if found is None or found[1].status == "cancelling":
             return "cancelled"
         return "expired" if not ended and time.time() > batch.expires else None
 
-    async def _open_lines(self, batch: Batch) -> AsyncIterator[BatchLine]:
+    async def _open_lines(self, batch: StoredBatch) -> AsyncIterator[BatchLine]:
         """The lines without a result, in order."""
         chunk: list[BatchLine] = []
         async for number, raw in split(self._pieces(batch)):
@@ -157,11 +157,11 @@ class BatchRunner:
         for line in await self._undone(batch, chunk):
             yield line
 
-    async def _undone(self, batch: Batch, chunk: list[BatchLine]) -> list[BatchLine]:
+    async def _undone(self, batch: StoredBatch, chunk: list[BatchLine]) -> list[BatchLine]:
         done = await self.batches.have(batch.id, [line.number for line in chunk])
         return [line for line, has in zip(chunk, done, strict=True) if not has]
 
-    async def _line(self, batch: Batch, line: BatchLine) -> None:
+    async def _line(self, batch: StoredBatch, line: BatchLine) -> None:
         """Run the line until it has an answer or a lasting refusal, and write that down."""
         caller = Caller(batch.name, batch.tenant, frozenset(), batch.share, cache_group=batch.cache_group)
         call = BatchCall(self.service, caller, self.sources(batch.tenant), self.limits, f"{batch.id}/{line.number}")
@@ -186,13 +186,13 @@ class BatchRunner:
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
 
-    async def _write(self, batch: Batch, kind: str, expired: bool) -> int:
+    async def _write(self, batch: StoredBatch, kind: str, expired: bool) -> int:
         """The file of outputs or of errors, in the order of the lines, none where there are none; how many."""
         file_id = batch.output_file if kind == "output" else batch.error_file
         lines = self._results(batch, kind[0].encode(), expired)
         return await self.files.write(batch.tenant, file_id, f"{batch.id}_{kind}.jsonl", "batch_output", lines)
 
-    async def _results(self, batch: Batch, mark: bytes, expired: bool) -> AsyncIterator[bytes]:
+    async def _results(self, batch: StoredBatch, mark: bytes, expired: bool) -> AsyncIterator[bytes]:
         chunk: list[tuple[int, bytes]] = []
         async for one in split(self._pieces(batch)):
             chunk.append((one[0], read_line(*one, batch.endpoint).custom_id.encode()))
@@ -203,7 +203,9 @@ class BatchRunner:
         for line in await self._of_chunk(batch, chunk, mark, expired):
             yield line
 
-    async def _of_chunk(self, batch: Batch, chunk: list[tuple[int, bytes]], mark: bytes, expired: bool) -> list[bytes]:
+    async def _of_chunk(
+        self, batch: StoredBatch, chunk: list[tuple[int, bytes]], mark: bytes, expired: bool
+    ) -> list[bytes]:
         found = await self.batches.results(batch.id, [number for number, _ in chunk])
         lines = []
         for (number, custom_id), result in zip(chunk, found, strict=True):
@@ -214,7 +216,7 @@ class BatchRunner:
                 lines.append(result[1:] + b"\n")
         return lines
 
-    async def _pieces(self, batch: Batch) -> AsyncIterator[bytes]:
+    async def _pieces(self, batch: StoredBatch) -> AsyncIterator[bytes]:
         info = await self.files.info(batch.tenant, batch.input_file)
         async for piece in self.files.pieces(batch.tenant, info):
             yield piece
@@ -225,7 +227,7 @@ def _refusal(error: GatewayError) -> tuple[dict[str, Any], int]:
 
 
 def _result(
-    batch: Batch, number: int, custom_id: str, response: dict[str, Any] | None, error: dict[str, str] | None
+    batch: StoredBatch, number: int, custom_id: str, response: dict[str, Any] | None, error: dict[str, str] | None
 ) -> bytes:
     name = f"batch_req_{batch.id.removeprefix('batch_')}_{number}"
     told = None if response is None else {"request_id": name, **response}
