@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import notes
+from pandagpt_core.media import notes, own
 from pandagpt_core.media import params as p
 from pandagpt_core.media.bilinear import resize_crop, short_side
 from pandagpt_core.media.limits import Limits
@@ -17,6 +17,7 @@ from pandagpt_core.media.maps import Map, mapped, read_map
 from pandagpt_core.media.pixels import SIZE
 
 UNITS = ("m", "mm", "disparity", "sunrgbd", "relative")
+PARAMETERS = ("unit", "scale", "focal_px", "baseline_m")
 NEAREST_M, FURTHEST_M = 0.01, 50.0
 SUNRGBD_FURTHEST_M = 8.0
 LEAST_DISPARITY, MOST_DISPARITY = 0.01, 75.0
@@ -27,7 +28,7 @@ Float = npt.NDArray[np.float64]
 
 
 def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """A map of one channel (`maps`).
+    """A map of one channel (`maps`). What the file itself names of the parameters counts where the caller gives none.
 
     `unit`: "m", "mm", "sunrgbd" (that data set's rotated 16 bits), or `scale`, values a metre (TUM 5000, KITTI 256),
     each with `focal_px` and `baseline_m`; "disparity", ready in the same scale; "relative", inverse depth without a
@@ -35,10 +36,11 @@ def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.flo
     infinity mean no reading, and count as infinitely far: holes mostly lie beyond the sensor's range, while the
     published clip (0 m to 0.01 m) would make them the nearest thing of all.
     """
-    p.only(params, ("unit", "scale", "focal_px", "baseline_m"))
+    p.only(params, PARAMETERS)
+    found = read_map(data, limits, "depth map")
+    params = own.completed(params, found.own, PARAMETERS, UNITS)
     scale = p.number(params, "scale", 1e-6, 1e6)
     unit = "scale" if scale is not None and "unit" not in params else p.choice(params, "unit", UNITS)
-    found = read_map(data, limits, "depth map")
     if not (found.known > 0).any():
         raise InvalidMedia("the depth map has no reading above 0")
     notes.fact("unit", unit if scale is None else f"{scale:g} a metre")

@@ -33,13 +33,13 @@ class Thermogram:
 
 
 def is_radiometric(data: bytes) -> bool:
-    return data.startswith(b"\xff\xd8") and _HEADER in data[: 1 << 16]
+    return data.startswith(b"\xff\xd8") and _HEADER in data and any(_segments(data))
 
 
 def read(data: bytes, limits: Limits) -> Thermogram:
     """Raises InvalidMedia where the segments hold no raw picture or no constants."""
     with decoding("FLIR radiometric JPEG"):
-        records = _records(_segments(data))
+        records = _records(b"".join(_segments(data)))
         if _RAW not in records or _CAMERA not in records:
             raise InvalidMedia("the FLIR JPEG holds no raw picture with the camera's constants")
         raw, camera = _raw(records[_RAW], limits), records[_CAMERA]
@@ -54,16 +54,17 @@ def read(data: bytes, limits: Limits) -> Thermogram:
     return Thermogram(celsius, (low, high))
 
 
-def _segments(data: bytes) -> bytes:
-    """The bodies of all FLIR segments, in their order."""
-    parts, at = [], 2
+def _segments(data: bytes) -> list[bytes]:
+    """The bodies of all FLIR segments, in the order of their numbers."""
+    parts: list[tuple[int, bytes]] = []
+    at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
         (length,) = struct.unpack_from(">H", data, at + 2)
         body = data[at + 4 : at + 2 + length]
         if data[at + 1] == _APP1 and body.startswith(_HEADER):
-            parts.append(body[8:])
+            parts.append((body[6] if len(body) > 6 else 0, body[8:]))
         at += 2 + length
-    return b"".join(parts)
+    return [body for _, body in sorted(parts, key=lambda part: part[0])]
 
 
 def _records(file: bytes) -> dict[int, bytes]:

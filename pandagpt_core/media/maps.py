@@ -1,27 +1,34 @@
-"""Maps of numbers (depth, temperature) from bytes: grey PNG and TIFF, .npy, .npz, PFM and EXR, one channel each.
+"""Maps of numbers (depth, temperature) from bytes, one channel each: grey pictures, .npy, .npz, PFM, EXR, MATLAB, HDF5.
 
 NaN and infinity are "no reading". A picture is turned as its EXIF orientation says.
 """
 
 import io
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import Imath
 import numpy as np
 import numpy.typing as npt
 import OpenEXR
+from PIL import Image
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import notes, npy
+from pandagpt_core.media import notes, npy, npz, own
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.own import NOTHING, Own
 from pandagpt_core.media.pixels import open_picture, upright
+from pandagpt_core.media.scientific import magic
+from pandagpt_core.media.scientific.arrays import named_arrays
 
 Float = npt.NDArray[np.float64]
-TAKES = "a grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz, PFM or EXR, of one channel"
-_EXR, _ZIP, _MATLAB, _HDF = b"\x76\x2f\x31\x01", b"PK\x03\x04", b"MATLAB 5", b"\x89HDF\r\n\x1a\n"
+Array = npt.NDArray[np.generic]
+TAKES = "a grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz, PFM, EXR, MATLAB or HDF5, of one channel"
+_EXR, _ZIP = b"\x76\x2f\x31\x01", b"PK\x03\x04"
+_SMALL = 4  # a side of a camera's matrix
+_MAP_NAME = re.compile(r"depth|disp|inverse|therm|temp|celsius|kelvin|^(z|map|data|arr_0)$", re.IGNORECASE)
 _MAX_PFM_HEADER = 200
 _FLOAT = Imath.PixelType(Imath.PixelType.FLOAT)
 _CLIPPED = 0.25  # share at one end from which it is said
@@ -30,11 +37,15 @@ _FLAT = 0.98  # share of the readings at one end of the range from which a map i
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """[H, W] values, NaN where there is no reading. `dtype` is of the file's numbers, `kind` its format."""
+    """[H, W] values, NaN where there is no reading. `dtype` is of the file's numbers, `kind` its format.
+
+    `own` are the parameters that the file names itself.
+    """
 
     values: Float
     dtype: np.dtype[np.generic]
     kind: str
+    own: Own = field(default_factory=lambda: NOTHING)
 
     @property
     def known(self) -> Float:
@@ -44,11 +55,11 @@ class Map:
 
 def read_map(data: bytes, limits: Limits, what: str) -> Map:
     """The map that the bytes hold. `what` names it in errors ("depth map")."""
-    raw, kind = _read(data, limits, what)
-    raw = _plane(raw, what)
+    read = _read(data, limits, what)
+    raw, kind = _plane(read.array, what), read.kind
     values = raw.astype(np.float64)
     values[~np.isfinite(values)] = np.nan
-    found = Map(values, raw.dtype, kind)
+    found = Map(values, raw.dtype, kind, read.own)
     if not found.known.size:
         raise InvalidMedia(f"the {what} has no reading: all its values are NaN or infinity")
     notes.fact("type", f"{kind}, {raw.dtype.name}")
@@ -59,28 +70,63 @@ def read_map(data: bytes, limits: Limits, what: str) -> Map:
     return found
 
 
-def _read(data: bytes, limits: Limits, what: str) -> tuple[npt.NDArray[np.generic], str]:
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    array: Array
+    kind: str
+    own: Own = field(default_factory=lambda: NOTHING)
+
+
+def _read(data: bytes, limits: Limits, what: str) -> _Raw:
     if npy.is_npy(data):
-        return npy.read(data, limits, finite=False), ".npy"
+        return _Raw(npy.read(data, limits, finite=False), ".npy")
     if data.startswith(_ZIP):
-        return _npz(data, limits, what), ".npz"
+        return _chosen(npz.arrays(data, limits), ".npz", what)
     if data[:3] in (b"Pf\n", b"Pf\r", b"Pf "):
-        return _pfm(data, limits), "PFM"
+        return _Raw(_pfm(data, limits), "PFM")
     if data.startswith(_EXR):
-        return _exr(data, limits, what), "EXR"
-    if data.startswith((_MATLAB, _HDF)):
-        raise InvalidMedia(f"the {what} is a MATLAB or HDF5 file, which is not read here; it must be {TAKES}")
+        return _exr(data, limits, what)
+    if magic.is_parquet(data) or magic.is_refused(data):
+        raise InvalidMedia(f"the {what} is a Parquet, MATLAB 4 or gzip file; it must be {TAKES}")
+    if magic.is_scientific(data):
+        return _chosen(named_arrays(data, limits), "HDF5" if magic.is_hdf(data) else "MATLAB", what)
     return _picture(data, limits, what)
 
 
-def _picture(data: bytes, limits: Limits, what: str) -> tuple[npt.NDArray[np.generic], str]:
+def _chosen(arrays: Mapping[str, Array], kind: str, what: str) -> _Raw:
+    """The map among the arrays of one file: the only one that is no scalar, vector or camera matrix, or is named so."""
+    planes = {name: array for name, array in arrays.items() if sum(side > _SMALL for side in array.shape) == 2}
+    if len(arrays) == 1:
+        planes = dict(arrays)
+    by_name = [name for name in planes if _MAP_NAME.search(name)]
+    names = list(planes) if len(planes) == 1 else by_name
+    if len(names) != 1:
+        raise InvalidMedia(
+            f"the {kind} file of a {what} holds one map, or one named depth or thermal; it holds {len(planes)} maps"
+        )
+    others = [(name, array) for name, array in arrays.items() if name != names[0]]
+    return _Raw(planes[names[0]], kind, {**own.unit_of_name(names[0]), **own.named(others, "the file")})
+
+
+def _picture(data: bytes, limits: Limits, what: str) -> _Raw:
     picture = open_picture(data, limits)
     grey = picture.mode in ("L", "1", "I", "F") or picture.mode.startswith("I;16")
     if not grey:
         raise InvalidMedia(f"the {what} is a {picture.format} picture of mode {picture.mode}; it must be {TAKES}")
     with decoding("picture"):
         array = np.asarray(upright(picture))
-        return (array.astype(np.uint8) if array.dtype == bool else array), str(picture.format)
+        array = array.astype(np.uint8) if array.dtype == bool else array
+    return _Raw(array, str(picture.format), _of_picture(picture))
+
+
+def _of_picture(picture: Image.Image) -> Own:
+    """Texts of a PNG by their names, and EXIF; broken metadata of a sound picture say nothing."""
+    try:
+        with decoding("picture's metadata"):
+            texts = own.named(getattr(picture, "text", {}).items(), "the picture")
+            return {**own.of_exif(picture.getexif(), picture.size), **texts}
+    except InvalidMedia:
+        return NOTHING
 
 
 def _plane(array: npt.NDArray[np.generic], what: str) -> npt.NDArray[np.generic]:
@@ -92,17 +138,6 @@ def _plane(array: npt.NDArray[np.generic], what: str) -> npt.NDArray[np.generic]
         axes = " by ".join(map(str, shape))
         raise InvalidMedia(f"a {what} has two dimensions; this one has {len(shape)} ({axes})")
     return array
-
-
-def _npz(data: bytes, limits: Limits, what: str) -> npt.NDArray[np.generic]:
-    with decoding(".npz archive"), zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        if len(names) != 1:
-            raise InvalidMedia(f"the .npz archive of a {what} holds one array; this one holds {len(names)}")
-        check(names[0].file_size, limits.elements * 8.0, "the .npz archive's array", "bytes")
-        with archive.open(names[0]) as file:
-            inner = file.read(int(names[0].file_size) + 1)
-    return npy.read(inner, limits, finite=False)
 
 
 def _pfm(data: bytes, limits: Limits) -> npt.NDArray[np.generic]:
@@ -133,7 +168,7 @@ def _pfm_header(data: bytes) -> tuple[int, int, float, int]:
     return int(words[0]), int(words[1]), float(words[2]), at + 1
 
 
-def _exr(data: bytes, limits: Limits, what: str) -> npt.NDArray[np.generic]:
+def _exr(data: bytes, limits: Limits, what: str) -> _Raw:
     """One float channel of an OpenEXR picture: the only one, or the one named Z or Y."""
     with decoding("EXR picture"):
         file = OpenEXR.InputFile(io.BytesIO(data))
@@ -148,7 +183,8 @@ def _exr(data: bytes, limits: Limits, what: str) -> npt.NDArray[np.generic]:
                 f"the EXR picture of a {what} holds one channel, or one named Z; this one has {len(names)}"
             )
         body = file.channel(found, _FLOAT)
-    return np.frombuffer(body, np.float32).reshape(height, width)
+    stated = own.named(header.items(), "the picture's header")
+    return _Raw(np.frombuffer(body, np.float32).reshape(height, width), "EXR", stated)
 
 
 def mapped(values: Float, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> Float:

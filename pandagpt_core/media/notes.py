@@ -13,16 +13,25 @@ import msgspec
 MAX_WARNINGS = 16
 
 
+class Known(msgspec.Struct, frozen=True):
+    """A parameter of a medium as its file says it; None where nothing does. `reason` is a sentence or a part of one."""
+
+    value: float | str | None
+    reason: str
+
+
 class Notes(msgspec.Struct, frozen=True):
     """`facts` name how the file was read, in words; `spans` are seconds from start to end of what was looked at.
 
-    `empty` is a sentence where the medium holds nothing, as in "The sound is silent.".
+    `empty` is a sentence where the medium holds nothing, as in "The sound is silent.". `parameters` are what the file
+    itself says of the modality's parameters.
     """
 
     warnings: list[str] = []
     facts: dict[str, str] = {}
     spans: list[tuple[float, float]] = []
     empty: str = ""
+    parameters: dict[str, Known] = {}
 
     @property
     def worth_keeping(self) -> bool:
@@ -36,9 +45,10 @@ class _Open:
         self.facts: dict[str, str] = {}
         self.spans: list[tuple[float, float]] = []
         self.empty = ""
+        self.parameters: dict[str, Known] = {}
 
     def closed(self) -> Notes:
-        return Notes(self.warnings[:MAX_WARNINGS], self.facts, self.spans, self.empty)
+        return Notes(self.warnings[:MAX_WARNINGS], self.facts, self.spans, self.empty, self.parameters)
 
 
 _current: ContextVar[_Open | None] = ContextVar("notes", default=None)
@@ -72,6 +82,12 @@ def fact(name: str, value: object) -> None:
     """How the medium was read, for `pandagpt inspect`."""
     if (notes := _current.get()) is not None:
         notes.facts[name] = str(value)
+
+
+def parameter(name: str, value: float | str | None, reason: str) -> None:
+    """What the file says of one of the modality's parameters; None with the reason where it says nothing."""
+    if (notes := _current.get()) is not None:
+        notes.parameters[name] = Known(value, reason)
 
 
 def spans(seconds: list[tuple[float, float]]) -> None:

@@ -18,7 +18,8 @@ bound to published checkpoints and read as the published loaders do; all others 
 that were looked at. A medium that holds nothing (silence, one colour, no motion) adds nothing to the prompt but a
 sentence that says so. Decoders run in confined children (docs/security.md) within the limits below.
 
-A Parquet, HDF5, MATLAB or gzip file is refused in a sentence that names what is taken instead.
+Parquet, MATLAB and HDF5 are read in a child of their own, which starts with the first such file: that one waits some
+seconds for it. Files of MATLAB 4 and gzip are refused in a sentence that names what is taken instead.
 """
 
 

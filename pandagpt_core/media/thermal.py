@@ -5,18 +5,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import flir, notes, npy
+from pandagpt_core.media import flir, notes, npy, own
 from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.maps import Float, Map, mapped, read_map
 from pandagpt_core.media.pixels import from_unit, open_picture, resize_and_crop, upright
+from pandagpt_core.media.scientific import magic
 
 UNITS = ("raw", "celsius", "kelvin", "centikelvin")
 _FURTHEST = 1e9
 _ZERO_C = 273.15
 _TO_CELSIUS = {"celsius": (1.0, 0.0), "kelvin": (1.0, -_ZERO_C), "centikelvin": (0.01, -_ZERO_C)}  # factor, offset
-_PARAMETERS = ("low", "high", "unit")
+PARAMETERS = ("low", "high", "unit")
 
 Span = tuple[float, float]
 
@@ -27,7 +28,7 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     Without `low` and `high` a picture is read as that loader reads it: EXIF orientation ignored, 16 bits clipped at
     255. With them, or as an array, it is read as by `shown`.
     """
-    p.only(params, _PARAMETERS)
+    p.only(params, PARAMETERS)
     if npy.is_npy(data) or _span(params) is not None or not _is_picture(data):
         return shown(data, params, limits)
     picture = open_picture(data, limits)
@@ -41,10 +42,11 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     `low` and `high` are raw values, or degrees Celsius where `unit` names what the values are. Floats within 0..1
     without a unit are taken as they are. NaN and infinity are no reading and become 0.
     """
-    p.only(params, _PARAMETERS)
+    p.only(params, PARAMETERS)
     span = _span(params)
     if flir.is_radiometric(data):
         thermogram = flir.read(data, limits)
+        _remark_own(thermogram)
         return _array(_scaled(thermogram.celsius, span or thermogram.span))
     if (picture := _colour(data, limits)) is not None:
         if span is not None or "unit" in params:
@@ -52,6 +54,8 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
         return _array(picture)
     found = read_map(data, limits, "thermal picture")
     check(max(found.values.shape) / min(found.values.shape), limits.aspect, "the map", "as its ratio of sides")
+    params = own.completed(params, found.own, PARAMETERS, UNITS)
+    span = span or _span(params)
     values, unit = _in_unit(found, params)
     if span is None and unit == "raw":
         span = _own_span(found)
@@ -64,8 +68,21 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     return _array(_scaled(values, span))
 
 
+def _remark_own(thermogram: flir.Thermogram) -> None:
+    low, high = (round(degrees, 1) for degrees in thermogram.span)
+    notes.parameter("unit", "celsius", "by the camera's own constants")
+    notes.parameter("low", low, "the span that the camera showed")
+    notes.parameter("high", high, "the span that the camera showed")
+
+
 def _is_picture(data: bytes) -> bool:
-    return data[:4] not in (b"PK\x03\x04", b"\x76\x2f\x31\x01") and data[:2] != b"Pf" and not flir.is_radiometric(data)
+    other = data[:4] in (b"PK\x03\x04", b"\x76\x2f\x31\x01") or data[:2] == b"Pf" or magic.is_scientific(data)
+    return not (other or magic.is_parquet(data) or magic.is_refused(data) or flir.is_radiometric(data))
+
+
+def is_colour(data: bytes, limits: Limits) -> bool:
+    """Whether the bytes are a picture of several channels."""
+    return _colour(data, limits) is not None
 
 
 def _colour(data: bytes, limits: Limits) -> Image.Image | None:

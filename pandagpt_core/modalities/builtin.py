@@ -15,7 +15,7 @@ def _text(words: str) -> str:
 
 _MEDIA = "pandagpt_core.media"
 _SAMPLES = f"{_MEDIA}.samples"
-_MAPS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".pfm", ".exr")
+_MAPS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".pfm", ".exr", ".mat", ".h5", ".hdf5")
 _MOTION_UNITS = ("m/s2", "g", "rad/s", "deg/s", "m/s2 rad/s", "m/s2 deg/s", "g rad/s", "g deg/s")
 _TEMPERATURES = ("celsius", "kelvin", "centikelvin")
 
@@ -198,12 +198,15 @@ AUDIO = Entry(
 DEPTH = Entry(
     name="depth",
     label="depth map",
+    own="depth-parameters-v1",
     formats=_text("""
-        grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz of one array, PFM, EXR (one channel,
-        or Z)
+        grey PNG or TIFF of 8 or 16 bits or floats, .npy, PFM, EXR (one channel, or Z); .npz, MATLAB
+        (5 to 7.3) and HDF5 of one map, or one that is named so
     """),
     reads=_text("""
-        EXIF orientation; NaN, infinity, zero and less are no reading
+        EXIF orientation; NaN, infinity, zero and less are no reading; focal length, baseline, scale
+        and unit where arrays beside the map, its name (depth_mm), texts of a PNG, attributes of an
+        EXR or EXIF name them
     """),
     about="a depth map",
     recipes=(
@@ -213,7 +216,7 @@ DEPTH = Entry(
             "sunrgbd",
             "[1, 1, 224, 224] of disparity",
             "disparity as Omnivore makes it",
-            reading=2,
+            reading=3,
         ),
     ),
     sample=(_SAMPLES, "depth_map"),
@@ -230,13 +233,14 @@ DEPTH = Entry(
 THERMAL = Entry(
     name="thermal",
     label="thermal picture",
+    own="thermal-parameters-v1",
     formats=_text("""
         grey pictures and arrays as for depth; colour pictures by their brightness; FLIR radiometric
         JPEG
     """),
     reads=_text("""
         EXIF orientation; a FLIR camera's Planck constants and shown range; NaN and infinity are no
-        reading
+        reading; unit, low and high where the file names them as for depth
     """),
     about="a thermal picture",
     recipes=(
@@ -254,6 +258,7 @@ THERMAL = Entry(
             "shown",
             "[1, 1, 224, 224]",
             "turned as EXIF says; deep grey by low and high, a unit, or the camera's constants (FLIR)",
+            reading=2,
         ),
     ),
     sample=(_SAMPLES, "warm_picture"),
@@ -271,7 +276,8 @@ IMU = Entry(
     formats=_text("""
         tables of text (comma, semicolon, tab, blanks; decimal comma; quotes; comments; UTF-8,
         UTF-16), JSON (rows, records, records a line, columns, Sensor Logger), .npy, zip of one
-        table a sensor (phyphox, Sensor Logger)
+        table a sensor (phyphox, Sensor Logger); Parquet; MATLAB (5 to 7.3) and HDF5 of a matrix a
+        sensor or a vector a channel; the text files of UCI HAR, zipped
     """),
     reads=_text("""
         names of columns: sensor, axis, unit; times (s, ms, us, ns, ISO 8601), which give the rate;
@@ -285,7 +291,7 @@ IMU = Entry(
             "resampled",
             "[1, 6, 2000]",
             "the middle five seconds at 400 Hz; a shorter one is repeated",
-            reading=2,
+            reading=3,
         ),
     ),
     sample=(_SAMPLES, "recording"),
@@ -296,7 +302,7 @@ IMU = Entry(
     ),
     limits=("bytes", "table_bytes", "imu_rows", "elements"),
     mime=MappingProxyType({".csv": "text/csv"}),
-    named=(".npy", ".json", ".jsonl", ".txt", ".tsv", ".zip"),
+    named=(".npy", ".json", ".jsonl", ".txt", ".tsv", ".zip", ".parquet", ".mat", ".h5", ".hdf5"),
 )
 TEXT = Entry(
     name="text",
@@ -346,9 +352,12 @@ POINTS = Entry(
     named=(".npy", ".npz", ".csv", ".txt"),
 )
 ENTRIES = (IMAGE, VIDEO, AUDIO, DEPTH, THERMAL, IMU, TEXT, POINTS)
-# No encoder's: for answers that name places in a picture, and for many texts at once.
+# No encoder's: for answers that name places in a picture, for many texts at once, and for the parameters that a file
+# names itself.
 TOOLS = (
     Recipe("clip-bpe-batch-v1", f"{_MEDIA}.text", "clip_bpe_batch"),
     Recipe("picture-size-v1", f"{_MEDIA}.annotate", "size"),
     Recipe("annotated-picture-v1", f"{_MEDIA}.annotate", "annotated"),
+    Recipe("depth-parameters-v1", f"{_MEDIA}.parameters", "depth"),
+    Recipe("thermal-parameters-v1", f"{_MEDIA}.parameters", "heat"),
 )

@@ -32,7 +32,8 @@ from service.broker.gateway.readers import RequestReaders
 from service.broker.keys import Keys
 from service.broker.queue_metrics import QueueMetrics
 from service.gateway.auth import KeyRing, Tenants, read_keys
-from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
+from service.gateway.decoding.pool import PoolOptions, child_command
+from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.form import FILE_FIELDS
@@ -119,7 +120,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queues = QueueMetrics.connect(settings.store)
         registry.register(queues)
-        pool = DecodePool(_pool_options(settings))
+        pool = DecodePools(_pool_options(settings))
         gateway = _state(settings, keys, registry, metrics, pool)
         app.state.gateway = gateway
         exposition = None
@@ -159,7 +160,7 @@ async def _look_at_store(gateway: GatewayState) -> None:
 
 
 def _state(
-    settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, pool: DecodePool
+    settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, pool: DecodePools
 ) -> GatewayState:
     ours = settings.gateway
     largest = min(ours.max_part_bytes, settings.media.bytes)  # what no decoder takes need not be received

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from tests.media.flir_file import radiometric
 from tests.web.test_chat import answer, ask, sample
 
 if TYPE_CHECKING:
@@ -131,3 +133,35 @@ def test_a_screen_that_is_not_granted_is_a_sentence(page: "Page") -> None:
     page.locator("summary", has_text="Record").click()
     page.get_by_role("button", name="Record the screen").click()
     assert "gives no access" in page.get_by_role("alert").inner_text()
+
+
+def test_fields_are_filled_from_what_a_file_says_of_itself(page: "Page", tmp_path: Path) -> None:
+    camera = np.array([[525.0, 0, 160], [0, 525, 120], [0, 0, 1]])
+    metres = np.add.outer(np.linspace(1, 3, 60), np.linspace(0, 1, 80))
+    np.savez(tmp_path / "room-depth.npz", depth_m=metres, K=camera)
+    page.locator(FILES).first.set_input_files(str(tmp_path / "room-depth.npz"))
+    card = page.locator('.composer .card[data-modality="depth"]')
+    card.get_by_text("the file names it: k").wait_for()
+    assert card.get_by_label("Focal length").input_value() == "525"
+    assert card.get_by_role("combobox", name="Unit").input_value() == "m"
+    assert card.get_by_label("Baseline").input_value() == ""
+    assert "nothing in the file names it" in card.locator("label", has_text="Baseline").inner_text()
+    card.get_by_label("Baseline").fill("0.075")
+    card.get_by_label("Baseline").blur()
+    card.locator(".facts").wait_for()
+    with page.expect_request("**/v1/chat/completions") as sent:
+        ask(page, "What is this?")
+    part = sent.value.post_data_json["messages"][0]["content"][0]
+    assert part["depth"] == {"unit": "m", "focal_px": 525, "baseline_m": 0.075}
+    answer(page)
+
+
+def test_a_thermal_cameras_file_fills_unit_and_range(page: "Page") -> None:
+    page.locator(FILES).first.set_input_files(
+        {"name": "stove-thermal.jpg", "mimeType": "image/jpeg", "buffer": radiometric()}
+    )
+    card = page.locator('.composer .card[data-modality="thermal"]')
+    card.get_by_text("by the camera's own constants").wait_for()
+    assert card.get_by_label("Unit").input_value() == "celsius"
+    low, high = (float(card.get_by_label(name).input_value()) for name in ("Low", "High"))
+    assert -40 < low < high < 200

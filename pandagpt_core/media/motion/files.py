@@ -13,13 +13,17 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes, npy
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.motion import har
+from pandagpt_core.media.motion.arrays import of_arrays
 from pandagpt_core.media.motion.names import ACCELEROMETER, GYROSCOPE, understand
 from pandagpt_core.media.motion.recording import COLUMNS, ORDER, Recording, joined, of_table
 from pandagpt_core.media.motion.table import Table, read_table, read_text
+from pandagpt_core.media.scientific.arrays import library, named_arrays
+from pandagpt_core.media.scientific.magic import is_hdf, is_parquet, is_refused, is_scientific
 
 _SHORT = {"accel": ACCELEROMETER, "acc": ACCELEROMETER, "gyro": GYROSCOPE, "gyr": GYROSCOPE}
 _TABLES = (".csv", ".txt", ".tsv", ".dat")
-TAKES = "CSV or another table of text, JSON, .npy, or a zip of one table a sensor"
+TAKES = "CSV or another table of text, JSON, .npy, Parquet, MATLAB 5 or 7.3, HDF5, or a zip of one table a sensor"
 
 
 def read_recording(data: bytes, limits: Limits, units: Mapping[str, float]) -> Recording:
@@ -29,8 +33,14 @@ def read_recording(data: bytes, limits: Limits, units: Mapping[str, float]) -> R
         return of_table(_of_array(npy.read(data, limits, finite=False)), units)
     if data.startswith(b"PK\x03\x04"):
         return _of_archive(data, limits, units)
-    if data.startswith((b"PAR1", b"\x89HDF", b"MATLAB", b"\x1f\x8b")):
-        raise InvalidMedia(f"a recording in Parquet, HDF5, MATLAB or gzip is not read here; it must be {TAKES}")
+    if is_parquet(data):
+        notes.fact("type", "Parquet")
+        return of_table(_of_parquet(data, limits), units)
+    if is_scientific(data):
+        notes.fact("type", "HDF5" if is_hdf(data) else "MATLAB")
+        return of_arrays(named_arrays(data, limits), limits, units)
+    if is_refused(data):
+        raise InvalidMedia(f"a recording in MATLAB's version 4 or in gzip is not read here; it must be {TAKES}")
     check(len(data), limits.table_bytes, "the recording", "bytes of text")
     text = read_text(data).lstrip()
     if text[:1] in ("[", "{"):
@@ -38,6 +48,13 @@ def read_recording(data: bytes, limits: Limits, units: Mapping[str, float]) -> R
         return _of_json(text, limits, units)
     notes.fact("type", "table of text")
     return of_table(read_table(data, limits), units)
+
+
+def _of_parquet(data: bytes, limits: Limits) -> Table:
+    library("parquet", "Parquet file")
+    from pandagpt_core.media.scientific import parquet  # 50 MB, for the children that read such files
+
+    return parquet.table(data, limits)
 
 
 def _of_array(array: np.ndarray) -> Table:
@@ -55,12 +72,16 @@ def _of_archive(data: bytes, limits: Limits, units: Mapping[str, float]) -> Reco
     tables: list[tuple[Table, str]] = []
     with decoding("archive of a recording"), zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = [one for one in archive.infolist() if one.filename.lower().endswith(_TABLES)]
+        if har.is_windowed([one.filename for one in files]):
+            notes.fact("type", "windows of UCI HAR")
+            return of_table(har.read_windows(archive, files, limits), units)
         check(sum(one.file_size for one in files), limits.table_bytes, "the archive", "bytes of text")
         for one in files:
             sensor = _sensor(one.filename)
             if sensor is not None:
                 with archive.open(one) as file:
-                    tables.append((read_table(file.read(limits.table_bytes + 1), limits), sensor))
+                    table = read_table(file.read(limits.table_bytes + 1), limits)
+                    tables.append((har.described(table, one.filename, sensor), sensor))
     if not tables:
         raise InvalidMedia("the archive holds no table named after accelerometer or gyroscope")
     notes.fact("type", f"zip of {len(tables)} tables")

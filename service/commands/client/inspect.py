@@ -44,18 +44,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _told(notes: media.Notes) -> dict[str, object]:
-    return {"facts": notes.facts, "spans": notes.spans, "warnings": notes.warnings}
+    own = {name: one.value for name, one in notes.parameters.items()}
+    return {"facts": notes.facts, "spans": notes.spans, "warnings": notes.warnings, "of the file": own}
 
 
 def _lines(told: dict[str, object]) -> list[str]:
     facts = told.pop("facts")
     assert isinstance(facts, dict)
-    rows = {**{name: value for name, value in told.items() if value not in ([], "")}, **facts}
+    rows = {**{name: value for name, value in told.items() if value not in ([], "", {})}, **facts}
     width = max(map(len, rows))
     return [f"{name:<{width}}  {_shown(value)}" for name, value in rows.items()]
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={one}" for name, one in value.items())
     return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -30,7 +30,15 @@ DTYPES = ("<f4", "<i8", "|u1")
 MAX_AXES = 8
 START_S = 60.0  # imports on a busy machine
 END_S = 5.0  # seconds that a killed child may take to be gone
-_QUIET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8"}
+_QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "LC_ALL": "C.UTF-8",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own pools reserve most of a child's address space
+    "ARROW_IO_THREADS": "1",
+}
+SCIENTIFIC = "scientific"  # the argument of a child that reads the files of scientific tools
 BROKEN = (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError)  # what a dead or lying child looks like
 
 Params = Mapping[str, float | str]

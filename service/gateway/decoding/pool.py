@@ -30,7 +30,7 @@ SPARE_S = 30.0  # seconds that the spare child is kept without work
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """`command` starts a child; times in seconds a medium."""
+    """`command` starts a child; times in seconds a medium. Without `processes` there is the spare child alone."""
 
     command: Sequence[str]
     processes: int = 2
@@ -143,8 +143,8 @@ class DecodePool:
             self._queue.next(newcomers).set_result(self._spare)
 
     def _crowded(self) -> bool:
-        """Whether one tenant holds more than one child, or the only one."""
-        return max(self._queue.running.values(), default=0) > 1 or self._options.processes == 1
+        """Whether one tenant holds more than one child, or the only one; always where there are none but a spare."""
+        return max(self._queue.running.values(), default=0) > 1 or self._options.processes <= 1
 
     def _give_back(self, slot: _Slot, healthy: bool) -> None:
         if slot.child is not None and healthy:

@@ -7,7 +7,7 @@ from pandagpt_core.boxes import Located
 from pandagpt_core.media.drawing import write_objects
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
-from service.gateway.decoding.pool import DecodePool
+from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import GatewayError
 
 MAX_KEPT_BYTES = 16 << 20
@@ -16,7 +16,7 @@ MAX_KEPT_BYTES = 16 << 20
 class Pictures:
     """Pictures are opened in decoding children only. All methods raise `invalid_media`, `overloaded`."""
 
-    def __init__(self, pool: DecodePool, store: AsyncStore, keys: Keys, life_s: float) -> None:
+    def __init__(self, pool: DecodePools, store: AsyncStore, keys: Keys, life_s: float) -> None:
         """`life_s`: how long a kept picture stays."""
         self._pool, self._store, self._keys, self._life = pool, store, keys, round(life_s) + 1
 

@@ -15,7 +15,7 @@ from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
 from service.broker.protocol import MediaRef
 from service.gateway.auth import Caller
-from service.gateway.decoding.pool import DecodePool
+from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput
 from service.metrics import GatewayMetrics
@@ -50,7 +50,7 @@ class ResolvedMedia:
 class MediaResolver:
     """Decodes the media of requests, each of them only where the store has neither its embedding nor its array."""
 
-    def __init__(self, pool: DecodePool, broker: Broker, metrics: GatewayMetrics) -> None:
+    def __init__(self, pool: DecodePools, broker: Broker, metrics: GatewayMetrics) -> None:
         self.pool, self._broker, self._metrics = pool, broker, metrics
 
     async def resolve(

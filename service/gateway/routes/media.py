@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
+from msgspec.structs import asdict
 from starlette.responses import JSONResponse
 
-from pandagpt_core.media import preview
+from pandagpt_core.media import Notes, preview
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality
 from service.gateway.auth import Access, Caller, Scope
@@ -33,16 +34,25 @@ def _body() -> dict[str, Any]:
 
 
 @router.post("/v1/media/inspect", response_model=None, responses=documented(Inspection), openapi_extra=_body())
-async def inspect_media(request: Request, caller: Annotated[Caller, Depends(Access(Scope.INFER))]) -> JSONResponse:
-    """How each file will be read: type, orientation, rate, units, range, warnings, and a picture of the array."""
+async def inspect_media(
+    request: Request,
+    caller: Annotated[Caller, Depends(Access(Scope.INFER))],
+    only: Annotated[Literal["parameters"] | None, Query(description="leave out all but the parameters")] = None,
+) -> JSONResponse:
+    """How each file will be read: type, orientation, rate, units, range, warnings, and a picture of the array.
+
+    `parameters` are those that the file names itself. With `only=parameters` nothing is refused for want of one, and
+    those that the file does not name come with the reason.
+    """
     gateway = gateway_of(request)
     async with gateway.lease(request, caller.tenant):
         sent = await read_form(request.headers.get("content-type"), request.stream(), gateway.form_limits)
         fields = _fields(sent)
         if not sent.files:
             raise GatewayError("invalid_request", f"There is no file; files go into: {', '.join(FILE_MODALITIES)}.")
+        look = _own_parameters if only else _inspected
         return JSONResponse(
-            {"object": "list", "data": [await _inspected(gateway, file, fields, caller) for file in sent.files]}
+            {"object": "list", "data": [await look(gateway, file, fields, caller) for file in sent.files]}
         )
 
 
@@ -64,13 +74,29 @@ async def _inspected(gateway: GatewayState, file: Upload, fields: MediaForm, cal
     medium = MediaInput(Modality(file.name), content.data, content.sha256, 0, file.name, given, f"{file.name}_")
     array, notes = await gateway.requests.resolver.inspect(medium, recipe, caller.share)
     picture = await asyncio.to_thread(preview.png, array)
+    return _described(file.name, recipe, list(array.shape), notes) | {
+        "preview": f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else None,
+    }
+
+
+async def _own_parameters(gateway: GatewayState, file: Upload, _fields: MediaForm, caller: Caller) -> dict[str, Any]:
+    recipe = MODALITIES[file.name].own
+    if not recipe:
+        return _described(file.name, "", [], Notes())
+    medium = MediaInput(Modality(file.name), file.data, file.sha256, 0, file.name, {}, f"{file.name}_")
+    _, notes = await gateway.requests.resolver.inspect(medium, recipe, caller.share)
+    return _described(file.name, recipe, [], notes)
+
+
+def _described(modality: str, recipe: str, array: list[int], notes: Notes) -> dict[str, Any]:
     return {
         "object": "media.inspection",
-        "modality": file.name,
+        "modality": modality,
         "recipe": recipe,
-        "array": list(array.shape),
+        "array": array,
         "facts": notes.facts,
         "spans": notes.spans,
         "warnings": notes.warnings,
-        "preview": f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else None,
+        "parameters": {name: asdict(one) for name, one in notes.parameters.items()},
+        "preview": None,
     }

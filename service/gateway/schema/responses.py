@@ -49,8 +49,18 @@ class Usage(BaseModel):
     media_spans: list[MediaSpans] | None = None
 
 
+class OwnParameter(BaseModel):
+    """A parameter as the file says it, null where it does not; and the place that says it, or why none does."""
+
+    value: float | str | None
+    reason: str
+
+
 class Inspected(BaseModel):
-    """`facts` name how the file was read; `preview` is a data URL of a PNG, null for what is no picture."""
+    """`facts` name how the file was read; `preview` is a data URL of a PNG, null for what is no picture.
+
+    `parameters` are those of the modality that the file names itself.
+    """
 
     object: Literal["media.inspection"]
     modality: str
@@ -59,6 +69,7 @@ class Inspected(BaseModel):
     facts: dict[str, str]
     spans: list[Span]
     warnings: list[str]
+    parameters: dict[str, OwnParameter]
     preview: str | None
 
 

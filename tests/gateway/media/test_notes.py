@@ -16,6 +16,7 @@ from service.cli import main
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, FakeRuntime, expected_text, fake_embedding, worker_thread
 from tests.media.conftest import Make
+from tests.media.flir_file import radiometric
 
 MAKE = Make()
 OWN = {
@@ -149,6 +150,39 @@ def test_inspection_says_how_each_file_is_read(http: httpx.Client) -> None:
     assert picture["facts"]["type"] == "PNG"
     for one in (motion, sound, picture):
         assert base64.b64decode(one["preview"].partition(",")[2]).startswith(b"\x89PNG")
+
+
+def test_inspection_gives_the_parameters_that_a_file_names_and_the_reason_for_others(http: httpx.Client) -> None:
+    files = [
+        ("depth", ("d.npy", samples.depth_map())),
+        ("thermal", ("t.jpg", radiometric())),
+        ("image", ("p.png", samples.picture())),
+    ]
+    answer = http.post("/v1/media/inspect", params={"only": "parameters"}, files=files)
+    assert answer.status_code == 200, answer.text
+    depth, heat, picture = (one["parameters"] for one in answer.json()["data"])
+    assert {name: one["value"] for name, one in depth.items()} == dict.fromkeys(
+        ("unit", "scale", "focal_px", "baseline_m")
+    )
+    assert all("nothing in the file names it" in one["reason"] for one in depth.values())
+    assert heat["unit"] == {"value": "celsius", "reason": "by the camera's own constants"}
+    assert heat["low"]["value"] < heat["high"]["value"]
+    assert picture == {}
+    whole = http.post("/v1/media/inspect", files=files[1:2]).json()["data"][0]
+    assert whole["parameters"] == heat
+
+
+@pytest.mark.parametrize("kind", ["matlab", "hdf", "parquet"])
+def test_files_of_scientific_tools_are_read_behind_the_lock(http: httpx.Client, kind: str) -> None:
+    make = pytest.importorskip("pandagpt_core.media.scientific.samples", exc_type=ImportError)
+    rows = np.sin(np.arange(300 * 6).reshape(300, 6) * 0.37)
+    names = ["accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z"]
+    data = getattr(make, kind)(dict(zip(names, rows.T, strict=True)))
+    answer = http.post("/v1/media/inspect", files={"imu": ("m", data)}, data={"imu_rate_hz": "50"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"][0]["array"] == [1, 6, 2000]
+    broken = http.post("/v1/media/inspect", files={"imu": ("m", data[: len(data) // 2])}, data={"imu_rate_hz": "50"})
+    assert broken.status_code == 400, broken.text
 
 
 def test_inspection_refuses_as_a_request_would(http: httpx.Client) -> None:

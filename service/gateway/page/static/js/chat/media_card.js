@@ -1,6 +1,8 @@
 /** One medium of a message: its picture, its modality, its fields and its weight. */
 
+import * as api from "../core/api.js";
 import { button, field, h, show } from "../core/dom.js";
+import { bytesOf } from "../media/attachments.js";
 import { MODALITIES } from "../media/modalities.js";
 import { boxInput } from "./boxes.js";
 
@@ -33,13 +35,19 @@ function controls(medium, { remove, accepted }, redraw, facts) {
     }
   };
   const options = () =>
-    show(fields, ...Object.entries(MODALITIES[medium.modality].fields).map(([name, facts]) => optionField(medium, name, facts, describe)));
+    show(fields, ...Object.entries(MODALITIES[medium.modality].fields).map(([name, facts]) =>
+      optionField(medium, name, { ...facts, hint: medium.own?.[name]?.reason || facts.hint }, describe)));
+  const begin = async () => {
+    options();
+    if (MODALITIES[medium.modality].own && (await fillFromFile(medium))) options();
+    describe();
+  };
   const kind = h("select", { "aria-label": `What ${medium.name} is`, onchange: ({ target }) => {
     medium.modality = target.value;
     medium.options = {};
-    options();
+    medium.own = null;
     redraw();
-    describe();
+    begin();
   } }, ...Object.entries(MODALITIES).filter(([name]) => accepted.includes(name)).map(([name, { label }]) =>
     h("option", { value: name, selected: name === medium.modality }, label)));
   const weight = h("input", { type: "range", min: 0, max: 4, step: 0.1, value: medium.weight, oninput: ({ target }) => {
@@ -47,11 +55,25 @@ function controls(medium, { remove, accepted }, redraw, facts) {
     shown.textContent = medium.weight.toFixed(1);
   } });
   const shown = h("output", {}, medium.weight.toFixed(1));
-  options();
-  describe();
+  begin();
   return h("div", { class: "controls" }, kind, fields,
     h("label", { class: "field" }, h("span", {}, "Weight ", shown), weight),
     button("Remove", remove, { "aria-label": `Remove ${medium.name}` }));
+}
+
+/** What a file says of its parameters goes into the fields that nobody has filled. @returns whether it could be read */
+async function fillFromFile(medium) {
+  const modality = medium.modality;
+  try {
+    const own = await api.ownParameters(await bytesOf(medium), modality);
+    if (medium.modality !== modality) return false;
+    medium.own = own;
+    const given = Object.keys(medium.options).length > 0; // a sample's, or those of a message that is edited
+    for (const [name, { value }] of Object.entries(own)) if (value !== null && !given) medium.options[name] = value;
+    return true;
+  } catch {
+    return false; // the reading below shows the refusal
+  }
 }
 
 function optionField(medium, name, { type, label, hint, options, values = {}, form: _form, ...limits }, onchange) {

@@ -57,6 +57,13 @@ export async function inspect(file, modality, options) {
   return json("/v1/media/inspect", { method: "POST", body: form });
 }
 
+/** The parameters that a file names itself: {name: {value, reason}}; a null value comes with the reason. */
+export async function ownParameters(file, modality) {
+  const form = new FormData();
+  form.append(modality, file);
+  return (await json("/v1/media/inspect?only=parameters", { method: "POST", body: form })).data[0].parameters;
+}
+
 /** Whether this service has an endpoint, by its written interface, which is read once. */
 let paths = null;
 async function offers(path) {

@@ -1,0 +1,126 @@
+"""Parameters that a file of a map names itself: an archive's scalars and matrices, tags, attributes, EXIF.
+
+The caller's own value wins. A name is taken in the words that people's files use; what no name says is not guessed.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image
+
+from pandagpt_core.media import notes
+from pandagpt_core.media.notes import Known
+from pandagpt_core.media.params import Params
+
+Own = Mapping[str, Known]
+NOTHING: Own = MappingProxyType({})
+UNIT, SCALE, FOCAL, BASELINE, LOW, HIGH = "unit", "scale", "focal_px", "baseline_m", "low", "high"
+_NAMES = {
+    "focal_px": FOCAL,
+    "focal": FOCAL,
+    "focal_length": FOCAL,
+    "focal_length_px": FOCAL,
+    "fx": FOCAL,
+    "baseline_m": BASELINE,
+    "baseline": BASELINE,
+    "scale": SCALE,
+    "depth_scale": SCALE,
+    "low": LOW,
+    "high": HIGH,
+    "unit": UNIT,
+    "units": UNIT,
+}
+_MATRICES = frozenset({"k", "intrinsics", "intrinsic", "camera_matrix", "cameramatrix", "intrinsic_matrix"})
+_UNITS = (  # of a map's own name, or of a text that names a unit
+    ("mm", r"mm|millimet(er|re)s?"),
+    ("disparity", r"disp(arity)?"),
+    ("centikelvin", r"centikelvin"),
+    ("kelvin", r"k|kelvin"),
+    ("celsius", r"c|degc|celsius"),
+    ("m", r"m|met(er|re)s?"),
+)
+_FILM_DIAGONAL_MM = 43.27
+_EXIF_BLOCK, _FOCAL_35MM = 0x8769, 0xA405
+
+
+def named(entries: Iterable[tuple[str, object]], where: str) -> dict[str, Known]:
+    """What entries of a file say: scalars by their names, a camera's matrix, a text that is a unit."""
+    found: dict[str, Known] = {}
+    for name, value in entries:
+        key = name.strip().lower().replace(" ", "_").replace("-", "_")
+        reason = f"{where} names it: {key[:40]}"
+        if key in _MATRICES and (focal := _focal_of(value)) is not None:
+            found.setdefault(FOCAL, Known(focal, reason))
+        elif (parameter := _NAMES.get(key)) is not None and (read := _read(parameter, value)) is not None:
+            found.setdefault(parameter, Known(read, reason))
+    return found
+
+
+def unit_of_name(name: str) -> dict[str, Known]:
+    """The unit that the name of a map holds, as depth_mm."""
+    words = re.split(r"[^a-z]+", name.lower())
+    unit = next((unit for unit, pattern in _UNITS if any(re.fullmatch(pattern, word) for word in words)), None)
+    return {} if unit is None else {UNIT: Known(unit, f"the map is called {name[:40]}")}
+
+
+def of_exif(exif: Image.Exif, size: tuple[int, int]) -> dict[str, Known]:
+    """The focal length of a 35 mm film's camera with this angle of view, as pixels of the picture's diagonal."""
+    focal = exif.get_ifd(_EXIF_BLOCK).get(_FOCAL_35MM)
+    if not isinstance(focal, int | float) or not 1 <= focal <= 10_000:
+        return {}
+    pixels = round(float(focal) * math.hypot(*size) / _FILM_DIAGONAL_MM, 1)
+    return {FOCAL: Known(pixels, f"EXIF: as {float(focal):g} mm on film of 35 mm")}
+
+
+def completed(params: Params, own: Own, names: Collection[str], units: Collection[str]) -> Params:
+    """The caller's parameters, and the file's of these names where the caller gives none.
+
+    A unit and a scale are one statement, and so are low and high. Units of another modality are none.
+    """
+    own = {name: one for name, one in own.items() if name in names and (name != UNIT or one.value in units)}
+    if SCALE in own:
+        own.pop(UNIT, None)
+    for name, one in own.items():
+        notes.parameter(name, one.value, one.reason)
+    stated = {*params, *({UNIT, SCALE} if {UNIT, SCALE} & set(params) else ()), *(_span(params))}
+    added = {name: one.value for name, one in own.items() if name not in stated and one.value is not None}
+    return {**params, **added}
+
+
+def _span(params: Params) -> set[str]:
+    return {LOW, HIGH} if {LOW, HIGH} & set(params) else set()
+
+
+def _read(parameter: str, value: object) -> float | str | None:
+    if parameter == UNIT:
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        return _unit(text.strip().lower()) if isinstance(text, str) else None
+    number = _number(value)
+    if number is None or (number <= 0 and parameter not in (LOW, HIGH)):
+        return None
+    if parameter == SCALE and number < 1:
+        return round(1 / number, 6)  # metres a number, as depth cameras state it
+    return number
+
+
+def _unit(text: str) -> str | None:
+    return next((unit for unit, pattern in _UNITS if re.fullmatch(pattern, text)), None)
+
+
+def _number(value: object) -> float | None:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return float(array.ravel()[0]) if array.size == 1 and np.isfinite(array).all() else None
+
+
+def _focal_of(value: object) -> float | None:
+    """fx of a 3 by 3 camera matrix."""
+    matrix = np.asarray(value)
+    if matrix.shape != (3, 3) or matrix.dtype.kind not in "iuf" or not float(matrix[0, 0]) > 0:
+        return None
+    return float(matrix[0, 0])

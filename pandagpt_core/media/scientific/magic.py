@@ -1,0 +1,30 @@
+"""By which bytes the formats are known. Standard library only."""
+
+PARQUET = b"PAR1"
+MATLAB = b"MATLAB 5.0 MAT-file"  # MATLAB's versions 5 to 7.2 call the format so
+HDF = b"\x89HDF\r\n\x1a\n"
+USER_BLOCK = 512  # bytes that MATLAB 7.3 writes in front of HDF5
+_OTHERS = (b"MATLAB", b"\x1f\x8b")
+
+
+def is_parquet(data: bytes) -> bool:
+    return data.startswith(PARQUET)
+
+
+def is_matlab(data: bytes) -> bool:
+    return data.startswith(MATLAB)
+
+
+def is_hdf(data: bytes) -> bool:
+    """HDF5 itself, or behind the head that MATLAB 7.3 writes."""
+    return data.startswith(HDF) or data[USER_BLOCK : USER_BLOCK + len(HDF)] == HDF
+
+
+def is_scientific(data: bytes) -> bool:
+    """Whether one of this package's libraries has to read it."""
+    return is_parquet(data) or is_matlab(data) or is_hdf(data)
+
+
+def is_refused(data: bytes) -> bool:
+    """Of the same kind, and read by nothing here: other MATLAB versions, gzip."""
+    return data.startswith(_OTHERS) and not is_scientific(data)
