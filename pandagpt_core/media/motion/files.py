@@ -54,7 +54,8 @@ def _of_parquet(data: bytes, limits: Limits) -> Table:
     library("parquet", "Parquet file")
     from pandagpt_core.media.scientific import parquet  # 50 MB, for the children that read such files
 
-    return parquet.table(data, limits)
+    columns = parquet.columns(data, limits)
+    return Table(tuple(columns), tuple(columns.values()))
 
 
 def _of_array(array: np.ndarray) -> Table:

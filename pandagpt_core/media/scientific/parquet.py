@@ -5,21 +5,23 @@ lies about them meets the child's limit of memory.
 """
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
-from pandagpt_core.media.motion.table import MAX_COLUMNS, Column, Table
 
+Column = npt.NDArray[np.float64]
+MAX_COLUMNS = 256
 pa.set_cpu_count(1)
 pa.set_io_thread_count(1)
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
-def table(data: bytes, limits: Limits) -> Table:
-    """Names and float64 columns. Times in their own unit become seconds. Raises InvalidMedia."""
+def columns(data: bytes, limits: Limits) -> dict[str, Column]:
+    """Float64 columns by their names. Times in their own unit become seconds. Raises InvalidMedia."""
     with decoding("Parquet file"):
         file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
         check(file.metadata.num_rows, limits.imu_rows, "the recording", "rows")
@@ -30,9 +32,7 @@ def table(data: bytes, limits: Limits) -> Table:
         if len(set(names)) < len(names):
             raise InvalidMedia("two columns of the Parquet file have one name")
         read = file.read(columns=names, use_threads=False)
-        columns = [_column(read.column(name)) for name in names]
-    kinds = {field.name: field.type for field in file.schema_arrow}
-    return Table(tuple(_named(name, kinds[name]) for name in names), tuple(columns))
+        return {_named(name, read.column(name).type): _column(read.column(name)) for name in names}
 
 
 def _is_number(kind: pa.DataType) -> bool:
