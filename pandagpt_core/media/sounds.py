@@ -108,15 +108,25 @@ def _is_adts(data: bytes) -> bool:
     return len(data) > 2 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
 
 
+class _Bytes(io.BytesIO):
+    """For libsndfile, which takes a position that a head lies about as it is: it stays where it was."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:  # before the beginning
+            return self.tell()
+
+
 def _by_sndfile(data: bytes) -> Sound:
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
+    with soundfile.SoundFile(_Bytes(data)) as file:
         if file.format not in _FORMATS or file.subtype not in _SUBTYPES:
             takes = "PCM, float, A-law, mu-law, ADPCM, GSM, ALAC, Vorbis, Opus, MP3 are"
             raise InvalidMedia(f"the sound's encoding, {file.subtype}, is not supported; {takes}")
         rate, channels, kind = file.samplerate, file.channels, f"{file.format} {file.subtype}"
 
     def blocks() -> Iterator[Block]:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_Bytes(data)) as file:
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 yield block
 
