@@ -60,12 +60,13 @@ def read_map(data: bytes, limits: Limits, what: str) -> Map:
     values = raw.astype(np.float64)
     values[~np.isfinite(values)] = np.nan
     found = Map(values, raw.dtype, kind, read.own)
-    if not found.known.size:
+    known = found.known
+    if not known.size:
         raise InvalidMedia(f"the {what} has no reading: all its values are NaN or infinity")
     notes.fact("type", f"{kind}, {raw.dtype.name}")
     notes.fact("size", f"{raw.shape[1]} x {raw.shape[0]}")
-    notes.fact("values", f"{found.known.min():,g} to {found.known.max():,g}")
-    if missing := 1 - found.known.size / values.size:
+    notes.fact("values", f"{known.min():,g} to {known.max():,g}")
+    if missing := 1 - known.size / values.size:
         notes.fact("no reading", f"{missing:.1%} of the pixels")
     return found
 

@@ -16,6 +16,7 @@ from pandagpt_core.media.pixels import DEEP_MODES, from_unit, open_picture, resi
 DEPTHS = (1, 255, 1023, 4095, 16383, 65535)  # the largest value of a grey of floats in 0..1, of 8, 10, 12, 14, 16 bits
 FRAMES_TRIED = 64
 _BLANK = 2.0  # standard deviation of grey levels below which nothing can be seen
+_SHARE = 16
 _FAINT = 6.0  # the same of a drawing on white that another ground shows better
 _DARK = 48  # the grey of viewers in their dark mode
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
@@ -66,11 +67,18 @@ def contrast(picture: Image.Image) -> float:
 
 def remark_blank(what: str, rgb: npt.NDArray[np.uint8]) -> None:
     """Remark that a picture or all frames of a film hold one colour only."""
-    if float(rgb.std(axis=tuple(range(rgb.ndim - 1))).max()) >= _BLANK:
+    if _varies(rgb.reshape(-1, rgb.shape[-1])):
         return
     level = float(rgb.mean())
     colour = "black" if level < 16 else "white" if level > 239 else "of one colour"
     notes.empty(f"The {what} is all {colour}.")
+
+
+def _varies(pixels: npt.NDArray[np.uint8]) -> bool:
+    """Whether a channel of [N, 3] deviates by `_BLANK`: mostly told by one pixel of 16, whose variance over 16 is a
+    lower bound of the whole one's."""
+    few = pixels[::_SHARE]
+    return bool(few.std(axis=0).max() >= _BLANK * _SHARE**0.5) or bool(pixels.std(axis=0).max() >= _BLANK)
 
 
 def deep_grey(picture: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.maps import Float, Map, mapped, read_map
-from pandagpt_core.media.pixels import from_unit, open_picture, resize_and_crop, upright
+from pandagpt_core.media.pixels import from_unit, open_header, open_picture, resize_and_crop, upright
 from pandagpt_core.media.scientific import magic
 
 UNITS = ("raw", "celsius", "kelvin", "centikelvin")
@@ -89,9 +89,10 @@ def _colour(data: bytes, limits: Limits) -> Image.Image | None:
     """A picture of several channels as grey; None for a map of one channel."""
     if npy.is_npy(data) or not _is_picture(data):
         return None
-    picture = open_picture(data, limits)
-    if picture.mode in ("L", "1", "I", "F") or picture.mode.startswith("I;16"):
+    head = open_header(data, limits)
+    if head.mode in ("L", "1", "I", "F") or head.mode.startswith("I;16"):
         return None
+    picture = open_picture(data, limits)
     notes.fact("type", f"{picture.format}, {picture.mode}")
     notes.warn("a colour picture: the brightness of its colours is taken for temperature")
     with decoding("picture"):

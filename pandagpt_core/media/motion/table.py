@@ -7,6 +7,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -128,6 +129,11 @@ def _is_data(cells: Sequence[str]) -> bool:
 
 
 def _columns(rows: Sequence[Row], width: int) -> tuple[Column, ...]:
+    if all(len(cells) == width for _, cells in rows):
+        with suppress(ValueError):  # an empty cell, a time or a word: then each cell by itself
+            plain = np.array([cells for _, cells in rows], dtype=np.float64)
+            plain[~np.isfinite(plain)] = np.nan
+            return tuple(plain[:, column] for column in range(width))
     values = np.empty((len(rows), width))
     texts: set[int] = set()
     for index, (number, cells) in enumerate(rows):
