@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from pandagpt_core.modalities import MODALITIES
-from service.gateway.decoding.pool import DecodePool
+from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import GatewayError
 
 Cut = Literal["none", "start", "end", "windows"]
@@ -32,7 +32,7 @@ class TextWindow:
         return self.total + MARKERS == self.tokens
 
 
-async def text_windows(pool: DecodePool, recipe: str, texts: Sequence[Text], cut: Cut, share: str) -> list[TextWindow]:
+async def text_windows(pool: DecodePools, recipe: str, texts: Sequence[Text], cut: Cut, share: str) -> list[TextWindow]:
     """The windows of all texts in order; `cut` is what of a long text is left out. Raises `invalid_media`."""
     tool = next((one.batch for one in MODALITIES["text"].recipes if one.name == recipe), "")
     if not tool:
