@@ -7,6 +7,7 @@ position) and of all tokens so far, and vLLM is left one token to take.
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -18,19 +19,9 @@ from pandagpt_core.engine.sampler import sample
 from pandagpt_core.types import SamplingParams
 
 KEY = "pandagpt"  # in vLLM's `extra_args` of a request
-FIELDS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "min_tokens",
-    "logit_bias",
-    "bad_words",
-)
+# These end an answer, or are reported beside it: `engine.py` handles them. Every other parameter, a new one too, travels.
+ELSEWHERE = frozenset({"max_tokens", "stop", "stop_token_ids", "ignore_eos", "logprobs", "grammar"})
+FIELDS = tuple(field.name for field in fields(SamplingParams) if field.name not in ELSEWHERE)
 
 
 def said_of(
