@@ -19,7 +19,7 @@ from pandagpt_core.engine.sampler import sample
 from pandagpt_core.types import SamplingParams
 
 KEY = "pandagpt"  # in vLLM's `extra_args` of a request
-# These end an answer, or are reported beside it: `engine.py` handles them. Every other parameter travels, a new one too.
+# `engine.py` handles these: they end an answer, or are reported beside it. Every other parameter travels.
 ELSEWHERE = frozenset({"max_tokens", "stop", "stop_token_ids", "ignore_eos", "logprobs", "grammar"})
 FIELDS = tuple(field.name for field in fields(SamplingParams) if field.name not in ELSEWHERE)
 
