@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.checkpoints import PandaGPTFolder, PerceptionSpec
-from pandagpt_core.errors import CheckpointError, InvalidRequest
+from pandagpt_core.errors import CheckpointError
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.perception.languages import Language, language_of
 from pandagpt_core.perception.perceive import Perceiver
 from pandagpt_core.perception.reading import Reading, words
 from pandagpt_core.perception.table import read_name_table
+from pandagpt_core.systems.checks import blamed
 from pandagpt_core.systems.prompting import Embed
 from pandagpt_core.types import Conversation, Fields
 
@@ -47,7 +48,7 @@ class Perceiving:
     ) -> Tensor:
         """[n, D] float32: of each medium its projected vector, scaled by its weight, and the embeddings of its line.
 
-        Raises InvalidRequest where weights give numbers that are not finite.
+        Raises InvalidRequest, or ModelFault, for numbers that are not finite.
         """
         language = _language(conversation)
         weights = [conversation.media[index].weight for index in readings]
@@ -58,7 +59,7 @@ class Perceiving:
                 parts.append(embed(tokenizer.encode(words(reading, language) + "\n")).float())
         slot = torch.cat(parts) if parts else projection.bias[None] * 0
         if not torch.isfinite(slot).all():
-            raise InvalidRequest("the media's weights give numbers that are not finite", param="weight")
+            raise blamed(projection(torch.cat([rows[index][:1] for index in readings])), "projection")
         return slot
 
     def fields(self, conversation: Conversation, readings: Mapping[int, Reading]) -> Fields | None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pandagpt_core.checkpoints import PerceptionSpec
-from pandagpt_core.errors import CheckpointError, InvalidRequest
+from pandagpt_core.errors import CheckpointError, InvalidRequest, ModelFault
 from pandagpt_core.fusion import Projection, PrototypeRetrieval, compose
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
@@ -131,7 +131,7 @@ def test_a_medium_of_weight_zero_is_left_out_and_a_faint_one_has_no_line(system:
 def test_rows_of_another_shape_or_not_finite_are_refused(system: PandaGPT) -> None:
     with pytest.raises(InvalidRequest, match="has shape"):
         system.prepare(talk(Modality.IMAGE), [torch.zeros(3, WIDTH)])
-    with pytest.raises(InvalidRequest, match="not finite"):
+    with pytest.raises(ModelFault, match="not finite"):
         system.prepare(talk(Modality.IMAGE), [torch.full((1, WIDTH), float("nan"))])
     with pytest.raises(InvalidRequest, match="2 media"):
         system.prepare(talk(Modality.IMAGE, Modality.AUDIO), [rows(0)])
