@@ -35,6 +35,7 @@ from service.gateway.auth import KeyRing, Tenants, read_keys
 from service.gateway.decoding.pool import PoolOptions, child_command
 from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
+from service.gateway.head import HeadMiddleware, with_head
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.from_zero import FromZero
@@ -131,6 +132,8 @@ def _lifespan(
             gateway.requests.in_background(KeysFile(settings.gateway.keys_file, keys).follow())
         if settings.gateway.batch_lines:
             gateway.requests.in_background(_batch_runner(gateway, settings.gateway.batch_lines).follow())
+        if gateway.fetcher is not None:
+            gateway.fetcher.announce_unreachable()
         await pool.start()
         await _look_at_store(gateway)
         try:
@@ -243,7 +246,7 @@ def _middleware(settings: Settings, metrics: GatewayMetrics, tracer: Tracer) -> 
                 CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_EXPOSED
             )
         )
-    return [*stack, Middleware(BodyLimitMiddleware, limits=limits)]
+    return [*stack, Middleware(BodyLimitMiddleware, limits=limits), Middleware(HeadMiddleware)]
 
 
 async def _gateway_error(request: Request, error: GatewayError) -> Response:
@@ -282,7 +285,7 @@ def _methods(request: Request) -> list[str]:
     """The methods of a path (RFC 9110, section 15.5.6), over all its routes."""
     routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return sorted({method for route in here for method in route.methods or ()})
+    return sorted({method for route in here for method in with_head(set(route.methods or ()))})
 
 
 async def _client_gone(_request: Request, _error: Exception) -> Response:

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.app import create_app, leave, terminate
 from service.gateway.errors import GatewayError, error_object
+from service.gateway.half_closed import ResetWatch, probe
 from service.gateway.middleware import new_request_id
 from service.gateway.state import GatewayState
 from service.settings import GatewaySettings, Settings
@@ -180,6 +181,7 @@ class _Bounded(HttpToolsProtocol):
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
     _refused = False
+    _half_closed: ResetWatch | None = None
     transport: LingeringTransport  # type: ignore[assignment]  # stands for the real one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -210,8 +212,22 @@ class _Bounded(HttpToolsProtocol):
             if self._head_bytes > self.max_header_bytes:
                 self._refuse("headers_too_large", f"The head is larger than {self.max_header_bytes} bytes.")
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio's own
+        """Whether the connection stays open: while the answer to a whole request is not yet complete."""
+        if self.transport.is_closing() or self._deadline is not None or not self._owes_answer():
+            return False
+        self.cycle.keep_alive = False
+        if self._half_closed is None:
+            self._half_closed = ResetWatch(self.transport.get_extra_info("socket"), self.transport.abort)
+            if not self.pipeline:  # else another answer than this cycle's is under way
+                self.transport.write(probe(self.cycle))
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
+        if self._half_closed is not None:
+            self._half_closed.close()
+            self._half_closed = None
         super().connection_lost(exc)
         self.transport.lost()
         if self.scope is not None:
@@ -220,6 +236,9 @@ class _Bounded(HttpToolsProtocol):
 
     def _still_sends(self) -> bool:
         return self._refused or (self.cycle is not None and self.cycle.more_body)
+
+    def _owes_answer(self) -> bool:
+        return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
     def _await_head(self) -> None:
         if self._deadline is None:

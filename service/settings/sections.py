@@ -254,6 +254,11 @@ class FetchSettings(Section):
         description="hosts that media may be fetched from, by comma: host, host:port, *.domain (what lies below it) or "
         "* (any with a public address); none: fetching is off",
     )
+    private_ranges: Words = Field(
+        default=(),
+        description="address ranges in CIDR form, by comma, that may be fetched from in addition to public addresses, "
+        "such as those of a private object store: 10.1.2.0/24, fd00:1::/64",
+    )
     timeout_s: Seconds = Field(default=10.0, description="limit of all downloads of one request (seconds)")
     max_bytes: Count = Field(default=64 * MIB, description="largest download (bytes)")
     max_redirects: CountOrNone = Field(default=3, description="redirects followed, each checked anew (redirects)")
@@ -264,6 +269,15 @@ class FetchSettings(Section):
         for entry in self.hosts:
             if not _HOST_ENTRY.fullmatch(entry):
                 raise ValueError(f"hosts: {entry} is none of host, host:port, *.domain, *, in lower case")
+        return self
+
+    @model_validator(mode="after")
+    def _ranges_are_networks(self) -> Self:
+        for entry in self.private_ranges:
+            try:
+                ipaddress.ip_network(entry)
+            except ValueError as error:
+                raise ValueError(f"private_ranges: {entry} is no range in CIDR form: {error}") from None
         return self
 
 

@@ -244,6 +244,24 @@ async def test_loopback_itself_sees_nobody_through_the_real_resolver_and_connect
         assert server.seen == []
 
 
+async def test_a_private_store_is_reached_within_the_operators_ranges_only() -> None:
+    async with origin({"/x": page(b"got")}) as server:
+        hosts = tuple(f"{host}:{server.port}" for host in ("127.0.0.1", "127.0.0.2", "localhost"))
+        settings = FetchSettings(hosts=hosts, private_ranges=("127.0.0.1/32",), timeout_s=2.0)
+        fetcher = Fetcher(settings, 1 << 20)
+        assert (await fetcher.session()(f"http://127.0.0.1:{server.port}/x")).data == b"got"
+        assert len(server.seen) == 1
+        await refused(fetcher, f"http://127.0.0.2:{server.port}/x")
+        assert len(server.seen) == 1
+
+
+async def test_a_name_with_one_address_outside_the_ranges_is_not_reached() -> None:
+    outside = Outside(store_example=["10.1.2.3", "10.1.3.3"])
+    settings = FetchSettings(hosts=("store.example",), private_ranges=("10.1.2.0/24",), timeout_s=2.0)
+    await refused(Fetcher(settings, 1 << 20, resolve=outside.resolve, transport=outside), "http://store.example/x")
+    assert outside.connected == []
+
+
 async def test_resolving_has_the_same_deadline() -> None:
     async def never(host: str, port: int) -> Sequence[Address]:
         await asyncio.sleep(60)

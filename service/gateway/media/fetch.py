@@ -1,13 +1,15 @@
 """Media from URLs: off unless hosts are named, and never a way into the inside network.
 
 For each hop: the URL must be plain and its host on the list; the host is resolved once, every address it has must be
-public, and the connection goes to one of these very addresses, under the host's name. There is no second look-up whose
-answer could differ. One deadline covers all downloads of a request, names included; nothing is decompressed.
+public or in a range that the operator names, and the connection goes to one of these very addresses, under the host's
+name. There is no second look-up whose answer could differ. One deadline covers all downloads of a request, names
+included; nothing is decompressed.
 """
 
 import asyncio
 import hashlib
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,9 +21,10 @@ import httpx
 
 from service.gateway.errors import GatewayError
 from service.gateway.media.sources import Content
-from service.gateway.media.url_policy import Address, AddressPolicy, AllowList, Target, is_public, parse
+from service.gateway.media.url_policy import Address, AddressPolicy, AllowList, Target, parse, public_or_in, unreachable
 from service.settings import FetchSettings
 
+log = logging.getLogger(__name__)
 OK = 200
 CLOSE_S = 0.1  # after the deadline, in which the client closes what it opened; then the work is cancelled
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -45,16 +48,25 @@ class Fetcher:
         settings: FetchSettings,
         max_bytes: int,
         *,
-        allowed: AddressPolicy = is_public,
+        allowed: AddressPolicy | None = None,
         resolve: Resolve | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._hosts = AllowList(settings.hosts)
+        self._entries = settings.hosts
         self._timeout_s, self._max_redirects = settings.timeout_s, settings.max_redirects
         self._max_bytes = min(max_bytes, settings.max_bytes)
-        self._allowed, self._resolve = allowed, resolve or resolve_host
+        self._allowed, self._resolve = allowed or public_or_in(settings.private_ranges), resolve or resolve_host
         self._transport = transport or direct_transport()
         self._slots = asyncio.Semaphore(settings.max_concurrent)
+
+    def announce_unreachable(self) -> None:
+        """One log line for each host of the list from which nothing can ever be fetched."""
+        for entry in self._entries:
+            if why := unreachable(entry, self._allowed):
+                log.warning(
+                    "media can never be fetched from a host of fetch.hosts", extra={"host": entry, "reason": why}
+                )
 
     def session(self) -> Callable[[str], Awaitable[Content]]:
         """The opener for one request, whose downloads share one deadline."""

@@ -38,6 +38,7 @@ _INSIDE = tuple(
         "3fff::/20",  # documentation
     )
 )
+_LOOPBACK = [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")]
 _UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned; no mapped, translated, local or multicast address
 
 
@@ -47,6 +48,17 @@ def is_public(address: Address) -> bool:
         return False
     outside = all(address not in network for network in _INSIDE if network.version == address.version)
     return address.is_global and not address.is_multicast and outside
+
+
+def public_or_in(ranges: Sequence[str]) -> AddressPolicy:
+    """Public addresses, and those of the operator's ranges (CIDR)."""
+    networks = tuple(map(ipaddress.ip_network, ranges))
+
+    def allowed(address: Address) -> bool:
+        scoped = isinstance(address, ipaddress.IPv6Address) and address.scope_id
+        return is_public(address) or (not scoped and any(address in network for network in networks))
+
+    return allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,23 @@ class AllowList:
         port = "" if target.port == PORTS[target.scheme] else f":{target.port}"
         names = [f"{name}{port}" for name in (host, *below)]
         return any(name in self._entries for name in [*names, *([] if port else ["*"])])
+
+
+def unreachable(entry: str, allowed: AddressPolicy) -> str:
+    """Why nothing can ever be fetched from an entry of the list; empty where something can. No name is looked up."""
+    if entry == "*":
+        return ""
+    try:
+        target = parse(f"http://{f'any{entry[1:]}' if entry.startswith('*.') else entry}/")
+    except GatewayError:
+        return "it is no plain host and port"
+    special = target.host.rpartition(".")[2]  # RFC 6761
+    if special == "invalid":
+        return "such names exist nowhere"
+    known = [target.literal] if target.literal else _LOOPBACK if special == "localhost" else []
+    if known and not any(map(allowed, known)):
+        return "its address is not public, and in none of fetch.private_ranges"
+    return ""
 
 
 def _is_host(host: str) -> bool:

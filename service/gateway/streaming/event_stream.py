@@ -18,6 +18,8 @@ from service.broker.errors import Draining
 from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
 from service.gateway.errors import from_core
+from service.gateway.half_closed import COMMENT
+from service.gateway.head import HEAD_ONLY
 from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import KEEP_ALIVE, AnswerChunks, closing_error
 
@@ -213,7 +215,13 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
-            slow, seen = False, self._seen
+            slow, seen, state = False, self._seen, scope.setdefault("state", {})
+            if state.get(HEAD_ONLY):
+                await self._events.aclose()
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            state[COMMENT] = KEEP_ALIVE
             gone = self._gone
             if gone is None:
                 gone = await self._lease.enter_async_context(watch_connection(receive))

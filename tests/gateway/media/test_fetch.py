@@ -1,15 +1,18 @@
 """One fetch, over a transport that only records. What hostile servers do is tested in tests/security."""
 
+import asyncio
 import ipaddress
+import logging
 from collections.abc import Sequence
 
 import httpx
 import pytest
 
+from service.gateway.app import create_app
 from service.gateway.errors import GatewayError
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.url_policy import Address
-from service.settings import FetchSettings
+from service.settings import FetchSettings, Settings
 
 FIRST, SECOND = ipaddress.ip_address("93.184.215.14"), ipaddress.ip_address("93.184.215.15")
 
@@ -67,3 +70,25 @@ async def test_no_cookie_of_one_answer_goes_with_the_next_request() -> None:
     await fetcher(transport).session()("http://good.example/a")
     assert [request.url.raw_path for request in transport.requests] == [b"/a", b"/b"]
     assert "cookie" not in transport.requests[1].headers
+
+
+def at_start(caplog: pytest.LogCaptureFixture, **fetch: object) -> list[str]:
+    """The hosts that a gateway which starts with these settings names in its log."""
+    given = Settings(store={"url": "redis://127.0.0.1:1"}, fetch=fetch, decode={"processes": 1})
+    app = create_app(given)
+
+    async def started() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(started())
+    return [record.host for record in caplog.records if "never be fetched" in record.message]
+
+
+def test_a_gateway_names_the_hosts_that_it_can_never_fetch_from_at_its_start(caplog: pytest.LogCaptureFixture) -> None:
+    assert at_start(caplog, hosts=("10.1.2.3:9000", "a.example", "localhost")) == ["10.1.2.3:9000", "localhost"]
+
+
+def test_a_gateway_names_no_host_that_its_ranges_allow(caplog: pytest.LogCaptureFixture) -> None:
+    assert at_start(caplog, hosts=("10.1.2.3:9000",), private_ranges=("10.1.2.0/24",)) == []

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from service.gateway.errors import GatewayError
-from service.gateway.media.url_policy import MAX_URL_CHARS, AllowList, is_public, parse
+from service.gateway.media.url_policy import MAX_URL_CHARS, AllowList, is_public, parse, public_or_in, unreachable
 from service.settings import load
 from service.settings.sections import SettingsError
 
@@ -68,3 +68,42 @@ def test_a_url_of_another_form_is_refused(url: str) -> None:
 def test_a_url_beyond_the_limit_names_limit_and_length() -> None:
     with pytest.raises(GatewayError, match=f"{MAX_URL_CHARS + 1} characters; the limit is {MAX_URL_CHARS}"):
         parse("http://good.example/".ljust(MAX_URL_CHARS + 1, "x"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "10.1.2.3", "10.1.2.3:9000", "127.0.0.1:9000", "169.254.169.254", "[::1]", "[fd00:1::5]:9000", "localhost",
+        "store.localhost:9000", "*.localhost", "a.invalid", "*.invalid", "10.1", "0x7f.1", "*.1.2.3", "a..example",
+        "-a.example", "a.example:0", "a.example:70000", "[::zz]",
+    ],
+)  # fmt: skip
+def test_an_entry_that_can_never_be_fetched_from_has_a_reason(entry: str) -> None:
+    assert unreachable(entry, public_or_in(()))
+
+
+@pytest.mark.parametrize(
+    "entry", ["*", "a.example", "a.example:81", "*.a.example", "8.8.8.8", "[2606:4700::1111]:81", "minio:9000"]
+)
+def test_an_entry_that_may_be_reached_has_none(entry: str) -> None:
+    assert unreachable(entry, public_or_in(())) == ""
+
+
+def test_an_entry_within_the_operators_ranges_may_be_reached() -> None:
+    allowed = public_or_in(("10.1.2.0/24", "127.0.0.0/8", "fd00:1::/64"))
+    reached = [entry for entry in ("10.1.2.3:9000", "localhost", "[fd00:1::5]") if not unreachable(entry, allowed)]
+    assert len(reached) == 3
+    assert unreachable("10.1.3.1", allowed)
+
+
+def test_ranges_are_allowed_in_addition_to_public_addresses_and_nothing_else_is() -> None:
+    allowed = public_or_in(("10.1.2.0/24", "fd00:1::/64"))
+    inside = ["8.8.8.8", "2606:4700::1111", "10.1.2.0", "10.1.2.255", "fd00:1::5"]
+    outside = ["10.1.1.255", "10.1.3.0", "127.0.0.1", "169.254.169.254", "fd00:2::5", "fd00:1::5%1", "::ffff:10.1.2.3"]
+    assert [one for one in inside + outside if allowed(ipaddress.ip_address(one))] == inside
+
+
+@pytest.mark.parametrize("entry", ["10.1.2.3/24", "10.1.2.0/33", "store.example", "10.1", "fd00:1::/129"])
+def test_what_is_no_range_is_refused_with_the_settings(entry: str) -> None:
+    with pytest.raises(SettingsError, match="private_ranges"):
+        load({"fetch": {"private_ranges": [entry]}})
