@@ -14,6 +14,7 @@ from pandagpt_core.media.containers import audio_stream, open_container, sniff
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.mending import is_mpeg_frame, mended
+from pandagpt_core.media.ogg import links
 
 Block = npt.NDArray[np.float32]
 
@@ -49,6 +50,8 @@ def open_sound(data: bytes, limits: Limits) -> Sound:
 
 
 def _opened(data: bytes, limits: Limits) -> Sound:
+    if data.startswith(b"OggS") and len(chain := links(data)) > 1:
+        return _chained([_opened(link, limits) for link in chain])
     demuxer = sniff(data) or ("aac" if _is_adts(data) else None)
     if data.startswith(b"OggS") and (b"Speex   " in data[:256] or b"\x7fFLAC" in data[:256]):
         demuxer = "ogg"
@@ -57,6 +60,18 @@ def _opened(data: bytes, limits: Limits) -> Sound:
     if _is_sndfile(data):
         return _by_sndfile(data)
     raise InvalidMedia(f"the sound is none of {TAKES}")
+
+
+def _chained(chain: Sequence[Sound]) -> Sound:
+    """Each link is decoded as a file by itself: libsndfile reads the first only, FFmpeg does not cut their ends."""
+    first = chain[0]
+    for number, link in enumerate(chain, 1):
+        if (link.rate, link.channels) != (first.rate, first.channels):
+            raise InvalidMedia(
+                f"link {number} of the chained Ogg has {link.rate} samples a second and {link.channels} channels, the "
+                f"first {first.rate} and {first.channels}; all must be alike"
+            )
+    return Sound(first.rate, first.channels, first.kind, lambda: (block for link in chain for block in link.blocks()))
 
 
 def length(sound: Sound, limits: Limits) -> int:

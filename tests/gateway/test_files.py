@@ -1,5 +1,6 @@
 """Files: uploaded once, used by id in every door, kept apart by key, bounded by quota and life."""
 
+import asyncio
 import hashlib
 import io
 import time
@@ -7,15 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from openai import OpenAI
 
 from pandagpt_core.media import samples
 from pandagpt_core.types import Modality
+from service.broker.connection import connect_async
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
-from service.gateway.media.files import FileStore, Quota
+from service.gateway.media.files import PIECE, FileStore, Quota
 from service.gateway.state import GatewayState
+from tests.chaos.store_proxy import HARMS, Harm, store_proxy
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread
 
@@ -151,8 +155,6 @@ def test_the_real_client_handles_files(url: str) -> None:
 
 
 async def test_a_quota_is_never_passed_and_expired_files_free_it(valkey: Valkey) -> None:
-    from service.broker.connection import connect_async
-
     store = connect_async(valkey.settings)
     files = FileStore(store, Keys("t"), Quota(files=2, bytes=100, ttl_s=2))
     await files.add("a", "x", "vision", b"x" * 60, "0" * 64)
@@ -167,4 +169,49 @@ async def test_a_quota_is_never_passed_and_expired_files_free_it(valkey: Valkey)
     time.sleep(2.1)
     assert await files.list("a") == []
     await files.add("a", "x", "vision", b"x" * 60, "0" * 64)
+    await store.aclose()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection
+@pytest.mark.parametrize("harm", HARMS)
+async def test_an_upload_that_dies_at_any_store_command_lists_no_file_that_cannot_be_read(
+    harm: Harm, valkey: Valkey
+) -> None:
+    """The file is there whole or not at all, and what is left of it never passes the quota."""
+    data, socket, count = b"x" * PIECE * 2 + b"end", valkey.url.removeprefix("unix://"), 0
+    store = connect_async(valkey.settings)
+    quota = Quota(files=100, bytes=100 * len(data), ttl_s=600)
+    far = FileStore(store, Keys("t"), quota)
+    for at in range(1, 40):
+        async with store_proxy(socket, at, harm) as (proxy, url):
+            near = connect_async(valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2}))
+            upload = asyncio.create_task(FileStore(near, Keys("t"), quota).add("a", "x", "vision", data, "0" * 64))
+            died = asyncio.create_task(proxy.died.wait())
+            await asyncio.wait({upload, died}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (upload, died):
+                task.cancel()
+            await asyncio.gather(upload, died, return_exceptions=True)
+            await near.aclose()
+            for info in await far.list("a"):
+                assert (await far.open("a", info.id)).data == data
+            if proxy.count < at:
+                break
+            count = at
+    assert 6 < count < 39
+    await store.aclose()
+
+
+async def test_an_upload_under_way_counts_and_is_no_file(valkey: Valkey) -> None:
+    store = connect_async(valkey.settings)
+    files = FileStore(store, Keys("t"), Quota(files=1, bytes=100, ttl_s=600))
+    made = await files.add("a", "x", "vision", b"x", "0" * 64)
+    entry = msgspec.msgpack.encode(msgspec.structs.replace(made, whole=False))
+    await store.execute_command("HSET", Keys("t").files("a"), made.id, entry)
+    assert await files.list("a") == []
+    with pytest.raises(GatewayError) as caught:
+        await files.open("a", made.id)
+    assert caught.value.code == "file_not_found"
+    with pytest.raises(GatewayError) as caught:
+        await files.add("a", "x", "vision", b"x", "0" * 64)
+    assert caught.value.code == "too_large"
     await store.aclose()

@@ -1,5 +1,9 @@
-"""Uploaded files in the store: kept for a day or so, seen by their own tenant only."""
+"""Uploaded files in the store: kept for a day or so, seen by their own tenant only.
 
+A file is there once its entry says that it is whole, which is written after its last piece.
+"""
+
+import builtins
 import hashlib
 import secrets
 import time
@@ -15,10 +19,11 @@ from service.gateway.errors import GatewayError
 from service.gateway.media.sources import Content
 
 PIECE = 1 << 20
+UPLOAD_S = 300  # that an upload counts against the quota, if its gateway dies
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a file. Times in Unix seconds."""
+    """What is known of a file. Times in Unix seconds. `whole`: false while it is uploaded, when it only counts."""
 
     id: str
     filename: str
@@ -27,6 +32,7 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     expires: int
     sha256: str
+    whole: bool = True
 
 
 _decoder = msgspec.msgpack.Decoder(FileInfo)
@@ -66,14 +72,13 @@ class FileStore:
             expires=now + (life := min(round(self._quota.ttl_s), life_s or round(self._quota.ttl_s))),
             sha256=sha256,
         )
-        await self._reserve(tenant, info)
+        upload = msgspec.structs.replace(info, whole=False, expires=now + min(life, UPLOAD_S))
+        await self._reserve(tenant, upload)
         key = self._keys.file(tenant, info.id)
         with store_errors():
             for at in range(0, len(data), PIECE):
-                pipe: Any = self._store.pipeline(transaction=False)
-                pipe.rpush(key, data[at : at + PIECE])
-                pipe.expire(key, life)
-                await pipe.execute()
+                await self._push(key, data[at : at + PIECE], life)
+            await self._enter(tenant, info)
         return info
 
     async def write(self, tenant: str, file_id: str, filename: str, purpose: str, lines: AsyncIterator[bytes]) -> int:
@@ -82,42 +87,49 @@ class FileStore:
         No file where there are none. It is not held against the tenant's quota until it is there.
         """
         key, now, hasher = self._keys.file(tenant, file_id), int(time.time()), hashlib.sha256()
-        count, size, waiting = 0, 0, b""
+        count, size, waiting, life = 0, 0, b"", round(self._quota.ttl_s)
         with store_errors():
             await self._store.delete(key)
             async for line in lines:
                 count, size, waiting = count + 1, size + len(line), waiting + line
                 hasher.update(line)
                 while len(waiting) >= PIECE:
-                    await self._push(key, waiting[:PIECE])
+                    await self._push(key, waiting[:PIECE], life)
                     waiting = waiting[PIECE:]
             if not count:
                 return 0
             if waiting:
-                await self._push(key, waiting)
+                await self._push(key, waiting, life)
             info = FileInfo(
                 id=file_id,
                 filename=filename,
                 purpose=purpose,
                 bytes=size,
                 created=now,
-                expires=now + round(self._quota.ttl_s),
+                expires=now + life,
                 sha256=hasher.hexdigest(),
             )
-            pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hset(self._keys.files(tenant), file_id, msgspec.msgpack.encode(info))
-            pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + 60)
-            await pipe.execute()
+            await self._enter(tenant, info)
         return count
 
-    async def _push(self, key: str, piece: bytes) -> None:
+    async def _enter(self, tenant: str, info: FileInfo) -> None:
+        pipe: Any = self._store.pipeline(transaction=False)
+        pipe.hset(self._keys.files(tenant), info.id, msgspec.msgpack.encode(info))
+        pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + 60)
+        await pipe.execute()
+
+    async def _push(self, key: str, piece: bytes, life_s: int) -> None:
         pipe: Any = self._store.pipeline(transaction=False)
         pipe.rpush(key, piece)
-        pipe.expire(key, round(self._quota.ttl_s))
+        pipe.expire(key, life_s)
         await pipe.execute()
 
     async def list(self, tenant: str) -> list[FileInfo]:
         """The tenant's files, oldest first."""
+        return [info for info in await self._counted(tenant) if info.whole]
+
+    async def _counted(self, tenant: str) -> builtins.list[FileInfo]:
+        """The tenant's files and uploads."""
         with store_errors():
             found: Any = await self._store.execute_command("HVALS", self._keys.files(tenant))
             infos = [_decoder.decode(value) for value in found]
@@ -130,7 +142,7 @@ class FileStore:
         with store_errors():
             found: Any = await self._store.execute_command("HGET", self._keys.files(tenant), file_id)
         info = None if found is None else _decoder.decode(found)
-        if info is None or info.expires <= time.time():
+        if info is None or not info.whole or info.expires <= time.time():
             raise GatewayError("file_not_found", "There is no such file.")
         return info
 
@@ -157,11 +169,8 @@ class FileStore:
     async def _reserve(self, tenant: str, info: FileInfo) -> None:
         """Write the entry, then count: two uploads at once may both be refused, but never both pass the quota."""
         with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hset(self._keys.files(tenant), info.id, msgspec.msgpack.encode(info))
-            pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + 60)
-            await pipe.execute()
-        infos = await self.list(tenant)
+            await self._enter(tenant, info)
+        infos = await self._counted(tenant)
         count, total = len(infos), sum(one.bytes for one in infos)
         if count > self._quota.files or total > self._quota.bytes:
             with store_errors():
