@@ -32,7 +32,12 @@ def prose(page: Path) -> str:
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"^(?:\||#| {4,}\S).*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"<!-- figures.*?<!-- end of figures -->", "", text, flags=re.DOTALL)
-    return re.sub(r"`[^`]*`", lambda _: f"Term{next(number)}", _LINK.sub("]", text))
+    return re.sub(r"`[^`]*`", lambda _: f"Term{_letters(next(number))}", _LINK.sub("]", text))
+
+
+def _letters(number: int) -> str:
+    """A name without digits, since proselint takes "Term2 2" for a word said twice."""
+    return chr(ord("a") + number // 26 % 26) + chr(ord("a") + number % 26)
 
 
 def sentences(text: str) -> list[str]:

@@ -137,10 +137,9 @@ def test_penalties_are_bounded_both_ways(steady_http: httpx.Client, field: str) 
 WRONG: dict[str, tuple[dict[str, object], str | None]] = {
     "no messages": ({"messages": []}, "messages"),
     "messages of another type": ({"messages": "Hi"}, "messages"),
-    "an unknown role": ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+    "an unknown role": ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role"),
     "no role": ({"messages": [{"content": "x"}]}, "messages[0].role"),
     "no content": ({"messages": [{"role": "user"}]}, "messages[0].content"),
-    "the assistant last": ({"messages": [{"role": "assistant", "content": "x"}]}, "messages"),
     "an unknown part": ({"messages": content({"type": CANARY})}, "messages[0].content[0]"),
     "a part without a type": ({"messages": content({"text": "x"})}, "messages[0].content[0]"),
     "a picture that is no base64": (

@@ -30,6 +30,7 @@ from pandagpt_core.errors import (
     DigestMismatch,
     InvalidRequest,
     KeyMismatch,
+    ModelFault,
     UnsupportedModality,
 )
 from pandagpt_core.interface import SequenceRequest
@@ -192,12 +193,18 @@ def test_a_prompt_beyond_the_context_is_refused_and_nothing_is_queued(runtime: R
     assert not runtime.has_work
 
 
-@pytest.mark.parametrize("embedding", [np.ones((1, 31)), np.full((1, 32), np.nan), np.ones((2, 32)), np.ones(32)])
+@pytest.mark.parametrize("embedding", [np.ones((1, 31)), np.ones((2, 32)), np.ones(32)])
 def test_an_embedding_of_another_model_is_refused_and_nothing_is_queued(
     runtime: Runtime, embedding: np.ndarray
 ) -> None:
     with pytest.raises(InvalidRequest, match="an embedding"):
         runtime.admit(SequenceRequest("a", TALK, [embedding], GREEDY))
+    assert not runtime.has_work
+
+
+def test_an_embedding_that_is_not_finite_is_the_encoders_fault(runtime: Runtime) -> None:
+    with pytest.raises(ModelFault, match="not finite"):
+        runtime.admit(SequenceRequest("a", TALK, [np.full((1, 32), np.nan)], GREEDY))
     assert not runtime.has_work
 
 

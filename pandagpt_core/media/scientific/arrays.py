@@ -17,7 +17,7 @@ MAX_VARIABLES = 256
 _HOME = "pandagpt_core.media.scientific"
 
 
-class Reader(Protocol):
+class FormatReader(Protocol):
     """A module of this package for one format."""
 
     def listed(self, data: bytes) -> Iterable[tuple[str, tuple[int, ...]]]:
@@ -44,10 +44,10 @@ def named_arrays(data: bytes, limits: Limits) -> Mapping[str, Array]:
     return found
 
 
-def library(module: str, kind: str) -> Reader:
+def library(module: str, kind: str) -> FormatReader:
     """The module of this package, with the library that it needs."""
     try:
-        reader: Reader = import_module(f"{_HOME}.{module}")
+        reader: FormatReader = import_module(f"{_HOME}.{module}")
     except ImportError as error:
         raise InvalidMedia(f"this service reads no {kind}: it lacks the libraries of pandagpt[scientific]") from error
     return reader

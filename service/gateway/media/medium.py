@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -94,10 +94,19 @@ async def _read_file(part: content_parts.FilePart, where: str, sources: MediaSou
         known = ", ".join(MODALITIES)
         raise GatewayError("invalid_request", f"{where}.modality is required: {known}.", param=f"{where}.modality")
     if file.file_id is not None:
-        return Modality(found), await sources.open_file(file.file_id), f"{where}.file.file_id"
-    data = file.file_data or ""
-    content = await (sources.read(data) if data[:5].lower() == "data:" else sources.base64(data))
-    return Modality(found), content, f"{where}.file.file_data"
+        at = f"{where}.file.file_id"
+        return Modality(found), await _named(sources.open_file(file.file_id), at), at
+    data, at = file.file_data or "", f"{where}.file.file_data"
+    reading = sources.read(data) if data[:5].lower() == "data:" else sources.base64(data)
+    return Modality(found), await _named(reading, at), at
+
+
+async def _named(reading: Awaitable[Content], where: str) -> Content:
+    """What is read; a refusal without a field gets this one."""
+    try:
+        return await reading
+    except GatewayError as error:
+        raise GatewayError(error.code, error.message, param=error.param or where) from None
 
 
 def guessed_modality(filename: str, url: str) -> str | None:

@@ -49,7 +49,7 @@ def test_each_has_a_licence(samples: Path) -> None:
 def test_each_is_asked_about_and_every_modality_is_among_them(samples: Path, media: list[dict[str, Any]]) -> None:
     assert {medium["modality"] for medium in media} == set(RECIPES)
     unasked = {path.name for path in samples.iterdir()} - {medium["file"] for medium in media}
-    assert unasked == {"LICENSES.md", "asks.json"}
+    assert unasked == {"LICENSES.md", "asks.json", "conversations.json", "train.toml", "manifest.toml"}
 
 
 def test_what_is_asked_is_what_the_maker_writes(samples: Path) -> None:
