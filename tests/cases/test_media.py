@@ -35,6 +35,9 @@ RECIPES = {
 WORDS = ("elephant", "rabbit", "trumpet", "running", "rocket", "dog", "guitar", "panda", "cat")
 # Its display matrix turns the picture upside down: the frames lie on their left side, and it turns them further left.
 CONTRADICTS = "rot90.mov"
+# Inverse depth without a scale: read as the sample's relief, but other distances, of which the default is not sure.
+RELATIVE = "midas8.png"
+ROCKET = {"unit": "mm", "focal_px": 525, "baseline_m": 0.04}
 each = pytest.mark.parametrize("case", CASES, ids=NAMED)
 
 
@@ -78,6 +81,11 @@ def test_a_case_is_answered_or_refused_as_wanted(case: dict[str, Any], answers: 
         with pytest.raises(InvalidMedia) as caught:
             load(RECIPES[case["field"]], held(case).data, case["options"], Limits())
         assert "damaged" not in caught.value.message
+    elif case["file"] == RELATIVE:
+        read_map = load(RECIPES["depth"], held(case).data, case["options"], Limits())
+        sample = load(RECIPES["depth"], (ROOT / "samples/rocket-depth.png").read_bytes(), ROCKET, Limits())
+        assert np.corrcoef(read_map.ravel(), sample.ravel())[0, 1] > 0.9
+        assert "rocket" in answers[index] or "not sure" in answers[index]
     elif case["file"] == CONTRADICTS or not wanted:
         pytest.skip("compared by another test of this module")
     elif case["kind"].startswith("K7"):

@@ -104,7 +104,7 @@ def test_what_is_not_there_is_a_404_of_its_own_code(http: httpx.Client, path: st
 def test_a_method_that_an_endpoint_does_not_take_is_a_405_with_those_it_takes(http: httpx.Client) -> None:
     answer = http.put("/v1/files")
     refusal(answer, "method_not_allowed")
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 def test_a_part_or_a_body_too_large_is_a_413_that_says_the_limit(http: httpx.Client) -> None:

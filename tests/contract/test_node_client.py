@@ -85,7 +85,7 @@ EXPECTED: dict[str, Any] = {
     "files": {"listed": True, "same": True, "deleted": True, "gone": "file_not_found"},
     "bad_request": error("BadRequestError", 400, "invalid_request", "temperature"),
     "not_found": error("NotFoundError", 404, "model_not_found", "model"),
-    "too_long": error("BadRequestError", 400, "context_length_exceeded"),
+    "too_long": error("BadRequestError", 400, "context_length_exceeded", "messages"),
     "failed_stream": error("APIError", None, "engine_error"),
     "timeout": error("APIConnectionTimeoutError", None, None),
     "wrong_key": error("AuthenticationError", 401, "invalid_api_key"),

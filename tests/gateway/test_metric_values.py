@@ -119,7 +119,7 @@ GATEWAY: list[tuple[str, dict[str, str], Check]] = [
     ("pandagpt_inter_token_latency_seconds_sum", FAKE, lambda value: 11 * 0.05 <= value < 11 * 0.05 + 2),
     ("pandagpt_e2e_request_latency_seconds_count", FAKE, 2),
     ("pandagpt_relayed_tokens_total", {"model": "fake"}, 6 + 2 + 6),
-    ("pandagpt_usage_tokens_total", {"key_class": "anonymous", "kind": "prompt"}, 3 + 4 + 2),
+    ("pandagpt_usage_tokens_total", {"key_class": "anonymous", "kind": "prompt"}, 3 + 4 + 2 + 3),
     ("pandagpt_usage_tokens_total", {"key_class": "anonymous", "kind": "completion"}, 6 + 2 + 6),
     ("pandagpt_media_decode_seconds_count", IMAGE, 2),
     ("pandagpt_media_decode_failures_total", {**IMAGE, "code": "invalid_media"}, 1),

@@ -22,9 +22,10 @@ if not pending.err then taken = tonumber(pending[1]) end
 local waiting = redis.call('XLEN', queue) - taken
 local bytes = tonumber(redis.call('GET', load) or '0')
 local share, max = 'of:' .. ARGV[8], tonumber(ARGV[4])
-if redis.call('ZCARD', waits) == 0 then redis.call('DEL', turns) end  -- nobody's backlog counts any more
-local now_served = tonumber(redis.call('HGET', turns, 'now') or '0')
-local turn = math.max(now_served, tonumber(redis.call('HGET', turns, share) or '0'))
+local begins = redis.call('ZCARD', waits) == 0  -- nobody's backlog counts any more
+local function turn_of(name) return begins and 0 or tonumber(redis.call('HGET', turns, name) or '0') end
+local now_served = turn_of('now')
+local turn = math.max(now_served, turn_of(share))
 -- The last eighth of the places is for callers with few requests: nobody's backlog can turn the others away.
 local reserve = math.floor(max / 8)
 local few = waiting == 0 or turn - now_served < math.max(reserve, 1)
@@ -32,6 +33,7 @@ if waiting >= max or (waiting >= max - reserve and not few) then return {'full',
 if bytes + tonumber(ARGV[3]) > tonumber(ARGV[5]) then return {'heavy', waiting, bytes} end
 if ARGV[2] == '' then return {'free', waiting, bytes} end
 
+-- The first write needs memory: a full store refuses it here, and refuses none after a script's first write.
 local id = redis.call('XADD', queue, '*', 'request', ARGV[2], 'cost', ARGV[3])
 redis.call('INCRBY', load, ARGV[3])
 redis.call('EXPIRE', queue, ARGV[6])
@@ -39,6 +41,7 @@ redis.call('EXPIRE', load, ARGV[6])
 
 -- Its turn: each caller's requests stand one step apart, the first of them at the turn that is served now. So who
 -- comes with one request stands before the second of everybody else's. (Start-time fair queueing, Goyal et al. 1996.)
+if begins then redis.call('DEL', turns) end
 redis.call('ZADD', waits, turn, id)
 redis.call('HSET', turns, share, string.format('%.17g', turn + 1))
 if redis.call('HLEN', turns) > 2 * max + 8 then  -- forget callers who are at most one request ahead

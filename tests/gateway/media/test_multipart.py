@@ -52,7 +52,7 @@ async def test_fields_and_files_come_out_as_sent_however_they_are_cut(step: int)
     [
         (part("prompt", b"x" * 1001) + END, ("too_large", "prompt")),
         (part("image", bytes((1 << 20) + 1)) + END, ("too_large", "image")),
-        (part("image", b"x") * 3 + END, ("invalid_request", None)),
+        (part("image", b"x") * 3 + END, ("invalid_request", "image")),
         (part("a", b"x") * 6 + END, ("invalid_request", None)),
         (part("image", bytes(1 << 20)) * 2 + END + bytes(3 << 20), ("invalid_request", None)),
         (part("prompt", b"\xff\xfe") + END, ("invalid_request", "prompt")),
