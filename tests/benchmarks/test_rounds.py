@@ -89,7 +89,7 @@ def test_what_others_took_of_the_machine_is_noted_with_each_run() -> None:
 
 CHILD = """
 import sys
-from benchmarks.lib.pipe import Record, answer_jobs
+from benchmarks.lib.pipe import TokenTimes, answer_jobs
 
 def load(settings):
     if settings["wants"] == "missing":
@@ -100,7 +100,7 @@ def load(settings):
         print("chatter on standard output")
         if len(prompts) == 3:
             raise ValueError("three is too many")
-        record = Record(len(prompts))
+        record = TokenTimes(len(prompts))
         for step in range(new - (len(prompts) == 4)):
             for index in range(len(prompts)):
                 record.add(index, [step])

@@ -9,6 +9,7 @@ import pytest
 from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_manifest
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, run_benchmark
 from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table
+from pandagpt_core.training.evaluation.export import METRIC
 from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.training.evaluation.manifest import ConceptEntry
 from pandagpt_core.types import Modality
@@ -51,7 +52,7 @@ def test_over_http_the_report_is_that_of_the_model_in_process(
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
     here = examine(LocalModel(runtime), read_manifest(folder / "manifest.json"))
-    assert printed == markdown(here)
+    assert printed == f"{markdown(here)}\n{METRIC}.\n"
     assert json.loads((folder / "report" / "report.json").read_text()) == json.loads(json.dumps(here.said()))
     named = {row["set"]: row["exact"]["hits"] for row in here.said()["rows"] if row["measure"] == "answer"}
     assert named == {"photos": 1, "sounds": 1, "rooms": 1}

@@ -42,7 +42,7 @@ def test_a_line_about_nothing_names_nothing() -> None:
 def test_a_line_is_in_the_questions_language_as_far_as_its_words_are_known() -> None:
     german = words(SEEN, LANGUAGES["de"])
     assert german.startswith("(Bild: eine Katze (Tier). Farben: braun, grau. Hintergrund: rosa.")
-    assert "1 ball: rot oben links" in german
+    assert "1 Ball: rot oben links" in german
 
 
 @pytest.mark.parametrize(
