@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.contestants.field import as_served
 from benchmarks.lib import machine, report
 from benchmarks.lib.machine import ROOT
-from benchmarks.lib.options import Options, options, parser
+from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.procs import Watch, tree
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def absent() -> str:
 
 
 @contextmanager
-def running(url: str | None, model: Path, given: Options) -> Iterator[tuple[str, Any]]:
+def running(url: str | None, model: Path, given: BenchmarkOptions) -> Iterator[tuple[str, Any]]:
     """The address of a service, and what gives the ids of its processes."""
     if url:
         yield url, list

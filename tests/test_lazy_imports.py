@@ -8,9 +8,16 @@ import grimp
 import pytest
 
 # Packages that are optional or take long to import; a module of ours that imports one is as heavy.
-HEAVY = frozenset({"openvino", "vllm", "matplotlib", "gguf", "tokenizers", "sentencepiece", "faiss", "llguidance"})
+HEAVY = frozenset(
+    {
+        *("openvino", "vllm", "matplotlib", "gguf", "tokenizers", "sentencepiece", "faiss", "llguidance"),
+        *("pyarrow", "scipy", "h5py"),
+    }
+)
 # A part of torch that older versions lack.
 VERSIONED = frozenset({"torch.nn.attention.varlen"})
+# Its modules import scipy, h5py and pyarrow by name, so the graph does not see them.
+BY_NAME = frozenset({"pandagpt_core.media.scientific"})
 
 
 def lazy_imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -30,7 +37,7 @@ def graph() -> grimp.ImportGraph:
 
 
 def is_heavy(module: str, graph: grimp.ImportGraph) -> bool:
-    if module in VERSIONED or module.partition(".")[0] in HEAVY:
+    if module in VERSIONED | BY_NAME or module.partition(".")[0] in HEAVY:
         return True
     if module not in graph.modules:
         return False

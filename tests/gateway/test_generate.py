@@ -187,12 +187,14 @@ def test_300_megabytes_are_refused_early_and_not_kept(
     assert json.loads(answer.read())["error"]["code"] == "too_large"
     declared.close()
 
-    before = resident()
-    peak = Peak()
-    with peak:
-        status = post_in_chunks(address.hostname, address.port, 300 << 20)
-    assert status in (413, None), "an answer, or a connection cut while we still wrote"
-    assert peak.bytes - before < 256 << 20, "the limit of one medium, and a copy while it grows"
+    grown = []
+    for _ in range(3):  # the process does other things too: the least of three is what a body costs
+        before, peak = resident(), Peak()
+        with peak:
+            status = post_in_chunks(address.hostname, address.port, 300 << 20)
+        assert status in (413, None), "an answer, or a connection cut while we still wrote"
+        grown.append(peak.bytes - before)
+    assert min(grown) < 160 << 20, "the limit of one medium, and a copy while it grows"
     assert ask(http, [("image", PNG)]).status_code == 200
 
 

@@ -12,9 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder
 from pandagpt_core.convert.imagebind_llm import ImageBindLLMOptions, ImageBindLLMOriginals, convert_imagebind_llm
+from pandagpt_core.encoders.points.sizes import PointSize
+from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.types import Modality
 from tests.golden import imagebind_sizes
 
+POINT = PointSize(width=24, blocks=2, heads=3, groups=32, neighbours=16, local=48, projected=40)
+SIZES = ImageBindSizes(
+    **{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512, point=POINT
+)
 FEATURES, LOGITS = 2e-5, 5e-5  # the golden set's own tolerances
 MEDIA = {
     "Image": ("vision_image", Modality.IMAGE),

@@ -22,7 +22,17 @@ from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.beside import send
 
-OPEN = {"/health", "/ping", "/health/live", "/health/ready", "/version", "/docs", "/openapi.json"}
+OPEN = {
+    "/health",
+    "/ping",
+    "/health/live",
+    "/health/ready",
+    "/version",
+    "/docs",
+    "/openapi.json",
+    "/docs/guide",
+    "/docs/guide/{path:path}",
+}
 OPEN |= {"/", "/page/samples", "/page/samples/{name}", "/page/{path:path}"}  # the page: static files without a secret
 HOSTS = [
     *(b"localhost", b"127.0.0.1", b"x/health/live", b"x/../health/live?", b"health/live#", b"a@b", b"[::1]", b"", b"/"),

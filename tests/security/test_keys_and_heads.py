@@ -44,7 +44,7 @@ async def test_every_hostile_head_is_refused_at_once_and_neighbours_survive(valk
             assert answer.split()[1] in (b"400", b"408", b"431"), (what, answer[:100])
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"], what
             assert (await send(port, [GET + b"\r\n"])).split()[1] == b"200", what
-        assert watch.stall < 0.1
+        assert watch.stall < 0.25, "seconds of processor time, on a core that others may share"
         assert watch.grown < 40 << 20
 
 

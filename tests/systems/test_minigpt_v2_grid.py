@@ -94,7 +94,7 @@ def test_an_encoder_without_rows_is_refused(smollm2: Tokenizer, root: Path, tmp_
     for name in (ENCODER, ADAPTER):
         (tmp_path / name).symlink_to(root / "models" / "panda-mini" / name)
     encoder = EncoderSpec(kind="mini", sizes=mini["encoder"]["sizes"])
-    recipes = {Modality.IMAGE: "lite0-image-v1"}
+    recipes = {Modality.IMAGE: mini["recipes"]["image"]}
     write_model_folder(tmp_path, msgspec.structs.replace(folder_of(tmp_path, encoder), recipes=recipes))
     with pytest.raises(CheckpointError, match="MiniGPT-v2 reads rows, and a mini encoder gives none"):
         load_system(tmp_path, LoadOptions())

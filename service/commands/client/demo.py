@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise settings.SettingsError(f"--samples: {arguments.samples} holds no media")
     chosen = settings.load(overrides(arguments, model="worker.model"))
     good = _served(chosen.worker.model, lambda client: _asked_all(client, groups))
-    if demo_places.PICTURE.exists():
+    if arguments.model is None and demo_places.PICTURE.exists():
         print()
         good &= _served(demo_places.MODEL, demo_places.shown)
     return 0 if good else 1
