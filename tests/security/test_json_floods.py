@@ -39,7 +39,7 @@ async def test_no_json_body_holds_the_loop(valkey: Valkey, path: bytes) -> None:
             for what, body in FLOODS.items():
                 answer = await send(port, [request(json.dumps(body).encode(), path)])
                 assert answer.split()[1][:1] in (b"2", b"4"), what
-            assert watch.stall < 0.1
+            assert watch.stall < 0.25, "seconds of processor time, on a core that others may share"
 
 
 @pytest.mark.parametrize(
