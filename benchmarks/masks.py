@@ -182,7 +182,7 @@ def main(arguments: Sequence[str]) -> int:
         "Other work ran beside; processor time is less moved by that than elapsed time.",
     ]
     title = "Masks of structured output"
-    report.publish(report.Report("masks", title, COLUMNS, rows, notes, absent), machine.facts(), given.out)
+    report.publish(report.BenchmarkReport("masks", title, COLUMNS, rows, notes, absent), machine.facts(), given.out)
     return 0
 
 

@@ -85,7 +85,7 @@ def main() -> int:
     ]
     name = "page_opening" + (f"_{parsed.label}" if parsed.label else "")
     missing = {"Chromium": reason} if reason else {}
-    made = report.Report(name, "Opening the page", COLUMNS, rows, notes, missing)
+    made = report.BenchmarkReport(name, "Opening the page", COLUMNS, rows, notes, missing)
     report.publish(made, facts, (given.out or report.folder(facts)) if given.save else None)
     return 0
 

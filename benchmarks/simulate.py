@@ -34,10 +34,12 @@ def main() -> int:
     facts = machine.facts()
     out = None if given.no_save else given.out or report.folder(facts)
     constants = calibrate()
-    costs = report.Report("simulate_costs", "What requests cost the store", COSTS, constants.rows(), COST_NOTES)
+    costs = report.BenchmarkReport(
+        "simulate_costs", "What requests cost the store", COSTS, constants.rows(), COST_NOTES
+    )
     report.publish(costs, facts, out)
     rows = [check.row(constants, workers) for workers in ((1,) if given.quick else (1, 2, 4))]
-    report.publish(report.Report("simulate_check", CHECK_TITLE, check.COLUMNS, rows, CHECK_NOTES), facts, out)
+    report.publish(report.BenchmarkReport("simulate_check", CHECK_TITLE, check.COLUMNS, rows, CHECK_NOTES), facts, out)
     model = WorkerModel(given.sequences, given.step_ms / 1000 + constants.overhead_s)
     gateway = fleet.GatewayModel(given.events, given.streams)
     fleets = [fleet.row(constants, int(workers), model, gateway, fleet.Load()) for workers in given.workers.split(",")]
@@ -48,7 +50,7 @@ def main() -> int:
         "(`gateway_streams`).",
         f"Queue times are of {fleet.SHOWN} workers at most: a larger pool waits no longer.",
     ]
-    report.publish(report.Report("simulate", "Fleets by simulation", fleet.COLUMNS, fleets, notes), facts, out)
+    report.publish(report.BenchmarkReport("simulate", "Fleets by simulation", fleet.COLUMNS, fleets, notes), facts, out)
     return int(any(float(str(row["off"])) > check.ALLOWED for row in rows))
 
 
