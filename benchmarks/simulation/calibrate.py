@@ -131,8 +131,8 @@ async def _listing(made: Rig, meter: StoreMeter) -> tuple[Cost, Cost]:
             made.store.zadd(keys.ready("fake"), {f"host-{number}": (seconds + 600) * 1000})
         meter.since()
         for _ in range(20):
-            broker._registry._until = 0.0
-            await broker.models()
+            broker.registry._until = 0.0
+            await broker.registry.models()
         costs.append(meter.since() * (1 / 20))
     await broker.close()
     each = (costs[1] - costs[0]) * (1 / (LISTED[1] - LISTED[0]))
