@@ -62,7 +62,8 @@ class MaskVocabulary:
         self.eos_token_id, self.bos_token_id = self.special_token_ids[0], None
 
     def __call__(self, text: str) -> list[int]:
-        raise NotImplementedError("documents are split greedily, the same way for every vocabulary")
+        """llguidance requires it. The masks measured here never call it."""
+        raise NotImplementedError("this vocabulary has pieces, and no tokenizer")
 
 
 class Masks(Protocol):

@@ -12,7 +12,7 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import redis
@@ -25,7 +25,7 @@ from benchmarks.simulation.queueing import Arrival
 from benchmarks.simulation.rig import rig, send
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
-from service.broker.protocol import TurnPart
+from service.broker.protocol import Generate, TurnPart
 from service.settings import StoreSettings
 from tests.wire import generate, media
 
@@ -115,7 +115,9 @@ async def _queue(broker: Broker, meter: StoreMeter, size: int) -> report.Row:
     return _row("queue", size, meter)
 
 
-async def _submits(broker: Broker, meter: StoreMeter, series: str, size: int, make) -> report.Row:  # type: ignore[no-untyped-def]
+async def _submits(
+    broker: Broker, meter: StoreMeter, series: str, size: int, make: Callable[[], Generate]
+) -> report.Row:
     meter.since()
     for _ in range(TIMES):
         await broker.submit(make())

@@ -212,7 +212,7 @@ def _again(candidates: Sequence[Candidate[T]], known: AutotuneReport) -> T | Non
         if candidate.name == known.taken:
             try:
                 return (candidate.again or candidate.make)()
-            except Exception as error:  # noqa: BLE001  as in `_prepared`; then all are tried
+            except Exception as error:  # noqa: BLE001  a library may raise anything; then all are tried anew
                 log.warning("%s was taken at an earlier start and cannot be made: %s", known.taken, _reason(error))
     return None
 

@@ -44,7 +44,8 @@ def _at(schema: Any) -> str:
     """Where the smallest part stands that cannot be followed by itself, as a JSON pointer; empty for the whole."""
     names = ("$defs", "definitions") if isinstance(schema, Mapping) else ()
     definitions = {name: schema[name] for name in names if name in schema}
-    place, part, budget = "", schema, iter(range(MAX_TRIES))
+    place, part = "", schema
+    budget = iter(range(MAX_TRIES))  # one for all levels: it ends a search that found nothing
     while found := next(
         (one for one, _ in zip(_parts(part), budget, strict=False) if not _follows(one[1], definitions)), None
     ):

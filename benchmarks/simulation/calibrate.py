@@ -33,7 +33,8 @@ SEQUENCES = 8
 LONG = 50  # tokens of the answer that shows a busy worker's seconds
 APART_S = 0.03  # between the requests of a crowd: each then ends a gateway's read of its own
 CROWD, SHORT = 64, 6  # answers, and tokens of each
-IDLE_S = 4.0
+IDLE_S = 4.0  # that the store is measured without requests
+SETTLE_S = 1.5  # that what the last request left may take
 OTHER = replace(FAKE_INFO, id="calibration")
 
 
@@ -45,12 +46,21 @@ def calibrate() -> Constants:
         read, read_each, relayed = asyncio.run(_read(made, meter))
         listing, listing_each = asyncio.run(_listing(made, meter))
         made.store.flushall()
-        time.sleep(3.0)  # the worker announces itself again
+        _announced(made)
         send(made.port, [Arrival(0.0, 1)])
         idle = _idle(meter)
         known = Constants(Cost(), token, turn, relayed, read, read_each, listing, listing_each, Cost(), idle, 0.0)
         known = replace(known, busy_second=_busy(made, meter, known))
         return _request(made, meter, known)
+
+
+def _announced(made: Rig) -> None:
+    """Wait until the worker's heartbeat has announced it again."""
+    limit = time.monotonic() + 30
+    while not made.store.zcard(Keys().ready(FAKE_INFO.id)):
+        if time.monotonic() > limit:
+            raise TimeoutError("the worker does not announce itself")
+        time.sleep(0.05)
 
 
 def _per(meter: StoreMeter, times: int, work: Callable[[], object]) -> Cost:
@@ -140,7 +150,7 @@ async def _listing(made: Rig, meter: StoreMeter) -> tuple[Cost, Cost]:
 
 
 def _idle(meter: StoreMeter) -> Cost:
-    time.sleep(1.5)
+    time.sleep(SETTLE_S)
     meter.since()
     begun = time.perf_counter()
     time.sleep(IDLE_S)

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from benchmarks.lib import report
-from benchmarks.simulation.calibrate import SEQUENCES, STEP_S
+from benchmarks.simulation.calibrate import SEQUENCES, SETTLE_S, STEP_S
 from benchmarks.simulation.costs import Constants, Cost, Work, store_cost, total
 from benchmarks.simulation.meter import StoreMeter
 from benchmarks.simulation.queueing import Arrival, Outcome, WorkerModel, simulate
@@ -87,7 +87,7 @@ def real(workers: int, arrivals: Sequence[Arrival]) -> dict[str, float]:
     with rig(workers, STEP_S, SEQUENCES) as made:
         send(made.port, [Arrival(0.0, 2)] * workers)
         made.store.delete(*made.store.scan_iter("pandagpt:record:*"))
-        time.sleep(1.0)
+        time.sleep(SETTLE_S)
         meter = StoreMeter(made.store)
         answers = send(made.port, arrivals)
         spent, waits = meter.since(), queue_times(made.store)

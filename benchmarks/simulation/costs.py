@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+import msgspec
+
 GATHER_S, GATHER_EACH_S = 0.002, 4e-6  # `broker/gateway/stream_multiplexer.py`: pause between reads, and a stream more
 
 
@@ -55,7 +57,7 @@ class Constants:
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Self:
         """From `asdict`."""
-        return cls(**{name: Cost(**value) if isinstance(value, dict) else value for name, value in given.items()})  # type: ignore[arg-type]
+        return msgspec.convert(given, cls)
 
     def rows(self) -> list[dict[str, float | str]]:
         costs = {name: value for name, value in asdict(self).items() if isinstance(value, dict)}

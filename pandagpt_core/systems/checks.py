@@ -78,11 +78,11 @@ def check_rows(
     conversation: Conversation, embeddings: Sequence[Tensor], width: int, rows: Mapping[Modality, int]
 ) -> None:
     """One finite [n, width] for each medium, n its modality's of `rows`, or 1. Raises InvalidRequest."""
-    for use, embedding in zip(conversation.media, embeddings, strict=False):
+    check_embeddings(conversation, [embedding.flatten()[None] for embedding in embeddings], None)
+    for use, embedding in zip(conversation.media, embeddings, strict=True):
         if tuple(embedding.shape) not in ((1, width), (rows[use.modality], width)):
             wanted = (rows[use.modality], width)
             raise InvalidRequest(f"an embedding has shape {tuple(embedding.shape)}, the model's are {wanted}")
-    check_embeddings(conversation, [embedding.flatten()[None] for embedding in embeddings], None)
 
 
 def check_slots(prompt: Sequence[int | MediaSlot], media: int) -> None:

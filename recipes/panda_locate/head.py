@@ -1,7 +1,6 @@
 """The grid encoder's head, trained to find centres, boxes, names and colours of drawn scenes; the trunk is frozen."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from pandagpt_core.encoders.grid.encoder import SIDE, GridFeatures, GridHead, GridSizes, GridTrunk
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import CosineWarmupDecay
+from pandagpt_core.training.optimise import optimise
+from recipes.panda_locate.checkpoint import keep, resume
 from recipes.panda_locate.features import Kept
 from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing
 
@@ -108,47 +107,28 @@ def train_head(
         assert head.read.bias is not None
         head.read.bias[0] = -4.0  # few cells are centres
     optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=0.02)
-    rate = CosineWarmupDecay(config.steps, _RISE)
-    first, last = _resume(head, optimizer, path), config.steps if stop is None else stop
-    for step in range(first, last):
+    optimizer.param_groups[0]["highest"] = config.lr
+    trained = dict(head.named_parameters())
+    last = config.steps if stop is None else stop
+    parts: dict[str, float] = {}
+
+    def losses(step: int) -> Iterator[Tensor]:
         chosen = np.random.default_rng((config.seed, step)).choice(len(kept.things), config.batch, replace=False)
         maps = torch.from_numpy(np.stack([kept.maps[at] for at in chosen])).float()
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 wide = trunk.widened(maps)
             seen = head(wide)
-        loss, parts = head_loss(seen, truth_of([kept.things[at] for at in chosen]))
-        optimizer.param_groups[0]["lr"] = config.lr * rate(step)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(head.parameters(), 5.0)
-        optimizer.step()
+        loss, found = head_loss(seen, truth_of([kept.things[at] for at in chosen]))
+        parts.update(found)
+        yield loss
+
+    def after(step: int, _loss: float, _norm: float) -> None:
         if step % 25 == 0:
             log("head", step=step, of=config.steps, **{name: round(value, 3) for name, value in parts.items()})
         if (step + 1) % config.keep_every == 0 or step + 1 == last:
-            _keep(head, optimizer, path, step + 1)
+            keep(trained, optimizer, path, step + 1)
+
+    steps = range(resume(trained, optimizer, path), last)
+    optimise(optimizer, steps, losses, after, rate=CosineWarmupDecay(config.steps, _RISE), clip=5.0)
     return head.eval().requires_grad_(False)
-
-
-def _keep(head: GridHead, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
-    state = {name: tensor.detach().contiguous() for name, tensor in head.named_parameters()}
-    moments = {
-        f"{of}:{name}": optimizer.state[tensor][of].contiguous()
-        for name, tensor in head.named_parameters()
-        for of in ("exp_avg", "exp_avg_sq")
-    }
-    half = path.with_suffix(".half")
-    save_file({**state, **moments}, half, {"step": json.dumps(step)})
-    half.replace(path)
-
-
-def _resume(head: GridHead, optimizer: torch.optim.Optimizer, path: Path) -> int:
-    if not path.exists():
-        return 0
-    with safe_open(path, "pt") as file:
-        step = int(json.loads(file.metadata()["step"]))
-        for name, parameter in head.named_parameters():
-            parameter.data.copy_(file.get_tensor(name))
-            moments = {of: file.get_tensor(f"{of}:{name}").clone() for of in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
-    return step

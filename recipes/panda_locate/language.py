@@ -1,16 +1,13 @@
 """The language model's part: a projection of the rows, and LoRA, trained on answers alone."""
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pandagpt_core.encoders.grid.codes import CHARACTERS
@@ -19,7 +16,9 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import LoraConfig, add_lora
+from pandagpt_core.training.optimise import optimise
 from pandagpt_core.training.tune.model import cast_frozen
+from recipes.panda_locate.checkpoint import keep, resume
 from recipes.panda_locate.plans import MOST, imagined, plan_scene
 from recipes.panda_locate.questions import ask
 from recipes.panda_locate.rows import CODES, ROWS, Noise, imagined_rows
@@ -27,6 +26,7 @@ from recipes.panda_locate.sequences import Packed, Packer, Tree
 from recipes.panda_locate.things import COLOURS, NAMES, PLACES
 
 FEW = 3
+LORA = LoraConfig(r=32, alpha=64.0, lr=1e-3, projection_lr=1e-3)
 Batches = Callable[[int], Packed]  # the batch of a step
 
 
@@ -37,7 +37,7 @@ class LanguageConfig:
     steps: int = 300
     pictures: int = 3
     questions: int = 8
-    lora: LoraConfig = LoraConfig(r=32, alpha=64.0, lr=1e-3, projection_lr=1e-3)  # noqa: RUF009 - frozen
+    lora: LoraConfig = LORA
     rise: int = 15
     fall: float = 0.3
     keep_every: int = 20
@@ -115,42 +115,26 @@ class ReaderModel:
 
 def train_reader(reader: ReaderModel, batches: Batches, config: LanguageConfig, kept: Path, log: Log) -> None:
     """In place. Goes on from `kept` where that is there, and writes it as it goes."""
-    trained = list(reader.trained.values())
     rates = [config.lora.projection_lr if name.startswith("projection") else config.lora.lr for name in reader.trained]
-    groups = [{"params": [one], "lr": rate} for one, rate in zip(trained, rates, strict=True)]
+    groups = [
+        {"params": [one], "lr": rate, "highest": rate} for one, rate in zip(reader.trained.values(), rates, strict=True)
+    ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0, betas=(0.9, 0.98))
-    for step in range(_resume(reader, optimizer, kept), config.steps):
+    began, right = time.monotonic(), 0.0
+
+    def losses(step: int) -> Iterator[Tensor]:
+        nonlocal began, right
         began = time.monotonic()
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * config.rate(step)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, right = reader.losses(batches(step))
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(trained, config.lora.clip)
-        optimizer.step()
+            loss, share = reader.losses(batches(step))
+        right = float(share)
+        yield loss
+
+    def after(step: int, loss: float, _norm: float) -> None:
         seconds = round(time.monotonic() - began, 1)
-        log("language", step=step, loss=round(loss.item(), 3), right=round(right.item(), 3), seconds=seconds)
+        log("language", step=step, loss=round(loss, 3), right=round(right, 3), seconds=seconds)
         if (step + 1) % config.keep_every == 0 or step + 1 == config.steps:
-            _keep(reader, optimizer, kept, step + 1)
+            keep(reader.trained, optimizer, kept, step + 1)
 
-
-def _keep(reader: ReaderModel, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
-    state = {name: tensor.detach().contiguous() for name, tensor in reader.trained.items()}
-    for name, tensor in reader.trained.items():
-        state |= {f"{of}:{name}": optimizer.state[tensor][of] for of in ("exp_avg", "exp_avg_sq")}
-    half = path.with_suffix(".half")
-    save_file(state, half, {"step": json.dumps(step)})
-    half.replace(path)
-
-
-def _resume(reader: ReaderModel, optimizer: torch.optim.Optimizer, path: Path) -> int:
-    if not path.exists():
-        return 0
-    with safe_open(path, "pt") as file:
-        step = int(json.loads(file.metadata()["step"]))
-        for name, parameter in reader.trained.items():
-            parameter.data.copy_(file.get_tensor(name))
-            moments = {of: file.get_tensor(f"{of}:{name}").clone() for of in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
-    return step
+    steps = range(resume(reader.trained, optimizer, kept), config.steps)
+    optimise(optimizer, steps, losses, after, rate=config.rate, clip=config.lora.clip)

@@ -15,6 +15,7 @@ from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED, Batch, answer_sums
 from pandagpt_core.training.device import mixed
 from pandagpt_core.training.lora import LinearWarmupDecay, LoraLinear
+from pandagpt_core.training.optimise import optimise
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini.concepts import Concept
 from recipes.panda_mini.qa_templates import NO_PICTURE, ask_of_nothing
@@ -211,16 +212,16 @@ def train_reading(
 ) -> None:
     """The LoRA of `llm` in place, on the device where it lies."""
     trained = [parameter for parameter in llm.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=0.001)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, LinearWarmupDecay(steps, 0.05))
-    device = projection.weight.device
-    for step, laid in zip(range(1, steps + 1), batches, strict=False):
-        batch = collated(laid, projection.in_features)
+    optimizer = torch.optim.AdamW([{"params": trained, "highest": lr}], lr=lr, weight_decay=0.001)
+    device, drawn = projection.weight.device, iter(batches)
+
+    def losses(_step: int) -> Iterator[Tensor]:
+        batch = collated(next(drawn), projection.in_features)
         with mixed(device):
             loss = answer_sums(llm, projection, batch.to(device)).loss / batch.learned
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        schedule.step()
-        every(step, float(loss.detach()))
+        yield loss
+
+    def after(step: int, loss: float, _norm: float) -> None:
+        every(step + 1, loss)
+
+    optimise(optimizer, range(steps), losses, after, rate=LinearWarmupDecay(steps, 0.05), clip=1.0)

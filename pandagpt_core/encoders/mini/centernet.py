@@ -133,7 +133,7 @@ class CenterNet(nn.Module):
         self.stem = SameConv2d(3, 16, 3, 2)
         widths = [16, *(block[3] for block in _BLOCKS)]
         self.blocks = nn.ModuleList(
-            _CenterNetBlock(inputs, *block) for inputs, block in zip(widths, _BLOCKS, strict=False)
+            _CenterNetBlock(inputs, *block) for inputs, block in zip(widths[:-1], _BLOCKS, strict=True)
         )
         self.deep = nn.Conv2d(widths[-1], _DEEP, 1)
         self.c2, self.c3, self.c4 = _Lateral(72, 18, 64), _Lateral(96, 24, 96), _Lateral(88, 22, 128)

@@ -1,6 +1,6 @@
 """From samples to the folder's table of names: a logistic regression for each thing that may be sure or not."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -70,6 +70,11 @@ def logistic(rows: Iterable[_Row]) -> Logistic | None:
     return Logistic(float(theta[-1] - weights @ mean), tuple(round(float(w), 5) for w in weights))
 
 
+def _nothing(features: int) -> Logistic:
+    """Where nothing was fitted: hardly likely, whatever the features."""
+    return Logistic(-3.0, (0.0,) * features)
+
+
 def _uncalibrated() -> NameTable:
     concepts = load_concepts()
     index = {concept.name: at for at, concept in enumerate(concepts)}
@@ -77,16 +82,15 @@ def _uncalibrated() -> NameTable:
     for name, classes in load_imagenet().items():
         for at in classes:
             concept_of[at] = index[name]
-    nothing: Callable[[int], Logistic] = lambda n: Logistic(-3.0, (0.0,) * n)  # noqa: E731
     return NameTable(
         concepts=tuple(map(named_concept, concepts)),
         classes=tuple(named_classes(imagenet_names())),
         concept_of=tuple(concept_of),
         things=tuple(named_things()),
-        concept={modality: nothing(_FEATURES.get(modality, _OTHER_FEATURES)) for modality in Modality},
-        named=nothing(2),
-        thing=nothing(2),
-        shape=nothing(3),
+        concept={modality: _nothing(_FEATURES.get(modality, _OTHER_FEATURES)) for modality in Modality},
+        named=_nothing(2),
+        thing=_nothing(2),
+        shape=_nothing(3),
         kinds=_KINDS,
     )
 

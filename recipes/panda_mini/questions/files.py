@@ -25,7 +25,8 @@ class QuestionFiles:
     def __init__(self, packages: Path, samples: Path = Path("samples")) -> None:
         self._packages, self._samples = packages, samples
         self._digests = read_digests()
-        self._photos = {f"{p.source.removeprefix('gcompris/')}/{p.stem}": p.data for p in _photos(packages)}
+        photos = validation_photos(packages, load_concepts())
+        self._photos = {f"{p.source.removeprefix('gcompris/')}/{p.stem}": p.data for p in photos}
 
     def held(self, reference: str) -> Held:
         """Raises ValueError for a photograph that is not the one that was looked at."""
@@ -67,10 +68,6 @@ TONES: Mapping[str, Callable[[], np.ndarray]] = {
     "noise": lambda: np.random.default_rng(3).normal(0, 0.1, _SECONDS * RATE),
     "sine": lambda: 0.3 * np.sin(2 * np.pi * 880 * np.arange(_SECONDS * RATE) / RATE),
 }
-
-
-def _photos(packages: Path):  # type: ignore[no-untyped-def]
-    return validation_photos(packages, load_concepts())
 
 
 def read_digests() -> dict[str, str]:

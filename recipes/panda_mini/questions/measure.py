@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
@@ -58,7 +60,7 @@ def _answers(
     encoded: Mapping[str, tuple[Held, Any]],
 ) -> list[str]:
     defaults = {"temperature": 0.0} | runtime.info.sampling_defaults
-    params = SamplingParams(max_tokens=TOKENS, **defaults)  # type: ignore[arg-type]
+    params = msgspec.convert({"max_tokens": TOKENS} | defaults, SamplingParams)
     texts: dict[str, str] = {}
     for start in range(0, len(questions), AT_ONCE):
         for index in range(start, min(start + AT_ONCE, len(questions))):

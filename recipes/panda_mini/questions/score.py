@@ -125,7 +125,7 @@ def _loosely(question: TableQuestion, text: str) -> tuple[bool, int]:
     return _any(text, question.accepted[0]), 1
 
 
-def _yes(question: TableQuestion, text: str) -> tuple[bool, int]:  # noqa: ARG001 - the table's
+def _yes(question: TableQuestion, text: str) -> tuple[bool, int]:  # noqa: ARG001 - the table's functions take both
     return text.startswith("yes"), 1
 
 

@@ -92,7 +92,7 @@ def take(store: SyncStore, queues: Sequence[PriorityQueue], count: int) -> list[
     except ResponseError as error:
         for queue in queues:
             _revive(queue, error)
-        answer = store.execute_command(*command)  # type: ignore[no-untyped-call]
+        answer = store.execute_command(*command)  # type: ignore[no-untyped-call]  # the driver's
     return [
         (queues[lane - 1], entry, dict(zip(fields[::2], fields[1::2], strict=True))) for lane, entry, fields in answer
     ]

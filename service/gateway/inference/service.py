@@ -217,7 +217,7 @@ class RequestService:
         )
         spans = [
             ViewedSpans(medium.modality.value, list(notes.spans))
-            for medium, notes in zip(wanted.media, media.notes, strict=False)
+            for medium, notes in zip(wanted.media, media.notes, strict=True)
             if notes.spans
         ]
         metadata = ResponseMetadata(

@@ -35,14 +35,14 @@ class ResolvedMedia:
 
     def sentences(self, turn: int) -> str:
         """In front of the turn's text: which of its media hold nothing, a line each."""
-        said = [notes.empty for ref, notes in zip(self.refs, self.notes, strict=False) if ref.turn == turn]
+        said = [notes.empty for ref, notes in zip(self.refs, self.notes, strict=True) if ref.turn == turn]
         return "".join(f"{sentence}\n" for sentence in said if sentence)
 
     def warnings(self, media: Sequence[MediaInput]) -> list[str]:
         """What the caller should know, each with the medium's field in front."""
         return [
             f"{medium.where}: {words}"
-            for medium, notes in zip(media, self.notes, strict=False)
+            for medium, notes in zip(media, self.notes, strict=True)
             for words in notes.warnings
         ]
 
