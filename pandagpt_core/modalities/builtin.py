@@ -34,21 +34,21 @@ IMAGE = Entry(
     recipes=(
         Recipe(
             "imagebind-image-v1",
-            f"{_MEDIA}.image",
+            f"{_MEDIA}.pictures.image",
             "imagebind",
             "[1, 3, 224, 224]",
             "the published loader: EXIF orientation ignored, alpha dropped, 16-bit grey clipped at 255",
         ),
         Recipe(
             "eva-image-v1",
-            f"{_MEDIA}.image",
+            f"{_MEDIA}.pictures.image",
             "eva",
             "[1, 3, 448, 448]",
             "MiniGPT-v2: turned as EXIF says, both sides resized",
         ),
         Recipe(
             "lite0-image-v1",
-            f"{_MEDIA}.image",
+            f"{_MEDIA}.pictures.image",
             "lite0",
             "[1, 3, 224, 224] of Lite0",
             "as a viewer shows it",
@@ -56,7 +56,7 @@ IMAGE = Entry(
         ),
         Recipe(
             "lite0-detail-v1",
-            f"{_MEDIA}.image",
+            f"{_MEDIA}.pictures.image",
             "lite0_detail",
             "[1, 3, 320, 544] of Lite0",
             "as a viewer shows it: both sides resized to 320, and beside it the crop of 224",
@@ -95,14 +95,14 @@ VIDEO = Entry(
     recipes=(
         Recipe(
             "imagebind-video-v1",
-            f"{_MEDIA}.video",
+            f"{_MEDIA}.video.video",
             "imagebind",
             "[15, 3, 2, 224, 224]",
             "the published loader: five clips of 2 s by count of frames, three crops; display matrix ignored",
         ),
         Recipe(
             "lite0-video-v1",
-            f"{_MEDIA}.video",
+            f"{_MEDIA}.video.video",
             "lite0",
             "[8, 3, 224, 224]",
             "as a viewer shows it: frames in the middles of eight equal spans of time",
@@ -153,14 +153,14 @@ AUDIO = Entry(
     recipes=(
         Recipe(
             "imagebind-audio-v1",
-            f"{_MEDIA}.audio",
+            f"{_MEDIA}.sound.audio",
             "imagebind",
             "[3, 1, 128, 204]",
             "the published loader: three even clips of 2 s, channel 0 alone",
         ),
         Recipe(
             "mixed-audio-v1",
-            f"{_MEDIA}.audio",
+            f"{_MEDIA}.sound.audio",
             "mixed",
             "[3, 1, 128, 204]",
             "three clips of 2 s where there is sound, all channels mixed (ITU-R BS.775)",
@@ -212,7 +212,7 @@ DEPTH = Entry(
     recipes=(
         Recipe(
             "depth-sunrgbd-v1",
-            f"{_MEDIA}.depth",
+            f"{_MEDIA}.maps.depth",
             "sunrgbd",
             "[1, 1, 224, 224] of disparity",
             "disparity as Omnivore makes it",
@@ -246,7 +246,7 @@ THERMAL = Entry(
     recipes=(
         Recipe(
             "imagebind-thermal-v1",
-            f"{_MEDIA}.thermal",
+            f"{_MEDIA}.maps.thermal",
             "imagebind",
             "[1, 1, 224, 224]",
             "the published loader without low and high: EXIF orientation ignored, 16-bit grey clipped at 255",
@@ -254,7 +254,7 @@ THERMAL = Entry(
         ),
         Recipe(
             "shown-thermal-v1",
-            f"{_MEDIA}.thermal",
+            f"{_MEDIA}.maps.thermal",
             "shown",
             "[1, 1, 224, 224]",
             "turned as EXIF says; deep grey by low and high, a unit, or the camera's constants (FLIR)",
@@ -287,7 +287,7 @@ IMU = Entry(
     recipes=(
         Recipe(
             "imu-v1",
-            f"{_MEDIA}.imu",
+            f"{_MEDIA}.motion.imu",
             "resampled",
             "[1, 6, 2000]",
             "the middle five seconds at 400 Hz; a shorter one is repeated",
@@ -332,7 +332,7 @@ POINTS = Entry(
     name="points",
     label="point cloud",
     about="a 3D point cloud, or a mesh's vertices; colours, normals and faces are not read",
-    recipes=(Recipe("points-8192-v1", f"{_MEDIA}.points", "unit_sphere"),),
+    recipes=(Recipe("points-8192-v1", f"{_MEDIA}.clouds.points", "unit_sphere"),),
     sample=(_SAMPLES, "cloud"),
     parameters=(
         Number("start", "the row, after resampling to 8,192, that the choice of group centres begins with", 0, 8191),
@@ -356,8 +356,8 @@ ENTRIES = (IMAGE, VIDEO, AUDIO, DEPTH, THERMAL, IMU, TEXT, POINTS)
 # names itself.
 TOOLS = (
     Recipe("clip-bpe-batch-v1", f"{_MEDIA}.text", "clip_bpe_batch"),
-    Recipe("picture-size-v1", f"{_MEDIA}.annotate", "size"),
-    Recipe("annotated-picture-v1", f"{_MEDIA}.annotate", "annotated"),
-    Recipe("depth-parameters-v1", f"{_MEDIA}.parameters", "depth"),
-    Recipe("thermal-parameters-v1", f"{_MEDIA}.parameters", "heat"),
+    Recipe("picture-size-v1", f"{_MEDIA}.pictures.annotate", "size"),
+    Recipe("annotated-picture-v1", f"{_MEDIA}.pictures.annotate", "annotated"),
+    Recipe("depth-parameters-v1", f"{_MEDIA}.maps.parameters", "depth"),
+    Recipe("thermal-parameters-v1", f"{_MEDIA}.maps.parameters", "heat"),
 )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pandagpt_core.encoders.grid.encoder import DEEP, FINE, PLAIN, SIDE, GridTrunk, for_trunk
 from pandagpt_core.encoders.mini.trunk import fold_published
-from pandagpt_core.media.image import eva_array
+from pandagpt_core.media.pictures.image import eva_array
 from pandagpt_core.training.log import Log
 from recipes.panda_locate.cutouts import Cutouts
 from recipes.panda_locate.scenes import DrawnScene, draw_scene

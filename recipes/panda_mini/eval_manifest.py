@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pandagpt_core.media.depth import MEAN, MOST_DISPARITY, STD
+from pandagpt_core.media.maps.depth import MEAN, MOST_DISPARITY, STD
 from pandagpt_core.training.evaluation import Manifest, write_manifest
 from pandagpt_core.training.evaluation.manifest import ConceptEntry, TextEntry
 from pandagpt_core.types import Modality

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from pandagpt_core.encoders.eva_vit import EvaVit, interpolate_positions
 from pandagpt_core.media import Limits, load
-from pandagpt_core.media.image import eva_array
-from pandagpt_core.media.pixels import open_picture
+from pandagpt_core.media.pictures.image import eva_array
+from pandagpt_core.media.pictures.pixels import open_picture
 from pandagpt_core.types import Modality
 from tests.golden import cases as cases_of
 from tests.golden import eva_sizes, medium, read

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import npy
+from pandagpt_core.media.arrays import npy
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 

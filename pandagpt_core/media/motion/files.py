@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import notes, npy
+from pandagpt_core.media import notes
+from pandagpt_core.media.arrays import npy
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.motion import har

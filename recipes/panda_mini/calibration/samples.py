@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.media import Limits, load
-from pandagpt_core.media.filterbank import RATE
+from pandagpt_core.media.sound.filterbank import RATE
 from pandagpt_core.types import Modality
 from recipes.panda_mini.concepts import Concept, load_concepts
 from recipes.panda_mini.data import corpus, held_out

@@ -6,8 +6,8 @@ What is heard of a sound bank is one recording of one thing. These make many of 
 import numpy as np
 from numpy.fft import irfft, rfft
 
-from pandagpt_core.media.audio import FRAMES, MEAN, STD
-from pandagpt_core.media.filterbank import MEL_BINS, RATE, filter_bank
+from pandagpt_core.media.sound.audio import FRAMES, MEAN, STD
+from pandagpt_core.media.sound.filterbank import MEL_BINS, RATE, filter_bank
 
 CLIP = 2 * RATE
 _LEAST = RATE // 5

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.fft import irfft, rfft
 
-from pandagpt_core.media.filterbank import RATE
+from pandagpt_core.media.sound.filterbank import RATE
 from recipes.panda_mini.data.acoustics import coloured_noise
 
 _COUNT = int(2.2 * RATE)

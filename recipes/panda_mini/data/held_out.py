@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pandagpt_core.media.filterbank import RATE
+from pandagpt_core.media.sound.filterbank import RATE
 from recipes.panda_mini.concepts import Concept, load_imagenet
 from recipes.panda_mini.data.media import Picture, icons
 from recipes.panda_mini.data.samples import write_video

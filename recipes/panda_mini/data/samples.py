@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from pandagpt_core.media.depth import MEAN, MOST_DISPARITY, STD
-from pandagpt_core.media.filterbank import RATE
+from pandagpt_core.media.maps.depth import MEAN, MOST_DISPARITY, STD
+from pandagpt_core.media.sound.filterbank import RATE
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data.media import Picture, icons
 from recipes.panda_mini.data.synthetic import RELIEFS, drawn_layers

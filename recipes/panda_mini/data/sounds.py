@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import tinysoundfont
 
-from pandagpt_core.media.filterbank import RATE
+from pandagpt_core.media.sound.filterbank import RATE
 from recipes.panda_mini.concepts import Concept, load_general_midi
 from recipes.panda_mini.data.acoustics import picture, varied_wave
 from recipes.panda_mini.data.foley import MAKERS

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pandagpt_core.media.filterbank import RATE
+from pandagpt_core.media.sound.filterbank import RATE
 from pandagpt_core.training.evaluation.answerer import Held
 from pandagpt_core.types import Modality
 from recipes.panda_mini.concepts import load_concepts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pandagpt_core import media
 from pandagpt_core.errors import PandaGPTError
-from pandagpt_core.media import preview
+from pandagpt_core.media.pictures import preview
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from service.commands.client.talk import TalkError, option
 from service.local import samples

@@ -18,7 +18,7 @@ import pandagpt_core.media.clouds as clouds
 import pandagpt_core.media.motion as motion
 import pandagpt_core.media.scientific as formats
 from pandagpt_core.boxes import Located
-from pandagpt_core.media.drawing import write_objects
+from pandagpt_core.media.pictures.drawing import write_objects
 from pandagpt_core.modalities import MODALITIES, Entry, Value
 
 

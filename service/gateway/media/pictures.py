@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pandagpt_core.boxes import Located
-from pandagpt_core.media.drawing import write_objects
+from pandagpt_core.media.pictures.drawing import write_objects
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
 from service.gateway.decoding.pools import DecodePools

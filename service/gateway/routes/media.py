@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from msgspec.structs import asdict
 from starlette.responses import JSONResponse
 
-from pandagpt_core.media import Notes, preview
+from pandagpt_core.media import Notes
+from pandagpt_core.media.pictures import preview
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality
 from service.gateway.auth import Access, Caller, Scope

@@ -1,0 +1,95 @@
+"""3D point clouds to [1, 8192, 3]: centred on their mean, scaled to the unit sphere, as Point-Bind's encoder expects.
+
+Colours, normals and faces are not read: the encoder has no place for them.
+"""
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+
+import numpy as np
+import numpy.typing as npt
+
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import params as p
+from pandagpt_core.media.arrays import npy
+from pandagpt_core.media.limits import Limits
+
+COUNT = 8192  # points that the encoder reads
+SEED = 0  # of the choice where a cloud has more or fewer
+ALREADY = 1e-6  # a cloud centred and scaled to this is left as it is, so that a second pass changes nothing
+
+Float = npt.NDArray[np.float64]
+Reader = Callable[[bytes, Limits], Float]
+
+# What a file begins with, in the order of the tries, and what reads it: module and function, imported at first use, so
+# that a table of numbers needs no library of meshes. A table is what is left.
+_CLOUDS = "pandagpt_core.media.clouds"
+READERS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
+    (re.compile(re.escape(npy.MAGIC)), f"{_CLOUDS}.arrays", "from_npy"),
+    (re.compile(rb"PK\x03\x04"), f"{_CLOUDS}.arrays", "from_npz"),
+    (re.compile(rb"ply\s"), f"{_CLOUDS}.meshes", "from_ply"),
+    (re.compile(rb"glTF"), f"{_CLOUDS}.meshes", "from_glb"),
+    (re.compile(rb"LASF"), f"{_CLOUDS}.las", "from_las"),
+    (re.compile(rb"(#[^\n]*\n|\s)*(VERSION|FIELDS)\s"), f"{_CLOUDS}.pcd", "from_pcd"),
+    (
+        re.compile(rb"(#[^\n]*\n|\s|(mtllib|o|g|s|usemtl)[ \t][^\n]*\n)*v[ \t]"),
+        f"{_CLOUDS}.meshes",
+        "from_obj",
+    ),
+    (re.compile(rb""), f"{_CLOUDS}.tables", "from_lines"),
+)
+_HEAD = 64 * 1024  # bytes in which a format shows
+
+
+def unit_sphere(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """PLY, OBJ, GLB (their vertices), XYZ, TXT, CSV, NPY, NPZ, PCD, LAS or LAZ.
+
+    Points that are not finite are dropped. A cloud of another size than 8,192 is resampled at random, always the same
+    way. `start` is the row of the resampled cloud that the choice of group centres begins with; it comes first.
+    """
+    p.only(params, ("start",))
+    start = p.number(params, "start", 0, COUNT - 1) or 0.0
+    if not start.is_integer():
+        raise InvalidMedia(f"start is {start:g}; it must be a whole number", param="start")
+    cloud = _scaled(_resampled(_finite(_reader(data)(data, limits))))
+    return np.roll(cloud, -int(start), axis=0).astype(np.float32)[None]
+
+
+def _reader(data: bytes) -> Reader:
+    head = data[:_HEAD]
+    module, function = next(place for begins, *place in READERS if begins.match(head))
+    reader: Reader = getattr(import_module(module), function)
+    return reader
+
+
+def _finite(cloud: Float) -> Float:
+    kept = cloud[np.isfinite(cloud).all(axis=1)]
+    if not len(kept):
+        raise InvalidMedia(f"the cloud has 0 points with finite coordinates, of {len(cloud)}; at least 1 is needed")
+    return kept
+
+
+def _resampled(cloud: Float) -> Float:
+    """8,192 rows: as they are, a random choice, or each as often as fits and a random choice for the rest.
+
+    RandomState's stream is fixed for all versions of numpy, which the embedding caches rely on.
+    """
+    repeats, rest = divmod(COUNT, len(cloud))
+    if not rest:
+        return np.tile(cloud, (repeats, 1))
+    chosen = np.random.RandomState(SEED).permutation(len(cloud))[:rest]
+    return np.concatenate([*[cloud] * repeats, cloud[np.sort(chosen)]])
+
+
+def _scaled(cloud: Float) -> Float:
+    largest = np.abs(cloud).max()
+    cloud = cloud / largest if largest > 1e100 else cloud  # so that sums and squares stay finite
+    middle = cloud.mean(axis=0)
+    radius = np.linalg.norm(cloud - middle, axis=1).max()
+    if np.abs(middle).max() < ALREADY and abs(radius - 1) < ALREADY:
+        return cloud
+    if not radius > 1e-9 * max(np.abs(cloud).max(), 1e-300):
+        raise InvalidMedia("the cloud's points are all at one place; a shape needs at least 2 places")
+    scaled: Float = (cloud - middle) / radius
+    return scaled

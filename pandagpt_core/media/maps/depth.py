@@ -1,0 +1,121 @@
+"""Depth maps to normalised disparity [1, 1, 224, 224].
+
+ImageBind was trained on disparity as Omnivore made it (Girdhar et al. 2022; published conversion for SUN RGB-D):
+disparity = baseline x focal length / depth, clamped to 75 and divided by 75, then (x - 0.0418) / 0.0295. Neither
+focal length nor baseline can be told from a depth map, so metric depth without them is refused, never guessed.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes
+from pandagpt_core.media import params as p
+from pandagpt_core.media.limits import Limits
+from pandagpt_core.media.maps import own
+from pandagpt_core.media.maps.maps import Map, mapped, read_map
+from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
+from pandagpt_core.media.pictures.pixels import SIZE
+
+UNITS = ("m", "mm", "disparity", "sunrgbd", "relative")
+PARAMETERS = ("unit", "scale", "focal_px", "baseline_m")
+NEAREST_M, FURTHEST_M = 0.01, 50.0
+SUNRGBD_FURTHEST_M = 8.0
+LEAST_DISPARITY, MOST_DISPARITY = 0.01, 75.0
+MEAN, STD = 0.0418, 0.0295
+_WHY = "metric depth becomes disparity only with the camera's focal length in pixels and its baseline in metres"
+
+Float = npt.NDArray[np.float64]
+
+
+def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """A map of one channel (`maps`). What the file itself names of the parameters counts where the caller gives none.
+
+    `unit`: "m", "mm", "sunrgbd" (that data set's rotated 16 bits), or `scale`, values a metre (TUM 5000, KITTI 256),
+    each with `focal_px` and `baseline_m`; "disparity", ready in the same scale; "relative", inverse depth without a
+    scale (MiDaS, Depth Anything), which gets the mean and deviation that the tower was trained on. Zero, less, NaN and
+    infinity mean no reading, and count as infinitely far: holes mostly lie beyond the sensor's range, while the
+    published clip (0 m to 0.01 m) would make them the nearest thing of all.
+    """
+    p.only(params, PARAMETERS)
+    found = read_map(data, limits, "depth map")
+    params = own.completed(params, found.own, PARAMETERS, UNITS)
+    scale = p.number(params, "scale", 1e-6, 1e6)
+    unit = "scale" if scale is not None and "unit" not in params else p.choice(params, "unit", UNITS)
+    if not (found.known > 0).any():
+        raise InvalidMedia("the depth map has no reading above 0")
+    notes.fact("unit", unit if scale is None else f"{scale:g} a metre")
+    square = _square(_disparity(found, unit, scale, params).astype(np.float32))
+    return ((square - np.float32(MEAN)) / np.float32(STD))[None, None]
+
+
+def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> Float:
+    """[H, W] disparity over 75, within its clamps."""
+    if unit == "relative":
+        return _relative(found)
+    seen = np.where(found.values > 0, found.values, np.nan)
+    if unit == "disparity":
+        if found.dtype == np.uint8:
+            notes.warn("a disparity of 8 bits is mostly a relative one; its unit is then relative")
+        disparity = seen
+    else:
+        power = _focal_times_baseline(params)
+        metres = _metres(found, seen, unit) if scale is None else seen / scale
+        disparity = power / np.clip(metres, NEAREST_M, FURTHEST_M)
+    scaled = np.nan_to_num(np.clip(disparity, LEAST_DISPARITY, MOST_DISPARITY), nan=LEAST_DISPARITY)
+    _check_flat(disparity)
+    return np.asarray(scaled / MOST_DISPARITY)
+
+
+def _check_flat(disparity: Float) -> None:
+    def complain(words: str) -> InvalidMedia:
+        why = f"the map is flat: of its disparities {words}; look at unit, focal_px, baseline_m"
+        return InvalidMedia(why, param="unit")
+
+    mapped(disparity, LEAST_DISPARITY, MOST_DISPARITY, complain)
+
+
+def _relative(found: Map) -> Float:
+    """Larger is nearer; the mean and deviation become those of the training data (Omnivore's, for SUN RGB-D)."""
+    values = np.nan_to_num(found.values, nan=float(found.known.min()))
+    spread = values.std()
+    if spread == 0:
+        raise InvalidMedia("the depth map is flat: all its values are equal")
+    return np.asarray(np.clip(MEAN + STD * (values - values.mean()) / spread, LEAST_DISPARITY / MOST_DISPARITY, 1.0))
+
+
+def _metres(found: Map, seen: Float, unit: str) -> Float:
+    if unit in ("m", "mm"):
+        metres = seen / (1.0 if unit == "m" else 1000.0)
+        _check_far(metres, unit)
+        return metres
+    if found.dtype.kind == "f" or found.known.min() < 0 or found.known.max() > 65535:
+        raise InvalidMedia('unit "sunrgbd" needs 16-bit integers', param="unit")
+    words = np.nan_to_num(seen).astype(np.uint16)
+    millimetres = (words >> 3) | (words << 13)  # the data set stores millimetres rotated left by three bits
+    metres = np.minimum(millimetres.astype(np.float64) / 1000.0, SUNRGBD_FURTHEST_M)
+    return np.where(millimetres > 0, metres, np.nan)
+
+
+def _check_far(metres: Float, unit: str) -> None:
+    """A map that lies beyond what a depth camera sees has another unit."""
+    nearest, furthest = np.nanmin(metres), np.nanmax(metres)
+    if nearest >= FURTHEST_M or furthest <= NEAREST_M:
+        side, end = ("above", FURTHEST_M) if nearest >= FURTHEST_M else ("below", NEAREST_M)
+        yours = f"{nearest:,g} to {furthest:,g} m" if nearest < furthest else f"all {nearest:,g} m"
+        raise InvalidMedia(
+            f"every depth lies {side} {end:g} m (yours are {yours} with unit {unit}); the unit is another", param="unit"
+        )
+
+
+def _focal_times_baseline(params: p.Params) -> float:
+    """What metric depth divides to become disparity."""
+    focal = p.required(params, "focal_px", 1.0, 1e6, _WHY)
+    baseline = p.required(params, "baseline_m", 1e-4, 100.0, _WHY)
+    return baseline * focal
+
+
+def _square(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    scaled = short_side(values.shape[0], values.shape[1], SIZE)
+    top, left = (round((side - SIZE) / 2.0) for side in scaled)
+    return resize_crop(values, scaled, top, left, SIZE)

@@ -1,0 +1,148 @@
+"""Thermal pictures to encoder arrays [1, 1, 224, 224], values 0..1."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes
+from pandagpt_core.media import params as p
+from pandagpt_core.media.arrays import npy
+from pandagpt_core.media.guard import decoding
+from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.maps import flir, own
+from pandagpt_core.media.maps.maps import Float, Map, mapped, read_map
+from pandagpt_core.media.pictures.pixels import from_unit, open_header, open_picture, resize_and_crop, upright
+from pandagpt_core.media.scientific import magic
+
+UNITS = ("raw", "celsius", "kelvin", "centikelvin")
+_FURTHEST = 1e9
+_ZERO_C = 273.15
+_TO_CELSIUS = {"celsius": (1.0, 0.0), "kelvin": (1.0, -_ZERO_C), "centikelvin": (0.01, -_ZERO_C)}  # factor, offset
+PARAMETERS = ("low", "high", "unit")
+
+Span = tuple[float, float]
+
+
+def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """As PandaGPT's loader: 8-bit grey, the picture geometry, divided by 255 and not normalised.
+
+    Without `low` and `high` a picture is read as that loader reads it: EXIF orientation ignored, 16 bits clipped at
+    255. With them, or as an array, it is read as by `shown`.
+    """
+    p.only(params, PARAMETERS)
+    if npy.is_npy(data) or _span(params) is not None or not _is_picture(data):
+        return shown(data, params, limits)
+    picture = open_picture(data, limits)
+    with decoding("picture"):
+        return _array(picture.convert("L"))
+
+
+def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """Upright; 8-bit grey as it is, anything deeper by `low` and `high`, or by what a FLIR radiometric JPEG says.
+
+    `low` and `high` are raw values, or degrees Celsius where `unit` names what the values are. Floats within 0..1
+    without a unit are taken as they are. NaN and infinity are no reading and become 0.
+    """
+    p.only(params, PARAMETERS)
+    span = _span(params)
+    if flir.is_radiometric(data):
+        thermogram = flir.read(data, limits)
+        _remark_own(thermogram)
+        return _array(_scaled(thermogram.celsius, span or thermogram.span))
+    if (picture := _colour(data, limits)) is not None:
+        if span is not None or "unit" in params:
+            raise InvalidMedia("low, high and unit need a picture of a single grey channel", param="low")
+        return _array(picture)
+    found = read_map(data, limits, "thermal picture")
+    check(max(found.values.shape) / min(found.values.shape), limits.aspect, "the map", "as its ratio of sides")
+    params = own.completed(params, found.own, PARAMETERS, UNITS)
+    span = span or _span(params)
+    values, unit = _in_unit(found, params)
+    if span is None and unit == "raw":
+        span = _own_span(found)
+    if span is None:
+        raise InvalidMedia(
+            f"low and high are required in degrees Celsius: the temperatures go from {np.nanmin(values):.1f} to "
+            f"{np.nanmax(values):.1f}",
+            param="low",
+        )
+    return _array(_scaled(values, span))
+
+
+def _remark_own(thermogram: flir.Thermogram) -> None:
+    low, high = (round(degrees, 1) for degrees in thermogram.span)
+    notes.parameter("unit", "celsius", "by the camera's own constants")
+    notes.parameter("low", low, "the span that the camera showed")
+    notes.parameter("high", high, "the span that the camera showed")
+
+
+def _is_picture(data: bytes) -> bool:
+    other = data[:4] in (b"PK\x03\x04", b"\x76\x2f\x31\x01") or data[:2] == b"Pf" or magic.is_scientific(data)
+    return not (other or magic.is_parquet(data) or magic.is_refused(data) or flir.is_radiometric(data))
+
+
+def is_colour(data: bytes, limits: Limits) -> bool:
+    """Whether the bytes are a picture of several channels."""
+    return _colour(data, limits) is not None
+
+
+def _colour(data: bytes, limits: Limits) -> Image.Image | None:
+    """A picture of several channels as grey; None for a map of one channel."""
+    if npy.is_npy(data) or not _is_picture(data):
+        return None
+    head = open_header(data, limits)
+    if head.mode in ("L", "1", "I", "F") or head.mode.startswith("I;16"):
+        return None
+    picture = open_picture(data, limits)
+    notes.fact("type", f"{picture.format}, {picture.mode}")
+    notes.warn("a colour picture: the brightness of its colours is taken for temperature")
+    with decoding("picture"):
+        return upright(picture).convert("L")
+
+
+def _in_unit(found: Map, params: p.Params) -> tuple[Float, str]:
+    unit = p.choice(params, "unit", UNITS) if "unit" in params else "raw"
+    notes.fact("unit", unit)
+    if unit == "raw":
+        return found.values, unit
+    factor, offset = _TO_CELSIUS[unit]
+    return found.values * factor + offset, unit
+
+
+def _own_span(found: Map) -> Span:
+    """What 0 and 1 are where nothing says it: of 8 bits, or of floats within 0..1."""
+    low, high = float(found.known.min()), float(found.known.max())
+    if found.dtype == np.uint8:
+        return 0.0, 255.0
+    if found.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
+        return 0.0, 1.0
+    raise InvalidMedia(
+        f"a thermal picture of {found.dtype.name} needs low and high, or a unit with them in degrees Celsius: its "
+        f"values go from {low:,g} to {high:,g}",
+        param="low",
+    )
+
+
+def _span(params: p.Params) -> Span | None:
+    low, high = (p.number(params, name, -_FURTHEST, _FURTHEST) for name in ("low", "high"))
+    if low is None and high is None:
+        return None
+    if low is None or high is None or not low < high:
+        raise InvalidMedia("low and high come together, low below high", param="low")
+    return low, high
+
+
+def _scaled(values: Float, span: Span) -> Image.Image:
+    notes.fact("range", f"{span[0]:,g} to {span[1]:,g}")
+    unit = mapped(values, *span, lambda words: InvalidMedia(f"the thermal picture is flat: {words}", param="low"))
+    return from_unit(np.nan_to_num(unit))
+
+
+def _array(grey: Image.Image) -> npt.NDArray[np.float32]:
+    with decoding("picture"):
+        square = resize_and_crop(grey)
+    array = (np.asarray(square, dtype=np.float32) / np.float32(255.0))[None, None]
+    if array.std() < 2 / 255:
+        notes.empty("The thermal picture is all of one value.")
+    return array

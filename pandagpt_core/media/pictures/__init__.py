@@ -1,0 +1,1 @@
+"""Pictures: from bytes to what a viewer shows, and to an encoder's array."""

@@ -1,0 +1,75 @@
+"""Pictures to encoder arrays [1, 3, 224, 224], and [1, 3, 448, 448] where boxes are asked for."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pandagpt_core.media import params as p
+from pandagpt_core.media.guard import decoding
+from pandagpt_core.media.limits import Limits
+from pandagpt_core.media.pictures.pixels import lite0_array, normalise, open_picture, resize_and_crop, upright
+from pandagpt_core.media.pictures.shown import on_ground, open_shown, square
+
+EVA_SIZE = 448  # pixels of a side
+DETAIL_SIZE = 320
+
+
+def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """As ImageBind's loader: RGB by Pillow, short side 224, centre crop, CLIP's statistics.
+
+    What the published checkpoints saw is kept: EXIF orientation is ignored, alpha is dropped and not composited,
+    16-bit grey is clipped at 255.
+    """
+    p.only(params)
+    picture = open_picture(data, limits)
+    with decoding("picture"):
+        cropped = resize_and_crop(picture.convert("RGB"))
+    return normalise(np.asarray(cropped, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]
+
+
+def lite0(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """For EfficientNet-Lite0: the same geometry, (x - 127) / 128.
+
+    No older checkpoint binds this recipe, so it shows what a viewer shows (`shown`).
+    """
+    p.only(params)
+    picture = open_shown(data, limits)
+    with decoding("picture"):
+        return lite0_array(square(picture))[None]
+
+
+def lite0_detail(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """[1, 3, 320, 544]: the whole picture, both sides resized to 320, and right of it, at the top, the crop of `lite0`.
+
+    The trunk reads the crop; the detector, colours and places are of the whole.
+    """
+    p.only(params)
+    picture = open_shown(data, limits)
+    with decoding("picture"):
+        crop = lite0_array(square(picture))
+        whole = lite0_array(np.asarray(on_ground(picture.resize((DETAIL_SIZE, DETAIL_SIZE), Image.Resampling.BICUBIC))))
+    both = np.zeros((3, DETAIL_SIZE, DETAIL_SIZE + crop.shape[-1]), np.float32)
+    both[:, :, :DETAIL_SIZE] = whole
+    both[:, : crop.shape[-2], DETAIL_SIZE:] = crop
+    return both[None]
+
+
+def eva(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: turned as EXIF says, then as its loader (`eva_array`).
+
+    The loader ignores EXIF. Boxes of an answer are places in the picture that the encoder saw, so it sees what a viewer
+    shows.
+    """
+    p.only(params)
+    picture = open_picture(data, limits)
+    with decoding("picture"):
+        return eva_array(upright(picture))[None]
+
+
+def eva_array(picture: Image.Image) -> npt.NDArray[np.float32]:
+    """[3, 448, 448] by MiniGPT-v2's loader: RGB by Pillow, alpha dropped, both sides resized, CLIP's statistics.
+
+    The picture's ratio of sides is not kept, so that 0 to 1 of the square is 0 to 1 of the picture.
+    """
+    square = picture.convert("RGB").resize((EVA_SIZE, EVA_SIZE), Image.Resampling.BICUBIC)
+    return normalise(np.asarray(square, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)

@@ -1,0 +1,1 @@
+"""Videos: which frames, how they are shown, and the encoder's array."""

@@ -1,0 +1,98 @@
+"""Chosen frames of a video: counted by demuxing, decoded in order, only the chosen ones kept."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media.containers import CONTAINERS, open_container, sniff, video_stream
+from pandagpt_core.media.guard import decoding
+from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.pictures.animations import is_animation
+from pandagpt_core.media.pictures.animations import pick as pick_animation
+
+T = TypeVar("T")
+RGB = npt.NDArray[np.uint8]
+Choose = Callable[[int, float], Sequence[int]]
+
+_MAX_RATE = 1000.0
+
+
+def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) -> list[T]:
+    """`keep` of each frame that `choose(frame count, frames per second)` names, as [H, W, 3] RGB, in that order.
+
+    A file whose packets are not all frames, or that ends early, is measured anew by the frames that came out.
+    """
+    if is_animation(data):
+        return pick_animation(
+            data, limits, lambda times: list(choose(len(times) - 1, (len(times) - 1) / times[-1])), keep
+        )
+    demuxer = sniff(data)
+    if demuxer is None:
+        raise InvalidMedia(f"the video is none of {CONTAINERS}")
+    with decoding("video"):
+        count, rate = _survey(data, demuxer, limits)
+        wanted = choose(count, rate)
+        kept, decoded = _decode(data, demuxer, limits, set(wanted), keep)
+        if decoded == 0:
+            raise InvalidMedia("the video has no frame that can be decoded")
+        if len(kept) < len(set(wanted)):
+            wanted = choose(decoded, rate)
+            kept, _ = _decode(data, demuxer, limits, set(wanted), keep)
+        return [kept[index] for index in wanted]
+
+
+def _by_count(times: list[float], choose: Choose) -> list[int]:
+    """An animation's chosen frames, by its number of frames and their average rate."""
+    frames = len(times) - 1
+    return list(choose(frames, frames / times[-1]))
+
+
+def _survey(data: bytes, demuxer: str, limits: Limits) -> tuple[int, float]:
+    """Frame count, by counting packets and not by the header, and the average frame rate."""
+    with open_container(data, demuxer, limits) as container:
+        stream = video_stream(container, limits)
+        area = stream.codec_context.width * stream.codec_context.height
+        if area == 0:  # FFmpeg forgets a size that it refused
+            raise InvalidMedia(f"the video has no frame of at most {limits.video_pixels} pixels")
+        check(area, limits.video_pixels, "a frame of the video", "pixels")
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        if not 0.0 < rate <= _MAX_RATE:
+            raise InvalidMedia(f"the video's frame rate is {rate:g}; it must be above 0 and at most {_MAX_RATE:g}")
+        count = 0
+        for packet in container.demux(stream):
+            count += packet.size > 0
+            _check_extent(count, rate, count * area, limits)
+    return count, rate
+
+
+def _decode(
+    data: bytes, demuxer: str, limits: Limits, wanted: Collection[int], keep: Callable[[RGB], T]
+) -> tuple[dict[int, T], int]:
+    """What was kept, by frame index, and how many frames were decoded; stops after the last wanted one."""
+    kept: dict[int, T] = {}
+    count = pixels = 0
+    with open_container(data, demuxer, limits) as container:
+        for frame in container.decode(video_stream(container, limits)):
+            pixels += frame.width * frame.height
+            _check_extent(count + 1, _MAX_RATE, pixels, limits)
+            if count in wanted:
+                check(frame.width * frame.height, limits.video_pixels, "a frame of the video", "pixels")
+                kept[count] = keep(_rgb(frame))
+            count += 1
+            if len(kept) == len(wanted):
+                break
+    return kept, count
+
+
+def _rgb(frame: av.VideoFrame) -> RGB:
+    return frame.reformat(format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
+
+
+def _check_extent(frames: int, rate: float, pixels: int, limits: Limits) -> None:
+    check(frames, limits.frames, "the video", "frames")
+    check(frames / rate, limits.seconds, "the video", "seconds")
+    check(pixels, limits.frame_pixels, "the video", "pixels over all frames")
