@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -43,11 +44,12 @@ def bury(valkey: Valkey, request: Generate, reason: str = "worker_lost") -> str:
 
 
 async def test_what_runs_waits_and_is_dead_is_listed(broker: Broker, valkey: Valkey, queue: Queue) -> None:
-    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05), max_sequences=1, prefetch=0) as worker:
-        running = generate(SECRET, params=SamplingParams(max_tokens=500, ignore_eos=True))
+    runtime, patient = FakeRuntime(step_delay=0.05), {"deadline": time.time() + 600}
+    with worker_thread(valkey.settings, runtime, max_sequences=1, prefetch=0, lost_after_s=600) as worker:
+        running = generate(SECRET, params=SamplingParams(max_tokens=1500, ignore_eos=True), **patient)
         await broker.submit(running)
         await until(lambda: worker.runtime.has_work)
-        waiting, batch, dead = generate(), generate(priority="batch"), generate()
+        waiting, batch, dead = generate(**patient), generate(priority="batch", **patient), generate()
         await broker.submit(waiting)
         await broker.submit(batch)
         bury(valkey, dead)

@@ -13,8 +13,11 @@ local function last_given(queue)
   end
 end
 
+-- FORCE makes the pending entry with a delivery counted already, and XCLAIM would count this one again: RETRYCOUNT 1
+-- leaves the counter as a read by XREADGROUP does.
 local function give(lane, id)
-  local entry = redis.call('XCLAIM', KEYS[3 * lane - 2], group, consumer, 0, id, 'FORCE', 'LASTID', id)[1]
+  local claim = {'XCLAIM', KEYS[3 * lane - 2], group, consumer, 0, id, 'RETRYCOUNT', 1, 'FORCE', 'LASTID', id}
+  local entry = redis.call(unpack(claim))[1]
   if entry then taken[#taken + 1] = {lane, entry[1], entry[2]} end
 end
 

@@ -32,8 +32,25 @@ def queued(store: SyncStore, fields: dict[str, object]) -> bytes:
     return entry
 
 
+def deliveries(store: SyncStore) -> dict[bytes, int]:
+    return {held["message_id"]: held["times_delivered"] for held in store.xpending_range(KEY, GROUP, "-", "+", 100)}
+
+
 def owners(store: SyncStore) -> dict[bytes, bytes]:
     return {held["message_id"]: held["consumer"] for held in store.xpending_range(KEY, GROUP, "-", "+", 100)}
+
+
+def test_deliveries_are_counted_alike_by_whatever_read_gave_them(store: SyncStore, valkey: Valkey) -> None:
+    worker, other = lane(store, valkey, "worker"), lane(store, valkey, "other")
+    waited_for = queued(store, {"request": b"r"})
+    assert [entry for _, entry, _ in wait_for_any(store, [worker], 1)] == [waited_for]
+    unplaced: bytes = store.xadd(KEY, {"request": b"s"})  # type: ignore[assignment]  # no admission wrote its turn
+    taken = queued(store, {"request": b"t"})
+    assert [entry for entry, _ in worker.read(2)] == [unplaced, taken]
+    assert deliveries(store) == {waited_for: 1, unplaced: 1, taken: 1}
+    time.sleep(0.02)
+    assert len(other.claim(0.01, 3)) == 3
+    assert deliveries(store) == {waited_for: 2, unplaced: 2, taken: 2}
 
 
 def test_a_worker_that_slept_does_not_steal_back_what_was_taken_over(store: SyncStore, valkey: Valkey) -> None:
