@@ -141,7 +141,7 @@ def test_fields_are_filled_from_what_a_file_says_of_itself(page: "Page", tmp_pat
     np.savez(tmp_path / "room-depth.npz", depth_m=metres, K=camera)
     page.locator(FILES).first.set_input_files(str(tmp_path / "room-depth.npz"))
     card = page.locator('.composer .card[data-modality="depth"]')
-    card.get_by_text("the file names it: k").wait_for()
+    card.locator("label small", has_text="the file names it: k").wait_for()
     assert card.get_by_label("Focal length").input_value() == "525"
     assert card.get_by_role("combobox", name="Unit").input_value() == "m"
     assert card.get_by_label("Baseline").input_value() == ""
@@ -161,7 +161,8 @@ def test_a_thermal_cameras_file_fills_unit_and_range(page: "Page") -> None:
         {"name": "stove-thermal.jpg", "mimeType": "image/jpeg", "buffer": radiometric()}
     )
     card = page.locator('.composer .card[data-modality="thermal"]')
-    card.get_by_text("by the camera's own constants").wait_for()
+    # the reason below the field; a fact of the reading may have the same words
+    card.locator("label small", has_text="by the camera's own constants").wait_for()
     assert card.get_by_label("Unit").input_value() == "celsius"
     low, high = (float(card.get_by_label(name).input_value()) for name in ("Low", "High"))
     assert -40 < low < high < 200
