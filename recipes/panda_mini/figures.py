@@ -16,6 +16,7 @@ from typing import Any
 from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.training.evaluation import EvaluationReport, Manifest, examine, markdown, plot
 from pandagpt_core.training.evaluation.local import base_model, open_model
+from recipes.panda_mini.data.packages import FetchError, fetch_all
 from recipes.panda_mini.eval_manifest import write_mini
 from recipes.panda_mini.holdout import write_reserved
 from recipes.panda_mini.model_card import filled
@@ -24,7 +25,7 @@ SETS: dict[str, Callable[[Path, Path, int], Manifest]] = {"validation": write_mi
 FIGURES, REPORT, CARD = "figures.json", "report", "README.md"
 
 
-def main(said: Sequence[str] | None = None) -> None:
+def main(said: Sequence[str] | None = None, fetch: Callable[[Path], object] = fetch_all) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("sets", nargs="*", metavar="SETS", help=" or ".join(SETS))
@@ -35,6 +36,11 @@ def main(said: Sequence[str] | None = None) -> None:
     unknown = set(asked.sets) - SETS.keys()
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: expected {' or '.join(SETS)}")
+    if asked.sets:
+        try:
+            fetch(asked.cache / "packages")
+        except FetchError as error:
+            parser.exit(1, f"{error}\n")
     figures = measure(asked.model, asked.cache, asked.sets, asked.thin) if asked.sets else read(asked.model)
     for text in (*asked.fill, asked.model / CARD):
         fill(text, figures)

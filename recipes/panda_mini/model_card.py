@@ -134,7 +134,7 @@ def summary(figures: Figures) -> str:
         return f"{percent(one)} of {one['n']}"
 
     pair = figures["validation"]["pairs"][0]
-    [sound] = [part["alone"] for part in pair["parts"] if part["modality"] == "audio"]
+    alone = {part["modality"]: part["alone"] for part in pair["parts"]}
     judged = ""
     if "reserved" in figures:
         one = _row(figures, "answer", "reserved", "reserved")["exact"]
@@ -146,8 +146,8 @@ def summary(figures: Figures) -> str:
         f"{share('recordings')} recordings of sounds ({by_concept}), {share('sound bank')} sounds of another bank, "
         f"{share('depth, synthetic')} and {share('thermal, synthetic')} synthetic depth and thermal maps, by their "
         f"outlines, {share('video, synthetic')} synthetic videos, {share('descriptions')} descriptions without the "
-        f"name. A picture and a sound of one thing together: {percent(pair['together'])}, the sound alone "
-        f"{percent(sound)}."
+        f"name. A picture and a sound of one thing together: {percent(pair['together'])}, the picture alone "
+        f"{percent(alone['image'])}, the sound alone {percent(alone['audio'])}."
     )
     return textwrap.fill(said, _WIDTH, break_on_hyphens=False)
 

@@ -13,6 +13,7 @@ from pandagpt_core.training.evaluation import EvaluationReport
 from pandagpt_core.training.evaluation.measures import Rate, mean_by
 from pandagpt_core.training.evaluation.report import Row
 from recipes.panda_mini import figures
+from recipes.panda_mini.data.packages import FetchError
 from recipes.panda_mini.model_card import BARS, NOTES, filled
 
 ENDS = ("md", "png")
@@ -118,8 +119,21 @@ def test_the_card_of_a_measured_folder_is_filled(model: Path) -> None:
 def test_the_command_measures_what_it_is_told_to_and_fills_other_texts_too(model: Path) -> None:
     text = model / "other.md"
     text.write_text("<!-- figures: reserved -->\n<!-- end of figures -->\n")
-    figures.main([str(model), "validation", "--cache", str(model), "--fill", str(text)])
+    fetched: list[Path] = []
+    figures.main([str(model), "validation", "--cache", str(model), "--fill", str(text)], fetched.append)
+    assert fetched == [model / "packages"], "a clean clone has none of the packages"
     assert "Not measured" in text.read_text()
     assert figures.read(model)["validation"]["rows"][0]["exact"]["hits"] == 3
     with pytest.raises(SystemExit):
-        figures.main([str(model), "photos"])
+        figures.main([str(model), "photos"], fetched.append)
+
+
+def test_a_package_that_cannot_be_had_ends_the_command_by_its_name(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetch(cache: Path) -> None:
+        raise FetchError("npm not installed; needed to fetch some")
+
+    with pytest.raises(SystemExit):
+        figures.main([str(model), "validation", "--cache", str(model)], fetch)
+    assert "npm not installed" in capsys.readouterr().err
