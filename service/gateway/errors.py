@@ -185,7 +185,7 @@ def invalid_request(errors: Sequence[Mapping[str, Any]], *, skip: int = 0, at: s
     loc, kind, context = tuple(first["loc"])[skip:], str(first["type"]), dict(first.get("ctx", {}))
     ours = context.get("error") if kind == "value_error" else None
     if isinstance(ours, FieldError):
-        loc = (*loc, ours.field)
+        loc = (*loc, *ours.within, ours.field)
     path = param_of(loc) or ""
     param = (f"{at}{path}" if path.startswith("[") or not at or not path else f"{at}.{path}") or None
     if isinstance(ours, FieldError):
@@ -198,11 +198,14 @@ def invalid_request(errors: Sequence[Mapping[str, Any]], *, skip: int = 0, at: s
 
 
 class FieldError(ValueError):
-    """Raised by our own validators of whole objects: the field that is wrong, and a reason that may be shown."""
+    """Raised by our own validators of whole objects: the field that is wrong, and a reason that may be shown.
 
-    def __init__(self, field: str, reason: str) -> None:
+    `within`: the way to the field's object as pydantic writes it, where an item of a tagged list has its tag behind it.
+    """
+
+    def __init__(self, field: str, reason: str, within: tuple[int | str, ...] = ()) -> None:
         super().__init__(reason)
-        self.field = field
+        self.field, self.within = field, within
 
 
 class _Blank(dict[str, Any]):

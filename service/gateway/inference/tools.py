@@ -22,10 +22,10 @@ Choice = tuple[ToolMode | None, tuple[str, ...] | None]  # the mode, and the nam
 def tools_of(body: ChatBody) -> ToolRequest:
     """From `tools` or, in their absence, `functions`. Raises `invalid_request`."""
     if body.tools or body.tool_choice is not None or not body.functions:
-        tools = [_tool(one.function, f"tools[{at}].function") for at, one in enumerate(body.tools or ())]
-        return _chosen(tools, _of_choice(body.tool_choice), _parallel(body), "tool_choice")
-    functions = [_tool(one, f"functions[{at}]") for at, one in enumerate(body.functions)]
-    return _chosen(functions, _of_function_call(body.function_call), False, "function_call")
+        tools = [tool_of(one.function, f"tools[{at}].function") for at, one in enumerate(body.tools or ())]
+        return tool_request(tools, _of_choice(body.tool_choice), _parallel(body), "tool_choice")
+    functions = [tool_of(one, f"functions[{at}]") for at, one in enumerate(body.functions)]
+    return tool_request(functions, _of_function_call(body.function_call), False, "function_call")
 
 
 def _parallel(body: ChatBody) -> bool:
@@ -56,7 +56,7 @@ def _arguments(called: CalledFunction) -> str:
     return called.arguments if isinstance(called.arguments, str) else json.dumps(called.arguments, ensure_ascii=False)
 
 
-def _tool(function: FunctionDefinition, where: str) -> Tool:
+def tool_of(function: FunctionDefinition, where: str) -> Tool:
     return Tool(function.name, function.description or "", function.parameters, bool(function.strict), where)
 
 
@@ -81,7 +81,8 @@ def _of_function_call(choice: object) -> Choice:
     return None, None
 
 
-def _chosen(tools: Sequence[Tool], choice: Choice, parallel: bool, param: str) -> ToolRequest:
+def tool_request(tools: Sequence[Tool], choice: Choice, parallel: bool, param: str) -> ToolRequest:
+    """param: the field of the choice. Raises `invalid_request`."""
     mode, names = choice
     if not tools and mode in (None, "none", "auto"):
         return NO_TOOLS

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import structs
 from starlette.responses import JSONResponse
 
+from pandagpt_core.types import Turn
 from service.broker.errors import UnknownRequest
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Failed
@@ -22,6 +23,7 @@ from service.gateway.schema.responses import EVENTS, documented
 from service.gateway.state import GatewayState, gateway_of
 from service.gateway.streaming.chunks import read_metadata
 from service.gateway.streaming.response_events import ResponseState, request_id
+from service.gateway.streaming.response_items import answer_turn
 
 router = APIRouter(tags=["responses"])
 _User = Annotated[Caller, Depends(Access(Scope.INFER))]
@@ -91,7 +93,7 @@ async def _found(gateway: GatewayState, response_id: str, tenant: str) -> tuple[
     return record, await gateway.requests.conversations.find(record.id)
 
 
-async def _earlier(gateway: GatewayState, name: str | None, tenant: str) -> tuple[KeptConversation, str] | None:
+async def _earlier(gateway: GatewayState, name: str | None, tenant: str) -> tuple[KeptConversation, Turn] | None:
     """The conversation to go on with, and its answer. Raises `request_not_found`, `request_not_ended`."""
     if name is None:
         return None
@@ -102,7 +104,7 @@ async def _earlier(gateway: GatewayState, name: str | None, tenant: str) -> tupl
     text = await gateway.broker.answer_text(record, 0)
     if text is None:
         raise GatewayError("request_not_ended", "That response has not ended yet.", param="previous_response_id")
-    return kept, text
+    return kept, answer_turn(read_metadata(record.response), text)
 
 
 async def _object(gateway: GatewayState, record: RequestRecord, kept: KeptConversation) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from service.gateway.schema.body import PartModel
 from service.gateway.schema.content_parts import MAX_TEXT, Message
 from service.gateway.schema.requests import MAX_MESSAGES, ModelName, Sampling, Tokens
 from service.gateway.schema.response_input import as_messages
+from service.gateway.schema.response_tools import ResponseToolChoice, ResponseTools
 from service.gateway.schema.structured import ResponseFormat
 
 
@@ -42,7 +43,10 @@ class ResponseBody(Sampling):
         list[Message],
         Field(min_length=1, max_length=MAX_MESSAGES),
         BeforeValidator(as_messages, json_schema_input_type=str | list[dict[str, Any]]),
-    ] = Field(description="A text, or items: messages of input_text, input_image, input_audio, input_file or our parts")
+    ] = Field(
+        description="A text, or items: messages of input_text, input_image, input_audio, input_file or our parts; "
+        "function_call, function_call_output"
+    )
     instructions: Annotated[str, StringConstraints(max_length=MAX_TEXT)] | None = Field(
         default=None, description="A system message for this response alone"
     )
@@ -51,6 +55,9 @@ class ResponseBody(Sampling):
     )
     max_output_tokens: Tokens | None = Field(default=None, description="Most tokens of the answer (tokens)")
     text: TextOptions | None = None
+    tools: ResponseTools | None = None
+    tool_choice: ResponseToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     background: bool | None = Field(default=None, description="Answer at once, and run on without a reader")
     store: bool | None = Field(default=None, description="Keep it as long as the request's events; true")
     metadata: Metadata | None = Field(default=None, description="Your own names and values, given back")
@@ -69,6 +76,20 @@ class OutputMessage(BaseModel):
     status: Literal["in_progress", "completed", "incomplete"]
     role: Literal["assistant"]
     content: list[OutputText]
+
+
+class OutputFunctionCall(BaseModel):
+    """A call to be made; its result comes back as a `function_call_output` with the same `call_id`."""
+
+    id: str
+    type: Literal["function_call"]
+    status: Literal["in_progress", "completed", "incomplete"]
+    call_id: str
+    name: str
+    arguments: str = Field(description="JSON text")
+
+
+OutputItem = Annotated[OutputMessage | OutputFunctionCall, Field(discriminator="type")]
 
 
 class InputDetails(BaseModel):
@@ -109,13 +130,13 @@ class ResponseObject(BaseModel):
     instructions: str | None
     max_output_tokens: int | None
     model: str
-    output: list[OutputMessage]
+    output: list[OutputItem]
     parallel_tool_calls: bool
     previous_response_id: str | None
     store: bool
     temperature: float | None
     text: dict[str, Any]
-    tool_choice: str
+    tool_choice: str | dict[str, Any]
     tools: list[Any]
     top_p: float | None
     truncation: Literal["disabled"]

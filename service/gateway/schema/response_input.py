@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from pandagpt_core.modalities import MODALITIES
+from service.gateway.errors import FieldError
 
 _TEXTS = ("input_text", "output_text", "text", "refusal")
 _SUFFIXES = {suffix: name for name, entry in MODALITIES.items() for suffix in entry.mime}
@@ -18,18 +19,50 @@ def as_messages(value: object) -> object:
         return [{"role": "user", "content": value}]
     if not isinstance(value, list):
         return value
-    return [_message(item) for item in value if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+    kept = [item for item in value if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+    return [_message(item, at) for at, item in enumerate(kept)]
 
 
-def _message(item: object) -> object:
+def _message(item: object, at: int) -> object:
     if not isinstance(item, dict):
         return item
-    kind = item.get("type", "message")
-    if kind != "message":
-        raise PydanticCustomError("literal_error", "not a message", {"expected": "'message'"})
-    content = item.get("content")
-    parts = [_part(part) for part in content] if isinstance(content, list) else content
-    return {"role": item.get("role"), "content": parts}
+    match item.get("type", "message"):
+        case "message":
+            return {"role": item.get("role"), "content": _parts(item.get("content"))}
+        case "function_call":
+            return {"role": "assistant", "tool_calls": [_call(item, at)]}
+        case "function_call_output":
+            return {"role": "tool", "tool_call_id": _text(item, "call_id", at), "content": _parts(item.get("output"))}
+    kinds = "'message', 'function_call' or 'function_call_output'"
+    raise PydanticCustomError("literal_error", "not an item that is read here", {"expected": kinds})
+
+
+def _parts(content: object) -> object:
+    return [_part(part) for part in content] if isinstance(content, list) else content
+
+
+def _call(item: dict[str, Any], at: int) -> dict[str, Any]:
+    """A call as chat completions have it."""
+    function = {"name": _text(item, "name", at), "arguments": _text(item, "arguments", at)}
+    if not function["name"]:
+        raise _wrong(at, "name", "is required")
+    return {"id": _text(item, "call_id", at), "function": function}
+
+
+_LONGEST = {"name": 128, "call_id": 512, "arguments": 200_000}  # characters, as in chat completions
+
+
+def _text(item: dict[str, Any], field: str, at: int) -> str:
+    value = item.get(field, "")
+    if not isinstance(value, str):
+        raise _wrong(at, field, "must be a string")
+    if len(value) > _LONGEST[field]:
+        raise _wrong(at, field, f"must be at most {_LONGEST[field]} characters long")
+    return value
+
+
+def _wrong(at: int, field: str, reason: str) -> FieldError:
+    return FieldError(field, reason, within=(at, "item"))
 
 
 def _part(part: object) -> object:

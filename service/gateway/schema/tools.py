@@ -46,20 +46,24 @@ class AllowedToolsChoice(PartModel):
     allowed_tools: AllowedTools
 
 
-def _kind_of_choice(value: object) -> str:
-    if isinstance(value, dict):
-        return "allowed" if value.get("type") == "allowed_tools" else "named"
-    return "allowed" if isinstance(value, AllowedToolsChoice) else "named" if isinstance(value, NamedTool) else "mode"
+def kind_of_choice(value: object) -> str:
+    """The tag of a choice: `mode`, `named` or `allowed`."""
+    if isinstance(value, str):
+        return "mode"
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return "allowed" if kind == "allowed_tools" else "named"
 
 
 # "any" is what Mistral's and LangChain's clients call it.
-_Mode = Annotated[
+ToolMode = Annotated[
     Literal["none", "auto", "required"], BeforeValidator(lambda value: "required" if value == "any" else value)
 ]
 Tools = Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS)]
 ToolChoice = Annotated[
-    Annotated[_Mode, Tag("mode")] | Annotated[NamedTool, Tag("named")] | Annotated[AllowedToolsChoice, Tag("allowed")],
-    Discriminator(_kind_of_choice),
+    Annotated[ToolMode, Tag("mode")]
+    | Annotated[NamedTool, Tag("named")]
+    | Annotated[AllowedToolsChoice, Tag("allowed")],
+    Discriminator(kind_of_choice),
 ]
 Functions = Annotated[list[FunctionDefinition], Field(max_length=MAX_TOOLS)]
 FunctionChoice = Literal["none", "auto"] | NamedFunction

@@ -11,7 +11,16 @@ from typing import Any
 import msgspec
 
 from service.broker.protocol import Done, Event, Failed, Started, Token
-from service.gateway.streaming.chunks import ResponseMetadata, failure, logprob_object
+from service.gateway.streaming.chunks import ResponseMetadata, failure
+from service.gateway.streaming.response_items import (
+    Begun,
+    CallItem,
+    Ended,
+    Grew,
+    MessageItem,
+    OutputItems,
+    Step,
+)
 
 _json = msgspec.json.Encoder()
 DEFAULTS: Mapping[str, Any] = {
@@ -41,30 +50,30 @@ def request_id(response: str) -> str:
     return response.replace("_", "-", 1)
 
 
-@dataclass(slots=True)
 class ResponseState:
     """A response as far as its events go."""
 
-    answer: ResponseMetadata
-    started: Started | None = None
-    tokens: int = 0
-    pieces: list[str] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
-    finish: str | None = None
-    end: Done | Failed | None = None
+    def __init__(self, answer: ResponseMetadata) -> None:
+        self.answer = answer
+        self.started: Started | None = None
+        self.tokens = 0
+        self.finish: str | None = None
+        self.end: Done | Failed | None = None
+        self._output = OutputItems(answer)
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event) -> list[Step]:
+        """What the event changes in the output."""
         match event:
             case Started():
                 self.started = self.started or event
             case Token():
                 self.tokens += 1
-                self.pieces.append(event.text)
-                if event.logprob is not None and self.answer.logprobs:
-                    self.logprobs.append(logprob_object(event.logprob))
                 self.finish = event.finish or self.finish
+                return self._output.feed(event)
             case Done() | Failed():
                 self.end = event
+                return self._output.finish()
+        return []
 
     @property
     def status(self) -> str:
@@ -77,29 +86,18 @@ class ResponseState:
                 return "incomplete" if self.finish == "length" else "completed"
         return "queued" if self.started is None else "in_progress"
 
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
+    def item_status(self, index: int) -> str:
+        """Items before the last one are whole."""
+        if index < len(self._output.items) - 1 or self.status == "completed":
+            return "completed"
+        return "in_progress" if self.end is None else "incomplete"
 
-    def item(self, status: str) -> dict[str, Any]:
-        """The one message of the output."""
-        content = [self.part()] if self.pieces or status != "in_progress" else []
-        head = {"id": self.item_id, "type": "message", "status": status, "role": "assistant"}
-        return {**head, "content": content}
-
-    def part(self, text: str | None = None) -> dict[str, Any]:
-        said = self.text if text is None else text
-        scores = self.logprobs if text is None else []
-        return {"type": "output_text", "text": said, "annotations": [], "logprobs": scores}
-
-    @property
-    def item_id(self) -> str:
-        return "msg_" + self.answer.id.partition("-")[2]
+    def output(self) -> list[dict[str, Any]]:
+        return [item.object(self.item_status(index)) for index, item in enumerate(self._output.items)]
 
     def object(self) -> dict[str, Any]:
         """The response now."""
         status = self.status
-        done = "completed" if status == "completed" else "in_progress" if self.end is None else "incomplete"
         reason = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
             "id": response_id(self.answer.id),
@@ -109,7 +107,7 @@ class ResponseState:
             "error": self._error(),
             "incomplete_details": reason,
             "model": self.answer.model,
-            "output": [self.item(done)] if self.pieces else [],
+            "output": self.output(),
             "usage": self._usage() if isinstance(self.end, Done) else None,
             **DEFAULTS,
             **self.answer.shape,
@@ -151,19 +149,17 @@ class ResponseChunkFold:
         if self.ended:
             return []
         opening = self._open(event)
-        first = not self._state.pieces
-        self._state.take(event)
+        steps = [chunk for step in self._state.take(event) for chunk in self._step(step)]
         match event:
             case Started():
                 self.started = event
-                return opening
             case Token():
                 self.tokens += 1
-                return [*opening, *(self._begin() if first else []), *self._delta(event)]
             case Done() | Failed():
                 self.ended = True
-                return [*opening, *self._finish()]
-        return []
+                kind = _ENDS.get(self._state.status, "response.incomplete")
+                return [*opening, *steps, self._event(kind, response=self._state.object())]
+        return [*opening, *steps]
 
     def _open(self, event: Event) -> list[bytes]:
         if self._created or not isinstance(event, Started | Token | Done | Failed):
@@ -174,34 +170,48 @@ class ResponseChunkFold:
             self._event(kind, response=self._state.object()) for kind in ("response.created", "response.in_progress")
         ]
 
-    def _begin(self) -> list[bytes]:
-        item = {**self._state.item("in_progress"), "content": []}
+    def _step(self, step: Step) -> list[bytes]:
+        match step:
+            case Begun():
+                return self._begun(step)
+            case Grew(item=MessageItem()):
+                return [self._part(step, "response.output_text.delta", delta=step.text, logprobs=step.scores)]
+            case Grew():
+                return [self._of(step, "response.function_call_arguments.delta", delta=step.text)]
+            case Ended():
+                return [*self._ended(step), self._done(step)]
+
+    def _begun(self, step: Begun) -> list[bytes]:
+        item = step.item.empty()
+        if isinstance(item, CallItem):
+            return [self._added(step, item.object("in_progress"))]
         return [
-            self._event("response.output_item.added", output_index=0, item=item),
-            self._part("response.content_part.added", part=self._state.part("")),
+            self._added(step, {**item.object("in_progress"), "content": []}),
+            self._part(step, "response.content_part.added", part=item.part()),
         ]
 
-    def _delta(self, token: Token) -> list[bytes]:
-        scored = token.logprob if self.answer.logprobs else None
-        scores = [] if scored is None else [logprob_object(scored)]
-        if not token.text and not scores:
-            return []
-        return [self._part("response.output_text.delta", delta=token.text, logprobs=scores)]
+    def _added(self, step: Begun, item: dict[str, Any]) -> bytes:
+        return self._event("response.output_item.added", output_index=step.index, item=item)
 
-    def _finish(self) -> list[bytes]:
-        status = self._state.status
-        closing = []
-        if self._state.pieces:
-            item = self._state.item("completed" if status == "completed" else "incomplete")
-            closing = [
-                self._part("response.output_text.done", text=self._state.text, logprobs=self._state.logprobs),
-                self._part("response.content_part.done", part=self._state.part()),
-                self._event("response.output_item.done", output_index=0, item=item),
-            ]
-        return [*closing, self._event(_ENDS.get(status, "response.incomplete"), response=self._state.object())]
+    def _ended(self, step: Ended) -> list[bytes]:
+        item = step.item
+        if isinstance(item, CallItem):
+            kind = "response.function_call_arguments.done"
+            return [self._of(step, kind, name=item.name, arguments=item.text)]
+        return [
+            self._part(step, "response.output_text.done", text=item.text, logprobs=item.logprobs),
+            self._part(step, "response.content_part.done", part=item.part()),
+        ]
 
-    def _part(self, kind: str, **fields: Any) -> bytes:
-        return self._event(kind, item_id=self._state.item_id, output_index=0, content_index=0, **fields)
+    def _done(self, step: Ended) -> bytes:
+        item = step.item.object(self._state.item_status(step.index))
+        return self._event("response.output_item.done", output_index=step.index, item=item)
+
+    def _part(self, step: Step, kind: str, **fields: Any) -> bytes:
+        return self._of(step, kind, content_index=0, **fields)
+
+    def _of(self, step: Step, kind: str, **fields: Any) -> bytes:
+        return self._event(kind, item_id=step.item.id, output_index=step.index, **fields)
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1

@@ -1,14 +1,17 @@
 """A body of /v1/responses as a valid request, together with the fields of the response object that repeat it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pandagpt_core.tools import characters
 from pandagpt_core.types import Turn
 from service.gateway.errors import GatewayError
 from service.gateway.inference.conversation import check_totals, conversation
 from service.gateway.inference.responses.conversations import KeptConversation, carried_on
+from service.gateway.inference.responses.tools import response_tools, tools_shape
 from service.gateway.inference.structured import grammar_of
+from service.gateway.inference.tools import characters_of
 from service.gateway.inference.validated import (
     GenerateRequest,
     RequestLimits,
@@ -23,21 +26,20 @@ from service.gateway.schema.response_bodies import ResponseBody
 
 # What would change the answer and is not offered, with the values that change nothing.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "truncation": ("disabled",),
     "conversation": (),
     "prompt": (),
     "stream_options": ({},),
 }
-_NOTHING_CHANGES = ("parallel_tool_calls", "include", "reasoning", "service_tier", "safety_identifier")
+_NOTHING_CHANGES = ("include", "reasoning", "service_tier", "safety_identifier")
 
 
 async def from_response(
-    body: ResponseBody, earlier: tuple[KeptConversation, str] | None, sources: MediaSources, limits: RequestLimits
+    body: ResponseBody, earlier: tuple[KeptConversation, Turn] | None, sources: MediaSources, limits: RequestLimits
 ) -> GenerateRequest:
     """`earlier`: the conversation to go on with, and its answer. Raises `invalid_request`, `too_large`."""
     _check(body)
+    tools = response_tools(body)
     opening = [Turn("system", body.instructions)] if body.instructions else []
     before: list[Turn] = []
     media: list[MediaInput] = []
@@ -45,14 +47,17 @@ async def from_response(
         before, media = carried_on(*earlier, len(opening))
     new, new_media = await _new(body, sources, limits)
     ahead = len(opening) + len(before)
-    turns = (*opening, *before, *new)
+    turns, places = _joined([*opening, *before, *new])
     media = [*media, *(replace(medium, turn=medium.turn + ahead) for medium in new_media)]
+    media = [replace(medium, turn=places[medium.turn]) for medium in media]
     if len(turns) > limits.max_messages:
         words = f"There are {len(turns)} messages with the earlier ones; the limit is {limits.max_messages}."
         raise GatewayError("invalid_request", words, param="input")
-    check_totals(sum(len(turn.text) for turn in turns), len(media), limits, "input")
-    if turns[-1].role != "user":
-        raise GatewayError("invalid_request", "The last message must be the user's.", param="input")
+    chars = characters_of(tools.tools) + sum(len(turn.text) + characters(turn.tool_calls) for turn in turns)
+    check_totals(chars, len(media), limits, "input")
+    if turns[-1].role not in ("user", "tool"):
+        reason = "The last item must be a message of the user's, or what a function returned."
+        raise GatewayError("invalid_request", reason, param="input")
     text = body.text.format if body.text else None
     asked = body.model_copy(update={"max_tokens": body.max_output_tokens or body.max_tokens, "response_format": text})
     wanted = generate_request(
@@ -66,7 +71,21 @@ async def from_response(
     )
     options = ResponseOptions(_shape(body), len(opening), body.store is not False, bool(body.background))
     ignored = tuple(name for name in wanted.ignored if name not in _REFUSED and name not in _NOTHING_CHANGES)
-    return replace(wanted, response=options, ignored=ignored)
+    return replace(wanted, tools=tools, response=options, ignored=ignored)
+
+
+def _joined(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], list[int]]:
+    """Each run of the assistant's items before its last call as one turn, and the new place of each old one."""
+    joined: list[Turn] = []
+    places: list[int] = []
+    for turn in turns:
+        last = joined[-1] if joined else None
+        if turn.tool_calls and last is not None and last.role == "assistant":
+            joined[-1] = replace(last, text=last.text + turn.text, tool_calls=(*last.tool_calls, *turn.tool_calls))
+        else:
+            joined.append(turn)
+        places.append(len(joined) - 1)
+    return tuple(joined), places
 
 
 async def _new(body: ResponseBody, sources: MediaSources, limits: RequestLimits) -> tuple[list[Turn], list[MediaInput]]:
@@ -103,4 +122,5 @@ def _shape(body: ResponseBody) -> dict[str, Any]:
         "text": {"format": written},
         "top_p": body.top_p,
         "metadata": body.metadata or {},
+        **tools_shape(body),
     }

@@ -76,7 +76,7 @@ class Conversations:
             await self._store.delete(self._keys.response(request_id))
 
 
-def carried_on(kept: KeptConversation, answer: str, before: int) -> tuple[list[Turn], list[MediaInput]]:
+def carried_on(kept: KeptConversation, answer: Turn, before: int) -> tuple[list[Turn], list[MediaInput]]:
     """The turns of a kept conversation and its answer, without its own instructions, behind `before` other turns.
 
     Raises `invalid_request` for one whose media were too large to keep.
@@ -84,7 +84,7 @@ def carried_on(kept: KeptConversation, answer: str, before: int) -> tuple[list[T
     if kept.too_large:
         size = f"The media of that response have {kept.too_large} bytes; to be gone on with they may have"
         raise GatewayError("invalid_request", f"{size} {MAX_KEPT_BYTES}.", param="previous_response_id")
-    turns = [*kept.turns[kept.instructions :], Turn("assistant", answer)]
+    turns = [*kept.turns[kept.instructions :], answer]
     shift = before - kept.instructions
     media = [
         MediaInput(
