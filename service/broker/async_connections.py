@@ -8,6 +8,7 @@ cancelled then goes on until whatever it waits for next comes, seconds later.
 import asyncio
 from collections.abc import Iterable, Mapping
 
+from redis.asyncio import RedisCluster
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 
 
@@ -38,3 +39,14 @@ CANCELLABLE: Mapping[type[AbstractConnection], type[AbstractConnection]] = {
     SSLConnection: CancellableTLSConnection,
     UnixDomainSocketConnection: CancellableUnixConnection,
 }
+
+
+def cancellable(cluster: RedisCluster) -> RedisCluster:
+    """The cluster's client with such connections. Its constructor takes no class of them; nodes are made from
+    `connection_kwargs`, those it starts with are made already."""
+    kind = CANCELLABLE[cluster.connection_kwargs["connection_class"]]
+    for options in (cluster.connection_kwargs, cluster.nodes_manager.connection_kwargs):
+        options["connection_class"] = kind
+    for node in cluster.startup_nodes:
+        node.connection_class = kind
+    return cluster

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from service.broker.async_connections import CANCELLABLE
+from service.broker.async_connections import CANCELLABLE, cancellable
 from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.faults import CERTIFICATE, FAULTS, Fault, fault_of
 from service.settings import StoreSettings
@@ -56,17 +56,16 @@ def connect(settings: StoreSettings, *, name: str = "worker") -> SyncStore:
 def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncStore:
     """The same for asyncio. With all connections in use, a command waits for one."""
     if settings.cluster:
-        return redis.asyncio.RedisCluster.from_url(settings.required_url(), **_common(settings, name))
-    address: dict[str, Any] = {**parse_url(settings.required_url())}
-    plain = address.pop("connection_class", redis.asyncio.Connection)
-    pool = redis.asyncio.BlockingConnectionPool(
-        connection_class=CANCELLABLE[plain],
-        timeout=settings.command_timeout_s,
-        retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+        return cancellable(redis.asyncio.RedisCluster.from_url(settings.required_url(), **_common(settings, name)))
+    options: dict[str, Any] = {
+        "timeout": settings.command_timeout_s,
+        "retry": redis.asyncio.retry.Retry(NoBackoff(), 0),
+        "connection_class": redis.asyncio.Connection,
         **_common(settings, name),
-        **address,
-    )
-    return redis.asyncio.Redis.from_pool(pool)
+        **parse_url(settings.required_url()),  # last: an option in the URL goes before the settings, as in from_url
+    }
+    options["connection_class"] = CANCELLABLE[options["connection_class"]]
+    return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool(**options))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from service.broker.async_connections import CancellableUnixConnection
+from service.broker.async_connections import (
+    CancellableConnection,
+    CancellableTLSConnection,
+    CancellableUnixConnection,
+)
 from service.broker.connection import connect_async
+from service.settings import StoreSettings
 from tests.conftest import Valkey
 
 
@@ -43,4 +48,15 @@ async def test_a_cancellation_in_the_moment_a_write_ends_is_not_lost(valkey: Val
 async def test_the_gateway_s_connections_are_of_that_kind(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
     assert isinstance(store.connection_pool.make_connection(), CancellableUnixConnection)
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind"), [("redis", CancellableConnection), ("rediss", CancellableTLSConnection)], ids=["plain", "TLS"]
+)
+async def test_a_cluster_s_nodes_have_that_kind_too(scheme: str, kind: type) -> None:
+    store = connect_async(StoreSettings(url=f"{scheme}://127.0.0.1:1", cluster=True))
+    assert store.startup_nodes
+    assert {type(node.acquire_connection()) for node in store.startup_nodes} == {kind}
+    assert store.nodes_manager.connection_kwargs["connection_class"] is kind  # of nodes that it finds later
     await store.aclose()

