@@ -194,6 +194,11 @@ class GatewaySettings(Section):
     max_choices: Count = Field(default=8, le=64, description="highest n of a request, 64 at most (choices)")
     header_timeout_s: Seconds = Field(default=10.0, description="limit of reading a request's head (seconds)")
     body_timeout_s: Seconds = Field(default=120.0, description="limit of reading a request's body (seconds)")
+    idle_timeout_s: Seconds = Field(
+        default=75.0,
+        description="how long a connection without a request stays open; longer than a proxy keeps one unused, else a "
+        "request may come while it closes (seconds)",
+    )
     request_timeout_s: Seconds = Field(default=600.0, description="deadline of a request from its arrival (seconds)")
     keep_alive_s: Seconds = Field(
         default=10.0, description="silence after which a stream gets a comment line (seconds)"
@@ -219,7 +224,7 @@ class GatewaySettings(Section):
     shutdown_delay_s: SecondsOrNone = Field(
         default=5.0,
         description="how long the gateway, not ready any more, still takes requests after SIGTERM, so that balancers "
-        "notice; SIGINT skips it (seconds)",
+        "notice; a connection without a request stays open for as long from its last answer; SIGINT skips it (seconds)",
     )
     drain_grace_s: SecondsOrNone = Field(
         default=30.0,

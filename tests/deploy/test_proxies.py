@@ -1,6 +1,7 @@
 """Each example proxy: streams pass token by token, large bodies pass, and a rolling restart loses nothing."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.settings import GatewaySettings
 from tests.chaos.house import House, house
-from tests.deploy.proxies import PROXIES, Proxy, proxied
+from tests.deploy.proxies import FOLDER, PROXIES, Proxy, proxied
 from tests.deploy.rolling import roll, send_many
 
 ASK = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "stream": True}
@@ -46,6 +48,15 @@ def test_a_large_body_passes_and_metrics_do_not(service: House, proxy: Proxy, tm
         sent = httpx.post(f"{url}/v1/files", files=files, data={"purpose": "user_data"}, timeout=30, trust_env=False)
         assert sent.status_code == 200, sent.text
         assert httpx.get(f"{url}/metrics", trust_env=False).status_code == 404
+
+
+@pytest.mark.parametrize("file", ["nginx.conf", "Caddyfile"])
+def test_the_proxy_closes_unused_connections_before_a_gateway_does(file: str) -> None:
+    """haproxy sends a request again whose connection closed without an answer; these two do not."""
+    ours = GatewaySettings()
+    found = re.search(r"keepalive(?:_timeout)? (\d+)s", (FOLDER / file).read_text(encoding="utf-8"))
+    assert found is not None
+    assert int(found[1]) < min(ours.idle_timeout_s, ours.shutdown_delay_s)
 
 
 @pytest.mark.parametrize("proxy", PROXIES[:2], ids=lambda proxy: proxy.name)
