@@ -309,7 +309,7 @@ class MediaLimits(Section):
 
 
 class DecodeSettings(Section):
-    """The sandboxed children that turn bytes into arrays."""
+    """The confined children that turn bytes into arrays; as many others read Parquet, MATLAB and HDF5."""
 
     processes: Count = Field(default=2, description="children that decode at once (processes)")
     max_waiting: Count = Field(default=64, description="media that may wait for a child; above it 503 (media)")

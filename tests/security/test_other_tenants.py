@@ -57,6 +57,31 @@ def test_another_keys_requests_and_files_do_not_exist(tenants: tuple[httpx.Clien
     assert alice.get(f"/v1/files/{file_id}/content").content == picture(1)
 
 
+def test_another_keys_responses_and_batches_do_not_exist(tenants: tuple[httpx.Client, httpx.Client]) -> None:
+    alice, bob = tenants
+    answer = alice.post("/v1/responses", json={"input": "Hello.", "max_output_tokens": 2}).json()["id"]
+    line = b'{"custom_id": "1", "method": "POST", "url": "/v1/embeddings", "body": {"input": "a dog"}}\n'
+    file = alice.post("/v1/files", files={"file": ("a.jsonl", line)}, data={"purpose": "batch"}).json()["id"]
+    asked = {"input_file_id": file, "endpoint": "/v1/embeddings", "completion_window": "24h"}
+    batch = alice.post("/v1/batches", json=asked).json()["id"]
+    for method, path, ours in (
+        ("GET", "/v1/responses/{}", answer),
+        ("GET", "/v1/responses/{}?stream=true", answer),
+        ("POST", "/v1/responses/{}/cancel", answer),
+        ("DELETE", "/v1/responses/{}", answer),
+        ("GET", "/v1/batches/{}", batch),
+        ("POST", "/v1/batches/{}/cancel", batch),
+    ):
+        nobodys = ours[:-4] + ("0000" if ours[-4:] != "0000" else "1111")
+        refusal, unknown = bob.request(method, path.format(ours)), bob.request(method, path.format(nobodys))
+        assert refusal.status_code == unknown.status_code == 404, path
+        assert refusal.json() == unknown.json(), "nothing tells that the id exists"
+    assert bob.post("/v1/responses", json={"input": "And?", "previous_response_id": answer}).status_code == 404
+    assert bob.post("/v1/batches", json=asked).status_code == 404, "the file is another key's"
+    assert alice.get(f"/v1/responses/{answer}").json()["status"] == "incomplete", "nobody ended or forgot it"
+    assert alice.get(f"/v1/batches/{batch}").json()["status"] not in ("cancelling", "cancelled")
+
+
 def test_another_keys_file_cannot_be_asked_about(tenants: tuple[httpx.Client, httpx.Client]) -> None:
     alice, bob = tenants
     file_id = alice.post("/v1/files", files={"file": ("a.png", picture(2))}).json()["id"]
