@@ -1,6 +1,6 @@
 """The interface of a loaded model to the process that serves it. No torch: numpy arrays and plain types cross it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -136,10 +136,11 @@ class ServedModel(Protocol):
         """The text of token ids; control tokens have none. Raises InvalidRequest for an id beyond the vocabulary."""
         ...
 
-    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> list[PromptToken]:
-        """A prompt's tokens, with `top` their log probabilities and so many alternatives; then it computes a pass.
+    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> Iterator[Sequence[PromptToken]]:
+        """A prompt's tokens in lists, with `top` their log probabilities and so many alternatives.
 
-        Raises ContextLengthExceeded, InvalidRequest.
+        Each list is computed as it is drawn, and holds so few tokens that others may be served between.
+        Raises ContextLengthExceeded, InvalidRequest, as the first list is drawn.
         """
         ...
 

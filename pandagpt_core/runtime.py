@@ -160,9 +160,10 @@ class Runtime:
         """The text of token ids; control tokens have none. Raises InvalidRequest for an id beyond the vocabulary."""
         return self._system.tokenizer.decode(plain.plain_ids(self._system, ids))
 
-    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> list[PromptToken]:
-        """A prompt's tokens, with `top` their log probabilities and so many alternatives; then it computes a pass.
+    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> Iterator[Sequence[PromptToken]]:
+        """A prompt's tokens in lists, with `top` their log probabilities and so many alternatives.
 
+        Each list is computed as it is drawn, and holds so few tokens that others may be served between.
         Raises ContextLengthExceeded, InvalidRequest, the second too where another engine holds the language model.
         """
         if top is not None and not isinstance(self._engine, Engine):

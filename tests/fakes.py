@@ -97,7 +97,7 @@ class FakeRuntime:
 
     The first token's text names the media (`<image:1a2b3c4d>`), each further token is ` w<id>`. `faulty` False ignores
     the words of `FAULTS`. For tests that look: `encoded` counts media by modality, `batches` lists (modality, size),
-    `aborted` sequence ids.
+    `aborted` sequence ids, `scored` counts tokens of prompts with log probabilities.
     """
 
     step_delay: float = 0.0
@@ -107,6 +107,7 @@ class FakeRuntime:
     encoded: dict[Modality, int] = field(default_factory=dict)
     batches: list[tuple[Modality, int]] = field(default_factory=list)
     aborted: list[str] = field(default_factory=list)
+    scored: int = 0
     _sequences: dict[str, _Sequence] = field(default_factory=dict)
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -137,13 +138,17 @@ class FakeRuntime:
     def detokenize(self, ids: Sequence[int]) -> str:
         return bytes(one for one in self.tokenize(ids) if one < BEGIN).decode(errors="replace")
 
-    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> list[PromptToken]:
-        """A byte less likely than the last one, from the second on."""
+    def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> Iterator[list[PromptToken]]:
+        """Token by token where they are scored: a byte less likely than the last one, from the second on."""
         found = [PromptToken(one, bytes([one]) if one < BEGIN else b"") for one in self.tokenize(prompt)]
         if top is None:
-            return found
+            yield found
+            return
         others = tuple((32 + rank, bytes([32 + rank]), -1.0 - rank) for rank in range(top))
-        return [found[0], *(replace(one, logprob=-float(at), top=others) for at, one in enumerate(found[1:], 1))]
+        for at, one in enumerate(found):
+            time.sleep(self.step_delay)
+            self.scored += 1
+            yield [replace(one, logprob=-float(at), top=others) if at else one]
 
     def admit(self, request: SequenceRequest) -> Admitted:
         conversation, embeddings, params = request.conversation, request.embeddings, request.params

@@ -27,6 +27,14 @@ class Predicts(Protocol):
         ...
 
 
+class ChunkedForward(Protocol):
+    """One sequence, read some positions at a time; its keys and values are kept between the calls."""
+
+    def __call__(self, embeds: Tensor, /) -> Tensor:
+        """The next positions [N, D] to their logits [N, V] float32."""
+        ...
+
+
 class LanguageModel(Predicts, Protocol):
     """`torch_backend.TorchLlama` or `openvino.compiled.OpenVinoLlama`. A runner computes its steps."""
 
@@ -44,4 +52,8 @@ class LanguageModel(Predicts, Protocol):
     @property
     def cache_dtype(self) -> torch.dtype:
         """Of its keys and values."""
+        ...
+
+    def chunked(self, length: int) -> ChunkedForward:
+        """A forward pass over a sequence of at most `length` positions, with a cache of its own."""
         ...

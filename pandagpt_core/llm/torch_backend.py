@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pandagpt_core.llm.attention.base import Attend
+from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
+from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import FeedForward, Layer, LayerBias, Llama, LlamaAttention, RMSNorm, attend_heads, whole
 from pandagpt_core.llm.quant.linear import DTYPES, Linear, Precision, in_precision, stacked
@@ -84,6 +86,22 @@ class TorchLlama(nn.Module):
     def forward(self, embeds: Tensor, keep: Tensor | None = None, layer_bias: Tensor | None = None) -> Tensor:
         """As `Llama.forward`."""
         return whole(self, embeds, keep, layer_bias)
+
+    def chunked(self, length: int) -> "TorchChunks":
+        return TorchChunks(self, length)
+
+
+class TorchChunks:
+    """`ChunkedForward` over a cache of one slot."""
+
+    def __init__(self, llm: TorchLlama, length: int) -> None:
+        self._llm, self._start = llm, 0
+        self._cache = SlotCache(llm.config, CacheShape(1, length, llm.cache_dtype), llm.device)
+
+    def __call__(self, embeds: Tensor) -> Tensor:
+        attend = SlotAttention(self._cache, [Stretch(0, self._start, len(embeds))])
+        self._start += len(embeds)
+        return self._llm.logits(self._llm.hidden(embeds, attend.positions, attend)).float()
 
 
 @torch.no_grad()

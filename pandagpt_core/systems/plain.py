@@ -4,18 +4,22 @@ No template is written around them, so they may hold control tokens: by their id
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from pandagpt_core.errors import ContextLengthExceeded, InvalidRequest
 from pandagpt_core.interface import PlainPrompt, PromptToken
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.llm.language_model import ChunkedForward
 from pandagpt_core.systems.base import System
 from pandagpt_core.systems.checks import CHARACTERS_A_TOKEN
 from pandagpt_core.types import Conversation
 
-ROWS = 64  # positions whose log probabilities are computed at a time: bounds the memory of [rows, V]
+# Positions whose log probabilities are computed at a time: bounds the memory of [rows, V], and for how long the other
+# requests of a worker wait.
+ROWS = 64
+_LEAST = -1e4  # in place of minus infinity, which JSON lacks
 
 
 def plain_ids(system: System, prompt: PlainPrompt, special: bool = True) -> list[int]:
@@ -45,37 +49,43 @@ def conversation_ids(system: System, conversation: Conversation) -> list[int]:
     return list(system.prepare(conversation, []).ids)
 
 
-@torch.inference_mode()
-def prompt_tokens(system: System, ids: Sequence[int], top: int | None) -> list[PromptToken]:
-    """The prompt's tokens; with `top`, each one's log probability after those before it, and so many alternatives.
+def prompt_tokens(system: System, ids: Sequence[int], top: int | None) -> Iterator[list[PromptToken]]:
+    """The prompt's tokens in their order; with `top`, each one's log probability after those before it, and so many
+    alternatives.
 
-    One forward pass of its own, outside of any batch. Raises ContextLengthExceeded.
+    Log probabilities are computed outside of any batch, at most `ROWS` positions for each list that is drawn. Raises
+    ContextLengthExceeded.
     """
     bytes_of = system.tokenizer.token_bytes
     if top is None or len(ids) < 2:
-        return [PromptToken(token, bytes_of(token, first=index == 0)) for index, token in enumerate(ids)]
+        yield [PromptToken(token, bytes_of(token, first=index == 0)) for index, token in enumerate(ids)]
+        return
     context = system.info.max_model_len
     if len(ids) >= context:
         raise ContextLengthExceeded(f"the context is {context} tokens; the prompt alone has {len(ids)}")
-    logits = system.llm(system.llm.embed(list(ids))[None])[0]  # [T, V]
-    scored = _scored(logits[:-1], ids[1:], top)
-    later = [
-        PromptToken(token, bytes_of(token), value, tuple((one, bytes_of(one), logprob) for one, logprob in likeliest))
-        for token, (value, likeliest) in zip(ids[1:], scored, strict=True)
+    yield [PromptToken(ids[0], bytes_of(ids[0], first=True))]
+    forward = system.llm.chunked(len(ids) - 1)
+    for start in range(0, len(ids) - 1, ROWS):
+        yield _scored(system, forward, ids[start : start + ROWS + 1], top)
+
+
+@torch.inference_mode()
+def _scored(system: System, forward: ChunkedForward, ids: Sequence[int], top: int) -> list[PromptToken]:
+    """All of the ids but the first, each with its log probability after those before it."""
+    bytes_of = system.tokenizer.token_bytes
+    logprobs = torch.log_softmax(forward(system.llm.embed(list(ids[:-1]))), dim=-1)  # [N, V]
+    chosen = logprobs.gather(1, torch.tensor(ids[1:], device=logprobs.device)[:, None])[:, 0].tolist()
+    values, best = logprobs.topk(min(top, logprobs.shape[-1]), dim=-1)
+    return [
+        PromptToken(token, bytes_of(token), value if math.isfinite(value) else _LEAST, _likeliest(bytes_of, *ranked))
+        for token, value, *ranked in zip(ids[1:], chosen, best.tolist(), values.tolist(), strict=True)
     ]
-    return [PromptToken(ids[0], bytes_of(ids[0], first=True)), *later]
 
 
-def _scored(logits: torch.Tensor, ids: Sequence[int], top: int) -> Iterator[tuple[float, list[tuple[int, float]]]]:
-    """Of each position of [T, V] the log probability of its id, and the `top` likeliest."""
-    for start in range(0, len(ids), ROWS):
-        logprobs = torch.log_softmax(logits[start : start + ROWS].float(), dim=-1)
-        chosen = ids[start : start + ROWS]
-        values, best = logprobs.topk(min(top, logprobs.shape[-1]), dim=-1)
-        for row, token in enumerate(chosen):
-            value = float(logprobs[row, token])
-            likeliest = list(zip(best[row].tolist(), values[row].tolist(), strict=True))
-            yield (value if math.isfinite(value) else -1e4), likeliest
+def _likeliest(
+    bytes_of: Callable[[int], bytes], ids: Sequence[int], values: Sequence[float]
+) -> tuple[tuple[int, bytes, float], ...]:
+    return tuple((one, bytes_of(one), value) for one, value in zip(ids, values, strict=True))
 
 
 def _known(ids: Sequence[int], vocabulary: int) -> list[int]:

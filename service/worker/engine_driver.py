@@ -2,18 +2,20 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from pandagpt_core.errors import EngineDead, EngineError, PandaGPTError
 from pandagpt_core.interface import Admitted, EngineStats, ServedModel
 from pandagpt_core.types import TokenOutput
-from service.broker.protocol import Done, Failed, Generate, Prompt, PromptPiece, Started
+from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
 from service.worker.accounting import count_finish
 from service.worker.jobs import Job, pending
+from service.worker.prompt_scoring import PromptScoring
 from service.worker.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -26,10 +28,26 @@ class EngineDriver:
         self._runtime, self._metrics = runtime, metrics
         self.running: dict[str, Job] = {}
         self.quarantine = Quarantine()
+        self._scoring = PromptScoring(runtime)
         self._figures = EngineFigures(metrics)
 
     def offer(self, job: Job) -> None:
-        """A job with all its embeddings: into the engine, or behind those in quarantine."""
+        """A job with all its embeddings: into the engine, behind those in quarantine, or first to have its prompts
+        scored."""
+        with self._failing(job):
+            if not self._scoring.add(job):
+                self._queue(job)
+
+    def score(self) -> None:
+        """One piece of the prompts that come back with log probabilities; a job whose last one that was enters."""
+        job = self._scoring.next
+        if job is None:
+            return
+        with self._failing(job):
+            if self._scoring.step():
+                self._queue(job)
+
+    def _queue(self, job: Job) -> None:
         if self.quarantine.closed:
             self.quarantine.defer(job)
         else:
@@ -85,6 +103,7 @@ class EngineDriver:
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
+        self._scoring.drop(job)
         if self.quarantine.holds:
             self.quarantine.drop(job)
         if self.running.pop(job.id, None) is not None:
@@ -99,8 +118,7 @@ class EngineDriver:
         job.entered_at = time.time()
         admitted: Admitted | None = None
         lengths: dict[int, int] = {}  # of each prompt
-        try:
-            self._echo(job, request)
+        with self._failing(job):
             for sequence in pending(job, request):
                 admitted = self._runtime.admit(sequence)
                 lengths[int(sequence.id.rpartition("/")[2]) // request.n] = admitted.prompt_tokens
@@ -108,6 +126,14 @@ class EngineDriver:
                 if admitted.finished is not None:
                     job.complete(sequence.id, admitted.finished)
                     count_finish(self._metrics, admitted.finished)
+            total = sum(lengths.values())
+            self._announce(job, None if admitted is None else replace(admitted, prompt_tokens=total))
+
+    @contextmanager
+    def _failing(self, job: Job) -> Iterator[None]:
+        """The job ends as failed by what the block raises, except EngineDead, by which no request is to blame."""
+        try:
+            yield
         except EngineDead:
             raise
         except PandaGPTError as error:
@@ -117,21 +143,6 @@ class EngineDriver:
         except Exception:
             log.exception("a request could not enter the engine", extra={"request_id": job.id})
             job.end(Failed(code="internal_error", message="the model could not take the request"))
-        else:
-            total = sum(lengths.values())
-            self._announce(job, None if admitted is None else replace(admitted, prompt_tokens=total))
-
-    def _echo(self, job: Job, request: Generate) -> None:
-        """The prompts' own tokens, those that do not stand in the stream yet."""
-        for index, prompt in enumerate(request.prompts if request.echo else ()):
-            if index in job.echoed:
-                continue
-            tokens = [
-                PromptPiece(token_id=one.token_id, piece=one.piece, logprob=one.logprob, top=list(one.top))
-                for one in self._runtime.prompt_tokens(prompt, request.params.logprobs)
-            ]
-            job.echoed.add(index)
-            job.delivery.writer.add(Prompt(index=index, tokens=tokens))
 
     def _announce(self, job: Job, admitted: Admitted | None) -> None:
         if job.ended:

@@ -148,6 +148,7 @@ class Worker:
             if stuck and self._stuck is None:
                 self._leave_stuck(", ".join(stuck), self._encoding.held_up())
             self._admit(ready)
+        self._engine.score()
 
     def _receive(self, delivery: Delivery) -> None:
         job = Job.of(delivery, self._runtime.parse)

@@ -32,4 +32,4 @@ def _answer(runtime: ServedModel, request: Tokenize) -> Tokenized:
     else:
         turns = tuple(Turn(turn.role, turn.text) for turn in request.turns)
         ids = runtime.tokenize(Conversation(turns))
-    return Tokenized(ids=ids, pieces=[token.piece for token in runtime.prompt_tokens(ids, None)])
+    return Tokenized(ids=ids, pieces=[token.piece for some in runtime.prompt_tokens(ids, None) for token in some])

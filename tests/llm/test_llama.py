@@ -122,6 +122,14 @@ def test_serving_precisions_stay_near_the_reference(
         assert ((got - expected).norm() / expected.norm()).item() < tolerance
 
 
+def test_chunks_have_the_logits_of_the_whole_sequence(make_llama: MakeLlama) -> None:
+    plain, served = make_llama(), serve(make_llama())
+    embeds = plain.embed(torch.arange(90) % plain.config.vocab)
+    forward = served.chunked(90)
+    parts = [forward(part) for part in embeds.split([64, 1, 25])]
+    torch.testing.assert_close(torch.cat(parts), plain(embeds[None])[0], atol=1e-4, rtol=1e-4)
+
+
 def test_gradients_flow_before_serving_and_not_after(make_llama: MakeLlama) -> None:
     llama = make_llama().requires_grad_(True)
     llama(llama.embed([[1, 2, 3]])).sum().backward()

@@ -62,6 +62,14 @@ def test_whole_sequences_have_the_logits_of_torch(make_llama: MakeLlama, tiny_co
     torch.testing.assert_close(compiled(embeds), plain(embeds), atol=1e-4, rtol=1e-4)
 
 
+def test_chunks_have_the_logits_of_the_whole_sequence(make_llama: MakeLlama) -> None:
+    plain, compiled = make_llama(), compile_for_cpu(make_llama())
+    embeds = plain.embed(torch.arange(90) % plain.config.vocab)
+    forward = compiled.chunked(90)
+    parts = [forward(part) for part in embeds.split([64, 1, 25])]
+    torch.testing.assert_close(torch.cat(parts), plain(embeds[None])[0], atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("biases", [(), ATTENTION + FEED_FORWARD], ids=["plain", "biases"])
 @pytest.mark.parametrize(("precision", "limit"), [("bf16", 0.005), ("int8", 0.02)])
 def test_coarser_precisions_stay_close(

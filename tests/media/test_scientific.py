@@ -47,6 +47,30 @@ def test_arrays_are_a_recording(make: str, shape: str) -> None:
     assert load("imu-v1", made(make, arrays), {}, LIMITS) == pytest.approx(PLAIN, abs=1e-3)
 
 
+def test_the_groups_of_hdf5_name_the_sensors_of_axes() -> None:
+    groups = {
+        f"{sensor}/{axis}": ROWS[:, 3 * part + at]
+        for part, sensor in enumerate(("acc", "gyro"))
+        for at, axis in enumerate("xyz")
+    }
+    arrays = {**groups, "meta/fs": np.array([[50.0]])}
+    assert load("imu-v1", samples.hdf(arrays), {}, LIMITS) == pytest.approx(PLAIN, abs=1e-3)
+
+
+def test_arrays_of_one_name_count_one_by_one() -> None:
+    """Else the last one's size alone would be held against the limit, and all of them would be read."""
+    few = Limits(elements=1000)
+    with pytest.raises(InvalidMedia, match="has 1064 elements; the limit is 1000"):
+        load("depth-sunrgbd-v1", samples.hdf({"a/depth": np.ones((10, 100)), "b/depth": np.ones((8, 8))}), {}, few)
+    first, second = (samples.matlab({"depth": np.ones(shape)}, packed=False) for shape in ((10, 100), (8, 8)))
+    with pytest.raises(InvalidMedia, match="has 1064 elements; the limit is 1000"):
+        load("depth-sunrgbd-v1", first + second[128:], {}, few)
+    with pytest.raises(InvalidMedia, match="two arrays of the MATLAB file have the same name"):
+        load("depth-sunrgbd-v1", first + second[128:], {}, LIMITS)
+    with pytest.raises(InvalidMedia, match="holds 2 maps"):
+        load("depth-sunrgbd-v1", samples.hdf({"a/depth": np.ones((10, 100)), "b/depth": np.ones((8, 8))}), {}, LIMITS)
+
+
 @pytest.mark.parametrize("make", ["matlab", "hdf", "hdf as matlab 7.3", "npz"])
 def test_a_map_beside_its_camera_needs_no_parameters(make: str) -> None:
     matrix = np.array([[520.0, 0, 160], [0, 520.0, 120], [0, 0, 1]])

@@ -78,6 +78,9 @@ class OpenVinoLlama:
         """Room for so many blocks."""
         return Session(self, self._model.create_infer_request(), blocks)
 
+    def chunked(self, length: int) -> "CompiledChunks":
+        return CompiledChunks(self.session(-(-length // self.block)))
+
     def __call__(self, embeds: Tensor) -> Tensor:
         """[B, T, D] whole sequences to [B, T, V], without a cache; as `Llama.forward`."""
         each = -(-embeds.shape[1] // self.block)
@@ -140,6 +143,18 @@ class Session:
         self._ran()
         # A copy: the next run writes to the same place.
         return torch.from_numpy(self._request.get_tensor(LOGITS).data).clone()
+
+
+class CompiledChunks:
+    """`llm.language_model.ChunkedForward` over all blocks of a session of its own."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._start = session, 0
+
+    def __call__(self, embeds: Tensor) -> Tensor:
+        piece = Piece(self._start, len(embeds), range(self._session.keys.shape[1]))
+        self._start = piece.end
+        return self._session.run(embeds, [piece], every=True)
 
 
 @torch.no_grad()

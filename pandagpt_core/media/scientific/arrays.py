@@ -34,14 +34,22 @@ def named_arrays(data: bytes, limits: Limits) -> Mapping[str, Array]:
     kind, module = ("HDF5 file", "hdf") if is_hdf(data) else ("MATLAB file", "matlab")
     reader = library(module, kind)
     with decoding(kind):
-        shapes = dict(reader.listed(data))
-        check(len(shapes), MAX_VARIABLES, f"the {kind}", "arrays")
-        check(sum(map(_elements, shapes.values())), limits.elements, f"the {kind}", "elements")
-        found = {name: array for name, array in reader.read(data, list(shapes)).items() if _is_plain(array)}
+        names, shapes = _listed(reader, data)
+        check(len(names), MAX_VARIABLES, f"the {kind}", "arrays")
+        check(sum(map(_elements, shapes)), limits.elements, f"the {kind}", "elements")
+        if len(set(names)) < len(names):  # a reader would decode both and keep one
+            raise InvalidMedia(f"two arrays of the {kind} have the same name")
+        found = {name: array for name, array in reader.read(data, names).items() if _is_plain(array)}
         check(sum(array.size for array in found.values()), limits.elements, f"the {kind}", "elements")
     if not found:
         raise InvalidMedia(f"the {kind} holds no array of numbers")
     return found
+
+
+def _listed(reader: FormatReader, data: bytes) -> tuple[list[str], list[tuple[int, ...]]]:
+    """Names and shapes of all numeric arrays, those of one name among them."""
+    listed = list(reader.listed(data))
+    return [name for name, _ in listed], [shape for _, shape in listed]
 
 
 def library(module: str, kind: str) -> FormatReader:

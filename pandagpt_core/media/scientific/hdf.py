@@ -4,6 +4,7 @@ Links to other files and filters of other libraries would open files, which a de
 """
 
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import h5py
@@ -26,16 +27,26 @@ def read(data: bytes, names: list[str]) -> Mapping[str, Array]:
 
 
 def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
-    """Numeric arrays of the file and of its groups, by the last part of their names; hard links alone."""
+    """Numeric arrays of the file and of its groups; hard links alone.
+
+    The name of an array is the last part of its path ("x" of "acc/x"); where several end alike, the whole path with
+    blanks ("acc x", "gyro x"), as the columns of a table are named.
+    """
     found: list[tuple[str, h5py.Dataset]] = []
 
-    def visit(name: str, one: object) -> bool | None:
+    def visit(path: str, one: object) -> bool | None:
         if isinstance(one, h5py.Dataset) and one.dtype.kind in "iufb" and one.shape is not None and not one.is_virtual:
-            found.append((name.rpartition("/")[2], one))
+            found.append((path, one))
         return True if len(found) > MAX_VARIABLES else None
 
     file.visititems(visit)
-    return [pair for pair in found if pair[1].external is None]
+    alike = Counter(_last(path) for path, _ in found)
+    named = [(path.replace("/", " ") if alike[_last(path)] > 1 else _last(path), one) for path, one in found]
+    return [pair for pair in named if pair[1].external is None]
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _array(dataset: h5py.Dataset) -> Array:
