@@ -50,6 +50,20 @@ class VllmOptions:
     calls: Calls | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The inputs of a request's prompt, kept until the next step: its other choices begin with the same ones."""
+
+    request: SequenceRequest
+    inputs: LLMInputs
+
+    def is_of(self, request: SequenceRequest) -> bool:
+        """Whether the request holds the very same prompt, by identity."""
+        own = self.request
+        same_media = own.conversation is request.conversation and own.embeddings is request.embeddings
+        return same_media and own.prompt is request.prompt
+
+
 class Runtime:
     """One loop admits, steps and aborts. `encode` and `unit` change nothing: other threads may call them meanwhile,
     and `encode` keeps to streams of its own on a device that has streams."""
@@ -58,6 +72,7 @@ class Runtime:
         self._system = system
         self._engine = engine
         self._beside = beside
+        self._prepared: Prepared | None = None
         self._template = _template_ids(system)
         self.info: ModelInfo = _within(system.info, engine.context)
         # Of the language model's products; another engine than ours decides it by itself.
@@ -142,10 +157,16 @@ class Runtime:
 
     def _read(self, request: SequenceRequest) -> tuple[LLMInputs, SamplingParams]:
         """The prompt; a plain one ends where the tokenizer's files or the caller say, not where a template does."""
+        prepared = self._prepared
+        if prepared is None or not prepared.is_of(request):
+            self._prepared = prepared = Prepared(request, self._inputs(request))
+        params = request.params if request.prompt is not None else self._system.stops(request.params)
+        return prepared.inputs, params
+
+    def _inputs(self, request: SequenceRequest) -> LLMInputs:
         if request.prompt is not None:
-            return plain.plain_inputs(self._system, plain.plain_ids(self._system, request.prompt)), request.params
-        rows = [_tensor(embedding) for embedding in request.embeddings]
-        return self._system.prepare(request.conversation, rows), self._system.stops(request.params)
+            return plain.plain_inputs(self._system, plain.plain_ids(self._system, request.prompt))
+        return self._system.prepare(request.conversation, [_tensor(embedding) for embedding in request.embeddings])
 
     def tokenize(self, prompt: PlainPrompt | Conversation, special: bool = True) -> list[int]:
         """The token ids that the language model reads of a prompt; `special`: with the beginning that text gets.
@@ -176,6 +197,7 @@ class Runtime:
 
     def step(self) -> list[TokenOutput]:
         """One engine step over the whole batch."""
+        self._prepared = None
         return self._engine.step()
 
     def abort(self, sequence_id: str) -> None:

@@ -4,6 +4,7 @@ A grammar's automaton (llguidance) reads each token of the sequence, also those 
 resumed answer goes on within its grammar. Masks are of one row, so a row's choice depends on that row alone.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -19,8 +20,13 @@ from pandagpt_core.types import Grammar, SamplingParams
 
 
 class TokenConstraint(Protocol):
+    @property
+    def bans(self) -> bool:
+        """Whether `apply` may forbid tokens now; several constraints together may leave none."""
+        ...
+
     def apply(self, logits: Tensor) -> None:
-        """Change one row [V] in place: -inf where a token may not come next. At least one token stays."""
+        """Change one row [V] in place: -inf where a token may not come next. Nothing else changes."""
         ...
 
     def consume(self, token_id: int) -> None:
@@ -29,6 +35,8 @@ class TokenConstraint(Protocol):
 
 
 class LogitBias:
+    bans = False
+
     def __init__(self, bias: Iterable[tuple[int, float]]) -> None:
         pairs = tuple(bias)
         self._ids = torch.tensor([token_id for token_id, _ in pairs], dtype=torch.long)
@@ -47,6 +55,10 @@ class MinTokens:
     def __init__(self, tokens: int, ends: Iterable[int]) -> None:
         self._left, self._ends = tokens, torch.tensor(sorted(ends), dtype=torch.long)
 
+    @property
+    def bans(self) -> bool:
+        return self._left > 0
+
     def apply(self, logits: Tensor) -> None:
         if self._left > 0:
             logits[self._ends.to(logits.device)] = float("-inf")
@@ -58,18 +70,21 @@ class MinTokens:
 class BadWords:
     """No token that would complete one of these token sequences, as vLLM's `bad_words`."""
 
+    bans = True
+
     def __init__(self, sequences: Iterable[Sequence[int]]) -> None:
-        self._sequences = [tuple(sequence) for sequence in sequences]
-        self._tokens: list[int] = []
-        self._longest = max(map(len, self._sequences), default=0)
+        self._sequences = [(tuple(before), last) for *before, last in sequences]
+        longest = max((len(before) for before, _ in self._sequences), default=0)
+        self._tokens: deque[int] = deque(maxlen=longest)
 
     def apply(self, logits: Tensor) -> None:
-        for *before, last in self._sequences:
-            if not before or self._tokens[-len(before) :] == before:
-                logits[last] = float("-inf")
+        tokens = tuple(self._tokens)
+        banned = [last for before, last in self._sequences if not before or tokens[-len(before) :] == before]
+        if banned:
+            logits[banned] = float("-inf")
 
     def consume(self, token_id: int) -> None:
-        self._tokens = [*self._tokens, token_id][-self._longest :]
+        self._tokens.append(token_id)
 
 
 def spellings(words: Iterable[str], encode: Callable[[str], list[int]]) -> list[tuple[int, ...]]:
@@ -81,9 +96,12 @@ def spellings(words: Iterable[str], encode: Callable[[str], list[int]]) -> list[
 class GrammarConstraint:
     """Tokens that keep the grammar; an end where the grammar may end."""
 
+    bans = True
+
     def __init__(self, matcher: LLMatcher, ends: Iterable[int]) -> None:
         self._matcher = matcher
         self._ends = frozenset(ends)
+        self._end_ids = sorted(self._ends)
 
     def apply(self, logits: Tensor) -> None:
         allowed = self._allowed(len(logits))
@@ -99,9 +117,9 @@ class GrammarConstraint:
         mask = np.zeros(vocab, dtype=np.bool_)
         found = np.unpackbits(bits, bitorder="little")[:vocab]
         mask[: len(found)] = found
-        mask[list(self._ends)] = False
+        mask[self._end_ids] = False
         lost = self._matcher.is_error() or not mask.any()
-        mask[list(self._ends)] = lost or self._matcher.is_accepting()
+        mask[self._end_ids] = lost or self._matcher.is_accepting()
         return torch.from_numpy(mask if mask.any() else ~mask)
 
 
@@ -158,25 +176,44 @@ def constraints_of(
         made.append(grammars.constraint(params.grammar, ends))
     if params.min_tokens:
         made.append(MinTokens(params.min_tokens, ends))
-    if params.bad_words:
-        made.append(BadWords(grammars.spellings(params.bad_words)))
+    if params.bad_words and (spelt := grammars.spellings(params.bad_words)):
+        made.append(BadWords(spelt))
     return tuple(made)
 
 
-def constrained(logits: Tensor, rows: Iterable[tuple[int, Iterable[TokenConstraint]]]) -> Tensor:
-    """[R, V] logits with the constraints of these rows applied; the same tensor where there are none."""
+Constrained = tuple[int, Sequence[TokenConstraint]]  # a row, and its constraints in their order
+
+
+def constrained(logits: Tensor, rows: Iterable[Constrained]) -> Tensor:
+    """[R, V] logits with the constraints of these rows applied; the same tensor where there are none.
+
+    A constraint that would leave no token of a row gives way to the earlier ones.
+    """
     held = [(row, constraints) for row, constraints in rows if constraints]
     if not held:
         return logits
-    logits = logits.clone()
+    changed = logits.clone()
     for row, constraints in held:
         for constraint in constraints:
-            _apply(constraint, logits[row])
-    return logits
+            constraint.apply(changed[row])
+    for row, constraints in _without_token(changed, held):
+        changed[row] = logits[row]
+        for constraint in constraints:
+            _apply_or_leave(constraint, changed[row])
+    return changed
 
 
-def _apply(constraint: TokenConstraint, logits: Tensor) -> None:
-    """Change one row, unless that would leave no token: then what earlier constraints left stays."""
+def _without_token(logits: Tensor, held: Iterable[Constrained]) -> list[Constrained]:
+    """Those rows whose every token is forbidden: one look at all of them, and none where nothing forbids."""
+    banning = [(row, constraints) for row, constraints in held if any(one.bans for one in constraints)]
+    if not banning:
+        return []
+    left: list[bool] = (logits[[row for row, _ in banning]].amax(dim=-1) > float("-inf")).tolist()
+    return [one for one, any_left in zip(banning, left, strict=True) if not any_left]
+
+
+def _apply_or_leave(constraint: TokenConstraint, logits: Tensor) -> None:
+    """Change one row, unless that would leave no token."""
     before = logits.clone()
     constraint.apply(logits)
     if not bool((logits > float("-inf")).any()):

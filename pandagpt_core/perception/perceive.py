@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -54,11 +54,37 @@ class PerceptionCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassIndex:
+    """What a table says of ImageNet's classes, as tensors that are made once.
+
+    concept_of: [classes] the concept of each, -1 for none. covering: for each detected kind that is an animal, which
+    classes [classes] are it; a kind that no class is has no entry.
+    """
+
+    concept_of: Tensor
+    covering: Mapping[int, Tensor]
+
+    @classmethod
+    def of(cls, table: NameTable) -> "ClassIndex":
+        animals = {at: thing.name for at, thing in enumerate(table.things) if _ANIMAL in thing.kinds}
+        covering = {
+            at: torch.tensor([name == one.name or name in one.kinds for one in table.classes])
+            for at, name in animals.items()
+        }
+        found = {at: classes for at, classes in covering.items() if bool(classes.any())}
+        return cls(torch.tensor(table.concept_of), found)
+
+
+@dataclass(frozen=True, slots=True)
 class Perceiver:
     """table: names and calibration. recall: the directions of the concepts, in the table's order."""
 
     table: NameTable
     recall: PrototypeRetrieval
+    index: ClassIndex = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", ClassIndex.of(self.table))
 
     def read(self, modality: Modality, rows: Tensor) -> Reading:
         """rows [n, E] as `perception.rows` lays them out; without more than the embedding, it alone is read."""
@@ -68,28 +94,31 @@ class Perceiver:
         void = _void(modality, measures)
         if void:
             return Reading(sense, void=void, colours=colours if void == "blank" else ())
-        candidates = self.candidates(modality, rows)
+        shares = self.recall.shares(rows[:1].to(self.recall.directions))[0]
+        candidates = self.candidates(modality, rows, shares)
         things = self._things(rows, candidates) if modality == Modality.IMAGE and len(rows) > THINGS_AT else ()
         looks = (colours, ground) if sense in ("picture", "video") else ((), ())
-        return self._reading(sense, candidates, self._kind(modality, rows), looks, things)
+        return self._reading(sense, candidates, self._kind(modality, rows, shares), looks, things)
 
-    def candidates(self, modality: Modality, rows: Tensor) -> list[PerceptionCandidate]:
-        """What it may be, the likeliest first; one name once, its evidence added up."""
+    def candidates(self, modality: Modality, rows: Tensor, shares: Tensor) -> list[PerceptionCandidate]:
+        """The names that it may have, the likeliest first; one name once, its evidence added up.
+
+        shares: [concepts] of the recall for the embedding `rows[0]`.
+        """
         detailed = modality == Modality.IMAGE and len(rows) > THINGS_AT
         shapes = self._shapes(rows) if detailed else []
         if len(shapes) > 1:  # of several things the whole's embedding is a muddle
             return _merged(shapes[:1])
-        found = self._concepts(modality, rows)
+        found = self._concepts(modality, rows, shares)
         if detailed:
             found += [*self._classes(rows), *self._subjects(rows), *shapes]
         return _merged(found)
 
-    def _concepts(self, modality: Modality, rows: Tensor) -> list[PerceptionCandidate]:
+    def _concepts(self, modality: Modality, rows: Tensor, shares: Tensor) -> list[PerceptionCandidate]:
         plain = modality == Modality.IMAGE and len(rows) <= THINGS_AT  # a picture of which its embedding alone is known
         calibration = self.table.concept.get(Modality.VIDEO if plain else modality)
         if calibration is None:
             return []
-        shares = self.recall.shares(rows[:1].to(self.recall.directions))[0]
         values, order = shares.topk(_CANDIDATES)
         features = self.concept_features(modality, rows, shares)
         first, second = (self.table.concepts[int(index)] for index in order)
@@ -105,7 +134,7 @@ class Perceiver:
         features = [best, float(values[0]), float(values[1])]
         if modality == Modality.IMAGE and len(rows) > THINGS_AT:
             classes = classes_of(rows)
-            mapped = torch.tensor(self.table.concept_of) == int(order[0])
+            mapped = self.index.concept_of == int(order[0])
             features += [float(classes[mapped].sum()), float(classes[~mapped].max())]
         return features
 
@@ -134,13 +163,8 @@ class Perceiver:
 
     def _agreement(self, kind: int, rows: Tensor) -> float:
         """How far ImageNet's classes bear a detected kind out: the detector knows 10 animals, and sees no others."""
-        name = self.table.things[kind].name
-        if _ANIMAL not in self.table.things[kind].kinds:
-            return 1.0
-        covering = torch.tensor([name == one.name or name in one.kinds for one in self.table.classes])
-        if not bool(covering.any()):
-            return 1.0
-        return min(1.0, _ALONE + float(classes_of(rows)[covering].sum()))
+        covering = self.index.covering.get(kind)
+        return 1.0 if covering is None else min(1.0, _ALONE + float(classes_of(rows)[covering].sum()))
 
     def _shapes(self, rows: Tensor) -> list[PerceptionCandidate]:
         """What stands on a plain ground, the largest first."""
@@ -160,9 +184,8 @@ class Perceiver:
         values, order = shares.topk(2)
         return shares, [float(normalize(row, dim=-1) @ self.recall.directions[order[0]]), *values.tolist()]
 
-    def _kind(self, modality: Modality, rows: Tensor) -> str:
+    def _kind(self, modality: Modality, rows: Tensor, shares: Tensor) -> str:
         """What it surely is even where its name is not: the kind that concept and classes give most."""
-        shares = self.recall.shares(rows[:1].to(self.recall.directions))[0]
         given = _by_kind(self.table.concepts, shares, self.table.kinds)
         if modality == Modality.IMAGE and len(rows) > THINGS_AT:
             given = _by_kind(self.table.classes, classes_of(rows), self.table.kinds)

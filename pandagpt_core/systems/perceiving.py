@@ -83,7 +83,9 @@ def load_perceiving(path: Path, folder: PandaGPTFolder, projection: Projection) 
 
 
 def _language(conversation: Conversation) -> Language:
-    return language_of(conversation.turns[-1].text)
+    """That of the last user turn: the last turn may be an answer that is to be continued, or a tool's result."""
+    texts = [turn.text for turn in conversation.turns if turn.role == "user"]
+    return language_of(texts[-1] if texts else "")
 
 
 def _told(conversation: Conversation, index: int, reading: Reading) -> dict[str, Any]:

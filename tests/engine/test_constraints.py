@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from pandagpt_core.engine.constraints import GrammarCompiler, LogitBias, MinTokens
+from pandagpt_core.engine.constraints import BadWords, GrammarCompiler, LogitBias, MinTokens, constrained
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.grammars import choice, json_schema, lark, regex
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.types import Grammar, SamplingParams
 from tests.engine.conftest import CONFIG, EOS, PIECES, ByteTokenizer
+from tests.torch_operations import Operations
 
 SCHEMA = {
     "type": "object",
@@ -126,6 +127,33 @@ def test_a_row_is_changed_in_place_and_only_where_asked() -> None:
     assert row[3] == 2.0
     assert row[EOS] == float("-inf")
     assert (row == 0).sum() == len(PIECES) - 2
+
+
+def test_constraints_cost_one_copy_and_one_look_however_many_there_are() -> None:
+    logits = torch.zeros(4, CONFIG.vocab)
+    held = [(row, (LogitBias([(3, 2.0)]), MinTokens(2, {EOS}), BadWords([[5], [6, 7]]))) for row in range(4)]
+    with Operations() as done:
+        changed = constrained(logits, held)
+    assert (done.counts["clone"], done.counts["amax"], done.counts["gt"]) == (1, 1, 1)
+    assert changed[:, [3, EOS, 5]].tolist() == [[2.0, float("-inf"), float("-inf")]] * 4
+    with Operations() as done:
+        constrained(logits, [(1, (LogitBias([(3, 2.0)]),))])
+    assert done.counts["amax"] == 0, "a bias forbids nothing"
+
+
+def test_a_row_without_a_token_keeps_what_earlier_constraints_left() -> None:
+    logits = torch.arange(4.0).repeat(2, 1)
+    everything = BadWords([[token] for token in range(4)])
+    changed = constrained(logits, [(1, (MinTokens(2, {0}), everything, LogitBias([(2, 1.0)])))])
+    assert changed.tolist() == [[0.0, 1.0, 2.0, 3.0], [float("-inf"), 1.0, 3.0, 3.0]]
+
+
+@pytest.mark.parametrize("sequences", [[], [[5]], [[5, 6], [7, 8, 9]]])
+def test_bad_words_remember_no_more_tokens_than_their_longest_needs(sequences: list[list[int]]) -> None:
+    bad = BadWords(sequences)
+    for token in range(100):
+        bad.consume(token)
+    assert len(bad._tokens) <= max(map(len, sequences), default=1) - 1
 
 
 def test_an_end_is_allowed_exactly_where_the_grammar_may_end() -> None:

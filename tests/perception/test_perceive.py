@@ -25,6 +25,7 @@ from pandagpt_core.perception.rows import (
 )
 from pandagpt_core.perception.table import PERCEPTION, Logistic, NameTable, read_name_table, write_name_table
 from pandagpt_core.types import Modality
+from tests.torch_operations import Operations
 
 CONCEPTS = (
     NamedConcept("cat", ("animal",)),
@@ -135,6 +136,17 @@ def test_a_detected_animal_that_the_classes_deny_is_not_named() -> None:
     assert not denied.sure
     borne_out = PERCEIVER.read(Modality.IMAGE, picture(NOWHERE, (0.1, 0.1, 0.8), things=cat))
     assert (borne_out.sure, borne_out.names[0].name) == (True, "cat")
+
+
+def test_a_reading_makes_no_tensor_of_the_table_and_recalls_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    recalled: list[int] = []
+    shares = PrototypeRetrieval.shares
+    monkeypatch.setattr(PrototypeRetrieval, "shares", lambda self, rows: recalled.append(1) or shares(self, rows))
+    cat = picture(NOWHERE, (0.2, 0.2, 0.0), things=(ThingRow(0.8, 1, 0.0, 0.0, 1.0, 1.0, RED),))
+    with Operations() as done:
+        PERCEIVER.read(Modality.IMAGE, cat)
+    assert len(recalled) == 1
+    assert done.counts["lift_fresh"] == 0, "torch.tensor of a list"
 
 
 def test_shapes_that_were_looked_at_have_names_places_and_sizes() -> None:

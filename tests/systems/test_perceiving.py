@@ -22,7 +22,7 @@ from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.pandagpt import PandaGPT
 from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
 from pandagpt_core.systems.prompting import Prompting
-from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, Turn
+from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, Role, Turn
 
 INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"}, 1024, WIDTH, "d", "1")
 RECALL = PrototypeRetrieval(torch.eye(2, WIDTH), 20.0)
@@ -107,6 +107,16 @@ def test_one_switch_makes_it_pandagpts_sum(system: PandaGPT) -> None:
 
 def test_the_line_speaks_the_questions_language(system: PandaGPT) -> None:
     inputs = system.prepare(talk(Modality.IMAGE, question="Was ist das?"), [rows(0)])
+    assert held(inputs.ids, line(system, "(Bild: eine Katze.)"), system, inputs.embeds) > 0
+
+
+@pytest.mark.parametrize("role", ["assistant", "tool"])
+def test_a_turn_after_the_question_does_not_change_the_lines_language(system: PandaGPT, role: Role) -> None:
+    asked = talk(Modality.IMAGE, question="Was ist das?")
+    later = Turn(role, "this is the picture of a cat, and it is in the middle of the picture")
+    turns = (*asked.turns, Turn("assistant", "Sure."), later) if role == "tool" else (*asked.turns, later)
+    continued = dataclasses.replace(asked, turns=turns, continue_final=role == "assistant")
+    inputs = system.prepare(continued, [rows(0)])
     assert held(inputs.ids, line(system, "(Bild: eine Katze.)"), system, inputs.embeds) > 0
 
 

@@ -34,6 +34,7 @@ from pandagpt_core.errors import (
     UnsupportedModality,
 )
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.runtime import Dtype, Runtime, batches, pick_device, pick_precision
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
@@ -206,6 +207,36 @@ def test_an_embedding_that_is_not_finite_is_the_encoders_fault(runtime: Runtime)
     with pytest.raises(ModelFault, match="not finite"):
         runtime.admit(SequenceRequest("a", TALK, [np.full((1, 32), np.nan)], GREEDY))
     assert not runtime.has_work
+
+
+class Counting:
+    """A system that counts how often a prompt is written."""
+
+    def __init__(self, system: object) -> None:
+        self.system, self.prepared = system, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.system, name)
+
+    def prepare(self, *given: object) -> LLMInputs:
+        self.prepared += 1
+        return self.system.prepare(*given)  # type: ignore[attr-defined, no-any-return]
+
+
+def test_the_prompt_of_several_choices_is_written_once(runtime: Runtime) -> None:
+    counting = Counting(runtime._system)
+    counted, embeddings = Runtime(counting, runtime._engine), [EMBEDDING]  # type: ignore[arg-type]
+    counting.prepared = 0  # it looked at the template
+    for name in ("a", "b", "c"):
+        counted.admit(SequenceRequest(name, TALK, embeddings, GREEDY))
+    assert counting.prepared == 1
+    tokens = [[output.token_id for output in outputs] for outputs in run(counted).values()]
+    assert tokens == [answer(runtime, TALK, [EMBEDDING], GREEDY)] * 3
+    counted.admit(SequenceRequest("a", TALK, embeddings, GREEDY))
+    assert counting.prepared == 2, "nothing is kept beyond a step"
+    counted.admit(SequenceRequest("b", TALK, [-EMBEDDING], GREEDY))
+    assert counting.prepared == 3, "other media make another prompt"
+    run(counted)
 
 
 def test_an_aborted_sequence_gives_nothing_more_and_an_unknown_one_is_no_error(runtime: Runtime) -> None:

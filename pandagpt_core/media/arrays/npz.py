@@ -21,6 +21,8 @@ def arrays(data: bytes, limits: Limits) -> Mapping[str, npt.NDArray[np.generic]]
         listed = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         check(len(listed), MAX_ARRAYS, "the .npz archive", "arrays")
         check(sum(info.file_size for info in listed), limits.elements * 8.0, "the .npz archive", "bytes of arrays")
+        if len({info.filename for info in listed}) < len(listed):
+            raise InvalidMedia("two arrays of the .npz archive have the same name")
         inner = {info.filename.removesuffix(".npy"): _unpacked(archive, info) for info in listed}
     if not inner:
         raise InvalidMedia("the .npz archive holds no array")
