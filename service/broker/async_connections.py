@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from redis.asyncio import RedisCluster
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 
 class _Cancellable(AbstractConnection):
@@ -31,6 +32,14 @@ class CancellableTLSConnection(_Cancellable, SSLConnection):
 
 
 class CancellableUnixConnection(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+class CancellableSentinelConnection(_Cancellable, SentinelManagedConnection):
+    pass
+
+
+class CancellableSentinelTLSConnection(_Cancellable, SentinelManagedSSLConnection):
     pass
 
 

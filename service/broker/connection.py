@@ -1,27 +1,29 @@
 """Connecting to the store, and what its errors mean to us.
 
-Redis or Valkey, one server or a cluster, from 6.2 on (XAUTOCLAIM). Commands are never repeated behind our back: the
-only callers can decide which may be, and what an unclear outcome means.
+Redis or Valkey, one server, one behind sentinels or a cluster, from 6.2 on (XAUTOCLAIM). Commands are never repeated
+behind our back: the only callers can decide which may be, and what an unclear outcome means.
 """
 
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
 from redis import exceptions
 from redis.asyncio.connection import parse_url
 from redis.backoff import NoBackoff
-from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
 from service.broker.async_connections import CANCELLABLE, cancellable
+from service.broker.credentials import store_credentials, tls_files
 from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
-from service.broker.faults import CERTIFICATE, FAULTS, Fault, fault_of
+from service.broker.faults import CERTIFICATE, FAULTS, NO_MASTER, SENTINEL_REFUSED, Fault, fault_of
+from service.broker.sentinels import async_sentinel_pool, sentinel_pool
+from service.broker.sync_connections import REPORTING
 from service.settings import StoreSettings
 
 MIN_VERSION = (6, 2)
@@ -41,16 +43,28 @@ _CLASSES: Mapping[type[Exception], str] = {
     exceptions.ClusterCrossSlotError: "CROSSSLOT",
 }
 
+MASTER_NOT_FOUND = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
 SyncStore = redis.Redis | redis.RedisCluster
 AsyncStore = redis.asyncio.Redis | redis.asyncio.RedisCluster
 
 
-def connect(settings: StoreSettings, *, name: str = "worker") -> SyncStore:
-    """A client that blocks; connects at its first command. `name` shows in CLIENT LIST."""
-    retry = Retry(NoBackoff(), 0)
+def connect(settings: StoreSettings, *, name: str = "worker", reporting: bool = False) -> SyncStore:
+    """A client that blocks; connects at its first command. `name` shows in CLIENT LIST.
+
+    reporting: a command fails where the store closed the connection before it (`sync_connections.py`).
+    """
     if settings.cluster:
         return redis.RedisCluster.from_url(settings.required_url(), **_common(settings, name))
-    return redis.Redis.from_url(settings.required_url(), retry=retry, **_common(settings, name))
+    pool: redis.ConnectionPool = (
+        sentinel_pool(settings, _common(settings, name))
+        if settings.sentinels
+        else redis.ConnectionPool.from_url(
+            settings.required_url(), retry=Retry(NoBackoff(), 0), **_common(settings, name)
+        )
+    )
+    if reporting:
+        pool.connection_class = REPORTING[pool.connection_class]
+    return redis.Redis.from_pool(pool)
 
 
 def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncStore:
@@ -60,47 +74,16 @@ def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncSto
     options: dict[str, Any] = {
         "timeout": settings.command_timeout_s,
         "retry": redis.asyncio.retry.Retry(NoBackoff(), 0),
-        "connection_class": redis.asyncio.Connection,
         **_common(settings, name),
+    }
+    if settings.sentinels:
+        return redis.asyncio.Redis.from_pool(async_sentinel_pool(settings, options))
+    options |= {
+        "connection_class": redis.asyncio.Connection,
         **parse_url(settings.required_url()),  # last: an option in the URL goes before the settings, as in from_url
     }
     options["connection_class"] = CANCELLABLE[options["connection_class"]]
     return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool(**options))
-
-
-@dataclass(frozen=True, slots=True)
-class FileCredentials(CredentialProvider):
-    """The password as the file has it when a connection is made. The driver asks at each."""
-
-    username: str | None
-    file: Path
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        try:
-            password = self.file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError):
-            raise exceptions.AuthenticationError("store.password_file cannot be read as text") from None
-        return (self.username, password) if self.username else (password,)
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        return self.get_credentials()  # a file of a few bytes
-
-
-def _credentials(settings: StoreSettings) -> dict[str, Any]:
-    if settings.password_file is not None:
-        return {"credential_provider": FileCredentials(settings.username, settings.password_file)}
-    password = settings.password.get_secret_value() if settings.password else None
-    given = {"username": settings.username, "password": password}
-    return {key: value for key, value in given.items() if value is not None}
-
-
-def _tls(settings: StoreSettings) -> dict[str, Any]:
-    files = {
-        "ssl_ca_certs": settings.tls_ca_file,
-        "ssl_certfile": settings.tls_cert_file,
-        "ssl_keyfile": settings.tls_key_file,
-    }
-    return {name: str(file) for name, file in files.items() if file is not None}
 
 
 def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
@@ -110,8 +93,8 @@ def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
         "max_connections": settings.pool,
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.command_timeout_s,
-        **_credentials(settings),
-        **_tls(settings),
+        **store_credentials(settings),
+        **tls_files(settings),
     }
 
 
@@ -155,6 +138,8 @@ def _fault_of(error: BaseException) -> Fault | None:
         if isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return CERTIFICATE
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, MASTER_NOT_FOUND):
+        return SENTINEL_REFUSED if "AuthenticationError" in str(error) else NO_MASTER
     for raised in (error, error.__cause__):  # asyncio's driver wraps a refused password
         for kind, code in _CLASSES.items():
             if isinstance(raised, kind):
@@ -184,7 +169,10 @@ def check_mode(info: Mapping[str, Any], cluster: bool) -> None:
     """By INFO's server section. Raises StoreRefused for a store of another kind than the settings name."""
     mode = str(info.get("redis_mode", info.get("server_mode", "standalone")))
     if mode == "sentinel":
-        raise StoreRefused("store.url names a Sentinel, which stores nothing", advice="let store.url name the master")
+        raise StoreRefused(
+            "store.url names a Sentinel, which stores nothing",
+            advice="let store.url name the master, or set store.sentinels",
+        )
     if mode == "cluster" and not cluster:
         raise StoreRefused("the store is a cluster and store.cluster is off", advice="set store.cluster")
 

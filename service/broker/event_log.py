@@ -9,7 +9,7 @@ that, and written once more where they are missing (`mend`).
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,9 @@ def last_id(store: SyncStore, key: str) -> tuple[int, int]:
 class EventWriter:
     """Events of one request by one attempt. Made by `begin`; `add` collects, a flush of the consumer sends."""
 
-    def __init__(self, key: str, attempt: int) -> None:
+    def __init__(self, key: str, attempt: int, fence: bytes = b"", life: int = 0) -> None:
         self.key, self.attempt = key, attempt
+        self._fence, self._life = fence, life
         self._next = 1
         self._sent: bytes | None = None
         self._waiting: list[Event] = []
@@ -68,8 +69,8 @@ class EventWriter:
         """
         attempt = last_id(store, key)[0] + 1
         pipe = store.pipeline(transaction=False)
-        fence = protocol.encode([Fence(worker=worker, at=time.time())])
-        pipe.execute_command("XADD", key, f"{attempt}-0", "events", fence)
+        made = cls(key, attempt, protocol.encode([Fence(worker=worker, at=time.time())]), life)
+        pipe.execute_command(*made._fence_command)
         pipe.expire(key, life)
         pipe.xrange(key)
         written, _, entries = pipe.execute(raise_on_error=False)
@@ -81,7 +82,7 @@ class EventWriter:
             return None, history
         if refused:
             raise RequestLost(key)
-        return cls(key, attempt), history
+        return made, history
 
     def add(self, *events: Event) -> None:
         assert not self.ended, "a request has one end"
@@ -111,12 +112,40 @@ class EventWriter:
         self._next += 1
         self.idle = not self._waiting
 
-    def mend(self, last: tuple[int, int]) -> list[tuple[Any, ...]]:
-        """The XADDs of entries that the store once had, and that its stream, which ends at `last`, has no more.
+    def mend(self, store: SyncStore, is_queued: Callable[[], bool] = lambda: False) -> int:
+        """Write again what the store once had, and has no more: the latest entries, or, of a request that `is_queued`
+        still, all of a stream that is gone. Returns how many.
 
         Raises RequestLost where the stream is another's, or ends so early that it is better continued by whoever reads
-        what is left of it.
+        what is left of it, and the driver's errors.
         """
+        pipe = store.pipeline(transaction=False)
+        pipe.xrevrange(self.key, count=1)
+        pipe.xrange(self.key, f"{self.attempt}-0", f"{self.attempt}-0")
+        newest, fence = pipe.execute()
+        if not newest and self.attempt == 1 and is_queued():
+            self._send_again(store, [self._fence_command])  # alone and first: another may have begun as attempt 1
+            store.expire(self.key, self._life)
+        elif not fence or fence[0][1].get(b"events") != self._fence:
+            raise RequestLost(self.key)
+        return self._send_again(store, self._missing(parse_id(newest[0][0]) if newest else (self.attempt, 0)))
+
+    def _send_again(self, store: SyncStore, commands: Sequence[tuple[Any, ...]]) -> int:
+        pipe = store.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        for answer in pipe.execute(raise_on_error=False):
+            if answer is None or (isinstance(answer, ResponseError) and translated(answer) is None):
+                raise RequestLost(self.key)
+            if isinstance(answer, Exception):
+                raise answer
+        return len(commands)
+
+    @property
+    def _fence_command(self) -> tuple[Any, ...]:
+        return ("XADD", self.key, f"{self.attempt}-0", "events", self._fence)
+
+    def _missing(self, last: tuple[int, int]) -> list[tuple[Any, ...]]:
         written = self._next - 1
         if last[0] != self.attempt or last[1] < written - len(self._kept):
             raise RequestLost(self.key)

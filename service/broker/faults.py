@@ -40,6 +40,7 @@ FAULTS: Mapping[str, Fault] = {
     "TRYAGAIN": _now("the cluster moves slots; it answers when that is done"),
     "BUSY": _now("a script blocks the store: look at its slow log, and at SCRIPT KILL"),
     "UNKILLABLE": _now("a script blocks the store and has written: only a restart ends it"),
+    "UNBLOCKED": _now("this store stopped being the master; the next master answers"),
     "OOM": Fault(StoreFull, "the store has no memory left", "raise maxmemory, or lower store.max_queue_bytes"),
     "NOAUTH": _refused("set store.username and store.password"),
     "WRONGPASS": _refused("store.username or store.password is wrong, or the user is off"),
@@ -48,6 +49,8 @@ FAULTS: Mapping[str, Fault] = {
 CERTIFICATE = Fault(
     StoreRefused, "the store's certificate is not accepted", "check the certificate's names, dates and authority"
 )
+NO_MASTER = _now("no sentinel names a master: look at SENTINEL MASTERS, at store.sentinels and store.sentinel_master")
+SENTINEL_REFUSED = _refused("set store.sentinel_username and store.sentinel_password as the sentinels want them")
 _CODE = re.compile(r"(?<![A-Za-z])(" + "|".join(FAULTS) + r")(?![A-Za-z])")
 _IN_A_SCRIPT = ("ACL failure in script", "executing script can't", "executing the script can't")
 

@@ -71,6 +71,12 @@ def _store(stats: StoreStats) -> Iterator[Metric]:
         ("memory_used_bytes", "Memory that the store uses", stats.memory_used),
         ("memory_limit_bytes", "Memory that the store may use (maxmemory); 0: no limit", stats.memory_limit),
         ("round_trip_seconds", "Time of one command at this scrape", stats.seconds),
+        ("replicas", "Replicas that follow the store", stats.replicas),
+        (
+            "unreplicated_bytes",
+            "Writes that no replica has acknowledged yet: what a failover now would lose; 0 without replicas",
+            stats.unreplicated_bytes,
+        ),
     ):
         yield GaugeMetricFamily(f"pandagpt_store_{name}", text, value=float(value))
     yield CounterMetricFamily(

@@ -41,12 +41,15 @@ class ModelStats:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """`seconds` is the time of one round trip; `memory_limit` is 0 where the store has none."""
+    """`seconds` is the time of one round trip; `memory_limit` is 0 where the store has none. `unreplicated_bytes`:
+    what the nearest of its `replicas` has not acknowledged yet, which a failover now would lose; 0 without any."""
 
     seconds: float
     memory_used: int
     memory_limit: int
     evicted_keys: int
+    replicas: int
+    unreplicated_bytes: int
     lanes: tuple[LaneStats, ...]
     models: tuple[ModelStats, ...]
 
@@ -71,6 +74,8 @@ class QueueStats:
                 sum(int(node.get("used_memory", 0)) for node in info),
                 sum(int(node.get("maxmemory", 0)) for node in info),
                 sum(int(node.get("evicted_keys", 0)) for node in info),
+                sum(len(_offsets(node)) for node in info),
+                sum(unreplicated(node) for node in info),
                 tuple(self._lane(model, lane, now_ms) for model in models for lane in PRIORITIES),
                 tuple(self._model(model, now_ms) for model in models),
             )
@@ -102,6 +107,18 @@ class QueueStats:
         ready, draining, dead, stream = (_answer(one) for one in pipe.execute(raise_on_error=False))
         ever = (stream or {}).get("entries-added", dead or 0)  # Redis 7 on; before it the letters that are left
         return ModelStats(model, int(ready or 0), int(draining or 0), int(dead or 0), int(ever))
+
+
+def _offsets(node: Mapping[str, Any]) -> list[int]:
+    """How far each replica that follows has acknowledged, in bytes of the replication stream."""
+    each = (node.get(f"slave{number}") for number in range(int(node.get("connected_slaves", 0))))
+    return [int(one["offset"]) for one in each if isinstance(one, Mapping) and one.get("state") == "online"]
+
+
+def unreplicated(node: Mapping[str, Any]) -> int:
+    """Bytes that no replica has acknowledged, by INFO's replication section; 0 without replicas."""
+    offsets = _offsets(node)
+    return max(0, int(node.get("master_repl_offset", 0)) - max(offsets)) if offsets else 0
 
 
 def _answer(answer: Any) -> Any:

@@ -51,7 +51,7 @@ def check(settings: Settings) -> ServePlan:
     port = ports.choose(settings.gateway.host, settings.gateway.port)
     state = settings.local.state
     cache = settings.worker.cache or state / "cache"
-    return ServePlan(settings.gateway.host, port, model, state, settings.store.url is None, cache)
+    return ServePlan(settings.gateway.host, port, model, state, not settings.store.is_external, cache)
 
 
 def serve(settings: Settings, given: Given, say: Say, halves: Mapping[str, Sequence[str]] = HALVES) -> int:

@@ -49,6 +49,7 @@ class WorkerMetrics:
     encode_busy: Gauge
     embedding_cache: Counter
     takeovers: Counter
+    restored_entries: Counter
     loop_turned: Gauge
 
     @classmethod
@@ -176,6 +177,12 @@ class WorkerMetrics:
             ),
             takeovers=Counter(
                 "pandagpt_takeovers", "Requests taken over from a worker that fell silent", registry=registry
+            ),
+            restored_entries=Counter(
+                "pandagpt_event_entries_restored",
+                "Entries of answers that the store had lost, in a failover or when it was killed, and that this worker "
+                "wrote again",
+                registry=registry,
             ),
             loop_turned=Gauge(
                 "pandagpt_loop_last_turn_timestamp_seconds",

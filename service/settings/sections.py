@@ -63,6 +63,22 @@ class StoreSettings(Section):
     tls_cert_file: Path | None = Field(default=None, description="client certificate with rediss://, PEM")
     tls_key_file: Path | None = Field(default=None, description="its key, PEM")
     cluster: bool = Field(default=False, description="the address is a node of a Redis Cluster")
+    sentinels: Words = Field(
+        default=(),
+        description="in place of `url`: host:port of the Redis Sentinels that know the store's master, by comma; a "
+        "failover is followed",
+    )
+    sentinel_master: NonEmpty | None = Field(default=None, description="the master's name at the sentinels")
+    sentinel_tls: bool = Field(
+        default=False, description="reach the sentinels and the master by TLS, with the files of tls_*"
+    )
+    sentinel_username: NonEmpty | None = Field(default=None, description="ACL user at the sentinels")
+    sentinel_password: Annotated[SecretStr, Field(min_length=1)] | None = Field(
+        default=None, description="password at the sentinels"
+    )
+    sentinel_password_file: Path | None = Field(
+        default=None, description="file that holds it, in place of `sentinel_password`"
+    )
     namespace: NonEmpty = Field(
         default="pandagpt", description="first part of every key, so that one store can serve several"
     )
@@ -107,17 +123,53 @@ class StoreSettings(Section):
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file: a certificate needs its key")
         tls = (self.tls_ca_file, self.tls_cert_file)
-        if any(file is not None for file in tls) and not (self.url or "").startswith("rediss://"):
-            raise ValueError("tls_ca_file and tls_cert_file need an address that begins with rediss://")
+        by_tls = self.sentinel_tls or (self.url or "").startswith("rediss://")
+        if any(file is not None for file in tls) and not by_tls:
+            raise ValueError("tls_ca_file and tls_cert_file need an address with rediss://, or sentinel_tls")
         return self
 
-    def required_url(self) -> str:
-        """The address, for a process that cannot start without one. Raises SettingsError."""
-        if self.url is None:
+    @model_validator(mode="after")
+    def _sentinels_fit(self) -> Self:
+        if bool(self.sentinels) != (self.sentinel_master is not None):
+            raise ValueError("sentinels and sentinel_master: one needs the other")
+        if self.sentinels and (self.url is not None or self.cluster):
+            raise ValueError("sentinels: they name the store in place of url, and of no cluster")
+        if self.sentinel_password is not None and self.sentinel_password_file is not None:
+            raise ValueError("sentinel_password and sentinel_password_file: only one of the two can be set")
+        for entry in self.sentinels:
+            _host_and_port(entry)
+        return self
+
+    @property
+    def is_external(self) -> bool:
+        """Whether a store is named; else `pandagpt serve` runs one."""
+        return self.url is not None or bool(self.sentinels)
+
+    @property
+    def sentinel_addresses(self) -> list[tuple[str, int]]:
+        return [_host_and_port(entry) for entry in self.sentinels]
+
+    def require(self) -> None:
+        """For a process that cannot start without a store. Raises SettingsError."""
+        if not self.is_external:
             raise SettingsError(
                 "no store: set PANDAGPT_STORE_URL (redis://host:6379/0), or run `pandagpt serve`, which brings its own"
             )
+
+    def required_url(self) -> str:
+        """The address of a store that no sentinels name. Raises SettingsError."""
+        self.require()
+        if self.url is None:
+            raise SettingsError("store.url is not set: the store is named by its sentinels")
         return self.url
+
+
+def _host_and_port(entry: str) -> tuple[str, int]:
+    """Of host:port or [address]:port; the port of a sentinel is 26379 unless given."""
+    host, _, port = entry.rpartition(":") if not entry.endswith("]") and ":" in entry else (entry, "", "26379")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"sentinels: {entry} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 class GatewaySettings(Section):

@@ -46,7 +46,7 @@ def assembled(
 ) -> Iterator[Worker]:
     """A worker that is ready to run, and its connections for as long. Raises StoreUnavailable and its kinds."""
     name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    connection, beats = connect(store, name=name), connect(store, name=f"{name}-heartbeat")
+    connection, beats = connect(store, name=name, reporting=True), connect(store, name=f"{name}-heartbeat")
     try:
         _check(connection)
         yield _join(runtime, store, worker, metrics, tracer or NoTracer(), name, connection, beats)
@@ -104,7 +104,8 @@ def _join(
     beats: SyncStore,
 ) -> Worker:
     keys = Keys(store.namespace)
-    consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s, partial(count_end, metrics))
+    counts = partial(count_end, metrics), metrics.restored_entries.inc
+    consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s, *counts)
     cache = EmbeddingCache(connection, keys, store)
     batcher = Batcher(worker.encode_batch)
     encoding = EncodeStage(runtime, cache, batcher, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)

@@ -141,6 +141,7 @@ ERRORS = {
     "MOVED 1234 10.0.0.7:6379": "store.cluster",
     "CLUSTERDOWN The cluster is down": "slots",
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": "master",
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)": "next master",
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.": "slow log",
     "NOPERM User gateway has no permissions to run the 'xadd' command": "users.acl",
     "NOAUTH Authentication required.": "store.password",

@@ -134,30 +134,76 @@ def test_a_second_end_is_a_mistake_of_ours(store: SyncStore) -> None:
         writer.add(Done())
 
 
-def test_what_the_store_lost_is_written_again(store: SyncStore) -> None:
+def written(store: SyncStore, count: int) -> EventWriter:
     writer = begin(store)
-    for number in range(1, 6):
+    for number in range(1, count + 1):
         writer.add(token(number))
         writer.send(store)
-    store.delete(KEY)  # killed, and back as it was a second earlier
-    for number in range(4):
-        store.execute_command("XADD", KEY, f"1-{number}", "events", protocol.encode([token(number)]))
+    return writer
+
+
+def keep_first(store: SyncStore, entries: int) -> None:
+    """The stream as a store has it that was killed or failed over, and is back as it was a second earlier."""
+    kept = store.xrange(KEY, count=entries)
+    store.delete(KEY)
+    for entry, fields in kept:
+        store.xadd(KEY, fields, entry)
+
+
+def token_ids(store: SyncStore) -> list[int]:
+    return [event.token_id for event in events_of(store.xrange(KEY)) if isinstance(event, Token)]
+
+
+def test_what_the_store_lost_is_written_again(store: SyncStore) -> None:
+    writer = written(store, 5)
+    keep_first(store, 4)  # the fence among them
     writer.add(token(6))
-    for command in writer.mend(last_id(store, KEY)):
-        store.execute_command(*command)
+    assert writer.mend(store) == 2
     writer.send(store)
-    assert [event.token_id for event in events_of(store.xrange(KEY))] == [0, 1, 2, 3, 4, 5, 6]
-    assert writer.mend(last_id(store, KEY)) == []
+    assert token_ids(store) == [1, 2, 3, 4, 5, 6]
+    assert writer.mend(store) == 0
+
+
+def test_a_stream_that_is_gone_is_written_again_while_its_request_is_queued(store: SyncStore) -> None:
+    writer = written(store, 3)
+    store.delete(KEY)
+    with pytest.raises(RequestLost):
+        writer.mend(store)
+    assert writer.mend(store, lambda: True) == 3
+    assert token_ids(store) == [1, 2, 3]
+    assert store.ttl(KEY) > 0
+    assert EventWriter.begin(store, KEY, "w2", 60)[1].losses == 1  # the fence is there again
+
+
+def test_of_a_stream_that_is_gone_another_may_be_the_first_to_begin(store: SyncStore) -> None:
+    writer = written(store, 3)
+    store.delete(KEY)
+
+    def another() -> bool:
+        begin(store, "another")
+        return True
+
+    with pytest.raises(RequestLost):
+        writer.mend(store, another)
+    assert token_ids(store) == []
+
+
+def test_a_stream_that_another_began_as_the_same_attempt_is_left_alone(store: SyncStore) -> None:
+    writer = written(store, 3)
+    store.delete(KEY)
+    begin(store, "another")
+    with pytest.raises(RequestLost):
+        writer.mend(store, lambda: True)
+    assert token_ids(store) == []
 
 
 def test_a_stream_that_lost_too_much_or_is_anothers_is_given_up(store: SyncStore) -> None:
-    writer = begin(store)
-    for number in range(KEPT + 2):
-        writer.add(token(number))
-        writer.send(store)
+    writer = written(store, KEPT + 2)
+    keep_first(store, 3)
+    assert writer.mend(store) == KEPT
+    keep_first(store, 2)
     with pytest.raises(RequestLost):
-        writer.mend((1, 1))
-    assert len(writer.mend((1, 2))) == KEPT
-    for last in ((0, 0), (2, 0)):
-        with pytest.raises(RequestLost):
-            writer.mend(last)
+        writer.mend(store)
+    begin(store, "another")
+    with pytest.raises(RequestLost):
+        writer.mend(store)

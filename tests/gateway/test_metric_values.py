@@ -131,6 +131,8 @@ GATEWAY: list[tuple[str, dict[str, str], Check]] = [
     ("pandagpt_store_memory_limit_bytes", {}, lambda value: value >= 0),
     ("pandagpt_store_round_trip_seconds", {}, some),
     ("pandagpt_store_evicted_keys_total", {}, 0),
+    ("pandagpt_store_replicas", {}, 0),
+    ("pandagpt_store_unreplicated_bytes", {}, 0),
     ("pandagpt_queue_depth", FAKE, 0),
     ("pandagpt_queue_oldest_age_seconds", FAKE, 0),
     ("pandagpt_queue_running", FAKE, 0),
@@ -168,6 +170,7 @@ WORKER: list[tuple[str, dict[str, str], Check]] = [
     ("pandagpt_encode_busy_seconds", IMAGE, 0),
     ("pandagpt_embedding_lookups_total", {**IMAGE, "outcome": "miss"}, 1),
     ("pandagpt_takeovers_total", {}, 0),
+    ("pandagpt_event_entries_restored_total", {}, 0),
     ("pandagpt_loop_last_turn_timestamp_seconds", {}, lambda value: abs(time.time() - value) < 60),
 ]
 # Set from the engine's own figures, or by other tests that run what they measure.

@@ -33,6 +33,7 @@ class EventReader:
         self._store, self._keys, self._records, self._terminal = store, keys, records, terminal
         self._record = record
         self._number = self._given = 0  # events of the request up to here, and those that this reader has
+        self._restarts = 0
         self._failing_since: float | None = None
         self._ended = False
 
@@ -42,6 +43,8 @@ class EventReader:
         quiet_at, check_at = now + quiet_s, now + SILENCE
         while not self._ended:
             received = await subscriber.next(max(0.0, min(quiet_at, check_at) - now))
+            if subscriber.restarts != self._restarts:
+                self._restarts, self._number = subscriber.restarts, 0
             now = time.monotonic()
             if received is None and now >= check_at:
                 received = await self._end_after_silence()
@@ -91,8 +94,6 @@ class EventReader:
         queued = await self._is_queued(record)
         with store_errors():
             last: Any = await self._store.xrevrange(self._keys.events(record.id), count=1)
-        if self._number and not last:
-            return [failed("store_unavailable", "the store no longer has the request's events")]
         if any(isinstance(event, Done | Failed) for event in events_in(last)):
             return []  # on its way to this reader
         attempt = parse_id(last[0][0])[0] + 1 if last else 1

@@ -47,6 +47,7 @@ class StreamSubscriber:
         self._loop = asyncio.get_running_loop()
         self._received: list[Event] = []
         self._last_id = (0, -1)
+        self.restarts = 0  # events count from the stream's start after each
         self._waiter: asyncio.Future[None] | None = None
         self._timeout = LazyTimeout(self._wake)
 
@@ -56,6 +57,12 @@ class StreamSubscriber:
             self._received += events
             if events:
                 self._wake()
+
+    def restart(self) -> None:
+        """The stream is read again from its start: the store was away, and may lack what it had."""
+        self._received.clear()
+        self._last_id = (0, -1)
+        self.restarts += 1
 
     async def next(self, timeout: float) -> list[Event] | None:
         """All events that came; None after `timeout` seconds of silence."""
@@ -120,6 +127,7 @@ class StreamConnection:
         parts = [head, *map(bulk, options), *names, *afters]
         whole = False
         try:
+            await self._connection.connect()  # sending to where there is none yet would not ask the sentinels
             await self._connection.send_packed_command(b"".join(parts), check_health=False)
             answer: Any = await self._connection.read_response(disable_decoding=True)
             whole = True
@@ -141,6 +149,11 @@ class _Stream(StreamCursor):
         super().__init__(key)
         self.subscribers: list[StreamSubscriber] = []
         self.from_read = 0  # what earlier reads bring does not count: they did not begin at the start
+
+    def restart(self) -> None:
+        self.rewind()
+        for subscriber in self.subscribers:
+            subscriber.restart()
 
     def deliver(self, entries: RawEntries) -> None:
         for entry_id, fields in entries:
@@ -213,6 +226,8 @@ class StreamMultiplexer:
                 if ours is None:
                     raise
                 log.warning("event streams cannot be read for now", extra={"error": ours.code})
+                for stream in self._streams.values():
+                    stream.restart()
                 await asyncio.sleep(RETRY)
                 continue
             finally:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -49,7 +50,8 @@ class Exchanged:
 class Consumer:
     """One worker's hold on the queue of one model. `worker` is its unique name.
 
-    `on_ended` gets the end of each request that is ended as it arrives and never run.
+    `on_ended` gets the end of each request that is ended as it arrives and never run, `on_restored` the number of
+    entries that the store had lost and that were written again.
     """
 
     def __init__(
@@ -60,11 +62,12 @@ class Consumer:
         worker: str,
         lost_after: float,
         on_ended: Callable[[End], None] = lambda _: None,
+        on_restored: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._store, self._settings = store, settings
         self._keys = Keys(settings.namespace)
         self._model, self._worker = model, worker
-        self._lost_after, self._on_ended = lost_after, on_ended
+        self._lost_after, self._on_ended, self._on_restored = lost_after, on_ended, on_restored
         self._queues = [PriorityQueue(store, self._keys, settings, model, priority, worker) for priority in PRIORITIES]
         self._open: dict[str, Delivery] = {}
         self._cancels, self._last_cancel = self._keys.cancels(model), b"0-0"
@@ -105,6 +108,7 @@ class Consumer:
             for found in self._fresh(room - len(taken), wait):
                 taken += self._arrive(*found)
         except STORE_ERRORS as error:
+            self._was_away = True
             if not taken:  # what was taken is open and must be run
                 raise_translated(error)
         finally:
@@ -118,7 +122,7 @@ class Consumer:
         """
         try:
             torn = self._mend() if self._was_away else []
-            self._was_away = False
+            self._was_away = False  # a failure from here on sets it again
             lost, cancelled = self._publish()
             for name in lost:
                 del self._open[name]
@@ -225,21 +229,21 @@ class Consumer:
 
         Requests that cannot be mended are another's now, or will be.
         """
-        torn = []
+        torn, restored = [], 0
         for name, delivery in self._open.items():
-            writer = delivery.writer
             try:
-                missing = writer.mend(last_id(self._store, writer.key))
+                restored += delivery.writer.mend(self._store, partial(self._is_queued, delivery))
             except RequestLost:
                 torn.append(name)
-                continue
-            pipe = self._store.pipeline(transaction=False)
-            for command in missing:
-                pipe.execute_command(*command)
-            pipe.execute()
         for name in torn:
             del self._open[name]
+        if restored:
+            log.warning("the store had lost entries, which are written again", extra={"count": restored})
+            self._on_restored(restored)
         return torn
+
+    def _is_queued(self, delivery: Delivery) -> bool:
+        return bool(self._store.xrange(self._queue(delivery.priority).key, delivery.entry, delivery.entry))
 
     def _publish(self) -> tuple[list[str], frozenset[str]]:
         busy = {name: delivery.writer for name, delivery in self._open.items() if not delivery.writer.idle}
@@ -263,6 +267,7 @@ class Consumer:
         if answer is None:  # the stream is gone: no reader can have this answer any more
             return True
         if translated(answer) is not None:  # no memory, for one; the entry goes out with the next flush
+            self._was_away = True
             log.warning("the store did not take an entry", extra={"error": type(answer).__name__})
             return False
         if not isinstance(answer, ResponseError):

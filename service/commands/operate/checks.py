@@ -96,9 +96,9 @@ def memory(settings: Settings) -> Iterator[Finding]:
         yield Finding("memory", "warn", "this system does not tell its free memory")
         return
     weights = _model_bytes(settings.worker.model)
-    need = weights * HEADROOM + (settings.local.store_memory_bytes if settings.store.url is None else 0)
+    need = weights * HEADROOM + (settings.local.store_memory_bytes if not settings.store.is_external else 0)
     what = f"{free / GIB:.1f} GiB free; the model folder has {weights / GIB:.2f} GiB"
-    if settings.store.url is None:
+    if not settings.store.is_external:
         what += f", the embedded store may take {settings.local.store_memory_bytes / GIB:.1f} GiB"
     if need > free:
         todo = "a smaller model, PANDAGPT_WORKER_DTYPE=bfloat16 or int8, or less PANDAGPT_LOCAL_STORE_MEMORY_BYTES"
@@ -136,7 +136,7 @@ def speed(settings: Settings) -> Iterator[Finding]:
 
 
 def store(settings: Settings) -> Iterator[Finding]:
-    if settings.store.url is None:
+    if not settings.store.is_external:
         try:
             embedded.binary()
         except SettingsError as error:

@@ -17,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     chosen = settings.load(overrides(arguments, host="gateway.host", port="gateway.port", store="store.url"))
     logs.configure(chosen.log.level, chosen.log.format, "gateway")
-    chosen.store.required_url()
+    chosen.store.require()
     from service.gateway import server
 
     return server.run(chosen)

@@ -51,9 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _store(chosen: settings.Settings) -> settings.StoreSettings:
     """The store that the settings name, else that of a running `pandagpt serve`. Raises SettingsError."""
-    found = embedded.running(chosen.local.state) if chosen.store.url is None else None
+    found = embedded.running(chosen.local.state) if not chosen.store.is_external else None
     store = chosen.store.model_copy(update={"url": found}) if found else chosen.store
-    store.required_url()
+    store.require()
     return store
 
 

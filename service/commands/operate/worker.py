@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = overrides(arguments, model="worker.model", device="worker.device", store="store.url")
     chosen = settings.load(given)
     logs.configure(chosen.log.level, chosen.log.format, "worker")
-    chosen.store.required_url()
+    chosen.store.require()
     # torch comes with it: not before the settings are known to be right.
     from service.worker.main import run as serve
 

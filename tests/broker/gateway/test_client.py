@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from pandagpt_core.types import SamplingParams
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
+from service.broker.event_log import events_of
 from service.broker.gateway import event_reader as reading_module
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
@@ -315,6 +316,35 @@ async def test_a_reader_of_what_the_store_lost_hears_nothing_twice(broker: Broke
                 for number, (_, fields) in enumerate(entries[4:], 1):
                     valkey.client.xadd(key, fields, f"2-{number}")
     assert heard == whole
+
+
+async def test_a_reader_gets_the_rest_of_an_attempt_that_the_store_forgot_and_another_worker_began_anew(
+    broker: Broker, valkey: Valkey
+) -> None:
+    """As after a failover that lost the first fence: the ids begin anew, and a step may hold other events."""
+    request = generate()
+    key = Keys().events(request.id)
+    with worker_thread(valkey.settings):
+        whole = await run(broker, request)
+    entries = valkey.client.xrange(key)
+    events = events_of(entries[1:])
+    got = []
+    async with aclosing(each(broker, request)) as reading:
+        valkey.client.delete(key)
+        for entry, fields in entries[:7]:  # fence, start, five tokens
+            valkey.client.xadd(key, fields, entry)
+        async for event in reading:
+            got.append(event)
+            if len(got) == 6:
+                valkey.client.delete(key)
+                valkey.client.xadd(key, {"events": encode([Fence(worker="w2", at=1.0)])}, "1-0")
+                for number in range(0, len(events), 2):  # two where the first worker wrote one
+                    pair = encode(list(events[number : number + 2]))
+                    valkey.client.xadd(key, {"events": pair}, f"1-{number // 2 + 1}")
+                for client in valkey.client.client_list():
+                    if client["name"] == "gateway":
+                        valkey.client.client_kill_filter(_id=client["id"])
+    assert got == whole
 
 
 async def test_states_tell_usage_and_times(broker: Broker, valkey: Valkey) -> None:

@@ -130,9 +130,11 @@ def test_a_request_that_is_handed_out_again_while_it_runs_here_is_not_taken_twic
 def test_after_the_store_was_away_what_it_lost_is_written_again(
     store: SyncStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = consumer(store, valkey)
-    kept, gone = queue(store), queue(store)
-    deliveries = worker.take(2)
+    restored: list[int] = []
+    worker = Consumer(store, valkey.settings, "fake", "w", 10.0, on_restored=restored.append)
+    worker.open()
+    kept, gone, forgotten = queue(store), queue(store), queue(store)
+    deliveries = worker.take(3)
     for number in range(3):
         for delivery in deliveries:
             delivery.writer.add(Token(choice=0, token_id=number, text="a"))
@@ -147,11 +149,14 @@ def test_after_the_store_was_away_what_it_lost_is_written_again(
         patched.setattr(worker, "_publish", away)
         with pytest.raises(StoreUnavailable):
             worker.flush()
-    store.delete(key, Keys().events(gone.id))
+    store.delete(key, Keys().events(gone.id), Keys().events(forgotten.id))
+    store.xdel(QUEUE, deliveries[2].entry)
     for entry, fields in entries[:2]:
         store.xadd(key, fields, entry)
     deliveries[0].writer.add(Token(choice=0, token_id=3, text="a"))
-    assert worker.flush().lost == (gone.id,)
+    assert worker.flush().lost == (forgotten.id,)
+    assert restored == [2 + 3]
+    assert tokens(store, gone) == [0, 1, 2]
     assert tokens(store, kept) == [0, 1, 2, 3]
     assert store.xrange(key)[:4] == entries
 
