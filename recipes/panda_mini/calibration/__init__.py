@@ -1,1 +1,4 @@
-"""How sure a name is: logistic regressions on a split of its own, which no figure is measured on."""
+"""How sure a name is: logistic regressions, fitted on media that nothing was trained on.
+
+Many of these media stand in validation sets too (`samples.MEASURED_TOO`), so it is no split apart from the figures.
+"""
