@@ -50,10 +50,10 @@ def _section(entry: Entry) -> Iterator[str]:
         yield f"| `{recipe.name}` | {recipe.array} | {recipe.about} |"
     yield ""
     if entry.parameters:
-        yield "| parameter | form field | |"
-        yield "| --- | --- | --- |"
+        yield "| parameter | form field | | where it is not given |"
+        yield "| --- | --- | --- | --- |"
         for one in entry.parameters:
-            yield f"| `{one.name}` | `{entry.form_field(one)}` | {_kind(one)}: {one.about} |"
+            yield f"| `{one.name}` | `{entry.form_field(one)}` | {_kind(one)}: {one.about} | {one.otherwise} |"
         yield ""
 
 

@@ -173,6 +173,7 @@ AUDIO = Entry(
             "where the clips of a long sound lie: where it is loudest, or evenly",
             ("loud", "even"),
             label="Clips of a long sound",
+            otherwise="loud; a model with ImageBind's recipe takes none and has them even",
         ),
     ),
     limits=("bytes", "seconds", "samples", "channels", "sample_rate"),
@@ -263,9 +264,14 @@ THERMAL = Entry(
     ),
     sample=(_SAMPLES, "warm_picture"),
     parameters=(
-        Selection("unit", "of the picture's numbers; low and high are degrees Celsius then", ("raw", *_TEMPERATURES)),
-        Number("low", "the value that becomes 0; comes with high", -1e9, 1e9),
-        Number("high", "the value that becomes 1; comes with low", -1e9, 1e9),
+        Selection(
+            "unit",
+            "of the picture's numbers; low and high are degrees Celsius then",
+            ("raw", *_TEMPERATURES),
+            otherwise="what the file says, else raw",
+        ),
+        Number("low", "the value that becomes 0; comes with high", -1e9, 1e9, "the picture's unit"),
+        Number("high", "the value that becomes 1; comes with low", -1e9, 1e9, "the picture's unit"),
     ),
     limits=("bytes", "pixels", "aspect", "elements"),
     named=_MAPS,
@@ -298,7 +304,12 @@ IMU = Entry(
     sample_params=MappingProxyType({"rate_hz": 50.0}),
     parameters=(
         Number("rate_hz", "rows a second, where nothing in the file tells it", 0, 1e5, "Hz", open_low=True),
-        Selection("units", "of the sensors, where the names of the columns do not tell them", _MOTION_UNITS),
+        Selection(
+            "units",
+            "of the sensors, where the names of the columns do not tell them",
+            _MOTION_UNITS,
+            otherwise="what the names say, else m/s2 rad/s",
+        ),
     ),
     limits=("bytes", "table_bytes", "imu_rows", "elements"),
     mime=MappingProxyType({".csv": "text/csv"}),
@@ -335,7 +346,14 @@ POINTS = Entry(
     recipes=(Recipe("points-8192-v1", f"{_MEDIA}.clouds.points", "unit_sphere"),),
     sample=(_SAMPLES, "cloud"),
     parameters=(
-        Number("start", "the row, after resampling to 8,192, that the choice of group centres begins with", 0, 8191),
+        Number(
+            "start",
+            "the row, after resampling to 8,192, that the choice of group centres begins with",
+            0,
+            8191,
+            "rows",
+            otherwise="0",
+        ),
     ),
     limits=("bytes", "points", "elements"),
     mime=MappingProxyType(

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 Value = float | str
+_FILE = "what the file says; refused where it is needed and the file does not say it"
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
     """A number that comes beside a medium, within `low`..`high`; with `open_low` above `low`. `unit` is for readers.
 
-    `label` of a parameter is its title in a form, where its name does not make a good one.
+    `label` of a parameter is its title in a form, where its name does not make a good one; `otherwise` says what holds
+    where it is not given.
     """
 
     name: str
@@ -21,6 +23,7 @@ class Number:
     unit: str = ""
     open_low: bool = False
     label: str = ""
+    otherwise: str = _FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Selection:
     about: str
     values: tuple[str, ...]
     label: str = ""
+    otherwise: str = _FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Composition:
     modality: str
     form: str
     label: str = ""
+    otherwise: str = "false"
 
 
 Parameter = Number | Selection | Composition

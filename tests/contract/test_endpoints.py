@@ -14,7 +14,8 @@ from service.gateway.app import routers
 from service.gateway.errors import ERRORS
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.schema.content_parts import MediaPart, TextPart
-from service.gateway.schema.requests import UNSUPPORTED, GenerateForm, Sampling
+from service.gateway.schema.requests import UNSUPPORTED, GenerateForm
+from service.gateway.schema.sampling import Sampling
 from tests.conftest import ROOT
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
@@ -47,19 +48,6 @@ def test_docs_and_openapi_json_show_the_written_interface(http: httpx.Client) ->
 
 def test_openapi_yaml_is_valid_openapi() -> None:
     validate(yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8")))
-
-
-def test_the_examples_of_openapi_yaml_are_answered(http: httpx.Client) -> None:
-    written = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
-    ran = 0
-    for path, methods in written["paths"].items():
-        for method, operation in methods.items():
-            content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-            for name, example in content.get("examples", {}).items():
-                answer = http.request(method, path, json=example["value"])
-                assert answer.status_code == 200, (path, name, answer.text)
-                ran += 1
-    assert ran >= 4
 
 
 def test_a_deleted_request_is_cancelled_and_one_that_ended_stays_as_it_is(http: httpx.Client) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.gateway.inference.form import FILE_FIELDS
-from service.gateway.routes.generate import _form_schema
+from service.gateway.routes.generate import request_body
 from service.gateway.schema.requests import CHAT_ONLY
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime
@@ -63,7 +63,7 @@ def text(answer: httpx.Response) -> str:
 
 
 def test_every_field_of_the_form_is_in_a_test_here() -> None:
-    properties = _form_schema()["content"]["multipart/form-data"]["schema"]["properties"]
+    properties = request_body()["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert set(properties) == set(FILES) | set(SAMPLED) | OTHERS
     assert set(FILES) == set(FILE_FIELDS)
 

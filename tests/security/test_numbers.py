@@ -9,13 +9,13 @@ import json
 import httpx
 import pytest
 
-from service.gateway.schema import requests
+from service.gateway.schema import sampling
 from tests.security.neighbours import data_url, neighbour, picture
 
 HUGE = ["2147483648", "1000000000000000000", "-1", "NaN", "Infinity", "-Infinity", "1e999", "1e400", "-2147483649"]
 SAMPLING = sorted(
     name
-    for name, field in requests.Sampling.model_json_schema()["properties"].items()
+    for name, field in sampling.Sampling.model_json_schema()["properties"].items()
     if any(kind.get("type") in ("integer", "number") for kind in field.get("anyOf", [field]))
 )
 # Values that a field has a meaning for: -1 leaves it to the model, seeds have 64 bits, a user may be any number.

@@ -8,7 +8,7 @@ from service.gateway.inference.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.schema import requests
 from service.gateway.schema.completions import MAX_PROMPTS, CompletionBody
-from service.gateway.schema.requests import StreamOptions
+from service.gateway.schema.sampling import StreamOptions
 
 DEFAULT_TOKENS = 16  # OpenAI's and vLLM's
 # What a system reads from a conversation alone.

@@ -13,7 +13,8 @@ from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import requests
 from service.gateway.schema.content_parts import Message, TextPart, unread
-from service.gateway.schema.requests import ChatBody, StreamOptions
+from service.gateway.schema.requests import ChatBody
+from service.gateway.schema.sampling import StreamOptions
 
 _ROLES: Mapping[str, Role] = {
     "system": "system",

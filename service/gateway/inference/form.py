@@ -16,7 +16,8 @@ from service.gateway.media.medium import MediaInput, read_upload, text_medium
 from service.gateway.media.multipart import Form, takes_no_file
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import parameters, requests
-from service.gateway.schema.requests import BoxList, GenerateForm, ModelOptions, StreamOptions, Weights
+from service.gateway.schema.requests import BoxList, GenerateForm, ModelOptions, Weights
+from service.gateway.schema.sampling import Sampling, StreamOptions
 
 FILE_FIELDS = FILE_MODALITIES
 # Fields of parameters that are JSON in a form.
@@ -43,7 +44,7 @@ def parse_fields(form: Form) -> GenerateForm:
             raise GatewayError("invalid_request", f"{name} is given {len(given_values)} times.", param=name)
         values[name] = given_values[0]
     try:
-        apart = requests.Sampling.model_validate({"stop": form.fields.get("stop"), **_json_values(form)})
+        apart = Sampling.model_validate({"stop": form.fields.get("stop"), **_json_values(form)})
         fields = GenerateForm.model_validate_strings(values).model_copy(
             update={name: getattr(apart, name) for name in ("stop", *JSON_FIELDS)}
         )

@@ -9,7 +9,7 @@ from pandagpt_core import grammars
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.types import Grammar
 from service.gateway.errors import GatewayError
-from service.gateway.schema.requests import Sampling
+from service.gateway.schema.sampling import Sampling
 from service.gateway.schema.structured import JsonObjectFormat, JsonSchemaFormat, ResponseFormat, StructuredOutputs
 
 Made = tuple[str, Callable[[], Grammar]]  # where the caller gave it, and how to check and make it

@@ -10,7 +10,7 @@ from typing import Any
 from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParams, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput, composed
-from service.gateway.schema.requests import Sampling, StreamOptions
+from service.gateway.schema.sampling import Sampling, StreamOptions
 from service.gateway.tools.choice import NO_PLAN, ToolPlan
 from service.gateway.tools.request import NO_TOOLS, ToolRequest
 

@@ -5,7 +5,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from service.gateway.auth import Access
+from service.gateway.openapi.add_examples import add_examples
+from service.gateway.openapi.errors import add_errors
 from service.gateway.openapi.limits import state_limits
 from service.gateway.routes import routers
 from service.gateway.schema.batches import BatchBody
 from service.gateway.schema.completions import CompletionBody, DetokenizeBody, TokenizeBody
+from service.gateway.schema.documented import Error
 from service.gateway.schema.embeddings import EmbedBody, RerankBody, ScoreBody
 from service.gateway.schema.requests import ChatBody, GenerateForm, never_null
 from service.gateway.schema.response_bodies import ResponseBody
@@ -36,7 +39,7 @@ TAGS = {
     "requests": "How a request stands, its stream again, its end",
     "operations": "For whoever runs it",
 }
-# Those that routes parse by themselves.
+# Those that routes parse by themselves, and the one that every error has.
 BODIES = (
     ChatBody,
     CompletionBody,
@@ -48,6 +51,7 @@ BODIES = (
     RerankBody,
     ScoreBody,
     GenerateForm,
+    Error,
 )
 DESCRIPTION = "Ask a language model about images, videos, sounds, depth maps, thermal images and IMU recordings."
 
@@ -65,7 +69,8 @@ def install(app: FastAPI, routes: Iterable[APIRoute], settings: GatewaySettings)
 
 
 def document(routes: list[APIRoute], settings: GatewaySettings) -> dict[str, Any]:
-    """The OpenAPI document: FastAPI's own, the bodies that routes parse themselves, keys, and the operator's limits."""
+    """The OpenAPI document: FastAPI's own, the bodies that routes parse themselves, keys, errors, examples, and the
+    operator's limits."""
     spec = get_openapi(
         title="PandaGPT",
         version=version(),
@@ -80,22 +85,26 @@ def document(routes: list[APIRoute], settings: GatewaySettings) -> dict[str, Any
     _, bodies = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]  # literals
     spec["components"]["schemas"] |= bodies["$defs"]
     spec["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for operation, route in _operations(spec, routes):
+        operation["operationId"] = operation_id(route)
+        if access_of(route) is not None:
+            operation["security"] = [{"key": []}, {}]
+        for parameter in operation.get("parameters", ()):
+            if "anyOf" in parameter["schema"]:
+                parameter["schema"] = never_null(parameter["schema"])
+    add_errors(spec)
+    add_examples(spec)
+    _leave_out_unused(spec)
+    state_limits(spec, settings)
+    _describe_constants(spec)
+    return spec
+
+
+def _operations(spec: dict[str, Any], routes: list[APIRoute]) -> Iterator[tuple[dict[str, Any], APIRoute]]:
     for route in routes:
         if route.include_in_schema:
             for method in route.methods or ():
-                spec["paths"][route.path_format][method.lower()]["operationId"] = operation_id(route)
-        if route.include_in_schema and access_of(route) is not None:
-            for method in route.methods or ():
-                spec["paths"][route.path_format][method.lower()]["security"] = [{"key": []}, {}]
-    for methods in spec["paths"].values():
-        for operation in methods.values():
-            operation["responses"].pop("422", None)  # validation errors are 400 here
-            for parameter in operation.get("parameters", ()):
-                if "anyOf" in parameter["schema"]:
-                    parameter["schema"] = never_null(parameter["schema"])
-    _leave_out_unused(spec)
-    state_limits(spec, settings)
-    return spec
+                yield spec["paths"][route.path_format][method.lower()], route
 
 
 def operation_id(route: APIRoute) -> str:
@@ -109,9 +118,21 @@ def operation_id(route: APIRoute) -> str:
 def _leave_out_unused(spec: dict[str, Any]) -> None:
     """Schemas that nothing refers to: of bodies that are written out in their place, of answers never given."""
     schemas = spec["components"]["schemas"]
-    while unused := [name for name in schemas if f'"#/components/schemas/{name}"' not in json.dumps(spec)]:
+    while unused := _unused(schemas, json.dumps(spec)):
         for name in unused:
             del schemas[name]
+
+
+def _unused(schemas: dict[str, Any], written: str) -> list[str]:
+    return [name for name in schemas if f'"#/components/schemas/{name}"' not in written]
+
+
+def _describe_constants(spec: dict[str, Any]) -> None:
+    """A property that can hold one value only is described by it."""
+    for schema in spec["components"]["schemas"].values():
+        for field in schema.get("properties", {}).values():
+            if "const" in field:
+                field.setdefault("description", f"Always `{field['const']}`")
 
 
 def access_of(route: APIRoute) -> Access | None:
@@ -120,9 +141,21 @@ def access_of(route: APIRoute) -> Access | None:
     return next((call for call in calls if isinstance(call, Access)), None)
 
 
-def text() -> str:
+class _Plain(yaml.SafeDumper):
+    """Without anchors: what stands in several places is written out in each."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def of_application() -> dict[str, Any]:
+    """The document of all routes, with the limits that settings have unless they are set."""
     routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
-    return yaml.safe_dump(document(routes, GatewaySettings()), sort_keys=False, allow_unicode=True, width=120)
+    return document(routes, GatewaySettings())
+
+
+def text() -> str:
+    return yaml.dump(of_application(), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,26 @@ import secrets
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from service.broker.gateway.batches import ENDED, BatchProgress, StoredBatch
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.json_body import read_json
 from service.gateway.media.files import new_file_id
-from service.gateway.schema import examples
 from service.gateway.schema.batches import BatchBody, BatchList, BatchObject
-from service.gateway.schema.responses import documented
+from service.gateway.schema.documented import documented, json_body
 from service.gateway.state import GatewayState, gateway_of
 
 router = APIRouter(tags=["batches"])
 _Owner = Annotated[Caller, Depends(Access(Scope.INFER))]
-_BODY = examples.json_body("BatchBody", {})
+_BODY = json_body("BatchBody")
 _ID = r"^batch_[0-9a-f]{32}$"
-_Known = Annotated[str | None, Query(pattern=_ID)]
+_Known = Annotated[
+    str | None, Query(pattern=_ID, description="The last id of the page before. Default: the first page.")
+]
+_Limit = Annotated[int, Query(ge=1, le=100, description="Most batches of one page (batches)")]
+_BatchId = Annotated[str, Path(description="A batch's id")]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST = 7 * 86_400
 _TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
@@ -46,9 +49,7 @@ async def create_batch(request: Request, caller: _Owner) -> dict[str, Any]:
 
 
 @router.get("/v1/batches", response_model=None, responses=documented(BatchList))
-async def list_batches(
-    request: Request, caller: _Owner, limit: Annotated[int, Query(ge=1, le=100)] = 20, after: _Known = None
-) -> dict[str, Any]:
+async def list_batches(request: Request, caller: _Owner, limit: _Limit = 20, after: _Known = None) -> dict[str, Any]:
     """The key's batches, newest first, those beyond `after`."""
     store = gateway_of(request).batches
     names = await store.of_tenant(caller.tenant)
@@ -60,13 +61,13 @@ async def list_batches(
 
 
 @router.get("/v1/batches/{batch_id}", response_model=None, responses=documented(BatchObject))
-async def get_batch(request: Request, batch_id: str, caller: _Owner) -> dict[str, Any]:
+async def get_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dict[str, Any]:
     """How far it is, and its files once it has ended."""
     return _object(*await _found(gateway_of(request), batch_id, caller.tenant))
 
 
 @router.post("/v1/batches/{batch_id}/cancel", response_model=None, responses=documented(BatchObject))
-async def cancel_batch(request: Request, batch_id: str, caller: _Owner) -> dict[str, Any]:
+async def cancel_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dict[str, Any]:
     """Run no further line; what has an answer comes into the output file. One that has ended stays as it is."""
     gateway = gateway_of(request)
     batch, progress = await _found(gateway, batch_id, caller.tenant)

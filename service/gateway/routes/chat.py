@@ -9,13 +9,13 @@ from service.gateway.auth import Access, Caller, Scope
 from service.gateway.inference.conversation import from_chat
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
-from service.gateway.schema import examples
+from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.schema.requests import ChatBody
-from service.gateway.schema.responses import EVENTS, ChatCompletion, documented
+from service.gateway.schema.responses import ChatCompletion
 from service.gateway.state import gateway_of
 
 router = APIRouter()
-_BODY = examples.json_body("ChatBody", examples.CHAT)
+_BODY = json_body("ChatBody")
 
 
 @router.post(

@@ -9,13 +9,12 @@ from service.gateway.auth import Access, Caller, Scope
 from service.gateway.inference.completion_body import from_completion
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
-from service.gateway.schema import examples
 from service.gateway.schema.completions import Completion, CompletionBody
-from service.gateway.schema.responses import EVENTS, documented
+from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.state import gateway_of
 
 router = APIRouter()
-_BODY = examples.json_body("CompletionBody", examples.COMPLETIONS)
+_BODY = json_body("CompletionBody")
 
 
 @router.post(

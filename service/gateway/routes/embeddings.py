@@ -12,13 +12,12 @@ from service.gateway.inference.embedding.embedder import Embedded
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
-from service.gateway.schema import examples
+from service.gateway.schema.documented import documented, json_body
 from service.gateway.schema.embeddings import EmbedBody, EmbeddingList
-from service.gateway.schema.responses import documented
 from service.gateway.state import gateway_of
 
 router = APIRouter(tags=["inference"])
-_BODY = examples.json_body("EmbedBody", examples.EMBEDDINGS)
+_BODY = json_body("EmbedBody")
 
 
 @router.post("/v1/embeddings", response_model=None, responses=documented(EmbeddingList), openapi_extra=_BODY)

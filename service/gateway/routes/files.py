@@ -4,14 +4,15 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.media.files import FileInfo
 from service.gateway.media.multipart import Form, read_form
-from service.gateway.schema.responses import DeletedFile, File, FileList, documented
+from service.gateway.schema.documented import documented, form_body
+from service.gateway.schema.resources import DeletedFile, File, FileList
 from service.gateway.state import gateway_of
 
 router = APIRouter(tags=["files"])
@@ -28,25 +29,37 @@ _WITHOUT_ENDPOINT = {
 _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]")
 _SAFE_HEADERS = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
 _LIFE = (3600, 30 * 86400)  # seconds, OpenAI's range; the operator's own limit may be shorter
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "purpose": {"type": "string", "default": "vision", "pattern": f"^{_PURPOSE.pattern}$"},
-                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-                        "expires_after[seconds]": {"type": "integer", "minimum": _LIFE[0], "maximum": _LIFE[1]},
-                    },
-                }
-            }
+_BODY = form_body(
+    {
+        "file": {"type": "string", "format": "binary", "description": "The medium, or the lines of a batch"},
+        "purpose": {
+            "type": "string",
+            "default": "vision",
+            "pattern": f"^{_PURPOSE.pattern}$",
+            "description": "`batch` for the lines of a batch; of a medium any word",
         },
-    }
-}
+        "expires_after[anchor]": {
+            "type": "string",
+            "enum": ["created_at"],
+            "description": "From when `expires_after[seconds]` counts. Default: created_at.",
+        },
+        "expires_after[seconds]": {
+            "type": "integer",
+            "minimum": _LIFE[0],
+            "maximum": _LIFE[1],
+            "description": "How long the file is kept (seconds). Default, and at most: the operator's limit.",
+        },
+    },
+    ["file"],
+)
+_FileId = Annotated[str, Path(description="The id of an upload")]
+_Limit = Annotated[int, Query(ge=1, le=10_000, description="Most files of one page (files)")]
+_Order = Annotated[Literal["asc", "desc"], Query(description="Oldest or newest first")]
+_After = Annotated[
+    str | None,
+    Query(pattern=f"^{_ID.pattern}$", description="The last id of the page before. Default: the first page."),
+]
+_Purpose = Annotated[str | None, Query(max_length=32, description="Files of this purpose alone. Default: all.")]
 
 
 @router.post("/v1/files", response_model=None, responses=documented(File), openapi_extra=_BODY)
@@ -68,10 +81,10 @@ async def upload_file(request: Request, caller: _Owner) -> dict[str, Any]:
 async def list_files(
     request: Request,
     caller: _Owner,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-    order: Literal["asc", "desc"] = "desc",
-    after: Annotated[str | None, Query(pattern=f"^{_ID.pattern}$")] = None,
-    purpose: Annotated[str | None, Query(max_length=32)] = None,
+    limit: _Limit = 1000,
+    order: _Order = "desc",
+    after: _After = None,
+    purpose: _Purpose = None,
 ) -> dict[str, Any]:
     """The key's files, those beyond `after`, which need not be there any more."""
     files = await gateway_of(request).files.list(caller.tenant)
@@ -86,13 +99,13 @@ async def list_files(
 
 
 @router.get("/v1/files/{file_id}", response_model=None, responses=documented(File))
-async def get_file(request: Request, file_id: str, caller: _Owner) -> dict[str, Any]:
+async def get_file(request: Request, file_id: _FileId, caller: _Owner) -> dict[str, Any]:
     """What is known of a file."""
     return _file(await gateway_of(request).files.info(caller.tenant, _known(file_id)))
 
 
 @router.delete("/v1/files/{file_id}", response_model=None, responses=documented(DeletedFile))
-async def delete_file(request: Request, file_id: str, caller: _Owner) -> dict[str, Any]:
+async def delete_file(request: Request, file_id: _FileId, caller: _Owner) -> dict[str, Any]:
     """Forget a file."""
     await gateway_of(request).files.delete(caller.tenant, _known(file_id))
     return {"id": file_id, "object": "file", "deleted": True}
@@ -104,7 +117,7 @@ async def delete_file(request: Request, file_id: str, caller: _Owner) -> dict[st
     response_class=Response,
     responses=documented(None, "application/octet-stream"),
 )
-async def get_file_content(request: Request, file_id: str, caller: _Owner) -> Response:
+async def get_file_content(request: Request, file_id: _FileId, caller: _Owner) -> Response:
     """The file's bytes as uploaded."""
     files = gateway_of(request).files
     info = await files.info(caller.tenant, _known(file_id))

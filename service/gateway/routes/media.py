@@ -18,27 +18,28 @@ from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.media.medium import MediaInput, read_upload
 from service.gateway.media.multipart import Form, Upload, read_form
 from service.gateway.schema import parameters
+from service.gateway.schema.documented import documented, file_field, form_body
 from service.gateway.schema.requests import MediaForm, never_null
-from service.gateway.schema.responses import Inspection, documented
+from service.gateway.schema.resources import Inspection
 from service.gateway.state import GatewayState, gateway_of
 
 router = APIRouter(tags=["media"])
 
 
 def _body() -> dict[str, Any]:
-    schema = MediaForm.model_json_schema()
-    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
-    fields = {name: never_null(field) for name, field in schema["properties"].items()}
-    properties = fields | dict.fromkeys(FILE_MODALITIES, files)
-    content = {"multipart/form-data": {"schema": {"type": "object", "properties": properties}}}
-    return {"requestBody": {"required": True, "content": content}}
+    fields = {name: never_null(field) for name, field in MediaForm.model_json_schema()["properties"].items()}
+    files = {name: file_field(f"{MODALITIES[name].about.capitalize()}. Default: none.") for name in FILE_MODALITIES}
+    return form_body(fields | files, [])
 
 
 @router.post("/v1/media/inspect", response_model=None, responses=documented(Inspection), openapi_extra=_body())
 async def inspect_media(
     request: Request,
     caller: Annotated[Caller, Depends(Access(Scope.INFER))],
-    only: Annotated[Literal["parameters"] | None, Query(description="leave out all but the parameters")] = None,
+    only: Annotated[
+        Literal["parameters"] | None,
+        Query(description="Leave out all but the parameters. Default: nothing is left out."),
+    ] = None,
 ) -> JSONResponse:
     """How each file will be read: type, orientation, rate, units, range, warnings, and a picture of the array.
 

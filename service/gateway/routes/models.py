@@ -3,15 +3,17 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 
 from pandagpt_core.types import ModelInfo
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
-from service.gateway.schema.responses import Model, ModelList, documented
+from service.gateway.schema.documented import documented
+from service.gateway.schema.resources import Model, ModelList
 from service.gateway.state import gateway_of
 
 router = APIRouter(tags=["models"])
+_ModelId = Annotated[str, Path(description="A model's id")]
 _Reader = Annotated[Caller, Depends(Access(Scope.MODELS))]
 
 
@@ -24,7 +26,7 @@ async def list_models(request: Request, _caller: _Reader) -> dict[str, Any]:
 
 
 @router.get("/v1/models/{model:path}", response_model=None, responses=documented(Model))
-async def get_model(request: Request, model: str, _caller: _Reader) -> dict[str, Any]:
+async def get_model(request: Request, model: _ModelId, _caller: _Reader) -> dict[str, Any]:
     """One model."""
     models = await gateway_of(request).requests.models()
     if model not in models:

@@ -11,7 +11,8 @@ from service.broker.errors import Draining, NoWorker
 from service.gateway.auth import Caller, OperatorAccess, Scope, public
 from service.gateway.errors import GatewayError
 from service.gateway.page.reference import page
-from service.gateway.schema.responses import Live, Ready, Version, documented
+from service.gateway.schema.documented import documented
+from service.gateway.schema.resources import Live, Ready, Version
 from service.gateway.state import gateway_of
 from service.gateway.version import version
 

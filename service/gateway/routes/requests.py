@@ -3,13 +3,14 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from pandagpt_core.boxes import read_boxes
 from service.broker.gateway.request_status import RequestState
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.schema.responses import EVENTS, RequestStatus, documented
+from service.gateway.schema.documented import EVENTS, documented
+from service.gateway.schema.resources import RequestStatus
 from service.gateway.state import gateway_of
 from service.gateway.streaming.chunks import failure, read_metadata
 
@@ -17,20 +18,27 @@ PNG = "image/png"
 _PRIVATE = {"cache-control": "private, no-store", "x-content-type-options": "nosniff"}
 router = APIRouter(tags=["requests"])
 _Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]
+_RequestId = Annotated[str, Path(description="The `id` of an answer, or the header `x-request-id`")]
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
-_Choice = Annotated[int, Query(ge=0, le=63)]
-_LastEventId = Annotated[str | None, Header(json_schema_extra={"pattern": f"^{_EVENT_ID.pattern}$"})]
+_Choice = Annotated[int, Query(ge=0, le=63, description="Which of `n` answers, from 0 (choices)")]
+_LastEventId = Annotated[
+    str | None,
+    Header(
+        json_schema_extra={"pattern": f"^{_EVENT_ID.pattern}$"},
+        description="The id of the last event that was read; those after it follow. Default: all.",
+    ),
+]
 
 
 @router.get("/v1/requests/{request_id}", response_model=None, responses=documented(RequestStatus))
-async def get_request(request: Request, request_id: str, caller: _Owner) -> dict[str, Any]:
+async def get_request(request: Request, request_id: _RequestId, caller: _Owner) -> dict[str, Any]:
     """State, position in the queue, usage and timings."""
     return _status(await gateway_of(request).broker.state(_known(request_id), caller.tenant))
 
 
 @router.delete("/v1/requests/{request_id}", response_model=None, responses=documented(RequestStatus))
-async def cancel_request(request: Request, request_id: str, caller: _Owner) -> dict[str, Any]:
+async def cancel_request(request: Request, request_id: _RequestId, caller: _Owner) -> dict[str, Any]:
     """Cancel; one that has ended stays as it is."""
     broker = gateway_of(request).broker
     state = await broker.state(_known(request_id), caller.tenant)
@@ -47,7 +55,7 @@ async def cancel_request(request: Request, request_id: str, caller: _Owner) -> d
     responses=documented(None, EVENTS),
 )
 async def get_request_events(
-    request: Request, request_id: str, caller: _Owner, last_event_id: _LastEventId = None
+    request: Request, request_id: _RequestId, caller: _Owner, last_event_id: _LastEventId = None
 ) -> Response:
     """The request's stream from its start, or after `Last-Event-ID`, on any gateway."""
     gateway = gateway_of(request)
@@ -64,7 +72,9 @@ async def get_request_events(
     response_class=Response,
     responses=documented(None, PNG),
 )
-async def get_annotated_picture(request: Request, request_id: str, caller: _Owner, choice: _Choice = 0) -> Response:
+async def get_annotated_picture(
+    request: Request, request_id: _RequestId, caller: _Owner, choice: _Choice = 0
+) -> Response:
     """The request's picture with its answer's boxes, as PNG. For requests with `annotate`, once they have ended."""
     gateway = gateway_of(request)
     record = await gateway.broker.find(_known(request_id), caller.tenant)

@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from msgspec import structs
 from starlette.responses import JSONResponse
 
@@ -17,9 +17,8 @@ from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
 from service.gateway.inference.responses.body import from_response
 from service.gateway.inference.responses.conversations import KeptConversation
-from service.gateway.schema import examples
+from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.schema.response_bodies import DeletedResponse, ResponseBody, ResponseId, ResponseObject
-from service.gateway.schema.responses import EVENTS, documented
 from service.gateway.state import GatewayState, gateway_of
 from service.gateway.streaming.chunks import read_metadata
 from service.gateway.streaming.response_events import ResponseState, request_id
@@ -28,8 +27,17 @@ from service.gateway.streaming.response_items import answer_turn
 router = APIRouter(tags=["responses"])
 _User = Annotated[Caller, Depends(Access(Scope.INFER))]
 _Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]
-_BODY = examples.json_body("ResponseBody", examples.RESPONSES)
-_After = Annotated[int | None, Query(ge=0, le=10**9, description="The sequence number of the last event that was read")]
+_BODY = json_body("ResponseBody")
+_After = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=10**9,
+        description="The sequence number of the last event that was read (events). Default: the stream's start.",
+    ),
+]
+_Known = Annotated[ResponseId, Path(description="A response's id")]
+_Stream = Annotated[bool, Query(description="Its events, instead of the response")]
 
 
 @router.post("/v1/responses", response_model=None, responses=documented(ResponseObject, EVENTS), openapi_extra=_BODY)
@@ -47,7 +55,7 @@ async def create_response(request: Request, caller: _User, idempotency_key: Idem
 
 @router.get("/v1/responses/{response_id}", response_model=None, responses=documented(ResponseObject, EVENTS))
 async def get_response(
-    request: Request, response_id: ResponseId, caller: _Owner, stream: bool = False, starting_after: _After = None
+    request: Request, response_id: _Known, caller: _Owner, stream: _Stream = False, starting_after: _After = None
 ) -> Response:
     """The response as it stands; with `stream`, its events from the start or after `starting_after`, on any gateway."""
     gateway = gateway_of(request)
@@ -61,7 +69,7 @@ async def get_response(
 
 
 @router.post("/v1/responses/{response_id}/cancel", response_model=None, responses=documented(ResponseObject))
-async def cancel_response(request: Request, response_id: ResponseId, caller: _Owner) -> dict[str, Any]:
+async def cancel_response(request: Request, response_id: _Known, caller: _Owner) -> dict[str, Any]:
     """End it; one that has ended stays as it is."""
     gateway = gateway_of(request)
     record, kept = await _found(gateway, response_id, caller.tenant)
@@ -72,7 +80,7 @@ async def cancel_response(request: Request, response_id: ResponseId, caller: _Ow
 
 
 @router.delete("/v1/responses/{response_id}", response_model=None, responses=documented(DeletedResponse))
-async def delete_response(request: Request, response_id: ResponseId, caller: _Owner) -> dict[str, Any]:
+async def delete_response(request: Request, response_id: _Known, caller: _Owner) -> dict[str, Any]:
     """Forget it and its conversation; one that runs is cancelled."""
     gateway = gateway_of(request)
     record, _ = await _found(gateway, response_id, caller.tenant)

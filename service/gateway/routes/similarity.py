@@ -12,16 +12,15 @@ from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of,
 from service.gateway.inference.embedding.embedder import Embedded
 from service.gateway.inference.embedding.inputs import EmbedInput, check_inputs, read_inputs
 from service.gateway.inference.json_body import read_json
-from service.gateway.schema import examples
 from service.gateway.schema.content_parts import ContextTextPart, TextPart
+from service.gateway.schema.documented import documented, json_body
 from service.gateway.schema.embeddings import RerankBody, Reranking, ScoreBody, ScoreList
-from service.gateway.schema.responses import documented
 from service.gateway.state import gateway_of
 
 router = APIRouter(tags=["inference"])
 _User = Annotated[Caller, Depends(Access(Scope.EMBED))]
-_RERANK = examples.json_body("RerankBody", examples.RERANK)
-_SCORE = examples.json_body("ScoreBody", examples.SCORE)
+_RERANK = json_body("RerankBody")
+_SCORE = json_body("ScoreBody")
 
 
 @router.post("/v1/rerank", response_model=None, responses=documented(Reranking), openapi_extra=_RERANK)

@@ -16,16 +16,16 @@ from service.gateway.inference.tokenizing import TokenizeRequest, tokenized
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
-from service.gateway.schema import examples, requests
+from service.gateway.schema import requests
 from service.gateway.schema.completions import DetokenizeBody, Detokenized, TokenizeBody, Tokens
-from service.gateway.schema.responses import documented
+from service.gateway.schema.documented import documented, json_body
 from service.gateway.state import GatewayState, gateway_of
 from service.gateway.streaming.event_stream import ClientDisconnected, until_disconnect, watch_connection
 
 router = APIRouter(tags=["inference"])
 _User = Annotated[Caller, Depends(Access(Scope.INFER))]
-_TOKENIZE = examples.json_body("TokenizeBody", examples.TOKENIZE)
-_DETOKENIZE = examples.json_body("DetokenizeBody", examples.DETOKENIZE)
+_TOKENIZE = json_body("TokenizeBody")
+_DETOKENIZE = json_body("DetokenizeBody")
 
 
 @router.post("/tokenize", response_model=None, responses=documented(Tokens), openapi_extra=_TOKENIZE)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from service.gateway.schema.body import BodyModel
 from service.gateway.schema.response_bodies import Metadata
+from service.gateway.schema.responses import FirstId, HasMore, LastId
 
 Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
 
@@ -20,57 +21,65 @@ class BatchBody(BodyModel):
     completion_window: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}[smhd]$")] = Field(
         default="24h", description="Time until what has not run is given up, 7 days at most (s, m, h or d)"
     )
-    metadata: Metadata | None = Field(default=None, description="Your own names and values, given back")
+    metadata: Metadata | None = Field(default=None, description="Your own names and values, given back. Default: none.")
 
 
 class BatchError(BaseModel):
-    code: str
-    message: str
-    param: str | None
-    line: int | None
+    """A fault of the file of requests."""
+
+    code: str = Field(description="What is wrong, as a word for programs")
+    message: str = Field(description="What is wrong")
+    param: str | None = Field(description="The field of the line")
+    line: int | None = Field(description="The line, from 1 (lines)")
 
 
 class BatchErrors(BaseModel):
+    """Why the file of requests is no batch."""
+
     object: Literal["list"]
-    data: list[BatchError]
+    data: list[BatchError] = Field(description="The faults, the first of them")
 
 
 class BatchCounts(BaseModel):
-    total: int
-    completed: int
-    failed: int
+    """How many requests there are, and how many have ended."""
+
+    total: int = Field(description="All of the file (requests)")
+    completed: int = Field(description="With an answer (requests)")
+    failed: int = Field(description="With an error (requests)")
 
 
 class BatchObject(BaseModel):
     """Times in Unix seconds, null where not reached. Files appear once the batch has ended."""
 
-    id: str
+    id: str = Field(description="The batch's name")
     object: Literal["batch"]
-    endpoint: str
-    errors: BatchErrors | None
-    input_file_id: str
-    completion_window: str
+    endpoint: str = Field(description="The url of every line")
+    errors: BatchErrors | None = Field(description="Why the file was refused; null where it was not")
+    input_file_id: str = Field(description="The file of requests")
+    completion_window: str = Field(description="As it was asked for")
     status: Literal[
         "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
-    ]
-    output_file_id: str | None
-    error_file_id: str | None
-    created_at: int
-    in_progress_at: int | None
-    expires_at: int
-    finalizing_at: int | None
-    completed_at: int | None
-    failed_at: int | None
-    expired_at: int | None
-    cancelling_at: int | None
-    cancelled_at: int | None
-    request_counts: BatchCounts
-    metadata: dict[str, str] | None
+    ] = Field(description="How far it is; `failed`: the file is no batch")
+    output_file_id: str | None = Field(description="The file of answers, once it has ended")
+    error_file_id: str | None = Field(description="The file of errors, once it has ended and where there are any")
+    created_at: int = Field(description="When it was made (Unix seconds)")
+    in_progress_at: int | None = Field(description="When its first line ran (Unix seconds)")
+    expires_at: int = Field(description="When what has not run is given up (Unix seconds)")
+    finalizing_at: int | None = Field(description="When its last line had ended (Unix seconds)")
+    completed_at: int | None = Field(description="When its files were there (Unix seconds)")
+    failed_at: int | None = Field(description="When its file was refused (Unix seconds)")
+    expired_at: int | None = Field(description="When it was given up (Unix seconds)")
+    cancelling_at: int | None = Field(description="When its end was asked for (Unix seconds)")
+    cancelled_at: int | None = Field(description="When it had ended by that (Unix seconds)")
+    request_counts: BatchCounts = Field(description="How many requests there are, and how many have ended")
+    metadata: dict[str, str] | None = Field(description="As it was sent")
 
 
 class BatchList(BaseModel):
+    """A page of batches, the newest first."""
+
     object: Literal["list"]
-    data: list[BatchObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+    data: list[BatchObject] = Field(description="The batches of this page")
+    first_id: FirstId
+    last_id: LastId
+    has_more: HasMore

@@ -7,8 +7,9 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from service.gateway.errors import FieldError
 from service.gateway.schema.body import BodyModel
 from service.gateway.schema.content_parts import MAX_TEXT, Message
-from service.gateway.schema.requests import MAX_MESSAGES, ModelName, Sampling, StreamOptions, TokenId
-from service.gateway.schema.responses import Usage
+from service.gateway.schema.requests import MAX_MESSAGES
+from service.gateway.schema.responses import AnswerWarnings, Created, Fingerprint, ModelId, RequestId, Usage
+from service.gateway.schema.sampling import ModelName, Sampling, Streaming, TokenId
 
 MAX_PROMPTS = 64
 MAX_IDS = 60_000  # token ids of one body; its structure is bounded too
@@ -34,13 +35,15 @@ Prompts = Annotated[
 class CompletionBody(Sampling):
     """POST /v1/completions: a prompt that is continued as it stands, without a template around it."""
 
-    model: ModelName | None = None
+    model: ModelName = None
     prompt: Annotated[Prompts, Field(description="A text, a list of token ids, or a list of either; 64 at most")]
-    echo: bool | None = Field(default=None, description="Begin each answer with its prompt; with logprobs, scored")
-    logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(  # type: ignore[assignment]  # a number here, as OpenAI
-        default=None, description="Alternatives reported for each token"
+    echo: bool | None = Field(
+        default=None, description="Begin each answer with its prompt; with logprobs, scored. Default: false."
     )
-    stream_options: StreamOptions | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = Field(  # type: ignore[assignment]  # a number here, as OpenAI
+        default=None, description="Alternatives reported for each token (tokens). Default: nothing is reported."
+    )
+    stream_options: Streaming = None
 
     @property
     def asks_for_usage(self) -> bool:
@@ -51,9 +54,11 @@ class CompletionBody(Sampling):
 class TokenizeBody(BodyModel):
     """POST /tokenize: the token ids that the language model reads of a prompt, or of messages in its template."""
 
-    model: ModelName | None = None
-    prompt: PromptText | None = None
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    model: ModelName = None
+    prompt: PromptText | None = Field(default=None, description="A text. Default: none, then `messages` are needed.")
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)] | None = Field(
+        default=None, description="Messages of text, in the model's template. Default: none."
+    )
     add_special_tokens: bool = Field(default=True, description="With the token that a text begins with; of a prompt")
     add_generation_prompt: Literal[True] = Field(default=True, description="The template always opens the answer")
     return_token_strs: bool = Field(default=False, description="Each token's own text too")
@@ -67,47 +72,53 @@ class TokenizeBody(BodyModel):
 class DetokenizeBody(BodyModel):
     """POST /detokenize: the text of token ids."""
 
-    model: ModelName | None = None
-    tokens: Annotated[list[TokenId], Field(max_length=MAX_IDS)]
+    model: ModelName = None
+    tokens: Annotated[list[TokenId], Field(max_length=MAX_IDS)] = Field(description="Token ids of the model")
 
 
 class CompletionLogprobs(BaseModel):
     """Of each token; null for a prompt's first one. `text_offset` counts characters from the text's start."""
 
-    tokens: list[str]
-    token_logprobs: list[float | None]
-    top_logprobs: list[dict[str, float] | None]
-    text_offset: list[int]
+    tokens: list[str] = Field(description="The tokens' texts")
+    token_logprobs: list[float | None] = Field(description="Their log probabilities (natural logarithm)")
+    top_logprobs: list[dict[str, float] | None] = Field(description="The likeliest tokens at each place")
+    text_offset: list[int] = Field(description="Where each begins (characters)")
 
 
 class CompletionChoice(BaseModel):
     """With several prompts, `n` choices of the first come first."""
 
-    index: int
-    text: str
-    logprobs: CompletionLogprobs | None
-    finish_reason: Literal["stop", "length", "abort"]
+    index: int = Field(description="Its place among the choices, from 0 (choices)")
+    text: str = Field(description="The text that follows the prompt")
+    logprobs: CompletionLogprobs | None = Field(description="Null unless `logprobs` was asked for")
+    finish_reason: Literal["stop", "length", "abort"] = Field(
+        description="`stop`: by itself or at a stop string; `length`: by `max_tokens` or context; `abort`: cancelled"
+    )
 
 
 class Completion(BaseModel):
     """The whole answer. With `stream`, the same in chunks as server-sent events."""
 
-    id: str
+    id: RequestId
     object: Literal["text_completion"]
-    created: int
-    model: str
-    system_fingerprint: str | None
-    choices: list[CompletionChoice]
-    usage: Usage
-    warnings: list[str] | None = None
+    created: Created
+    model: ModelId
+    system_fingerprint: Fingerprint
+    choices: list[CompletionChoice] = Field(description="`n` for each prompt")
+    usage: Usage = Field(description="What was read and written")
+    warnings: AnswerWarnings = None
 
 
 class Tokens(BaseModel):
-    count: int
-    max_model_len: int
-    tokens: list[int]
-    token_strs: list[str] | None
+    """Token ids of a text."""
+
+    count: int = Field(description="How many there are (tokens)")
+    max_model_len: int = Field(description="The model's context (tokens)")
+    tokens: list[int] = Field(description="The token ids")
+    token_strs: list[str] | None = Field(description="Each one's text; null unless `return_token_strs` was asked for")
 
 
 class Detokenized(BaseModel):
-    prompt: str
+    """The text of token ids."""
+
+    prompt: str = Field(description="The text")

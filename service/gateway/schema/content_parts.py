@@ -28,24 +28,32 @@ Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
 
 class TextPart(PartModel):
     type: Literal["text"]
-    text: Text
+    text: Text = Field(description="Words of the message")
 
 
 class Link(PartModel):
-    url: Url
+    """Where a medium is."""
+
+    url: Url = Field(description="A data URL, `file:<id>` of an upload, or an http(s) URL that the operator allows")
 
 
 class InputAudio(PartModel):
-    data: Annotated[str, StringConstraints(min_length=1)]
-    format: Annotated[str, StringConstraints(max_length=64)] | None = None  # the bytes decide
+    """A sound's bytes."""
+
+    data: Annotated[str, StringConstraints(min_length=1)] = Field(description="The sound in base64, or a data URL")
+    format: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        default=None, description="wav, mp3, flac, ogg or m4a; the bytes decide. Default: what the bytes are."
+    )
 
 
 class FileRef(PartModel):
     """An upload by its id, or the bytes themselves as a data URL or plain base64. `filename` may tell the modality."""
 
-    file_id: Name | None = None
-    file_data: Url | None = None
-    filename: Annotated[str, StringConstraints(max_length=512)] | None = None
+    file_id: Name | None = Field(default=None, description="An upload's id. Default: none, then `file_data` is needed.")
+    file_data: Url | None = Field(default=None, description="The bytes as a data URL or base64. Default: none.")
+    filename: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        default=None, description="The file's name, whose ending may tell the modality. Default: none."
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "FileRef":
@@ -57,7 +65,7 @@ class FileRef(PartModel):
 class WeightedPart(PartModel):
     """Base of the parts that hold a medium."""
 
-    weight: Weight = 1.0
+    weight: Weight = Field(default=1.0, description="The medium's share where several are composed (no unit)")
 
 
 class EmbeddingPart(WeightedPart):
@@ -66,18 +74,20 @@ class EmbeddingPart(WeightedPart):
     type: Literal["embedding"]
     embedding: (
         Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)] | Base64
-    )
-    modality: Modalities = "image"
+    ) = Field(description="As many finite numbers as the model's `embedding_dim`, or base64 of little-endian float32")
+    modality: Modalities = Field(default="image", description="What the vector stands for")
 
 
 class InputAudioPart(WeightedPart):
     type: Literal["input_audio"]
-    input_audio: InputAudio
+    input_audio: InputAudio = Field(description="The sound")
 
 
 class ContextTextPart(WeightedPart):
     type: Literal["context_text"]
-    context_text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+    context_text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)] = Field(
+        description="Words for the text encoder, beside the media and not in the prompt"
+    )
 
 
 class LinkPart(WeightedPart):
@@ -100,7 +110,7 @@ class _FilePart(WeightedPart):
     part by link. Without a modality the type of a data URL or the file's name tells it."""
 
     type: Literal["file"]
-    file: FileRef
+    file: FileRef = Field(description="The upload, or the bytes")
     modality: str | None = None
 
     def params(self, modality: str) -> dict[str, Value]:
@@ -113,19 +123,27 @@ def _link_part(entry: Entry) -> type[LinkPart]:
     link = Link
     if entry.parameters:
         params = parameters.model(entry)
-        held: dict[str, Any] = {entry.name: (params, params())}
-        link = create_model(f"{title}Link", __base__=Link, **held)
-    fields: dict[str, Any] = {"type": (Literal[entry.part], ...), entry.part: (link, ...)}
-    part = create_model(f"{title}Part", __base__=LinkPart, **fields)
+        held: dict[str, Any] = {entry.name: (params, Field(default=params(), description=_reading(entry)))}
+        link = create_model(f"{title}Link", __base__=Link, __doc__=f"Where {entry.about} is.", **held)
+    about = Field(description=f"{entry.about[0].upper()}{entry.about[1:]}")
+    fields: dict[str, Any] = {"type": (Literal[entry.part], ...), entry.part: (link, about)}
+    part = create_model(f"{title}Part", __base__=LinkPart, __doc__=f"By link or as data: {entry.about}.", **fields)
     part.modality = entry.name
     return part
 
 
 def _file_part() -> type[_FilePart]:
     models = {entry.name: parameters.model(entry) for entry in MODALITIES.values() if entry.parameters}
-    fields: dict[str, Any] = {name: (model, model()) for name, model in models.items()}
-    fields["modality"] = (Literal[tuple(MODALITIES)] | None, None)
+    fields: dict[str, Any] = {
+        name: (model, Field(default=model(), description=_reading(MODALITIES[name]))) for name, model in models.items()
+    }
+    told = Field(default=None, description="Default: by the data URL's type, or the ending of its name.")
+    fields["modality"] = (Literal[tuple(MODALITIES)] | None, told)
     return create_model("FilePart", __base__=_FilePart, __doc__=_FilePart.__doc__, **fields)
+
+
+def _reading(entry: Entry) -> str:
+    return f"How to read {entry.about}. Default: as its file says."
 
 
 LINK_PARTS = {name: _link_part(MODALITIES[name]) for name in FILE_MODALITIES}
@@ -158,16 +176,27 @@ class Message(PartModel):
     """`tool_calls` and the older `function_call` are an assistant's; a message of the role tool or function holds what
     a call returned. `prefix`: the answer goes on with this message, the last one."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"] = Field(
+        description="Who speaks; `developer` is `system`, `function` the older `tool`"
+    )
     content: Annotated[
         list[ContentPart],
         Field(max_length=MAX_PARTS, default_factory=list),
         BeforeValidator(as_text_parts, json_schema_input_type=str | list[ContentPart] | None),
-    ]
-    tool_calls: Annotated[list[ToolCallPart], Field(max_length=MAX_TOOLS)] | None = None
-    function_call: CalledFunction | None = None
-    tool_call_id: CallId | None = None
-    prefix: bool | None = None
+    ] = Field(description="A text, or content parts of text and media. Default: none, of a message with `tool_calls`.")
+    tool_calls: Annotated[list[ToolCallPart], Field(max_length=MAX_TOOLS)] | None = Field(
+        default=None, description="Calls that the assistant made. Default: none."
+    )
+    function_call: CalledFunction | None = Field(
+        default=None, description="One such call, by the older name. Default: none."
+    )
+    tool_call_id: CallId | None = Field(
+        default=None, description="The call whose result this message of the role `tool` holds. Default: none."
+    )
+    prefix: bool | None = Field(
+        default=None,
+        description="The answer goes on with this last message. Default: as `continue_final_message`.",
+    )
 
     @model_validator(mode="after")
     def _has_content_or_calls(self) -> "Message":

@@ -8,7 +8,8 @@ from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError
 from service.gateway.schema.body import BodyModel, PartModel
 from service.gateway.schema.content_parts import MAX_TEXT, MediaPart, TextPart, as_text_parts
-from service.gateway.schema.requests import ModelName, TokenId, User
+from service.gateway.schema.responses import Created, ModelId
+from service.gateway.schema.sampling import ModelName, TokenId, User
 
 MAX_EMBED_INPUTS = 4096
 MAX_TOWER_IDS = 16_384
@@ -18,7 +19,9 @@ class TokensPart(PartModel):
     """A text as token ids of the model's text tower, without the two markers around it."""
 
     type: Literal["tokens"]
-    tokens: Annotated[list[TokenId], Field(min_length=1, max_length=MAX_TOWER_IDS)]
+    tokens: Annotated[list[TokenId], Field(min_length=1, max_length=MAX_TOWER_IDS)] = Field(
+        description="Token ids of the text tower"
+    )
 
 
 EmbedPart = Annotated[TextPart | TokensPart | MediaPart, Field(discriminator="type")]
@@ -64,10 +67,12 @@ class LongText(BodyModel):
     """What becomes of a text beyond the tower's window; without either it is refused."""
 
     truncate: Truncate | None = Field(
-        default=None, description="Leave out the start or the end of a text beyond the window; true: the end"
+        default=None,
+        description="Leave out the start or the end of a text beyond the window; true: the end. Default: refused.",
     )
     chunk: Literal["mean"] | None = Field(
-        default=None, description="Embed a text beyond the window in pieces; the mean of them, weighed by tokens"
+        default=None,
+        description="Embed a text beyond the window in pieces; the mean of them, weighed by tokens. Default: refused.",
     )
 
     @property
@@ -84,14 +89,22 @@ class LongText(BodyModel):
 class EmbedBody(LongText):
     """POST /v1/embeddings. A string is embedded by the text tower."""
 
-    model: ModelName | None = None
-    input: EmbedInputs
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
-        default=None, description="Width of the vectors: the model's own, or another that /v1/models lists"
+    model: ModelName = None
+    input: EmbedInputs = Field(
+        description="A text, token ids of the text tower, a content part, or a list of these: up to the operator's "
+        "limit of 4096 (inputs)"
     )
-    user: User | None = None
-    priority: Priority | None = None
+    encoding_format: Literal["float", "base64"] = Field(
+        default="float", description="Numbers, or base64 of little-endian float32"
+    )
+    dimensions: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        default=None,
+        description="Width of the vectors: one of the model's `embedding_dimensions` (numbers). Default: its own.",
+    )
+    user: User = None
+    priority: Priority | None = Field(
+        default=None, description="`batch` runs when nothing `interactive` waits. Default: interactive."
+    )
 
 
 def _as_part(value: object) -> object:
@@ -145,11 +158,11 @@ Texts = Annotated[
 class RerankBody(LongText):
     """POST /v1/rerank, as Jina and Cohere have it: documents in the order of their similarity with the query."""
 
-    model: ModelName | None = None
-    query: Query
-    documents: Documents
+    model: ModelName = None
+    query: Query = Field(description='A text, a content part, or Jina\'s `{"image": URL}`')
+    documents: Documents = Field(description="Texts or content parts, up to the operator's limit of 4096 (documents)")
     top_n: Annotated[int, Field(ge=1, le=MAX_EMBED_INPUTS)] | None = Field(
-        default=None, description="Documents answered, the most similar ones; all without it"
+        default=None, description="Documents answered, the most similar ones (documents). Default: all."
     )
     return_documents: bool = Field(default=True, description="Each result with its document, where that is text")
 
@@ -157,63 +170,73 @@ class RerankBody(LongText):
 class ScoreBody(LongText):
     """POST /v1/score, as vLLM has it: how similar the first is to each of the second, or pairs of both."""
 
-    model: ModelName | None = None
-    text_1: Texts
-    text_2: Texts
+    model: ModelName = None
+    text_1: Texts = Field(description="One text or content part, or as many as in `text_2`")
+    text_2: Texts = Field(description="One or several texts or content parts, up to the operator's limit (inputs)")
 
 
 class EmbeddingRow(BaseModel):
+    """The vector of one input."""
+
     object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str
+    index: int = Field(description="The input's place, from 0 (inputs)")
+    embedding: list[float] | str = Field(description="A vector of length 1; base64 where that was asked for")
 
 
 class EmbeddingUsage(BaseModel):
     """`prompt_tokens`: those that the text tower read, its two markers of each text among them."""
 
-    prompt_tokens: int
-    total_tokens: int
+    prompt_tokens: int = Field(description="Read by the text tower (tokens)")
+    total_tokens: int = Field(description="The same number (tokens)")
     prompt_tokens_details: dict[str, int] = Field(default={}, description="Media by modality; they have no tokens")
 
 
 class EmbeddingList(BaseModel):
+    """One vector for each input, in their order."""
+
     object: Literal["list"]
-    data: list[EmbeddingRow]
-    model: str
-    usage: EmbeddingUsage
+    data: list[EmbeddingRow] = Field(description="The vectors")
+    model: ModelId
+    usage: EmbeddingUsage = Field(description="What was read")
 
 
 class RerankDocument(BaseModel):
-    text: str
+    """A document that is text."""
+
+    text: str = Field(description="The text as it was sent")
 
 
 class RerankResult(BaseModel):
     """`relevance_score`: the cosine of the two vectors, -1 to 1."""
 
-    index: int
-    relevance_score: float
-    document: RerankDocument | None = None
+    index: int = Field(description="The document's place in the request, from 0 (documents)")
+    relevance_score: float = Field(description="The cosine of the two vectors, -1 to 1 (no unit)")
+    document: RerankDocument | None = Field(default=None, description="The document, where it is text and wanted")
 
 
 class Reranking(BaseModel):
-    id: str
-    model: str
-    results: list[RerankResult]
-    usage: EmbeddingUsage
+    """Documents, the most similar first."""
+
+    id: str = Field(description="The request's name")
+    model: ModelId
+    results: list[RerankResult] = Field(description="The most similar first")
+    usage: EmbeddingUsage = Field(description="What was read")
 
 
 class ScoreRow(BaseModel):
     """`score`: the cosine of the two vectors, -1 to 1."""
 
-    index: int
+    index: int = Field(description="The pair's place, from 0 (pairs)")
     object: Literal["score"]
-    score: float
+    score: float = Field(description="The cosine of the two vectors, -1 to 1 (no unit)")
 
 
 class ScoreList(BaseModel):
-    id: str
+    """The similarity of each pair."""
+
+    id: str = Field(description="The request's name")
     object: Literal["list"]
-    created: int
-    model: str
-    data: list[ScoreRow]
-    usage: EmbeddingUsage
+    created: Created
+    model: ModelId
+    data: list[ScoreRow] = Field(description="The pairs in their order")
+    usage: EmbeddingUsage = Field(description="What was read")

@@ -11,7 +11,7 @@ from service.gateway.schema.body import PartModel
 def model(entry: Entry) -> type[PartModel]:
     """`DepthParams` for the entry of "depth": every parameter, each optional."""
     if entry.name not in _models:
-        fields: dict[str, Any] = {one.name: (_kind(one) | None, None) for one in entry.parameters}
+        fields: dict[str, Any] = {one.name: (_kind(one) | None, _field(one)) for one in entry.parameters}
         _models[entry.name] = create_model(
             f"{entry.name.title()}Params", __base__=PartModel, __doc__=_about(entry), **fields
         )
@@ -21,7 +21,9 @@ def model(entry: Entry) -> type[PartModel]:
 def form_fields() -> dict[str, Any]:
     """The same of all modalities as fields of the form, `depth_unit` for depth's `unit`."""
     return {
-        entry.form_field(one): (_kind(one) | None, None) for entry in MODALITIES.values() for one in entry.parameters
+        entry.form_field(one): (_kind(one) | None, _field(one))
+        for entry in MODALITIES.values()
+        for one in entry.parameters
     }
 
 
@@ -44,6 +46,13 @@ def _kind(parameter: Parameter) -> Any:
         case Selection(values=values):
             return Literal[values]
     return bool
+
+
+def _field(parameter: Parameter) -> Any:
+    """Without a value, and described: the unit in brackets, and what holds without one."""
+    unit = f" ({parameter.unit or 'no unit'})" if isinstance(parameter, Number) else ""
+    about = f"{parameter.about[0].upper()}{parameter.about[1:]}"
+    return Field(default=None, description=f"{about}{unit}. Default: {parameter.otherwise}.")
 
 
 def _about(entry: Entry) -> str:

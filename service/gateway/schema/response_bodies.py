@@ -6,9 +6,11 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.gateway.schema.body import PartModel
 from service.gateway.schema.content_parts import MAX_TEXT, Message
-from service.gateway.schema.requests import MAX_MESSAGES, ModelName, Sampling, Tokens
+from service.gateway.schema.requests import MAX_MESSAGES
 from service.gateway.schema.response_input import as_messages
 from service.gateway.schema.response_tools import ResponseToolChoice, ResponseTools
+from service.gateway.schema.responses import ModelId
+from service.gateway.schema.sampling import ModelName, Sampling, Tokens
 from service.gateway.schema.structured import ResponseFormat
 
 
@@ -25,7 +27,10 @@ class TextOptions(PartModel):
     format: Annotated[
         ResponseFormat | None,
         BeforeValidator(_as_format, json_schema_input_type=ResponseFormat | dict[str, Any] | None),
-    ] = Field(default=None, description='{"type": "text"}, "json_object", or "json_schema" with name and schema')
+    ] = Field(
+        default=None,
+        description='{"type": "text"}, "json_object", or "json_schema" with name and schema. Default: text.',
+    )
 
 
 Metadata = Annotated[
@@ -38,7 +43,7 @@ ResponseId = Annotated[str, StringConstraints(pattern=r"^resp_[0-9a-f]{32}$")]
 class ResponseBody(Sampling):
     """POST /v1/responses: an answer that is kept, so that it can be looked up and gone on with."""
 
-    model: ModelName | None = None
+    model: ModelName = None
     input: Annotated[
         list[Message],
         Field(min_length=1, max_length=MAX_MESSAGES),
@@ -48,44 +53,60 @@ class ResponseBody(Sampling):
         "function_call, function_call_output"
     )
     instructions: Annotated[str, StringConstraints(max_length=MAX_TEXT)] | None = Field(
-        default=None, description="A system message for this response alone"
+        default=None, description="A system message for this response alone. Default: none."
     )
     previous_response_id: ResponseId | None = Field(
-        default=None, description="The response whose conversation this goes on with; its own instructions are left out"
+        default=None,
+        description="The response whose conversation this goes on with; its own instructions are left out. "
+        "Default: none.",
     )
-    max_output_tokens: Tokens | None = Field(default=None, description="Most tokens of the answer (tokens)")
-    text: TextOptions | None = None
-    tools: ResponseTools | None = None
-    tool_choice: ResponseToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    background: bool | None = Field(default=None, description="Answer at once, and run on without a reader")
-    store: bool | None = Field(default=None, description="Keep it as long as the request's events; true")
-    metadata: Metadata | None = Field(default=None, description="Your own names and values, given back")
+    max_output_tokens: Tokens | None = Field(
+        default=None, description="Longest answer (tokens). Default: the model's own, else 256."
+    )
+    text: TextOptions | None = Field(default=None, description="How the text is written. Default: text without a form.")
+    tools: ResponseTools | None = Field(
+        default=None, description="Functions that the answer may call, up to 128. Default: none."
+    )
+    tool_choice: ResponseToolChoice | None = Field(
+        default=None, description="`none`, `auto`, `required`, a function, or `allowed_tools`. Default: auto."
+    )
+    parallel_tool_calls: bool | None = Field(
+        default=None, description="Whether one answer may call several functions. Default: true."
+    )
+    background: bool | None = Field(
+        default=None, description="Answer at once, and run on without a reader. Default: false."
+    )
+    store: bool | None = Field(default=None, description="Keep it as long as the request's events. Default: true.")
+    metadata: Metadata | None = Field(default=None, description="Your own names and values, given back. Default: none.")
 
 
 class OutputText(BaseModel):
+    """Text of an answer."""
+
     type: Literal["output_text"]
-    text: str
-    annotations: list[Any]
-    logprobs: list[Any]
+    text: str = Field(description="The text")
+    annotations: list[Any] = Field(description="Always empty")
+    logprobs: list[Any] = Field(description="Log probabilities, where they were asked for")
 
 
 class OutputMessage(BaseModel):
-    id: str
+    """The answer as a message."""
+
+    id: str = Field(description="The message's name")
     type: Literal["message"]
-    status: Literal["in_progress", "completed", "incomplete"]
+    status: Literal["in_progress", "completed", "incomplete"] = Field(description="How far it is")
     role: Literal["assistant"]
-    content: list[OutputText]
+    content: list[OutputText] = Field(description="The text")
 
 
 class OutputFunctionCall(BaseModel):
     """A call to be made; its result comes back as a `function_call_output` with the same `call_id`."""
 
-    id: str
+    id: str = Field(description="The item's name")
     type: Literal["function_call"]
-    status: Literal["in_progress", "completed", "incomplete"]
-    call_id: str
-    name: str
+    status: Literal["in_progress", "completed", "incomplete"] = Field(description="How far it is")
+    call_id: str = Field(description="The name for `call_id` of the item with its result")
+    name: str = Field(description="The function")
     arguments: str = Field(description="JSON text")
 
 
@@ -93,58 +114,72 @@ OutputItem = Annotated[OutputMessage | OutputFunctionCall, Field(discriminator="
 
 
 class InputDetails(BaseModel):
-    cached_tokens: int
+    """Of the tokens read."""
+
+    cached_tokens: int = Field(description="Read before (tokens)")
 
 
 class OutputDetails(BaseModel):
-    reasoning_tokens: int
+    """Of the tokens written."""
+
+    reasoning_tokens: int = Field(description="Always 0 (tokens)")
 
 
 class ResponseUsage(BaseModel):
-    input_tokens: int
-    input_tokens_details: InputDetails
-    output_tokens: int
-    output_tokens_details: OutputDetails
-    total_tokens: int
+    """What was read and written."""
+
+    input_tokens: int = Field(description="Read: prompt and media (tokens)")
+    input_tokens_details: InputDetails = Field(description="Of these")
+    output_tokens: int = Field(description="Written (tokens)")
+    output_tokens_details: OutputDetails = Field(description="Of these")
+    total_tokens: int = Field(description="Both together (tokens)")
 
 
 class ResponseError(BaseModel):
-    code: str
-    message: str
+    """Why a response failed."""
+
+    code: str = Field(description="A row of the error table")
+    message: str = Field(description="What went wrong")
 
 
 class IncompleteDetails(BaseModel):
+    """Why a response is incomplete."""
+
     reason: Literal["max_output_tokens"]
 
 
 class ResponseObject(BaseModel):
     """With `stream`, events whose `sequence_number` grows by one, of the same kinds as OpenAI's."""
 
-    id: str
+    id: str = Field(description="The response's name; `resp_` and the request's id")
     object: Literal["response"]
-    created_at: int
-    status: Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"]
-    background: bool
-    error: ResponseError | None
-    incomplete_details: IncompleteDetails | None
-    instructions: str | None
-    max_output_tokens: int | None
-    model: str
-    output: list[OutputItem]
-    parallel_tool_calls: bool
-    previous_response_id: str | None
-    store: bool
-    temperature: float | None
-    text: dict[str, Any]
-    tool_choice: str | dict[str, Any]
-    tools: list[Any]
-    top_p: float | None
+    created_at: int = Field(description="When it was made (Unix seconds)")
+    status: Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"] = Field(
+        description="How far it is"
+    )
+    background: bool = Field(description="As it was sent")
+    error: ResponseError | None = Field(description="Why it failed; null where it did not")
+    incomplete_details: IncompleteDetails | None = Field(description="Why it is incomplete; null where it is not")
+    instructions: str | None = Field(description="As they were sent")
+    max_output_tokens: int | None = Field(description="As it was sent (tokens)")
+    model: ModelId
+    output: list[OutputItem] = Field(description="The answer; empty until it began")
+    parallel_tool_calls: bool = Field(description="As it was sent")
+    previous_response_id: str | None = Field(description="The response that this one goes on with")
+    store: bool = Field(description="Whether it is kept")
+    temperature: float | None = Field(description="As it was sent (no unit)")
+    text: dict[str, Any] = Field(description="The format of the text, as it was sent")
+    tool_choice: str | dict[str, Any] = Field(description="As it was sent")
+    tools: list[Any] = Field(description="As they were sent")
+    top_p: float | None = Field(description="As it was sent (probability)")
     truncation: Literal["disabled"]
-    usage: ResponseUsage | None
-    metadata: dict[str, str]
+    usage: ResponseUsage | None = Field(description="What was read and written; null until it has ended")
+    metadata: dict[str, str] = Field(description="As it was sent")
 
 
 class DeletedResponse(BaseModel):
-    id: str
+    """A response that is gone."""
+
+    id: str = Field(description="The name it had")
     object: Literal["response"]
-    deleted: bool
+    deleted: bool = Field(description="Always true")

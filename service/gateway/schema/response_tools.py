@@ -17,14 +17,18 @@ class ResponseFunctionTool(FunctionDefinition, _OfFunctions):  # in this order a
 
 
 class ChosenFunction(PartModel):
+    """A function by its name."""
+
     type: Literal["function"] = "function"
-    name: FunctionName
+    name: FunctionName = Field(description="The name of one of the functions offered")
 
 
 class AllowedFunctions(PartModel):
+    """Some of the functions offered."""
+
     type: Literal["allowed_tools"]
-    mode: Literal["auto", "required"]
-    tools: Annotated[list[ChosenFunction], Field(max_length=MAX_TOOLS)]
+    mode: Literal["auto", "required"] = Field(description="Whether one of them must be called")
+    tools: Annotated[list[ChosenFunction], Field(max_length=MAX_TOOLS)] = Field(description="Those that may be called")
 
 
 ResponseTools = Annotated[list[ResponseFunctionTool], Field(max_length=MAX_TOOLS)]

@@ -5,288 +5,156 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, Field, create_model
 
 from pandagpt_core.modalities import MODALITIES
-from pandagpt_core.types import OptionKind, ToolSupport
-from service.gateway.errors import ERRORS
 
-
-class ErrorDetail(BaseModel):
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class Error(BaseModel):
-    error: ErrorDetail
+RequestId = Annotated[str, Field(description="The request's name, also under /v1/requests")]
+Created = Annotated[int, Field(description="When it was made (Unix seconds)")]
+ModelId = Annotated[str, Field(description="The model that answered")]
+Fingerprint = Annotated[
+    str | None, Field(description="While it stays the same, the same seed and request give the same tokens")
+]
+AnswerWarnings = Annotated[
+    list[str] | None, Field(description="What readers remarked of the media, each after its field's name")
+]
+FirstId = Annotated[str | None, Field(description="Of this page's first; null of an empty one")]
+LastId = Annotated[str | None, Field(description="Of this page's last, for `after`; null of an empty one")]
+HasMore = Annotated[bool, Field(description="Whether another page follows")]
 
 
 class _Details(BaseModel):
-    cached_tokens: int
-    cached_items: int
+    """The prompt's tokens and media."""
+
+    cached_tokens: int = Field(description="Of the prompt, read before (tokens)")
+    cached_items: int = Field(description="Media whose vectors were known (media)")
+
+
+def _count(name: str) -> Any:
+    return Field(description=f"Media of the modality {name} (media)")
 
 
 if TYPE_CHECKING:
     Details = _Details
 else:  # the counts follow from the registry
-    Details = create_model("Details", __base__=_Details, **{f"{name}_items": (int, ...) for name in MODALITIES})
-
-
-Span = Annotated[list[float], Field(min_length=2, max_length=2, description="begin and end")]
+    Details = create_model(
+        "Details",
+        __base__=_Details,
+        __doc__=_Details.__doc__,
+        **{f"{name}_items": (int, _count(name)) for name in MODALITIES},
+    )
 
 
 class MediaSpans(BaseModel):
-    """The parts of a long medium that were looked at, in seconds."""
+    """The parts of a long medium that were looked at."""
 
-    modality: str
-    seconds: list[Span]
+    modality: str = Field(description="The medium's modality")
+    seconds: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        description="Begin and end of each part (seconds)"
+    )
 
 
 class Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: Details
-    media_spans: list[MediaSpans] | None = None
+    """What was read and written."""
 
-
-class OwnParameter(BaseModel):
-    """A parameter as the file says it, null where it does not; and the place that says it, or why none does."""
-
-    value: float | str | None
-    reason: str
-
-
-class Inspected(BaseModel):
-    """`facts` name how the file was read; `preview` is a data URL of a PNG, null for what is no picture.
-
-    `parameters` are those of the modality that the file names itself.
-    """
-
-    object: Literal["media.inspection"]
-    modality: str
-    recipe: str
-    array: list[int]
-    facts: dict[str, str]
-    spans: list[Span]
-    warnings: list[str]
-    parameters: dict[str, OwnParameter]
-    preview: str | None
-
-
-class Inspection(BaseModel):
-    object: Literal["list"]
-    data: list[Inspected]
+    prompt_tokens: int = Field(description="Read: prompt and media (tokens)")
+    completion_tokens: int = Field(description="Written, of all choices together (tokens)")
+    total_tokens: int = Field(description="Both together (tokens)")
+    prompt_tokens_details: Details = Field(description="Of the prompt")
+    media_spans: list[MediaSpans] | None = Field(
+        default=None, description="Of long sounds, videos and recordings: what was looked at"
+    )
 
 
 class TopLogprob(BaseModel):
-    token: str
-    logprob: float
-    bytes: list[int] | None
+    """A token that could have been chosen."""
+
+    token: str = Field(description="Its text")
+    logprob: float = Field(description="Its log probability (natural logarithm)")
+    bytes: list[int] | None = Field(description="Its own bytes; all tokens' bytes together are the text (bytes)")
 
 
 class ChatCompletionTokenLogprob(TopLogprob):
-    top_logprobs: list[TopLogprob]
+    """The token that was chosen."""
+
+    top_logprobs: list[TopLogprob] = Field(description="The likeliest at its place, `top_logprobs` of them")
 
 
 class Logprobs(BaseModel):
-    content: list[ChatCompletionTokenLogprob]
-    refusal: str | None
+    """Log probabilities of a choice."""
+
+    content: list[ChatCompletionTokenLogprob] = Field(description="One a token")
+    refusal: str | None = Field(description="Always null")
 
 
 class PixelBox(BaseModel):
-    x0: float
-    y0: float
-    x1: float
-    y1: float
+    """A box from the picture's top left corner."""
+
+    x0: float = Field(description="Left (pixels)")
+    y0: float = Field(description="Top (pixels)")
+    x1: float = Field(description="Right (pixels)")
+    y1: float = Field(description="Bottom (pixels)")
 
 
 class LocatedObject(BaseModel):
-    """`label`: the phrase before the box, null where there is none. `box`: in pixels of the picture as a viewer shows
-    it, null without a picture; `box_norm`: left, top, right, bottom of 0 to 1."""
+    """A place that the answer names."""
 
-    label: str | None
-    box: PixelBox | None
-    box_norm: list[float]
+    label: str | None = Field(description="The phrase before the box; null where there is none")
+    box: PixelBox | None = Field(
+        description="In pixels of the last picture as a viewer shows it; null without a picture"
+    )
+    box_norm: list[float] = Field(description="Left, top, right, bottom (share of the sides, 0 to 1)")
 
 
 class FunctionCall(BaseModel):
-    name: str
+    """A call of a function."""
+
+    name: str = Field(description="The function")
     arguments: str = Field(description="JSON text")
 
 
 class FunctionToolCall(BaseModel):
-    id: str
+    """A call of a tool, which is a function."""
+
+    id: str = Field(description="The name for `tool_call_id` of the message with its result")
     type: Literal["function"]
-    function: FunctionCall
+    function: FunctionCall = Field(description="The call")
 
 
 class AssistantMessage(BaseModel):
-    """`content` is null where the answer only calls functions. `objects`, `malformed_boxes` and `annotated` are of a
-    model that names places in pictures.
+    """The answer.
 
-    In a stream a delta has the objects that its text completes, and one at the end has the two others.
+    In a stream a delta has the objects that its text completes, and one at the end has `malformed_boxes` and
+    `annotated`.
     """
 
     role: Literal["assistant"]
-    content: str | None
-    refusal: str | None
-    tool_calls: list[FunctionToolCall] | None = None
+    content: str | None = Field(description="The text; null where the answer only calls functions")
+    refusal: str | None = Field(description="Always null")
+    tool_calls: list[FunctionToolCall] | None = Field(default=None, description="Functions that the answer calls")
     function_call: FunctionCall | None = Field(default=None, description="Where the request has the older functions")
-    objects: list[LocatedObject] = []
+    objects: list[LocatedObject] = Field(default=[], description="Of a model that names places: what is where")
     malformed_boxes: list[str] = Field(default=[], description="What looks like a box in the text and is none")
     annotated: str = Field(default="", description="With annotate: where the picture with its boxes is")
 
 
 class Choice(BaseModel):
-    index: int
-    message: AssistantMessage
-    logprobs: Logprobs | None
-    finish_reason: Literal["stop", "length", "tool_calls", "function_call", "abort"]
+    """One of `n` answers."""
+
+    index: int = Field(description="Its place among the choices, from 0 (choices)")
+    message: AssistantMessage = Field(description="The answer")
+    logprobs: Logprobs | None = Field(description="Null unless `logprobs` was true")
+    finish_reason: Literal["stop", "length", "tool_calls", "function_call", "abort"] = Field(
+        description="`stop`: by itself or at a stop string; `length`: by `max_tokens` or context; `abort`: cancelled"
+    )
     fields: dict[str, Any] = Field(default={}, description="Of a model that reads structured fields out of its answers")
 
 
 class ChatCompletion(BaseModel):
     """The whole answer. With `stream`, the same in chunks as server-sent events."""
 
-    id: str
+    id: RequestId
     object: Literal["chat.completion"]
-    created: int
-    model: str
-    system_fingerprint: str | None
-    choices: list[Choice]
-    usage: Usage
-    warnings: list[str] | None = None
-
-
-class ModelOption(BaseModel):
-    """An option that a request may set in `options`."""
-
-    name: str
-    kind: OptionKind
-    description: str
-    unit: str
-    default: bool | int | float | str | list[list[float]] | None
-    minimum: float | None
-    maximum: float | None
-    choices: list[str]
-
-
-class Model(BaseModel):
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-    system: str
-    input_modalities: list[str]
-    max_model_len: int
-    embedding_dim: int
-    tools: ToolSupport
-    embedding_dimensions: list[int] = Field(description="Widths that `dimensions` of /v1/embeddings may name")
-    options: list[ModelOption]
-
-
-class ModelList(BaseModel):
-    object: Literal["list"]
-    data: list[Model]
-
-
-class File(BaseModel):
-    id: str
-    object: Literal["file"]
-    bytes: int
-    created_at: int
-    expires_at: int
-    filename: str
-    purpose: str
-    status: Literal["processed"]
-
-
-class FileList(BaseModel):
-    object: Literal["list"]
-    data: list[File]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
-class DeletedFile(BaseModel):
-    id: str
-    object: Literal["file"]
-    deleted: bool
-
-
-class Timings(BaseModel):
-    """Unix seconds; null where not reached."""
-
-    created: float
-    deadline: float
-    taken: float | None
-    started: float | None
-    first_token: float | None
-    finished: float | None
-
-
-class RequestUsage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    cached_items: int
-
-
-class RequestStatus(BaseModel):
-    id: str
-    object: Literal["request"]
-    model: str
-    status: Literal["queued", "running", "done", "cancelled", "failed"]
-    position: int | None
-    attempts: int
-    usage: RequestUsage
-    timings: Timings
-    error: ErrorDetail | None
-
-
-class Live(BaseModel):
-    status: Literal["ok"]
-
-
-class Ready(BaseModel):
-    """`models`: those that a worker takes requests for."""
-
-    status: Literal["ok"]
-    models: list[str]
-
-
-class Version(BaseModel):
-    version: str
-
-
-EVENTS = "text/event-stream"
-# Of one event, as tools that read OpenAPI 3.1 take it.
-_EVENT = {
-    "type": "object",
-    "required": ["data"],
-    "properties": {
-        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "Grows by one"},
-        "data": {"type": "string", "description": "A chunk or an error as JSON; [DONE] last"},
-    },
-}
-
-
-def documented(answer: type[BaseModel] | None, *kinds: str) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: its good answer, and the error shape under every status of the table.
-
-    `answer` is the JSON that it may give, `kinds` the other content types. A route without JSON says so to FastAPI by
-    `response_class=Response` too.
-    """
-    good: dict[str, Any] = {"description": "The answer"}
-    if answer is not None:
-        good["model"] = answer
-    if kinds:
-        good["content"] = {kind: {"schema": _EVENT if kind == EVENTS else {"type": "string"}} for kind in kinds}
-    codes: dict[int, list[str]] = {}
-    for code, row in ERRORS.items():
-        codes.setdefault(row.status, []).append(code)
-    answers: dict[int | str, dict[str, Any]] = {200: good}
-    for status, names in sorted(codes.items()):
-        answers[status] = {"model": Error, "description": ", ".join(names)}
-    return answers
+    created: Created
+    model: ModelId
+    system_fingerprint: Fingerprint
+    choices: list[Choice] = Field(description="`n` answers")
+    usage: Usage = Field(description="What was read and written")
+    warnings: AnswerWarnings = None

@@ -16,23 +16,37 @@ Schema = dict[str, Any] | bool
 class NamedSchema(PartModel):
     """A JSON schema with OpenAI's name for it. `strict` changes nothing: a schema is always followed."""
 
-    name: Annotated[str, StringConstraints(max_length=64)] | None = None
-    description: Annotated[str, StringConstraints(max_length=4096)] | None = None
-    schema_: Annotated[Schema, Field(alias="schema")]
-    strict: bool | None = None
+    name: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        default=None, description="A name for it; changes nothing. Default: none."
+    )
+    description: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
+        default=None, description="Words about it; change nothing. Default: none."
+    )
+    schema_: Annotated[Schema, Field(alias="schema")] = Field(
+        description="The JSON schema, at most 64 KiB and 32 levels deep"
+    )
+    strict: bool | None = Field(
+        default=None, description="Changes nothing: schemas are always followed. Default: true."
+    )
 
 
 class TextFormat(PartModel):
+    """Text without a form."""
+
     type: Literal["text"]
 
 
 class JsonObjectFormat(PartModel):
+    """Any JSON object."""
+
     type: Literal["json_object"]
 
 
 class JsonSchemaFormat(PartModel):
+    """JSON that follows a schema."""
+
     type: Literal["json_schema"]
-    json_schema: NamedSchema
+    json_schema: NamedSchema = Field(description="The schema with its name")
 
 
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
@@ -41,7 +55,9 @@ ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Fie
 class StructuredOutputs(PartModel):
     """Exactly one of these."""
 
-    json_: Annotated[Schema | str | None, Field(alias="json")] = None
-    regex: Pattern | None = None
-    choice: Choices | None = None
-    grammar: Pattern | None = None
+    json_: Annotated[Schema | str | None, Field(alias="json")] = Field(
+        default=None, description="A JSON schema, or its text. Default: none."
+    )
+    regex: Pattern | None = Field(default=None, description="A regular expression of the whole answer. Default: none.")
+    choice: Choices | None = Field(default=None, description="The answers to choose from. Default: none.")
+    grammar: Pattern | None = Field(default=None, description="A Lark grammar. Default: none.")

@@ -16,34 +16,50 @@ Arguments = Annotated[str, StringConstraints(max_length=200_000)]
 class FunctionDefinition(PartModel):
     """A function that the model may call. strict: its schema is followed to the letter, or the request refused."""
 
-    name: FunctionName
-    description: Annotated[str, StringConstraints(max_length=65_536)] | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
+    name: FunctionName = Field(description="The name that a call has")
+    description: Annotated[str, StringConstraints(max_length=65_536)] | None = Field(
+        default=None, description="What it does, for the model. Default: none."
+    )
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="JSON schema of its arguments. Default: an object without fields."
+    )
+    strict: bool | None = Field(
+        default=None, description="Follow the schema to the letter, or refuse the request. Default: false."
+    )
 
 
 class FunctionTool(PartModel):
+    """A tool: always a function."""
+
     type: Literal["function"] = "function"
-    function: FunctionDefinition
+    function: FunctionDefinition = Field(description="The function")
 
 
 class NamedFunction(PartModel):
-    name: FunctionName
+    """A function by its name."""
+
+    name: FunctionName = Field(description="The name of one of the functions offered")
 
 
 class NamedTool(PartModel):
+    """A tool by its function's name."""
+
     type: Literal["function"] = "function"
-    function: NamedFunction
+    function: NamedFunction = Field(description="The function")
 
 
 class AllowedTools(PartModel):
-    mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(max_length=MAX_TOOLS)]
+    """Some of the tools offered."""
+
+    mode: Literal["auto", "required"] = Field(description="Whether one of them must be called")
+    tools: Annotated[list[NamedTool], Field(max_length=MAX_TOOLS)] = Field(description="Those that may be called")
 
 
 class AllowedToolsChoice(PartModel):
+    """A choice among some of the tools offered."""
+
     type: Literal["allowed_tools"]
-    allowed_tools: AllowedTools
+    allowed_tools: AllowedTools = Field(description="Which, and whether one must be called")
 
 
 def kind_of_choice(value: object) -> str:
@@ -72,11 +88,13 @@ FunctionChoice = Literal["none", "auto"] | NamedFunction
 class CalledFunction(PartModel):
     """A call in a history. `arguments` is JSON text; some clients send the object itself."""
 
-    name: FunctionName
-    arguments: Arguments | dict[str, Any] = ""
+    name: FunctionName = Field(description="The function that was called")
+    arguments: Arguments | dict[str, Any] = Field(default="", description="Its arguments: JSON text, or the object")
 
 
 class ToolCallPart(PartModel):
-    id: CallId | None = None
+    """A call in a history."""
+
+    id: CallId | None = Field(default=None, description="The name by which the result refers to it. Default: none.")
     type: Literal["function"] = "function"
-    function: CalledFunction
+    function: CalledFunction = Field(description="The call")

@@ -12,7 +12,8 @@ from pandagpt_core.types import SamplingParams
 from service.gateway.inference.conversation import from_chat
 from service.gateway.inference.validated import RequestLimits, sampling_of
 from service.gateway.media.sources import MediaSources
-from service.gateway.schema.requests import MAX_MESSAGES, ChatBody, Messages, Sampling
+from service.gateway.schema.requests import MAX_MESSAGES, ChatBody, Messages
+from service.gateway.schema.sampling import Sampling
 from service.gateway.state import GatewayState
 from service.settings import GatewaySettings
 from tests.fakes import FAKE_INFO

@@ -21,8 +21,8 @@ from service.gateway.inference.validated import (
 from service.gateway.media.medium import MediaInput
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import requests
-from service.gateway.schema.requests import StreamOptions
 from service.gateway.schema.response_bodies import ResponseBody
+from service.gateway.schema.sampling import StreamOptions
 
 # What would change the answer and is not offered, with the values that change nothing.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {

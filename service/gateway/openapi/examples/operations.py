@@ -1,0 +1,12 @@
+"""The table of examples: a row for each operation id. A new endpoint needs one, in the file of its kind."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from service.gateway.openapi.examples.kept import KEPT
+from service.gateway.openapi.examples.service import SERVICE
+from service.gateway.openapi.examples.table import OperationExamples
+from service.gateway.openapi.examples.text import TEXT
+from service.gateway.openapi.examples.vectors import VECTORS
+
+OPERATIONS: Mapping[str, OperationExamples] = MappingProxyType({**TEXT, **VECTORS, **KEPT, **SERVICE})

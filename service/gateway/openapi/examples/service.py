@@ -1,0 +1,72 @@
+"""Examples of the endpoints that tell of media, tokens, models and the service itself."""
+
+from service.gateway.openapi.examples.table import Example, OperationExamples
+from service.gateway.openapi.examples.values import MODEL, PICTURE
+from service.gateway.version import version
+
+_MODEL = {
+    "id": MODEL,
+    "object": "model",
+    "created": 1780000000,
+    "owned_by": "pandagpt",
+    "system": "pandagpt",
+    "input_modalities": ["image", "video", "audio", "text"],
+    "max_model_len": 2048,
+    "embedding_dim": 512,
+    "tools": "forced",
+    "embedding_dimensions": [512],
+    "options": [
+        {
+            "name": "strength",
+            "kind": "number",
+            "description": "How much the media weigh.",
+            "unit": "",
+            "default": 1.0,
+            "minimum": 0.0,
+            "maximum": 1.0,
+            "choices": [],
+        }
+    ],
+}
+_READY = {"status": "ok", "models": [MODEL]}
+
+SERVICE = {
+    "tokenize": OperationExamples(
+        (
+            Example("A text", {"prompt": "Pandas eat", "return_token_strs": True}),
+            Example("Messages in the model's template", {"messages": [{"role": "user", "content": "Hi"}]}),
+        ),
+        {"count": 3, "max_model_len": 2048, "tokens": [1, 72, 105], "token_strs": ["", "H", "i"]},
+    ),
+    "detokenize": OperationExamples((Example("Token ids", {"tokens": [72, 105]}),), {"prompt": "Hi"}),
+    "inspectMedia": OperationExamples(
+        (Example("A picture", {"image": ["picture.png"]}),),
+        {
+            "object": "list",
+            "data": [
+                {
+                    "object": "media.inspection",
+                    "modality": "image",
+                    "recipe": "lite0-image-v1",
+                    "array": [1, 3, 224, 224],
+                    "facts": {"type": "PNG", "size": "1 x 1, RGB"},
+                    "spans": [],
+                    "warnings": ["The picture is all of one colour."],
+                    "parameters": {},
+                    "preview": PICTURE,
+                }
+            ],
+        },
+    ),
+    "listModels": OperationExamples((Example("All"),), {"object": "list", "data": [_MODEL]}),
+    "getModel": OperationExamples((Example("One"),), _MODEL),
+    "live": OperationExamples((Example("Whether the process answers"),), {"status": "ok"}),
+    "ready": OperationExamples((Example("Whether a request would be taken"),), _READY),
+    "health": OperationExamples((Example("The same under vLLM's name"),), _READY),
+    "ping": OperationExamples((Example("The same under SageMaker's name"),), _READY),
+    "getVersion": OperationExamples((Example("The version"),), {"version": version()}),
+    "metrics": OperationExamples(
+        (Example("For Prometheus"),),
+        text='pandagpt_http_requests_total{endpoint="/v1/chat/completions",status="200"} 7.0\n',
+    ),
+}

@@ -1,0 +1,163 @@
+"""The shapes of what endpoints other than those for answers give, for the written interface."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from pandagpt_core.types import OptionKind, ToolSupport
+from service.gateway.schema.documented import ErrorDetail
+from service.gateway.schema.responses import FirstId, HasMore, LastId
+
+Span = Annotated[list[float], Field(min_length=2, max_length=2, description="Begin and end (seconds)")]
+
+
+class OwnParameter(BaseModel):
+    """A parameter as the file says it, null where it does not; and the place that says it, or why none does."""
+
+    value: float | str | None = Field(description="The value (in the parameter's unit); null where the file has none")
+    reason: str = Field(description="Where the file says it, or why it does not")
+
+
+class Inspected(BaseModel):
+    """How one file is read."""
+
+    object: Literal["media.inspection"]
+    modality: str = Field(description="The modality, from the field's name")
+    recipe: str = Field(description="The recipe by which it was read, as docs/media.md lists them")
+    array: list[int] = Field(description="Shape of the encoder's array (numbers)")
+    facts: dict[str, str] = Field(description="How the file was read, by name")
+    spans: list[Span] = Field(description="The parts of a long medium that are looked at")
+    warnings: list[str] = Field(description="What the reader remarked")
+    parameters: dict[str, OwnParameter] = Field(
+        description="Parameters of the modality that the file names itself, by name"
+    )
+    preview: str | None = Field(description="Data URL of a PNG of the array; null for what is no picture")
+
+
+class Inspection(BaseModel):
+    """How files are read, in the order sent."""
+
+    object: Literal["list"]
+    data: list[Inspected] = Field(description="One a file")
+
+
+class ModelOption(BaseModel):
+    """An option that a request may set in `options`."""
+
+    name: str = Field(description="Its name in `options`")
+    kind: OptionKind = Field(description="The type of its value")
+    description: str = Field(description="What it changes")
+    unit: str = Field(description="Unit of its value; empty where it has none")
+    default: bool | int | float | str | list[list[float]] | None = Field(
+        description="Its value where the request has none (as `unit` says)"
+    )
+    minimum: float | None = Field(description="Lowest value (as `unit` says); null: no bound")
+    maximum: float | None = Field(description="Highest value (as `unit` says); null: no bound")
+    choices: list[str] = Field(description="The values of a choice; else empty")
+
+
+class Model(BaseModel):
+    """A model that workers serve."""
+
+    id: str = Field(description="The name for `model` in a request")
+    object: Literal["model"]
+    created: int = Field(description="When its folder was made (Unix seconds)")
+    owned_by: str = Field(description="Always `pandagpt`")
+    system: str = Field(description="The published system it is of: pandagpt, imagebind_llm or minigpt_v2")
+    input_modalities: list[str] = Field(description="The modalities that it takes")
+    max_model_len: int = Field(description="Its context: prompt, media and answer together (tokens)")
+    embedding_dim: int = Field(description="Width of its shared space; 0: it has none (numbers)")
+    tools: ToolSupport = Field(description="`auto`: it calls functions by itself; `forced`: only where it must")
+    embedding_dimensions: list[int] = Field(description="Widths that `dimensions` of /v1/embeddings may name (numbers)")
+    options: list[ModelOption] = Field(description="What `options` of a request may hold")
+
+
+class ModelList(BaseModel):
+    """The models that workers serve."""
+
+    object: Literal["list"]
+    data: list[Model] = Field(description="The models")
+
+
+class File(BaseModel):
+    """An uploaded file."""
+
+    id: str = Field(description="The file's name; `file:<id>` stands for it in any `url`")
+    object: Literal["file"]
+    bytes: int = Field(description="Its size (bytes)")
+    created_at: int = Field(description="When it was uploaded (Unix seconds)")
+    expires_at: int = Field(description="When it is forgotten (Unix seconds)")
+    filename: str = Field(description="Its name, with unsafe characters replaced")
+    purpose: str = Field(description="As it was sent")
+    status: Literal["processed"]
+
+
+class FileList(BaseModel):
+    """A page of files."""
+
+    object: Literal["list"]
+    data: list[File] = Field(description="The files of this page")
+    first_id: FirstId
+    last_id: LastId
+    has_more: HasMore
+
+
+class DeletedFile(BaseModel):
+    """A file that is gone."""
+
+    id: str = Field(description="The name it had")
+    object: Literal["file"]
+    deleted: bool = Field(description="Always true")
+
+
+class Timings(BaseModel):
+    """When a request got where; null where not reached."""
+
+    created: float = Field(description="Its arrival (Unix seconds)")
+    deadline: float = Field(description="Its deadline (Unix seconds)")
+    taken: float | None = Field(description="When a worker took it (Unix seconds)")
+    started: float | None = Field(description="When the model began with it (Unix seconds)")
+    first_token: float | None = Field(description="Its first token (Unix seconds)")
+    finished: float | None = Field(description="Its end (Unix seconds)")
+
+
+class RequestUsage(BaseModel):
+    """What was read and written."""
+
+    prompt_tokens: int = Field(description="Read: prompt and media (tokens)")
+    completion_tokens: int = Field(description="Written so far (tokens)")
+    total_tokens: int = Field(description="Both together (tokens)")
+    cached_items: int = Field(description="Media whose vectors were known (media)")
+
+
+class RequestStatus(BaseModel):
+    """How a request stands."""
+
+    id: str = Field(description="The request's name")
+    object: Literal["request"]
+    model: str = Field(description="The model that answers")
+    status: Literal["queued", "running", "done", "cancelled", "failed"] = Field(description="How far it is")
+    position: int | None = Field(description="Its place in the queue, 0 next; null once it was taken (requests)")
+    attempts: int = Field(description="Workers that took it (attempts)")
+    usage: RequestUsage = Field(description="What was read and written")
+    timings: Timings = Field(description="When it got where")
+    error: ErrorDetail | None = Field(description="Why it failed; null where it did not")
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    """A request sent now would be taken."""
+
+    status: Literal["ok"]
+    models: list[str] = Field(description="Those that a worker takes requests for")
+
+
+class Version(BaseModel):
+    """The service's version."""
+
+    version: str = Field(description="As in `pandagpt --version`")
