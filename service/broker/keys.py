@@ -35,9 +35,9 @@ pandagpt:dead:<model>:{tag}                stream; life DEAD_LIFE from its last 
     Requests that were given up (`reason`, `at`, `request`), about the last `dead_letters`. Written by settle.lua.
 pandagpt:record:{tag}:<request>            hash; life of a request, at least `request_ttl_s` from its last reader
     tenant, model, priority, created, deadline, n, entry, cancelled; `response` (how to fold the events, MessagePack),
-    `readers` (clients that read now), `attached` (clients that ever read), `left` (the last departure), `grace`
-    (seconds that the request lives without readers); under 800 B. Written by gateways; admit.lua creates it together
-    with the queue entry, depart.lua counts who leaves.
+    `readers` (clients that read now), `attached` (clients that ever read), `left:<name>` (when a client left), `grace`
+    (seconds that the request lives without readers); under 800 B, and 40 B for each client that left within a minute.
+    Written by gateways; admit.lua creates it together with the queue entry, depart.lua counts who leaves.
 pandagpt:events:{request}                  stream; life of a request
     Lists of events (field `events`) under ids `<attempt>-<n>`; about 80 B a token. Written by one worker at a time,
     or by a gateway that ends a request which no worker will end.
@@ -61,24 +61,24 @@ pandagpt:probe                             string; life 60 s
     it for a moment a hash, a set and a stream.
 pandagpt:salt                              string; no expiry
     32 random bytes that separate tenants, where the settings give no salt. Written once, by the first gateway.
-pandagpt:files:{tenant}                    hash; life `file_ttl_s` from the last upload
+pandagpt:files:{tenant}                    hash; life `file_ttl_s` and a batch's longest window from the last upload
     File id -> its metadata, under 400 B; at most `max_files`. Expired entries are removed when the hash is read.
-pandagpt:file:{tenant}:<id>                list; life `file_ttl_s`
+pandagpt:file:{tenant}:<id>                list; life `file_ttl_s`; as a batch's input, until after the batch's window
     A file in pieces of 1 MiB, which keep any one answer of the store small.
 pandagpt:picture:{request}                 string; life as the request's record at least
     A picture as it was sent, at most 16 MiB, to be drawn on: of requests with `annotate` alone.
 pandagpt:response:{request}                string; life as the request's record at least
     Of /v1/responses: the conversation that a later response may go on with, media among it up to 16 MiB, MessagePack.
-pandagpt:batches                           sorted set; life as the last batch's
+pandagpt:batches                           sorted set; life as long as any batch's
     The batches that have not ended, by the time of their creation.
-pandagpt:batches_of:{tenant}               sorted set; life as the tenant's last batch
-    The tenant's batches, by the time of their creation.
+pandagpt:batches_of:{tenant}               sorted set; life as long as any batch's from the tenant's last one
+    The tenant's batches, by the time of their creation. Those that no batch outlives are removed when one is added.
 pandagpt:batch:{batch}                     hash; life `file_ttl_s` from the end of the batch's window
-    What was asked (`batch`, MessagePack, under 1 KB), `status`, counts, the times of each status.
+    What was asked (`batch`, MessagePack, under 1 KB), `status`, counts, the times of each status (advance.lua).
 pandagpt:batch_results:{batch}             hash; life as the batch, an hour from its end
     Number of a line -> `o` or `e` and its result, a line of JSON; written once each.
 pandagpt:batch_lease                       string; life 10 s, refreshed
-    The gateway that runs batches.
+    The gateway that runs batches (claim.lua, release.lua).
 pandagpt:rate:{tenant}                     hash; life until both are full, and a minute
     What is left of the key's requests and tokens a minute, and when that was (rate.lua); under 100 B.
 pandagpt:running:{tenant}                  sorted set; life LEASE

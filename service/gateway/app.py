@@ -151,7 +151,15 @@ def _lifespan(
 
 
 def _batch_runner(gateway: GatewayState, lines: int) -> BatchRunner:
-    return BatchRunner(gateway.batches, gateway.files, gateway.requests, gateway.limits, gateway.sources_of, lines)
+    return BatchRunner(
+        gateway.batches,
+        gateway.files,
+        gateway.requests,
+        gateway.limits,
+        gateway.limiter,
+        gateway.sources_of,
+        lines,
+    )
 
 
 async def _look_at_store(gateway: GatewayState) -> None:

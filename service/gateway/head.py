@@ -10,6 +10,11 @@ def with_head(methods: set[str]) -> set[str]:
     return methods | {"HEAD"} if "GET" in methods else methods
 
 
+def head_only(scope: Scope) -> bool:
+    """Whether the caller wants the head alone: then nothing may be begun for the body's sake."""
+    return bool(scope.get("state", {}).get(HEAD_ONLY))
+
+
 class HeadMiddleware:
     """Routes see a GET. Everything around, and the server, sees the HEAD."""
 

@@ -18,6 +18,7 @@ from service.gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
 MINUTE = 60.0
+STORE_WAIT_S = 2.0  # seconds until a store that failed is asked again
 
 
 class RateLimiter:
@@ -36,6 +37,15 @@ class RateLimiter:
         if self.rates.tokens:
             with suppress(StoreUnavailable):  # the answer was given; that it was not counted is no reason to fail it
                 await self._store.charge(tenant, tokens)
+
+    async def token_wait(self, tenant: str) -> float:
+        """Seconds until the tenant's tokens are not used up; 0 where they are not, or are not limited."""
+        if not self.rates.tokens:
+            return 0.0
+        try:
+            return (await self._store.look(tenant)).wait_s
+        except StoreUnavailable:
+            return STORE_WAIT_S
 
     async def take(self, tenant: str, name: str) -> RateShare | None:
         """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable."""

@@ -24,8 +24,22 @@ class StoreProxy:
         self.count = 0
         self.died = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        await self._serve(client, back)
+
+    async def close(self) -> None:
+        """End what connections are left."""
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         if self.died.is_set():
             back.close()
             return
@@ -100,3 +114,4 @@ async def store_proxy(store: str, at: int, harm: Harm) -> AsyncIterator[tuple[St
         yield proxy, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
     finally:
         server.close()
+        await proxy.close()

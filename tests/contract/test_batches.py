@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import redis
@@ -89,6 +90,24 @@ def test_a_batch_of_every_endpoint_gives_its_answers(
     (line,) = told(client, done.output_file_id)
     assert line["response"]["status_code"] == 200
     assert line["response"]["body"]["object"] == kind
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_a_batch_s_vectors_are_those_of_a_direct_request(client: OpenAI, http: httpx.Client, encoding: str) -> None:
+    body = {"model": "fake", "input": ["a dog", "a cat"], "encoding_format": encoding}
+    entry = {"custom_id": "x", "method": "POST", "url": "/v1/embeddings", "body": body}
+    done = ended(client, start(client, [entry], "/v1/embeddings"))
+    (line,) = told(client, done.output_file_id)
+    assert line["response"]["body"] == http.post("/v1/embeddings", json=body).json()
+
+
+def test_a_batch_keeps_its_input_file_until_after_its_window(client: OpenAI, http: httpx.Client) -> None:
+    data = json.dumps(chat(0)).encode()
+    fields = {"purpose": "batch", "expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
+    file = http.post("/v1/files", files={"file": ("a.jsonl", data)}, data=fields).json()
+    batch = client.batches.create(input_file_id=file["id"], endpoint=CHAT, completion_window="24h")
+    assert http.get(f"/v1/files/{file['id']}").json()["expires_at"] > (batch.expires_at or 0)
+    assert ended(client, batch).status == "completed"
 
 
 def test_a_file_that_is_no_batch_is_refused_with_its_lines(client: OpenAI) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
+import redis
 from openai import OpenAI
 from openai.types.responses import Response
 
+from service.settings import StoreSettings
 from tests.contract import made
 from tests.contract.conftest import SeeingRuntime, Strict, running, settings_for
 
@@ -123,6 +125,36 @@ def test_a_background_response_runs_on_without_a_reader(client: OpenAI, runtime:
             time.sleep(0.05)
         assert found.status == "completed"
         assert found.output_text
+
+
+def test_a_background_response_is_charged_to_the_key_s_tokens(
+    strict: Strict, store: StoreSettings, runtime: SeeingRuntime
+) -> None:
+    """600 tokens a minute: to its end, though nobody reads it, and though its reader left."""
+    with (
+        OpenAI(base_url=f"{strict.url}/v1", api_key=strict.key(), max_retries=0, timeout=30) as ann,
+        redis.Redis.from_url(store.required_url()) as raw,
+    ):
+        others, began = set(raw.scan_iter("*:rate:*")), time.monotonic()
+        runtime.step_delay = 0.01
+        whole = {"background": True, "max_output_tokens": 200, "extra_body": {"ignore_eos": True}}
+        queued = created(ann, **whole)
+        stream = created(ann, stream=True, **whole)
+        name = next(iter(stream)).response.id
+        stream.close()
+        runtime.step_delay = 0.0
+        (key,) = set(raw.scan_iter("*:rate:*")) - others
+        used = 0
+        for waited in (queued.id, name):
+            while (found := ann.responses.retrieve(waited)).status in ("queued", "in_progress"):
+                assert time.monotonic() - began < 60
+                time.sleep(0.05)
+            assert found.usage is not None
+            used += found.usage.total_tokens
+        assert used >= 400
+        while float(raw.hget(key, "tokens") or 0) > 600 - used + 10 * (time.monotonic() - began) + 1:
+            assert time.monotonic() - began < 20, "the tokens were not charged"
+            time.sleep(0.05)
 
 
 def test_a_response_goes_on_with_an_earlier_one_and_its_media(client: OpenAI, runtime: SeeingRuntime) -> None:

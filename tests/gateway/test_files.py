@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -55,6 +55,39 @@ def test_a_file_of_several_pieces_comes_back_whole(http: httpx.Client) -> None:
     data = bytes(range(256)) * (3 * 4096 + 1)
     info = upload(http, data).json()
     assert http.get(f"/v1/files/{info['id']}/content").content == data
+
+
+async def test_a_file_of_short_lines_is_written_in_linear_time(valkey: Valkey) -> None:
+    """What waits for a whole piece was copied at every line: half a megabyte for each."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        for _ in range(100_000):
+            yield b"x" * 49 + b"\n"
+
+    connection = connect_async(valkey.settings)
+    files = FileStore(connection, Keys(), Quota(10, 1 << 30, 60))
+    began = time.process_time()
+    assert await files.write("ann", "file-1", "lines", "batch_output", lines()) == 100_000
+    assert time.process_time() - began < 5
+    whole = (await files.open("ann", "file-1")).data
+    assert (len(whole), whole[:100]) == (5_000_000, (b"x" * 49 + b"\n") * 2)
+    await connection.aclose()
+
+
+async def test_a_file_that_a_batch_needs_outlives_its_own_time(valkey: Valkey) -> None:
+    connection = connect_async(valkey.settings)
+    files = FileStore(connection, Keys(), Quota(10, 1 << 20, 60))
+    info = await files.add("ann", "in.jsonl", "batch", b"lines", "0" * 64)
+    longer = await files.keep_until("ann", info.id, time.time() + 7200)
+    assert longer.expires >= time.time() + 7200
+    await files.add("ann", "later", "batch", b"more", "0" * 64)  # whose own life is shorter
+    assert valkey.client.ttl(Keys().file("ann", info.id)) > 7200
+    assert valkey.client.ttl(Keys().files("ann")) > 7200
+    assert (await files.keep_until("ann", info.id, time.time())).expires == longer.expires
+    await files.delete("ann", info.id)
+    with pytest.raises(GatewayError, match="no such file"):
+        await files.keep_until("ann", info.id, time.time() + 7200)
+    await connection.aclose()
 
 
 def test_every_door_takes_a_file_and_it_is_encoded_once(http: httpx.Client, runtime: FakeRuntime) -> None:

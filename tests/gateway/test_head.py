@@ -2,13 +2,17 @@
 
 import re
 import socket
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import redis
 from fastapi.routing import APIRoute
 
+from service.broker.keys import Keys
 from service.gateway.routes import routers
+from service.settings import Settings
 
 # Made anew for each answer, or, as the server frames a body, of no use to an answer without one.
 OWN = {"date", "x-request-id", "transfer-encoding"}
@@ -51,6 +55,30 @@ def headers(answer: httpx.Response, path: str) -> dict[str, str]:
 
 def received(sender: socket.socket) -> bytes:
     return b"".join(iter(lambda: sender.recv(65536), b""))
+
+
+@pytest.mark.parametrize("stream", ["/v1/requests/{}/events", "/v1/responses/{}?stream=true"])
+def test_the_head_of_a_stream_makes_no_reader(
+    steady_http: httpx.Client,
+    gateway_settings: Settings,
+    stream: str,
+) -> None:
+    """A reader who never leaves would keep the request from being cancelled when the others leave."""
+    answer = steady_http.post("/v1/responses", json={"input": "Hi", "max_output_tokens": 2}).json()
+    request = answer["id"].replace("_", "-", 1)
+    path = stream.format(answer["id"] if "responses" in stream else request)
+    record = Keys().record(request)
+
+    def readers() -> list[Any]:
+        with redis.Redis.from_url(gateway_settings.store.required_url()) as store:
+            return list(store.hmget(record, "readers", "attached"))
+
+    before = readers()
+    assert before != [None, None]
+    assert steady_http.head(path).status_code == 200
+    assert readers() == before
+    assert steady_http.get(path).status_code == 200
+    assert readers() != before
 
 
 @pytest.mark.parametrize("path", GETS)

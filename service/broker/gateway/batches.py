@@ -1,19 +1,35 @@
 """Batches in the store: their records, the results of their lines, and the lease of the gateway that runs them.
 
-A line's result is written once whoever ran it (`HSETNX`), so a gateway that takes over may run a line again.
+A line's result is written once whoever ran it (`HSETNX`), so a gateway that takes over may run a line again. A status
+follows only those that may come before it, so that a cancel is never lost and never undoes an end.
 """
 
 import time
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from service.broker import scripts
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
 
 Status = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
-ENDED = ("failed", "completed", "expired", "cancelled")
+ENDED: Sequence[Status] = ("failed", "completed", "expired", "cancelled")
+BEFORE: Mapping[Status, Sequence[Status]] = MappingProxyType(
+    {
+        "validating": (),
+        "in_progress": ("validating",),
+        "finalizing": ("in_progress",),
+        "completed": ("finalizing",),
+        "expired": ("finalizing",),
+        "cancelling": ("validating", "in_progress"),
+        "cancelled": ("cancelling",),
+        "failed": tuple(status for status in get_args(Status) if status not in ENDED),
+    }
+)
+LONGEST_WINDOW = 7 * 86_400  # seconds
 LEASE_S = 10
 RESULTS_LIFE = 3600  # seconds that results stay once they stand in files
 
@@ -56,18 +72,21 @@ class BatchStore:
     def __init__(self, store: AsyncStore, keys: Keys, life_s: float) -> None:
         """`life_s`: how long a batch is known after its window."""
         self._store, self._keys, self._life = store, keys, life_s
+        self._longest = round(LONGEST_WINDOW + life_s)
 
     async def add(self, batch: StoredBatch) -> None:
         life = round(batch.expires - time.time() + self._life)
+        names = self._keys.batches_of(batch.tenant)
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.hset(self._keys.batch(batch.id), "batch", msgspec.msgpack.encode(batch))
             pipe.hset(self._keys.batch(batch.id), "status", "validating")
             pipe.expire(self._keys.batch(batch.id), life)
-            pipe.zadd(self._keys.batches_of(batch.tenant), {batch.id: batch.created})
-            pipe.expire(self._keys.batches_of(batch.tenant), life)
+            pipe.zadd(names, {batch.id: batch.created})
+            pipe.zremrangebyscore(names, "-inf", batch.created - self._longest)
+            pipe.expire(names, self._longest)
             pipe.zadd(self._keys.batches, {batch.id: batch.created})
-            pipe.expire(self._keys.batches, life)
+            pipe.expire(self._keys.batches, self._longest)  # a later batch of a short window ends no earlier one
             await pipe.execute()
 
     async def find(self, batch_id: str) -> tuple[StoredBatch, BatchProgress] | None:
@@ -104,17 +123,22 @@ class BatchStore:
         with store_errors():
             await self._store.zrem(self._keys.batches, batch_id)
 
-    async def set_status(self, batch_id: str, status: Status, **fields: str | int | bytes) -> None:
-        moment = {f"at:{status}": int(time.time())}
+    async def advance(self, batch_id: str, status: Status, **fields: str | int | bytes) -> Status | None:
+        """Set the status with these fields, unless the batch is in one that does not come before it (`BEFORE`).
+
+        The status that it has now; None for a batch that is not there any more.
+        """
+        before = BEFORE[status]
+        flat = [part for field in fields.items() for part in field]
+        arguments = (status, int(time.time()), len(before), *before, *flat)
         with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            for name, value in {"status": status, **moment, **fields}.items():
-                pipe.hset(self._keys.batch(batch_id), name, value)
-            await pipe.execute()
-        if status in ENDED:
+            held: Any = await self._store.eval(scripts.ADVANCE, 1, self._keys.batch(batch_id), *arguments)
+        now: Status | None = held.decode() or None
+        if now is None or now in ENDED:
             await self.forget(batch_id)
             with store_errors():
                 await self._store.expire(self._keys.batch_results(batch_id), RESULTS_LIFE)
+        return now
 
     async def record(self, batch: StoredBatch, line: int, result: bytes, failed: bool) -> bool:
         """A line's result, unless it has one; `result` is a line of JSON. Whether it was the first."""
@@ -148,18 +172,11 @@ class BatchStore:
 
     async def hold(self, gateway: str) -> bool:
         """Take the lease, or keep it. Whether this gateway has it."""
-        key = self._keys.batch_lease
         with store_errors():
-            taken: Any = await self._store.set(key, gateway, nx=True, ex=LEASE_S)
-            if taken:
-                return True
-            holder: Any = await self._store.get(key)
-            if holder != gateway.encode():
-                return False
-            return bool(await self._store.expire(key, LEASE_S))
+            holder: Any = await self._store.eval(scripts.CLAIM, 1, self._keys.batch_lease, gateway, gateway, LEASE_S)
+        return bool(holder == gateway.encode())
 
     async def let_go(self, gateway: str) -> None:
         """Another gateway may take the lease at once."""
         with store_errors():
-            if await self._store.get(self._keys.batch_lease) == gateway.encode():
-                await self._store.delete(self._keys.batch_lease)
+            await self._store.eval(scripts.RELEASE, 1, self._keys.batch_lease, gateway)

@@ -109,7 +109,8 @@ class Departures:
         names = (self._keys.record(record.id), self._keys.cancels(record.model))
         lives = (self._records.life(record.deadline), CANCELS_KEPT, QUEUE_LIFE)
         submitted = (departure.submitted, TOMBSTONE_LIFE if departure.submitted else 0)
-        return ("EVAL", scripts.DEPART, len(names), *names, record.id, departure.name, *lives, *submitted)
+        repeats = (round(time.time()), 2 * round(PATIENCE))
+        return ("EVAL", scripts.DEPART, len(names), *names, record.id, departure.name, *lives, *submitted, *repeats)
 
     def _still_tried(self, leaving: Sequence[_Departure], error: StoreUnavailable) -> list[_Departure]:
         now = time.monotonic()

@@ -42,6 +42,11 @@ class RateStore:
         exceeded = None if outcome == b"ok" else outcome.decode()
         return RateShare(exceeded, int(wait) / 1000, float(requests), float(tokens))
 
+    async def look(self, tenant: str) -> RateShare:
+        """Whether tokens are left, and for how long not; asks for nothing."""
+        outcome, wait, requests, tokens = await self._run(tenant, "look")
+        return RateShare("tokens" if outcome == b"tokens" else None, int(wait) / 1000, float(requests), float(tokens))
+
     async def charge(self, tenant: str, tokens: int) -> None:
         """Tokens are charged when an answer is whole: the bucket may go below zero, and the next request waits."""
         await self._run(tenant, "charge", tokens)

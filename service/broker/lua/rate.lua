@@ -1,5 +1,6 @@
 -- One key's share: two buckets that hold a minute's worth and fill evenly, and the requests it has in hand.
--- KEYS: rate, running. ARGV: 'take' | 'charge' | 'renew' | 'refund' (one request), requests a minute, tokens a minute, at once (0: no limit),
+-- KEYS: rate, running. ARGV: 'take' | 'look' (at the tokens) | 'charge' | 'renew' | 'refund' (one request), requests a
+-- minute, tokens a minute, at once (0: no limit),
 -- how long a request in hand counts unless renewed (ms), then for take its name, for charge the tokens, for renew names.
 -- Answers {'ok' or the limit that is used up, ms to wait, requests left, tokens left}, the last two as text.
 local rate, running, what = KEYS[1], KEYS[2], ARGV[1]
@@ -30,6 +31,8 @@ if what == 'charge' then
   level.tokens = level.tokens - tonumber(ARGV[6])
 elseif what == 'refund' then
   level.requests = math.min(limits.requests, level.requests + 1)
+elseif what == 'look' then
+  need('tokens', 0)
 else
   if at_once > 0 then
     redis.call('ZREMRANGEBYSCORE', running, '-inf', string.format('%d', now))

@@ -4,7 +4,6 @@ What such a model takes is known from the last worker that announced it. The que
 autoscaler sees the waiting request.
 """
 
-import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -18,7 +17,7 @@ class FromZero:
     """`models` by id; a request waits `wait_s` seconds for a worker."""
 
     def __init__(self, broker: Broker, models: Collection[str], wait_s: float) -> None:
-        self._broker, self.models, self._wait_s = broker, frozenset(models), wait_s
+        self._broker, self.models, self.wait_s = broker, frozenset(models), wait_s
 
     @property
     def only(self) -> str | None:
@@ -41,7 +40,6 @@ class FromZero:
         return {name: info for name, info in found.items() if info is not None}
 
     async def end_unserved(self, record: RequestRecord) -> None:
-        """After the wait, end the request as `no_worker` if none has taken it and there is none."""
-        await asyncio.sleep(self._wait_s)
+        """End a request that has waited so long as `no_worker`, if none has taken it and there is none."""
         with suppress(BrokerError):
             await self._broker.give_up_waiting(record)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Event, Failed, Started, Token
 from service.gateway.auth import Caller
+from service.gateway.head import head_only
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import GenerateRequest
@@ -67,6 +68,8 @@ class Responder:
         replayed = REPLAYED if submitted.replayed else {}
         headers = {**ignored(wanted.ignored), **warned(metadata.warnings), **replayed}
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
+        if metadata.shape.get("background") and seen.charged and self.limiter.rates.tokens:
+            service.in_background(self._charge_at_end(record))
         if metadata.shape.get("background") and not wanted.stream:
             seen.outcome = "done"
             return JSONResponse(ResponseState(metadata).object(), headers=headers)
@@ -92,15 +95,30 @@ class Responder:
         await self.limiter.charge(caller.tenant, whole["usage"]["total_tokens"] if whole["usage"] else 0)
         return JSONResponse(whole, headers=headers)
 
-    def follow(self, caller: Caller, record: RequestRecord, metadata: ResponseMetadata, after: int) -> EventStream:
-        """The stream of a request that exists, beyond the event of that number. Its reader is attached already."""
+    async def follow(
+        self, request: Request, caller: Caller, record: RequestRecord, metadata: ResponseMetadata, after: int
+    ) -> EventStream:
+        """The stream of a request that exists, beyond the event of that number. Its caller reads it from now on."""
         seen, service = caller.seen, self.requests
+        if not head_only(request.scope):  # nobody who asks for the head alone would leave
+            await service.readers.attach(record.id)
         seen.model = record.model
         meter = TokenMeter(seen, self.metrics, timed=False)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
         leave, hand_over = self._leave(record, metadata), partial(service.hand_over, record)
         fold, lease = frames(metadata, after), AsyncExitStack()
         return EventStream(events, None, None, fold, self.timeouts, leave, hand_over, lease, {}, self.leaving, seen)
+
+    async def _charge_at_end(self, record: RequestRecord) -> None:
+        """Charge a response in the background, which runs on without a reader."""
+        prompt = tokens = 0
+        try:
+            async with aclosing(self.requests.broker.follow(record)) as events:
+                async for event in (event async for came in events for event in came):
+                    prompt = event.prompt_tokens if isinstance(event, Started) else prompt
+                    tokens += isinstance(event, Token)
+        finally:  # also where this gateway leaves: what has come so far
+            await self.limiter.charge(record.tenant, prompt + tokens)
 
     def _leave(self, record: RequestRecord, metadata: ResponseMetadata) -> Callable[[], None]:
         """What a reader's leaving means: nothing to a response in the background."""
@@ -123,7 +141,8 @@ class Responder:
         async def charge() -> None:
             await self.limiter.charge(record.tenant, fold.chunks.started.prompt_tokens + fold.chunks.tokens)
 
-        lease.push_async_callback(charge)
+        if not metadata.shape.get("background"):  # which is charged to its end, whoever reads
+            lease.push_async_callback(charge)
         leave, hand_over = self._leave(record, metadata), partial(self.requests.hand_over, record)
         return EventStream(
             events,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -67,6 +67,7 @@ class RequestService:
     conversations: Conversations
     options: ServiceOptions
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _closed: bool = False
 
     async def model(self, name: str | None) -> ModelInfo:
         """The live model of that name, or the default. Raises `model_not_found`, `no_worker`."""
@@ -133,12 +134,21 @@ class RequestService:
 
     async def _after_grace(self, record: RequestRecord, left: "asyncio.Future[Readers | None]") -> None:
         before = await left
-        if before is None or before.now > 0:
-            return
-        await asyncio.sleep(before.grace_s)
+        if before is not None and before.now <= 0:
+            self.after(before.grace_s, lambda: self._cancel_unread(record.id, record.tenant, before.ever))
+
+    async def _cancel_unread(self, request_id: str, tenant: str, ever: int) -> None:
         with suppress(BrokerError):
-            if (await self.readers.count(record.id)).ever == before.ever:
-                await self.broker.cancel(record.id, record.tenant)
+            if (await self.readers.count(request_id)).ever == ever:
+                await self.broker.cancel(request_id, tenant)
+
+    def after(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Begin the work after so long: until then it is a timer, and no task."""
+        asyncio.get_running_loop().call_later(seconds, self._begin, work)
+
+    def _begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        if not self._closed:
+            self.in_background(work())
 
     def in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -146,6 +156,7 @@ class RequestService:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -262,7 +273,8 @@ class RequestService:
             seen.phases.append(("submit", began, time.perf_counter()))
         # A model that scales from zero may have no worker yet: the request waits for one, but not for ever.
         if record.model in self.from_zero.models:
-            self.in_background(self.from_zero.end_unserved(record))
+            short = replace(record, response=b"")  # held for minutes
+            self.after(self.from_zero.wait_s, lambda: self.from_zero.end_unserved(short))
         return record
 
 

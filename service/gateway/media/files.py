@@ -13,13 +13,17 @@ from typing import Any
 
 import msgspec
 
+from service.broker import scripts
 from service.broker.connection import AsyncStore, store_errors
+from service.broker.gateway.batches import LONGEST_WINDOW
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
 from service.gateway.media.sources import Content
 
 PIECE = 1 << 20
 UPLOAD_S = 300  # that an upload counts against the quota, if its gateway dies
+PROLONG_TRIES = 5
+PROLONGED_S = 3600  # that a batch's input stays after the batch's window, while its files are written
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,19 +91,20 @@ class FileStore:
         No file where there are none. It is not held against the tenant's quota until it is there.
         """
         key, now, hasher = self._keys.file(tenant, file_id), int(time.time()), hashlib.sha256()
-        count, size, waiting, life = 0, 0, b"", round(self._quota.ttl_s)
+        count, size, waiting, life = 0, 0, bytearray(), round(self._quota.ttl_s)
         with store_errors():
             await self._store.delete(key)
             async for line in lines:
-                count, size, waiting = count + 1, size + len(line), waiting + line
+                count, size = count + 1, size + len(line)
+                waiting += line
                 hasher.update(line)
                 while len(waiting) >= PIECE:
-                    await self._push(key, waiting[:PIECE], life)
-                    waiting = waiting[PIECE:]
+                    await self._push(key, bytes(waiting[:PIECE]), life)
+                    del waiting[:PIECE]
             if not count:
                 return 0
             if waiting:
-                await self._push(key, waiting, life)
+                await self._push(key, bytes(waiting), life)
             info = FileInfo(
                 id=file_id,
                 filename=filename,
@@ -115,7 +120,7 @@ class FileStore:
     async def _enter(self, tenant: str, info: FileInfo) -> None:
         pipe: Any = self._store.pipeline(transaction=False)
         pipe.hset(self._keys.files(tenant), info.id, msgspec.msgpack.encode(info))
-        pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + 60)
+        pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + LONGEST_WINDOW + PROLONGED_S)
         await pipe.execute()
 
     async def _push(self, key: str, piece: bytes, life_s: int) -> None:
@@ -139,12 +144,29 @@ class FileStore:
         return sorted((info for info in infos if info.expires > now), key=lambda info: info.id)
 
     async def info(self, tenant: str, file_id: str) -> FileInfo:
+        return (await self._entry(tenant, file_id))[1]
+
+    async def _entry(self, tenant: str, file_id: str) -> tuple[bytes, FileInfo]:
+        """As it stands in the store, and what it says."""
         with store_errors():
             found: Any = await self._store.execute_command("HGET", self._keys.files(tenant), file_id)
         info = None if found is None else _decoder.decode(found)
         if info is None or not info.whole or info.expires <= time.time():
             raise GatewayError("file_not_found", "There is no such file.")
-        return info
+        return found, info
+
+    async def keep_until(self, tenant: str, file_id: str, until: float) -> FileInfo:
+        """The file, which lives until that Unix time at least and `PROLONGED_S` more."""
+        names = (self._keys.files(tenant), self._keys.file(tenant, file_id))
+        for _ in range(PROLONG_TRIES):  # another batch of the same file may prolong it at the same time
+            entry, info = await self._entry(tenant, file_id)
+            longer = msgspec.structs.replace(info, expires=max(info.expires, round(until) + PROLONGED_S))
+            life = longer.expires - int(time.time())
+            arguments = (file_id, entry, msgspec.msgpack.encode(longer), life, info.bytes)
+            with store_errors():
+                if await self._store.eval(scripts.PROLONG, 2, *names, *arguments):
+                    return longer
+        raise GatewayError("file_not_found", "There is no such file.")
 
     async def pieces(self, tenant: str, info: FileInfo) -> AsyncIterator[bytes]:
         """The file's bytes. Ends with `file_not_found` where it expires meanwhile."""

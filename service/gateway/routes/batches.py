@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from service.broker.gateway.batches import ENDED, BatchProgress, StoredBatch
+from service.broker.gateway.batches import ENDED, LONGEST_WINDOW, BatchProgress, StoredBatch
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.json_body import read_json
@@ -25,7 +25,6 @@ _Known = Annotated[
 _Limit = Annotated[int, Query(ge=1, le=100, description="Most batches of one page (batches)")]
 _BatchId = Annotated[str, Path(description="A batch's id")]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_LONGEST = 7 * 86_400
 _TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 
 
@@ -38,12 +37,12 @@ async def create_batch(request: Request, caller: _Owner) -> dict[str, Any]:
         if body.endpoint == "/v1/embeddings" and Scope.EMBED not in caller.scopes:
             raise GatewayError("permission_denied", "This key may not use that endpoint (embed).")
         window = int(body.completion_window[:-1]) * _UNITS[body.completion_window[-1]]
-        if window > _LONGEST:
-            words = f"completion_window is {window} seconds; the limit is {_LONGEST}."
+        if window > LONGEST_WINDOW:
+            words = f"completion_window is {window} seconds; the limit is {LONGEST_WINDOW}."
             raise GatewayError("invalid_request", words, param="completion_window")
         gateway.check_accepting()
-        await _check_file(gateway, body.input_file_id, caller.tenant)
         batch = _batch(body, caller, int(time.time()), window)
+        await _hold_file(gateway, batch)
         await gateway.batches.add(batch)
     return _object(batch, BatchProgress())
 
@@ -70,15 +69,17 @@ async def get_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dic
 async def cancel_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dict[str, Any]:
     """Run no further line; what has an answer comes into the output file. One that has ended stays as it is."""
     gateway = gateway_of(request)
-    batch, progress = await _found(gateway, batch_id, caller.tenant)
-    if progress.status not in (*ENDED, "finalizing"):
-        await gateway.batches.set_status(batch.id, "cancelling")
+    batch, _ = await _found(gateway, batch_id, caller.tenant)
+    await gateway.batches.advance(batch.id, "cancelling")
     return _object(*await _found(gateway, batch_id, caller.tenant))
 
 
-async def _check_file(gateway: GatewayState, file_id: str, tenant: str) -> None:
+async def _hold_file(gateway: GatewayState, batch: StoredBatch) -> None:
+    """Check the input file, and keep it for as long as the batch needs it."""
     try:
-        info = await gateway.files.info(tenant, file_id)
+        info = await gateway.files.info(batch.tenant, batch.input_file)
+        if info.purpose == "batch":
+            await gateway.files.keep_until(batch.tenant, batch.input_file, batch.expires)
     except GatewayError as error:
         raise GatewayError(error.code, error.message, param="input_file_id") from None
     if info.purpose != "batch":

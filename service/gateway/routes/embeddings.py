@@ -1,14 +1,12 @@
 """POST /v1/embeddings: unit vectors of the shared space for strings and media."""
 
-import base64
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.auth import Access, Caller, Scope
-from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, usage
-from service.gateway.inference.embedding.embedder import Embedded
+from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, embedding_list
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json
@@ -31,16 +29,9 @@ async def create_embeddings(
         check_inputs(body.input, gateway.limits, "input")
         inputs = await read_inputs(body.input, "input", gateway.sources_of(caller.tenant))
 
-        def answer(found: Embedded, model: str) -> dict[str, Any]:
-            rows = [
-                {"object": "embedding", "index": at, "embedding": _written(vector, body.encoding_format == "base64")}
-                for at, vector in enumerate(found.vectors)
-            ]
-            return {"object": "list", "data": rows, "model": model, "usage": usage(found)}
-
         wanted = EmbedQuestion(
             inputs,
-            answer,
+            partial(embedding_list, as_base64=body.encoding_format == "base64"),
             body.model,
             cut_of(body),
             body.dimensions,
@@ -50,11 +41,3 @@ async def create_embeddings(
         )
         gateway.check_accepting()
         return await gateway.embedding.respond(request, caller, wanted)
-
-
-def _written(vector: np.ndarray, as_base64: bool) -> list[float] | str:
-    """Little-endian float32 as base64, or numbers."""
-    if as_base64:
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    numbers: list[float] = vector.tolist()
-    return numbers

@@ -63,9 +63,8 @@ async def get_response(
     if not stream:
         return JSONResponse(await _object(gateway, record, kept))
     metadata = structs.replace(read_metadata(record.response), shape=kept.shape)
-    await gateway.requests.readers.attach(record.id)
     after = -1 if starting_after is None else starting_after
-    return gateway.responder.follow(caller, record, metadata, after)
+    return await gateway.responder.follow(request, caller, record, metadata, after)
 
 
 @router.post("/v1/responses/{response_id}/cancel", response_model=None, responses=documented(ResponseObject))

@@ -19,7 +19,7 @@ from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
 from service.gateway.errors import from_core
 from service.gateway.half_closed import COMMENT
-from service.gateway.head import HEAD_ONLY
+from service.gateway.head import head_only
 from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import KEEP_ALIVE, AnswerChunks, closing_error
 
@@ -216,7 +216,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
             slow, seen, state = False, self._seen, scope.setdefault("state", {})
-            if state.get(HEAD_ONLY):
+            if head_only(scope):
                 await self._events.aclose()
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})

@@ -77,6 +77,30 @@ async def test_a_departure_that_is_sent_twice_counts_once(broker: Broker, valkey
         assert cancels(valkey) == []
 
 
+async def test_two_departures_that_are_both_sent_twice_count_once_each(broker: Broker, valkey: Valkey) -> None:
+    """All of a moment travel together, so one lost answer repeats them all."""
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
+        record = await broker.submit(generate())
+        for _ in range(2):
+            await RequestReaders(broker._store, Keys(), 60).attach(record.id)
+        both = [_Departure(record), _Departure(record)]
+        await broker._departures._send_all(both)
+        await broker._departures._send_all(both)
+        assert int(valkey.client.hget(Keys().record(record.id), "readers")) == 1
+        assert cancels(valkey) == []
+
+
+async def test_a_record_forgets_departures_that_nobody_repeats(broker: Broker, valkey: Valkey) -> None:
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
+        record = await broker.submit(generate())
+        await RequestReaders(broker._store, Keys(), 60).attach(record.id)
+        long_ago = {f"left:{number}": round(time.time()) - 3600 for number in range(150)}
+        valkey.client.hset(Keys().record(record.id), mapping=long_ago)
+        await broker.leave(record)
+        left = [name for name in valkey.client.hkeys(Keys().record(record.id)) if name.startswith(b"left:")]
+        assert len(left) == 1
+
+
 async def test_a_departure_waits_for_a_store_that_is_away(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
         record = await broker.submit(generate())

@@ -1,6 +1,5 @@
 """One request of a batch: its body by the endpoint that it names, run in the class `batch`, its whole answer."""
 
-import base64
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from service.gateway.auth import Caller
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.inference.completion_body import from_completion
 from service.gateway.inference.conversation import from_chat
-from service.gateway.inference.embedding.answering import cut_of, usage
+from service.gateway.inference.embedding.answering import cut_of, embedding_list
 from service.gateway.inference.embedding.embedder import EmbedOptions, embed
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
 from service.gateway.inference.responses.body import from_response
@@ -68,16 +67,7 @@ async def _embeddings(call: BatchCall, body: Any) -> dict[str, Any]:
     info = await call.service.model(body.model)
     how = EmbedOptions(cut_of(body), body.dimensions, "batch")
     found = await embed(call.service, inputs, how, info, call.caller, call.key)
-    as_text = body.encoding_format == "base64"
-    rows = [
-        {
-            "object": "embedding",
-            "index": at,
-            "embedding": base64.b64encode(one.astype("<f4").tobytes()).decode() if as_text else one.tolist(),
-        }
-        for at, one in enumerate(found.vectors)
-    ]
-    return {"object": "list", "data": rows, "model": info.id, "usage": usage(found)}
+    return embedding_list(found, info.id, as_base64=body.encoding_format == "base64")
 
 
 async def _whole(call: BatchCall, wanted: GenerateRequest) -> dict[str, Any]:

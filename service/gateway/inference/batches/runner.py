@@ -8,14 +8,15 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from service.broker.errors import BrokerError, StoreUnavailable
-from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, StoredBatch
+from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, Status, StoredBatch
 from service.gateway.auth import Caller
 from service.gateway.errors import GatewayError, error_object, from_core
 from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split
@@ -24,6 +25,7 @@ from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.files import FileStore
 from service.gateway.media.sources import MediaSources
+from service.gateway.rate_limit import RateLimiter
 
 log = logging.getLogger(__name__)
 LOOK_S = 1.0  # seconds between looks for new batches, cancelled ones and the lease
@@ -35,14 +37,17 @@ _PASSING = (429, 503)
 
 @dataclass(slots=True)
 class BatchRunner:
-    """`sources` gives what the links of one tenant's request may point to; `lines` run at once of each batch."""
+    """`sources` gives what the links of one tenant's request may point to; `lines` run at once of each batch, each by
+    `answer`."""
 
     batches: BatchStore
     files: FileStore
     service: RequestService
     limits: RequestLimits
+    limiter: RateLimiter
     sources: Callable[[str], MediaSources]
     lines: int
+    answer: Callable[[BatchCall, str, bytes], Awaitable[dict[str, Any]]] = run
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -99,53 +104,73 @@ class BatchRunner:
             await self._refuse(batch_id, [{"code": "internal_error", "message": words, "param": None, "line": None}])
 
     async def _refuse(self, batch_id: str, errors: list[dict[str, Any]]) -> None:
-        await self.batches.set_status(batch_id, "failed", errors=msgspec.json.encode(errors))
+        await self.batches.advance(batch_id, "failed", errors=msgspec.json.encode(errors))
 
     async def _advance(self, batch: StoredBatch, progress: BatchProgress) -> None:
-        if progress.status == "validating":
+        """From the status that it has to its end. A cancel may come between any two steps: then the status stays
+        `cancelling` until the files are written."""
+        status: Status | None = progress.status
+        if status == "validating":
             total, errors = await checked(self._pieces(batch), batch.endpoint)
             if errors:
                 await self._refuse(batch.id, errors)
                 return
-            await self.batches.set_status(batch.id, "in_progress", total=total)
-        stopped = await self._lines(batch)
-        await self.batches.set_status(batch.id, "finalizing")
-        completed = await self._write(batch, "output", expired=False)
-        failed = await self._write(batch, "error", expired=stopped == "expired")
-        await self.batches.set_status(batch.id, stopped or "completed", completed=completed, failed=failed)
+            status = await self.batches.advance(batch.id, "in_progress", total=total)
+        if status == "in_progress":
+            await self._lines(batch)
+            status = await self.batches.advance(batch.id, "finalizing")
+        if status in ("finalizing", "cancelling"):
+            await self._finish(batch, status)
 
-    async def _lines(self, batch: StoredBatch) -> Any:
-        """Run what has no result yet. Answers `cancelled` or `expired` where that came first."""
+    async def _finish(self, batch: StoredBatch, status: Status) -> None:
+        expired = status == "finalizing" and await self._is_unfinished(batch)
+        completed = await self._write(batch, "output", expired=False)
+        failed = await self._write(batch, "error", expired=expired)
+        end: Status = "cancelled" if status == "cancelling" else "expired" if expired else "completed"
+        await self.batches.advance(batch.id, end, completed=completed, failed=failed)
+
+    async def _lines(self, batch: StoredBatch) -> None:
+        """Run what has no result yet, until all have one, or the batch is cancelled or expires."""
+        lines = asyncio.create_task(self._run_lines(batch))
+        stopped = asyncio.create_task(self._until_stopped(batch))
+        try:
+            done, _ = await asyncio.wait({lines, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (lines, stopped):
+                task.cancel()
+            await asyncio.gather(lines, stopped, return_exceptions=True)
+
+    async def _run_lines(self, batch: StoredBatch) -> None:
         slots, running = asyncio.Semaphore(self.lines), set[asyncio.Task[None]]()
-        looked = 0.0
         try:
             async for line in self._open_lines(batch):
                 await slots.acquire()
-                if time.monotonic() - looked > LOOK_S:
-                    looked = time.monotonic()
-                    if (stopped := await self._stopped(batch)) is not None:
-                        return stopped
                 task = asyncio.create_task(self._line(batch, line))
                 running.add(task)
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: slots.release())
-            while running:
-                await asyncio.wait(running, timeout=LOOK_S)
-                if running and (stopped := await self._stopped(batch)) is not None:
-                    return stopped
+            if running:
+                await asyncio.wait(running)
         finally:
             for task in list(running):
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-        return await self._stopped(batch, ended=True)
 
-    async def _stopped(self, batch: StoredBatch, ended: bool = False) -> str | None:
-        found = await self.batches.find(batch.id)
-        if found is None or found[1].status == "cancelling":
-            return "cancelled"
-        return "expired" if not ended and time.time() > batch.expires else None
+    async def _until_stopped(self, batch: StoredBatch) -> None:
+        while time.time() <= batch.expires:
+            found = await self.batches.find(batch.id)
+            if found is None or found[1].status != "in_progress":
+                return
+            await asyncio.sleep(LOOK_S)
 
-    async def _open_lines(self, batch: StoredBatch) -> AsyncIterator[BatchLine]:
+    async def _is_unfinished(self, batch: StoredBatch) -> bool:
+        """Whether some line has no result."""
+        async with aclosing(self._open_lines(batch)) as lines:
+            return await anext(lines, None) is not None
+
+    async def _open_lines(self, batch: StoredBatch) -> AsyncGenerator[BatchLine, None]:
         """The lines without a result, in order."""
         chunk: list[BatchLine] = []
         async for number, raw in split(self._pieces(batch)):
@@ -162,27 +187,40 @@ class BatchRunner:
         return [line for line, has in zip(chunk, done, strict=True) if not has]
 
     async def _line(self, batch: StoredBatch, line: BatchLine) -> None:
-        """Run the line until it has an answer or a lasting refusal, and write that down."""
+        """Run the line until it has an answer or a lasting refusal, and write that down; its tokens are the key's."""
         caller = Caller(batch.name, batch.tenant, frozenset(), batch.share, cache_group=batch.cache_group)
         call = BatchCall(self.service, caller, self.sources(batch.tenant), self.limits, f"{batch.id}/{line.number}")
         while True:
-            try:
-                body, status = await run(call, line.url, line.body), 200
-            except BrokerError as error:
-                body, status = _refusal(from_core(error))
-            except GatewayError as error:
-                body, status = _refusal(error)
-            except Exception:
-                log.exception("a line of a batch failed")
-                body, status = _refusal(GatewayError("internal_error", "The server failed to handle the request."))
+            await self._await_tokens(batch.tenant)
+            body, status = await self._answered(call, line)
             if status not in _PASSING:
                 break
             await asyncio.sleep(RETRY_S)
         result = _result(batch, line.number, line.custom_id, {"status_code": status, "body": body}, None)
+        if await self._record(batch, line, result, failed=status != 200):
+            await self.limiter.charge(batch.tenant, (body.get("usage") or {}).get("total_tokens", 0))
+
+    async def _answered(self, call: BatchCall, line: BatchLine) -> tuple[dict[str, Any], int]:
+        try:
+            return await self.answer(call, line.url, line.body), 200
+        except BrokerError as error:
+            return _refusal(from_core(error))
+        except GatewayError as error:
+            return _refusal(error)
+        except Exception:
+            log.exception("a line of a batch failed")
+            return _refusal(GatewayError("internal_error", "The server failed to handle the request."))
+
+    async def _await_tokens(self, tenant: str) -> None:
+        """Return once the key's tokens a minute are not used up: a batch waits for what a direct request is refused."""
+        while (wait_s := await self.limiter.token_wait(tenant)) > 0:
+            await asyncio.sleep(wait_s)
+
+    async def _record(self, batch: StoredBatch, line: BatchLine, result: bytes, failed: bool) -> bool:
+        """Whether this was the line's first result."""
         while True:
             try:
-                await self.batches.record(batch, line.number, result, failed=status != 200)
-                return
+                return await self.batches.record(batch, line.number, result, failed=failed)
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
 

@@ -1,10 +1,12 @@
 """The answer to a request for vectors: the one path behind /v1/embeddings, /v1/rerank and /v1/score."""
 
 import asyncio
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -76,6 +78,22 @@ def cut_of(body: LongText) -> Cut:
         return body.cut
     except FieldError as error:
         raise GatewayError("invalid_request", f"{error.field} {error}.", param=error.field) from None
+
+
+def embedding_list(found: Embedded, model: str, as_base64: bool) -> dict[str, Any]:
+    """OpenAI's object; each vector as numbers, or as base64 of little-endian float32."""
+    rows = [
+        {"object": "embedding", "index": at, "embedding": _written(vector, as_base64)}
+        for at, vector in enumerate(found.vectors)
+    ]
+    return {"object": "list", "data": rows, "model": model, "usage": usage(found)}
+
+
+def _written(vector: np.ndarray, as_base64: bool) -> list[float] | str:
+    if as_base64:
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    numbers: list[float] = vector.tolist()
+    return numbers
 
 
 def usage(found: Embedded) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pandagpt_core.types import Modality, ModelInfo, Priority
+from service.broker.errors import StoreUnavailable
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Failed, Vectors
 from service.gateway.auth import Caller
@@ -137,7 +139,8 @@ async def _answer(service: RequestService, record: RequestRecord, key: str | Non
             service.leave(record)
         await events.aclose()
     if key is None and sum(map(len, found)) > LARGE:
-        await asyncio.shield(service.broker.keep_shortly(record, LARGE_LIFE))
+        with suppress(StoreUnavailable):  # the vectors are here; that the store keeps them longer is no failure
+            await asyncio.shield(service.broker.keep_shortly(record, LARGE_LIFE))
     return found
 
 
