@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from service.settings import StoreSettings
+
 helm = pytest.importorskip("helm_python", reason="no helm-python-sdk here: pip install -e .[chart]")
 validator = pytest.importorskip("kubernetes_validate", reason="no kubernetes-validate here: pip install -e .[chart]")
 
@@ -153,10 +155,24 @@ def test_only_gateways_and_workers_reach_the_store() -> None:
     assert policy["egress"] == []
 
 
+def test_a_store_behind_sentinels_is_named_by_them_and_the_chart_brings_none() -> None:
+    manifests = rendered(values("sentinel"))
+    assert "demo-store" not in {one["metadata"]["name"] for one in manifests}
+    for pod in pods(manifests).values():
+        given = {one["name"]: one for one in pod["containers"][0]["env"]}
+        assert "PANDAGPT_STORE_URL" not in given
+        sentinel = [one for name, one in given.items() if name.startswith("PANDAGPT_STORE_SENTINEL") and "value" in one]
+        fields = {one["name"].removeprefix("PANDAGPT_STORE_").lower(): one["value"] for one in sentinel}
+        assert StoreSettings(**fields).sentinel_addresses[2] == ("sentinel-2.redis", 26379)
+        assert given["PANDAGPT_STORE_SENTINEL_PASSWORD"]["valueFrom"]["secretKeyRef"]["key"] == "sentinel-password"
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"gateway": {"keysSecret": ""}}, "keysSecret"),
+        ({"store": {"sentinel": {"addresses": ["a:1"], "master": ""}}}, "store.sentinel.master"),
+        ({"store": {"sentinel": {"addresses": ["user@a:1"]}}}, "addresses"),
         ({"store": {"gatewayPassword": ""}}, "store.gatewayPassword"),
         ({"store": {"url": "redis://user:secret@host"}}, "url"),
         ({"gateway": {"replicas": 0}}, "replicas"),

@@ -39,11 +39,33 @@ capabilities: {drop: [ALL]}
 {{ .Values.store.existingSecret | default (printf "%s-store" (include "pandagpt.name" .)) }}
 {{- end }}
 
+{{/* "true" where the chart brings the store. */}}
+{{- define "pandagpt.ownStore" -}}
+{{- if not (or .Values.store.url .Values.store.sentinel.addresses) }}true{{ end -}}
+{{- end }}
+
 {{/* The store's address and one side's credentials: dict "root" $ "side" "gateway". */}}
 {{- define "pandagpt.storeEnv" -}}
 {{- $root := .root -}}
+{{- $sentinel := $root.Values.store.sentinel -}}
+{{- if $sentinel.addresses -}}
+- name: PANDAGPT_STORE_SENTINELS
+  value: {{ join "," $sentinel.addresses | quote }}
+- name: PANDAGPT_STORE_SENTINEL_MASTER
+  value: {{ required "store.sentinel.master: the sentinels know more than one master, name yours" $sentinel.master | quote }}
+- name: PANDAGPT_STORE_SENTINEL_TLS
+  value: {{ $sentinel.tls | quote }}
+{{- if $sentinel.auth }}
+- name: PANDAGPT_STORE_SENTINEL_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "pandagpt.storeSecret" $root }}
+      key: sentinel-password
+{{- end }}
+{{- else -}}
 - name: PANDAGPT_STORE_URL
   value: {{ $root.Values.store.url | default (printf "redis://%s-store:6379/0" (include "pandagpt.name" $root)) | quote }}
+{{- end }}
 - name: PANDAGPT_STORE_NAMESPACE
   value: {{ $root.Values.store.namespace | quote }}
 {{- with get $root.Values.store (printf "%sUser" .side) }}
@@ -78,7 +100,7 @@ capabilities: {drop: [ALL]}
   ports:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
-{{- if not .Values.store.url }}
+{{- if include "pandagpt.ownStore" . }}
 - to:
     - podSelector:
         matchLabels: {{- include "pandagpt.selector" (dict "root" . "part" "store") | nindent 10 }}
