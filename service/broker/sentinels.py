@@ -48,8 +48,9 @@ def sentinel_pool(settings: StoreSettings, options: dict[str, Any]) -> SentinelP
     """`options` are those of a connection to the master."""
     given = {**_to_sentinels(settings), "retry": Retry(NoBackoff(), 0), "ssl": settings.sentinel_tls}
     sentinels = _SENTINEL(settings.sentinel_addresses, sentinel_kwargs=given)
-    kind: Any = SentinelPool
-    return cast(SentinelPool, kind(settings.sentinel_master, sentinels, retry=Retry(NoBackoff(), 0), **options))
+    pool: Any = SentinelPool
+    to_master = {**options, "retry": Retry(NoBackoff(), 0), "ssl": settings.sentinel_tls}
+    return cast(SentinelPool, pool(settings.sentinel_master, sentinels, **to_master))
 
 
 def async_sentinel_pool(settings: StoreSettings, options: dict[str, Any]) -> AsyncSentinelPool:

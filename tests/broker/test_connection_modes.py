@@ -15,7 +15,7 @@ from service.broker.connection import connect
 from service.broker.errors import StoreRefused, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.settings import StoreSettings
-from tests.chaos.house import free_port
+from tests.chaos.house import free_port, until
 from tests.conftest import Valkey
 from tests.deploy.programs import program
 from tests.fakes import worker_thread
@@ -44,11 +44,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SERVER_FILES = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem"]
+
+
 @contextmanager
 def tls_server(certificates: Path) -> Iterator[int]:
     binary, port = program("redis-server", "redis-server"), free_port()
-    files = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem"]
-    command = [binary, "--port", "0", "--tls-port", str(port), *files, "--save", ""]
+    command = [binary, "--port", "0", "--tls-port", str(port), *SERVER_FILES, "--save", ""]
     process = subprocess.Popen(command, cwd=certificates, stdout=subprocess.DEVNULL)
     try:
         limit = time.monotonic() + 20
@@ -88,6 +90,33 @@ async def test_a_request_passes_over_tls_with_an_authority_and_certificates_of_o
         await broker.close()
         assert not _pings(StoreSettings(**tls(certificates, port, tls_cert_file=None, tls_key_file=None)))
         assert not _pings(StoreSettings(url=f"rediss://127.0.0.1:{port}/0")), "an unknown authority was trusted"
+
+
+@contextmanager
+def tls_sentinel(certificates: Path, folder: Path, master: int) -> Iterator[int]:
+    binary, port = program("redis-server", "redis-server"), free_port()
+    (folder / "own.conf").write_text(f"sentinel monitor ours 127.0.0.1 {master} 1\n")
+    reach = ["--sentinel", "--port", "0", "--tls-port", str(port), "--tls-replication", "yes"]
+    command = [binary, str(folder / "own.conf"), *reach, *SERVER_FILES]
+    process = subprocess.Popen(command, cwd=certificates, stdout=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def test_a_request_passes_by_sentinels_over_tls(certificates: Path, tmp_path: Path) -> None:
+    with tls_server(certificates) as master, tls_sentinel(certificates, tmp_path, master) as port:
+        named = {"url": None, "sentinels": (f"127.0.0.1:{port}",), "sentinel_master": "ours", "sentinel_tls": True}
+        settings = StoreSettings(**tls(certificates, master, **named))
+        until(lambda: _pings(settings), "a sentinel that names the master")
+        broker = Broker.connect(settings)
+        with worker_thread(settings):
+            request = generate("over TLS, by sentinels")
+            assert text_of(await run(broker, request)) == answer(request)
+        await broker.close()
+        assert not _pings(settings.model_copy(update={"tls_cert_file": None, "tls_key_file": None}))
 
 
 async def test_a_password_from_a_file_is_read_at_each_connection(valkey: Valkey, tmp_path: Path) -> None:
