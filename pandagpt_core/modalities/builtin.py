@@ -206,8 +206,8 @@ DEPTH = Entry(
     """),
     reads=_text("""
         EXIF orientation; NaN, infinity, zero and less are no reading; focal length, baseline, scale
-        and unit where arrays beside the map, its name (depth_mm), texts of a PNG, attributes of an
-        EXR or EXIF name them
+        and unit where arrays beside the map, its name (depth_mm), texts of a PNG, the description of a
+        TIFF, attributes of an EXR or EXIF name them
     """),
     about="a depth map",
     recipes=(
@@ -217,7 +217,7 @@ DEPTH = Entry(
             "sunrgbd",
             "[1, 1, 224, 224] of disparity",
             "disparity as Omnivore makes it",
-            reading=3,
+            reading=4,
         ),
     ),
     sample=(_SAMPLES, "depth_map"),
@@ -237,11 +237,12 @@ THERMAL = Entry(
     own="thermal-parameters-v1",
     formats=_text("""
         grey pictures and arrays as for depth; colour pictures by their brightness; FLIR radiometric
-        JPEG
+        JPEG, by its documented layout alone: tested with made-up files, for want of a camera's own
     """),
     reads=_text("""
         EXIF orientation; a FLIR camera's Planck constants and shown range; NaN and infinity are no
-        reading; unit, low and high where the file names them as for depth
+        reading; unit, low and high where the file names them as for depth, and the span of a TIFF's
+        numbers by its tags (MinSampleValue, MaxSampleValue)
     """),
     about="a thermal picture",
     recipes=(
@@ -251,7 +252,7 @@ THERMAL = Entry(
             "imagebind",
             "[1, 1, 224, 224]",
             "the published loader without low and high: EXIF orientation ignored, 16-bit grey clipped at 255",
-            reading=2,
+            reading=3,
         ),
         Recipe(
             "shown-thermal-v1",
@@ -259,7 +260,7 @@ THERMAL = Entry(
             "shown",
             "[1, 1, 224, 224]",
             "turned as EXIF says; deep grey by low and high, a unit, or the camera's constants (FLIR)",
-            reading=2,
+            reading=3,
         ),
     ),
     sample=(_SAMPLES, "warm_picture"),
@@ -297,7 +298,7 @@ IMU = Entry(
             "resampled",
             "[1, 6, 2000]",
             "the middle five seconds at 400 Hz; a shorter one is repeated",
-            reading=3,
+            reading=4,
         ),
     ),
     sample=(_SAMPLES, "recording"),

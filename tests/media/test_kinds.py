@@ -172,6 +172,52 @@ def test_an_orientation_in_exif_is_followed(orientation, recipe):
 
 
 @few
+@given(level=st.integers(0, 255), kind=st.sampled_from(["PNG", "WEBP"]))
+def test_a_transparent_drawing_is_shown_on_a_ground_that_it_stands_out_from(level, kind):
+    drawing = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    drawing.paste((level, level, level, 255), (16, 16, 48, 48))
+    data = MAKE.saved(drawing, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    array, notes = read("lite0-image-v1", data, {}, LIMITS)
+    ground, middle = float(array[0, 0, 4, 4]), float(array[0, 0, 112, 112])
+    assert abs(ground - middle) * 128 > 10
+    assert (ground < 0.9) == ("the drawing is as light as a white ground; it is shown on dark grey" in notes.warnings)
+
+
+@few
+@given(blank=st.integers(0, 5), kind=st.sampled_from(["GIF", "WEBP", "PNG"]))
+def test_an_animation_that_begins_blank_is_shown_by_a_frame_that_is_not(blank, kind):
+    drawn = Image.fromarray(np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8) * 2).convert("RGB")
+    frames = [*(Image.new("RGB", (64, 48), (0, 0, level)) for level in range(blank)), drawn]
+    extra = {"save_all": True, "append_images": frames[1:], "duration": 100}
+    data = MAKE.saved(frames[0], kind, **extra, **({"lossless": True} if kind == "WEBP" else {}))
+    array, notes = read("lite0-image-v1", data, {}, LIMITS)
+    assert not notes.empty
+    assert array == pytest.approx(load("lite0-image-v1", MAKE.saved(drawn), {}, LIMITS), abs=0.1)
+    assert any("begins blank" in one for one in notes.warnings) == (blank > 0)
+
+
+@few
+@given(level=st.integers(20, 230))
+def test_the_range_of_a_videos_colours_is_followed(level):
+    """MJPEG has the whole range of 8 bits, MPEG-4 that of broadcasts."""
+    frames = [np.full((48, 64, 3), level, np.uint8)] * 4
+    full, narrow = MAKE.video(frames, codec="mjpeg", kind="avi"), MAKE.video(frames)
+    for data in (full, narrow):
+        shown = float(load("lite0-video-v1", data, {}, LIMITS).mean()) * 128 + 127
+        assert shown == pytest.approx(level, abs=3)
+
+
+@few
+@given(bits=st.sampled_from([10, 12, 14, 16]), share=st.floats(0.05, 0.5))
+def test_a_deep_grey_picture_names_its_range_and_its_share_at_the_end(bits, share):
+    values = np.linspace(0, 2**bits - 1, 64 * 48).reshape(48, 64)
+    values.ravel()[: int(share * values.size)] = 2**bits - 1
+    _, notes = read("lite0-image-v1", MAKE.grey16(values), {}, LIMITS)
+    assert notes.facts["range"].startswith(f"0 to {2**bits - 1:,};")
+    assert float(notes.facts["share at the upper end"].rstrip("%")) == pytest.approx(100 * share, abs=1)
+
+
+@few
 @given(durations=st.lists(st.integers(1, 30), min_size=4, max_size=12))
 def test_frames_of_a_video_are_taken_by_time_and_not_by_count(durations):
     out = io.BytesIO()

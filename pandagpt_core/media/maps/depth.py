@@ -13,7 +13,7 @@ from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.maps import own
-from pandagpt_core.media.maps.maps import Map, mapped, read_map
+from pandagpt_core.media.maps.maps import Map, check_ends, ends, read_map
 from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
 from pandagpt_core.media.pictures.pixels import SIZE
 
@@ -42,7 +42,7 @@ def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.flo
     params = own.completed(params, found.own, PARAMETERS, UNITS)
     scale = p.number(params, "scale", 1e-6, 1e6)
     unit = "scale" if scale is not None and "unit" not in params else p.choice(params, "unit", UNITS)
-    if not (found.known > 0).any():
+    if found.highest <= 0:
         raise InvalidMedia("the depth map has no reading above 0")
     notes.fact("unit", unit if scale is None else f"{scale:g} a metre")
     square = _square(_disparity(found, unit, scale, params).astype(np.float32))
@@ -60,11 +60,12 @@ def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> 
         disparity = seen
     else:
         power = _focal_times_baseline(params)
-        metres = _metres(found, seen, unit) if scale is None else seen / scale
-        disparity = power / np.clip(metres, NEAREST_M, FURTHEST_M)
-    scaled = np.nan_to_num(np.clip(disparity, LEAST_DISPARITY, MOST_DISPARITY), nan=LEAST_DISPARITY)
+        metres = _metres(found, seen, unit) if scale is None else np.divide(seen, scale, out=seen)
+        disparity = np.divide(power, np.clip(metres, NEAREST_M, FURTHEST_M, out=metres), out=metres)
     _check_flat(disparity)
-    return np.asarray(scaled / MOST_DISPARITY)
+    np.fmax(disparity, LEAST_DISPARITY, out=disparity)  # no reading: infinitely far
+    np.minimum(disparity, MOST_DISPARITY, out=disparity)
+    return np.divide(disparity, MOST_DISPARITY, out=disparity)
 
 
 def _check_flat(disparity: Float) -> None:
@@ -72,12 +73,12 @@ def _check_flat(disparity: Float) -> None:
         why = f"the map is flat: of its disparities {words}; look at unit, focal_px, baseline_m"
         return InvalidMedia(why, param="unit")
 
-    mapped(disparity, LEAST_DISPARITY, MOST_DISPARITY, complain)
+    check_ends(disparity, LEAST_DISPARITY, MOST_DISPARITY, complain)
 
 
 def _relative(found: Map) -> Float:
     """Larger is nearer; the mean and deviation become those of the training data (Omnivore's, for SUN RGB-D)."""
-    values = np.nan_to_num(found.values, nan=float(found.known.min()))
+    values = np.nan_to_num(found.values, nan=found.lowest)
     spread = values.std()
     if spread == 0:
         raise InvalidMedia("the depth map is flat: all its values are equal")
@@ -85,11 +86,12 @@ def _relative(found: Map) -> Float:
 
 
 def _metres(found: Map, seen: Float, unit: str) -> Float:
+    """May be `seen` itself, changed in place: a new array of megabytes costs as much as the arithmetic."""
     if unit in ("m", "mm"):
-        metres = seen / (1.0 if unit == "m" else 1000.0)
+        metres = seen if unit == "m" else np.divide(seen, 1000.0, out=seen)
         _check_far(metres, unit)
         return metres
-    if found.dtype.kind == "f" or found.known.min() < 0 or found.known.max() > 65535:
+    if found.dtype.kind == "f" or found.lowest < 0 or found.highest > 65535:
         raise InvalidMedia('unit "sunrgbd" needs 16-bit integers', param="unit")
     words = np.nan_to_num(seen).astype(np.uint16)
     millimetres = (words >> 3) | (words << 13)  # the data set stores millimetres rotated left by three bits
@@ -99,7 +101,7 @@ def _metres(found: Map, seen: Float, unit: str) -> Float:
 
 def _check_far(metres: Float, unit: str) -> None:
     """A map that lies beyond what a depth camera sees has another unit."""
-    nearest, furthest = np.nanmin(metres), np.nanmax(metres)
+    nearest, furthest = ends(metres)
     if nearest >= FURTHEST_M or furthest <= NEAREST_M:
         side, end = ("above", FURTHEST_M) if nearest >= FURTHEST_M else ("below", NEAREST_M)
         yours = f"{nearest:,g} to {furthest:,g} m" if nearest < furthest else f"all {nearest:,g} m"

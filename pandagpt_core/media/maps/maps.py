@@ -21,7 +21,7 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.maps import own
 from pandagpt_core.media.maps.own import NOTHING, Own
-from pandagpt_core.media.pictures.pixels import open_picture, upright
+from pandagpt_core.media.pictures.pixels import decoded, open_header, upright
 from pandagpt_core.media.scientific import magic
 from pandagpt_core.media.scientific.arrays import named_arrays
 
@@ -41,36 +41,41 @@ _FLAT = 0.98  # share of the readings at one end of the range from which a map i
 class Map:
     """[H, W] values, NaN where there is no reading. `dtype` is of the file's numbers, `kind` its format.
 
-    `own` are the parameters that the file names itself.
+    `lowest` and `highest` are of the readings, of any sign. `own` are the parameters that the file names itself.
     """
 
     values: Float
     dtype: np.dtype[np.generic]
     kind: str
+    lowest: float
+    highest: float
     own: Own = field(default_factory=lambda: NOTHING)
 
-    @property
-    def known(self) -> Float:
-        """The values that are readings, of any sign."""
-        return self.values[np.isfinite(self.values)]
 
-
-def read_map(data: bytes, limits: Limits, what: str) -> Map:
-    """The map that the bytes hold. `what` names it in errors ("depth map")."""
-    read = _read(data, limits, what)
+def read_map(data: bytes, limits: Limits, what: str, header: Image.Image | None = None) -> Map:
+    """The map that the bytes hold. `what` names it in errors ("depth map"). `header`: of a picture opened already."""
+    read = _read(data, limits, what) if header is None else _picture(header, limits, what)
     raw, kind = _plane(read.array, what), read.kind
     values = raw.astype(np.float64)
-    values[~np.isfinite(values)] = np.nan
-    found = Map(values, raw.dtype, kind, read.own)
-    known = found.known
-    if not known.size:
+    missing = 0.0
+    if raw.dtype.kind == "f":  # integers are readings, all of them
+        absent = ~np.isfinite(values)
+        values[absent] = np.nan
+        missing = float(absent.mean())
+    if missing == 1.0:
         raise InvalidMedia(f"the {what} has no reading: all its values are NaN or infinity")
+    lowest, highest = ends(values)
     notes.fact("type", f"{kind}, {raw.dtype.name}")
     notes.fact("size", f"{raw.shape[1]} x {raw.shape[0]}")
-    notes.fact("values", f"{known.min():,g} to {known.max():,g}")
-    if missing := 1 - known.size / values.size:
+    notes.fact("values", f"{lowest:,g} to {highest:,g}")
+    if missing:
         notes.fact("no reading", f"{missing:.1%} of the pixels")
-    return found
+    return Map(values, raw.dtype, kind, lowest, highest, read.own)
+
+
+def ends(values: Float) -> tuple[float, float]:
+    """The least and the largest reading; NaN where there is none."""
+    return float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def _read(data: bytes, limits: Limits, what: str) -> _Raw:
         raise InvalidMedia(f"the {what} is a Parquet, MATLAB 4 or gzip file; it must be {TAKES}")
     if magic.is_scientific(data):
         return _chosen(named_arrays(data, limits), "HDF5" if magic.is_hdf(data) else "MATLAB", what)
-    return _picture(data, limits, what)
+    return _picture(open_header(data, limits), limits, what)
 
 
 def _chosen(arrays: Mapping[str, Array], kind: str, what: str) -> _Raw:
@@ -111,10 +116,14 @@ def _chosen(arrays: Mapping[str, Array], kind: str, what: str) -> _Raw:
     return _Raw(planes[names[0]], kind, {**own.unit_of_name(names[0]), **own.named(others, "the file")})
 
 
-def _picture(data: bytes, limits: Limits, what: str) -> _Raw:
-    picture = open_picture(data, limits)
-    grey = picture.mode in ("L", "1", "I", "F") or picture.mode.startswith("I;16")
-    if not grey:
+def is_grey(picture: Image.Image) -> bool:
+    """Whether it has a single channel of numbers."""
+    return picture.mode in ("L", "1", "I", "F") or picture.mode.startswith("I;16")
+
+
+def _picture(header: Image.Image, limits: Limits, what: str) -> _Raw:
+    picture = decoded(header, limits)
+    if not is_grey(picture):
         raise InvalidMedia(f"the {what} is a {picture.format} picture of mode {picture.mode}; it must be {TAKES}")
     with decoding("picture"):
         array = np.asarray(upright(picture))
@@ -123,11 +132,11 @@ def _picture(data: bytes, limits: Limits, what: str) -> _Raw:
 
 
 def _of_picture(picture: Image.Image) -> Own:
-    """Texts of a PNG by their names, and EXIF; broken metadata of a sound picture say nothing."""
+    """Texts of a PNG by their names, tags of a TIFF, and EXIF; broken metadata of a sound picture say nothing."""
     try:
         with decoding("picture's metadata"):
             texts = own.named(getattr(picture, "text", {}).items(), "the picture")
-            return {**own.of_exif(picture.getexif(), picture.size), **texts}
+            return {**own.of_exif(picture.getexif(), picture.size), **own.of_tiff(picture), **texts}
     except InvalidMedia:
         return NOTHING
 
@@ -191,17 +200,26 @@ def _exr(data: bytes, limits: Limits, what: str) -> _Raw:
 
 
 def mapped(values: Float, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> Float:
-    """Readings from low..high to 0..1, clipped; NaN stays. Remarks the shares at both ends, refuses a flat map.
+    """Readings from low..high to 0..1, clipped; NaN stays. Remarks and refuses as `check_ends`."""
+    check_ends(values, low, high, complain)
+    unit = values - low  # the one new array; those of megabytes cost more than the arithmetic
+    np.divide(unit, high - low, out=unit)
+    return np.clip(unit, 0.0, 1.0, out=unit)
+
+
+def check_ends(values: Float, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> None:
+    """Remark the shares of the readings at both ends of low..high, refuse a map that is flat by them.
 
     `complain` makes the refusal from a sentence about the values, as in "98% lie above high (10 to 45; ...)".
     """
-    known = values[np.isfinite(values)]
-    ends = f"{low:,g} to {high:,g}; yours are {known.min():,g} to {known.max():,g}"
-    for side, share in (("below low", (known <= low).mean()), ("above high", (known >= high).mean())):
-        if share >= _FLAT and known.max() > known.min():
+    lowest, highest = ends(values)
+    known = values.size - np.count_nonzero(np.isnan(values))
+    span = f"{low:,g} to {high:,g}; yours are {lowest:,g} to {highest:,g}"
+    below, above = (np.count_nonzero(one) / known for one in (values <= low, values >= high))
+    for side, share in (("below low", below), ("above high", above)):
+        if share >= _FLAT and highest > lowest:
             amount = "every value lies" if share == 1.0 else f"{share:.0%} of the values lie"
-            raise complain(f"{amount} {side} ({ends})")
+            raise complain(f"{amount} {side} ({span})")
         notes.fact(f"share {side}", f"{share:.1%}")
         if share > _CLIPPED:
-            notes.warn(f"{share:.0%} of the values lie {side} ({ends})")
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+            notes.warn(f"{share:.0%} of the values lie {side} ({span})")

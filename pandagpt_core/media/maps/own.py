@@ -6,8 +6,10 @@ The caller's own value wins. A name is taken in the words that people's files us
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -18,6 +20,7 @@ from pandagpt_core.media.params import Params
 Own = Mapping[str, Known]
 NOTHING: Own = MappingProxyType({})
 UNIT, SCALE, FOCAL, BASELINE, LOW, HIGH = "unit", "scale", "focal_px", "baseline_m", "low", "high"
+LEAST, LARGEST = "least number", "largest number"  # no parameters: of the file's own numbers, whatever their unit
 _NAMES = {
     "focal_px": FOCAL,
     "focal": FOCAL,
@@ -43,6 +46,11 @@ _UNITS = (  # of a map's own name, or of a text that names a unit
     ("m", r"m|met(er|re)s?"),
 )
 _FILM_DIAGONAL_MM = 43.27
+# TIFF 6.0: MinSampleValue and MaxSampleValue, and the same of any type of number.
+_SPANS = ((0x154, 0x155), (0x118, 0x119))
+_WHOLE = ((0.0, 255.0), (0.0, 65535.0))
+_DESCRIPTION, _MAX_DESCRIPTION = 0x10E, 4096
+_PAIR = re.compile(r"([A-Za-z][\w -]{0,40}?)\s*[=:]\s*(.{1,40})")
 _EXIF_BLOCK, _FOCAL_35MM = 0x8769, 0xA405
 
 
@@ -73,6 +81,32 @@ def of_exif(exif: Image.Exif, size: tuple[int, int]) -> dict[str, Known]:
         return {}
     pixels = round(float(focal) * math.hypot(*size) / _FILM_DIAGONAL_MM, 1)
     return {FOCAL: Known(pixels, f"EXIF: as {float(focal):g} mm on film of 35 mm")}
+
+
+def of_tiff(picture: Image.Image) -> dict[str, Known]:
+    """What a TIFF's description says, as JSON or as lines of "name = value", and the span of its numbers by tags."""
+    tags: Mapping[int, object] = getattr(picture, "tag_v2", {})
+    found = named(_described(str(tags.get(_DESCRIPTION, ""))[:_MAX_DESCRIPTION]), "the TIFF's description")
+    for low, high in _SPANS:
+        span = [_number(tags.get(tag)) for tag in (low, high)]
+        # Writers that know nothing of the numbers name the whole span of their type.
+        if span[0] is not None and span[1] is not None and span[0] < span[1] and tuple(span) not in _WHOLE:
+            reason = f"the TIFF tags {low} and {high} name the span of its numbers"
+            return {**found, LEAST: Known(span[0], reason), LARGEST: Known(span[1], reason)}
+    return found
+
+
+def _described(text: str) -> Iterable[tuple[str, object]]:
+    with suppress(msgspec.DecodeError, RecursionError):
+        entries = msgspec.json.decode(text)
+        return entries.items() if isinstance(entries, dict) else ()
+    return [(pair[1], pair[2].strip()) for line in text.splitlines() if (pair := _PAIR.fullmatch(line.strip()))]
+
+
+def span_of_numbers(own: Own) -> tuple[float, float] | None:
+    """The least and the largest number that the file names, in the file's own numbers."""
+    low, high = (own[name].value if name in own else None for name in (LEAST, LARGEST))
+    return (low, high) if isinstance(low, float) and isinstance(high, float) else None
 
 
 def completed(params: Params, own: Own, names: Collection[str], units: Collection[str]) -> Params:

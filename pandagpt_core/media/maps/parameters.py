@@ -48,6 +48,8 @@ def heat(data: bytes, params: Params, limits: Limits) -> Array:
         return _told({}, dict.fromkeys(thermal.PARAMETERS, why))
     found = read_map(data, limits, "thermal picture")
     known = own.completed({}, found.own, thermal.PARAMETERS, thermal.UNITS)
+    if own.LOW not in known and (span := thermal.stated_span(found, str(known.get(own.UNIT, "raw")))) is not None:
+        known = {**known, own.LOW: span[0], own.HIGH: span[1]}
     why = _span_words(found)
     return _told(known, {own.UNIT: f"{_NOBODY}; {_likely_heat(found)}", own.LOW: why, own.HIGH: why})
 
@@ -59,25 +61,25 @@ def _told(known: Params, missing: dict[str, str]) -> Array:
 
 
 def _values(found: Map) -> str:
-    return f"its numbers go from {found.known.min():,g} to {found.known.max():,g}"
+    return f"its numbers go from {found.lowest:,g} to {found.highest:,g}"
 
 
 def _likely_depth(found: Map) -> str:
-    largest = float(found.known.max())
+    largest = found.highest
     if found.dtype.kind in "iu" and found.dtype.itemsize > 1 and _MILLIMETRES[0] <= largest <= _MILLIMETRES[1]:
         return f"{_values(found)}, which look like millimetres"
     return _values(found)
 
 
 def _likely_heat(found: Map) -> str:
-    low, high = float(found.known.min()), float(found.known.max())
+    low, high = found.lowest, found.highest
     if low >= _CENTIKELVIN[0] and high <= _CENTIKELVIN[1]:
         return f"{_values(found)}, as centikelvin {low / 100 - 273.15:.1f} to {high / 100 - 273.15:.1f} degrees Celsius"
     return _values(found)
 
 
 def _span_words(found: Map) -> str:
-    low, high = float(found.known.min()), float(found.known.max())
+    low, high = found.lowest, found.highest
     if found.dtype == np.uint8:
         return "8 bits are read from 0 to 255 without it"
     if found.dtype.kind == "f" and low >= 0.0 and high <= 1.0:

@@ -11,8 +11,8 @@ from pandagpt_core.media.arrays import npy
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.maps import flir, own
-from pandagpt_core.media.maps.maps import Float, Map, mapped, read_map
-from pandagpt_core.media.pictures.pixels import from_unit, open_header, open_picture, resize_and_crop, upright
+from pandagpt_core.media.maps.maps import Float, Map, is_grey, mapped, read_map
+from pandagpt_core.media.pictures.pixels import decoded, from_unit, open_header, open_picture, resize_and_crop, upright
 from pandagpt_core.media.scientific import magic
 
 UNITS = ("raw", "celsius", "kelvin", "centikelvin")
@@ -50,15 +50,17 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
         thermogram = flir.read(data, limits)
         _remark_own(thermogram)
         return _array(_scaled(thermogram.celsius, span or thermogram.span))
-    if (picture := _colour(data, limits)) is not None:
+    head = _header(data, limits)
+    if head is not None and not is_grey(head):
         if span is not None or "unit" in params:
             raise InvalidMedia("low, high and unit need a picture of a single grey channel", param="low")
-        return _array(picture)
-    found = read_map(data, limits, "thermal picture")
+        return _array(_brightness(head, limits))
+    found = read_map(data, limits, "thermal picture", head)
     check(max(found.values.shape) / min(found.values.shape), limits.aspect, "the map", "as its ratio of sides")
     params = own.completed(params, found.own, PARAMETERS, UNITS)
     span = span or _span(params)
     values, unit = _in_unit(found, params)
+    span = span or stated_span(found, unit)
     if span is None and unit == "raw":
         span = _own_span(found)
     if span is None:
@@ -84,17 +86,18 @@ def _is_picture(data: bytes) -> bool:
 
 def is_colour(data: bytes, limits: Limits) -> bool:
     """Whether the bytes are a picture of several channels."""
-    return _colour(data, limits) is not None
+    head = _header(data, limits)
+    return head is not None and not is_grey(head)
 
 
-def _colour(data: bytes, limits: Limits) -> Image.Image | None:
-    """A picture of several channels as grey; None for a map of one channel."""
-    if npy.is_npy(data) or not _is_picture(data):
-        return None
-    head = open_header(data, limits)
-    if head.mode in ("L", "1", "I", "F") or head.mode.startswith("I;16"):
-        return None
-    picture = open_picture(data, limits)
+def _header(data: bytes, limits: Limits) -> Image.Image | None:
+    """A picture of which nothing is decoded yet; None for arrays and other maps."""
+    return None if npy.is_npy(data) or not _is_picture(data) else open_header(data, limits)
+
+
+def _brightness(head: Image.Image, limits: Limits) -> Image.Image:
+    """A picture of several channels as grey."""
+    picture = decoded(head, limits)
     notes.fact("type", f"{picture.format}, {picture.mode}")
     notes.warn("a colour picture: the brightness of its colours is taken for temperature")
     with decoding("picture"):
@@ -110,9 +113,21 @@ def _in_unit(found: Map, params: p.Params) -> tuple[Float, str]:
     return found.values * factor + offset, unit
 
 
+def stated_span(found: Map, unit: str) -> Span | None:
+    """The span of the file's numbers that it names itself, in degrees Celsius where the unit is known."""
+    numbers = own.span_of_numbers(found.own)
+    if numbers is None:
+        return None
+    factor, offset = _TO_CELSIUS.get(unit, (1.0, 0.0))
+    low, high = (round(number * factor + offset, 6) for number in numbers)
+    notes.parameter(own.LOW, low, found.own[own.LEAST].reason)
+    notes.parameter(own.HIGH, high, found.own[own.LARGEST].reason)
+    return low, high
+
+
 def _own_span(found: Map) -> Span:
     """What 0 and 1 are where nothing says it: of 8 bits, or of floats within 0..1."""
-    low, high = float(found.known.min()), float(found.known.max())
+    low, high = found.lowest, found.highest
     if found.dtype == np.uint8:
         return 0.0, 255.0
     if found.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
@@ -136,7 +151,7 @@ def _span(params: p.Params) -> Span | None:
 def _scaled(values: Float, span: Span) -> Image.Image:
     notes.fact("range", f"{span[0]:,g} to {span[1]:,g}")
     unit = mapped(values, *span, lambda words: InvalidMedia(f"the thermal picture is flat: {words}", param="low"))
-    return from_unit(np.nan_to_num(unit))
+    return from_unit(np.fmax(unit, 0.0, out=unit))  # no reading is 0
 
 
 def _array(grey: Image.Image) -> npt.NDArray[np.float32]:

@@ -43,12 +43,12 @@ def read_recording(data: bytes, limits: Limits, units: Mapping[str, float]) -> R
     if is_refused(data):
         raise InvalidMedia(f"a recording in MATLAB's version 4 or in gzip is not read here; it must be {TAKES}")
     check(len(data), limits.table_bytes, "the recording", "bytes of text")
-    text = read_text(data).lstrip()
-    if text[:1] in ("[", "{"):
+    text = read_text(data)
+    if text.lstrip()[:1] in ("[", "{"):
         notes.fact("type", "JSON")
         return _of_json(text, limits, units)
     notes.fact("type", "table of text")
-    return of_table(read_table(data, limits), units)
+    return of_table(read_table(text, limits), units)
 
 
 def _of_parquet(data: bytes, limits: Limits) -> Table:
@@ -82,7 +82,7 @@ def _of_archive(data: bytes, limits: Limits, units: Mapping[str, float]) -> Reco
             sensor = _sensor(one.filename)
             if sensor is not None:
                 with archive.open(one) as file:
-                    table = read_table(file.read(limits.table_bytes + 1), limits)
+                    table = read_table(read_text(file.read(limits.table_bytes + 1)), limits)
                     tables.append((har.described(table, one.filename, sensor), sensor))
     if not tables:
         raise InvalidMedia("the archive holds no table named after accelerometer or gyroscope")

@@ -5,20 +5,27 @@ from dataclasses import dataclass
 
 ACCELEROMETER, GYROSCOPE, TIME = "accelerometer", "gyroscope", "time"
 CHANNELS = tuple((sensor, axis) for sensor in (ACCELEROMETER, GYROSCOPE) for axis in "xyz")
+
+
+def _line(words: str) -> re.Pattern[str]:
+    """Finds one of the words as a whole line."""
+    return re.compile(rf"^(?:{words})$", re.MULTILINE)
+
+
 # What is dropped, and said so, in the order of looking: the first that a name holds. Gravity before g.
 _DROPPED = (
-    ("magnetometer", r"mag(netic|netometer|n)?|compass"),
-    ("gravity", r"grav(ity)?"),
-    ("orientation", r"orient(ation)?|roll|pitch|yaw|quat(ernion)?|euler|attitude|heading"),
-    ("temperature", r"temp(erature)?"),
-    ("pressure", r"press(ure)?|baro(meter)?"),
-    ("position", r"lat(itude)?|lon(gitude)?|alt(itude)?|speed|gps|bearing"),
-    ("heart rate", r"heart|hr|bpm|ppg"),
+    ("magnetometer", _line(r"mag(netic|netometer|n)?|compass")),
+    ("gravity", _line(r"grav(ity)?")),
+    ("orientation", _line(r"orient(ation)?|roll|pitch|yaw|quat(ernion)?|euler|attitude|heading")),
+    ("temperature", _line(r"temp(erature)?")),
+    ("pressure", _line(r"press(ure)?|baro(meter)?")),
+    ("position", _line(r"lat(itude)?|lon(gitude)?|alt(itude)?|speed|gps|bearing")),
+    ("heart rate", _line(r"heart|hr|bpm|ppg")),
 )
-_GYROSCOPE = r"gyr(o|oscope|os)?|omega|angular|angvel|rotation|rotationrate|rot|gyration"
-_LINEAR = r"lin(ear)?|user|useracceleration|linearacceleration|body"
-_ACCELEROMETER = r"acc(el|l|elerometer|eleration)?|accelerations?|total"
-_TIME = r"time(stamp)?s?|t|seconds|elapsed|epoch|date(time)?|utc|ms|us|ns|sec|clock"
+_GYROSCOPE = _line(r"gyr(o|oscope|os)?|omega|angular|angvel|rotation|rotationrate|rot|gyration")
+_LINEAR = _line(r"lin(ear)?|user|useracceleration|linearacceleration|body")
+_ACCELEROMETER = _line(r"acc(el|l|elerometer|eleration)?|accelerations?|total")
+_TIME = _line(r"time(stamp)?s?|t|seconds|elapsed|epoch|date(time)?|utc|ms|us|ns|sec|clock")
 _AXIS = re.compile(r"(?:^|[^a-z])([xyz])$|^(?:acc|gyr|gyro|mag|a|g|w|m|lin|accel|omega|rot)([xyz])$|[a-z]([xyz])$")
 _UNIT = re.compile(r"[(\[{]\s*([^)\]}]*?)\s*[)\]}]")
 STANDARD_GRAVITY = 9.80665
@@ -101,8 +108,10 @@ def _kind(words: str, axis: str) -> tuple[str, bool]:
     parts = words.split()
     stems = [part[:-1] if axis and part.endswith(axis) and len(part) > 1 else part for part in parts]
 
-    def has(pattern: str) -> bool:
-        return any(re.fullmatch(pattern, part) for part in (*parts, *stems, "".join(parts), "".join(stems)))
+    lines = "\n".join(dict.fromkeys((*parts, *stems, "".join(parts), "".join(stems))))
+
+    def has(pattern: re.Pattern[str]) -> bool:
+        return pattern.search(lines) is not None
 
     for kind, pattern in _DROPPED:
         if has(pattern):

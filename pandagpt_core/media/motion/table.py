@@ -7,7 +7,6 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
+from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 
 Column = npt.NDArray[np.float64]
@@ -25,6 +25,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 _RATE = re.compile(r"(?:rate|frequency|freq)\w*\D{0,12}?(\d+(?:\.\d+)?)", re.IGNORECASE)
 MAX_COLUMNS = 256
+MAX_LINE = 65_536  # characters; the csv module refuses a cell of twice as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +54,26 @@ def read_text(body: bytes) -> str:
         return body.decode("latin-1")
 
 
-def read_table(body: bytes, limits: Limits) -> Table:
+def read_table(text: str, limits: Limits) -> Table:
     """Raises InvalidMedia with line and column for what is no number."""
-    lines, comments = _lines(read_text(body))
+    lines, comments = _lines(text)
     check(len(lines), limits.imu_rows + 2, "the recording", "lines")
     if not lines:
         raise InvalidMedia("the recording has 0 rows; at least 2 are needed")
+    check(max(len(text) for _, text in lines), MAX_LINE, "a line of the recording", "characters")
     separator, comma = _style([text for _, text in lines[:40]])
-    rows = list(_rows(lines, separator, comma=comma))
-    names, rows = _header(rows)
-    if not rows:
+    with decoding("recording"):
+        head = list(_rows(lines[:2], separator, comma=comma))
+    names, skipped = _header(head)
+    lines = lines[skipped:]
+    if not lines:
         raise InvalidMedia("the recording has 0 rows; at least 2 are needed")
-    width = len(names) or len(rows[0][1])
+    width = len(names) or len(head[0][1])
     check(width, MAX_COLUMNS, "the recording", "columns")
-    columns = _columns(rows, width)
+    columns = None if comma else _plain(lines, separator, width)
+    if columns is None:
+        with decoding("recording"):
+            columns = _columns(list(_rows(lines, separator, comma=comma)), width)
     rate = next((float(found[1]) for text in comments if (found := _RATE.search(text))), None)
     return Table(names, columns, rate)
 
@@ -97,7 +104,7 @@ def _style(lines: Sequence[str]) -> tuple[str, bool]:
     return ",", False
 
 
-Row = tuple[int, list[str]]
+Row = tuple[int, list[str]]  # a line's number and its cells, blanks around them
 
 
 def _rows(lines: Sequence[tuple[int, str]], separator: str, *, comma: bool) -> Iterator[Row]:
@@ -106,20 +113,22 @@ def _rows(lines: Sequence[tuple[int, str]], separator: str, *, comma: bool) -> I
     else:
         cells = csv.reader((text for _, text in lines), delimiter=separator, skipinitialspace=True)
     for (number, _), row in zip(lines, cells, strict=False):
-        stripped = [cell.strip() for cell in row]
-        yield number, [cell.replace(",", ".") for cell in stripped] if comma else stripped
+        yield number, [cell.replace(",", ".") for cell in row] if comma else row
 
 
-def _header(rows: list[Row]) -> tuple[tuple[str, ...], list[Row]]:
-    """Names of the columns; a second row of words holds their units."""
-    if _is_data(rows[0][1]):
-        return (), rows
-    names, rest = rows[0][1], rows[1:]
-    if rest and len(rest[0][1]) == len(names) and not _is_data(rest[0][1]):
-        units = rest[0][1]
-        names = [f"{name} ({unit})" if unit else name for name, unit in zip(names, units, strict=True)]
-        rest = rest[1:]
-    return tuple(names), rest
+def _header(rows: Sequence[Row]) -> tuple[tuple[str, ...], int]:
+    """Names of the columns, and how many of the first two rows hold them: a second row of words holds their units."""
+    names = _stripped(rows[0][1])
+    if _is_data(names):
+        return (), 0
+    units = _stripped(rows[1][1]) if len(rows) > 1 else []
+    if len(units) != len(names) or _is_data(units):
+        return tuple(names), 1
+    return tuple(f"{name} ({unit})" if unit else name for name, unit in zip(names, units, strict=True)), 2
+
+
+def _stripped(cells: Sequence[str]) -> list[str]:
+    return [cell.strip() for cell in cells]
 
 
 def _is_data(cells: Sequence[str]) -> bool:
@@ -128,15 +137,29 @@ def _is_data(cells: Sequence[str]) -> bool:
     return 2 * good > len(cells)
 
 
+def _plain(lines: Sequence[tuple[int, str]], separator: str, width: int) -> tuple[Column, ...] | None:
+    """The columns where every cell is a number; None where one is not, or is quoted, or a row has another width."""
+    if any(text.count(separator) != width - 1 for _, text in lines):
+        return None
+    try:
+        values = np.array(list(map(float, separator.join(text for _, text in lines).split(separator))))
+    except ValueError:
+        return None
+    return _split(values.reshape(len(lines), width))
+
+
+def _split(values: npt.NDArray[np.float64]) -> tuple[Column, ...]:
+    """[rows, columns] apart; infinity is no reading."""
+    values[~np.isfinite(values)] = np.nan
+    return tuple(values.T)
+
+
 def _columns(rows: Sequence[Row], width: int) -> tuple[Column, ...]:
-    if all(len(cells) == width for _, cells in rows):
-        with suppress(ValueError):  # an empty cell, a time or a word: then each cell by itself
-            plain = np.array([cells for _, cells in rows], dtype=np.float64)
-            plain[~np.isfinite(plain)] = np.nan
-            return tuple(plain[:, column] for column in range(width))
+    """Cell by cell, where some are empty, times or words."""
     values = np.empty((len(rows), width))
     texts: set[int] = set()
-    for index, (number, cells) in enumerate(rows):
+    for index, (number, raw) in enumerate(rows):
+        cells = _stripped(raw)
         if len(cells) == width + 1 and not cells[-1]:
             cells = cells[:-1]  # a separator at the line's end
         if len(cells) != width:
@@ -146,8 +169,7 @@ def _columns(rows: Sequence[Row], width: int) -> tuple[Column, ...]:
                 values[index, column] = float(cell)
             except ValueError:
                 values[index, column] = _other(cell, number, column, texts, first=index == 0)
-    values[~np.isfinite(values)] = np.nan
-    return tuple(values[:, column] for column in range(width))
+    return _split(values)
 
 
 def _other(cell: str, line: int, column: int, texts: set[int], *, first: bool) -> float:

@@ -38,13 +38,17 @@ _TURNS = {
 
 def open_picture(data: bytes, limits: Limits) -> Image.Image:
     """Decode the first frame. Nothing is decoded before the size in the header has passed; truncation is refused."""
+    return decoded(open_header(data, limits), limits)
+
+
+def decoded(header: Image.Image, limits: Limits) -> Image.Image:
+    """The picture of `open_header`, its first frame decoded."""
     with decoding("picture"):
-        picture = open_header(data, limits)
-        picture.load()
-    _check_size(picture, limits)
-    if picture.mode not in _MODES | DEEP_MODES:
+        header.load()
+    _check_size(header, limits)
+    if header.mode not in _MODES | DEEP_MODES:
         raise InvalidMedia("the picture's colour mode is not supported")
-    return picture
+    return header
 
 
 def open_header(data: bytes, limits: Limits) -> Image.Image:
@@ -115,7 +119,9 @@ def _orientation(picture: Image.Image) -> int:
 
 def from_unit(values: npt.NDArray[np.floating]) -> Image.Image:
     """An 8-bit grey picture of [H, W] values in 0..1; what lies outside is clipped."""
-    return Image.fromarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8))
+    levels = np.clip(values, 0.0, 1.0)
+    levels *= 255.0
+    return Image.fromarray(np.rint(levels, out=levels).astype(np.uint8))
 
 
 def resize_and_crop(picture: Image.Image, size: int = SIZE) -> Image.Image:

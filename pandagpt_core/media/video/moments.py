@@ -169,12 +169,15 @@ def _decode(
         stream = video_stream(container, limits)
         display = display_of(stream)
         position = float("-inf")
+        # One iterator until a seek: at the file's end the decoder gives the frames that it held back only once.
+        frames = container.decode(stream)
         while left:
             if demuxer in _SEEKABLE and _worth_a_seek(survey.keys, position, left[0]):
                 container.seek(int(left[0] / float(stream.time_base or 1) + 0.5), stream=stream)
+                frames = container.decode(stream)
             before = len(left)
             times: list[float] = []
-            for frame in container.decode(stream):
+            for frame in frames:
                 decoded += 1
                 check(decoded, limits.frames, "the video", "frames to decode")
                 check(decoded * survey.area, limits.frame_pixels, "the video", "pixels over the frames to decode")

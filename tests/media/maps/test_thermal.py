@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import Limits, load
+from pandagpt_core.media import Limits, load, read
 
 RECIPE, LIMITS = "imagebind-thermal-v1", Limits()
 
@@ -57,3 +59,56 @@ def test_an_array_that_is_no_picture_is_refused(make, shape):
 def test_a_needle_array_is_refused(make):
     with pytest.raises(InvalidMedia, match="ratio of sides"):
         load(RECIPE, make.npy(np.zeros((1, 5000))), {}, LIMITS)
+
+
+CENTIKELVIN = np.linspace(29_000, 31_000, 64 * 48).reshape(48, 64).astype(np.uint16)
+SHOWN = "shown-thermal-v1"
+
+
+def tiff(make, tags: dict[int, object]) -> bytes:
+    directory = ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        directory[tag] = value
+    return make.saved(Image.fromarray(CENTIKELVIN), "TIFF", tiffinfo=directory)
+
+
+@pytest.mark.parametrize(
+    ("tags", "params"),
+    [
+        ({280: 29_000, 281: 31_000}, {}),
+        ({340: 29_000.0, 341: 31_000.0}, {}),
+        ({280: 29_000, 281: 31_000}, {"unit": "centikelvin"}),
+        ({270: '{"unit": "centikelvin"}', 280: 29_000, 281: 31_000}, {}),
+        ({270: "unit = centikelvin\nlow: 16.85\nhigh: 36.85"}, {}),
+        ({280: 0, 281: 1}, {"unit": "centikelvin", "low": 16.85, "high": 36.85}),
+    ],
+)
+def test_a_tiff_names_its_span_and_unit_itself_and_the_caller_wins(make, tags, params):
+    wanted = load(SHOWN, make.npy(CENTIKELVIN), {"low": 29_000, "high": 31_000}, LIMITS)
+    assert load(SHOWN, tiff(make, tags), params, LIMITS) == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize("tags", [{}, {280: 0, 281: 65_535}, {280: 5, 281: 5}, {270: "my garden"}, {270: "[" * 3000}])
+def test_a_tiff_that_names_no_span_needs_one_from_the_caller(make, tags):
+    with pytest.raises(InvalidMedia, match="needs low and high"):
+        load(SHOWN, tiff(make, tags), {}, LIMITS)
+
+
+def test_inspection_gives_the_span_that_a_tiff_names(make):
+    _, notes = read(
+        "thermal-parameters-v1", tiff(make, {270: '{"unit": "centikelvin"}', 280: 29_000, 281: 31_000}), {}, LIMITS
+    )
+    assert {name: one.value for name, one in notes.parameters.items()} == {
+        "unit": "centikelvin",
+        "low": 16.85,
+        "high": 36.85,
+    }
+
+
+def test_a_thermal_picture_is_opened_once(make, monkeypatch):
+    """Its head tells colour from grey; opening it again cost a tenth of the whole."""
+    opened = []
+    real = Image.open
+    monkeypatch.setattr(Image, "open", lambda *given, **named: opened.append(1) or real(*given, **named))
+    load(SHOWN, make.grey16(CENTIKELVIN), {"low": 29_000, "high": 31_000}, LIMITS)
+    assert len(opened) == 1

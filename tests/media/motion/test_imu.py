@@ -154,3 +154,23 @@ def test_rows_and_bytes_are_bounded(make):
             load(RECIPE, data, {"rate_hz": 10}, few)
     with pytest.raises(InvalidMedia, match="the limit is 64"):
         load(RECIPE, csv(ramp(100)), {"rate_hz": 10}, Limits(table_bytes=64))
+    wide = csv(ramp(3)) + b"\n" + b"1" * 100_000 + b",1,1,1,1,1"
+    with pytest.raises(InvalidMedia, match="a line of the recording has 100010 characters; the limit is 65536"):
+        load(RECIPE, wide, {"rate_hz": 10}, LIMITS)
+
+
+def test_the_table_of_ego4d_is_read_by_its_canonical_times(make):
+    """https://ego4d-data.org/docs/data/imu: two times a row, the gyroscope first; the devices' own times drift."""
+    rows = np.column_stack([np.arange(1000) * 5.003 + 1e6, np.arange(1000) * 5.0, ramp(1000)[:, [3, 4, 5, 0, 1, 2]]])
+    names = "component_timestamp_ms,canonical_timestamp_ms,gyro_x,gyro_y,gyro_z,accl_x,accl_y,accl_z"
+    plain = load(RECIPE, make.npy(ramp(1000)), {"rate_hz": 200}, LIMITS)
+    array = load(RECIPE, csv(rows, names), {}, LIMITS)
+    assert array[..., :1990] == pytest.approx(plain[..., :1990])  # the last row's end is not in its times
+
+
+@pytest.mark.parametrize("cell", [" 1.5 ", "1.5", '"1.5"'])
+def test_blanks_and_quotes_around_a_cell_change_nothing(cell):
+    rows = [["0"] * 6 for _ in range(10)]
+    plain = "\n".join(",".join(row) for row in [*rows, ["1.5"] * 6]).encode()
+    other = "\n".join(",".join(row) for row in [*rows, [cell] * 6]).encode()
+    assert load(RECIPE, other, {"rate_hz": 10}, LIMITS) == pytest.approx(load(RECIPE, plain, {"rate_hz": 10}, LIMITS))

@@ -6,11 +6,14 @@ import tracemalloc
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load
 from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
 from pandagpt_core.media.video.video import clip_frames
+from tests.media.conftest import Make
 
 IMAGEBIND, LITE0, LIMITS = "imagebind-video-v1", "lite0-video-v1", Limits()
 
@@ -39,6 +42,25 @@ def test_every_allowed_container_decodes(make, codec, kind):
     assert clips.shape == (8, 3, 224, 224)
     assert clips.dtype == np.float32
     assert [shown(clip) for clip in clips] == [1, 3, 6, 8, 11, 13, 16, 18]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    count=st.integers(1, 40),
+    codec=st.sampled_from(["libx264", "libvpx", "mpeg4"]),
+    kind=st.sampled_from(["mov", "matroska"]),
+)
+def test_a_video_of_few_frames_shows_those_of_its_moments(count, codec, kind):
+    """Decoders hold frames back, of a short video all of them until its end."""
+    make = Make()
+    clips = load(
+        LITE0,
+        make.video(make.grey_frames(count), codec=codec, kind="matroska" if codec == "libvpx" else kind),
+        {},
+        LIMITS,
+    )
+    wanted = [min(int((2 * index + 1) * count / 16), count - 1) for index in range(8)]
+    assert [shown(clip) for clip in clips] == pytest.approx([min(8 * one, 255) / 8 for one in wanted], abs=1)
 
 
 def test_other_containers_are_refused(make):
