@@ -15,33 +15,16 @@ from service.gateway.state import GatewayState
 from tests.conftest import ROOT
 from tests.contract import made
 from tests.contract.conftest import Strict
+from tests.contract.npm import installed
 
 HERE = Path(__file__).with_name("node")
 CACHE = ROOT / ".cache/contract-node"
-INSTALL_S = 60
 PLAIN = {"messages": [{"role": "user", "content": "Tell me"}], "max_tokens": 5, "seed": 1}
 
 
 @pytest.fixture(scope="session")
 def package() -> Path:
-    """A folder with the package as the lock file pins it, installed once; skips where that cannot be."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("no Node on this machine")
-    wanted = (HERE / "package-lock.json").read_bytes()
-    done = CACHE / "installed.json"
-    if not done.is_file() or done.read_bytes() != wanted:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, CACHE)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0"]
-        try:
-            ran = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm did not get the package in time")
-        if ran.returncode:
-            pytest.skip(f"npm cannot install the package here: {ran.stderr.strip().splitlines()[-1:]}")
-        done.write_bytes(wanted)
-    return CACHE
+    return installed(HERE, CACHE)
 
 
 @pytest.fixture(scope="session")

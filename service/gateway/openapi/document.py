@@ -97,6 +97,7 @@ def document(routes: list[APIRoute], settings: GatewaySettings) -> dict[str, Any
     _leave_out_unused(spec)
     state_limits(spec, settings)
     _describe_constants(spec)
+    _leave_out_null_defaults(spec)
     return spec
 
 
@@ -133,6 +134,14 @@ def _describe_constants(spec: dict[str, Any]) -> None:
         for field in schema.get("properties", {}).values():
             if "const" in field:
                 field.setdefault("description", f"Always `{field['const']}`")
+
+
+def _leave_out_null_defaults(spec: dict[str, Any]) -> None:
+    """Generators take a field with a default as one that is always there; the description says what holds."""
+    for schema in spec["components"]["schemas"].values():
+        for field in schema.get("properties", {}).values():
+            if field.get("default", "") is None:
+                del field["default"]
 
 
 def access_of(route: APIRoute) -> Access | None:
