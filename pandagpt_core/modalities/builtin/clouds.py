@@ -1,0 +1,37 @@
+"""Point clouds (Guo et al. 2023)."""
+
+from types import MappingProxyType
+
+from pandagpt_core.modalities.builtin.writing import MEDIA, SAMPLES
+from pandagpt_core.modalities.entry import Entry, Number, Recipe
+
+POINTS = Entry(
+    name="points",
+    label="point cloud",
+    about="a 3D point cloud, or a mesh's vertices; colours, normals and faces are not read",
+    recipes=(Recipe("points-8192-v1", f"{MEDIA}.clouds.points", "unit_sphere"),),
+    sample=(SAMPLES, "cloud"),
+    parameters=(
+        Number(
+            "start",
+            "the row, after resampling to 8,192, that the choice of group centres begins with",
+            0,
+            8191,
+            "rows",
+            otherwise="0",
+        ),
+    ),
+    limits=("bytes", "points", "elements"),
+    mime=MappingProxyType(
+        {
+            ".ply": "application/x-ply",
+            ".obj": "model/obj",
+            ".glb": "model/gltf-binary",
+            ".xyz": "chemical/x-xyz",
+            ".pcd": "application/x-pcd",
+            ".las": "application/vnd.las",
+            ".laz": "application/vnd.laszip",
+        }
+    ),
+    named=(".npy", ".npz", ".csv", ".txt"),
+)

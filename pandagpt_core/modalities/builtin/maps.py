@@ -1,0 +1,90 @@
+"""One number a pixel: depth and temperature."""
+
+from types import MappingProxyType
+
+from pandagpt_core.modalities.builtin.writing import MEDIA, SAMPLES, one_line
+from pandagpt_core.modalities.entry import Entry, Number, Recipe, Selection
+
+_MAPS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".pfm", ".exr", ".mat", ".h5", ".hdf5")
+_TEMPERATURES = ("celsius", "kelvin", "centikelvin")
+DEPTH = Entry(
+    name="depth",
+    label="depth map",
+    own="depth-parameters-v1",
+    formats=one_line("""
+        grey PNG or TIFF of 8 or 16 bits or floats, .npy, PFM, EXR (one channel, or Z); .npz, MATLAB
+        (5 to 7.3) and HDF5 of one map, or one that is named so
+    """),
+    reads=one_line("""
+        EXIF orientation; NaN, infinity, zero and less are no reading; focal length, baseline, scale
+        and unit where arrays beside the map, its name (depth_mm), texts of a PNG, the description of a
+        TIFF, attributes of an EXR or EXIF name them
+    """),
+    about="a depth map",
+    recipes=(
+        Recipe(
+            "depth-sunrgbd-v1",
+            f"{MEDIA}.maps.depth",
+            "sunrgbd",
+            "[1, 1, 224, 224] of disparity",
+            "disparity as Omnivore makes it",
+            reading=4,
+        ),
+    ),
+    sample=(SAMPLES, "depth_map"),
+    sample_params=MappingProxyType({"unit": "m", "focal_px": 500.0, "baseline_m": 0.1}),
+    parameters=(
+        Selection("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd", "relative")),
+        Number("scale", "numbers a metre, in place of a unit", 1e-6, 1e6, "1/m"),
+        Number("focal_px", "the camera's focal length", 0, 1e6, "pixels", open_low=True, label="Focal length"),
+        Number("baseline_m", "the camera's baseline", 0, 1e3, "m", open_low=True),
+    ),
+    limits=("bytes", "pixels", "aspect", "elements"),
+    named=_MAPS,
+)
+THERMAL = Entry(
+    name="thermal",
+    label="thermal picture",
+    own="thermal-parameters-v1",
+    formats=one_line("""
+        grey pictures and arrays as for depth; colour pictures by their brightness; FLIR radiometric
+        JPEG, by its documented layout alone: tested with made-up files, for want of a camera's own
+    """),
+    reads=one_line("""
+        EXIF orientation; a FLIR camera's Planck constants and shown range; NaN and infinity are no
+        reading; unit, low and high where the file names them as for depth, and the span of a TIFF's
+        numbers by its tags (MinSampleValue, MaxSampleValue)
+    """),
+    about="a thermal picture",
+    recipes=(
+        Recipe(
+            "imagebind-thermal-v1",
+            f"{MEDIA}.maps.thermal",
+            "imagebind",
+            "[1, 1, 224, 224]",
+            "the published loader without low and high: EXIF orientation ignored, 16-bit grey clipped at 255",
+            reading=3,
+        ),
+        Recipe(
+            "shown-thermal-v1",
+            f"{MEDIA}.maps.thermal",
+            "shown",
+            "[1, 1, 224, 224]",
+            "turned as EXIF says; deep grey by low and high, a unit, or the camera's constants (FLIR)",
+            reading=3,
+        ),
+    ),
+    sample=(SAMPLES, "warm_picture"),
+    parameters=(
+        Selection(
+            "unit",
+            "of the picture's numbers; low and high are degrees Celsius then",
+            ("raw", *_TEMPERATURES),
+            otherwise="what the file says, else raw",
+        ),
+        Number("low", "the value that becomes 0; comes with high", -1e9, 1e9, "the picture's unit"),
+        Number("high", "the value that becomes 1; comes with low", -1e9, 1e9, "the picture's unit"),
+    ),
+    limits=("bytes", "pixels", "aspect", "elements"),
+    named=_MAPS,
+)
