@@ -1,6 +1,6 @@
 """Operation: a rolling restart under load, and the metrics beside the callers' own clocks.
 
-    python -m benchmarks.operate [--requests 500] [--at-once 4] [--new 32] [--model DIR]
+    python -m benchmarks.operate [--requests 500] [--at-once 4] [--new 32] [--model DIR] [--no-save] [--out DIR]
 
 Two gateways, two workers, haproxy (deploy/proxies/haproxy.cfg) and Prometheus run as processes. While the requests
 pass, one gateway and one worker are restarted as a roll-out does it. Printed are the requests that failed, those that
@@ -10,16 +10,15 @@ request failed or was given up, or a mean is off by more than 5 %. Needs haproxy
 
 import argparse
 import asyncio
-import json
+import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.lib import machine
+from benchmarks.lib import machine, report
 from benchmarks.lib.sse import Answer, Request, stream_one
 from benchmarks.operation.deployment import SCRAPE_S, DeployedProcess, Deployment, NotInstalled, deployed
 from benchmarks.operation.readings import Readings
@@ -64,7 +63,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--new", type=int, default=32, help="tokens of an answer")
     parser.add_argument("--model", type=Path, default=machine.ROOT / "models/panda-mini")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--no-save", action="store_true", help="print only")
+    parser.add_argument("--out", type=Path, help="folder of the results instead of benchmarks/results/<date>-<machine>")
+    given, facts = parser.parse_args(arguments), machine.facts()
     worker = {"model": given.model, "runner": "torch", "dtype": "float32", "threads": 1}  # loads without a trial
     with tempfile.TemporaryDirectory() as name:
         try:
@@ -73,7 +74,8 @@ def main(arguments: Sequence[str]) -> int:
         except NotInstalled as absent:
             print(f"operate: {absent}", file=sys.stderr)
             return 2
-    show(outcome)
+    made = report_of(outcome, given.at_once, given.new)
+    report.publish(made, facts, None if given.no_save else given.out or report.folder(facts))
     return 0 if outcome.good else 1
 
 
@@ -125,13 +127,24 @@ def outcome_of(
     return OperationOutcome(len(answers), len(answers) - len(good), round(given_up), takeovers, restarts, means)
 
 
-def show(outcome: OperationOutcome) -> None:
-    print(f"requests {outcome.sent}, failed {outcome.failed}, given up {outcome.given_up}, taken over "
-          f"{outcome.takeovers}; exit statuses {outcome.restarts}")  # fmt: skip
-    print(f"{'mean of':<40} {'metrics, ms':>12} {'callers, ms':>12} {'off':>7}")
-    for mean in outcome.means:
-        print(f"{mean.histogram:<40} {mean.metrics * 1e3:>12.2f} {mean.callers * 1e3:>12.2f} {mean.off:>7.1%}")
-    print(json.dumps({"benchmark": "operate", "at": round(time.time()), **asdict(outcome)}))
+COLUMNS = (
+    report.Column("histogram", "mean of"),
+    report.Column("metrics", "metrics (ms)", 2, 1e3),
+    report.Column("callers", "callers (ms)", 2, 1e3),
+    report.Column("off", "off (%)", 1, 100),
+)
+
+
+def report_of(outcome: OperationOutcome, at_once: int, new: int) -> report.BenchmarkReport:
+    rows = [{**asdict(mean), "off": mean.off} for mean in outcome.means]
+    statuses = ", ".join(f"{name} {status}" for name, status in outcome.restarts.items())
+    notes = [
+        f"{outcome.sent} streamed requests of {new} tokens, {at_once} at once: failed {outcome.failed}, given up "
+        f"{outcome.given_up}, taken over {outcome.takeovers}. Exit statuses of what was restarted: {statuses}.",
+        f"Two gateways, two workers, a store, haproxy and Prometheus beside the callers; load average at the end "
+        f"{os.getloadavg()[0]:.1f}. The times say nothing of a quiet machine, the differences do.",
+    ]
+    return report.BenchmarkReport("operate", "A rolling restart under load", COLUMNS, rows, notes)
 
 
 if __name__ == "__main__":

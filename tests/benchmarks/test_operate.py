@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.lib.sse import Answer
-from benchmarks.operate import BETWEEN, FIRST, WHOLE, outcome_of
+from benchmarks.operate import BETWEEN, FIRST, WHOLE, outcome_of, report_of
 from benchmarks.operation.readings import Readings, _growth
 
 
@@ -56,3 +56,10 @@ def test_means_that_agree_and_no_failure_are_good() -> None:
 )
 def test_anything_else_is_not(answers: list, restarts: dict, given: Fixed) -> None:
     assert not outcome_of(answers, restarts, given).good
+
+
+def test_the_report_names_each_mean_and_what_failed() -> None:
+    text = report_of(outcome_of(ANSWERS, {"gateway 0": 0}, readings(2.02)), at_once=4, new=2).table()
+    assert "| pandagpt_time_to_first_token_seconds | 1,010.00 | 1,000.00 | 1.0 |" in text
+    (what, _) = report_of(outcome_of(ANSWERS, {"gateway 0": 0}, readings(2.0, given_up=1)), at_once=4, new=2).notes
+    assert "failed 0, given up 1" in what
