@@ -5,13 +5,19 @@ blocks costs as much as the attention itself. Memory of a slot that was never wr
 slots in use are kept together at the front, so a view over them reads little that is not asked for.
 """
 
+import contextlib
+import math
+import mmap
 from dataclasses import dataclass
+from types import MappingProxyType
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pandagpt_core.llm.config import LlamaConfig
+
+# Private: shared memory is counted and limited apart. Windows has no such flags and needs none.
+ANONYMOUS = MappingProxyType({"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +71,9 @@ def zeros(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     """Zeros; on a CPU from the system's zero pages, which take no memory before they are written."""
     if device.type != "cpu" or 0 in sizes:
         return torch.zeros(sizes, dtype=dtype, device=device)
-    count = int(np.prod(sizes))
-    return torch.from_numpy(np.zeros(count * dtype.itemsize, dtype=np.uint8)).view(dtype).view(sizes)
+    # numpy's zeros are large pages (2 MiB): a token in each of L layers and its heads would take one of them each.
+    memory = mmap.mmap(-1, math.prod(sizes) * dtype.itemsize, **ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.uint8).view(dtype).view(sizes)

@@ -14,7 +14,8 @@ from torch import Tensor
 from pandagpt_core.llm.attention.cache import zeros
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, build
+from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, MARGIN, build
+from pandagpt_core.llm.openvino.mapped import MappedWeights
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.rotation import rotate_weights, spreading
 
@@ -61,6 +62,7 @@ class OpenVinoLlama:
             "PERFORMANCE_HINT": "LATENCY",
         }
         graph, self._weights = build(llm, precision, stream)
+        self._rows = map_table(llm)
         self._model, self._runs = core().compile_model(graph, "CPU", settings), 0
         shape = self._model.input("key_cache.0").get_partial_shape()
         self.block = shape[2].get_length()
@@ -97,6 +99,17 @@ class OpenVinoLlama:
     def turned(self, bias: Tensor) -> Tensor:
         """Vectors [..., D] in the basis that the residual stream has inside."""
         return bias if self._stream is None else bias @ self._stream
+
+
+def map_table(llm: Llama) -> MappedWeights:
+    """Let the embedding table lie in a file: a prompt reads few of its rows, and a small model's table is large."""
+    table = llm.model.embed_tokens.weight
+    room = MappedWeights(table.nbytes + MARGIN)
+    llm.model.embed_tokens.weight = torch.nn.Parameter(
+        torch.from_numpy(room.hold(table.detach().float().numpy())), requires_grad=False
+    )
+    room.leave_memory()
+    return room
 
 
 class Session:
