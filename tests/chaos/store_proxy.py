@@ -19,9 +19,10 @@ class StoreProxy:
     """`cut`: the connection breaks before the command arrives; `answer lost`: after it was done; `stopped`: it arrives
     late; `killed`, `killed after`: all connections break, before or after it, and none is made any more."""
 
-    def __init__(self, store: str, at: int, harm: Harm) -> None:
-        self._store, self._at, self._harm = store, at, harm
+    def __init__(self, store: str, at: int, harm: Harm, pause_s: float = PAUSE) -> None:
+        self._store, self._at, self._harm, self._pause_s = store, at, harm, pause_s
         self.count = 0
+        self.counts = True  # false while nothing is to be harmed yet
         self.died = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
@@ -60,7 +61,7 @@ class StoreProxy:
         self, command: bytes, store: asyncio.StreamWriter, harmed: asyncio.Event, pump: "asyncio.Task[None]"
     ) -> bool:
         """Whether the connection goes on."""
-        if not any(name in command[:40].upper() for name in _GREETINGS):
+        if self.counts and not any(name in command[:40].upper() for name in _GREETINGS):
             self.count += 1
             if self.count == self._at:
                 return await self._do_harm(command, store, harmed, pump)
@@ -71,7 +72,7 @@ class StoreProxy:
         self, command: bytes, store: asyncio.StreamWriter, harmed: asyncio.Event, pump: "asyncio.Task[None]"
     ) -> bool:
         if self._harm == "stopped":
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self._pause_s)
             store.write(command)
             return True
         if self._harm in ("answer lost", "killed after"):
@@ -106,9 +107,9 @@ async def _pump(answers: asyncio.StreamReader, back: asyncio.StreamWriter, harme
 
 
 @contextlib.asynccontextmanager
-async def store_proxy(store: str, at: int, harm: Harm) -> AsyncIterator[tuple[StoreProxy, str]]:
+async def store_proxy(store: str, at: int, harm: Harm, pause_s: float = PAUSE) -> AsyncIterator[tuple[StoreProxy, str]]:
     """The proxy and its address, in front of the store at that Unix socket."""
-    proxy = StoreProxy(store, at, harm)
+    proxy = StoreProxy(store, at, harm, pause_s)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     try:
         yield proxy, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"

@@ -77,11 +77,10 @@ class BatchStore:
     async def add(self, batch: StoredBatch) -> None:
         life = round(batch.expires - time.time() + self._life)
         names = self._keys.batches_of(batch.tenant)
+        fields = ("batch", msgspec.msgpack.encode(batch), "status", "validating")
         with store_errors():
+            await self._store.eval(scripts.EXPIRING, 1, self._keys.batch(batch.id), life, "HSET", *fields)
             pipe: Any = self._store.pipeline(transaction=False)
-            pipe.hset(self._keys.batch(batch.id), "batch", msgspec.msgpack.encode(batch))
-            pipe.hset(self._keys.batch(batch.id), "status", "validating")
-            pipe.expire(self._keys.batch(batch.id), life)
             pipe.zadd(names, {batch.id: batch.created})
             pipe.zremrangebyscore(names, "-inf", batch.created - self._longest)
             pipe.expire(names, self._longest)
@@ -143,13 +142,12 @@ class BatchStore:
     async def record(self, batch: StoredBatch, line: int, result: bytes, failed: bool) -> bool:
         """A line's result, unless it has one; `result` is a line of JSON. Whether it was the first."""
         key = self._keys.batch_results(batch.id)
+        life = round(batch.expires - time.time() + self._life)
+        value = (b"e" if failed else b"o") + result
         with store_errors():
-            first: Any = await self._store.hsetnx(key, str(line), (b"e" if failed else b"o") + result)
+            first: Any = await self._store.eval(scripts.EXPIRING, 1, key, life, "HSETNX", str(line), value)
             if first:
-                pipe: Any = self._store.pipeline(transaction=False)
-                pipe.expire(key, round(batch.expires - time.time() + self._life))
-                pipe.hincrby(self._keys.batch(batch.id), "failed" if failed else "completed", 1)
-                await pipe.execute()
+                await self._store.hincrby(self._keys.batch(batch.id), "failed" if failed else "completed", 1)
         return bool(first)
 
     async def results(self, batch_id: str, lines: Sequence[int]) -> list[bytes | None]:

@@ -118,16 +118,14 @@ class FileStore:
         return count
 
     async def _enter(self, tenant: str, info: FileInfo) -> None:
-        pipe: Any = self._store.pipeline(transaction=False)
-        pipe.hset(self._keys.files(tenant), info.id, msgspec.msgpack.encode(info))
-        pipe.expire(self._keys.files(tenant), round(self._quota.ttl_s) + LONGEST_WINDOW + PROLONGED_S)
-        await pipe.execute()
+        life = round(self._quota.ttl_s) + LONGEST_WINDOW + PROLONGED_S
+        await self._write(self._keys.files(tenant), life, "HSET", info.id, msgspec.msgpack.encode(info))
 
     async def _push(self, key: str, piece: bytes, life_s: int) -> None:
-        pipe: Any = self._store.pipeline(transaction=False)
-        pipe.rpush(key, piece)
-        pipe.expire(key, life_s)
-        await pipe.execute()
+        await self._write(key, life_s, "RPUSH", piece)
+
+    async def _write(self, key: str, life_s: int, command: str, *arguments: str | bytes) -> None:
+        await self._store.eval(scripts.EXPIRING, 1, key, life_s, command, *arguments)
 
     async def list(self, tenant: str) -> list[FileInfo]:
         """The tenant's files, oldest first."""
