@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.commands.client.demo import asked, part
+from service.commands.client.demo import asked, part, taken
 from service.commands.client.demo_places import shown
 from service.commands.client.talk import Talk
 from service.local.samples import Sample, asks
@@ -111,3 +111,11 @@ def test_a_service_that_refuses_a_picture_fails_the_demo(tmp_path: Path, capsys:
         httpx.Client(transport=transport, base_url="http://service"), tmp_path / "scene.png", tmp_path / "x"
     )
     assert "error: Client error '400 Bad Request'" in capsys.readouterr().out
+
+
+def test_media_that_the_model_does_not_take_are_left_out(dog: Sample) -> None:
+    models = {"data": [{"id": "m", "input_modalities": ["image", "text"]}]}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=models))
+    cloud = Sample("points", dog.path)
+    with httpx.Client(transport=transport, base_url="http://service") as client:
+        assert taken(client, [[dog], [cloud], [dog, cloud]]) == [[dog]]

@@ -26,6 +26,7 @@ FLAGS = [
     "--no-first-run",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    "--host-resolver-rules=MAP panda.test 127.0.0.1",  # the same service as from another machine: no secure context
 ]
 
 

@@ -1,5 +1,7 @@
 """Media in the browser: dropped, chosen, recorded, described, weighed."""
 
+import base64
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,12 @@ FILES = "input[type=file]"
 
 def attach(page: "Page", *names: str) -> None:
     page.locator(FILES).first.set_input_files([str(Path(__file__).parents[2] / "samples" / name) for name in names])
+
+
+def example(page: "Page", name: str) -> None:
+    page.locator("summary", has_text="Examples").click()
+    page.get_by_role("button", name=name, exact=True).click()
+    page.locator(".composer .card", has_text=name).wait_for()
 
 
 def test_each_kind_of_file_is_known_by_its_name(page: "Page") -> None:
@@ -100,20 +108,6 @@ def test_a_phones_motion_is_recorded_with_its_rate(page: "Page") -> None:
     assert "<imu:" in answer(page)
 
 
-def test_a_large_upload_shows_its_progress(page: "Page", browser_context: "BrowserContext") -> None:
-    network = browser_context.new_cdp_session(page)
-    network.send("Network.enable")
-    network.send(
-        "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 30_000_000},
-    )
-    padded = sample("dog.png") + bytes(40_000_000)
-    page.locator(FILES).first.set_input_files({"name": "large.png", "mimeType": "image/png", "buffer": padded})
-    ask(page, "What is this?")
-    page.locator("article.user progress").wait_for()
-    assert "<image:" in answer(page)
-
-
 def test_the_screen_is_recorded(page: "Page") -> None:
     """By Chromium's own capture: its fake devices hold a screen, and its fake dialog grants it."""
     page.locator("summary", has_text="Record").click()
@@ -166,3 +160,73 @@ def test_a_thermal_cameras_file_fills_unit_and_range(page: "Page") -> None:
     assert card.get_by_label("Unit").input_value() == "celsius"
     low, high = (float(card.get_by_label(name).input_value()) for name in ("Low", "High"))
     assert -40 < low < high < 200
+
+
+def test_a_recording_may_be_thrown_away(page: "Page") -> None:
+    for name, end in (("Record a sound", "Cancel"), ("Take a picture", "Cancel"), ("Record motion", "Escape")):
+        page.locator("summary", has_text="Record").click()
+        page.get_by_role("button", name=name).click()
+        page.get_by_role("button", name="Cancel").wait_for()
+        page.keyboard.press("Escape") if end == "Escape" else page.get_by_role("button", name=end).click()
+        page.get_by_role("dialog").wait_for(state="hidden")
+    attach(page, "dog.png")
+    page.locator(".composer .card").wait_for()
+    assert page.locator(".composer .card").count() == 1
+
+
+def test_motion_sensors_of_the_browser_are_recorded(page: "Page", browser_context: "BrowserContext") -> None:
+    """By the sensors that DevTools put in the place of a phone's."""
+    devtools = browser_context.new_cdp_session(page)
+    sensors = ("accelerometer", "linear-acceleration", "gyroscope")
+    for name in sensors:
+        devtools.send(
+            "Emulation.setSensorOverrideEnabled", {"enabled": True, "type": name, "metadata": {"available": True}}
+        )
+    page.locator("summary", has_text="Record").click()
+    page.get_by_role("button", name="Record motion").click()
+    page.get_by_role("status").get_by_text("No motion sensor").wait_for()
+    for at in range(200):
+        for name in sensors:
+            reading = {"xyz": {"x": 0.1 * at, "y": 1, "z": 9.8}}
+            devtools.send("Emulation.setSensorOverrideReadings", {"type": name, "reading": reading})
+        if re.match(r"[2-9]\d samples", page.locator("dialog [role=status]").inner_text()):
+            break
+        page.wait_for_timeout(20)
+    page.get_by_role("button", name="Stop and use it").click()
+    card = page.locator('.composer .card[data-modality="imu"]')
+    card.wait_for()
+    assert 1 < float(card.get_by_label("Rate").input_value()) <= 1000
+    ask(page, "What is this?")
+    assert "<imu:" in answer(page)
+
+
+def test_files_are_pasted_and_dropped(page: "Page") -> None:
+    """Dropped on the conversation too, not on the text field alone."""
+    transfer = """([name, data]) => {
+        const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], name, { type: "image/png" }));
+        return transfer;
+    }"""
+    data = base64.b64encode(sample("dog.png")).decode()
+    page.get_by_label("Your message").wait_for()
+    page.evaluate(
+        f"""(given) => document.querySelector("textarea").dispatchEvent(
+            new ClipboardEvent("paste", {{ clipboardData: ({transfer})(given), bubbles: true }}))""",
+        ["pasted.png", data],
+    )
+    page.locator(".composer .card", has_text="pasted.png").wait_for()
+    for place in (".composer", ".log"):
+        dropped = page.evaluate_handle(transfer, [f"dropped-{place[1:]}.png", data])
+        page.locator(place).dispatch_event("drop", {"dataTransfer": dropped})
+        page.locator(".composer .card", has_text=f"dropped-{place[1:]}.png").wait_for()
+    ask(page, "What are these?")
+    assert answer(page).count("<image:") == 3
+
+
+def test_a_file_that_is_dropped_elsewhere_does_not_take_the_page_away(page: "Page") -> None:
+    page.get_by_label("Your message").wait_for()
+    taken = page.evaluate(
+        "document.querySelector('header').dispatchEvent(new DragEvent('drop', {cancelable: true, bubbles: true}))"
+    )
+    assert taken is False

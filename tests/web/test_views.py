@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ import pytest
 from PIL import Image
 
 from service.gateway.state import GatewayState
+from service.gateway.version import version
 from tests.web.conftest import Seen, watch
 from tests.web.test_chat import answer, ask
 from tests.web.test_media import attach
@@ -48,32 +47,6 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(
     assert not seen.elsewhere
 
 
-def test_code_as_shown_runs_when_pasted(page: "Page", url: str, root: Path) -> None:
-    attach(page, "dog.png")
-    ask(page, "What is this?")
-    first = answer(page)
-    page.get_by_role("button", name="As code").click()
-    code = page.locator("dialog pre")
-    curl = code.inner_text()
-    page.get_by_role("button", name="Python").click()
-    python = code.inner_text()
-    page.get_by_role("button", name="JavaScript").click()
-    script = code.inner_text()
-    folder = root / "samples"
-    assert "<image:" in first
-    assert "<image:" in run(["bash", "-c", curl], folder)
-    assert "<image:" in run([sys.executable, "-c", python], folder)
-    assert "<image:" in run(["node", "--input-type=module", "-e", script], folder)
-
-
-def run(command: list[str], folder: Path) -> str:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=True)
-    except FileNotFoundError:
-        pytest.skip(f"no {command[0]} on this machine")
-    return done.stdout
-
-
 def test_a_phones_width_needs_no_sideways_scrolling(page: "Page") -> None:
     page.set_viewport_size({"width": 360, "height": 640})
     attach(page, "dog.png", "running-imu.csv")
@@ -107,10 +80,37 @@ def test_a_folder_is_searched_by_words(page: "Page", tmp_path: Path, root: Path)
     }
 
 
-def test_the_status_view_shows_models_and_version(page: "Page") -> None:
+def test_the_status_view_shows_models_version_workers_and_queue(page: "Page") -> None:
     page.get_by_role("tab", name="Status").click()
     page.get_by_role("heading", name="fake").wait_for()
-    assert "imu" in page.locator(".status-view").inner_text()
+    shown = page.locator(".status-view")
+    assert "imu" in shown.inner_text()
+    assert version() in shown.inner_text()
+    rows = {tuple(row.split("\t")) for row in shown.locator("tbody tr").all_inner_texts()}
+    assert ("Workers", "fake, ready", "1") in rows
+    assert {name for name, *_ in rows} >= {"Requests that wait", "Oldest that waits (s)", "Requests that run"}
+
+
+def test_a_key_without_the_right_sees_no_metrics_and_a_sentence(
+    start_gateway: Callable[..., tuple[str, GatewayState]],
+    worker: object,
+    browser_context: "BrowserContext",
+    tmp_path: Path,
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"someone {hashlib.sha256(KEY.encode()).hexdigest()} infer,models\n")
+    url, _ = start_gateway(keys_file=keys)
+    page = browser_context.new_page()
+    # Callers on this machine may read metrics with any key; one elsewhere gets this.
+    refusal = {"error": {"message": "The key may not do this.", "code": "forbidden"}}
+    page.route("**/metrics", lambda route: route.fulfill(status=403, json=refusal))
+    page.goto(url)
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Use it").click()
+    page.get_by_role("tab", name="Status").click()
+    page.get_by_text("This key may not read metrics.").wait_for()
+    page.get_by_role("heading", name="fake").wait_for()
+    assert page.locator(".status-view table").count() == 0
 
 
 def test_arrow_keys_move_between_the_views(page: "Page") -> None:

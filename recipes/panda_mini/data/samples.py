@@ -36,6 +36,7 @@ _DEPTH, _THERMAL = "rocket", "rabbit"
 _FOCAL_PX, _BASELINE_M = 525.0, 0.04
 _LOW, _HIGH = 28315, 31815  # hundredths of a kelvin: 10 to 45 degrees Celsius
 _HERTZ, _SECONDS = 50, 6
+_POINTS = 900
 _TEXT = "a violin, an instrument with four strings that is played with a bow"
 
 
@@ -50,6 +51,7 @@ def write_all(packages: Path, folder: Path) -> None:
     write_depth(noto[_DEPTH], folder / f"{_DEPTH}-depth.png")
     write_thermal(noto[_THERMAL], folder / f"{_THERMAL}-thermal.png")
     write_running(folder / "running-imu.csv")
+    write_mug(folder / "mug.ply")
     (folder / "violin.txt").write_text(_TEXT + "\n")
     (folder / "asks.json").write_text(json.dumps(asks(), indent=1) + "\n")
 
@@ -73,9 +75,17 @@ def asks() -> list[list[Medium]]:
         depth,
         thermal,
         imu,
+        _plain("points", "mug.ply"),
         violin,
     ]
-    return [[one] for one in alone] + [[dog, bark], [_plain("image", "guitar.png"), bark]]
+    mixed = [
+        [dog, bark],
+        [_plain("image", "guitar.png"), bark],
+        [dog, imu],
+        [depth, thermal],
+        [_plain("video", f"{_VIDEO[0]}.mp4"), _plain("audio", "trumpet.flac"), violin],
+    ]
+    return [[one] for one in alone] + mixed
 
 
 def _plain(modality: str, file: str) -> Medium:
@@ -150,6 +160,23 @@ def write_running(path: Path) -> None:
     rows = np.stack([column + rng.normal(0, 0.4, len(time)) for column in columns], axis=1)
     lines = [",".join(f"{value:.3f}" for value in row) for row in rows]
     path.write_text("accel_x,accel_y,accel_z,gyro_x,gyro_y,gyro_z\n" + "\n".join(lines) + "\n")
+
+
+def write_mug(path: Path) -> None:
+    """Points of a mug in metres, ASCII PLY: a wall, a floor and a handle, made by this project."""
+    rng = np.random.default_rng(1)
+    turn, share = rng.uniform(0, 2 * np.pi, _POINTS), rng.uniform(0, 1, _POINTS)
+    part = np.arange(_POINTS) * 6 // _POINTS  # four sixths are wall, one is floor, one is handle
+    wall = np.stack([0.04 * np.cos(turn), 0.1 * share, 0.04 * np.sin(turn)], axis=1)
+    floor = wall * [1, 0, 1] * np.sqrt(share)[:, None]
+    bend, around = np.pi * (share - 0.5), 0.006 * np.exp(1j * turn)
+    handle = np.stack(
+        [0.04 + (0.03 + around.real) * np.cos(bend), 0.05 + (0.03 + around.real) * np.sin(bend), around.imag], axis=1
+    )
+    points = np.where((part < 4)[:, None], wall, np.where((part == 4)[:, None], floor, handle))
+    head = ["ply", "format ascii 1.0", f"element vertex {_POINTS}", *(f"property float {axis}" for axis in "xyz")]
+    rows = [" ".join(f"{side:.4f}" for side in point) for point in points]
+    path.write_text("\n".join([*head, "end_header", *rows]) + "\n")
 
 
 def _on_white(picture: Picture) -> Image.Image:

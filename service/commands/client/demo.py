@@ -83,10 +83,17 @@ def _is_up(url: str, house: subprocess.Popen[bytes]) -> bool:
 
 
 def _asked_all(client: httpx.Client, groups: list[list[samples.Sample]]) -> bool:
+    groups = taken(client, groups)
     print(f"{QUESTION}\n")
     width = max(len(_title(group)) for group in groups)
     answered = [asked(Talk(client, {"max_tokens": 48, "temperature": 0}), group, width) for group in groups]
     return all(answered)
+
+
+def taken(client: httpx.Client, groups: list[list[samples.Sample]]) -> list[list[samples.Sample]]:
+    """The groups whose media the first model takes."""
+    takes = client.get("/v1/models").raise_for_status().json()["data"][0]["input_modalities"]
+    return [group for group in groups if all(sample.modality in takes for sample in group)]
 
 
 def asked(talk: Talk, group: list[samples.Sample], width: int) -> bool:

@@ -85,7 +85,8 @@ async def _own_parameters(gateway: GatewayState, file: Upload, _fields: MediaFor
     recipe = MODALITIES[file.name].own
     if not recipe:
         return _described(file.name, "", [], Notes())
-    medium = MediaInput(Modality(file.name), file.data, file.sha256, 0, file.name, {}, f"{file.name}_")
+    content = await read_upload(file, file.name, gateway.sources_of(caller.tenant))
+    medium = MediaInput(Modality(file.name), content.data, content.sha256, 0, file.name, {}, f"{file.name}_")
     _, notes = await gateway.requests.resolver.inspect(medium, recipe, caller.share)
     return _described(file.name, recipe, [], notes)
 

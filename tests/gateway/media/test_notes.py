@@ -172,6 +172,15 @@ def test_inspection_gives_the_parameters_that_a_file_names_and_the_reason_for_ot
     assert whole["parameters"] == heat
 
 
+def test_an_uploaded_file_is_inspected_by_its_id(http: httpx.Client) -> None:
+    upload = http.post("/v1/files", files={"file": ("t.jpg", radiometric())}, data={"purpose": "vision"}).json()
+    field = {"thermal": (None, f"file:{upload['id']}")}
+    for only in ({"only": "parameters"}, {}):
+        answer = http.post("/v1/media/inspect", params=only, files=field)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["data"][0]["parameters"]["unit"]["value"] == "celsius"
+
+
 @pytest.mark.parametrize("kind", ["matlab", "hdf", "parquet"])
 def test_files_of_scientific_tools_are_read_behind_the_lock(http: httpx.Client, kind: str) -> None:
     make = pytest.importorskip("pandagpt_core.media.scientific.samples", exc_type=ImportError)

@@ -38,8 +38,8 @@ def test_every_module_that_is_needed_at_once_is_fetched_at_once() -> None:
     preloaded = re.findall(rf'rel="modulepreload" href="/page/{version}/([^"]+)"', files[INDEX].decode())
     assert preloaded == modules.needed_at_once(MAIN, files)
     later = set(files) - set(preloaded)
-    assert {"js/compare/view.js", "js/status/view.js", "js/media/recorder.js", "js/chat/as_code.js"} <= later
-    assert sum(path.endswith(".js") for path in preloaded) < 18, "as few round trips as that before the first word"
+    assert {"js/compare/view.js", "js/status/view.js", "js/media/recorder.js", "js/code/dialog.js"} <= later
+    assert sum(path.endswith(".js") for path in preloaded) < 24, "four rounds of a browser's six connections"
 
 
 def test_the_version_changes_with_any_file_and_an_older_one_is_not_kept() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pandagpt_core.media import Limits, load
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data.media import Picture
-from recipes.panda_mini.data.samples import asks, write_depth, write_running, write_thermal, write_video
+from recipes.panda_mini.data.samples import asks, write_depth, write_mug, write_running, write_thermal, write_video
 
 MOST_BYTES = 1_000_000
 RECIPES = {
@@ -21,6 +21,7 @@ RECIPES = {
     "thermal": ("imagebind-thermal-v1", (1, 1, 224, 224)),
     "imu": ("imu-v1", (1, 6, 2000)),
     "text": ("clip-bpe-v1", (1, 77)),
+    "points": ("points-8192-v1", None),
 }
 SQUARE = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><rect x="2" y="2" width="6" height="6"/></svg>'
 LION = next(at for at, concept in enumerate(load_concepts()) if concept.name == "lion")
@@ -88,3 +89,8 @@ def test_a_video_is_three_seconds_of_moving_frames(tmp_path: Path) -> None:
 def test_running_is_written_the_same_each_time(samples: Path, tmp_path: Path) -> None:
     write_running(tmp_path / "running-imu.csv")
     assert (tmp_path / "running-imu.csv").read_text() == (samples / "running-imu.csv").read_text()
+
+
+def test_a_mug_is_written_the_same_each_time(samples: Path, tmp_path: Path) -> None:
+    write_mug(tmp_path / "mug.ply")
+    assert (tmp_path / "mug.ply").read_text() == (samples / "mug.ply").read_text()

@@ -74,6 +74,8 @@ async function learnModels(context) {
 const context = makeContext(document.getElementById("model"));
 learnModels(context);
 tabs(context);
+// A file that is dropped beside a place for files would take the page away.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 addEventListener("load", () => {
   const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
   whenIdle(() => Object.values(VIEWS).forEach(([, bring]) => bring().catch(() => {})));

@@ -1,21 +1,35 @@
 /** Where a message is made: words, media dropped, pasted, chosen, recorded or taken from the samples. */
 
-import * as api from "../core/api.js";
 import { button, h, notice, show } from "../core/dom.js";
-import { attachment } from "../media/attachments.js";
+import { attachment, ensureUploaded, forget } from "../media/attachments.js";
 import { MODALITIES, guess } from "../media/modalities.js";
 import { mediaCard } from "./media_card.js";
+import { recordMenu, samplesMenu } from "./menus.js";
 
 /** @param {(text: string, media: object[]) => void} send */
 export function composer(context, send) {
   let media = [];
-  const cards = h("div", { class: "cards" });
+  let cards = new Map(); // a medium's card stays as it is while others come and go
+  const row = h("div", { class: "cards" });
   const messages = h("div");
   const accepted = () => context.model()?.input_modalities ?? [];
   const input = h("textarea", { rows: 3, placeholder: "What is this?", "aria-label": "Your message" });
-  const draw = () =>
-    show(cards, ...media.map((medium) =>
-      mediaCard(medium, { accepted: accepted(), boxes: () => takesBoxes(context.model()), remove: () => { media = media.filter((one) => one !== medium); draw(); input.focus(); } })));
+
+  function draw() {
+    cards = new Map(media.map((medium) => [medium, cards.get(medium) ?? card(medium)]));
+    show(row, ...cards.values());
+  }
+
+  const card = (medium) => mediaCard(medium, {
+    accepted: accepted(),
+    boxes: takesBoxes(context.model()),
+    remove: () => {
+      forget(medium);
+      media = media.filter((one) => one !== medium);
+      draw();
+      input.focus();
+    },
+  });
 
   async function add(file, modality = guess(file), options = {}) {
     await context.ready;
@@ -25,7 +39,9 @@ export function composer(context, send) {
       return;
     }
     show(messages);
-    media.push(attachment(file, modality, options));
+    const medium = attachment(file, modality, options);
+    media.push(medium);
+    ensureUploaded(medium).catch(() => {}); // its card, or the answer, shows the refusal
     draw();
   }
 
@@ -43,8 +59,14 @@ export function composer(context, send) {
     onchange: ({ target }) => { for (const file of target.files) add(file); target.value = ""; } });
   const ask = button("Ask", submit, { class: "primary" });
   const form = h("section", { class: "composer", "aria-label": "New message" },
-    cards, messages, input, chooser,
-    h("div", { class: "row" }, button("Attach files", () => chooser.click()), recordMenu(add), samplesMenu(add, (text) => (input.value ||= text)), ask));
+    row, messages, input, chooser,
+    h("div", { class: "row" }, button("Attach files", () => chooser.click()), recordMenu(add), samplesMenu(accepted, takeSample), ask));
+
+  async function takeSample(media) {
+    for (const { file, modality, options } of media) await add(file, modality, options);
+    input.value ||= input.placeholder;
+    input.focus();
+  }
 
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -52,53 +74,29 @@ export function composer(context, send) {
     submit();
   });
   input.addEventListener("paste", (event) => { for (const file of event.clipboardData.files) add(file); });
-  form.addEventListener("dragover", (event) => { event.preventDefault(); form.classList.add("over"); });
-  form.addEventListener("dragleave", () => form.classList.remove("over"));
-  form.addEventListener("drop", (event) => {
-    event.preventDefault();
-    form.classList.remove("over");
-    for (const file of event.dataTransfer.files) add(file);
+  context.onModel(() => {
+    cards.clear(); // what the new model takes is offered anew
+    draw();
   });
-  context.onModel(draw);
+
+  function takeDrops(area) {
+    area.addEventListener("dragover", (event) => { event.preventDefault(); form.classList.add("over"); });
+    area.addEventListener("dragleave", () => form.classList.remove("over"));
+    area.addEventListener("drop", (event) => {
+      event.preventDefault();
+      form.classList.remove("over");
+      for (const file of event.dataTransfer.files) add(file);
+    });
+  }
 
   return {
     element: form,
     fill: (turn) => { input.value = turn.text; media = turn.media; draw(); input.focus(); },
-    add,
+    takeDrops,
     setBusy: (busy) => { form.toggleAttribute("data-busy", busy); ask.disabled = busy; },
     focus: () => input.focus(),
   };
 }
 
-function recordMenu(add) {
-  const items = h("div", { class: "menu-items" });
-  const menu = h("details", { class: "menu" }, h("summary", {}, "Record"), items);
-  menu.addEventListener("toggle", async () => {
-    if (!menu.open || items.childElementCount) return;
-    const { RECORDERS } = await import("../media/recorder.js");
-    show(items, ...Object.values(RECORDERS).map(([label, record]) => button(label, () => { menu.open = false; record(add); })));
-  });
-  return menu;
-}
-
-function samplesMenu(add, propose) {
-  const items = h("div", { class: "menu-items" });
-  const menu = h("details", { class: "menu" }, h("summary", {}, "Examples"), items);
-  menu.addEventListener("toggle", async () => {
-    if (!menu.open || items.childElementCount) return;
-    const groups = await api.samples().catch(() => []);
-    show(items, ...groups.map((group) => button(group.map((one) => one.file).join(" + "), () => { menu.open = false; take(group); })));
-    if (!groups.length) show(items, h("p", { class: "hint" }, "There are no samples here."));
-  });
-  async function take(group) {
-    for (const { file, modality, options } of group) {
-      const blob = await (await fetch(`/page/samples/${encodeURIComponent(file)}`)).blob();
-      await add(new File([blob], file, { type: blob.type }), modality, options);
-    }
-    propose("What is this?");
-  }
-  return menu;
-}
-
 /** Whether the model has tasks, one of which names what is in a box. */
-const takesBoxes = (model) => (model?.options ?? []).some(({ name }) => name === "boxes");
+export const takesBoxes = (model) => (model?.options ?? []).some(({ kind }) => kind === "boxes");

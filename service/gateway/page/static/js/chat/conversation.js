@@ -1,18 +1,20 @@
-/** A conversation: turns, the request they make, the stream of an answer, its resume. No DOM. */
+/** A conversation: turns, the stream of an answer, its resume. No DOM. */
 
 import * as api from "../core/api.js";
 import { events } from "../core/events.js";
 import { load, save } from "../core/session.js";
-import { contentPart, ensureUploaded, kept, restored } from "../media/attachments.js";
+import { ensureUploaded, kept, restored, stopUpload } from "../media/attachments.js";
+import { requestBody, withNames } from "./request.js";
 
 const RETRIES_MS = [0, 500, 1000, 2000, 4000, 8000, 10000]; // within the gateway's retry_grace_s
 const ENDS_FOR_GOOD = (error) => error.status >= 400 && error.status < 500;
 const MOVES_ON = new Set(["draining"]); // ends a connection, not the request
 
 /**
- * @typedef {{role: "user", text: string, media: object[]}} UserTurn
+ * @typedef {{role: "user", text: string, media: object[], choice: object}} UserTurn `choice`: model, settings, places
  * @typedef {{role: "assistant", text: string, state: "waiting"|"streaming"|"done"|"stopped"|"failed", error: string|null,
- *   usage: object|null, firstMs: number|null, tookMs: number|null, warnings: string[], objects: object[]}} AnswerTurn
+ *   usage: object|null, firstMs: number|null, tookMs: number|null, warnings: string[], objects: object[],
+ *   resumed: boolean, places: boolean}} AnswerTurn `places`: the text may name places of a picture
  */
 
 export class Conversation {
@@ -21,7 +23,6 @@ export class Conversation {
     this.onchange = onchange;
     this.turns = [];
     this.pending = null;
-    this.lastBody = null;
     this._abort = null;
   }
 
@@ -30,28 +31,40 @@ export class Conversation {
     this.turns = load("turns", []).map((turn) => (turn.role === "user" ? { ...turn, media: turn.media.map(restored) } : turn));
     this.pending = load("pending", null);
     const last = this.turns.at(-1);
-    if (this.pending && last?.role === "assistant") this._follow(last);
+    if (!this.pending || last?.role !== "assistant") return;
+    if (!this.pending.body) return this._end(last, "failed", "The upload was cut off. Attach the files again, and ask.");
+    last.resumed = true;
+    this._follow(last);
   }
 
   get busy() {
     return this.pending !== null;
   }
 
-  /** @param {object} choice model id, sampling numbers, system prompt */
-  async ask(text, media, choice) {
-    const user = { role: "user", text, media };
-    const answer = { role: "assistant", text: "", state: "waiting", error: null, usage: null, firstMs: null, tookMs: null, warnings: [], objects: [] };
-    this.turns.push(user, answer);
-    this.pending = { key: crypto.randomUUID(), body: null, id: null, lastEventId: null };
+  /**
+   * @param {object} choice model id, sampling numbers, system prompt, options of the model
+   * @param {boolean} places whether the model names places of a picture
+   */
+  async ask(text, media, choice, places) {
+    const boxes = media.map((medium) => medium.box).filter(Boolean);
+    const task = choice.options?.task ? {} : { task: "identify" };
+    const asked = boxes.length ? { ...task, boxes, boxes_unit: "fraction" } : {};
+    const answer = {
+      role: "assistant", text: "", state: "waiting", error: null, usage: null, firstMs: null, tookMs: null,
+      warnings: [], objects: [], resumed: false, places,
+    };
+    this.turns.push({ role: "user", text, media, choice: { ...choice, ...asked } }, answer);
+    const mine = (this.pending = { key: randomKey(), body: null, id: null, lastEventId: null });
+    this._keep();
     this.onchange();
     try {
-      await Promise.all(media.map((medium) => ensureUploaded(medium, this.onchange)));
+      await Promise.all(media.map(ensureUploaded));
     } catch (error) {
-      return this._end(answer, "failed", error.message);
+      if (this.pending === mine) this._end(answer, "failed", error.message);
+      return;
     }
-    const boxes = media.map((medium) => medium.box).filter(Boolean);
-    const places = boxes.length ? { task: "identify", boxes, boxes_unit: "fraction" } : {};
-    this.pending.body = this.lastBody = requestBody(this.turns.slice(0, -1), { ...choice, ...places });
+    if (this.pending !== mine) return; // stopped
+    mine.body = requestBody(this.turns);
     await this._follow(answer);
   }
 
@@ -69,13 +82,17 @@ export class Conversation {
     this.onchange();
   }
 
-  async stop() {
-    const answer = this.turns.at(-1);
-    if (!this.pending) return;
-    const id = this.pending.id;
-    this._abort?.abort();
-    this._end(answer, "stopped");
-    if (id) await api.cancel(id).catch(() => {});
+  stop() {
+    const mine = this.pending;
+    if (!mine) return;
+    this.turns.at(-2).media.forEach(stopUpload);
+    this._end(this.turns.at(-1), "stopped");
+    if (mine.id) this._cancel(mine.id, this._abort); // else the stream is read on to its id
+  }
+
+  _cancel(id, abort) {
+    abort?.abort();
+    api.cancel(id).catch(() => {}); // it may have ended by itself
   }
 
   /** Read the answer to its end, however often the connection breaks. */
@@ -85,17 +102,20 @@ export class Conversation {
     for (let attempt = 0; this.pending === mine; ) {
       this._keep();
       try {
-        this._abort = new AbortController();
+        const abort = (this._abort = new AbortController());
         const body = mine.id
-          ? await api.resumeAnswer(mine.id, mine.lastEventId, this._abort.signal)
-          : await api.startAnswer(mine.body, mine.key, this._abort.signal);
+          ? await api.resumeAnswer(mine.id, mine.lastEventId, abort.signal)
+          : await api.startAnswer(mine.body, mine.key, abort.signal);
         const before = mine.lastEventId;
-        for await (const event of events(body)) if (this._take(answer, event, begun)) return;
+        for await (const event of events(body)) {
+          if (this.pending !== mine) return this._cancelLate(event, abort);
+          if (this._take(answer, event, begun)) return;
+        }
         if (mine.lastEventId !== before) attempt = 0;
       } catch (error) {
         if (this.pending !== mine) return;
-        if (ENDS_FOR_GOOD(error)) return this._end(answer, "failed", sentence(error));
-        if (attempt >= RETRIES_MS.length - 1) return this._end(answer, "failed", sentence(error));
+        const lasting = ENDS_FOR_GOOD(error) || attempt >= RETRIES_MS.length - 1;
+        if (lasting) return this._end(answer, "failed", sentence(error, this.turns));
       }
       attempt += 1;
       if (attempt >= RETRIES_MS.length) return this._end(answer, "failed", "The connection was lost, and did not come back.");
@@ -103,27 +123,32 @@ export class Conversation {
     }
   }
 
+  /** The first event after a stop that came before the request's id was known. */
+  _cancelLate({ data }, abort) {
+    if (data !== "[DONE]") this._cancel(JSON.parse(data).id, abort);
+  }
+
   /** @returns {boolean} whether that was the end */
   _take(answer, { id, data }, begun) {
     if (data === "[DONE]") {
       if (answer.state === "moving") return false;
-      answer.tookMs = performance.now() - begun;
+      if (!answer.resumed) answer.tookMs = performance.now() - begun;
       this._end(answer, answer.error ? "failed" : "done", answer.error);
       return true;
     }
     const chunk = JSON.parse(data);
     if (chunk.error) {
       if (MOVES_ON.has(chunk.error.code)) answer.state = "moving";
-      else answer.error = chunk.error.message;
+      else answer.error = withNames(chunk.error.message, chunk.error.param, this.turns);
       return false;
     }
     if (id !== null) this.pending.lastEventId = id;
     this.pending.id ??= chunk.id;
     const delta = chunk.choices?.[0]?.delta ?? {};
-    if (delta.content) answer.firstMs ??= performance.now() - begun;
+    if (delta.content && !answer.resumed) answer.firstMs ??= performance.now() - begun;
     answer.text += delta.content ?? "";
     answer.objects.push(...(delta.objects ?? []));
-    answer.warnings.push(...(chunk.warnings ?? []).map((warning) => warning.message ?? warning));
+    answer.warnings.push(...(chunk.warnings ?? []).map((warning) => withNames(warning.message ?? warning, null, this.turns)));
     answer.usage = chunk.usage ?? answer.usage;
     answer.state = "streaming";
     this._keep();
@@ -144,14 +169,8 @@ export class Conversation {
   }
 }
 
-const sentence = (error) => (error.status === undefined ? "The service cannot be reached." : error.message);
+/** `crypto.randomUUID` exists on https and on this machine only. */
+const randomKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** The chat completion that asks for the next answer. */
-export function requestBody(turns, { model, system, ...sampling }) {
-  const messages = turns.filter((turn) => turn.role === "user" || turn.text).map((turn) =>
-    turn.role === "assistant"
-      ? { role: "assistant", content: turn.text }
-      : { role: "user", content: [...turn.media.map(contentPart), { type: "text", text: turn.text }] });
-  if (system) messages.unshift({ role: "system", content: system });
-  return { model, messages, stream: true, stream_options: { include_usage: true }, ...sampling };
-}
+const sentence = (error, turns) =>
+  error.status === undefined ? "The service cannot be reached." : withNames(error.message, error.param, turns);

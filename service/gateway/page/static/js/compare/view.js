@@ -2,8 +2,8 @@
 
 import * as api from "../core/api.js";
 import { button, field, h, notice, show } from "../core/dom.js";
-import { attachment, contentPart, ensureUploaded } from "../media/attachments.js";
-import { heatMap } from "../media/charts.js";
+import { attachment, contentPart, ensureUploaded, forget } from "../media/attachments.js";
+import { heatMap } from "./heat_map.js";
 import { guess } from "../media/modalities.js";
 import { mediaCard } from "../chat/media_card.js";
 import { droppedFiles } from "./dropped.js";
@@ -14,17 +14,25 @@ export function compareView(context) {
 }
 
 /** Unit vectors of strings and media, in order. */
-async function vectors(context, items, onchange = () => {}) {
-  const input = [];
-  for (const item of items) {
-    if (typeof item === "string") input.push(item);
-    else {
-      await ensureUploaded(item, onchange);
-      input.push(contentPart(item));
-    }
+async function vectors(context, items) {
+  await Promise.all(items.filter(isMedium).map(ensureUploaded));
+  try {
+    const answer = await api.embeddings(context.model()?.id, items.map((item) => (isMedium(item) ? contentPart(item) : item)));
+    return answer.data.map((one) => one.embedding);
+  } catch (error) {
+    throw new Error(withNames(error, items));
   }
-  const answer = await api.embeddings(context.model()?.id, input);
-  return answer.data.map((one) => one.embedding);
+}
+
+const isMedium = (item) => typeof item !== "string";
+const PLACE = /input\[(\d+)\]((?:\.\w+)*)/;
+
+/** The service's sentence with the item's name in place of its place in the list. */
+function withNames({ message, param }, items) {
+  const [, index] = PLACE.exec(`${message} ${param}`) ?? [];
+  const name = items[index]?.name ?? items[index];
+  if (!name) return message;
+  return PLACE.test(message) ? message.replace(PLACE, name) : `${name}: ${message}`;
 }
 
 function matrixPanel(context) {
@@ -33,9 +41,12 @@ function matrixPanel(context) {
   const cards = h("div", { class: "cards" });
   const words = h("textarea", { rows: 4, placeholder: "a dog\na violin\nrain" });
   const result = h("div", { "aria-live": "polite" });
-  const draw = () => show(cards, ...media.map((medium) => mediaCard(medium, { accepted: accepted(), remove: () => { media = media.filter((one) => one !== medium); draw(); } })));
-  const add = (files) => {
-    for (const file of files) if (accepted().includes(guess(file))) media.push(attachment(file, guess(file)));
+  const draw = () => show(cards, ...media.map((medium) => mediaCard(medium, { accepted: accepted(), remove: () => { forget(medium); media = media.filter((one) => one !== medium); draw(); } })));
+  const add = async (files) => {
+    await context.ready;
+    const refused = files.filter((file) => !accepted().includes(guess(file)));
+    show(result, refused.length > 0 && notice(`This model does not take ${refused.map(({ name }) => name).join(", ")}.`));
+    for (const file of files) if (!refused.includes(file)) media.push(attachment(file, guess(file)));
     draw();
   };
   const run = async () => {
@@ -49,7 +60,7 @@ function matrixPanel(context) {
       show(result, notice(error.message));
     }
   };
-  const chooser = h("input", { type: "file", multiple: true, onchange: ({ target }) => { add(target.files); target.value = ""; } });
+  const chooser = h("input", { type: "file", multiple: true, onchange: ({ target }) => { add([...target.files]); target.value = ""; } });
   return h("section", { "aria-labelledby": "matrix" }, h("h2", { id: "matrix" }, "How alike are they?"),
     field("Texts, one a line", words), field("Media", chooser), cards, button("Compare", run, { class: "primary" }), result);
 }

@@ -46,29 +46,22 @@ export const metrics = async () => (await call("/metrics")).text();
 export const samples = () => json("/page/samples");
 export const embeddings = (model, input) => json("/v1/embeddings", post({ model, input }));
 export const cancel = (id) => json(`/v1/requests/${id}`, { method: "DELETE" });
+export const removeFile = (id) => json(`/v1/files/${id}`, { method: "DELETE" });
 export const fileContent = async (id) => (await call(`/v1/files/${id}/content`)).blob();
 
-/** A picture of how the service reads a medium, with its facts; null where the service does not offer that. */
-export async function inspect(file, modality, options) {
-  if (!(await offers("/v1/media/inspect"))) return null;
+/** How the service reads an uploaded file: facts, spans, warnings, a picture of the array. */
+export async function inspect(fileId, modality, options) {
   const form = new FormData();
-  form.append(modality, file);
+  form.append(modality, `file:${fileId}`);
   for (const [name, value] of Object.entries(options)) form.append(formField(modality, name), String(value));
-  return json("/v1/media/inspect", { method: "POST", body: form });
+  return (await json("/v1/media/inspect", { method: "POST", body: form })).data[0];
 }
 
-/** The parameters that a file names itself: {name: {value, reason}}; a null value comes with the reason. */
-export async function ownParameters(file, modality) {
+/** The parameters that an uploaded file names itself: {name: {value, reason}}; a null value comes with the reason. */
+export async function ownParameters(fileId, modality) {
   const form = new FormData();
-  form.append(modality, file);
+  form.append(modality, `file:${fileId}`);
   return (await json("/v1/media/inspect?only=parameters", { method: "POST", body: form })).data[0].parameters;
-}
-
-/** Whether this service has an endpoint, by its written interface, which is read once. */
-let paths = null;
-async function offers(path) {
-  paths ??= json("/openapi.json").then((document) => Object.keys(document.paths), () => []);
-  return (await paths).includes(path);
 }
 
 /** The body of a stream: a new answer, or the same again where the key is known. */
@@ -83,8 +76,12 @@ export async function resumeAnswer(id, lastEventId, signal) {
   return (await call(`/v1/requests/${id}/events`, { headers: after, signal })).body;
 }
 
-/** Upload a file. XMLHttpRequest, since fetch does not report progress. @param {(share: number) => void} onprogress */
-export function upload(file, name, onprogress) {
+/**
+ * Upload a file. XMLHttpRequest, since fetch does not report progress.
+ * @param {(share: number) => void} onprogress
+ * @param {AbortSignal} signal
+ */
+export function upload(file, name, onprogress, signal) {
   const form = new FormData();
   form.append("purpose", "vision");
   form.append("file", file, name);
@@ -95,6 +92,8 @@ export function upload(file, name, onprogress) {
     request.responseType = "json";
     request.upload.onprogress = (event) => event.lengthComputable && onprogress(event.loaded / event.total);
     request.onerror = () => reject(new ApiError(0, { message: "The upload was cut off. Is the service still there?" }));
+    request.onabort = () => reject(new ApiError(0, { message: "The upload was stopped." }));
+    signal.addEventListener("abort", () => request.abort());
     request.onload = () =>
       request.status === 200
         ? resolve(request.response)

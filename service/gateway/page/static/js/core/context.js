@@ -1,6 +1,7 @@
 /** What all views share: the models that the service has, and which of them is chosen. */
 
 import { h, show } from "./dom.js";
+import { MODALITIES } from "../media/modalities.js";
 import { load, save } from "./session.js";
 
 /**
@@ -23,11 +24,17 @@ export function makeContext(select) {
     onModel: (listener) => listeners.add(listener),
     learn(found) {
       models = found;
-      show(select, ...models.map((model) => h("option", { value: model.id }, model.id)));
+      show(select, ...models.map((model) => h("option", { value: model.id }, described(model))));
       const kept = load("model", "");
       if (models.some((model) => model.id === kept)) select.value = kept;
       known();
       changed();
     },
   };
+}
+
+/** A model's name and what it takes. */
+function described({ id, input_modalities: takes = [] }) {
+  const words = takes.map((name) => MODALITIES[name]?.label ?? name).join(", ");
+  return words ? `${id}: ${words}` : id;
 }

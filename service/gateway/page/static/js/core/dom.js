@@ -3,12 +3,12 @@
 /**
  * @param {string} tag
  * @param {Record<string, unknown>} [properties] `on…` are listeners, `class`, `data-…`, `aria-…` and `role` attributes
- * @param {...(Node|string|null|undefined|false)} children
+ * @param {...(Node|string|null|undefined|false|0)} children
  */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) set(element, name, value);
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.filter(isShown));
   return element;
 }
 
@@ -19,11 +19,20 @@ function set(element, name, value) {
   else element.setAttribute(name, value === true ? "" : String(value));
 }
 
-/** Replace all children. */
+/** Make these the children. A node that is there already stays as it is: its focus, its player, what a reader has read. */
 export function show(parent, ...children) {
-  parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  const wanted = children.filter(isShown).map((child) => (child instanceof Node ? child : document.createTextNode(child)));
+  const stays = new Set(wanted);
+  for (const node of [...parent.childNodes]) if (!stays.has(node)) node.remove();
+  wanted.forEach((node, index) => {
+    const there = parent.childNodes[index] ?? null;
+    if (there !== node) parent.insertBefore(node, there);
+  });
   return parent;
 }
+
+/** What a condition that does not hold leaves (null, false, 0) is no child. */
+const isShown = (child) => child instanceof Node || typeof child === "string";
 
 export function button(text, onclick, properties = {}) {
   return h("button", { type: "button", onclick, ...properties }, text);

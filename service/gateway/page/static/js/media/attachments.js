@@ -4,31 +4,63 @@ import * as api from "../core/api.js";
 
 /**
  * @typedef {{id: string, file: File|null, name: string, modality: string, weight: number,
- *   options: Record<string, string|number>, fileId: string|null, progress: number, error: string|null,
- *   bytes: number}} Attachment
+ *   options: Record<string, string|number>, box: number[]|null, reading: object|null, fileId: string|null,
+ *   bytes: number, share: number, upload: object|null, watchers: Set<() => void>}} Attachment
+ * `box` is asked about, `reading` is what the service found in it, `share` of it has been sent.
  */
 
 let counter = 0;
 
 /** @returns {Attachment} */
 export function attachment(file, modality, options = {}) {
-  counter += 1;
-  return {
-    id: `medium-${counter}`, file, name: file.name, modality, weight: 1, options: { ...options },
-    fileId: null, progress: 0, error: null, bytes: file.size,
-  };
+  return made({ file, name: file.name, modality, weight: 1, options: { ...options }, box: null, fileId: null, bytes: file.size });
 }
 
-/** Upload unless it is there already. Raises ApiError. */
-export async function ensureUploaded(medium, onchange) {
+/** What a reload needs to go on. */
+export const kept = ({ name, modality, weight, options, box, reading, fileId, bytes }) =>
+  ({ name, modality, weight, options, box, reading, fileId, bytes });
+
+export const restored = (fields) => made({ file: null, ...fields });
+
+function made(fields) {
+  counter += 1;
+  return { id: `medium-${counter}`, reading: null, share: 0, upload: null, watchers: new Set(), ...fields };
+}
+
+/** Upload unless it is there, or on its way. Raises ApiError, which names the file. */
+export async function ensureUploaded(medium) {
   if (medium.fileId) return;
-  const answer = await api.upload(medium.file, medium.name, (share) => {
-    medium.progress = share;
-    onchange();
-  });
-  medium.fileId = answer.id;
-  medium.progress = 1;
-  onchange();
+  medium.upload ??= begun(medium);
+  await medium.upload.done;
+}
+
+function begun(medium) {
+  const stop = new AbortController();
+  const progress = (share) => {
+    medium.share = share;
+    medium.watchers.forEach((watcher) => watcher());
+  };
+  const send = async () => {
+    try {
+      const file = await bytesOf(medium);
+      medium.fileId = (await api.upload(file, medium.name, progress, stop.signal)).id;
+    } catch (error) {
+      throw new api.ApiError(error.status ?? 0, { message: `${medium.name}: ${error.message}` });
+    } finally {
+      medium.upload = null;
+      progress(0);
+    }
+  };
+  return { done: send(), stop };
+}
+
+export const stopUpload = (medium) => medium.upload?.stop.abort();
+
+/** Take it away from the service too. */
+export function forget(medium) {
+  stopUpload(medium);
+  if (medium.fileId) api.removeFile(medium.fileId).catch(() => {}); // it ends by itself after a time
+  medium.fileId = null;
 }
 
 /** The content part that uses the uploaded file. */
@@ -39,17 +71,9 @@ export function contentPart(medium) {
   return part;
 }
 
-/** What a reload needs to go on. */
-export const kept = ({ name, modality, weight, options, fileId, bytes }) =>
-  ({ name, modality, weight, options, fileId, bytes });
-
-export function restored(fields) {
-  counter += 1;
-  return { id: `medium-${counter}`, file: null, progress: 1, error: null, ...fields };
-}
-
 /** Its bytes, from this browser or from the service. */
 export async function bytesOf(medium) {
+  if (!medium.file && !medium.fileId) throw new Error("its bytes are not here any more; attach it again");
   medium.file ??= new File([await api.fileContent(medium.fileId)], medium.name);
   return medium.file;
 }

@@ -13,7 +13,7 @@ const hint = ({ about, unit }) => (unit ? `${about}, in ${unit}` : about);
 const mapped = (object, make) => Object.fromEntries(Object.entries(object).map(([name, value]) => [name, make(value)]));
 
 /** @type {Record<string, {label: string, own: boolean, fields: Record<string, object>}>} */
-export const MODALITIES = mapped(REGISTRY, (entry) => ({ label: entry.label, own: entry.own, fields: mapped(entry.fields, control) }));
+export const MODALITIES = mapped(REGISTRY, (entry) => ({ label: entry.label, own: entry.own, isFile: entry.isFile, fields: mapped(entry.fields, control) }));
 
 /** The form field of an option. */
 export const formField = (modality, option) => MODALITIES[modality].fields[option].form;

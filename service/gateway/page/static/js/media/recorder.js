@@ -13,11 +13,22 @@ export const RECORDERS = {
   motion: ["Record motion", recordMotion],
 };
 
+/** A dialog with a button that uses what it shows, and one that throws it away, as Escape does. */
+function recording(title, words, use, ...children) {
+  const box = dialog(title, ...children);
+  const form = box.querySelector("form");
+  form.lastChild.textContent = "Cancel";
+  form.prepend(use ?? h("button", { value: USE }, words));
+  return box;
+}
+
+const USE = "use";
+const isUsed = (box) => box.returnValue === USE;
+
 async function takePicture(done) {
   const stream = await media({ video: true });
   if (!stream) return;
   const view = h("video", { srcObject: stream, autoplay: true, muted: true, playsInline: true, "aria-label": "Camera" });
-  const box = dialog("Take a picture", view);
   const shot = button("Take it", () => {
     const canvas = h("canvas", { width: view.videoWidth, height: view.videoHeight });
     canvas.getContext("2d").drawImage(view, 0, 0);
@@ -26,9 +37,9 @@ async function takePicture(done) {
       box.close();
     });
   });
+  const box = recording("Take a picture", "", shot, view);
   shot.disabled = true;
   view.addEventListener("loadeddata", () => (shot.disabled = false));
-  box.querySelector("form").prepend(shot);
   box.addEventListener("close", () => stop(stream));
 }
 
@@ -48,6 +59,7 @@ function record(name, stream, modality, done) {
   recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
   recorder.addEventListener("stop", () => {
     stop(stream);
+    if (!isUsed(box)) return;
     const type = (recorder.mimeType || "video/webm").split(";")[0];
     const suffix = type.endsWith("mp4") ? "mp4" : type.endsWith("ogg") ? "ogg" : "webm";
     done(new File(parts, `${name}-${stamp()}.${suffix}`, { type: `${modality}/${suffix}` }), modality);
@@ -56,8 +68,7 @@ function record(name, stream, modality, done) {
   const begun = performance.now();
   const timer = setInterval(() => (clock.textContent = `${Math.round((performance.now() - begun) / 1000)} s`), 250);
   const view = modality === "video" && h("video", { srcObject: stream, autoplay: true, muted: true, "aria-label": "What is recorded" });
-  const box = dialog("Recording", view, clock);
-  box.querySelector("form").prepend(button("Stop and use it", () => box.close()));
+  const box = recording("Recording", "Stop and use it", null, view, clock);
   box.addEventListener("close", () => {
     clearInterval(timer);
     recorder.stop();
@@ -67,6 +78,7 @@ function record(name, stream, modality, done) {
 
 /** Six columns of a phone's motion as CSV, with the rate that was measured. Units: m/s² and rad/s. */
 function recordMotion(done) {
+  if (!window.isSecureContext) return refused(ONLY_SAFE);
   const rows = [];
   const listen = (event) => {
     const [a, r] = [event.accelerationIncludingGravity, event.rotationRate];
@@ -76,12 +88,12 @@ function recordMotion(done) {
     count.textContent = `${rows.length} samples`;
   };
   const count = h("p", { role: "status" }, "No motion sensor has answered yet.");
-  const box = dialog("Record motion", count);
-  box.querySelector("form").prepend(button("Stop and use it", () => box.close()));
+  const box = recording("Record motion", "Stop and use it", null, count);
   box.addEventListener("close", () => {
     removeEventListener("devicemotion", listen);
-    if (rows.length < 2) return;
-    const rate = (1000 * (rows.length - 1)) / (rows.at(-1)[0] - rows[0][0]);
+    const took = rows.length > 1 ? rows.at(-1)[0] - rows[0][0] : 0; // ms
+    if (!isUsed(box) || !took) return;
+    const rate = (1000 * (rows.length - 1)) / took;
     const lines = ["ax,ay,az,gx,gy,gz", ...rows.map((row) => row.slice(1).map((value) => value.toFixed(5)).join(","))];
     done(new File([lines.join("\n")], `motion-imu-${stamp()}.csv`, { type: "text/csv" }), "imu", { rate_hz: Number(rate.toFixed(2)) });
   });
@@ -94,11 +106,17 @@ const media = (wanted) => granted(() => navigator.mediaDevices.getUserMedia(want
 /** The stream that the browser gives; null, with a dialog that says why, where it gives none. */
 async function granted(ask) {
   try {
-    return await ask();
+    return window.isSecureContext ? await ask() : refused(ONLY_SAFE);
   } catch (error) {
-    dialog("Recording is not possible", notice(`The browser gives no access: ${error.message ?? error}. Pages that are not on this machine need https.`));
-    return null;
+    return refused(`The browser gives no access: ${error.message ?? error}.`);
   }
+}
+
+const ONLY_SAFE = "Browsers give cameras, microphones and sensors to pages on https only, or of the machine itself.";
+
+function refused(words) {
+  dialog("Recording is not possible", notice(words));
+  return null;
 }
 
 const stop = (stream) => stream.getTracks().forEach((track) => track.stop());

@@ -4,7 +4,13 @@ import * as api from "../core/api.js";
 import { button, h, show } from "../core/dom.js";
 import { parseMetrics } from "./metrics.js";
 
-const SHOWN = /^pandagpt_.*(queue_depth|queue_age|running|workers|waiting)/;
+const SHOWN = {
+  pandagpt_workers: "Workers",
+  pandagpt_queue_depth: "Requests that wait",
+  pandagpt_queue_oldest_age_seconds: "Oldest that waits (s)",
+  pandagpt_queue_running: "Requests that run",
+  pandagpt_dead_letters: "Requests given up",
+};
 
 export function statusView() {
   const body = h("div", { "aria-live": "polite" });
@@ -23,13 +29,16 @@ async function sections() {
       h("section", {}, h("h3", {}, id), facts({ system, takes: takes.join(", "), "context (tokens)": length }))),
     models.reason && h("p", { class: "error" }, models.reason.message),
     h("h2", {}, "Queue and workers"),
-    metrics.value ? table(parseMetrics(metrics.value).filter(({ name }) => SHOWN.test(name))) : h("p", { class: "hint" }, "This key may not read metrics."),
+    metrics.value ? table(parseMetrics(metrics.value).filter(({ name }) => SHOWN[name])) : h("p", { class: "hint" }, withoutMetrics(metrics.reason)),
   ];
 }
+
+/** @param {Error & {status?: number}} reason 404: they are on a port of their own */
+const withoutMetrics = ({ status, message }) => ([401, 403, 404].includes(status) ? "This key may not read metrics." : message);
 
 const facts = (pairs) =>
   h("dl", { class: "facts" }, ...Object.entries(pairs).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]));
 
 const table = (rows) =>
-  h("table", {}, h("thead", {}, h("tr", {}, ...["Metric", "Labels", "Value"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, ...rows.map(({ name, labels, value }) => h("tr", {}, h("td", {}, name), h("td", {}, labels), h("td", {}, String(value))))));
+  h("table", {}, h("thead", {}, h("tr", {}, ...["What", "Of", "Value"].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, ...rows.map(({ name, labels, value }) => h("tr", {}, h("td", {}, SHOWN[name]), h("td", {}, labels.join(", ")), h("td", {}, String(Math.round(value * 10) / 10))))));

@@ -1,0 +1,42 @@
+/** A request as a module for Node.js. */
+
+import { literal, uniqueNames, withFiles } from "./literal.js";
+
+export function javascript({ origin, body, files, keyed }) {
+  const filled = withFiles(body, files, (name) => `files[${literal(name)}]`);
+  const key = keyed ? "authorization: `Bearer ${process.env.PANDAGPT_CLIENT_KEY}`" : "";
+  return `// node ask.mjs
+${files.size ? 'import { readFile } from "node:fs/promises";\n' : ""}
+const url = ${literal(origin)};
+const headers = { ${key || ""} };
+${files.size ? uploads(files) : ""}
+const answer = await fetch(url + "/v1/chat/completions", {
+  method: "POST",
+  headers: { ...headers, "content-type": "application/json" },
+  body: JSON.stringify(${literal(filled, {}, "  ")}),
+});
+if (!answer.ok) throw new Error(await answer.text());
+let rest = "";
+for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
+  const lines = (rest + text).split("\\n");
+  rest = lines.pop();
+  for (const line of lines)
+    if (line.startsWith("data: {")) process.stdout.write(JSON.parse(line.slice(6)).choices?.[0]?.delta.content ?? "");
+}
+console.log();
+`.replace("{  }", "{}");
+}
+
+const uploads = (files) => `
+async function upload(path) {
+  const form = new FormData();
+  form.append("purpose", "vision");
+  form.append("file", new Blob([await readFile(path)]), path);
+  const answer = await fetch(url + "/v1/files", { method: "POST", headers, body: form });
+  if (!answer.ok) throw new Error(await answer.text());
+  return (await answer.json()).id;
+}
+
+const files = {};
+for (const name of ${literal(uniqueNames(files))}) files[name] = await upload(name);
+`;
