@@ -83,6 +83,12 @@ locate:  ## train models/panda-locate anew (hours on a CPU; ARGS=--quick to try 
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m recipes.panda_locate.build $(ARGS)
 
+.PHONY: bind
+bind:  ## train models/panda-mini-bind anew (an hour on a CPU; ARGS=--quick to try every stage)
+	@$(DEV)
+	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
+	@exec $(BIN)/python -m recipes.panda_mini_bind.build $(ARGS)
+
 .PHONY: figures
 figures:  ## measure models/panda-mini as `make mini` does, fill its card and README (ARGS=reserved: the test set, once)
 	@$(DEV)

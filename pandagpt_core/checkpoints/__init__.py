@@ -11,7 +11,14 @@ from pandagpt_core.checkpoints.account import (
     lora_shapes,
     renamed,
 )
-from pandagpt_core.checkpoints.digests import file_digest, folder_digests, llm_path, verify_files
+from pandagpt_core.checkpoints.digests import (
+    file_digest,
+    file_path,
+    folder_digests,
+    llm_path,
+    own_encoder,
+    verify_files,
+)
 from pandagpt_core.checkpoints.folder import (
     ADAPTER,
     CACHE,
@@ -76,11 +83,13 @@ __all__ = [
     "cast",
     "check_model_folder",
     "file_digest",
+    "file_path",
     "folder_digests",
     "llm_path",
     "load_module",
     "lora_shapes",
     "module_shapes",
+    "own_encoder",
     "parse_model_folder",
     "read_folder_of",
     "read_layout",

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from pandagpt_core.checkpoints.folder import CONFIG, LLMSpec, ModelFolder
+import msgspec
+
+from pandagpt_core.checkpoints.folder import CONFIG, ENCODER, EncoderSpec, LLMSpec, ModelFolder
 from pandagpt_core.errors import CheckpointError, DigestMismatch
 
 _THREADS = 8  # hashing releases the interpreter lock, so files of a folder are hashed side by side
@@ -28,10 +30,23 @@ def verify_files(path: Path, folder: ModelFolder, names: Iterable[str] | None = 
     """Raise DigestMismatch, listing all, unless every file of the manifest (or only `names`) is the one it names."""
     wanted = folder.files if names is None else {name: _promised(folder, name) for name in names}
     with ThreadPoolExecutor(_THREADS) as pool:
-        problems = pool.map(lambda item: _problem(path, *item), wanted.items())
+        problems = pool.map(lambda item: _problem(path, folder, *item), wanted.items())
         found = [problem for problem in problems if problem]
     if found:
         raise DigestMismatch("\n".join([f"{path.name}: files are not those of its {CONFIG}", *found]))
+
+
+def file_path(path: Path, folder: ModelFolder, name: str) -> Path:
+    """Where a file of the model folder at `path` lies: inside, or the encoder's in the folder beside it."""
+    other = folder.encoder.weights_of
+    if name == ENCODER and other is not None:
+        return path.resolve().parent / _inside(other) / ENCODER
+    return path / _inside(name)
+
+
+def own_encoder(folder: ModelFolder) -> EncoderSpec:
+    """What config.json says of an encoder whose file now lies in the folder itself."""
+    return msgspec.structs.replace(folder.encoder, weights_of=None)
 
 
 def llm_path(path: Path, llm: LLMSpec) -> Path:
@@ -57,12 +72,13 @@ def _promised(folder: ModelFolder, name: str) -> str:
     return folder.files[name]
 
 
-def _problem(path: Path, name: str, digest: str) -> str | None:
-    file = path / _inside(name)
+def _problem(path: Path, folder: ModelFolder, name: str, digest: str) -> str | None:
+    file = file_path(path, folder, name)
+    shown = name if file.parent == path or "/" in name else f"{name} of the folder {file.parent.name} beside it"
     if not file.is_file():
-        return f"  missing: {name}"
+        return f"  missing: {shown}"
     if file_digest(file) != digest:
-        return f"  changed: {name}"
+        return f"  changed: {shown}"
     return None
 
 

@@ -1,7 +1,7 @@
 """The model folder: the schema of its config.json.
 
 config.json           one of the system schemas: `ModelFolder`'s fields and the system's own (`checkpoints.systems`)
-encoder.safetensors   the towers, under the original's key names
+encoder.safetensors   the towers, under the original's key names; `encoder.weights_of` names another folder's instead
 adapter.safetensors   the system's own weights
 cache.safetensors     where `cache` says so: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
@@ -21,17 +21,20 @@ CACHE = "cache.safetensors"
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which towers: `sizes` is the kind's own table, which the kind's class checks (ImageBind: `encoders/sizes.py`).
 
     variant "pandagpt" scales no audio embedding (PandaGPT's fork), "imagebind" scales as the original does.
+    weights_of: the model folder beside this one whose encoder.safetensors it is; `files` holds its digest all the same.
     """
 
     kind: Literal["imagebind", "mini", "eva-vit", "grid"]
     variant: Literal["imagebind", "pandagpt"] = "pandagpt"
     sizes: dict[str, Any] = {}
+    weights_of: FolderName | None = None
 
 
 class LLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -93,5 +96,7 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def encoder_digest(self) -> str:
         """Names encoder, its weights and its preprocessing: equal digests give equal embeddings for equal bytes."""
-        named = msgspec.json.encode((self.encoder, self.files.get(ENCODER, ""), self.recipes), order="sorted")
+        spec = self.encoder  # without the place of its weights, whose digest is named
+        towers = {"kind": spec.kind, "variant": spec.variant, "sizes": spec.sizes}
+        named = msgspec.json.encode((towers, self.files.get(ENCODER, ""), self.recipes), order="sorted")
         return hashlib.sha256(named).hexdigest()

@@ -31,6 +31,14 @@ class PerceivingEncoder(Encoder, Protocol):
         ...
 
 
+def perceives(encoder: Encoder) -> bool:
+    """Whether what is kept of an item are the rows of a `PerceivingEncoder`, whichever system reads them.
+
+    Systems over one encoder share the rows of a medium by the encoder's digest, so all must encode alike.
+    """
+    return bool(getattr(encoder, "perceives", False))
+
+
 class RowEncoder(Encoder, Protocol):
     """An encoder whose `encode` gives [N, rows, dim]: a picture has many rows of a prompt, each from its own part."""
 

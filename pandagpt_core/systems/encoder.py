@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch
 
 from pandagpt_core.autotune import Listen, ignore
-from pandagpt_core.checkpoints import ENCODER, ModelFolder, load_module, read_tensors
+from pandagpt_core.checkpoints import ENCODER, ModelFolder, file_path, load_module, read_tensors
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.grid.encoder import GridEncoder, GridSizes
@@ -28,7 +28,7 @@ def load_encoder(
 
     exact: float32 throughout; else products are bfloat16 where that pays (`encoders.precision`), which is reported.
     """
-    encoder = LOADERS[folder.encoder.kind](path / ENCODER, folder, device)
+    encoder = LOADERS[folder.encoder.kind](file_path(path, folder, ENCODER), folder, device)
     for modality, recipe in folder.recipes.items():
         wants = encoder.recipes.get(modality)
         if wants is None or not same_form(modality, recipe, wants):

@@ -23,7 +23,6 @@ from pandagpt_core.systems.checks import (
     blamed,
     check_context,
     check_conversation,
-    check_embeddings,
     check_modality,
     check_rows,
     describe,
@@ -87,8 +86,7 @@ class PandaGPT(OneVectorSystem):
         check_conversation(self.info, conversation)
         if self.perceiving is not None:
             return self._perceived(self.perceiving, conversation, rows)
-        check_embeddings(conversation, rows, (1, self.info.embedding_dim))
-        rows, fields = drawn(self.cache, conversation, rows)
+        rows, fields = drawn(self.cache, conversation, self.vectors(conversation, rows))
         inputs = fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, rows))
         return dataclasses.replace(inputs, fields=fields)
 

@@ -56,6 +56,10 @@ class MiniEncoder(nn.Module):
             raise ValueError("a tower for maps looks through the image tower's trunk, and there is no image tower")
         self.recipes = recipes_of(sizes)
 
+    @property
+    def perceives(self) -> bool:
+        return THINGS in self.towers
+
     @classmethod
     def load(cls, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> "MiniEncoder":
         """Build the towers and load them, on the state's device. Raises CheckpointError, KeyMismatch."""

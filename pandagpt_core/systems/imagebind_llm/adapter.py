@@ -15,7 +15,7 @@ from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.llama import Layer, Llama, LlamaAttention
 from pandagpt_core.llm.lora import merge_lora
 from pandagpt_core.systems.imagebind_llm.bind_network import BindNetwork
-from pandagpt_core.systems.imagebind_llm.prefix_adapter import LayerMaps, PrefixAdapter
+from pandagpt_core.systems.imagebind_llm.prefix_adapter import LayerMaps, PrefixAdapter, to_heads
 
 LORA = (".lora_A.weight", ".lora_B.weight")
 
@@ -39,7 +39,9 @@ def load_bridge(path: Path, folder: ImageBindLLMFolder, llm: Llama, encoder_dim:
     """
     tensors = read_adapter(path, folder, llm, encoder_dim)
     adapter, layers = prefix_adapter(tensors, folder, llm), _last_layers(llm, folder.bind.layers)
-    values = [_attention(layer).v_proj.weight.detach() for layer in layers]  # before LoRA, as in training
+    heads, kv_heads = llm.config.heads, llm.config.kv_heads
+    stored = [_attention(layer).v_proj.weight.detach() for layer in layers]  # before LoRA, as in training
+    values = [to_heads(weight.T, heads, kv_heads).T for weight in stored]
     tune(llm, folder, tensors)
     outputs = [_attention(layer).o_proj.weight.detach() for layer in layers]
     maps = LayerMaps.folded(adapter, values, outputs, llm.config.layers, torch.float32)

@@ -9,6 +9,12 @@ import torch
 from torch import Tensor, nn
 
 
+def to_heads(values: Tensor, heads: int, kv_heads: int) -> Tensor:
+    """[..., KV * d] values to [..., H * d]: each key-value head once for every query head of its group, in order."""
+    groups = values.reshape(*values.shape[:-1], kv_heads, -1)
+    return groups.repeat_interleave(heads // kv_heads, dim=-2).flatten(-2)
+
+
 class PrefixAdapter(nn.Module):
     """gates [Q, H], one a head; queries [Q, D], added to the vector; both of the last Q layers."""
 

@@ -17,7 +17,7 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.options import option
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.base import LoadOptions, ready_llm
-from pandagpt_core.systems.checks import blamed, check_context, check_conversation, check_embeddings, describe
+from pandagpt_core.systems.checks import blamed, check_context, check_conversation, describe
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.imagebind_llm.adapter import Bridge, load_bridge
 from pandagpt_core.systems.imagebind_llm.mix import mixed
@@ -71,7 +71,7 @@ class ImageBindLLM(OneVectorSystem):
         finite numbers for each medium or whose mixture overflows.
         """
         check_conversation(self.info, conversation)
-        check_embeddings(conversation, rows, (1, self.info.embedding_dim))
+        rows = self.vectors(conversation, rows)
         ids = prompt_of(self.prompting, conversation, option(self.info.options, conversation.options, INPUT.name))
         feature, fields = self.feature(conversation, rows)
         return LLMInputs(self.llm.embed(ids), tuple(ids), self._layer_bias(feature), fields=fields)

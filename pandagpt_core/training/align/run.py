@@ -15,6 +15,8 @@ from pandagpt_core.checkpoints import (
     ENCODER,
     PandaGPTFolder,
     cast,
+    file_path,
+    own_encoder,
     read_folder_of,
     read_tensors,
     verify_files,
@@ -151,13 +153,12 @@ def _pictures(
 def write_aligned(out: Path, base: Path, folder: PandaGPTFolder, tower: dict[str, Tensor], by: str) -> Path:
     """The base's folder with these weights of its encoder replaced, in the types they had; all else is linked."""
     out.mkdir(parents=True)
-    held = dict(read_tensors(base / ENCODER))
+    held = dict(read_tensors(file_path(base, folder, ENCODER)))
     held |= {name: cast(tensor, held[name].dtype).contiguous() for name, tensor in tower.items()}
     files = {**folder.files, ENCODER: write_safetensors(out / ENCODER, held, held.__getitem__)}
     for file in folder.files:
         if file != ENCODER:
-            link(base / file, out / file)
-    write_model_folder(
-        out, msgspec.structs.replace(folder, files=files, provenance={**folder.provenance, "aligned": by})
-    )
+            link(file_path(base, folder, file), out / file)
+    told = {**folder.provenance, "aligned": by}
+    write_model_folder(out, msgspec.structs.replace(folder, encoder=own_encoder(folder), files=files, provenance=told))
     return out

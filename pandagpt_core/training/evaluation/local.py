@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,13 +32,22 @@ KEPT_BYTES = 256 << 20  # of encoded media, the newest: a picture of MiniGPT-v2 
 
 
 class LocalModel:
-    """A runtime as an `Answerer`. A medium that comes again, alone or among others, is encoded once."""
+    """A runtime as an `Answerer`. A medium that comes again, alone or among others, is encoded once.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    options: of every question. like: a model over the same encoder, whose encoded media are taken and added to.
+    """
+
+    def __init__(
+        self, runtime: Runtime, options: Mapping[str, Any] | None = None, like: "LocalModel | None" = None
+    ) -> None:
+        self._runtime, self._options = runtime, dict(options or {})
         self.name = runtime.info.id
         self.modalities = frozenset(runtime.info.recipes)
         self._known: dict[_Key, np.ndarray] = {}  # the oldest first
+        if like is not None:
+            if like._runtime.info.encoder_digest != runtime.info.encoder_digest:
+                raise InvalidRequest(f"{self.name} and {like.name} have not the same encoder")
+            self._known = like._known
 
     def answer(self, asked: Sequence[Asked], tokens: int) -> list[str]:
         answers: list[str] = []
@@ -59,7 +69,7 @@ class LocalModel:
         texts: dict[str, str] = {}
         for index, one in enumerate(asked):
             uses = tuple(MediaUse(held.modality, f"{at:064x}", 0) for at, held in enumerate(one.media))
-            talk = Conversation((Turn("user", one.question),), uses)
+            talk = Conversation((Turn("user", one.question),), uses, self._options)
             self._runtime.admit(SequenceRequest(str(index), talk, [next(embeddings) for _ in uses], params))
             texts[str(index)] = ""
         while self._runtime.has_work:

@@ -21,7 +21,7 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.systems.imagebind_llm.adapter import bind_network, prefix_adapter, put_tuned, read_adapter
 from pandagpt_core.systems.imagebind_llm.bind_network import BindNetwork
 from pandagpt_core.systems.imagebind_llm.mix import SOME
-from pandagpt_core.systems.imagebind_llm.prefix_adapter import PrefixAdapter
+from pandagpt_core.systems.imagebind_llm.prefix_adapter import PrefixAdapter, to_heads
 from pandagpt_core.training.batch import IGNORED, Batch, Sums, attention
 from pandagpt_core.training.lora import LoraConfig, LoraLinear, add_lora
 
@@ -66,9 +66,10 @@ class TrainableBind(nn.Module):
         """[B, D] for the attention output of the adapter's layer `index`."""
         layer = self.llm.model.layers[self.llm.config.layers - self.prefix.layers + index]
         assert isinstance(layer, Layer)
-        value = F.linear(
+        projected = F.linear(
             visual + self.prefix.queries[index], _base(layer.self_attn.get_submodule("v_proj")).weight.float()
         )
+        value = to_heads(projected, self.llm.config.heads, self.llm.config.kv_heads)
         gates = self.prefix.gates[index].tanh().repeat_interleave(value.shape[-1] // self.prefix.gates.shape[1])
         return _without_bias(layer.self_attn.get_submodule("o_proj"), gates * value)
 

@@ -13,7 +13,9 @@ from pandagpt_core.checkpoints import (
     ADAPTER,
     ENCODER,
     LoraSpec,
+    ModelFolder,
     ProjectedFolder,
+    file_path,
     llm_path,
     read_shapes,
     read_tensors,
@@ -85,9 +87,10 @@ def count(tuned: nn.Module, encoder: int) -> Count:
     return Count(trained, encoder, sum(p.numel() for p in tuned.parameters() if not p.requires_grad))
 
 
-def encoder_size(path: Path) -> int:
+def encoder_size(path: Path, folder: ModelFolder) -> int:
     """Numbers in the encoder's file, from its header."""
-    return sum(torch.Size(shape).numel() for shape in read_shapes(path / ENCODER).values())
+    shapes = read_shapes(file_path(path, folder, ENCODER))
+    return sum(torch.Size(shape).numel() for shape in shapes.values())
 
 
 def build(path: Path, folder: ProjectedFolder, settings: LoraSettings, seed: int) -> TrainableModel:

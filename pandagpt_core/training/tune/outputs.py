@@ -17,6 +17,8 @@ from pandagpt_core.checkpoints import (
     ImageBindLLMFolder,
     LoraSpec,
     ProjectedFolder,
+    file_path,
+    own_encoder,
     read_tensors,
     write_model_folder,
     write_safetensors,
@@ -59,11 +61,12 @@ def write_model(
     files = {ADAPTER: write_safetensors(out / ADAPTER, state, state.__getitem__)}
     for file in folder.files:
         if file != ADAPTER and _is_served(file, folder):
-            link(base / file, out / file)
+            link(file_path(base, folder, file), out / file)
             files[file] = folder.files[file]
     said = msgspec.structs.replace(
         folder,
         id=name,
+        encoder=own_encoder(folder),
         lora=LoraSpec(r=lora.r, alpha=lora.alpha, targets=lora.targets),
         files=files,
         created=int(time.time()),
@@ -82,12 +85,18 @@ def write_bind(
     files = {ADAPTER: write_safetensors(out / ADAPTER, adapter, adapter.__getitem__)}
     for file in folder.files:
         if file != ADAPTER:
-            link(base / file, out / file)
+            link(file_path(base, folder, file), out / file)
             files[file] = folder.files[file]
     provenance = {**provenance, "base": {"id": folder.id, "provenance": folder.provenance}}
-    write_model_folder(
-        out, msgspec.structs.replace(folder, id=name, files=files, created=int(time.time()), provenance=provenance)
+    said = msgspec.structs.replace(
+        folder,
+        id=name,
+        encoder=own_encoder(folder),
+        files=files,
+        created=int(time.time()),
+        provenance=provenance,
     )
+    write_model_folder(out, said)
     return out
 
 

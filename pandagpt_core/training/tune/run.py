@@ -87,7 +87,7 @@ def train(
     cast_frozen(tuned.llm, frozen_dtype(accelerator))
     if settings.train.checkpointing:
         enable_gradient_checkpointing(tuned.llm)
-    told(f"{count(tuned, encoder_size(path))} on {described(accelerator)}")
+    told(f"{count(tuned, encoder_size(path, folder))} on {described(accelerator)}")
     told(f"{len(train_set.examples):,} conversations, {steps:,} steps of {settings.train.batch}")
 
     optimizer = _optimizer(tuned, settings)

@@ -1,0 +1,1 @@
+"""How models/panda-mini-bind was made: an ImageBind-LLM over panda-mini's towers and language model."""

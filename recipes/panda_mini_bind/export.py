@@ -1,0 +1,82 @@
+"""Write what was trained as a model folder of the system imagebind-llm: its own weights and the visual cache alone.
+
+Towers and language model are not copied: config.json names panda-mini's folder beside it, and the package.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from pandagpt_core.checkpoints import (
+    ADAPTER,
+    CACHE,
+    ENCODER,
+    BindSpec,
+    CacheSpec,
+    ImageBindLLMFolder,
+    PandaGPTFolder,
+    read_folder_of,
+    write_model_folder,
+    write_safetensors,
+)
+from pandagpt_core.checkpoints.imagebind_llm import bind_shapes
+from pandagpt_core.systems.imagebind_llm.bind_network import BindBlock
+from pandagpt_core.training.tune.bind_model import TrainableBind, adapter_state
+
+State = dict[str, Tensor]
+
+
+def export(
+    folder: Path,
+    default: Path,
+    model: TrainableBind,
+    cache: Tensor,
+    how: CacheSpec,
+    provenance: dict[str, Any],
+    created: int,
+) -> ImageBindLLMFolder:
+    """Replace `folder`'s weights and config; its other files stay. cache: [N, E] features of pictures.
+
+    how: what a request has of the cache where it does not say otherwise.
+    """
+    base = read_folder_of(default, PandaGPTFolder)
+    folder.mkdir(parents=True, exist_ok=True)
+    block, features = model.network.blocks[0], model.network.proj.in_features
+    assert isinstance(block, BindBlock)
+    bind = BindSpec(features=features, hidden=block.gate_proj.out_features, layers=model.prefix.layers)
+    said = ImageBindLLMFolder(
+        id="panda-mini-bind",
+        template="chatml",
+        encoder=msgspec.structs.replace(base.encoder, weights_of=default.name),
+        bind=bind,
+        biases=False,
+        llm=base.llm,
+        recipes=base.recipes,
+        files={
+            ENCODER: base.files[ENCODER],
+            ADAPTER: _write(folder / ADAPTER, own_state(model, bind)),
+            CACHE: _write(folder / CACHE, {"vectors": cache}),
+        },
+        cache=how,
+        sampling_defaults={"temperature": 0.0},
+        max_model_len=base.max_model_len,
+        tools="forced",  # a model of this size does not choose a function
+        created=created,
+        provenance=provenance,
+    )
+    write_model_folder(folder, said)
+    return said
+
+
+def own_state(model: TrainableBind, bind: BindSpec) -> State:
+    """What the adapter's file holds without the language model's norms and biases, which stay the base's."""
+    wanted = bind_shapes(bind, model.llm.config)
+    return {name: tensor for name, tensor in adapter_state(model, {}).items() if name in wanted}
+
+
+def _write(path: Path, state: State) -> str:
+    path.unlink(missing_ok=True)
+    halves = {name: tensor.detach().half().contiguous() for name, tensor in state.items()}
+    return write_safetensors(path, halves, halves.__getitem__)
