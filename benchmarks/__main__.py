@@ -19,6 +19,8 @@ EACH = (
     "imagebind",
     "memory",
     "masks",
+    "takeover",
+    "batches",
     "gpu.llm",
     "gpu.imagebind",
 )

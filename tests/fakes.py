@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -329,11 +329,16 @@ def worker_thread(
 
 @contextlib.contextmanager
 def worker_process(
-    store: StoreSettings, *, step_delay: float = 0.005, encode_delay: float = 0.0, **settings: object
+    store: StoreSettings,
+    *,
+    step_delay: float = 0.005,
+    encode_delay: float = 0.0,
+    module: str = "tests.fakes",
+    **settings: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker in a process of its own, announced when the block begins, killed when it ends."""
+    """A worker in a process of its own, announced when the block begins, killed when it ends. `module`: its program."""
     options = [f"--setting={name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "tests.fakes", f"--store={store.url}", f"--namespace={store.namespace}"]
+    command = [sys.executable, "-m", module, f"--store={store.url}", f"--namespace={store.namespace}"]
     command += [f"--step-delay={step_delay}", f"--encode-delay={encode_delay}", *options]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     try:
@@ -348,7 +353,7 @@ def worker_process(
         process.stdout.close()
 
 
-def main() -> None:
+def main(make: Callable[..., FakeRuntime] = FakeRuntime) -> None:
     """A worker with a FakeRuntime until SIGTERM; writes `ready` once it is announced."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--store", required=True)
@@ -360,7 +365,7 @@ def main() -> None:
     logs.configure("warning", "text", "worker")
     store = StoreSettings(url=arguments.store, namespace=arguments.namespace)
     settings = fake_worker_settings(**dict(setting.split("=", 1) for setting in arguments.setting))
-    runtime = FakeRuntime(step_delay=arguments.step_delay, encode_delay=arguments.encode_delay)
+    runtime = make(step_delay=arguments.step_delay, encode_delay=arguments.encode_delay)
     with assembled(runtime, store, settings, WorkerMetrics.on(CollectorRegistry())) as worker:
         signal.signal(signal.SIGTERM, lambda *_: worker.drain())
         worker.run(lambda: print("ready", flush=True))  # noqa: T201  the parent waits for it
