@@ -61,6 +61,7 @@ from service.gateway.rate_limit import RateLimiter
 from service.gateway.routes import not_offered, routers
 from service.gateway.state import GatewayState
 from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
+from service.gateway.streaming.ollama_lines import refusal
 from service.gateway.version import version
 from service.metrics import GatewayMetrics
 from service.metrics.process import register_process
@@ -93,7 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.site = make_site(settings.gateway.samples) if settings.gateway.page else None
     app.state.guide = read_guide(settings.gateway.guide)
-    for router in routers():
+    for router in routers(with_ollama=settings.gateway.ollama):
         app.include_router(router)
     document.install(
         app, [route for router in routers() for route in router.routes if isinstance(route, APIRoute)], settings.gateway
@@ -259,7 +260,8 @@ def _middleware(settings: Settings, metrics: GatewayMetrics, tracer: Tracer) -> 
 
 async def _gateway_error(request: Request, error: GatewayError) -> Response:
     failed(request.scope, error)
-    return error_response(error)
+    refused = error_response(error)
+    return refusal(error, refused) if request.url.path.startswith("/api/") else refused
 
 
 def _told(error: BrokerError) -> dict[str, str]:
@@ -291,7 +293,8 @@ async def _http_error(request: Request, raised: HTTPException) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """The methods of a path (RFC 9110, section 15.5.6), over all its routes."""
-    routes = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
+    known = routers(with_ollama=True)
+    routes = [route for router in known for route in router.routes if isinstance(route, APIRoute)]
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for route in here for method in with_head(set(route.methods or ()))})
 

@@ -238,6 +238,7 @@ class GatewaySettings(Section):
         description="highest max_tokens that a request may ask for, a million at most (tokens)",
     )
     default_tokens: Count = Field(default=256, description="max_tokens of a request that names none (tokens)")
+    ollama: bool = Field(default=False, description="serve Ollama's interface too, at `/api/chat` and the like")
     tools: Literal["auto", "refuse"] = Field(
         default="auto",
         description="a request with tools for a model that cannot choose to call one: auto answers without the tools "

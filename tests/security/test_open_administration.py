@@ -60,6 +60,13 @@ def test_the_public_interface_is_this() -> None:
     assert found == PUBLIC
 
 
+def test_ollamas_interface_has_no_administration() -> None:
+    """Where it is on: no route that takes, makes or removes a model."""
+    found = {getattr(route, "path", "") for router in routers(with_ollama=True) for route in router.routes}
+    ollama = {f"/api/{name}" for name in ("chat", "generate", "embed", "tags", "ps", "show", "version")}
+    assert found == PUBLIC | ollama
+
+
 def test_what_administers_other_servers_is_not_found_here(steady_http: httpx.Client) -> None:
     for path in ELSEWHERE:
         for method in ("GET", "POST", "DELETE"):

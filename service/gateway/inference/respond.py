@@ -92,7 +92,7 @@ class Responder:
             await events.aclose()
             raise
         await events.aclose()
-        await self.limiter.charge(caller.tenant, whole["usage"]["total_tokens"] if whole["usage"] else 0)
+        await self.limiter.charge(caller.tenant, seen.prompt_tokens + seen.completion_tokens)
         return JSONResponse(whole, headers=headers)
 
     async def follow(

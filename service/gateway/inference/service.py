@@ -279,6 +279,8 @@ class RequestService:
 
 
 def _kind(wanted: GenerateRequest) -> str:
+    if wanted.kind is not None:
+        return wanted.kind
     return "response" if wanted.response is not None else "text" if wanted.prompts else "chat"
 
 

@@ -93,7 +93,8 @@ class GenerateRequest:
     nothing reads; `options` are checked against the model's announcement. `event_ids`: the client can resume the
     stream. `tool_plan` is made of `tools` for the model that answers. `function_calls`: the client reads the older
     `function_call`. `continue_final`: the answer goes on with the last turn, the assistant's. `prompts` are continued
-    as they stand, in place of turns, and come back before the answer with `echo`."""
+    as they stand, in place of turns, and come back before the answer with `echo`. `kind` is the form of the answer,
+    where the endpoint has one of its own."""
 
     turns: tuple[Turn, ...]
     media: tuple[MediaInput, ...]
@@ -115,6 +116,7 @@ class GenerateRequest:
     prompts: tuple[str | tuple[int, ...], ...] = ()
     echo: bool = False
     response: ResponseOptions | None = None
+    kind: str | None = None
 
     @property
     def choices(self) -> int:

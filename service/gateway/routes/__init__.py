@@ -12,6 +12,7 @@ from service.gateway.routes import (
     guide,
     media,
     models,
+    ollama,
     ops,
     page,
     requests,
@@ -21,7 +22,8 @@ from service.gateway.routes import (
 )
 
 
-def routers() -> list[APIRouter]:
+def routers(*, with_ollama: bool = False) -> list[APIRouter]:
+    """with_ollama: also what the setting `gateway.ollama` turns on."""
     rooms = (
         chat,
         completions,
@@ -39,4 +41,4 @@ def routers() -> list[APIRouter]:
         guide,
         page,
     )
-    return [room.router for room in rooms]
+    return [room.router for room in (*rooms, *([ollama] if with_ollama else []))]

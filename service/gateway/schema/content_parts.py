@@ -18,6 +18,7 @@ Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Url = Annotated[str, StringConstraints(min_length=1)]  # bounded by the body; most are data URLs
 Vector = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)]
+Base64Text = Annotated[str, StringConstraints(min_length=1)]  # of a medium; bounded by the body
 Base64 = Annotated[str, StringConstraints(min_length=1, max_length=400_000)]  # of float32, as encoding_format base64
 if TYPE_CHECKING:
     Modalities = str

@@ -7,7 +7,7 @@ from its start or from the event after `Last-Event-ID`.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ from service.gateway.tools.messages import CallFold, CallStyle, message_of
 # A line without an empty one after it: the `openai` package takes an empty line for an event once it has seen an id.
 KEEP_ALIVE = b": keep-alive\n"
 DONE = b"[DONE]"
+EVENT_STREAM = "text/event-stream"
 _json = msgspec.json.Encoder()
 
 
@@ -47,7 +48,7 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     id: str
     model: str
     created: int
-    kind: str = "chat"  # of answer: chat, text or response
+    kind: str = "chat"  # of answer: a key of the tables in `folds`
     shape: dict[str, Any] = {}  # of a response: the fields that repeat its request's; kept with its conversation
     n: int = 1  # choices, of all prompts together
     prompts: int = 0  # that are continued, in place of a conversation
@@ -264,6 +265,11 @@ class FrameFold:
     ids: bool = True
     next_id: int = 0
     ended: bool = False
+    media_type: ClassVar[str] = EVENT_STREAM
+    keep_alive: ClassVar[bytes] = KEEP_ALIVE
+
+    def closing(self, error: GatewayError) -> bytes:
+        return closing_error(error)
 
     def feed(self, events: Iterable[Event]) -> bytes:
         """The frames of these events in one piece."""

@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 from service.broker.errors import Draining
 from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
-from service.gateway.errors import from_core
+from service.gateway.errors import GatewayError, from_core
 from service.gateway.half_closed import COMMENT
 from service.gateway.head import head_only
 from service.gateway.observation import Observation
-from service.gateway.streaming.chunks import KEEP_ALIVE, AnswerChunks, closing_error
+from service.gateway.streaming.chunks import AnswerChunks
 
 _T = TypeVar("_T")
 Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `StreamTimeouts.keep_alive_s`
@@ -172,13 +172,21 @@ class SendBuffer:
 
 
 class Frames(Protocol):
-    """Folds events into the bytes of a stream."""
+    """Folds events into the bytes of a stream. `keep_alive`: bytes that mean nothing, between two frames.
 
+    `closing`: the end of this gateway's part of it.
+    """
+
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def keep_alive(self) -> bytes: ...
     @property
     def chunks(self) -> AnswerChunks: ...
     @property
     def ended(self) -> bool: ...
     def feed(self, events: Iterable[Event]) -> bytes: ...
+    def closing(self, error: GatewayError) -> bytes: ...
 
 
 class EventStream(Response):
@@ -189,8 +197,6 @@ class EventStream(Response):
     whoever reads it next. `on_gone` is called where the client left before the end; `gone` is the watch of its
     connection, None where none was begun.
     """
-
-    media_type = "text/event-stream"
 
     def __init__(
         self,
@@ -206,7 +212,7 @@ class EventStream(Response):
         leaving: asyncio.Event,
         seen: Observation,
     ) -> None:
-        self.status_code, self.background = 200, None
+        self.status_code, self.background, self.media_type = 200, None, fold.media_type
         self.init_headers({**headers, **STREAM_HEADERS})
         self._events, self._first, self._fold, self._timeouts = events, first, fold, timeouts
         self._on_gone, self._hand_over, self._lease, self._leaving = on_gone, hand_over, lease, leaving
@@ -221,7 +227,7 @@ class EventStream(Response):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})
                 return
-            state[COMMENT] = KEEP_ALIVE
+            state[COMMENT] = self._fold.keep_alive
             gone = self._gone
             if gone is None:
                 gone = await self._lease.enter_async_context(watch_connection(receive))
@@ -260,7 +266,8 @@ class EventStream(Response):
                     await _stop(filling)
                     running.discard(filling)
                     self._handed_over = True
-                    buffer.put(closing_error(from_core(hand_over_error(self._fold.chunks.answer.id))))
+                    error = from_core(hand_over_error(self._fold.chunks.answer.id))
+                    buffer.put(self._fold.closing(error))
                     buffer.close()
             delivering.result()
         finally:
@@ -273,10 +280,10 @@ class EventStream(Response):
 
     async def _fill(self, buffer: SendBuffer) -> None:
         if self._first is not None:
-            buffer.put(self._fold.feed(self._first) or KEEP_ALIVE)
+            buffer.put(self._fold.feed(self._first) or self._fold.keep_alive)
         while not self._fold.ended:
             came = await anext(self._events)
-            buffer.put(self._fold.feed(came) if came else KEEP_ALIVE)
+            buffer.put(self._fold.feed(came) if came else self._fold.keep_alive)
         buffer.close()
 
 

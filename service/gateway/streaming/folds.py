@@ -8,6 +8,7 @@ from service.broker.protocol import Event
 from service.gateway.streaming.chunks import AnswerChunks, ChunkFold, FrameFold, ResponseMetadata, WholeFold
 from service.gateway.streaming.completion_chunks import CompletionChunkFold, CompletionWholeFold
 from service.gateway.streaming.event_stream import Frames
+from service.gateway.streaming.ollama_lines import CHAT, GENERATE, OllamaFold, OllamaLines, OllamaWhole
 from service.gateway.streaming.response_events import ResponseChunkFold, ResponseFrames, ResponseWholeFold
 
 
@@ -21,12 +22,20 @@ _CHUNKS: Mapping[str, Callable[[ResponseMetadata], AnswerChunks]] = MappingProxy
     {"chat": ChunkFold, "text": CompletionChunkFold}
 )
 _WHOLE: Mapping[str, Callable[[ResponseMetadata], AnswerWhole]] = MappingProxyType(
-    {"chat": WholeFold, "text": CompletionWholeFold, "response": ResponseWholeFold}
+    {
+        "chat": WholeFold,
+        "text": CompletionWholeFold,
+        "response": ResponseWholeFold,
+        CHAT: OllamaWhole,
+        GENERATE: OllamaWhole,
+    }
 )
 
 
 def frames(answer: ResponseMetadata, after: int = -1, ids: bool = True) -> Frames:
     """For a stream: the frames beyond the event of that number, with `id:` lines where `ids`."""
+    if answer.kind in (CHAT, GENERATE):
+        return OllamaLines(OllamaFold(answer))
     if answer.kind == "response":  # its events have their numbers inside
         return ResponseFrames(ResponseChunkFold(answer), after)
     return FrameFold(_CHUNKS[answer.kind](answer), after, ids)

@@ -6,12 +6,13 @@ after any of them.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from service.broker.protocol import Done, Event, Failed, Started, Token
-from service.gateway.streaming.chunks import ResponseMetadata, failure
+from service.gateway.errors import GatewayError
+from service.gateway.streaming.chunks import EVENT_STREAM, KEEP_ALIVE, ResponseMetadata, closing_error, failure
 from service.gateway.streaming.response_items import (
     Begun,
     CallItem,
@@ -226,6 +227,11 @@ class ResponseFrames:
     after: int = -1
     number: int = 0
     ended: bool = False
+    media_type: ClassVar[str] = EVENT_STREAM
+    keep_alive: ClassVar[bytes] = KEEP_ALIVE
+
+    def closing(self, error: GatewayError) -> bytes:
+        return closing_error(error)
 
     def feed(self, events: Iterable[Event]) -> bytes:
         """The frames of these events in one piece."""
