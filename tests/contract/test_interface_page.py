@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/api.md"
 HELD_BY = ROOT / "tests/contract/held_by.toml"
-TESTS = ("tests/contract", "tests/gateway", "tests/media")
+TESTS = ("tests/contract", "tests/gateway", "tests/media", "tests/chaos")
 
 
 def rows(section: str) -> list[list[str]]:
@@ -60,6 +60,7 @@ def known_tests() -> set[str]:
 
 SECTIONS = [
     "Endpoints",
+    "Ollama's interface",
     "Content parts",
     "Messages",
     "Tools",
