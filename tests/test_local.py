@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from service import cli, settings
-from service.local import lock, ports, supervisor
+from service.local import address, lock, ports, supervisor
 from service.settings import SettingsError
 
 # The supervisor as a process of its own, with the stand-ins as its halves.
@@ -249,6 +249,17 @@ def test_the_queue_command_finds_the_store_of_a_running_serve(
     assert house.end() == 0
     assert cli.main(["queue", "list"]) == 2
     assert "no store" in capsys.readouterr().err
+
+
+def test_a_service_on_another_port_is_found_by_the_commands_that_call_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(house.folder)
+    house.start()
+    house.says("Ctrl-C ends it.")
+    assert address.of_service(settings.load()) == f"http://127.0.0.1:{house.port}"
+    assert house.end() == 0
+    assert address.of_service(settings.load()) == "http://127.0.0.1:8000"
 
 
 def test_a_deep_folder_still_gets_a_socket(tmp_path: Path) -> None:

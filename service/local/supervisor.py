@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.local import greeting, lock, ports, store
+from service.local import address, greeting, lock, ports, store
 from service.local.children import Child, ChildFailed, Policy, Spec, stop
 from service.settings import Settings, SettingsError, environment
 
@@ -83,6 +83,7 @@ class Supervisor:
         started = time.monotonic()
         self._say(greeting.opening(self._plan))
         try:
+            address.announce(self._plan.state, self._plan.url)
             self._start()
             self._tend_until(_every(ASK_S, lambda: is_ready(self._plan.url)))
             if not self._signals:

@@ -389,7 +389,10 @@ class LocalSettings(Section):
 class ClientSettings(Section):
     """`pandagpt chat`: where the service is, and as whom to call it."""
 
-    url: NonEmpty = Field(default="http://127.0.0.1:8000", description="address of the service")
+    url: NonEmpty = Field(
+        default="http://127.0.0.1:8000",
+        description="address of the service. Unset: that of the `pandagpt serve` on `local.state`, else the default",
+    )
     key: Annotated[SecretStr, Field(min_length=1)] | None = Field(default=None, description="API key, if one is needed")
 
 

@@ -10,6 +10,7 @@ import httpx
 from service import settings
 from service.commands.client.talk import OPTIONS, PARTS, Talk, TalkError, medium
 from service.commands.overrides import overrides
+from service.local import address
 
 _HELP = "\n".join(
     [
@@ -41,13 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask once, or until the person leaves."""
-    client = settings.load(overrides(arguments, url="client.url")).client
+    loaded = settings.load(overrides(arguments, url="client.url"))
+    client, where = loaded.client, address.of_service(loaded)
     headers = {"authorization": f"Bearer {client.key.get_secret_value()}"} if client.key else {}
     names = ("model", "max_tokens", "temperature", "top_p", "seed")
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     # A first token may take as long as the queue is; only connecting has a limit.
     timeout = httpx.Timeout(None, connect=5.0)
-    with httpx.Client(base_url=client.url, headers=headers, timeout=timeout, trust_env=False) as connection:
+    with httpx.Client(base_url=where, headers=headers, timeout=timeout, trust_env=False) as connection:
         talk = Talk(connection, parameters, arguments.system)
         try:
             talk.pending = [medium(modality, words) for modality in PARTS for words in getattr(arguments, modality)]

@@ -13,7 +13,7 @@ import httpx
 from service import settings
 from service.commands.client.talk import PARTS, CallError, TalkError, complaint, medium
 from service.commands.overrides import overrides
-from service.local import samples
+from service.local import address, samples
 
 _NAMED = re.compile(rf"({'|'.join(PARTS)})=(.*)", re.DOTALL)
 _HOW = (
@@ -40,10 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """One line of JSON for each item."""
-    client = settings.load(overrides(arguments, url="client.url")).client
+    loaded = settings.load(overrides(arguments, url="client.url"))
+    client, where = loaded.client, address.of_service(loaded)
     headers = {"authorization": f"Bearer {client.key.get_secret_value()}"} if client.key else {}
     timeout = httpx.Timeout(None, connect=5.0)
-    with httpx.Client(base_url=client.url, headers=headers, timeout=timeout, trust_env=False) as connection:
+    with httpx.Client(base_url=where, headers=headers, timeout=timeout, trust_env=False) as connection:
         try:
             vectors = embedded(connection, [*arguments.items, *arguments.against], arguments.model)
         except TalkError as error:
