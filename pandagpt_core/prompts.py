@@ -368,10 +368,15 @@ def _continued(tokenizer: Tokenizer, text: str) -> list[int]:
 
     Sentencepiece never joins a newline with what follows it (it is a byte token), so a newline carries the space off.
     """
-    if not text:
-        return []
+    if not text or not _puts_space(tokenizer):
+        return tokenizer.encode(text)
     lead = tokenizer.encode("\n")
     ids = tokenizer.encode("\n" + text)
     if ids[: len(lead)] != lead:
         raise CheckpointError("this tokenizer joins newlines with other text; the template needs one that does not")
     return ids[len(lead) :]
+
+
+def _puts_space(tokenizer: Tokenizer) -> bool:
+    """Whether a text's first piece has a space that the text has not. Byte-level tokenizers put none."""
+    return any(tokenizer.token_bytes(token).startswith(b" ") for token in tokenizer.encode("x")[:1])

@@ -1,9 +1,12 @@
-"""LLaMA weights from a GGUF file, dequantised to float32.
+"""LLaMA or Qwen2 weights from a GGUF file, dequantised to float32.
 
 The `gguf` package parses the file once; going through transformers parses it three times and takes 30 s for 100 MB.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -11,10 +14,27 @@ from gguf import GGUFReader, ReaderTensor, dequantize
 from torch import Tensor
 
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.config import DEFAULT_ROPE_THETA, OF_MODEL_TYPE, LlamaConfig
 from pandagpt_core.llm.tokenizers.gguf import field
 
-ARCHITECTURE = "llama"
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How a file of one architecture differs from another's. `biases`: the linear layers that add one.
+
+    interleaved: the file holds the pairs of the rotary rotation as neighbours; ours are half a head apart.
+    """
+
+    biases: tuple[str, ...]
+    interleaved: bool
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "llama": Architecture(OF_MODEL_TYPE["llama"], interleaved=True),
+        "qwen2": Architecture(OF_MODEL_TYPE["qwen2"], interleaved=False),
+    }
+)
 
 TOP_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -37,27 +57,33 @@ LAYER_NAMES = {
 def read_weights(path: Path) -> tuple[LlamaConfig, dict[str, Tensor]]:
     """Sizes and float32 weights under their Hugging Face names. Raises CheckpointError on another architecture."""
     reader = GGUFReader(path)
-    found = field(reader, "general.architecture")
-    if found != ARCHITECTURE:
-        raise CheckpointError(f"the GGUF file's architecture must be {ARCHITECTURE!r}, it is {found!r}")
-    config = _config(reader)
-    return config, {_name(tensor.name): _weight(tensor, config) for tensor in reader.tensors}
+    name = field(reader, "general.architecture")
+    if name not in ARCHITECTURES:
+        known = " or ".join(map(repr, ARCHITECTURES))
+        raise CheckpointError(f"the GGUF file's architecture must be {known}, it is {name!r}")
+    found = ARCHITECTURES[name]
+    config = _config(reader, name, found)
+    return config, {_name(tensor.name): _weight(tensor, config, found) for tensor in reader.tensors}
 
 
-def _config(reader: GGUFReader) -> LlamaConfig:
-    heads, width = field(reader, "llama.attention.head_count"), field(reader, "llama.embedding_length")
+def _config(reader: GGUFReader, name: str, found: Architecture) -> LlamaConfig:
+    heads, width = field(reader, f"{name}.attention.head_count"), field(reader, f"{name}.embedding_length")
+    scaling = field(reader, f"{name}.rope.scaling.type", "none")
+    if scaling != "none":
+        raise CheckpointError(f"the GGUF file's rotary scaling {scaling!r} is not supported, only 'none'")
     return LlamaConfig(
         vocab=next(int(tensor.shape[1]) for tensor in reader.tensors if tensor.name == "token_embd.weight"),
         width=width,
-        layers=field(reader, "llama.block_count"),
+        layers=field(reader, f"{name}.block_count"),
         heads=heads,
-        kv_heads=field(reader, "llama.attention.head_count_kv", heads),
-        head_dim=field(reader, "llama.rope.dimension_count", width // heads),
-        ffn=field(reader, "llama.feed_forward_length"),
-        norm_eps=field(reader, "llama.attention.layer_norm_rms_epsilon"),
-        rope_theta=field(reader, "llama.rope.freq_base", 10_000.0),
-        max_positions=field(reader, "llama.context_length"),
+        kv_heads=field(reader, f"{name}.attention.head_count_kv", heads),
+        head_dim=field(reader, f"{name}.rope.dimension_count", width // heads),
+        ffn=field(reader, f"{name}.feed_forward_length"),
+        norm_eps=field(reader, f"{name}.attention.layer_norm_rms_epsilon"),
+        rope_theta=field(reader, f"{name}.rope.freq_base", DEFAULT_ROPE_THETA),
+        max_positions=field(reader, f"{name}.context_length"),
         tied=all(tensor.name != "output.weight" for tensor in reader.tensors),
+        biases=frozenset(found.biases),
     )
 
 
@@ -66,20 +92,18 @@ def _name(name: str) -> str:
     if name in TOP_NAMES:
         return TOP_NAMES[name]
     block, _, rest = name.removeprefix("blk.").partition(".")
-    part = rest.removesuffix(".weight")
-    return f"model.layers.{block}.{LAYER_NAMES[part]}.weight" if part in LAYER_NAMES else name
+    part, _, kind = rest.rpartition(".")
+    known = part in LAYER_NAMES and kind in ("weight", "bias")
+    return f"model.layers.{block}.{LAYER_NAMES[part]}.{kind}" if known else name
 
 
-def _weight(tensor: ReaderTensor, config: LlamaConfig) -> Tensor:
+def _weight(tensor: ReaderTensor, config: LlamaConfig, found: Architecture) -> Tensor:
     weight = torch.from_numpy(np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
-    if tensor.name.endswith("attn_q.weight"):
-        return _half_split(weight, config.heads)
-    if tensor.name.endswith("attn_k.weight"):
-        return _half_split(weight, config.kv_heads)
-    return weight
+    heads = {"attn_q": config.heads, "attn_k": config.kv_heads}.get(tensor.name.split(".")[-2])
+    return _half_split(weight, heads) if found.interleaved and heads else weight
 
 
 def _half_split(weight: Tensor, heads: int) -> Tensor:
-    """GGUF stores the pairs of the rotary rotation side by side; put each head's first halves before its second."""
-    rows, width = weight.shape
-    return weight.view(heads, rows // heads // 2, 2, width).transpose(1, 2).reshape(rows, width)
+    """[rows, ...]: of each head, put the first halves of all rotary pairs before their second."""
+    rows = len(weight)
+    return weight.view(heads, rows // heads // 2, 2, -1).transpose(1, 2).reshape(weight.shape)

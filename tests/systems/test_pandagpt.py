@@ -234,9 +234,29 @@ def test_a_tokenizer_without_the_templates_tokens_is_refused_when_the_system_is_
         make(template=TEMPLATES["chatml"])
 
 
-def test_a_tokenizer_that_joins_newlines_is_refused_for_plain_text_markers(make: Make, smollm2: Tokenizer) -> None:
+class JoinsNewlines:
+    """Sentencepiece's space before a text, and a newline that is one token with what follows it."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text) if text == "\n" else self._tokenizer.encode(text.replace("\n", " "))
+
+
+def test_a_tokenizer_that_joins_newlines_is_refused_for_plain_text_markers(make: Make, vicuna: Tokenizer) -> None:
     with pytest.raises(CheckpointError, match="joins newlines"):
-        make(tokenizer=smollm2, template=dataclasses.replace(TEMPLATES["vicuna-v0"], original_stop_pieces=()))
+        make(tokenizer=JoinsNewlines(vicuna))
+
+
+def test_text_after_a_callers_marker_may_begin_with_newlines(make: Make, smollm2: Tokenizer) -> None:
+    chatml = make(tokenizer=smollm2, template=TEMPLATES["chatml"])
+    asked = "<tools>\n\n\nWhich are there?"
+    ids = [token for token in chatml.prompting.ids(Conversation((Turn("user", asked),))) if isinstance(token, int)]
+    assert asked in smollm2.decode(ids)
 
 
 def test_every_system_encoder_and_template_of_the_folder_schema_has_an_entry() -> None:
