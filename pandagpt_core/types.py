@@ -121,6 +121,7 @@ class SamplingParams:
     `logprobs` is the number of alternatives reported per token; None reports nothing.
     `min_tokens` are generated before any token may end the answer. `logit_bias` adds to the logits of token ids.
     `bad_words` are not written: the last token of each, as the tokenizer spells it, does not follow the others.
+    `no_repeat_ngram_size`: no so many tokens in a row are generated twice; 0 lets them, and so does a grammar.
     `grammar` allows only tokens that can still lead to an answer that follows it.
     """
 
@@ -140,6 +141,7 @@ class SamplingParams:
     min_tokens: int = 0
     logit_bias: tuple[tuple[int, float], ...] = ()
     bad_words: tuple[str, ...] = ()
+    no_repeat_ngram_size: int = 0
     grammar: Grammar | None = None
 
 

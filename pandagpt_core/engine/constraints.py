@@ -1,10 +1,10 @@
-"""What a sequence's next token may be: a grammar, a least length, a bias of single tokens.
+"""What a sequence's next token may be: a grammar, a least length, a bias of single tokens, no repetition.
 
 A grammar's automaton (llguidance) reads each token of the sequence, also those that an earlier attempt published, so a
 resumed answer goes on within its grammar. Masks are of one row, so a row's choice depends on that row alone.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -85,6 +85,31 @@ class BadWords:
 
     def consume(self, token_id: int) -> None:
         self._tokens.append(token_id)
+
+
+class NoRepeatNgram:
+    """No `size` tokens in a row that were generated before, as transformers' `no_repeat_ngram_size` (Paulus et al.
+    2017, section 2.5). The prompt does not count: an answer may repeat its question's words."""
+
+    def __init__(self, size: int) -> None:
+        self._before, self._followers = size - 1, defaultdict[tuple[int, ...], list[int]](list)
+        self._tokens: list[int] = []
+
+    @property
+    def bans(self) -> bool:
+        return self._last() in self._followers
+
+    def apply(self, logits: Tensor) -> None:
+        if self.bans:
+            logits[self._followers[self._last()]] = float("-inf")
+
+    def consume(self, token_id: int) -> None:
+        if len(self._tokens) >= self._before:
+            self._followers[self._last()].append(token_id)
+        self._tokens.append(token_id)
+
+    def _last(self) -> tuple[int, ...]:
+        return tuple(self._tokens[len(self._tokens) - self._before :])
 
 
 def spellings(words: Iterable[str], encode: Callable[[str], list[int]]) -> list[tuple[int, ...]]:
@@ -178,6 +203,9 @@ def constraints_of(
         made.append(MinTokens(params.min_tokens, ends))
     if params.bad_words and (spelt := grammars.spellings(params.bad_words)):
         made.append(BadWords(spelt))
+    # What a grammar asks for repeats itself: the keys in a list of objects.
+    if params.no_repeat_ngram_size and params.grammar is None:
+        made.append(NoRepeatNgram(params.no_repeat_ngram_size))
     return tuple(made)
 
 

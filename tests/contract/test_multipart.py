@@ -33,6 +33,7 @@ SAMPLED: dict[str, tuple[str, Any]] = {
     "repetition_penalty": ("1.1", 1.1),
     "frequency_penalty": ("0.4", 0.4),
     "presence_penalty": ("-0.4", -0.4),
+    "no_repeat_ngram_size": ("5", 5),
     "seed": ("11", 11),
     "min_tokens": ("2", 2),
     "max_tokens": ("3", 3),

@@ -12,7 +12,8 @@ from service.gateway.schema.requests import UNSUPPORTED
 from tests.contract.conftest import SeeingRuntime
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me"}]
-OWN = ("top_k", "min_p", "repetition_penalty", "priority")  # not OpenAI's: they travel in extra_body
+# Not OpenAI's: they travel in extra_body.
+OWN = ("top_k", "min_p", "repetition_penalty", "no_repeat_ngram_size", "priority")
 
 
 def ask(client: OpenAI, **fields: Any) -> Any:
@@ -35,6 +36,7 @@ def text(answer: Any, choice: int = 0) -> str:
         ("repetition_penalty", 1.1),
         ("frequency_penalty", 0.4),
         ("presence_penalty", -0.4),
+        ("no_repeat_ngram_size", 5),
     ],
 )
 def test_a_number_that_steers_sampling_reaches_the_model(

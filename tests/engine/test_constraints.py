@@ -115,6 +115,30 @@ def test_bad_words_are_not_written_also_where_an_answer_is_resumed(answers: Answ
     assert rest["a"] == tokens["a"][9:]
 
 
+def runs_of(tokens: list[int], size: int) -> list[tuple[int, ...]]:
+    return [tuple(tokens[at : at + size]) for at in range(len(tokens) - size + 1)]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_no_run_of_tokens_comes_twice_in_an_answer(answers: Answers, size: int) -> None:
+    greedy = SamplingParams(max_tokens=60, temperature=0.0, ignore_eos=True, logit_bias=((97, 30.0), (98, 30.0)))
+    free, held = answers({"free": greedy, "held": replace(greedy, no_repeat_ngram_size=size)})[0].values()
+    assert len(set(runs_of(free, size))) < len(runs_of(free, size))
+    assert len(set(runs_of(held, size))) == len(runs_of(held, size))
+
+
+def test_a_resumed_answer_repeats_nothing_of_what_was_said_before(answers: Answers) -> None:
+    params = SamplingParams(max_tokens=40, temperature=0.0, ignore_eos=True, no_repeat_ngram_size=2)
+    whole = answers({"a": params})[0]["a"]
+    for cut in (1, 2, 20):
+        assert answers({"a": params}, {"a": whole[:cut]})[0]["a"] == whole[cut:]
+
+
+def test_a_grammar_may_ask_for_repetition(answers: Answers) -> None:
+    params = SamplingParams(max_tokens=40, temperature=0.0, no_repeat_ngram_size=1, grammar=regex("(ab){8}"))
+    assert answers({"a": params})[1]["a"] == "ab" * 8
+
+
 def test_constraints_that_leave_no_token_together_give_way_to_the_earlier_ones(answers: Answers) -> None:
     wanted = SamplingParams(max_tokens=9, grammar=choice(["yes"]), min_tokens=6, bad_words=("y",))
     assert answers({"a": wanted})[1]["a"] == "yes"

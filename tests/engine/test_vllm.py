@@ -235,6 +235,15 @@ def test_a_row_that_comes_back_counts_what_it_had_said_once() -> None:
     assert len(row.tokens) == 5
 
 
+def test_a_row_repeats_nothing_of_what_an_earlier_attempt_said() -> None:
+    """Resumed tokens 1 2 1, then 2 would repeat the pair."""
+    said = said_of(SamplingParams(temperature=0.0, no_repeat_ngram_size=2), resumed=3, soft=[])
+    row = row_of(SimpleNamespace(extra_args=said), [3, 1, 2, 1], [], vocab=4)
+    assert row is not None
+    logits = choose(torch.tensor([[0.0, 1.0, 9.0, 2.0]]), {0: row})
+    assert int(logits[0].argmax()) == 3
+
+
 def test_a_row_that_is_not_finite_is_left_and_the_others_are_chosen() -> None:
     said = said_of(SamplingParams(temperature=1.0, seed=1), 0, [])
     rows = {place: row_of(SimpleNamespace(extra_args=said), [1], [], 4) for place in (0, 2)}

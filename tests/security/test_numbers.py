@@ -30,6 +30,7 @@ def test_the_numbers_of_a_request_are_these() -> None:
     """A new number needs a bound, and a line here."""
     assert [
         *("best_of", "frequency_penalty", "max_completion_tokens", "max_tokens", "min_p", "min_tokens", "n"),
+        "no_repeat_ngram_size",
         *("presence_penalty", "priority", "repetition_penalty", "seed", "temperature", "top_k", "top_logprobs"),
         *("top_p", "user"),
     ] == SAMPLING

@@ -13,7 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pandagpt_core.engine.constraints import BadWords, LogitBias, MinTokens, TokenConstraint
+from pandagpt_core.engine.constraints import (
+    BadWords,
+    LogitBias,
+    MinTokens,
+    NoRepeatNgram,
+    TokenConstraint,
+)
 from pandagpt_core.engine.penalties import History, penalises
 from pandagpt_core.engine.sampler import sample
 from pandagpt_core.types import SamplingParams
@@ -33,6 +39,7 @@ def said_of(
     ends: ids that end the answer. bad: token sequences that may not be completed.
     """
     plain = not (penalises(params) or params.min_tokens or params.logit_bias or params.bad_words)
+    plain = plain and not params.no_repeat_ngram_size
     if params.temperature == 0 and plain:
         return None
     named = {name: getattr(params, name) for name in FIELDS}
@@ -58,9 +65,11 @@ class VllmRow:
             LogitBias((int(token), value) for token, value in self.params.logit_bias),
             MinTokens(self.params.min_tokens - self._resumed, said["ends"]),
             bad := BadWords(said["bad"]),
+            *(repeated := [NoRepeatNgram(size)] if (size := self.params.no_repeat_ngram_size) else []),
         )
         for token in prompt[len(prompt) - self._resumed :]:
-            bad.consume(token)
+            for constraint in (bad, *repeated):
+                constraint.consume(token)
         if penalises(self.params):
             asked, soft = len(prompt) - self._resumed, frozenset(said["soft"])
             self.history = History(vocab, [token for at, token in enumerate(prompt[:asked]) if at not in soft])

@@ -44,6 +44,7 @@ class HttpModel:
                 "max_tokens": tokens,
                 "temperature": 0,
                 "repetition_penalty": 1,  # whatever the model's defaults are: greedy, as in process
+                "no_repeat_ngram_size": 0,
             }
             answer = self._asked("POST", "/v1/chat/completions", body)
             text: str = answer["choices"][0]["message"]["content"]

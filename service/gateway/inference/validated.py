@@ -48,6 +48,7 @@ class SamplingOverrides:
     ignore_eos: bool | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     bad_words: tuple[str, ...] = ()
+    no_repeat_ngram_size: int | None = None
     grammar: Grammar | None = None
 
     def over(self, info: ModelInfo, default_tokens: int) -> SamplingParams:
@@ -157,6 +158,7 @@ def sampling_of(body: Sampling, limits: RequestLimits, grammar: Grammar | None =
         ignore_eos=body.ignore_eos,
         logit_bias=tuple(sorted((body.logit_bias or {}).items())),
         bad_words=tuple(body.bad_words or ()),
+        no_repeat_ngram_size=body.no_repeat_ngram_size,
         grammar=grammar,
     )
 
