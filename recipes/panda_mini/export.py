@@ -70,7 +70,7 @@ def export(
         llm=LLMSpec(package=LLM_PACKAGE, file=LLM_FILE, sha256=file_digest(llm_file())),
         recipes=recipes,
         files=files,
-        sampling_defaults={"temperature": 0.0},
+        sampling_defaults={"temperature": 0.0, "no_repeat_ngram_size": 4},
         max_model_len=_CONTEXT,
         tools="forced",  # a model of this size does not choose a function
         created=created,

@@ -60,7 +60,7 @@ def _answers(
     encoded: Mapping[str, tuple[Held, Any]],
 ) -> list[str]:
     defaults = {"temperature": 0.0} | runtime.info.sampling_defaults
-    params = msgspec.convert({"max_tokens": TOKENS} | defaults, SamplingParams)
+    params = msgspec.convert({"max_tokens": TOKENS} | defaults, SamplingParams, strict=False)  # numbers of JSON
     texts: dict[str, str] = {}
     for start in range(0, len(questions), AT_ONCE):
         for index in range(start, min(start + AT_ONCE, len(questions))):

@@ -1,5 +1,6 @@
 """The committed default model: its files are the ones it names, and it says what the sample pictures show."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pandagpt_core.training.evaluation.measures import first_named
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.qa_templates import NO_PICTURE
+from service.gateway.inference.validated import SamplingOverrides
 
 MOST_BYTES = 40_000_000
 
@@ -67,6 +69,23 @@ def test_a_video_of_one_picture_is_seen_as_the_picture(root: Path, runtime: Runt
     frames = np.concatenate([load("lite0-image-v1", data, {}, Limits())] * 3)
     [moving] = runtime.encode(Modality.VIDEO, [frames])
     np.testing.assert_allclose(moving[0], still[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("prompt", ["Tell me a story.", "Write a poem about the sea."])
+def test_its_defaults_keep_a_story_from_going_round_in_a_loop(folder: Path, prompt: str) -> None:
+    runtime = Runtime.load(folder, max_sequences=1, max_model_len=160, dtype="float32")
+    params = SamplingOverrides(max_tokens=120).over(runtime.info, 120)
+    runtime.admit(SequenceRequest("a", Conversation((Turn("user", prompt),)), [], params))
+    tokens: list[int] = []
+    while runtime.has_work:
+        tokens += [output.token_id for output in runtime.step()]
+    assert len(tokens) > 20
+    assert most_repeats(tokens) < 3
+
+
+def most_repeats(tokens: Sequence[int], size: int = 4) -> int:
+    """How often the most frequent run of so many tokens comes."""
+    return max(Counter(tuple(tokens[at : at + size]) for at in range(len(tokens) - size + 1)).values())
 
 
 def test_a_name_lies_nearer_to_its_picture_than_other_names(root: Path, runtime: Runtime) -> None:
