@@ -61,15 +61,16 @@ class VllmRow:
         self.params = SamplingParams(**said["params"])
         self.history: History | None = None
         self._resumed, self._output, self._counted = int(said["resumed"]), output, 0
+        size = self.params.no_repeat_ngram_size
+        of_all: list[TokenConstraint] = [BadWords(said["bad"]), *([NoRepeatNgram(size)] if size else [])]
+        for token in prompt[len(prompt) - self._resumed :]:
+            for constraint in of_all:
+                constraint.consume(token)
         self.constraints: tuple[TokenConstraint, ...] = (
             LogitBias((int(token), value) for token, value in self.params.logit_bias),
             MinTokens(self.params.min_tokens - self._resumed, said["ends"]),
-            bad := BadWords(said["bad"]),
-            *(repeated := [NoRepeatNgram(size)] if (size := self.params.no_repeat_ngram_size) else []),
+            *of_all,
         )
-        for token in prompt[len(prompt) - self._resumed :]:
-            for constraint in (bad, *repeated):
-                constraint.consume(token)
         if penalises(self.params):
             asked, soft = len(prompt) - self._resumed, frozenset(said["soft"])
             self.history = History(vocab, [token for at, token in enumerate(prompt[:asked]) if at not in soft])

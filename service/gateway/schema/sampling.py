@@ -141,6 +141,11 @@ class Sampling(BodyModel):
         default=None,
         description="Taken from a token's score once the answer has it (no unit). Default: the model's own, else 0.",
     )
+    no_repeat_ngram_size: Annotated[int, Field(ge=0, le=256)] | None = Field(
+        default=None,
+        description="So many tokens in a row do not come twice in an answer; 0 lets them, and so does a grammar. Unit: "
+        "tokens. Default: the model's own, else 0.",
+    )
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64), _none_if(-1)] | None = Field(
         default=None,
         description="The same seed and request give the same tokens (no unit). Default, and -1: one drawn for it.",
