@@ -143,8 +143,8 @@ class Sampling(BodyModel):
     )
     no_repeat_ngram_size: Annotated[int, Field(ge=0, le=256)] | None = Field(
         default=None,
-        description="So many tokens in a row do not come twice in an answer; 0 lets them, and so does a grammar. Unit: "
-        "tokens. Default: the model's own, else 0.",
+        description="So many in a row do not come twice in an answer; 0 lets them, and so does a grammar (tokens). "
+        "Default: the model's own, else 0.",
     )
     seed: Annotated[int, Field(ge=-(2**63), lt=2**64), _none_if(-1)] | None = Field(
         default=None,
