@@ -2,6 +2,7 @@
 
 config.json           one of the system schemas: `ModelFolder`'s fields and the system's own (`checkpoints.systems`)
 encoder.safetensors   the towers, under the original's key names; `encoder.weights_of` names another folder's instead
+towers.safetensors    where `weights_of` names a folder: towers that it has not, by the same names
 adapter.safetensors   the system's own weights
 cache.safetensors     where `cache` says so: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
@@ -16,6 +17,7 @@ from pandagpt_core.types import Modality, ToolSupport
 
 CONFIG = "config.json"
 ENCODER = "encoder.safetensors"
+TOWERS = "towers.safetensors"
 ADAPTER = "adapter.safetensors"
 CACHE = "cache.safetensors"
 
@@ -98,5 +100,6 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Names encoder, its weights and its preprocessing: equal digests give equal embeddings for equal bytes."""
         spec = self.encoder  # without the place of its weights, whose digest is named
         towers = {"kind": spec.kind, "variant": spec.variant, "sizes": spec.sizes}
-        named = msgspec.json.encode((towers, self.files.get(ENCODER, ""), self.recipes), order="sorted")
+        own = [self.files[TOWERS]] if TOWERS in self.files else []
+        named = msgspec.json.encode((towers, self.files.get(ENCODER, ""), self.recipes, *own), order="sorted")
         return hashlib.sha256(named).hexdigest()

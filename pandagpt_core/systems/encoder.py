@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch
 
 from pandagpt_core.autotune import Listen, ignore
-from pandagpt_core.checkpoints import ENCODER, ModelFolder, file_path, load_module, read_tensors
+from pandagpt_core.checkpoints import ENCODER, TOWERS, ModelFolder, file_path, load_module, read_tensors
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.grid.encoder import GridEncoder, GridSizes
@@ -18,7 +18,7 @@ from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.modalities import same_form
 
-Loader = Callable[[Path, ModelFolder, str], Encoder]
+Loader = Callable[[Path, ModelFolder, str, Path], Encoder]  # the last: of towers beside the others, where it has any
 
 
 def load_encoder(
@@ -28,7 +28,7 @@ def load_encoder(
 
     exact: float32 throughout; else products are bfloat16 where that pays (`encoders.precision`), which is reported.
     """
-    encoder = LOADERS[folder.encoder.kind](file_path(path, folder, ENCODER), folder, device)
+    encoder = LOADERS[folder.encoder.kind](file_path(path, folder, ENCODER), folder, device, path / TOWERS)
     for modality, recipe in folder.recipes.items():
         wants = encoder.recipes.get(modality)
         if wants is None or not same_form(modality, recipe, wants):
@@ -39,7 +39,7 @@ def load_encoder(
     return encoder
 
 
-def _imagebind(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+def _imagebind(weights: Path, folder: ModelFolder, device: str, _own: Path) -> Encoder:
     """Only the towers that the folder's recipes feed are built."""
     sizes = ImageBindSizes.from_config(folder.encoder.sizes)
     towers = {TOWER_OF[modality] for modality in folder.recipes}
@@ -53,7 +53,7 @@ def _autocast_imagebind(encoder: Encoder, report: Listen) -> None:
     autocast_towers(encoder, report)
 
 
-def _eva_vit(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+def _eva_vit(weights: Path, folder: ModelFolder, device: str, _own: Path) -> Encoder:
     model = EvaVit(EvaSizes.from_config(folder.encoder.sizes))
     load_module(model, weights, device=device, dtype=torch.float32)
     return model
@@ -64,16 +64,18 @@ def _autocast_eva_vit(encoder: Encoder, report: Listen) -> None:
     autocast_eva_vit(encoder, report)
 
 
-def _grid(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+def _grid(weights: Path, folder: ModelFolder, device: str, _own: Path) -> Encoder:
     with torch.device("meta"):
         model = GridEncoder(GridSizes.from_config(folder.encoder.sizes))
     load_module(model, weights, device=device, dtype=torch.float32)
     return model
 
 
-def _mini(weights: Path, folder: ModelFolder, device: str) -> Encoder:
+def _mini(weights: Path, folder: ModelFolder, device: str, own: Path) -> Encoder:
     """`MiniEncoder.load(sizes, state)`: it builds the towers of its sizes and accounts for the state's keys itself."""
-    return MiniEncoder.load(folder.encoder.sizes, dict(read_tensors(weights, device=device, dtype=torch.float32)))
+    files = [weights, own] if TOWERS in folder.files else [weights]
+    state = {key: one for file in files for key, one in read_tensors(file, device=device, dtype=torch.float32)}
+    return MiniEncoder.load(folder.encoder.sizes, state)
 
 
 # By the folder schema's kinds.

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pandagpt_core.checkpoints import CacheSpec
+from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.log import Log
@@ -28,16 +30,19 @@ from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES, fetch_all
 from recipes.panda_mini.export import llm_file
 from recipes.panda_mini.stage_cache import kept
+from recipes.panda_mini.towers import TowerConfig
 from recipes.panda_mini_bind.captions import CaptionIds, FeatureDraw
 from recipes.panda_mini_bind.config import QUICK, BindRecipe
-from recipes.panda_mini_bind.evaluate import EVERY, measure, write
+from recipes.panda_mini_bind.evaluate import EVERY, measure, points, write
 from recipes.panda_mini_bind.export import export
 from recipes.panda_mini_bind.features import PictureFeatures, directions, picture_features
 from recipes.panda_mini_bind.lower_layers import all_states
+from recipes.panda_mini_bind.points.meshes import FURNITURE, named_meshes, split
+from recipes.panda_mini_bind.points.train import PointSizes, train_points
 from recipes.panda_mini_bind.training import BindLoss, fresh_bind, names_of, train_bind
 
 DEFAULT = Path("models/panda-mini")
-_PICTURES = ("icons", "names and tags of icons", "clip art", "names of the ImageNet classes")
+_PICTURES = ("icons", "names and tags of icons", "clip art", "names of the ImageNet classes", FURNITURE.holds)
 Examine = Callable[[Path], Mapping[str, Any]]  # figures of a folder
 
 
@@ -58,7 +63,7 @@ def main(said: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="a few steps of each stage on a few of the pictures")
     asked = parser.parse_args(said)
     packages = asked.cache / "packages"
-    fetch_all(packages)
+    fetch_all(packages, (*PACKAGES, FURNITURE))
     recipe = QUICK if asked.quick else BindRecipe()
     out = asked.out or DEFAULT.with_name("quick-bind" if asked.quick else "panda-mini-bind")
     job = BindJob(recipe, DEFAULT, asked.cache, Log(asked.cache / "bind.jsonl"))
@@ -69,13 +74,29 @@ def build(job: BindJob, pictures: Sequence[Picture], out: Path, examine: Examine
     """Every stage; `out` must lie beside the default's folder, whose encoder it names. examine: its figures."""
     features = features_of(job, pictures)
     model = trained(job, features)
-    export(out, job.default, model, features.vectors, CacheSpec(rows=len(features.vectors)), provenance(job), _now())
+    how, tower = CacheSpec(rows=len(features.vectors)), point_tower(job)
+    export(out, job.default, model, features.vectors, tower, how, provenance(job), _now())
     write(out, examine(out))
     job.log("done", out=str(out))
 
 
 def figures_of(job: BindJob, folder: Path) -> dict[str, Any]:
-    return measure(folder, job.default, job.cache, EVERY * job.recipe.thin)
+    held_out = split(named_meshes(job.cache / "packages"))[1]
+    return {**measure(folder, job.default, job.cache, EVERY * job.recipe.thin), **points(folder, held_out)}
+
+
+def point_tower(job: BindJob) -> PointTower:
+    """Trained on the meshes that are not held out."""
+    config, bank = job.recipe.points, directions(job.default)
+
+    def make() -> dict[str, Tensor]:
+        meshes, _ = split(named_meshes(job.cache / "packages"))
+        names = [one.name for one in load_concepts()]
+        return dict(train_points(meshes, names, bank, PointSizes(), config, job.log).state_dict())
+
+    tower = PointTower(bank.shape[1], **asdict(PointSizes()))
+    tower.load_state_dict(dict(kept(job.cache, "bind-points", (PointSizes(), config), make)))
+    return tower.eval()
 
 
 def features_of(job: BindJob, pictures: Sequence[Picture]) -> PictureFeatures:
@@ -106,7 +127,7 @@ def trained(job: BindJob, features: PictureFeatures) -> TrainableBind:
 
 def provenance(job: BindJob) -> dict[str, Any]:
     """What config.json says of the making: the pictures' packages, and the numbers of the recipe."""
-    used = [package for package in PACKAGES if package.use == "train" and package.holds in _PICTURES]
+    used = [package for package in (*PACKAGES, FURNITURE) if package.use == "train" and package.holds in _PICTURES]
     packages, told = job.cache / "packages", ("client", "name", "licence", "holds")
     return {
         "command": "python -m recipes.panda_mini_bind.build",
@@ -118,7 +139,7 @@ def provenance(job: BindJob) -> dict[str, Any]:
 
 def _state_file(job: BindJob, features: PictureFeatures) -> Path:
     """Of a training: named by all that decides it but its length, so that a longer one goes on from a shorter."""
-    endless = replace(job.recipe, training=replace(job.recipe.training, steps=0, keep_every=0))
+    endless = replace(job.recipe, points=TowerConfig(), training=replace(job.recipe.training, steps=0, keep_every=0))
     said = repr((endless, features.vectors.shape)).encode()
     return job.cache / f"bind-{hashlib.sha256(said).hexdigest()[:12]}.safetensors"
 

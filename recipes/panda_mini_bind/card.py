@@ -8,6 +8,7 @@ from typing import Any
 
 CARD, FIGURES = "README.md", "figures.json"
 _BLOCK = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+_POINTS = re.compile(r"(<!-- points -->\n).*?(<!-- end of points -->)", re.DOTALL)
 Row = Mapping[str, Any]
 
 
@@ -20,7 +21,20 @@ def write_card(folder: Path) -> None:
 
 
 def filled(text: str, figures: Mapping[str, Any]) -> str:
-    return _BLOCK.sub(lambda found: f"{found[1]}{table(figures['systems'])}\n{found[2]}", text)
+    text = _BLOCK.sub(lambda found: f"{found[1]}{table(figures['systems'])}\n{found[2]}", text)
+    return _POINTS.sub(lambda found: f"{found[1]}{points_table(figures['points'])}\n{found[2]}", text)
+
+
+def points_table(rows: Sequence[Row]) -> str:
+    """A row for each way to answer."""
+    lines = [["system", "n", "exact", "by concept", "same category", "chance"], ["---"] * 6]
+    for row in rows:
+        exact, mean = row["exact"], row["exact_by_concept"]
+        by_concept = f"{_percent(mean['mean'])} % of {mean['n']}"
+        category = f"{_percent(row['category']['share'])} %"
+        chance = f"{_percent(exact['chance'])} %"
+        lines.append([row["set"], str(exact["n"]), _cell(row), by_concept, category, chance])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def table(systems: Mapping[str, Sequence[Row]]) -> str:

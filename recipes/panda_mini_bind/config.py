@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from recipes.panda_mini.towers import TowerConfig
+
 
 @dataclass(frozen=True, slots=True)
 class DrawConfig:
@@ -45,7 +47,8 @@ class BindRecipe:
     seed: int = 1
     thin: int = 1
     draw: DrawConfig = field(default_factory=DrawConfig)
+    points: TowerConfig = field(default_factory=lambda: TowerConfig(steps=600, batch=32))
     training: BindTraining = field(default_factory=BindTraining)
 
 
-QUICK = BindRecipe(thin=100, training=BindTraining(hidden=16, steps=2, batch=2))
+QUICK = BindRecipe(thin=100, points=TowerConfig(steps=2, batch=4), training=BindTraining(hidden=16, steps=2, batch=2))

@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,9 +17,15 @@ import msgspec
 from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation import EvaluationReport, Manifest, examine
+from pandagpt_core.training.evaluation.answerer import Asked, Held
+from pandagpt_core.training.evaluation.examine import NamedItems, Names
 from pandagpt_core.training.evaluation.local import AT_ONCE, LocalModel
+from pandagpt_core.training.evaluation.manifest import ConceptEntry
+from pandagpt_core.types import Modality
+from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.eval_manifest import write_mini
 from recipes.panda_mini_bind.card import FIGURES, write_card
+from recipes.panda_mini_bind.points.meshes import NamedMesh
 
 DEFAULT, BIND, CACHED = "panda-mini", "panda-mini-bind, no cache", "panda-mini-bind, cache"
 EVERY = 12  # every so many items of each set
@@ -55,15 +61,30 @@ def measure(folder: Path, default: Path, cache: Path, every: int) -> dict[str, A
 
 
 def examined(folder: Path, default: Path, manifest: Manifest) -> dict[str, EvaluationReport]:
-    """Of each system. All encode alike, so each medium is encoded once."""
+    """Of each system."""
     first = LocalModel(_opened(default))
     reports = {DEFAULT: examine(first, manifest, progress=_tell)}
     runtime = _opened(folder)
-    ways: dict[str, Mapping[str, Any]] = {BIND: {"cache_size": 0}, CACHED: {}}
-    for name, options in ways.items():
-        report = examine(LocalModel(runtime, options, like=first), manifest, progress=_tell)
+    plain = LocalModel(runtime, {"cache_size": 0})
+    ways = {BIND: plain, CACHED: LocalModel(runtime, like=plain)}  # each medium is encoded once
+    for name, model in ways.items():
+        report = examine(model, manifest, progress=_tell)
         reports[name] = dataclasses.replace(report, rows=tuple(row for row in report.rows if row.measure == "answer"))
     return reports
+
+
+def points(folder: Path, meshes: Sequence[NamedMesh]) -> dict[str, Any]:
+    """What is named of meshes that nothing was trained on, sent as their files, with the cache and without."""
+    runtime = _opened(folder)
+    concepts = [ConceptEntry(one.name, one.cat) for one in load_concepts()]
+    names, truths = Names(concepts), tuple(mesh.concept for mesh in meshes)
+    asked = [Asked("What is this?", (Held(Modality.POINTS, mesh.data, name=mesh.name),)) for mesh in meshes]
+    plain = LocalModel(runtime, {"cache_size": 0})
+    rows = []
+    for name, model in ((BIND, plain), (CACHED, LocalModel(runtime, like=plain))):
+        said = tuple(names.named(answer) for answer in model.answer(asked, 16))
+        rows.append(names.row(NamedItems("answer", name, "points", said, truths)).said())
+    return {"points": rows, "points_largest": max(truths.count(one) for one in truths) / len(truths)}
 
 
 def _opened(folder: Path) -> Runtime:

@@ -3,6 +3,7 @@
 Towers and language model are not copied: config.json names panda-mini's folder beside it, and the package.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pandagpt_core.checkpoints import (
     ADAPTER,
     CACHE,
     ENCODER,
+    TOWERS,
     BindSpec,
     CacheSpec,
     ImageBindLLMFolder,
@@ -22,8 +24,11 @@ from pandagpt_core.checkpoints import (
     write_safetensors,
 )
 from pandagpt_core.checkpoints.imagebind_llm import bind_shapes
+from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.systems.imagebind_llm.bind_network import BindBlock
 from pandagpt_core.training.tune.bind_model import TrainableBind, adapter_state
+from pandagpt_core.types import Modality
+from recipes.panda_mini_bind.points.train import PointSizes
 
 State = dict[str, Tensor]
 
@@ -33,6 +38,7 @@ def export(
     default: Path,
     model: TrainableBind,
     cache: Tensor,
+    points: PointTower,
     how: CacheSpec,
     provenance: dict[str, Any],
     created: int,
@@ -46,17 +52,20 @@ def export(
     block, features = model.network.blocks[0], model.network.proj.in_features
     assert isinstance(block, BindBlock)
     bind = BindSpec(features=features, hidden=block.gate_proj.out_features, layers=model.prefix.layers)
+    sizes = {**base.encoder.sizes, "towers": {**base.encoder.sizes["towers"], "points": asdict(PointSizes())}}
+    tower = {f"towers.points.{name}": tensor for name, tensor in points.state_dict().items()}
     said = ImageBindLLMFolder(
         id="panda-mini-bind",
         template="chatml",
-        encoder=msgspec.structs.replace(base.encoder, weights_of=default.name),
+        encoder=msgspec.structs.replace(base.encoder, sizes=sizes, weights_of=default.name),
         bind=bind,
         biases=False,
         llm=base.llm,
-        recipes=base.recipes,
+        recipes={**base.recipes, Modality.POINTS: "points-8192-v1"},
         files={
             ENCODER: base.files[ENCODER],
             ADAPTER: _write(folder / ADAPTER, own_state(model, bind)),
+            TOWERS: _write(folder / TOWERS, tower),
             CACHE: _write(folder / CACHE, {"vectors": cache}),
         },
         cache=how,
@@ -76,7 +85,12 @@ def own_state(model: TrainableBind, bind: BindSpec) -> State:
     return {name: tensor for name, tensor in adapter_state(model, {}).items() if name in wanted}
 
 
+def _half(tensor: Tensor) -> Tensor:
+    """Counters stay whole numbers."""
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
 def _write(path: Path, state: State) -> str:
     path.unlink(missing_ok=True)
-    halves = {name: tensor.detach().half().contiguous() for name, tensor in state.items()}
+    halves = {name: _half(tensor.detach()).contiguous() for name, tensor in state.items()}
     return write_safetensors(path, halves, halves.__getitem__)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import account
 from pandagpt_core.encoders.mini.centernet import CenterNet
+from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.encoders.mini.rows import crop_of, rows_of
 from pandagpt_core.encoders.mini.senses import MapTower, SoundTower
 from pandagpt_core.encoders.mini.towers import ImageTower, SignalTower, TextTower
@@ -25,6 +26,7 @@ _TOWERS: Mapping[Modality, tuple[str, str]] = {
     Modality.DEPTH: ("depth", "depth-sunrgbd-v1"),
     Modality.THERMAL: ("thermal", "shown-thermal-v1"),
     Modality.IMU: ("imu", "imu-v1"),
+    Modality.POINTS: ("points", "points-8192-v1"),
 }
 _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "image": ImageTower,
@@ -32,6 +34,7 @@ _BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "signal": SignalTower,
     "sound": SoundTower,
     "map": MapTower,
+    "points": PointTower,
     "things": lambda dim: CenterNet(),  # noqa: ARG005 - it finds things, and embeds nothing
 }
 THINGS = "things"

