@@ -220,6 +220,7 @@ def _state(
             max_choices=ours.max_choices,
             max_embed_inputs=ours.max_embed_inputs,
             max_embed_chars=ours.max_embed_chars,
+            lenient=ours.lenient,
         ),
         form_limits=FormLimits(
             file_fields=dict.fromkeys(FILE_FIELDS, largest),

@@ -238,6 +238,11 @@ class GatewaySettings(Section):
         description="highest max_tokens that a request may ask for, a million at most (tokens)",
     )
     default_tokens: Count = Field(default=256, description="max_tokens of a request that names none (tokens)")
+    lenient: bool = Field(
+        default=False,
+        description="ignore the parameters of `/v1` that would change the answer and are not offered, and name them in "
+        "`x-ignored-params`; by default they are a 400",
+    )
     ollama: bool = Field(default=False, description="serve Ollama's interface too, at `/api/chat` and the like")
     tools: Literal["auto", "refuse"] = Field(
         default="auto",

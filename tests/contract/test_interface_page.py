@@ -17,8 +17,9 @@ from service.gateway.app import routers
 from service.gateway.errors import ERRORS
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.schema.content_parts import MediaPart, TextPart
-from service.gateway.schema.requests import UNSUPPORTED, GenerateForm
+from service.gateway.schema.requests import GenerateForm
 from service.gateway.schema.sampling import Sampling
+from service.gateway.schema.unsupported import UNSUPPORTED
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/api.md"

@@ -8,8 +8,9 @@ import pytest
 from openai import OpenAI
 
 from pandagpt_core.types import SamplingParams
-from service.gateway.schema.requests import UNSUPPORTED
-from tests.contract.conftest import SeeingRuntime
+from service.gateway.schema.unsupported import UNSUPPORTED
+from service.settings import StoreSettings
+from tests.contract.conftest import SeeingRuntime, running, settings_for
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me"}]
 # Not OpenAI's: they travel in extra_body.
@@ -20,6 +21,10 @@ def ask(client: OpenAI, **fields: Any) -> Any:
     extra = {name: fields.pop(name) for name in OWN if name in fields}
     given = {"max_tokens": 6, "seed": 3, **fields}
     return client.chat.completions.create(model="fake", messages=MESSAGES, extra_body=extra, **given)
+
+
+def form(**fields: str) -> Any:
+    return {name: (None, value) for name, value in fields.items()}
 
 
 def text(answer: Any, choice: int = 0) -> str:
@@ -135,6 +140,21 @@ REFUSED: dict[str, Any] = {
     "modalities": ["text", "audio"],
     "audio": {"voice": "alloy", "format": "wav"},
     "web_search_options": {},
+    "allowed_token_ids": [1],
+    "include_stop_str_in_output": True,
+    "skip_special_tokens": False,
+    "truncate_prompt_tokens": 8,
+    "chat_template": "{{ messages }}",
+    "documents": [{"title": "a", "text": "b"}],
+    "repeat_penalty": 1.1,
+    "typical_p": 0.9,
+    "typ_p": 0.9,
+    "mirostat": 2,
+    "dynatemp_range": 0.5,
+    "xtc_probability": 0.5,
+    "dry_multiplier": 0.8,
+    "grammar": 'root ::= "a"',
+    "json_schema": {"type": "object"},
 }
 
 
@@ -151,6 +171,30 @@ def test_their_values_that_change_nothing_are_taken(http: httpx.Client) -> None:
     harmless = {name: values[0] for name, values in UNSUPPORTED.items() if values}
     body = {"messages": MESSAGES, "max_tokens": 1, **harmless}
     assert http.post("/v1/chat/completions", json=body).status_code == 200
+
+
+def test_a_forms_values_that_change_nothing_are_taken_as_text(http: httpx.Client) -> None:
+    harmless = {"use_beam_search": "false", "length_penalty": "1.0", "mirostat": "0", "skip_special_tokens": "True"}
+    answer = http.post("/v1/generate", files=form(prompt="Tell me", max_tokens="1", **harmless))
+    assert answer.status_code == 200, answer.text
+    assert http.post("/v1/generate", files=form(prompt="Tell me", use_beam_search="true")).status_code == 400
+
+
+def test_a_lenient_gateway_ignores_them_and_names_them(url: str, store: StoreSettings) -> None:
+    changing = {**REFUSED, "best_of": 3}
+    of_completions = {name: value for name, value in changing.items() if name != "echo"}
+    with running(settings_for(store, lenient=True)) as (there, _), httpx.Client(base_url=there, timeout=60) as client:
+        for path, fields in (
+            ("/v1/chat/completions", {"messages": MESSAGES, **changing}),
+            ("/v1/completions", {"prompt": "Tell me", **of_completions}),
+            ("/v1/responses", {"input": "Tell me", "truncation": "auto", **changing}),
+        ):
+            answer = client.post(path, json=fields)
+            assert answer.status_code == 200, answer.text
+            named = set(answer.headers["x-ignored-params"].split(", "))
+            assert named == set(fields) - {"messages", "prompt", "input"}, path
+        answer = client.post("/v1/generate", files=form(prompt="Tell me", mirostat="2", best_of="3"))
+        assert set(answer.headers["x-ignored-params"].split(", ")) == {"mirostat", "best_of"}
 
 
 def test_unknown_parameters_are_ignored_and_named_in_a_header(client: OpenAI) -> None:

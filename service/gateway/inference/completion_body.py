@@ -6,9 +6,9 @@ from service.gateway.errors import GatewayError
 from service.gateway.inference.conversation import check_totals
 from service.gateway.inference.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
-from service.gateway.schema import requests
 from service.gateway.schema.completions import MAX_PROMPTS, CompletionBody
 from service.gateway.schema.sampling import StreamOptions
+from service.gateway.schema.unsupported import check_unsupported
 
 DEFAULT_TOKENS = 16  # OpenAI's and vLLM's
 # What a system reads from a conversation alone.
@@ -17,7 +17,7 @@ _OF_CONVERSATIONS = ("options", "task", "boxes", "boxes_unit", "annotate")
 
 async def from_completion(body: CompletionBody, limits: RequestLimits) -> GenerateRequest:
     """Raises `invalid_request`."""
-    requests.check_unsupported(body)
+    check_unsupported(body, lenient=limits.lenient)
     for name in _OF_CONVERSATIONS:
         if getattr(body, name) is not None:
             raise GatewayError("invalid_request", f"{name} needs messages; a prompt has no turns.", param=name)

@@ -11,10 +11,10 @@ from service.gateway.inference.tools import calls_of, characters_of, is_legacy, 
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
-from service.gateway.schema import requests
 from service.gateway.schema.content_parts import Message, TextPart, unread
 from service.gateway.schema.requests import ChatBody
 from service.gateway.schema.sampling import StreamOptions
+from service.gateway.schema.unsupported import check_unsupported
 
 _ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -28,7 +28,7 @@ _ROLES: Mapping[str, Role] = {
 
 async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """Raises `invalid_request`, `too_large`, `file_not_found`."""
-    requests.check_unsupported(body)
+    check_unsupported(body, lenient=limits.lenient)
     tools = tools_of(body)
     turns, media = await conversation(body.messages, sources, limits, characters_of(tools.tools))
     grammar = await grammar_of(body)

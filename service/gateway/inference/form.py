@@ -18,6 +18,7 @@ from service.gateway.media.sources import MediaSources
 from service.gateway.schema import parameters, requests
 from service.gateway.schema.requests import BoxList, GenerateForm, ModelOptions, Weights
 from service.gateway.schema.sampling import Sampling, StreamOptions
+from service.gateway.schema.unsupported import check_unsupported
 
 FILE_FIELDS = FILE_MODALITIES
 # Fields of parameters that are JSON in a form.
@@ -50,7 +51,6 @@ def parse_fields(form: Form) -> GenerateForm:
         )
     except pydantic.ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
-    requests.check_unsupported(fields)
     if (options := _json_field(form, "options", ModelOptions)) is not None:
         fields = fields.model_copy(update={"options": options.root})
     if (boxes := _json_field(form, "boxes", BoxList)) is not None:
@@ -66,6 +66,7 @@ def parse_fields(form: Form) -> GenerateForm:
 async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
     fields = parse_fields(form)
+    check_unsupported(fields, lenient=limits.lenient)
     weights = _json_field(form, "weights", Weights) or Weights()
     stream_options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
     earlier = _json_field(form, "messages", requests.Messages) or requests.Messages([])

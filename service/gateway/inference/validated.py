@@ -11,13 +11,14 @@ from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParam
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput, composed
 from service.gateway.schema.sampling import Sampling, StreamOptions
+from service.gateway.schema.unsupported import unread
 from service.gateway.tools.choice import NO_PLAN, ToolPlan
 from service.gateway.tools.request import NO_TOOLS, ToolRequest
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """Totals of one request."""
+    """Totals of one request. `lenient`: what would change the answer and is not offered is ignored, not refused."""
 
     max_messages: int = 256
     max_media: int = 32
@@ -26,6 +27,7 @@ class RequestLimits:
     max_choices: int = 8
     max_embed_inputs: int = 2048
     max_embed_chars: int = 2_000_000
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,5 +195,5 @@ def generate_request(
             body.boxes_unit != "fraction",
             bool(body.annotate),
         ),
-        ignored=tuple(body.model_extra or ()),
+        ignored=unread(body),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import ConfigDict, Field, RootModel, StringConstraints, create_model, model_validator
 
 from pandagpt_core.modalities import MODALITIES
-from service.gateway.errors import FieldError, GatewayError
+from service.gateway.errors import FieldError
 from service.gateway.schema import parameters
 from service.gateway.schema.body import BodyModel
 from service.gateway.schema.content_parts import MAX_TEXT, Message, Weight
@@ -118,28 +118,8 @@ else:
     )
 
 
-# OpenAI parameters that would change the answer and are not offered, with the values that change nothing.
-UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "suffix": ("",),
-    "use_beam_search": (False,),
-    "length_penalty": (1, 1.0),
-    "prompt_logprobs": (0,),
-    "echo": (False,),
-    "modalities": (["text"],),
-    "audio": (),
-    "web_search_options": (),
-}
-
-
 # Fields that change the answer and that a form does not have.
 CHAT_ONLY = ("tools", "tool_choice", "functions", "function_call", "continue_final_message")
-
-
-def check_unsupported(body: BodyModel) -> None:
-    """Refuses a parameter that would change the answer and that we do not offer."""
-    for name, value in (body.model_extra or {}).items():
-        if name in UNSUPPORTED and value is not None and value not in UNSUPPORTED[name]:
-            raise GatewayError("invalid_request", f"{name} is not supported.", param=name)
 
 
 def ignored(names: Iterable[str]) -> dict[str, str]:

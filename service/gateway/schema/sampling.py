@@ -221,12 +221,6 @@ class Sampling(BodyModel):
         return self
 
     @model_validator(mode="after")
-    def _best_of_is_n(self) -> "Sampling":
-        if self.best_of is not None and self.best_of != (self.n or 1):
-            raise FieldError("best_of", f"is {self.best_of}, which is not offered: it may be n, {self.n or 1}")
-        return self
-
-    @model_validator(mode="after")
     def _min_tokens_within_max_tokens(self) -> "Sampling":
         most = self.max_completion_tokens or self.max_tokens
         if self.min_tokens and most and self.min_tokens > most:

@@ -20,9 +20,9 @@ from service.gateway.inference.validated import (
 )
 from service.gateway.media.medium import MediaInput
 from service.gateway.media.sources import MediaSources
-from service.gateway.schema import requests
 from service.gateway.schema.response_bodies import ResponseBody
 from service.gateway.schema.sampling import StreamOptions
+from service.gateway.schema.unsupported import changes, check_unsupported
 
 # What would change the answer and is not offered, with the values that change nothing.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -38,7 +38,7 @@ async def from_response(
     body: ResponseBody, earlier: tuple[KeptConversation, Turn] | None, sources: MediaSources, limits: RequestLimits
 ) -> GenerateRequest:
     """`earlier`: the conversation to go on with, and its answer. Raises `invalid_request`, `too_large`."""
-    _check(body)
+    _check(body, limits.lenient)
     tools = response_tools(body)
     opening = [Turn("system", body.instructions)] if body.instructions else []
     before: list[Turn] = []
@@ -70,7 +70,7 @@ async def from_response(
         grammar=await grammar_of(asked),
     )
     options = ResponseOptions(_shape(body), len(opening), body.store is not False, bool(body.background))
-    ignored = tuple(name for name in wanted.ignored if name not in _REFUSED and name not in _NOTHING_CHANGES)
+    ignored = tuple(name for name in wanted.ignored if name not in _neutral(body))
     return replace(wanted, tools=tools, response=options, ignored=ignored)
 
 
@@ -96,15 +96,21 @@ async def _new(body: ResponseBody, sources: MediaSources, limits: RequestLimits)
         raise GatewayError(error.code, error.message, param=param, retry_after_s=error.retry_after_s) from None
 
 
-def _check(body: ResponseBody) -> None:
+def _check(body: ResponseBody, lenient: bool) -> None:
     for name, value in (body.model_extra or {}).items():
-        if name in _REFUSED and value is not None and value not in _REFUSED[name]:
+        if not lenient and name in _REFUSED and changes(value, _REFUSED[name]):
             raise GatewayError("invalid_request", f"{name} is not supported here.", param=name)
-    requests.check_unsupported(body)
+    check_unsupported(body, lenient=lenient)
     if (body.n or 1) > 1:
         raise GatewayError("invalid_request", "n is not supported here: a response has one output.", param="n")
     if body.background and body.store is False:
         raise GatewayError("invalid_request", "background needs store: nobody could read the answer.", param="store")
+
+
+def _neutral(body: ResponseBody) -> tuple[str, ...]:
+    """The parameters that nothing reads and whose values change nothing."""
+    given = body.model_extra or {}
+    return (*_NOTHING_CHANGES, *(name for name, values in _REFUSED.items() if not changes(given.get(name), values)))
 
 
 def _shape(body: ResponseBody) -> dict[str, Any]:

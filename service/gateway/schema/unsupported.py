@@ -1,0 +1,68 @@
+"""Parameters that would change the answer and that are not offered: a 400 by name, unless the operator is lenient."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from service.gateway.errors import GatewayError
+from service.gateway.schema.sampling import Sampling
+
+# Those of OpenAI, vLLM and llama.cpp, with the values that change nothing: what their clients send for "off".
+UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
+    "suffix": ("",),
+    "use_beam_search": (False,),
+    "length_penalty": (1, 1.0),
+    "prompt_logprobs": (0,),
+    "echo": (False,),
+    "modalities": (["text"],),
+    "audio": (),
+    "web_search_options": (),
+    "allowed_token_ids": ([],),
+    "include_stop_str_in_output": (False,),
+    "skip_special_tokens": (True,),
+    "truncate_prompt_tokens": (),
+    "chat_template": ("",),
+    "documents": ([],),
+    "repeat_penalty": (1, 1.0),
+    "typical_p": (1, 1.0),
+    "typ_p": (1, 1.0),
+    "mirostat": (0,),
+    "dynatemp_range": (0, 0.0),
+    "xtc_probability": (0, 0.0),
+    "dry_multiplier": (0, 0.0),
+    "grammar": ("",),
+    "json_schema": ({},),
+}
+
+
+def check_unsupported(body: Sampling, *, lenient: bool) -> None:
+    """Raises `invalid_request` for a parameter that would change the answer and is not offered, unless `lenient`."""
+    if lenient:
+        return
+    for name, value in (body.model_extra or {}).items():
+        if name in UNSUPPORTED and changes(value, UNSUPPORTED[name]):
+            raise GatewayError("invalid_request", f"{name} is not supported.", param=name)
+    if _asks_for_the_best(body):
+        words = f"best_of is {body.best_of}, which is not offered: it may be n, {body.n or 1}."
+        raise GatewayError("invalid_request", words, param="best_of")
+
+
+def unread(body: Sampling) -> tuple[str, ...]:
+    """The names of what was sent and nothing reads."""
+    return (*(body.model_extra or ()), *(("best_of",) if _asks_for_the_best(body) else ()))
+
+
+def changes(value: object, harmless: tuple[Any, ...]) -> bool:
+    """Whether a value is none of the harmless ones. A form's values are text: `false` is False there."""
+    return value is not None and value not in harmless and _from_text(value) not in (None, *harmless)
+
+
+def _from_text(value: object) -> object:
+    try:
+        return json.loads(value.lower()) if isinstance(value, str) and len(value) <= 32 else value
+    except ValueError:
+        return value
+
+
+def _asks_for_the_best(body: Sampling) -> bool:
+    return body.best_of is not None and body.best_of != (body.n or 1)
