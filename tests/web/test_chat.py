@@ -52,7 +52,7 @@ def test_every_sample_and_mix_is_asked_by_one_click(page: "Page") -> None:
         said = answer(page)
         assert all(f"<{one['modality']}:" in said for one in group), group
         page.get_by_role("button", name="New conversation").click()
-    assert {one["modality"] for group in GROUPS for one in group} >= set(MODALITIES) - {"points"}
+    assert {one["modality"] for group in GROUPS for one in group} == set(MODALITIES)
 
 
 def test_a_follow_up_sends_the_whole_conversation(page: "Page") -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from PIL import Image
 from service.gateway.state import GatewayState
 from service.gateway.version import version
 from tests.web.conftest import Seen, watch
+from tests.web.screenshots import SIZE, VIEWS, take
 from tests.web.test_chat import answer, ask
 from tests.web.test_media import attach
 
@@ -135,29 +135,11 @@ def test_axe_finds_nothing_serious(page: "Page", view: str, scheme: str) -> None
     assert not [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
 
 
-def test_four_views_are_pictures_for_the_docs(page: "Page", tmp_path: Path, root: Path) -> None:
-    """SCREENSHOTS=docs/pictures writes those that README and docs show."""
-    folder = root / os.environ["SCREENSHOTS"] if "SCREENSHOTS" in os.environ else tmp_path
-    page.set_viewport_size({"width": 900, "height": 760})
-    attach(page, "dog.png", "running-imu.csv")
-    page.locator(".composer .card canvas").wait_for()
-    page.get_by_label("Rate").fill("50")
-    page.get_by_label("Rate").blur()
-    page.screenshot(path=folder / "page-media.png")
-    ask(page, "What is this?")
-    answer(page)
-    page.screenshot(path=folder / "page-answer.png")
-    page.get_by_role("tab", name="Compare").click()
-    page.get_by_label("Texts, one a line").fill("a dog\na violin\nrain")
-    page.get_by_role("button", name="Compare", exact=True).click()
-    page.locator("table.heat tbody tr").nth(2).wait_for()
-    page.screenshot(path=folder / "page-compare.png")
-    page.get_by_role("tab", name="Status").click()
-    page.get_by_role("heading", name="Models").wait_for()
-    page.screenshot(path=folder / "page-status.png")
-    for name in ("media", "answer", "compare", "status"):
-        with Image.open(folder / f"page-{name}.png") as picture:
-            assert picture.size == (900, 760)
+def test_four_views_are_pictures_for_the_docs(page: "Page", tmp_path: Path) -> None:
+    take(page, tmp_path)
+    for name in VIEWS:
+        with Image.open(tmp_path / f"page-{name}.png") as picture:
+            assert picture.size == SIZE
             assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20, "a blank page"
 
 
