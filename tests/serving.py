@@ -15,7 +15,7 @@ import pytest
 from service import settings
 from service.local import ports
 
-START_S = 90.0
+START_S = 150
 
 
 @dataclass(frozen=True)
