@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gateway": ("service.commands.operate.gateway", "one gateway: the HTTP side"),
     "worker": ("service.commands.operate.worker", "one worker: the model side"),
     "convert": ("service.commands.models.convert", "make a model folder from the originals' files"),
+    "fetch": ("service.commands.models.fetch", "download a published system's files and make its model folder"),
     "cache": (
         "service.commands.models.cache",
         "a cache of image features for a model folder, from pictures",

@@ -63,9 +63,14 @@ def _finite(tensor: torch.Tensor) -> bool:
 
 def check_not_a_delta(path: Path, key: str, tensor: torch.Tensor) -> None:
     """Vicuna's first versions were published as differences from LLaMA's weights."""
-    size = float(tensor.float().abs().mean())
-    if size < _LEAST_NORM:
+    if is_delta(tensor):
+        size = float(tensor.float().abs().mean())
         raise CheckpointError(
             f"{path.name}: {key} is near zero (mean size {size:.2g}): this is a delta, as Vicuna's first versions were "
-            "published; apply it to LLaMA's weights first (python -m fastchat.model.apply_delta)"
+            "published; `pandagpt fetch` applies it to LLaMA's weights, FastChat's apply_delta does too"
         )
+
+
+def is_delta(final_norm: torch.Tensor) -> bool:
+    """Whether the weights of a model's last norm are those of a difference of two models."""
+    return float(final_norm.float().abs().mean()) < _LEAST_NORM

@@ -24,6 +24,7 @@ from pandagpt_core.llm.config import DEFAULT_ROPE_THETA, LlamaConfig
 from pandagpt_core.llm.tokenizers.special_tokens import read_json
 
 WEIGHTS, PARAMS, TOKENIZER = "consolidated.00.pth", "params.json", "tokenizer.model"
+WEIGHTS_SUMMED = "consolidated.00.safetensors"  # of a base with its delta applied (`convert/delta.py`)
 POSITIONS = 2048  # of the first LLaMA, which params.json leaves out
 RECOMPUTED = "rope.freqs"
 
@@ -57,23 +58,31 @@ class MetaLlama:
 
 def find_llama(folder: Path) -> MetaLlama:
     """`folder` holds the weights, or one folder that does; the tokenizer is in either. Raises CheckpointError."""
-    places = [place for place in (folder, *sorted(folder.glob("*/"))) if (place / WEIGHTS).is_file()]
-    if len(places) != 1:
-        found = ", ".join(place.name for place in places) or "no folder"
-        raise CheckpointError(f"{folder.name} must hold one LLaMA with {WEIGHTS}; it holds {found}")
-    place = places[0]
+    weights, tokenizer = find_weights(folder)
+    return MetaLlama(weights, tokenizer, read_params(weights))
+
+
+def find_weights(folder: Path) -> tuple[Path, Path]:
+    """The weights and the tokenizer. Raises CheckpointError."""
+    places = (folder, *sorted(folder.glob("*/")))
+    found = [place / name for place in places for name in (WEIGHTS, WEIGHTS_SUMMED) if (place / name).is_file()]
+    if len(found) != 1:
+        names = ", ".join(file.parent.name for file in found) or "no folder"
+        raise CheckpointError(f"{folder.name} must hold one LLaMA with {WEIGHTS}; it holds {names}")
+    place = found[0].parent
     if (place / "consolidated.01.pth").exists():
         raise CheckpointError(f"{place.name} is in several parts (consolidated.01.pth); ImageBind-LLM's base is in one")
     texts = [parent / TOKENIZER for parent in (place, place.parent) if (parent / TOKENIZER).is_file()]
     if not texts or not (place / PARAMS).is_file():
         raise CheckpointError(f"{place.name} needs {PARAMS} and {TOKENIZER}, the second perhaps in the folder above")
-    return MetaLlama(place / WEIGHTS, texts[0], read_params(place))
+    return found[0], texts[0]
 
 
-def read_params(place: Path) -> LlamaConfig:
+def read_params(weights: Path) -> LlamaConfig:
     """Sizes by params.json, and by the weights' shapes what it leaves out (vocabulary, feed-forward)."""
+    place = weights.parent
     params = read_json(place / PARAMS)
-    shapes = plan_part("", place / WEIGHTS, lambda key: key).shapes()
+    shapes = plan_part("", weights, lambda key: key).shapes()
     try:
         heads = int(params["n_heads"])
         return LlamaConfig(
@@ -89,7 +98,7 @@ def read_params(place: Path) -> LlamaConfig:
             max_positions=int(params.get("max_seq_len") or POSITIONS),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{PARAMS} or {WEIGHTS} of {place.name} lacks or misstates {error}") from error
+        raise CheckpointError(f"{PARAMS} or {weights.name} of {place.name} lacks or misstates {error}") from error
 
 
 def plan_llama(llama: MetaLlama) -> Part:

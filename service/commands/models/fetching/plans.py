@@ -1,0 +1,84 @@
+"""A whole system planned: each option of `pandagpt convert` with the files that become it, and the disks' share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.commands.models.fetching.gathering import Gathering, Planned, Wanted
+from service.commands.models.fetching.originals import Original, PublishedSystem, Summed
+from service.commands.models.fetching.space import Need
+from service.settings import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSum:
+    """A base and a delta, which become the folder `path` among the downloads."""
+
+    path: Path
+    base: Planned
+    delta: Planned
+
+    @property
+    def files(self) -> tuple[Wanted, ...]:
+        return (*self.base.files, *self.delta.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the sum: those of the delta."""
+        return self.delta.size
+
+
+Plans = Mapping[str, Planned | PlannedSum]
+
+
+class _AbsentError(Exception):
+    def __init__(self, originals: list[Original]) -> None:
+        super().__init__(originals)
+        self.originals = originals
+
+
+def plan_system(system: PublishedSystem, gathering: Gathering, downloads: Path) -> Plans:
+    """Raises SettingsError, which lists every file that must be given, and DownloadError."""
+    plans: dict[str, Planned | PlannedSum] = {}
+    absent: list[Original] = []
+    for option, part in system.parts.items():
+        try:
+            plans[option] = _plan(part, gathering, downloads)
+        except _AbsentError as error:
+            absent += error.originals
+    if absent:
+        raise SettingsError("\n".join(map(absence, absent)))
+    return plans
+
+
+def absence(original: Original) -> str:
+    what = "file" if original.layout is None else "folder"
+    return f"the {what} {original.path} must be given by --from; its authors publish it at {original.page}"
+
+
+def needs(plans: Plans, downloads: Path, out: Path) -> list[Need]:
+    """What is still to come, what a delta becomes, and the model folder, which is as large as what it is made of."""
+    coming = {wanted.name: wanted.missing for plan in plans.values() for wanted in plan.files}
+    return [
+        Need("downloads", downloads, sum(coming.values())),
+        Need("a delta applied", downloads, sum(plan.size for plan in plans.values() if isinstance(plan, PlannedSum))),
+        Need("model folder", out, sum(plan.size for plan in plans.values())),
+    ]
+
+
+def _plan(part: Original | Summed, gathering: Gathering, downloads: Path) -> Planned | PlannedSum:
+    if isinstance(part, Original):
+        return _had(gathering, part)[0]
+    whole = gathering.find(part.whole)
+    if whole is not None:
+        return whole
+    base, delta = _had(gathering, part.base, part.delta)
+    return PlannedSum(downloads / part.whole.path, base, delta)
+
+
+def _had(gathering: Gathering, *originals: Original) -> list[Planned]:
+    found = {original: gathering.find(original) for original in originals}
+    absent = [original for original, planned in found.items() if planned is None]
+    if absent:
+        raise _AbsentError(absent)
+    return [planned for planned in found.values() if planned is not None]

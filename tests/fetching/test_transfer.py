@@ -1,0 +1,102 @@
+"""A download ends whole and verified, or with a sentence that says what is kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.commands.models.fetching import transfer
+from service.commands.models.fetching.bringing import Bringing
+from service.commands.models.fetching.gathering import Wanted
+from service.commands.models.fetching.places import ask
+from service.commands.models.fetching.record import NAME, DigestRecord, DownloadError, sha256
+from tests.fetching.mirror import Mirror, mirrored
+
+DATA = bytes(range(256)) * 1000
+FILE = "/weights.pth"
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    with mirrored({FILE: DATA}) as made:
+        yield made
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(follow_redirects=True, trust_env=False) as made:
+        yield made
+
+
+def wanted(client: httpx.Client, mirror: Mirror, folder: Path, digest: str | None = None, path: str = FILE) -> Wanted:
+    offered = ask(client, f"{mirror.url}{path}")
+    assert offered is not None
+    return Wanted(offered, folder / "weights.pth", "weights.pth", digest or offered.sha256)
+
+
+def bringing(client: httpx.Client, folder: Path) -> Bringing:
+    return Bringing(client, DigestRecord(folder), lambda _: None)
+
+
+def test_a_cut_connection_goes_on_from_its_last_byte(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    mirror.cuts[FILE] = [100_000, 50_000]
+    path = bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
+    assert path.read_bytes() == DATA
+    assert mirror.ranges(FILE) == [None, "bytes=100000-", "bytes=150000-"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [NAME, "weights.pth"]
+
+
+def test_a_second_call_goes_on_where_the_first_gave_up(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    mirror.cuts[FILE] = [100_000, *[0] * transfer.ATTEMPTS]
+    with pytest.raises(DownloadError, match=r"brought no byte.*100,000 bytes are kept"):
+        bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
+    assert not (tmp_path / "weights.pth").exists()
+    mirror.asked.clear()
+    assert bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path)).read_bytes() == DATA
+    assert mirror.ranges(FILE) == ["bytes=100000-"]
+
+
+def test_a_file_that_changed_meanwhile_is_begun_anew(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    mirror.cuts[FILE] = [100_000, *[0] * transfer.ATTEMPTS]
+    with pytest.raises(DownloadError):
+        bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
+    mirror.files[FILE] = DATA[::-1]
+    assert bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path)).read_bytes() == DATA[::-1]
+
+
+def test_a_part_longer_than_the_file_is_begun_anew(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth.part").write_bytes(DATA * 2)
+    assert bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path)).read_bytes() == DATA
+
+
+def test_a_wrong_sum_is_refused_and_the_part_removed(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=f"{'0' * 64} is published; the download is removed"):
+        bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path, "0" * 64))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sum_that_a_host_links_is_held_against_the_file(
+    mirror: Mirror, client: httpx.Client, tmp_path: Path
+) -> None:
+    linked = f"/linked{FILE}"
+    assert bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path, path=linked)).read_bytes() == DATA
+    mirror.kinds["digest"] = "f" * 64
+    with pytest.raises(DownloadError, match=r"f{64} is published"):
+        bringing(client, tmp_path / "other").bring(wanted(client, mirror, tmp_path / "other", path=linked))
+
+
+def test_the_first_sum_is_recorded_and_held_later(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    path = bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
+    assert (tmp_path / NAME).read_text() == f"{sha256(path)}  weights.pth\n"
+    path.unlink()
+    mirror.files[FILE] = DATA[::-1]
+    with pytest.raises(DownloadError, match=rf"was recorded in {NAME} \(.*\); the download is removed"):
+        bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
+
+
+def test_a_web_page_instead_of_the_file_is_refused(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    mirror.kinds[FILE] = "text/html; charset=utf-8"
+    with pytest.raises(DownloadError, match="a web page came"):
+        bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
+    assert not (tmp_path / NAME).exists()
