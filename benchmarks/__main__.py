@@ -18,6 +18,7 @@ EACH = (
     "simulate",
     "imagebind",
     "memory",
+    "resident",
     "masks",
     "takeover",
     "batches",

@@ -39,6 +39,22 @@ def resident_mib(pids: list[int]) -> float:
     return sum(_status_kib(pid, "VmRSS") for pid in pids) / 1024
 
 
+def proportional_mib(pid: int) -> float:
+    """Memory held now, a page shared by n processes counted 1/n (Pss); 0 if it is gone or belongs to another user."""
+    with contextlib.suppress(OSError):
+        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def command(pid: int) -> str:
+    """Its command line with blanks between the words; empty if it is gone."""
+    with contextlib.suppress(OSError):
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
 def peak_mib(pids: list[int]) -> float:
     """The sum of each process's own highest since its start, or since `reset_peak`."""
     return sum(_status_kib(pid, "VmHWM") for pid in pids) / 1024

@@ -61,7 +61,12 @@ def cloud() -> bytes:
     header = (
         "ply\nformat ascii 1.0\nelement vertex 5\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
     )
-    return (header + "0 0 1\n1 1 0\n-1 1 0\n-1 -1 0\n1 -1 0\n").encode()
+    return header.encode() + cloud_lines()
+
+
+def cloud_lines() -> bytes:
+    """The same corners as lines of text."""
+    return b"0 0 1\n1 1 0\n-1 1 0\n-1 -1 0\n1 -1 0\n"
 
 
 def npy(array: np.ndarray) -> bytes:

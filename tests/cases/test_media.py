@@ -15,7 +15,8 @@ from pandagpt_core.media import Limits, Notes, load, read
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel, open_model
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
-from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
+from service.gateway.decoding.pool import PoolOptions, child_command
+from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import GatewayError
 from tests.conftest import ROOT, SHARED
 
@@ -151,8 +152,8 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.fixture(scope="module")
-def pool(loop: asyncio.AbstractEventLoop) -> Iterator[DecodePool]:
-    pool = DecodePool(PoolOptions(command=child_command(1536 << 20, Limits()), processes=1))
+def pool(loop: asyncio.AbstractEventLoop) -> Iterator[DecodePools]:
+    pool = DecodePools(PoolOptions(command=child_command(1536 << 20, Limits()), processes=1))
     loop.run_until_complete(pool.start())
     yield pool
     loop.run_until_complete(pool.close())
@@ -160,7 +161,7 @@ def pool(loop: asyncio.AbstractEventLoop) -> Iterator[DecodePool]:
 
 @each
 def test_the_confined_child_reads_a_case_as_the_library_does(
-    case: dict[str, Any], pool: DecodePool, loop: asyncio.AbstractEventLoop
+    case: dict[str, Any], pool: DecodePools, loop: asyncio.AbstractEventLoop
 ) -> None:
     recipe, data = RECIPES[case["field"]], held(case).data
     try:

@@ -25,6 +25,7 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import samples
 from pandagpt_core.media.containers import AUDIO_CODECS, VIDEO_CODECS, ffmpeg_versions, sniff
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
+from service.gateway.decoding.pools import DecodePools
 from service.gateway.decoding.sandbox import LAYERS
 from service.gateway.errors import GatewayError
 from tests.media.conftest import Make
@@ -206,7 +207,7 @@ async def test_every_medium_at_hand_passes_the_lock(caplog: pytest.LogCaptureFix
     """By every recipe, fitting or not: no decoder needs a system call that is not on the list."""
     folders = [Path(__file__).parents[2] / "samples", Path(__file__).parents[3] / "shared" / "cases" / "media"]
     params = {"imu": {"rate_hz": 50.0}, "depth": {"unit": "m", "focal_px": 500.0, "baseline_m": 0.1}}
-    pool = DecodePool(PoolOptions(child_command(1536 << 20, LIMITS), processes=1, recycle=10_000))
+    pool = DecodePools(PoolOptions(child_command(1536 << 20, LIMITS), processes=1, recycle=10_000))
     await pool.start()
     decoded = 0
     try:

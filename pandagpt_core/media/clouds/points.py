@@ -3,7 +3,6 @@
 Colours, normals and faces are not read: the encoder has no place for them.
 """
 
-import re
 from collections.abc import Callable
 from importlib import import_module
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import params as p
-from pandagpt_core.media.arrays import npy
+from pandagpt_core.media.clouds.magic import reader_of
 from pandagpt_core.media.limits import Limits
 
 COUNT = 8192  # points that the encoder reads
@@ -21,25 +20,6 @@ ALREADY = 1e-6  # a cloud centred and scaled to this is left as it is, so that a
 
 Float = npt.NDArray[np.float64]
 Reader = Callable[[bytes, Limits], Float]
-
-# What a file begins with, in the order of the tries, and what reads it: module and function, imported at first use, so
-# that a table of numbers needs no library of meshes. A table is what is left.
-_CLOUDS = "pandagpt_core.media.clouds"
-READERS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
-    (re.compile(re.escape(npy.MAGIC)), f"{_CLOUDS}.arrays", "from_npy"),
-    (re.compile(rb"PK\x03\x04"), f"{_CLOUDS}.arrays", "from_npz"),
-    (re.compile(rb"ply\s"), f"{_CLOUDS}.meshes", "from_ply"),
-    (re.compile(rb"glTF"), f"{_CLOUDS}.meshes", "from_glb"),
-    (re.compile(rb"LASF"), f"{_CLOUDS}.las", "from_las"),
-    (re.compile(rb"(#[^\n]*\n|\s)*(VERSION|FIELDS)\s"), f"{_CLOUDS}.pcd", "from_pcd"),
-    (
-        re.compile(rb"(#[^\n]*\n|\s|(mtllib|o|g|s|usemtl)[ \t][^\n]*\n)*v[ \t]"),
-        f"{_CLOUDS}.meshes",
-        "from_obj",
-    ),
-    (re.compile(rb""), f"{_CLOUDS}.tables", "from_lines"),
-)
-_HEAD = 64 * 1024  # bytes in which a format shows
 
 
 def unit_sphere(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -57,8 +37,7 @@ def unit_sphere(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np
 
 
 def _reader(data: bytes) -> Reader:
-    head = data[:_HEAD]
-    module, function = next(place for begins, *place in READERS if begins.match(head))
+    module, function = reader_of(data)
     reader: Reader = getattr(import_module(module), function)
     return reader
 

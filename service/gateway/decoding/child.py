@@ -1,6 +1,6 @@
 """A decoding child: reads jobs from standard input, writes arrays to standard output, until either closes.
 
-Run as `python -I -m service.gateway.decoding.child <memory bytes> <limits as JSON> [scientific]`. It leaves the
+Run as `python -I -m service.gateway.decoding.child <memory bytes> <limits as JSON> [libraries]`. It leaves the
 gateway's namespaces, imports and warms up the decoders, locks itself down (`sandbox`), reports which layers hold, and
 only then reads a caller's bytes. Refusals are fixed sentences: a library's message may hold addresses.
 """
@@ -16,8 +16,9 @@ import msgspec
 import pandagpt_core.media as media
 from pandagpt_core.errors import PandaGPTError
 from service.gateway.decoding import sandbox
-from service.gateway.decoding.child_process import SCIENTIFIC
+from service.gateway.decoding.child_process import LIBRARIES
 from service.gateway.decoding.protocol import LENGTH, Decoded, DecodeJob, DecoderReady, Header, Refused, pack, to_child
+from service.gateway.decoding.sandbox.libc import malloc_trim
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +28,8 @@ def main(arguments: list[str]) -> int:
     for module in pkgutil.iter_modules(media.__path__):
         importlib.import_module(f"{media.__name__}.{module.name}")
     warmup = importlib.import_module("service.gateway.decoding.warmup")  # not above: it imports the decoders
-    warmup.run(limits, scientific=SCIENTIFIC in arguments[2:])
+    warmup.run(limits, libraries=LIBRARIES in arguments[2:])
+    malloc_trim()  # warming up took more than what stays
     send(sink, DecoderReady(enforced=sandbox.lock_down(memory_bytes, entered)))
     while (job := _receive(source)) is not None:
         answer, body = decode(job, _read(source, job.size), limits, memory_bytes)

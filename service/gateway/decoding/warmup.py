@@ -7,6 +7,7 @@ must lie before it. The media are made here, never a caller's.
 import contextlib
 import importlib
 import pkgutil
+from collections.abc import Collection
 from types import ModuleType
 
 import av
@@ -18,24 +19,34 @@ import pandagpt_core.media.clouds as clouds
 import pandagpt_core.media.motion as motion
 import pandagpt_core.media.scientific as formats
 from pandagpt_core.boxes import Located
+from pandagpt_core.media.libraries import needs_library
 from pandagpt_core.media.pictures.drawing import write_objects
+from pandagpt_core.media.samples import cloud_lines
 from pandagpt_core.modalities import MODALITIES, Entry, Value
 
+# Meshes and scans, and what makes samples of them: only children with libraries have these.
+LARGE = (f"{clouds.__name__}.meshes", f"{clouds.__name__}.las", f"{clouds.__name__}.samples")
+# Windows of a desktop; Pillow's report on its parts loads them too.
+SCREENS = ("PIL.ImageTk", "PIL.ImageQt", "PIL.ImageShow", "PIL._imagingtk", "PIL._tkinter_finder", "PIL.report")
 
-def run(limits: media.Limits, scientific: bool = False) -> None:
-    """With `scientific` also the libraries of `media.scientific`, as far as they are installed."""
+
+def run(limits: media.Limits, libraries: bool = False) -> None:
+    """With `libraries` also those that `media.libraries` is about, as far as they are installed."""
     for package in (av, PIL, clouds, motion):
-        _import_all(package)
+        _import_all(package, but=SCREENS if libraries else (*LARGE, *SCREENS))
     Image.init()
     samples = [(make_sample(entry), entry.sample_params) for entry in MODALITIES.values()]
     boxes: dict[str, Value] = {"objects": write_objects([Located("a", (0.1, 0.1, 0.9, 0.9))])}
     samples.append((make_sample(MODALITIES["thermal"]), boxes))
-    samples += [(data, {}) for data in _made("clouds")]
-    if scientific:
+    samples.append((cloud_lines(), {}))
+    if libraries:
         _import_all(formats)
+        samples += [(data, {}) for data in _made("clouds")]
         samples += [(data, params) for data in _made("scientific") for params in ({}, {"unit": "relative"})]
     for recipe in media.RECIPES:
         for data, params in samples:
+            if not libraries and needs_library(recipe, data):
+                continue
             with contextlib.suppress(Exception):  # a refusal warms up the refusing path, which is as good
                 media.load(recipe, data, params, limits)
 
@@ -55,8 +66,8 @@ def _made(package: str) -> list[bytes]:
         return []
 
 
-def _import_all(package: ModuleType) -> None:
+def _import_all(package: ModuleType, but: Collection[str] = ()) -> None:
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and module.name not in but:
             with contextlib.suppress(ImportError, RuntimeError):  # parts that want what is not installed (Tk, Qt)
                 importlib.import_module(module.name)

@@ -41,3 +41,9 @@ def mount(source: bytes, target: bytes, kind: bytes | None, flags: int, data: by
 
 def unmount(target: bytes, flags: int) -> None:
     checked(_libc.umount2(target, flags), "umount2")
+
+
+def malloc_trim() -> None:
+    """Give memory that the allocator holds unused back to the system. Nothing where the C library is not glibc."""
+    if (trim := getattr(_libc, "malloc_trim", None)) is not None:
+        trim(ctypes.c_size_t(0))
