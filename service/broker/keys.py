@@ -65,6 +65,8 @@ pandagpt:files:{tenant}                    hash; life `file_ttl_s` and a batch's
     File id -> its metadata, under 400 B; at most `max_files`. Expired entries are removed when the hash is read.
 pandagpt:file:{tenant}:<id>                list; life `file_ttl_s`; as a batch's input, until after the batch's window
     A file in pieces of 1 MiB, which keep any one answer of the store small.
+pandagpt:media_uuid:{tenant}:<hash>        string; life `embedding_ttl_s` from its last use
+    A caller's name (`uuid`) of a medium -> the SHA-256 of its bytes, 64 B. Written by gateways.
 pandagpt:picture:{request}                 string; life as the request's record at least
     A picture as it was sent, at most 16 MiB, to be drawn on: of requests with `annotate` alone.
 pandagpt:response:{request}                string; life as the request's record at least
@@ -206,6 +208,9 @@ class Keys:
 
     def file(self, tenant: str, file_id: str) -> str:
         return self._key("file", tenant, f":{file_id}")
+
+    def media_uuid(self, tenant: str, uuid: str) -> str:
+        return self._key("media_uuid", tenant, f":{hashlib.sha256(uuid.encode()).hexdigest()[:32]}")
 
     def picture(self, request_id: str) -> str:
         return self._key("picture", request_id)

@@ -48,6 +48,7 @@ from service.gateway.keys_reload import KeysFile
 from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore, Quota
+from service.gateway.media.media_uuids import MediaUuids
 from service.gateway.media.multipart import FormLimits
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver
@@ -206,6 +207,7 @@ def _state(
         requests=service,
         responder=Responder(service, limiter, metrics, timeouts, asyncio.Event()),
         batches=BatchStore(store, names, settings.store.file_ttl_s),
+        uuids=MediaUuids(store, names, settings.store.embedding_ttl_s),
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),
         limiter=limiter,
         metrics=metrics,

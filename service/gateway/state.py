@@ -17,6 +17,7 @@ from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore
+from service.gateway.media.media_uuids import MediaUuids
 from service.gateway.media.multipart import FormLimits
 from service.gateway.media.sources import MediaSources, SizeBudget
 from service.gateway.rate_limit import RateLimiter, RateLimitLease
@@ -39,6 +40,7 @@ class GatewayState:
     responder: Responder
     files: FileStore
     batches: BatchStore
+    uuids: MediaUuids
     limiter: RateLimiter
     metrics: GatewayMetrics
     registry: CollectorRegistry
@@ -80,7 +82,13 @@ class GatewayState:
         """What the links of one request of this tenant may point to: its own files among them."""
         budget = SizeBudget(self.form_limits.max_total_bytes)
         fetch = budget.through(self.fetcher.session()) if self.fetcher is not None else self.sources.fetch
-        return replace(self.sources, open_file=budget.through(partial(self.files.open, tenant)), fetch=fetch)
+        return replace(
+            self.sources,
+            open_file=budget.through(partial(self.files.open, tenant)),
+            recall=partial(self.uuids.recall, tenant),
+            remember=partial(self.uuids.remember, tenant),
+            fetch=fetch,
+        )
 
     async def close(self) -> None:
         await self.limiter.close()

@@ -191,6 +191,61 @@ def test_an_embedding_of_another_width_or_not_finite_is_refused(client: OpenAI, 
     assert refused.value.param.startswith("messages[0].content[1].embedding")
 
 
+def drawn(colour: tuple[int, int, int]) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (23, 19), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("absent", [{"image_url": None}, {"image_url": {}}, {}])
+def test_a_uuid_stands_for_the_bytes_that_came_with_it(client: OpenAI, absent: dict[str, Any]) -> None:
+    sent = ask(client, {**url_part("image", drawn((1, 2, 3))), "uuid": "sku-1"})
+    assert ask(client, {"type": "image_url", "uuid": "sku-1", **absent}).choices == sent.choices
+    weighted = ask(client, {"type": "image_url", "uuid": "sku-1", "weight": 0.5, **absent})
+    assert heard(weighted) == "image"
+
+
+def test_a_uuid_stands_for_sounds_and_files_too(client: OpenAI) -> None:
+    data = base64.b64encode(made.sound("wav")).decode()
+    sent = ask(client, {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}, "uuid": "bark"})
+    assert ask(client, {"type": "input_audio", "input_audio": None, "uuid": "bark"}).choices == sent.choices
+    assert ask(client, {"type": "audio_url", "uuid": "bark"}).choices == sent.choices
+    file = {"file_data": made.data_url(drawn((3, 2, 1)), "image/png")}
+    sent = ask(client, {"type": "file", "file": file, "uuid": "page"})
+    assert ask(client, {"type": "image_url", "uuid": "page"}).choices == sent.choices
+
+
+def test_a_uuid_works_within_one_request_and_in_responses_and_embeddings(client: OpenAI) -> None:
+    part = {**url_part("image", drawn((5, 6, 7))), "uuid": "twice"}
+    again: Any = {"type": "image_url", "uuid": "twice"}
+    assert heard(ask(client, part, again)) == "image"
+    inputs: Any = [{"role": "user", "content": [TEXT, {"type": "input_image", "image_url": None, "uuid": "twice"}]}]
+    assert client.responses.create(model="fake", input=inputs).output_text.startswith("<image:")
+    by_bytes, by_uuid = (client.embeddings.create(model="fake", input=[one]).data[0] for one in (part, again))
+    assert by_bytes.embedding == by_uuid.embedding
+
+
+def test_bytes_that_come_with_a_known_uuid_are_read_and_take_its_place(client: OpenAI) -> None:
+    first, second = (drawn((9, 9, shade)) for shade in (1, 2))
+    expected = ask(client, url_part("image", second))
+    ask(client, {**url_part("image", first), "uuid": "cover"})
+    assert ask(client, {**url_part("image", second), "uuid": "cover"}).choices == expected.choices
+    assert ask(client, {"type": "image_url", "uuid": "cover"}).choices == expected.choices
+
+
+def test_a_uuid_that_names_nothing_is_refused_by_its_place(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "image_url", "image_url": None, "uuid": "nobody"})
+    assert (refused.value.code, refused.value.param) == ("invalid_media", "messages[0].content[1].uuid")
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "image_url", "image_url": None})
+    assert refused.value.param == "messages[0].content[1].image_url"
+    ask(client, {**url_part("thermal", made.grey("png"), thermal={"low": 77, "high": 4001}), "uuid": "hot"})
+    with pytest.raises(openai.BadRequestError, match="cache") as refused:
+        ask(client, {"type": "image_url", "uuid": "hot"})
+    assert (refused.value.code, refused.value.param) == ("invalid_media", "messages[0].content[1].uuid")
+
+
 def test_a_weight_reaches_the_model_and_is_one_unless_given(client: OpenAI, runtime: SeeingRuntime) -> None:
     ask(client, {**url_part("image", made.PNG), "weight": 0.25}, url_part("audio", made.sound("wav")))
     (conversation, _) = runtime.seen[0]

@@ -13,7 +13,7 @@ import pytest
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
-from tests.security.neighbours import ask, picture
+from tests.security.neighbours import ask, data_url, picture
 
 NOBODYS = ("file-" + "0" * 32, "chatcmpl-" + "0" * 32)
 
@@ -112,3 +112,33 @@ def test_no_crafted_id_reaches_another_key_of_the_store(
     for client in tenants:
         for path in ("/v1/requests/{}", "/v1/requests/{}/events", "/v1/files/{}"):
             assert client.get(path.format(crafted.format(request_id))).status_code in (400, 404)
+
+
+def recall(client: httpx.Client, uuid: str) -> httpx.Response:
+    """A chat about the picture that this key named so."""
+    part = {"type": "image_url", "image_url": None, "uuid": uuid}
+    return client.post(
+        "/v1/chat/completions", json={"messages": [{"role": "user", "content": [part]}], "max_tokens": 1, "seed": 1}
+    )
+
+
+def named(client: httpx.Client, data: bytes, uuid: str) -> str:
+    part = {"type": "image_url", "image_url": {"url": data_url(data)}, "uuid": uuid}
+    body = {"messages": [{"role": "user", "content": [part]}], "max_tokens": 1, "seed": 1}
+    return words(client.post("/v1/chat/completions", json=body))
+
+
+def words(answer: httpx.Response) -> str:
+    text: str = answer.json()["choices"][0]["message"]["content"]
+    return text
+
+
+def test_another_keys_uuid_names_nothing_and_is_not_moved(tenants: tuple[httpx.Client, httpx.Client]) -> None:
+    alice, bob = tenants
+    alices = named(alice, picture(1), "cover")
+    refusal, unknown = recall(bob, "cover"), recall(bob, "never")
+    assert refusal.status_code == unknown.status_code == 400
+    assert refusal.json() == unknown.json(), "nothing tells that the name exists"
+    bobs = named(bob, picture(2), "cover")
+    assert bobs != alices
+    assert (words(recall(alice, "cover")), words(recall(bob, "cover"))) == (alices, bobs)

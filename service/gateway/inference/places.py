@@ -37,6 +37,9 @@ def checked(info: ModelInfo, wanted: GenerateRequest) -> GenerateRequest:
     """The request with checked options; boxes are still as the caller gave them. Checks all that needs no picture's
     sides. Raises InvalidRequest."""
     given, picture = wanted.places, last_picture(wanted)
+    if picture is not None and picture.recalled and names_places(info):
+        words = f"{picture.where}: {info.id} names places in a picture, and needs its bytes for that."
+        raise GatewayError("invalid_request", words, param=picture.where)
     if given.boxes is not None and len(given.boxes) > MAX_BOXES:
         raise InvalidRequest(f"boxes has {len(given.boxes)} boxes; the limit is {MAX_BOXES}", param="boxes")
     _check_corners(given.boxes or ())

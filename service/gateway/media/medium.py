@@ -24,6 +24,7 @@ class MediaInput:
 
     is_vector: `data` is no file but its embedding, little-endian float32.
     `array` is its encoder's input where that was made already.
+    recalled: it is named by the hash of bytes that were sent before, and `data` is empty.
     """
 
     modality: Modality
@@ -36,6 +37,7 @@ class MediaInput:
     weight: float = 1.0
     is_vector: bool = False
     array: np.ndarray | None = None
+    recalled: bool = False
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -51,8 +53,12 @@ async def read_part(part: content_parts.MediaPart, where: str, turn: int, source
         match part:
             case content_parts.ContextTextPart():
                 return await text_medium(part.context_text, f"{where}.context_text", turn, part.weight)
+            case content_parts.InputAudioPart() | content_parts.LinkPart() if part.is_recalled:
+                where = f"{where}.uuid"
+                return await _recalled(part, where, turn, sources)
             case content_parts.InputAudioPart():
                 modality, where = Modality.AUDIO, f"{where}.input_audio.data"
+                assert part.input_audio is not None, "it is not recalled"
                 sent = part.input_audio.data
                 content = await (sources.read(sent) if sent.startswith("data:") else sources.base64(sent))
             case content_parts.LinkPart():
@@ -72,7 +78,19 @@ async def read_part(part: content_parts.MediaPart, where: str, turn: int, source
                 params_at = f"{where.rpartition('.file.')[0]}.{modality.value}."
     except GatewayError as error:
         raise GatewayError(error.code, error.message, param=error.param or where) from None
+    if part.uuid is not None and sources.remember is not None:
+        await sources.remember(part.uuid, content.sha256)
     return MediaInput(modality, content.data, content.sha256, turn, where, params, params_at, part.weight)
+
+
+async def _recalled(
+    part: content_parts.InputAudioPart | content_parts.LinkPart, where: str, turn: int, sources: MediaSources
+) -> MediaInput:
+    """A medium by the name that it was sent with before."""
+    assert part.uuid is not None, "the schema demands it"
+    modality = Modality.AUDIO if isinstance(part, content_parts.InputAudioPart) else Modality(part.modality)
+    sha256 = await sources.recall(part.uuid)
+    return MediaInput(modality, b"", sha256, turn, where, weight=part.weight, recalled=True)
 
 
 async def read_upload(file: Upload, where: str, sources: MediaSources) -> Content:

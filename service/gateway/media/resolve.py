@@ -17,6 +17,7 @@ from service.broker.protocol import MediaRef
 from service.gateway.auth import Caller
 from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import GatewayError
+from service.gateway.media.media_uuids import not_cached
 from service.gateway.media.medium import MediaInput
 from service.metrics import GatewayMetrics
 
@@ -68,7 +69,9 @@ class MediaResolver:
         if given:
             await self._broker.keep_embeddings(given)
             missing -= given.keys()
-        todo = {ref.blob: medium for ref, medium in zip(refs, media, strict=True) if ref.blob in missing}
+        # Of two with the same bytes, one of which is recalled by its name, the one that has them is read.
+        with_bytes_last = sorted(zip(refs, media, strict=True), key=lambda pair: not pair[1].recalled)
+        todo = {ref.blob: medium for ref, medium in with_bytes_last if ref.blob in missing}
         for medium, ref in zip(media, refs, strict=True):
             outcome = "miss" if ref.blob in missing else "hit"
             self._metrics.media_lookups.labels(medium.modality.value, outcome).inc()
@@ -105,6 +108,9 @@ class MediaResolver:
     async def _decode(self, medium: MediaInput, info: ModelInfo, share: str) -> tuple[np.ndarray, Notes]:
         if medium.array is not None:
             return medium.array, Notes()
+        if medium.recalled:
+            refused = not_cached()
+            raise GatewayError(refused.code, f"{medium.where}: {refused.message}", param=medium.where)
         return await self._read(medium, info.recipes[medium.modality], share)
 
     async def _read(self, medium: MediaInput, recipe: str, share: str) -> tuple[np.ndarray, Notes]:

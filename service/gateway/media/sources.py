@@ -27,10 +27,16 @@ class Content:
 
 
 Opener = Callable[[str], Awaitable[Content]]
+Recall = Callable[[str], Awaitable[str]]
+Remember = Callable[[str, str], Awaitable[None]]
 
 
 async def _no_files(_file_id: str) -> Content:
     raise GatewayError("file_not_found", "There is no such file.")
+
+
+async def _no_uuids(_uuid: str) -> str:
+    raise GatewayError("invalid_request", "Media have no uuid here: send their bytes.")
 
 
 async def _no_fetching(_url: str) -> Content:
@@ -58,10 +64,15 @@ class SizeBudget:
 
 @dataclass(frozen=True, slots=True)
 class MediaSources:
-    """Opens links. `open_file` gets a file's id, `fetch` an http(s) URL; both refuse where they are not offered."""
+    """Opens links. `open_file` gets a file's id, `fetch` an http(s) URL; both refuse where they are not offered.
+
+    `recall` gets a caller's name of a medium and gives the SHA-256 of its bytes, which `remember` got with that name.
+    """
 
     max_bytes: int
     open_file: Opener = _no_files
+    recall: Recall = _no_uuids
+    remember: Remember | None = None
     fetch: Opener = _no_fetching
 
     async def read(self, url: str) -> Content:

@@ -69,6 +69,42 @@ class WeightedPart(PartModel):
     weight: Weight = Field(default=1.0, description="The medium's share where several are composed (no unit)")
 
 
+class NamedPart(WeightedPart):
+    """Base of the parts whose bytes a `uuid` names for later parts, which then need no bytes, as in vLLM."""
+
+    uuid: Name | None = Field(
+        default=None,
+        description="Your name of these bytes; a later part with it needs none, as long as they are cached. Default: "
+        "none.",
+    )
+
+
+class RecalledPart(NamedPart):
+    """Base of the parts that hold a medium, or the `uuid` of one that was sent before. `payload` is the medium's field;
+    vLLM's clients send null or an empty object there."""
+
+    @classmethod
+    def payload(cls) -> str:
+        raise NotImplementedError
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("uuid") is not None and given.get(cls.payload()) == {}:
+            return {**given, cls.payload(): None}
+        return given
+
+    @model_validator(mode="after")
+    def _is_there(self) -> "RecalledPart":
+        if self.is_recalled and self.uuid is None:
+            raise FieldError(self.payload(), "is required, or a uuid that names a medium sent before")
+        return self
+
+    @property
+    def is_recalled(self) -> bool:
+        return getattr(self, self.payload()) is None
+
+
 class EmbeddingPart(WeightedPart):
     """A vector of the model's shared space, as /v1/embeddings gives it, in the place of a medium."""
 
@@ -79,9 +115,15 @@ class EmbeddingPart(WeightedPart):
     modality: Modalities = Field(default="image", description="What the vector stands for")
 
 
-class InputAudioPart(WeightedPart):
+class InputAudioPart(RecalledPart):
     type: Literal["input_audio"]
-    input_audio: InputAudio = Field(description="The sound")
+    input_audio: InputAudio | None = Field(
+        default=None, description="The sound. Default: none, then `uuid` names one sent before."
+    )
+
+    @classmethod
+    def payload(cls) -> str:
+        return "input_audio"
 
 
 class ContextTextPart(WeightedPart):
@@ -91,22 +133,27 @@ class ContextTextPart(WeightedPart):
     )
 
 
-class LinkPart(WeightedPart):
+class LinkPart(RecalledPart):
     """Base of the parts by link, one for each modality: `image_url` holds a `url` and the modality's parameters."""
 
     modality: ClassVar[str]
 
+    @classmethod
+    def payload(cls) -> str:
+        return MODALITIES[cls.modality].part
+
     @property
     def link(self) -> Link:
-        link: Link = getattr(self, MODALITIES[self.modality].part)
+        """Of a part that is not recalled."""
+        link: Link = getattr(self, self.payload())
         return link
 
     @property
     def params(self) -> dict[str, Value]:
-        return parameters.given(getattr(self.link, self.modality, None))
+        return {} if self.is_recalled else parameters.given(getattr(self.link, self.modality, None))
 
 
-class _FilePart(WeightedPart):
+class _FilePart(NamedPart):
     """An upload or the bytes of a file; `text` is context text. Parameters stand under the modality's name, as in its
     part by link. Without a modality the type of a data URL or the file's name tells it."""
 
@@ -126,8 +173,11 @@ def _link_part(entry: Entry) -> type[LinkPart]:
         params = parameters.model(entry)
         held: dict[str, Any] = {entry.name: (params, Field(default=params(), description=_reading(entry)))}
         link = create_model(f"{title}Link", __base__=Link, __doc__=f"Where {entry.about} is.", **held)
-    about = Field(description=f"{entry.about[0].upper()}{entry.about[1:]}")
-    fields: dict[str, Any] = {"type": (Literal[entry.part], ...), entry.part: (link, about)}
+    words = f"{entry.about[0].upper()}{entry.about[1:]}. Default: none, then `uuid` names one sent before."
+    fields: dict[str, Any] = {
+        "type": (Literal[entry.part], ...),
+        entry.part: (link | None, Field(default=None, description=words)),
+    }
     part = create_model(f"{title}Part", __base__=LinkPart, __doc__=f"By link or as data: {entry.about}.", **fields)
     part.modality = entry.name
     return part

@@ -75,7 +75,7 @@ def _part(part: object) -> object:
         case "input_image":
             if part.get("file_id"):
                 return {"type": "file", "file": {"file_id": part["file_id"]}, "modality": "image"}
-            return {"type": "image_url", "image_url": {"url": part.get("image_url")}}
+            return _linked("image", part.get("image_url"), part)
         case "input_file":
             return _file(part)
     return part
@@ -91,8 +91,15 @@ def _file(part: dict[str, Any]) -> dict[str, Any]:
         return {"type": "file", "file": {"file_id": part["file_id"]}, "modality": modality}
     if not isinstance(modality, str) or modality not in MODALITIES:
         return {"type": "input_file"}  # refused by its type: no model here reads documents
-    name = MODALITIES[modality].part
-    return {"type": name, name: {"url": link}}
+    return _linked(modality, link, part)
+
+
+def _linked(modality: str, link: object, part: dict[str, Any]) -> dict[str, Any]:
+    """A part by link, or by the `uuid` alone."""
+    name, uuid = MODALITIES[modality].part, part.get("uuid")
+    if uuid is None:
+        return {"type": name, name: {"url": link}}
+    return {"type": name, name: None if link is None else {"url": link}, "uuid": uuid}
 
 
 def _evident(link: str, filename: str) -> str | None:

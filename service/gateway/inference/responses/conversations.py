@@ -27,6 +27,7 @@ class KeptMedium(msgspec.Struct, frozen=True):
     params: dict[str, float | str]
     weight: float
     is_vector: bool = False
+    recalled: bool = False
 
 
 class KeptConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ def carried_on(kept: KeptConversation, answer: Turn, before: int) -> tuple[list[
             one.params,
             weight=one.weight,
             is_vector=one.is_vector,
+            recalled=one.recalled,
         )
         for one in kept.media
     ]
@@ -111,4 +113,5 @@ def _kept(medium: MediaInput) -> KeptMedium:
         dict(medium.params),
         medium.weight,
         medium.is_vector,
+        medium.recalled,
     )
