@@ -20,7 +20,7 @@ class Mirror:
     cuts: dict[str, list[int]] = field(default_factory=dict)
     claimed: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
-    versioned: bool = True
+    refusals: list[int] = field(default_factory=list)  # statuses of the next GETs
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, path, range
 
     def ranges(self, path: str) -> list[str | None]:
@@ -65,7 +65,9 @@ def _handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
             mirror.asked.append((self.command, self.path, wanted))
             path = self.path.removeprefix(LINKED.rstrip("/")) if self.path.startswith(LINKED) else self.path
             data = mirror.files.get(path)
-            if data is None:
+            if with_body and mirror.refusals:
+                self.send_error(mirror.refusals.pop(0))
+            elif data is None:
                 self.send_error(404)
             elif path != self.path:
                 self._redirect(path, data)
@@ -95,8 +97,7 @@ def _handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("content-range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            if mirror.versioned:
-                self.send_header("etag", etag)
+            self.send_header("etag", etag)
             self.send_header("content-type", mirror.kinds.get(path, "application/octet-stream"))
             self.send_header("content-length", str(mirror.claimed.get(path, len(body))))
             self.end_headers()

@@ -16,6 +16,7 @@ from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import open_model
 from pandagpt_core.types import Modality
 from service import cli
+from service.commands.models.fetching.alone import alone
 from service.commands.models.fetching.originals import SYSTEMS, originals
 from service.commands.models.fetching.self_test import KnownAnswer, self_test
 from tests.convert.test_delta import as_delta
@@ -87,7 +88,7 @@ def test_a_folder_of_files_is_read_in_place(files: Path, words: list[str], tmp_p
     before = sorted(files.rglob("*"))
     assert cli.main([*words, "--from", str(files)]) == 0
     assert sorted(files.rglob("*")) == before
-    assert {one.name for one in (tmp_path / "downloads").iterdir()} == {"SHA256SUMS", "vicuna-7b-v0"}
+    assert {one.name for one in (tmp_path / "downloads").iterdir()} == {".lock", "SHA256SUMS", "vicuna-7b-v0"}
 
 
 def test_a_language_model_that_is_whole_needs_no_delta(
@@ -164,6 +165,14 @@ def test_files_that_must_be_given_are_all_named(
     message = capsys.readouterr().err
     assert "the folder Llama-2-7b-chat-hf must be given by --from; its authors publish it at" in message
     assert "the file checkpoint.pth must be given by --from" in message
+
+
+def test_two_calls_never_write_one_folder_of_downloads(
+    files: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone(tmp_path / "downloads"):
+        assert cli.main([*words, "--from", str(files)]) == 2
+    assert "another `pandagpt fetch` uses" in capsys.readouterr().err
 
 
 def test_a_place_that_does_not_exist_is_a_mistake(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,3 +100,23 @@ def test_a_web_page_instead_of_the_file_is_refused(mirror: Mirror, client: httpx
     with pytest.raises(DownloadError, match="a web page came"):
         bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
     assert not (tmp_path / NAME).exists()
+
+
+def test_a_host_that_is_busy_is_asked_again(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    mirror.refusals = [503, 429]
+    assert bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path)).read_bytes() == DATA
+
+
+def test_a_host_that_refuses_is_left_with_a_way_out(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    mirror.refusals = [403]
+    with pytest.raises(DownloadError, match="the host answers 403; download it by hand and name its folder"):
+        bringing(client, tmp_path).bring(wanted(client, mirror, tmp_path))
+    assert len(mirror.ranges(FILE)) == 1
+
+
+def test_more_bytes_than_were_named_are_refused(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
+    one = wanted(client, mirror, tmp_path)
+    mirror.files[FILE] = DATA + b"more"
+    with pytest.raises(DownloadError, match="256,004 bytes came, and 256,000 were named; the part is removed"):
+        bringing(client, tmp_path).bring(one)
+    assert list(tmp_path.iterdir()) == []

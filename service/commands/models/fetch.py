@@ -10,6 +10,7 @@ import httpx
 
 from service import settings
 from service.commands.models import convert
+from service.commands.models.fetching.alone import alone
 from service.commands.models.fetching.bringing import Bringing
 from service.commands.models.fetching.gathering import Gathering
 from service.commands.models.fetching.licences import Licence
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--out {out} exists; a model folder is never overwritten")
     if arguments.self_test:
         known_media(arguments.samples)
-    paths = _fetched(arguments, system, out)
+    with alone(arguments.downloads):
+        paths = _fetched(arguments, system, out)
     made = convert.run(_conversion(arguments, system, paths, out))
     return made or _checked(out) or (_tested(out, arguments.samples) if arguments.self_test else 0)
 
