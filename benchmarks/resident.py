@@ -28,7 +28,13 @@ from benchmarks.lib.prompts import PASSAGE
 LIMIT_MIB = 1e9 / (1 << 20)  # one gigabyte for all processes together
 SETTLE_S = 5.0  # after the last answer
 LONGEST, MOST_NEW = 4000, 48  # characters of a prompt, tokens of an answer
-KINDS = (("worker", "worker"), ("gateway", "gateway"), ("decoding.child", "decoding child"), ("valkey", "store"))
+# Words of a command line, in the order of the tries.
+KINDS = (
+    ("decoding.child", "decoding child"),
+    ("cli worker", "worker"),
+    ("cli gateway", "gateway"),
+    ("valkey", "store"),
+)
 COLUMNS = (
     report.Column("process", "process"),
     report.Column("three", "after 3 requests (MiB)", 1),
@@ -54,6 +60,7 @@ def main() -> int:
     notes = [
         "Proportional set sizes: shared pages count once. The three requests are a text, a picture and a sound.",
         f"At most {LIMIT_MIB:.0f} MiB (1 GB) is the bar for all processes after three requests.",
+        "A first start: the worker has tried every runner, and keeps some of what that took.",
     ]
     if parsed.shapes:
         notes.append(f"Many shapes: {parsed.shapes} texts of 1 to {LONGEST} characters, 1 to {MOST_NEW} new tokens.")
