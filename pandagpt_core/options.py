@@ -50,10 +50,18 @@ def _integer(spec: OptionSpec, value: Any, param: str) -> int:
 
 
 def _number(spec: OptionSpec, value: Any, param: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         raise _wrong(spec, "a finite number", param)
     _check_range(spec, value, param)
     return float(value)
+
+
+def _is_finite(value: float) -> bool:
+    """Whether it is a finite float; an integer may be beyond all of them."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _string(spec: OptionSpec, value: Any, param: str) -> str:

@@ -119,7 +119,9 @@ class FakeRuntime:
         return [fake_embedding(modality, array) for array in arrays]
 
     def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
-        return (embedding[0] / np.linalg.norm(embedding)).astype(np.float32)
+        if not (norm := np.linalg.norm(embedding)):
+            raise ValueError("a vector without a direction")
+        return (embedding[0] / norm).astype(np.float32)
 
     def parse(self, text: str) -> dict[str, int] | None:
         """The number of words of an answer that begins with a mark (the option `shout`)."""
@@ -131,7 +133,9 @@ class FakeRuntime:
             return [BEGIN, *"".join(f"{turn.role}:{turn.text}" for turn in prompt.turns).encode()]
         if not isinstance(prompt, str):
             if unknown := [one for one in prompt if one >= VOCABULARY]:
-                raise InvalidRequest(f"the token id {unknown[0]} is outside of the vocabulary of {VOCABULARY}")
+                raise InvalidRequest(
+                    f"the token id {unknown[0]} is outside of the vocabulary of {VOCABULARY}", param="prompt"
+                )
             return list(prompt)
         return [*([BEGIN] if special else []), *prompt.encode()]
 

@@ -82,7 +82,8 @@ def _ids_of(given: str | list[int], index: int, limits: Limits) -> list[int]:
         return [token for word in _WORDS.findall(clean(given)) for token in _vocabulary().encode(word)]
     known = len(_vocabulary().ids)
     if unknown := [token for token in given if not 0 <= token < known]:
-        raise InvalidMedia(f"the token id {unknown[0]} at {index} is outside of the vocabulary of {known}")
+        words = f"the token id {unknown[0]} is outside of the vocabulary of {known}"
+        raise InvalidMedia(words, param=f"[{index}]")
     start, end = _vocabulary().ids[START], _vocabulary().ids[END]
     given = given[1:] if given[:1] == [start] else given
     return given[: given.index(end)] if end in given else given

@@ -110,7 +110,7 @@ def _embed(
         embeddings = dict(zip(arrays, runtime.encode(modality, list(arrays.values())), strict=True))
     except Exception as error:  # noqa: BLE001  whatever a model raises for one medium must not end the worker
         if len(arrays) == 1:
-            failures.update(dict.fromkeys(arrays, _failure(error)))
+            failures.update(dict.fromkeys(arrays, failure_of(error)))
             return {}
         parts = [_embed(runtime, modality, {name: array}, failures) for name, array in arrays.items()]
         return {name: embedding for part in parts for name, embedding in part.items()}
@@ -127,7 +127,7 @@ def _blamed(modality: Modality, array: np.ndarray) -> Failed:
     return BAD_WEIGHTS
 
 
-def _failure(error: Exception) -> Failed:
+def failure_of(error: Exception) -> Failed:
     if isinstance(error, PandaGPTError):
         return Failed(code=error.code, message=error.message, param=error.param)
     log.error("a medium could not be encoded", exc_info=error)

@@ -24,7 +24,7 @@ from service.metrics import WorkerMetrics
 from service.tracing import Tracer
 from service.worker.accounting import count_job, trace_job
 from service.worker.encode_stage import EncodeStage
-from service.worker.encoder_executor import EncoderStuck
+from service.worker.encoder_executor import EncoderStuck, failure_of
 from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
@@ -188,7 +188,11 @@ class Worker:
         if not request.media:
             job.end(Failed(code="invalid_request", message="nothing to embed", param="input"))
             return
-        units = [self._runtime.unit(part.modality, job.embeddings[part.blob]) for part in request.media]
+        try:
+            units = [self._runtime.unit(part.modality, job.embeddings[part.blob]) for part in request.media]
+        except Exception as error:  # noqa: BLE001  whatever a model raises for one request must not end the worker
+            job.end(failure_of(error))
+            return
         job.delivery.writer.add(Vectors(dim=units[0].size, data=[unit.astype("<f4").tobytes() for unit in units]))
         job.end(Done())
 

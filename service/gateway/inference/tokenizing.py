@@ -35,7 +35,7 @@ async def tokenized(service: RequestService, wanted: TokenizeRequest, info: Mode
                         found = event
                     case Failed():
                         ended = True
-                        raise failure(event)
+                        raise _named(failure(event), wanted)
                     case Done():
                         ended = True
                         return found
@@ -44,6 +44,13 @@ async def tokenized(service: RequestService, wanted: TokenizeRequest, info: Mode
         if not ended:
             service.leave(record)
         await events.aclose()
+
+
+def _named(error: GatewayError, wanted: TokenizeRequest) -> GatewayError:
+    """The worker names a prompt; token ids to read stand in the field `tokens`."""
+    if wanted.ids is not None and error.param == "prompt":
+        error.param = "tokens"
+    return error
 
 
 def _message(wanted: TokenizeRequest, info: ModelInfo, caller: Caller, timeout_s: float) -> Tokenize:

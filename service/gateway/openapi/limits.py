@@ -26,17 +26,28 @@ LIMITS = (
     Limit("text_2", "maxItems", "max_embed_inputs"),
     Limit("prompt", "maxLength", "max_text_chars"),
 )
+# A response's `input` is a conversation, not a list to embed.
+RESPONSE_LIMITS = (
+    *(limit for limit in LIMITS if limit.setting in ("max_tokens", "max_choices")),
+    Limit("max_output_tokens", "maximum", "max_tokens"),
+)
 BODIES = ("ChatBody", "CompletionBody", "EmbedBody", "RerankBody", "ScoreBody", "TokenizeBody")
 
 
 def state_limits(spec: dict[str, Any], settings: GatewaySettings) -> None:
     """Lower the bounds of the document's bodies to those of the settings, in place."""
-    schemas = [spec["components"]["schemas"][name] for name in BODIES if name in spec["components"]["schemas"]]
+    found = spec["components"]["schemas"]
     form = spec["paths"][FORM_PATH]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    for schema in (*schemas, form):
-        for limit in LIMITS:
-            if (field := schema["properties"].get(limit.field)) is not None:
-                _bound(field, limit.keyword, getattr(settings, limit.setting))
+    for schema in (*(found[name] for name in BODIES if name in found), form):
+        _state(schema, LIMITS, settings)
+    if "ResponseBody" in found:
+        _state(found["ResponseBody"], RESPONSE_LIMITS, settings)
+
+
+def _state(schema: dict[str, Any], limits: tuple[Limit, ...], settings: GatewaySettings) -> None:
+    for limit in limits:
+        if (field := schema["properties"].get(limit.field)) is not None:
+            _bound(field, limit.keyword, getattr(settings, limit.setting))
 
 
 def _bound(field: dict[str, Any], keyword: str, value: int) -> None:

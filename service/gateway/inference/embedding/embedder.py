@@ -100,12 +100,18 @@ async def _texts(
             service.resolver.pool, info.recipes[Modality.TEXT], [text for _, _, text in held], cut, caller.share
         )
     except GatewayError as error:
-        raise GatewayError(error.code, error.message, param=error.param or "input") from None
+        raise _named(error, [one.where for _, one, _ in held]) from None
     _check_whole(windows, [one.where for _, one, _ in held], cut)
     return [
         _Use(held[window.text][0], _text_medium(window, held[window.text][1].where), window.tokens)
         for window in windows
     ]
+
+
+def _named(error: GatewayError, where: Sequence[str]) -> GatewayError:
+    """The refusal with the field's name in place of `[index]`, by which the decoder names a text."""
+    places = {f"[{index}]": place for index, place in enumerate(where)}
+    return GatewayError(error.code, error.message, param=places.get(error.param or "", error.param or "input"))
 
 
 def _check_whole(windows: Sequence[TextWindow], where: Sequence[str], cut: Cut) -> None:

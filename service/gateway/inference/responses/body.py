@@ -59,6 +59,9 @@ async def from_response(
         reason = "The last item must be a message of the user's, or what a function returned."
         raise GatewayError("invalid_request", reason, param="input")
     text = body.text.format if body.text else None
+    if (body.max_output_tokens or 0) > limits.max_tokens:
+        words = f"max_output_tokens is {body.max_output_tokens}; the limit is {limits.max_tokens}."
+        raise GatewayError("invalid_request", words, param="max_output_tokens")
     asked = body.model_copy(update={"max_tokens": body.max_output_tokens or body.max_tokens, "response_format": text})
     wanted = generate_request(
         asked,
