@@ -33,15 +33,17 @@ class ProjectionSpec(
     recall: RetrievalSpec | None = None
 
 
-class PerceptionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PerceptionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Beside each medium's soft token a line of words stands in the prompt (`pandagpt_core.perception`).
 
     fusion: "apart" gives each medium a soft token and a line of its own, in order; "sum" is PandaGPT's, one token that
-    is their sum. words: whether the lines are written at all.
+    is their sum. words: whether the lines are written at all. soft: whether a medium that has a line has its soft token
+    too, when they are apart.
     """
 
     fusion: Literal["apart", "sum"] = "apart"
     words: bool = True
+    soft: bool = True
 
 
 class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
 The `gguf` package parses the file once; going through transformers parses it three times and takes 30 s for 100 MB.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -64,6 +64,12 @@ def read_weights(path: Path) -> tuple[LlamaConfig, dict[str, Tensor]]:
     found = ARCHITECTURES[name]
     config = _config(reader, name, found)
     return config, {_name(tensor.name): _weight(tensor, config, found) for tensor in reader.tensors}
+
+
+def read_embeddings(path: Path, ids: Sequence[int]) -> Tensor:
+    """[n, D] float32: the embedding table's rows of these token ids, without reading the others."""
+    table = next(tensor for tensor in GGUFReader(path).tensors if tensor.name == "token_embd.weight")
+    return torch.from_numpy(np.array(dequantize(table.data[list(ids)], table.tensor_type), dtype=np.float32))
 
 
 def _config(reader: GGUFReader, name: str, found: Architecture) -> LlamaConfig:

@@ -54,8 +54,10 @@ class Perceiving:
         weights = [conversation.media[index].weight for index in readings]
         parts: list[Tensor] = []
         for (index, reading), weight in zip(readings.items(), weights, strict=True):
-            parts.append(weight * projection(rows[index][:1]))
-            if self.spec.words and weight >= _FAINT * max(weights):
+            worded = self.spec.words and weight >= _FAINT * max(weights)
+            if self.spec.soft or not worded:
+                parts.append(weight * projection(rows[index][:1]))
+            if worded:
                 parts.append(embed(tokenizer.encode(words(reading, language) + "\n")).float())
         slot = torch.cat(parts) if parts else projection.bias[None] * 0
         if not torch.isfinite(slot).all():

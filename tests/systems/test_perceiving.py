@@ -95,6 +95,29 @@ def test_media_stay_apart_and_in_order_each_behind_its_soft_token(system: PandaG
     torch.testing.assert_close(inputs.embeds[[first - 1, second - 1]].float(), soft)
 
 
+def test_without_soft_tokens_a_line_stands_alone(system: PandaGPT) -> None:
+    assert system.perceiving is not None
+    worded = dataclasses.replace(
+        system, perceiving=dataclasses.replace(system.perceiving, spec=PerceptionSpec(soft=False))
+    )
+    both, alone = (s.prepare(talk(Modality.IMAGE), [rows(0)]) for s in (system, worded))
+    at = held(alone.ids, line(system, "(Picture: a cat.)"), system, alone.embeds)
+    assert len(alone.ids) == len(both.ids) - 1
+    assert at == held(both.ids, line(system, "(Picture: a cat.)"), system, both.embeds) - 1
+
+
+def test_a_faint_medium_has_its_soft_token_in_any_case(system: PandaGPT) -> None:
+    assert system.perceiving is not None
+    worded = dataclasses.replace(
+        system, perceiving=dataclasses.replace(system.perceiving, spec=PerceptionSpec(soft=False))
+    )
+    media = talk(Modality.IMAGE, Modality.AUDIO, weights=(1.0, 0.1))
+    inputs = worded.prepare(media, [rows(0), rows(1)])
+    at = held(inputs.ids, line(system, "(Picture: a cat.)"), system, inputs.embeds)
+    faint = inputs.embeds[at + len(line(system, "(Picture: a cat.)"))].float()
+    torch.testing.assert_close(faint, 0.1 * system.projection(rows(1))[0])
+
+
 def test_one_switch_makes_it_pandagpts_sum(system: PandaGPT) -> None:
     assert system.perceiving is not None
     spec = PerceptionSpec(fusion="sum")

@@ -104,15 +104,24 @@ def _rate(hits: int, n: int) -> dict[str, Any]:
     }
 
 
+def thinned(questions: Sequence[TableQuestion], thin: int) -> list[TableQuestion]:
+    """Of each kind every `thin`-th question that has media, its first among them; all questions where thin is 1."""
+    if thin == 1:
+        return list(questions)
+    shown = [question for question in questions if question.media]
+    return [one for kind in KINDS for one in [q for q in shown if q.kind == kind][::thin]]
+
+
 def main(said: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
+    parser.add_argument("--thin", type=int, default=1, metavar="N", help="of each kind every Nth question about media")
     parser.add_argument("--out", type=Path, help="a JSON file with every answer")
     asked = parser.parse_args(said)
     fetch_all(asked.cache / "packages", [p for p in PACKAGES if p.use == "validation"])
     runtime = Runtime.load(asked.folder, dtype="auto", max_sequences=AT_ONCE)
-    answered = ask_all(runtime, load_questions(), QuestionFiles(asked.cache / "packages"))
+    answered = ask_all(runtime, thinned(load_questions(), asked.thin), QuestionFiles(asked.cache / "packages"))
     for name, rate in figures(answered).items():
         if rate["n"]:
             low, high = rate["interval_95"]

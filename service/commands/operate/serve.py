@@ -7,14 +7,14 @@ from pathlib import Path
 
 from service import settings
 from service.commands.overrides import overrides
-from service.local import supervisor
+from service.local import named_models, supervisor
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
-    parser.add_argument("--model", type=Path, help="model folder")
+    parser.add_argument("--model", type=Path, help="model folder, or the name of a model: panda-small is fetched first")
     parser.add_argument("--device", help="torch device, or auto")
     parser.add_argument("--store", metavar="URL", help="a Redis or Valkey of yours instead of the embedded one")
 
@@ -32,4 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
     # A person watches: plain lines, unless they asked for something else or the output goes to a file.
     if sys.stderr.isatty() and "PANDAGPT_LOG_FORMAT" not in os.environ:
         given.setdefault("log", {})["format"] = "text"
+    given.setdefault("worker", {})["model"] = named_models.model_folder(settings.load(given).worker.model)
     return supervisor.serve(settings.load(given), given, lambda text: print(text, flush=True))

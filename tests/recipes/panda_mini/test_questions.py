@@ -7,7 +7,7 @@ from PIL import Image
 
 from recipes.panda_mini.questions import load_questions
 from recipes.panda_mini.questions.files import TONES, read_digests
-from recipes.panda_mini.questions.measure import MeasuredAnswer, figures
+from recipes.panda_mini.questions.measure import MeasuredAnswer, figures, thinned
 from recipes.panda_mini.questions.scenes import NOTHING, SCENES, drawn
 from recipes.panda_mini.questions.score import score
 from recipes.panda_mini.questions.table import parse
@@ -90,3 +90,12 @@ def test_a_wrong_name_without_a_doubt_is_the_headline() -> None:
     found = figures([MeasuredAnswer(asked, answer, score(asked, answer)) for answer in said])
     assert found["confident wrong, unknown"]["hits"] == 1
     assert found["unknown"]["hits"] == 1
+
+
+def test_a_thinned_set_keeps_every_kind_about_media() -> None:
+    every = load_questions()
+    few = thinned(every, 8)
+    assert {q.kind for q in few} == {q.kind for q in every if q.media}
+    assert len(few) < len(every) / 5
+    assert all(q.media for q in few)
+    assert thinned(every, 1) == list(every)
