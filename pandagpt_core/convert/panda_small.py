@@ -60,7 +60,8 @@ PARCELS = tuple(
     for number, wheel in enumerate(_WHEELS, start=1)
 )
 RIDGE = 1e-6
-SAMPLING = {"temperature": 0.0, "repetition_penalty": 1.05}
+# Of 12: a loop of a sentence ends, the keys of a list of objects in JSON may come again.
+SAMPLING = {"temperature": 0.0, "repetition_penalty": 1.05, "no_repeat_ngram_size": 12}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ TIMEOUT_S = 60.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", choices=(*SYSTEMS, *FETCHED), help="which system; or panda-small, to which --out alone applies")
+    parser.add_argument(
+        "name", choices=(*SYSTEMS, *FETCHED), help="which system; or panda-small, to which --out alone applies"
+    )
     parser.add_argument("--accept-licence", action="store_true", help="accept the terms that are listed without it")
     parser.add_argument(
         "--from", dest="places", action="append", default=[], metavar="URL|FOLDER",
