@@ -23,7 +23,7 @@ def main() -> int:
             answer = client.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": content}], extra_body={"priority": "batch"}
             )
-        except openai.APIStatusError as error:
+        except openai.APIError as error:
             return str(path), "", error.message
         return str(path), (answer.choices[0].message.content or "").strip(), ""
 

@@ -11,7 +11,7 @@ import sys
 
 import httpx
 import numpy as np
-from common import ADDRESS
+from common import ADDRESS, key_headers
 from describe_sounds import hear, wav
 
 QUIET = 0.003  # root mean square of a window, full scale being 1, under which it is not sent
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--question", default="What do you hear?")
     arguments = parser.parse_args()
     size = 2 * int(arguments.rate * arguments.seconds)
-    with httpx.Client(base_url=ADDRESS, timeout=60) as http:
+    with httpx.Client(base_url=ADDRESS, headers=key_headers(), timeout=60) as http:
         while len(block := sys.stdin.buffer.read(size)) >= 2:
             samples = np.frombuffer(block[: len(block) // 2 * 2], "<i2").astype(np.float32)[:, None] / 32768
             if float(np.sqrt((samples**2).mean())) < QUIET:

@@ -3,6 +3,7 @@
 Guides run their snippets (`tests/test_guides.py`), and README's run against the default model (`tests/test_readme.py`).
 """
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -28,13 +29,36 @@ SHOWN = {
     *("docker", "docker-compose", "kubectl", "helm", "systemctl", "journalctl", "cp", "cat", "echo", "export"),
     *("source", "pip", "torchrun", "accelerate"),
 }
+# Run by tests/contract/test_programs_of_guides.py where they are installed.
+RUN_ELSEWHERE = {"litellm", "lm-eval", "guidellm"}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def commands(page: Path) -> Iterator[str]:
-    """Each command of the page's shell blocks; lines that end in a backslash are joined."""
-    for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        block = re.sub(r"\\\n\s*", " ", re.sub(r"<<END\n.*?^END$", "", block, flags=re.DOTALL | re.MULTILINE))
-        yield from (line for line in block.splitlines() if line.strip() and not line.startswith("#"))
+    """Each command of the page's shell blocks; lines that end in a backslash are joined.
+
+    A block of text is shown and not run, so it may need files that are not here. Its commands must be right calls too.
+    """
+    for block in blocks(page, "sh"):
+        yield from (line for line in _lines(block) if not line.startswith("#"))
+    for block in blocks(page, "text"):
+        yield from (line for line in _lines(block) if re.match(r"(?:pandagpt|make|curl) ", line))
+
+
+def _lines(block: str) -> list[str]:
+    block = re.sub(r"<<'?END'?\n.*?^END$", "", block, flags=re.DOTALL | re.MULTILINE)
+    return [line for line in re.sub(r"\\\n\s*", " ", block).splitlines() if line.strip()]
+
+
+def compound(page: Path) -> bool:
+    """Whether a shell block has here-documents, joined lines, loops or branches."""
+    return any(
+        re.search(r"<<|\\\n|^\s*(?:for|while|until|if|case) ", block, re.MULTILINE) for block in blocks(page, "sh")
+    )
 
 
 def found() -> list[tuple[str, str]]:
@@ -88,10 +112,42 @@ def test_a_command_in_a_page_is_a_right_call(page: str, line: str) -> None:
     if not words:
         return
     program = Path(words[0]).name
-    if program in SHOWN:
+    if program in SHOWN | RUN_ELSEWHERE:
         return
     assert program in PROGRAMS, f"{page}: nothing checks {program}"
     PROGRAMS[program]([word for word in words[1:] if word not in {">", ">>", "|"}])
+
+
+SHELL = [str(page.relative_to(ROOT)) for page in pages() if blocks(page, "sh")]
+
+
+@pytest.mark.parametrize("page", SHELL)
+def test_each_shell_block_is_whole_for_a_shell(page: str) -> None:
+    """A here-document that does not end, or a loop without `done`, fails here."""
+    for block in blocks(ROOT / page, "sh"):
+        parsed = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert (parsed.returncode, parsed.stderr) == (0, ""), block
+
+
+def test_each_page_with_commands_of_several_lines_is_run_as_a_whole() -> None:
+    """Blocks that are more than a list of calls are given to a shell, here or by the programs of the guides."""
+    assert {str(page.relative_to(ROOT)) for page in pages() if compound(page)} == {
+        "deploy/README.md",  # the next test
+        "docs/guides/lm-eval.md",  # tests/contract/test_programs_of_guides.py
+        "docs/guides/guidellm.md",
+    }
+
+
+def test_the_secrets_of_a_deployment_are_made_as_printed(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on this machine")
+    [block] = [block for block in blocks(ROOT / "deploy/README.md", "sh") if "<<END" in block]
+    (tmp_path / "deploy").mkdir()
+    done = subprocess.run(["bash", "-euc", block], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    key = done.stdout.rpartition("the key of alice: ")[2].strip()
+    assert (tmp_path / "deploy/keys").read_text() == f"alice {hashlib.sha256(key.encode()).hexdigest()} user\n"
+    assert re.fullmatch(r"(STORE_(GATEWAY|WORKER)_PASSWORD=[0-9a-f]{64}\n){2}", (tmp_path / ".env").read_text())
 
 
 def test_the_curl_lines_of_the_first_pages_bring_answers(store: StoreSettings) -> None:  # noqa: F811  the fixture

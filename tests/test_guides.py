@@ -27,8 +27,9 @@ from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 
 GUIDES = ROOT / "docs/guides"
 ADDRESS = "http://127.0.0.1:8000"
-# Run by tests/test_training_guide.py, which needs no gateway, and by tests/gateway/test_places.py, whose model points.
-ELSEWHERE = {"training.md", "locate.md"}
+# Run by tests/test_training_guide.py, which needs no gateway, by tests/gateway/test_places.py, whose model points, and
+# by tests/contract/test_programs_of_guides.py, with the programs themselves.
+ELSEWHERE = {"training.md", "locate.md", "litellm-proxy.md", "lm-eval.md", "guidellm.md", "n8n.md"}
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,22 @@ def test_each_window_of_a_sound_has_a_line(url: str, folder: Path) -> None:
     assert all("<audio:" in line for line in output.splitlines())
 
 
+def test_voice_notes_of_phones_are_read_and_a_bad_file_gets_its_reason(url: str, folder: Path) -> None:
+    (folder / "note.m4a").write_bytes(made.sound("m4a"))
+    (folder / "broken.ogg").write_bytes(b"no sound at all")
+    status, output = ran("describe_sounds.py", url, str(folder / "broken.ogg"), str(folder / "note.m4a"))
+    assert status == 1
+    [line] = output.splitlines()
+    assert line.startswith(f"{folder / 'note.m4a'}\t0.0\t<audio:")
+
+
+@pytest.mark.parametrize("name", ["caption_folder.py", "describe_sounds.py"])
+def test_a_program_without_its_service_ends_with_one_line(name: str, folder: Path) -> None:
+    given = {"caption_folder.py": folder / "shelf", "describe_sounds.py": folder / "bark.wav"}
+    status, output = ran(name, "http://127.0.0.1:9", str(given[name]))
+    assert (status, output) == (1, "")
+
+
 def test_the_microphones_windows_are_heard_but_for_silence(url: str) -> None:
     loud = (20_000 * np.sin(np.arange(16_000) / 5)).astype("<i2").tobytes()
     status, output = ran("watch_microphone.py", url, "--seconds", "1", given=loud + bytes(len(loud)))
