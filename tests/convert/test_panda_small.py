@@ -81,7 +81,7 @@ def test_a_direction_becomes_the_mean_of_its_names_tokens(small: Path, language:
 
 def test_the_folder_answers_about_a_picture(small: Path) -> None:
     runtime = Runtime.load(small, dtype="float32", max_sequences=1)
-    assert (runtime.info.id, runtime.info.tools) == ("panda-small", "auto")
+    assert (runtime.info.id, runtime.info.tools) == ("panda-small", "forced")
     picture = load(runtime.info.recipes[Modality.IMAGE], Path("samples/dog.png").read_bytes(), {}, Limits())
     rows = runtime.encode(Modality.IMAGE, [picture])[0]
     talk = Conversation((Turn("user", "What is this?"),), (MediaUse(Modality.IMAGE, "0" * 64, 0),))
