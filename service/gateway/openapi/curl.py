@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from service.gateway.openapi.examples.table import Example
+from service.gateway.openapi.examples.table import RequestExample
 
 ADDRESS = "http://127.0.0.1:8000"
 _JSON, _FORM = "application/json", "multipart/form-data"
 
 
-def curl(method: str, path: str, values: Mapping[str, Any], example: Example, schema: Mapping[str, Any] | None) -> str:
+def curl(
+    method: str, path: str, values: Mapping[str, Any], example: RequestExample, schema: Mapping[str, Any] | None
+) -> str:
     """`curl ...`; `values` are those of the path's parameters, `schema` is that of a form's fields."""
     words = ["curl"]
     if example.body is not None and example.body.get("stream"):

@@ -20,13 +20,13 @@ Images = Annotated[list[Base64Text], Field(max_length=256)]
 Format = Literal["", "json"] | dict[str, Any]
 
 
-class CalledFunction(PartModel):
+class OllamaFunction(PartModel):
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class Called(PartModel):
-    function: CalledFunction
+    function: OllamaFunction
 
 
 class OllamaMessage(PartModel):

@@ -1,6 +1,6 @@
 """Examples of the endpoints for what is kept: responses, batches, files, requests."""
 
-from service.gateway.openapi.examples.table import Example, OperationExamples
+from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.text import CHAT_EVENT, RESPONSE_ANSWER, RESPONSE_EVENT
 from service.gateway.openapi.examples.values import BATCH, CREATED, FILE, MODEL, REQUEST, RESPONSE
 
@@ -57,16 +57,16 @@ _STATUS = {
 }
 
 KEPT = {
-    "getResponse": OperationExamples((Example("As it stands"),), RESPONSE_ANSWER, RESPONSE_EVENT),
+    "getResponse": OperationExamples((RequestExample("As it stands"),), RESPONSE_ANSWER, RESPONSE_EVENT),
     "deleteResponse": OperationExamples(
-        (Example("Forget it"),), {"id": RESPONSE, "object": "response", "deleted": True}
+        (RequestExample("Forget it"),), {"id": RESPONSE, "object": "response", "deleted": True}
     ),
     "cancelResponse": OperationExamples(
-        (Example("End it"),), RESPONSE_ANSWER | {"status": "cancelled", "output": [], "usage": None}
+        (RequestExample("End it"),), RESPONSE_ANSWER | {"status": "cancelled", "output": [], "usage": None}
     ),
     "createBatch": OperationExamples(
         (
-            Example(
+            RequestExample(
                 "The conversations of an uploaded file",
                 {"input_file_id": FILE, "endpoint": "/v1/chat/completions", "completion_window": "24h"},
             ),
@@ -74,23 +74,25 @@ KEPT = {
         _BATCH | {"status": "validating", "in_progress_at": None},
     ),
     "listBatches": OperationExamples(
-        (Example("The newest", query={"limit": 20}),),
+        (RequestExample("The newest", query={"limit": 20}),),
         {"object": "list", "data": [_BATCH], "first_id": BATCH, "last_id": BATCH, "has_more": False},
     ),
-    "getBatch": OperationExamples((Example("How far it is"),), _BATCH),
-    "cancelBatch": OperationExamples((Example("Run no further line"),), _BATCH | {"status": "cancelling"}),
+    "getBatch": OperationExamples((RequestExample("How far it is"),), _BATCH),
+    "cancelBatch": OperationExamples((RequestExample("Run no further line"),), _BATCH | {"status": "cancelling"}),
     "uploadFile": OperationExamples(
-        (Example("A picture for later requests", {"file": "picture.png", "purpose": "vision"}),), _FILE
+        (RequestExample("A picture for later requests", {"file": "picture.png", "purpose": "vision"}),), _FILE
     ),
     "listFiles": OperationExamples(
-        (Example("The newest", query={"limit": 20}),),
+        (RequestExample("The newest", query={"limit": 20}),),
         {"object": "list", "data": [_FILE], "first_id": FILE, "last_id": FILE, "has_more": False},
     ),
-    "getFile": OperationExamples((Example("What is known of it"),), _FILE),
-    "deleteFile": OperationExamples((Example("Forget it"),), {"id": FILE, "object": "file", "deleted": True}),
-    "getFileContent": OperationExamples((Example("Its bytes"),)),
-    "getRequest": OperationExamples((Example("How it stands"),), _STATUS),
-    "cancelRequest": OperationExamples((Example("End it"),), _STATUS | {"status": "cancelled", "position": None}),
-    "getRequestEvents": OperationExamples((Example("Its stream again"),), event=CHAT_EVENT),
-    "getAnnotatedPicture": OperationExamples((Example("The picture of the first answer", query={"choice": 0}),)),
+    "getFile": OperationExamples((RequestExample("What is known of it"),), _FILE),
+    "deleteFile": OperationExamples((RequestExample("Forget it"),), {"id": FILE, "object": "file", "deleted": True}),
+    "getFileContent": OperationExamples((RequestExample("Its bytes"),)),
+    "getRequest": OperationExamples((RequestExample("How it stands"),), _STATUS),
+    "cancelRequest": OperationExamples(
+        (RequestExample("End it"),), _STATUS | {"status": "cancelled", "position": None}
+    ),
+    "getRequestEvents": OperationExamples((RequestExample("Its stream again"),), event=CHAT_EVENT),
+    "getAnnotatedPicture": OperationExamples((RequestExample("The picture of the first answer", query={"choice": 0}),)),
 }

@@ -1,6 +1,6 @@
 """Examples of the endpoints that tell of media, tokens, models and the service itself."""
 
-from service.gateway.openapi.examples.table import Example, OperationExamples
+from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.values import MODEL, PICTURE
 from service.gateway.version import version
 
@@ -33,14 +33,14 @@ _READY = {"status": "ok", "models": [MODEL]}
 SERVICE = {
     "tokenize": OperationExamples(
         (
-            Example("A text", {"prompt": "Pandas eat", "return_token_strs": True}),
-            Example("Messages in the model's template", {"messages": [{"role": "user", "content": "Hi"}]}),
+            RequestExample("A text", {"prompt": "Pandas eat", "return_token_strs": True}),
+            RequestExample("Messages in the model's template", {"messages": [{"role": "user", "content": "Hi"}]}),
         ),
         {"count": 3, "max_model_len": 2048, "tokens": [1, 72, 105], "token_strs": ["", "H", "i"]},
     ),
-    "detokenize": OperationExamples((Example("Token ids", {"tokens": [72, 105]}),), {"prompt": "Hi"}),
+    "detokenize": OperationExamples((RequestExample("Token ids", {"tokens": [72, 105]}),), {"prompt": "Hi"}),
     "inspectMedia": OperationExamples(
-        (Example("A picture", {"image": ["picture.png"]}),),
+        (RequestExample("A picture", {"image": ["picture.png"]}),),
         {
             "object": "list",
             "data": [
@@ -58,15 +58,15 @@ SERVICE = {
             ],
         },
     ),
-    "listModels": OperationExamples((Example("All"),), {"object": "list", "data": [_MODEL]}),
-    "getModel": OperationExamples((Example("One"),), _MODEL),
-    "live": OperationExamples((Example("Whether the process answers"),), {"status": "ok"}),
-    "ready": OperationExamples((Example("Whether a request would be taken"),), _READY),
-    "health": OperationExamples((Example("The same under vLLM's name"),), _READY),
-    "ping": OperationExamples((Example("The same under SageMaker's name"),), _READY),
-    "getVersion": OperationExamples((Example("The version"),), {"version": version()}),
+    "listModels": OperationExamples((RequestExample("All"),), {"object": "list", "data": [_MODEL]}),
+    "getModel": OperationExamples((RequestExample("One"),), _MODEL),
+    "live": OperationExamples((RequestExample("Whether the process answers"),), {"status": "ok"}),
+    "ready": OperationExamples((RequestExample("Whether a request would be taken"),), _READY),
+    "health": OperationExamples((RequestExample("The same under vLLM's name"),), _READY),
+    "ping": OperationExamples((RequestExample("The same under SageMaker's name"),), _READY),
+    "getVersion": OperationExamples((RequestExample("The version"),), {"version": version()}),
     "metrics": OperationExamples(
-        (Example("For Prometheus"),),
+        (RequestExample("For Prometheus"),),
         text='pandagpt_http_requests_total{endpoint="/v1/chat/completions",status="200"} 7.0\n',
     ),
 }

@@ -9,7 +9,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class RequestExample:
     """A request that works as it stands. `summary` says what it asks.
 
     body: JSON, or the fields of a form, where a file's field holds the name of a file to send. `query` goes into the
@@ -28,7 +28,7 @@ class OperationExamples:
     answer: None where the endpoint gives no JSON. event: the fields of one server-sent event.
     """
 
-    requests: tuple[Example, ...]
+    requests: tuple[RequestExample, ...]
     answer: Mapping[str, Any] | None = None
     event: Mapping[str, str] | None = None
     text: str | None = None

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from service.gateway.openapi.examples.table import Example, OperationExamples
+from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.values import CREATED, IMAGE, MODEL, PICTURE, REQUEST, RESPONSE, text_part
 
 _DETAILS = {"cached_tokens": 0, "cached_items": 0, "image_items": 1} | dict.fromkeys(
@@ -108,16 +108,16 @@ _WEATHER = {
 TEXT = {
     "createChatCompletion": OperationExamples(
         (
-            Example(
+            RequestExample(
                 "A question in words",
                 {"messages": [{"role": "user", "content": "What do pandas eat?"}], "max_tokens": 64},
             ),
-            Example("A question about a picture", _asked(IMAGE, text_part("What is this?"))),
-            Example(
+            RequestExample("A question about a picture", _asked(IMAGE, text_part("What is this?"))),
+            RequestExample(
                 "The answer as server-sent events, with its usage",
                 _asked(IMAGE, text_part("What is this?"), stream=True, stream_options={"include_usage": True}, seed=7),
             ),
-            Example(
+            RequestExample(
                 "A picture and a word through the shared space, weighed",
                 _asked(
                     {**IMAGE, "weight": 0.7},
@@ -126,7 +126,7 @@ TEXT = {
                     temperature=0,
                 ),
             ),
-            Example(
+            RequestExample(
                 "A function that must be called",
                 {**_asked(text_part("Is it raining in Bern?")), "tools": [_WEATHER], "tool_choice": "required"},
             ),
@@ -136,8 +136,8 @@ TEXT = {
     ),
     "createCompletion": OperationExamples(
         (
-            Example("A text to continue", {"prompt": "Pandas eat", "max_tokens": 16, "temperature": 0}),
-            Example(
+            RequestExample("A text to continue", {"prompt": "Pandas eat", "max_tokens": 16, "temperature": 0}),
+            RequestExample(
                 "A text's own tokens with their log probabilities",
                 {"prompt": "Pandas eat", "echo": True, "logprobs": 1},
             ),
@@ -147,8 +147,8 @@ TEXT = {
     ),
     "createResponse": OperationExamples(
         (
-            Example("A text", {"input": "What do pandas eat?", "max_output_tokens": 64}),
-            Example(
+            RequestExample("A text", {"input": "What do pandas eat?", "max_output_tokens": 64}),
+            RequestExample(
                 "A picture and a question, streamed",
                 {
                     "input": [
@@ -163,15 +163,15 @@ TEXT = {
                     "stream": True,
                 },
             ),
-            Example("Without waiting", {"input": "Tell me of pandas.", "background": True}),
+            RequestExample("Without waiting", {"input": "Tell me of pandas.", "background": True}),
         ),
         RESPONSE_ANSWER,
         RESPONSE_EVENT,
     ),
     "generate": OperationExamples(
         (
-            Example("A question about a picture", {"prompt": "What is this?", "image": ["picture.png"]}),
-            Example(
+            RequestExample("A question about a picture", {"prompt": "What is this?", "image": ["picture.png"]}),
+            RequestExample(
                 "A picture and a sound, streamed",
                 {
                     "prompt": "What is going on?",

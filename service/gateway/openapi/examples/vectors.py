@@ -1,6 +1,6 @@
 """Examples of the endpoints that answer with vectors and what is made of them."""
 
-from service.gateway.openapi.examples.table import Example, OperationExamples
+from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.values import CREATED, IMAGE, MODEL, PICTURE
 
 _ID = "embd-0123456789abcdef0123456789abcdef"
@@ -9,8 +9,8 @@ _USAGE = {"prompt_tokens": 9, "total_tokens": 9, "prompt_tokens_details": {}}
 VECTORS = {
     "createEmbeddings": OperationExamples(
         (
-            Example("Two strings", {"input": ["a dog", "a cat"]}),
-            Example("A picture and a string, for search across modalities", {"input": [IMAGE, "a dog"]}),
+            RequestExample("Two strings", {"input": ["a dog", "a cat"]}),
+            RequestExample("A picture and a string, for search across modalities", {"input": [IMAGE, "a dog"]}),
         ),
         {
             "object": "list",
@@ -21,10 +21,10 @@ VECTORS = {
     ),
     "rerank": OperationExamples(
         (
-            Example(
+            RequestExample(
                 "Texts in the order of a query", {"query": "a dog", "documents": ["a dog barks", "a cat"], "top_n": 1}
             ),
-            Example("Pictures for a text", {"query": "a dog", "documents": [IMAGE, {"image": PICTURE}]}),
+            RequestExample("Pictures for a text", {"query": "a dog", "documents": [IMAGE, {"image": PICTURE}]}),
         ),
         {
             "id": _ID,
@@ -35,8 +35,8 @@ VECTORS = {
     ),
     "score": OperationExamples(
         (
-            Example("One text against two", {"text_1": "a dog", "text_2": ["a dog barks", "a cat"]}),
-            Example("A picture against a text", {"text_1": IMAGE, "text_2": "a dog"}),
+            RequestExample("One text against two", {"text_1": "a dog", "text_2": ["a dog barks", "a cat"]}),
+            RequestExample("A picture against a text", {"text_1": IMAGE, "text_2": "a dog"}),
         ),
         {
             "id": _ID,
