@@ -12,6 +12,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from pandagpt_core.modalities import MODALITIES
 from tests.contract.conftest import KEEP_ALIVE_S, SeeingRuntime, Strict
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me"}]
@@ -247,6 +248,9 @@ def test_models_are_listed_and_found_with_what_they_take(client: OpenAI) -> None
     assert (model.id, model.object, model.owned_by, model.created) == ("fake", "model", "pandagpt", 1_700_000_000)
     more = model.model_extra or {}
     assert set(more["input_modalities"]) == {"image", "video", "audio", "depth", "thermal", "imu", "text", "points"}
+    assert set(more["recipes"]) == set(more["input_modalities"])
+    for modality, name in more["recipes"].items():
+        assert name in [recipe.name for recipe in MODALITIES[modality].recipes]
     assert (more["max_model_len"], more["system"]) == (2048, "fake")
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("nobody")

@@ -9,6 +9,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from pandagpt_core.types import Modality
+from tests.fakes import FAKE_INFO
 from tests.media.flir_file import radiometric
 from tests.web.test_media import FILES, attach, example
 
@@ -115,7 +117,10 @@ def test_a_turned_picture_is_upright_and_the_model_gets_it_too(page: "Page", tmp
     exif = Image.Exif()
     exif[0x112] = 6  # a quarter turn
     turned.save(tmp_path / "turned.jpg", exif=exif)
-    page.locator(FILES).first.set_input_files(str(tmp_path / "turned.jpg"))
+    with page.expect_request("**/v1/media/inspect") as inspected:
+        page.locator(FILES).first.set_input_files(str(tmp_path / "turned.jpg"))
+    recipe = FAKE_INFO.recipes[Modality.IMAGE]
+    assert recipe in (inspected.value.post_data or ""), "the chosen model's recipe, not the newest"
     picture = card(page, "image").locator(".preview img")
     picture.wait_for()
     assert picture.evaluate("(image) => [image.naturalWidth, image.naturalHeight]") == [100, 200]

@@ -42,6 +42,7 @@ def _model(info: ModelInfo) -> dict[str, Any]:
         "owned_by": "pandagpt",
         "system": info.system,
         "input_modalities": [modality.value for modality in info.recipes],
+        "recipes": {modality.value: recipe for modality, recipe in info.recipes.items()},
         "max_model_len": info.max_model_len,
         "embedding_dim": info.embedding_dim,
         "tools": info.tools,

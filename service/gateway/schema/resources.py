@@ -65,6 +65,9 @@ class Model(BaseModel):
     owned_by: str = Field(description="Always `pandagpt`")
     system: str = Field(description="The published system it is of: pandagpt, imagebind_llm or minigpt_v2")
     input_modalities: list[str] = Field(description="The modalities that it takes")
+    recipes: dict[str, str] = Field(
+        description="Of each modality the recipe by which its files are read (docs/media.md)"
+    )
     max_model_len: int = Field(description="Its context: prompt, media and answer together (tokens)")
     embedding_dim: int = Field(description="Width of its shared space; 0: it has none (numbers)")
     tools: ToolSupport = Field(description="`auto`: it calls functions by itself; `forced`: only where it must")

@@ -11,6 +11,12 @@ _MODEL = {
     "owned_by": "pandagpt",
     "system": "pandagpt",
     "input_modalities": ["image", "video", "audio", "text"],
+    "recipes": {
+        "image": "lite0-detail-v1",
+        "video": "lite0-video-v1",
+        "audio": "mixed-audio-v1",
+        "text": "clip-bpe-v1",
+    },
     "max_model_len": 2048,
     "embedding_dim": 512,
     "tools": "forced",

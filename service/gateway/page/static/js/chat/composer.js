@@ -22,6 +22,7 @@ export function composer(context, send) {
 
   const card = (medium) => mediaCard(medium, {
     accepted: accepted(),
+    recipe: (modality) => context.model()?.recipes?.[modality],
     boxes: takesBoxes(context.model()),
     remove: () => {
       forget(medium);

@@ -6,7 +6,10 @@ import { h, show } from "../core/dom.js";
 const previews = () => import("../media/previews.js");
 const fields = () => import("./media_fields.js");
 
-/** @param {{remove?: () => void, accepted?: string[], boxes?: boolean}} edit without `remove` the card only shows */
+/**
+ * @param {{remove?: () => void, accepted?: string[], recipe?: (modality: string) => string, boxes?: boolean}} edit
+ *   without `remove` the card only shows; `recipe` is that by which the chosen model reads a modality
+ */
 export function mediaCard(medium, edit = {}) {
   const body = h("div", { class: "preview" }, "…");
   const facts = h("div");

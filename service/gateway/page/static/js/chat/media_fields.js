@@ -8,7 +8,7 @@ import { preview, reading } from "../media/previews.js";
 import { boxInput } from "./box_input.js";
 
 /** @param {{card: Element, body: Element, facts: Element, controls: Element}} parts of the card */
-export function editable(medium, { remove, accepted, boxes }, parts) {
+export function editable(medium, { remove, accepted, recipe, boxes }, parts) {
   const options = h("div", { class: "row" });
   let shown = null;
   let reads = 0;
@@ -25,7 +25,7 @@ export function editable(medium, { remove, accepted, boxes }, parts) {
     reads += 1;
     const mine = reads;
     try {
-      const found = await reading(medium);
+      const found = await reading(medium, recipe(medium.modality));
       if (mine !== reads) return;
       show(parts.facts, found.node);
       (await shown).read(found.facts);

@@ -49,9 +49,10 @@ export const cancel = (id) => json(`/v1/requests/${id}`, { method: "DELETE" });
 export const removeFile = (id) => json(`/v1/files/${id}`, { method: "DELETE" });
 export const fileContent = async (id) => (await call(`/v1/files/${id}/content`)).blob();
 
-/** How the service reads an uploaded file: facts, spans, warnings, a picture of the array. */
-export async function inspect(fileId, modality, options) {
+/** How the service reads an uploaded file by a recipe: facts, spans, warnings, a picture of the array. */
+export async function inspect(fileId, modality, options, recipe) {
   const form = new FormData();
+  if (recipe) form.append("recipe", recipe);
   form.append(modality, `file:${fileId}`);
   for (const [name, value] of Object.entries(options)) form.append(formField(modality, name), String(value));
   return (await json("/v1/media/inspect", { method: "POST", body: form })).data[0];

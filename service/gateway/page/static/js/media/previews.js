@@ -31,11 +31,11 @@ async function drawn(medium) {
 const sentence = (words) => ({ node: h("p", { class: "hint" }, words), read: () => {} });
 const unknown = async () => sentence("No preview.");
 
-/** How the service reads it: facts, warnings, a picture of the encoder's array. Raises ApiError. */
-export async function reading(medium) {
+/** How the service reads it for a model of this recipe: facts, warnings, a picture of the encoder's array. Raises ApiError. */
+export async function reading(medium, recipe) {
   await ensureUploaded(medium);
   if (!MODALITIES[medium.modality].isFile) return { node: h("div"), facts: { facts: {}, spans: [], picture: null } };
-  const { facts, spans, warnings, preview: picture } = await api.inspect(medium.fileId, medium.modality, medium.options);
+  const { facts, spans, warnings, preview: picture } = await api.inspect(medium.fileId, medium.modality, medium.options, recipe);
   medium.reading = { facts, spans };
   const apart = medium.modality === "video" ? null : picture; // its frames are shown below it
   return { node: described(medium.name, facts, spans, warnings, apart), facts: { facts, spans, picture } };
