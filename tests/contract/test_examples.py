@@ -7,6 +7,8 @@ import json
 import shlex
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from service.gateway.openapi.curl import ADDRESS, is_file
 from service.gateway.openapi.examples import values
 from service.gateway.openapi.examples.errors import ERROR_EXAMPLES
 from service.gateway.openapi.examples.operations import OPERATIONS
+from service.gateway.state import GatewayState
 from tests.contract import made
 
 Json = dict[str, Any]
@@ -35,6 +38,7 @@ CHAT: Json = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 LINE = json.dumps({"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": CHAT})
 # A picture with boxes needs a model that names places: `tests/gateway/test_places.py` holds it.
 NAMES = [name for name in OPERATIONS if name != "getAnnotatedPicture"]
+ENDED = ("completed", "failed", "expired", "cancelled")
 ROWS = [(name, at) for name in NAMES for at in range(len(OPERATIONS[name].requests))]
 
 
@@ -65,6 +69,24 @@ def kept(http: httpx.Client) -> Kept:
             values.MODEL: "fake",
         }
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ended_batches(gateway: tuple[str, GatewayState]) -> Iterator[None]:
+    """A line of a batch that runs on would be among the requests that a later test looks at."""
+    yield
+    with httpx.Client(base_url=gateway[0], timeout=30, trust_env=False) as http:
+        limit = time.monotonic() + 120
+        while running := [one for one in _batches(http) if one["status"] not in ENDED]:
+            assert time.monotonic() < limit, running[0]
+            for one in running:
+                http.post(f"/v1/batches/{one['id']}/cancel")
+            time.sleep(0.2)
+
+
+def _batches(http: httpx.Client) -> list[Json]:
+    found: list[Json] = http.get("/v1/batches", params={"limit": 100}).json()["data"]
+    return found
 
 
 def sent(http: httpx.Client, name: str, at: int, kept: Kept) -> httpx.Response:
