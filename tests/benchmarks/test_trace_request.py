@@ -2,7 +2,7 @@
 
 from benchmarks.trace_request import FEW, MANY, traces
 
-FILES = 58  # of gateway and worker together
+FILES = 64  # of gateway and worker together
 GATEWAY_MOVES = 215  # of a request with FEW tokens, theirs among them
 TOKEN_MOVES = 12.0  # in the gateway; two of them the connection that keeps a cancellation (async_connections.py)
 

@@ -59,7 +59,10 @@ async def test_pickles_among_events_media_and_announcements_are_not_read_either(
     assert not mark.exists()
 
 
-SECRETS = ["PANDAGPT_STORE_PASSWORD", "PANDAGPT_GATEWAY_SALT", "PANDAGPT_CLIENT_KEY"]
+SECRETS = [
+    *("PANDAGPT_STORE_PASSWORD", "PANDAGPT_STORE_SENTINEL_PASSWORD"),
+    *("PANDAGPT_GATEWAY_SALT", "PANDAGPT_CLIENT_KEY"),
+]
 
 
 @pytest.mark.parametrize("variable", SECRETS)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel
@@ -13,7 +14,9 @@ from service.local.samples import Sample, asks
 
 @pytest.fixture(scope="module")
 def groups(root: Path) -> list[list[Sample]]:
-    return asks(root / "samples")
+    """Of the samples those that the default takes."""
+    takes = {modality.value for modality in read_model_folder(root / "models" / "panda-mini").recipes}
+    return [group for group in asks(root / "samples") if takes.issuperset(sample.modality for sample in group)]
 
 
 def shown(sample: Sample) -> str:

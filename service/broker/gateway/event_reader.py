@@ -66,11 +66,11 @@ class EventReader:
                     self._number = await self._place(event, self._number)
                 continue
             self._number += 1
-            if self._number > self._given:
+            self._ended = isinstance(event, Done | Failed)
+            if self._number > self._given or self._ended:  # an end is new whatever the store lost before it
                 self._given = self._number
                 new.append(event)
-            if isinstance(event, Done | Failed):
-                self._ended = True
+            if self._ended:
                 break
         return new
 
