@@ -15,7 +15,7 @@ from tests.media.flir_file import radiometric
 from tests.web.test_media import FILES, attach, example
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 SHADED = """(canvas, shares) => shares.map((share) => {
     const [, , blue, alpha] = canvas.getContext("2d").getImageData(Math.floor(share * canvas.width), 1, 1, 1).data;
@@ -82,11 +82,21 @@ def test_a_thermal_cameras_picture_has_the_cameras_scale(page: "Page") -> None:
     assert card(page, "thermal").locator(".preview canvas").count() == 1
 
 
+def _hears_where_it_is_loud(route: "Route") -> None:
+    """The fake's models with the recipe of sounds that chooses clips; ImageBind's takes them evenly."""
+    found = route.fetch().json()
+    for model in found["data"]:
+        model["recipes"]["audio"] = "mixed-audio-v1"
+    route.fulfill(json=found)
+
+
 def test_the_clips_that_the_model_gets_are_shaded(page: "Page", tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     wave = rng.normal(0, 0.001, 40 * 16000)
     wave[30 * 16000 : 36 * 16000] += rng.normal(0, 0.2, 6 * 16000)  # all that there is to hear
     soundfile.write(tmp_path / "long.wav", wave, 16000)
+    page.route("**/v1/models", _hears_where_it_is_loud)
+    page.reload()
     page.locator(FILES).first.set_input_files(str(tmp_path / "long.wav"))
     sound = card(page, "audio")
     sound.locator(".facts dt", has_text="looked at").wait_for()
