@@ -75,7 +75,7 @@ def run(client: OpenAI, lines: int) -> tuple[int, str]:
     file = client.files.create(file=("batch.jsonl", data), purpose="batch")
     batch: Any = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     while batch.status in _RUNNING:
-        time.sleep(0.5)
+        time.sleep(0.5)  # a caller's usual pause between looks
         batch = client.batches.retrieve(batch.id)
         print(f"\r{batch.status} {batch.request_counts.completed}", end="", file=sys.stderr, flush=True)
     if batch.status != "completed" or batch.output_file_id is None:

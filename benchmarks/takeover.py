@@ -185,7 +185,7 @@ def killed(serving: Service, tokens: int) -> Callable[[Sequence[Stream]], None]:
         until = time.monotonic() + 120
         while min(len(stream.tokens) for stream in streams) < tokens:
             assert time.monotonic() < until, "the streams do not grow"
-            time.sleep(0.005)
+            time.sleep(0.005)  # less than a token takes
         serving.replace()
 
     return watch

@@ -45,7 +45,7 @@ def file_path(path: Path, folder: ModelFolder, name: str) -> Path:
 
 
 def own_encoder(folder: ModelFolder) -> EncoderSpec:
-    """What config.json says of an encoder whose file now lies in the folder itself."""
+    """The encoder section of config.json for an encoder whose file now lies in the folder itself."""
     return msgspec.structs.replace(folder.encoder, weights_of=None)
 
 

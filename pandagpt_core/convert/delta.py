@@ -110,7 +110,7 @@ def _refuse_whole(part: Part) -> None:
 
 
 def _sum(base: Fetch, key: str, delta: torch.Tensor) -> torch.Tensor:
-    if delta.is_meta:  # asked for its shape and type alone
+    if delta.is_meta:  # the caller needs its shape and type alone
         return delta
     added = base(key).float()
     total = delta.float()

@@ -116,7 +116,7 @@ def build_panda_small(base: Path, language: Path, target: Path) -> PandaGPTFolde
         llm=LLMSpec(folder=f"llm/{language.name}"),
         projection=msgspec.structs.replace(mini.projection, out_dim=len(weights)),
         lora=None,
-        tools="forced",  # left to itself it writes calls as code, and calls when asked for 2 + 2
+        tools="forced",  # by free choice it writes calls as code, and calls a function for 2 + 2
         files=folder_digests(target),
         sampling_defaults=SAMPLING,
         provenance={"encoder": f"{mini.id}, version {mini.version}", "projection": "closed form", "llm": FILE},

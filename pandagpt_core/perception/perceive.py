@@ -55,7 +55,7 @@ class PerceptionCandidate:
 
 @dataclass(frozen=True, slots=True)
 class ClassIndex:
-    """What a table says of ImageNet's classes, as tensors that are made once.
+    """A table's columns for ImageNet's classes, as tensors that are made once.
 
     concept_of: [classes] the concept of each, -1 for none. covering: for each detected kind that is an animal, which
     classes [classes] are it; a kind that no class is has no entry.

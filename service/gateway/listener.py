@@ -38,7 +38,7 @@ async def stop_listening(sockets: Sequence[socket.socket]) -> None:
     await asyncio.sleep(HANDSHAKE_S)
     until = time.monotonic() + LONGEST_S
     while any(_waiting(one) for one in sockets) and time.monotonic() < until:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # each turn of the loop accepts more; new ones no longer come
 
 
 def _refuse_new(listener: socket.socket) -> None:

@@ -69,7 +69,7 @@ def replicated(folder: Path) -> Iterator[Replicated]:
     try:
         program = binary()
     except SettingsError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # the reason: no Valkey for this system
     master, replica, sentinel, nobody = (free_port() for _ in range(4))
     common = f'bind 127.0.0.1\nsave ""\nrequirepass {PASSWORD}\nmasterauth {PASSWORD}\nrepl-diskless-sync-delay 0\n'
     texts = {

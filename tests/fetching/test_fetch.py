@@ -197,7 +197,7 @@ class Names:
         return [f"It is a {Path(one.media[0].name).stem.title()}." for one in asked]
 
     def embed(self, media: Sequence[Held]) -> np.ndarray:
-        raise NotImplementedError
+        raise NotImplementedError  # the protocol has it; a self test embeds nothing
 
 
 def test_only_media_that_the_model_takes_are_asked_about(root: Path) -> None:

@@ -84,7 +84,7 @@ def of_exif(exif: Image.Exif, size: tuple[int, int]) -> dict[str, Known]:
 
 
 def of_tiff(picture: Image.Image) -> dict[str, Known]:
-    """What a TIFF's description says, as JSON or as lines of "name = value", and the span of its numbers by tags."""
+    """Parameters in a TIFF's description, JSON or lines of "name = value", and the span of its numbers by tags."""
     tags: Mapping[int, object] = getattr(picture, "tag_v2", {})
     found = named(_described(str(tags.get(_DESCRIPTION, ""))[:_MAX_DESCRIPTION]), "the TIFF's description")
     for low, high in _SPANS:

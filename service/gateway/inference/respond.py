@@ -141,7 +141,7 @@ class Responder:
         async def charge() -> None:
             await self.limiter.charge(record.tenant, fold.chunks.started.prompt_tokens + fold.chunks.tokens)
 
-        if not metadata.shape.get("background"):  # which is charged to its end, whoever reads
+        if not metadata.shape.get("background"):  # those are charged at their end, with or without a reader
             lease.push_async_callback(charge)
         leave, hand_over = self._leave(record, metadata), partial(self.requests.hand_over, record)
         return EventStream(

@@ -145,7 +145,7 @@ class FileStore:
         return (await self._entry(tenant, file_id))[1]
 
     async def _entry(self, tenant: str, file_id: str) -> tuple[bytes, FileInfo]:
-        """As it stands in the store, and what it says."""
+        """The record of the file as the store holds it, and its fields."""
         with store_errors():
             found: Any = await self._store.execute_command("HGET", self._keys.files(tenant), file_id)
         info = None if found is None else _decoder.decode(found)

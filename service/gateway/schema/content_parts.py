@@ -85,7 +85,7 @@ class RecalledPart(NamedPart):
 
     @classmethod
     def payload(cls) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # pydantic's classes cannot be abstract
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """What a licence allows, in one line. `page` has its text, or is where it is asked for."""
+    """The terms of a licence in one line. `page` has its text, or the form to apply for it."""
 
     name: str
     terms: str

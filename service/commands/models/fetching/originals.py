@@ -85,7 +85,7 @@ _IMAGEBIND = _file(
 
 
 def _vicuna(size: str) -> Summed:
-    """Version 0, as PandaGPT's page says to make it."""
+    """Version 0, made by the steps of PandaGPT's page."""
     llama = Original(f"llama-{size}", licences.LLAMA, licences.LLAMA.page, layout=HUGGING_FACE)
     delta = f"vicuna-{size}-delta-v0"
     page = f"{_HUB}/lmsys/{delta}"

@@ -1,4 +1,4 @@
-"""A made folder asked about media that are known: what is seen and heard must be named in the answers."""
+"""A test of a converted folder: its answers must name the subjects of a known picture and a known sound."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
