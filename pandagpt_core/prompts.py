@@ -341,8 +341,10 @@ def _tokenise(tokenizer: Tokenizer, spans: Sequence[Span], markers: re.Pattern[s
         chunks[-1] += plain
         chunks += broken
     ids = tokenizer.encode(chunks[0])
-    for index, chunk in enumerate(chunks[1:], start=1):
-        ids += _spelt(tokenizer, chunk) if index % 2 else _continued(tokenizer, chunk)
+    if len(chunks) > 1:
+        spaced = _puts_space(tokenizer)
+        for index, chunk in enumerate(chunks[1:], start=1):
+            ids += _spelt(tokenizer, chunk, spaced) if index % 2 else _continued(tokenizer, chunk, spaced)
     return ids
 
 
@@ -357,18 +359,18 @@ def _split(span: Span, markers: re.Pattern[str] | None) -> list[str]:
     return [*pieces, span.text[at:]]
 
 
-def _spelt(tokenizer: Tokenizer, marker: str) -> list[int]:
+def _spelt(tokenizer: Tokenizer, marker: str, spaced: bool) -> list[int]:
     """Token ids of text, one character at a time."""
-    by_character = {character: _continued(tokenizer, character) for character in set(marker)}
+    by_character = {character: _continued(tokenizer, character, spaced) for character in set(marker)}
     return [token for character in marker for token in by_character[character]]
 
 
-def _continued(tokenizer: Tokenizer, text: str) -> list[int]:
+def _continued(tokenizer: Tokenizer, text: str, spaced: bool) -> list[int]:
     """Token ids of text that follows other text: without the space that sentencepiece puts before a piece.
 
     Sentencepiece never joins a newline with what follows it (it is a byte token), so a newline carries the space off.
     """
-    if not text or not _puts_space(tokenizer):
+    if not text or not spaced:
         return tokenizer.encode(text)
     lead = tokenizer.encode("\n")
     ids = tokenizer.encode("\n" + text)

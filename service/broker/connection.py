@@ -54,7 +54,9 @@ def connect(settings: StoreSettings, *, name: str = "worker", reporting: bool = 
     reporting: a command fails where the store closed the connection before it (`sync_connections.py`).
     """
     if settings.cluster:
-        return redis.RedisCluster.from_url(settings.required_url(), **_common(settings, name))
+        return redis.RedisCluster.from_url(
+            settings.required_url(), retry=Retry(NoBackoff(), 0), **_common(settings, name)
+        )
     pool: redis.ConnectionPool = (
         sentinel_pool(settings, _common(settings, name))
         if settings.sentinels
@@ -70,7 +72,10 @@ def connect(settings: StoreSettings, *, name: str = "worker", reporting: bool = 
 def connect_async(settings: StoreSettings, *, name: str = "gateway") -> AsyncStore:
     """The same for asyncio. With all connections in use, a command waits for one."""
     if settings.cluster:
-        return cancellable(redis.asyncio.RedisCluster.from_url(settings.required_url(), **_common(settings, name)))
+        retry = redis.asyncio.retry.Retry(NoBackoff(), 0)  # its own default repeats a command ten times
+        return cancellable(
+            redis.asyncio.RedisCluster.from_url(settings.required_url(), retry=retry, **_common(settings, name))
+        )
     options: dict[str, Any] = {
         "timeout": settings.command_timeout_s,
         "retry": redis.asyncio.retry.Retry(NoBackoff(), 0),

@@ -62,7 +62,7 @@ class RequestContextMiddleware:
         request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        received = state.get("received", time.perf_counter())  # by the server (`server.py`), where it is ours
+        received = state.get("received", time.perf_counter())  # by the server (`protocol.py`), where it is ours
         seen = state["observation"] = Observation(received, request_id=request_id)
         asked = valid_traceparent(Headers(scope=scope).get("traceparent"))
         seen.trace = self._tracer.begin(asked, scope["method"], "server", seen.epoch + received)

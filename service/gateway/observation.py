@@ -75,6 +75,7 @@ class TokenMeter:
         self._between = metrics.inter_token_seconds.labels(*labels)
         self._relayed = metrics.tokens.labels(observation.model)
         self._last: dict[int, float] = {}
+        self.ended = False  # whether the request's end was among the events
 
     async def watch(self, events: Events) -> Events:
         """The same events; closes what it reads from."""
@@ -91,8 +92,10 @@ class TokenMeter:
                 case Started():
                     self._seen.prompt_tokens = event.prompt_tokens
                 case Done():
+                    self.ended = True
                     self._seen.outcome = "cancelled" if event.cancelled else "done"
                 case Failed():
+                    self.ended = True
                     self._seen.fail(event.code)
 
     def _token(self, event: Token) -> None:

@@ -75,6 +75,14 @@ async def test_the_url_s_pool_and_patience_are_the_pool_s() -> None:
     await store.aclose()
 
 
+async def test_a_cluster_s_commands_are_never_repeated_by_the_driver() -> None:
+    settings = StoreSettings(url="redis://127.0.0.1:1", cluster=True)
+    store = connect_async(settings)
+    assert isinstance(store, redis.asyncio.RedisCluster)
+    assert store.retry.get_retries() == 0
+    await store.aclose()
+
+
 async def test_credentials_in_the_url_go_before_those_of_the_settings() -> None:
     settings = StoreSettings(url="redis://ann:secret@127.0.0.1:1", username="bob", password=SecretStr("other"))
     store = connect_async(settings)

@@ -6,16 +6,17 @@ _CLOUDS = "pandagpt_core.media.clouds"
 _MESHES, _SCANS = f"{_CLOUDS}.meshes", f"{_CLOUDS}.las"
 
 # What a file begins with, in the order of the tries, and what reads it: module and function, imported at first use, so
-# that a table of numbers needs no library of meshes. A table is what is left.
+# that a table of numbers needs no library of meshes. A table is what is left. A gateway's loop tries them on callers'
+# bytes: repetitions are possessive, so that no try goes back.
 READERS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"\x93NUMPY"), f"{_CLOUDS}.arrays", "from_npy"),
     (re.compile(rb"PK\x03\x04"), f"{_CLOUDS}.arrays", "from_npz"),
     (re.compile(rb"ply\s"), _MESHES, "from_ply"),
     (re.compile(rb"glTF"), _MESHES, "from_glb"),
     (re.compile(rb"LASF"), _SCANS, "from_las"),
-    (re.compile(rb"(#[^\n]*\n|\s)*(VERSION|FIELDS)\s"), f"{_CLOUDS}.pcd", "from_pcd"),
+    (re.compile(rb"(?:#[^\n]*\n|\s+)*+(VERSION|FIELDS)\s"), f"{_CLOUDS}.pcd", "from_pcd"),
     (
-        re.compile(rb"(#[^\n]*\n|\s|(mtllib|o|g|s|usemtl)[ \t][^\n]*\n)*v[ \t]"),
+        re.compile(rb"(?:#[^\n]*\n|\s+|(?:mtllib|o|g|s|usemtl)[ \t][^\n]*\n)*+v[ \t]"),
         _MESHES,
         "from_obj",
     ),

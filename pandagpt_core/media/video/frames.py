@@ -45,12 +45,6 @@ def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) 
         return [kept[index] for index in wanted]
 
 
-def _by_count(times: list[float], choose: Choose) -> list[int]:
-    """An animation's chosen frames, by its number of frames and their average rate."""
-    frames = len(times) - 1
-    return list(choose(frames, frames / times[-1]))
-
-
 def _survey(data: bytes, demuxer: str, limits: Limits) -> tuple[int, float]:
     """Frame count, by counting packets and not by the header, and the average frame rate."""
     with open_container(data, demuxer, limits) as container:

@@ -15,6 +15,7 @@ from service.gateway.media.sources import MediaSources
 from service.gateway.schema.completions import CompletionBody
 from service.gateway.schema.ollama import Called, OllamaChat, OllamaGenerate, OllamaMessage
 from service.gateway.schema.requests import ChatBody
+from service.gateway.streaming.ollama_lines import CHAT, GENERATE
 
 # Ollama's name of an option, and the parameter here.
 OPTIONS: Mapping[str, str] = MappingProxyType(
@@ -45,7 +46,7 @@ async def chat_request(body: OllamaChat, sources: MediaSources, limits: RequestL
     if body.tools:
         fields["tools"] = body.tools
     wanted = await from_chat(_as(ChatBody, fields), sources, limits)
-    return replace(wanted, kind="ollama-chat", ignored=_unread(body))
+    return replace(wanted, kind=CHAT, ignored=_unread(body))
 
 
 async def generate_request(body: OllamaGenerate, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
@@ -59,7 +60,7 @@ async def generate_request(body: OllamaGenerate, sources: MediaSources, limits: 
         opening = [{"role": "system", "content": body.system}] if body.system else []
         asked = _message(OllamaMessage(role="user", content=body.prompt, images=body.images))
         wanted = await from_chat(_as(ChatBody, {**_shared(body), "messages": [*opening, asked]}), sources, limits)
-    return replace(wanted, kind="ollama-generate", ignored=_unread(body))
+    return replace(wanted, kind=GENERATE, ignored=_unread(body))
 
 
 def _shared(body: OllamaChat | OllamaGenerate) -> dict[str, Any]:

@@ -76,6 +76,8 @@ class Responder:
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
         leave = self._leave(record, metadata)
+        if seen.charged and self.limiter.rates.tokens and not metadata.shape.get("background"):
+            lease.push_async_callback(self._charge, record, seen, meter)
         try:
             if wanted.stream:
                 first = await until_disconnect(gone, _first_events(events), self.leaving, leave)
@@ -92,7 +94,6 @@ class Responder:
             await events.aclose()
             raise
         await events.aclose()
-        await self.limiter.charge(caller.tenant, seen.prompt_tokens + seen.completion_tokens)
         return JSONResponse(whole, headers=headers)
 
     async def follow(
@@ -109,8 +110,15 @@ class Responder:
         fold, lease = frames(metadata, after), AsyncExitStack()
         return EventStream(events, None, None, fold, self.timeouts, leave, hand_over, lease, {}, self.leaving, seen)
 
+    async def _charge(self, record: RequestRecord, seen: Observation, meter: TokenMeter) -> None:
+        """Charge an answer whose reader has gone. One that has not ended may run on, and be read by another request."""
+        if meter.ended:
+            await self.limiter.charge(record.tenant, seen.prompt_tokens + seen.completion_tokens)
+        else:
+            self.requests.in_background(self._charge_at_end(record))
+
     async def _charge_at_end(self, record: RequestRecord) -> None:
-        """Charge a response in the background, which runs on without a reader."""
+        """Charge a request that runs on without this reader, at its end."""
         prompt = tokens = 0
         try:
             async with aclosing(self.requests.broker.follow(record)) as events:
@@ -137,12 +145,6 @@ class Responder:
         seen: Observation,
     ) -> EventStream:
         fold = frames(metadata, ids=metadata.event_ids)
-
-        async def charge() -> None:
-            await self.limiter.charge(record.tenant, fold.chunks.started.prompt_tokens + fold.chunks.tokens)
-
-        if not metadata.shape.get("background"):  # those are charged at their end, with or without a reader
-            lease.push_async_callback(charge)
         leave, hand_over = self._leave(record, metadata), partial(self.requests.hand_over, record)
         return EventStream(
             events,

@@ -253,6 +253,14 @@ class ChunkFold:
         return b'],"usage":%b}' % _json.encode(usage(self.answer, self.started, self.tokens))
 
 
+def after_of(after: int, last: int, ended: bool) -> int:
+    """The number up to which a reader that has `after` has the chunks of an event, the last of them numbered `last`.
+
+    A reader with more than there is to its end read a stream that the store lost since: it has nothing of the end.
+    """
+    return -1 if ended and last < after else after
+
+
 @dataclass(slots=True)
 class FrameFold:
     """Folds events into numbered SSE frames, leaving out those up to and including `after`.
@@ -275,8 +283,10 @@ class FrameFold:
         """The frames of these events in one piece."""
         frames = []
         for event in events:
-            for chunk in self.chunks.feed(event):
-                if self.next_id > self.after:
+            chunks = self.chunks.feed(event)
+            after = after_of(self.after, self.next_id + len(chunks) - 1, self.chunks.ended)
+            for chunk in chunks:
+                if self.next_id > after:
                     frames.append(frame(self.next_id if self.ids else None, chunk))
                 self.next_id += 1
         self.ended = self.chunks.ended

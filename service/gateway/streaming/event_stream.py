@@ -289,7 +289,7 @@ class EventStream(Response):
 
 async def _cut(scope: Scope, gone: Disconnection) -> None:
     """End the connection at once: closing it in good order would wait for the client to take what it does not take."""
-    cut = scope.get("state", {}).get("cut")  # the server's (`server.py`)
+    cut = scope.get("state", {}).get("cut")  # the server's (`protocol.py`)
     if cut is not None:
         cut()
         await asyncio.wait({gone}, timeout=1.0)

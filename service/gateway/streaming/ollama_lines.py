@@ -47,6 +47,8 @@ class OllamaFold:
         self.ended = False
         self._items = OutputItems(answer)
         self._finish = "stop"
+        moment = datetime.fromtimestamp(answer.created, UTC).isoformat().replace("+00:00", "Z")
+        self._head = {"model": answer.model, "created_at": moment}
 
     def feed(self, event: Event) -> list[bytes]:
         return [line(one) for one in self.objects(event)]
@@ -84,11 +86,7 @@ class OllamaFold:
         return [self._piece(text)] if text else []
 
     def _piece(self, text: str, calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        return {**self._head(), **self._text(text, calls), "done": False}
-
-    def _head(self) -> dict[str, Any]:
-        moment = datetime.fromtimestamp(self.answer.created, UTC).isoformat().replace("+00:00", "Z")
-        return {"model": self.answer.model, "created_at": moment}
+        return {**self._head, **self._text(text, calls), "done": False}
 
     def _text(self, text: str, calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         if self.answer.kind == GENERATE:
@@ -99,7 +97,7 @@ class OllamaFold:
     def _end(self, done: Done) -> dict[str, Any]:
         started, first = self.started.at or done.at, done.first_token_at or done.at
         return {
-            **self._head(),
+            **self._head,
             **self._text(""),
             "done": True,
             "done_reason": "cancelled" if done.cancelled else self._finish,

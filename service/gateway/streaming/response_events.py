@@ -12,7 +12,14 @@ import msgspec
 
 from service.broker.protocol import Done, Event, Failed, Started, Token
 from service.gateway.errors import GatewayError
-from service.gateway.streaming.chunks import EVENT_STREAM, KEEP_ALIVE, ResponseMetadata, closing_error, failure
+from service.gateway.streaming.chunks import (
+    EVENT_STREAM,
+    KEEP_ALIVE,
+    ResponseMetadata,
+    after_of,
+    closing_error,
+    failure,
+)
 from service.gateway.streaming.response_items import (
     Begun,
     CallItem,
@@ -237,8 +244,10 @@ class ResponseFrames:
         """The frames of these events in one piece."""
         frames = []
         for event in events:
-            for chunk in self.chunks.feed(event):
-                if self.number > self.after:
+            chunks = self.chunks.feed(event)
+            after = after_of(self.after, self.number + len(chunks) - 1, self.chunks.ended)
+            for chunk in chunks:
+                if self.number > after:
                     kind = chunk[len(b'{"type":"') :].partition(b'"')[0]
                     frames.append(b"event: %b\ndata: %b\n\n" % (kind, chunk))
                 self.number += 1

@@ -18,6 +18,7 @@ from service.gateway.streaming.chunks import (
     fingerprint_of,
     frame,
 )
+from service.gateway.streaming.response_events import ResponseChunkFold, ResponseFrames
 from tests.fakes import FAKE_INFO
 
 ANSWER = ResponseMetadata(id="chatcmpl-1", model="m", created=5, fingerprint="fp_1")
@@ -86,6 +87,16 @@ def test_every_place_to_resume_gives_the_rest_of_the_same_stream() -> None:
     frames = [part + b"\n\n" for part in whole.split(b"\n\n")[:-1]]
     for after in range(-1, len(frames)):
         assert folded(EVENTS, after=after) == b"".join(frames[after + 1 :])
+
+
+@pytest.mark.parametrize("after", [5, 50])
+def test_a_reader_of_a_stream_that_the_store_lost_gets_the_end_of_what_is_left(after: int) -> None:
+    """The end of a request of which nothing is left has low numbers, and its reader has higher ones."""
+    lost: list[Event] = [Failed(code="store_unavailable", message="the store no longer has the request")]
+    assert b"store_unavailable" in folded(lost, after=after)
+    assert folded(lost, after=after).endswith(b"data: [DONE]\n\n")
+    assert b"response.failed" in ResponseFrames(ResponseChunkFold(ANSWER), after).feed(lost)
+    assert folded(EVENTS, after=4) == b"", "a reader that has all gets nothing twice"
 
 
 def test_usage_comes_last_where_it_was_asked_for() -> None:

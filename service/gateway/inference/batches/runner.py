@@ -145,7 +145,7 @@ class BatchRunner:
     async def _run_lines(self, batch: StoredBatch) -> None:
         slots, running = asyncio.Semaphore(self.lines), set[asyncio.Task[None]]()
         try:
-            async for line in self._open_lines(batch):
+            async for line in self._open_lines(batch, self.lines):
                 await slots.acquire()
                 task = asyncio.create_task(self._line(batch, line))
                 running.add(task)
@@ -167,15 +167,15 @@ class BatchRunner:
 
     async def _is_unfinished(self, batch: StoredBatch) -> bool:
         """Whether some line has no result."""
-        async with aclosing(self._open_lines(batch)) as lines:
+        async with aclosing(self._open_lines(batch, CHUNK)) as lines:
             return await anext(lines, None) is not None
 
-    async def _open_lines(self, batch: StoredBatch) -> AsyncGenerator[BatchLine, None]:
-        """The lines without a result, in order."""
+    async def _open_lines(self, batch: StoredBatch, at_once: int) -> AsyncGenerator[BatchLine, None]:
+        """The lines without a result, in order; so many are looked up at once."""
         chunk: list[BatchLine] = []
         async for number, raw in split(self._pieces(batch)):
             chunk.append(read_line(number, raw, batch.endpoint))
-            if len(chunk) >= self.lines:
+            if len(chunk) >= at_once:
                 for line in await self._undone(batch, chunk):
                     yield line
                 chunk = []

@@ -61,7 +61,8 @@ class EmbedResponder:
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         seen.charged, seen.prompt_tokens = not found.submitted.replayed, found.tokens
-        await self.limiter.charge(caller.tenant, found.tokens)
+        if seen.charged:
+            await self.limiter.charge(caller.tenant, found.tokens)
         replayed = REPLAYED if found.submitted.replayed else {}
         headers = {**ignored(wanted.ignored), **warned(found.submitted.warnings), **replayed}
         return JSONResponse(wanted.answer(found, info.id), headers=headers)

@@ -1,0 +1,79 @@
+"""What a key's tokens a minute are charged: each request once, to its end, whoever reads it."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.gateway.state import GatewayState
+from tests.conftest import Valkey
+from tests.fakes import FakeRuntime, worker_thread
+
+FULL = 60  # tokens a minute: one a second comes back
+ANSWER = 40
+BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": ANSWER, "ignore_eos": True}
+KEY = {"idempotency-key": "one"}
+
+
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    return FakeRuntime()
+
+
+@pytest.fixture
+def http(
+    valkey: Valkey, runtime: FakeRuntime, tmp_path: Path, start_gateway: Callable[..., tuple[str, GatewayState]]
+) -> Iterator[httpx.Client]:
+    keys = tmp_path / "keys"
+    keys.write_text(f"ann {hashlib.sha256(b'ann').hexdigest()}\n")
+    url, _ = start_gateway(keys_file=keys, rate_tokens=FULL)
+    with worker_thread(valkey.settings, runtime), httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        client.headers["authorization"] = "Bearer ann"
+        yield client
+
+
+def left(valkey: Valkey) -> float:
+    """Tokens in the bucket when it was last written."""
+    (bucket,) = valkey.client.scan_iter("*:rate:*")
+    return float(valkey.client.hget(bucket, "tokens") or FULL)
+
+
+def spent_by_now(valkey: Valkey, least: float) -> bool:
+    until = time.monotonic() + 20
+    while left(valkey) > FULL - least:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_repeat_that_runs_nothing_is_not_charged(http: httpx.Client, valkey: Valkey, stream: bool) -> None:
+    sent = [http.post("/v1/chat/completions", json=BODY | {"stream": stream}, headers=KEY) for _ in range(2)]
+    assert [answer.status_code for answer in sent] == [200, 200]
+    assert "idempotent-replayed" in sent[1].headers
+    assert 0 < left(valkey) <= FULL - ANSWER + 20, "a second charge would pass below zero"
+
+
+def test_a_repeated_embedding_is_not_charged(http: httpx.Client, valkey: Valkey) -> None:
+    body = {"input": "a dog " * 15}
+    sent = [http.post("/v1/embeddings", json=body, headers=KEY) for _ in range(2)]
+    used = sent[0].json()["usage"]["prompt_tokens"]
+    assert "idempotent-replayed" in sent[1].headers
+    assert FULL / 2 < used < FULL
+    assert left(valkey) > 0
+
+
+@pytest.mark.parametrize("headers", [{}, KEY], ids=["cancelled", "runs on"])
+def test_an_answer_whose_client_leaves_is_charged(
+    http: httpx.Client, valkey: Valkey, runtime: FakeRuntime, headers: dict[str, str]
+) -> None:
+    """What was computed, where leaving cancels it; all of it, where a repeat may read it."""
+    runtime.step_delay = 0.05
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/v1/chat/completions", json=BODY, headers=headers, timeout=1.0)
+    assert spent_by_now(valkey, ANSWER - 10 if headers else 3)
