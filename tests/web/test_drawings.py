@@ -120,9 +120,15 @@ def test_the_frames_that_the_model_gets_are_shown(page: "Page") -> None:
     frames = card(page, "video").locator("img.frames")
     frames.wait_for()
     assert frames.evaluate("(image) => image.naturalWidth / image.naturalHeight") > 4
+    page.get_by_role("button", name="Ask", exact=True).click()
+    sent = page.locator(".turn.user img.frames")
+    sent.wait_for()
+    page.locator("article.answer .figures").wait_for()
+    page.reload()  # what the service drew is not kept, and read again
+    sent.wait_for()
 
 
-def test_a_turned_picture_is_upright_and_the_model_gets_it_too(page: "Page", tmp_path: Path, root: Path) -> None:
+def test_a_turned_picture_is_upright_and_what_the_model_gets_is_shown(page: "Page", tmp_path: Path, root: Path) -> None:
     turned = Image.open(root / "samples/dog.png").convert("RGB").resize((200, 100))
     exif = Image.Exif()
     exif[0x112] = 6  # a quarter turn
@@ -137,7 +143,8 @@ def test_a_turned_picture_is_upright_and_the_model_gets_it_too(page: "Page", tmp
     card(page, "image").get_by_text("As the model gets it").click()
     given = card(page, "image").get_by_role("img", name="turned.jpg as the model gets it")
     given.wait_for()
-    assert given.evaluate("(image) => image.naturalWidth") > 0
+    assert given.evaluate("(image) => image.naturalWidth") == 224
+    assert "stored" in card(page, "image").locator(".warning").inner_text(), "this model's recipe turns nothing"
 
 
 def test_points_are_turned_by_mouse_and_by_keys(page: "Page", tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(
 
 def test_a_phones_width_needs_no_sideways_scrolling(page: "Page") -> None:
     page.set_viewport_size({"width": 360, "height": 640})
+    for view in ("Compare", "Status", "Chat"):
+        page.get_by_role("tab", name=view).click()
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
     attach(page, "dog.png", "running-imu.csv")
     page.locator(".composer .card canvas").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -58,6 +62,8 @@ def test_comparing_gives_a_matrix_with_ones_on_its_diagonal(page: "Page") -> Non
     page.get_by_role("tab", name="Compare").click()
     page.get_by_label("Texts, one a line").fill("a dog\na violin")
     page.get_by_label("Media", exact=True).set_input_files(str(Path(__file__).parents[2] / "samples/dog.png"))
+    page.locator(".compare .card .facts dt", has_text="the model gets").wait_for()
+    assert page.locator(".compare .card .warning").count() == 0
     page.get_by_role("button", name="Compare", exact=True).click()
     rows = page.locator("table.heat tbody tr")
     rows.nth(2).wait_for()
@@ -67,9 +73,11 @@ def test_comparing_gives_a_matrix_with_ones_on_its_diagonal(page: "Page") -> Non
 def test_a_folder_is_searched_by_words(page: "Page", tmp_path: Path, root: Path) -> None:
     for name in ("dog", "cat", "banana"):
         (tmp_path / f"{name}.png").write_bytes((root / f"samples/{name}.png").read_bytes())
+    (tmp_path / "bad.png").write_bytes(b"no picture")  # it is named, and stops none of the others
     page.get_by_role("tab", name="Compare").click()
     page.get_by_label("Folder, chosen or dropped here").set_input_files(str(tmp_path))
-    page.get_by_text("3 of 3 pictures are ready.").wait_for()
+    page.get_by_text("3 of 4 pictures are ready.").wait_for()
+    assert "bad.png" in page.locator("section[aria-labelledby=search] [role=status]").inner_text()
     page.get_by_label("By words").fill("a dog")
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(".hits li").nth(2).wait_for()

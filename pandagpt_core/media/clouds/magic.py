@@ -16,7 +16,7 @@ READERS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"LASF"), _SCANS, "from_las"),
     (re.compile(rb"(?:#[^\n]*\n|\s+)*+(VERSION|FIELDS)\s"), f"{_CLOUDS}.pcd", "from_pcd"),
     (
-        re.compile(rb"(?:#[^\n]*\n|\s+|(?:mtllib|o|g|s|usemtl)[ \t][^\n]*\n)*+v[ \t]"),
+        re.compile(rb"(?:#[^\n]*\n|\s+|(?:mtllib|o|g|s|usemtl|vn|vt)[ \t][^\n]*\n)*+v[ \t]"),
         _MESHES,
         "from_obj",
     ),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.clouds.magic import reader_of
 from pandagpt_core.media.limits import Limits
@@ -32,7 +33,12 @@ def unit_sphere(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np
     start = p.number(params, "start", 0, COUNT - 1) or 0.0
     if not start.is_integer():
         raise InvalidMedia(f"start is {start:g}; it must be a whole number", param="start")
-    cloud = _scaled(_resampled(_finite(_reader(data)(data, limits))))
+    read = _reader(data)(data, limits)
+    finite = _finite(read)
+    notes.fact("points", f"{len(read):,}, resampled to {COUNT:,}; colours, normals and faces are not read")
+    if dropped := len(read) - len(finite):
+        notes.warn(f"{dropped:,} of the {len(read):,} points are not finite and were left out.")
+    cloud = _scaled(_resampled(finite))
     return np.roll(cloud, -int(start), axis=0).astype(np.float32)[None]
 
 

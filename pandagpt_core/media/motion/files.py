@@ -21,6 +21,7 @@ from pandagpt_core.media.motion.recording import COLUMNS, ORDER, Recording, join
 from pandagpt_core.media.motion.table import Table, read_table, read_text
 from pandagpt_core.media.scientific.arrays import library, named_arrays
 from pandagpt_core.media.scientific.magic import is_hdf, is_parquet, is_refused, is_scientific
+from pandagpt_core.media.signatures import kind_of
 
 _SHORT = {"accel": ACCELEROMETER, "acc": ACCELEROMETER, "gyro": GYROSCOPE, "gyr": GYROSCOPE}
 _TABLES = (".csv", ".txt", ".tsv", ".dat")
@@ -42,6 +43,8 @@ def read_recording(data: bytes, limits: Limits, units: Mapping[str, float]) -> R
         return of_arrays(named_arrays(data, limits), limits, units)
     if is_refused(data):
         raise InvalidMedia(f"a recording in MATLAB's version 4 or in gzip is not read here; it must be {TAKES}")
+    if (kind := kind_of(data)) is not None:
+        raise InvalidMedia(f"the recording is none of {TAKES}; the file is {kind}")
     check(len(data), limits.table_bytes, "the recording", "bytes of text")
     text = read_text(data)
     if text.lstrip()[:1] in ("[", "{"):

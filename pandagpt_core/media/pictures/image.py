@@ -4,10 +4,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.pictures.pixels import lite0_array, normalise, open_picture, resize_and_crop, upright
+from pandagpt_core.media.pictures.pixels import (
+    is_oriented,
+    lite0_array,
+    normalise,
+    open_picture,
+    resize_and_crop,
+    upright,
+)
 from pandagpt_core.media.pictures.shown import on_ground, open_shown, square
 
 EVA_SIZE = 448  # pixels of a side
@@ -22,6 +30,8 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     """
     p.only(params)
     picture = open_picture(data, limits)
+    if is_oriented(picture):
+        notes.warn("The picture is read as it is stored, as the published checkpoint did, and not turned as EXIF says.")
     with decoding("picture"):
         cropped = resize_and_crop(picture.convert("RGB"))
     return normalise(np.asarray(cropped, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]

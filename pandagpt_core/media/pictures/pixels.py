@@ -11,6 +11,7 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.signatures import kind_of, what_came
 
 SIZE = 224
 # CLIP's channel statistics (Radford et al. 2021), which ImageBind uses for pictures and video.
@@ -84,7 +85,10 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise InvalidMedia(f"the picture is none of {', '.join(FORMATS)}, or its header is damaged") from error
+        came = kind_of(data)
+        if came is not None and any(name in came for name in ("PNG", "JPEG pic", "GIF", "BMP", "WebP", "TIFF")):
+            raise InvalidMedia(f"the picture cannot be opened: the file is {came} with a damaged header") from error
+        raise InvalidMedia(f"the picture is none of {', '.join(FORMATS)}; {what_came(data)}") from error
 
 
 def _check_size(picture: Image.Image, limits: Limits) -> None:
@@ -105,6 +109,11 @@ def upright(picture: Image.Image) -> Image.Image:
 def is_turned(picture: Image.Image) -> bool:
     """Whether `upright` exchanges its sides."""
     return _orientation(picture) >= 5
+
+
+def is_oriented(picture: Image.Image) -> bool:
+    """Whether `upright` changes it."""
+    return _orientation(picture) in _TURNS
 
 
 def _orientation(picture: Image.Image) -> int:

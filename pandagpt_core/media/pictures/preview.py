@@ -1,6 +1,7 @@
 """A picture of an encoder's array, for a person to see what a model is given: PNG bytes, none for token ids.
 
-Pictures and maps as they are, the clips beside one another; log-mel pictures and motion as grey, time to the right.
+Pictures and maps as they are, the clips beside one another; log-mel pictures and motion as grey, time to the right; a
+cloud from its front.
 """
 
 import io
@@ -12,11 +13,12 @@ from PIL import Image
 
 MOST_CLIPS = 10
 _LINE = 40  # pixels of height of one channel's curve
+_CLOUD = 256  # pixels of a side
 Array = npt.NDArray[np.generic]
 
 
 def png(array: Array) -> bytes:
-    """Empty for an array that is no picture, sound or motion."""
+    """Empty for an array that is no picture, sound, motion or cloud."""
     tiles = _tiles(array)
     if not tiles:
         return b""
@@ -38,6 +40,8 @@ def _tiles(array: Array) -> Sequence[npt.NDArray[np.uint8]]:
             return _stretched(clips[:, 0, ::-1])
         case (1, _, _):
             return _stretched(clips[:, 0])
+        case (points, 3) if points > 3:
+            return [_seen_from_front(clip) for clip in clips]
         case (channels, steps) if channels <= 16 < steps:
             return [_curves(clip) for clip in clips]
     return []
@@ -48,6 +52,14 @@ def _stretched(clips: npt.NDArray[np.float32]) -> Sequence[npt.NDArray[np.uint8]
     low, high = float(clips.min()), float(clips.max())
     scaled = (clips - low) * (255.0 / (high - low or 1.0))
     return list(np.rint(scaled).astype(np.uint8))
+
+
+def _seen_from_front(cloud: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """[256, 256]: points of the unit sphere along z, black on white."""
+    picture = np.full((_CLOUD, _CLOUD), 255, np.uint8)
+    places = np.clip(np.rint((cloud[:, :2] + 1) / 2 * (_CLOUD - 1)), 0, _CLOUD - 1).astype(int)
+    picture[_CLOUD - 1 - places[:, 1], places[:, 0]] = 0
+    return picture
 
 
 def _curves(clip: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,7 @@
 """By which bytes the formats are known. Standard library only."""
 
+import struct
+
 PARQUET = b"PAR1"
 MATLAB = b"MATLAB 5.0 MAT-file"  # MATLAB's versions 5 to 7.2 call the format so
 HDF = b"\x89HDF\r\n\x1a\n"
@@ -27,4 +29,15 @@ def is_scientific(data: bytes) -> bool:
 
 def is_refused(data: bytes) -> bool:
     """Of the same kind, and read by nothing here: other MATLAB versions, gzip."""
-    return data.startswith(_OTHERS) and not is_scientific(data)
+    return (data.startswith(_OTHERS) or is_matlab_4(data)) and not is_scientific(data)
+
+
+def is_matlab_4(data: bytes) -> bool:
+    """MATLAB's version 4 has no signature: five small integers (type, rows, columns, complex, length of the name), then
+    the name and a zero byte."""
+    if len(data) < 22:
+        return False
+    kind, rows, columns, is_complex, length = struct.unpack("<5i", data[:20])
+    name = data[20 : 20 + max(length, 0)]
+    sizes = kind in range(0, 100, 10) and 0 < rows < 1 << 30 and 0 < columns < 1 << 30 and is_complex in (0, 1)
+    return sizes and 1 < length <= 64 and name.endswith(b"\0") and name[:-1].isascii() and name[:-1].isalnum()

@@ -13,6 +13,7 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.containers import audio_stream, open_container, sniff
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.signatures import what_came
 from pandagpt_core.media.sound.mending import is_mpeg_frame, mended
 from pandagpt_core.media.sound.ogg import links
 
@@ -59,7 +60,7 @@ def _opened(data: bytes, limits: Limits) -> Sound:
         return _by_ffmpeg(data, demuxer, limits)
     if _is_sndfile(data):
         return _by_sndfile(data)
-    raise InvalidMedia(f"the sound is none of {TAKES}")
+    raise InvalidMedia(f"the sound is none of {TAKES}; {what_came(data)}")
 
 
 def _chained(chain: Sequence[Sound]) -> Sound:

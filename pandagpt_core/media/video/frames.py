@@ -13,6 +13,7 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.pictures.animations import is_animation
 from pandagpt_core.media.pictures.animations import pick as pick_animation
+from pandagpt_core.media.signatures import what_came
 
 T = TypeVar("T")
 RGB = npt.NDArray[np.uint8]
@@ -32,7 +33,7 @@ def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) 
         )
     demuxer = sniff(data)
     if demuxer is None:
-        raise InvalidMedia(f"the video is none of {CONTAINERS}")
+        raise InvalidMedia(f"the video is none of {CONTAINERS}; {what_came(data)}")
     with decoding("video"):
         count, rate = _survey(data, demuxer, limits)
         wanted = choose(count, rate)

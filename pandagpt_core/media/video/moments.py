@@ -21,6 +21,7 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.pictures.animations import is_animation
 from pandagpt_core.media.pictures.animations import pick as pick_animation
+from pandagpt_core.media.signatures import what_came
 from pandagpt_core.media.video.display import Display, as_displayed, display_of
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def pick(data: bytes, limits: Limits, count: int, keep: Callable[[RGB], T]) -> l
         return _animated(data, limits, count, keep)
     demuxer = sniff(data)
     if demuxer is None or demuxer in ("amr", "caf", "w64"):
-        raise InvalidMedia(f"the video is none of {CONTAINERS}, GIF, WebP, APNG")
+        raise InvalidMedia(f"the video is none of {CONTAINERS}, GIF, WebP, APNG; {what_came(data)}")
     with decoding("video"):
         survey = _survey(data, demuxer, limits)
         wanted = _wanted(survey, count, limits, seekable=demuxer in _SEEKABLE)

@@ -83,7 +83,8 @@ def asks() -> list[list[Medium]]:
         [_plain("image", "guitar.png"), bark],
         [dog, imu],
         [depth, thermal],
-        [_plain("video", f"{_VIDEO[0]}.mp4"), _plain("audio", "trumpet.flac"), violin],
+        [_plain("video", f"{_VIDEO[0]}.mp4"), _plain("audio", "trumpet.flac")],
+        [_plain("video", f"{_VIDEO[0]}.mp4"), violin],
     ]
     return [[one] for one in alone] + mixed
 

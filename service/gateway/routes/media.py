@@ -15,7 +15,7 @@ from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality
 from service.gateway.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.media.medium import MediaInput, read_upload
+from service.gateway.media.medium import MediaInput, composed, read_upload
 from service.gateway.media.multipart import Form, Upload, read_form
 from service.gateway.schema import parameters
 from service.gateway.schema.documented import documented, file_field, form_body
@@ -73,7 +73,8 @@ async def _inspected(gateway: GatewayState, file: Upload, fields: MediaForm, cal
         raise GatewayError("invalid_request", f"recipe must be one of {', '.join(recipes)}.", param="recipe")
     given = parameters.given_in_form(entry, fields)
     content = await read_upload(file, file.name, gateway.sources_of(caller.tenant))
-    medium = MediaInput(Modality(file.name), content.data, content.sha256, 0, file.name, given, f"{file.name}_")
+    sent = MediaInput(Modality(file.name), content.data, content.sha256, 0, file.name, given, f"{file.name}_")
+    medium = composed([sent])[0]  # a further medium of the same file, a video's sound, is not this one's
     array, notes = await gateway.requests.resolver.inspect(medium, recipe, caller.share)
     picture = await asyncio.to_thread(preview.png, array)
     return _described(file.name, recipe, list(array.shape), notes) | {

@@ -116,6 +116,14 @@ def test_a_videos_sound_is_a_medium_where_it_is_asked_for(http: httpx.Client) ->
         assert alone["usage"]["prompt_tokens_details"]["audio_items"] == 0
 
 
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_a_film_is_inspected_with_its_own_sound_too(http: httpx.Client, value: str) -> None:
+    sent = {"files": {"video": ("v.mp4", film_with_sound())}, "data": {"video_audio": value}}
+    answer = http.post("/v1/media/inspect", **sent)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"][0]["modality"] == "video"
+
+
 def test_a_video_without_a_sound_refuses_to_give_it(http: httpx.Client) -> None:
     sent = {"files": {"video": ("v.mp4", samples.film())}, "data": {"prompt": "x", "video_audio": "true"}}
     error = http.post("/v1/generate", **sent).json()["error"]

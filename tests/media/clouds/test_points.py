@@ -209,7 +209,7 @@ HUNDRED_MILLION = 100_000_000
         (b"PK\x03\x04" + bytes(40), "decoded"),
         (b"a,b,c\n1,2,3\n", "no column named x"),
         (b"\x00\xff binary rubbish", "none of PLY"),
-        (b"1 2\n3 4\n", "decoded"),
+        (b"1 2\n3 4\n", "2 columns"),
     ],
 )
 def test_what_is_no_cloud_or_beyond_a_limit_is_refused_with_the_limit(data: bytes, words: str) -> None:

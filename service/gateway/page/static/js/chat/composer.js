@@ -22,7 +22,7 @@ export function composer(context, send) {
 
   const card = (medium) => mediaCard(medium, {
     accepted: accepted(),
-    recipe: (modality) => context.model()?.recipes?.[modality],
+    recipe: context.recipe,
     boxes: takesBoxes(context.model()),
     remove: () => {
       forget(medium);
@@ -77,6 +77,8 @@ export function composer(context, send) {
   input.addEventListener("paste", (event) => { for (const file of event.clipboardData.files) add(file); });
   context.onModel(() => {
     cards.clear(); // what the new model takes is offered anew
+    const left = media.filter(({ modality }) => !accepted().includes(modality));
+    show(messages, left.length > 0 && notice(`This model does not take ${left.map(({ name }) => name).join(", ")}.`));
     draw();
   });
 

@@ -20,7 +20,7 @@ export function mediaCard(medium, edit = {}) {
     facts, controls);
   const parts = { card, body, facts, controls };
   if (edit.remove) fields().then(({ editable }) => editable(medium, edit, parts));
-  else previews().then(async ({ preview }) => show(body, (await preview(medium)).node));
+  else previews().then(async ({ sentPreview }) => show(body, (await sentPreview(medium)).node));
   return card;
 }
 

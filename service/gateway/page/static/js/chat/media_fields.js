@@ -8,7 +8,7 @@ import { preview, reading } from "../media/previews.js";
 import { boxInput } from "./box_input.js";
 
 /** @param {{card: Element, body: Element, facts: Element, controls: Element}} parts of the card */
-export function editable(medium, { remove, accepted, recipe, boxes }, parts) {
+export function editable(medium, { remove, accepted, recipe = () => undefined, boxes }, parts) {
   const options = h("div", { class: "row" });
   let shown = null;
   let reads = 0;

@@ -41,7 +41,7 @@ function matrixPanel(context) {
   const cards = h("div", { class: "cards" });
   const words = h("textarea", { rows: 4, placeholder: "a dog\na violin\nrain" });
   const result = h("div", { "aria-live": "polite" });
-  const draw = () => show(cards, ...media.map((medium) => mediaCard(medium, { accepted: accepted(), remove: () => { forget(medium); media = media.filter((one) => one !== medium); draw(); } })));
+  const draw = () => show(cards, ...media.map((medium) => mediaCard(medium, { accepted: accepted(), recipe: context.recipe, remove: () => { forget(medium); media = media.filter((one) => one !== medium); draw(); } })));
   const add = async (files) => {
     await context.ready;
     const refused = files.filter((file) => !accepted().includes(guess(file)));
@@ -72,18 +72,24 @@ function searchPanel(context) {
   const folder = h("input", { type: "file", multiple: true, webkitdirectory: true });
   const words = h("input", { type: "search", placeholder: "a dog in the snow" });
   const medium = h("input", { type: "file" });
+  const embedded = async (files) => {
+    const media = files.map((file) => attachment(file, "image"));
+    const rows = await vectors(context, media);
+    return media.map((one, index) => ({ file: one.file, vector: rows[index] }));
+  };
+  const eachAlone = async (files, refused) => {
+    const ready = [];
+    for (const file of files) await embedded([file]).then((one) => ready.push(...one), ({ message }) => refused.push(message));
+    return ready;
+  };
   const prepare = async (files) => {
     found = [];
     const pictures = files.filter((file) => guess(file) === "image");
-    try {
-      for await (const batch of inBatches(pictures, 8)) {
-        const media = batch.map((file) => attachment(file, "image"));
-        const rows = await vectors(context, media);
-        found.push(...media.map((one, index) => ({ file: one.file, vector: rows[index] })));
-        status.textContent = `${found.length} of ${pictures.length} pictures are ready.`;
-      }
-    } catch (error) {
-      status.textContent = error.message;
+    const refused = [];
+    for await (const batch of inBatches(pictures, 8)) {
+      const ready = await embedded(batch).catch(() => eachAlone(batch, refused)); // one that cannot be read fails all
+      found.push(...ready);
+      status.textContent = [`${found.length} of ${pictures.length} pictures are ready.`, ...refused].join(" ");
     }
   };
   folder.addEventListener("change", () => prepare([...folder.files]));

@@ -18,9 +18,12 @@ export function makeContext(select) {
     save("model", select.value);
     changed();
   });
+  const chosen = () => models.find((model) => model.id === select.value) ?? null;
   return {
     ready,
-    model: () => models.find((model) => model.id === select.value) ?? null,
+    model: chosen,
+    /** The recipe by which the chosen model reads media of a modality; undefined where it reads none, or does not say. */
+    recipe: (modality) => chosen()?.recipes?.[modality],
     onModel: (listener) => listeners.add(listener),
     learn(found) {
       models = found;

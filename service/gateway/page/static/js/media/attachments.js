@@ -4,7 +4,7 @@ import * as api from "../core/api.js";
 
 /**
  * @typedef {{id: string, file: File|null, name: string, modality: string, weight: number,
- *   options: Record<string, string|number>, box: number[]|null, reading: object|null, fileId: string|null,
+ *   options: Record<string, string|number>, box: number[]|null, reading: object|null, recipe?: string, fileId: string|null,
  *   bytes: number, share: number, upload: object|null, watchers: Set<() => void>}} Attachment
  * `box` is asked about, `reading` is what the service found in it, `share` of it has been sent.
  */
@@ -17,8 +17,8 @@ export function attachment(file, modality, options = {}) {
 }
 
 /** What a reload needs to go on. */
-export const kept = ({ name, modality, weight, options, box, reading, fileId, bytes }) =>
-  ({ name, modality, weight, options, box, reading, fileId, bytes });
+export const kept = ({ name, modality, weight, options, box, reading, recipe, fileId, bytes }) =>
+  ({ name, modality, weight, options, box, reading: reading && { ...reading, picture: undefined }, recipe, fileId, bytes });
 
 export const restored = (fields) => made({ file: null, ...fields });
 

@@ -18,6 +18,14 @@ export async function preview(medium) {
   return shape;
 }
 
+/** A medium that was sent: its preview, with the service's picture, which a reload does not keep. */
+export async function sentPreview(medium) {
+  const shape = await preview(medium);
+  const lost = medium.reading && medium.reading.picture === undefined && medium.fileId;
+  if (lost) reading(medium, medium.recipe).then(({ facts }) => shape.read(facts)).catch(() => {}); // it is shown without
+  return shape;
+}
+
 async function drawn(medium) {
   try {
     const file = await bytesOf(medium);
@@ -35,8 +43,10 @@ const unknown = async () => sentence("No preview.");
 export async function reading(medium, recipe) {
   await ensureUploaded(medium);
   if (!MODALITIES[medium.modality].isFile) return { node: h("div"), facts: { facts: {}, spans: [], picture: null } };
-  const { facts, spans, warnings, preview: picture } = await api.inspect(medium.fileId, medium.modality, medium.options, recipe);
-  medium.reading = { facts, spans };
+  const { facts: read, array, spans, warnings, preview: picture } = await api.inspect(medium.fileId, medium.modality, medium.options, recipe);
+  const facts = { ...read, ...(array.length && { "the model gets": `${array.join(" × ")} numbers` }) };
+  medium.reading = { facts, spans, picture };
+  medium.recipe = recipe;
   const apart = medium.modality === "video" ? null : picture; // its frames are shown below it
   return { node: described(medium.name, facts, spans, warnings, apart), facts: { facts, spans, picture } };
 }
