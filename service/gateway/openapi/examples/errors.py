@@ -3,8 +3,8 @@
 ERROR_EXAMPLES: dict[str, tuple[str, str | None]] = {
     "invalid_request": ("temperature must be at most 100.0.", "temperature"),
     "invalid_media": (
-        "messages[0].content[0].image_url.url: the picture is none of JPEG, PNG, WEBP, GIF, BMP, TIFF, HEIF, AVIF, or "
-        "its header is damaged",
+        "messages[0].content[0].image_url.url: the picture is none of JPEG, PNG, WEBP, GIF, BMP, TIFF, HEIF, AVIF; the "
+        "file is text",
         "messages[0].content[0].image_url.url",
     ),
     "unsupported_modality": ("The model does not take audio.", "audio"),
