@@ -1,4 +1,4 @@
-"""A store that fails over: a master, a replica and a sentinel with a quorum of one, each a process on loopback."""
+"""A store that fails over: a master, a replica and one sentinel or several, each a process on loopback."""
 
 import contextlib
 import subprocess
@@ -27,7 +27,7 @@ class Replicated:
     program: str
     folder: Path
     ports: tuple[int, int]
-    sentinel_port: int
+    sentinel_ports: tuple[int, ...]
     settings: StoreSettings
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -35,10 +35,19 @@ class Replicated:
         command = [self.program, "own.conf", *arguments]
         self.processes[name] = subprocess.Popen(command, cwd=self.folder / name, stdout=subprocess.DEVNULL)
 
-    def start_sentinel(self) -> None:
-        self.start("sentinel", "--sentinel")
-        with self.sentinel() as watching:
-            until(lambda: _sees_replica(watching), "a sentinel that sees both")
+    def start_sentinel(self, number: int = 0) -> None:
+        """Returns when it sees the replica."""
+        self.start(sentinel_name(number), "--sentinel")
+        with self.sentinel(number) as watching:
+            until(lambda: _sees(watching, "num-slaves", 1), "a sentinel that sees the replica")
+
+    def start_sentinels(self) -> None:
+        """Returns when each knows all others: only then can they vote."""
+        for number in range(len(self.sentinel_ports)):
+            self.start_sentinel(number)
+        for number in range(len(self.sentinel_ports)):
+            with self.sentinel(number) as watching:
+                until(lambda: _sees(watching, "num-other-sentinels", len(self.sentinel_ports) - 1), "the others")
 
     def kill(self, name: str) -> None:
         self.processes[name].kill()
@@ -48,8 +57,8 @@ class Replicated:
         """To the first master (0) or the replica (1)."""
         return redis.Redis(port=self.ports[number], password=PASSWORD, socket_timeout=5)
 
-    def sentinel(self) -> "redis.Redis":
-        return redis.Redis(port=self.sentinel_port, password=SENTINEL_PASSWORD, socket_timeout=5)
+    def sentinel(self, number: int = 0) -> "redis.Redis":
+        return redis.Redis(port=self.sentinel_ports[number], password=SENTINEL_PASSWORD, socket_timeout=5)
 
     def cut_off_replica(self) -> None:
         """From now on the replica gets nothing more: what is written is lost with the master."""
@@ -63,30 +72,33 @@ class Replicated:
             until(lambda: replica.info("replication")["role"] == "master", "the replica's promotion")
 
 
+def sentinel_name(number: int) -> str:
+    """Of the process and its folder."""
+    return f"sentinel{number or ''}"
+
+
 @contextlib.contextmanager
-def replicated(folder: Path) -> Iterator[Replicated]:
-    """Started and in step; skips where there is no Valkey."""
+def replicated(folder: Path, sentinels: int = 1) -> Iterator[Replicated]:
+    """Started and in step; a majority of the sentinels is their quorum. Skips where there is no Valkey."""
     try:
         program = binary()
     except SettingsError as error:
         pytest.skip(str(error))  # the reason: no Valkey for this system
-    master, replica, sentinel, nobody = (free_port() for _ in range(4))
+    master, replica, nobody, *watching = (free_port() for _ in range(3 + sentinels))
     common = f'bind 127.0.0.1\nsave ""\nrequirepass {PASSWORD}\nmasterauth {PASSWORD}\nrepl-diskless-sync-delay 0\n'
     texts = {
         "master": f"port {master}\n{common}",
         "replica": f"port {replica}\n{common}replicaof 127.0.0.1 {master}\n",
-        "sentinel": f"port {sentinel}\nbind 127.0.0.1\nrequirepass {SENTINEL_PASSWORD}\n"
-        f"sentinel monitor {NAME} 127.0.0.1 {master} 1\nsentinel auth-pass {NAME} {PASSWORD}\n"
-        f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 5000\n",
     }
+    texts |= {sentinel_name(n): _sentinel_text(port, master, sentinels // 2 + 1) for n, port in enumerate(watching)}
     settings = StoreSettings(
-        sentinels=(f"127.0.0.1:{nobody}", f"127.0.0.1:{sentinel}"),
+        sentinels=tuple(f"127.0.0.1:{port}" for port in (nobody, *watching)),
         sentinel_master=NAME,
         sentinel_password=SENTINEL_PASSWORD,
         password=PASSWORD,
         command_timeout_s=3.0,
     )
-    made = Replicated(program, folder, (master, replica), sentinel, settings)
+    made = Replicated(program, folder, (master, replica), tuple(watching), settings)
     for name, text in texts.items():
         (folder / name).mkdir()
         (folder / name / "own.conf").write_text(text)
@@ -94,11 +106,19 @@ def replicated(folder: Path) -> Iterator[Replicated]:
         made.start("master")
         made.start("replica")
         until(lambda: _in_step(made), "a replica in step")
-        made.start_sentinel()  # last: it looks for replicas at its start, and then every ten seconds
+        made.start_sentinels()  # last: it looks for replicas at its start, and then every ten seconds
         yield made
     finally:
         for name in made.processes:
             made.kill(name)
+
+
+def _sentinel_text(port: int, master: int, quorum: int) -> str:
+    return (
+        f"port {port}\nbind 127.0.0.1\nrequirepass {SENTINEL_PASSWORD}\nsentinel sentinel-pass {SENTINEL_PASSWORD}\n"
+        f"sentinel monitor {NAME} 127.0.0.1 {master} {quorum}\nsentinel auth-pass {NAME} {PASSWORD}\n"
+        f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 5000\n"
+    )
 
 
 def _in_step(made: Replicated) -> bool:
@@ -107,9 +127,9 @@ def _in_step(made: Replicated) -> bool:
     return False
 
 
-def _sees_replica(sentinel: "redis.Redis") -> bool:
+def _sees(sentinel: "redis.Redis", count: str, expected: int) -> bool:
     with contextlib.suppress(redis.RedisError):
-        return int(sentinel.sentinel_master(NAME)["num-slaves"]) == 1
+        return int(sentinel.sentinel_master(NAME)[count]) == expected
     return False
 
 

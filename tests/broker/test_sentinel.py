@@ -137,7 +137,7 @@ async def test_what_a_failover_loses_of_running_answers_is_written_again(store: 
 
         for request in (first, second):
             record = await broker.submit(request)
-            reading.append(asyncio.create_task(_followed(broker, record, events[request.id])))
+            reading.append(asyncio.create_task(followed_to_the_end(broker, record, events[request.id])))
             await until(lambda got=events[request.id]: len(got) >= 5)
         store.cut_off_replica()
         seen = {name: len(got) for name, got in events.items()}
@@ -153,7 +153,7 @@ async def test_what_a_failover_loses_of_running_answers_is_written_again(store: 
     await broker.close()
 
 
-async def _followed(broker: Broker, record: RequestRecord, got: list[Event] | None = None) -> list[Event]:
+async def followed_to_the_end(broker: Broker, record: RequestRecord, got: list[Event] | None = None) -> list[Event]:
     """All events to the end, into `got` as they come."""
     found = [] if got is None else got
     async with asyncio.timeout(2 * WITHIN), aclosing(broker.follow(record)) as lists:
@@ -171,7 +171,7 @@ async def test_a_request_that_the_failover_lost_ends_as_store_unavailable(store:
         store.cut_off_replica()
         lost = generate()
         waiting = await broker.submit(lost)  # the replica never gets it
-        events = [asyncio.create_task(_followed(broker, record)) for record in (begun, waiting)]
+        events = [asyncio.create_task(followed_to_the_end(broker, record)) for record in (begun, waiting)]
         await asyncio.sleep(0)
         store.kill("master")
         whole, (end,) = await asyncio.gather(*events)
