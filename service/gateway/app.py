@@ -31,7 +31,9 @@ from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.gateway.readers import RequestReaders
 from service.broker.keys import Keys
 from service.broker.queue_metrics import QueueMetrics
-from service.gateway.auth import KeyRing, Tenants, read_keys
+from service.gateway.access.auth import KeyRing, Tenants, read_keys
+from service.gateway.access.keys_reload import KeysFile
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.decoding.pool import PoolOptions, child_command
 from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
@@ -44,7 +46,6 @@ from service.gateway.inference.respond import Responder
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.service import RequestService, ServiceOptions
 from service.gateway.inference.validated import RequestLimits
-from service.gateway.keys_reload import KeysFile
 from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore, Quota
@@ -58,7 +59,6 @@ from service.gateway.observation import failed
 from service.gateway.openapi import document
 from service.gateway.page.guide import read_guide
 from service.gateway.page.site import make_site
-from service.gateway.rate_limit import RateLimiter
 from service.gateway.routes import not_offered, routers
 from service.gateway.state import GatewayState
 from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts

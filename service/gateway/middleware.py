@@ -9,7 +9,6 @@ import asyncio
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.gateway.errors import GatewayError, error_response
-from service.gateway.observation import Observation, failed
+from service.gateway.observation import Observation, failed, new_request_id
 from service.metrics import GatewayMetrics
 from service.tracing import Tracer, Value, valid_traceparent
 
@@ -25,10 +24,6 @@ log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODINGS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress")
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; in logs and metrics only, for no client is left
-
-
-def new_request_id() -> str:
-    return f"req-{uuid.uuid4().hex}"
 
 
 def _limits(scope: Scope) -> dict[str, str]:
@@ -62,7 +57,7 @@ class RequestContextMiddleware:
         request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        received = state.get("received", time.perf_counter())  # by the server (`protocol.py`), where it is ours
+        received = state.get("received", time.perf_counter())  # `connections/protocol.py` notes it, where it runs
         seen = state["observation"] = Observation(received, request_id=request_id)
         asked = valid_traceparent(Headers(scope=scope).get("traceparent"))
         seen.trace = self._tracer.begin(asked, scope["method"], "server", seen.epoch + received)

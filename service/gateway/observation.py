@@ -4,6 +4,7 @@ It lies in the ASGI scope's state, so that whatever handles the request finds it
 """
 
 import time
+import uuid
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -17,6 +18,11 @@ from service.metrics import GatewayMetrics
 from service.tracing import Trace, Untraced
 
 Events = AsyncGenerator[list[Event], None]
+
+
+def new_request_id() -> str:
+    """The name of an HTTP request in `x-request-id` and in logs."""
+    return f"req-{uuid.uuid4().hex}"
 
 
 @dataclass(slots=True)

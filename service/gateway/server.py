@@ -10,8 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.gateway.app import create_app, leave, terminate
-from service.gateway.listener import stop_listening
-from service.gateway.protocol import BoundedProtocol, bounded
+from service.gateway.connections.listener import stop_listening
+from service.gateway.connections.protocol import BoundedProtocol, bounded
 from service.gateway.state import GatewayState
 from service.settings import Settings
 
@@ -25,8 +25,8 @@ class GatewayServer(uvicorn.Server):
     on connections that were accepted before. SIGINT, or a second signal, skips the delay.
 
     No connection is closed on which a proxy may be sending a request: of those that begin while the listener closes
-    (`listener.py`) none is reset, and one without a request stays for `delay_s` from its last answer. An answer that
-    begins after the signal says that its connection ends.
+    (`connections/listener.py`) none is reset, and one without a request stays for `delay_s` from its last answer.
+    An answer that begins after the signal says that its connection ends.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, grace_s: float, delay_s: float) -> None:

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from service.broker.errors import Draining
 from service.broker.gateway.batches import BatchStore
 from service.broker.gateway.client import Broker
-from service.gateway.auth import KeyRing, Tenants
+from service.gateway.access.auth import KeyRing, Tenants
+from service.gateway.access.rate_limit import RateLimiter, RateLimitLease
 from service.gateway.inference.embedding.answering import EmbedResponder
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService
@@ -20,7 +21,6 @@ from service.gateway.media.files import FileStore
 from service.gateway.media.media_uuids import MediaUuids
 from service.gateway.media.multipart import FormLimits
 from service.gateway.media.sources import MediaSources, SizeBudget
-from service.gateway.rate_limit import RateLimiter, RateLimitLease
 from service.metrics import GatewayMetrics
 
 

@@ -21,13 +21,13 @@ from service.broker.errors import BrokerError
 from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, StoredBatch
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.inference.batches import runner as runner_module
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.files import PIECE, FileStore, Quota
 from service.gateway.media.sources import MediaSources
-from service.gateway.rate_limit import RateLimiter
 from service.settings import StoreSettings
 from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey

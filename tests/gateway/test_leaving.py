@@ -11,7 +11,7 @@ import pytest
 
 from service import settings
 from service.gateway import server
-from service.gateway.listener import stop_listening
+from service.gateway.connections.listener import stop_listening
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import until

@@ -32,7 +32,7 @@ from pandagpt_core.runtime import Runtime
 from service import settings
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name, pack
-from service.gateway.auth import Tenants
+from service.gateway.access.auth import Tenants
 from service.settings import Settings, StoreSettings
 from tests import golden as vectors
 from tests.fakes import worker_thread

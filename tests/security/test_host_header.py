@@ -13,8 +13,8 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount
 
+from service.gateway.access.auth import Access, public
 from service.gateway.app import create_app, routers
-from service.gateway.auth import Access, public
 from service.gateway.openapi.document import access_of
 from service.gateway.state import GatewayState
 from service.settings import Settings

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service.gateway import auth
-from service.gateway.auth import KeyRing, read_keys
+from service.gateway.access import auth
+from service.gateway.access.auth import KeyRing, read_keys
 from service.gateway.errors import GatewayError
 from tests.conftest import Valkey
 from tests.security.beside import running, send, watched

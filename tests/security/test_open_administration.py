@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
+from service.gateway.access.auth import CLASSES, Caller, OperatorAccess, Scope
 from service.gateway.app import routers
-from service.gateway.auth import CLASSES, Caller, OperatorAccess, Scope
 from service.gateway.state import GatewayState
 from service.local import ports
 from tests.conftest import Valkey

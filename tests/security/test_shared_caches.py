@@ -17,7 +17,7 @@ from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.types import SamplingParams
 from service.broker.protocol import Generate, TurnPart
-from service.gateway.auth import read_keys
+from service.gateway.access.auth import read_keys
 from service.gateway.state import GatewayState
 from service.settings import SettingsError
 from service.worker.jobs import pending

@@ -191,7 +191,7 @@ def _store_habits(client: Any, took: float) -> Iterator[Finding]:
 def gateway(settings: Settings) -> Iterator[Finding]:
     ours = settings.gateway
     if ours.keys_file is not None:
-        from service.gateway.auth import read_keys
+        from service.gateway.access.auth import read_keys
 
         try:
             yield Finding("keys", "ok", f"{len(read_keys(ours.keys_file))} keys")

@@ -14,14 +14,14 @@ from starlette.responses import JSONResponse, Response
 from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Event, Failed, Started, Token
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.head import head_only
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import GenerateRequest
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import Observation, TokenMeter
-from service.gateway.rate_limit import RateLimiter
 from service.gateway.schema.requests import ignored, warned
 from service.gateway.streaming.chunks import ResponseMetadata, failure
 from service.gateway.streaming.event_stream import (

@@ -15,7 +15,7 @@ from service.broker.gateway.client import Broker
 from service.broker.gateway.readers import Readers, RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Embed, Generate, Request, TurnPart
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError
 from service.gateway.inference import places
 from service.gateway.inference.from_zero import FromZero

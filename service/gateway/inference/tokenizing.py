@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pandagpt_core.types import ModelInfo, Turn
 from service.broker.keys import new_request_id
 from service.broker.protocol import Done, Failed, Tokenize, Tokenized, TurnPart
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError
 from service.gateway.inference.service import RequestService
 from service.gateway.streaming.chunks import failure

@@ -14,7 +14,7 @@ from service.broker.gateway.admission import Capacity
 from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
 from service.broker.protocol import MediaRef
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
 from service.gateway.decoding.pools import DecodePools
 from service.gateway.errors import GatewayError
 from service.gateway.media.media_uuids import not_cached

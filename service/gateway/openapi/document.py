@@ -15,7 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
-from service.gateway.auth import Access
+from service.gateway.access.auth import Access
 from service.gateway.openapi.add_examples import add_examples
 from service.gateway.openapi.errors import add_errors
 from service.gateway.openapi.limits import state_limits

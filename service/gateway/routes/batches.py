@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from service.broker.gateway.batches import ENDED, LONGEST_WINDOW, BatchProgress, StoredBatch
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.json_body import read_json
 from service.gateway.media.files import new_file_id

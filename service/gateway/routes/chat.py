@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.conversation import from_chat
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, embedding_list
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
 from service.gateway.inference.idempotency import IdempotencyKey

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.media.files import FileInfo
 from service.gateway.media.multipart import Form, read_form

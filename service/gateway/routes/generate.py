@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from pandagpt_core.modalities import MODALITIES
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.form import FILE_FIELDS, from_form
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.media.multipart import read_form

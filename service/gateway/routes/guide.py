@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import RedirectResponse
 
-from service.gateway.auth import public
+from service.gateway.access.auth import public
 from service.gateway.errors import GatewayError
 from service.gateway.page.answer import answer
 from service.gateway.page.guide import Guide

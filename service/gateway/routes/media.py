@@ -13,7 +13,7 @@ from pandagpt_core.media import Notes
 from pandagpt_core.media.pictures import preview
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.media.medium import MediaInput, composed, read_upload
 from service.gateway.media.multipart import Form, Upload, read_form

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import JSONResponse
 
 from pandagpt_core.types import ModelInfo
-from service.gateway.auth import Access, Caller, Scope, public
+from service.gateway.access.auth import Access, Caller, Scope, public
 from service.gateway.inference.embedding.answering import EmbedQuestion
 from service.gateway.inference.embedding.embedder import Embedded
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs

@@ -8,7 +8,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.responses import HTMLResponse
 
 from service.broker.errors import Draining, NoWorker
-from service.gateway.auth import Caller, OperatorAccess, Scope, public
+from service.gateway.access.auth import Caller, OperatorAccess, Scope, public
 from service.gateway.errors import GatewayError
 from service.gateway.page.reference import page
 from service.gateway.schema.documented import documented

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.gateway.auth import public
+from service.gateway.access.auth import public
 from service.gateway.errors import GatewayError
 from service.gateway.page.answer import answer, answer_coded
 from service.gateway.page.assets import ASK_AGAIN, HEADERS, INDEX, coded, media_type

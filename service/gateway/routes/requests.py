@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from pandagpt_core.boxes import read_boxes
 from service.broker.gateway.request_status import RequestState
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.schema.documented import EVENTS, documented
 from service.gateway.schema.resources import RequestStatus

@@ -11,7 +11,7 @@ from pandagpt_core.types import Turn
 from service.broker.errors import UnknownRequest
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Failed
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.json_body import read_json

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 
 from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Tokenized
-from service.gateway.auth import Access, Caller, Scope
+from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.inference.conversation import check_totals, conversation
 from service.gateway.inference.json_body import read_json

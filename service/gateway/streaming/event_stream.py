@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 from service.broker.errors import Draining
 from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
+from service.gateway.connections.half_closed import COMMENT
 from service.gateway.errors import GatewayError, from_core
-from service.gateway.half_closed import COMMENT
 from service.gateway.head import head_only
 from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import AnswerChunks
@@ -289,7 +289,7 @@ class EventStream(Response):
 
 async def _cut(scope: Scope, gone: Disconnection) -> None:
     """End the connection at once: closing it in good order would wait for the client to take what it does not take."""
-    cut = scope.get("state", {}).get("cut")  # the server's (`protocol.py`)
+    cut = scope.get("state", {}).get("cut")  # the server's (`connections/protocol.py`)
     if cut is not None:
         cut()
         await asyncio.wait({gone}, timeout=1.0)

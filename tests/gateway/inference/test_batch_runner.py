@@ -13,13 +13,13 @@ from service.broker.connection import connect_async
 from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, StoredBatch
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.inference.batches.requests import BatchCall
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.files import FileStore, Quota
 from service.gateway.media.sources import MediaSources
-from service.gateway.rate_limit import RateLimiter
 from tests.conftest import Valkey
 
 CHAT = "/v1/chat/completions"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.inference.completion_body import from_completion
 from service.gateway.inference.conversation import from_chat

@@ -17,7 +17,8 @@ import msgspec
 
 from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, Status, StoredBatch
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.errors import GatewayError, error_object, from_core
 from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split
 from service.gateway.inference.batches.requests import BatchCall, run
@@ -25,7 +26,6 @@ from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.files import FileStore
 from service.gateway.media.sources import MediaSources
-from service.gateway.rate_limit import RateLimiter
 
 log = logging.getLogger(__name__)
 LOOK_S = 1.0  # seconds between looks for new batches, cancelled ones and the lease

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from pandagpt_core.types import ModelInfo, Priority
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.inference.embedding.embedder import Embedded, EmbedOptions, check_dimensions, embed
 from service.gateway.inference.embedding.inputs import EmbedInput
@@ -19,7 +20,6 @@ from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import RequestService
 from service.gateway.media.text_windows import Cut
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
-from service.gateway.rate_limit import RateLimiter
 from service.gateway.schema.embeddings import LongText
 from service.gateway.schema.requests import ignored, warned
 from service.gateway.streaming.event_stream import ClientDisconnected, until_disconnect, watch_connection

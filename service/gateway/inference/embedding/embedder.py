@@ -13,7 +13,7 @@ from pandagpt_core.types import Modality, ModelInfo, Priority
 from service.broker.errors import StoreUnavailable
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Failed, Vectors
-from service.gateway.auth import Caller
+from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError
 from service.gateway.inference.embedding.inputs import EmbedInput
 from service.gateway.inference.service import RequestService, Submitted

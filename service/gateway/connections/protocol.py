@@ -11,10 +11,10 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.gateway.connections.half_closed import ResetWatch, probe
+from service.gateway.connections.lingering import LingeringTransport
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.half_closed import ResetWatch, probe
-from service.gateway.lingering import LingeringTransport
-from service.gateway.middleware import new_request_id
+from service.gateway.observation import new_request_id
 from service.settings import GatewaySettings
 
 

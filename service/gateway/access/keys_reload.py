@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service.gateway.auth import KeyRing, read_keys
+from service.gateway.access.auth import KeyRing, read_keys
 from service.settings import SettingsError
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from service.gateway.auth import KeyRing, read_keys
+from service.gateway.access.auth import KeyRing, read_keys
+from service.gateway.access.keys_reload import KeysFile
 from service.gateway.errors import GatewayError
-from service.gateway.keys_reload import KeysFile
 from tests.wire import until
 
 

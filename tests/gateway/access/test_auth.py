@@ -8,8 +8,8 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
+from service.gateway.access.auth import CLASSES, KeyRing, Scope, Tenants, public, read_keys
 from service.gateway.app import create_app, routers
-from service.gateway.auth import CLASSES, KeyRing, Scope, Tenants, public, read_keys
 from service.gateway.errors import GatewayError
 from service.gateway.openapi.document import access_of
 from service.gateway.state import GatewayState

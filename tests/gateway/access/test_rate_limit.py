@@ -10,8 +10,8 @@ from service.broker.connection import AsyncStore, connect_async
 from service.broker.errors import NoWorker, Overloaded
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.errors import GatewayError
-from service.gateway.rate_limit import RateLimiter
 from tests.conftest import Valkey
 
 Make = Callable[..., RateLimiter]
