@@ -19,7 +19,11 @@ from pandagpt_core.training.optimise import optimise
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini.concepts import Concept
 from recipes.panda_mini.qa_templates import NO_PICTURE, ask_of_nothing
-from recipes.panda_mini.talks import Talk, TalkVocabulary, ask_both, draw_reading, draw_talk, foreign
+from recipes.panda_mini.talks.describing import ask_both
+from recipes.panda_mini.talks.naming import foreign
+from recipes.panda_mini.talks.readings import draw_reading
+from recipes.panda_mini.talks.talk import draw_talk
+from recipes.panda_mini.talks.words import Talk, TalkVocabulary
 
 TEMPLATE = TEMPLATES["chatml"]
 _MORE = ("Tell me more about it.", "What do you know about it?", "What is that?", "Explain what it is.")

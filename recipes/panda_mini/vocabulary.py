@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pandagpt_core.perception.reading import NamedConcept
 from recipes.panda_mini.concepts import Concept, load_concepts, load_imagenet
-from recipes.panda_mini.talks import TalkVocabulary
+from recipes.panda_mini.talks.words import TalkVocabulary
 
 COCO = [
     "person",

@@ -12,11 +12,16 @@ from pandagpt_core.perception.languages import LANGUAGES
 from pandagpt_core.perception.reading import NamedConcept, Reading, Thing, words
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
-from recipes.panda_mini import talks
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.export import llm_file
 from recipes.panda_mini.reading_lora import IGNORED, ReadingConfig, Talks, collated
-from recipes.panda_mini.talks import TalkVocabulary, draw_reading, draw_talk
+from recipes.panda_mini.talks.describing import ask_json
+from recipes.panda_mini.talks.looks import ask_bigger, ask_colour, ask_count, ask_where
+from recipes.panda_mini.talks.naming import ask_name, foreign
+from recipes.panda_mini.talks.readings import draw_reading
+from recipes.panda_mini.talks.talk import draw_talk
+from recipes.panda_mini.talks.words import TalkVocabulary
+from recipes.panda_mini.talks.yes_no import ask_yes_no
 
 NAMES = (
     NamedConcept("cat", ("animal",)),
@@ -47,7 +52,7 @@ def test_every_answer_about_a_drawn_reading_names_what_stands_in_its_line() -> N
         rng = np.random.default_rng(seed)
         reading = draw_reading(WORDS, rng)
         line = words(reading)
-        question, answer = talks.ask_name(reading, rng)
+        question, answer = ask_name(reading, rng)
         for one in reading.names:
             assert one.name in answer.lower(), (line, question, answer)
         assert reading.sure or reading.void or "may be" in answer
@@ -56,13 +61,13 @@ def test_every_answer_about_a_drawn_reading_names_what_stands_in_its_line() -> N
 
 def test_unsure_and_empty_readings_are_answered_as_such() -> None:
     unsure = Reading("picture", NAMES[:2])
-    assert all("not sure" in answer for answer in many(lambda rng: talks.ask_name(unsure, rng)).values())
+    assert all("not sure" in answer for answer in many(lambda rng: ask_name(unsure, rng)).values())
     silence = Reading("sound", void="silence")
-    assert all("silence" in answer for answer in many(lambda rng: talks.ask_name(silence, rng)).values())
+    assert all("silence" in answer for answer in many(lambda rng: ask_name(silence, rng)).values())
 
 
 def test_yes_and_no_agree_with_the_line() -> None:
-    for question, answer in many(lambda rng: talks.ask_yes_no(CAT, WORDS, rng), 200).items():
+    for question, answer in many(lambda rng: ask_yes_no(CAT, WORDS, rng), 200).items():
         asked = re.sub(
             r"^.* (an?|there) ", "", question.rstrip("?").replace(" in the picture", "").replace(" in the photo", "")
         )
@@ -73,27 +78,27 @@ def test_yes_and_no_agree_with_the_line() -> None:
 
 
 def test_counts_colours_places_and_sizes_are_the_lines() -> None:
-    counts = many(lambda rng: talks.ask_count(CAT, WORDS, rng))
+    counts = many(lambda rng: ask_count(CAT, WORDS, rng))
     assert counts["How many cats are there?"] == "There is one cat."
-    colours = many(lambda rng: talks.ask_colour(CAT, rng), 200)
+    colours = many(lambda rng: ask_colour(CAT, rng), 200)
     assert colours["What color is the bus?"] == "The bus is red."
     assert colours["What color is the background?"] == "The background is blue."
-    places = many(lambda rng: talks.ask_where(CAT, rng), 100)
+    places = many(lambda rng: ask_where(CAT, rng), 100)
     assert places["Where is the bus?"] == "The bus is on the right."
-    sizes = many(lambda rng: talks.ask_bigger(CAT, rng))
+    sizes = many(lambda rng: ask_bigger(CAT, rng))
     assert sizes["Is the cat bigger than the bus?"].startswith("Yes")
     assert sizes["Is the bus bigger than the cat?"].startswith("No")
 
 
 def test_json_is_json() -> None:
-    for answer in many(lambda rng: talks.ask_json(CAT, rng)).values():
+    for answer in many(lambda rng: ask_json(CAT, rng)).values():
         assert set(json.loads(answer)) <= {"name", "color", "count", "animal", "kind"}
 
 
 @pytest.mark.parametrize("code", ["de", "es", "fr"])
 def test_another_language_is_answered_with_its_own_names(code: str) -> None:
     language = LANGUAGES[code]
-    asked = talks.foreign(CAT, language, RNG)
+    asked = foreign(CAT, language, RNG)
     assert asked is not None
     assert language.noun("cat") in asked[1]
 
