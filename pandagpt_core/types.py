@@ -176,11 +176,11 @@ class ModelInfo:
     """The model that a worker announces: all that a gateway needs to know of it.
 
     `recipes` maps each modality the model takes to the preprocessing recipe (`pandagpt_core.media`) whose array its
-    encoder wants; a modality that is absent is not supported. `encoder_digest` names encoder and preprocessing, for
-    cache keys. `embedding_dim` is the width of the shared space; 0 where the system offers no embeddings. `options`
-    are those that a request may set; `pandagpt_core.options` checks values against them. `tools` says whether the model
-    calls functions by itself. `dimensions` are narrower
-    widths that its vectors may be cut to.
+    encoder wants; a modality that is absent is not supported. `encoder_digest` names encoder and preprocessing, and
+    `tower_digests` the part of them that one modality passes, for cache keys. `embedding_dim` is the width of the
+    shared space; 0 where the system offers no embeddings. `options` are those that a request may set;
+    `pandagpt_core.options` checks values against them. `tools` says whether the model calls functions by itself.
+    `dimensions` are narrower widths that its vectors may be cut to.
     """
 
     id: str
@@ -195,3 +195,8 @@ class ModelInfo:
     options: tuple[OptionSpec, ...] = ()
     tools: ToolSupport = "forced"
     dimensions: tuple[int, ...] = ()
+    tower_digests: dict[Modality, str] = field(default_factory=dict)
+
+    def digest_of(self, modality: Modality) -> str:
+        """What names a medium's embedding in caches: models with equal towers for the modality share it."""
+        return self.tower_digests.get(modality, self.encoder_digest)

@@ -1,7 +1,8 @@
 """What every encoder of a shared space offers, and how items of several clips become one embedding each."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -37,6 +38,27 @@ def perceives(encoder: Encoder) -> bool:
     Systems over one encoder share the rows of a medium by the encoder's digest, so all must encode alike.
     """
     return bool(getattr(encoder, "perceives", False))
+
+
+@dataclass(frozen=True, slots=True)
+class TowerPart:
+    """All that decides a modality's rows: the weights whose names `holds` accepts, and facts that no shape shows."""
+
+    holds: Callable[[str], bool]
+    facts: Mapping[str, Any]
+
+
+class PartedEncoder(Encoder, Protocol):
+    """One that can say what of it a modality passes."""
+
+    def part(self, modality: Modality) -> TowerPart: ...
+
+
+def tower_parts(encoder: Encoder, modalities: Iterable[Modality]) -> dict[Modality, TowerPart]:
+    """By modality; empty for an encoder of one tower, which is its own part."""
+    if not hasattr(encoder, "part"):
+        return {}
+    return {modality: cast(PartedEncoder, encoder).part(modality) for modality in modalities}
 
 
 class RowEncoder(Encoder, Protocol):

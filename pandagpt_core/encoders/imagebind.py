@@ -6,9 +6,11 @@ Point-Bind's (Guo et al. 2023) is a seventh, for 3D point clouds, where the size
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
+import msgspec
 import torch
 from torch import nn
 
+from pandagpt_core.encoders.base import TowerPart
 from pandagpt_core.encoders.heads import Head, LogitScale, TextHead, Unit, first_token, last_token
 from pandagpt_core.encoders.points.encoder import PointTrunk, checked_clouds
 from pandagpt_core.encoders.sizes import PATCH_TOWERS, POINT, RECIPES, TOWER_OF, TOWERS, ImageBindSizes
@@ -46,7 +48,7 @@ class ImageBind(nn.Module):
         device: str | torch.device = "meta",
     ) -> None:
         super().__init__()
-        self.dim = sizes.out
+        self.dim, self._sizes, self._variant = sizes.out, sizes, variant
         chosen = frozenset(sizes.towers if towers is None else towers)
         self.towers = tuple(name for name in sizes.towers if name in chosen)
         self.recipes: Mapping[Modality, str] = {
@@ -67,11 +69,15 @@ class ImageBind(nn.Module):
 
     def is_unbuilt(self, key: str) -> bool:
         """Whether a checkpoint's key belongs to one of the towers that this model was built without."""
-        part, _, rest = key.partition(".")
-        if part == POINT_PART:
-            return POINT not in self.towers
-        tower = rest.partition(".")[0]
-        return part in _PARTS and tower in (*TOWERS, POINT) and tower not in self.towers
+        tower = tower_of_key(key)
+        return tower is not None and tower not in self.towers
+
+    def part(self, modality: Modality) -> TowerPart:
+        """One tower. A shape shows no attention heads, and no scale that the variant leaves out."""
+        tower = TOWER_OF[modality]
+        shown = {name: getattr(self._sizes, name) for name in (tower, "out", "vocab")}
+        facts = {**msgspec.to_builtins(shown), "scaled": tower in SCALED[self._variant]}
+        return TowerPart(lambda key: tower_of_key(key) == tower, facts)
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
@@ -120,6 +126,15 @@ class ImageBind(nn.Module):
         """[N, dim] normalised, then scaled where the variant does."""
         done: torch.Tensor = self.modality_postprocessors[tower](embedded)
         return done
+
+
+def tower_of_key(key: str) -> str | None:
+    """The tower that a checkpoint's key belongs to; None where it is no tower's."""
+    part, _, rest = key.partition(".")
+    if part == POINT_PART:
+        return POINT
+    tower = rest.partition(".")[0]
+    return tower if part in _PARTS and tower in (*TOWERS, POINT) else None
 
 
 def _preprocessor(sizes: ImageBindSizes, name: str) -> nn.Module:

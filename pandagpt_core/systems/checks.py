@@ -1,6 +1,7 @@
 """Shared by the systems: the checks of a request and a folder, and a folder's announcement."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -101,7 +102,11 @@ def check_context(folder: ModelFolder, config: LlamaConfig) -> None:
 
 
 def describe(
-    folder: ModelFolder, template: Template, embedding_dim: int, options: Sequence[OptionSpec] = ()
+    folder: ModelFolder,
+    template: Template,
+    embedding_dim: int,
+    options: Sequence[OptionSpec] = (),
+    tower_digests: Mapping[Modality, str] = MappingProxyType({}),
 ) -> ModelInfo:
     """The announcement of a model folder. embedding_dim: of the shared space, 0 where /v1/embeddings has none."""
     return ModelInfo(
@@ -117,4 +122,5 @@ def describe(
         options=tuple(options),
         tools=folder.tools or ("forced" if template.tools is None else "auto"),
         dimensions=tuple(size for size in folder.dimensions if size < embedding_dim),
+        tower_digests=dict(tower_digests),
     )

@@ -32,6 +32,7 @@ from pandagpt_core.systems.merged import load_table
 from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
 from pandagpt_core.systems.prompting import Prompting, fill
+from pandagpt_core.systems.tower_digests import tower_digests
 from pandagpt_core.systems.visual_cache import drawn, load_cache
 from pandagpt_core.types import Conversation, Modality
 
@@ -57,7 +58,11 @@ class PandaGPT(OneVectorSystem):
         cache = load_cache(path, folder, encoder.dim, options.device)
         return cls(
             info=describe(
-                folder, TEMPLATES[folder.template], folder.projection.in_dim, () if cache is None else cache.options
+                folder,
+                TEMPLATES[folder.template],
+                folder.projection.in_dim,
+                () if cache is None else cache.options,
+                tower_digests(path, folder, encoder),
             ),
             encoder=encoder,
             projection=projection,

@@ -61,12 +61,11 @@ def measure(folder: Path, default: Path, cache: Path, every: int) -> dict[str, A
 
 
 def examined(folder: Path, default: Path, manifest: Manifest) -> dict[str, EvaluationReport]:
-    """Of each system."""
+    """Of each system; a medium is encoded once for all."""
     first = LocalModel(_opened(default))
     reports = {DEFAULT: examine(first, manifest, progress=_tell)}
     runtime = _opened(folder)
-    plain = LocalModel(runtime, {"cache_size": 0})
-    ways = {BIND: plain, CACHED: LocalModel(runtime, like=plain)}  # each medium is encoded once
+    ways = {BIND: LocalModel(runtime, {"cache_size": 0}, first), CACHED: LocalModel(runtime, like=first)}
     for name, model in ways.items():
         report = examine(model, manifest, progress=_tell)
         reports[name] = dataclasses.replace(report, rows=tuple(row for row in report.rows if row.measure == "answer"))

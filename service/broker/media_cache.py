@@ -41,7 +41,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def media_name(tenant: str, encoder_digest: str, digest: str) -> str:
-    """The name of a medium for one tenant and one encoder: what `MediaPart.blob` holds."""
+    """The name of a medium for one tenant and one encoder (`ModelInfo.digest_of`): what `MediaPart.blob` holds."""
     fields = [part.encode() for part in (LAYOUT, tenant, encoder_digest, digest)]
     # Lengths in front: no two names of different parts are equal.
     return hashlib.sha256(b"".join(len(field).to_bytes(4, "little") + field for field in fields)).hexdigest()

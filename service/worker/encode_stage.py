@@ -154,10 +154,12 @@ class EncodeStage:
         self.jobs.pop(job.id, None)
 
     def _is_ours(self, job: Job, part: MediaRef) -> bool:
-        # A gateway that still has another version of the model's announcement names another encoder's arrays.
-        request = job.delivery.request
+        # A gateway that still has another version of the model's announcement names another encoder's arrays. Where
+        # workers of several versions serve the model, it names the whole encoder.
+        request, info = job.delivery.request, self._runtime.info
         owner = request.cache_group or request.tenant
-        return part.blob == media_name(owner, self._runtime.info.encoder_digest, part.digest)
+        digests = (info.digest_of(part.modality), info.encoder_digest)
+        return part.blob in [media_name(owner, digest, part.digest) for digest in digests]
 
     def _begin(self, modality: Modality, names: list[str]) -> None:
         arrays = self._cache.arrays(names)

@@ -110,7 +110,7 @@ def put_arrays(store: StoreSettings, runtime: Runtime, said: Golden) -> None:
     for name, data in FILES.items():
         modality = MEDIA[name][1]
         found = digest(hashlib.sha256(data).digest(), modality.value, runtime.info.recipes[modality], {})
-        blob = media_name(owner, runtime.info.encoder_digest, found)
+        blob = media_name(owner, runtime.info.digest_of(modality), found)
         client.set(Keys().array(blob), pack(said.array(name)), ex=600)
     client.close()
 

@@ -1,21 +1,22 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core.errors import EngineDead
-from pandagpt_core.types import Modality, TokenOutput
+from pandagpt_core.types import Modality, ModelInfo, TokenOutput
 from service.broker.errors import StoreUnavailable
 from service.broker.event_log import EventHistory, EventWriter
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
-from service.broker.media_cache import EmbeddingCache
-from service.broker.protocol import Done, Failed, Started, Vectors
+from service.broker.media_cache import EmbeddingCache, media_name
+from service.broker.protocol import Done, Failed, MediaRef, Started, Vectors
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings
@@ -23,8 +24,8 @@ from service.worker.encode_stage import Batcher, EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
 from service.worker.jobs import Job
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, fake_embedding, worker_process, worker_thread
-from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of, until
+from tests.fakes import FAKE_INFO, FakeRuntime, fake_embedding, worker_process, worker_thread
+from tests.wire import TENANT, answer, collect, embed, ends_of, generate, media, run, text_of, until
 
 
 async def test_a_medium_is_encoded_once_for_all_requests_and_workers(broker: Broker, valkey: Valkey) -> None:
@@ -296,6 +297,47 @@ async def test_another_tenants_or_encoders_name_is_refused(broker: Broker, valke
         (end,) = await run(broker, stranger, {part.blob: array})
         assert isinstance(end, Failed)
         assert worker.runtime.encoded == {}
+
+
+async def test_a_medium_may_be_named_by_its_tower_or_by_the_whole_encoder(broker: Broker, valkey: Valkey) -> None:
+    """A gateway names the encoder where another worker of the model states no digests of towers."""
+    info = replace(FAKE_INFO, tower_digests={Modality.IMAGE: "image-tower"})
+    with worker_thread(valkey.settings, FakeRuntime(info=info)) as worker:
+        for number, digest in enumerate(("image-tower", info.encoder_digest)):
+            part, array = media(number)
+            part = msgspec.structs.replace(part, blob=media_name(TENANT, digest, part.digest))
+            request = generate(media=[part])
+            assert text_of(await run(broker, request, {part.blob: array})) == answer(request, [array])
+        part, array = media(3)
+        part = msgspec.structs.replace(part, blob=media_name(TENANT, "audio-tower", part.digest))
+        (end,) = await run(broker, generate(media=[part]), {part.blob: array})
+        assert isinstance(end, Failed)
+        assert worker.runtime.encoded == {Modality.IMAGE: 2}
+
+
+async def test_two_models_with_an_equal_tower_encode_a_medium_once(broker: Broker, valkey: Valkey) -> None:
+    one, other = (
+        replace(FAKE_INFO, id=name, encoder_digest=name, tower_digests={Modality.IMAGE: "shared", Modality.AUDIO: name})
+        for name in ("one", "other")
+    )
+    with (
+        worker_thread(valkey.settings, FakeRuntime(info=one)) as first,
+        worker_thread(valkey.settings, FakeRuntime(info=other)) as second,
+    ):
+        for info in (one, other):
+            parts = [media(1), media(2, Modality.AUDIO)]
+            named = [(renamed(part, info), array) for part, array in parts]
+            lacking = (await broker.look_up(info.id, "interactive", [part.blob for part, _ in named]))[1]
+            arrays = {part.blob: array for part, array in named if part.blob in lacking}
+            request = generate(model=info.id, media=[part for part, _ in named])
+            assert text_of(await run(broker, request, arrays)) == answer(request, [array for _, array in named])
+        assert first.runtime.encoded == {Modality.IMAGE: 1, Modality.AUDIO: 1}
+        assert second.runtime.encoded == {Modality.AUDIO: 1}
+
+
+def renamed(part: MediaRef, info: ModelInfo) -> MediaRef:
+    """As a gateway names it for the model."""
+    return msgspec.structs.replace(part, blob=media_name(TENANT, info.digest_of(part.modality), part.digest))
 
 
 async def test_embeddings_come_as_unit_vectors_in_order(broker: Broker, valkey: Valkey) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import account
+from pandagpt_core.encoders.base import TowerPart
 from pandagpt_core.encoders.mini.centernet import CenterNet
 from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.encoders.mini.rows import crop_of, rows_of
@@ -52,6 +53,7 @@ class MiniEncoder(nn.Module):
         """
         super().__init__()
         self.dim = int(sizes["dim"])
+        self._sizes = sizes
         self.towers = nn.ModuleDict(
             {name: _built(name, self.dim, **arguments) for name, arguments in sizes["towers"].items()}
         )
@@ -75,6 +77,16 @@ class MiniEncoder(nn.Module):
         account("encoder", expected, {name: tuple(tensor.shape) for name, tensor in state.items()})
         encoder.load_state_dict(dict(state), assign=True)
         return encoder.eval().requires_grad_(False)
+
+    def part(self, modality: Modality) -> TowerPart:
+        """A tower, and those that it looks through or that see the same picture."""
+        name = _TOWERS[modality][0]
+        looks = isinstance(self.towers[name], MapTower)
+        names = {name, *(["image"] if looks else []), *([THINGS] if modality == Modality.IMAGE else [])}
+        own = {each: self._sizes["towers"][each] for each in names if each in self.towers}
+        prefixes = tuple(f"towers.{each}." for each in own)
+        facts = {"dim": self.dim, "perceives": self.perceives, "towers": own}
+        return TowerPart(lambda key: key.startswith(prefixes), facts)
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from pandagpt_core.systems.imagebind_llm.mix import mixed
 from pandagpt_core.systems.imagebind_llm.prompt import INPUT, prompt_of
 from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.prompting import Prompting
+from pandagpt_core.systems.tower_digests import tower_digests
 from pandagpt_core.systems.visual_cache import details, load_cache
 from pandagpt_core.types import Conversation
 
@@ -55,6 +56,7 @@ class ImageBindLLM(OneVectorSystem):
                 TEMPLATES[folder.template],
                 folder.bind.features,
                 (INPUT, *(() if cache is None else cache.options)),
+                tower_digests(path, folder, encoder),
             ),
             encoder=encoder,
             bridge=bridge,

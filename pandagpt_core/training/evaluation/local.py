@@ -26,7 +26,7 @@ from pandagpt_core.systems.prompting import Prompting
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 
-_Key = tuple[Modality, bytes, tuple[tuple[str, float | str], ...]]
+_Key = tuple[str, bytes, tuple[tuple[str, float | str], ...]]
 AT_ONCE = 32  # media that are encoded together, and sequences that run together
 KEPT_BYTES = 256 << 20  # of encoded media, the newest: a picture of MiniGPT-v2 has 5.8 MB
 
@@ -34,7 +34,7 @@ KEPT_BYTES = 256 << 20  # of encoded media, the newest: a picture of MiniGPT-v2 
 class LocalModel:
     """A runtime as an `Answerer`. A medium that comes again, alone or among others, is encoded once.
 
-    options: of every question. like: a model over the same encoder, whose encoded media are taken and added to.
+    options: of every question. like: another model; what towers that both have encoded is taken and added to.
     """
 
     def __init__(
@@ -45,8 +45,6 @@ class LocalModel:
         self.modalities = frozenset(runtime.info.recipes)
         self._known: dict[_Key, np.ndarray] = {}  # the oldest first
         if like is not None:
-            if like._runtime.info.encoder_digest != runtime.info.encoder_digest:
-                raise InvalidRequest(f"{self.name} and {like.name} have not the same encoder")
             self._known = like._known
 
     def answer(self, asked: Sequence[Asked], tokens: int) -> list[str]:
@@ -79,7 +77,7 @@ class LocalModel:
 
     def _encoded(self, media: Sequence[Held]) -> list[np.ndarray]:
         """[n, E] each, in their order; a tower sees all of its modality at once."""
-        keys = [_key(one) for one in media]
+        keys = [self._key(one) for one in media]
         new = {key: one for key, one in zip(keys, media, strict=True) if key not in self._known}
         for modality in {one.modality for one in new.values()}:
             mine = {key: self._array(one) for key, one in new.items() if one.modality == modality}
@@ -95,6 +93,10 @@ class LocalModel:
                 return
             held -= self._known.pop(key).nbytes
 
+    def _key(self, held: Held) -> _Key:
+        digest = self._runtime.info.digest_of(held.modality)
+        return f"{held.modality} {digest}", hashlib.sha256(held.data).digest(), held.params
+
     def _array(self, held: Held) -> np.ndarray:
         recipe = self._runtime.info.recipes.get(held.modality)
         if recipe is None:
@@ -103,10 +105,6 @@ class LocalModel:
             return load(recipe, held.data, dict(held.params), Limits())
         except InvalidMedia as error:
             raise InvalidMedia(f"{held.name}: {error.message}") from None
-
-
-def _key(held: Held) -> _Key:
-    return held.modality, hashlib.sha256(held.data).digest(), held.params
 
 
 class _NoEncoder:

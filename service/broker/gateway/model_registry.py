@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pandagpt_core.types import ModelInfo
@@ -80,8 +80,15 @@ def _live_model(
     announcements = [announcement for announcement in readable.values() if announcement is not None]
     if not announcements:
         return None
+    infos = [announcement.model for announcement in announcements]
     capacity = sum(one.capacity for worker in ready if (one := readable[worker]) is not None)
-    return LiveModel(announcements[0].model, len(ready), len(draining), capacity)
+    return LiveModel(_common(infos), len(ready), len(draining), capacity)
+
+
+def _common(infos: Sequence[ModelInfo]) -> ModelInfo:
+    """The first; without digests of towers, in which workers of an earlier version do not name media."""
+    same = all(info.tower_digests == infos[0].tower_digests for info in infos)
+    return infos[0] if same else replace(infos[0], tower_digests={})
 
 
 def _announcement(raw: bytes | None) -> Announcement | None:

@@ -165,7 +165,7 @@ def _ref(medium: MediaInput, info: ModelInfo, tenant: str) -> MediaRef:
     return MediaRef(
         modality=medium.modality,
         digest=name,
-        blob=media_name(tenant, info.encoder_digest, name),
+        blob=media_name(tenant, info.digest_of(medium.modality), name),
         turn=medium.turn,
         weight=medium.weight,
     )

