@@ -18,19 +18,12 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import TomlConfigSettingsSource as TomlSource
 
-from service.settings.sections import (
-    ClientSettings,
-    DecodeSettings,
-    FetchSettings,
-    GatewaySettings,
-    LocalSettings,
-    LogSettings,
-    MediaLimits,
-    Section,
-    SettingsError,
-    StoreSettings,
-    TracingSettings,
-)
+from service.settings.gateway import GatewaySettings
+from service.settings.local import ClientSettings, LocalSettings
+from service.settings.media import DecodeSettings, FetchSettings, MediaLimits
+from service.settings.observability import LogSettings, TracingSettings
+from service.settings.section import Section, SettingsError
+from service.settings.store import StoreSettings
 from service.settings.worker import WorkerSettings
 
 PREFIX = "PANDAGPT_"

@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from service.settings.loading import CONFIG_VARIABLE, PREFIX, sections
-from service.settings.sections import Section
+from service.settings.section import Section
 
 _HEAD = f"""# Settings
 

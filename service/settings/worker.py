@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from service.settings.sections import (
+from service.settings.section import (
     Count,
     CountOrNone,
     NonEmpty,

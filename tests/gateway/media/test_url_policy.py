@@ -7,7 +7,7 @@ import pytest
 from service.gateway.errors import GatewayError
 from service.gateway.media.url_policy import MAX_URL_CHARS, AllowList, is_public, parse, public_or_in, unreachable
 from service.settings import load
-from service.settings.sections import SettingsError
+from service.settings.section import SettingsError
 
 
 @pytest.mark.parametrize(
