@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,17 @@ NOT_FINITE = ("NaN", "Infinity", "-Infinity", "1e400", "-1e400")
 HUGE = ("1" + 40 * "0", "-1" + 40 * "0", "9" * 400)
 SHARED = 2
 KEYS = {"logit_bias": "5", "options": "strength"}  # of the fake model
-LENGTHS = {"embedding": 8}
+LISTS: Mapping[tuple[str, int | None], Callable[[Any], list[Any]]] = {  # by name and least length
+    ("embedding", 1): lambda value: [value] * 8,
+    ("boxes", 4): lambda value: [0, 0, value, value],
+}
+ORDINARY = {"dimensions": "4", "boxes": "0.5"}  # where the middle of the range is none that the fake model takes
 NEEDS: Mapping[str, Mapping[str, Any]] = {  # without which a field is refused
     "top_logprobs": {"logprobs": True},
+    "boxes": {"boxes_unit": "fraction"},
     "baseline_m": {"unit": "disparity", "focal_px": 100},
     "focal_px": {"unit": "disparity", "baseline_m": 0.1},
+    "scale": {"focal_px": 100, "baseline_m": 0.1},
     "low": {"high": 1e9},
     "high": {"low": -1e9},
 }
@@ -27,13 +33,24 @@ NEEDS: Mapping[str, Mapping[str, Any]] = {  # without which a field is refused
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of one operation's body. `path` is where it stands, `body` the smallest body with MARK in its place."""
+    """A number of one operation's body. `path` is where it stands, `body` the smallest body with MARK in its place.
+
+    `also` are the other schemas that a number at the same place may follow.
+    """
 
     operation: str
     media_type: str
     path: tuple[str, ...]
     schema: Schema
     body: Any
+    also: tuple[Schema, ...] = ()
+
+    def values(self) -> list[str]:
+        """JSON of numbers that test it, each once."""
+        return list(dict.fromkeys((ORDINARY.get(self.name, ordinary(self.schema)), *values(self.schema))))
+
+    def is_allowed(self, value: str) -> bool:
+        return any(is_allowed(schema, value) for schema in (self.schema, *self.also))
 
     @property
     def name(self) -> str:
@@ -49,19 +66,25 @@ def numbers(document: Schema, samples: Mapping[str, Any]) -> Iterator[Number]:
 
     A content part that many bodies share is tested in the first SHARED of them, a chat and an embedding.
     """
-    shared = Counter[tuple[str, str, str]]()
+    shared = Counter[tuple[str, ...]]()
     for path, operations in document["paths"].items():
         for operation in operations.values():
             for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
                 walk = _Walk(document, samples)
                 found = {
-                    (owner, at[-1], str(schema)): Number(path, media_type, at, schema, body)
+                    (owner, at[-1], str(schema), _around(body, at[-1])): Number(path, media_type, at, schema, body)
                     for owner, at, schema, body in walk.leaves(content["schema"], ())
                 }
                 for owned, number in found.items():
                     if owned[0].endswith(("Part", "Params")) and (shared.update([owned]) or shared[owned] > SHARED):
                         continue
-                    yield number
+                    beside = [one for one in found.values() if one.path == number.path and one.body == number.body]
+                    yield replace(number, also=tuple(one.schema for one in beside if one is not number))
+
+
+def _around(body: Any, name: str) -> str:
+    """What stands between the field's name and its number: lists and keys."""
+    return str(body).partition(MARK)[0].rpartition(name)[2]
 
 
 class _Walk:
@@ -90,21 +113,27 @@ class _Walk:
     ) -> Iterator[tuple[Callable[[Any], Any], Schema, tuple[str, ...]]]:
         at = path[-1] if path else ""
         for name, inner in schema.get("properties", {}).items():
-            needs = NEEDS.get(name, {})
+            given = {**NEEDS.get(name, {}), **self._samples.get(f"{_kind(schema)} with {name}", {})}
+            needs = {need: _fitting(schema, need, value) for need, value in given.items()}
             wrap = lambda value, name=name, needs=needs: {**self._required(at, schema), **needs, name: value}  # noqa: E731
             yield wrap, inner, (*path, name)
         if isinstance(items := schema.get("items"), Mapping):
-            yield lambda value: [value] * LENGTHS.get(at, max(1, schema.get("minItems", 1))), items, path
+            alone: Callable[[Any], list[Any]] = lambda value: [value] * max(1, schema.get("minItems", 1))  # noqa: E731
+            yield LISTS.get((at, schema.get("minItems")), alone), items, path
         if isinstance(values := schema.get("additionalProperties"), Mapping):
             yield lambda value: {KEYS.get(at, "key"): value}, values, path
 
     def _required(self, parent: str, schema: Schema) -> dict[str, Any]:
-        """The fields that an object of this schema must have, which is the field `parent` of another."""
-        return {one: self._sample(parent, one, schema["properties"][one]) for one in schema.get("required", ())}
+        """The fields that an object of this schema, the field `parent` of another, must have, and its medium, which a
+        name may replace."""
+        names = list(schema.get("required", ()))
+        if (kind := _kind(schema)) in schema["properties"] and kind not in names:
+            names.append(kind)
+        return {one: self._sample(parent, one, schema["properties"][one]) for one in names}
 
     def _sample(self, parent: str, name: str, schema: Schema) -> Any:
-        while "$ref" in schema:
-            schema = self._schemas[schema["$ref"].rpartition("/")[2]]
+        while "$ref" in (one := next(iter(schema.get("anyOf", ())), schema)):
+            schema = self._schemas[one["$ref"].rpartition("/")[2]]
         if "const" in schema:
             return schema["const"]
         for known in (f"{parent}.{name}", name):
@@ -115,6 +144,18 @@ class _Walk:
         if "properties" in schema:
             return self._required(name, schema)
         raise LookupError(f"no sample of the required field {parent}.{name}")
+
+
+def _kind(schema: Schema) -> str:
+    """The only value of an object's `type`, "" where it has none."""
+    return str(schema["properties"].get("type", {}).get("const", ""))
+
+
+def _fitting(schema: Schema, name: str, value: Any) -> Any:
+    """True as a number where the field `name` is one: `logprobs` of /v1/completions."""
+    field = schema["properties"].get(name, {})
+    kinds = [branch.get("type") for branch in field.get("anyOf", (field,))]
+    return 1 if value is True and "integer" in kinds else value
 
 
 def bounds(schema: Schema) -> tuple[float | None, float | None]:
@@ -141,6 +182,14 @@ def values(schema: Schema) -> Iterator[str]:
             yield from (_json(end), _json(beyond), _json(float(np.float32(end))))
             yield _json(float(np.nextafter(np.float32(end), np.float32(outward))))
     yield from ("-0.0", "1e-320", *HUGE, *NOT_FINITE)
+
+
+def ordinary(schema: Schema) -> str:
+    """A number within the range and beside its ends, where there is room."""
+    low, high = bounds(schema)
+    low, high = (min(0, high or 0) if low is None else low), (max(2, low or 0) if high is None else high)
+    middle = (low + high) / 2
+    return str(int(middle)) if schema["type"] == "integer" else repr(middle)
 
 
 def _json(value: float) -> str:

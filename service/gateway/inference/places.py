@@ -71,8 +71,8 @@ async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) 
 
 
 def last_picture(wanted: GenerateRequest) -> MediaInput | None:
-    """The one that an answer's places are in."""
-    pictures = [medium for medium in wanted.media if medium.modality is Modality.IMAGE]
+    """The one that an answer's places are in. A vector that stands for a picture has no places."""
+    pictures = [medium for medium in wanted.media if medium.modality is Modality.IMAGE and not medium.is_vector]
     latest = max((picture.turn for picture in pictures), default=0)
     return next((picture for picture in reversed(pictures) if picture.turn == latest), None)
 

@@ -148,6 +148,10 @@ def read_vector(given: Sequence[float] | str) -> bytes:
         raise GatewayError("invalid_request", "is no base64 of 32-bit numbers") from None
     if not np.isfinite(vector).all():
         raise GatewayError("invalid_request", "holds numbers that are not finite")
+    if (largest := float(np.abs(vector).max(initial=0))) > content_parts.MAX_OF_VECTOR:
+        raise GatewayError(
+            "invalid_request", f"holds a number of size {largest:g}; the limit is {content_parts.MAX_OF_VECTOR:g}"
+        )
     return raw
 
 

@@ -13,11 +13,14 @@ from service.gateway.schema.tools import MAX_TOOLS, CalledFunction, CallId, Tool
 MAX_TEXT = 200_000  # characters of one text; the total of a request is a setting
 MAX_PARTS = 256
 MAX_WEIGHT = 100.0
+MAX_OF_VECTOR = 1e6  # size of an embedding's number
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Url = Annotated[str, StringConstraints(min_length=1)]  # bounded by the body; most are data URLs
-Vector = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)]
+Vector = Annotated[
+    list[Annotated[float, Field(ge=-MAX_OF_VECTOR, le=MAX_OF_VECTOR)]], Field(min_length=1, max_length=65_536)
+]
 Base64Text = Annotated[str, StringConstraints(min_length=1)]  # of a medium; bounded by the body
 Base64 = Annotated[str, StringConstraints(min_length=1, max_length=400_000)]  # of float32, as encoding_format base64
 if TYPE_CHECKING:
@@ -109,9 +112,9 @@ class EmbeddingPart(WeightedPart):
     """A vector of the model's shared space, as /v1/embeddings gives it, in the place of a medium."""
 
     type: Literal["embedding"]
-    embedding: (
-        Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)] | Base64
-    ) = Field(description="As many finite numbers as the model's `embedding_dim`, or base64 of little-endian float32")
+    embedding: Vector | Base64 = Field(
+        description="As many finite numbers as the model's `embedding_dim`, or base64 of little-endian float32"
+    )
     modality: Modalities = Field(default="image", description="What the vector stands for")
 
 

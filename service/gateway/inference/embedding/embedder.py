@@ -15,7 +15,7 @@ from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Failed, Vectors
 from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError
-from service.gateway.inference.embedding.inputs import EmbedInput
+from service.gateway.inference.embedding.inputs import LEAST_LENGTH, EmbedInput
 from service.gateway.inference.service import RequestService, Submitted
 from service.gateway.inference.validated import EmbedRequest
 from service.gateway.media.medium import MediaInput
@@ -184,7 +184,11 @@ def _joined(vectors: np.ndarray, uses: Sequence[_Use], count: int) -> np.ndarray
 def _shortened(vectors: np.ndarray, dimensions: int | None) -> np.ndarray:
     if dimensions is None or dimensions == vectors.shape[1]:
         return vectors
-    return _units(vectors[:, :dimensions].astype(np.float64))
+    first = vectors[:, :dimensions].astype(np.float64)
+    if not (np.linalg.norm(first, axis=1) > LEAST_LENGTH).all():
+        words = f"The first {dimensions} numbers of a vector are all zero, so that they make no vector of length 1."
+        raise GatewayError("invalid_request", words, param="dimensions")
+    return _units(first)
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:

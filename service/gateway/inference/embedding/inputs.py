@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from service.gateway.errors import GatewayError
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.medium import MediaInput, read_part
@@ -10,6 +12,8 @@ from service.gateway.media.sources import MediaSources
 from service.gateway.media.text_windows import Text
 from service.gateway.schema.content_parts import ContextTextPart, MediaPart, TextPart
 from service.gateway.schema.embeddings import TokensPart
+
+LEAST_LENGTH = 1e-6  # of a vector as it is given; float32 keeps the direction of no shorter ones than 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,18 @@ async def _read(part: TextPart | TokensPart | MediaPart, where: str, sources: Me
         case TokensPart():
             return EmbedInput(where, text=tuple(part.tokens))
         case _:
-            return EmbedInput(where, medium=await read_part(part, where, 0, sources))
+            medium = await read_part(part, where, 0, sources)
+            if medium.is_vector:
+                _check_direction(medium)
+            return EmbedInput(where, medium=medium)
+
+
+def _check_direction(vector: MediaInput) -> None:
+    """Raises `invalid_request` for a vector that no scale makes a unit vector."""
+    length = float(np.linalg.norm(np.frombuffer(vector.data, "<f4")))
+    if length < LEAST_LENGTH:
+        words = f"{vector.where} has length {length:g}, and with it no direction; the least is {LEAST_LENGTH:g}."
+        raise GatewayError("invalid_request", words, param=vector.where)
 
 
 def check_inputs(inputs: Sequence[TextPart | TokensPart | MediaPart], limits: RequestLimits, param: str) -> None:
