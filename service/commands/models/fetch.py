@@ -19,10 +19,9 @@ from service.commands.models.fetching.places import PublishedPlace, given_place
 from service.commands.models.fetching.plans import PlannedSum, absence, needs, plan_system
 from service.commands.models.fetching.record import DigestRecord, DownloadError
 from service.commands.models.fetching.self_test import known_media, self_test
-from service.commands.models.fetching.small import fetch_named
+from service.commands.models.fetching.small import PLACES, fetch_named
 from service.commands.models.fetching.space import check_space
 from service.commands.operate import checks
-from service.local.named_models import FETCHED
 from service.settings import SettingsError
 
 PASSED_ON = ("dtype", "max_model_len", "lora_alpha", "imagebind_sizes", "eva_sizes")  # options of `pandagpt convert`
@@ -32,7 +31,9 @@ TIMEOUT_S = 60.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "name", choices=(*SYSTEMS, *FETCHED), help="which system; or panda-small, to which --out alone applies"
+        "name",
+        choices=(*SYSTEMS, *PLACES),
+        help="which system; or panda-small or whisper-base, to which --out alone applies",
     )
     parser.add_argument("--accept-licence", action="store_true", help="accept the terms that are listed without it")
     parser.add_argument(
@@ -52,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Each step refuses before the next one begins."""
-    if arguments.name in FETCHED:
+    if arguments.name in PLACES:
         return fetch_named(arguments.name, arguments.out)
     system = SYSTEMS[arguments.name]
     out = arguments.out or Path("models") / arguments.name
