@@ -11,6 +11,7 @@ import pytest
 HEAVY = frozenset(
     {
         *("openvino", "vllm", "matplotlib", "gguf", "tokenizers", "sentencepiece", "faiss", "llguidance"),
+        "ctranslate2",
         *("pyarrow", "scipy", "h5py"),
     }
 )

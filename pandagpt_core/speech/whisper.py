@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +49,7 @@ GOOD_CONTEXT = 0.5  # the temperature above which a window's text is none for th
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _WindowText:
     """A window's tokens. logprob: their mean, by natural logarithm."""
 
     tokens: list[int]
@@ -73,20 +74,18 @@ class Whisper:
 
     def __init__(self, path: Path, device: str = "cpu", threads: int = 0) -> None:
         folder = read_speech_folder(path)
-        self._model, self._tokenizer = _load(path, device, threads)
+        self._library, self._model, self._tokenizer = _load(path, device, threads)
         self._sot, self._previous = self._id("<|startoftranscript|>"), self._id("<|startofprev|>")
         self._end, self._first_stamp = self._id("<|endoftext|>"), self._id("<|notimestamps|>") + 1
         self._bands: int = self._model.n_mels
         self.info = SpeechInfo(RECIPE, folder.files[MODEL], self._languages())
 
     def hear(self, samples: Samples, state: SpeechState, options: SpeechOptions) -> HeardWindow:
-        import ctranslate2
-
         frames = min(WINDOW_FRAMES, frames_of(samples) - state.frame)
         if _peak(samples, state.frame) <= SILENT:
             return HeardWindow((), state.frame + frames, state.language)
         mel = np.ascontiguousarray(log_mel(samples, state.frame, self._bands)[None])
-        encoded = self._model.encode(ctranslate2.StorageView.from_array(mel))
+        encoded = self._model.encode(self._library.StorageView.from_array(mel))
         language = options.language or state.language or self._language(encoded)
         written = self._write(encoded, self._prompt(state, options, language), state, options)
         if written.is_silence:
@@ -107,7 +106,7 @@ class Whisper:
     def _start(self, options: SpeechOptions, language: str) -> list[int]:
         return [self._sot, self._id(f"<|{language}|>"), self._id(f"<|{options.task}|>")]
 
-    def _write(self, encoded: Any, prompt: list[int], state: SpeechState, options: SpeechOptions) -> _Written:
+    def _write(self, encoded: Any, prompt: list[int], state: SpeechState, options: SpeechOptions) -> _WindowText:
         """The first text that is good, else the likeliest."""
         tried = []
         for temperature in TEMPERATURES if options.temperature == 0 else (options.temperature,):
@@ -116,12 +115,10 @@ class Whisper:
                 return tried[-1]
         return max(tried, key=lambda one: (one.repeats <= MOST_REPEATS, one.logprob))
 
-    def _once(self, encoded: Any, prompt: list[int], temperature: float, seed: int) -> _Written:
-        import ctranslate2
-
+    def _once(self, encoded: Any, prompt: list[int], temperature: float, seed: int) -> _WindowText:
         how: dict[str, Any] = {"beam_size": BEAM}
         if temperature > 0:
-            ctranslate2.set_random_seed(seed % 2**31)
+            self._library.set_random_seed(seed % 2**31)
             how = {"beam_size": 1, "sampling_topk": 0, "sampling_temperature": temperature}
         limit = min(LONGEST, len(prompt) + LONGEST // 2)
         (found,) = self._model.generate(
@@ -133,9 +130,9 @@ class Whisper:
         repeats = len(data) / len(zlib.compress(data)) if data else 1.0
         # The score is a mean over the tokens; the end is one more.
         logprob = found.scores[0] * len(tokens) / (len(tokens) + 1)
-        return _Written(tokens, text, temperature, logprob, repeats, found.no_speech_prob)
+        return _WindowText(tokens, text, temperature, logprob, repeats, found.no_speech_prob)
 
-    def _segment(self, one: StampedSegment, offset: int, written: _Written) -> SpokenSegment:
+    def _segment(self, one: StampedSegment, offset: int, written: _WindowText) -> SpokenSegment:
         start, end = ((offset + frame) / FRAMES_A_SECOND for frame in (one.start, one.end))
         return SpokenSegment(
             start,
@@ -201,7 +198,8 @@ def _peak(samples: Samples, frame: int) -> int:
     return int(np.abs(window).max(initial=0))
 
 
-def _load(path: Path, device: str, threads: int) -> "tuple[ctranslate2.models.Whisper, Tokenizer]":
+def _load(path: Path, device: str, threads: int) -> "tuple[ModuleType, ctranslate2.models.Whisper, Tokenizer]":
+    """The library, and what it reads of the folder."""
     try:
         import ctranslate2  # of the extra `speech`
         from tokenizers import Tokenizer
@@ -216,6 +214,6 @@ def _load(path: Path, device: str, threads: int) -> "tuple[ctranslate2.models.Wh
             compute_type="float16" if kind == "cuda" else "int8",
             intra_threads=threads,
         )
-        return model, Tokenizer.from_file(str(path / TOKENIZER))
+        return ctranslate2, model, Tokenizer.from_file(str(path / TOKENIZER))
     except Exception as error:  # both libraries raise plain exceptions of their own
         raise CheckpointError(f"{path} cannot be read as a Whisper of CTranslate2") from error
