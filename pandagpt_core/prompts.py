@@ -15,7 +15,7 @@ Two guards keep caller text from acting as control text:
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 
@@ -76,6 +76,8 @@ class Template:
     `tools` is how a model that calls functions by itself learned to read them; None for one that did not. A tool's
     result is a human turn.
 
+    `lead` stands behind `cue`, and not before an answer of the history: the closed thoughts of a model that may think.
+
     `markers` matches control text that is plain text. A new turn begins, and so an answer ends, at one of `stop` or
     `stop_pieces`; `original_stop_pieces` is the published rule.
     """
@@ -87,6 +89,7 @@ class Template:
     media: Pattern | None = None
     medium: Pattern | None = None
     separator: str = "\n"
+    lead: Pattern = ()
     system: Pattern | None = None
     default_system: str | None = None
     tools: ToolFormat | None = None
@@ -97,6 +100,22 @@ class Template:
 
 
 _IM_START, _IM_END = Control("<|im_start|>"), Control("<|im_end|>")
+_HEADER, _HEADER_END, _EOT = Control("<|start_header_id|>"), Control("<|end_header_id|>"), Control("<|eot_id|>")
+
+# SmolLM2-Instruct. The soft token stands where a picture would: before the question.
+_CHATML = Template(
+    opening=(),
+    user=(_IM_START, "user\n", Slot.TEXT, _IM_END),
+    media=(_IM_START, "user\n", Slot.SOFT, Slot.TEXT, _IM_END),
+    assistant=(_IM_START, "assistant\n", Slot.TEXT, _IM_END),
+    cue=(_IM_START, "assistant\n"),
+    system=(_IM_START, "system\n", Slot.TEXT, _IM_END),
+    default_system="You are a helpful AI assistant.",
+    tools=HERMES,
+    markers=re.compile(r"</?tools>|</?tool_(?:call|response)>"),
+    stop_pieces=(_IM_END.piece, _IM_START.piece, "<|endoftext|>"),
+    original_stop_pieces=(_IM_END.piece,),
+)
 
 TEMPLATES = MappingProxyType(
     {
@@ -138,19 +157,29 @@ TEMPLATES = MappingProxyType(
             markers=re.compile(r"#{3,}"),
             stop=("\n\n### Instruction:",),
         ),
-        # SmolLM2-Instruct. The soft token stands where a picture would: before the question.
-        "chatml": Template(
-            opening=(),
-            user=(_IM_START, "user\n", Slot.TEXT, _IM_END),
-            media=(_IM_START, "user\n", Slot.SOFT, Slot.TEXT, _IM_END),
-            assistant=(_IM_START, "assistant\n", Slot.TEXT, _IM_END),
-            cue=(_IM_START, "assistant\n"),
-            system=(_IM_START, "system\n", Slot.TEXT, _IM_END),
-            default_system="You are a helpful AI assistant.",
-            tools=HERMES,
-            markers=re.compile(r"</?tools>|</?tool_(?:call|response)>"),
-            stop_pieces=(_IM_END.piece, _IM_START.piece, "<|endoftext|>"),
-            original_stop_pieces=(_IM_END.piece,),
+        "chatml": _CHATML,
+        # Qwen2.5-Instruct (Qwen Team 2024): ChatML with a system turn of its own.
+        "qwen2.5": replace(
+            _CHATML, default_system="You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+        ),
+        # Qwen3 (Yang et al. 2025), its way without thinking: the thoughts before an answer are opened and closed.
+        "qwen3": replace(
+            _CHATML,
+            default_system=None,
+            lead=(Control("<think>"), "\n\n", Control("</think>"), "\n\n"),
+            markers=re.compile(r"</?think>|</?tools>|</?tool_(?:call|response)>"),
+        ),
+        # Llama 3 (Grattafiori et al. 2024). That of 3.1 and later writes dates into a system turn, which are left out.
+        "llama3": Template(
+            opening=(Slot.BOS,),
+            user=(_HEADER, "user", _HEADER_END, "\n\n", Slot.TEXT, _EOT),
+            media=(_HEADER, "user", _HEADER_END, "\n\n", Slot.SOFT, Slot.TEXT, _EOT),
+            assistant=(_HEADER, "assistant", _HEADER_END, "\n\n", Slot.TEXT, _EOT),
+            cue=(_HEADER, "assistant", _HEADER_END, "\n\n"),
+            separator="",
+            system=(_HEADER, "system", _HEADER_END, "\n\n", Slot.TEXT, _EOT),
+            stop_pieces=(_EOT.piece, _HEADER.piece, "<|end_of_text|>"),
+            original_stop_pieces=(_EOT.piece,),
         ),
         # MiniGPT-v2's way with pictures, a slot for each in its own turn, over SmolLM2-Instruct.
         "chatml-rows": Template(
@@ -178,7 +207,7 @@ def segments(template: Template, conversation: Conversation) -> list[Segment]:
             parts.append(Span(template.separator))
         parts += _fill(pattern, text, media, template.medium)
     if not conversation.continue_final:
-        parts += [Span(template.separator), *_fill(template.cue)]
+        parts += [Span(template.separator), *_fill(template.cue), *_fill(template.lead)]
     return _joined([part for part in parts if part not in (Span(""), Span("", caller=True))])
 
 

@@ -11,6 +11,8 @@ import msgspec
 
 from pandagpt_core.checkpoints.folder import ModelFolder, Positive
 
+PandaGPTTemplate = Literal["vicuna-v0", "chatml", "qwen2.5", "qwen3", "llama3"]
+
 
 class RetrievalSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The look-up before the projection (`fusion.PrototypeRetrieval`): number of prototypes, and sharpness."""
@@ -71,7 +73,7 @@ class PandaGPTFolder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fiel
     """`template` names an entry of `pandagpt_core.prompts.TEMPLATES`. With `perception` the folder has names and
     calibrations in perception.json, and an encoder that gives rows beside the embedding."""
 
-    template: Literal["vicuna-v0", "chatml"]
+    template: PandaGPTTemplate
     projection: ProjectionSpec
     lora: LoraSpec | None = None
     bos: BosSpec | None = None

@@ -9,6 +9,7 @@ import torch
 
 from pandagpt_core.checkpoints import BosSpec, Shape, account, module_shapes
 from pandagpt_core.checkpoints.soundness import check_not_a_delta
+from pandagpt_core.convert.described_by import licence_files
 from pandagpt_core.convert.parts import Part, opened, plan_part
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
@@ -81,8 +82,8 @@ def write_index(folder: Path, parts: Sequence[Part], size: int) -> list[str]:
 
 
 def copy_texts(source: Path, folder: Path) -> list[str]:
-    """Copy configuration and tokenizer files; the names of the copies below the model folder."""
-    present = [name for name in COPIED if (source / name).is_file()]
+    """Copy configuration, tokenizer and licence files; the names of the copies below the model folder."""
+    present = [*[name for name in COPIED if (source / name).is_file()], *licence_files(source)]
     for name in present:
         shutil.copyfile(source / name, folder / FOLDER / name)
     return [f"{FOLDER}/{name}" for name in present]

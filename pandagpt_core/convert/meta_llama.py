@@ -20,7 +20,8 @@ from pandagpt_core.checkpoints import CONFIG, KeyMap, account, renamed
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
 from pandagpt_core.convert.parts import Part, plan_part
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.config import DEFAULT_ROPE_THETA, LlamaConfig
+from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.rope import DEFAULT_THETA, Rope
 from pandagpt_core.llm.tokenizers.special_tokens import read_json
 
 WEIGHTS, PARAMS, TOKENIZER = "consolidated.00.pth", "params.json", "tokenizer.model"
@@ -94,7 +95,7 @@ def read_params(weights: Path) -> LlamaConfig:
             head_dim=int(params["dim"]) // heads,
             ffn=shapes["layers.0.feed_forward.w1.weight"][0],
             norm_eps=float(params["norm_eps"]),
-            rope_theta=float(params.get("rope_theta", DEFAULT_ROPE_THETA)),
+            rope=Rope(float(params.get("rope_theta", DEFAULT_THETA))),
             max_positions=int(params.get("max_seq_len") or POSITIONS),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -16,6 +16,7 @@ from pandagpt_core.checkpoints import (
     LLMSpec,
     LoraSpec,
     PandaGPTFolder,
+    PandaGPTTemplate,
     ProjectionSpec,
     Shape,
     account,
@@ -25,6 +26,7 @@ from pandagpt_core.checkpoints import (
     renamed,
 )
 from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent
+from pandagpt_core.convert.described_by import licence_of, template_of
 from pandagpt_core.convert.llm import FOLDER, expected_shapes, plan_llm, read_bos
 from pandagpt_core.convert.parts import Part, plan_part
 from pandagpt_core.convert.projected import ProjectedPlan, lora_rank, write_projected
@@ -34,6 +36,9 @@ from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.weights import read_config
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")  # what PandaGPT trained (its paper, section 3)
+# As their authors publish them: neither may be used commercially.
+IMAGEBIND_LICENCE = "CC BY-NC-SA 4.0"
+PANDAGPT_LICENCE = "CC BY-NC 4.0"
 DEMO_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "top_p": 0.01}  # the original demo's; greedy in effect
 
 
@@ -53,11 +58,14 @@ class PandaGPTOriginals:
 class PandaGPTOptions:
     """How to convert. `dtype` None keeps each file's own type; `lora_alpha` None means r, as PandaGPT trained.
 
-    Attention heads do not show in a checkpoint's shapes, so `sizes` must be given for an encoder other than huge.
+    `template` None is the one that the language model's folder belongs to. `licence` is the language model's, None for
+    what its folder states. Attention heads do not show in a checkpoint's shapes, so `sizes` must be given for an
+    encoder other than huge.
     """
 
     model_id: str
-    template: Literal["vicuna-v0", "chatml"] = "vicuna-v0"
+    template: PandaGPTTemplate | None = None
+    licence: str | None = None
     sizes: ImageBindSizes = HUGE
     lora_alpha: float | None = None
     lora_targets: tuple[str, ...] = PROJECTIONS
@@ -96,7 +104,7 @@ def describe(originals: PandaGPTOriginals, plan: ProjectedPlan, options: PandaGP
     """config.json's content but for `files`, which are yet to be written."""
     return PandaGPTFolder(
         id=options.model_id,
-        template=options.template,
+        template=options.template or template_of(originals.llm),
         encoder=EncoderSpec(kind="imagebind", variant="pandagpt", sizes=options.sizes.to_config()),
         projection=plan.projection,
         lora=plan.lora,
@@ -107,7 +115,7 @@ def describe(originals: PandaGPTOriginals, plan: ProjectedPlan, options: PandaGP
         sampling_defaults=dict(DEMO_SAMPLING),
         max_model_len=options.max_model_len or plan.config.max_positions,
         created=int(time.time()),
-        provenance=_provenance(originals, plan),
+        provenance={**_provenance(originals, plan), "licences": _licences(originals, options)},
     )
 
 
@@ -143,6 +151,13 @@ def _refuse_other_widths(what: str, found: Mapping[str, Shape], sizes: ImageBind
             differing.append(f"{tower} is {shape} wide, expected {sizes.tower(tower).width}")
     if len(differing) > 1:
         raise CheckpointError(f"{what} is an ImageBind of other sizes, which must be given: {'; '.join(differing)}")
+
+
+def _licences(originals: PandaGPTOriginals, options: PandaGPTOptions) -> dict[str, str]:
+    """Of each part by its publisher; an adapter that is trained from here on is its trainer's own."""
+    adapter = {} if originals.delta is None else {"delta": PANDAGPT_LICENCE}
+    llm = options.licence or licence_of(originals.llm)
+    return {"encoder": IMAGEBIND_LICENCE, "llm": llm, **adapter}
 
 
 def _provenance(originals: PandaGPTOriginals, plan: ProjectedPlan) -> dict[str, Any]:

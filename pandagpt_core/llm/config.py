@@ -1,17 +1,38 @@
 """The sizes of a LLaMA, read from a Hugging Face config.json and written as one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.llm.rope import Rope
 
-DEFAULT_ROPE_THETA = 10_000.0
 # The linear layers that have biases, by the flags of a Hugging Face config and by its model_type.
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
-OF_MODEL_TYPE: Mapping[str, tuple[str, ...]] = MappingProxyType({"llama": (), "qwen2": ("q_proj", "k_proj", "v_proj")})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelType:
+    """What a `model_type` of Hugging Face means beside its sizes.
+
+    biases: the linear layers that always add one. head_norms: see `LlamaConfig`. head_dim: of a config that gives none,
+    0 where it is the width by the heads.
+    """
+
+    biases: tuple[str, ...] = ()
+    head_norms: bool = False
+    head_dim: int = 0
+
+
+MODEL_TYPES: Mapping[str, ModelType] = MappingProxyType(
+    {
+        "llama": ModelType(),
+        "qwen2": ModelType(biases=("q_proj", "k_proj", "v_proj")),
+        "qwen3": ModelType(head_norms=True, head_dim=128),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +40,7 @@ class LlamaConfig:
     """`kv_heads` divides `heads` (grouped-query attention, Ainslie et al. 2023); `tied` shares table and head.
 
     `biases` are the linear layers that add one, by their last names: none in LLaMA, q, k and v in Qwen2, all but k and
-    v in LLaMA-Adapter V2.
+    v in LLaMA-Adapter V2. `head_norms`: an RMS norm over each head's query and key, before they turn (Qwen3).
     """
 
     vocab: int
@@ -30,10 +51,11 @@ class LlamaConfig:
     head_dim: int
     ffn: int
     norm_eps: float = 1e-6
-    rope_theta: float = DEFAULT_ROPE_THETA
+    rope: Rope = field(default_factory=Rope)
     max_positions: int = 2048
     tied: bool = False
     biases: frozenset[str] = frozenset()
+    head_norms: bool = False
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
@@ -50,11 +72,12 @@ class LlamaConfig:
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> "LlamaConfig":
-        """From a config.json of `LlamaForCausalLM`, of any age, or `Qwen2ForCausalLM`.
+        """From a config.json of `LlamaForCausalLM`, of any age, `Qwen2ForCausalLM` or `Qwen3ForCausalLM`.
 
         Raises CheckpointError for any other architecture.
         """
         refuse_other_architectures(config)
+        kind = MODEL_TYPES[config.get("model_type", "llama")]
         try:
             return cls(
                 vocab=config["vocab_size"],
@@ -62,27 +85,32 @@ class LlamaConfig:
                 layers=config["num_hidden_layers"],
                 heads=config["num_attention_heads"],
                 kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-                head_dim=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+                head_dim=config.get("head_dim")
+                or kind.head_dim
+                or config["hidden_size"] // config["num_attention_heads"],
                 ffn=config["intermediate_size"],
                 norm_eps=config["rms_norm_eps"],
-                rope_theta=rope_theta(config),
+                rope=Rope.from_hf(config),
                 max_positions=config.get("max_position_embeddings", 2048),
                 tied=config.get("tie_word_embeddings", False),
-                biases=biases(config),
+                biases=flagged_biases(config).union(kind.biases),
+                head_norms=kind.head_norms,
             )
         except KeyError as error:
             raise CheckpointError(f"the language model's config.json has no {error.args[0]!r}") from None
 
     def to_hf(self, dtype: str) -> dict[str, Any]:
-        """A config.json that `from_hf` reads, with the fields by which other programs recognise a LLaMA.
+        """A config.json that `from_hf` reads, with the fields by which other programs recognise a LLaMA or a Qwen3.
 
         dtype: of its weights, by torch's name. The format has a flag for all of attention's biases and one for the
         feed-forward's: weights that are written beside it have zeros for the biases that are not in `biases`
         (`all_biases`).
         """
+        architecture, model_type = ("Qwen3ForCausalLM", "qwen3") if self.head_norms else ("LlamaForCausalLM", "llama")
+        scaling = {} if self.rope.scaling is None else {"rope_scaling": self.rope.scaling.to_hf()}
         return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [architecture],
+            "model_type": model_type,
             "torch_dtype": dtype,
             "hidden_act": "silu",
             "attention_bias": not self.biases.isdisjoint(ATTENTION),
@@ -95,7 +123,8 @@ class LlamaConfig:
             "head_dim": self.head_dim,
             "intermediate_size": self.ffn,
             "rms_norm_eps": self.norm_eps,
-            "rope_theta": self.rope_theta,
+            "rope_theta": self.rope.theta,
+            **scaling,
             "max_position_embeddings": self.max_positions,
             "tie_word_embeddings": self.tied,
         }
@@ -103,30 +132,22 @@ class LlamaConfig:
 
 def refuse_other_architectures(config: Mapping[str, Any]) -> None:
     """A config that asks for something this model does not compute must not load and answer nonsense."""
-    wants = {"model_type": (*OF_MODEL_TYPE,), "hidden_act": ("silu",), "use_sliding_window": (False,)}
+    wants = {"model_type": (*MODEL_TYPES,), "hidden_act": ("silu",), "use_sliding_window": (False,)}
     for key, values in wants.items():
         if config.get(key, values[0]) not in values:
             raise CheckpointError(
                 f"the language model's {key} must be {' or '.join(map(repr, values))}, it is {config[key]!r}"
             )
+    if others := sorted(set(config.get("layer_types") or ()) - {"full_attention"}):
+        raise CheckpointError(f"the language model's layer_types must be 'full_attention', some are {others[0]!r}")
 
 
-def biases(config: Mapping[str, Any]) -> frozenset[str]:
+def flagged_biases(config: Mapping[str, Any]) -> frozenset[str]:
     flags = {"attention_bias": ATTENTION, "mlp_bias": FEED_FORWARD}
-    flagged = [name for flag, names in flags.items() if config.get(flag, False) for name in names]
-    return frozenset(flagged).union(OF_MODEL_TYPE[config.get("model_type", "llama")])
+    return frozenset(name for flag, names in flags.items() if config.get(flag, False) for name in names)
 
 
 def all_biases(config: LlamaConfig) -> LlamaConfig:
     """The config that `to_hf` describes: with one bias of attention or of the feed-forward, all of them."""
     groups = [group for group in (ATTENTION, FEED_FORWARD) if not config.biases.isdisjoint(group)]
     return replace(config, biases=frozenset(name for group in groups for name in group))
-
-
-def rope_theta(config: Mapping[str, Any]) -> float:
-    """The rotary base; newer files keep it in `rope_parameters`, older ones beside an optional `rope_scaling`."""
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise CheckpointError(f"rotary scaling {kind!r} is not supported, only 'default'")
-    return float(rope.get("rope_theta", config.get("rope_theta", DEFAULT_ROPE_THETA)))

@@ -14,7 +14,8 @@ from gguf import GGUFReader, ReaderTensor, dequantize
 from torch import Tensor
 
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.config import DEFAULT_ROPE_THETA, OF_MODEL_TYPE, LlamaConfig
+from pandagpt_core.llm.config import MODEL_TYPES, LlamaConfig
+from pandagpt_core.llm.rope import DEFAULT_THETA, Rope
 from pandagpt_core.llm.tokenizers.gguf import field
 
 
@@ -31,8 +32,8 @@ class Architecture:
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
-        "llama": Architecture(OF_MODEL_TYPE["llama"], interleaved=True),
-        "qwen2": Architecture(OF_MODEL_TYPE["qwen2"], interleaved=False),
+        "llama": Architecture(MODEL_TYPES["llama"].biases, interleaved=True),
+        "qwen2": Architecture(MODEL_TYPES["qwen2"].biases, interleaved=False),
     }
 )
 
@@ -86,7 +87,7 @@ def _config(reader: GGUFReader, name: str, found: Architecture) -> LlamaConfig:
         head_dim=field(reader, f"{name}.rope.dimension_count", width // heads),
         ffn=field(reader, f"{name}.feed_forward_length"),
         norm_eps=field(reader, f"{name}.attention.layer_norm_rms_epsilon"),
-        rope_theta=field(reader, f"{name}.rope.freq_base", DEFAULT_ROPE_THETA),
+        rope=Rope(field(reader, f"{name}.rope.freq_base", DEFAULT_THETA)),
         max_positions=field(reader, f"{name}.context_length"),
         tied=all(tensor.name != "output.weight" for tensor in reader.tensors),
         biases=frozenset(found.biases),

@@ -1,5 +1,7 @@
 """LLaMA (Touvron et al. 2023): RMS norms, rotary positions, gated feed-forward, grouped key-value heads.
 
+Qwen2 (Yang et al. 2024) adds biases to it, Qwen3 (Yang et al. 2025) norms of each query and key.
+
 Module and parameter names are those of Hugging Face's `LlamaForCausalLM`, so its files load without a key map and
 LoRA tools find their targets. The residual stream is float32; see `quant.linear` for the precision of the products.
 This file is the model as it is stored and trained; `torch_backend` and `openvino` make it fast.
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from pandagpt_core.llm.attention.base import Attend, CausalAttention
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.quant.linear import Linear
+from pandagpt_core.llm.rope import rotary, rotate
 
 __all__ = ["LayerBias", "Llama", "LlamaConfig"]
 
@@ -43,6 +46,10 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
 
 
+# Of each head's queries and of its keys, one weight for all heads; a LLaMA has none.
+HeadNorms = tuple[RMSNorm | None, RMSNorm | None]
+
+
 class LlamaAttention(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -51,22 +58,41 @@ class LlamaAttention(nn.Module):
         self.k_proj = Linear(config.width, config.kv_heads * config.head_dim, bias="k_proj" in config.biases)
         self.v_proj = Linear(config.width, config.kv_heads * config.head_dim, bias="v_proj" in config.biases)
         self.o_proj = Linear(config.heads * config.head_dim, config.width, bias="o_proj" in config.biases)
+        self.q_norm = RMSNorm(config.head_dim, config.norm_eps) if config.head_norms else None
+        self.k_norm = RMSNorm(config.head_dim, config.norm_eps) if config.head_norms else None
+
+    @property
+    def norms(self) -> HeadNorms:
+        return self.q_norm, self.k_norm
 
     def forward(self, x: Tensor, layer: int, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         qkv = torch.cat((self.q_proj(x), self.k_proj(x), self.v_proj(x)), dim=-1)
-        out: Tensor = self.o_proj(attend_heads(qkv, self.config, layer, rotation, attend))
+        out: Tensor = self.o_proj(attend_heads(qkv, self.config, self.norms, layer, rotation, attend))
         return out
 
 
 def attend_heads(
-    qkv: Tensor, config: LlamaConfig, layer: int, rotation: tuple[Tensor, Tensor], attend: Attend
+    qkv: Tensor,
+    config: LlamaConfig,
+    norms: HeadNorms,
+    layer: int,
+    rotation: tuple[Tensor, Tensor],
+    attend: Attend,
 ) -> Tensor:
     """Queries, keys and values of all heads [..., (H + 2 KV) d] to the attended values [..., H d]."""
     turned = config.heads + config.kv_heads
     qkv = qkv.view(*qkv.shape[:-1], turned + config.kv_heads, config.head_dim)
-    qk, v = rotate(qkv[..., :turned, :], *rotation), qkv[..., turned:, :]
+    qk, v = rotate(normed_heads(qkv[..., :turned, :], config.heads, norms), *rotation), qkv[..., turned:, :]
     attended = attend(layer, qk[..., : config.heads, :], qk[..., config.heads :, :], v)  # [..., H, d]
     return attended.flatten(-2)
+
+
+def normed_heads(qk: Tensor, heads: int, norms: HeadNorms) -> Tensor:
+    """[..., H + KV, d] queries and keys, each in its norm where there is one."""
+    q_norm, k_norm = norms
+    if q_norm is None or k_norm is None:
+        return qk
+    return torch.cat((q_norm(qk[..., :heads, :]), k_norm(qk[..., heads:, :])), dim=-2)
 
 
 class FeedForward(nn.Module):
@@ -137,7 +163,7 @@ class Llama(nn.Module):
 
     def hidden(self, embeds: Tensor, positions: Tensor, attend: Attend, bias: LayerBias | None = None) -> Tensor:
         """[..., D] embeddings at [...] positions to [..., D] final hidden states, normed."""
-        rotation = rotary(positions, self.config.head_dim, self.config.rope_theta)
+        rotation = rotary(positions, self.config.head_dim, self.config.rope)
         x = embeds
         for index, layer in enumerate(self.model.layers):
             x = layer(x, index, rotation, attend, bias)
@@ -173,17 +199,3 @@ def whole(llm: Hidden, embeds: Tensor, keep: Tensor | None, layer_bias: Tensor |
     if layer_bias is not None:
         bias = LayerBias(layer_bias, torch.arange(batch, device=embeds.device)[:, None].expand(batch, length))
     return llm.logits(llm.hidden(embeds, positions, CausalAttention(keep), bias))
-
-
-def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos [..., 1, d] and sin [..., 1, d], its first half negative, of the rotary angles (Su et al. 2021) at integer
-    positions [...]; made once a step, so that each layer's rotation is three operations."""
-    steps = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
-    angles = positions[..., None, None].float() * (1.0 / theta ** (steps / head_dim))
-    cos, sin = angles.cos(), angles.sin()
-    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn [..., H, d] heads by their angles; component i pairs with i + d/2 (Hugging Face's layout)."""
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)

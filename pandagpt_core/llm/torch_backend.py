@@ -24,9 +24,12 @@ class FusedAttention(nn.Module):
         self.config = plain.config
         self.qkv = in_precision(stacked([plain.q_proj, plain.k_proj, plain.v_proj]), precision, device)
         self.o_proj = in_precision(plain.o_proj, precision, device)
+        self.q_norm, self.k_norm = plain.norms
 
     def forward(self, x: Tensor, layer: int, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
-        out: Tensor = self.o_proj(attend_heads(self.qkv(x), self.config, layer, rotation, attend))
+        out: Tensor = self.o_proj(
+            attend_heads(self.qkv(x), self.config, (self.q_norm, self.k_norm), layer, rotation, attend)
+        )
         return out
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.llm.attention.base import Attend, causal_mask
-from pandagpt_core.llm.llama import LayerBias, Llama, rotary
+from pandagpt_core.llm.llama import LayerBias, Llama
+from pandagpt_core.llm.rope import rotary
 
 
 def run_layers(
@@ -17,7 +18,7 @@ def run_layers(
 ) -> Tensor:
     """[B, T, D] through the layers of `which`, at positions from `first` on; without the final norm."""
     positions = torch.arange(first, first + x.shape[1], device=x.device).expand(len(x), -1)
-    rotation = rotary(positions, llm.config.head_dim, llm.config.rope_theta)
+    rotation = rotary(positions, llm.config.head_dim, llm.config.rope)
     for index in which:
         x = llm.model.layers[index](x, index, rotation, attend, bias)
     return x

@@ -11,7 +11,7 @@ from gguf import GGUFWriter
 from tokenizers import pre_tokenizers
 
 from pandagpt_core.convert.parcels import Parcel
-from pandagpt_core.llm.config import OF_MODEL_TYPE, LlamaConfig
+from pandagpt_core.llm.config import MODEL_TYPES, LlamaConfig
 from pandagpt_core.llm.gguf import LAYER_NAMES
 from pandagpt_core.llm.llama import Llama
 
@@ -27,7 +27,7 @@ CONFIG = LlamaConfig(
     ffn=32,
     max_positions=2048,
     tied=True,
-    biases=frozenset(OF_MODEL_TYPE["qwen2"]),
+    biases=frozenset(MODEL_TYPES["qwen2"].biases),
 )
 
 
@@ -40,7 +40,7 @@ def write_tiny_qwen(path: Path) -> Path:
     writer.add_head_count(CONFIG.heads)
     writer.add_head_count_kv(CONFIG.kv_heads)
     writer.add_layer_norm_rms_eps(CONFIG.norm_eps)
-    writer.add_rope_freq_base(CONFIG.rope_theta)
+    writer.add_rope_freq_base(CONFIG.rope.theta)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(PIECES)

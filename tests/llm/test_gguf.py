@@ -13,9 +13,10 @@ from transformers import LlamaConfig as PeerConfig
 from transformers import LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from pandagpt_core.errors import CheckpointError, KeyMismatch
-from pandagpt_core.llm.config import OF_MODEL_TYPE, LlamaConfig
+from pandagpt_core.llm.config import MODEL_TYPES, LlamaConfig
 from pandagpt_core.llm.gguf import LAYER_NAMES
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.rope import Rope
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 
@@ -58,7 +59,7 @@ def write(
     writer.add_head_count(c.heads)
     writer.add_head_count_kv(c.kv_heads)
     writer.add_layer_norm_rms_eps(c.norm_eps)
-    writer.add_rope_freq_base(c.rope_theta)
+    writer.add_rope_freq_base(c.rope.theta)
     if scaling:
         writer.add_string(f"{architecture}.rope.scaling.type", scaling)
     add_tokenizer(writer, "smollm", PIECES, ["h i"], [3] + [1] * (len(PIECES) - 1))
@@ -119,7 +120,7 @@ def qwen2_peer(llama: Llama) -> Qwen2ForCausalLM:
             intermediate_size=c.ffn,
             rms_norm_eps=c.norm_eps,
             max_position_embeddings=c.max_positions,
-            rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+            rope_parameters={"rope_type": "default", "rope_theta": c.rope.theta},
             tie_word_embeddings=c.tied,
         )
     )
@@ -131,10 +132,10 @@ def qwen2_peer(llama: Llama) -> Qwen2ForCausalLM:
 def test_a_qwen2_file_computes_as_transformers(
     make_llama: MakeLlama, tiny_config: LlamaConfig, tmp_path: Path, tied: bool
 ) -> None:
-    biases = frozenset(OF_MODEL_TYPE["qwen2"])
-    llama = make_llama(dataclasses.replace(tiny_config, biases=biases, tied=tied, rope_theta=1_000_000.0))
+    biases = frozenset(MODEL_TYPES["qwen2"].biases)
+    llama = make_llama(dataclasses.replace(tiny_config, biases=biases, tied=tied, rope=Rope(1_000_000.0)))
     loaded = load_llama(write(tmp_path / "model.gguf", llama, architecture="qwen2"))
-    assert (loaded.config.biases, loaded.config.tied, loaded.config.rope_theta) == (biases, tied, 1_000_000.0)
+    assert (loaded.config.biases, loaded.config.tied, loaded.config.rope.theta) == (biases, tied, 1_000_000.0)
     ids = torch.randint(0, 96, (2, 24))
     with torch.no_grad():
         theirs = qwen2_peer(llama)(ids).logits
@@ -208,7 +209,7 @@ def test_smollm2_speaks_as_transformers_on_the_same_weights(smollm2: Path) -> No
                 intermediate_size=c.ffn,
                 rms_norm_eps=c.norm_eps,
                 max_position_embeddings=c.max_positions,
-                rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+                rope_parameters={"rope_type": "default", "rope_theta": c.rope.theta},
                 tie_word_embeddings=True,
             )
         )

@@ -13,6 +13,7 @@ from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.quant.linear import Precision
+from pandagpt_core.llm.rope import Rope
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 
@@ -32,7 +33,7 @@ def peer_of(llama: Llama) -> LlamaForCausalLM:
             head_dim=c.head_dim,
             intermediate_size=c.ffn,
             rms_norm_eps=c.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
+            rope_parameters={"rope_type": "default", "rope_theta": c.rope.theta},
             tie_word_embeddings=c.tied,
             attention_bias="o_proj" in c.biases,
             mlp_bias="up_proj" in c.biases,
@@ -47,7 +48,7 @@ def peer_of(llama: Llama) -> LlamaForCausalLM:
 def test_logits_are_those_of_hugging_face(
     make_llama: MakeLlama, tiny_config: LlamaConfig, kv_heads: int, tied: bool
 ) -> None:
-    llama = make_llama(replace(tiny_config, kv_heads=kv_heads, tied=tied, rope_theta=5000.0))
+    llama = make_llama(replace(tiny_config, kv_heads=kv_heads, tied=tied, rope=Rope(5000.0)))
     ids = torch.randint(0, 96, (2, 40))
     with torch.no_grad():
         assert torch.allclose(llama(llama.embed(ids)), peer_of(llama)(ids).logits, atol=5e-5)
@@ -69,6 +70,20 @@ def test_biases_are_added_in_every_precision(
     reference = probed(make_llama(config))
     assert divergence(reference, serve(make_llama(config), precision)) < limit
     assert divergence(reference, without_biases(make_llama(config))) > 10 * limit
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-6), ("bf16", 5e-3), ("int8", 0.02)])
+def test_norms_of_heads_hold_in_every_precision(
+    make_llama: MakeLlama, tiny_config: LlamaConfig, precision: Precision, limit: float
+) -> None:
+    config = replace(tiny_config, head_norms=True)
+    reference = probed(make_llama(config))
+    assert divergence(reference, serve(make_llama(config), precision)) < limit
+    plain = make_llama(config)
+    for name, parameter in plain.named_parameters():
+        if name.endswith("q_norm.weight"):
+            parameter.fill_(0.2)
+    assert divergence(reference, serve(plain)) > 0.02
 
 
 def without_biases(llama: Llama) -> Llama:

@@ -16,6 +16,7 @@ from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
 from pandagpt_core.llm.quant.linear import Precision
+from pandagpt_core.llm.rope import Rope, RopeScaling
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
@@ -35,7 +36,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "heads wider than the model": {"head_dim": 64},
     "the biases of Qwen2": {"biases": frozenset({"q_proj", "k_proj", "v_proj"})},
     "biases everywhere": {"biases": frozenset(ATTENTION + FEED_FORWARD)},
-    "other constants": {"rope_theta": 500_000.0, "norm_eps": 1e-3},
+    "the norms of Qwen3's heads": {"head_norms": True},
+    "the stretched positions of Llama 3": {"rope": Rope(500_000.0, RopeScaling(8.0, 1.0, 4.0, 32))},
+    "other constants": {"rope": Rope(500_000.0), "norm_eps": 1e-3},
 }
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.rope import Rope, RopeScaling
 from pandagpt_core.llm.weights import load_llama
 
 MakeLlama = Callable[..., Llama]
@@ -105,11 +106,11 @@ def test_every_key_that_does_not_fit_is_listed(make_llama: MakeLlama, tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "mistral"}, "model_type must be 'llama' or 'qwen2'"),
+        ({"model_type": "mistral"}, "model_type must be 'llama' or 'qwen2' or 'qwen3'"),
         ({"model_type": "qwen2", "use_sliding_window": True}, "use_sliding_window must be False"),
         ({"hidden_act": "gelu"}, "hidden_act must be 'silu'"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rotary scaling 'linear'"),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rotary scaling 'llama3'"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}}, "rotary scaling has no 'factor'"),
         ({"num_key_value_heads": 3}, "4 attention heads do not group over 3"),
     ],
 )
@@ -143,18 +144,32 @@ def test_a_config_names_the_layers_that_have_biases(
 def test_the_rotary_base_is_read_from_old_and_new_configs(tiny_config: LlamaConfig) -> None:
     old = LlamaConfig.from_hf(described(tiny_config, rope_theta=7.0, rope_scaling=None))
     new = LlamaConfig.from_hf(described(tiny_config, rope_parameters={"rope_type": "default", "rope_theta": 7.0}))
-    assert old.rope_theta == new.rope_theta == 7.0
+    assert old.rope == new.rope == Rope(7.0)
 
 
 def test_a_written_config_is_read_back_as_the_same_sizes_by_us_and_by_transformers() -> None:
     config = LlamaConfig(
-        vocab=11, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=12, norm_eps=1e-5, rope_theta=7.0, tied=True
+        vocab=11, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=12, norm_eps=1e-5, rope=Rope(7.0), tied=True
     )
     written = json.loads(json.dumps(config.to_hf("bfloat16")))
     assert LlamaConfig.from_hf(written) == config
     read = transformers.LlamaConfig(**written)
     assert LlamaConfig.from_hf(read.to_dict()) == config
     assert read.to_dict()["dtype"] in ("bfloat16", torch.bfloat16)
+
+
+@pytest.mark.parametrize("changes", [{"head_norms": True}, {"rope": Rope(5e5, RopeScaling(8.0, 1.0, 4.0, 32))}])
+def test_what_other_families_add_is_written_and_read_back_by_us_and_by_transformers(
+    make_llama: MakeLlama, tiny_config: LlamaConfig, changes: dict[str, Any]
+) -> None:
+    llama = make_llama(replace(tiny_config, **changes))
+    written = json.loads(json.dumps(llama.config.to_hf("float32")))
+    assert LlamaConfig.from_hf(written) == llama.config
+    peer = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**written))
+    peer.load_state_dict(llama.state_dict())
+    ids = torch.randint(0, 96, (1, 100), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(llama(llama.embed(ids)), peer.eval()(ids).logits, atol=1e-4, rtol=1e-4)
 
 
 def test_missing_files_and_fields_are_named(tmp_path: Path, tiny_config: LlamaConfig) -> None:

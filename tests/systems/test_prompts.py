@@ -91,6 +91,23 @@ def test_chatml_says_the_system_turn_and_puts_the_soft_token_before_the_text() -
     )
 
 
+def test_llama_3_writes_headers_around_every_role() -> None:
+    said = written(TEMPLATES["llama3"], talk("be brief", "q1", "a1", "q2", media=PICTURE, first="system"))
+    head = "<|start_header_id|>{}<|end_header_id|>\n\n".format
+    assert said == (
+        f"<BOS>{head('system')}be brief<|eot_id|>{head('user')}<SOFT>q1<|eot_id|>"
+        f"{head('assistant')}a1<|eot_id|>{head('user')}q2<|eot_id|>{head('assistant')}"
+    )
+
+
+def test_qwen_2_5_names_itself_and_qwen_3_closes_its_thoughts_before_the_new_answer_alone() -> None:
+    named = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    history = "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\na1<|im_end|>\n<|im_start|>user\nq2<|im_end|>\n"
+    cue = "<|im_start|>assistant\n"
+    assert written(TEMPLATES["qwen2.5"], talk("q1", "a1", "q2")) == named + history + cue
+    assert written(TEMPLATES["qwen3"], talk("q1", "a1", "q2")) == history + cue + "<think>\n\n</think>\n\n"
+
+
 def test_chatml_says_its_default_system_text_where_a_conversation_has_none() -> None:
     default = f"<|im_start|>system\n{CHATML.default_system}<|im_end|>\n"
     assert written(CHATML, talk("q1")) == default + "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\n"

@@ -5,6 +5,7 @@ import torch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.lora import merge_lora
+from pandagpt_core.llm.rope import Rope
 from pandagpt_core.training.batch import PlainAttention
 from pandagpt_core.training.lora import (
     Example,
@@ -17,7 +18,7 @@ from pandagpt_core.training.lora import (
 )
 
 CONFIG = LlamaConfig(
-    vocab=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=32, norm_eps=1e-5, rope_theta=1e4,
+    vocab=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=32, norm_eps=1e-5, rope=Rope(1e4),
     max_positions=64, tied=True,
 )  # fmt: skip
 

@@ -17,9 +17,10 @@ from openvino.op import _PagedAttentionExtension as PagedAttention
 from torch import Tensor, nn
 
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.llama import FeedForward, Layer, Llama, LlamaAttention, RMSNorm, rotary
+from pandagpt_core.llm.llama import FeedForward, Layer, Llama, LlamaAttention, RMSNorm
 from pandagpt_core.llm.openvino.mapped import MappedWeights
 from pandagpt_core.llm.quant.linear import Linear, Precision, stacked_bias
+from pandagpt_core.llm.rope import rotary
 
 Node = Any  # openvino's nodes and outputs carry no useful types
 
@@ -149,7 +150,8 @@ def _layer(
     sizes = [config.heads * config.head_dim, *[config.kv_heads * config.head_dim] * 2]
     joined = weights.product(normed, attention.q_proj, attention.k_proj, attention.v_proj)
     q, k, v = _parts(joined, sizes)
-    q, k = _rotated(q, config.heads, config, rotation), _rotated(k, config.kv_heads, config, rotation)
+    q = _rotated(q, config.heads, config, attention.q_norm, rotation)
+    k = _rotated(k, config.kv_heads, config, attention.k_norm, rotation)
     attended = weights.product(_paged(q, k, v, index, config, inputs), attention.o_proj)
     x = op.add(x, op.add(attended, bias))
     joined = weights.product(_norm(x, layer.post_attention_layernorm), mlp.gate_proj, mlp.up_proj)
@@ -165,15 +167,16 @@ def _norm(x: Node, norm: RMSNorm) -> Node:
 
 def _rotation_tables(config: LlamaConfig) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin [positions, d] of the rotary angles; the first half of sin as it is (see `rotary`)."""
-    cos, sin = (table[:, 0] for table in rotary(torch.arange(config.max_positions), config.head_dim, config.rope_theta))
+    cos, sin = (table[:, 0] for table in rotary(torch.arange(config.max_positions), config.head_dim, config.rope))
     half = sin[:, config.head_dim // 2 :]
     return cos.numpy(), torch.cat((half, half), dim=-1).numpy()
 
 
-def _rotated(x: Node, heads: int, config: LlamaConfig, rotation: Sequence[Node]) -> Node:
-    """Heads [N, H*d] turned by their angles; component i pairs with i + d/2."""
+def _rotated(x: Node, heads: int, config: LlamaConfig, norm: RMSNorm | None, rotation: Sequence[Node]) -> Node:
+    """Heads [N, H*d], each in its norm where there is one, turned by their angles; component i pairs with i + d/2."""
     half = config.head_dim // 2
     x = _reshaped(x, -1, heads, 1, config.head_dim)
+    x = x if norm is None else _norm(x, norm)
     first, second = (
         op.slice(x, _shape(begin), _shape(end), _shape(1), _shape(3)) for begin, end in ((0, half), (half, 2**31 - 1))
     )

@@ -3,8 +3,8 @@
 alpaca as ImageBind-LLM's trainer has it: prompt and answer tokenised as one text, the end of the text learned, and of
 the answer all but the unknown token, whose id that trainer ignores. MiniGPT-v2 as its own trainer did
 (`training.minigpt_v2.layout`). vicuna-v0 as PandaGPT's trainer laid it out (`training.conversations`, held against the
-original). chatml, with rows or one vector, as the very prompts of service, one for each question: what follows a prompt
-up to the end of the turn is learned.
+original). The others, with rows or one vector, as the very prompts of service, one for each question: what follows a
+prompt up to the end of the turn is learned. A template's `lead` stands before the last answer only, as it is served.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.encoders.grid.encoder import GridSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.prompts import TEMPLATES, Span, control_id, token_ids
+from pandagpt_core.prompts import TEMPLATES, Span, Template, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tokenize_conversation
 from pandagpt_core.training.minigpt_v2.layout import tokenize_minigpt
@@ -80,10 +80,11 @@ def _original(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
 
 def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     template = TEMPLATES[folder.template]
-    end = control_id(tokenizer, template.original_stop_pieces[0])
+    end, bos_id = control_id(tokenizer, template.original_stop_pieces[0]), _bos(folder)
+    lead = _lead_length(template, tokenizer, bos_id)
 
     def prompt(turns: Sequence[Turn], media: bool) -> list[int | None]:
-        return token_ids(template, tokenizer, Conversation(tuple(turns), _ANY_MEDIUM if media else ()))
+        return token_ids(template, tokenizer, Conversation(tuple(turns), _ANY_MEDIUM if media else ()), bos_id)
 
     def tokenize(said: Sequence[ChatTurn], media: bool) -> TokenizedExample:
         turns = [Turn("assistant" if one.who == "gpt" else "user", one.value.strip()) for one in said]
@@ -95,11 +96,20 @@ def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
                 raise ValueError(f"the tokenizer joins the answer of turn {index - 1} with what stands around it")
             targets += [IGNORED] * (len(asked) - len(ids))
             answer = [*tokenizer.encode(turns[index + 1].text), end]
+            if index + 2 < len(turns):
+                asked, targets = asked[: len(asked) - lead], targets[: len(targets) - lead]
             ids, targets = [*asked, *answer], [*targets, *answer]
         kept = most + (ids.index(None) + 1 if media else 0)
         return TokenizedExample(tuple(ids[:kept]), tuple(targets[:kept]))
 
     return tokenize
+
+
+def _lead_length(template: Template, tokenizer: Tokenizer, bos_id: int | None) -> int:
+    """Tokens of the template's `lead`."""
+    asked = Conversation((Turn("user", "x"),))
+    without = token_ids(dataclasses.replace(template, lead=()), tokenizer, asked, bos_id)
+    return len(token_ids(template, tokenizer, asked, bos_id)) - len(without)
 
 
 def _alpaca(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
@@ -139,5 +149,9 @@ _ROWS: Mapping[str, Callable[[Mapping[str, Any]], int]] = MappingProxyType(
     }
 )
 _LAYOUTS: Mapping[str, Callable[[Prompted, Tokenizer, int], Layout]] = MappingProxyType(
-    {"vicuna-v0": _original, "chatml": _served, "chatml-rows": _served, "alpaca": _alpaca}
+    {
+        "vicuna-v0": _original,
+        "alpaca": _alpaca,
+        **dict.fromkeys(("chatml", "chatml-rows", "qwen2.5", "qwen3", "llama3"), _served),
+    }
 )

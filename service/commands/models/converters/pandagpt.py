@@ -5,12 +5,15 @@ from pathlib import Path
 
 from service.commands.models.converters.common import Progress, imagebind_sizes, required
 
+TEMPLATES = ("vicuna-v0", "chatml", "qwen2.5", "qwen3", "llama3")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("pandagpt (and --imagebind of imagebind-llm)")
     own.add_argument("--imagebind", type=Path, help="imagebind_huge.pth, or imagebind_w3D.pth, which has point clouds")
     own.add_argument("--delta", type=Path, help="PandaGPT's pytorch_model.pt; without it: a folder to train")
-    own.add_argument("--template", choices=("vicuna-v0", "chatml"), default="vicuna-v0", help="prompt template")
+    own.add_argument("--template", choices=TEMPLATES, help="prompt template (the one of the folder's chat template)")
+    own.add_argument("--llm-licence", help="the language model's licence (what its README.md states)")
     own.add_argument("--imagebind-sizes", type=Path, help="JSON of the towers' sizes, for an encoder that is not huge")
 
 
@@ -25,6 +28,7 @@ def convert(arguments: argparse.Namespace) -> str:
     options = PandaGPTOptions(
         model_id=arguments.id or arguments.out.name,
         template=arguments.template,
+        licence=arguments.llm_licence,
         sizes=imagebind_sizes(arguments) or sizes_of(arguments.imagebind),
         lora_alpha=arguments.lora_alpha,
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
@@ -34,7 +38,9 @@ def convert(arguments: argparse.Namespace) -> str:
     made = convert_pandagpt(originals, arguments.out, options, Progress())
     bos = made.bos
     begins = f"begins with {bos.piece} (id {bos.id}, by {bos.source})" if bos else "begins with no token of its own"
+    licences = ", ".join(f"{part} {licence}" for part, licence in made.provenance["licences"].items())
     head = f"{arguments.out}: {made.id}, context {made.max_model_len}, {begins}"
+    head = f"{head}\ntemplate {made.template}; licences: {licences}"
     if arguments.delta is None:
         how = "docs/guides/training.md says how to train it: pandagpt train --config FILE"
         return f"{head}\nits projection is untrained; {how}"
