@@ -93,9 +93,14 @@ _CHECKS: Mapping[OptionKind, Callable[[OptionSpec, Any, str], OptionValue]] = Ma
 def _check_range(spec: OptionSpec, value: float, param: str) -> None:
     unit = f" {spec.unit}" if spec.unit else ""
     if spec.minimum is not None and value < spec.minimum:
-        raise InvalidRequest(f"{spec.name} is {value}{unit}; the least is {spec.minimum}{unit}", param=param)
+        raise InvalidRequest(f"{spec.name} is {value}{unit}; the least is {_figure(spec.minimum)}{unit}", param=param)
     if spec.maximum is not None and value > spec.maximum:
-        raise InvalidRequest(f"{spec.name} is {value}{unit}; the limit is {spec.maximum}{unit}", param=param)
+        raise InvalidRequest(f"{spec.name} is {value}{unit}; the limit is {_figure(spec.maximum)}{unit}", param=param)
+
+
+def _figure(value: float) -> str:
+    """A bound, which is a float once it has come from the store, without the ".0" of a whole number."""
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _wrong(spec: OptionSpec, expected: str, param: str) -> InvalidRequest:

@@ -47,6 +47,12 @@ def test_a_value_of_another_kind_or_range_is_refused_by_name(name: str, value: A
     assert refused.value.param == f"options.{name}"
 
 
+def test_a_bound_that_came_as_a_float_is_named_as_the_whole_number_it_is() -> None:
+    spec = OptionSpec("cache_size", "integer", "rows", unit="rows", default=1, minimum=0.0, maximum=1000.0)
+    with pytest.raises(InvalidRequest, match="cache_size is 1001 rows; the limit is 1000 rows$"):
+        checked_options((spec,), {"cache_size": 1001})
+
+
 def test_an_unknown_option_is_refused_with_the_names_of_the_known() -> None:
     with pytest.raises(InvalidRequest, match="boxes, cache, cache_size, cache_weight, task"):
         checked_options(SPECS, {"cash": 1})

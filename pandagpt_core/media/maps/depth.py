@@ -13,7 +13,7 @@ from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.maps import own
-from pandagpt_core.media.maps.maps import Map, check_ends, ends, read_map
+from pandagpt_core.media.maps.maps import Map, check_ends, ends, read_map, remark_ends
 from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
 from pandagpt_core.media.pictures.pixels import SIZE
 
@@ -82,7 +82,9 @@ def _relative(found: Map) -> Float:
     spread = values.std()
     if spread == 0:
         raise InvalidMedia("the depth map is flat: all its values are equal")
-    return np.asarray(np.clip(MEAN + STD * (values - values.mean()) / spread, LEAST_DISPARITY / MOST_DISPARITY, 1.0))
+    disparity = MEAN + STD * (values - values.mean()) / spread
+    remark_ends(disparity, LEAST_DISPARITY / MOST_DISPARITY, 1.0, "the range of disparity")
+    return np.asarray(np.clip(disparity, LEAST_DISPARITY / MOST_DISPARITY, 1.0))
 
 
 def _metres(found: Map, seen: Float, unit: str) -> Float:

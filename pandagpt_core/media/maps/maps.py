@@ -213,13 +213,30 @@ def check_ends(values: Float, low: float, high: float, complain: Callable[[str],
     `complain` makes the refusal from a sentence about the values, as in "98% lie above high (10 to 45; ...)".
     """
     lowest, highest = ends(values)
-    known = values.size - np.count_nonzero(np.isnan(values))
     span = f"{low:,g} to {high:,g}; yours are {lowest:,g} to {highest:,g}"
-    below, above = (np.count_nonzero(one) / known for one in (values <= low, values >= high))
-    for side, share in (("below low", below), ("above high", above)):
+    for side, share in _shares(values, low, high).items():
         if share >= _FLAT and highest > lowest:
             amount = "every value lies" if share == 1.0 else f"{share:.0%} of the values lie"
             raise complain(f"{amount} {side} ({span})")
-        notes.fact(f"share {side}", f"{share:.1%}")
-        if share > _CLIPPED:
-            notes.warn(f"{share:.0%} of the values lie {side} ({span})")
+        _remark_share(side, share, span)
+
+
+def remark_ends(values: Float, low: float, high: float, what: str) -> None:
+    """Remark the shares at both ends of low..high, which is called `what`."""
+    for side, share in _shares(values, low, high).items():
+        _remark_share(side, share, what)
+
+
+def _shares(values: Float, low: float, high: float) -> dict[str, float]:
+    """Of the readings, by the side of low..high on which they lie."""
+    known = values.size - np.count_nonzero(np.isnan(values))
+    return {
+        "below low": float(np.count_nonzero(values <= low) / known),
+        "above high": float(np.count_nonzero(values >= high) / known),
+    }
+
+
+def _remark_share(side: str, share: float, span: str) -> None:
+    notes.fact(f"share {side}", f"{share:.1%}")
+    if share > _CLIPPED:
+        notes.warn(f"{share:.0%} of the values lie {side} ({span})")

@@ -6,15 +6,15 @@ import numpy as np
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.limits import Limits, check
-from pandagpt_core.media.motion.names import ACCELEROMETER, GYROSCOPE, understand
+from pandagpt_core.media.motion.names import understand
 from pandagpt_core.media.motion.recording import COLUMNS, Recording, of_table
+from pandagpt_core.media.motion.stated import RATE_NAMES, StatedRate, Units
 from pandagpt_core.media.motion.table import Column, Table
+from pandagpt_core.media.motion.units import ACCELEROMETER, GYROSCOPE
 from pandagpt_core.media.scientific.arrays import Array
 
-_RATES = frozenset({"rate", "rate_hz", "fs", "samplerate", "samplingrate", "sample_rate", "sampling_rate", "frequency"})
 
-
-def of_arrays(arrays: Mapping[str, Array], limits: Limits, units: Mapping[str, float]) -> Recording:
+def of_arrays(arrays: Mapping[str, Array], limits: Limits, units: Units) -> Recording:
     """Raises InvalidMedia where the columns have several lengths, and as `of_table`."""
     columns: dict[str, Column] = {}
     for name, array in arrays.items():
@@ -26,7 +26,7 @@ def of_arrays(arrays: Mapping[str, Array], limits: Limits, units: Mapping[str, f
     if len(lengths) > 1:
         raise InvalidMedia(f"the arrays of the recording have {', '.join(map(str, lengths))} rows; they must agree")
     nameless = len(columns) == COLUMNS and all(name.startswith(" ") for name in columns)
-    return of_table(Table(() if nameless else tuple(columns), tuple(columns.values()), _rate(arrays)), units)
+    return of_table(Table(() if nameless else tuple(columns), tuple(columns.values()), _rates(arrays)), units)
 
 
 def _columns(name: str, array: Column) -> dict[str, Column]:
@@ -44,9 +44,9 @@ def _columns(name: str, array: Column) -> dict[str, Column]:
     return {}
 
 
-def _rate(arrays: Mapping[str, Array]) -> float | None:
-    found = [array for name, array in arrays.items() if name.lower() in _RATES and array.size == 1]
-    return float(found[0].ravel()[0]) if found else None
+def _rates(arrays: Mapping[str, Array]) -> tuple[StatedRate, ...]:
+    found = (array for name, array in arrays.items() if name.lower() in RATE_NAMES and array.size == 1)
+    return tuple(StatedRate(float(array.ravel()[0]), "the rate in the recording") for array in found)
 
 
 def _shapes(arrays: Mapping[str, Array]) -> list[str]:

@@ -3,7 +3,7 @@
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,19 +16,23 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.motion import har
 from pandagpt_core.media.motion.arrays import of_arrays
-from pandagpt_core.media.motion.names import ACCELEROMETER, GYROSCOPE, understand
+from pandagpt_core.media.motion.names import LINEAR, NOTHING, Named, understand
 from pandagpt_core.media.motion.recording import COLUMNS, ORDER, Recording, joined, of_table
+from pandagpt_core.media.motion.stated import RATE_NAMES, StatedRate, Units, units_of
 from pandagpt_core.media.motion.table import Table, read_table, read_text
+from pandagpt_core.media.motion.units import ACCELEROMETER, GYROSCOPE
 from pandagpt_core.media.scientific.arrays import library, named_arrays
 from pandagpt_core.media.scientific.magic import is_hdf, is_parquet, is_refused, is_scientific
 from pandagpt_core.media.signatures import kind_of
 
 _SHORT = {"accel": ACCELEROMETER, "acc": ACCELEROMETER, "gyro": GYROSCOPE, "gyr": GYROSCOPE}
+_FIELD_RATE, _FIELD_UNITS = "the rate in the JSON", "the units in the JSON"
+_OF_SENSOR_LOGGER = "seconds_elapsed"  # a column that it writes
 _TABLES = (".csv", ".txt", ".tsv", ".dat")
 TAKES = "CSV or another table of text, JSON, .npy, Parquet, MATLAB 5 or 7.3, HDF5, or a zip of one table a sensor"
 
 
-def read_recording(data: bytes, limits: Limits, units: Mapping[str, float]) -> Recording:
+def read_recording(data: bytes, limits: Limits, units: Units) -> Recording:
     """Raises InvalidMedia for what is none, naming line and column or what is missing."""
     if npy.is_npy(data):
         notes.fact("type", ".npy")
@@ -72,9 +76,9 @@ def _of_array(array: np.ndarray) -> Table:
     return Table((), tuple(array.astype(np.float64).T))
 
 
-def _of_archive(data: bytes, limits: Limits, units: Mapping[str, float]) -> Recording:
-    """phyphox and Sensor Logger write one table a sensor, named by it."""
-    tables: list[tuple[Table, str]] = []
+def _of_archive(data: bytes, limits: Limits, units: Units) -> Recording:
+    """phyphox and Sensor Logger write one table a sensor, named by it; several of the accelerometer, by its form."""
+    tables: list[tuple[Table, Named]] = []
     with decoding("archive of a recording"), zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = [one for one in archive.infolist() if one.filename.lower().endswith(_TABLES)]
         if har.is_windowed([one.filename for one in files]):
@@ -86,23 +90,34 @@ def _of_archive(data: bytes, limits: Limits, units: Mapping[str, float]) -> Reco
             if sensor is not None:
                 with archive.open(one) as file:
                     table = read_table(read_text(file.read(limits.table_bytes + 1)), limits)
-                    tables.append((har.described(table, one.filename, sensor), sensor))
+                    table = har.described(table, one.filename, sensor.kind)
+                    tables.append(_placed(table, sensor))
     if not tables:
         raise InvalidMedia("the archive holds no table named after accelerometer or gyroscope")
     notes.fact("type", f"zip of {len(tables)} tables")
     return joined(tables, units)
 
 
-def _sensor(path: str) -> str | None:
-    """The sensor that a table's name names; "" where it names both, None for others."""
+def _sensor(path: str) -> Named | None:
+    """The sensor that a table's name names; nothing where it is of both, None for others."""
     name = path.rpartition("/")[2].rpartition(".")[0]
-    if re.search(r"uncalibrated|meta|linear|gravity|annotation", name, re.IGNORECASE):
+    if re.search(r"meta|annotation", name, re.IGNORECASE):
         return None
-    found = understand(f"{name} x").kind
-    return found if found in (ACCELEROMETER, GYROSCOPE) else ("" if "raw" in name.lower() else None)
+    found = understand(f"{name} x")
+    if found.kind in (ACCELEROMETER, GYROSCOPE):
+        return Named(found.kind, form=found.form)
+    return NOTHING if "raw" in name.lower() else None
 
 
-def _of_json(text: str, limits: Limits, units: Mapping[str, float]) -> Recording:
+def _placed(table: Table, sensor: Named) -> tuple[Table, Named]:
+    """One of several tables under a name of its own. Sensor Logger's plain accelerometer is without gravity."""
+    if sensor.kind == ACCELEROMETER and not sensor.form and _OF_SENSOR_LOGGER in table.names:
+        sensor = replace(sensor, form=LINEAR)
+    words = " ".join(word for word in (sensor.form, sensor.kind) if word)
+    return replace(table, called=f"the table of the {words}" if words else "a table of the archive"), sensor
+
+
+def _of_json(text: str, limits: Limits, units: Units) -> Recording:
     read = _decoded(text)
     if isinstance(read, dict):
         return _of_object(read, limits, units)
@@ -127,10 +142,9 @@ def _decoded(text: str) -> Any:
         raise InvalidMedia(f"the recording begins as JSON and is not JSON{where}") from None
 
 
-def _of_object(read: dict[str, Any], limits: Limits, units: Mapping[str, float]) -> Recording:
+def _of_object(read: dict[str, Any], limits: Limits, units: Units) -> Recording:
     """{"accelerometer": rows, "gyroscope": rows, "rate_hz": ...}, or a list a column."""
-    rate = read.get("rate_hz")
-    stated = float(rate) if isinstance(rate, int | float) and not isinstance(rate, bool) else None
+    rates, stated = _rates(read), _stated_units(read)
     sensors = {_SHORT.get(name, name): rows for name, rows in read.items()}
     if ACCELEROMETER in sensors or GYROSCOPE in sensors:
         if ACCELEROMETER not in sensors or GYROSCOPE not in sensors:
@@ -140,14 +154,29 @@ def _of_object(read: dict[str, Any], limits: Limits, units: Mapping[str, float])
         check(max(lengths), limits.imu_rows, "the recording", "rows")
         if lengths[0] != lengths[1]:
             raise InvalidMedia(f"accelerometer has {lengths[0]} rows, gyroscope {lengths[1]}; they must agree")
-        return of_table(Table((), (*parts[0], *parts[1]), stated), units)
+        return of_table(Table((), (*parts[0], *parts[1]), rates, stated), units)
     lists = {name: values for name, values in read.items() if isinstance(values, list)}
     if len({len(values) for values in lists.values()}) != 1:
         raise InvalidMedia("the JSON recording needs accelerometer and gyroscope, or columns of one length")
-    return of_table(Table(tuple(lists), tuple(_column(values) for values in lists.values()), stated), units)
+    return of_table(Table(tuple(lists), tuple(_column(values) for values in lists.values()), rates, stated), units)
 
 
-def _of_records(read: list[Any], units: Mapping[str, float]) -> Recording:
+def _rates(read: dict[str, Any]) -> tuple[StatedRate, ...]:
+    found = (value for name, value in read.items() if name.lower() in RATE_NAMES)
+    return tuple(
+        StatedRate(float(one), _FIELD_RATE) for one in found if isinstance(one, int | float) and one is not True
+    )
+
+
+def _stated_units(read: dict[str, Any]) -> Units:
+    """What "units" of the object says: a text as the parameter has it, or one a sensor."""
+    found = read.get("units", read.get("unit"))
+    if isinstance(found, dict):
+        found = " ".join(one for one in found.values() if isinstance(one, str))
+    return units_of(found.split(), _FIELD_UNITS) if isinstance(found, str) else {}
+
+
+def _of_records(read: list[Any], units: Units) -> Recording:
     """Objects with the same names, or one an event of a sensor, as Sensor Logger writes them."""
     if not all(isinstance(one, dict) for one in read):
         raise InvalidMedia("the JSON recording mixes objects with other rows")
@@ -156,7 +185,9 @@ def _of_records(read: list[Any], units: Mapping[str, float]) -> Recording:
         for one in read:
             by_sensor.setdefault(str(one.get("sensor", "")), []).append(one)
         tables = [
-            (_records_table(rows), sensor) for name, rows in by_sensor.items() if (sensor := _sensor(f"{name}.csv"))
+            _placed(_records_table(rows), sensor)
+            for name, rows in by_sensor.items()
+            if (sensor := _sensor(f"{name}.csv")) is not None
         ]
         return joined(tables, units)
     return of_table(_records_table(read), units)

@@ -17,10 +17,11 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.motion.names import ACCELEROMETER, CHANNELS
+from pandagpt_core.media.motion.stated import StatedRate
 from pandagpt_core.media.motion.table import Column, Table
+from pandagpt_core.media.motion.units import ACCELEROMETER, CHANNELS
 
-RATE_HZ = 50.0
+RATES = (StatedRate(50.0, "the documentation of UCI HAR"),)
 WINDOW, STEP = 128, 64
 _UNITS = {"acc": "g", "gyro": "rad/s"}
 _WINDOWS = re.compile(r"(total|body)_(acc|gyro)_([xyz])_(train|test)\.txt", re.IGNORECASE)
@@ -51,7 +52,7 @@ def read_windows(archive: zipfile.ZipFile, files: Sequence[zipfile.ZipInfo], lim
     count = min(map(len, channels))
     start, end = _longest_run(np.stack([windows[:count] for windows in channels]))
     notes.fact("windows", f"{start + 1} to {end} of {count} that were read")
-    return Table(tuple(names), tuple(_unfolded(windows[start:end]) for windows in channels), RATE_HZ)
+    return Table(tuple(names), tuple(_unfolded(windows[start:end]) for windows in channels), RATES)
 
 
 def described(table: Table, path: str, sensor: str) -> Table:
@@ -59,7 +60,7 @@ def described(table: Table, path: str, sensor: str) -> Table:
     if not _WHOLE.search(path) or table.names or len(table.columns) != 3:
         return table
     unit = "g" if sensor == ACCELEROMETER else "rad/s"
-    return Table(tuple(f"{sensor} {axis} ({unit})" for axis in "xyz"), table.columns, RATE_HZ)
+    return Table(tuple(f"{sensor} {axis} ({unit})" for axis in "xyz"), table.columns, RATES)
 
 
 def _chosen(paths: Sequence[str]) -> list[tuple[tuple[str, str], str, str]] | None:

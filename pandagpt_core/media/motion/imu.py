@@ -4,6 +4,8 @@ The window and step count are ImageBind's (Girdhar et al. 2023, section 4); its 
 order and the absence of normalisation are ours, as the release documents neither.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,16 +14,16 @@ from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.motion.files import read_recording
-from pandagpt_core.media.motion.names import UNITS
 from pandagpt_core.media.motion.recording import COLUMNS, Recording, Signal
+from pandagpt_core.media.motion.stated import StatedRate, Units, agreed_rate, close, units_of
+from pandagpt_core.media.motion.units import UNITS
 
 STEPS, SECONDS = 2000, 5.0
 SLOWEST_HZ, FASTEST_HZ = 1.0, 100_000.0
-_AGREE = 0.1  # share by which a rate that is given may differ from the one that the times tell
 _GAP_S = 1.0
 _WHY = "rows a second; nothing in the recording tells it"
 _STILL = (0.02, 0.01)  # deviation of the accelerometer in m/s^2, largest rate of the gyroscope in rad/s
-_WILD_RAD_S, _FEW_G = 40.0, 2.0  # beyond, below: the unit is likely another
+_WILD_RAD_S, _MANY_G, _FEW_G = 40.0, 160.0, 2.0  # beyond, beyond, below: the unit is likely another
 
 Float = npt.NDArray[np.float64]
 
@@ -40,19 +42,19 @@ def resampled(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     if np.abs(rows).max() > np.finfo(np.float32).max:
         raise InvalidMedia("the recording holds numbers beyond 32-bit floats")
     notes.fact("rate", f"{rate:g} Hz, {len(rows)} rows, {len(rows) / rate:.2f} s")
-    _remark(rows)
+    _remark(rows, linear=recording.linear)
     return _five_seconds(rows, rate).T.astype(np.float32)[None]
 
 
-def _units(params: p.Params) -> dict[str, float]:
-    """The factors by sensor that `units` names."""
+def _units(params: p.Params) -> Units:
+    """The units by sensor that `units` names."""
     text = params.get("units")
     if text is None:
         return {}
     words = str(text).split()
-    if not words or any(word not in UNITS for word in words):
+    if not words or any(word not in UNITS or not UNITS[word].sensor for word in words):
         raise InvalidMedia("units must be of m/s2, g, rad/s, deg/s, one or one a sensor, as in g deg/s", param="units")
-    return {UNITS[word][0]: UNITS[word][1] for word in words}
+    return units_of(words, "units", "units")
 
 
 def _uniform(recording: Recording, given: float | None, limits: Limits) -> tuple[Float, float]:
@@ -62,28 +64,41 @@ def _uniform(recording: Recording, given: float | None, limits: Limits) -> tuple
     if min(len(signal.values) for signal in recording.signals) < 2:
         raise InvalidMedia(f"the recording has {count} rows; at least 2 are needed")
     measured = _measured(recording.signals)
-    if measured is None:
-        stated = given if given is not None else recording.rate_hz
-        rate = p.required({"rate_hz": stated} if stated is not None else {}, "rate_hz", SLOWEST_HZ, FASTEST_HZ, _WHY)
-        length = min(len(signal.values) for signal in recording.signals)
-        return np.stack([_filled(signal.values[:length]) for signal in recording.signals], axis=1), rate
-    if given is not None and abs(given - measured) > _AGREE * measured:
-        words = f"rate_hz is {given:g}, and the times of the recording tell {measured:.4g} rows a second"
-        raise InvalidMedia(f"{words}; leave rate_hz out, or the times", param="rate_hz")
-    return _on_grid(recording.signals, measured, limits), measured
+    own = [StatedRate(given, "rate_hz", "rate_hz")] if given is not None else []
+    if measured:
+        _check_agree(measured, own)
+        _check_agree(measured, recording.rates)
+        rate = max(one.hz for one in measured)
+        return _on_grid(recording.signals, rate, limits), rate
+    agreed = agreed_rate([*own, *recording.rates])
+    rate = p.required({"rate_hz": agreed} if agreed is not None else {}, "rate_hz", SLOWEST_HZ, FASTEST_HZ, _WHY)
+    length = min(len(signal.values) for signal in recording.signals)
+    return np.stack([_filled(signal.values[:length]) for signal in recording.signals], axis=1), rate
 
 
-def _measured(signals: tuple[Signal, ...]) -> float | None:
-    """Rows a second by the times, None where there are none; of the fastest sensor."""
-    rates = []
+def _check_agree(measured: list[StatedRate], stated: Sequence[StatedRate]) -> None:
+    """Refuse where no sensor's times tell a stated rate; of several, as one a sensor, one is enough."""
+    if not stated or any(close(one.hz, other.hz) for one in stated for other in measured):
+        return
+    told = ", ".join(f"{hz:.4g}" for hz in sorted({one.hz for one in measured}))
+    words = f"{stated[0].place} says {stated[0].hz:g} rows a second, and the times in {measured[0].place} tell {told}"
+    raise InvalidMedia(f"{words}; they must agree", param=stated[0].param or None)
+
+
+def _measured(signals: tuple[Signal, ...]) -> list[StatedRate]:
+    """Rows a second by the times of each channel; empty where one has no times."""
+    rates: list[StatedRate] = []
     for signal in signals:
         if signal.times is None:
-            return None
+            return []
         steps = np.diff(np.unique(signal.times[np.isfinite(signal.values)]))
         if len(steps):
-            rates.append(1 / float(np.median(steps)))
-    rate = max(rates, default=0.0)
-    return min(max(rate, SLOWEST_HZ), FASTEST_HZ) if rate else None
+            rates.append(StatedRate(1 / float(np.median(steps)), signal.clock))
+    for one in rates:
+        if not SLOWEST_HZ <= one.hz <= FASTEST_HZ:
+            words = f"the times in {one.place} tell {one.hz:.4g} rows a second"
+            raise InvalidMedia(f"{words}; it must be {SLOWEST_HZ:g} to {FASTEST_HZ:g}: is their unit another?")
+    return rates
 
 
 def _on_grid(signals: tuple[Signal, ...], rate: float, limits: Limits) -> Float:
@@ -106,6 +121,8 @@ def _known(signal: Signal) -> tuple[Float, Float]:
     assert signal.times is not None
     there = np.isfinite(signal.values)
     times, first = np.unique(signal.times[there], return_index=True)
+    if repeated := int(there.sum()) - len(times):
+        notes.warn(f"{repeated:,} rows repeat the time of another; the first of each is read")
     if len(times) < 2:
         raise InvalidMedia("a channel of the recording has fewer than 2 readings")
     return times, signal.values[there][first]
@@ -121,13 +138,15 @@ def _filled(values: Float) -> Float:
     return np.interp(at, at[there], values[there])
 
 
-def _remark(rows: Float) -> None:
+def _remark(rows: Float, *, linear: bool) -> None:
     moving, turning = rows[:, :3], rows[:, 3:]
     if moving.std(axis=0).max() < _STILL[0] and np.abs(turning).max() < _STILL[1]:
         notes.empty("The recording is motionless.")
     size = float(np.median(np.linalg.norm(moving, axis=1)))
-    if 0.1 < size < _FEW_G:
+    if 0.1 < size < _FEW_G and not linear:
         notes.warn(f"the accelerometer's size is mostly {size:.2g} m/s^2, less than gravity: are its units g?")
+    if size > _MANY_G:
+        notes.warn(f"the accelerometer's size is mostly {size:.4g} m/s^2: are its units mg, or counts of the sensor?")
     if np.abs(turning).max() > _WILD_RAD_S:
         notes.warn(f"the gyroscope reaches {np.abs(turning).max():.0f} rad/s: are its units deg/s?")
 

@@ -1,10 +1,14 @@
 """Names of columns: which sensor, which axis, which unit; the words that phones, loggers and data sets use."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-ACCELEROMETER, GYROSCOPE, TIME = "accelerometer", "gyroscope", "time"
-CHANNELS = tuple((sensor, axis) for sensor in (ACCELEROMETER, GYROSCOPE) for axis in "xyz")
+from pandagpt_core.media.motion.units import ACCELEROMETER, GYROSCOPE, SensorUnit, unit_of, unit_within
+
+TIME = "time"
+LINEAR = "linear"  # acceleration without gravity
 
 
 def _line(words: str) -> re.Pattern[str]:
@@ -22,34 +26,25 @@ _DROPPED = (
     ("position", _line(r"lat(itude)?|lon(gitude)?|alt(itude)?|speed|gps|bearing")),
     ("heart rate", _line(r"heart|hr|bpm|ppg")),
 )
-_GYROSCOPE = _line(r"gyr(o|oscope|os)?|omega|angular|angvel|rotation|rotationrate|rot|gyration")
-_LINEAR = _line(r"lin(ear)?|user|useracceleration|linearacceleration|body")
-_ACCELEROMETER = _line(r"acc(el|l|elerometer|eleration)?|accelerations?|total")
+_WITH_FORM = r"acc(el|l|elerometer|elerations?)?"
+_LINEAR = _line(rf"(lin(ear)?|user)({_WITH_FORM})?|body")
+_SENSORS = (
+    (GYROSCOPE, _line(r"gyr(o|oscope|os)?|omega|angular|angvel|rotation|rotationrate|rot|gyration")),
+    (ACCELEROMETER, _line(rf"(total)?{_WITH_FORM}|total")),
+    (ACCELEROMETER, _LINEAR),
+)
+_LETTERS = {"a": ACCELEROMETER, "g": GYROSCOPE, "w": GYROSCOPE, "m": "magnetometer"}
+# Several recordings of one sensor in one file, in the order in which they are preferred; "" is the plain one.
+FORMS = ("total", "", "uncalibrated", LINEAR)
+_UNCALIBRATED = ("uncalibrated", _line(r"uncal(ibrated)?"))
+_FORMS = {
+    ACCELEROMETER: (_UNCALIBRATED, (LINEAR, _LINEAR), ("total", _line(rf"total({_WITH_FORM})?"))),
+    GYROSCOPE: (_UNCALIBRATED,),
+}
 _TIME = _line(r"time(stamp)?s?|t|seconds|elapsed|epoch|date(time)?|utc|ms|us|ns|sec|clock")
 _AXIS = re.compile(r"(?:^|[^a-z])([xyz])$|^(?:acc|gyr|gyro|mag|a|g|w|m|lin|accel|omega|rot)([xyz])$|[a-z]([xyz])$")
+_CAMEL, _SIGNS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])"), re.compile(r"[^a-zµ]+")
 _UNIT = re.compile(r"[(\[{]\s*([^)\]}]*?)\s*[)\]}]")
-STANDARD_GRAVITY = 9.80665
-_DEGREE = 0.017453292519943295
-# Unit as written, spaces and signs taken out -> (sensor, factor to m/s^2 or rad/s, how it is named).
-UNITS = {
-    "m/s2": (ACCELEROMETER, 1.0),
-    "ms2": (ACCELEROMETER, 1.0),
-    "m/s/s": (ACCELEROMETER, 1.0),
-    "m/s²": (ACCELEROMETER, 1.0),
-    "ms-2": (ACCELEROMETER, 1.0),
-    "g": (ACCELEROMETER, STANDARD_GRAVITY),
-    "mg": (ACCELEROMETER, STANDARD_GRAVITY / 1000),
-    "gs": (ACCELEROMETER, STANDARD_GRAVITY),
-    "rad/s": (GYROSCOPE, 1.0),
-    "rads": (GYROSCOPE, 1.0),
-    "rad/sec": (GYROSCOPE, 1.0),
-    "deg/s": (GYROSCOPE, _DEGREE),
-    "deg/sec": (GYROSCOPE, _DEGREE),
-    "°/s": (GYROSCOPE, _DEGREE),
-    "dps": (GYROSCOPE, _DEGREE),
-    "mdps": (GYROSCOPE, _DEGREE / 1000),
-    "degrees/s": (GYROSCOPE, _DEGREE),
-}
 _TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -57,43 +52,47 @@ _TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µ
 class Named:
     """What a name says. `kind` is a sensor, "time", the word for something that is dropped, or "" for nothing known.
 
-    `factor` turns its numbers into m/s^2, rad/s or seconds, None where the name has no unit. `linear` marks
-    acceleration without gravity.
+    `form` is one of `FORMS`, of a sensor; `unit` its unit, of whichever sensor; `seconds` the step of times. None where
+    the name does not say it.
     """
 
     kind: str
     axis: str = ""
-    factor: float | None = None
-    linear: bool = False
+    form: str = ""
+    unit: SensorUnit | None = None
+    seconds: float | None = None
 
 
-def understand(name: str, within: str = "") -> Named:
-    """`within` is the sensor of the whole file, where its columns are called x, y, z."""
-    unit = _UNIT.search(name)
-    words = _words(_UNIT.sub(" ", name))
+NOTHING = Named("")
+
+
+def understand(name: str, within: Named = NOTHING) -> Named:
+    """`within` is what the name of the whole file says, where its columns are called x, y, z."""
+    bracket = _UNIT.search(name)
+    plain = _UNIT.sub(" ", name) if bracket else name
+    words = _words(plain)
     axis = _axis(words)
-    kind, linear = _kind(words, axis)
-    if kind == "" and within and axis and words == axis:
-        kind = within
+    kind, form = _kind(words, axis)
+    if kind == "" and within.kind and axis and words == axis:
+        kind = within.kind
     if kind == TIME:
-        return Named(kind, factor=_time_factor(unit[1] if unit else words))
+        return Named(kind, seconds=_time_factor(bracket[1] if bracket else words))
     if kind not in (ACCELEROMETER, GYROSCOPE):
         return Named(kind, axis)
     if not axis:
-        return Named("magnitude" if kind else "")
-    return Named(kind, axis, unit_factor(unit[1] if unit else words.rpartition(" ")[2], kind), linear)
+        return Named("magnitude")
+    unit = unit_of(bracket[1]) if bracket else unit_within(_spaced(plain), 1)
+    return Named(kind, axis, form or within.form, unit)
 
 
-def unit_factor(text: str, sensor: str) -> float | None:
-    """None where the text is no unit of the sensor."""
-    found = UNITS.get(re.sub(r"[\s^*·]", "", text.lower()))
-    return found[1] if found is not None and found[0] == sensor else None
+def _spaced(name: str) -> str:
+    """Lower case, camel case as blanks."""
+    return _CAMEL.sub(" ", name.strip()).lower()
 
 
 def _words(name: str) -> str:
     """Lower case, camel case and signs as blanks."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name.strip())
-    return " ".join(re.split(r"[^a-zµ]+", spaced.lower())).strip()
+    return " ".join(_SIGNS.split(_spaced(name))).strip()
 
 
 def _axis(words: str) -> str:
@@ -103,28 +102,25 @@ def _axis(words: str) -> str:
     return ""
 
 
-def _kind(words: str, axis: str) -> tuple[str, bool]:
-    """The sensor or what is dropped, and whether gravity is taken out."""
+def _kind(words: str, axis: str) -> tuple[str, str]:
+    """The sensor or what is dropped, and the sensor's form."""
     parts = words.split()
     stems = [part[:-1] if axis and part.endswith(axis) and len(part) > 1 else part for part in parts]
-
     lines = "\n".join(dict.fromkeys((*parts, *stems, "".join(parts), "".join(stems))))
 
-    def has(pattern: re.Pattern[str]) -> bool:
-        return pattern.search(lines) is not None
-
     for kind, pattern in _DROPPED:
-        if has(pattern):
-            return kind, False
-    if has(_GYROSCOPE) or (axis and stems and stems[-1 if len(stems) == 1 else 0] in ("g", "w")):
-        return GYROSCOPE, False
-    if has(_ACCELEROMETER) or has(_LINEAR) or (axis and stems and stems[0] == "a"):
-        return ACCELEROMETER, has(_LINEAR)
-    if axis and stems and stems[0] == "m":
-        return "magnetometer", False
-    if has(_TIME):
-        return TIME, False
-    return "", False
+        if pattern.search(lines):
+            return kind, ""
+    sensor = next((kind for kind, pattern in _SENSORS if pattern.search(lines)), "") or _by_letter(parts, axis)
+    if sensor in _FORMS:
+        return sensor, next((form for form, pattern in _FORMS[sensor] if pattern.search(lines)), "")
+    return sensor or (TIME if _TIME.search(lines) else ""), ""
+
+
+def _by_letter(parts: Sequence[str], axis: str) -> str:
+    """The sensor of a letter at its axis, as in ax or g_x, wherever it stands in the name."""
+    pairs = [*parts, *map("".join, pairwise(parts))] if axis else []
+    return next((kind for letter, kind in _LETTERS.items() if letter + axis in pairs), "")
 
 
 def _time_factor(text: str) -> float | None:

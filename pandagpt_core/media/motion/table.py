@@ -7,8 +7,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,28 +16,36 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.media.motion.dates import seconds_of
+from pandagpt_core.media.motion.stated import StatedRate, Units, rates_in, units_in
 
 Column = npt.NDArray[np.float64]
 _COMMENT = ("#", "//", "%")
 _EMPTY = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
-_RATE = re.compile(r"(?:rate|frequency|freq)\w*\D{0,12}?(\d+(?:\.\d+)?)", re.IGNORECASE)
 MAX_COLUMNS = 256
 MAX_LINE = 65_536  # characters; the csv module refuses a cell of twice as many
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`names` of the columns, empty where the table has no header. `rate_hz` is what a comment says."""
+    """`names` of the columns, empty where the table has no header; `head` is the header's line, 0 where none is known.
+
+    `rates` and `units` are what comments and other fields say. `called` names the table in errors.
+    """
 
     names: tuple[str, ...]
     columns: tuple[Column, ...]
-    rate_hz: float | None = None
+    rates: tuple[StatedRate, ...] = ()
+    units: Units = field(default_factory=dict)
+    head: int = 0
+    called: str = "the recording"
 
-    @property
-    def rows(self) -> int:
-        return len(self.columns[0]) if self.columns else 0
+    def place(self, column: int) -> str:
+        """Where the name of a column stands, counted from 0."""
+        line = f"line {self.head}, " if self.head else ""
+        return f"{line}column {column + 1} of {self.called}"
 
 
 def read_text(body: bytes) -> str:
@@ -74,17 +81,16 @@ def read_table(text: str, limits: Limits) -> Table:
     if columns is None:
         with decoding("recording"):
             columns = _columns(list(_rows(lines, separator, comma=comma)), width)
-    rate = next((float(found[1]) for text in comments if (found := _RATE.search(text))), None)
-    return Table(names, columns, rate)
+    return Table(names, columns, rates_in(comments), units_in(comments), head[0][0] if names else 0)
 
 
-def _lines(text: str) -> tuple[list[tuple[int, str]], list[str]]:
-    """Numbered lines that hold a row, and the comments."""
+def _lines(text: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """Numbered lines that hold a row, and those that are comments."""
     lines, comments = [], []
     for number, line in enumerate(text.splitlines(), 1):
         bare = line.strip()
         if bare.startswith(_COMMENT):
-            comments.append(bare)
+            comments.append((number, bare))
         elif bare:
             lines.append((number, bare))
     return lines, comments
@@ -133,7 +139,9 @@ def _stripped(cells: Sequence[str]) -> list[str]:
 
 def _is_data(cells: Sequence[str]) -> bool:
     """Whether most cells are numbers, empty or times."""
-    good = sum(bool(_NUMBER.fullmatch(cell)) or cell.lower() in _EMPTY or _time(cell) is not None for cell in cells)
+    good = sum(
+        bool(_NUMBER.fullmatch(cell)) or cell.lower() in _EMPTY or seconds_of(cell) is not None for cell in cells
+    )
     return 2 * good > len(cells)
 
 
@@ -176,23 +184,12 @@ def _other(cell: str, line: int, column: int, texts: set[int], *, first: bool) -
     """The number of a cell that Python's float does not read. A column that begins with a word holds words."""
     if cell.lower() in _EMPTY or column in texts:
         return math.nan
-    if (time := _time(cell)) is not None:
+    if (time := seconds_of(cell)) is not None:
         return time
     if first:
         texts.add(column)
         return math.nan
     raise InvalidMedia(f"line {line}, column {column + 1} of the recording holds no number")
-
-
-def _time(cell: str) -> float | None:
-    """Seconds of an ISO 8601 time; without a zone as UTC, since differences alone count."""
-    if len(cell) < 8 or not (cell[4:5] == "-" or cell[2:3] == ":"):
-        return None
-    try:
-        when = datetime.fromisoformat(cell if cell[4:5] == "-" else f"1970-01-01T{cell}")
-    except ValueError:
-        return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def remark_missing(columns: Sequence[Column]) -> None:

@@ -19,6 +19,7 @@ _WEIGHTS = {
     6: (0.5, 0.5, _SIDE, 0.0, _BACK, _BACK),
     8: (0.5, 0.5, _SIDE, 0.0, _BACK, _BACK, _BACK, _BACK),
 }
+_BESIDE_LOW = 1e-6  # of the low-frequency channel's energy, -60 dB: the others hold nothing
 _CANCELLED = 0.01  # of the loudest channel's energy: what the others took away
 
 
@@ -30,12 +31,18 @@ def weights(channels: int) -> npt.NDArray[np.float32]:
 def mixing(energies: npt.NDArray[np.float64], mixed: float) -> npt.NDArray[np.float32]:
     """The weights for a sound of these energies by channel and of that energy once mixed.
 
-    Where channels cancel one another (one is the other's negative) the loudest alone is heard.
+    Where channels cancel one another (one is the other's negative) the loudest alone is heard, and the low-frequency
+    channel where all others are silent.
     """
-    count = len(energies)
-    if count == 1 or mixed >= _CANCELLED * energies.max():
-        return weights(count)
-    notes.warn("the channels cancel one another: the loudest alone is heard")
-    alone = np.zeros(count, dtype=np.float32)
-    alone[int(energies.argmax())] = 1.0
+    share = weights(len(energies))
+    loudest = int(np.where(share > 0, energies, -1.0).argmax())
+    if energies[loudest] <= _BESIDE_LOW * energies.max():
+        loudest = int(energies.argmax())
+        notes.warn("the low-frequency channel alone holds sound: it is heard")
+    elif len(energies) == 1 or mixed >= _CANCELLED * energies[loudest]:
+        return share
+    else:
+        notes.warn("the channels cancel one another: the loudest alone is heard")
+    alone = np.zeros(len(energies), dtype=np.float32)
+    alone[loudest] = 1.0
     return alone

@@ -28,7 +28,7 @@ DEPTH = Entry(
             "sunrgbd",
             "[1, 1, 224, 224] of disparity",
             "disparity as Omnivore makes it",
-            reading=4,
+            reading=5,
         ),
     ),
     sample=(SAMPLES, "depth_map"),

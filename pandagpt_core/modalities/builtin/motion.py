@@ -16,8 +16,10 @@ IMU = Entry(
         sensor or a vector a channel; the text files of UCI HAR, zipped
     """),
     reads=one_line("""
-        names of columns: sensor, axis, unit; times (s, ms, us, ns, ISO 8601), which give the rate;
-        a rate in a comment; empty cells and NaN are no reading
+        names of columns: sensor, axis, unit; times (s, ms, us, ns, ISO 8601, dates as 01.05.2024
+        12:00:00), which give the rate; rate and units in comments or fields; of several
+        accelerometers the one with gravity; empty cells and NaN are no reading; two statements
+        that differ are refused
     """),
     about="a recording of accelerometer and gyroscope",
     recipes=(
@@ -27,7 +29,7 @@ IMU = Entry(
             "resampled",
             "[1, 6, 2000]",
             "the middle five seconds at 400 Hz; a shorter one is repeated",
-            reading=4,
+            reading=5,
         ),
     ),
     sample=(SAMPLES, "recording"),

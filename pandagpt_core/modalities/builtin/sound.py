@@ -31,6 +31,7 @@ AUDIO = Entry(
             "mixed",
             "[3, 1, 128, 204]",
             "three clips of 2 s where there is sound, all channels mixed (ITU-R BS.775)",
+            reading=2,
         ),
     ),
     sample=(SAMPLES, "tone"),

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import Limits, load
+from pandagpt_core.media import Limits, load, read
 
 RECIPE, LIMITS = "depth-sunrgbd-v1", Limits()
 CAMERA = {"focal_px": 520.0, "baseline_m": 0.075}
@@ -126,3 +126,13 @@ def test_the_centre_of_a_wide_map_is_kept(make):
 def test_a_needle_costs_no_more_than_a_square(make):
     data = make.npy(np.full((1, 1_000_000), 2.0, np.float32))
     assert load(RECIPE, data, {"unit": "m", **CAMERA}, LIMITS) == pytest.approx(normalised(19.5), rel=1e-4)
+
+
+def test_of_relative_depth_too_the_shares_at_the_clamps_are_said(make):
+    """The far quarter lies 1.65 deviations below the mean; the clamp lies 1.41 below it."""
+    scene = np.full((224, 224), 200.0)
+    scene[:60] = 0.0
+    _, notes = read("depth-sunrgbd-v1", make.npy(scene), {"unit": "relative"}, Limits())
+    assert notes.facts["share above high"] == "0.0%"
+    assert float(notes.facts["share below low"].rstrip("%")) == pytest.approx(100 * 60 / 224, abs=0.1)
+    assert notes.warnings == ["27% of the values lie below low (the range of disparity)"]

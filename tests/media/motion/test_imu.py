@@ -50,11 +50,14 @@ def test_every_file_form_gives_the_same_array(make):
     assert all(np.array_equal(array, arrays[0]) for array in arrays)
 
 
-def test_the_rate_may_stand_in_the_json_and_the_parameter_wins():
+def test_the_rate_may_stand_in_the_json_and_the_parameter_must_agree():
     body = {"accelerometer": ramp(50)[:, :3].tolist(), "gyroscope": ramp(50)[:, 3:].tolist(), "rate_hz": 10}
     data = json.dumps(body).encode()
-    assert load(RECIPE, data, {}, LIMITS)[0, 0, 400] == pytest.approx(10.0)
-    assert load(RECIPE, data, {"rate_hz": 5}, LIMITS)[0, 0, 0] == pytest.approx(12.5)
+    for given in ({}, {"rate_hz": 10}):
+        assert load(RECIPE, data, given, LIMITS)[0, 0, 400] == pytest.approx(10.0)
+    with pytest.raises(InvalidMedia, match="rate_hz says 5 rows a second, and the rate in the JSON says 10") as caught:
+        load(RECIPE, data, {"rate_hz": 5}, LIMITS)
+    assert caught.value.param == "rate_hz"
 
 
 def test_a_longer_recording_gives_its_middle(make):
