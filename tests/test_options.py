@@ -49,7 +49,7 @@ def test_a_value_of_another_kind_or_range_is_refused_by_name(name: str, value: A
 
 def test_a_bound_that_came_as_a_float_is_named_as_the_whole_number_it_is() -> None:
     spec = OptionSpec("cache_size", "integer", "rows", unit="rows", default=1, minimum=0.0, maximum=1000.0)
-    with pytest.raises(InvalidRequest, match="cache_size is 1001 rows; the limit is 1000 rows$"):
+    with pytest.raises(InvalidRequest, match=r"cache_size is 1001 rows; the limit is 1000 rows$"):
         checked_options((spec,), {"cache_size": 1001})
 
 
