@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.modalities import MODALITIES, Entry, Number, Parameter, Selection
+from pandagpt_core.modalities import MODALITIES, Entry, Number, Parameter, Recipe, Selection
 
 HEAD = """# Media
 
@@ -47,7 +47,7 @@ def _section(entry: Entry) -> Iterator[str]:
     yield "| recipe | array | how |"
     yield "| --- | --- | --- |"
     for recipe in entry.recipes:
-        yield f"| `{recipe.name}` | {recipe.array} | {recipe.about} |"
+        yield f"| `{recipe.name}` | {recipe.array} | {recipe.about}{_without(recipe)} |"
     yield ""
     if entry.parameters:
         yield "| parameter | form field | | where it is not given |"
@@ -55,6 +55,11 @@ def _section(entry: Entry) -> Iterator[str]:
         for one in entry.parameters:
             yield f"| `{one.name}` | `{entry.form_field(one)}` | {_kind(one)}: {one.about} | {one.otherwise} |"
         yield ""
+
+
+def _without(recipe: Recipe) -> str:
+    names = ", ".join(f"`{name}`" for name in recipe.without)
+    return f"; takes no {names}" if names else ""
 
 
 def _limit(name: str) -> str:

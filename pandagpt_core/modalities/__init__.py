@@ -41,6 +41,20 @@ def same_form(modality: str, one: str, other: str) -> bool:
     return one == other or (forms.get(one, "") != "" and forms.get(one) == forms.get(other))
 
 
+def parameters_of(recipes: Mapping[Any, str], modality: str) -> tuple[Parameter, ...]:
+    """The parameters that a model with these recipes (by modality) takes beside a medium of the modality.
+
+    All of the modality's where this build does not know the recipe.
+    """
+    entry = MODALITIES[modality]
+    without = next((one.without for one in entry.recipes if one.name == recipes.get(modality)), ())
+    return tuple(one for one in entry.parameters if one.name not in without and _composes(one, recipes))
+
+
+def _composes(parameter: Parameter, recipes: Mapping[Any, str]) -> bool:
+    return not isinstance(parameter, Composition) or parameter.modality in recipes
+
+
 def check_recipes(recipes: Mapping[Any, str]) -> None:
     """Assert that each modality of an encoder's table is registered with the recipe it names."""
     for modality, recipe in recipes.items():
@@ -62,5 +76,6 @@ __all__ = [
     "Selection",
     "Value",
     "check_recipes",
+    "parameters_of",
     "same_form",
 ]

@@ -58,7 +58,7 @@ class Recipe:
 
     `reading` counts changes of how a file is read under that name; it is part of the names of caches. `array` is the
     form: a model folder may name any recipe of its modality whose form its tower reads. `batch` names the recipe that
-    reads many media at once.
+    reads many media at once. `without` are parameters of the modality that this recipe does not take.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Recipe:
     about: str = ""
     reading: int = 1
     batch: str = ""
+    without: tuple[str, ...] = ()
 
     @property
     def place(self) -> tuple[str, str]:

@@ -218,13 +218,14 @@ Event = Fence | Released | Prompt | Started | Token | Vectors | Tokenized | Done
 
 
 class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v2"):
-    """A worker's description of itself, kept for a TTL."""
+    """A worker's description of itself, kept for a TTL. `version` is that of its package."""
 
     worker: str
     model: ModelInfo
     capacity: int
     draining: bool = False
     metrics_address: str | None = None
+    version: str = ""
 
 
 # What a decoder raises for bytes that are no message. Text that is not UTF-8 is not among msgspec's own errors.
@@ -233,3 +234,11 @@ request_decoder = msgspec.msgpack.Decoder(Request)
 entry_decoder = msgspec.msgpack.Decoder(list[Event])
 announcement_decoder = msgspec.msgpack.Decoder(Announcement)
 encode = msgspec.msgpack.Encoder().encode
+
+
+def read_announcement(raw: bytes | None) -> Announcement | None:
+    """None where there is none, or one of another version of this protocol."""
+    try:
+        return None if raw is None else announcement_decoder.decode(raw)
+    except UNREADABLE:
+        return None  # its worker's requests find it through the queue all the same

@@ -106,11 +106,16 @@ def _models(models: tuple[ModelStats, ...]) -> Iterator[Metric]:
     workers = GaugeMetricFamily(
         "pandagpt_workers", "Live workers: ready for requests, or draining", labels=["model", "state"]
     )
+    versions = GaugeMetricFamily(
+        "pandagpt_worker_versions", "Live workers by the version of their package", labels=["model", "version"]
+    )
     dead = GaugeMetricFamily("pandagpt_dead_letters", "Given-up requests that are kept for a look", labels=["model"])
     ever = CounterMetricFamily("pandagpt_requests_given_up", "Requests ever given up", labels=["model"])
     for model in models:
         workers.add_metric([model.model, "ready"], model.ready)
         workers.add_metric([model.model, "draining"], model.draining)
+        for version, count in model.versions.items():
+            versions.add_metric([model.model, version], count)
         dead.add_metric([model.model], model.dead)
         ever.add_metric([model.model], model.dead_ever)
-    yield from (workers, dead, ever)
+    yield from (workers, versions, dead, ever)

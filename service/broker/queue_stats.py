@@ -4,6 +4,7 @@ It needs no worker: a queue whose workers are all gone is what an operator most 
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from redis.exceptions import ResponseError
 from pandagpt_core.types import Priority
 from service.broker.connection import SyncStore, store_errors, translated
 from service.broker.keys import GROUP, PRIORITIES, RETURNED, Keys
+from service.broker.protocol import read_announcement
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,17 @@ class LaneStats:
 
 @dataclass(frozen=True, slots=True)
 class ModelStats:
-    """Workers of a model that take requests and that only finish theirs; dead letters now and ever written."""
+    """Workers of a model that take requests and that only finish theirs; dead letters now and ever written.
+
+    `versions`: the live workers by the version of their package; "" where none is announced.
+    """
 
     model: str
     ready: int
     draining: int
     dead: int
     dead_ever: int
+    versions: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +106,21 @@ class QueueStats:
     def _model(self, model: str, now_ms: int) -> ModelStats:
         keys, alive = self._keys, f"({now_ms}"
         pipe: Any = self._store.pipeline(transaction=False)
-        pipe.zcount(keys.ready(model), alive, "+inf")
-        pipe.zcount(keys.draining(model), alive, "+inf")
+        pipe.zrangebyscore(keys.ready(model), alive, "+inf")
+        pipe.zrangebyscore(keys.draining(model), alive, "+inf")
+        pipe.hgetall(keys.workers(model))
         pipe.xlen(keys.dead(model))
         pipe.xinfo_stream(keys.dead(model))
-        ready, draining, dead, stream = (_answer(one) for one in pipe.execute(raise_on_error=False))
+        ready, draining, announced, dead, stream = (_answer(one) for one in pipe.execute(raise_on_error=False))
         ever = (stream or {}).get("entries-added", dead or 0)  # Redis 7 on; before it the letters that are left
-        return ModelStats(model, int(ready or 0), int(draining or 0), int(dead or 0), int(ever))
+        ready, draining, announced = ready or (), draining or (), announced or {}
+        versions = Counter(_version(announced.get(worker)) for worker in (*ready, *draining))
+        return ModelStats(model, len(ready), len(draining), int(dead or 0), int(ever), versions)
+
+
+def _version(raw: bytes | None) -> str:
+    announcement = read_announcement(raw)
+    return announcement.version if announcement else ""
 
 
 def _offsets(node: Mapping[str, Any]) -> list[int]:

@@ -63,11 +63,11 @@ from service.gateway.routes import not_offered, routers
 from service.gateway.state import GatewayState
 from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
 from service.gateway.streaming.ollama_lines import refusal
-from service.gateway.version import version
 from service.metrics import GatewayMetrics
 from service.metrics.process import register_process
 from service.settings import Settings
 from service.tracing import Tracer, make_tracer
+from service.version import version
 
 log = logging.getLogger(__name__)
 _RATES = [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]

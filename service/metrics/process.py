@@ -3,12 +3,13 @@
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 
 from prometheus_client import CollectorRegistry, Gauge, Metric, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.registry import Collector
+
+from service.version import version
 
 
 def register_process(registry: CollectorRegistry, component: str) -> None:
@@ -17,7 +18,7 @@ def register_process(registry: CollectorRegistry, component: str) -> None:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     info = Gauge("pandagpt_build_info", "1, by version and part", ["version", "python", "component"], registry=registry)
-    info.labels(metadata.version("pandagpt"), platform.python_version(), component).set(1)
+    info.labels(version(), platform.python_version(), component).set(1)
 
 
 @dataclass(frozen=True, slots=True)

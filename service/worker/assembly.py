@@ -28,6 +28,7 @@ from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
 from service.tracing import NoTracer, Tracer
+from service.version import version
 from service.worker.accounting import count_end
 from service.worker.encode_stage import Batcher, EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
@@ -110,7 +111,13 @@ def _join(
     batcher = Batcher(worker.encode_batch)
     encoding = EncodeStage(runtime, cache, batcher, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
-    announcement = Announcement(worker=name, model=runtime.info, capacity=worker.max_sequences, metrics_address=address)
+    announcement = Announcement(
+        worker=name,
+        model=runtime.info,
+        capacity=worker.max_sequences,
+        metrics_address=address,
+        version=version(),
+    )
     heartbeat = Heartbeat(
         beats,
         keys,

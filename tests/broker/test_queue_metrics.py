@@ -4,13 +4,17 @@ import time
 
 from prometheus_client import CollectorRegistry
 
+from service.broker import protocol
 from service.broker.errors import StoreUnavailable
 from service.broker.gateway.client import Broker
+from service.broker.keys import Keys
+from service.broker.protocol import Announcement
 from service.broker.queue_metrics import QueueMetrics
 from service.broker.queue_stats import StoreStats
 from service.settings import StoreSettings
+from service.version import version
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, worker_process, worker_thread
+from tests.fakes import FAKE_INFO, FakeRuntime, worker_process, worker_thread
 from tests.wire import collect, generate, media, until
 
 LANE = {"model": "fake", "priority": "interactive"}
@@ -51,6 +55,7 @@ async def test_what_a_worker_holds_runs_and_does_not_wait(broker: Broker, valkey
         assert fresh(valkey, "pandagpt_queue_running", LANE) == 1
         assert fresh(valkey, "pandagpt_queue_depth", LANE) == 1
         assert fresh(valkey, "pandagpt_workers", {"model": "fake", "state": "ready"}) == 1
+        assert fresh(valkey, "pandagpt_worker_versions", {"model": "fake", "version": version()}) == 1
         worker.runtime.step_delay = 0.0
         await collect(broker, second)
 
@@ -64,6 +69,18 @@ async def test_what_a_draining_worker_handed_back_waits_again(broker: Broker, va
     assert fresh(valkey, "pandagpt_queue_depth", LANE) == 1
     assert fresh(valkey, "pandagpt_queue_running", LANE) == 0
     assert (fresh(valkey, "pandagpt_queue_oldest_age_seconds", LANE) or 0) > 0
+
+
+def test_workers_are_counted_by_version_also_one_that_announces_none(valkey: Valkey) -> None:
+    keys = Keys(valkey.settings.namespace)
+    with worker_thread(valkey.settings):
+        old = protocol.encode(Announcement(worker="old", model=FAKE_INFO, capacity=1))
+        valkey.client.hset(keys.workers("fake"), "old", old)
+        soon = {"old": time.time() * 1000 + 60_000}
+        valkey.client.zadd(keys.draining("fake"), soon)
+        for name, count in ((version(), 1), ("", 1)):
+            assert fresh(valkey, "pandagpt_worker_versions", {"model": "fake", "version": name}) == count
+        assert fresh(valkey, "pandagpt_workers", {"model": "fake", "state": "draining"}) == 1
 
 
 async def test_the_first_request_given_up_counts_in_store_and_worker(broker: Broker, valkey: Valkey) -> None:

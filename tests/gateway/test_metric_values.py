@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import GatewayMetrics, WorkerMetrics
+from service.version import version
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.gateway.conftest import make_settings, serving
@@ -148,6 +149,7 @@ GATEWAY: list[tuple[str, dict[str, str], Check]] = [
     ("pandagpt_queue_bytes", FAKE, 0),
     ("pandagpt_workers", {"model": "fake", "state": "ready"}, 1),
     ("pandagpt_workers", {"model": "fake", "state": "draining"}, 0),
+    ("pandagpt_worker_versions", {"model": "fake", "version": version()}, 1),
     ("pandagpt_dead_letters", {"model": "fake"}, 0),
     ("pandagpt_requests_given_up_total", {"model": "fake"}, 0),
     ("process_resident_memory_bytes", {}, some),

@@ -10,7 +10,7 @@ import pytest
 from service.gateway.state import GatewayState
 from service.settings import Settings, StoreSettings
 from tests.conftest import Valkey
-from tests.fakes import WorkerThread, worker_thread
+from tests.fakes import FAKE_INFO, WorkerThread, worker_thread
 from tests.gateway.conftest import serving
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
@@ -112,6 +112,13 @@ def test_models_as_openai_lists_them(http: httpx.Client) -> None:
     assert model == http.get("/v1/models/fake").json()
     assert (model["id"], model["object"], model["system"], model["max_model_len"]) == ("fake", "model", "fake", 2048)
     assert set(model["input_modalities"]) == {"image", "video", "audio", "depth", "thermal", "imu", "text", "points"}
+    assert model["version"] == FAKE_INFO.version
+
+
+def test_a_model_lists_the_parameters_that_its_recipes_take(http: httpx.Client) -> None:
+    taken = http.get("/v1/models/fake").json()["media_parameters"]
+    assert (taken["image"], taken["audio"], taken["video"]) == ([], [], ["use_audio"])
+    assert taken["depth"] == ["unit", "scale", "focal_px", "baseline_m"]
 
 
 def test_a_modality_that_the_model_lacks_is_named(

@@ -5,8 +5,20 @@ from dataclasses import fields
 
 import pytest
 
+from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load
-from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES, RECIPES, Entry, check_recipes
+from pandagpt_core.modalities import (
+    FILE_MODALITIES,
+    MODALITIES,
+    RECIPES,
+    Composition,
+    Entry,
+    Number,
+    Parameter,
+    Value,
+    check_recipes,
+    parameters_of,
+)
 from pandagpt_core.types import Modality
 from service.broker.protocol import Started
 from service.gateway.decoding.warmup import make_sample
@@ -57,6 +69,36 @@ def test_a_recipe_that_is_not_registered_for_its_modality_is_an_error_of_the_enc
     check_recipes({"image": "lite0-image-v1"})
     with pytest.raises(AssertionError, match="image has no recipe clip-bpe-v1"):
         check_recipes({"image": "clip-bpe-v1"})
+
+
+def value_of(parameter: Parameter) -> Value:
+    return parameter.high if isinstance(parameter, Number) else getattr(parameter, "values", ("true",))[0]
+
+
+@entries
+def test_a_recipe_takes_the_parameters_that_the_registry_gives_it(entry: Entry) -> None:
+    """A composition never reaches a recipe: the gateway makes two media of it."""
+    for recipe in entry.recipes:
+        taken = parameters_of({entry.name: recipe.name}, entry.name)
+        for one in entry.parameters:
+            if isinstance(one, Composition):
+                continue
+            try:
+                load(recipe.name, make_sample(entry), {**entry.sample_params, one.name: value_of(one)}, Limits())
+                known = True
+            except InvalidMedia as error:
+                known = "unknown parameter" not in str(error)
+            assert known == (one in taken), (recipe.name, one.name)
+
+
+def test_a_composition_needs_a_model_that_takes_its_modality() -> None:
+    film = {"video": "lite0-video-v1"}
+    assert parameters_of(film, "video") == ()
+    assert [one.name for one in parameters_of({**film, "audio": "mixed-audio-v1"}, "video")] == ["use_audio"]
+
+
+def test_of_an_unknown_recipe_every_parameter_is_offered() -> None:
+    assert parameters_of({"audio": "of-tomorrow"}, "audio") == MODALITIES["audio"].parameters
 
 
 def test_usage_counts_every_modality() -> None:

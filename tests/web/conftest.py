@@ -1,16 +1,24 @@
-"""A real Chromium before a real gateway. Skipped with the reason where either is absent."""
+"""A real Chromium before a real gateway. Skipped with the reason where either is absent.
+
+Browser, browser context and gateway are those of the whole folder. A test's tab is its own, and so is its session
+storage; its worker is its own, before an empty store.
+"""
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from service.gateway.state import GatewayState
+from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
-from tests.gateway.conftest import gateway_settings, shared_gateway, start_gateway  # noqa: F401  fixtures
+from tests.gateway.conftest import make_settings, serving, start_gateway  # noqa: F401  a fixture
+from tests.web.group import Group
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
@@ -26,6 +34,9 @@ FLAGS = [
     "--no-first-run",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    # Tabs of one site share a process, so that a test does not start one; none is started ahead either.
+    "--process-per-site",
+    "--disable-features=SpareRendererForSitePerProcess",
     "--host-resolver-rules=MAP panda.test 127.0.0.1",  # the same service as from another machine: no secure context
 ]
 
@@ -38,9 +49,33 @@ class Seen:
     elsewhere: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """One a file: while it is open, Playwright's loop runs in this thread, and no asynchronous test can."""
+GROUP = pytest.StashKey[Group]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """While the browser is open, Playwright's loop runs in this thread, and no asynchronous test can."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        _group(item.config).close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where a run ends before its last test."""
+    _group(session.config).close()
+
+
+def _group(config: pytest.Config) -> Group:
+    return config.stash.setdefault(GROUP, Group())
+
+
+@pytest.fixture
+def browser(request: pytest.FixtureRequest) -> "Browser":
+    found: Browser = _group(request.config).once("browser", _chromium)
+    return found
+
+
+@contextmanager
+def _chromium() -> "Iterator[Browser]":
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
@@ -52,9 +87,25 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def browser_context(browser: "Browser") -> "Iterator[BrowserContext]":
+def browser_context(
+    request: pytest.FixtureRequest, browser: "Browser", shared_gateway: tuple[str, GatewayState]
+) -> "Iterator[BrowserContext]":
+    """What a test changes of the context itself would be the next one's too."""
+    url = shared_gateway[0]
+    context: BrowserContext = _group(request.config).once("context", lambda: _context(browser, url))
+    first, *_ = context.pages
+    yield context
+    for tab in context.pages:
+        if tab is not first:
+            tab.close()
+
+
+@contextmanager
+def _context(browser: "Browser", url: str) -> "Iterator[BrowserContext]":
+    """With a tab of the site, in whose process the later tabs run."""
     context = browser.new_context(permissions=list(PERMISSIONS))
     context.set_default_timeout(30_000)
+    context.new_page().goto(f"{url}/version")
     yield context
     context.close()
 
@@ -104,6 +155,14 @@ def worker(valkey: object, runtime: FakeRuntime) -> Iterator[WorkerThread]:
 
 
 @pytest.fixture
-def url(shared_gateway: tuple[str, GatewayState], worker: WorkerThread) -> str:  # noqa: F811
+def shared_gateway(request: pytest.FixtureRequest, _valkey_server: Valkey) -> tuple[str, GatewayState]:
+    found: tuple[str, GatewayState] = _group(request.config).once(
+        "gateway", lambda: serving(make_settings(_valkey_server))
+    )
+    return found
+
+
+@pytest.fixture
+def url(shared_gateway: tuple[str, GatewayState], worker: WorkerThread) -> str:
     """The shared gateway, with a worker behind it."""
     return shared_gateway[0]

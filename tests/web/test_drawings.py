@@ -87,6 +87,7 @@ def _hears_where_it_is_loud(route: "Route") -> None:
     found = route.fetch().json()
     for model in found["data"]:
         model["recipes"]["audio"] = "mixed-audio-v1"
+        model["media_parameters"]["audio"] = ["clips"]
     route.fulfill(json=found)
 
 

@@ -2,12 +2,18 @@
 
 import base64
 import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 
+from pandagpt_core.types import Modality
+from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 from tests.media.flir_file import radiometric
 from tests.web.test_chat import answer, ask, sample
 
@@ -64,6 +70,44 @@ def test_what_the_model_does_not_take_is_refused_at_once(page: "Page") -> None:
     page.locator(FILES).first.set_input_files({"name": "song.unknown", "mimeType": "", "buffer": b"1 2 3"})
     assert "song.unknown" in page.locator(".composer [role=alert]").inner_text()
     assert page.locator(".composer .card").count() == 0
+
+
+@pytest.fixture
+def louder(page: "Page", url: str, valkey: Any) -> "Iterator[Page]":
+    """The page before two models: `fake`, and `louder`, whose recipe of sounds chooses clips."""
+    info = replace(FAKE_INFO, id="louder", recipes={**FAKE_INFO.recipes, Modality.AUDIO: "mixed-audio-v1"})
+    with worker_thread(valkey.settings, FakeRuntime(info=info), lost_after_s=15.0):
+        while len(httpx.get(f"{url}/v1/models", trust_env=False).json()["data"]) < 2:  # kept for a second
+            time.sleep(0.1)
+        page.reload()
+        page.locator("#model").select_option("louder")
+        attach(page, "dog.flac")
+        page.get_by_label("Clips of a long sound").select_option("even")
+        yield page
+
+
+def test_fields_are_those_that_the_chosen_models_recipes_take(louder: "Page") -> None:
+    """An option that the next model does not take goes with its field: the question is answered, not refused."""
+    with louder.expect_request("**/v1/chat/completions") as sent:
+        ask(louder, "What is this?")
+    assert sent.value.post_data_json["messages"][0]["content"][0]["audio"] == {"clips": "even"}
+    answer(louder)
+    louder.get_by_role("button", name="Edit and ask again").click()
+    louder.locator("#model").select_option("fake")
+    card = louder.locator('.composer .card[data-modality="audio"]')
+    card.locator(".facts").wait_for()
+    assert card.get_by_label("Clips of a long sound").count() == 0
+    assert card.locator(".warning").count() == 0
+    ask(louder, "What is this?")
+    assert "<audio:" in answer(louder)
+
+
+def test_an_earlier_turns_option_is_left_out_for_a_model_without_it(louder: "Page") -> None:
+    ask(louder, "What is this?")
+    answer(louder)
+    louder.locator("#model").select_option("fake")
+    ask(louder, "And now?")
+    assert answer(louder)
 
 
 def test_the_camera_takes_a_picture(page: "Page") -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +11,16 @@ import pytest
 from PIL import Image
 
 from service.gateway.state import GatewayState
-from service.gateway.version import version
+from service.version import version
+from tests.fakes import FAKE_INFO
+from tests.gateway.test_ops import free_port
 from tests.web.conftest import Seen, watch
 from tests.web.screenshots import SIZE, VIEWS, take
 from tests.web.test_chat import answer, ask
 from tests.web.test_media import attach
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 KEY = "a-key-for-the-page"
 
@@ -88,15 +91,32 @@ def test_a_folder_is_searched_by_words(page: "Page", tmp_path: Path, root: Path)
     }
 
 
+def fact(place: "Locator", name: str) -> str:
+    return place.locator("dt", has_text=re.compile(f"^{name}$")).locator("+ dd").inner_text()
+
+
 def test_the_status_view_shows_models_version_workers_and_queue(page: "Page") -> None:
     page.get_by_role("tab", name="Status").click()
     page.get_by_role("heading", name="fake").wait_for()
     shown = page.locator(".status-view")
     assert "imu" in shown.inner_text()
-    assert version() in shown.inner_text()
+    assert fact(shown, "version of this gateway") == version()
     rows = {tuple(row.split("\t")) for row in shown.locator("tbody tr").all_inner_texts()}
     assert ("Workers", "fake, ready", "1") in rows
+    assert ("Workers by version", f"fake, {version()}", "1") in rows
+    model = shown.locator("section", has=page.get_by_role("heading", name="fake"))
+    assert fact(model, "version") == FAKE_INFO.version
     assert {name for name, *_ in rows} >= {"Requests that wait", "Oldest that waits (s)", "Requests that run"}
+
+
+def test_metrics_on_a_port_of_their_own_are_said_to_be_elsewhere(
+    start_gateway: Callable[..., tuple[str, GatewayState]], worker: object, browser_context: "BrowserContext"
+) -> None:
+    url, _ = start_gateway(admin_port=free_port())
+    page = browser_context.new_page()
+    page.goto(url)
+    page.get_by_role("tab", name="Status").click()
+    page.get_by_text("This gateway shows its metrics on a port of their own.").wait_for()
 
 
 def test_a_key_without_the_right_sees_no_metrics_and_a_sentence(

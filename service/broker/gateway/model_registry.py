@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pandagpt_core.types import ModelInfo
-from service.broker import protocol
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import QUEUE_LIFE, Keys
-from service.broker.protocol import Announcement
+from service.broker.protocol import read_announcement
 
 FRESH = 1.0  # seconds that an answer is good for
 
@@ -46,7 +45,7 @@ class ModelRegistry:
         """As its last worker announced it; the model is listed from now on. Raises StoreUnavailable."""
         with store_errors():
             known: Any = await self._store.get(self._keys.known(model))
-            announcement = _announcement(known)
+            announcement = read_announcement(known)
             if announcement is None:
                 return None
             await self._store.zadd(self._keys.models, {model: 0}, nx=True)
@@ -76,7 +75,7 @@ def _live_model(
     ready: Sequence[bytes], draining: Sequence[bytes], announced: Mapping[bytes, bytes]
 ) -> LiveModel | None:
     """None where no worker's announcement can be read."""
-    readable = {worker: _announcement(announced.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
+    readable = {worker: read_announcement(announced.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
     announcements = [announcement for announcement in readable.values() if announcement is not None]
     if not announcements:
         return None
@@ -89,10 +88,3 @@ def _common(infos: Sequence[ModelInfo]) -> ModelInfo:
     """The first; without digests of towers, in which workers of an earlier version do not name media."""
     same = all(info.tower_digests == infos[0].tower_digests for info in infos)
     return infos[0] if same else replace(infos[0], tower_digests={})
-
-
-def _announcement(raw: bytes | None) -> Announcement | None:
-    try:
-        return None if raw is None else protocol.announcement_decoder.decode(raw)
-    except protocol.UNREADABLE:
-        return None  # a worker of another version; its requests find it through the queue all the same

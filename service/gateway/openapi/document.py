@@ -26,8 +26,8 @@ from service.gateway.schema.documented import Error
 from service.gateway.schema.embeddings import EmbedBody, RerankBody, ScoreBody
 from service.gateway.schema.requests import ChatBody, GenerateForm, never_null
 from service.gateway.schema.response_bodies import ResponseBody
-from service.gateway.version import version
 from service.settings import GatewaySettings
+from service.version import version
 
 TAGS = {
     "inference": "Answers and embeddings",

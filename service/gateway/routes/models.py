@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 
+from pandagpt_core.modalities import parameters_of
 from pandagpt_core.types import ModelInfo
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
@@ -43,6 +44,10 @@ def _model(info: ModelInfo) -> dict[str, Any]:
         "system": info.system,
         "input_modalities": [modality.value for modality in info.recipes],
         "recipes": {modality.value: recipe for modality, recipe in info.recipes.items()},
+        "media_parameters": {
+            modality.value: [one.name for one in parameters_of(info.recipes, modality)] for modality in info.recipes
+        },
+        "version": info.version,
         "max_model_len": info.max_model_len,
         "embedding_dim": info.embedding_dim,
         "tools": info.tools,

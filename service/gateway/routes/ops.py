@@ -14,7 +14,7 @@ from service.gateway.page.reference import page
 from service.gateway.schema.documented import documented
 from service.gateway.schema.resources import Live, Ready, Version
 from service.gateway.state import gateway_of
-from service.gateway.version import version
+from service.version import version
 
 router = APIRouter(tags=["operations"])
 _anyone = [Depends(public)]

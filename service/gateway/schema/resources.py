@@ -68,6 +68,10 @@ class Model(BaseModel):
     recipes: dict[str, str] = Field(
         description="Of each modality the recipe by which its files are read (docs/media.md)"
     )
+    media_parameters: dict[str, list[str]] = Field(
+        description="Of each modality the parameters that a medium of it may have for this model (docs/media.md)"
+    )
+    version: str = Field(description="The version of its folder")
     max_model_len: int = Field(description="Its context: prompt, media and answer together (tokens)")
     embedding_dim: int = Field(description="Width of its shared space; 0: it has none (numbers)")
     tools: ToolSupport = Field(description="`auto`: it calls functions by itself; `forced`: only where it must")

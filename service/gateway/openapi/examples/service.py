@@ -2,7 +2,7 @@
 
 from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.values import MODEL, PICTURE
-from service.gateway.version import version
+from service.version import version
 
 _MODEL = {
     "id": MODEL,
@@ -17,6 +17,8 @@ _MODEL = {
         "audio": "mixed-audio-v1",
         "text": "clip-bpe-v1",
     },
+    "media_parameters": {"image": [], "video": ["use_audio"], "audio": ["clips"], "text": []},
+    "version": "1",
     "max_model_len": 2048,
     "embedding_dim": 512,
     "tools": "forced",

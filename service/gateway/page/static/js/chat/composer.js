@@ -23,6 +23,7 @@ export function composer(context, send) {
   const card = (medium) => mediaCard(medium, {
     accepted: accepted(),
     recipe: context.recipe,
+    parameters: context.parameters,
     boxes: takesBoxes(context.model()),
     remove: () => {
       forget(medium);

@@ -11,7 +11,8 @@ const ENDS_FOR_GOOD = (error) => error.status >= 400 && error.status < 500;
 const MOVES_ON = new Set(["draining"]); // ends a connection, not the request
 
 /**
- * @typedef {{role: "user", text: string, media: object[], choice: object}} UserTurn `choice`: model, settings, places
+ * @typedef {{role: "user", text: string, media: object[], choice: object, parameters: object}} UserTurn
+ *   `choice`: model, settings, places; `parameters`: those that the model takes of each modality
  * @typedef {{role: "assistant", text: string, state: "waiting"|"streaming"|"done"|"stopped"|"failed", error: string|null,
  *   usage: object|null, firstMs: number|null, tookMs: number|null, warnings: string[], objects: object[],
  *   resumed: boolean, places: boolean}} AnswerTurn `places`: the text may name places of a picture
@@ -43,9 +44,10 @@ export class Conversation {
 
   /**
    * @param {object} choice model id, sampling numbers, system prompt, options of the model
-   * @param {boolean} places whether the model names places of a picture
+   * @param {{places: boolean, parameters: Record<string, string[]>|undefined}} model whether it names places of a
+   *   picture; the parameters that it takes of each modality
    */
-  async ask(text, media, choice, places) {
+  async ask(text, media, choice, { places, parameters }) {
     const boxes = media.map((medium) => medium.box).filter(Boolean);
     const task = choice.options?.task ? {} : { task: "identify" };
     const asked = boxes.length ? { ...task, boxes, boxes_unit: "fraction" } : {};
@@ -53,7 +55,7 @@ export class Conversation {
       role: "assistant", text: "", state: "waiting", error: null, usage: null, firstMs: null, tookMs: null,
       warnings: [], objects: [], resumed: false, places,
     };
-    this.turns.push({ role: "user", text, media, choice: { ...choice, ...asked } }, answer);
+    this.turns.push({ role: "user", text, media, choice: { ...choice, ...asked }, parameters }, answer);
     const mine = (this.pending = { key: randomKey(), body: null, id: null, lastEventId: null });
     this._keep();
     this.onchange();

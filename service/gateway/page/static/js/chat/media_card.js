@@ -7,8 +7,9 @@ const previews = () => import("../media/previews.js");
 const fields = () => import("./media_fields.js");
 
 /**
- * @param {{remove?: () => void, accepted?: string[], recipe?: (modality: string) => string, boxes?: boolean}} edit
- *   without `remove` the card only shows; `recipe` is that by which the chosen model reads a modality
+ * @param {{remove?: () => void, accepted?: string[], recipe?: (modality: string) => string,
+ *   parameters?: (modality: string) => string[]|undefined, boxes?: boolean}} edit without `remove` the card only shows;
+ *   `recipe` is that by which the chosen model reads a modality, `parameters` those that it takes then
  */
 export function mediaCard(medium, edit = {}) {
   const body = h("div", { class: "preview" }, "…");

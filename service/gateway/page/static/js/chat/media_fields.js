@@ -2,13 +2,13 @@
 
 import * as api from "../core/api.js";
 import { button, h, show } from "../core/dom.js";
-import { ensureUploaded } from "../media/attachments.js";
+import { ensureUploaded, fitting } from "../media/attachments.js";
 import { MODALITIES } from "../media/modalities.js";
 import { preview, reading } from "../media/previews.js";
 import { boxInput } from "./box_input.js";
 
 /** @param {{card: Element, body: Element, facts: Element, controls: Element}} parts of the card */
-export function editable(medium, { remove, accepted, recipe = () => undefined, boxes }, parts) {
+export function editable(medium, { remove, accepted, recipe = () => undefined, parameters = () => undefined, boxes }, parts) {
   const options = h("div", { class: "row" });
   let shown = null;
   let reads = 0;
@@ -36,7 +36,9 @@ export function editable(medium, { remove, accepted, recipe = () => undefined, b
 
   async function begin() {
     parts.card.dataset.modality = medium.modality;
-    const fields = fieldsOf(medium, read);
+    const names = parameters(medium.modality);
+    medium.options = fitting(medium.options, names);
+    const fields = fieldsOf(medium, names, read);
     show(options, ...fields.map(({ element }) => element));
     draw();
     if (await fillFromFile(medium)) fields.forEach(({ refresh }) => refresh());
@@ -78,8 +80,9 @@ async function fillFromFile(medium) {
   }
 }
 
-const fieldsOf = (medium, onchange) =>
-  Object.entries(MODALITIES[medium.modality].fields).map(([name, facts]) => optionField(medium, name, facts, onchange));
+/** A field for each parameter that the model takes. */
+const fieldsOf = (medium, names, onchange) =>
+  Object.entries(fitting(MODALITIES[medium.modality].fields, names)).map(([name, facts]) => optionField(medium, name, facts, onchange));
 
 /** `refresh` shows what the file says of it, but for a field that a person is in. */
 function optionField(medium, name, facts, onchange) {

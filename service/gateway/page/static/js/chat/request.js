@@ -15,11 +15,12 @@ const uploaded = (turn) => (turn.media ?? []).filter((medium) => medium.fileId);
 /** The chat completion that answers the last question, with the choice of model and settings that it was asked with. */
 export function requestBody(turns) {
   const asked = sent(turns);
-  const { system, ...choice } = asked.at(-1).choice;
+  const { choice: { system, ...choice }, parameters = {} } = asked.at(-1);
+  const part = (medium) => contentPart(medium, (modality) => parameters[modality]);
   const messages = asked.map((turn) =>
     turn.role === "assistant"
       ? { role: "assistant", content: turn.text }
-      : { role: "user", content: [...uploaded(turn).map(contentPart), { type: "text", text: turn.text }] });
+      : { role: "user", content: [...uploaded(turn).map(part), { type: "text", text: turn.text }] });
   if (system) messages.unshift({ role: "system", content: system });
   return { ...choice, messages, stream: true, stream_options: { include_usage: true } };
 }

@@ -15,8 +15,11 @@ export function chatView(context) {
   const log = h("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-live": "polite" }, turns);
   const settings = settingsPanel(context);
   const talk = new Conversation(() => draw());
-  const box = composer(context, (text, media) => 
-    talk.ask(text, media, { model: context.model()?.id, ...settings.choice() }, takesBoxes(context.model())));
+  const box = composer(context, (text, media) => {
+    const model = context.model();
+    const taken = { places: takesBoxes(model), parameters: model?.media_parameters };
+    talk.ask(text, media, { model: model?.id, ...settings.choice() }, taken);
+  });
   const stop = button("Stop", () => { talk.stop(); box.focus(); });
   const fresh = button("New conversation", () => { talk.clear(); box.focus(); });
   const code = button("As code", async () => (await import("../code/dialog.js")).showCode(talk.turns));

@@ -17,7 +17,7 @@ export function compareView(context) {
 async function vectors(context, items) {
   await Promise.all(items.filter(isMedium).map(ensureUploaded));
   try {
-    const answer = await api.embeddings(context.model()?.id, items.map((item) => (isMedium(item) ? contentPart(item) : item)));
+    const answer = await api.embeddings(context.model()?.id, items.map((item) => (isMedium(item) ? contentPart(item, context.parameters) : item)));
     return answer.data.map((one) => one.embedding);
   } catch (error) {
     throw new Error(withNames(error, items));
@@ -41,7 +41,7 @@ function matrixPanel(context) {
   const cards = h("div", { class: "cards" });
   const words = h("textarea", { rows: 4, placeholder: "a dog\na violin\nrain" });
   const result = h("div", { "aria-live": "polite" });
-  const draw = () => show(cards, ...media.map((medium) => mediaCard(medium, { accepted: accepted(), recipe: context.recipe, remove: () => { forget(medium); media = media.filter((one) => one !== medium); draw(); } })));
+  const draw = () => show(cards, ...media.map((medium) => mediaCard(medium, { accepted: accepted(), recipe: context.recipe, parameters: context.parameters, remove: () => { forget(medium); media = media.filter((one) => one !== medium); draw(); } })));
   const add = async (files) => {
     await context.ready;
     const refused = files.filter((file) => !accepted().includes(guess(file)));

@@ -24,6 +24,8 @@ export function makeContext(select) {
     model: chosen,
     /** The recipe by which the chosen model reads media of a modality; undefined where it reads none, or does not say. */
     recipe: (modality) => chosen()?.recipes?.[modality],
+    /** The parameters that it takes beside a medium of a modality; undefined where it does not say. */
+    parameters: (modality) => chosen()?.media_parameters?.[modality],
     onModel: (listener) => listeners.add(listener),
     learn(found) {
       models = found;

@@ -63,11 +63,19 @@ export function forget(medium) {
   medium.fileId = null;
 }
 
-/** The content part that uses the uploaded file. */
-export function contentPart(medium) {
+/** Those entries of an object by parameters whose names a model takes; all where it does not say. */
+export const fitting = (options, names) =>
+  Object.fromEntries(Object.entries(options).filter(([name]) => names?.includes(name) ?? true));
+
+/**
+ * The content part that uses the uploaded file.
+ * @param {(modality: string) => string[]|undefined} parameters those that the model takes
+ */
+export function contentPart(medium, parameters) {
+  const options = fitting(medium.options, parameters(medium.modality));
   const part = { type: "file", file: { file_id: medium.fileId }, modality: medium.modality };
   if (medium.weight !== 1) part.weight = medium.weight;
-  if (Object.keys(medium.options).length) part[medium.modality] = medium.options;
+  if (Object.keys(options).length) part[medium.modality] = options;
   return part;
 }
 

@@ -6,6 +6,7 @@ import { parseMetrics } from "./metrics.js";
 
 const SHOWN = {
   pandagpt_workers: "Workers",
+  pandagpt_worker_versions: "Workers by version",
   pandagpt_queue_depth: "Requests that wait",
   pandagpt_queue_oldest_age_seconds: "Oldest that waits (s)",
   pandagpt_queue_running: "Requests that run",
@@ -23,21 +24,24 @@ async function sections() {
   const [version, models, ready, metrics] = await Promise.allSettled([api.version(), api.models(), api.ready(), api.metrics()]);
   return [
     h("h2", {}, "Service"),
-    facts({ version: version.value?.version ?? version.reason?.message, ready: ready.value ? ready.value.models.join(", ") : ready.reason.message }),
+    facts({ "version of this gateway": version.value?.version ?? version.reason?.message, ready: ready.value ? ready.value.models.join(", ") : ready.reason.message }),
     h("h2", {}, "Models"),
-    ...(models.value ?? []).map(({ id, system, input_modalities: takes, max_model_len: length }) =>
-      h("section", {}, h("h3", {}, id), facts({ system, takes: takes.join(", "), "context (tokens)": length }))),
+    ...(models.value ?? []).map(({ id, system, version: made, input_modalities: takes, max_model_len: length }) =>
+      h("section", {}, h("h3", {}, id), facts({ system, version: made, takes: takes.join(", "), "context (tokens)": length }))),
     models.reason && h("p", { class: "error" }, models.reason.message),
     h("h2", {}, "Queue and workers"),
     metrics.value ? table(parseMetrics(metrics.value).filter(({ name }) => SHOWN[name])) : h("p", { class: "hint" }, withoutMetrics(metrics.reason)),
   ];
 }
 
-/** @param {Error & {status?: number}} reason 404: they are on a port of their own */
-const withoutMetrics = ({ status, message }) => ([401, 403, 404].includes(status) ? "This key may not read metrics." : message);
+/** @param {Error & {status?: number}} reason */
+const withoutMetrics = ({ status, message }) => WITHOUT_METRICS[status] ?? message;
+
+const MAY_NOT = "This key may not read metrics.";
+const WITHOUT_METRICS = { 401: MAY_NOT, 403: MAY_NOT, 404: "This gateway shows its metrics on a port of their own." };
 
 const facts = (pairs) =>
-  h("dl", { class: "facts" }, ...Object.entries(pairs).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]));
+  h("dl", { class: "facts" }, ...Object.entries(pairs).filter(([, value]) => value !== undefined).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]));
 
 const table = (rows) =>
   h("table", {}, h("thead", {}, h("tr", {}, ...["What", "Of", "Value"].map((name) => h("th", { scope: "col" }, name)))),
