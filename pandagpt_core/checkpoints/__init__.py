@@ -52,7 +52,7 @@ from pandagpt_core.checkpoints.systems import (
     write_model_folder,
 )
 from pandagpt_core.checkpoints.weights import cast, load_module, module_shapes, read_layout, read_shapes, read_tensors
-from pandagpt_core.checkpoints.writer import write_safetensors
+from pandagpt_core.checkpoints.writer import write_pieces, write_safetensors
 
 __all__ = [
     "ADAPTER",
@@ -104,5 +104,6 @@ __all__ = [
     "renamed",
     "verify_files",
     "write_model_folder",
+    "write_pieces",
     "write_safetensors",
 ]

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+Piece = bytes | memoryview
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8  # of the header's end, so that every tensor of whole words can be mapped in place
 
@@ -29,16 +31,23 @@ def write_safetensors(path: Path, layout: Mapping[str, torch.Tensor], fetch: Cal
     `layout` may hold meta tensors: only shapes and types are read, so no more than one tensor need be in memory.
     """
     layout = dict(sorted(layout.items(), key=lambda item: -item[1].element_size()))  # keeps every tensor aligned
-    digest = hashlib.sha256()
+    return write_pieces(path, layout, _tensors(layout, fetch))
+
+
+def write_pieces(path: Path, layout: Mapping[str, torch.Tensor], pieces: Iterable[Piece]) -> str:
+    """Write a new file whose tensors' bytes come in order, in pieces of any length; the file's hex SHA-256."""
+    digest, header = hashlib.sha256(), _header(layout)
+    left = len(header) + sum(tensor.numel() * tensor.element_size() for tensor in layout.values())
     with path.open("xb") as file:
-        for data in _pieces(layout, fetch):
+        for data in chain((header,), pieces):
             file.write(data)
             digest.update(data)
+            left -= len(data)
+    assert left == 0, f"{path.name}: the pieces are {-left} bytes more than the tensors"
     return digest.hexdigest()
 
 
-def _pieces(layout: Mapping[str, torch.Tensor], fetch: Callable[[str], torch.Tensor]) -> Iterator[bytes | memoryview]:
-    yield _header(layout)
+def _tensors(layout: Mapping[str, torch.Tensor], fetch: Callable[[str], torch.Tensor]) -> Iterator[Piece]:
     for key, like in layout.items():
         tensor = fetch(key)
         assert (tensor.shape, tensor.dtype) == (like.shape, like.dtype)

@@ -97,6 +97,8 @@ class PandaGPT(OneVectorSystem):
 
     def _perceived(self, perceiving: Perceiving, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
         check_rows(conversation, rows, self.info.embedding_dim, ROWS)
+        moved, retrieved = drawn(self.cache, conversation, [row[:1] for row in rows])
+        rows = [torch.cat((vector, row[1:])) for vector, row in zip(moved, rows, strict=True)]
         uses = counted(conversation.media)
         readings = perceiving.readings(conversation, rows, uses)
 
@@ -106,7 +108,8 @@ class PandaGPT(OneVectorSystem):
             return perceiving.slot(conversation, rows, readings, self.projection, self.llm.embed, self.tokenizer)
 
         inputs = fill(self.prompting.ids(conversation), self.llm.embed, slot)
-        return dataclasses.replace(inputs, fields=perceiving.fields(conversation, readings))
+        fields = {**(perceiving.fields(conversation, readings) or {}), **(retrieved or {})}
+        return dataclasses.replace(inputs, fields=fields or None)
 
     def _composed(self, conversation: Conversation, rows: Sequence[Tensor]) -> Tensor:
         """[1, D] float32, on the language model's device."""

@@ -1,9 +1,10 @@
 """The recipe of models/panda-mini-bind, in order: `python -m recipes.panda_mini_bind.build`.
 
 fetch packages -> features of the training pictures, by panda-mini's own encoder -> states of the captions below the
-layers that get the vector -> bind network, prefix queries and gates -> model folder -> figures and card. What a stage
-made is kept under the cache folder, and the training goes on where it was interrupted. `--quick` runs all of it in
-minutes, to weights that know next to nothing, into a folder of its own.
+layers that get the vector -> bind network, prefix queries and gates -> with `--tune` the second phase: norms, biases
+and LoRA -> model folder -> figures and card. What a stage made is kept under the cache folder, and the training goes on
+where it was interrupted. `--quick` runs all of it in minutes, to weights that know next to nothing, into a folder of
+its own.
 """
 
 import argparse
@@ -24,22 +25,26 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.tune.bind_model import TrainableBind
 from pandagpt_core.training.tune.model import cast_frozen
+from recipes.panda_mini.base_answers import base_answers
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES, fetch_all
 from recipes.panda_mini.export import llm_file
 from recipes.panda_mini.stage_cache import kept
+from recipes.panda_mini.text_questions import TEXT_ONLY
 from recipes.panda_mini.towers import TowerConfig
 from recipes.panda_mini_bind.captions import CaptionIds, FeatureDraw
-from recipes.panda_mini_bind.config import QUICK, BindRecipe
+from recipes.panda_mini_bind.config import QUICK, BindRecipe, TuneConfig
 from recipes.panda_mini_bind.evaluate import EVERY, measure, points, write
 from recipes.panda_mini_bind.export import export
 from recipes.panda_mini_bind.features import PictureFeatures, directions, picture_features
+from recipes.panda_mini_bind.instructions import instructions
 from recipes.panda_mini_bind.lower_layers import all_states
 from recipes.panda_mini_bind.points.meshes import FURNITURE, named_meshes, split
 from recipes.panda_mini_bind.points.train import PointSizes, train_points
 from recipes.panda_mini_bind.training import BindLoss, fresh_bind, names_of, train_bind
+from recipes.panda_mini_bind.tuning import InstructionDraw, states_below, tunable, tune_bind
 
 DEFAULT = Path("models/panda-mini")
 _PICTURES = ("icons", "names and tags of icons", "clip art", "names of the ImageNet classes", FURNITURE.holds)
@@ -61,10 +66,11 @@ def main(said: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
     parser.add_argument("--out", type=Path, help="models/panda-mini-bind, or with --quick models/quick-bind")
     parser.add_argument("--quick", action="store_true", help="a few steps of each stage on a few of the pictures")
+    parser.add_argument("--tune", action="store_true", help="the second phase too; --quick runs it anyway")
     asked = parser.parse_args(said)
     packages = asked.cache / "packages"
     fetch_all(packages, (*PACKAGES, FURNITURE))
-    recipe = QUICK if asked.quick else BindRecipe()
+    recipe = QUICK if asked.quick else BindRecipe(tuning=TuneConfig() if asked.tune else None)
     out = asked.out or DEFAULT.with_name("quick-bind" if asked.quick else "panda-mini-bind")
     job = BindJob(recipe, DEFAULT, asked.cache, Log(asked.cache / "bind.jsonl"))
     build(job, corpus.training_pictures(packages, recipe.thin), out, lambda folder: figures_of(job, folder))
@@ -73,7 +79,7 @@ def main(said: Sequence[str] | None = None) -> None:
 def build(job: BindJob, pictures: Sequence[Picture], out: Path, examine: Examine) -> None:
     """Every stage; `out` must lie beside the default's folder, whose encoder it names. examine: its figures."""
     features = features_of(job, pictures)
-    model = trained(job, features)
+    model = tuned(job, features, trained(job, features))
     how, tower = CacheSpec(rows=len(features.vectors)), point_tower(job)
     export(out, job.default, model, features.vectors, tower, how, provenance(job), _now())
     write(out, examine(out))
@@ -125,6 +131,23 @@ def trained(job: BindJob, features: PictureFeatures) -> TrainableBind:
     return model
 
 
+def tuned(job: BindJob, features: PictureFeatures, model: TrainableBind) -> TrainableBind:
+    """After the second phase, where the recipe has it."""
+    config = job.recipe.tuning
+    if config is None:
+        return model
+    file, known = llm_file(), directions(job.default)
+    questions = TEXT_ONLY[:: len(TEXT_ONLY) // config.plain][: config.plain]
+    plain = base_answers(file, questions, config.text_tokens, job.cache)
+    pool = instructions(load_tokenizer(file), load_concepts(), plain, config)
+    count = model.llm.config.layers - model.prefix.layers
+    states = kept(job.cache, "bind-below", (pool, count, file.name), lambda: states_below(model.llm, count, pool))
+    drawn = InstructionDraw(pool, states, FeatureDraw(features.vectors, known, config.draw), config)
+    second = tunable(model, config)
+    tune_bind(second, drawn, pool, config, _state_file(job, features, "tuned"), job.log)
+    return second
+
+
 def provenance(job: BindJob) -> dict[str, Any]:
     """What config.json says of the making: the pictures' packages, and the numbers of the recipe."""
     used = [package for package in (*PACKAGES, FURNITURE) if package.use == "train" and package.holds in _PICTURES]
@@ -137,11 +160,19 @@ def provenance(job: BindJob) -> dict[str, Any]:
     }
 
 
-def _state_file(job: BindJob, features: PictureFeatures) -> Path:
-    """Of a training: named by all that decides it but its length, so that a longer one goes on from a shorter."""
-    endless = replace(job.recipe, points=TowerConfig(), training=replace(job.recipe.training, steps=0, keep_every=0))
+def _state_file(job: BindJob, features: PictureFeatures, phase: str = "bind") -> Path:
+    """Of a training: named by all that decides it but its length, so that a longer one goes on from a shorter.
+
+    The second phase depends on how long the first was.
+    """
+    recipe = replace(job.recipe, points=TowerConfig())
+    if phase == "bind":
+        endless = replace(recipe, training=replace(recipe.training, steps=0, keep_every=0), tuning=None)
+    else:
+        assert recipe.tuning is not None
+        endless = replace(recipe, tuning=replace(recipe.tuning, steps=0, keep_every=0))
     said = repr((endless, features.vectors.shape)).encode()
-    return job.cache / f"bind-{hashlib.sha256(said).hexdigest()[:12]}.safetensors"
+    return job.cache / f"{phase}-{hashlib.sha256(said).hexdigest()[:12]}.safetensors"
 
 
 def _now() -> int:

@@ -73,9 +73,13 @@ class FeatureDraw:
         self._near = [(nearest == concept).nonzero()[:, 0].numpy() for concept in range(len(directions))]
 
     def draw(self, rng: np.random.Generator) -> Captioned:
-        """The concept is the one that the feature is nearest to after it was moved."""
+        feature, concept = self.feature(rng)
+        return Captioned(feature, int(rng.integers(len(CAPTIONS))), concept)
+
+    def feature(self, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """[E], and the concept that it is nearest to after it was moved."""
         feature = self._moved(self._one(rng), rng)
-        return Captioned(feature, int(rng.integers(len(CAPTIONS))), int((self._directions @ feature).argmax()))
+        return feature, int((self._directions @ feature).argmax())
 
     def _one(self, rng: np.random.Generator) -> Tensor:
         concept = int(rng.integers(len(self._directions)))

@@ -18,14 +18,16 @@ from pandagpt_core.checkpoints import (
     BindSpec,
     CacheSpec,
     ImageBindLLMFolder,
+    LoraSpec,
     PandaGPTFolder,
     read_folder_of,
     write_model_folder,
     write_safetensors,
 )
-from pandagpt_core.checkpoints.imagebind_llm import bind_shapes
+from pandagpt_core.checkpoints.imagebind_llm import ADAPTED, bind_shapes
 from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.systems.imagebind_llm.bind_network import BindBlock
+from pandagpt_core.training.lora import LoraLinear
 from pandagpt_core.training.tune.bind_model import TrainableBind, adapter_state
 from pandagpt_core.types import Modality
 from recipes.panda_mini_bind.points.train import PointSizes
@@ -59,12 +61,13 @@ def export(
         template="chatml",
         encoder=msgspec.structs.replace(base.encoder, sizes=sizes, weights_of=default.name),
         bind=bind,
-        biases=False,
+        biases=model.phase == "finetune",
+        lora=lora_of(model),
         llm=base.llm,
         recipes={**base.recipes, Modality.POINTS: "points-8192-v1"},
         files={
             ENCODER: base.files[ENCODER],
-            ADAPTER: _write(folder / ADAPTER, own_state(model, bind)),
+            ADAPTER: _write(folder / ADAPTER, adapter_of(model, bind)),
             TOWERS: _write(folder / TOWERS, tower),
             CACHE: _write(folder / CACHE, {"vectors": cache}),
         },
@@ -79,10 +82,19 @@ def export(
     return said
 
 
-def own_state(model: TrainableBind, bind: BindSpec) -> State:
-    """What the adapter's file holds without the language model's norms and biases, which stay the base's."""
+def adapter_of(model: TrainableBind, bind: BindSpec) -> State:
+    """What the adapter's file holds: after the first phase nothing of the language model, which stays the base's."""
+    state = adapter_state(model, {})
+    if model.phase == "finetune":
+        return state
     wanted = bind_shapes(bind, model.llm.config)
-    return {name: tensor for name, tensor in adapter_state(model, {}).items() if name in wanted}
+    return {name: tensor for name, tensor in state.items() if name in wanted}
+
+
+def lora_of(model: TrainableBind) -> LoraSpec | None:
+    """That of the second phase."""
+    ranks = {len(module.a) for module in model.llm.modules() if isinstance(module, LoraLinear)}
+    return LoraSpec(r=(rank := ranks.pop()), alpha=float(rank), targets=ADAPTED) if ranks else None
 
 
 def _half(tensor: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ cross entropy of the captions' tokens among all tokens of captions and the commo
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,33 @@ from recipes.panda_mini_bind.lower_layers import run_layers
 
 States = Sequence[Sequence[Tensor]]  # by question and concept, [T, D]
 Draw = Callable[[np.random.Generator], Captioned]
+Example = TypeVar("Example", contravariant=True)
+
+
+class Descent(Protocol):
+    """What the configuration of a phase says of its loop."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def warmup(self) -> float: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def keep_every(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class Loss(Protocol[Example]):
+    """Mean cross entropy of examples, and the share of tokens that are predicted right."""
+
+    @property
+    def model(self) -> TrainableBind: ...
+
+    def __call__(self, examples: Sequence[Example], /) -> tuple[Tensor, float]: ...
 
 
 def fresh_bind(llm: Llama, names: Tensor, directions: Tensor, config: BindTraining) -> TrainableBind:
@@ -76,23 +104,33 @@ def first_matrix(through: Tensor, names: Tensor, directions: Tensor, ridge: floa
 
 
 @dataclass(frozen=True, slots=True)
-class BindLoss:
-    """The loss of examples: `states` below the first layer that gets the vector, `common` tokens to be told apart."""
+class LaidOut:
+    """Token ids; their states [T, D] below the first layer that gets the vector; the feature [E], if there is one."""
+
+    prompt: Sequence[int]
+    answer: Sequence[int]
+    below: Tensor
+    feature: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpperLoss:
+    """The loss of examples that pass the layers with the vector alone. kept [V']: the token ids that an answer's token
+    is told apart from, ascending."""
 
     model: TrainableBind
-    captions: CaptionIds
-    states: States
-    kept: Tensor  # [V'] token ids, ascending
+    kept: Tensor
 
     @classmethod
-    def of(cls, model: TrainableBind, captions: CaptionIds, states: States, common: int) -> "BindLoss":
-        return cls(model, captions, states, torch.tensor(sorted(captions.tokens | frozenset(range(common)))))
+    def of(cls, model: TrainableBind, said: Iterable[int], common: int) -> "UpperLoss":
+        """said: all tokens of answers. common: the vocabulary's first, beside them."""
+        return cls(model, torch.tensor(sorted(frozenset(said) | frozenset(range(common)))))
 
-    def __call__(self, examples: Sequence[Captioned]) -> tuple[Tensor, float]:
+    def __call__(self, examples: Sequence[LaidOut]) -> tuple[Tensor, float]:
         """Mean cross entropy, and the share of tokens that are predicted right."""
         batch, llm = self._batch(examples), self.model.llm
         first = llm.config.layers - self.model.prefix.layers
-        below = nn.utils.rnn.pad_sequence([self._state(one) for one in examples], batch_first=True).float()
+        below = nn.utils.rnn.pad_sequence([one.below for one in examples], batch_first=True).float()
         which = range(first, llm.config.layers)
         hidden = run_layers(llm, below, which, attention(batch.keep), self.model.layer_bias(batch))
         learned = batch.targets[:, 1:] != IGNORED
@@ -102,18 +140,39 @@ class BindLoss:
         right = (logits.argmax(dim=-1) == target).float().mean()
         return F.cross_entropy(logits, target), float(right)
 
-    def _state(self, one: Captioned) -> Tensor:
-        return self.states[one.question][one.concept]
-
-    def _batch(self, examples: Sequence[Captioned]) -> Batch:
-        prompts = [self.captions.prompts[one.question] for one in examples]
-        answers = [self.captions.answers[one.question][one.concept] for one in examples]
-        both = list(zip(prompts, answers, strict=True))
+    def _batch(self, examples: Sequence[LaidOut]) -> Batch:
         return collate(
-            [(*prompt, *answer) for prompt, answer in both],
-            [(*[IGNORED] * len(prompt), *answer) for prompt, answer in both],
-            [[one.feature] for one in examples],
-            len(examples[0].feature),
+            [(*one.prompt, *one.answer) for one in examples],
+            [(*[IGNORED] * len(one.prompt), *one.answer) for one in examples],
+            [[] if one.feature is None else [one.feature] for one in examples],
+            self.model.network.proj.in_features,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BindLoss:
+    """The loss of captions."""
+
+    upper: UpperLoss
+    captions: CaptionIds
+    states: States
+
+    @classmethod
+    def of(cls, model: TrainableBind, captions: CaptionIds, states: States, common: int) -> "BindLoss":
+        return cls(UpperLoss.of(model, captions.tokens, common), captions, states)
+
+    @property
+    def model(self) -> TrainableBind:
+        return self.upper.model
+
+    def __call__(self, examples: Sequence[Captioned]) -> tuple[Tensor, float]:
+        """As `UpperLoss`."""
+        return self.upper([self._laid_out(one) for one in examples])
+
+    def _laid_out(self, one: Captioned) -> LaidOut:
+        at, concept = one.question, one.concept
+        return LaidOut(
+            self.captions.prompts[at], self.captions.answers[at][concept], self.states[at][concept], one.feature
         )
 
 
@@ -122,12 +181,23 @@ def train_bind(
 ) -> None:
     """In place. Goes on from `kept` where that is there, and writes it as it goes. stop: the step to end at, the
     schedule being that of all steps."""
+    descend(
+        loss_of, draw, config, lambda name: config.gates_lr if name.endswith("gates") else config.lr, kept, log, stop
+    )
+
+
+def descend(
+    loss_of: Loss[Example],
+    draw: Callable[[np.random.Generator], Example],
+    config: Descent,
+    rate_of: Callable[[str], float],
+    kept: Path,
+    log: Log,
+    stop: int | None = None,
+) -> None:
+    """A phase's loop, by what its model trains. rate_of: the highest learning rate of a parameter, by its name."""
     trained = {name: one for name, one in loss_of.model.named_parameters() if one.requires_grad}
-    groups = [
-        {"params": [one], "lr": rate, "highest": rate}
-        for name, one in trained.items()
-        for rate in [config.gates_lr if name.endswith("gates") else config.lr]
-    ]
+    groups = [{"params": [one], "lr": rate_of(name), "highest": rate_of(name)} for name, one in trained.items()]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0, betas=(0.9, 0.98))
     began, right = time.monotonic(), 0.0
     last = config.steps if stop is None else stop
@@ -141,7 +211,7 @@ def train_bind(
 
     def after(step: int, loss: float, _norm: float) -> None:
         seconds = round(time.monotonic() - began, 1)
-        log("bind", step=step, loss=round(loss, 3), right=round(right, 3), seconds=seconds)
+        log(loss_of.model.phase, step=step, loss=round(loss, 3), right=round(right, 3), seconds=seconds)
         if (step + 1) % config.keep_every == 0 or step + 1 == last:
             keep(trained, optimizer, kept, step + 1)
 

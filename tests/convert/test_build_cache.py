@@ -1,7 +1,11 @@
 """`pandagpt cache build`: rows by the model's own tower, resumed after a stop, used by both systems."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +15,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pandagpt_core.checkpoints import read_model_folder, verify_files
-from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
+from pandagpt_core.checkpoints import file_digest, read_model_folder, verify_files
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt, picture_list
 from pandagpt_core.convert import build_cache as building
 from pandagpt_core.convert.build_cache import NAMES, PARTIAL, build_cache
+from pandagpt_core.convert.picture_list import write_sorted
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.media import Limits, load
@@ -90,9 +95,8 @@ def test_a_build_that_was_stopped_goes_on_and_gives_the_same_cache(
     with pytest.raises(KeyboardInterrupt):
         build_cache(model, images, batch=2, progress=stop)
     partial = model / PARTIAL
-    with (partial / "vectors.f32").open("ab") as vectors, (partial / "pictures.txt").open("ab") as lines:
-        vectors.write(bytes(100))  # as a crash leaves them: rows without a line, and half a line
-        lines.write(b"set0/hal")
+    with (partial / "vectors.f32").open("ab") as vectors:
+        vectors.write(bytes(100))  # as a crash leaves it: rows of no picture
     encoded: list[int] = []
     real = building.encode_items
 
@@ -169,3 +173,94 @@ def test_config_says_where_the_cache_is_only_when_it_is_whole(model: Path, image
         build_cache(model, images, progress=stop)
     assert json.loads((model / "config.json").read_text())["cache"] is None
     assert Runtime.load(model, dtype="float32", runner="torch").info.options == ()
+
+
+def test_any_name_of_a_picture_is_kept_as_it_is(model: Path, tmp_path: Path) -> None:
+    names = ["-1.png", "a b/\u2028.PNG", "a/ü.png", "z.jpeg"]
+    for number, name in enumerate(names):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(path, "png")
+    assert build_cache(model, tmp_path / "images", batch=3, progress=quiet).rows == len(names)
+    assert (model / NAMES).read_text().removesuffix("\n").split("\n") == sorted(names)
+
+
+@pytest.mark.parametrize("name", [b"a\nb.png", b"\xff.png"])
+def test_a_name_that_is_no_line_of_text_is_refused_before_any_work(model: Path, images: Path, name: bytes) -> None:
+    path = os.fsencode(images) + b"/" + name
+    try:
+        with open(path, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(CheckpointError, match="rename the picture"):
+        build_cache(model, images, progress=quiet)
+    assert not (model / PARTIAL).exists()
+
+
+def test_a_system_without_a_shared_space_gets_no_cache(root: Path) -> None:
+    with pytest.raises(CheckpointError, match="no shared space"):
+        build_cache(root / "models" / "panda-locate", root / "samples", progress=quiet)
+
+
+def test_names_are_sorted_on_disk_few_of_them_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_list, "RUN", 1000)
+    monkeypatch.setattr(picture_list, "RUNS", 7)
+    count = 60_000
+    names = (f"folder{number % 97}/a picture of {number * 7919 % count:08}.png" for number in range(count))
+    tracemalloc.start()
+    try:
+        digest = write_sorted(names, tmp_path / "names")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (tmp_path / "names").stat().st_size / 2
+    assert digest == file_digest(tmp_path / "names")
+    found = list(picture_list.lines(tmp_path / "names"))
+    assert len(set(found)) == count
+    assert found == sorted(found)
+    assert list(tmp_path.iterdir()) == [tmp_path / "names"]
+
+
+# Rows of 256 KB each, so that few pictures make more of them than the process may have. RLIMIT_DATA counts what is
+# private and may be written, as vectors in memory are.
+BUILD = """
+import json, re, resource, sys
+from pathlib import Path
+import torch
+from pandagpt_core.convert.build_cache import build_cache, encoder_width
+from pandagpt_core.checkpoints import read_model_folder
+model, images, spare = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+width = encoder_width(model, read_model_folder(model))
+class Wide:
+    dim = width
+    def encode(self, modality, clips):
+        return clips.flatten(1)[:, :1].abs() + torch.ones(len(clips), width)
+def limited(*_):
+    used = 1024 * int(re.search(r"VmData:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+    resource.setrlimit(resource.RLIMIT_DATA, (used + spare, used + spare))
+    return Wide()
+print(build_cache(model, images, batch=8, progress=lambda done, total: None, open_tower=limited).rows)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory from Linux's /proc")
+@pytest.mark.parametrize("spare", [96 << 20, 16 << 20])
+def test_a_cache_larger_than_the_memory_that_is_allowed_is_built(model: Path, tmp_path: Path, spare: int) -> None:
+    """The second limit, below what one batch takes, shows that the first is one."""
+    width, pictures = 65_536, 800
+    said = json.loads((model / "config.json").read_text())
+    said["encoder"]["sizes"]["out"] = width
+    (model / "config.json").write_text(json.dumps(said))
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "images" / "0.png")
+    for number in range(1, pictures):
+        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "0.png")
+    command = [sys.executable, "-c", BUILD, str(model), str(tmp_path / "images"), str(spare)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    if spare < 32 << 20:
+        assert finished.returncode != 0
+        return
+    assert finished.stdout == f"{pictures}\n", finished.stderr
+    assert (model / "cache.safetensors").stat().st_size > 2 * spare
+    assert load_file(model / "cache.safetensors")["vectors"].shape == (pictures, width)

@@ -2,17 +2,21 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pandagpt_core.checkpoints import account, lora_shapes, verify_files
+from pandagpt_core.checkpoints import account, lora_shapes, read_layout, verify_files
 from pandagpt_core.checkpoints.imagebind_llm import ADAPTED, BindSpec, bind_shapes, tuned_shapes
 from pandagpt_core.checkpoints.pandagpt import LoraSpec
 from pandagpt_core.convert.imagebind_llm import (
     ImageBindLLMOptions,
+    ImageBindLLMOriginals,
     adapter_name,
     convert_imagebind_llm,
     plan_imagebind_llm,
@@ -141,3 +145,89 @@ def test_weights_can_be_written_in_half_precision(files, tmp_path: Path) -> None
     convert_imagebind_llm(files, tmp_path / "half", dataclasses.replace(OPTIONS, dtype=torch.float16))
     assert all(value.dtype == torch.float16 for value in load_file(tmp_path / "half/adapter.safetensors").values())
     assert json.loads((tmp_path / "half/llm/config.json").read_text())["torch_dtype"] == "float16"
+
+
+def test_a_feature_of_the_cache_that_is_not_of_length_one_is_named(files, tmp_path: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    index, rows = faiss.IndexFlatIP(32), np.eye(32, dtype=np.float32)
+    rows[3, 3] = np.nan
+    index.add(rows)
+    faiss.write_index(index, str(tmp_path / "nan.index"))
+    with pytest.raises(CheckpointError, match="feature 3 of the cache has length nan"):
+        convert_imagebind_llm(dataclasses.replace(files, cache=tmp_path / "nan.index"), tmp_path / "out", OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+# What is mapped from a file may leave the memory at any time and is not counted: the process's own pages are.
+CONVERT = """
+import json, re, sys, threading
+from pathlib import Path
+from pandagpt_core.convert.imagebind_llm import ImageBindLLMOptions, ImageBindLLMOriginals, convert_imagebind_llm
+from pandagpt_core.encoders.sizes import ImageBindSizes
+import faiss
+def own():
+    return 1024 * int(re.search(r"RssAnon:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+*paths, out, sizes = sys.argv[1:]
+options = ImageBindLLMOptions("big", ImageBindSizes.from_config(json.loads(sizes)))
+before, seen, ended = own(), [own()], threading.Event()
+def look():
+    while not ended.wait(0.002):
+        seen.append(own())
+watcher = threading.Thread(target=look)
+watcher.start()
+convert_imagebind_llm(ImageBindLLMOriginals(*map(Path, paths)), Path(out), options)
+ended.set()
+watcher.join()
+print(max(seen) - before)
+"""
+WIDER = {64: 1024, 192: 4096}  # the language model's width and its feed-forward's
+
+
+def wider(state: dict[str, torch.Tensor], layers: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Tensors of the same names at larger sizes, their first layer for each of `layers`."""
+
+    def grown(key: str, shape: torch.Size) -> torch.Tensor:
+        wanted = (1, 8, 1, 1) if key.endswith(".gate") else tuple(WIDER.get(size, size) for size in shape)
+        return torch.full(wanted, 0.5, dtype=dtype)
+
+    names = {key.replace("layers.0.", f"layers.{at}."): key for key in state for at in range(layers)}
+    return {name: grown(key, state[key].shape) for name, key in names.items()}
+
+
+def big_originals(golden: Path, out: Path, layers: int, rows: int):
+    """Files as the authors publish them, of a language model of some 27 MB a layer and a cache of `rows` features."""
+    faiss, tiny = pytest.importorskip("faiss"), golden / "imagebind-llm-tiny"
+    small = originals(golden, out)
+    place = out / "llama" / "7B"
+    place.mkdir(parents=True)
+    params = json.loads((tiny / "llama" / "7B" / "params.json").read_text())
+    (place / "params.json").write_text(json.dumps(params | {"dim": 1024, "n_layers": layers, "n_heads": 8}))
+    (place.parent / "tokenizer.model").write_bytes((tiny / "llama" / "tokenizer.model").read_bytes())
+    base = torch.load(tiny / "llama" / "7B" / "consolidated.00.pth", weights_only=True)
+    torch.save(wider(first_layer(base), layers, torch.float16), place / "consolidated.00.pth")
+    adapter = torch.load(small.adapter, weights_only=True)["model"]
+    torch.save({"model": wider(first_layer(adapter), layers, torch.float32)}, out / "big.pth")
+    index = faiss.IndexFlatIP(32)
+    unit = np.eye(32, dtype=np.float32)
+    for start in range(0, rows, 32_000):
+        index.add(np.tile(unit, (min(32_000, rows - start) // 32, 1)))
+    faiss.write_index(index, str(out / "big.index"))
+    return ImageBindLLMOriginals(small.imagebind, place.parent, out / "big.pth", out / "big.index")
+
+
+def first_layer(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: tensor for key, tensor in state.items() if "layers." not in key or "layers.0." in key}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory from Linux's /proc")
+def test_a_model_and_its_cache_are_converted_in_far_less_memory_than_they_have(golden: Path, tmp_path: Path) -> None:
+    rows = 1_000_000
+    files = big_originals(golden, tmp_path, 9, rows)
+    paths = [files.imagebind, files.llama, files.adapter, files.cache, tmp_path / "out"]
+    command = [sys.executable, "-c", CONVERT, *map(str, paths), json.dumps(SIZES.to_config())]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert finished.returncode == 0, finished.stderr
+    size = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*"))
+    assert size > 440e6
+    assert 0 < int(finished.stdout) < size / 4, "neither the language model nor the cache is held as a whole"
+    assert read_layout(tmp_path / "out" / "cache.safetensors")["vectors"].shape == (rows, 32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pandagpt_core.checkpoints import PerceptionSpec
+from pandagpt_core.checkpoints import CacheSpec, PerceptionSpec
 from pandagpt_core.errors import CheckpointError, InvalidRequest, ModelFault
 from pandagpt_core.fusion import Projection, PrototypeRetrieval, compose
 from pandagpt_core.llm.llama import Llama
@@ -22,7 +22,9 @@ from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.pandagpt import PandaGPT
 from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
 from pandagpt_core.systems.prompting import Prompting
+from pandagpt_core.systems.visual_cache import FolderCache
 from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, Role, Turn
+from pandagpt_core.visual_cache import VisualCache
 
 INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"}, 1024, WIDTH, "d", "1")
 RECALL = PrototypeRetrieval(torch.eye(2, WIDTH), 20.0)
@@ -116,6 +118,23 @@ def test_a_faint_medium_has_its_soft_token_in_any_case(system: PandaGPT) -> None
     at = held(inputs.ids, line(system, "(Picture: a cat.)"), system, inputs.embeds)
     faint = inputs.embeds[at + len(line(system, "(Picture: a cat.)"))].float()
     torch.testing.assert_close(faint, 0.1 * system.projection(rows(1))[0])
+
+
+def test_a_cache_draws_a_medium_where_a_request_says_so(system: PandaGPT) -> None:
+    """A sound that lies nearer to the drum is read as the cat of the picture that is retrieved."""
+    cache = FolderCache(VisualCache(torch.eye(1, WIDTH)), CacheSpec(rows=1, size=0))
+    cached = dataclasses.replace(system, cache=cache, info=dataclasses.replace(INFO, options=cache.options))
+    sound = rows(1, Measures(spread=1.0))
+    plain = cached.prepare(talk(Modality.AUDIO), [sound])
+    assert plain.ids == system.prepare(talk(Modality.AUDIO), [sound]).ids
+    assert plain.fields is not None
+    options = {"cache_size": 1, "cache_weight": 0.9, "cache_details": True}
+    asked = dataclasses.replace(talk(Modality.AUDIO), options=options)
+    inputs = cached.prepare(asked, [sound])
+    assert held(inputs.ids, line(system, "(Sound: a cat.)"), system, inputs.embeds) > 0
+    assert inputs.fields is not None
+    assert inputs.fields["cache"] == [{"rows": [0], "similarities": [0.0]}]
+    assert inputs.fields["media"][0]["name"] == "cat"
 
 
 def test_one_switch_makes_it_pandagpts_sum(system: PandaGPT) -> None:
