@@ -128,12 +128,13 @@ def translated(error: Exception) -> StoreUnavailable | None:
     """Our error for one of the driver's, or None where it is no failure of the store. Names no address."""
     fault = _fault_of(error)
     if fault is not None:
-        return fault.kind(fault.message, advice=fault.advice)
+        return fault.kind(fault.message, advice=fault.advice, passing=fault.passing)
     if isinstance(error, exceptions.ResponseError) and not isinstance(error, exceptions.ClusterError):
         return None
     if isinstance(error, exceptions.DataError | exceptions.WatchError):
         return None
-    return StoreUnavailable("the store does not answer", advice="start it, or mend store.url and the network")
+    advice = "start it, or mend store.url and the network"
+    return StoreUnavailable("the store does not answer", advice=advice, passing=True)
 
 
 def _fault_of(error: BaseException) -> Fault | None:

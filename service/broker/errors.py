@@ -23,14 +23,15 @@ class BrokerError(PandaGPTError):
 
 
 class StoreUnavailable(BrokerError):
-    """`advice` is for the log: what an operator does about it. It never reaches a caller."""
+    """`advice` is for the log: what an operator does about it. It never reaches a caller. `passing`: the store may
+    answer in a moment, as one that restarts does."""
 
     code = "store_unavailable"
     retry_after = 2.0
 
-    def __init__(self, message: str, *, advice: str = "") -> None:
+    def __init__(self, message: str, *, advice: str = "", passing: bool = False) -> None:
         super().__init__(message)
-        self.advice = advice
+        self.advice, self.passing = advice, passing
 
 
 class StoreRefused(StoreUnavailable):

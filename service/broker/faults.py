@@ -17,10 +17,15 @@ class Fault:
     kind: type[StoreUnavailable]
     message: str
     advice: str
+    passing: bool = False
 
 
 def _now(advice: str) -> Fault:
     return Fault(StoreUnavailable, "the store cannot serve now", advice)
+
+
+def _soon(advice: str) -> Fault:
+    return Fault(StoreUnavailable, "the store cannot serve now", advice, passing=True)
 
 
 def _refused(advice: str) -> Fault:
@@ -31,16 +36,16 @@ FAULTS: Mapping[str, Fault] = {
     "MISCONF": _now("the store cannot save to its disk: free space, or mend the folder's permissions"),
     "NOREPLICAS": _now("too few replicas follow the store: start them, or lower min-replicas-to-write"),
     "READONLY": _now("this store is a replica: let store.url name the master"),
-    "LOADING": _now("the store reads its data after a start; it answers when it has read them"),
+    "LOADING": _soon("the store reads its data after a start; it answers when it has read them"),
     "MASTERDOWN": _now("this replica has lost its master: let store.url name a master"),
     "MOVED": _now("the store is a cluster: set store.cluster"),
     "ASK": _now("the store is a cluster: set store.cluster"),
     "CROSSSLOT": _now("the store is a cluster: set store.cluster"),
     "CLUSTERDOWN": _now("some of the cluster's slots have no master: look at CLUSTER INFO"),
-    "TRYAGAIN": _now("the cluster moves slots; it answers when that is done"),
+    "TRYAGAIN": _soon("the cluster moves slots; it answers when that is done"),
     "BUSY": _now("a script blocks the store: look at its slow log, and at SCRIPT KILL"),
     "UNKILLABLE": _now("a script blocks the store and has written: only a restart ends it"),
-    "UNBLOCKED": _now("this store stopped being the master; the next master answers"),
+    "UNBLOCKED": _soon("this store stopped being the master; the next master answers"),
     "OOM": Fault(StoreFull, "the store has no memory left", "raise maxmemory, or lower store.max_queue_bytes"),
     "NOAUTH": _refused("set store.username and store.password"),
     "WRONGPASS": _refused("store.username or store.password is wrong, or the user is off"),

@@ -196,9 +196,10 @@ def _state(
             ours.default_model,
             ours.default_tokens,
             ours.tools,
+            settings.store.patience_s,
         ),
     )
-    limiter = RateLimiter(RateStore(store, names, rates))
+    limiter = RateLimiter(RateStore(store, names, rates), settings.store.patience_s)
     timeouts = StreamTimeouts(ours.keep_alive_s, ours.send_timeout_s, ours.send_buffer_bytes)
     return GatewayState(
         host=ours.host,

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from service.settings.section import MIB, Count, NonEmpty, Seconds, Section, SettingsError, Words
+from service.settings.section import MIB, Count, NonEmpty, Seconds, SecondsOrNone, Section, SettingsError, Words
 
 
 class StoreSettings(Section):
@@ -63,6 +63,11 @@ class StoreSettings(Section):
     max_queue_bytes: Count = Field(
         default=1024 * MIB,
         description="store memory that one model's unfinished requests may hold, media included; above it 503 (bytes)",
+    )
+    patience_s: SecondsOrNone = Field(
+        default=3.0,
+        description="how long a request waits for a store that is away for a moment, as while it restarts, before its "
+        "503; 0: not at all (seconds)",
     )
     request_ttl_s: Seconds = Field(
         default=3600.0, description="life of a request's events and state after its end (seconds)"

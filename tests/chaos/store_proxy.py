@@ -17,15 +17,24 @@ _GREETINGS = (b"CLIENT", b"SELECT", b"AUTH")  # of each new connection, by the d
 
 class StoreProxy:
     """`cut`: the connection breaks before the command arrives; `answer lost`: after it was done; `stopped`: it arrives
-    late; `killed`, `killed after`: all connections break, before or after it, and none is made any more."""
+    late; `killed`, `killed after`: all connections break, before or after it, and none is made any more.
+
+    `store`: the path of its Unix socket, or host:port. `at` 0 harms nothing.
+    """
 
     def __init__(self, store: str, at: int, harm: Harm, pause_s: float = PAUSE) -> None:
         self._store, self._at, self._harm, self._pause_s = store, at, harm, pause_s
         self.count = 0
         self.counts = True  # false while nothing is to be harmed yet
+        self.harmed = False
         self.died = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
+
+    def arm(self, at: int, harm: Harm) -> None:
+        """Harm command `at` from now; new connections are made again where they were not."""
+        self.count, self._at, self._harm, self.harmed = 0, at, harm, False
+        self.died.clear()
 
     async def serve(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -44,10 +53,15 @@ class StoreProxy:
         if self.died.is_set():
             back.close()
             return
-        answers, store = await asyncio.open_unix_connection(self._store)
+        try:
+            answers, store = await _opened(self._store)
+        except OSError:
+            back.close()
+            return
         self._writers |= {back, store}
         harmed = asyncio.Event()
         pump = asyncio.create_task(_pump(answers, back, harmed))
+        pump.add_done_callback(lambda _: back.close())  # a store that is gone closes its connections
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while await self._pass_on(await _command(client), store, harmed, pump):
                 pass
@@ -71,6 +85,7 @@ class StoreProxy:
     async def _do_harm(
         self, command: bytes, store: asyncio.StreamWriter, harmed: asyncio.Event, pump: "asyncio.Task[None]"
     ) -> bool:
+        self.harmed = True
         if self._harm == "stopped":
             await asyncio.sleep(self._pause_s)
             store.write(command)
@@ -84,6 +99,13 @@ class StoreProxy:
             for writer in self._writers:
                 writer.transport.abort()
         return False
+
+
+async def _opened(store: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if store.startswith("/"):
+        return await asyncio.open_unix_connection(store)
+    host, _, port = store.rpartition(":")
+    return await asyncio.open_connection(host, int(port))
 
 
 async def _command(client: asyncio.StreamReader) -> bytes:

@@ -34,6 +34,19 @@ async def test_nothing_is_lost_doubled_or_crossed_and_everything_ends_once(build
     assert "| lost | 0 |" in markdown(report, {})
 
 
+async def test_requests_that_find_no_store_wait_for_the_next_one(building: House) -> None:
+    numbers = range(2000, 2010)
+    await asyncio.to_thread(building.wait_until_ready)
+    await asyncio.to_thread(building.store.end, signal.SIGKILL)
+    load = asyncio.create_task(callers.load(building.addresses(), numbers, len(numbers)))
+    await asyncio.sleep(0.5)
+    assert not load.done()
+    await asyncio.to_thread(building.revive)
+    verdict = judge(await load, {number: callers.expected(number) for number in numbers})
+    assert verdict.flawless, verdict.wrong
+    assert (verdict.good, verdict.retried, verdict.connections) == (len(numbers), 0, len(numbers)), verdict.later
+
+
 async def test_while_every_worker_and_gateway_is_replaced_in_turn_nothing_fails(building: House) -> None:
     numbers = range(1000, 1000 + REQUESTS)
     await asyncio.to_thread(building.wait_until_ready)

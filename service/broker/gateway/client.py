@@ -234,6 +234,10 @@ class Broker:
         """
         return self._departures.reader(record)
 
+    async def departed(self) -> None:
+        """Return once no notice of a client that left, or of a submit that was given up, waits for the store."""
+        await self._departures.sent()
+
     async def was_refused(self, request_id: str) -> bool:
         """Whether a submit of that id was given up, so that no request of that id can come any more."""
         with store_errors():

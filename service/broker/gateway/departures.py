@@ -66,6 +66,11 @@ class Departures:
         )
         self._add(_Departure(record, submitted=repr(request.created)))
 
+    async def sent(self) -> None:
+        """Return once the store has all that was to be sent when this was called, or nobody tries any more."""
+        while self._sending is not None and not self._sending.done():
+            await asyncio.wait([self._sending])
+
     async def close(self) -> None:
         """Send what waits, as far as the store takes it, and disconnect."""
         if self._sending is not None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from service.broker.errors import BrokerError, StoreUnavailable
+from service.broker.gateway.patience import bridged
 from service.broker.gateway.rate_limits import RateShare, RateStore
 from service.gateway.errors import GatewayError
 
@@ -24,8 +25,8 @@ STORE_WAIT_S = 2.0  # seconds until a store that failed is asked again
 class RateLimiter:
     """One gateway's side: which requests it has in hand, and their renewal while they last."""
 
-    def __init__(self, store: RateStore) -> None:
-        self._store, self.rates = store, store.rates
+    def __init__(self, store: RateStore, patience_s: float = 0.0) -> None:
+        self._store, self.rates, self._patience_s = store, store.rates, patience_s
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._renewal: asyncio.Task[None] | None = None
 
@@ -51,7 +52,7 @@ class RateLimiter:
         """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable."""
         if not any((self.rates.requests, self.rates.tokens, self.rates.concurrent)):
             return None
-        share = await self._store.take(tenant, name)
+        share = await bridged(lambda: self._store.take(tenant, name), self._patience_s)
         if self.rates.concurrent and share.exceeded is None:
             self._held[tenant].add(name)
             if self._renewal is None:
@@ -59,7 +60,7 @@ class RateLimiter:
         return share
 
     async def refund(self, tenant: str) -> None:
-        """A request that the service could not take does not count."""
+        """A request that the service could not take, or that only repeats another, does not count."""
         if self.rates.requests:
             with suppress(StoreUnavailable):
                 await self._store.refund(tenant)

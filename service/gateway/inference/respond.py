@@ -68,6 +68,8 @@ class Responder:
         replayed = REPLAYED if submitted.replayed else {}
         headers = {**ignored(wanted.ignored), **warned(metadata.warnings), **replayed}
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
+        if submitted.replayed:
+            await self.limiter.refund(caller.tenant)
         if metadata.shape.get("background") and seen.charged and self.limiter.rates.tokens:
             service.in_background(self._charge_at_end(record))
         if metadata.shape.get("background") and not wanted.stream:

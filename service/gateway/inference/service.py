@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs
 
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
 from service.broker.gateway.client import Broker
+from service.broker.gateway.patience import bridged
 from service.broker.gateway.readers import Readers, RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Embed, Generate, Request, TurnPart
@@ -29,6 +30,7 @@ from service.gateway.streaming.chunks import ResponseMetadata, ViewedSpans, coun
 from service.gateway.tools.choice import ToolPolicy, plan
 from service.gateway.tools.messages import CallStyle
 
+_T = TypeVar("_T")
 Validated = GenerateRequest | EmbedRequest
 
 
@@ -36,7 +38,8 @@ Validated = GenerateRequest | EmbedRequest
 class ServiceOptions:
     """Times in seconds. A stream with event ids lives `disconnect_grace_s` without readers, a request with an
     `Idempotency-Key` at least `retry_grace_s`: its client may come back. `default_tokens`: of an answer, where nobody
-    gives a number. `tools`: whether a model that cannot choose to call functions answers without them."""
+    gives a number. `tools`: whether a model that cannot choose to call functions answers without them. A store that is
+    away is waited for `store_patience_s`."""
 
     request_timeout_s: float
     disconnect_grace_s: float
@@ -44,6 +47,7 @@ class ServiceOptions:
     default_model: str | None
     default_tokens: int
     tools: ToolPolicy = "auto"
+    store_patience_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,9 @@ class RequestService:
 
     async def model(self, name: str | None) -> ModelInfo:
         """The live model of that name, or the default. Raises `model_not_found`, `no_worker`."""
+        return await self._bridged(lambda: self._model(name))
+
+    async def _model(self, name: str | None) -> ModelInfo:
         models, default = await self.broker.registry.models(), self.options.default_model
         if name and name not in models:  # clients that name a provider first, as LiteLLM does
             name = name.removeprefix("openai/").removeprefix("hosted_vllm/")
@@ -91,7 +98,8 @@ class RequestService:
 
     async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
-        return await self._enter(await self._with_tools(places.checked(info, wanted), info), info, caller, key)
+        asked = await self._with_tools(places.checked(info, wanted), info)
+        return await self._bridged(lambda: self._enter(asked, info, caller, key))
 
     async def _with_tools(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
         if not wanted.tools.tools:
@@ -101,11 +109,19 @@ class RequestService:
 
     async def embed(self, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
-        return await self._enter(wanted, info, caller, key)
+        return await self._bridged(lambda: self._enter(wanted, info, caller, key))
+
+    async def find(self, request_id: str, tenant: str) -> RequestRecord:
+        """Raises `request_not_found`."""
+        return await self._bridged(lambda: self.broker.find(request_id, tenant))
+
+    async def _bridged(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        # The cancel of a submit that failed comes before the next one: it may go by the same id, where it has a key.
+        return await bridged(work, self.options.store_patience_s, self.broker.departed)
 
     async def join(self, request_id: str, tenant: str) -> tuple[RequestRecord, ResponseMetadata]:
         """Read along with a request that exists. Raises `request_not_found`, also for one without a text to fold."""
-        record = await self.broker.find(request_id, tenant)
+        record = await self.find(request_id, tenant)
         metadata = read_metadata(record.response)
         await self.readers.attach(request_id)
         return record, metadata

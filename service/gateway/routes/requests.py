@@ -61,7 +61,7 @@ async def get_request_events(
     gateway = gateway_of(request)
     if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
         raise GatewayError("invalid_request", "Last-Event-ID must be the id of an event.", param="Last-Event-ID")
-    record = await gateway.broker.find(_known(request_id), caller.tenant)
+    record = await gateway.requests.find(_known(request_id), caller.tenant)
     after = -1 if last_event_id is None else int(last_event_id)
     return await gateway.responder.follow(request, caller, record, read_metadata(record.response), after)
 

@@ -94,7 +94,7 @@ async def delete_response(request: Request, response_id: _Known, caller: _Owner)
 async def _found(gateway: GatewayState, response_id: str, tenant: str) -> tuple[RequestRecord, KeptConversation]:
     """Raises `request_not_found`."""
     try:
-        record = await gateway.broker.find(request_id(response_id), tenant)
+        record = await gateway.requests.find(request_id(response_id), tenant)
     except UnknownRequest:
         raise GatewayError("request_not_found", "There is no such response.") from None
     return record, await gateway.requests.conversations.find(record.id)

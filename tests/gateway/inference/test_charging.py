@@ -59,6 +59,28 @@ def test_a_repeat_that_runs_nothing_is_not_charged(http: httpx.Client, valkey: V
     assert 0 < left(valkey) <= FULL - ANSWER + 20, "a second charge would pass below zero"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", BODY),
+        ("/v1/completions", {"prompt": "Hi", "max_tokens": 2}),
+        ("/v1/responses", {"input": "Hi", "max_output_tokens": 16}),
+        ("/v1/embeddings", {"input": "Hi"}),
+    ],
+)
+def test_repeats_do_not_count_as_requests(
+    valkey: Valkey, tmp_path: Path, start_gateway: Callable[..., tuple[str, GatewayState]], path: str, body: Any
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"ann {hashlib.sha256(b'ann').hexdigest()}\n")
+    url, _ = start_gateway(keys_file=keys, rate_requests=3)
+    with worker_thread(valkey.settings), httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        client.headers["authorization"] = "Bearer ann"
+        sent = [client.post(path, json=body, headers=KEY).status_code for _ in range(6)]
+        assert sent == [200] * 6, "the limit is 3 requests a minute, and only one was run"
+        assert client.post(path, json=body).status_code == 200
+
+
 def test_a_repeated_embedding_is_not_charged(http: httpx.Client, valkey: Valkey) -> None:
     body = {"input": "a dog " * 15}
     sent = [http.post("/v1/embeddings", json=body, headers=KEY) for _ in range(2)]

@@ -63,6 +63,8 @@ class EmbedResponder:
         seen.charged, seen.prompt_tokens = not found.submitted.replayed, found.tokens
         if seen.charged:
             await self.limiter.charge(caller.tenant, found.tokens)
+        else:
+            await self.limiter.refund(caller.tenant)
         replayed = REPLAYED if found.submitted.replayed else {}
         headers = {**ignored(wanted.ignored), **warned(found.submitted.warnings), **replayed}
         return JSONResponse(wanted.answer(found, info.id), headers=headers)
