@@ -2,7 +2,7 @@
 
 config.json           one of the system schemas: `ModelFolder`'s fields and the system's own (`checkpoints.systems`)
 encoder.safetensors   the towers, under the original's key names; `encoder.weights_of` names another folder's instead
-towers.safetensors    where `weights_of` names a folder: towers that it has not, by the same names
+towers.safetensors    where `weights_of` names a folder: towers that it has not, by the same names; LanguageBind's video
 adapter.safetensors   the system's own weights
 cache.safetensors     where `cache` says so: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
@@ -33,7 +33,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights_of: the model folder beside this one whose encoder.safetensors it is; `files` holds its digest all the same.
     """
 
-    kind: Literal["imagebind", "mini", "eva-vit", "grid"]
+    kind: Literal["imagebind", "languagebind", "mini", "eva-vit", "grid"]
     variant: Literal["imagebind", "pandagpt"] = "pandagpt"
     sizes: dict[str, Any] = {}
     weights_of: FolderName | None = None

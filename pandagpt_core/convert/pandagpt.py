@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -27,10 +27,13 @@ from pandagpt_core.checkpoints import (
 )
 from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent
 from pandagpt_core.convert.described_by import licence_of, template_of
+from pandagpt_core.convert.languagebind import LICENCE as LANGUAGEBIND_LICENCE
+from pandagpt_core.convert.languagebind import LanguageBindFolders, plan_languagebind, read_sizes
 from pandagpt_core.convert.llm import FOLDER, expected_shapes, plan_llm, read_bos
 from pandagpt_core.convert.parts import Part, plan_part
 from pandagpt_core.convert.projected import ProjectedPlan, lora_rank, write_projected
 from pandagpt_core.encoders.imagebind import POINT_PART, ImageBind
+from pandagpt_core.encoders.languagebind import LanguageBindSizes
 from pandagpt_core.encoders.sizes import HUGE, HUGE_3D, TOWERS, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.weights import read_config
@@ -44,12 +47,13 @@ DEMO_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "top_p": 0.01}  # the 
 
 @dataclass(frozen=True, slots=True)
 class PandaGPTOriginals:
-    """imagebind_huge.pth; a Vicuna folder in Hugging Face's layout; PandaGPT's pytorch_model.pt.
+    """imagebind_huge.pth, or LanguageBind's folders; a Vicuna folder in Hugging Face's layout; PandaGPT's
+    pytorch_model.pt.
 
     Without the last the folder is one to train: its projection is drawn at random, and it has no LoRA.
     """
 
-    imagebind: Path
+    imagebind: Path | LanguageBindFolders
     llm: Path
     delta: Path | None = None
 
@@ -76,15 +80,16 @@ class PandaGPTOptions:
 def plan_pandagpt(originals: PandaGPTOriginals, options: PandaGPTOptions) -> ProjectedPlan:
     """Read headers only. Raises KeyMismatch, which lists every key that is missing, left over or misshapen."""
     config = read_config(originals.llm)
-    encoder = plan_encoder(originals.imagebind, options.sizes)
-    projection = ProjectionSpec(in_dim=options.sizes.out, out_dim=config.width)
+    encoder, *towers = _plan_towers(originals.imagebind, options)
+    projection = ProjectionSpec(in_dim=_sizes(originals.imagebind, options).out, out_dim=config.width)
     check_context(options.max_model_len, config)
     adapter, lora = None, None
     if originals.delta is not None:
         adapter = plan_part(ADAPTER, originals.delta, _new_name)
         lora = lora_spec(originals.delta.name, adapter.shapes(), options)
         account(originals.delta.name, adapter_shapes(projection, lora, expected_shapes(config)), adapter.shapes())
-    return ProjectedPlan(encoder, adapter, plan_llm(originals.llm, config), projection, lora, config)
+    llm = plan_llm(originals.llm, config)
+    return ProjectedPlan(encoder, adapter, llm, projection, lora, config, *towers)
 
 
 def convert_pandagpt(
@@ -102,21 +107,34 @@ def convert_pandagpt(
 
 def describe(originals: PandaGPTOriginals, plan: ProjectedPlan, options: PandaGPTOptions) -> PandaGPTFolder:
     """config.json's content but for `files`, which are yet to be written."""
+    sizes = _sizes(originals.imagebind, options)
+    kind: Literal["languagebind", "imagebind"]
+    kind = "languagebind" if isinstance(sizes, LanguageBindSizes) else "imagebind"
     return PandaGPTFolder(
         id=options.model_id,
         template=options.template or template_of(originals.llm),
-        encoder=EncoderSpec(kind="imagebind", variant="pandagpt", sizes=options.sizes.to_config()),
+        encoder=EncoderSpec(kind=kind, variant="pandagpt", sizes=sizes.to_config()),
         projection=plan.projection,
         lora=plan.lora,
         llm=LLMSpec(folder=FOLDER),
         bos=read_bos(originals.llm),
-        recipes=options.sizes.recipes,
+        recipes=sizes.recipes,
         files={},
         sampling_defaults=dict(DEMO_SAMPLING),
         max_model_len=options.max_model_len or plan.config.max_positions,
         created=int(time.time()),
         provenance={**_provenance(originals, plan), "licences": _licences(originals, options)},
     )
+
+
+def _sizes(encoder: Path | LanguageBindFolders, options: PandaGPTOptions) -> ImageBindSizes | LanguageBindSizes:
+    return read_sizes(encoder) if isinstance(encoder, LanguageBindFolders) else options.sizes
+
+
+def _plan_towers(encoder: Path | LanguageBindFolders, options: PandaGPTOptions) -> list[Part]:
+    if isinstance(encoder, LanguageBindFolders):
+        return plan_languagebind(encoder, read_sizes(encoder))
+    return [plan_encoder(encoder, options.sizes)]
 
 
 def sizes_of(imagebind: Path) -> ImageBindSizes:
@@ -157,14 +175,16 @@ def _licences(originals: PandaGPTOriginals, options: PandaGPTOptions) -> dict[st
     """Of each part by its publisher; an adapter that is trained from here on is its trainer's own."""
     adapter = {} if originals.delta is None else {"delta": PANDAGPT_LICENCE}
     llm = options.licence or licence_of(originals.llm)
-    return {"encoder": IMAGEBIND_LICENCE, "llm": llm, **adapter}
+    own = LANGUAGEBIND_LICENCE if isinstance(originals.imagebind, LanguageBindFolders) else IMAGEBIND_LICENCE
+    return {"encoder": own, "llm": llm, **adapter}
 
 
 def _provenance(originals: PandaGPTOriginals, plan: ProjectedPlan) -> dict[str, Any]:
     delta = originals.delta
+    kind = "languagebind" if isinstance(originals.imagebind, LanguageBindFolders) else "imagebind"
     return {
         "made_by": "pandagpt convert",
-        "imagebind": {"file": originals.imagebind.name, "sha256": file_digest(originals.imagebind)},
+        kind: {"file": plan.encoder.source.name, "sha256": file_digest(plan.encoder.source)},
         "delta": "none: untrained" if delta is None else {"file": delta.name, "sha256": file_digest(delta)},
         "llm": {"folder": originals.llm.name, "files": [part.source.name for part in plan.llm]},
     }

@@ -7,11 +7,21 @@ from types import MappingProxyType
 import torch
 
 from pandagpt_core.autotune import Listen, ignore
-from pandagpt_core.checkpoints import ENCODER, TOWERS, ModelFolder, file_path, load_module, read_tensors
+from pandagpt_core.checkpoints import (
+    ENCODER,
+    TOWERS,
+    ModelFolder,
+    account,
+    file_path,
+    load_module,
+    module_shapes,
+    read_tensors,
+)
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.grid.encoder import GridEncoder, GridSizes
 from pandagpt_core.encoders.imagebind import ImageBind
+from pandagpt_core.encoders.languagebind import LanguageBind, LanguageBindSizes
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.encoders.precision import autocast_eva_vit, autocast_towers
 from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
@@ -48,6 +58,17 @@ def _imagebind(weights: Path, folder: ModelFolder, device: str, _own: Path) -> E
     return model
 
 
+def _languagebind(weights: Path, folder: ModelFolder, device: str, own: Path) -> Encoder:
+    """The tower of films lies in a file of its own."""
+    model = LanguageBind(LanguageBindSizes.from_config(folder.encoder.sizes))
+    files = [weights, own] if TOWERS in folder.files else [weights]
+    state = {key: one for file in files for key, one in read_tensors(file, device=device, dtype=torch.float32)}
+    account("LanguageBind's towers", module_shapes(model), {key: tuple(one.shape) for key, one in state.items()})
+    model.load_state_dict(state, strict=True, assign=True)
+    model.requires_grad_(False)
+    return model
+
+
 def _autocast_imagebind(encoder: Encoder, report: Listen) -> None:
     assert isinstance(encoder, ImageBind)
     autocast_towers(encoder, report)
@@ -80,7 +101,7 @@ def _mini(weights: Path, folder: ModelFolder, device: str, own: Path) -> Encoder
 
 # By the folder schema's kinds.
 LOADERS: Mapping[str, Loader] = MappingProxyType(
-    {"imagebind": _imagebind, "mini": _mini, "eva-vit": _eva_vit, "grid": _grid}
+    {"imagebind": _imagebind, "languagebind": _languagebind, "mini": _mini, "eva-vit": _eva_vit, "grid": _grid}
 )
 AUTOCAST: Mapping[str, Callable[[Encoder, Listen], None]] = MappingProxyType(
     {"imagebind": _autocast_imagebind, "eva-vit": _autocast_eva_vit}

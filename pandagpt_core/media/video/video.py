@@ -17,6 +17,7 @@ from pandagpt_core.media.video.frames import RGB, pick
 
 CLIPS, CLIP_SECONDS, CROPS = 5, 2, 3
 LITE0_FRAMES = 8
+LANGUAGEBIND_FRAMES = 8
 
 Float = npt.NDArray[np.float32]
 
@@ -35,6 +36,26 @@ def lite0(data: bytes, params: p.Params, limits: Limits) -> Float:
     frames = moments.pick(data, limits, LITE0_FRAMES, _square)
     remark_blank("video", np.stack(frames))
     return np.stack([lite0_array(frame) for frame in frames])
+
+
+def languagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
+    """As LanguageBind's loader, but for its random crop, which is the centre here: eight frames by count, the first and
+    the last among them, the shorter side resized to 224: [1, 3, 8, 224, 224]."""
+    p.only(params)
+    frames = np.stack(pick(data, limits, even_frames, centre_crop))  # [8, 3, 224, 224]
+    return frames.transpose(1, 0, 2, 3)[None]
+
+
+def even_frames(count: int, _rate: float) -> list[int]:
+    """Indices at equal distances from the first frame to the last, rounded down."""
+    return [index * (count - 1) // (LANGUAGEBIND_FRAMES - 1) for index in range(LANGUAGEBIND_FRAMES)]
+
+
+def centre_crop(frame: RGB) -> Float:
+    """[3, 224, 224], normalised as pictures are."""
+    height, width = short_side(frame.shape[0], frame.shape[1], SIZE)
+    crop = resize_crop(frame, (height, width), (height - SIZE) // 2, (width - SIZE) // 2, SIZE)
+    return normalise(crop / np.float32(255.0)).transpose(2, 0, 1)
 
 
 def _square(frame: RGB) -> RGB:

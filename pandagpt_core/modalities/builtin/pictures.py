@@ -87,6 +87,13 @@ VIDEO = Entry(
             "the published loader: five clips of 2 s by count of frames, three crops; display matrix ignored",
         ),
         Recipe(
+            "languagebind-video-v1",
+            f"{MEDIA}.video.video",
+            "languagebind",
+            "[1, 3, 8, 224, 224]",
+            "LanguageBind: eight frames by count, the middle square; display matrix ignored",
+        ),
+        Recipe(
             "lite0-video-v1",
             f"{MEDIA}.video.video",
             "lite0",

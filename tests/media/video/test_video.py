@@ -16,6 +16,7 @@ from pandagpt_core.media.video.video import clip_frames
 from tests.media.conftest import Make
 
 IMAGEBIND, LITE0, LIMITS = "imagebind-video-v1", "lite0-video-v1", Limits()
+LANGUAGEBIND = "languagebind-video-v1"
 
 
 def shown(clip: np.ndarray) -> int:
@@ -42,6 +43,16 @@ def test_every_allowed_container_decodes(make, codec, kind):
     assert clips.shape == (8, 3, 224, 224)
     assert clips.dtype == np.float32
     assert [shown(clip) for clip in clips] == [1, 3, 6, 8, 11, 13, 16, 18]
+
+
+@pytest.mark.parametrize(("count", "shown_frames"), [(20, [0, 2, 5, 8, 10, 13, 16, 19]), (3, [0, 0, 0, 0, 1, 1, 1, 2])])
+def test_languagebind_reads_eight_frames_from_the_first_to_the_last(make, count, shown_frames):
+    data = make.video(make.grey_frames(count), codec="libx264", kind="mp4")
+    clip = load(LANGUAGEBIND, data, {}, LIMITS)
+    assert clip.shape == (1, 3, 8, 224, 224)
+    assert clip.dtype == np.float32
+    greys = clip[0, 0].mean(axis=(1, 2)) * 0.26862954 + 0.48145466
+    assert [round(float(grey) * 255 / 8) for grey in greys] == shown_frames
 
 
 @settings(max_examples=15, deadline=None)

@@ -11,6 +11,8 @@ TEMPLATES = ("vicuna-v0", "chatml", "qwen2.5", "qwen3", "llama3")
 def configure(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("pandagpt (and --imagebind of imagebind-llm)")
     own.add_argument("--imagebind", type=Path, help="imagebind_huge.pth, or imagebind_w3D.pth, which has point clouds")
+    own.add_argument("--languagebind", type=Path, help="LanguageBind_Image, a folder, in place of --imagebind")
+    own.add_argument("--languagebind-video", type=Path, help="LanguageBind_Video_FT, a folder, for films too")
     own.add_argument("--delta", type=Path, help="PandaGPT's pytorch_model.pt; without it: a folder to train")
     own.add_argument("--template", choices=TEMPLATES, help="prompt template (the one of the folder's chat template)")
     own.add_argument("--llm-licence", help="the language model's licence (what its README.md states)")
@@ -19,22 +21,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def convert(arguments: argparse.Namespace) -> str:
     """The lines to print."""
-    required(arguments, "llm", "imagebind")
+    required(arguments, "llm", *(() if arguments.languagebind else ("imagebind",)))
     import torch
 
     from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
+    from pandagpt_core.convert.languagebind import LanguageBindFolders
     from pandagpt_core.convert.pandagpt import sizes_of
+    from pandagpt_core.encoders.sizes import HUGE
 
     options = PandaGPTOptions(
         model_id=arguments.id or arguments.out.name,
         template=arguments.template,
         licence=arguments.llm_licence,
-        sizes=imagebind_sizes(arguments) or sizes_of(arguments.imagebind),
+        sizes=imagebind_sizes(arguments) or (HUGE if arguments.languagebind else sizes_of(arguments.imagebind)),
         lora_alpha=arguments.lora_alpha,
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         max_model_len=arguments.max_model_len,
     )
-    originals = PandaGPTOriginals(arguments.imagebind, arguments.llm, arguments.delta)
+    folders = arguments.languagebind and LanguageBindFolders(arguments.languagebind, arguments.languagebind_video)
+    originals = PandaGPTOriginals(folders or arguments.imagebind, arguments.llm, arguments.delta)
     made = convert_pandagpt(originals, arguments.out, options, Progress())
     bos = made.bos
     begins = f"begins with {bos.piece} (id {bos.id}, by {bos.source})" if bos else "begins with no token of its own"

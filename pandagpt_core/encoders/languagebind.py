@@ -1,0 +1,257 @@
+"""LanguageBind's towers into one space (Zhu et al. 2024): CLIP's text tower and vision transformers around it.
+
+Module names are those of its files, which are transformers' CLIP. The video tower attends over time before space in
+each layer (an own embedding a frame, no feed-forward of its own). Here: text, pictures and video. Its towers of sound,
+depth and heat want media prepared in ways of their own and are not read. Embeddings have length one; the published
+temperatures are left out.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pandagpt_core.encoders.heads import last_token
+from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
+from pandagpt_core.modalities import check_recipes
+from pandagpt_core.types import Modality
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Activation = Literal["gelu", "quick_gelu"]
+RECIPES: Mapping[Modality, str] = MappingProxyType(
+    {
+        Modality.IMAGE: "imagebind-image-v1",
+        Modality.VIDEO: "languagebind-video-v1",
+        Modality.TEXT: "clip-bpe-v1",
+    }
+)
+check_recipes(RECIPES)
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {"gelu": F.gelu, "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x)}
+)
+EPS = 1e-5
+
+
+class TransformerSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A transformer of `blocks` layers, `width` wide, `ffn` in its feed-forward. `frames`: that it attends over."""
+
+    width: Positive
+    blocks: Positive
+    heads: Positive
+    ffn: Positive
+    activation: Activation
+    frames: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
+
+
+class VisionSize(TransformerSize, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Square pictures of `image` pixels a side in patches of `patch`."""
+
+    image: Positive
+    patch: Positive
+
+
+class TextSize(TransformerSize, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    vocab: Positive
+    positions: Positive
+
+
+class LanguageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """video: None where a folder has no tower for it."""
+
+    out: Positive
+    text: TextSize
+    image: VisionSize
+    video: VisionSize | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "LanguageBindSizes":
+        """Of a model folder's `encoder.sizes`. Raises CheckpointError."""
+        try:
+            return msgspec.convert(config, cls)
+        except msgspec.ValidationError as error:
+            raise CheckpointError(f"LanguageBind's sizes: {error}") from error
+
+    def to_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = msgspec.to_builtins(self)
+        return config
+
+    @property
+    def recipes(self) -> dict[Modality, str]:
+        return {key: recipe for key, recipe in RECIPES.items() if key != Modality.VIDEO or self.video is not None}
+
+
+class ClipAttention(nn.Module):
+    def __init__(self, size: TransformerSize) -> None:
+        super().__init__()
+        self.heads = size.heads
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(size.width, size.width) for _ in range(4))
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        """[N, T, D] to [N, T, D]."""
+        q, k, v = (
+            part(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+            for part in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class ClipMLP(nn.Module):
+    def __init__(self, size: TransformerSize) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(size.width, size.ffn), nn.Linear(size.ffn, size.width)
+        self.activation = ACTIVATIONS[size.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc2(self.activation(self.fc1(x)))
+        return out
+
+
+class ClipLayer(nn.Module):
+    """Pre-norm attention and feed-forward; with frames, first each patch attends over its own place in all of them."""
+
+    def __init__(self, size: TransformerSize) -> None:
+        super().__init__()
+        self.frames = size.frames
+        self.self_attn, self.mlp = ClipAttention(size), ClipMLP(size)
+        self.layer_norm1, self.layer_norm2 = nn.LayerNorm(size.width, EPS), nn.LayerNorm(size.width, EPS)
+        if size.frames:
+            self.temporal_embedding = nn.Parameter(torch.empty(1, size.frames, size.width))
+            self.temporal_attn, self.temporal_layer_norm1 = ClipAttention(size), nn.LayerNorm(size.width, EPS)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        x = self._over_time(x) if self.frames else x
+        x = x + self.self_attn(self.layer_norm1(x), causal)
+        out: Tensor = x + self.mlp(self.layer_norm2(x))
+        return out
+
+    def _over_time(self, x: Tensor) -> Tensor:
+        """[B * frames, P, D] to the same."""
+        tokens = x.shape[1]
+        places = x.view(-1, self.frames, *x.shape[1:]).transpose(1, 2).flatten(0, 1)  # [B * P, frames, D]
+        if self.frames > 1:
+            places = places + self.temporal_embedding
+        places = places + self.temporal_attn(self.temporal_layer_norm1(places))
+        return places.view(-1, tokens, *places.shape[1:]).transpose(1, 2).flatten(0, 1)
+
+
+class ClipLayers(nn.Module):
+    def __init__(self, size: TransformerSize) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ClipLayer(size) for _ in range(size.blocks))
+
+    def forward(self, x: Tensor, causal: bool = False) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, causal)
+        return x
+
+
+class VisionEmbeddings(nn.Module):
+    def __init__(self, size: VisionSize) -> None:
+        super().__init__()
+        self.class_embedding = nn.Parameter(torch.empty(size.width))
+        self.patch_embedding = nn.Conv2d(3, size.width, size.patch, size.patch, bias=False)
+        self.position_embedding = nn.Embedding((size.image // size.patch) ** 2 + 1, size.width)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[N, 3, H, W] to [N, 1 + patches, D]."""
+        patches = self.patch_embedding(pictures).flatten(2).transpose(1, 2)
+        first = self.class_embedding.expand(len(pictures), 1, -1)
+        return torch.cat([first, patches], dim=1) + self.position_embedding.weight
+
+
+class ClipVisionModel(nn.Module):
+    def __init__(self, size: VisionSize) -> None:
+        super().__init__()
+        self.size = size
+        self.embeddings = VisionEmbeddings(size)
+        self.pre_layrnorm = nn.LayerNorm(size.width, EPS)  # the published spelling
+        self.encoder = ClipLayers(size)
+        self.post_layernorm = nn.LayerNorm(size.width, EPS)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """[N, 3, H, W] to the normed class token of each, [N, D]."""
+        x = self.encoder(self.pre_layrnorm(self.embeddings(pictures)))
+        out: Tensor = self.post_layernorm(x[:, 0])
+        return out
+
+
+class ClipVisionTower(nn.Module):
+    def __init__(self, size: VisionSize, out: int) -> None:
+        super().__init__()
+        self.vision_model = ClipVisionModel(size)
+        self.visual_projection = nn.Linear(size.width, out, bias=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[N, 3, H, W], or [N, 3, T, H, W] with T frames, whose class tokens are averaged; [N, out]."""
+        size = self.vision_model.size
+        wanted = (3, *([size.frames] if size.frames else []), size.image, size.image)
+        if tuple(clips.shape[1:]) != wanted:
+            raise InvalidMedia(f"the tower reads {wanted}, it was given {tuple(clips.shape[1:])}")
+        frames = clips.transpose(1, 2).flatten(0, 1) if size.frames else clips
+        pooled = self.vision_model(frames).view(len(clips), -1, size.width).mean(dim=1)
+        out: Tensor = self.visual_projection(pooled)
+        return out
+
+
+class TextEmbeddings(nn.Module):
+    def __init__(self, size: TextSize) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(size.vocab, size.width)
+        self.position_embedding = nn.Embedding(size.positions, size.width)
+
+
+class ClipTextModel(nn.Module):
+    def __init__(self, size: TextSize) -> None:
+        super().__init__()
+        self.embeddings = TextEmbeddings(size)
+        self.encoder = ClipLayers(size)
+        self.final_layer_norm = nn.LayerNorm(size.width, EPS)
+
+
+class ClipTextTower(nn.Module):
+    def __init__(self, size: TextSize, out: int) -> None:
+        super().__init__()
+        self.text_model = ClipTextModel(size)
+        self.text_projection = nn.Linear(size.width, out, bias=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[N, T] ids to [N, out], by the token at each text's end."""
+        tables = self.text_model.embeddings
+        x = tables.token_embedding(ids) + tables.position_embedding.weight[: ids.shape[1]]
+        x = self.text_model.final_layer_norm(self.text_model.encoder(x, causal=True))
+        out: Tensor = self.text_projection(last_token(x, ids))
+        return out
+
+
+class LanguageBind(nn.Module):
+    """Towers `text` and `image`, and `video` where the sizes have it, each under its name; no memory until loaded."""
+
+    def __init__(self, sizes: LanguageBindSizes, device: str | torch.device = "meta") -> None:
+        super().__init__()
+        self.dim, self.recipes = sizes.out, sizes.recipes
+        with torch.device(device):
+            self.text = ClipTextTower(sizes.text, sizes.out)
+            self.image = ClipVisionTower(sizes.image, sizes.out)
+            if sizes.video is not None:
+                self.video = ClipVisionTower(sizes.video, sizes.out)
+        self.eval()
+        self.requires_grad_(False)
+
+    @torch.inference_mode()
+    def encode(self, modality: Modality, clips: Tensor) -> Tensor:
+        """Pictures [N, 3, 224, 224], videos [N, 3, 8, 224, 224], text ids [N, 77]; [N, dim] float32 of length one."""
+        if modality not in self.recipes:
+            raise UnsupportedModality(f"the model has no tower for {modality}")
+        tower = getattr(self, modality)
+        clips = clips if modality == Modality.TEXT else clips.to(tower.visual_projection.weight.dtype)
+        return F.normalize(tower(clips).float(), dim=-1)
