@@ -141,7 +141,8 @@ class ClipLayer(nn.Module):
         if self.frames > 1:
             places = places + self.temporal_embedding
         places = places + self.temporal_attn(self.temporal_layer_norm1(places))
-        return places.view(-1, tokens, *places.shape[1:]).transpose(1, 2).flatten(0, 1)
+        back: Tensor = places.view(-1, tokens, *places.shape[1:]).transpose(1, 2).flatten(0, 1)
+        return back
 
 
 class ClipLayers(nn.Module):
