@@ -18,10 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--manifest", type=Path, metavar="FILE", help="what to ask about: JSON or TOML")
-    what.add_argument("--task", choices=tuple(BENCHMARKS), help="a published benchmark, by its own protocol")
+    what.add_argument("--task", choices=tuple(BENCHMARKS), help="a benchmark, by its own protocol")
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="with --task: the benchmark's own file")
     parser.add_argument("--questions", type=Path, metavar="FILE", help="with --task vqa: the file of questions")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --task: where the pictures are")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --task: where the media are")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="with --task: the first N questions (all)")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--model", type=Path, metavar="FOLDER", help="model folder, examined in this process")

@@ -1,4 +1,4 @@
-"""What a benchmark is: questions about pictures out of its public files, and figures out of the answers."""
+"""What a benchmark is: questions about media out of its files, and figures out of the answers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +8,13 @@ from typing import Any
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
-from pandagpt_core.training.evaluation.benchmarks.figures import Interval
+from pandagpt_core.training.evaluation.benchmarks.figures import Drawn, Interval
+from pandagpt_core.training.evaluation.manifest import MediumEntry
 from pandagpt_core.training.evaluation.measures import Mean, Rate
 from pandagpt_core.types import Modality
 
 AT_ONCE = 256  # questions whose pictures are in memory together
-Figure = Rate | Mean | Interval
+Figure = Rate | Mean | Interval | Drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,19 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`image` is a path below the folder of pictures; `truth` is whatever the benchmark's score reads."""
+    """`image` is a path below the folder of media; `truth` is whatever the benchmark's score reads.
+
+    several: media in place of `image`, with their parameters.
+    """
 
     image: str
     prompt: str
     truth: Any
+    several: tuple[MediumEntry, ...] = ()
+
+    @property
+    def media(self) -> tuple[MediumEntry, ...]:
+        return self.several or (MediumEntry(Modality.IMAGE, self.image),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +112,10 @@ def entry(path: Path, index: Any, one: Mapping[str, Any], read: Callable[[Mappin
         raise InvalidRequest(
             f"{path.name}: entry {index} is not as expected ({type(error).__name__}: {error})"
         ) from None
-    pure = PurePosixPath(question.image)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise InvalidRequest(f"{path.name}: entry {index}: {question.image} is not below the folder of pictures")
+    for medium in question.media:
+        pure = PurePosixPath(medium.file)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise InvalidRequest(f"{path.name}: entry {index}: {medium.file} is not below the folder of media")
     return question
 
 
@@ -117,8 +127,12 @@ def _line(path: Path, number: int, line: str) -> Any:
 
 
 def _asked(question: Question, images: Path) -> Asked:
+    return Asked(question.prompt, tuple(_held(images, medium) for medium in question.media))
+
+
+def _held(folder: Path, medium: MediumEntry) -> Held:
     try:
-        data = (images / question.image).read_bytes()
+        data = (folder / medium.file).read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"{question.image}: {error.strerror}") from None
-    return Asked(question.prompt, (Held(Modality.IMAGE, data, (), question.image),))
+        raise InvalidRequest(f"{medium.file}: {error.strerror}") from None
+    return Held(medium.modality, data, tuple(sorted(medium.params.items())), medium.file)

@@ -14,7 +14,9 @@ from pandagpt_core.training.evaluation.benchmarks.answers import (
 )
 from pandagpt_core.training.evaluation.benchmarks.base import Benchmark
 from pandagpt_core.training.evaluation.benchmarks.captions import read_coco_captions, read_flickr30k, score_captions
+from pandagpt_core.training.evaluation.benchmarks.composition import read_composition, score_composition
 from pandagpt_core.training.evaluation.benchmarks.places import read_refcoco, score_refcoco
+from pandagpt_core.training.evaluation.benchmarks.pope import read_pope, score_pope
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
@@ -27,6 +29,8 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             Benchmark("hm", read_hateful_memes, score_yes_no),
             Benchmark("caption", read_coco_captions, score_captions, tokens=60),
             Benchmark("flickr", read_flickr30k, score_captions, tokens=60),
+            Benchmark("pope", read_pope, score_pope),
+            Benchmark("composition", read_composition, score_composition, tokens=40),
         )
     }
 )

@@ -1,9 +1,14 @@
 """A benchmark's outcome as a table for people, and as files: the figures, and every question with its answer."""
 
 import json
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import Any
 
-from pandagpt_core.training.evaluation.benchmarks.base import BenchmarkOutcome, Figure
+import msgspec
+
+from pandagpt_core.training.evaluation.benchmarks.base import BenchmarkOutcome, Figure, Question
+from pandagpt_core.training.evaluation.benchmarks.figures import Drawn
 from pandagpt_core.training.evaluation.measures import Rate
 
 FIGURES, ANSWERS = "benchmark.json", "answers.jsonl"
@@ -27,13 +32,26 @@ def write_outcome(outcome: BenchmarkOutcome, folder: Path) -> list[Path]:
     figures.write_text(json.dumps(outcome.to_json(), indent=2) + "\n", encoding="utf-8")
     with answers.open("w", encoding="utf-8") as file:
         for question, answer in outcome.answers:
-            named = {"image": question.image, "prompt": question.prompt, "truth": question.truth, "answer": answer}
-            file.write(json.dumps(named) + "\n")
+            file.write(json.dumps(_line(question, answer)) + "\n")
     return [figures, answers]
+
+
+def _line(question: Question, answer: str) -> dict[str, Any]:
+    """Several media by their modality and file; of a truth that is a record, its fields."""
+    truth = question.truth
+    truth = asdict(truth) if is_dataclass(truth) and not isinstance(truth, type) else truth
+    media = (
+        {"media": [msgspec.to_builtins(one) for one in question.several]}
+        if question.several
+        else {"image": question.image}
+    )
+    return {**media, "prompt": question.prompt, "truth": truth, "answer": answer}
 
 
 def _cells(figure: Figure) -> str:
     low, high = figure.interval
     if isinstance(figure, Rate):
         return f"{figure.n} | {100 * figure.share:.1f} % | {100 * low:.1f} to {100 * high:.1f}"
+    if isinstance(figure, Drawn):
+        return f"{figure.n} | {figure.value:.3f} | {low:.3f} to {high:.3f}"
     return f"{len(figure.values)} | {figure.mean:.3f} | {low:.3f} to {high:.3f}"

@@ -1,0 +1,49 @@
+"""POPE (Li et al. 2023): is a thing in the picture, asked of things that are there and of things that are not.
+
+Each of its three samplings (random, popular, adversarial) is a file of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_lines
+from pandagpt_core.training.evaluation.benchmarks.figures import drawn
+from pandagpt_core.training.evaluation.measures import rate
+
+DENIALS = frozenset({"no", "not"})
+
+
+def read_pope(files: Files) -> list[Question]:
+    """A line an entry, as its authors publish: {"image", "text", "label": "yes" or "no"}."""
+
+    def question(one: Mapping[str, Any]) -> Question:
+        return Question(one["image"], one["text"], {"yes": True, "no": False}[one["label"]])
+
+    return [entry(files.annotations, at, one, question) for at, one in enumerate(read_lines(files.annotations), 1)]
+
+
+def score_pope(questions: Sequence[Question], answers: Sequence[str]) -> Mapping[str, Figure]:
+    """Accuracy, precision and recall of "yes", F1, and the share of answers that say yes.
+
+    Precision is left out where no answer says yes, recall where no thing is there.
+    """
+    pairs = [(said_yes(answer), bool(question.truth)) for question, answer in zip(questions, answers, strict=True)]
+    figures: dict[str, Figure] = {"accuracy": rate([said == there for said, there in pairs], chance=0.5)}
+    if any(said for said, _ in pairs):
+        figures["precision"] = rate([there for said, there in pairs if said])
+    if any(there for _, there in pairs):
+        figures["recall"] = rate([said for said, there in pairs if there])
+    return {**figures, "F1": drawn(pairs, f1), "yes": rate([said for said, _ in pairs])}
+
+
+def said_yes(answer: str) -> bool:
+    """By the published rule: the first sentence is a no where it has the word no or not, else a yes."""
+    first = answer.split(".")[0].replace(",", "").lower()
+    return DENIALS.isdisjoint(first.split())
+
+
+def f1(pairs: Sequence[tuple[bool, bool]]) -> float:
+    """Of pairs (said, true); 0 where nothing is said or nothing is true."""
+    both = sum(said and there for said, there in pairs)
+    either = sum(said + there for said, there in pairs)
+    return 2 * both / either if either else 0.0
