@@ -1,4 +1,4 @@
-"""Several media at once: is each named, which of them was seen and which heard, and is a contradiction noticed.
+"""Several media at once: is each named, is each found by itself, and is a contradiction noticed.
 
 PandaGPT's authors name composition as what no benchmark measures (Su et al. 2023, section 5). A line of the file is one
 set of media, by our own format:
@@ -41,7 +41,7 @@ SIZES = {2: "pairs", 3: "triples"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExpectedNames:
     """kind: "every", "one" or "same". names: of each medium. at: the medium that "one" asks about."""
 
     kind: str
@@ -87,12 +87,12 @@ def _question(one: Mapping[str, Any]) -> Question:
     if len(names) != len(media) or len(media) < 2 or not all(names):
         raise ValueError(f"it has {len(media)} media and names for {len(names)}; it needs two or more of both")
     prompts = {"every": EVERY, "one": ONE[media[at].modality], "same": SAME}
-    return Question("", prompts[kind], Wanted(kind, names, at), media)
+    return Question("", prompts[kind], ExpectedNames(kind, names, at), media)
 
 
 def _figures(question: Question) -> Iterator[str]:
     """Names of the figures that a question counts in."""
-    wanted: Wanted = question.truth
+    wanted: ExpectedNames = question.truth
     alike = "alike" if wanted.alike else "unlike"
     if wanted.kind == "one":
         yield f"the {question.media[wanted.at].modality} named as asked, {alike}"
@@ -102,17 +102,17 @@ def _figures(question: Question) -> Iterator[str]:
         yield f"each named, {alike}, {SIZES.get(len(wanted.names), 'more')}"
 
 
-def _every(wanted: Wanted, answer: str) -> bool:
+def _every(wanted: ExpectedNames, answer: str) -> bool:
     return all(first_named(answer, names) is not None for names in wanted.names)
 
 
-def _one(wanted: Wanted, answer: str) -> bool:
+def _one(wanted: ExpectedNames, answer: str) -> bool:
     """Of all names of the set, the first that is named is the asked medium's."""
     every = [name for names in wanted.names for name in names]
     return first_named(answer, every) in wanted.names[wanted.at]
 
 
-def _same(wanted: Wanted, answer: str) -> bool:
+def _same(wanted: ExpectedNames, answer: str) -> bool:
     return said_yes(answer) == wanted.alike
 
 

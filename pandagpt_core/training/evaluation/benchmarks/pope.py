@@ -23,9 +23,9 @@ def read_pope(files: Files) -> list[Question]:
 
 
 def score_pope(questions: Sequence[Question], answers: Sequence[str]) -> Mapping[str, Figure]:
-    """Accuracy, precision and recall of "yes", F1, and the share of answers that say yes.
+    """Accuracy, precision and recall of "yes", F1, and the share of answers that are yes.
 
-    Precision is left out where no answer says yes, recall where no thing is there.
+    Precision is left out where no answer is yes, recall where no thing is there.
     """
     pairs = [(said_yes(answer), bool(question.truth)) for question, answer in zip(questions, answers, strict=True)]
     figures: dict[str, Figure] = {"accuracy": rate([said == there for said, there in pairs], chance=0.5)}
@@ -43,7 +43,7 @@ def said_yes(answer: str) -> bool:
 
 
 def f1(pairs: Sequence[tuple[bool, bool]]) -> float:
-    """Of pairs (said, true); 0 where nothing is said or nothing is true."""
+    """Of pairs (answered yes, is there); 0 where all of both are false."""
     both = sum(said and there for said, there in pairs)
     either = sum(said + there for said, there in pairs)
     return 2 * both / either if either else 0.0
