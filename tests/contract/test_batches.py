@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -44,6 +44,13 @@ def ended(client: OpenAI, batch: Batch, seconds: float = 90) -> Batch:
         assert time.monotonic() < until, now
         time.sleep(0.1)
     return now
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, what
+        time.sleep(0.05)
 
 
 def told(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:
@@ -153,6 +160,22 @@ def test_an_expired_batch_says_so_for_each_line(client: OpenAI, runtime: SeeingR
     assert {line["error"]["code"] for line in missing} == {"batch_expired"}
     assert done.request_counts is not None
     assert len(missing) + done.request_counts.completed == 100
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired"])
+def test_the_lines_of_a_batch_that_stops_end_at_the_worker(client: OpenAI, runtime: SeeingRuntime, how: str) -> None:
+    runtime.step_delay = 0.1
+    endless = [chat(number, max_tokens=1900, ignore_eos=True) for number in range(3)]
+    window = "5s" if how == "expired" else "24h"
+    batch = start(client, endless, completion_window=window)
+    until(lambda: len(runtime.seen) == 3, "the lines run")
+    if how == "cancelled":
+        client.batches.cancel(batch.id)
+    assert ended(client, batch).status == how
+    until(lambda: not runtime.has_work, "nothing runs any more")  # to their ends the lines take minutes
+    assert len(runtime.aborted) >= 3
+    runtime.step_delay = 0.0
+    runtime.aborted.clear()
 
 
 def test_batches_are_listed_in_pages_and_are_the_keys_own(strict: Strict) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.inference.completion_body import from_completion
@@ -28,13 +29,15 @@ from service.gateway.streaming.folds import whole_fold
 
 @dataclass(frozen=True, slots=True)
 class BatchCall:
-    """What a request of a batch runs with. `key` names it to the end of its life: sent again, it is not run again."""
+    """What a request of a batch runs with. `key` names it to the end of its life: sent again, it is not run again.
+    `started` is called with its record once it is queued."""
 
     service: RequestService
     caller: Caller
     sources: MediaSources
     limits: RequestLimits
     key: str
+    started: Callable[[RequestRecord], None]
 
 
 async def run(call: BatchCall, url: str, body: bytes) -> dict[str, Any]:
@@ -66,7 +69,7 @@ async def _embeddings(call: BatchCall, body: Any) -> dict[str, Any]:
     inputs = await read_inputs(body.input, "input", call.sources)
     info = await call.service.model(body.model)
     how = EmbedOptions(cut_of(body), body.dimensions, "batch")
-    found = await embed(call.service, inputs, how, info, call.caller, call.key)
+    found = await embed(call.service, inputs, how, info, call.caller, call.key, call.started)
     return embedding_list(found, info.id, as_base64=body.encoding_format == "base64")
 
 
@@ -75,6 +78,7 @@ async def _whole(call: BatchCall, wanted: GenerateRequest) -> dict[str, Any]:
     wanted = replace(wanted, priority="batch", stream=False)
     submitted = await call.service.generate(wanted, info, call.caller, call.key)
     assert submitted.metadata is not None, "a request for text has metadata"
+    call.started(submitted.record)
     fold = whole_fold(submitted.metadata)
     async with aclosing(call.service.broker.follow(submitted.record)) as lists:
         async for events in lists:

@@ -9,14 +9,16 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, Status, StoredBatch
+from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.errors import GatewayError, error_object, from_core
@@ -130,8 +132,9 @@ class BatchRunner:
         await self.batches.advance(batch.id, end, completed=completed, failed=failed)
 
     async def _lines(self, batch: StoredBatch) -> None:
-        """Run what has no result yet, until all have one, or the batch is cancelled or expires."""
-        lines = asyncio.create_task(self._run_lines(batch))
+        """Run what has no result yet, until all have one, or the batch is cancelled or expires: then what runs ends."""
+        running = dict[int, RequestRecord]()
+        lines = asyncio.create_task(self._run_lines(batch, running))
         stopped = asyncio.create_task(self._until_stopped(batch))
         try:
             done, _ = await asyncio.wait({lines, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,13 +144,16 @@ class BatchRunner:
             for task in (lines, stopped):
                 task.cancel()
             await asyncio.gather(lines, stopped, return_exceptions=True)
+        for record in running.values():
+            with suppress(BrokerError):  # it ends by itself
+                await self.service.broker.cancel_record(record)
 
-    async def _run_lines(self, batch: StoredBatch) -> None:
+    async def _run_lines(self, batch: StoredBatch, requests: dict[int, RequestRecord]) -> None:
         slots, running = asyncio.Semaphore(self.lines), set[asyncio.Task[None]]()
         try:
             async for line in self._open_lines(batch, self.lines):
                 await slots.acquire()
-                task = asyncio.create_task(self._line(batch, line))
+                task = asyncio.create_task(self._line(batch, line, requests))
                 running.add(task)
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: slots.release())
@@ -186,13 +192,16 @@ class BatchRunner:
         done = await self.batches.have(batch.id, [line.number for line in chunk])
         return [line for line, has in zip(chunk, done, strict=True) if not has]
 
-    async def _line(self, batch: StoredBatch, line: BatchLine) -> None:
-        """Run the line until it has an answer or a lasting refusal, and write that down; its tokens are the key's."""
+    async def _line(self, batch: StoredBatch, line: BatchLine, requests: dict[int, RequestRecord]) -> None:
+        """Run the line until it has an answer or a lasting refusal, and write that down; its tokens are the key's.
+        Meanwhile its request is in `requests`."""
         caller = Caller(batch.name, batch.tenant, frozenset(), batch.share, cache_group=batch.cache_group)
-        call = BatchCall(self.service, caller, self.sources(batch.tenant), self.limits, f"{batch.id}/{line.number}")
+        key, started = f"{batch.id}/{line.number}", partial(requests.__setitem__, line.number)
+        call = BatchCall(self.service, caller, self.sources(batch.tenant), self.limits, key, started)
         while True:
             await self._await_tokens(batch.tenant)
             body, status = await self._answered(call, line)
+            requests.pop(line.number, None)
             if status not in _PASSING:
                 break
             await asyncio.sleep(RETRY_S)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -62,13 +62,17 @@ async def embed(
     info: ModelInfo,
     caller: Caller,
     key: str | None = None,
+    started: Callable[[RequestRecord], None] | None = None,
 ) -> Embedded:
-    """Raises `invalid_request` for what the model does not offer and for a text too long, and a request's failures."""
+    """`started` is called with the request's record once it is queued. Raises `invalid_request` for what the model does
+    not offer and for a text too long, and a request's failures."""
     check_dimensions(how.dimensions, info)
     uses = [*await _texts(service, inputs, how.cut, info, caller), *_media(inputs)]
     uses.sort(key=lambda use: use.input)
     request = EmbedRequest(tuple(use.medium for use in uses), model=info.id, priority=how.priority)
     submitted = await service.embed(request, info, caller, key)
+    if started is not None:
+        started(submitted.record)
     data = await _answer(service, submitted.record, key)
     vectors = _joined(np.stack([np.frombuffer(one, "<f4") for one in data]), uses, len(inputs))
     items = count_items([use.medium.modality for use in uses if use.tokens == 0])
