@@ -144,6 +144,15 @@ class ServedModel(Protocol):
         """
         ...
 
+    def check_explains(self, request: SequenceRequest) -> None:
+        """Raises InvalidRequest where `explain` cannot serve a request, and all that reading its prompt may raise."""
+        ...
+
+    def explain(self, request: SequenceRequest, answer: Sequence[int]) -> Iterator[Fields | None]:
+        """What each medium of the request contributes to the answer's tokens: None after each piece of the computing,
+        which is so short that others may be served between, and the answer's fields last."""
+        ...
+
     @property
     def has_work(self) -> bool: ...
 

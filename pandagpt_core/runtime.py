@@ -27,6 +27,7 @@ from pandagpt_core.llm.quant.fp8 import fp8_runs
 from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.systems import LoadOptions, System, load_system, plain
+from pandagpt_core.systems.contributions import check_explainable, contributions
 from pandagpt_core.systems.merged import merged_folder
 from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, SamplingParams, TokenOutput, Turn
 
@@ -190,6 +191,19 @@ class Runtime:
         if top is not None and not isinstance(self._engine, Engine):
             raise InvalidRequest("this engine gives no log probabilities of a prompt", param="logprobs")
         return plain.prompt_tokens(self._system, plain.plain_ids(self._system, prompt), top)
+
+    def check_explains(self, request: SequenceRequest) -> None:
+        """Raises InvalidRequest where another engine holds the language model, or the model's media stand in no place
+        of its prompt; and all that reading the prompt may raise."""
+        if not isinstance(self._engine, Engine):
+            raise InvalidRequest("this engine gives no log probabilities of an answer", param="explain")
+        inputs, _ = self._read(request)
+        check_explainable(inputs)
+
+    def explain(self, request: SequenceRequest, answer: Sequence[int]) -> Iterator[Fields | None]:
+        """None after each piece of the computing, and the fields `contributions` last (`systems.contributions`)."""
+        rows = [_tensor(embedding) for embedding in request.embeddings]
+        return contributions(self._system, request.conversation, rows, answer)
 
     def parse(self, text: str) -> Fields | None:
         """The structured fields of a whole answer; None for a system whose answers are plain text."""

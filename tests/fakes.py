@@ -28,6 +28,7 @@ from pandagpt_core.interface import Admitted, EngineStats, PlainPrompt, PrefixSt
 from pandagpt_core.options import checked_options
 from pandagpt_core.types import (
     Conversation,
+    Fields,
     Modality,
     ModelInfo,
     OptionSpec,
@@ -97,7 +98,8 @@ class FakeRuntime:
 
     The first token's text names the media (`<image:1a2b3c4d>`), each further token is ` w<id>`. `faulty` False ignores
     the words of `FAULTS`. For tests that look: `encoded` counts media by modality, `batches` lists (modality, size),
-    `aborted` sequence ids, `scored` counts tokens of prompts with log probabilities.
+    `aborted` sequence ids, `scored` counts tokens of prompts with log probabilities, `explained` pieces of
+    explanations.
     """
 
     step_delay: float = 0.0
@@ -108,6 +110,7 @@ class FakeRuntime:
     batches: list[tuple[Modality, int]] = field(default_factory=list)
     aborted: list[str] = field(default_factory=list)
     scored: int = 0
+    explained: int = 0
     _sequences: dict[str, _Sequence] = field(default_factory=dict)
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -141,6 +144,19 @@ class FakeRuntime:
 
     def detokenize(self, ids: Sequence[int]) -> str:
         return bytes(one for one in self.tokenize(ids) if one < BEGIN).decode(errors="replace")
+
+    def check_explains(self, request: SequenceRequest) -> None:
+        if self.info.system == "unexplained":
+            raise InvalidRequest("this model explains nothing", param="explain")
+
+    def explain(self, request: SequenceRequest, answer: Sequence[int]) -> Iterator[Fields | None]:
+        """A piece a medium; each makes the answer likelier by one nat a token."""
+        for _ in request.conversation.media:
+            time.sleep(self.step_delay)
+            self.explained += 1
+            yield None
+        media = [{"modality": str(use.modality), "gain": len(answer)} for use in request.conversation.media]
+        yield {"contributions": {"tokens": len(answer), "read_tokens": 10 * len(media), "media": media}}
 
     def prompt_tokens(self, prompt: PlainPrompt, top: int | None) -> Iterator[list[PromptToken]]:
         """Token by token where they are scored: a byte less likely than the last one, from the second on."""

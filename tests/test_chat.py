@@ -90,6 +90,17 @@ def test_one_question_prints_the_streamed_answer(
     ]
 
 
+def test_explain_prints_what_each_medium_contributed(
+    chat: Callable[..., int], service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media = [{"modality": "image", "turn": 0, "gain": 0.254}, {"modality": "audio", "turn": 2, "gain": -1.5}]
+    found = event(choices=[{"index": 0, "delta": {}, "fields": {"contributions": {"media": media}}}])
+    service.answers = [(200, says("A dog.").replace(b"data: [DONE]", found.removeprefix(b"id: 1\n") + b"data: [DONE]"))]
+    assert chat("--explain", "What is it?") == 0
+    assert capsys.readouterr().out == "A dog.\n  audio of message 3: -1.50 nats\n  image of message 1: +0.25 nats\n"
+    assert service.bodies[0]["explain"] is True
+
+
 def test_media_become_parts_with_their_options(chat: Callable[..., int], service: Service, tmp_path: Path) -> None:
     service.answers = [(200, says("ok"))]
     (tmp_path / "my dog.jpg").write_bytes(b"jpeg")

@@ -44,7 +44,8 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     that may be called, each as JSON text; `continue_final` goes on with the last turn.
 
     `prompts` are texts or token ids to continue as they stand, in place of the turns; each has `n` choices, those of
-    the first prompt first. `echo`: publish the prompts' own tokens before the answer.
+    the first prompt first. `echo`: publish the prompts' own tokens before the answer. `explain`: find out what each
+    medium contributes to each choice, among `Done.fields`.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     continue_final: bool = False
     prompts: list[str | list[int]] = []
     echo: bool = False
+    explain: bool = False
 
     @property
     def choices(self) -> int:
@@ -194,7 +196,8 @@ class Done(WireMessage, frozen=True, kw_only=True, tag="done.v2"):
     """The one good end. `first_token_at` is 0 where no token was made.
 
     `fields` are the structured fields that the model system reads out of each choice's answer, in the order of the
-    choices and None where an answer has none; empty for a system whose answers are plain text.
+    choices and None where an answer has none; empty for a system whose answers are plain text. `explained_tokens` is
+    how many positions the model read to explain the answer.
     """
 
     at: float = 0.0
@@ -202,6 +205,7 @@ class Done(WireMessage, frozen=True, kw_only=True, tag="done.v2"):
     completion_tokens: int = 0
     cancelled: bool = False
     fields: list[dict[str, Any] | None] = []
+    explained_tokens: int = 0
 
 
 class Failed(WireMessage, frozen=True, kw_only=True, tag="failed.v1"):

@@ -47,6 +47,7 @@ class Observation:
     submitted: float = 0.0  # when the queue had it
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    explained_tokens: int = 0
     first_token_s: float | None = None
     outcome: str | None = None
     code: str | None = None
@@ -100,6 +101,7 @@ class TokenMeter:
                 case Done():
                     self.ended = True
                     self._seen.outcome = "cancelled" if event.cancelled else "done"
+                    self._seen.explained_tokens = event.explained_tokens
                 case Failed():
                     self.ended = True
                     self._seen.fail(event.code)

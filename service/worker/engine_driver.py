@@ -14,7 +14,8 @@ from pandagpt_core.types import TokenOutput
 from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
 from service.worker.accounting import count_finish
-from service.worker.jobs import Job, pending
+from service.worker.explaining import Explaining
+from service.worker.jobs import Job, pending, sequence_of
 from service.worker.prompt_scoring import PromptScoring
 from service.worker.quarantine import Quarantine
 
@@ -28,15 +29,22 @@ class EngineDriver:
         self._runtime, self._metrics = runtime, metrics
         self.running: dict[str, Job] = {}
         self.quarantine = Quarantine()
-        self._scoring = PromptScoring(runtime)
+        self._scoring, self._explaining = PromptScoring(runtime), Explaining(runtime)
         self._figures = EngineFigures(metrics)
 
     def offer(self, job: Job) -> None:
         """A job with all its embeddings: into the engine, behind those in quarantine, or first to have its prompts
         scored."""
         with self._failing(job):
+            request = job.delivery.request
+            if isinstance(request, Generate) and request.explain:
+                self._runtime.check_explains(sequence_of(job, request, 0))
             if not self._scoring.add(job):
                 self._queue(job)
+
+    def explain(self) -> None:
+        """One piece of the explanation of an answer that is complete."""
+        self._explaining.step()
 
     def score(self) -> None:
         """One piece of the prompts that come back with log probabilities; a job whose last one that was enters."""
@@ -98,12 +106,20 @@ class EngineDriver:
                 if output.error is not None:
                     log.error("the model failed on a request: %s", output.error, extra={"request_id": job.id})
                 job.accept(output)
+                self._explain_complete(job)
                 if output.finish_reason is not None:
                     count_finish(self._metrics, output.finish_reason)
+
+    def _explain_complete(self, job: Job) -> None:
+        """A job whose answer is complete and unexplained leaves the engine's for those that wait for that."""
+        if job.last is not None and not job.ended and not self._explaining.holds(job):
+            self.running.pop(job.id, None)
+            self._explaining.add(job)
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
         self._scoring.drop(job)
+        self._explaining.drop(job)
         if self.quarantine.holds:
             self.quarantine.drop(job)
         if self.running.pop(job.id, None) is not None:
@@ -128,6 +144,7 @@ class EngineDriver:
                     count_finish(self._metrics, admitted.finished)
             total = sum(lengths.values())
             self._announce(job, None if admitted is None else replace(admitted, prompt_tokens=total))
+            self._explain_complete(job)
 
     @contextmanager
     def _failing(self, job: Job) -> Iterator[None]:

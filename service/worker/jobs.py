@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,6 +56,8 @@ class Job:
     outcome: str = "running"  # then done, cancelled or the failure's code
     ended: bool = False
     open_choices: int = 0
+    last: Token | None = None  # of all tokens, held back with the end until the answer is explained
+    explanations: list[dict[str, Any]] = field(default_factory=list)  # of each choice
 
     @classmethod
     def of(cls, delivery: Delivery, parse: Parse = plain_text) -> "Job":
@@ -103,9 +105,19 @@ class Job:
         self._publish(Token(choice=number, token_id=NO_TOKEN, text="", finish=reason))
 
     def _publish(self, token: Token) -> None:
-        """Add the token, and after the last choice's last token the end."""
+        """Add the token, and after the last choice's last token the end; both later where it is to be explained."""
         self.open_choices = sum(not each.finished for each in self.choices)
+        request = self.delivery.request
+        if not self.open_choices and isinstance(request, Generate) and request.explain:
+            self.last = token
+            return
         self.delivery.writer.add(token, *(() if self.open_choices else (self._ended(Done()),)))
+
+    def explained(self, explanations: list[dict[str, Any]]) -> None:
+        """Publish the last token and the end. explanations: of each choice; none where there is no explanation."""
+        assert self.last is not None, "an answer is explained when it is complete"
+        self.explanations = explanations
+        self.delivery.writer.add(self.last, self._ended(Done()))
 
     def end(self, end: Done | Failed) -> None:
         """Add the one end, with its time and counts."""
@@ -123,6 +135,7 @@ class Job:
             completion_tokens=sum(len(choice.tokens) for choice in self.choices),
             cancelled=end.cancelled,
             fields=[] if end.cancelled else self._fields(),
+            explained_tokens=sum(one["contributions"]["read_tokens"] for one in self.explanations),
         )
 
     def _fields(self) -> list[dict[str, Any] | None]:
@@ -132,7 +145,9 @@ class Job:
         except Exception:  # a parser's fault must not lose an answer that is complete
             log.exception("an answer could not be parsed", extra={"request_id": self.id})
             return []
-        fields = [{**(self.prompt_fields or {}), **(each or {})} or None for each in parsed]
+        explained = self.explanations or [{} for _ in parsed]
+        pairs = zip(parsed, explained, strict=True)
+        fields = [{**(self.prompt_fields or {}), **(each or {}), **more} or None for each, more in pairs]
         return fields if any(fields) else []
 
 
@@ -145,20 +160,36 @@ def conversation(request: Generate) -> Conversation:
 
 def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
     """A sequence for each choice that still runs, resumed after its published tokens."""
-    asked, embeddings = conversation(request), [job.embeddings[part.blob] for part in request.media]
+    asked, embeddings = conversation(request), _embeddings(job, request)
     for number, choice in enumerate(job.choices):
         if not choice.finished:
-            params = replace(request.params, seed=seed_of(request.params.seed, number % request.n))
-            yield SequenceRequest(
-                f"{job.id}/{number}",
-                asked,
-                embeddings,
-                params,
-                choice.tokens,
-                request.priority,
-                request.cache_group or request.tenant,
-                request.prompts[number // request.n] if request.prompts else None,
-            )
+            yield _sequence(job, request, number, asked, embeddings)
+
+
+def sequence_of(job: Job, request: Generate, number: int) -> SequenceRequest:
+    """The sequence of a choice, whether it still runs or not."""
+    return _sequence(job, request, number, conversation(request), _embeddings(job, request))
+
+
+def _embeddings(job: Job, request: Generate) -> list[np.ndarray]:
+    return [job.embeddings[part.blob] for part in request.media]
+
+
+def _sequence(
+    job: Job, request: Generate, number: int, asked: Conversation, embeddings: Sequence[np.ndarray]
+) -> SequenceRequest:
+    """Choices of one request have the same `asked` and `embeddings`, by which they share what is read of the prompt."""
+    params = replace(request.params, seed=seed_of(request.params.seed, number % request.n))
+    return SequenceRequest(
+        f"{job.id}/{number}",
+        asked,
+        embeddings,
+        params,
+        job.choices[number].tokens,
+        request.priority,
+        request.cache_group or request.tenant,
+        request.prompts[number // request.n] if request.prompts else None,
+    )
 
 
 def seed_of(seed: int, choice: int) -> int:

@@ -149,6 +149,7 @@ class Worker:
                 self._leave_stuck(", ".join(stuck), self._encoding.held_up())
             self._admit(ready)
         self._engine.score()
+        self._engine.explain()
 
     def _receive(self, delivery: Delivery) -> None:
         job = Job.of(delivery, self._runtime.parse)

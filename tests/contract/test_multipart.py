@@ -40,9 +40,18 @@ SAMPLED: dict[str, tuple[str, Any]] = {
     "max_completion_tokens": ("2", 2),
 }
 OTHERS = {"prompt", "model", "text", "messages", "weights", "stream", "stream_options", "include_usage", "stop", "n"}
-OTHERS |= {"logprobs", "top_logprobs", "user", "priority", "depth_unit", "depth_focal_px", "depth_baseline_m"}
+OTHERS |= {
+    "explain",
+    "logprobs",
+    "top_logprobs",
+    "user",
+    "priority",
+    "depth_unit",
+    "depth_focal_px",
+    "depth_baseline_m",
+}
 OTHERS |= {"ignore_eos", "stop_token_ids", "logit_bias", "response_format", "structured_outputs", "options"}
-OTHERS |= {"bad_words", "best_of"}
+OTHERS |= {"bad_words", "best_of", "explain"}
 OTHERS |= {"task", "boxes", "boxes_unit", "annotate"}
 OTHERS |= {"thermal_unit", "depth_scale", "audio_clips", "video_audio", "imu_units"}
 OTHERS |= {"guided_json", "guided_regex", "guided_choice", "guided_grammar"}
@@ -179,6 +188,24 @@ def test_include_usage_is_a_field_or_json_as_in_chat(http: httpx.Client, asked: 
 def test_stop_may_be_repeated(http: httpx.Client) -> None:
     words = text(ask(http)).split()
     assert text(ask(http, stop=["none such", f" {words[2]}"])).split() == words[:2]
+
+
+def test_explain_gives_what_each_medium_contributes(http: httpx.Client) -> None:
+    files = [("image", ("a.png", made.PNG)), ("audio", ("a.wav", made.sound("wav")))]
+    form = {"prompt": "x", "explain": "true", "max_tokens": "4"}
+    answer = http.post("/v1/generate", data=form, files=files)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["choices"][0]["fields"]["contributions"]
+    assert {one["modality"] for one in found["media"]} == {"image", "audio"}
+    lines = http.post("/v1/generate", data={**form, "stream": "true"}, files=files).text.splitlines()
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    (told,) = [choice["fields"] for chunk in chunks for choice in chunk["choices"] if choice.get("fields")]
+    assert told["contributions"] == found
+    many = [("image", (f"{n}.png", made.PNG)) for n in range(9)]
+    refused = http.post("/v1/generate", data=form, files=many)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "explain"
+    assert "at most 8 media; the request has 9" in refused.json()["error"]["message"]
 
 
 def test_n_logprobs_user_and_priority_are_those_of_chat(http: httpx.Client) -> None:

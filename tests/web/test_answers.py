@@ -170,3 +170,14 @@ def test_a_network_that_stays_away_is_said_at_last(page: "Page", seen: Any) -> N
     assert "cannot be reached" in page.locator("article.answer [role=alert]").inner_text()
     assert len(tries) == 7
     seen.errors.clear()
+
+
+def test_each_mediums_contribution_is_shown_where_it_is_asked_for(page: "Page") -> None:
+    page.get_by_text("Settings", exact=True).click()
+    page.get_by_label("Explain (what each medium contributes)").select_option("yes")
+    attach(page, "dog.png")
+    ask(page, "What is it?")
+    answer(page)
+    shown = page.locator("article.answer .contributions")
+    shown.locator("summary").click()
+    assert shown.locator("li").all_inner_texts() == [f"image: +{ANSWER_TOKENS:.1f} nats"]

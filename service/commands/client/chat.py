@@ -4,6 +4,8 @@ import argparse
 import contextlib
 import importlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
@@ -34,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--top-p", type=float)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--explain", action="store_true", help="after each answer: what each medium contributed to it")
     for modality in PARTS:
         parser.add_argument(
             f"--{modality}", action="append", default=[], metavar="PATH", help=f"{modality} file for the first message"
@@ -47,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     headers = {"authorization": f"Bearer {client.key.get_secret_value()}"} if client.key else {}
     names = ("model", "max_tokens", "temperature", "top_p", "seed")
     parameters = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.explain:
+        parameters["explain"] = True
     # A first token may take as long as the queue is; only connecting has a limit.
     timeout = httpx.Timeout(None, connect=5.0)
     with httpx.Client(base_url=where, headers=headers, timeout=timeout, trust_env=False) as connection:
@@ -66,7 +71,16 @@ def _once(talk: Talk, prompt: str) -> int:
         print()
     except TalkError as error:
         return _tell(error)
+    for line in explained(talk.fields):
+        print(line)
     return 0
+
+
+def explained(fields: Mapping[str, Any]) -> list[str]:
+    """A line a medium: how much likelier the answer is with it, in nats (natural logarithm), the most telling first."""
+    media = fields.get("contributions", {}).get("media", [])
+    ordered = sorted(media, key=lambda one: -abs(one["gain"]))
+    return [f"  {one['modality']} of message {one['turn'] + 1}: {one['gain']:+.2f} nats" for one in ordered]
 
 
 def _converse(talk: Talk) -> int:

@@ -79,6 +79,7 @@ class Talk:
         self._parameters = dict(parameters)
         self._system = system
         self.pending: list[dict[str, Any]] = []
+        self.fields: dict[str, Any] = {}  # beside the last answer's text
         self.clear()
 
     def clear(self) -> None:
@@ -110,13 +111,13 @@ class Talk:
         self.pending = []
 
     def _stream(self, messages: list[dict[str, Any]]) -> Iterator[str]:
-        body = {**self._parameters, "messages": messages, "stream": True}
+        body, self.fields = {**self._parameters, "messages": messages, "stream": True}, {}
         try:
             with self._client.stream("POST", "/v1/chat/completions", json=body) as response:
                 if response.status_code != 200:
                     response.read()
                     raise TalkError(complaint(response))
-                yield from _deltas(response.iter_lines())
+                yield from _deltas(response.iter_lines(), self.fields)
         except httpx.ConnectError:
             raise TalkError(
                 f"nothing answers at {str(self._client.base_url).rstrip('/')}; start it with `pandagpt serve`, or name "
@@ -128,8 +129,9 @@ class Talk:
             raise TalkError(f"the connection broke ({type(error).__name__})") from None
 
 
-def _deltas(lines: Iterator[str]) -> Iterator[str]:
-    """The text of each event. Raises TalkError on an error event, and when the end is missing."""
+def _deltas(lines: Iterator[str], fields: dict[str, Any]) -> Iterator[str]:
+    """The text of each event; the answer's fields are put into `fields`. Raises TalkError on an error event, and when
+    the end is missing."""
     for line in lines:
         if not line.startswith("data:"):
             continue
@@ -140,6 +142,7 @@ def _deltas(lines: Iterator[str]) -> Iterator[str]:
         if "error" in event:
             raise TalkError(_told(event["error"]))
         for choice in event.get("choices", []):
+            fields.update(choice.get("fields") or {})
             if text := choice["delta"].get("content"):
                 yield text
     raise TalkError("the connection broke before the answer's end")

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.protocol import Event, Failed, Started, Token
+from service.broker.protocol import Done, Event, Failed, Started, Token
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.head import head_only
@@ -115,7 +115,8 @@ class Responder:
     async def _charge(self, record: RequestRecord, seen: Observation, meter: TokenMeter) -> None:
         """Charge an answer whose reader has gone. One that has not ended may run on, and be read by another request."""
         if meter.ended:
-            await self.limiter.charge(record.tenant, seen.prompt_tokens + seen.completion_tokens)
+            read = seen.prompt_tokens + seen.explained_tokens
+            await self.limiter.charge(record.tenant, read + seen.completion_tokens)
         else:
             self.requests.in_background(self._charge_at_end(record))
 
@@ -127,6 +128,7 @@ class Responder:
                 async for event in (event async for came in events for event in came):
                     prompt = event.prompt_tokens if isinstance(event, Started) else prompt
                     tokens += isinstance(event, Token)
+                    tokens += event.explained_tokens if isinstance(event, Done) else 0
         finally:  # also where this gateway leaves: what has come so far
             await self.limiter.charge(record.tenant, prompt + tokens)
 

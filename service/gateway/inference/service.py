@@ -241,6 +241,7 @@ class RequestService:
             echo=wanted.echo,
             tools=list(wanted.tool_plan.definitions),
             continue_final=wanted.continue_final,
+            explain=wanted.explain,
         )
         spans = [
             ViewedSpans(medium.modality.value, list(notes.spans))

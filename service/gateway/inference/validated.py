@@ -30,6 +30,9 @@ class RequestLimits:
     lenient: bool = False
 
 
+MAX_EXPLAINED = 8  # media: each of them costs the model a reading of prompt and answer
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingOverrides:
     """The sampling parameters that the caller gave. None: the model's default; `logprobs` None: none are reported."""
@@ -97,7 +100,7 @@ class GenerateRequest:
     stream. `tool_plan` is made of `tools` for the model that answers. `function_calls`: the client reads the older
     `function_call`. `continue_final`: the answer goes on with the last turn, the assistant's. `prompts` are continued
     as they stand, in place of turns, and come back before the answer with `echo`. `kind` is the form of the answer,
-    where the endpoint has one of its own."""
+    where the endpoint has one of its own. `explain`: with what each medium contributes to the answer."""
 
     turns: tuple[Turn, ...]
     media: tuple[MediaInput, ...]
@@ -118,6 +121,7 @@ class GenerateRequest:
     ignored: tuple[str, ...] = ()
     prompts: tuple[str | tuple[int, ...], ...] = ()
     echo: bool = False
+    explain: bool = False
     response: ResponseOptions | None = None
     kind: str | None = None
 
@@ -176,10 +180,13 @@ def generate_request(
     grammar: Grammar | None = None,
 ) -> GenerateRequest:
     """What both endpoints make of their bodies. Raises `invalid_request` beyond a limit of this service."""
-    sampling = sampling_of(body, limits, grammar)
+    sampling, media = sampling_of(body, limits, grammar), tuple(composed(media))
+    if body.explain and len(media) > MAX_EXPLAINED:
+        words = f"explain takes at most {MAX_EXPLAINED} media; the request has {len(media)}."
+        raise GatewayError("invalid_request", words, param="explain")
     return GenerateRequest(
         turns,
-        tuple(composed(media)),
+        media,
         sampling,
         model=model,
         n=body.n or 1,
@@ -196,4 +203,5 @@ def generate_request(
             bool(body.annotate),
         ),
         ignored=unread(body),
+        explain=bool(body.explain),
     )

@@ -210,6 +210,11 @@ class Sampling(BodyModel):
     boxes_unit: Literal["pixels", "fraction"] | None = Field(
         default=None, description="Of `boxes`: pixels as a viewer turns the picture, or 0 to 1. Default: pixels."
     )
+    explain: bool | None = Field(
+        default=None,
+        description="Find out what each medium contributes to the answer, in `fields.contributions`; up to 8 media. "
+        "Default: false.",
+    )
     annotate: bool | None = Field(
         default=None, description="Keep the last picture, to be drawn with the answer's boxes. Default: false."
     )

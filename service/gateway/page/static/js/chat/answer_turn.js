@@ -28,7 +28,7 @@ export function answerTurn(turn, picture) {
       element.setAttribute("aria-busy", String(RUNNING.has(turn.state))); // a reader waits for the end
       write(turn.text);
       copy.hidden = !turn.text;
-      const now = JSON.stringify([turn.state, turn.warnings, turn.error, turn.usage, turn.tookMs]);
+      const now = JSON.stringify([turn.state, turn.warnings, turn.error, turn.usage, turn.tookMs, turn.contributions]);
       if (now !== noted) show(notes, ...notesOf(turn));
       noted = now;
       if (!turn.objects.length || !picture) return;
@@ -42,8 +42,16 @@ const notesOf = (turn) => [
   HINTS[turn.state] && notice(HINTS[turn.state], "hint"),
   ...turn.warnings.map((warning) => notice(warning, "warning")),
   turn.error && notice(turn.error),
+  contributions(turn),
   figures(turn),
 ];
+
+/** What each medium contributed: by how much the answer is likelier with it, where the question asked for that. */
+function contributions({ contributions: media }) {
+  if (!media?.length) return null;
+  const lines = media.map(({ modality, gain }) => h("li", {}, `${modality}: ${gain > 0 ? "+" : ""}${gain.toFixed(1)} nats`));
+  return h("details", { class: "contributions" }, h("summary", {}, "What each medium contributed"), h("ul", {}, ...lines));
+}
 
 function figures(turn) {
   if (!turn.usage) return null;

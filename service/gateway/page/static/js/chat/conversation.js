@@ -53,7 +53,7 @@ export class Conversation {
     const asked = boxes.length ? { ...task, boxes, boxes_unit: "fraction" } : {};
     const answer = {
       role: "assistant", text: "", state: "waiting", error: null, usage: null, firstMs: null, tookMs: null,
-      warnings: [], objects: [], resumed: false, places,
+      warnings: [], objects: [], contributions: null, resumed: false, places,
     };
     this.turns.push({ role: "user", text, media, choice: { ...choice, ...asked }, parameters }, answer);
     const mine = (this.pending = { key: randomKey(), body: null, id: null, lastEventId: null });
@@ -152,6 +152,7 @@ export class Conversation {
     answer.objects.push(...(delta.objects ?? []));
     answer.warnings.push(...(chunk.warnings ?? []).map((warning) => withNames(warning.message ?? warning, null, this.turns)));
     answer.usage = chunk.usage ?? answer.usage;
+    answer.contributions = chunk.choices?.[0]?.fields?.contributions?.media ?? answer.contributions;
     answer.state = "streaming";
     this._keep();
     this.onchange();

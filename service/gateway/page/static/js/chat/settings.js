@@ -16,8 +16,9 @@ export function settingsPanel(context) {
   const change = (name, value) => save("settings", changed(values, name, value));
   const inputs = NUMBERS.map(([name, label, limits]) => field(label, numberInput(limits, values[name], (value) => change(name, value))));
   const system = h("textarea", { rows: 2, value: values.system ?? "", oninput: ({ target }) => change("system", target.value) });
+  const explain = field("Explain (what each medium contributes)", choiceInput([["", "no"], [true, "yes"]], values.explain, (value) => change("explain", value)));
   const own = modelOptions(context);
-  const settings = h("details", { class: "settings" }, h("summary", {}, "Settings"), field("System prompt", system), h("div", { class: "row" }, ...inputs));
+  const settings = h("details", { class: "settings" }, h("summary", {}, "Settings"), field("System prompt", system), h("div", { class: "row" }, ...inputs), explain);
   return { panel: h("div", {}, own.row, settings), choice: () => ({ ...values, ...own.choice() }) };
 }
 
