@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +25,7 @@ _COMMENT = ("#", "//", "%")
 _EMPTY = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+_JSON_NUMBERS = msgspec.json.Decoder(list[float])
 MAX_COLUMNS = 256
 MAX_LINE = 65_536  # characters; the csv module refuses a cell of twice as many
 
@@ -67,17 +69,18 @@ def read_table(text: str, limits: Limits) -> Table:
     check(len(lines), limits.imu_rows + 2, "the recording", "lines")
     if not lines:
         raise InvalidMedia("the recording has 0 rows; at least 2 are needed")
-    check(max(len(text) for _, text in lines), MAX_LINE, "a line of the recording", "characters")
-    separator, comma = _style([text for _, text in lines[:40]])
+    texts = [text for _, text in lines]
+    check(max(map(len, texts)), MAX_LINE, "a line of the recording", "characters")
+    separator, comma = _style(texts[:40])
     with decoding("recording"):
         head = list(_rows(lines[:2], separator, comma=comma))
     names, skipped = _header(head)
-    lines = lines[skipped:]
+    lines, texts = lines[skipped:], texts[skipped:]
     if not lines:
         raise InvalidMedia("the recording has 0 rows; at least 2 are needed")
     width = len(names) or len(head[0][1])
     check(width, MAX_COLUMNS, "the recording", "columns")
-    columns = None if comma else _plain(lines, separator, width)
+    columns = None if comma else _plain(texts, separator, width)
     if columns is None:
         with decoding("recording"):
             columns = _columns(list(_rows(lines, separator, comma=comma)), width)
@@ -86,14 +89,11 @@ def read_table(text: str, limits: Limits) -> Table:
 
 def _lines(text: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """Numbered lines that hold a row, and those that are comments."""
-    lines, comments = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.strip()
-        if bare.startswith(_COMMENT):
-            comments.append((number, bare))
-        elif bare:
-            lines.append((number, bare))
-    return lines, comments
+    numbered = [(number, bare) for number, line in enumerate(text.splitlines(), 1) if (bare := line.strip())]
+    if not any(mark in text for mark in _COMMENT):
+        return numbered, []
+    comments = [one for one in numbered if one[1].startswith(_COMMENT)]
+    return [one for one in numbered if not one[1].startswith(_COMMENT)], comments
 
 
 def _style(lines: Sequence[str]) -> tuple[str, bool]:
@@ -145,15 +145,26 @@ def _is_data(cells: Sequence[str]) -> bool:
     return 2 * good > len(cells)
 
 
-def _plain(lines: Sequence[tuple[int, str]], separator: str, width: int) -> tuple[Column, ...] | None:
+def _plain(texts: Sequence[str], separator: str, width: int) -> tuple[Column, ...] | None:
     """The columns where every cell is a number; None where one is not, or is quoted, or a row has another width."""
-    if any(text.count(separator) != width - 1 for _, text in lines):
+    if {text.count(separator) for text in texts} != {width - 1}:
         return None
+    values = _numbers(separator.join(texts).replace(separator, ","))
+    if values is None or len(values) != len(texts) * width:
+        return None
+    return _split(np.array(values).reshape(len(texts), width))
+
+
+def _numbers(text: str) -> list[float] | None:
+    """Numbers between commas, mostly such as JSON has them, whose reader is far faster than float()."""
     try:
-        values = np.array(list(map(float, separator.join(text for _, text in lines).split(separator))))
+        return _JSON_NUMBERS.decode(f"[{text}]")
+    except msgspec.DecodeError:
+        pass
+    try:
+        return list(map(float, text.split(",")))
     except ValueError:
         return None
-    return _split(values.reshape(len(lines), width))
 
 
 def _split(values: npt.NDArray[np.float64]) -> tuple[Column, ...]:

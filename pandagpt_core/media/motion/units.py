@@ -53,6 +53,7 @@ _WORDS = (
     (re.compile(r"\bper\b|[\s/^*·'._-]"), ""),
 )
 _TOKEN = re.compile(r"[a-z0-9²°º/^]+")
+_AXES = ("x", "y", "z")
 _LONGEST = 5  # words of a unit, as in "meters per second squared"
 
 
@@ -63,7 +64,7 @@ def unit_of(text: str) -> SensorUnit | None:
 
 def unit_within(text: str, start: int) -> SensorUnit | None:
     """The unit among the words of a lower-case text from the one of that index on, the longest first."""
-    words = _TOKEN.findall(text)[start:]
+    words = [word for word in _TOKEN.findall(text)[start:] if word not in _AXES]
     return next((unit for part in _windows(words) if (unit := unit_of(part)) is not None), None)
 
 
