@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import OpenEXR
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
@@ -22,6 +23,7 @@ from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.maps import own
 from pandagpt_core.media.maps.own import NOTHING, Own
 from pandagpt_core.media.pictures.pixels import decoded, open_header, upright
+from pandagpt_core.media.pictures.shown import first_seen
 from pandagpt_core.media.scientific import magic
 from pandagpt_core.media.scientific.arrays import named_arrays
 
@@ -29,6 +31,8 @@ Float = npt.NDArray[np.float64]
 Array = npt.NDArray[np.generic]
 TAKES = "a grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz, PFM, EXR, MATLAB or HDF5, of one channel"
 _EXR, _ZIP = b"\x76\x2f\x31\x01", b"PK\x03\x04"
+_GREY_ALPHA = ("LA", "La")
+_DEEP_ALPHA = "LA;16B"  # Pillow's name of what it reads as 8 bits
 _SMALL = 4  # a side of a camera's matrix
 _MAP_NAME = re.compile(r"depth|disp|inverse|therm|temp|celsius|kelvin|^(z|map|data|arr_0)$", re.IGNORECASE)
 _MAX_PFM_HEADER = 200
@@ -57,13 +61,9 @@ def read_map(data: bytes, limits: Limits, what: str, header: Image.Image | None 
     read = _read(data, limits, what) if header is None else _picture(header, limits, what)
     raw, kind = _plane(read.array, what), read.kind
     values = raw.astype(np.float64)
-    missing = 0.0
-    if raw.dtype.kind == "f":  # integers are readings, all of them
-        absent = ~np.isfinite(values)
-        values[absent] = np.nan
-        missing = float(absent.mean())
+    missing = _without_absent(values, read.absent, floats=raw.dtype.kind == "f")
     if missing == 1.0:
-        raise InvalidMedia(f"the {what} has no reading: all its values are NaN or infinity")
+        raise InvalidMedia(f"the {what} has no reading: all its values are NaN, infinity or transparent")
     lowest, highest = ends(values)
     notes.fact("type", f"{kind}, {raw.dtype.name}")
     notes.fact("size", f"{raw.shape[1]} x {raw.shape[0]}")
@@ -73,6 +73,17 @@ def read_map(data: bytes, limits: Limits, what: str, header: Image.Image | None 
     return Map(values, raw.dtype, kind, lowest, highest, read.own)
 
 
+def _without_absent(values: Float, absent: npt.NDArray[np.bool_] | None, *, floats: bool) -> float:
+    """NaN in place where there is no reading, and the share of that; of integers all are readings but for `absent`."""
+    if floats:
+        holes = ~np.isfinite(values)
+        absent = holes if absent is None else absent | holes
+    if absent is None:
+        return 0.0
+    values[absent] = np.nan
+    return float(absent.mean())
+
+
 def ends(values: Float) -> tuple[float, float]:
     """The least and the largest reading; NaN where there is none."""
     return float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
@@ -80,9 +91,12 @@ def ends(values: Float) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
+    """`absent` marks what holds no reading beside NaN and infinity."""
+
     array: Array
     kind: str
     own: Own = field(default_factory=lambda: NOTHING)
+    absent: npt.NDArray[np.bool_] | None = None
 
 
 def _read(data: bytes, limits: Limits, what: str) -> _Raw:
@@ -122,13 +136,26 @@ def is_grey(picture: Image.Image) -> bool:
 
 
 def _picture(header: Image.Image, limits: Limits, what: str) -> _Raw:
+    deep_alpha = any(_DEEP_ALPHA in str(tile) for tile in header.tile) if isinstance(header, ImageFile) else False
     picture = decoded(header, limits)
-    if not is_grey(picture):
-        raise InvalidMedia(f"the {what} is a {picture.format} picture of mode {picture.mode}; it must be {TAKES}")
+    kind = str(picture.format)
+    if deep_alpha or not (is_grey(picture) or picture.mode in _GREY_ALPHA):
+        bits = "16-bit grey with transparency" if deep_alpha else f"mode {picture.mode}"
+        raise InvalidMedia(f"the {what} is a {kind} picture of {bits}; it must be {TAKES}")
     with decoding("picture"):
-        array = np.asarray(upright(picture))
+        frame = upright(first_seen(picture, limits))
+        absent = _transparent(frame)
+        array = np.asarray(frame.getchannel("L") if frame.mode in _GREY_ALPHA else frame)
         array = array.astype(np.uint8) if array.dtype == bool else array
-    return _Raw(array, str(picture.format), _of_picture(picture))
+    return _Raw(array, kind, _of_picture(picture), absent)
+
+
+def _transparent(picture: Image.Image) -> npt.NDArray[np.bool_] | None:
+    """Where a grey picture cannot be seen at all: by its alpha, or by the level that it names as transparent."""
+    if picture.mode in _GREY_ALPHA:
+        return np.asarray(np.asarray(picture.getchannel("A")) == 0)
+    level = picture.info.get("transparency")
+    return np.asarray(np.asarray(picture) == level) if isinstance(level, int) else None
 
 
 def _of_picture(picture: Image.Image) -> Own:

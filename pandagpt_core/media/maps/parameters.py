@@ -44,7 +44,7 @@ def heat(data: bytes, params: Params, limits: Limits) -> Array:
         thermal.shown(data, {}, limits)
         return _told({own.UNIT: "", own.LOW: "", own.HIGH: ""}, {})
     if thermal.is_colour(data, limits):
-        why = "a colour picture takes none: the brightness of its colours is taken for temperature"
+        why = "a picture of several channels takes none: its brightness is taken for temperature"
         return _told({}, dict.fromkeys(thermal.PARAMETERS, why))
     found = read_map(data, limits, "thermal picture")
     known = own.completed({}, found.own, thermal.PARAMETERS, thermal.UNITS)

@@ -1,5 +1,7 @@
 """Thermal pictures to encoder arrays [1, 1, 224, 224], values 0..1."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -12,7 +14,16 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.maps import flir, own
 from pandagpt_core.media.maps.maps import Float, Map, is_grey, mapped, read_map
-from pandagpt_core.media.pictures.pixels import decoded, from_unit, open_header, open_picture, resize_and_crop, upright
+from pandagpt_core.media.pictures.pixels import (
+    decoded,
+    from_unit,
+    is_oriented,
+    open_header,
+    open_picture,
+    resize_and_crop,
+)
+from pandagpt_core.media.pictures.shown import on_ground
+from pandagpt_core.media.pictures.shown import shown as shown_picture
 from pandagpt_core.media.scientific import magic
 
 UNITS = ("raw", "celsius", "kelvin", "centikelvin")
@@ -34,8 +45,10 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     if npy.is_npy(data) or _span(params) is not None or not _is_picture(data):
         return shown(data, params, limits)
     picture = open_picture(data, limits)
+    if is_oriented(picture):
+        notes.warn("The picture is read as it is stored, as the published checkpoint did, and not turned as EXIF says.")
     with decoding("picture"):
-        return _array(picture.convert("L"))
+        return _array(picture.convert("L"), notes.warn)
 
 
 def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -51,7 +64,7 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
         _remark_own(thermogram)
         return _array(_scaled(thermogram.celsius, span or thermogram.span))
     head = _header(data, limits)
-    if head is not None and not is_grey(head):
+    if head is not None and (not is_grey(head) or (head.has_transparency_data and not params)):
         if span is not None or "unit" in params:
             raise InvalidMedia("low, high and unit need a picture of a single grey channel", param="low")
         return _array(_brightness(head, limits))
@@ -96,12 +109,14 @@ def _header(data: bytes, limits: Limits) -> Image.Image | None:
 
 
 def _brightness(head: Image.Image, limits: Limits) -> Image.Image:
-    """A picture of several channels as grey."""
+    """A picture of several channels as grey, as a viewer shows it."""
     picture = decoded(head, limits)
     notes.fact("type", f"{picture.format}, {picture.mode}")
-    notes.warn("a colour picture: the brightness of its colours is taken for temperature")
+    if picture.mode not in ("LA", "La", "L"):
+        notes.warn("a colour picture: the brightness of its colours is taken for temperature")
+    seen = shown_picture(picture, limits)
     with decoding("picture"):
-        return upright(picture).convert("L")
+        return (on_ground(resize_and_crop(seen)) if seen.mode == "RGBA" else seen).convert("L")
 
 
 def _in_unit(found: Map, params: p.Params) -> tuple[Float, str]:
@@ -154,10 +169,10 @@ def _scaled(values: Float, span: Span) -> Image.Image:
     return from_unit(np.fmax(unit, 0.0, out=unit))  # no reading is 0
 
 
-def _array(grey: Image.Image) -> npt.NDArray[np.float32]:
+def _array(grey: Image.Image, remark: Callable[[str], None] = notes.empty) -> npt.NDArray[np.float32]:
     with decoding("picture"):
         square = resize_and_crop(grey)
     array = (np.asarray(square, dtype=np.float32) / np.float32(255.0))[None, None]
     if array.std() < 2 / 255:
-        notes.empty("The thermal picture is all of one value.")
+        remark("The thermal picture is all of one value.")
     return array

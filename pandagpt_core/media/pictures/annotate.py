@@ -13,8 +13,8 @@ from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.pictures.drawing import read_objects
-from pandagpt_core.media.pictures.pixels import full_size, is_turned, open_header, open_picture, upright
-from pandagpt_core.media.pictures.shown import as_shown, on_ground
+from pandagpt_core.media.pictures.pixels import full_size, is_turned, open_header
+from pandagpt_core.media.pictures.shown import on_ground, open_shown
 from pandagpt_core.types import Box
 
 LONGEST_SIDE = 2400  # pixels of the drawn picture: a larger one is made smaller
@@ -37,10 +37,9 @@ def annotated(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.u
     """The bytes of a PNG. `objects` of the parameters is JSON: [[label or null, [left, top, right, bottom]], ...]."""
     p.only(params, ("objects",))
     objects = read_objects(params.get("objects"))
-    picture = open_picture(data, limits)
+    picture = open_shown(data, limits)
     with decoding("picture"):
-        seen = on_ground(as_shown(upright(picture)))
-        drawn = draw(_reduced(seen), objects)
+        drawn = draw(_reduced(on_ground(picture)), objects)
         out = io.BytesIO()
         drawn.save(out, "PNG", compress_level=3)
     return np.frombuffer(out.getvalue(), dtype=np.uint8)

@@ -14,9 +14,8 @@ from pandagpt_core.media.pictures.pixels import (
     normalise,
     open_picture,
     resize_and_crop,
-    upright,
 )
-from pandagpt_core.media.pictures.shown import on_ground, open_shown, square
+from pandagpt_core.media.pictures.shown import on_ground, open_shown, remark_blank, square
 
 EVA_SIZE = 448  # pixels of a side
 DETAIL_SIZE = 320
@@ -33,8 +32,9 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     if is_oriented(picture):
         notes.warn("The picture is read as it is stored, as the published checkpoint did, and not turned as EXIF says.")
     with decoding("picture"):
-        cropped = resize_and_crop(picture.convert("RGB"))
-    return normalise(np.asarray(cropped, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]
+        cropped = np.asarray(resize_and_crop(picture.convert("RGB")))
+    remark_blank("picture", cropped, notes.warn)
+    return normalise(cropped.astype(np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]
 
 
 def lite0(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -65,15 +65,17 @@ def lite0_detail(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[n
 
 
 def eva(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: turned as EXIF says, then as its loader (`eva_array`).
+    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: as a viewer shows it, then as its loader (`eva_array`).
 
-    The loader ignores EXIF. Boxes of an answer are places in the picture that the encoder saw, so it sees what a viewer
-    shows.
+    The loader ignores EXIF and transparency. Boxes of an answer are places in the picture that the encoder saw, so it
+    sees what a viewer shows.
     """
     p.only(params)
-    picture = open_picture(data, limits)
+    picture = open_shown(data, limits)
     with decoding("picture"):
-        return eva_array(upright(picture))[None]
+        seen = on_ground(_eva_square(picture))
+        remark_blank("picture", np.asarray(seen))
+        return eva_array(seen)[None]
 
 
 def eva_array(picture: Image.Image) -> npt.NDArray[np.float32]:
@@ -81,5 +83,11 @@ def eva_array(picture: Image.Image) -> npt.NDArray[np.float32]:
 
     The picture's ratio of sides is not kept, so that 0 to 1 of the square is 0 to 1 of the picture.
     """
-    square = picture.convert("RGB").resize((EVA_SIZE, EVA_SIZE), Image.Resampling.BICUBIC)
-    return normalise(np.asarray(square, dtype=np.float32) / np.float32(255.0)).transpose(2, 0, 1)
+    return normalise(np.asarray(_eva_square(picture.convert("RGB")), dtype=np.float32) / np.float32(255.0)).transpose(
+        2, 0, 1
+    )
+
+
+def _eva_square(picture: Image.Image) -> Image.Image:
+    side = (EVA_SIZE, EVA_SIZE)
+    return picture if picture.size == side else picture.resize(side, Image.Resampling.BICUBIC)

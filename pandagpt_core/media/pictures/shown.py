@@ -3,6 +3,8 @@
 For recipes of our own. Those bound to published checkpoints (`imagebind-*`) read as the original did.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -26,8 +28,13 @@ def open_shown(data: bytes, limits: Limits) -> Image.Image:
     """RGB, or RGBA where there is transparency, upright."""
     picture = open_picture(data, limits)
     _describe(picture)
+    return shown(picture, limits)
+
+
+def shown(picture: Image.Image, limits: Limits) -> Image.Image:
+    """A decoded picture as RGB, or RGBA where there is transparency: its first frame that is not blank, upright."""
     with decoding("picture"):
-        return as_shown(upright(_first_seen(picture, limits)))
+        return as_shown(upright(first_seen(picture, limits)))
 
 
 def as_shown(picture: Image.Image) -> Image.Image:
@@ -65,13 +72,13 @@ def contrast(picture: Image.Image) -> float:
     return float(np.asarray(picture.convert("L"), dtype=np.float32).std())
 
 
-def remark_blank(what: str, rgb: npt.NDArray[np.uint8]) -> None:
-    """Remark that a picture or all frames of a film hold one colour only."""
+def remark_blank(what: str, rgb: npt.NDArray[np.uint8], remark: Callable[[str], None] = notes.empty) -> None:
+    """Remark that a picture or all frames of a film hold one colour only: as empty, or as a mere warning."""
     if _varies(rgb.reshape(-1, rgb.shape[-1])):
         return
     level = float(rgb.mean())
     colour = "black" if level < 16 else "white" if level > 239 else "of one colour"
-    notes.empty(f"The {what} is all {colour}.")
+    remark(f"The {what} is all {colour}.")
 
 
 def _varies(pixels: npt.NDArray[np.uint8]) -> bool:
@@ -102,7 +109,7 @@ def deep_grey(picture: Image.Image) -> Image.Image:
     return from_unit(np.where(known, values, 0.0) / top)
 
 
-def _first_seen(picture: Image.Image, limits: Limits) -> Image.Image:
+def first_seen(picture: Image.Image, limits: Limits) -> Image.Image:
     """The first frame; of an animation that begins blank the first with at least half of the best contrast."""
     count = getattr(picture, "n_frames", 1)
     if count < 2 or picture.format not in _ANIMATED or _seen(picture) >= _BLANK:
@@ -120,7 +127,8 @@ def _first_seen(picture: Image.Image, limits: Limits) -> Image.Image:
 
 
 def _seen(picture: Image.Image) -> float:
-    small = picture.convert("RGBA").resize((64, 64), Image.Resampling.BOX)
+    grey = deep_grey(picture) if picture.mode in DEEP_MODES else picture
+    small = grey.convert("RGBA").resize((64, 64), Image.Resampling.BOX)
     return max(contrast(_over(small, 255)), contrast(_over(small, 0))) if _visible(small) else 0.0
 
 

@@ -38,7 +38,11 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
     resampler = Resampler(sound.rate, RATE)
     samples = _enough(resampler.output_length(length(sound, limits)))
     notes.spans([(start / RATE, end / RATE) for start, end in clip_ranges(samples)])
-    return np.stack([_picture(clip)[None] for clip in _clips(sound, resampler, samples)])
+    clips = _clips(sound, resampler, samples)
+    if max(float(np.abs(clip).max()) for clip in clips) <= SILENT:
+        alone = "first channel, which alone is read here," if sound.channels > 1 else "sound"
+        notes.warn(f"The {alone} is silent.")
+    return np.stack([_picture(clip)[None] for clip in clips])
 
 
 def mixed(data: bytes, params: p.Params, limits: Limits) -> Float:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pandagpt_core.media import notes
+from pandagpt_core.media.pictures.shown import on_ground
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -50,8 +51,12 @@ def _rgb(frame: av.VideoFrame) -> RGB:
         space = _BT709
     if space in _BT2020:
         notes.warn("a video of wide colours (BT.2020): they are shown without tone mapping")
-    shown = frame.reformat(format="rgb24", src_colorspace=space, src_color_range=frame.color_range, threads=1)
-    return shown.to_ndarray().astype(np.uint8, copy=False)
+    seen = any(part.is_alpha for part in frame.format.components)
+    shown = frame.reformat(
+        format="rgba" if seen else "rgb24", src_colorspace=space, src_color_range=frame.color_range, threads=1
+    )
+    rgb = shown.to_ndarray().astype(np.uint8, copy=False)
+    return np.asarray(on_ground(Image.fromarray(rgb))) if seen else rgb
 
 
 def _squared(rgb: RGB, aspect: float) -> RGB:
@@ -61,6 +66,11 @@ def _squared(rgb: RGB, aspect: float) -> RGB:
     height, width = rgb.shape[:2]
     size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
+
+
+def is_turned(frame: av.VideoFrame) -> bool:
+    """Whether a display matrix turns or mirrors it."""
+    return _matrix(frame) not in (None, (1, 0, 0, 1))
 
 
 def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:

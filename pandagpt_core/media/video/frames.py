@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.media import notes
 from pandagpt_core.media.containers import CONTAINERS, open_container, sniff, video_stream
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.pictures.animations import is_animation
 from pandagpt_core.media.pictures.animations import pick as pick_animation
 from pandagpt_core.media.signatures import what_came
+from pandagpt_core.media.video.display import is_turned
 
 T = TypeVar("T")
 RGB = npt.NDArray[np.uint8]
@@ -76,6 +78,8 @@ def _decode(
             _check_extent(count + 1, _MAX_RATE, pixels, limits)
             if count in wanted:
                 check(frame.width * frame.height, limits.video_pixels, "a frame of the video", "pixels")
+                if is_turned(frame):
+                    notes.warn("The film is read as it is stored, as the published checkpoint did, and not turned.")
                 kept[count] = keep(_rgb(frame))
             count += 1
             if len(kept) == len(wanted):

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.clips import clip_spans
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
-from pandagpt_core.media.pictures.pixels import SIZE, lite0_array, normalise, resize_and_crop
+from pandagpt_core.media.pictures.pixels import MEAN, SIZE, STD, lite0_array, normalise, resize_and_crop
 from pandagpt_core.media.pictures.shown import remark_blank
 from pandagpt_core.media.video import moments
 from pandagpt_core.media.video.frames import RGB, pick
@@ -26,8 +27,21 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
     """As ImageBind's loader: [15, 3, 2, 224, 224], five clips of 2 s by three crops, clip-major, two frames each."""
     p.only(params)
     views = np.stack(pick(data, limits, clip_frames, three_crops))  # [10, 3 crops, 3, 224, 224]
+    _warn_of_blank(views[:, 1])
     views = views.reshape(CLIPS, 2, CROPS, 3, SIZE, SIZE).transpose(0, 2, 3, 1, 4, 5)
     return views.reshape(CLIPS * CROPS, 3, 2, SIZE, SIZE)
+
+
+def _warn_of_blank(crops: Float) -> None:
+    """Of [N, 3, 224, 224]; few pixels tell most films, so that the others alone are looked at whole."""
+    for step in (8, 1):
+        levels = (crops[:, :, ::step, ::step].transpose(0, 2, 3, 1) * STD + MEAN) * 255
+        with notes.collecting() as found:
+            remark_blank("video", np.rint(levels).astype(np.uint8))
+        blank = found.closed().empty
+        if not blank:
+            return
+    notes.warn(blank)
 
 
 def lite0(data: bytes, params: p.Params, limits: Limits) -> Float:

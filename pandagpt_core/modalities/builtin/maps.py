@@ -16,7 +16,8 @@ DEPTH = Entry(
         (5 to 7.3) and HDF5 of one map, or one that is named so
     """),
     reads=one_line("""
-        EXIF orientation; NaN, infinity, zero and less are no reading; focal length, baseline, scale
+        EXIF orientation; NaN, infinity, zero and less, and what is transparent are no reading; the
+        first frame of an animation that is not blank; focal length, baseline, scale
         and unit where arrays beside the map, its name (depth_mm), texts of a PNG, the description of a
         TIFF, attributes of an EXR or EXIF name them
     """),
@@ -28,7 +29,7 @@ DEPTH = Entry(
             "sunrgbd",
             "[1, 1, 224, 224] of disparity",
             "disparity as Omnivore makes it",
-            reading=5,
+            reading=6,
         ),
     ),
     sample=(SAMPLES, "depth_map"),
@@ -51,8 +52,8 @@ THERMAL = Entry(
         JPEG, by its documented layout alone: tested with made-up files, for want of a camera's own
     """),
     reads=one_line("""
-        EXIF orientation; a FLIR camera's Planck constants and shown range; NaN and infinity are no
-        reading; unit, low and high where the file names them as for depth, and the span of a TIFF's
+        EXIF orientation; transparency and the first frame as of a picture; a FLIR camera's Planck
+        constants and shown range; NaN and infinity are no reading; unit, low and high where the file names them as for depth, and the span of a TIFF's
         numbers by its tags (MinSampleValue, MaxSampleValue)
     """),
     about="a thermal picture",
@@ -63,7 +64,7 @@ THERMAL = Entry(
             "imagebind",
             "[1, 1, 224, 224]",
             "the published loader without low and high: EXIF orientation ignored, 16-bit grey clipped at 255",
-            reading=3,
+            reading=4,
         ),
         Recipe(
             "shown-thermal-v1",
@@ -71,7 +72,7 @@ THERMAL = Entry(
             "shown",
             "[1, 1, 224, 224]",
             "turned as EXIF says; deep grey by low and high, a unit, or the camera's constants (FLIR)",
-            reading=3,
+            reading=4,
         ),
     ),
     sample=(SAMPLES, "warm_picture"),

@@ -30,7 +30,8 @@ IMAGE = Entry(
             f"{MEDIA}.pictures.image",
             "eva",
             "[1, 3, 448, 448]",
-            "MiniGPT-v2: turned as EXIF says, both sides resized",
+            "MiniGPT-v2: as a viewer shows it, both sides resized",
+            reading=2,
         ),
         Recipe(
             "lite0-image-v1",
@@ -75,7 +76,8 @@ VIDEO = Entry(
         WebP, APNG
     """),
     reads=one_line("""
-        display matrix, pixel aspect, colour range and matrix, the time of every frame
+        display matrix, pixel aspect, colour range and matrix, transparency as of a picture, the time
+        of every frame
     """),
     about="a film",
     recipes=(
@@ -99,7 +101,7 @@ VIDEO = Entry(
             "lite0",
             "[8, 3, 224, 224]",
             "as a viewer shows it: frames in the middles of eight equal spans of time",
-            reading=2,
+            reading=3,
         ),
     ),
     sample=(SAMPLES, "film"),
