@@ -53,8 +53,9 @@ THERMAL = Entry(
     """),
     reads=one_line("""
         EXIF orientation; transparency and the first frame as of a picture; a FLIR camera's Planck
-        constants and shown range; NaN and infinity are no reading; unit, low and high where the file names them as for depth, and the span of a TIFF's
-        numbers by its tags (MinSampleValue, MaxSampleValue)
+        constants and shown range; NaN and infinity are no reading; unit, low and high where the file
+        names them as for depth, and the span of a TIFF's numbers by its tags (MinSampleValue,
+        MaxSampleValue)
     """),
     about="a thermal picture",
     recipes=(
