@@ -18,7 +18,7 @@ from tests.media.conftest import Make
 LIMITS, MAKE = Limits(), Make()
 few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RAMP = np.add.outer(np.arange(48) * 2, np.arange(64) * 2).astype(np.uint8)
-PICTURES = ["lite0-image-v1", "lite0-detail-v1", "eva-image-v1"]
+PICTURES = ["lite0-image-v1", "lite0-detail-v1"]
 GROUND = "the drawing is as light as a white ground; it is shown on dark grey"
 CAMERA = {"scale": 50.0, "focal_px": 525.0, "baseline_m": 0.1}
 
@@ -73,7 +73,7 @@ def test_a_film_with_transparency_is_shown_on_such_a_ground(level, ground):
 @few
 @given(
     blank=st.integers(0, 4),
-    recipe=st.sampled_from([*PICTURES, "shown-thermal-v1", "depth-sunrgbd-v1"]),
+    recipe=st.sampled_from([*PICTURES, "eva-image-v1", "shown-thermal-v1", "depth-sunrgbd-v1"]),
     kind=st.sampled_from(["PNG", "WEBP"]),
 )
 def test_a_blank_first_frame_is_passed_over_in_every_kind_of_picture(blank, recipe, kind):
@@ -156,3 +156,10 @@ def test_published_recipes_keep_the_originals_vector_of_emptiness(recipe):
         "imagebind-audio-v1": MAKE.sound(np.zeros(16000)),
     }[recipe]
     assert not read(recipe, data, {}, LIMITS)[1].empty
+
+
+@pytest.mark.parametrize("recipe", ["imagebind-image-v1", "eva-image-v1"])
+def test_published_recipes_say_that_they_drop_transparency(recipe):
+    array, notes = read(recipe, MAKE.saved(drawing(255)), {}, LIMITS)
+    assert array == pytest.approx(load(recipe, MAKE.saved(drawing(255).convert("RGB")), {}, LIMITS))
+    assert "The picture's transparency is dropped" in notes.warnings[0]

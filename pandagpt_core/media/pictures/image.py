@@ -14,8 +14,9 @@ from pandagpt_core.media.pictures.pixels import (
     normalise,
     open_picture,
     resize_and_crop,
+    upright,
 )
-from pandagpt_core.media.pictures.shown import on_ground, open_shown, remark_blank, square
+from pandagpt_core.media.pictures.shown import first_seen, on_ground, open_shown, remark_blank, square
 
 EVA_SIZE = 448  # pixels of a side
 DETAIL_SIZE = 320
@@ -29,6 +30,7 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     """
     p.only(params)
     picture = open_picture(data, limits)
+    _warn_of_alpha(picture)
     if is_oriented(picture):
         notes.warn("The picture is read as it is stored, as the published checkpoint did, and not turned as EXIF says.")
     with decoding("picture"):
@@ -65,17 +67,18 @@ def lite0_detail(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[n
 
 
 def eva(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: as a viewer shows it, then as its loader (`eva_array`).
+    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: turned as EXIF says, then as its loader (`eva_array`).
 
-    The loader ignores EXIF and transparency. Boxes of an answer are places in the picture that the encoder saw, so it
-    sees what a viewer shows.
+    The loader ignores EXIF. Boxes of an answer are places in the picture that the encoder saw, so it sees the frame and
+    the turn that a viewer shows; alpha is dropped as the published checkpoint did.
     """
     p.only(params)
-    picture = open_shown(data, limits)
+    picture = open_picture(data, limits)
+    _warn_of_alpha(picture)
     with decoding("picture"):
-        seen = on_ground(_eva_square(picture))
-        remark_blank("picture", np.asarray(seen))
-        return eva_array(seen)[None]
+        square = _eva_square(upright(first_seen(picture, limits)).convert("RGB"))
+    remark_blank("picture", np.asarray(square))
+    return eva_array(square)[None]
 
 
 def eva_array(picture: Image.Image) -> npt.NDArray[np.float32]:
@@ -86,6 +89,13 @@ def eva_array(picture: Image.Image) -> npt.NDArray[np.float32]:
     return normalise(np.asarray(_eva_square(picture.convert("RGB")), dtype=np.float32) / np.float32(255.0)).transpose(
         2, 0, 1
     )
+
+
+def _warn_of_alpha(picture: Image.Image) -> None:
+    if picture.has_transparency_data:
+        notes.warn(
+            "The picture's transparency is dropped, as the published checkpoint did: its colours below are read."
+        )
 
 
 def _eva_square(picture: Image.Image) -> Image.Image:

@@ -7,7 +7,7 @@ where even that is beyond the limit of decoded pixels, the nearest key frames ar
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import av
 import numpy as np
@@ -24,19 +24,30 @@ from pandagpt_core.media.pictures.animations import pick as pick_animation
 from pandagpt_core.media.signatures import what_came
 from pandagpt_core.media.video.display import Display, as_displayed, display_of
 
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
 T = TypeVar("T")
 RGB = npt.NDArray[np.uint8]
-_SEEKABLE = ("mov", "matroska")
+# Whose key frames are found by their times, as the container's index has them; and those whose packets are looked for
+# by their place in the file, of which ASF's demuxer gives the frame after it first. A programme stream is read in
+# order: after a seek its times are off by a frame.
+_BY_TIME = ("mov", "matroska", "avi", "flv")
+_BY_PLACE = {"mpegts": 0, "asf": 1}  # demuxer -> key frames to go back
 _CLOSE = 1e-4  # seconds within which two times are one
 _CHEAP_PIXELS = 2_000_000_000  # decoded to reach the wanted frames; beyond it key frames do
 
 
 @dataclass(frozen=True, slots=True)
 class _Survey:
-    """Times of all frames and of the key frames in seconds, sorted; `end` is the last frame's end."""
+    """Times of all frames and of the key frames in seconds, sorted; `end` is the last frame's end.
+
+    `places` are the key frames' bytes in the file.
+    """
 
     times: Sequence[float]
     keys: Sequence[float]
+    places: Sequence[int | None]
     end: float
     area: int
 
@@ -50,15 +61,19 @@ def pick(data: bytes, limits: Limits, count: int, keep: Callable[[RGB], T]) -> l
         raise InvalidMedia(f"the video is none of {CONTAINERS}, GIF, WebP, APNG; {what_came(data)}")
     with decoding("video"):
         survey = _survey(data, demuxer, limits)
-        wanted = _wanted(survey, count, limits, seekable=demuxer in _SEEKABLE)
+        wanted = _wanted(survey, count, limits, seekable=is_seekable(demuxer))
         kept = _decode(data, demuxer, limits, survey, wanted, keep)
         if len(kept) < len(set(wanted)):  # times that the decoder does not confirm: by what comes out of it
             found = _times(data, demuxer, limits)
-            survey = _Survey(found, [], found[-1] + (survey.end - survey.times[-1]), survey.area)
+            survey = _Survey(found, [], [], found[-1] + (survey.end - survey.times[-1]), survey.area)
             wanted = _middles(survey, count)
             kept = _decode(data, demuxer, limits, survey, wanted, keep)
     notes.spans([(time, time) for time in wanted])
     return [kept[time] for time in wanted]
+
+
+def is_seekable(demuxer: str) -> bool:
+    return demuxer in _BY_TIME or demuxer in _BY_PLACE
 
 
 def middles(times: Sequence[float], end: float, count: int) -> list[float]:
@@ -112,12 +127,13 @@ def _survey(data: bytes, demuxer: str, limits: Limits) -> _Survey:
         check(area, limits.video_pixels, "a frame of the video", "pixels")
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         base = float(stream.time_base or 0)
-        found: list[tuple[float, bool]] = []
+        found: list[tuple[float, bool, int | None]] = []
         length, known = 1 / max(rate, 0.01), True
         for packet in container.demux(stream):
             if packet.size:
                 known = known and packet.pts is not None
-                found.append((packet.pts * base if packet.pts is not None else len(found) / rate, packet.is_keyframe))
+                time = packet.pts * base if packet.pts is not None else len(found) / rate
+                found.append((time, packet.is_keyframe, packet.pos))
                 length = packet.duration * base if packet.duration else length
                 check(len(found), limits.frames, "the video", "frames")
         described = f"{stream.codec_context.name}, {stream.codec_context.width} x {stream.codec_context.height}"
@@ -125,11 +141,23 @@ def _survey(data: bytes, demuxer: str, limits: Limits) -> _Survey:
     if not found:
         raise InvalidMedia("the video has no frame")
     if not known:
-        found = [(index / rate, key) for index, (_, key) in enumerate(found)]
-    times = sorted({time for time, _ in found})
+        found = [(index / rate, key, place) for index, (_, key, place) in enumerate(found)]
+    times = sorted({time for time, *_ in found})
     check(times[-1] - times[0], limits.seconds, "the video", "seconds")
     notes.fact("frames", f"{len(times)} in {times[-1] - times[0] + length:.2f} s")
-    return _Survey(times, sorted(time for time, key in found if key), times[-1] + length, area)
+    keys = _reachable([(time, place) for time, key, place in found if key], demuxer)
+    return _Survey(times, [time for time, _ in keys], [place for _, place in keys], times[-1] + length, area)
+
+
+def _reachable(keys: list[tuple[float, int | None]], demuxer: str) -> list[tuple[float, int | None]]:
+    """Of key frames in the file's order those that the demuxer can be set to, by time; of one place the first."""
+    if demuxer in _BY_PLACE:
+        first: dict[int, float] = {}
+        for time, place in keys:
+            if place is not None and place >= 0:
+                first.setdefault(place, time)
+        return sorted((time, place) for place, time in first.items())
+    return sorted(keys, key=lambda one: one[0])
 
 
 def _frames(container: InputContainer, limits: Limits) -> Iterator[av.VideoFrame]:
@@ -173,8 +201,9 @@ def _decode(
         # One iterator until a seek: at the file's end the decoder gives the frames that it held back only once.
         frames = container.decode(stream)
         while left:
-            if demuxer in _SEEKABLE and _worth_a_seek(survey.keys, position, left[0]):
-                container.seek(int(left[0] / float(stream.time_base or 1) + 0.5), stream=stream)
+            if _worth_a_seek(survey.keys, position, left[0], _BY_PLACE.get(demuxer, 0)) and _seek(
+                container, stream, demuxer, survey, left[0]
+            ):
                 frames = container.decode(stream)
             before = len(left)
             times: list[float] = []
@@ -194,9 +223,22 @@ def _decode(
     return kept
 
 
-def _worth_a_seek(keys: Sequence[float], position: float, aim: float) -> bool:
-    """Whether a key frame lies between what was decoded last and the wanted frame."""
-    at = bisect.bisect_right(keys, aim + _CLOSE) - 1
+def _seek(container: InputContainer, stream: "VideoStream", demuxer: str, survey: _Survey, aim: float) -> bool:
+    """Set the demuxer to the key frame before `aim`; false where its container cannot be set."""
+    if demuxer in _BY_TIME:
+        container.seek(int(aim / float(stream.time_base or 1) + 0.5), stream=stream)
+        return True
+    key = bisect.bisect_right(survey.keys, aim + _CLOSE) - 1 - _BY_PLACE.get(demuxer, 0)
+    place = survey.places[key] if demuxer in _BY_PLACE and key >= 0 else None
+    if place is None:
+        return False
+    container.seek(place, unsupported_byte_offset=True, stream=stream)
+    return True
+
+
+def _worth_a_seek(keys: Sequence[float], position: float, aim: float, back: int) -> bool:
+    """Whether a key frame lies between what was decoded last and the wanted frame, `back` more than one."""
+    at = bisect.bisect_right(keys, aim + _CLOSE) - 1 - back
     return at >= 0 and keys[at] > position + _CLOSE and (at > 0 or position > float("-inf"))
 
 

@@ -30,7 +30,7 @@ IMAGE = Entry(
             f"{MEDIA}.pictures.image",
             "eva",
             "[1, 3, 448, 448]",
-            "MiniGPT-v2: as a viewer shows it, both sides resized",
+            "MiniGPT-v2: turned as EXIF says, alpha dropped as published, both sides resized",
             reading=2,
         ),
         Recipe(

@@ -123,7 +123,7 @@ def test_frames_pixels_and_seconds_are_bounded(make):
         (Limits(frames=29), "30 frames; the limit is 29"),
         (Limits(seconds=2.8), "seconds; the limit is 2.80"),
         (Limits(video_pixels=3071), "3072 pixels; the limit is 3071"),
-        (Limits(frame_pixels=64 * 48 * 20), "pixels over the frames to decode"),
+        (Limits(frame_pixels=64 * 48 * 7), "pixels over the frames to decode"),
     ):
         with pytest.raises(InvalidMedia, match=message):
             load(LITE0, data, {}, limits)
