@@ -24,7 +24,7 @@ KINDS = [
 
 
 def film(kind: str, codec: str, *, between: int = 0) -> bytes:
-    """Frame i is noise around the grey 8 (i mod 32); a key frame in every ten. `between`: frames that look both ways."""
+    """Frame i is noise around the grey 8 (i mod 32); a key frame in ten. `between`: frames that look both ways."""
     out, noise = io.BytesIO(), np.random.default_rng(0)
     with av.open(out, "w", format=kind) as container:
         stream = container.add_stream(codec, rate=25)
