@@ -15,9 +15,10 @@ help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: serve
-serve:  ## gateway, worker and store on this machine (MODEL=panda-small, ARGS="--port 8001")
+serve:  ## gateway, worker and store on this machine (MODEL=panda-small, SPEECH=whisper-base, ARGS="--port 8001")
 	@$(SERVE)
-	@exec $(BIN)/pandagpt serve $(if $(MODEL),--model $(MODEL)) $(ARGS)
+	@$(if $(SPEECH),requirements/install speech)
+	@exec $(BIN)/pandagpt serve $(if $(MODEL),--model $(MODEL)) $(if $(SPEECH),--speech $(SPEECH)) $(ARGS)
 
 .PHONY: test
 test:  ## all tests (ARGS="tests/engine -k sampling", JOBS=4, GOLDEN=FOLDER of other golden vectors)

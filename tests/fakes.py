@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from pandagpt_core.errors import ContextLengthExceeded, InvalidRequest
 from pandagpt_core.interface import Admitted, EngineStats, PlainPrompt, PrefixStats, PromptToken, SequenceRequest
 from pandagpt_core.options import checked_options
+from pandagpt_core.speech.base import HeardWindow, SpeechOptions, SpeechState, SpokenSegment, SpokenWord
 from pandagpt_core.types import (
     Conversation,
     Fields,
@@ -33,6 +34,7 @@ from pandagpt_core.types import (
     ModelInfo,
     OptionSpec,
     SamplingParams,
+    SpeechInfo,
     TokenLogprob,
     TokenOutput,
     Turn,
@@ -74,6 +76,7 @@ FAKE_INFO = ModelInfo(
         OptionSpec("strength", "number", "Changes the answer.", default=0.0, minimum=0, maximum=1),
     ),
 )
+FAKE_SPEECH = SpeechInfo("speech-audio-v1", "fake-recogniser-1", ("en", "de", "zh"), 60.0, 8)
 FAULTS = {
     "FAULT-REFUSED": "admit raises ValueError",
     "FAULT-SEQUENCE": "the sequence's third token is an error",
@@ -245,6 +248,31 @@ class FakeRuntime:
         return token_id, text, "stop" if ends else None
 
 
+@dataclass
+class FakeRecogniser:
+    """The worker's `Recogniser` without a model: of each 30 s a segment that names what it was made of, nothing where
+    the window is quiet. `delay` in seconds. `heard` counts windows."""
+
+    delay: float = 0.0
+    info: SpeechInfo = FAKE_SPEECH
+    heard: int = 0
+
+    def hear(self, samples: np.ndarray, state: SpeechState, options: SpeechOptions) -> HeardWindow:
+        time.sleep(self.delay)
+        self.heard += 1
+        window = samples[state.frame * 160 : (state.frame + 3000) * 160]
+        end, language = state.frame + -(-len(window) // 160), options.language or state.language or "en"
+        if "FAULT-HEAR" in options.prompt:
+            raise RuntimeError("a window failed")
+        if not np.abs(window).max(initial=0):
+            return HeardWindow((), end, language)
+        text = f" {options.task} {language} {state.frame} after {len(state.context)}."
+        times = state.frame / 100, end / 100
+        words = (SpokenWord(options.task, times[0], times[0] + 0.5),) if options.words else ()
+        segment = SpokenSegment(*times, text, (state.frame, 7), options.temperature, -0.25, 1.0, 0.01, words)
+        return HeardWindow((segment,), end, language)
+
+
 def fake_embedding(modality: Modality, array: np.ndarray) -> np.ndarray:
     """[1, DIM] float32, a function of the array's bytes."""
     digest = hashlib.sha256(modality.encode() + np.ascontiguousarray(array).tobytes()).digest()
@@ -322,12 +350,16 @@ class WorkerThread:
 
 @contextlib.contextmanager
 def worker_thread(
-    store: StoreSettings, runtime: FakeRuntime | None = None, tracer: Tracer | None = None, **settings: object
+    store: StoreSettings,
+    runtime: FakeRuntime | None = None,
+    tracer: Tracer | None = None,
+    recogniser: FakeRecogniser | None = None,
+    **settings: object,
 ) -> Iterator[WorkerThread]:
     """A worker in a thread, announced when the block begins and gone when it ends. `settings` of WorkerSettings."""
     runtime, registry = runtime or FakeRuntime(), CollectorRegistry()
     metrics, announced, errors = WorkerMetrics.on(registry), threading.Event(), []
-    with assembled(runtime, store, fake_worker_settings(**settings), metrics, tracer) as worker:
+    with assembled(runtime, store, fake_worker_settings(**settings), metrics, tracer, recogniser) as worker:
 
         def run() -> None:
             try:
@@ -353,13 +385,18 @@ def worker_process(
     *,
     step_delay: float = 0.005,
     encode_delay: float = 0.0,
+    speech_delay: float | None = None,
     module: str = "tests.fakes",
     **settings: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker in a process of its own, announced when the block begins, killed when it ends. `module`: its program."""
+    """A worker in a process of its own, announced when the block begins, killed when it ends. `module`: its program.
+
+    speech_delay: seconds of a window of its recogniser; None: it has none.
+    """
     options = [f"--setting={name}={value}" for name, value in settings.items()]
     command = [sys.executable, "-m", module, f"--store={store.url}", f"--namespace={store.namespace}"]
     command += [f"--step-delay={step_delay}", f"--encode-delay={encode_delay}", *options]
+    command += [] if speech_delay is None else [f"--speech-delay={speech_delay}"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -380,13 +417,16 @@ def main(make: Callable[..., FakeRuntime] = FakeRuntime) -> None:
     parser.add_argument("--namespace", default="pandagpt")
     parser.add_argument("--step-delay", type=float, default=0.0)
     parser.add_argument("--encode-delay", type=float, default=0.0)
+    parser.add_argument("--speech-delay", type=float)
     parser.add_argument("--setting", action="append", default=[], help="name=value of the worker's settings")
     arguments = parser.parse_args()
     logs.configure("warning", "text", "worker")
     store = StoreSettings(url=arguments.store, namespace=arguments.namespace)
     settings = fake_worker_settings(**dict(setting.split("=", 1) for setting in arguments.setting))
     runtime = make(step_delay=arguments.step_delay, encode_delay=arguments.encode_delay)
-    with assembled(runtime, store, settings, WorkerMetrics.on(CollectorRegistry())) as worker:
+    recogniser = None if arguments.speech_delay is None else FakeRecogniser(arguments.speech_delay)
+    metrics = WorkerMetrics.on(CollectorRegistry())
+    with assembled(runtime, store, settings, metrics, recogniser=recogniser) as worker:
         signal.signal(signal.SIGTERM, lambda *_: worker.drain())
         worker.run(lambda: print("ready", flush=True))  # noqa: T201  the parent waits for it
 

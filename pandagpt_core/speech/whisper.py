@@ -72,12 +72,13 @@ class _WindowText:
 class Whisper:
     """threads: of one window; 0 leaves it to the library. Raises CheckpointError, and what reading a folder raises."""
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0) -> None:
         folder = read_speech_folder(path)
-        self._library, self._model, self._tokenizer = _load(path, device, threads)
+        self._library, self._model, self._tokenizer = _load(path, threads)
         self._sot, self._previous = self._id("<|startoftranscript|>"), self._id("<|startofprev|>")
         self._end, self._first_stamp = self._id("<|endoftext|>"), self._id("<|notimestamps|>") + 1
         self._bands: int = self._model.n_mels
+        self.id = folder.id
         self.info = SpeechInfo(RECIPE, folder.files[MODEL], self._languages())
 
     def hear(self, samples: Samples, state: SpeechState, options: SpeechOptions) -> HeardWindow:
@@ -198,22 +199,15 @@ def _peak(samples: Samples, frame: int) -> int:
     return int(np.abs(window).max(initial=0))
 
 
-def _load(path: Path, device: str, threads: int) -> "tuple[ModuleType, ctranslate2.models.Whisper, Tokenizer]":
+def _load(path: Path, threads: int) -> "tuple[ModuleType, ctranslate2.models.Whisper, Tokenizer]":
     """The library, and what it reads of the folder."""
     try:
         import ctranslate2  # of the extra `speech`
         from tokenizers import Tokenizer
     except ImportError as error:
         raise CheckpointError(f"speech needs pandagpt[speech]: {error.name} is not installed") from error
-    kind, _, index = device.partition(":")
     try:
-        model = ctranslate2.models.Whisper(
-            str(path),
-            device=kind,
-            device_index=int(index or 0),
-            compute_type="float16" if kind == "cuda" else "int8",
-            intra_threads=threads,
-        )
+        model = ctranslate2.models.Whisper(str(path), device="cpu", compute_type="int8", intra_threads=threads)
         return ctranslate2, model, Tokenizer.from_file(str(path / TOKENIZER))
     except Exception as error:  # both libraries raise plain exceptions of their own
         raise CheckpointError(f"{path} cannot be read as a Whisper of CTranslate2") from error

@@ -31,7 +31,7 @@ class CorruptArray(Exception):
 
 
 class _Array(msgspec.Struct, frozen=True, tag="array.v2"):
-    dtype: Literal["<f2", "<f4", "<i8"]
+    dtype: Literal["<f2", "<f4", "<i8", "<i2", "|u1"]
     shape: tuple[int, ...]
     data: memoryview
 
@@ -48,10 +48,10 @@ def media_name(tenant: str, encoder_digest: str, digest: str) -> str:
 
 
 def pack(array: np.ndarray) -> bytes:
-    """An array of float16, float32 or int64 as bytes. Raises TypeError for any other dtype."""
+    """An array of float16, float32, int64, int16 or uint8 as bytes. Raises TypeError for any other dtype."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    if little.dtype.str not in ("<f2", "<f4", "<i8"):
-        raise TypeError(f"arrays are stored as float16, float32 or int64, not {array.dtype}")
+    if little.dtype.str not in ("<f2", "<f4", "<i8", "<i2", "|u1"):
+        raise TypeError(f"arrays are stored as float16, float32, int64, int16 or uint8, not {array.dtype}")
     # A memoryview of an empty array cannot be cast; tobytes costs a copy but takes everything.
     return _encoder.encode(_Array(little.dtype.str, little.shape, memoryview(little.tobytes())))  # type: ignore[arg-type]  # checked above
 
@@ -119,6 +119,11 @@ class EmbeddingCache:
     def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The encoder inputs that are there, first axis clips."""
         return self._fetch(names, self._keys.array, "GET")
+
+    def drop_array(self, name: str) -> None:
+        """An encoder input that no other request uses."""
+        with store_errors():
+            self._store.unlink(self._keys.array(name))
 
     def add(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Keep new embeddings and drop their arrays, which are not needed any more. Losing them costs work only."""

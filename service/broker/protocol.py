@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pandagpt_core.speech.base import HeardWindow, SpeechOptions
 from pandagpt_core.types import Modality, ModelInfo, OptionValue, Priority, Role, SamplingParams, ToolCall
 
 
@@ -110,7 +111,24 @@ class Tokenize(WireMessage, frozen=True, kw_only=True, tag="tokenize.v1"):
     share: str = ""
 
 
-Request = Generate | Embed | Tokenize
+class Transcribe(WireMessage, frozen=True, kw_only=True, tag="transcribe.v1"):
+    """A request for the text of what is said in a sound, whose samples are this request's own. `media` is empty."""
+
+    id: str
+    model: str
+    tenant: str
+    created: float
+    deadline: float
+    sound: MediaRef
+    options: SpeechOptions
+    media: list[MediaRef] = []
+    priority: Priority = "interactive"
+    traceparent: str | None = None
+    cache_group: str = ""
+    share: str = ""
+
+
+Request = Generate | Embed | Tokenize | Transcribe
 
 
 class Logprob(WireMessage, frozen=True, kw_only=True):
@@ -185,6 +203,16 @@ class Token(WireMessage, frozen=True, kw_only=True, tag="token.v2"):
     logprob: Logprob | None = None
 
 
+class Heard(WireMessage, frozen=True, kw_only=True, tag="heard.v1"):
+    """Part of the answer to `Transcribe`: one window of the sound, in the order of the sound."""
+
+    window: HeardWindow
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(segment.tokens) for segment in self.window.segments)
+
+
 class Vectors(WireMessage, frozen=True, kw_only=True, tag="vectors.v1"):
     """The answer to `Embed`: unit vectors as little-endian float32 bytes, in the order of the media."""
 
@@ -218,7 +246,7 @@ class Failed(WireMessage, frozen=True, kw_only=True, tag="failed.v1"):
 
 
 End = Done | Failed
-Event = Fence | Released | Prompt | Started | Token | Vectors | Tokenized | Done | Failed
+Event = Fence | Released | Prompt | Started | Token | Heard | Vectors | Tokenized | Done | Failed
 
 
 class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v2"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from pandagpt_core.types import Priority
-from service.broker.protocol import Done, Event, Failed, Started, Token
+from service.broker.protocol import Done, Event, Failed, Heard, Started, Token
 from service.gateway.errors import GatewayError
 from service.metrics import GatewayMetrics
 from service.tracing import Trace, Untraced
@@ -96,6 +96,8 @@ class TokenMeter:
             match event:
                 case Token():
                     self._token(event)
+                case Heard():
+                    self._heard(event)
                 case Started():
                     self._seen.prompt_tokens = event.prompt_tokens
                 case Done():
@@ -105,6 +107,13 @@ class TokenMeter:
                 case Failed():
                     self.ended = True
                     self._seen.fail(event.code)
+
+    def _heard(self, event: Heard) -> None:
+        self._seen.completion_tokens += event.tokens
+        self._relayed.inc(event.tokens)
+        if self._timed and event.tokens and self._seen.first_token_s is None:
+            self._seen.first_token_s = time.perf_counter() - self._seen.received
+            self._first.observe(self._seen.first_token_s)
 
     def _token(self, event: Token) -> None:
         self._seen.completion_tokens += 1

@@ -48,6 +48,12 @@ def check(settings: Settings) -> ServePlan:
             f"worker.model: {model} is no model folder (it holds no config.json); name one with --model, or make one "
             "with `pandagpt convert`"
         )
+    speech = settings.worker.speech
+    if speech is not None and not (speech / "speech.json").is_file():
+        raise SettingsError(
+            f"worker.speech: {speech} is no recogniser's folder (it holds no speech.json); `pandagpt fetch "
+            "whisper-base` makes one"
+        )
     port = ports.choose(settings.gateway.host, settings.gateway.port)
     state = settings.local.state
     cache = settings.worker.cache or state / "cache"

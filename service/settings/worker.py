@@ -92,6 +92,17 @@ class WorkerSettings(Section):
         description="folder of what was chosen and measured at load; unset: nothing is kept, but `pandagpt serve` "
         "names one in its state folder",
     )
+    speech: Path | None = Field(
+        default=None,
+        description="folder of a recogniser of speech; needs pandagpt[speech]. `pandagpt serve` takes the name "
+        "whisper-base too, which it fetches. Unset: nothing is written down",
+    )
+    speech_tokens: Count = Field(
+        default=256, description="most of what is said in a sound that a prompt in a chat holds (tokens)"
+    )
+    speech_seconds: Seconds = Field(
+        default=120.0, description="how much of a sound is written down for a chat, from its start (seconds)"
+    )
     encode_batch: Count = Field(default=16, description="media of one modality encoded at once (media)")
     encode_limit_s: Seconds = Field(
         default=300.0,

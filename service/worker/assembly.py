@@ -8,9 +8,11 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 
 from pandagpt_core.interface import ServedModel
+from pandagpt_core.speech.base import Recogniser
 from service.broker.connection import (
     SyncStore,
     check_usable,
@@ -33,6 +35,7 @@ from service.worker.accounting import count_end
 from service.worker.encode_stage import Batcher, EncodeStage
 from service.worker.encoder_executor import ThreadEncoderExecutor
 from service.worker.loop import Worker, WorkerLimits
+from service.worker.speech_stage import SpeechStage
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +47,17 @@ def assembled(
     worker: WorkerSettings,
     metrics: WorkerMetrics,
     tracer: Tracer | None = None,
+    recogniser: Recogniser | None = None,
 ) -> Iterator[Worker]:
-    """A worker that is ready to run, and its connections for as long. Raises StoreUnavailable and its kinds."""
+    """A worker that is ready to run, and its connections for as long. Without a recogniser it writes down no speech.
+
+    Raises StoreUnavailable and its kinds.
+    """
     name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     connection, beats = connect(store, name=name, reporting=True), connect(store, name=f"{name}-heartbeat")
     try:
         _check(connection)
-        yield _join(runtime, store, worker, metrics, tracer or NoTracer(), name, connection, beats)
+        yield _join(runtime, recogniser, store, worker, metrics, tracer or NoTracer(), name, connection, beats)
     finally:
         connection.close()
         beats.close()
@@ -96,6 +103,7 @@ def _check(connection: SyncStore) -> None:
 
 def _join(
     runtime: ServedModel,
+    recogniser: Recogniser | None,
     store: StoreSettings,
     worker: WorkerSettings,
     metrics: WorkerMetrics,
@@ -109,11 +117,14 @@ def _join(
     consumer = Consumer(connection, store, runtime.info.id, name, worker.lost_after_s, *counts)
     cache = EmbeddingCache(connection, keys, store)
     batcher = Batcher(worker.encode_batch)
-    encoding = EncodeStage(runtime, cache, batcher, ThreadEncoderExecutor(), metrics, worker.encode_limit_s)
+    executor = ThreadEncoderExecutor()
+    encoding = EncodeStage(runtime, cache, batcher, executor, metrics, worker.encode_limit_s)
+    speech = SpeechStage(recogniser, cache, executor, metrics, worker.encode_limit_s)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
+    info = replace(runtime.info, speech=None if recogniser is None else recogniser.info)
     announcement = Announcement(
         worker=name,
-        model=runtime.info,
+        model=info,
         capacity=worker.max_sequences,
         metrics_address=address,
         version=version(),
@@ -127,4 +138,4 @@ def _join(
         worker.lost_after_s,
     )
     limits = WorkerLimits(worker.max_sequences, worker.prefetch, worker.drain_grace_s)
-    return Worker(runtime, consumer, encoding, heartbeat, metrics, limits, tracer)
+    return Worker(runtime, consumer, encoding, speech, heartbeat, metrics, limits, tracer)

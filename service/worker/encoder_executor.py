@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pandagpt_core.types import Modality
 from service.broker.protocol import Failed
 
 log = logging.getLogger(__name__)
+SPEECH = "speech"  # the lane of the recogniser
 USUAL = 1000.0  # the largest number that a sound medium's array holds, with room: 100 g of a motion sensor
 TOO_LARGE = Failed(code="invalid_media", message=f"a medium holds numbers beyond {USUAL:g}, too large for the encoder")
 BAD_WEIGHTS = Failed(
@@ -40,8 +41,8 @@ class Encoded:
     seconds: float
 
 
-EncodeWork = Callable[[], Encoded]
-EncodeTask = tuple[Future[Encoded], EncodeWork]
+T = TypeVar("T")
+EncodeTask = tuple[Future[Any], Callable[[], Any]]
 
 
 class EncoderStuck(Exception):
@@ -49,8 +50,8 @@ class EncoderStuck(Exception):
 
 
 class EncoderExecutor(Protocol):
-    def submit(self, modality: Modality, work: EncodeWork) -> Future[Encoded]:
-        """Do the work when the modality's lane is free."""
+    def submit(self, lane: str, work: Callable[[], T]) -> Future[T]:
+        """Do the work when the lane is free: a modality's, or `SPEECH`."""
         ...
 
     def close(self, patience: float) -> bool:
@@ -59,22 +60,20 @@ class EncoderExecutor(Protocol):
 
 
 class ThreadEncoderExecutor:
-    """A thread a modality, started when it is first needed; daemons, so that a process may end though one hangs."""
+    """A thread a lane, started when it is first needed; daemons, so that a process may end though one hangs."""
 
     def __init__(self) -> None:
-        self._tasks: dict[Modality, SimpleQueue[EncodeTask | None]] = {}
+        self._tasks: dict[str, SimpleQueue[EncodeTask | None]] = {}
         self._threads: list[threading.Thread] = []
 
-    def submit(self, modality: Modality, work: EncodeWork) -> Future[Encoded]:
-        if modality not in self._tasks:
-            self._tasks[modality] = SimpleQueue()
-            lane = threading.Thread(
-                target=_do_all, args=(self._tasks[modality],), name=f"encode-{modality}", daemon=True
-            )
-            self._threads.append(lane)
-            lane.start()
-        future: Future[Encoded] = Future()
-        self._tasks[modality].put((future, work))
+    def submit(self, lane: str, work: Callable[[], T]) -> Future[T]:
+        if lane not in self._tasks:
+            self._tasks[lane] = SimpleQueue()
+            thread = threading.Thread(target=_do_all, args=(self._tasks[lane],), name=f"encode-{lane}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        future: Future[T] = Future()
+        self._tasks[lane].put((future, work))
         return future
 
     def close(self, patience: float) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
-from service.broker.protocol import Done, Embed, Failed, Generate, Tokenize, Vectors
+from service.broker.protocol import Done, Embed, Failed, Generate, Tokenize, Transcribe, Vectors
 from service.broker.worker.consumer import Consumer, Exchanged, Flushed
 from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
@@ -24,10 +24,11 @@ from service.metrics import WorkerMetrics
 from service.tracing import Tracer
 from service.worker.accounting import count_job, trace_job
 from service.worker.encode_stage import EncodeStage
-from service.worker.encoder_executor import EncoderStuck, failure_of
+from service.worker.encoder_executor import SPEECH, EncoderStuck, failure_of
 from service.worker.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
+from service.worker.speech_stage import SpeechStage
 from service.worker.tokenizing import tokenize
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Worker:
         runtime: ServedModel,
         consumer: Consumer,
         encoding: EncodeStage,
+        speech: SpeechStage,
         heartbeat: Heartbeat,
         metrics: WorkerMetrics,
         limits: WorkerLimits,
@@ -64,6 +66,7 @@ class Worker:
         malloc_trim: MallocTrim | None = None,
     ) -> None:
         self._runtime, self._consumer, self._encoding = runtime, consumer, encoding
+        self._speech = speech
         self._heartbeat, self._metrics, self._limits = heartbeat, metrics, limits
         self._tracer = tracer
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -89,7 +92,8 @@ class Worker:
         finally:
             self._heartbeat.stop()  # first: no request is to come here while an encoder ends what it has begun
             self._executor.shutdown(wait=False)
-            still = self._encoding.close(patient=self._stuck is None)
+            patient = self._stuck is None
+            still = self._speech.close(patient) and self._encoding.close(patient)
         if self._stuck is not None:
             raise self._stuck
         if not still:
@@ -148,6 +152,10 @@ class Worker:
             if stuck and self._stuck is None:
                 self._leave_stuck(", ".join(stuck), self._encoding.held_up())
             self._admit(ready)
+        if self._speech.jobs or self._speech.running:
+            self._speech.hear()
+            if self._speech.stuck and self._stuck is None:
+                self._leave_stuck(SPEECH, self._speech.held_up())
         self._engine.score()
         self._engine.explain()
 
@@ -182,6 +190,8 @@ class Worker:
                     self._answer(job, request)
                 case Tokenize() as request:
                     tokenize(self._runtime, job, request)
+                case Transcribe():
+                    self._speech.add(job)
                 case Generate():
                     self._engine.offer(job)
 
@@ -204,9 +214,12 @@ class Worker:
             self._receive(delivery)
         if exchanged.error is not None:
             raise exchanged.error
-        if self._encoding.running and not self._runtime.has_work and not self._new:
+        if not self._runtime.has_work and not self._new:
             # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
-            self._encoding.wait(ENCODER_WAIT)
+            if self._encoding.running:
+                self._encoding.wait(ENCODER_WAIT)
+            else:
+                self._speech.wait(ENCODER_WAIT)
 
     def _heed(self, flushed: Flushed) -> None:
         for name in flushed.lost:
@@ -237,13 +250,14 @@ class Worker:
             trace_job(self._tracer, job)
             self._forget(job)
         self._metrics.running.set(sum(job.open_choices for job in self._engine.running.values()))
-        self._metrics.waiting.set(len(self._encoding.jobs))
+        self._metrics.waiting.set(len(self._encoding.jobs) + len(self._speech.jobs))
 
     def _forget(self, job: Job) -> None:
         if self._jobs.pop(job.id, None) is None:
             return
         self._load -= _load(job)
         self._encoding.drop(job)
+        self._speech.drop(job)
         self._engine.remove(job)
         if job in self._new:
             self._new.remove(job)
@@ -273,7 +287,7 @@ class Worker:
     @property
     def _wait(self) -> float:
         """How long `take` may wait: as long as nothing else is to be done."""
-        busy = self._runtime.has_work or self._encoding.jobs or self._consumer.unfinished
+        busy = self._runtime.has_work or self._encoding.jobs or self._speech.jobs or self._consumer.unfinished
         return 0.0 if busy else IDLE_WAIT
 
     @property

@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry
 from pandagpt_core import autotune
 from pandagpt_core.autotune import Choices
 from pandagpt_core.interface import ServedModel
+from pandagpt_core.speech.base import Recogniser
+from pandagpt_core.speech.whisper import Whisper
 from service.broker.errors import StoreUnavailable
 from service.broker.queue_metrics import QueueMetrics
 from service.metrics import WorkerMetrics
@@ -42,7 +44,8 @@ def run(settings: Settings) -> int:
         log.error("the worker cannot use the store: %s", error.message, extra={"code": error.code})
         return 1
     with operated(settings) as (registry, health):
-        return serve(settings, load(settings.worker), registry, health)
+        recogniser = load_recogniser(settings.worker)  # first: it is small, and may be what is wrong
+        return serve(settings, load(settings.worker), registry, health, recogniser)
 
 
 @contextmanager
@@ -59,7 +62,13 @@ def operated(settings: Settings) -> Iterator[tuple[CollectorRegistry, Health]]:
         yield registry, health
 
 
-def serve(settings: Settings, runtime: ServedModel, registry: CollectorRegistry, health: Health) -> int:
+def serve(
+    settings: Settings,
+    runtime: ServedModel,
+    registry: CollectorRegistry,
+    health: Health,
+    recogniser: Recogniser | None = None,
+) -> int:
     """Serve until drained: 0; 1 when the store is not there or not usable. A broken or dead engine raises.
 
     Where an encoder hangs the process ends here, with status 1: the usual end tears down what its thread still uses.
@@ -76,7 +85,7 @@ def serve(settings: Settings, runtime: ServedModel, registry: CollectorRegistry,
         with (
             closing(runtime),
             closing(make_tracer(settings.tracing, "worker")) as tracer,
-            assembled(runtime, settings.store, settings.worker, metrics, tracer) as worker,
+            assembled(runtime, settings.store, settings.worker, metrics, tracer, recogniser) as worker,
             drained_by_signals(worker),
         ):
             worker.run(announced)
@@ -133,6 +142,18 @@ def load(settings: WorkerSettings) -> ServedModel:
     if settings.cache is not None:
         autotune.save(choices.reports, settings.cache, key)
     return runtime
+
+
+def load_recogniser(settings: WorkerSettings) -> Recogniser | None:
+    """Raises CheckpointError and DigestMismatch for a folder that is no recogniser's, or without pandagpt[speech]."""
+    if settings.speech is None:
+        return None
+    recogniser = Whisper(settings.speech, settings.threads)
+    recogniser.info = replace(
+        recogniser.info, context_tokens=settings.speech_tokens, context_seconds=settings.speech_seconds
+    )
+    log.info("recogniser loaded", extra={"model": recogniser.id})
+    return recogniser
 
 
 def _choice_key(settings: WorkerSettings) -> str:

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ from pandagpt_core.types import Conversation, SamplingParams
 from service.gateway import server
 from service.gateway.state import GatewayState
 from service.settings import Settings, StoreSettings
-from tests.fakes import FakeRuntime, worker_thread
+from tests.fakes import FAKE_SPEECH, FakeRecogniser, FakeRuntime, worker_thread
 
 KEYS = 40  # of the gateway that asks for keys; each test takes fresh ones, whose limits nobody has touched
 KEEP_ALIVE_S = 0.3
@@ -88,7 +88,9 @@ def runtime() -> SeeingRuntime:
 @pytest.fixture(scope="session")
 def gateway(store: StoreSettings, runtime: SeeingRuntime) -> Iterator[tuple[str, GatewayState]]:
     """The gateway that asks for no key, with a worker behind it."""
-    with worker_thread(store, runtime, lost_after_s=15.0), running(settings_for(store)) as (url, state):
+    recogniser = FakeRecogniser(info=replace(FAKE_SPEECH, context_tokens=0))  # for /v1/audio alone
+    worker = worker_thread(store, runtime, recogniser=recogniser, lost_after_s=15.0)
+    with worker, running(settings_for(store)) as (url, state):
         yield url, state
 
 

@@ -41,8 +41,3 @@ def test_a_purpose_without_its_endpoint_is_refused(client: OpenAI, purpose: str)
     with pytest.raises(openai.BadRequestError, match="not offered") as refusal:
         client.files.create(file=("a", made.PNG), purpose=purpose)
     assert refusal.value.param == "purpose"
-
-
-def test_transcriptions_are_a_404_that_names_what_takes_sound(client: OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match="writes down speech; a chat takes sound"):
-        client.audio.transcriptions.create(model="fake", file=("a.wav", b"RIFF"))

@@ -1,5 +1,8 @@
 """Sounds as a recogniser of speech reads them: one channel at 16 kHz, int16 [n], of any length."""
 
+from collections.abc import Iterable, Iterator
+
+import av
 import numpy as np
 import numpy.typing as npt
 
@@ -10,12 +13,10 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.sound.channels import mixing
 from pandagpt_core.media.sound.loudness import SILENT, survey
-from pandagpt_core.media.sound.resample import Resampler
 from pandagpt_core.media.sound.sounds import Sound, open_sound
 
 RATE = 16_000
 LONGEST_S = 86_400.0
-_STEP = 10 * RATE  # samples that are resampled at once
 
 Wave = npt.NDArray[np.float32]
 
@@ -31,32 +32,28 @@ def speech(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int1
     if levels.peak <= SILENT:
         notes.empty("The sound is silent.")
     frames = min(levels.frames, round(longest * sound.rate))
-    wave = _mixed(sound, mixing(levels.channels, levels.mixed), frames)
-    return _resampled(wave, Resampler(sound.rate, RATE), max(1.0, levels.peak))
-
-
-def _mixed(sound: Sound, share: Wave, frames: int) -> Wave:
-    """[frames]"""
-    wave, position = np.zeros(frames, dtype=np.float32), 0
+    share = mixing(levels.channels, levels.mixed) / max(
+        1.0, levels.peak
+    )  # one beyond full scale is made as much softer
     with decoding("sound"):
-        for block in sound.blocks():
-            part = (block @ share)[: frames - position]
-            wave[position : position + len(part)] = part
-            position += len(part)
-            if position >= frames:
-                break
-    return wave
+        return np.concatenate(list(_resampled(_mixed(sound, share, frames), sound.rate)))
 
 
-def _resampled(wave: Wave, resampler: Resampler, peak: float) -> npt.NDArray[np.int16]:
-    """In stretches, so that a long sound costs little beside itself; one beyond full scale is made as much softer."""
-    total = resampler.output_length(len(wave))
-    out = np.empty(total, dtype=np.int16)
-    for start in range(0, total, _STEP):
-        end = min(start + _STEP, total)
-        low, high = resampler.support(start, end)
-        part = np.zeros((high - low, 1), dtype=np.float32)
-        inner = wave[max(low, 0) : min(high, len(wave))]
-        part[max(low, 0) - low : max(low, 0) - low + len(inner), 0] = inner
-        out[start:end] = np.clip(np.rint(resampler.run(part, start, end)[0] * (32767 / peak)), -32768, 32767)
-    return out
+def _mixed(sound: Sound, share: Wave, frames: int) -> Iterator[Wave]:
+    """Blocks of one channel, so many frames together."""
+    left = frames
+    for block in sound.blocks():
+        yield np.ascontiguousarray((block @ share)[:left], dtype=np.float32)
+        left -= min(left, len(block))
+        if not left:
+            return
+
+
+def _resampled(blocks: Iterable[Wave], rate: int) -> Iterator[npt.NDArray[np.int16]]:
+    """By FFmpeg, in a tenth of the time of `resample`, whose exactness a recogniser does not need."""
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    for block in blocks:
+        frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        yield from (made.to_ndarray()[0] for made in resampler.resample(frame))
+    yield from (made.to_ndarray()[0] for made in resampler.resample(None))

@@ -85,6 +85,12 @@ def _live_model(
 
 
 def _common(infos: Sequence[ModelInfo]) -> ModelInfo:
-    """The first; without digests of towers, in which workers of an earlier version do not name media."""
-    same = all(info.tower_digests == infos[0].tower_digests for info in infos)
-    return infos[0] if same else replace(infos[0], tower_digests={})
+    """The first; without digests of towers, in which workers of an earlier version do not name media, and without
+    speech where some of the workers write down none, or by another recogniser."""
+    common = infos[0]
+    if any(info.tower_digests != common.tower_digests for info in infos):
+        common = replace(common, tower_digests={})
+    if any(info.speech != common.speech for info in infos):
+        common = replace(common, speech=None)
+    return common
+

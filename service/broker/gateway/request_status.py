@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.protocol import Done, Event, Failed, Fence, Released, Started, Token
+from service.broker.protocol import Done, Event, Failed, Fence, Heard, Released, Started, Token
 
 Status = Literal["queued", "running", "done", "cancelled", "failed"]
 
@@ -48,11 +48,15 @@ def summarise(record: RequestRecord, events: Sequence[Event], position: int | No
         first_token_at=end.first_token_at or None if isinstance(end, Done) else None,
         finished_at=end.at if end else None,
         prompt_tokens=started.prompt_tokens if started else 0,
-        completion_tokens=sum(isinstance(event, Token) for event in events),
+        completion_tokens=sum(_tokens(event) for event in events),
         cached_items=started.cached_items if started else 0,
         attempts=len(fences),
         error=end if isinstance(end, Failed) else None,
     )
+
+
+def _tokens(event: Event) -> int:
+    return event.tokens if isinstance(event, Heard) else isinstance(event, Token)
 
 
 def _status(events: Sequence[Event], end: Done | Failed | None) -> Status:

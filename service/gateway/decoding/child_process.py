@@ -26,7 +26,7 @@ from service.gateway.decoding.protocol import (
 
 SLICE = 256 * 1024  # written at a time, between which the event loop may do other things
 MAX_ARRAY_BYTES = 64 << 20  # the largest recipe, video, gives 18 MB
-DTYPES = ("<f4", "<i8", "|u1")
+DTYPES = ("<f4", "<i8", "<i2", "|u1")
 MAX_AXES = 8
 START_S = 60.0  # imports on a busy machine
 END_S = 5.0  # seconds that a killed child may take to be gone

@@ -18,8 +18,9 @@ from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys, KeyClaim
 from service.broker.keys import new_request_id
 from service.gateway.errors import ERRORS, GatewayError
-from service.gateway.inference.validated import EmbedRequest, GenerateRequest
+from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
 
+AnyRequest = GenerateRequest | EmbedRequest | TranscribeRequest
 TRIES = 3  # others may free and claim the key meanwhile
 IdempotencyKey = Annotated[
     str | None,
@@ -51,9 +52,7 @@ class Idempotency:
     def __init__(self, claims: IdempotencyKeys, broker: Broker) -> None:
         self._claims, self._broker = claims, broker
 
-    async def begin(
-        self, tenant: str, key: str | None, wanted: GenerateRequest | EmbedRequest, model: str
-    ) -> IdempotentRequest:
+    async def begin(self, tenant: str, key: str | None, wanted: AnyRequest, model: str) -> IdempotentRequest:
         """The request under a fresh id, or under the id of the one it repeats. Raises `idempotency_conflict`."""
         request_id = new_request_id(_kind(wanted), model)
         if key is None:
@@ -87,14 +86,16 @@ class Idempotency:
         return state.status == "cancelled"
 
 
-def _kind(wanted: GenerateRequest | EmbedRequest) -> str:
+def _kind(wanted: AnyRequest) -> str:
     """How the request's id begins."""
     if isinstance(wanted, EmbedRequest):
         return "embd"
+    if isinstance(wanted, TranscribeRequest):
+        return "transcript"
     return "resp" if wanted.response is not None else "cmpl" if wanted.prompts else "chatcmpl"
 
 
-def fingerprint(request: GenerateRequest | EmbedRequest, model: str) -> str:
+def fingerprint(request: AnyRequest, model: str) -> str:
     """A hash of all that decides the answer, whatever the bytes it came in (a form's boundary changes every time)."""
     fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(request)}
     media = [medium.identity for medium in request.media]
@@ -103,5 +104,5 @@ def fingerprint(request: GenerateRequest | EmbedRequest, model: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _options(request: GenerateRequest | EmbedRequest) -> list[tuple[str, object]]:
+def _options(request: AnyRequest) -> list[tuple[str, object]]:
     return sorted(request.options.items()) if isinstance(request, GenerateRequest) else []

@@ -13,13 +13,12 @@ from starlette.responses import JSONResponse, Response
 
 from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.protocol import Done, Event, Failed, Started, Token
+from service.broker.protocol import Done, Event, Failed, Heard, Started, Token
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.head import head_only
 from service.gateway.inference.idempotency import REPLAYED
-from service.gateway.inference.service import RequestService
-from service.gateway.inference.validated import GenerateRequest
+from service.gateway.inference.service import Answered, RequestService
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.observation import Observation, TokenMeter
 from service.gateway.schema.requests import ignored, warned
@@ -49,19 +48,19 @@ class Responder:
     leaving: asyncio.Event
 
     async def respond(
-        self, request: Request, caller: Caller, wanted: GenerateRequest, key: str | None, lease: AsyncExitStack
+        self, request: Request, caller: Caller, wanted: Answered, key: str | None, lease: AsyncExitStack
     ) -> Response:
         """Submit the request and answer it, or answer by the one that the caller's `Idempotency-Key` stands for.
 
         `lease` is the caller's share of the rate limits; a stream keeps it to its end.
         """
         service, seen = self.requests, caller.seen
-        info = await service.model(wanted.model)
+        info = await service.model_of(wanted)
         seen.model, seen.priority = info.id, wanted.priority
         seen.phases.append(("receive", seen.received, time.perf_counter()))
         gone = await lease.enter_async_context(watch_connection(request.receive))
         submitted = await until_disconnect(
-            gone, service.generate(wanted, info, caller, key), late=lambda late: service.leave(late.record)
+            gone, service.answer(wanted, info, caller, key), late=lambda late: service.leave(late.record)
         )
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
@@ -96,7 +95,7 @@ class Responder:
             await events.aclose()
             raise
         await events.aclose()
-        return JSONResponse(whole, headers=headers)
+        return _response(whole, metadata, headers)
 
     async def follow(
         self, request: Request, caller: Caller, record: RequestRecord, metadata: ResponseMetadata, after: int
@@ -127,7 +126,7 @@ class Responder:
             async with aclosing(self.requests.broker.follow(record)) as events:
                 async for event in (event async for came in events for event in came):
                     prompt = event.prompt_tokens if isinstance(event, Started) else prompt
-                    tokens += isinstance(event, Token)
+                    tokens += event.tokens if isinstance(event, Heard) else isinstance(event, Token)
                     tokens += event.explained_tokens if isinstance(event, Done) else 0
         finally:  # also where this gateway leaves: what has come so far
             await self.limiter.charge(record.tenant, prompt + tokens)
@@ -178,7 +177,14 @@ async def _first_events(events: Events) -> list[Event]:
     return first
 
 
-async def _whole(events: Events, metadata: ResponseMetadata) -> dict[str, Any]:
+def _response(whole: dict[str, Any] | str, metadata: ResponseMetadata, headers: Mapping[str, str]) -> Response:
+    if not isinstance(whole, str):
+        return JSONResponse(whole, headers=headers)
+    is_vtt = metadata.transcript is not None and metadata.transcript.format == "vtt"
+    return Response(whole, media_type="text/vtt" if is_vtt else "text/plain", headers=headers)
+
+
+async def _whole(events: Events, metadata: ResponseMetadata) -> dict[str, Any] | str:
     fold = whole_fold(metadata)
     while True:
         for event in await anext(events):

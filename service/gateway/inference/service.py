@@ -9,29 +9,34 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
+from pandagpt_core.speech.base import RATE
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
 from service.broker.gateway.client import Broker
 from service.broker.gateway.patience import bridged
 from service.broker.gateway.readers import Readers, RequestReaders
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.protocol import Embed, Generate, Request, TurnPart
+from service.broker.protocol import Embed, Generate, Request, Transcribe, TurnPart
 from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError
 from service.gateway.inference import places
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.responses.conversations import Conversations
-from service.gateway.inference.validated import EmbedRequest, GenerateRequest
+from service.gateway.inference.speech import check_language, speech_model
+from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
 from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import ResponseMetadata, ViewedSpans, count_items, fingerprint_of, read_metadata
+from service.gateway.streaming.transcripts import KIND as TRANSCRIPT
 from service.gateway.tools.choice import ToolPolicy, plan
 from service.gateway.tools.messages import CallStyle
 
 _T = TypeVar("_T")
-Validated = GenerateRequest | EmbedRequest
+TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
+Validated = GenerateRequest | EmbedRequest | TranscribeRequest
+Answered = GenerateRequest | TranscribeRequest  # with an answer that may be streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,18 @@ class RequestService:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
 
+    async def model_of(self, wanted: Answered) -> ModelInfo:
+        """The model that answers the request. Raises the errors of `model` and of `speech_model`."""
+        if isinstance(wanted, GenerateRequest):
+            return await self.model(wanted.model)
+        models = await self.models()
+        if not models:
+            raise NoWorker("no worker serves any model now")
+        path = TRANSLATIONS if wanted.speech.task == "translate" else TRANSCRIPTIONS
+        info = speech_model(models, wanted.model, self.options.default_model, path)
+        check_language(wanted, info)
+        return info
+
     async def models(self) -> Mapping[str, ModelInfo]:
         """Those that live workers serve, and those that scale from zero."""
         live = {name: model.info for name, model in (await self.broker.registry.models()).items()}
@@ -106,6 +123,12 @@ class RequestService:
             return wanted
         made = await plan(wanted.tools, info, wanted.sampling.grammar, self.options.tools)
         return replace(wanted, tool_plan=made, sampling=replace(wanted.sampling, grammar=made.grammar))
+
+    async def answer(self, wanted: Answered, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
+        """Submit a request for an answer that may be streamed, or join the one that its key stands for."""
+        if isinstance(wanted, GenerateRequest):
+            return await self.generate(wanted, info, caller, key)
+        return await self._enter(wanted, info, caller, key)
 
     async def embed(self, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
@@ -179,7 +202,8 @@ class RequestService:
         await self.broker.close()
 
     async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
-        check_modalities(wanted.media, info)
+        if not isinstance(wanted, TranscribeRequest):
+            check_modalities(wanted.media, info)
         request = await self.idempotency.begin(caller.tenant, key, wanted, info.id)
         if request.replayed:
             with suppress(UnknownRequest):
@@ -196,7 +220,7 @@ class RequestService:
         if isinstance(wanted, EmbedRequest):
             return Submitted(await self.broker.find(request.id, request.tenant), request.replayed)
         record, metadata = await self.join(request.id, request.tenant)
-        if wanted.response is not None:
+        if isinstance(wanted, GenerateRequest) and wanted.response is not None:
             metadata = structs.replace(metadata, shape=wanted.response.shape)
         return Submitted(record, request.replayed, metadata)
 
@@ -206,7 +230,10 @@ class RequestService:
         """Decode the media that the store lacks, then queue the request."""
         began, now = time.perf_counter(), time.time()
         try:
-            media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
+            if isinstance(wanted, TranscribeRequest):
+                media = await self.resolver.samples(wanted.media[0], info, request.id, caller, wanted.priority)
+            else:
+                media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
         finally:
             caller.seen.phases.append(("decode media", began, time.perf_counter()))
         head: dict[str, Any] = {  # the fields that the messages of both kinds have
@@ -215,15 +242,16 @@ class RequestService:
             "tenant": request.tenant,
             "created": now,
             "deadline": now + self.options.request_timeout_s,
-            "media": media.refs,
             "priority": wanted.priority,
             "traceparent": caller.seen.trace.traceparent,
             "share": caller.share,
             "cache_group": caller.cache_group,
         }
         warnings = media.warnings(wanted.media)
+        if isinstance(wanted, TranscribeRequest):
+            return await self._submit_sound(wanted, media, info, head, caller, request)
         if isinstance(wanted, EmbedRequest):
-            record = await self._queue(Embed(**head), media, caller.seen)
+            record = await self._queue(Embed(**head, media=media.refs), media, caller.seen)
             return Submitted(record, request.replayed, warnings=warnings)
         turns = [
             TurnPart(role=turn.role, text=media.sentences(index) + turn.text, tool_calls=list(turn.tool_calls))
@@ -233,6 +261,7 @@ class RequestService:
         params = wanted.sampling.over(info, self.options.default_tokens)
         message = Generate(
             **head,
+            media=media.refs,
             turns=turns,
             params=params,
             n=wanted.n,
@@ -275,6 +304,31 @@ class RequestService:
             await self.conversations.keep(request.id, wanted, response.shape, response.instructions)
         resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
         grace_s = max(resumable, self.options.retry_grace_s if request.key is not None else 0.0)
+        record = await self._queue(message, media, caller.seen, metadata.stored(), grace_s)
+        return Submitted(record, request.replayed, metadata)
+
+    async def _submit_sound(
+        self,
+        wanted: TranscribeRequest,
+        media: ResolvedMedia,
+        info: ModelInfo,
+        head: dict[str, Any],
+        caller: Caller,
+        request: IdempotentRequest,
+    ) -> Submitted:
+        (sound,), (samples,) = media.refs, media.arrays.values()
+        shape = structs.replace(wanted.shape, seconds=round(samples.size / RATE, 3))
+        metadata = ResponseMetadata(
+            id=request.id,
+            model=info.id,
+            created=int(head["created"]),
+            kind=TRANSCRIPT,
+            transcript=shape,
+            event_ids=request.key is not None,
+            warnings=media.warnings(wanted.media),
+        )
+        grace_s = self.options.retry_grace_s if request.key is not None else 0.0
+        message = Transcribe(**head, sound=sound, options=wanted.speech)
         record = await self._queue(message, media, caller.seen, metadata.stored(), grace_s)
         return Submitted(record, request.replayed, metadata)
 

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from pandagpt_core.speech.base import SpeechOptions
 from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParams, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput, composed
+from service.gateway.schema.audio import Granularity, ResponseFormat
 from service.gateway.schema.sampling import Sampling, StreamOptions
 from service.gateway.schema.unsupported import unread
+from service.gateway.streaming.chunks import TranscriptShape
 from service.gateway.tools.choice import NO_PLAN, ToolPlan
 from service.gateway.tools.request import NO_TOOLS, ToolRequest
 
@@ -137,6 +140,25 @@ class EmbedRequest:
     media: tuple[MediaInput, ...]
     model: str | None = None
     priority: Priority = "interactive"
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeRequest:
+    """A valid request for what is said in a sound, the one of `media`. `answer` is the form of the answer."""
+
+    media: tuple[MediaInput, ...]
+    speech: SpeechOptions
+    answer: ResponseFormat = "json"
+    granularities: tuple[Granularity, ...] = ("segment",)
+    model: str | None = None
+    stream: bool = False
+    priority: Priority = "interactive"
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> TranscriptShape:
+        """Of the answer, before the sound's length is known."""
+        return TranscriptShape(format=self.answer, task=self.speech.task, granularities=list(self.granularities))
 
 
 def sampling_of(body: Sampling, limits: RequestLimits, grammar: Grammar | None = None) -> SamplingOverrides:

@@ -90,6 +90,21 @@ class MediaResolver:
         ]
         return ResolvedMedia(heard, arrays, capacity, notes)
 
+    async def samples(
+        self, medium: MediaInput, info: ModelInfo, name: str, caller: Caller, priority: Priority
+    ) -> ResolvedMedia:
+        """A sound as the model's recogniser reads it, under a name that no other request uses.
+
+        Raises `invalid_media`, before the work of decoding the errors of a full queue.
+        """
+        assert info.speech is not None, "the model writes down speech"
+        capacity = await self._broker.capacity(info.id, priority)
+        self._metrics.media_bytes.labels(medium.modality.value).inc(len(medium.data))
+        array, notes = await self._read(medium, info.speech.recipe, caller.share)
+        blob = media_name(caller.cache_group, info.speech.digest, name)
+        ref = MediaRef(modality=medium.modality, digest=medium.sha256, blob=blob, turn=0)
+        return ResolvedMedia([ref], {blob: array}, capacity, [notes])
+
     async def inspect(self, medium: MediaInput, recipe: str, share: str) -> tuple[np.ndarray, Notes]:
         """The medium's array under a recipe, and what its reader remarked. Raises `invalid_media`."""
         return await self._read(medium, recipe, share)

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from service.gateway.routes import (
+    audio,
     batches,
     chat,
     completions,
@@ -31,6 +32,7 @@ def routers(*, with_ollama: bool = False) -> list[APIRouter]:
         batches,
         generate,
         embeddings,
+        audio,
         similarity,
         tokens,
         media,

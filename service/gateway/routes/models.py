@@ -51,6 +51,7 @@ def _model(info: ModelInfo) -> dict[str, Any]:
         "max_model_len": info.max_model_len,
         "embedding_dim": info.embedding_dim,
         "tools": info.tools,
+        "speech": info.speech is not None,
         "embedding_dimensions": sorted({*info.dimensions, info.embedding_dim} - {0}),
         "options": [asdict(option) for option in info.options],
     }

@@ -19,9 +19,6 @@ NOT_OFFERED: Mapping[str, str] = MappingProxyType(
         "/v1/conversations": "conversations: previous_response_id of POST /v1/responses goes on with one",
         "/v1/vector_stores": "vector stores: POST /v1/embeddings gives the vectors to keep elsewhere",
         "/v1/audio/speech": "speech as an answer: models here read sound and write text",
-        # Answered here as long as no route offers it: a route comes first.
-        "/v1/audio/transcriptions": "transcriptions: no model here writes down speech; a chat takes sound",
-        "/v1/audio/translations": "translations of sound",
         "/v1/realtime": "the realtime interface: streams are server-sent events",
         "/v1/evals": "evals: `pandagpt eval` measures a model",
         "/v1/containers": "containers",

@@ -74,6 +74,7 @@ class Model(BaseModel):
     version: str = Field(description="The version of its folder")
     max_model_len: int = Field(description="Its context: prompt, media and answer together (tokens)")
     embedding_dim: int = Field(description="Width of its shared space; 0: it has none (numbers)")
+    speech: bool = Field(description="Whether it writes down speech, for /v1/audio and beside a chat's sounds")
     tools: ToolSupport = Field(description="`auto`: it calls functions by itself; `forced`: only where it must")
     embedding_dimensions: list[int] = Field(description="Widths that `dimensions` of /v1/embeddings may name (numbers)")
     options: list[ModelOption] = Field(description="What `options` of a request may hold")

@@ -12,9 +12,11 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from pandagpt_core.boxes import BoxReader, read_boxes
+from pandagpt_core.speech.base import Task
 from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
+from service.gateway.schema.audio import ResponseFormat
 from service.gateway.streaming.places import objects_json, other_fields, places_end
 from service.gateway.tools.messages import CallFold, CallStyle, message_of
 
@@ -42,6 +44,15 @@ class ViewedSpans(msgspec.Struct, frozen=True):
     seconds: list[tuple[float, float]]
 
 
+class TranscriptShape(msgspec.Struct, frozen=True, kw_only=True):
+    """The form of a transcript. seconds: of the sound."""
+
+    format: ResponseFormat
+    task: Task
+    granularities: list[str]
+    seconds: float = 0.0
+
+
 class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reader must know of a request, besides its events, to fold them. Kept in the store beside them."""
 
@@ -63,6 +74,7 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     annotated: bool = False  # whether that picture is kept to be drawn on
     warnings: list[str] = []  # what readers of the media remarked
     spans: list[ViewedSpans] = []
+    transcript: TranscriptShape | None = None
     calls: CallStyle | None = None  # how the client reads calls of functions; None where there can be none
 
     def stored(self) -> bytes:

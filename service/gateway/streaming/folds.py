@@ -10,16 +10,18 @@ from service.gateway.streaming.completion_chunks import CompletionChunkFold, Com
 from service.gateway.streaming.event_stream import Frames
 from service.gateway.streaming.ollama_lines import CHAT, GENERATE, OllamaFold, OllamaLines, OllamaWhole
 from service.gateway.streaming.response_events import ResponseChunkFold, ResponseFrames, ResponseWholeFold
+from service.gateway.streaming.transcripts import KIND as TRANSCRIPT
+from service.gateway.streaming.transcripts import TranscriptChunkFold, TranscriptWholeFold
 
 
 class AnswerWhole(Protocol):
     """Folds one request's events into one answer."""
 
-    def feed(self, event: Event) -> dict[str, Any] | None: ...
+    def feed(self, event: Event) -> dict[str, Any] | str | None: ...
 
 
 _CHUNKS: Mapping[str, Callable[[ResponseMetadata], AnswerChunks]] = MappingProxyType(
-    {"chat": ChunkFold, "text": CompletionChunkFold}
+    {"chat": ChunkFold, "text": CompletionChunkFold, TRANSCRIPT: TranscriptChunkFold}
 )
 _WHOLE: Mapping[str, Callable[[ResponseMetadata], AnswerWhole]] = MappingProxyType(
     {
@@ -28,6 +30,7 @@ _WHOLE: Mapping[str, Callable[[ResponseMetadata], AnswerWhole]] = MappingProxyTy
         "response": ResponseWholeFold,
         CHAT: OllamaWhole,
         GENERATE: OllamaWhole,
+        TRANSCRIPT: TranscriptWholeFold,
     }
 )
 

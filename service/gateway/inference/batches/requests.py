@@ -84,6 +84,7 @@ async def _whole(call: BatchCall, wanted: GenerateRequest) -> dict[str, Any]:
         async for events in lists:
             for event in events:
                 if (whole := fold.feed(event)) is not None:
+                    assert not isinstance(whole, str), "only transcripts are plain text"
                     return whole
     raise GatewayError("internal_error", "The request ended without an answer.")
 

@@ -5,8 +5,9 @@ from types import MappingProxyType
 
 from service.gateway.openapi.examples.kept import KEPT
 from service.gateway.openapi.examples.service import SERVICE
+from service.gateway.openapi.examples.sound import SOUND
 from service.gateway.openapi.examples.table import OperationExamples
 from service.gateway.openapi.examples.text import TEXT
 from service.gateway.openapi.examples.vectors import VECTORS
 
-OPERATIONS: Mapping[str, OperationExamples] = MappingProxyType({**TEXT, **VECTORS, **KEPT, **SERVICE})
+OPERATIONS: Mapping[str, OperationExamples] = MappingProxyType({**TEXT, **VECTORS, **SOUND, **KEPT, **SERVICE})
