@@ -32,9 +32,7 @@ def speech(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int1
     if levels.peak <= SILENT:
         notes.empty("The sound is silent.")
     frames = min(levels.frames, round(longest * sound.rate))
-    share = mixing(levels.channels, levels.mixed) / max(
-        1.0, levels.peak
-    )  # one beyond full scale is made as much softer
+    share = mixing(levels.channels, levels.mixed) / max(1.0, levels.peak)  # none goes beyond full scale
     with decoding("sound"):
         return np.concatenate(list(_resampled(_mixed(sound, share, frames), sound.rate)))
 

@@ -93,4 +93,3 @@ def _common(infos: Sequence[ModelInfo]) -> ModelInfo:
     if any(info.speech != common.speech for info in infos):
         common = replace(common, speech=None)
     return common
-

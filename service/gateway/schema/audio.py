@@ -61,15 +61,15 @@ class TranscriptWord(BaseModel):
 class TranscriptSegment(BaseModel):
     """About a sentence."""
 
-    id: int = Field(description="Its number, from 0")
-    seek: int = Field(description="Where the window that it was heard in begins (hundredths of a second)")
+    id: int = Field(description="Its number, from 0 (no unit)")
+    seek: int = Field(description="Where the window that it was heard in begins, in hundredths of a second (no unit)")
     start: float = Field(description="Where it begins (seconds)")
     end: float = Field(description="Where it ends (seconds)")
     text: str = Field(description="What is said")
     tokens: list[int] = Field(description="The recogniser's own token ids")
     temperature: float = Field(description="At which it was sampled; 0: searched (no unit)")
     avg_logprob: float = Field(description="Mean log probability of the window's tokens (natural logarithm)")
-    compression_ratio: float = Field(description="Size of the window's text over its compressed size (ratio)")
+    compression_ratio: float = Field(description="Size of the window's text over its compressed size (no unit)")
     no_speech_prob: float = Field(description="That nobody speaks in the window (probability)")
 
 

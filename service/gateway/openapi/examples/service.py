@@ -21,6 +21,7 @@ _MODEL = {
     "version": "1",
     "max_model_len": 2048,
     "embedding_dim": 512,
+    "speech": False,
     "tools": "forced",
     "embedding_dimensions": [512],
     "options": [

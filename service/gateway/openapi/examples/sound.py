@@ -26,7 +26,10 @@ SOUND = {
         "The quick brown fox jumps over the lazy dog.\n",
     ),
     "createTranslation": OperationExamples(
-        (RequestExample("What is said, in English", {"file": "sound.wav", "response_format": "text"}),),
+        (
+            RequestExample("What is said, in English", {"file": "sound.wav"}),
+            RequestExample("As text alone", {"file": "sound.wav", "response_format": "text"}),
+        ),
         _ANSWER,
         text="The quick brown fox jumps over the lazy dog.\n",
     ),
