@@ -19,7 +19,7 @@ _json = msgspec.json.Encoder()
 
 
 @dataclass(slots=True)
-class Transcript:
+class TranscriptSoFar:
     """What was heard so far."""
 
     shape: TranscriptShape
@@ -77,13 +77,13 @@ class Transcript:
         return "\n".join(["WEBVTT\n", *cues])
 
 
-_FORMS: Mapping[str, Callable[[Transcript], dict[str, Any] | str]] = MappingProxyType(
+_FORMS: Mapping[str, Callable[[TranscriptSoFar], dict[str, Any] | str]] = MappingProxyType(
     {
-        "json": Transcript.plain,
-        "verbose_json": Transcript.verbose,
+        "json": TranscriptSoFar.plain,
+        "verbose_json": TranscriptSoFar.verbose,
         "text": lambda transcript: f"{transcript.text}\n",
-        "srt": Transcript.srt,
-        "vtt": Transcript.vtt,
+        "srt": TranscriptSoFar.srt,
+        "vtt": TranscriptSoFar.vtt,
     }
 )
 
@@ -104,7 +104,7 @@ class TranscriptWholeFold:
     """As `WholeFold`: the whole transcript, a string where the form is text."""
 
     def __init__(self, answer: ResponseMetadata) -> None:
-        self._transcript = Transcript(_shape(answer))
+        self._transcript = TranscriptSoFar(_shape(answer))
 
     def feed(self, event: Event) -> dict[str, Any] | str | None:
         """The answer once it is whole, else None. Raises the request's failure."""
@@ -126,7 +126,7 @@ class TranscriptChunkFold:
         self.started = Started(prompt_tokens=0)
         self.tokens = 0
         self.ended = False
-        self._transcript = Transcript(_shape(answer))
+        self._transcript = TranscriptSoFar(_shape(answer))
 
     def feed(self, event: Event) -> list[bytes]:
         if self.ended:
