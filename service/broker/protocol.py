@@ -112,7 +112,7 @@ class Tokenize(WireMessage, frozen=True, kw_only=True, tag="tokenize.v1"):
 
 
 class Transcribe(WireMessage, frozen=True, kw_only=True, tag="transcribe.v1"):
-    """A request for the text of what is said in a sound, whose samples are this request's own. `media` is empty."""
+    """A request for the speech in a sound as text, whose samples are this request's own. `media` is empty."""
 
     id: str
     model: str

@@ -1,6 +1,6 @@
-"""Requests for what is said in a sound: window by window beside the worker's loop, a window of each in turn.
+"""Speech to text: sounds window by window beside the worker's loop, a window of each in turn.
 
-What a window says is published as it is done. A worker that takes such a request over goes on behind the windows that
+The text of a window is published as it is done. A worker that takes such a request over goes on behind the windows that
 were published, for the state of a recogniser follows from them.
 """
 
@@ -66,7 +66,7 @@ class SpeechStage:
         self._looked = clock()
 
     def add(self, job: Job) -> None:
-        """Where there is nothing left to hear the job ends at once. Raises StoreUnavailable; then it is not here."""
+        """Where there is nothing left of the sound the job ends at once. Raises StoreUnavailable; then it is not here."""
         request = job.delivery.request
         assert isinstance(request, Transcribe)
         if self._recogniser is None:
