@@ -66,7 +66,7 @@ class SpeechStage:
         self._looked = clock()
 
     def add(self, job: Job) -> None:
-        """Where there is nothing left of the sound the job ends at once. Raises StoreUnavailable; then it is not here."""
+        """Where nothing is left of the sound the job ends at once. Raises StoreUnavailable; then it is not here."""
         request = job.delivery.request
         assert isinstance(request, Transcribe)
         if self._recogniser is None:
