@@ -122,6 +122,12 @@ def test_a_model_on_a_gpu_gets_it_with_shared_memory_and_its_place() -> None:
     assert pod["tolerations"]
 
 
+def test_an_image_by_digest_needs_no_tag() -> None:
+    images = {name: pod["containers"][0]["image"] for name, pod in pods(rendered(values("gpus"))).items()}
+    assert images["demo-worker-minigpt-v2"] == f"registry.example.com/pandagpt-worker@sha256:{'5f' * 32}"
+    assert images["demo-worker-pandagpt-7b"] == "registry.example.com/pandagpt-worker:0.1.0-cuda"
+
+
 def test_workers_scale_on_the_queue_of_their_model_to_zero_and_back() -> None:
     scaled = of_kind(rendered(values("gpus")), "ScaledObject")
     queries = {
@@ -176,6 +182,7 @@ def test_a_store_behind_sentinels_is_named_by_them_and_the_chart_brings_none() -
         ({"store": {"gatewayPassword": ""}}, "store.gatewayPassword"),
         ({"store": {"url": "redis://user:secret@host"}}, "url"),
         ({"gateway": {"replicas": 0}}, "replicas"),
+        ({"gateway": {"image": {"repository": "x", "digest": "latest"}, "replicas": 2}}, "digest"),
         ({"models": {"Bad_Name": {"model": "x", "image": {"repository": "y"}}}}, "Bad_Name"),
         ({"modles": {}}, "modles"),
         ({"gateway": {"env": {"bad name": "x"}}}, "bad name"),

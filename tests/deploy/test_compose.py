@@ -70,3 +70,19 @@ def test_alertmanager_takes_its_configuration_and_knows_every_severity(root: Pat
     rules = load(root, "deploy/prometheus/alerts.yml")["groups"][0]["rules"]
     assert {rule["labels"]["severity"] for rule in rules} == {"page", "ticket"}
     assert routes["routes"][0]["matchers"] == ['severity="page"']
+
+
+def test_every_image_of_others_may_be_held_to_a_digest(root: Path) -> None:
+    services = load(root, "docker-compose.yml")["services"]
+    named = {name: str(service.get("image") or service["build"]["args"]["BASE"]) for name, service in services.items()}
+    page = (root / "deploy/README.md").read_text(encoding="utf-8")
+    for name, image in named.items():
+        variable, usual = image.removeprefix("${").removesuffix("}").split(":-")
+        assert f"`{variable}`" in page, name
+        assert ":" in usual, "a tag, for what is named by nothing moves with every release"
+    for name in ("gateway", "worker"):
+        text = (root / f"deploy/Dockerfile.{name}").read_text(encoding="utf-8")
+        assert [line for line in text.splitlines() if line.startswith("FROM")] == [
+            "FROM ${BASE} AS build",
+            "FROM ${BASE}",
+        ]

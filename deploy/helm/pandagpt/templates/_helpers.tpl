@@ -18,7 +18,7 @@ app.kubernetes.io/component: {{ .part }}
 {{- end }}
 
 {{- define "pandagpt.image" -}}
-{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{ .image.repository }}{{ if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- define "pandagpt.podSecurity" -}}
