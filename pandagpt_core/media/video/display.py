@@ -1,7 +1,6 @@
 """How a video's frames are shown: turned by the display matrix, pixels made square, colours by the frame's range."""
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +74,12 @@ def is_turned(frame: av.VideoFrame) -> bool:
 
 def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
     """The signs of a, b, c, d of the display matrix, where it turns or mirrors by quarters."""
-    sides: Iterable[Any] = iter(frame.side_data)
-    for data in sides:
-        if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
-            signs = (_sign(a), _sign(b), _sign(c), _sign(d))
-            return signs if (a == d == 0 and b and c) or (b == c == 0 and a and d) else None
-    return None
+    data: Any = frame.side_data.get("DISPLAYMATRIX")  # by name: what its iterator gives changed with PyAV 19
+    if data is None:
+        return None
+    a, b, _, c, d = struct.unpack_from("<5i", bytes(data))
+    signs = (_sign(a), _sign(b), _sign(c), _sign(d))
+    return signs if (a == d == 0 and b and c) or (b == c == 0 and a and d) else None
 
 
 def _sign(value: int) -> int:
