@@ -19,6 +19,7 @@ EACH = (
     "imagebind",
     "memory",
     "resident",
+    "sizing",
     "masks",
     "takeover",
     "batches",

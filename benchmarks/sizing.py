@@ -48,7 +48,7 @@ def main() -> int:
     found = [row for answer in running_answers(parsed.model, widths, new) for row in running_rows(answer)]
     notes = ["Proportional set sizes. A worker's cache takes memory when a sequence first gets that far, and keeps it."]
     report.publish(
-        report.BenchmarkReport("sizing_running", "Memory of gateway and worker a running answer", RUNNING, found, notes),
+        report.BenchmarkReport("sizing_running", "Memory of the processes a running answer", RUNNING, found, notes),
         facts,
         out,
     )

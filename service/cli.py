@@ -61,14 +61,14 @@ def _run(name: str, words: Sequence[str]) -> int:
     command.configure(parser)
     arguments = parser.parse_args(words)
     # Here and not above: they bring in pydantic, which `pandagpt --help` need not wait for.
-    from pandagpt_core.errors import CheckpointError, PandaGPTError
+    from pandagpt_core.errors import CheckpointError, InvalidRequest, PandaGPTError
     from service.settings import SettingsError
 
     try:
         return command.run(arguments)
     except SettingsError as error:
         return _fail(str(error), 2)
-    except CheckpointError as error:
+    except (CheckpointError, InvalidRequest) as error:
         return _fail(error.message, 2)
     except PandaGPTError as error:
         return _fail(error.message, 1)

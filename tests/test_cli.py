@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pandagpt_core.errors import CheckpointError, InvalidRequest
+from pandagpt_core.errors import CheckpointError, InvalidRequest, PandaGPTError
 from service import cli
 from service.settings import SettingsError
 from tests.conftest import ROOT
@@ -83,6 +83,24 @@ def test_every_mistake_in_a_call_ends_with_status_2(
     assert end.value.code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["eval", "--manifest", "none.toml", "--model", "models/panda-mini"],
+        ["train", "--config", "none.toml"],
+        ["align", "--config", "none.toml"],
+        ["inspect", "none.png"],
+        ["inspect", "what-kind"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_file_that_is_not_there_is_a_mistake_in_the_call(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("words", [["--version"], ["-V"]])
 def test_the_version_is_that_of_the_package(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 0
@@ -94,7 +112,8 @@ def test_the_version_is_that_of_the_package(words: list[str], capsys: pytest.Cap
     [
         (SettingsError("gateway.port: wrong\nstore.url: wrong"), 2),
         (CheckpointError("config.json is wrong"), 2),
-        (InvalidRequest("no"), 1),
+        (InvalidRequest("no"), 2),
+        (PandaGPTError("the store went away"), 1),
         (KeyboardInterrupt(), 130),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from service import cli
 from service.commands.operate import checks, doctor
+from service.commands.operate.checks import Finding
 from service.settings import Settings
 from tests.conftest import Valkey
 
@@ -167,3 +168,18 @@ def test_more_weights_than_memory_is_worth_a_look(tmp_path: Path) -> None:
 
 def test_every_check_is_in_the_table() -> None:
     assert set(doctor.CHECKS) == {"python", "torch", "media", "model", "memory", "speed", "store", "gateway"}
+
+
+def test_a_finding_is_printed_before_the_next_one_is_looked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement takes a minute, in which the rest must be there to read."""
+
+    def measured(_settings: Settings) -> Iterator[Finding]:
+        printed.append(capsys.readouterr().out)
+        yield Finding("speed", "ok", "fast")
+
+    printed: list[str] = []
+    monkeypatch.setitem(doctor.CHECKS, "speed", measured)
+    assert cli.main(["doctor", "--only", "python", "--only", "speed"]) == 0
+    assert "Python 3" in printed[0]

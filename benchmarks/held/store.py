@@ -1,4 +1,4 @@
-"""Bytes of the store a request, by the growth of `used_memory` from state to state. No model: tokens are put by hand."""
+"""Bytes of the store a request, by the growth of `used_memory` from state to state. No model: tokens come by hand."""
 
 import asyncio
 import gc

@@ -11,6 +11,7 @@ from pandagpt_core.media.pictures import preview
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from service.commands.client.talk import TalkError, option
 from service.local import samples
+from service.settings import SettingsError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,16 +25,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what will be read. 1 where the file is refused."""
+    """Print what will be read. 1 where the file is refused; SettingsError where there is none."""
     modality = arguments.modality or samples.modality(arguments.file)
     if modality is None:
-        return _fail(f"the name of the file does not tell what it is; add --modality {'|'.join(FILE_MODALITIES)}")
+        kinds = "|".join(FILE_MODALITIES)
+        raise SettingsError(f"the name of the file does not tell what it is; add --modality {kinds}")
     recipe = arguments.recipe or MODALITIES[modality].recipes[-1].name
     try:
         options = [option(modality, word) for word in arguments.options]
         array, notes = media.read(recipe, arguments.file.read_bytes(), dict(options), media.Limits())
     except OSError as error:
-        return _fail(f"cannot read the file: {error.strerror}")
+        raise SettingsError(f"cannot read the file: {error.strerror}") from None
     except (PandaGPTError, TalkError) as error:
         return _fail(str(error))
     if arguments.png is not None:

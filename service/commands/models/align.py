@@ -19,14 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
         from pandagpt_core.training.align.run import align
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
-    from pandagpt_core.errors import InvalidRequest
     from pandagpt_core.training.align import read_settings
 
-    try:
-        settings = read_settings(arguments.config)
-        done = align(settings, resume=arguments.resume, tell=lambda line: print(line, file=sys.stderr, flush=True))
-    except InvalidRequest as error:
-        raise SettingsError(error.message) from None
+    settings = read_settings(arguments.config)
+    done = align(settings, resume=arguments.resume, tell=lambda line: print(line, file=sys.stderr, flush=True))
     print(f"model  {done.model}\nplot   {done.plot}\ntemperature {done.temperature:.3f}")
     print(f"its projection has not seen the new tower yet; serve it, or go on with `pandagpt train`: {done.model}")
     return 0

@@ -22,14 +22,10 @@ def run(arguments: argparse.Namespace) -> int:
         from pandagpt_core.training.tune.run import train
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
-    from pandagpt_core.errors import InvalidRequest
     from pandagpt_core.training.tune import read_settings
 
-    try:
-        settings = read_settings(arguments.config)
-        result = train(settings, resume=arguments.resume, stop_after=arguments.stop_after, tell=_tell)
-    except InvalidRequest as error:
-        raise SettingsError(error.message) from None
+    settings = read_settings(arguments.config)
+    result = train(settings, resume=arguments.resume, stop_after=arguments.stop_after, tell=_tell)
     for name, path in result.written.items():
         print(f"{name:<8}  {path}")
     if "model" in result.written:

@@ -38,12 +38,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """1 if anything failed; what is merely worth a look is no failure."""
-    found = list(findings(arguments))
-    for one in found:
+    levels = []
+    for one in findings(arguments):  # each is printed as it comes: the measurement takes a while
         print(json.dumps(asdict(one)) if arguments.json else _line(one), flush=True)
-    failed = sum(one.level == "fail" for one in found)
+        levels.append(one.level)
+    failed = levels.count("fail")
     if not arguments.json:
-        print(f"\n{failed} of {len(found)} failed" if failed else "\nNothing stands in the way.")
+        print(f"\n{failed} of {len(levels)} failed" if failed else "\nNothing stands in the way.")
     return 1 if failed else 0
 
 
