@@ -83,6 +83,6 @@ def test_every_image_of_others_may_be_held_to_a_digest(root: Path) -> None:
     for name in ("gateway", "worker"):
         text = (root / f"deploy/Dockerfile.{name}").read_text(encoding="utf-8")
         assert [line for line in text.splitlines() if line.startswith("FROM")] == [
-            "FROM ${BASE} AS build",
-            "FROM ${BASE}",
+            "FROM $BASE AS build",
+            "FROM $BASE",
         ]
