@@ -23,7 +23,7 @@ from service.broker.credentials import store_credentials, tls_files
 from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.faults import CERTIFICATE, FAULTS, NO_MASTER, SENTINEL_REFUSED, Fault, fault_of
 from service.broker.sentinels import async_sentinel_pool, sentinel_pool
-from service.broker.sync_connections import REPORTING
+from service.broker.sync_connections import REPORTING, ReportingPool
 from service.settings import StoreSettings
 
 MIN_VERSION = (6, 2)
@@ -54,8 +54,12 @@ def connect(settings: StoreSettings, *, name: str = "worker", reporting: bool = 
     reporting: a command fails where the store closed the connection before it (`sync_connections.py`).
     """
     if settings.cluster:
+        kind = ReportingPool if reporting else redis.ConnectionPool
         return redis.RedisCluster.from_url(
-            settings.required_url(), retry=Retry(NoBackoff(), 0), **_common(settings, name)
+            settings.required_url(),
+            retry=Retry(NoBackoff(), 0),
+            connection_pool_class=kind,
+            **_common(settings, name),
         )
     pool: redis.ConnectionPool = (
         sentinel_pool(settings, _common(settings, name))

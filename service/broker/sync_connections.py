@@ -7,7 +7,13 @@ be another store by then, the next master for one, that lacks the latest writes:
 from collections.abc import Mapping
 from typing import Any
 
-from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.exceptions import ConnectionError as StoreConnectionError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
@@ -55,3 +61,10 @@ REPORTING: Mapping[type[Any], type[Any]] = {
     SentinelManagedConnection: ReportingSentinelConnection,
     SentinelManagedSSLConnection: ReportingSentinelTLSConnection,
 }
+
+
+class ReportingPool(ConnectionPool):
+    """A pool of such connections, of which the driver makes one for each node of a cluster."""
+
+    def __init__(self, connection_class: type[Any] = Connection, **options: Any) -> None:
+        super().__init__(connection_class=REPORTING[connection_class], **options)

