@@ -22,6 +22,7 @@ EACH = (
     "sizing",
     "masks",
     "takeover",
+    "departures",
     "batches",
     "gpu.llm",
     "gpu.imagebind",
