@@ -314,7 +314,9 @@ def test_emptiness_is_said(level, recipe):
     flat = np.full((48, 64, 3), level, np.uint8)
     data = MAKE.saved(Image.fromarray(flat)) if "image" in recipe else MAKE.video([flat] * 4)
     assert "is all" in read(recipe, data, {}, LIMITS)[1].empty
-    assert read("mixed-audio-v1", MAKE.sound(np.zeros(16000)), {}, LIMITS)[1].empty == "The sound is silent."
+    for channels in (1, 2, 6):
+        silent = read("mixed-audio-v1", MAKE.sound(np.zeros((16000, channels))), {}, LIMITS)[1]
+        assert (silent.warnings, silent.empty) == (["The sound is silent."], "The sound is silent.")
     still = np.tile([0, 0, 9.81, 0, 0, 0], (100, 1))
     assert read("imu-v1", MAKE.npy(still), {"rate_hz": 50.0}, LIMITS)[1].empty == "The recording is motionless."
 

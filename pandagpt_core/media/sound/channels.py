@@ -36,7 +36,7 @@ def mixing(energies: npt.NDArray[np.float64], mixed: float) -> npt.NDArray[np.fl
     """
     share = weights(len(energies))
     loudest = int(np.where(share > 0, energies, -1.0).argmax())
-    if energies[loudest] <= _BESIDE_LOW * energies.max():
+    if energies[loudest] <= _BESIDE_LOW * energies.max() and energies.any():
         loudest = int(energies.argmax())
         notes.warn("the low-frequency channel alone holds sound: it is heard")
     elif len(energies) == 1 or mixed >= _CANCELLED * energies[loudest]:
