@@ -99,6 +99,8 @@ class _Sequence:
 class FakeRuntime:
     """The worker's `Runtime` without a model. `step_delay` and `encode_delay` in seconds.
 
+    While `hold_after` is a number, an answer of so many tokens gets no further one: it stays in its middle.
+
     The first token's text names the media (`<image:1a2b3c4d>`), each further token is ` w<id>`. `faulty` False ignores
     the words of `FAULTS`. For tests that look: `encoded` counts media by modality, `batches` lists (modality, size),
     `aborted` sequence ids, `scored` counts tokens of prompts with log probabilities, `explained` pieces of
@@ -107,6 +109,7 @@ class FakeRuntime:
 
     step_delay: float = 0.0
     encode_delay: float = 0.0
+    hold_after: int | None = None
     info: ModelInfo = FAKE_INFO
     faulty: bool = True
     encoded: dict[Modality, int] = field(default_factory=dict)
@@ -197,6 +200,8 @@ class FakeRuntime:
         time.sleep(self.step_delay)
         outputs = []
         for sequence_id, sequence in self._sequences.items():
+            if self.hold_after is not None and sequence.made >= self.hold_after:
+                continue
             third = sequence.made == 2
             if third and "FAULT-CRASH" in sequence.faults:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -211,6 +216,8 @@ class FakeRuntime:
         for output in outputs:
             if output.finish_reason or output.error:
                 del self._sequences[output.sequence_id]
+        if not outputs:
+            time.sleep(0.01)
         return outputs
 
     def abort(self, sequence_id: str) -> None:

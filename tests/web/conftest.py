@@ -116,14 +116,20 @@ def seen() -> Seen:
 
 
 @pytest.fixture
-def page(browser_context: "BrowserContext", url: str, seen: Seen) -> "Iterator[Page]":
-    """The page, opened. At the end of the test it has logged no error and has asked no other host."""
+def tab(browser_context: "BrowserContext", url: str, seen: Seen) -> "Iterator[Page]":
+    """Blank. At the end of the test it has logged no error and has asked no other host."""
     tab = browser_context.new_page()
     watch(tab, url, seen)
-    tab.goto(url)
     yield tab
     assert not seen.errors
     assert not seen.elsewhere
+
+
+@pytest.fixture
+def page(tab: "Page", url: str) -> "Page":
+    """The page, opened in the tab."""
+    tab.goto(url)
+    return tab
 
 
 def watch(tab: "Page", url: str, seen: Seen) -> None:

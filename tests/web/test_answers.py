@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.fakes import ANSWER_TOKENS, FakeRuntime
 from tests.web.proxy import cuttable
-from tests.web.test_chat import answer, ask
+from tests.web.test_chat import answer, ask, resumed
 from tests.web.test_media import attach
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def test_an_answer_without_boxes_has_its_words_and_figures_alone(page: "Page") -
 
 def test_what_is_there_stays_while_an_answer_grows(page: "Page", runtime: FakeRuntime) -> None:
     """Nothing that has not changed is taken out and put back: focus stays, and screen readers do not begin anew."""
-    runtime.step_delay = 0.1
+    runtime.hold_after = 3
     ask(page, "A story")
     page.locator("article.answer .text p").wait_for()
     page.evaluate(
@@ -35,6 +35,7 @@ def test_what_is_there_stays_while_an_answer_grows(page: "Page", runtime: FakeRu
     )
     page.get_by_role("button", name="Edit and ask again").focus()
     assert page.locator("article.answer").get_attribute("aria-busy") == "true"
+    runtime.hold_after = None
     answer(page)
     assert page.locator("article.answer").get_attribute("aria-busy") == "false"
     assert page.evaluate("document.activeElement.textContent") == "Edit and ask again"
@@ -130,7 +131,7 @@ def test_the_models_own_options_are_offered_and_go_out(page: "Page") -> None:
 def test_a_lost_network_is_waited_for(
     browser_context: "BrowserContext", url: str, runtime: FakeRuntime, seen: Any
 ) -> None:
-    runtime.step_delay = 0.15
+    runtime.hold_after = 3
     with cuttable(url) as proxy:
         page = browser_context.new_page()
         page.goto(proxy.url)
@@ -139,7 +140,9 @@ def test_a_lost_network_is_waited_for(
         proxy.cut()
         with page.expect_event("requestfailed", lambda request: "/events" in request.url):
             pass
-        proxy.mend()
+        with page.expect_response(resumed):
+            proxy.mend()
+        runtime.hold_after = None
         said = answer(page)
     assert proxy.refused
     assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS  # every token once

@@ -40,13 +40,13 @@ def stream(*pieces: tuple[str, list[dict[str, Any]]]) -> str:
 
 
 @pytest.fixture
-def places(page: "Page") -> "Page":
+def places(tab: "Page", url: str) -> "Page":
     """The page before a model that names places and answers with a dog and a cat."""
     body = stream(*PIECES) + "data: [DONE]\n\n"
-    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [MODEL]}))
-    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
-    page.reload()
-    return page
+    tab.route("**/v1/models", lambda route: route.fulfill(json={"data": [MODEL]}))
+    tab.route("**/v1/chat/completions", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    tab.goto(url)
+    return tab
 
 
 def pictures(page: "Page", *names: str) -> None:

@@ -7,19 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from pandagpt_core.modalities import MODALITIES
 from service.gateway.state import GatewayState
 from tests.fakes import ANSWER_TOKENS, FakeRuntime, WorkerThread, worker_process
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Response
 
 GROUPS = json.loads((Path(__file__).parents[2] / "samples/asks.json").read_text())
-
-
-HOSTILE = ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "[x](javascript:alert(1))")
 
 
 def ask(page: "Page", words: str) -> None:
@@ -33,6 +28,11 @@ def answer(page: "Page") -> str:
     last.locator(".figures").wait_for()
     assert last.get_attribute("data-state") == "done"
     return last.locator(".text").inner_text()
+
+
+def resumed(response: "Response") -> bool:
+    """The rest of an answer."""
+    return response.ok and response.url.endswith("/events")
 
 
 def test_words_are_answered_with_figures(page: "Page") -> None:
@@ -77,7 +77,7 @@ def test_an_edited_question_takes_the_place_of_the_old_one(page: "Page") -> None
 
 
 def test_stop_ends_the_answer_and_its_request(page: "Page", runtime: FakeRuntime) -> None:
-    runtime.step_delay = 0.2
+    runtime.hold_after = 3
     ask(page, "A long story")
     page.locator("article.answer .text p").wait_for()
     with page.expect_response(lambda response: response.request.method == "DELETE") as ended:
@@ -90,10 +90,12 @@ def test_stop_ends_the_answer_and_its_request(page: "Page", runtime: FakeRuntime
 
 
 def test_a_reload_in_the_middle_goes_on_with_the_answer(page: "Page", runtime: FakeRuntime) -> None:
-    runtime.step_delay = 0.15
+    runtime.hold_after = 3
     ask(page, "A story that goes on")
     page.locator("article.answer .text p").wait_for()
-    page.reload()
+    with page.expect_response(resumed):
+        page.reload()
+    runtime.hold_after = None
     said = answer(page)
     assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS  # every token once
 
@@ -141,21 +143,6 @@ def test_answers_are_shown_as_safe_markdown(page: "Page") -> None:
     assert "<img src=x onerror=alert(1)>" in made["text"]
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_words_and_names_run_nothing(page: "Page", hostile: str) -> None:
-    dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.locator("input[type=file]").first.set_input_files(
-        {"name": f"{hostile}.png".replace("/", "_"), "mimeType": "image/png", "buffer": sample("dog.png")}
-    )
-    page.locator(".composer .card .preview img").wait_for()
-    ask(page, hostile)
-    answer(page)
-    assert page.locator("article.user p").inner_text() == hostile
-    assert not dialogs
-    assert page.locator("article img[src=x]").count() == 0
-
-
 def sample(name: str) -> bytes:
     return (Path(__file__).parents[2] / "samples" / name).read_bytes()
 
@@ -167,7 +154,7 @@ def test_another_gateway_goes_on_with_the_answer(
     browser_context: Any,
 ) -> None:
     """What a load balancer does with a reload: the tab's state is the page's, the gateway is another."""
-    runtime.step_delay = 0.15
+    runtime.hold_after = 3
     (first, _), (second, _) = start_gateway(), start_gateway()
     page = browser_context.new_page()
     page.goto(first)
@@ -177,26 +164,11 @@ def test_another_gateway_goes_on_with_the_answer(
     page.goto("about:blank")
     page.goto(f"{second}/version")
     page.evaluate("(kept) => kept.forEach(([name, value]) => sessionStorage.setItem(name, value))", kept)
-    page.goto(second)
+    with page.expect_response(resumed):
+        page.goto(second)
+    runtime.hold_after = None
     said = answer(page)
     assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS
-
-
-def test_hostile_answers_and_model_names_run_nothing(page: "Page", url: str) -> None:
-    dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    chunk = {"id": "chatcmpl-x", "choices": [{"index": 0, "delta": {"content": " ".join(HOSTILE)}}]}
-    stream = f"id: 0\ndata: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
-    page.route("**/v1/chat/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
-    models = {"data": [{"id": HOSTILE[0], "system": HOSTILE[1], "input_modalities": ["image"], "max_model_len": 1}]}
-    page.route("**/v1/models", lambda route: route.fulfill(json=models))
-    page.reload()
-    ask(page, "Hello")
-    page.locator("article.answer[data-state=done]").wait_for()
-    page.get_by_role("tab", name="Status").click()
-    page.get_by_role("heading", name=HOSTILE[0]).wait_for()
-    assert not dialogs
-    assert page.locator("img[src=x], main script").count() == 0
 
 
 def test_a_stream_goes_on_when_its_worker_is_killed(page: "Page", valkey: Any, worker: WorkerThread) -> None:
@@ -204,7 +176,7 @@ def test_a_stream_goes_on_when_its_worker_is_killed(page: "Page", valkey: Any, w
     worker.drain(0)
     worker.join()
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(worker_process(valkey.settings, step_delay=0.15, lost_after_s=1.0))
+        first = stack.enter_context(worker_process(valkey.settings, step_delay=0.5, lost_after_s=1.0))
         page.reload()
         page.get_by_label("Your message").wait_for()
         ask(page, "A story that goes on")
@@ -216,11 +188,12 @@ def test_a_stream_goes_on_when_its_worker_is_killed(page: "Page", valkey: Any, w
 
 
 def test_words_typed_during_an_answer_wait_for_its_end(page: "Page", runtime: FakeRuntime) -> None:
-    runtime.step_delay = 0.1
+    runtime.hold_after = 3
     ask(page, "A long story")
     page.locator("article.answer .text p").wait_for()
     page.get_by_label("Your message").fill("And then?")
     page.keyboard.press("Enter")
+    runtime.hold_after = None
     answer(page)
     assert page.locator("article.user").count() == 1
     assert page.get_by_label("Your message").input_value() == "And then?"

@@ -1,10 +1,13 @@
 """Requests as code: what is shown is the request that the page has sent, and it runs when pasted."""
 
+import contextlib
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,16 +40,31 @@ def code_of(page: "Page") -> dict[str, str]:
     return found
 
 
-def run(name: str, code: str, folder: Path, env: Mapping[str, str] | None = None) -> str:
-    """The text that the code has got: all of the events of curl, the answer of the others."""
+def run(codes: Mapping[str, Sequence[str]], folder: Path, env: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """What each program has got, all at the same time: all of the events of curl, the answer of the others.
+
+    Skips where a language is not on this machine.
+    """
     given = {**os.environ, **(env or {}), "NO_PROXY": "*"}
-    try:
-        done = subprocess.run(
-            [*COMMANDS[name], code], cwd=folder, env=given, capture_output=True, text=True, timeout=120, check=True
-        )
-    except FileNotFoundError:
-        pytest.skip(f"no {COMMANDS[name][0]} on this machine")
-    return done.stdout
+    for name in codes:
+        if shutil.which(COMMANDS[name][0]) is None:
+            pytest.skip(f"no {COMMANDS[name][0]} on this machine")
+    with contextlib.ExitStack() as stack:
+        running = {
+            name: [stack.enter_context(_started([*COMMANDS[name], code], folder, given)) for code in programs]
+            for name, programs in codes.items()
+        }
+        return {name: [_printed(one) for one in programs] for name, programs in running.items()}
+
+
+def _started(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _printed(process: subprocess.Popen[str]) -> str:
+    printed, complaints = process.communicate(timeout=120)
+    assert process.returncode == 0, complaints
+    return printed
 
 
 def seeded(page: "Page") -> None:
@@ -63,8 +81,7 @@ def same(name: str, said: str, printed: str) -> bool:
     return all(word in printed for word in words)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_whole_request_is_in_the_code(page: "Page", root: Path, name: str) -> None:
+def test_the_whole_request_is_in_the_code(page: "Page", root: Path) -> None:
     """Media of an earlier turn, settings, a system prompt, an option, weights and parameters."""
     page.locator("summary", has_text="Settings").click()
     page.get_by_label("System prompt").fill("It's brief; mind.")
@@ -80,21 +97,25 @@ def test_the_whole_request_is_in_the_code(page: "Page", root: Path, name: str) -
     attach(page, "violin.txt")
     ask(page, TRICKY[2])
     said = answer(page)
-    assert same(name, said, run(name, code_of(page)[name], root / "samples"))
+    for name, (printed,) in run({name: [code] for name, code in code_of(page).items()}, root / "samples").items():
+        assert same(name, said, printed), name
 
 
-@pytest.mark.parametrize("prompt", TRICKY)
-def test_curl_sends_prompts_as_they_are(page: "Page", root: Path, prompt: str) -> None:
+def test_curl_sends_prompts_as_they_are(page: "Page", root: Path) -> None:
     seeded(page)
-    attach(page, "dog.png", "running-imu.csv")
-    page.get_by_label("Rate").fill("50")
-    page.get_by_label("Rate").blur()
     page.get_by_label("Shout").select_option("yes")
-    ask(page, prompt)
-    said = answer(page)
-    code = code_of(page)["curl"]
-    assert "/v1/generate" in code, "one form is enough"
-    assert same("curl", said, run("curl", code, root / "samples"))
+    said, code = [], []
+    for prompt in TRICKY:
+        attach(page, "dog.png", "running-imu.csv")
+        page.get_by_label("Rate").fill("50")
+        page.get_by_label("Rate").blur()
+        ask(page, prompt)
+        said.append(answer(page))
+        code.append(code_of(page)["curl"])
+        page.get_by_role("button", name="New conversation").click()
+    assert all("/v1/generate" in one for one in code), "one form is enough"
+    for prompt, words, printed in zip(TRICKY, said, run({"curl": code}, root / "samples")["curl"], strict=True):
+        assert same("curl", words, printed), prompt
 
 
 def test_a_files_name_may_have_any_sign(page: "Page", root: Path, tmp_path: Path) -> None:
@@ -109,9 +130,10 @@ def test_a_files_name_may_have_any_sign(page: "Page", root: Path, tmp_path: Path
     second = answer(page)
     script = code_of(page)
     assert "$(upload" in script["curl"], "a form has no media of earlier turns"
-    for name in COMMANDS:
-        assert same(name, first, run(name, form[name], tmp_path))
-        assert same(name, second, run(name, script[name], tmp_path))
+    ran = run({name: [form[name], script[name]] for name in COMMANDS}, tmp_path)
+    for name, (of_form, of_script) in ran.items():
+        assert same(name, first, of_form), name
+        assert same(name, second, of_script), name
 
 
 def test_a_key_is_read_from_the_environment(
@@ -134,8 +156,9 @@ def test_a_key_is_read_from_the_environment(
     said = answer(page)
     code = code_of(page)
     assert KEY not in "".join(code.values())
-    for name in COMMANDS:
-        assert same(name, said, run(name, code[name], root / "samples", {"PANDAGPT_CLIENT_KEY": KEY}))
+    ran = run({name: [code[name]] for name in COMMANDS}, root / "samples", {"PANDAGPT_CLIENT_KEY": KEY})
+    for name, (printed,) in ran.items():
+        assert same(name, said, printed), name
 
 
 def test_the_code_of_a_box_has_the_box(page: "Page") -> None:
@@ -154,6 +177,24 @@ def test_the_code_of_a_box_has_the_box(page: "Page") -> None:
     assert 'extra_body={"task": "identify", "boxes": [[0, 0, 0.5, 1]], "boxes_unit": "fraction"}' in code["python"]
     for field in ("task=identify", "boxes=[[0,0,0.5,1]]", "boxes_unit=fraction", "stream=true"):
         assert f"--form-string '{field}'" in code["curl"]
+
+
+def test_the_code_of_a_comparison_gives_its_vectors(page: "Page", root: Path) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("Texts, one a line").fill('a dog\nit\'s "so"; $HOME')
+    media = [str(root / "samples" / name) for name in ("dog.png", "running-imu.csv")]
+    page.get_by_label("Media", exact=True).set_input_files(media)
+    page.get_by_label("Rate").fill("50")
+    page.get_by_label("Rate").blur()
+    with page.expect_response("**/v1/embeddings") as answered:
+        page.get_by_role("button", name="Compare", exact=True).click()
+    wanted = [one["embedding"] for one in answered.value.json()["data"]]
+    assert len(wanted) == 4
+    codes = {name: [code] for name, code in code_of(page).items()}
+    for name, (printed,) in run(codes, root / "samples").items():
+        lines = printed.splitlines()
+        found = [one["embedding"] for one in json.loads(printed)["data"]] if name == "curl" else map(json.loads, lines)
+        assert list(found) == [pytest.approx(vector, abs=1e-6) for vector in wanted], name
 
 
 def test_the_code_is_copied(page: "Page", runtime: FakeRuntime) -> None:

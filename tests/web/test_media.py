@@ -66,10 +66,15 @@ def test_a_picture_is_uploaded_once_for_many_turns(page: "Page") -> None:
     assert len(uploads) == 1
 
 
-def test_what_the_model_does_not_take_is_refused_at_once(page: "Page") -> None:
-    page.locator(FILES).first.set_input_files({"name": "song.unknown", "mimeType": "", "buffer": b"1 2 3"})
-    assert "song.unknown" in page.locator(".composer [role=alert]").inner_text()
-    assert page.locator(".composer .card").count() == 0
+def test_what_the_model_does_not_take_is_refused_at_once_beside_what_it_takes(page: "Page") -> None:
+    names = ("song.unknown", "dog.png", "other.unknown")
+    page.locator(FILES).first.set_input_files(
+        [{"name": name, "mimeType": "", "buffer": sample("dog.png")} for name in names]
+    )
+    page.locator(".composer .card").wait_for()
+    words = page.locator(".composer [role=alert]").all_inner_texts()
+    assert [one.split(":")[0] for one in words] == ["song.unknown", "other.unknown"]
+    assert page.locator(".composer .card").count() == 1
 
 
 @pytest.fixture

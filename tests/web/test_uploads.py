@@ -71,7 +71,7 @@ def test_stop_ends_an_upload_and_the_file_can_be_asked_about_again(page: "Page")
 
 def test_stop_before_the_first_word_ends_the_request_too(page: "Page", runtime: FakeRuntime) -> None:
     held: list[Any] = []
-    runtime.step_delay = 0.2
+    runtime.hold_after = 3
     page.route("**/v1/chat/completions", lambda route: held.append(route))
     with page.expect_request("**/v1/chat/completions"):
         ask(page, "A long story")

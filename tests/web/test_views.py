@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from PIL import Image
 
 from service.gateway.state import GatewayState
@@ -147,22 +146,6 @@ def test_arrow_keys_move_between_the_views(page: "Page") -> None:
     assert page.get_by_role("tab", name="Compare").get_attribute("aria-selected") == "true"
 
 
-@pytest.mark.parametrize("view", ["Chat", "Compare", "Status"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page: "Page", view: str, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page.emulate_media(color_scheme=scheme)
-    if view == "Chat":
-        attach(page, "dog.png")
-        ask(page, "What is this?")
-        answer(page)
-    page.get_by_role("tab", name=view).click()
-    page.wait_for_timeout(300)
-    page.evaluate("Object.defineProperty(document, 'currentScript', { value: null, configurable: true })")
-    found = axe.run(page).response["violations"]
-    assert not [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
-
-
 def test_four_views_are_pictures_for_the_docs(page: "Page", tmp_path: Path) -> None:
     take(page, tmp_path)
     for name in VIEWS:
@@ -189,3 +172,53 @@ def test_dropped_pictures_are_searched_by_another_picture(page: "Page", root: Pa
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(".hits li").nth(1).wait_for()
     assert all(words.endswith("1.000") for words in page.locator(".hits li").all_inner_texts())
+
+
+def test_a_dropped_folder_is_searched_with_all_that_lies_below_it(
+    page: "Page", browser_context: "BrowserContext", tmp_path: Path, root: Path
+) -> None:
+    """By DevTools' drag of a path. A browser lists a folder in pieces of a hundred entries."""
+    folder = tmp_path / "album"
+    (folder / "deep/er").mkdir(parents=True)
+    for place in ("dog.png", "deep/cat.png", "deep/er/banana.png"):
+        (folder / place).write_bytes((root / "samples" / Path(place).name).read_bytes())
+    for number in range(220):
+        (folder / f"note-{number}.md").write_text("no picture")
+    page.get_by_role("tab", name="Compare").click()
+    page.evaluate(
+        """async () => {
+            const { droppedFiles } = await import("/page/js/compare/dropped.js");
+            window.dropped = new Promise((resolve) =>
+                addEventListener("drop", ({ dataTransfer }) => resolve(droppedFiles(dataTransfer)), { capture: true }));
+        }"""
+    )
+    drop(page, browser_context, "section[aria-labelledby=search]", folder)
+    page.get_by_text("3 of 3 pictures are ready.").wait_for()
+    assert page.evaluate("window.dropped.then((files) => files.length)") == 223
+    page.get_by_label("By words").fill("a dog")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".hits li").nth(2).wait_for()
+
+
+def test_a_folder_on_the_conversation_is_said_to_be_one(
+    page: "Page", browser_context: "BrowserContext", tmp_path: Path
+) -> None:
+    (tmp_path / "album").mkdir()
+    page.get_by_label("Your message").wait_for()
+    drop(page, browser_context, ".composer", tmp_path / "album")
+    words = page.locator(".composer [role=alert]").inner_text()
+    assert words == "album is a folder. Drop its files, or search it in the view Compare."
+    assert page.locator(".composer .card").count() == 0
+
+
+def drop(page: "Page", context: "BrowserContext", place: str, path: Path) -> None:
+    """What a person drags from a file manager."""
+    area = page.locator(place)
+    area.scroll_into_view_if_needed()
+    size = area.bounding_box()
+    assert size
+    devtools = context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        at = {"x": size["x"] + 20, "y": size["y"] + 10}
+        devtools.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})

@@ -33,14 +33,20 @@ export function composer(context, send) {
     },
   });
 
+  const refuse = (words) => messages.append(notice(words));
+
+  function addAll(files) {
+    show(messages); // those of the last time
+    for (const file of files) add(file);
+  }
+
   async function add(file, modality = guess(file), options = {}) {
     await context.ready;
     if (!modality || !accepted().includes(modality)) {
       const takes = accepted().map((name) => MODALITIES[name]?.label ?? name).join(", ");
-      show(messages, notice(`${file.name}: this model takes ${takes || "no media"}.`));
+      refuse(`${file.name}: this model takes ${takes || "no media"}.`);
       return;
     }
-    show(messages);
     const medium = attachment(file, modality, options);
     media.push(medium);
     ensureUploaded(medium).catch(() => {}); // its card, or the answer, shows the refusal
@@ -52,19 +58,21 @@ export function composer(context, send) {
     const text = input.value.trim() || (media.length ? input.placeholder : "");
     if (!text || form.dataset.busy !== undefined) return;
     send(text, media);
+    show(messages);
     input.value = "";
     media = [];
     draw();
   }
 
   const chooser = h("input", { type: "file", multiple: true, class: "hidden", "aria-label": "Files to attach", tabIndex: -1,
-    onchange: ({ target }) => { for (const file of target.files) add(file); target.value = ""; } });
+    onchange: ({ target }) => { addAll(target.files); target.value = ""; } });
   const ask = button("Ask", submit, { class: "primary" });
   const form = h("section", { class: "composer", "aria-label": "New message" },
     row, messages, input, chooser,
     h("div", { class: "row" }, button("Attach files", () => chooser.click()), recordMenu(add), samplesMenu(accepted, takeSample), ask));
 
   async function takeSample(media) {
+    show(messages);
     for (const { file, modality, options } of media) await add(file, modality, options);
     input.value ||= input.placeholder;
     input.focus();
@@ -75,7 +83,7 @@ export function composer(context, send) {
     event.preventDefault();
     submit();
   });
-  input.addEventListener("paste", (event) => { for (const file of event.clipboardData.files) add(file); });
+  input.addEventListener("paste", (event) => { if (event.clipboardData.files.length) addAll(event.clipboardData.files); });
   context.onModel(() => {
     cards.clear(); // what the new model takes is offered anew
     const left = media.filter(({ modality }) => !accepted().includes(modality));
@@ -89,7 +97,9 @@ export function composer(context, send) {
     area.addEventListener("drop", (event) => {
       event.preventDefault();
       form.classList.remove("over");
-      for (const file of event.dataTransfer.files) add(file);
+      const folders = foldersOf(event.dataTransfer);
+      addAll([...event.dataTransfer.files].filter(({ name }) => !folders.includes(name)));
+      for (const name of folders) refuse(`${name} is a folder. Drop its files, or search it in the view Compare.`);
     });
   }
 
@@ -101,6 +111,10 @@ export function composer(context, send) {
     focus: () => input.focus(),
   };
 }
+
+/** The names of what is dropped and no file. */
+const foldersOf = ({ items }) =>
+  [...items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry?.isDirectory).map(({ name }) => name);
 
 /** Whether the model has tasks, one of which names what is in a box. */
 export const takesBoxes = (model) => (model?.options ?? []).some(({ kind }) => kind === "boxes");

@@ -9,8 +9,10 @@ const text = (name, value) => `--form-string ${quoted(`${name}=${value}`)}`; // 
 
 export function curl(request) {
   const parts = mediaOf(request.body.messages.at(-1));
-  return fitsForm(request.body, parts) ? form(request, parts) : script(request);
+  return fitsForm(request.body, parts) ? form(request, parts) : script(request, "/v1/chat/completions");
 }
+
+export const curlEmbeddings = (request) => script(request, "/v1/embeddings");
 
 const mediaOf = ({ content }) => (Array.isArray(content) ? content.filter(({ type }) => type === "file") : []);
 
@@ -57,14 +59,16 @@ function weights(parts) {
   return [text("weights", JSON.stringify(all))];
 }
 
-function script({ origin, body, files, keyed }) {
+/** Uploads, and a JSON body with their ids. */
+function script({ origin, body, files, keyed }, path) {
   const names = uniqueNames(files);
   const key = keyed ? ` ${KEY}` : "";
   const filled = withFiles(body, files, (name) => `$file${names.indexOf(name) + 1}`);
-  return `url=${quoted(origin)}
-upload() { curl -sS "$url/v1/files"${key} -F purpose=vision -F "file=@\\"$1\\"" | sed -n 's/.*"id": *"\\(file-[^"]*\\)".*/\\1/p'; }
+  const uploads = `upload() { curl -sS "$url/v1/files"${key} -F purpose=vision -F "file=@\\"$1\\"" | sed -n 's/.*"id": *"\\(file-[^"]*\\)".*/\\1/p'; }
 ${names.map((name, index) => `file${index + 1}=$(upload ${quoted(name.replaceAll("\\", "\\\\").replaceAll('"', '\\"'))})`).join("\n")}
-curl -N "$url/v1/chat/completions"${key} -H 'content-type: application/json' --data-raw ${shellJson(filled)}
+`;
+  return `url=${quoted(origin)}
+${names.length ? uploads : ""}curl -N "$url${path}"${key} -H 'content-type: application/json' --data-raw ${shellJson(filled)}
 `;
 }
 

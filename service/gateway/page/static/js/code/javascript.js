@@ -2,21 +2,8 @@
 
 import { literal, uniqueNames, withFiles } from "./literal.js";
 
-export function javascript({ origin, body, files, keyed }) {
-  const filled = withFiles(body, files, (name) => `files[${literal(name)}]`);
-  const key = keyed ? "authorization: `Bearer ${process.env.PANDAGPT_CLIENT_KEY}`" : "";
-  return `// node ask.mjs
-${files.size ? 'import { readFile } from "node:fs/promises";\n' : ""}
-const url = ${literal(origin)};
-const headers = { ${key || ""} };
-${files.size ? uploads(files) : ""}
-const answer = await fetch(url + "/v1/chat/completions", {
-  method: "POST",
-  headers: { ...headers, "content-type": "application/json" },
-  body: JSON.stringify(${literal(filled, {}, "  ")}),
-});
-if (!answer.ok) throw new Error(await answer.text());
-let rest = "";
+export function javascript(request) {
+  return `${sending(request, "/v1/chat/completions")}let rest = "";
 for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
   const lines = (rest + text).split("\\n");
   rest = lines.pop();
@@ -24,7 +11,30 @@ for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
     if (line.startsWith("data: {")) process.stdout.write(JSON.parse(line.slice(6)).choices?.[0]?.delta.content ?? "");
 }
 console.log();
-`.replace("{  }", "{}");
+`;
+}
+
+export function javascriptEmbeddings(request) {
+  return `${sending(request, "/v1/embeddings")}for (const { embedding } of (await answer.json()).data) console.log(JSON.stringify(embedding));
+`;
+}
+
+/** The request, and an error where it is refused. */
+function sending({ origin, body, files, keyed }, path) {
+  const filled = withFiles(body, files, (name) => `files[${literal(name)}]`);
+  const key = keyed ? "authorization: `Bearer ${process.env.PANDAGPT_CLIENT_KEY}`" : "";
+  return `// node ask.mjs
+${files.size ? 'import { readFile } from "node:fs/promises";\n' : ""}
+const url = ${literal(origin)};
+const headers = ${key ? `{ ${key} }` : "{}"};
+${files.size ? uploads(files) : ""}
+const answer = await fetch(url + "${path}", {
+  method: "POST",
+  headers: { ...headers, "content-type": "application/json" },
+  body: JSON.stringify(${literal(filled, {}, "  ")}),
+});
+if (!answer.ok) throw new Error(await answer.text());
+`;
 }
 
 const uploads = (files) => `

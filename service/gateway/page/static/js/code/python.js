@@ -6,24 +6,41 @@ const WORDS = { true: "True", false: "False", null: "None" };
 const OWN = new Set(["model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed"]);
 
 export function python({ origin, body, files, keyed }) {
-  const filled = withFiles(body, files, (name) => `files[${literal(name)}]`);
-  const entries = Object.entries(filled);
+  const entries = Object.entries(filled(body, files));
   const further = Object.fromEntries(entries.filter(([name]) => !OWN.has(name))); // what the package does not know
   const given = [...entries.filter(([name]) => OWN.has(name)), ...(Object.keys(further).length ? [["extra_body", further]] : [])];
-  const key = keyed ? 'os.environ["PANDAGPT_CLIENT_KEY"]' : '"none"';
-  return `# pip install openai
-${keyed ? "import os\n\n" : ""}from openai import OpenAI
-
-client = OpenAI(base_url=${literal(`${origin}/v1`)}, api_key=${key})
-${files.size ? uploads(files) : ""}
+  return `${opening({ origin, files, keyed })}
 answer = client.chat.completions.create(
-${given.map(([name, value]) => `    ${name}=${literal(value, WORDS, "    ")},`).join("\n")}
+${given.map(argument).join("\n")}
 )
 for chunk in answer:
     if chunk.choices:
         print(chunk.choices[0].delta.content or "", end="", flush=True)
 print()
 `;
+}
+
+export function pythonEmbeddings({ body, files, ...service }) {
+  return `${opening({ files, ...service })}
+answer = client.embeddings.create(
+${Object.entries(filled(body, files)).map(argument).join("\n")}
+)
+for one in answer.data:
+    print(one.embedding)
+`;
+}
+
+const filled = (body, files) => withFiles(body, files, (name) => `files[${literal(name)}]`);
+const argument = ([name, value]) => `    ${name}=${literal(value, WORDS, "    ")},`;
+
+/** The client, and the ids of the files. */
+function opening({ origin, files, keyed }) {
+  const key = keyed ? 'os.environ["PANDAGPT_CLIENT_KEY"]' : '"none"';
+  return `# pip install openai
+${keyed ? "import os\n\n" : ""}from openai import OpenAI
+
+client = OpenAI(base_url=${literal(`${origin}/v1`)}, api_key=${key})
+${files.size ? uploads(files) : ""}`;
 }
 
 const uploads = (files) => `

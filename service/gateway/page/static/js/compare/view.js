@@ -15,13 +15,21 @@ export function compareView(context) {
 
 /** Unit vectors of strings and media, in order. */
 async function vectors(context, items) {
-  await Promise.all(items.filter(isMedium).map(ensureUploaded));
+  const body = await embeddingsBody(context, items);
   try {
-    const answer = await api.embeddings(context.model()?.id, items.map((item) => (isMedium(item) ? contentPart(item, context.parameters) : item)));
+    const answer = await api.embeddings(body);
     return answer.data.map((one) => one.embedding);
   } catch (error) {
     throw new Error(withNames(error, items));
   }
+}
+
+/** The request, once all its media are uploaded. */
+async function embeddingsBody(context, items) {
+  await context.ready;
+  await Promise.all(items.filter(isMedium).map(ensureUploaded));
+  const input = items.map((item) => (isMedium(item) ? contentPart(item, context.parameters) : item));
+  return { model: context.model()?.id, input };
 }
 
 const isMedium = (item) => typeof item !== "string";
@@ -49,20 +57,33 @@ function matrixPanel(context) {
     for (const file of files) if (!refused.includes(file)) media.push(attachment(file, guess(file)));
     draw();
   };
+  context.onModel(draw);
+  const itemsNow = () => [...words.value.split("\n").map((line) => line.trim()).filter(Boolean), ...media];
   const run = async () => {
-    const texts = words.value.split("\n").map((line) => line.trim()).filter(Boolean);
-    const names = [...texts, ...media.map((medium) => medium.name)];
-    if (names.length < 2) return show(result, notice("Two things are needed, a text or a medium each."));
+    const items = itemsNow();
+    if (items.length < 2) return show(result, notice("Two things are needed, a text or a medium each."));
     try {
-      const rows = await vectors(context, [...texts, ...media]);
-      show(result, heatMap(names, rows.map((a) => rows.map((b) => cosine(a, b)))));
+      const rows = await vectors(context, items);
+      show(result, heatMap(items.map((item) => item.name ?? item), rows.map((a) => rows.map((b) => cosine(a, b)))));
+    } catch (error) {
+      show(result, notice(error.message));
+    }
+  };
+  const code = async () => {
+    const items = itemsNow();
+    if (!items.length) return show(result, notice("Write a text or choose a medium first."));
+    try {
+      const body = await embeddingsBody(context, items);
+      const files = new Map(items.filter(isMedium).map((medium) => [medium.fileId, medium.name]));
+      (await import("../code/dialog.js")).showEmbeddings(body, files);
     } catch (error) {
       show(result, notice(error.message));
     }
   };
   const chooser = h("input", { type: "file", multiple: true, onchange: ({ target }) => { add([...target.files]); target.value = ""; } });
   return h("section", { "aria-labelledby": "matrix" }, h("h2", { id: "matrix" }, "How alike are they?"),
-    field("Texts, one a line", words), field("Media", chooser), cards, button("Compare", run, { class: "primary" }), result);
+    field("Texts, one a line", words), field("Media", chooser), cards,
+    h("div", { class: "row" }, button("As code", code), button("Compare", run, { class: "primary" })), result);
 }
 
 function searchPanel(context) {

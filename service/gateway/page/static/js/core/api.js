@@ -44,7 +44,7 @@ export const version = () => json("/version");
 export const ready = () => json("/health/ready");
 export const metrics = async () => (await call("/metrics")).text();
 export const samples = () => json("/page/samples");
-export const embeddings = (model, input) => json("/v1/embeddings", post({ model, input }));
+export const embeddings = (body) => json("/v1/embeddings", post(body));
 export const cancel = (id) => json(`/v1/requests/${id}`, { method: "DELETE" });
 export const removeFile = (id) => json(`/v1/files/${id}`, { method: "DELETE" });
 export const fileContent = async (id) => (await call(`/v1/files/${id}/content`)).blob();
