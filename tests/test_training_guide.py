@@ -42,7 +42,8 @@ def folder(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "bark.wav").write_bytes(made.sound("wav"))
     Image.new("RGB", (40, 30), "brown").save(tmp_path / "media" / "dog.png")
-    data, _ = blocks("json")
+    data, captions, _ = blocks("json")
+    (tmp_path / "captions.json").write_text(captions)
     (tmp_path / "conversations.json").write_text(data)
     settings, manifest, _ = blocks("toml")
     (tmp_path / "run.toml").write_text(settings)
@@ -66,7 +67,7 @@ def test_the_settings_are_read() -> None:
 def test_the_settings_and_pairs_of_an_alignment_are_read(tmp_path: Path) -> None:
     said = align_settings.parse_settings(tomllib.loads(blocks("toml")[2]))
     assert (said.modality, said.train.start) == ("imu", "fresh")
-    (tmp_path / "pairs.json").write_text(blocks("json")[1])
+    (tmp_path / "pairs.json").write_text(blocks("json")[2])
     assert len(read_pairs([tmp_path / "pairs.json"], Modality.IMU)) == 2
 
 
@@ -92,6 +93,8 @@ def test_accelerate_reads_the_configuration(tmp_path: Path) -> None:
 
 def test_a_trial_run_by_the_guide_goes_on_and_is_evaluated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [len(sample.media) for sample in read_samples([folder / "conversations.json"])] == [1, 1, 0]
+    captions = read_samples([folder / "captions.json"])
+    assert [sample.said[1].value for sample in captions][-2:] == ["A dog sits in the grass.", "A brown dog."]
     smaller = (folder / "run.toml").read_text().replace("256", "8") + '\n[features]\ncache = "features"\n'
     (folder / "run.toml").write_text(smaller.replace("[train]", '[train]\ndevice = "cpu"\nmax_steps = 4'))
     trial, on = [shlex.split(line)[1:] for line in blocks("sh")[2].splitlines()]

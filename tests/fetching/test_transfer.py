@@ -9,7 +9,8 @@ import pytest
 from service.commands.models.fetching import transfer
 from service.commands.models.fetching.bringing import Bringing
 from service.commands.models.fetching.gathering import Wanted
-from service.commands.models.fetching.places import ask
+from service.commands.models.fetching.originals import SYSTEMS, Original
+from service.commands.models.fetching.places import MirrorPlace, PublishedPlace, ask
 from service.commands.models.fetching.record import NAME, DigestRecord, DownloadError, sha256
 from tests.fetching.mirror import Mirror, mirrored
 
@@ -120,3 +121,23 @@ def test_more_bytes_than_were_named_are_refused(mirror: Mirror, client: httpx.Cl
     with pytest.raises(DownloadError, match="256,004 bytes came, and 256,000 were named; the part is removed"):
         bringing(client, tmp_path).bring(one)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sum_that_is_known_holds_for_the_authors_own_address_alone() -> None:
+    imagebind = SYSTEMS["pandagpt-7b"].parts["imagebind"]
+    assert isinstance(imagebind, Original)
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, headers={"content-length": "5"}))
+    with httpx.Client(transport=answers) as client:
+        published, mirrored = PublishedPlace(client), MirrorPlace(client, "http://mirror.test")
+        found, other = published.find(imagebind), mirrored.find(imagebind)
+    assert found is not None
+    assert other is not None
+    assert found.sha256 == imagebind.sha256 == "d6f6c22bedcc90708448d5d2fbb7b2db9c73f505dc89bd0b2e09b23af1b62157"
+    assert other.sha256 is None
+
+
+def test_a_download_of_another_sum_than_the_known_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"other")
+    with pytest.raises(DownloadError, match="is published"):
+        DigestRecord(tmp_path).check(tmp_path / "weights.pth", "weights.pth", "d6" * 32)
+    assert not (tmp_path / NAME).exists()

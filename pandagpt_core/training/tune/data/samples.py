@@ -4,11 +4,15 @@ PandaGPT (pandagpt4_visual_instruction_data.json): {"image_name": "a.jpg", "conv
 "value": ...}, {"from": "gpt", ...}, ...]}. LLaVA calls these `image` and `conversations`, and marks the picture by
 "<image>" in the first question. Ours adds "media": [{"modality": "audio", "file": "a.wav", "params": {}}]; several
 media of one conversation are summed, as in service. A conversation without media is learned as one.
+
+A pair of a medium of any modality and its captions is a conversation for each caption: {"audio": "a.wav", "caption":
+"A dog barks."}, or {"media": [...], "caption": ["...", "..."]}; what asks for it is one of `QUESTIONS`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,6 +21,21 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.types import Modality
 
+# What a caption answers, by its first medium; the entries of a file take turns.
+QUESTIONS: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
+    {
+        Modality.IMAGE: ("Describe this picture.", "What does the picture show?", "What do you see?"),
+        Modality.VIDEO: ("Describe this video.", "What happens in the video?", "What do you see in the film?"),
+        Modality.AUDIO: ("Describe this sound.", "What do you hear?", "What can be heard in the recording?"),
+        Modality.DEPTH: ("Describe what this depth map shows.", "What is in the depth map?"),
+        Modality.THERMAL: ("Describe this thermal picture.", "What does the thermal picture show?"),
+        Modality.IMU: ("Describe this movement.", "What is the person with these sensors doing?"),
+        Modality.POINTS: ("Describe this 3D object.", "What is this point cloud of?"),
+        Modality.TEXT: ("Say what this is about.", "What is meant?"),
+    }
+)
+# Keys of an entry that name a file of that modality; `image` and `text` have other uses in published sets.
+_NAMING = tuple(modality for modality in Modality if modality not in (Modality.IMAGE, Modality.TEXT))
 MOST_TOLD = 20  # problems that one message lists
 _MARK = "<image>"
 
@@ -54,6 +73,8 @@ class _Entry(msgspec.Struct, frozen=True):
     image_name: str | None = None
     image: str | None = None
     media: tuple[_Medium, ...] = ()
+    caption: str | tuple[str, ...] = ()
+    params: dict[str, float | str] = {}
 
 
 def read_samples(files: Sequence[Path]) -> list[ChatSample]:
@@ -63,8 +84,7 @@ def read_samples(files: Sequence[Path]) -> list[ChatSample]:
     for number, file in enumerate(files):
         for index, entry in enumerate(_entries(file)):
             try:
-                sample = _sample(f"{file.name}[{index}]", msgspec.convert(entry, _Entry))
-                samples.append(replace(sample, file=number))
+                samples += [replace(one, file=number) for one in _samples(file.name, index, entry)]
             except (msgspec.ValidationError, ValueError) as error:
                 problems.append(f"{file.name}[{index}]: {error}")
     refuse(problems, "conversations are wrong")
@@ -90,12 +110,36 @@ def _entries(file: Path) -> list[Any]:
         raise InvalidRequest(f"{file.name} is no JSON list of conversations: {error}") from None
 
 
-def _sample(where: str, entry: _Entry) -> ChatSample:
-    said = tuple(_turns(entry.conversation or entry.conversations))
+def _samples(file: str, index: int, raw: Any) -> list[ChatSample]:
+    """One of a conversation, as many as there are captions of a pair."""
+    entry = msgspec.convert(raw, _Entry)
+    media = _media(entry, raw)
+    conversation = entry.conversation or entry.conversations
+    captions = (entry.caption,) if isinstance(entry.caption, str) else entry.caption
+    if not captions:
+        return [ChatSample(f"{file}[{index}]", tuple(_turns(conversation)), media)]
+    if conversation or not media or not all(caption.strip() for caption in captions):
+        raise ValueError("a pair has a medium, captions that are not empty, and no conversation")
+    questions = QUESTIONS[media[0].modality]
+    return [
+        ChatSample(
+            f"{file}[{index}]" + (f".caption[{at}]" if len(captions) > 1 else ""),
+            (ChatTurn("human", questions[(index + at) % len(questions)]), ChatTurn("gpt", caption.strip())),
+            media,
+        )
+        for at, caption in enumerate(captions)
+    ]
+
+
+def _media(entry: _Entry, raw: Mapping[str, Any]) -> tuple[Medium, ...]:
+    """`params` are those of the one medium that a key of the entry names."""
     names = [name for name in (entry.image_name, entry.image) if name]
     media = [Medium(Modality.IMAGE, _inside(name)) for name in names[:1]]
+    params = tuple(sorted(entry.params.items()))
+    named = [(one, raw[one]) for one in _NAMING if isinstance(raw.get(one), str)]
+    media += [Medium(modality, _inside(file), params) for modality, file in named]
     media += [Medium(one.modality, _inside(one.file), tuple(sorted(one.params.items()))) for one in entry.media]
-    return ChatSample(where, said, tuple(media))
+    return tuple(media)
 
 
 def _turns(said: Sequence[ChatTurn]) -> Iterator[ChatTurn]:

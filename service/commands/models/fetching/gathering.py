@@ -112,7 +112,7 @@ class Gathering:
         """What an earlier call brought is not brought again."""
         here = self._own.find(original, name) if isinstance(found, Offered) else None
         path = f"{original.path}/{name}" if name else original.path
-        published = original.sha256 or (found.sha256 if isinstance(found, Offered) else None)
+        published = found.sha256 if isinstance(found, Offered) else None
         return Wanted(here or found, self._downloads / path, path, published)
 
 

@@ -1,6 +1,6 @@
 """Places that may hold an original: a local folder, a mirror of the same layout, the address its authors publish."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -69,7 +69,10 @@ class PublishedPlace:
         self._client = client
 
     def find(self, original: Original, name: str = "") -> Offered | None:
-        return None if original.url is None else ask(self._client, _joined(original.url, name))
+        if original.url is None:
+            return None
+        found = ask(self._client, _joined(original.url, name))
+        return found if found is None or original.sha256 is None else replace(found, sha256=original.sha256)
 
 
 def given_place(client: httpx.Client, word: str) -> Place:

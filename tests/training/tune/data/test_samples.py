@@ -131,3 +131,49 @@ def test_without_a_medium_a_vicuna_model_learns_what_it_is_served_as_its_first_p
     prompt = token_ids(TEMPLATES["vicuna-v0"], tokenizer, Conversation((Turn("user", "What is it?"),)))
     assert list(laid.ids[: len(prompt)]) == prompt
     assert learned(laid.targets) == tokenizer.encode("It is a dog.\n###")
+
+
+PAIRS = [
+    {"audio": "bark.wav", "caption": "A dog barks."},
+    {"imu": "walk.csv", "params": {"rate_hz": 50}, "caption": "Somebody walks."},
+    {"image": "red.png", "caption": ["It is red.", " A red square. "]},
+    {"media": [{"modality": "text", "file": "a.txt"}, {"modality": "audio", "file": "b.wav"}], "caption": "Both."},
+]
+
+
+def test_pairs_of_any_modality_and_its_captions_are_conversations(tmp_path: Path) -> None:
+    (tmp_path / "pairs.json").write_text(json.dumps(PAIRS))
+    found = read_samples([tmp_path / "pairs.json"])
+    assert [one.said[1].value for one in found] == [
+        *("A dog barks.", "Somebody walks.", "It is red.", "A red square.", "Both."),
+    ]
+    assert [[medium.modality for medium in one.media] for one in found] == [
+        *(["audio"], ["imu"], ["image"], ["image"], ["text", "audio"]),
+    ]
+    assert found[1].media[0].params == (("rate_hz", 50),)
+    assert "sound" in found[0].said[0].value
+    assert found[2].said[0].value != found[3].said[0].value
+    assert found[3].where == "pairs.json[2].caption[1]"
+
+
+def test_a_film_named_by_its_key_is_the_medium_of_a_conversation(tmp_path: Path) -> None:
+    talk = [{"from": "human", "value": "<image>\nWhat happens?"}, {"from": "gpt", "value": "It rains."}]
+    (tmp_path / "films.json").write_text(json.dumps([{"id": 1, "video": "rain.mp4", "conversations": talk}]))
+    (one,) = read_samples([tmp_path / "films.json"])
+    assert [(medium.modality, medium.file) for medium in one.media] == [("video", "rain.mp4")]
+    assert one.said[0].value == "What happens?"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"caption": "Nothing."},
+        {"audio": "a.wav", "caption": ["", "x"]},
+        {"audio": "../a.wav", "caption": "x"},
+        {"audio": "a.wav", "caption": "x", "conversation": [{"from": "human", "value": "q"}]},
+    ],
+)
+def test_what_is_no_pair_is_named(tmp_path: Path, entry: dict) -> None:
+    (tmp_path / "pairs.json").write_text(json.dumps([entry]))
+    with pytest.raises(InvalidRequest, match=r"pairs\.json\[0\]"):
+        read_samples([tmp_path / "pairs.json"])
