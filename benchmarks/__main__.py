@@ -20,6 +20,7 @@ EACH = (
     "memory",
     "resident",
     "sizing",
+    "visual_cache",
     "masks",
     "takeover",
     "departures",

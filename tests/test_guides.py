@@ -28,8 +28,9 @@ from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 GUIDES = ROOT / "docs/guides"
 ADDRESS = "http://127.0.0.1:8000"
 # Run by tests/test_training_guide.py, which needs no gateway, by tests/gateway/test_places.py, whose model points, and
-# by tests/contract/test_programs_of_guides.py, with the programs themselves.
-ELSEWHERE = {"training.md", "locate.md", "litellm-proxy.md", "lm-eval.md", "guidellm.md", "n8n.md"}
+# by tests/contract/test_programs_of_guides.py, with the programs themselves; by tests/test_two_systems.py, whose
+# commands are servers.
+ELSEWHERE = {"imagebind-llm.md", "training.md", "locate.md", "litellm-proxy.md", "lm-eval.md", "guidellm.md", "n8n.md"}
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from pandagpt_core.checkpoints.imagebind_llm import (
     tuned_shapes,
 )
 from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent, write_folder
-from pandagpt_core.convert.fresh_bind import fresh_fetch, fresh_shapes, fresh_specs
+from pandagpt_core.convert.fresh_bind import RANK, fresh_fetch, fresh_shapes, fresh_specs
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
 from pandagpt_core.convert.meta_llama import MetaLlama, find_llama, layer_name, plan_llama, turned, write_texts
 from pandagpt_core.convert.pandagpt import plan_encoder, sizes_of
@@ -132,17 +132,20 @@ def plan_adapter(path: Path, config: LlamaConfig) -> tuple[Part, BindSpec, LoraS
     """What was trained, after a strict account.
 
     A trainer's own file holds the whole model: ImageBind and the base's weights, which training left as they were, are
-    passed over there.
+    passed over there. A file of the first phase has neither biases nor LoRA: they begin as nothing, for the second.
     """
     part = plan_part(ADAPTER, path, adapter_name)
-    bind, rank = _bind_spec(path.name, part.shapes()), _rank(path.name, part.shapes())
+    bind, untuned = _bind_spec(path.name, part.shapes()), _is_untuned(part.shapes())
+    rank = RANK if untuned else _rank(path.name, part.shapes())
     unread = [gate_name(layer) for layer in range(config.layers - bind.layers)]  # gates of layers without an adapter
     part = plan_part(ADAPTER, path, lambda key: _but(adapter_name(key), unread))
     lora = LoraSpec(r=rank, alpha=float(rank), targets=ADAPTED)
     gates = {name: (1, *shape, 1, 1) for name, shape in bind_shapes(bind, config).items() if name.endswith(GATE)}
     expected = bind_shapes(bind, config) | tuned_shapes(config) | lora_shapes(lora, expected_shapes(config))
-    account(path.name, {**expected, **gates}, part.shapes())
-    return turned(dataclasses.replace(part, changes=dict.fromkeys(gates, Tensor.flatten)), config), bind, lora
+    extra = _fresh_tuning(expected) if untuned else {}
+    account(path.name, {**{key: expected[key] for key in expected if key not in extra}, **gates}, part.shapes())
+    part = dataclasses.replace(part, changes=dict.fromkeys(gates, Tensor.flatten), extra=extra)
+    return turned(part, config), bind, lora
 
 
 def convert_imagebind_llm(
@@ -255,6 +258,22 @@ def _bind_spec(what: str, shapes: Mapping[str, Shape]) -> BindSpec:
         )
     except (KeyError, IndexError):
         raise CheckpointError(f"{what} holds no bind network by ImageBind-LLM's names") from None
+
+
+def _is_untuned(shapes: Mapping[str, Shape]) -> bool:
+    return not any(map(_is_of_second_phase, shapes))
+
+
+def _is_of_second_phase(key: str) -> bool:
+    """Of the language model, and not its norms, which a file of the first phase has too, as the base's."""
+    return key.startswith("model.") and (key.endswith(".bias") or ".lora_" in key)
+
+
+def _fresh_tuning(expected: Mapping[str, Shape]) -> dict[str, Tensor]:
+    """Biases and LoRA that change nothing."""
+    shapes = {key: shape for key, shape in expected.items() if _is_of_second_phase(key)}
+    fetch = fresh_fetch(shapes, lambda key: torch.ones(shapes[key]))  # no norm is among them
+    return {key: fetch(key) for key in shapes}
 
 
 def _rank(what: str, shapes: Mapping[str, Shape]) -> int:

@@ -26,7 +26,7 @@ from pandagpt_core.training.log import Log
 from pandagpt_core.training.tune.bind_model import TrainableBind
 from pandagpt_core.training.tune.model import cast_frozen
 from recipes.panda_mini.base_answers import base_answers
-from recipes.panda_mini.concepts import load_concepts
+from recipes.panda_mini.concepts import Concept, load_concepts
 from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES, fetch_all
@@ -107,14 +107,14 @@ def point_tower(job: BindJob) -> PointTower:
 
 def features_of(job: BindJob, pictures: Sequence[Picture]) -> PictureFeatures:
     """Of those that show a concept."""
-    named = [one for one in pictures if one.concept >= 0]
+    named = [one for one in pictures if 0 <= one.concept < len(concepts_of(job))]
     return picture_features(named, job.default, job.recipe.seed, job.cache, job.log)
 
 
 def trained(job: BindJob, features: PictureFeatures) -> TrainableBind:
     """The bind network, queries and gates."""
     recipe, config, file = job.recipe, job.recipe.training, llm_file()
-    concepts, tokenizer, known = load_concepts(), load_tokenizer(file), directions(job.default)
+    concepts, tokenizer, known = concepts_of(job), load_tokenizer(file), known_directions(job)
     llm, captions = load_llama(file), CaptionIds.of(tokenizer, concepts)
     model = fresh_bind(llm, names_of(llm, tokenizer, [one.name for one in concepts]), known, config)
     cast_frozen(llm, torch.bfloat16)
@@ -136,16 +136,25 @@ def tuned(job: BindJob, features: PictureFeatures, model: TrainableBind) -> Trai
     config = job.recipe.tuning
     if config is None:
         return model
-    file, known = llm_file(), directions(job.default)
+    file, known = llm_file(), known_directions(job)
     questions = TEXT_ONLY[:: len(TEXT_ONLY) // config.plain][: config.plain]
     plain = base_answers(file, questions, config.text_tokens, job.cache)
-    pool = instructions(load_tokenizer(file), load_concepts(), plain, config)
+    pool = instructions(load_tokenizer(file), concepts_of(job), plain, config)
     count = model.llm.config.layers - model.prefix.layers
     states = kept(job.cache, "bind-below", (pool, count, file.name), lambda: states_below(model.llm, count, pool))
     drawn = InstructionDraw(pool, states, FeatureDraw(features.vectors, known, config.draw), config)
     second = tunable(model, config)
     tune_bind(second, drawn, pool, config, _state_file(job, features, "tuned"), job.log)
     return second
+
+
+def concepts_of(job: BindJob) -> tuple[Concept, ...]:
+    return load_concepts()[: job.recipe.concepts]
+
+
+def known_directions(job: BindJob) -> Tensor:
+    """[C, E] of the recipe's concepts."""
+    return directions(job.default)[: job.recipe.concepts]
 
 
 def provenance(job: BindJob) -> dict[str, Any]:

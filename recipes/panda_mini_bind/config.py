@@ -69,10 +69,12 @@ class TuneConfig:
 
 @dataclass(frozen=True, slots=True)
 class BindRecipe:
-    """thin: every so many pictures, to try it. tuning: the second phase, where it is run."""
+    """thin: every so many pictures, to try it. concepts: the first so many, to try it. tuning: the second phase, where
+    it is run."""
 
     seed: int = 1
     thin: int = 1
+    concepts: int | None = None
     draw: DrawConfig = field(default_factory=DrawConfig)
     points: TowerConfig = field(default_factory=lambda: TowerConfig(steps=600, batch=32))
     training: BindTraining = field(default_factory=BindTraining)
@@ -81,6 +83,7 @@ class BindRecipe:
 
 QUICK = BindRecipe(
     thin=100,
+    concepts=12,
     points=TowerConfig(steps=2, batch=4),
     training=BindTraining(hidden=16, steps=2, batch=2),
     tuning=TuneConfig(rank=1, steps=2, batch=4, each=1, plain=4, text_tokens=4, nothing=2),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from pandagpt_core.convert.meta_llama import base_name, find_llama, turned
 from pandagpt_core.convert.parts import Part
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.training.tune.bind_model import build_bind
 from tests.parity.bind_tiny import SIZES, convert, originals
 
 LLAMA_7B = LlamaConfig(
@@ -103,6 +105,32 @@ def test_a_trainers_file_of_the_whole_model_gives_the_same_adapter(golden: Path,
     first, second = (load_file(tmp_path / name / "adapter.safetensors") for name in ("as published", "whole"))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_file_of_the_first_phase_gets_updates_that_change_nothing(files, adapter, tmp_path: Path) -> None:
+    second = re.compile(r"llama\..*(\.bias|lora_w\w+_l[12]\.weight)")
+    first = {key: tensor for key, tensor in adapter.items() if not second.fullmatch(key)}
+    assert len(first) < len(adapter)
+    made = convert_imagebind_llm(with_adapter(files, tmp_path, first), tmp_path / "first", OPTIONS)
+    convert_imagebind_llm(files, tmp_path / "both", OPTIONS)
+    one, other = (load_file(tmp_path / name / "adapter.safetensors") for name in ("first", "both"))
+    assert one.keys() == other.keys()
+    assert made.biases
+    assert made.lora is not None
+    assert made.lora.r == 16
+    for key, tensor in one.items():
+        if key.startswith("model.") and key.endswith((".bias", ".lora_B.weight")):
+            assert not tensor.any()
+        elif ".lora_" not in key:
+            assert torch.equal(tensor, other[key])
+    tuned = build_bind(tmp_path / "first", made, "finetune", made.bind.features, 0.0)
+    assert any(parameter.requires_grad for parameter in tuned.parameters())
+
+
+def test_a_file_with_biases_and_without_lora_is_refused(files, adapter, tmp_path: Path) -> None:
+    state = {key: tensor for key, tensor in adapter.items() if "lora_" not in key}
+    with pytest.raises(CheckpointError, match="no LoRA matrices"):
+        plan_imagebind_llm(with_adapter(files, tmp_path, state), OPTIONS)
 
 
 def test_queries_and_keys_are_put_in_the_order_that_pairs_halves() -> None:

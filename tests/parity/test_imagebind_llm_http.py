@@ -202,6 +202,14 @@ def test_the_rows_of_the_cache_come_with_the_answer_when_asked(house: House, sai
     answer = by_json(house, said, "image_knn", options={"cache_details": True}).json()["choices"][0]
     assert answer["fields"]["cache"]["rows"] == said.tensor("knn/image/indices").tolist()
     assert "fields" not in by_json(house, said, "image_knn").json()["choices"][0]
+    about = said.said["generate"]["image_knn"]
+    form = {"prompt": about["instruction"], "options": {**options(about), "cache_details": True}}
+    by_file = ask(house.http, form, [("image", FILES["Image"])]).json()["choices"][0]
+    assert by_file["fields"] == answer["fields"]
+    with_stream = by_json(house, said, "image_knn", options={"cache_details": True}, stream=True)
+    events = [json.loads(line.removeprefix("data: ")) for line in with_stream.iter_lines() if "{" in line]
+    told = [choice["fields"] for event in events for choice in event["choices"] if choice.get("fields")]
+    assert told == [answer["fields"]]
 
 
 @pytest.mark.parametrize(
@@ -218,11 +226,15 @@ def test_the_rows_of_the_cache_come_with_the_answer_when_asked(house: House, sai
 def test_an_option_of_the_cache_out_of_range_is_refused_by_name(
     house: House, said: Golden, option: str, value: float, words: str
 ) -> None:
-    answer = by_json(house, said, "image_knn", options={option: value})
-    assert answer.status_code == 400
-    error = answer.json()["error"]
-    assert words in error["message"]
-    assert error["param"].startswith("options")
+    form = {"prompt": "What is it?", "options": {option: value}}
+    doors = [by_json(house, said, "image_knn", options={option: value})]
+    doors.append(ask(house.http, form, [("image", FILES["Image"])]))
+    for answer in doors:
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert words in error["message"]
+        assert error["param"].startswith("options")
+    assert doors[0].json()["error"]["message"] == doors[1].json()["error"]["message"]
 
 
 HEADER = b"ply\nformat ascii 1.0\nelement vertex %d\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
@@ -248,11 +260,19 @@ def test_hostile_clouds_are_refused_by_their_field_and_neighbours_do_not_notice(
     neighbour = threading.Thread(target=lambda: found.extend(by_form(house, said, name) for name in CASES))
     neighbour.start()
     for data, words in HOSTILE.values():
-        answer = ask(house.http, {"prompt": "What is it?"}, [("points", data)])
-        assert answer.status_code == 400, answer.text
-        error = answer.json()["error"]
-        assert (error["code"], error["param"]) == ("invalid_media", "points")
-        assert words in error["message"]
+        link = {"type": "points_url", "points_url": {"url": f"data:;base64,{base64.b64encode(data).decode()}"}}
+        content = [{"type": "text", "text": "What is it?"}, link]
+        body = {"model": "imagebind-llm-tiny", "messages": [{"role": "user", "content": content}]}
+        doors = {
+            "points": ask(house.http, {"prompt": "What is it?"}, [("points", data)]),
+            "messages": house.http.post("/v1/chat/completions", json=body),
+        }
+        for param, answer in doors.items():
+            assert answer.status_code == 400, answer.text
+            error = answer.json()["error"]
+            assert error["code"] == "invalid_media"
+            assert error["param"].startswith(param)
+            assert words in error["message"]
     neighbour.join(60)
     assert found == [said.said["generate"][name]["text"] for name in CASES]
 

@@ -17,7 +17,7 @@ from service.broker.errors import BrokerError
 from service.broker.gateway.admin import QueueAdmin, QueueItem
 from service.broker.protocol import Generate
 from service.commands.overrides import overrides
-from service.local import store as embedded
+from service.commands.stores import with_store
 
 COLUMNS = ("state", "model", "priority", "id", "kind", "bytes", "age", "attempts", "worker", "reason")
 
@@ -46,15 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, or act; 1 where nothing has that name or something could not be done."""
     chosen = settings.load(overrides(arguments, store="store.url"))
     logs.configure(chosen.log.level, chosen.log.format, "queue")
-    return asyncio.run(_run(arguments, _store(chosen)))
-
-
-def _store(chosen: settings.Settings) -> settings.StoreSettings:
-    """The store that the settings name, else that of a running `pandagpt serve`. Raises SettingsError."""
-    found = embedded.running(chosen.local.state) if not chosen.store.is_external else None
-    store = chosen.store.model_copy(update={"url": found}) if found else chosen.store
-    store.require()
-    return store
+    return asyncio.run(_run(arguments, with_store(chosen).store))
 
 
 async def _run(arguments: argparse.Namespace, store: settings.StoreSettings) -> int:
