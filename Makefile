@@ -85,7 +85,7 @@ locate:  ## train models/panda-locate anew (hours on a CPU; ARGS=--quick to try 
 	@exec $(BIN)/python -m recipes.panda_locate.build $(ARGS)
 
 .PHONY: bind
-bind:  ## train models/panda-mini-bind anew (an hour on a CPU; ARGS=--quick to try every stage)
+bind:  ## train models/panda-mini-bind anew (an hour on a CPU; ARGS=--tune: both phases, --quick: to try every stage)
 	@$(DEV)
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m recipes.panda_mini_bind.build $(ARGS)
