@@ -1,6 +1,8 @@
 """`pandagpt demo`: what it asks about, how it sends each medium, and what it prints."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from service.commands.client.demo import asked, part, taken
 from service.commands.client.demo_places import shown
 from service.commands.client.talk import Talk
 from service.local.samples import Sample, asks
+from tests.chaos.house import until
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -119,3 +122,28 @@ def test_media_that_the_model_does_not_take_are_left_out(dog: Sample) -> None:
     cloud = Sample("points", dog.path)
     with httpx.Client(transport=transport, base_url="http://service") as client:
         assert taken(client, [[dog], [cloud], [dog, cloud]]) == [[dog]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a parent's death is reported by Linux alone")
+def test_a_demo_that_is_killed_leaves_no_service_behind() -> None:
+    code = (
+        "import os, sys; from service.commands.client.demo import started; "
+        "made = started([sys.executable, '-c', 'import time; time.sleep(600)'], os.environ); "
+        "print(made.pid, flush=True); made.wait()"
+    )
+    demo = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert demo.stdout is not None
+    service = int(demo.stdout.readline())
+    assert _runs(service)
+    demo.kill()
+    demo.wait()
+    demo.stdout.close()
+    until(lambda: not _runs(service), "the service's end")
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is there and no zombie that waits for its new parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -64,14 +64,12 @@ class Child:
         """Run it."""
         self._due = None
         self._started = time.monotonic()
-        parent = os.getpid()
         self._process = subprocess.Popen(
             list(self.spec.command),
             env={**os.environ, **self.spec.env},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            # Safe here: the supervisor has one thread.
-            preexec_fn=(lambda: _die_with(parent, self.spec.orphan_signal)) if sys.platform == "linux" else None,
+            preexec_fn=dying_with(os.getpid(), self.spec.orphan_signal),
         )
 
     def tend(self) -> None:
@@ -131,8 +129,15 @@ def _how(status: int) -> str:
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
 
 
+def dying_with(parent: int, orphan_signal: signal.Signals) -> Callable[[], None] | None:
+    """A `preexec_fn` that has the kernel end the child when its parent dies, whatever kills the parent; on Linux.
+
+    For a parent of one thread: what runs between fork and exec takes no lock of another thread then.
+    """
+    return (lambda: _die_with(parent, orphan_signal)) if sys.platform == "linux" else None
+
+
 def _die_with(parent: int, orphan_signal: signal.Signals) -> None:
-    """In the child, before it runs: have the kernel end it when its parent dies, whatever kills the parent."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(orphan_signal))
     if os.getppid() != parent:
         os._exit(1)

@@ -6,11 +6,12 @@ Then the same with the model that names places, where its folder is there: one p
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from service.commands.client import demo_places
 from service.commands.client.talk import Talk, TalkError, medium
 from service.commands.overrides import overrides
 from service.local import ports, samples, supervisor
+from service.local.children import dying_with
 
 QUESTION = "What is this?"
 START_S = 300.0
@@ -60,7 +62,7 @@ def _served(model: Path, ask: Callable[[httpx.Client], bool]) -> bool:
         }
         env = os.environ | settings.environment(given)
         # What it greets its owner with is no part of the answers; what it complains of comes on the other stream.
-        house = subprocess.Popen([sys.executable, "-m", "service.cli", "serve"], env=env, stdout=subprocess.DEVNULL)
+        house = started([sys.executable, "-m", "service.cli", "serve"], env)
         try:
             url = f"http://127.0.0.1:{port}"
             if not _is_up(url, house):
@@ -70,6 +72,12 @@ def _served(model: Path, ask: Callable[[httpx.Client], bool]) -> bool:
         finally:
             house.terminate()
             house.wait()
+
+
+def started(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The service, which ends in good order also where this process is killed."""
+    with_us = dying_with(os.getpid(), signal.SIGTERM)
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, preexec_fn=with_us)
 
 
 def _is_up(url: str, house: subprocess.Popen[bytes]) -> bool:
