@@ -258,25 +258,29 @@ class FakeRuntime:
 @dataclass
 class FakeRecogniser:
     """The worker's `Recogniser` without a model: of each 30 s a segment that names what it was made of, nothing where
-    the window is quiet. `delay` in seconds. `heard` counts windows."""
+    the window is quiet. `delay` in seconds. `heard` counts windows. silent: nobody speaks. broken: windows raise."""
 
     delay: float = 0.0
     info: SpeechInfo = FAKE_SPEECH
     heard: int = 0
+    silent: bool = False
+    broken: bool = False
 
     def hear(self, samples: np.ndarray, state: SpeechState, options: SpeechOptions) -> HeardWindow:
         time.sleep(self.delay)
         self.heard += 1
         window = samples[state.frame * 160 : (state.frame + 3000) * 160]
         end, language = state.frame + -(-len(window) // 160), options.language or state.language or "en"
-        if "FAULT-HEAR" in options.prompt:
+        if "FAULT-HEAR" in options.prompt or self.broken:
             raise RuntimeError("a window failed")
         if not np.abs(window).max(initial=0):
             return HeardWindow((), end, language)
         text = f" {options.task} {language} {state.frame} after {len(state.context)}."
         times = state.frame / 100, end / 100
         words = (SpokenWord(options.task, times[0], times[0] + 0.5),) if options.words else ()
-        segment = SpokenSegment(*times, text, (state.frame, 7), options.temperature, -0.25, 1.0, 0.01, words)
+        segment = SpokenSegment(
+            *times, text, (state.frame, 7), options.temperature, -0.25, 1.0, 0.9 if self.silent else 0.01, words
+        )
         return HeardWindow((segment,), end, language)
 
 

@@ -45,7 +45,8 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     that may be called, each as JSON text; `continue_final` goes on with the last turn.
 
     `prompts` are texts or token ids to continue as they stand, in place of the turns; each has `n` choices, those of
-    the first prompt first. `echo`: publish the prompts' own tokens before the answer. `explain`: find out what each
+    the first prompt first. `speech` are sounds of the media once more, as a recogniser reads them; what it writes down
+    stands in their turns. `echo`: publish the prompts' own tokens before the answer. `explain`: find out what each
     medium contributes to each choice, among `Done.fields`.
     """
 
@@ -67,6 +68,7 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     continue_final: bool = False
     prompts: list[str | list[int]] = []
     echo: bool = False
+    speech: list[MediaRef] = []
     explain: bool = False
 
     @property

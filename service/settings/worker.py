@@ -97,8 +97,10 @@ class WorkerSettings(Section):
         description="folder of a recogniser of speech; needs pandagpt[speech]. `pandagpt serve` takes the name "
         "whisper-base too, which it fetches. Unset: nothing is written down",
     )
-    speech_tokens: Count = Field(
-        default=256, description="most of what is said in a sound that a prompt in a chat holds (tokens)"
+    speech_tokens: CountOrNone = Field(
+        default=256,
+        description="most of what is said in a sound that a prompt in a chat holds; 0: nothing, and sounds are written "
+        "down for /v1/audio alone (tokens)",
     )
     speech_seconds: Seconds = Field(
         default=120.0, description="how much of a sound is written down for a chat, from its start (seconds)"

@@ -118,7 +118,7 @@ def _join(
     cache = EmbeddingCache(connection, keys, store)
     batcher = Batcher(worker.encode_batch)
     executor = ThreadEncoderExecutor()
-    encoding = EncodeStage(runtime, cache, batcher, executor, metrics, worker.encode_limit_s)
+    encoding = EncodeStage(runtime, cache, batcher, executor, metrics, worker.encode_limit_s, recogniser=recogniser)
     speech = SpeechStage(recogniser, cache, executor, metrics, worker.encode_limit_s)
     address = f"{worker.metrics_host}:{worker.metrics_port}" if worker.metrics_port else None
     info = replace(runtime.info, speech=None if recogniser is None else recogniser.info)

@@ -16,13 +16,15 @@ from functools import partial
 import numpy as np
 
 from pandagpt_core.interface import ServedModel
+from pandagpt_core.speech.base import Recogniser
 from pandagpt_core.types import Modality
 from service.broker.errors import StoreUnavailable
 from service.broker.media_cache import EmbeddingCache, media_name
-from service.broker.protocol import Failed, MediaRef
+from service.broker.protocol import Failed, Generate, MediaRef
 from service.metrics import WorkerMetrics
-from service.worker.encoder_executor import Encoded, EncoderExecutor, encoded
+from service.worker.encoder_executor import SPEECH, Encoded, EncoderExecutor, encoded
 from service.worker.jobs import Job
+from service.worker.spoken import NOTHING, written_down
 
 log = logging.getLogger(__name__)
 IDLE_ENDS = 1.0  # seconds that threads with nothing to do may take to end
@@ -44,18 +46,18 @@ class Batcher:
 
     def __init__(self, size: int) -> None:
         self._size, self._order = size, itertools.count()
-        self._waiting: dict[Modality, dict[str, int]] = {}  # name -> its place in the order of arrival
+        self._waiting: dict[str, dict[str, int]] = {}  # name -> its place in the order of arrival
 
-    def add(self, modality: Modality, name: str) -> None:
+    def add(self, modality: str, name: str) -> None:
         self._waiting.setdefault(modality, {}).setdefault(name, next(self._order))
 
-    def take(self, busy: Container[Modality] = ()) -> tuple[Modality, list[str]] | None:
+    def take(self, busy: Container[str] = ()) -> tuple[str, list[str]] | None:
         """The batch that has waited longest, at most `size` of one modality that is not busy."""
         free = [(next(iter(names.values())), modality) for modality, names in self._waiting.items() if names]
         oldest = min((one for one in free if one[1] not in busy), default=None)
         if oldest is None:
             return None
-        names = list(self._waiting[oldest[1]])[: self._size]
+        names = list(self._waiting[oldest[1]])[: 1 if oldest[1] == SPEECH else self._size]
         for name in names:
             del self._waiting[oldest[1]][name]
         return oldest[1], names
@@ -79,24 +81,29 @@ class EncodeStage:
         metrics: WorkerMetrics,
         limit: float,
         clock: Callable[[], float] = time.monotonic,
+        recogniser: Recogniser | None = None,
     ) -> None:
+        self._recogniser = recogniser
         self._runtime, self._cache, self._batcher, self._executor = runtime, cache, batcher, executor
         self._metrics, self._limit, self._clock = metrics, limit, clock
         self.jobs: dict[str, Job] = {}
-        self.running: dict[Modality, EncodeBatch] = {}  # at most one in each lane
+        self.running: dict[str, EncodeBatch] = {}  # at most one in each lane
         self._looked = clock()
 
     def add(self, job: Job) -> None:
         """Look up what others encoded already; the rest waits for a batch. StoreUnavailable: then it is not here."""
         parts = {part.blob: part for part in job.delivery.request.media}
+        spoken = self._spoken(job)
         if not all(self._is_ours(job, part) for part in parts.values()):
             self.jobs[job.id] = job
             job.end(Failed(code="store_unavailable", message="the model has changed; send the request again"))
             return
-        job.embeddings = self._cache.embeddings(list(parts))
+        job.embeddings = self._cache.embeddings([*parts, *spoken])
         self.jobs[job.id] = job
-        job.cached_items = len(job.embeddings)
-        job.waits_for = set(parts) - set(job.embeddings)
+        job.cached_items = len(parts.keys() & job.embeddings.keys())
+        job.waits_for = {*parts, *spoken} - set(job.embeddings)
+        for name in spoken & job.waits_for:
+            self._batcher.add(SPEECH, name)
         for name, part in parts.items():
             outcome = "miss" if name in job.waits_for else "hit"
             self._metrics.embedding_cache.labels(part.modality, outcome).inc()
@@ -128,7 +135,7 @@ class EncodeStage:
             wait([batch.result for batch in self.running.values()], seconds, FIRST_COMPLETED)
 
     @property
-    def stuck(self) -> tuple[Modality, ...]:
+    def stuck(self) -> tuple[str, ...]:
         """The lanes whose batch has taken longer than the limit."""
         return tuple(modality for modality in self.running if self._left(modality) <= 0)
 
@@ -153,6 +160,14 @@ class EncodeStage:
         """Forget a job that ended or is another worker's now. Jobs that are not here are fine."""
         self.jobs.pop(job.id, None)
 
+    def _spoken(self, job: Job) -> set[str]:
+        """The sounds that this worker's recogniser writes down for the request's prompt."""
+        request, recogniser = job.delivery.request, self._recogniser
+        if not isinstance(request, Generate) or recogniser is None:
+            return set()
+        owner, by = request.cache_group or request.tenant, recogniser.info.digest
+        return {part.blob for part in request.speech if part.blob == media_name(owner, by, part.digest)}
+
     def _is_ours(self, job: Job, part: MediaRef) -> bool:
         # A gateway that still has another version of the model's announcement names another encoder's arrays. Where
         # workers of several versions serve the model, it names the whole encoder.
@@ -161,15 +176,22 @@ class EncodeStage:
         digests = (info.digest_of(part.modality), info.encoder_digest)
         return part.blob in [media_name(owner, digest, part.digest) for digest in digests]
 
-    def _begin(self, modality: Modality, names: list[str]) -> None:
+    def _begin(self, modality: str, names: list[str]) -> None:
         arrays = self._cache.arrays(names)
         absent = [name for name in names if name not in arrays]
         # Another worker may have encoded it since, and dropped the array.
         found = self._cache.embeddings(absent)
         self._give(found)
-        self._fail({name: GONE for name in absent if name not in found})
+        gone = [name for name in absent if name not in found]
+        if modality == SPEECH:
+            self._give(dict.fromkeys(gone, NOTHING))  # an answer does without
+        else:
+            self._fail(dict.fromkeys(gone, GONE))
         if arrays:
-            work = partial(encoded, self._runtime, modality, arrays)
+            if modality == SPEECH and self._recogniser is not None:
+                work = partial(written_down, self._recogniser, arrays)
+            else:
+                work = partial(encoded, self._runtime, Modality(modality), arrays)
             self.running[modality] = EncodeBatch(tuple(arrays), self._executor.submit(modality, work))
 
     def _age(self) -> None:
@@ -179,7 +201,7 @@ class EncodeStage:
         for batch in self.running.values():
             batch.seconds += passed
 
-    def _left(self, modality: Modality) -> float:
+    def _left(self, modality: str) -> float:
         """The seconds that a lane's batch may still take."""
         batch = self.running[modality]
         return IDLE_ENDS if batch.result.done() else self._limit - batch.seconds

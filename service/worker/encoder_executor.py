@@ -35,7 +35,7 @@ BAD_ARRAY = Failed(code="internal_error", message="a medium could not be encoded
 class Encoded:
     """What became of each name of a batch, and the seconds that it took."""
 
-    modality: Modality
+    modality: str
     embeddings: Mapping[str, np.ndarray]
     failures: Mapping[str, Failed]
     seconds: float

@@ -15,18 +15,22 @@ from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
 from service.worker.accounting import count_finish
 from service.worker.explaining import Explaining
-from service.worker.jobs import Job, pending, sequence_of
+from service.worker.jobs import Job, conversation, pending, sequence_of
 from service.worker.prompt_scoring import PromptScoring
 from service.worker.quarantine import Quarantine
+from service.worker.spoken import speech_fields, spoken_texts, with_speech
 
 log = logging.getLogger(__name__)
 
 
 class EngineDriver:
-    """Generating jobs by request id. A job that ends stays until `remove`."""
+    """Generating jobs by request id. A job that ends stays until `remove`.
 
-    def __init__(self, runtime: ServedModel, metrics: WorkerMetrics) -> None:
-        self._runtime, self._metrics = runtime, metrics
+    speech_tokens: of what is written down of a sound, the most that a prompt holds.
+    """
+
+    def __init__(self, runtime: ServedModel, metrics: WorkerMetrics, speech_tokens: int = 0) -> None:
+        self._runtime, self._metrics, self._speech_tokens = runtime, metrics, speech_tokens
         self.running: dict[str, Job] = {}
         self.quarantine = Quarantine()
         self._scoring, self._explaining = PromptScoring(runtime), Explaining(runtime)
@@ -135,10 +139,12 @@ class EngineDriver:
         admitted: Admitted | None = None
         lengths: dict[int, int] = {}  # of each prompt
         with self._failing(job):
+            if speech := spoken_texts(request, job.embeddings):
+                job.asked = with_speech(conversation(request), speech, self._runtime, self._speech_tokens)
             for sequence in pending(job, request):
                 admitted = self._runtime.admit(sequence)
                 lengths[int(sequence.id.rpartition("/")[2]) // request.n] = admitted.prompt_tokens
-                job.prompt_fields = admitted.fields
+                job.prompt_fields = {**(admitted.fields or {}), **speech_fields(speech)} or None
                 if admitted.finished is not None:
                     job.complete(sequence.id, admitted.finished)
                     count_finish(self._metrics, admitted.finished)

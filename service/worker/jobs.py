@@ -50,6 +50,7 @@ class Job:
     taken_at: float = 0.0  # from the queue; Unix seconds, as the next two
     entered_at: float = 0.0  # into the engine
     first_token_at: float = 0.0
+    asked: Conversation | None = None  # with the speech in its sounds; None: as the request has it
     prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
     echoed: set[int] = field(default_factory=set)  # the prompts whose tokens stand in the stream
@@ -160,7 +161,7 @@ def conversation(request: Generate) -> Conversation:
 
 def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
     """A sequence for each choice that still runs, resumed after its published tokens."""
-    asked, embeddings = conversation(request), _embeddings(job, request)
+    asked, embeddings = job.asked or conversation(request), _embeddings(job, request)
     for number, choice in enumerate(job.choices):
         if not choice.finished:
             yield _sequence(job, request, number, asked, embeddings)
@@ -168,7 +169,7 @@ def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
 
 def sequence_of(job: Job, request: Generate, number: int) -> SequenceRequest:
     """The sequence of a choice, whether it still runs or not."""
-    return _sequence(job, request, number, conversation(request), _embeddings(job, request))
+    return _sequence(job, request, number, job.asked or conversation(request), _embeddings(job, request))
 
 
 def _embeddings(job: Job, request: Generate) -> list[np.ndarray]:

@@ -71,7 +71,7 @@ class Worker:
         self._tracer = tracer
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._malloc_trim = malloc_trim or MallocTrim()
-        self._engine = EngineDriver(runtime, metrics)
+        self._engine = EngineDriver(runtime, metrics, speech.context_tokens)
         self._jobs: dict[str, Job] = {}  # all that were taken and are not let go of yet
         self._new: deque[Job] = deque()  # those of them whose media were not looked up yet
         self._load = 0  # sequences that are taken and not ended; a request that only embeds counts as one

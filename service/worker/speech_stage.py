@@ -102,6 +102,11 @@ class SpeechStage:
             wait([self.running.result], seconds)
 
     @property
+    def context_tokens(self) -> int:
+        """Of what is written down of a sound, the most that a chat's prompt holds."""
+        return 0 if self._recogniser is None else self._recogniser.info.context_tokens
+
+    @property
     def stuck(self) -> bool:
         return self.running is not None and not self.running.result.done() and self.running.seconds >= self._limit
 

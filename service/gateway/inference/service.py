@@ -233,7 +233,8 @@ class RequestService:
             if isinstance(wanted, TranscribeRequest):
                 media = await self.resolver.samples(wanted.media[0], info, request.id, caller, wanted.priority)
             else:
-                media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority)
+                speech = isinstance(wanted, GenerateRequest)
+                media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority, speech)
         finally:
             caller.seen.phases.append(("decode media", began, time.perf_counter()))
         head: dict[str, Any] = {  # the fields that the messages of both kinds have
@@ -262,6 +263,7 @@ class RequestService:
         message = Generate(
             **head,
             media=media.refs,
+            speech=list(media.speech),
             turns=turns,
             params=params,
             n=wanted.n,

@@ -1,15 +1,15 @@
 """From media with their bytes to media parts of a request: what the store lacks is decoded, and nothing else."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 
 from pandagpt_core.media import Notes, digest
 from pandagpt_core.modalities import MODALITIES
-from pandagpt_core.types import ModelInfo, Priority
+from pandagpt_core.types import Modality, ModelInfo, Priority
 from service.broker.gateway.admission import Capacity
 from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
@@ -26,13 +26,14 @@ from service.metrics import GatewayMetrics
 class ResolvedMedia:
     """The media of a request as a worker takes them, and the arrays that the store lacks; `capacity` of the queue.
 
-    `notes` are what the readers remarked, in the order of the media.
+    `notes` are what the readers remarked, in the order of the media. `speech` are sounds for a recogniser.
     """
 
     refs: list[MediaRef] = field(default_factory=list)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     capacity: Capacity | None = None
     notes: Sequence[Notes] = ()
+    speech: Sequence[MediaRef] = ()
 
     def sentences(self, turn: int) -> str:
         """In front of the turn's text: which of its media hold nothing, a line each."""
@@ -55,16 +56,20 @@ class MediaResolver:
         self.pool, self._broker, self._metrics = pool, broker, metrics
 
     async def resolve(
-        self, media: Sequence[MediaInput], info: ModelInfo, caller: Caller, priority: Priority
+        self, media: Sequence[MediaInput], info: ModelInfo, caller: Caller, priority: Priority, speech: bool = False
     ) -> ResolvedMedia:
-        """Raises `unsupported_modality`, `invalid_media`, each naming the caller's field; before the work of decoding
+        """With `speech` also the sounds as the model's recogniser reads them, where it has one.
+
+        Raises `unsupported_modality`, `invalid_media`, each naming the caller's field; before the work of decoding
         the errors of a full queue."""
         if not media:
             return ResolvedMedia()
         check_modalities(media, info)
         refs = [_ref(medium, info, caller.cache_group) for medium in media]
         check_vectors(media, info)
-        capacity, missing = await self._broker.look_up(info.id, priority, [ref.blob for ref in refs])
+        spoken = _speech_refs(media, info, caller.cache_group) if speech else []
+        names = [ref.blob for ref in (*refs, *(ref for _, ref in spoken))]
+        capacity, missing = await self._broker.look_up(info.id, priority, names)
         given = {ref.blob: _row(medium) for ref, medium in zip(refs, media, strict=True) if medium.is_vector}
         if given:
             await self._broker.keep_embeddings(given)
@@ -88,7 +93,29 @@ class MediaResolver:
         heard = [
             msgspec.structs.replace(ref, weight=0.0) if one.empty else ref for ref, one in zip(refs, notes, strict=True)
         ]
-        return ResolvedMedia(heard, arrays, capacity, notes)
+        at_hand, samples = await self._speech(spoken, missing, notes, media, info, caller.share)
+        return ResolvedMedia(heard, {**arrays, **samples}, capacity, notes, at_hand)
+
+    async def _speech(
+        self,
+        spoken: Sequence[tuple[int, MediaRef]],
+        missing: Container[str],
+        notes: Sequence[Notes],
+        media: Sequence[MediaInput],
+        info: ModelInfo,
+        share: str,
+    ) -> tuple[list[MediaRef], dict[str, np.ndarray]]:
+        """Of the sounds (by their place) those that hold something and are known or at hand, with new samples."""
+        samples: dict[str, np.ndarray] = {}
+        at_hand = []
+        for at, ref in spoken:
+            if notes[at].empty or (ref.blob in missing and media[at].recalled):
+                continue
+            at_hand.append(ref)
+            if info.speech is not None and ref.blob in missing and ref.blob not in samples:
+                params = {"seconds": info.speech.context_seconds}
+                samples[ref.blob], _ = await self._read(replace(media[at], params=params), info.speech.recipe, share)
+        return at_hand, samples
 
     async def samples(
         self, medium: MediaInput, info: ModelInfo, name: str, caller: Caller, priority: Priority
@@ -171,6 +198,21 @@ def check_vectors(media: Sequence[MediaInput], info: ModelInfo) -> None:
 def _row(medium: MediaInput) -> np.ndarray:
     """[1, E] float32."""
     return np.frombuffer(medium.data, "<f4")[None]
+
+
+def _speech_refs(media: Sequence[MediaInput], info: ModelInfo, tenant: str) -> list[tuple[int, MediaRef]]:
+    """Of each sound whose bytes are known: its place among the media, and its name for the model's recogniser."""
+    speech = info.speech
+    if speech is None or not speech.context_tokens:
+        return []
+    found = []
+    for at, medium in enumerate(media):
+        if medium.modality == Modality.AUDIO and not medium.is_vector and medium.weight:
+            params = {"seconds": speech.context_seconds, "tokens": float(speech.context_tokens)}
+            name = digest(bytes.fromhex(medium.sha256), medium.modality.value, speech.recipe, params)
+            blob = media_name(tenant, speech.digest, name)
+            found.append((at, MediaRef(modality=medium.modality, digest=name, blob=blob, turn=medium.turn)))
+    return found
 
 
 def _ref(medium: MediaInput, info: ModelInfo, tenant: str) -> MediaRef:
