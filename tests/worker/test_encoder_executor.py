@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, environment
 from service.worker.encode_stage import LONGEST_LOOK, Batcher, EncodeStage
-from service.worker.encoder_executor import Encoded, EncoderStuck, EncodeWork, ThreadEncoderExecutor
+from service.worker.encoder_executor import Encoded, EncoderStuck, ThreadEncoderExecutor
 from service.worker.jobs import Job
 from tests.conftest import ROOT, Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
@@ -128,7 +128,7 @@ async def test_an_encoder_that_is_slow_within_its_limit_is_left_alone(broker: Br
 class HeldLanes:
     """Takes work and never does it."""
 
-    def submit(self, modality: Modality, work: EncodeWork) -> Future[Encoded]:
+    def submit(self, modality: Modality, work: Callable[[], Encoded]) -> Future[Encoded]:
         return Future()
 
     def close(self, patience: float) -> bool:
