@@ -44,8 +44,8 @@ pandagpt:events:{request}                  stream; life of a request
 pandagpt:array:{media}                     string; life `array_ttl_s`, deleted once encoded
     One encoder input, up to 20 MB. Written by gateways.
 pandagpt:embedding:{media}                 string; life `embedding_ttl_s` from its last use
-    One medium's rows [n, E] with their shape and dtype: 4 KB for n = 1. Or the speech in a sound as text, under 4 KB. Written by workers, and by gateways for a
-    vector that a caller gave.
+    One medium's rows [n, E] with their shape and dtype: 4 KB for n = 1; or the speech in a sound as text, under 4 KB.
+    Written by workers, and by gateways for a vector that a caller gave.
 pandagpt:media_notes:{media}               string; life `embedding_ttl_s`
     What the reader of a medium remarked: warnings, spans of time; under 4 KB, MessagePack. Written by gateways.
 pandagpt:large                             sorted set; life `embedding_ttl_s` from the last change
