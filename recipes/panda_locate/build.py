@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.encoders.grid.sizes import GridSizes
+from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.evaluation.local import open_model
 from pandagpt_core.training.log import Log
@@ -32,7 +33,7 @@ from recipes.panda_locate.grounds import HELD_OUT, TRAINED, photographs
 from recipes.panda_locate.head import HeadConfig, train_head
 from recipes.panda_locate.language import LanguageConfig, ReaderModel, imagined_batches, train_reader
 from recipes.panda_locate.photographs import boxed_photographs, named_photographs
-from recipes.panda_locate.rows import Noise
+from recipes.panda_locate.rows import Noise, words_of
 from recipes.panda_locate.scenes import draw_scene
 from recipes.panda_mini.data.packages import PACKAGES, Package, fetch_all
 from recipes.panda_mini.export import llm_file
@@ -104,22 +105,23 @@ def build(
     trunk = load_grid_trunk()
     grounds = photographs(packages, TRAINED)
     scenes = scene_features(kept / "scenes", shown, grounds, recipe.scenes, recipe.seed, log)
-    head = train_head(scenes, trunk, recipe.head, kept / "head", log)
-    adapter = speech(recipe, kept / "language", log)
-    export(out, trunk, head, adapter, recipe.language.lora, provenance(recipe, packages), int(time.time()))
+    tokenizer = load_tokenizer(llm_file())
+    sizes = GridSizes(words_of(tokenizer))
+    head = train_head(scenes, trunk, sizes, recipe.head, kept / "head", log)
+    adapter = speech(recipe, tokenizer, kept / "language", log)
+    export(out, trunk, head, sizes, adapter, recipe.language.lora, provenance(recipe, packages), int(time.time()))
     draw_scene(shown, (), np.random.default_rng(_SCENE_SEED)).picture.save(out / SCENE, optimize=True)
     figures = examine(out)
     (out / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     write_card(out, figures)
 
 
-def speech(recipe: LocateRecipe, kept: Path, log: Log) -> dict[str, torch.Tensor]:
+def speech(recipe: LocateRecipe, tokenizer: Tokenizer, kept: Path, log: Log) -> dict[str, torch.Tensor]:
     """Projection and LoRA, by the adapter's names."""
-    config, file = recipe.language, llm_file()
-    tokenizer = load_tokenizer(file)
-    reader = ReaderModel.fresh(load_llama(file), tokenizer, config)
+    config = recipe.language
+    reader = ReaderModel.fresh(load_llama(llm_file()), tokenizer, config)
     train_reader(reader, imagined_batches(tokenizer, config, recipe.noise), config, kept, log)
-    return {name: parameter.detach() for name, parameter in reader.trained.items()}
+    return reader.adapter()
 
 
 def measure(folder: Path, packages: Path, count: int, shown: Cutouts, other: Cutouts) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from pandagpt_core.checkpoints import (
 )
 from pandagpt_core.encoders.eva_vit import RECIPE
 from pandagpt_core.encoders.grid.encoder import GridHead, GridTrunk
+from pandagpt_core.encoders.grid.sizes import GridSizes
 from pandagpt_core.training.lora import LoraConfig
 from pandagpt_core.types import Modality
-from recipes.panda_locate.head import SIZES
 from recipes.panda_locate.sequences import TEMPLATE
 from recipes.panda_mini.export import LLM_FILE, LLM_PACKAGE, llm_file
 
@@ -34,6 +34,7 @@ def export(
     folder: Path,
     trunk: GridTrunk,
     head: GridHead,
+    sizes: GridSizes,
     adapter: Mapping[str, Tensor],
     lora: LoraConfig,
     provenance: dict[str, Any],
@@ -48,7 +49,7 @@ def export(
     said = MiniGPTv2Folder(
         id="panda-locate",
         template=TEMPLATE,
-        encoder=EncoderSpec(kind="grid", sizes=SIZES.to_config()),
+        encoder=EncoderSpec(kind="grid", sizes=sizes.to_config()),
         projection=ProjectionSpec(in_dim=in_dim, out_dim=out_dim),
         lora=LoraSpec(r=lora.r, alpha=lora.alpha, targets=lora.targets),
         llm=LLMSpec(package=LLM_PACKAGE, file=LLM_FILE, sha256=file_digest(llm_file())),

@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pandagpt_core.encoders.grid.encoder import SIDE, GridFeatures, GridHead, GridSizes, GridTrunk
+from pandagpt_core.encoders.grid.encoder import SIDE, GridFeatures, GridHead, GridTrunk
+from pandagpt_core.encoders.grid.sizes import GridSizes
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import CosineWarmupDecay
 from pandagpt_core.training.optimise import optimise
 from recipes.panda_locate.checkpoint import keep, resume
 from recipes.panda_locate.features import Kept
-from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing
+from recipes.panda_locate.things import COLOURS, DrawnThing
 
-SIZES = GridSizes(names=len(NAMES), colours=len(COLOURS) + 1)
 _SPREAD = 0.7  # cells: how far from a centre a guess still counts as near
 _NEAR = 0.35  # of a centre's bump: cells that learn the box too
 _RISE = 0.05
@@ -56,7 +56,7 @@ def truth_of(scenes: Sequence[Sequence[DrawnThing]]) -> Truth:
             own = torch.exp(-away / (2 * _SPREAD**2))
             nearer = own > bump[index]
             bump[index] = torch.where(nearer, own, bump[index])
-            kinds[:, index, nearer] = torch.tensor([[thing.name], [thing.colour % SIZES.colours]])
+            kinds[:, index, nearer] = torch.tensor([[thing.name], [thing.colour % (len(COLOURS) + 1)]])
             boxes[index, nearer] = torch.tensor(thing.box)
     return Truth(bump, kinds[0], kinds[1], boxes)
 
@@ -98,11 +98,11 @@ def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
 
 
 def train_head(
-    kept: Kept, trunk: GridTrunk, config: HeadConfig, path: Path, log: Log, stop: int | None = None
+    kept: Kept, trunk: GridTrunk, sizes: GridSizes, config: HeadConfig, path: Path, log: Log, stop: int | None = None
 ) -> GridHead:
     """Goes on from `path` where it is there. stop: at this step at the latest."""
     torch.manual_seed(config.seed)
-    head = GridHead(SIZES)
+    head = GridHead(sizes)
     with torch.no_grad():
         assert head.read.bias is not None
         head.read.bias[0] = -4.0  # few cells are centres

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pandagpt_core.boxes import write_box, write_boxes
-from pandagpt_core.encoders.grid.codes import place_of
+from pandagpt_core.encoders.grid.lines import place_of
 from pandagpt_core.training.minigpt_v2.words import worded
 from recipes.panda_locate.plans import in_order
 from recipes.panda_locate.things import COLOURS, NAMES, PLACES, DrawnThing, plural
@@ -131,15 +131,15 @@ def _any(things: Things, rng: np.random.Generator) -> DrawnThing:
 
 Ask = Callable[[Things, np.random.Generator], Asked]
 _SHARES: tuple[tuple[Ask, float], ...] = (
-    (refer, 2.0),
-    (detect, 1.5),
-    (identify, 1.0),
-    (colour, 1.0),
-    (count, 1.6),
-    (where, 1.0),
+    (refer, 1.2),
+    (detect, 1.4),
+    (identify, 0.7),
+    (colour, 1.5),
+    (count, 1.5),
+    (where, 1.5),
     (what, 0.6),
     (which, 0.3),
-    (ground, 0.25),
+    (ground, 0.2),
 )
 _KINDS = tuple(kind for kind, _ in _SHARES)
 _ODDS = np.array([share for _, share in _SHARES]) / sum(share for _, share in _SHARES)

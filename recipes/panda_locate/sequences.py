@@ -10,6 +10,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, control_id, token_ids
@@ -23,7 +24,9 @@ _A_PICTURE = (MediaUse(Modality.IMAGE, "0" * 64, 0),)
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """B pictures of R rows [B, R, K] and T tokens: `slot` is where rows go, `part` 0 before the first question."""
+    """B pictures of R rows [B, R, K] and T tokens: `slot` is where rows go, `part` 0 before the first question, n in
+    the n-th.
+    """
 
     rows: Tensor
     tokens: Tensor
@@ -31,16 +34,47 @@ class Packed:
     positions: Tensor
     part: Tensor  # [B, T], -1 at padding
     slot: Tensor  # [B, T] booleans
+    kinds: tuple[tuple[str, ...], ...]  # of each picture's questions
 
 
-class Tree(PlainAttention):
-    """Causal attention in which a question sees what is before the first question, and itself."""
+class Tree:
+    """Causal attention in which a question sees what is before the first question, and itself.
+
+    Each question's scores are computed by themselves, over what it sees: those of whole sequences with a mask would be
+    many times as many.
+    """
 
     def __init__(self, part: Tensor) -> None:
-        seen = (part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)
-        seen &= torch.ones(part.shape[1], part.shape[1], dtype=torch.bool).tril()
-        seen |= torch.eye(part.shape[1], dtype=torch.bool)  # padding sees itself, so that nothing divides by zero
-        self.mask = torch.zeros(seen.shape).masked_fill(~seen, float("-inf"))[:, None, None]
+        self.before = int((part[0] == 0).sum())
+        self.shared = PlainAttention(torch.ones(len(part), self.before, dtype=torch.bool))
+        places = torch.arange(part.numel()).view(part.shape)
+        own = [places[row][part[row] == at] for row in range(len(part)) for at in range(1, int(part[row].max()) + 1)]
+        self.of = torch.tensor([int(one[0]) // part.shape[1] for one in own])  # the sequence of each question
+        self.at = pad_sequence(own, batch_first=True, padding_value=-1)  # [Q, L] places in all sequences
+        length = self.at.shape[1]
+        seen = torch.ones(length, self.before + length, dtype=torch.bool).tril(self.before)
+        self.mask = torch.zeros(seen.shape).masked_fill(~seen, float("-inf"))
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
+        first = self.shared(layer, *(x[:, : self.before] for x in (q, k, v)))
+        mine = self.at.clamp_min(0)
+        keys, values = (torch.cat((x[:, : self.before][self.of], x.flatten(0, 1)[mine]), dim=1) for x in (k, v))
+        answers = self._questions(q.flatten(0, 1)[mine], keys, values)  # [Q, L, H, d]
+        real = self.at >= 0
+        rest = answers.new_zeros(q.shape).flatten(0, 1).index_copy(0, self.at[real], answers[real]).view(q.shape)
+        return torch.cat((first.to(rest.dtype), rest[:, self.before :]), dim=1)
+
+    def _questions(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """[Q, L, H, d] queries with [Q, before + L, KV, d] keys and values."""
+        count, length, heads, dim = q.shape
+        groups = heads // k.shape[2]
+        rows = q.view(count, length, -1, groups, dim).permute(0, 2, 3, 1, 4).flatten(2, 3)  # [Q, KV, G L, d]
+        scores = rows @ k.permute(0, 2, 3, 1) * dim**-0.5
+        scores = scores.unflatten(2, (groups, length)) + self.mask
+        weights = scores.softmax(dim=-1).to(v.dtype).flatten(2, 3)
+        attended = (weights @ v.transpose(1, 2)).unflatten(2, (groups, length))  # [Q, KV, G, L, d]
+        together: Tensor = attended.permute(0, 3, 1, 2, 4).reshape(count, length, heads, dim)
+        return together
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +94,9 @@ class Packer:
 
         tokens = padded(0, 0)
         rows = torch.stack([one for one, _ in pictures])
-        return Packed(rows, tokens.clamp_min(0), padded(1, IGNORED), padded(2, 0), padded(3, -1), tokens < 0)
+        kinds = tuple(tuple(one.kind for one in questions) for _, questions in pictures)
+        laid_out = padded(1, IGNORED), padded(2, 0), padded(3, -1)
+        return Packed(rows, tokens.clamp_min(0), *laid_out, tokens < 0, kinds)
 
     def _picture(self, questions: Sequence[LocateQuestion]) -> tuple[list[int], list[int], list[int], list[int]]:
         """Tokens with -1 at the picture's rows, targets, positions and parts."""

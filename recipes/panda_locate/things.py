@@ -29,7 +29,7 @@ COLOURS = MappingProxyType(
 PLACES = (
     "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right",
 )  # fmt: skip
-_IRREGULAR = MappingProxyType({"sheep": "sheep", "fish": "fish"})
+_IRREGULAR = MappingProxyType({"sheep": "sheep", "fish": "fish", "tomato": "tomatoes"})
 _HISSING = ("s", "x", "ch", "sh")
 
 

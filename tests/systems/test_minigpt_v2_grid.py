@@ -20,7 +20,8 @@ from pandagpt_core.checkpoints import (
     write_model_folder,
     write_safetensors,
 )
-from pandagpt_core.encoders.grid.encoder import GridEncoder, GridSizes
+from pandagpt_core.encoders.grid.encoder import GridEncoder
+from pandagpt_core.encoders.grid.sizes import GridSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.systems import LoadOptions, load_system
@@ -28,8 +29,9 @@ from pandagpt_core.systems.minigpt_v2.system import MiniGPTv2
 from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.training.tune.data.layout import layout_of, rows_of
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
+from tests.grid_words import GRID_WORDS
 
-SIZES = GridSizes(names=3, colours=2, width=8, depth=1)
+SIZES = GridSizes(GRID_WORDS, width=8, depth=1)
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -67,12 +69,12 @@ def test_the_rows_of_a_picture_stand_before_the_question(smollm2: Tokenizer, pat
     system = load_system(path, LoadOptions(runner="torch"))
     assert isinstance(system, MiniGPTv2)
     rows = system.encode(Modality.IMAGE, [np.zeros((1, 3, 448, 448), np.float32)])
-    assert rows.shape == (1, 64, SIZES.row_width)
+    assert rows.shape == (1, SIZES.rows, SIZES.row_width)
     use = MediaUse(Modality.IMAGE, "a", 0)
     inputs = system.prepare(Conversation((Turn("user", "a dog"),), (use,), {"task": "refer"}), [rows[0]])
     own = [at for at, token in enumerate(inputs.ids) if token < 0]
     before, after = inputs.ids[: own[0]], inputs.ids[own[-1] + 1 :]
-    assert own == list(range(own[0], own[0] + 64))
+    assert own == list(range(own[0], own[0] + SIZES.rows))
     assert smollm2.decode(list(before)).endswith("user\n")
     assert smollm2.decode(list(after)).startswith("[refer] a dog")
     torch.testing.assert_close(inputs.embeds[own], system.projection(rows[0]))
@@ -82,7 +84,7 @@ def test_training_lays_a_conversation_out_as_it_is_served(smollm2: Tokenizer, pa
     folder = folder_of(path, EncoderSpec(kind="grid", sizes=SIZES.to_config()))
     said = (ChatTurn("human", "[vqa] what is there?"), ChatTurn("gpt", "a dog"))
     laid = layout_of(folder, smollm2, 100)(said, True)
-    assert rows_of(folder) == laid.ids.count(None) == 64
+    assert rows_of(folder) == laid.ids.count(None) == SIZES.rows
     learned = [token for token in laid.targets if token >= 0]
     assert smollm2.decode(learned[:-1]) == "a dog"
     assert len(laid.ids) == len(laid.targets)

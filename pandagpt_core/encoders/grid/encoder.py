@@ -2,75 +2,36 @@
 
 MiniGPT-v2 (Chen et al. 2023, section 3.1) joins four neighbouring tokens of a vision transformer. Here the trunk's grid
 of 28 by 28 cells is joined to 14 by 14, beside its last stage. A head over it finds the centres of things (Zhou et al.
-2019, "Objects as Points"), and the likeliest things are the rows of the picture, in reading order (`grid.codes`).
+2019, "Objects as Points"), and the rows of a picture are lines about the likeliest things (`grid.lines`).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pandagpt_core.encoders.eva_vit import RECIPE
-from pandagpt_core.encoders.grid.codes import CHARACTERS, Codes
+from pandagpt_core.encoders.grid.lines import FoundThings, LineWriter, Words
+from pandagpt_core.encoders.grid.sizes import GROUPS, THINGS, GridSizes
 from pandagpt_core.encoders.mini.trunk import FEATURES, EfficientNetLite0
-from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
+from pandagpt_core.errors import InvalidMedia, UnsupportedModality
 from pandagpt_core.types import Modality
 
 IMAGE, CELL = 448, 32
 SIDE = IMAGE // CELL  # cells along each side
-THINGS = 8  # whose rows a picture has
 BLOCKS = 7  # along each side: things of one line of them count as next to each other, left to right
 # Channels of the trunk's last stage, of its fifth with four cells joined, and of the picture's own colours, joined too:
 # a network that was trained to name things has forgotten what colour they were.
 DEEP, FINE, PLAIN = 320, 448, 12
 _OUTPUTS = 5  # of the head before the names: a centre, and four sides
 _TINTS = 64  # width of the convolutions over the colours
-_GROUPS = 8
 _FAR = 3.0  # the logarithm of the longest distance from a centre to a side, in cells
 _OVERLAP = 0.6  # of two centres whose boxes overlap more, the weaker is no thing
 # Of the recipe (CLIP's), and of the trunk's published input.
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _TRUNK_MEAN, _TRUNK_STD = 127 / 255, 128 / 255
-
-
-@dataclass(frozen=True, slots=True)
-class GridSizes:
-    """names, colours: how many the head tells apart. width, depth: of its convolutions."""
-
-    names: int
-    colours: int
-    width: int = 160
-    depth: int = 3
-
-    @property
-    def codes(self) -> Codes:
-        return Codes(self.names, self.colours)
-
-    @property
-    def rows(self) -> int:
-        """Rows of a picture in a prompt."""
-        return THINGS * CHARACTERS
-
-    @property
-    def row_width(self) -> int:
-        return self.codes.width
-
-    @classmethod
-    def from_config(cls, table: Mapping[str, Any]) -> "GridSizes":
-        """Raises CheckpointError for a name that is no size, one that is absent, or no positive integer."""
-        names = {field.name for field in fields(cls)}
-        wrong = [name for name, value in table.items() if name not in names or type(value) is not int or value < 1]
-        absent = {"names", "colours"} - table.keys()
-        if wrong or absent or table.get("width", _GROUPS) % _GROUPS:
-            listed = ", ".join(sorted({*wrong, *absent})) or "width"
-            raise CheckpointError(f"a grid encoder's sizes are wrong or absent: {listed}")
-        return cls(**table)
-
-    def to_config(self) -> dict[str, int]:
-        return asdict(self)
 
 
 class GridFeatures(NamedTuple):
@@ -113,7 +74,7 @@ class _GridResidual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, 1, 1)
-        self.norm = nn.GroupNorm(_GROUPS, width)
+        self.norm = nn.GroupNorm(GROUPS, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + F.gelu(self.norm(self.conv(x)))
@@ -126,7 +87,7 @@ class GridHead(nn.Module):
         super().__init__()
         self.named = _OUTPUTS + sizes.names
         self.narrow = nn.Conv2d(FEATURES + FINE, sizes.width, 1)
-        self.narrow_norm = nn.GroupNorm(_GROUPS, sizes.width)
+        self.narrow_norm = nn.GroupNorm(GROUPS, sizes.width)
         self.places = nn.Parameter(torch.zeros(sizes.width, SIDE, SIDE))
         self.blocks = nn.Sequential(*(_GridResidual(sizes.width) for _ in range(sizes.depth)))
         self.read = nn.Conv2d(sizes.width, _OUTPUTS + sizes.names + sizes.colours, 1)
@@ -166,7 +127,7 @@ class GridEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: Tensor) -> Tensor:
-        """[N, 3, 448, 448] pictures in, [N, 64, K] float32 rows out.
+        """[N, 3, 448, 448] pictures in, [N, R, K] float32 rows out.
 
         Raises UnsupportedModality for another medium and InvalidMedia for another shape.
         """
@@ -174,7 +135,7 @@ class GridEncoder(nn.Module):
             raise UnsupportedModality(f"the model has no tower for {modality}")
         if tuple(clips.shape[1:]) != (3, IMAGE, IMAGE):
             raise InvalidMedia(f"a picture has shape {tuple(clips.shape[1:])}, the encoder takes (3, {IMAGE}, {IMAGE})")
-        return rows_of(self.see(clips.float()), self.sizes.codes, self.threshold)
+        return rows_of(self.see(clips.float()), self.sizes.words, self.threshold)
 
 
 def for_trunk(pictures: Tensor) -> Tensor:
@@ -183,17 +144,19 @@ def for_trunk(pictures: Tensor) -> Tensor:
     return (pictures * std + mean - _TRUNK_MEAN) / _TRUNK_STD
 
 
-def rows_of(seen: GridFeatures, codes: Codes, threshold: float) -> Tensor:
-    """[N, 64, K]: eight rows for each of the likeliest things, in reading order; zeros where there are fewer."""
+def rows_of(seen: GridFeatures, words: Words, threshold: float) -> Tensor:
+    """[N, R, K]: a line for each of the likeliest things, in reading order."""
+    return LineWriter(words).write(found_things(seen, threshold))
+
+
+def found_things(seen: GridFeatures, threshold: float) -> FoundThings:
+    """The likeliest things of each picture, in reading order; what is no thing comes last."""
     likely = (seen.centre.sigmoid() * centres(seen, threshold)).flatten(1)
-    score, at = likely.topk(THINGS, dim=1)  # [N, 8] cells
-    boxes = _taken(seen.boxes, at)
+    score, at = likely.topk(THINGS, dim=1)  # [N, M] cells
+    last = (score == 0) * BLOCKS**2
+    at = at.gather(1, (reading_place(_taken(seen.boxes, at)) + last).argsort(dim=1, stable=True))
     names, colours = (likeliest(_taken(logits, at)) for logits in (seen.names, seen.colours))
-    written = codes.write(names, colours, boxes)
-    order = (reading_place(boxes) + (score == 0) * BLOCKS**2).argsort(dim=1, stable=True)
-    rows = written * (score > 0)[:, :, None, None]
-    rows = rows.gather(1, order[:, :, None, None].expand_as(rows))
-    return rows.flatten(1, 2)
+    return FoundThings(names, colours, _taken(seen.boxes, at), likely.gather(1, at) > 0)
 
 
 def likeliest(logits: Tensor, most: int = 2) -> Tensor:

@@ -67,7 +67,7 @@ class MiniGPTv2:
         check_context(folder, llm.config)
         projection = load_adapter(path, folder, llm, encoder.dim, options.device)
         return cls(
-            info=describe(folder, TEMPLATES["minigpt-v2"], 0, OPTIONS),
+            info=describe(folder, TEMPLATES[folder.template], 0, OPTIONS),
             encoder=encoder,
             projection=projection,
             llm=ready_llm(llm, options),

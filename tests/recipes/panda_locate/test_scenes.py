@@ -5,10 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pandagpt_core.encoders.grid.codes import CHARACTERS
+from pandagpt_core.boxes import write_box
+from pandagpt_core.encoders.grid.sizes import THINGS
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from recipes.panda_locate.cutouts import Cutouts
 from recipes.panda_locate.plans import MOST, imagined, in_order, plan_scene
-from recipes.panda_locate.rows import CODES, ROWS, Noise, imagined_rows
+from recipes.panda_locate.questions import place
+from recipes.panda_locate.rows import Noise, imagined_rows, words_of
 from recipes.panda_locate.scenes import draw_scene
 from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing, plural
 
@@ -56,24 +59,35 @@ def test_a_tinted_thing_has_its_colour() -> None:
         assert int(np.argmin(near)) == index, (red, green, blue)
 
 
-def test_imagined_rows_say_what_the_things_are_in_reading_order() -> None:
-    rng = np.random.default_rng(3)
+def test_imagined_rows_read_as_a_text_about_the_things(smollm2: Tokenizer) -> None:
+    rng, words = np.random.default_rng(3), words_of(smollm2)
     things = [imagined(plan, rng) for plan in plan_scene(rng)]
-    rows = imagined_rows(things, rng, Noise(often=0.0)).view(-1, CHARACTERS, CODES.width)
-    names = [int(row[0, : len(NAMES)].argmax()) for row in rows if row.any()]
-    assert names == [thing.name for thing in in_order(things)]
-    assert imagined_rows([], rng, Noise()).shape == (ROWS, CODES.width)
+    rows = imagined_rows(words, things, rng, Noise(often=0.0, plain=0.0))
+    text = "".join(words.pieces[at] for at in rows.argmax(dim=-1).tolist()).lstrip("\n")
+    total, *lines = text.splitlines()
+    assert int(total) == len(things) == len(lines)
+    for line, thing in zip(lines, in_order(things), strict=True):
+        assert line.startswith(f"{thing.shade or 'plain'} {thing.noun}")
+        assert f"{place(thing)}<" in line
+        assert write_box(thing.box)[1:-2] == line[line.index("<") :]
+    assert rows.shape == (words.rows(THINGS), len(words.pieces))
 
 
-def test_doubt_about_a_name_leaves_most_to_the_right_one() -> None:
-    rng = np.random.default_rng(0)
-    thing = DrawnThing(4, -1, (0.1, 0.1, 0.4, 0.4))
-    shares = torch.stack([imagined_rows([thing], rng, Noise(0.45, 1.0))[0, : len(NAMES)] for _ in range(30)])
-    assert (shares.argmax(dim=-1) == thing.name).all()
-    torch.testing.assert_close((shares**2).sum(dim=-1), torch.ones(30))
+def test_every_piece_of_a_row_is_one_token_of_the_language_model(smollm2: Tokenizer) -> None:
+    for piece in words_of(smollm2).pieces:
+        (token,) = smollm2.encode(piece)
+        assert smollm2.decode([token]) == piece
+
+
+def test_doubt_about_a_name_leaves_most_to_the_right_one(smollm2: Tokenizer) -> None:
+    rng, words = np.random.default_rng(0), words_of(smollm2)
+    column, thing = words.pieces.index(" pig"), DrawnThing(NAMES.index("pig"), -1, (0.1, 0.1, 0.4, 0.4))
+    shares = torch.stack([imagined_rows(words, [thing], rng, Noise(0.45, 1.0))[:, column].max() for _ in range(30)])
+    assert (shares >= 0.55).all()
+    assert (shares < 1).any()
 
 
 def test_plurals_are_english() -> None:
-    assert [plural(noun) for noun in ("dog", "sheep", "bus", "strawberry", "key", "fish")] == [
-        "dogs", "sheep", "buses", "strawberries", "keys", "fish",
+    assert [plural(noun) for noun in ("dog", "sheep", "bus", "strawberry", "key", "fish", "tomato")] == [
+        "dogs", "sheep", "buses", "strawberries", "keys", "fish", "tomatoes",
     ]  # fmt: skip

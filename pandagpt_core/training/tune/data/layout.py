@@ -14,7 +14,7 @@ from typing import Any
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder, MiniGPTv2Folder, PandaGPTFolder, ProjectedFolder
 from pandagpt_core.encoders.eva_vit import EvaSizes
-from pandagpt_core.encoders.grid.encoder import GridSizes
+from pandagpt_core.encoders.grid.sizes import GridSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, Span, Template, control_id, token_ids
