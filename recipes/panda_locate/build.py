@@ -62,7 +62,7 @@ class LocateRecipe:
     head: HeadConfig = field(default_factory=HeadConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
     noise: Noise = field(default_factory=Noise)
-    examined: int = 100
+    examined: int = 75
 
 
 QUICK = LocateRecipe(

@@ -36,7 +36,7 @@ class LanguageConfig:
     first: the layer from which on LoRA is trained; those below already read the rows, which are words.
     """
 
-    steps: int = 300
+    steps: int = 153
     pictures: int = 2
     questions: int = 10
     lora: LoraConfig = LORA

