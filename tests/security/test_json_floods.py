@@ -10,7 +10,7 @@ import string
 
 import pytest
 
-from service.gateway.inference.json_scan import JsonScan
+from service.gateway.inference.json_scan import JsonScan, bare_slashes
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.beside import running, send, watched
@@ -74,7 +74,31 @@ def test_a_scan_does_not_depend_on_where_the_bytes_are_cut() -> None:
         assert not cut.has_doubled_key()
         outside = sum(mark in b",[{:" for mark in _outside(body))
         assert outside <= whole.structure <= outside + body.count(b'"')
-        assert whole.escapes == cut.escapes == body.count(b"\\")
+        assert whole.escapes == cut.escapes == body.count(b"\\")  # none stands before a slash
+
+
+def test_a_bare_slash_means_what_an_escaped_one_means() -> None:
+    generator = random.Random(6)
+    for _ in range(200):
+        told = "".join(generator.choices('\\/ab"\n', k=generator.randrange(60)))
+        body = json.dumps(told).replace("/", "\\/").encode()
+        scan, at, parsed = JsonScan(), 0, b""
+        while at < len(body):
+            size = generator.randrange(1, 9)
+            parsed += scan.feed(body[at : at + size])
+            at += size
+        assert json.loads(parsed + scan.rest()) == told
+        assert b"\\/" not in parsed.replace(b"\\\\", b"")
+    assert bare_slashes(b'"\\/\0"') == b'"\\/\0"', "what is no JSON stays none"
+
+
+@pytest.mark.parametrize(("escape", "status"), [("\\/", 400), ("\\n", 413)])
+async def test_escapes_cost_the_parser_time_and_are_bounded(valkey: Valkey, escape: str, status: int) -> None:
+    body = '{"messages": [{"role": "user", "content": 1, "x": "' + escape * 1_200_000 + '"}]}'
+    with worker_thread(valkey.settings):
+        async with running(valkey) as (_, port):
+            answer = await send(port, [request(body.encode())])
+    assert int(answer.split()[1]) == status
 
 
 def _outside(body: bytes) -> bytes:

@@ -17,7 +17,8 @@ from service.gateway.inference.json_scan import JsonScan
 
 MAX_JSON_BYTES = 64 << 20
 MAX_STRUCTURE = 60_000  # of , [ { : outside strings
-MAX_ESCAPES = 4 << 20  # some clients escape each slash of base64
+ESCAPE_BYTES = 128  # that take the parser as long as an escape does
+MAX_WORK = 112 << 20  # bytes, escapes counted so: about 100 ms of the parser's time
 SLICE = 64 << 10  # bytes scanned at a time
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
@@ -43,13 +44,13 @@ async def _read(request: Request) -> bytes:
     async for chunk in request.stream():
         total += len(chunk)
         for at in range(0, len(chunk), SLICE):
-            scan.feed(chunk[at : at + SLICE])
-            if scan.structure > MAX_STRUCTURE or scan.escapes > MAX_ESCAPES:
-                raise GatewayError("too_large", "The JSON body has too many elements.", param="body")
+            chunks.append(scan.feed(chunk[at : at + SLICE]))
+            if scan.structure > MAX_STRUCTURE or total + ESCAPE_BYTES * scan.escapes > MAX_WORK:
+                raise GatewayError("too_large", "The JSON body has too many elements or escapes.", param="body")
         if total > MAX_JSON_BYTES:
             limit = f"The JSON body is larger than the limit of {MAX_JSON_BYTES} bytes; send large media as a form."
             raise GatewayError("too_large", limit, param="body")
-        chunks.append(chunk)
+    chunks.append(scan.rest())
     if scan.has_doubled_key():
         raise GatewayError("invalid_request", "The JSON body names a key of an object twice.", param="body")
     return b"".join(chunks)

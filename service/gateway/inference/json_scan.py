@@ -12,8 +12,15 @@ LONG_STRING = 1024  # bytes; of a longer one the skeleton keeps a digest
 _DUPLICATE = "Detected duplicate key"
 
 
+def bare_slashes(data: bytes) -> bytes:
+    """JSON of whole escapes, with `\\/` as `/`, which means the same. A parser's time grows with escapes."""
+    if b"\\/" not in data or b"\0" in data:  # a bare NUL is no JSON, and has to stay none
+        return data
+    return data.replace(b"\\\\", b"\0").replace(b"\\/", b"/").replace(b"\0", b"\\\\")
+
+
 class JsonScan:
-    """`structure`: of , [ { : outside strings. `escapes`: backslashes."""
+    """`structure`: of , [ { : outside strings. `escapes`: backslashes; those before a slash are removed by `feed`."""
 
     def __init__(self) -> None:
         self.structure = self.escapes = 0
@@ -21,10 +28,11 @@ class JsonScan:
         self._carried = b""
         self._skeleton: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes to parse, as far as escapes are whole: slashes bare, as some clients escape each one of base64."""
         data = self._carried + chunk
         cut = len(data) - (len(data) - len(data.rstrip(b"\\"))) % 2  # an escape's second half may come later
-        data, self._carried = data[:cut], data[cut:]
+        data, self._carried = bare_slashes(data[:cut]), data[cut:]
         self.escapes += data.count(b"\\")
         at = 0
         pieces = data.replace(b"\\\\", b"..").replace(b'\\"', b"..").split(b'"')
@@ -35,6 +43,11 @@ class JsonScan:
                 self._inside = not self._inside
                 self._skeleton.append(b'"')
         self.structure += len(pieces) // 4  # quotes alone are work too
+        return data
+
+    def rest(self) -> bytes:
+        """What `feed` has kept back: half an escape, with which no JSON ends."""
+        return self._carried
 
     def _take(self, piece: bytes) -> None:
         if self._inside:

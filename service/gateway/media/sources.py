@@ -7,7 +7,8 @@ import asyncio
 import binascii
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from service.gateway.errors import GatewayError
@@ -94,28 +95,38 @@ class MediaSources:
         """The bytes that `text[start:]` spells. Raises `invalid_request`, `too_large`."""
         if (len(text) - start) // 4 * 3 - 2 > self.max_bytes:
             raise GatewayError("too_large", f"The medium is larger than the limit of {self.max_bytes} bytes.")
-        try:
-            return await _decoded(text, start)
-        except ValueError:
-            pass
-        try:
-            return await _decoded(_plain(text[start:]), 0)
-        except ValueError:
-            raise GatewayError("invalid_request", "is not valid base64") from None
+        for pieces in (_as_it_stands, _loosely):
+            with suppress(ValueError):
+                return await _decoded(pieces(text, start))
+        raise GatewayError("invalid_request", "is not valid base64")
 
 
-async def _decoded(text: str, start: int) -> Content:
+async def _decoded(pieces: Iterator[str]) -> Content:
     """Raises ValueError for what is not plain base64."""
-    pieces, hasher = [], hashlib.sha256()
-    for at in range(start, len(text), SLICE):
-        piece = binascii.a2b_base64(text[at : at + SLICE], strict_mode=True)
-        hasher.update(piece)
-        pieces.append(piece)
+    decoded, hasher, padded = [], hashlib.sha256(), False
+    for piece in pieces:
+        if padded:
+            raise ValueError("there is more behind the padding")
+        padded = piece.endswith("=")
+        decoded.append(binascii.a2b_base64(piece, strict_mode=True))
+        hasher.update(decoded[-1])
         await asyncio.sleep(0)
-    return Content(b"".join(pieces), hasher.hexdigest())
+    return Content(b"".join(decoded), hasher.hexdigest())
 
 
-def _plain(text: str) -> str:
-    """Base64 with line ends, in the URL-safe alphabet or without padding (RFC 4648, 3.1, 3.2, 5) as plain base64."""
-    bare = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
-    return bare + "=" * (-len(bare) % 4)
+def _as_it_stands(text: str, start: int) -> Iterator[str]:
+    return (text[at : at + SLICE] for at in range(start, len(text), SLICE))
+
+
+def _loosely(text: str, start: int) -> Iterator[str]:
+    """Base64 with line ends, in the URL-safe alphabet or without padding (RFC 4648, 3.1, 3.2, 5) as plain base64, a
+    slice at a time; so much of it is not cleaned at once that the event loop would stand still."""
+    held = ""
+    for at in range(start, len(text), SLICE):
+        bare = held + "".join(text[at : at + SLICE].split()).translate(_URL_SAFE)
+        whole = len(bare.rstrip("=")) // 4 * 4  # padding is the end's, if nothing follows it
+        held = bare[whole:]
+        if whole:
+            yield bare[:whole]
+    if held := held.rstrip("="):
+        yield held + "=" * (-len(held) % 4)
