@@ -33,8 +33,9 @@ from recipes.panda_locate.grounds import HELD_OUT, TRAINED, photographs
 from recipes.panda_locate.head import HeadConfig, train_head
 from recipes.panda_locate.language import LanguageConfig, ReaderModel, imagined_batches, train_reader
 from recipes.panda_locate.photographs import boxed_photographs, named_photographs
+from recipes.panda_locate.questions import colours
 from recipes.panda_locate.rows import Noise, words_of
-from recipes.panda_locate.scenes import draw_scene
+from recipes.panda_locate.scenes import DrawnScene, draw_scene
 from recipes.panda_mini.data.packages import PACKAGES, Package, fetch_all
 from recipes.panda_mini.export import llm_file
 
@@ -55,7 +56,11 @@ _SHARED = (
 
 @dataclass(frozen=True, slots=True)
 class LocateRecipe:
-    """What decides the weights, besides the data. examined: scenes of each set that is measured."""
+    """What decides the weights, besides the data; and how many scenes are measured.
+
+    examined: held-out scenes with ten questions each. coloured: those with every colour that can be asked about; a
+    scene has few. other: scenes of the held-out style.
+    """
 
     scenes: int = 3072
     seed: int = 1
@@ -63,6 +68,8 @@ class LocateRecipe:
     language: LanguageConfig = field(default_factory=LanguageConfig)
     noise: Noise = field(default_factory=Noise)
     examined: int = 75
+    coloured: int = 100
+    other: int = 40
 
 
 QUICK = LocateRecipe(
@@ -70,6 +77,8 @@ QUICK = LocateRecipe(
     head=HeadConfig(steps=2, batch=2),
     language=LanguageConfig(steps=2, pictures=1, questions=2),
     examined=1,
+    coloured=1,
+    other=1,
 )
 
 
@@ -90,7 +99,7 @@ def main(said: Sequence[str] | None = None) -> None:
     shown, other = training_cutouts(packages), held_out_cutouts(packages)
 
     def examine(folder: Path) -> dict[str, Any]:
-        return measure(folder, packages, recipe.examined, shown, other)
+        return measure(folder, packages, recipe, shown, other)
 
     build(recipe, asked.cache, out, shown, Log(asked.cache / "locate.jsonl"), examine)
 
@@ -124,16 +133,19 @@ def speech(recipe: LocateRecipe, tokenizer: Tokenizer, kept: Path, log: Log) -> 
     return reader.adapter()
 
 
-def measure(folder: Path, packages: Path, count: int, shown: Cutouts, other: Cutouts) -> dict[str, Any]:
+def measure(folder: Path, packages: Path, recipe: LocateRecipe, shown: Cutouts, other: Cutouts) -> dict[str, Any]:
     """Of every set the figures of each kind of question; grounds and scenes that nothing was trained on."""
     model = open_model(folder)
     grounds = photographs(packages, HELD_OUT)
-    sets = {
-        name: [draw_scene(cutouts, grounds, np.random.default_rng((seed, at))) for at in range(count)]
-        for name, cutouts, seed in (("scenes", shown, 101), ("held-out style", other, 102))
-    }
+
+    def drawn(cutouts: Cutouts, seed: int, count: int) -> list[DrawnScene]:
+        return [draw_scene(cutouts, grounds, np.random.default_rng((seed, at))) for at in range(count)]
+
+    scenes = drawn(shown, 101, max(recipe.examined, recipe.coloured))
+    sets = {"scenes": scenes[: recipe.examined], "held-out style": drawn(other, 102, recipe.other)}
     sets["photographs with boxes"] = boxed_photographs(packages)
-    found = {name: examined(model, scenes, 7) for name, scenes in sets.items()}
+    found = {name: examined(model, some, 7) for name, some in sets.items()}
+    found["scenes"] |= answered(model, [(colours(scene.things), scene) for scene in scenes[: recipe.coloured]])
     named = named_photographs(packages)
     return {**found, "photographs with names": answered(model, [([one], scene) for scene, one in named])}
 

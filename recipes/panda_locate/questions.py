@@ -73,12 +73,14 @@ def identify(things: Things, rng: np.random.Generator) -> Asked:
 
 
 def colour(things: Things, rng: np.random.Generator) -> Asked:
+    every = colours(things)
+    return every[int(rng.integers(len(every)))] if every else None
+
+
+def colours(things: Things) -> list[LocateQuestion]:
+    """Of each thing that has a colour and shares its name with no other."""
     alone = [one for one in things if one.shade and sum(other.noun == one.noun for other in things) == 1]
-    if not alone:
-        return None
-    thing = _any(alone, rng)
-    assert thing.shade is not None
-    return _vqa("colour", f"what colour is the {thing.noun}?", thing.shade, (thing,))
+    return [_vqa("colour", f"what colour is the {one.noun}?", one.shade or "", (one,)) for one in alone]
 
 
 def count(things: Things, rng: np.random.Generator) -> Asked:

@@ -8,7 +8,7 @@ import pytest
 from pandagpt_core.boxes import read_boxes
 from recipes.panda_locate.card import filled, table
 from recipes.panda_locate.evaluate import judged
-from recipes.panda_locate.questions import LocateQuestion, ask
+from recipes.panda_locate.questions import LocateQuestion, ask, colours
 from recipes.panda_locate.scoring import found, score
 from recipes.panda_locate.things import COLOURS, NAMES, DrawnThing
 
@@ -42,6 +42,11 @@ def test_answers_are_true_of_the_scene(asked: dict[str, LocateQuestion]) -> None
 
 def test_nothing_is_asked_that_has_no_one_answer(asked: dict[str, LocateQuestion]) -> None:
     assert not {"[refer] dog", "[vqa] what colour is the dog?", "[vqa] where is the dog?"} & asked.keys()
+
+
+def test_every_colour_is_asked_that_has_one_answer() -> None:
+    things = (*THINGS, DrawnThing(NAMES.index("owl"), BLUE, (0.1, 0.6, 0.3, 0.8)))
+    assert [(one.text, one.answer) for one in colours(things)] == [("[vqa] what colour is the owl?", "blue")]
 
 
 def test_a_grounding_names_every_thing_with_its_place(asked: dict[str, LocateQuestion]) -> None:
