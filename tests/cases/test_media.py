@@ -1,8 +1,6 @@
 """Files that people have (`shared/cases/media`): each is read as wanted by the default model, or refused in words."""
 
-import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,6 @@ from pandagpt_core.media import Limits, Notes, load, read
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel, open_model
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
-from service.gateway.decoding.pool import PoolOptions, child_command
-from service.gateway.decoding.pools import DecodePools
-from service.gateway.errors import GatewayError
 from tests.conftest import ROOT, SHARED
 
 FOLDER = SHARED / "cases" / "media"
@@ -130,51 +125,41 @@ def test_silence_is_said() -> None:
     assert looked_at(next(case for case in CASES if case["file"] == "silence.wav")).empty == "The sound is silent."
 
 
-def test_the_default_model_says_that_it_hears_nothing(model: LocalModel) -> None:
-    """As the gateway asks it: the medium weighs nothing, and a sentence stands in front of the words."""
-    case = next(case for case in CASES if case["file"] == "silence.wav")
-    rows = model._runtime.encode(Modality.AUDIO, [load(RECIPES["audio"], held(case).data, {}, Limits())])
-    talk = Conversation(
-        (Turn("user", f"{looked_at(case).empty}\nWhat is this?"),), (MediaUse(Modality.AUDIO, "", 0, 0.0),)
-    )
+def said_of(model: LocalModel, media: list[tuple[Held, float]], sentence: str = "") -> str:
+    """As the gateway asks it: a medium that holds nothing weighs nothing, and a sentence stands before the words."""
+    rows = [
+        row
+        for one, _ in media
+        for row in model._runtime.encode(
+            one.modality, [load(RECIPES[one.modality.value], one.data, dict(one.params), Limits())]
+        )
+    ]
+    uses = tuple(MediaUse(one.modality, "", 0, weight) for one, weight in media)
+    talk = Conversation((Turn("user", f"{sentence}What is this?"),), uses)
     model._runtime.admit(SequenceRequest("x", talk, rows, SamplingParams(max_tokens=16, temperature=0.0)))
     said = ""
     while model._runtime.has_work:
         said += "".join(output.text for output in model._runtime.step())
-    assert "silen" in said
+    return said
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
+def test_the_default_model_says_that_it_hears_nothing(model: LocalModel) -> None:
+    case = next(case for case in CASES if case["file"] == "silence.wav")
+    assert "silen" in said_of(model, [(held(case), 0.0)], "The sound is silent.\n")
 
 
-@pytest.fixture(scope="module")
-def pool(loop: asyncio.AbstractEventLoop) -> Iterator[DecodePools]:
-    pool = DecodePools(PoolOptions(command=child_command(1536 << 20, Limits()), processes=1))
-    loop.run_until_complete(pool.start())
-    yield pool
-    loop.run_until_complete(pool.close())
+def test_of_a_black_film_whose_sound_is_asked_for_the_default_speaks_of_the_sound(model: LocalModel) -> None:
+    """Its sound is a medium of its own (`video_audio`), by both doors in `test_doors.py`."""
+    film = held(next(case for case in CASES if case["file"] == "black_trumpet.mp4"))
+    sound = Held(Modality.AUDIO, film.data, (), "its sound")
+    assert "trumpet" in said_of(model, [(film, 0.0), (sound, 1.0)])
 
 
-@each
-def test_the_confined_child_reads_a_case_as_the_library_does(
-    case: dict[str, Any], pool: DecodePools, loop: asyncio.AbstractEventLoop
-) -> None:
-    recipe, data = RECIPES[case["field"]], held(case).data
-    try:
-        wanted, words = load(recipe, data, case["options"], Limits()), ""
-    except InvalidMedia as error:
-        wanted, words = None, error.message
-    try:
-        got, said = loop.run_until_complete(pool.decode(recipe, data, case["options"])), ""
-    except GatewayError as error:
-        got, said = None, error.message
-    assert said == words
-    assert (got is None) == (wanted is None)
-    assert got is None or wanted is None or np.array_equal(got, wanted)
+def test_a_portrait_film_whose_pixels_are_upright_shows_what_the_sample_shows() -> None:
+    """The twin of a film that a display matrix turns: the same scene, its sides exchanged by its writer."""
+    baked = load(RECIPES["video"], (FOLDER / "portrait_baked.mp4").read_bytes(), {}, Limits())
+    sample = load(RECIPES["video"], (ROOT / "samples" / "elephant.mp4").read_bytes(), {}, Limits())
+    assert np.corrcoef(baked.ravel(), sample.ravel())[0, 1] > 0.98
 
 
 def test_there_are_cases(shared: Path) -> None:

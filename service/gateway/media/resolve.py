@@ -26,7 +26,8 @@ from service.metrics import GatewayMetrics
 class ResolvedMedia:
     """The media of a request as a worker takes them, and the arrays that the store lacks; `capacity` of the queue.
 
-    `notes` are what the readers remarked, in the order of the media. `speech` are sounds for a recogniser.
+    `notes` are what the readers remarked, `files` the hashes of the bytes, both in the order of the media. `speech` are
+    sounds for a recogniser.
     """
 
     refs: list[MediaRef] = field(default_factory=list)
@@ -34,10 +35,16 @@ class ResolvedMedia:
     capacity: Capacity | None = None
     notes: Sequence[Notes] = ()
     speech: Sequence[MediaRef] = ()
+    files: Sequence[str] = ()
 
     def sentences(self, turn: int) -> str:
-        """In front of the turn's text: which of its media hold nothing, a line each."""
-        said = [notes.empty for ref, notes in zip(self.refs, self.notes, strict=True) if ref.turn == turn]
+        """In front of the turn's text: which of its files hold nothing, a line a medium.
+
+        Of a black film whose sound is a medium too there is none: a small model would repeat it and not name the sound.
+        """
+        media = list(zip(self.refs, self.notes, self.files, strict=True))
+        holding = {file for ref, notes, file in media if ref.turn == turn and not notes.empty}
+        said = [notes.empty for ref, notes, file in media if ref.turn == turn and file not in holding]
         return "".join(f"{sentence}\n" for sentence in said if sentence)
 
     def warnings(self, media: Sequence[MediaInput]) -> list[str]:
@@ -94,7 +101,8 @@ class MediaResolver:
             msgspec.structs.replace(ref, weight=0.0) if one.empty else ref for ref, one in zip(refs, notes, strict=True)
         ]
         at_hand, samples = await self._speech(spoken, missing, notes, media, info, caller.share)
-        return ResolvedMedia(heard, {**arrays, **samples}, capacity, notes, at_hand)
+        files = [medium.sha256 for medium in media]
+        return ResolvedMedia(heard, {**arrays, **samples}, capacity, notes, at_hand, files)
 
     async def _speech(
         self,
@@ -130,7 +138,7 @@ class MediaResolver:
         array, notes = await self._read(medium, info.speech.recipe, caller.share)
         blob = media_name(caller.cache_group, info.speech.digest, name)
         ref = MediaRef(modality=medium.modality, digest=medium.sha256, blob=blob, turn=0)
-        return ResolvedMedia([ref], {blob: array}, capacity, [notes])
+        return ResolvedMedia([ref], {blob: array}, capacity, [notes], files=[medium.sha256])
 
     async def inspect(self, medium: MediaInput, recipe: str, share: str) -> tuple[np.ndarray, Notes]:
         """The medium's array under a recipe, and what its reader remarked. Raises `invalid_media`."""
