@@ -86,6 +86,7 @@ class OneChoice:
     """Of a job, what `pending` reads."""
 
     id = "r"
+    asked = None
 
     class Choice:
         finished, tokens = False, ()
