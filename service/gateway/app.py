@@ -34,10 +34,8 @@ from service.broker.queue_metrics import QueueMetrics
 from service.gateway.access.auth import KeyRing, Tenants, read_keys
 from service.gateway.access.keys_reload import KeysFile
 from service.gateway.access.rate_limit import RateLimiter
-from service.gateway.decoding.pool import PoolOptions, child_command
-from service.gateway.decoding.pools import DecodePools
+from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
-from service.gateway.head import HeadMiddleware, with_head
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.from_zero import FromZero
@@ -54,7 +52,14 @@ from service.gateway.media.multipart import FormLimits
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver
 from service.gateway.media.sources import MediaSources
-from service.gateway.middleware import CLIENT_CLOSED_REQUEST, BodyLimitMiddleware, BodyLimits, RequestContextMiddleware
+from service.gateway.middleware import (
+    CLIENT_CLOSED_REQUEST,
+    BodyLimitMiddleware,
+    BodyLimits,
+    HeadMiddleware,
+    RequestContextMiddleware,
+    with_head,
+)
 from service.gateway.observation import failed
 from service.gateway.openapi import document
 from service.gateway.page.guide import read_guide

@@ -3,6 +3,8 @@
 `RequestContextMiddleware` is the outermost: `x-request-id` and `x-ratelimit-*` on every answer, one log line a request,
 a fixed answer where something of ours broke, and `connection: close` where an answer comes before the body's end.
 `BodyLimitMiddleware` bounds head and body: size and time, by declaration and by what really comes.
+`HeadMiddleware` offers HEAD wherever GET is (RFC 9110, section 9.3.2): the same status and headers; the server leaves
+out the body.
 """
 
 import asyncio
@@ -23,6 +25,7 @@ from service.tracing import Tracer, Value, valid_traceparent
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODINGS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress")
+HEAD_ONLY = "head_only"  # state of a request: true where no body is wanted, so that an endless one need not begin
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; in logs and metrics only, for no client is left
 
 
@@ -228,3 +231,31 @@ def _too_large(limits: BodyLimits) -> GatewayError:
     return GatewayError(
         "too_large", f"The body is larger than the limit of {limits.max_body_bytes} bytes.", param="body"
     )
+
+
+def with_head(methods: set[str]) -> set[str]:
+    """A route's methods, as callers may use them."""
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def head_only(scope: Scope) -> bool:
+    """Whether the caller wants the head alone: then nothing may be begun for the body's sake."""
+    return bool(scope.get("state", {}).get(HEAD_ONLY))
+
+
+class HeadMiddleware:
+    """Routes see a GET. Everything around, and the server, sees the HEAD."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})[HEAD_ONLY] = True
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            scope.update({**inner, "method": "HEAD"})  # the route, for logs and metrics

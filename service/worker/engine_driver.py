@@ -48,13 +48,14 @@ class EngineDriver:
 
     def explain(self) -> None:
         """One piece of the explanation of an answer that is complete."""
-        self._explaining.step()
+        if self._explaining.waiting:
+            self._explaining.step()
 
     def score(self) -> None:
         """One piece of the prompts that come back with log probabilities; a job whose last one that was enters."""
-        job = self._scoring.next
-        if job is None:
+        if not self._scoring.waiting:
             return
+        job = self._scoring.waiting[0].job
         with self._failing(job):
             if self._scoring.step():
                 self._queue(job)
@@ -122,8 +123,10 @@ class EngineDriver:
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
-        self._scoring.drop(job)
-        self._explaining.drop(job)
+        if self._scoring.waiting:
+            self._scoring.drop(job)
+        if self._explaining.waiting:
+            self._explaining.drop(job)
         if self.quarantine.holds:
             self.quarantine.drop(job)
         if self.running.pop(job.id, None) is not None:
@@ -139,12 +142,13 @@ class EngineDriver:
         admitted: Admitted | None = None
         lengths: dict[int, int] = {}  # of each prompt
         with self._failing(job):
-            if speech := spoken_texts(request, job.embeddings):
+            speech = spoken_texts(request, job.embeddings) if request.speech else []
+            if speech:
                 job.asked = with_speech(conversation(request), speech, self._runtime, self._speech_tokens)
             for sequence in pending(job, request):
                 admitted = self._runtime.admit(sequence)
                 lengths[int(sequence.id.rpartition("/")[2]) // request.n] = admitted.prompt_tokens
-                job.prompt_fields = {**(admitted.fields or {}), **speech_fields(speech)} or None
+                job.prompt_fields = {**(admitted.fields or {}), **(speech_fields(speech) if speech else {})} or None
                 if admitted.finished is not None:
                     job.complete(sequence.id, admitted.finished)
                     count_finish(self._metrics, admitted.finished)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class _Explaining:
+class ExplainedJob:
     """A job, the pieces that are left of the choice after those in `done`."""
 
     job: Job
@@ -28,23 +28,21 @@ class _Explaining:
 
 
 class Explaining:
-    """First come, first served."""
+    """`waiting`: jobs to explain, first come, first served."""
 
     def __init__(self, runtime: ServedModel) -> None:
         self._runtime = runtime
-        self._waiting: deque[_Explaining] = deque()
+        self.waiting: deque[ExplainedJob] = deque()
 
     def add(self, job: Job) -> None:
-        self._waiting.append(_Explaining(job))
+        self.waiting.append(ExplainedJob(job))
 
     def holds(self, job: Job) -> bool:
-        return any(one.job is job for one in self._waiting)
+        return any(one.job is job for one in self.waiting)
 
     def step(self) -> None:
-        """Compute a piece, if there is one. What the model raises leaves the answer without its explanation."""
-        if not self._waiting:
-            return
-        one = self._waiting[0]
+        """Compute a piece for the first. What the model raises leaves the answer without its explanation."""
+        one = self.waiting[0]
         try:
             self._compute(one)
         except Exception:  # a complete answer must not be lost by its explanation
@@ -55,9 +53,9 @@ class Explaining:
 
     def drop(self, job: Job) -> None:
         """The job ended or is another worker's now. Jobs that are not here are fine."""
-        self._waiting = deque(one for one in self._waiting if one.job is not job)
+        self.waiting = deque(one for one in self.waiting if one.job is not job)
 
-    def _compute(self, one: _Explaining) -> None:
+    def _compute(self, one: ExplainedJob) -> None:
         if one.pieces is None:
             request, number = one.job.delivery.request, len(one.done)
             assert isinstance(request, Generate)
@@ -67,6 +65,6 @@ class Explaining:
             one.done.append(dict(fields))
             one.pieces = None
 
-    def _end(self, one: _Explaining, explanations: list[dict[str, Any]]) -> None:
+    def _end(self, one: ExplainedJob, explanations: list[dict[str, Any]]) -> None:
         self.drop(one.job)
         one.job.explained(explanations)

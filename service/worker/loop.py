@@ -218,7 +218,7 @@ class Worker:
             # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
             if self._encoding.running:
                 self._encoding.wait(ENCODER_WAIT)
-            else:
+            elif self._speech.running:
                 self._speech.wait(ENCODER_WAIT)
 
     def _heed(self, flushed: Flushed) -> None:
@@ -257,7 +257,8 @@ class Worker:
             return
         self._load -= _load(job)
         self._encoding.drop(job)
-        self._speech.drop(job)
+        if job.id in self._speech.jobs:
+            self._speech.drop(job)
         self._engine.remove(job)
         if job in self._new:
             self._new.remove(job)

@@ -15,7 +15,7 @@ from service.worker.jobs import Job
 
 
 @dataclass(slots=True, eq=False)
-class _Scoring:
+class ScoringJob:
     """A job, what is left to compute of its prompt `index`, and that prompt's tokens so far."""
 
     job: Job
@@ -25,11 +25,11 @@ class _Scoring:
 
 
 class PromptScoring:
-    """Jobs with prompts whose log probabilities do not stand in their stream yet, first come first served."""
+    """`waiting`: jobs with prompts whose log probabilities do not stand in their stream yet, first come first."""
 
     def __init__(self, runtime: ServedModel) -> None:
         self._runtime = runtime
-        self._waiting: deque[_Scoring] = deque()
+        self.waiting: deque[ScoringJob] = deque()
 
     def add(self, job: Job) -> bool:
         """Whether the job waits here for log probabilities. Prompts without those are published at once.
@@ -40,24 +40,19 @@ class PromptScoring:
         missing = [index for index in range(len(request.prompts)) if index not in job.echoed] if request.echo else []
         if missing and request.params.logprobs is not None:
             self._check(request.prompts)
-            self._waiting.append(_Scoring(job))
+            self.waiting.append(ScoringJob(job))
             return True
         for index in missing:
             pieces = self._runtime.prompt_tokens(request.prompts[index], None)
             _publish(job, index, [_on_the_wire(token) for piece in pieces for token in piece])
         return False
 
-    @property
-    def next(self) -> Job | None:
-        """The job that `step` goes on with."""
-        return self._waiting[0].job if self._waiting else None
-
     def step(self) -> bool:
-        """Compute a piece for `next`. True when all of its prompts are published; then the job is no longer here.
+        """Compute a piece for the first that waits. True when all of its prompts are published; then it waits no more.
 
         Raises what the model raises, ContextLengthExceeded and InvalidRequest among it.
         """
-        scoring = self._waiting[0]
+        scoring = self.waiting[0]
         if scoring.pieces is None:
             self._begin(scoring)
         assert scoring.pieces is not None
@@ -69,14 +64,14 @@ class PromptScoring:
         scoring.pieces = None
         if len(scoring.job.echoed) < len(_request(scoring.job).prompts):
             return False
-        self._waiting.popleft()
+        self.waiting.popleft()
         return True
 
     def drop(self, job: Job) -> None:
         """The job ended or is another worker's now. Jobs that are not here are fine."""
-        self._waiting = deque(one for one in self._waiting if one.job is not job)
+        self.waiting = deque(one for one in self.waiting if one.job is not job)
 
-    def _begin(self, scoring: _Scoring) -> None:
+    def _begin(self, scoring: ScoringJob) -> None:
         """With the first prompt that is not published."""
         request = _request(scoring.job)
         scoring.index = next(index for index in range(len(request.prompts)) if index not in scoring.job.echoed)

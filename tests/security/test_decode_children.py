@@ -24,8 +24,7 @@ from pandagpt_core import media
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import samples
 from pandagpt_core.media.containers import AUDIO_CODECS, VIDEO_CODECS, ffmpeg_versions, sniff
-from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
-from service.gateway.decoding.pools import DecodePools
+from service.gateway.decoding.pool import DecodePool, DecodePools, PoolOptions, child_command
 from service.gateway.decoding.sandbox import LAYERS
 from service.gateway.errors import GatewayError
 from tests.media.conftest import Make

@@ -1,4 +1,4 @@
-"""The pool of decoding children: bytes in, arrays out, whatever a caller sends.
+"""Pools of decoding children: bytes in, arrays out, whatever a caller sends.
 
 A child is a separate interpreter that has locked itself down (`sandbox`). A crash, a hang or nonsense on the pipe costs
 the one medium it was working on; the child is killed and replaced.
@@ -11,19 +11,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pandagpt_core.media import Notes
+from pandagpt_core.media.libraries import needs_library
 from service.gateway.decoding import child_process
-from service.gateway.decoding.child_process import ChildProcess, Params, child_command
+from service.gateway.decoding.child_process import LIBRARIES, ChildProcess, Params, child_command
 from service.gateway.decoding.fair_queue import FairQueue
 from service.gateway.decoding.protocol import Decoded, DecodeJob, Refused
 from service.gateway.decoding.sandbox import LAYERS
 from service.gateway.errors import GatewayError
 
-__all__ = ["ChildLost", "DecodePool", "Params", "PoolOptions", "child_command"]
+__all__ = ["ChildLost", "DecodePool", "DecodePools", "Params", "PoolOptions", "child_command"]
 log = logging.getLogger(__name__)
 SPARE_S = 30.0  # seconds that the spare child is kept without work
 
@@ -215,3 +216,33 @@ class DecodePool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class DecodePools:
+    """The interface of `DecodePool`; the recipe and the medium's first bytes choose.
+
+    The second pool's children have large libraries too and read scientific files, meshes and laser scans. A locked
+    child can import nothing, and the libraries cost a child 150 MB. So that pool has no child until a file needs one,
+    and ends it when none has for some seconds.
+    """
+
+    def __init__(self, options: PoolOptions) -> None:
+        self._usual = DecodePool(options)
+        self._with_libraries = DecodePool(replace(options, command=[*options.command, LIBRARIES], processes=0))
+
+    async def start(self) -> None:
+        await self._usual.start()
+        await self._with_libraries.start()
+
+    async def close(self) -> None:
+        await self._usual.close()
+        await self._with_libraries.close()
+
+    async def decode(self, recipe: str, data: bytes, params: Params, tenant: str = "") -> np.ndarray:
+        """The recipe's array. Raises as `read`."""
+        return (await self.read(recipe, data, params, tenant))[0]
+
+    async def read(self, recipe: str, data: bytes, params: Params, tenant: str = "") -> tuple[np.ndarray, Notes]:
+        """As `DecodePool.read`."""
+        pool = self._with_libraries if needs_library(recipe, data) else self._usual
+        return await pool.read(recipe, data, params, tenant)

@@ -16,10 +16,9 @@ from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Event, Failed, Heard, Started, Token
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import RateLimiter
-from service.gateway.head import head_only
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import Answered, RequestService
-from service.gateway.middleware import CLIENT_CLOSED_REQUEST
+from service.gateway.middleware import CLIENT_CLOSED_REQUEST, head_only
 from service.gateway.observation import Observation, TokenMeter
 from service.gateway.schema.requests import ignored, warned
 from service.gateway.streaming.chunks import ResponseMetadata, failure

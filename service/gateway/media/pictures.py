@@ -7,7 +7,7 @@ from pandagpt_core.boxes import Located
 from pandagpt_core.media.pictures.drawing import write_objects
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
-from service.gateway.decoding.pools import DecodePools
+from service.gateway.decoding.pool import DecodePools
 from service.gateway.errors import GatewayError
 
 MAX_KEPT_BYTES = 16 << 20

@@ -15,7 +15,7 @@ from service.broker.gateway.client import Broker
 from service.broker.media_cache import media_name
 from service.broker.protocol import MediaRef
 from service.gateway.access.auth import Caller
-from service.gateway.decoding.pools import DecodePools
+from service.gateway.decoding.pool import DecodePools
 from service.gateway.errors import GatewayError
 from service.gateway.media.media_uuids import not_cached
 from service.gateway.media.medium import MediaInput

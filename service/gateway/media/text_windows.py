@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from pandagpt_core.modalities import MODALITIES
-from service.gateway.decoding.pools import DecodePools
+from service.gateway.decoding.pool import DecodePools
 from service.gateway.errors import GatewayError
 
 Cut = Literal["none", "start", "end", "windows"]

@@ -19,7 +19,7 @@ from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event
 from service.gateway.connections.half_closed import COMMENT
 from service.gateway.errors import GatewayError, from_core
-from service.gateway.head import head_only
+from service.gateway.middleware import head_only
 from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import AnswerChunks
 

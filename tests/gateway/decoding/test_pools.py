@@ -8,8 +8,7 @@ import pytest
 from pandagpt_core import media
 from pandagpt_core.media import samples
 from pandagpt_core.media.clouds import samples as clouds
-from service.gateway.decoding.pool import PoolOptions, child_command
-from service.gateway.decoding.pools import DecodePools
+from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
 
 LIMITS = media.Limits()
 POINTS = "points-8192-v1"
