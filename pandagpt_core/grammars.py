@@ -5,21 +5,20 @@ it is compiled, and llguidance bounds the work of compiling by itself.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits
 
+from pandagpt_core import json_schemas
 from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.json_schemas import parts
 from pandagpt_core.types import Grammar, GrammarKind
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 LIMITS = LLParserLimits(max_grammar_size=200_000, initial_lexer_fuel=500_000, step_lexer_fuel=200_000)
 MAX_TRIES = 64  # parts of a schema that are looked at to tell which one cannot be followed
-_MAPS = ("properties", "patternProperties", "$defs", "definitions")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLES = ("items", "additionalProperties", "not")
 ANY_OBJECT = '{"type": "object"}'
 
 
@@ -37,7 +36,12 @@ def json_schema(schema: Any) -> Grammar:
 
 
 def _of_schema(schema: Any) -> Grammar:
-    return Grammar("json_schema", json.dumps(schema, separators=(",", ":")))
+    return Grammar("json_schema", json.dumps(followable(schema), separators=(",", ":")))
+
+
+def followable(schema: Any) -> Any:
+    """The schema in keywords that llguidance follows, where there are such; what is too deep stays as it is."""
+    return json_schemas.followable(schema, MAX_DEPTH)
 
 
 def _at(schema: Any) -> str:
@@ -47,23 +51,10 @@ def _at(schema: Any) -> str:
     place, part = "", schema
     budget = iter(range(MAX_TRIES))  # one for all levels: it ends a search that found nothing
     while found := next(
-        (one for one, _ in zip(_parts(part), budget, strict=False) if not _follows(one[1], definitions)), None
+        (one for one, _ in zip(parts(part), budget, strict=False) if not _follows(one[1], definitions)), None
     ):
         place, part = f"{place}/{found[0]}", found[1]
     return f" (at {place})" if place else ""
-
-
-def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
-    """The schemas inside of a schema, with their places."""
-    if not isinstance(schema, Mapping):
-        return
-    for name in _MAPS:
-        if isinstance(inner := schema.get(name), Mapping):
-            yield from ((f"{name}/{key}", one) for key, one in inner.items())
-    for name in _LISTS:
-        if isinstance(inner := schema.get(name), list):
-            yield from ((f"{name}/{at}", one) for at, one in enumerate(inner))
-    yield from ((name, schema[name]) for name in _SINGLES if isinstance(schema.get(name), Mapping))
 
 
 def _follows(schema: Any, definitions: Mapping[str, Any]) -> bool:

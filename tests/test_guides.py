@@ -110,7 +110,7 @@ def test_the_node_snippet_streams_an_answer(url: str, folder: Path) -> None:
     package = ROOT / ".cache/contract-node"
     if shutil.which("node") is None or not (package / "node_modules/openai").is_dir():
         pytest.skip("no Node here, or the package is not installed yet (tests/contract/test_node_client.py does it)")
-    [(_, code)] = snippets("js")
+    [code] = [code for _, code in snippets("js") if 'from "openai"' in code]  # the AI SDK's: contract/test_ai_sdk.py
     script = package / "guide.mjs"
     script.write_text(code.replace(ADDRESS, url), encoding="utf-8")
     assert ran(["node", "--no-warnings", str(script)], folder).startswith("<image:")

@@ -44,7 +44,8 @@ def _schema(tool: Tool) -> Mapping[str, Any]:
     if not tool.parameters:
         return _NO_ARGUMENTS
     closed = {} if "properties" not in tool.parameters else {"additionalProperties": False}
-    return {"type": "object", **closed, **tool.parameters}
+    written: Mapping[str, Any] = grammars.followable({"type": "object", **closed, **tool.parameters})
+    return written
 
 
 def _followed(tool: Tool, schema: Mapping[str, Any]) -> Mapping[str, Any]:

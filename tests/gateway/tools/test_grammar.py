@@ -49,6 +49,14 @@ def test_an_answer_that_is_no_call_follows_its_own_schema() -> None:
     assert follows(grammar(answer=Grammar("choice", '["yes"]')), "yes")
 
 
+def test_arguments_with_a_record_of_zods_are_followed_too() -> None:
+    record = {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": {"type": "number"}}
+    tool = Tool("rates", parameters={"type": "object", "properties": {"by": record}, "required": ["by"]}, strict=True)
+    made = calls_grammar(ToolRequest((tool,), "required"), None)
+    assert follows(made, call("rates", {"by": {"a": 1}}))
+    assert not follows(made, call("rates", {"by": {"a": "x"}}))
+
+
 def test_a_schema_that_cannot_be_followed_leaves_the_arguments_free_unless_it_is_strict() -> None:
     loose = calls_grammar(ToolRequest((Tool("odd", parameters=UNFOLLOWED), ADD), "required"), None)
     assert follows(loose, call("odd", {"anything": 1}))
