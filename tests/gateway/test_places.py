@@ -133,6 +133,14 @@ def test_an_answers_boxes_come_in_pixels_beside_its_text(http: httpx.Client, run
     assert runtime.asked[0].turns[-1].text == "[detection] the dog"
 
 
+def test_a_task_stands_first_also_before_a_picture_of_one_colour(http: httpx.Client, runtime: Pointing) -> None:
+    plain = io.BytesIO()
+    Image.new("RGB", (32, 32), "grey").save(plain, "PNG")
+    answer = form(http, plain.getvalue(), task="detection")
+    assert any("one colour" in warning for warning in answer.json()["warnings"])
+    assert runtime.asked[-1].turns[-1].text == "[detection] the dog"
+
+
 def test_pixels_are_those_of_the_picture_as_a_viewer_turns_it(http: httpx.Client) -> None:
     turned = message(form(http, picture(orientation=6)))["objects"][0]["box"]
     assert turned == {"x0": 10.0, "y0": 40.0, "x1": 55.0, "y1": 160.0}

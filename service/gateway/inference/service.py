@@ -254,8 +254,14 @@ class RequestService:
         if isinstance(wanted, EmbedRequest):
             record = await self._queue(Embed(**head, media=media.refs), media, caller.seen)
             return Submitted(record, request.replayed, warnings=warnings)
+        # A model of tasks learned prompts that begin with their identifier; the sentences are its answer's warnings.
+        of_tasks = places.names_places(info)
         turns = [
-            TurnPart(role=turn.role, text=media.sentences(index) + turn.text, tool_calls=list(turn.tool_calls))
+            TurnPart(
+                role=turn.role,
+                text=turn.text if of_tasks else media.sentences(index) + turn.text,
+                tool_calls=list(turn.tool_calls),
+            )
             for index, turn in enumerate(wanted.turns)
         ]
         asked = await places.resolve(info, wanted, self.pictures)
