@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from service.gateway.access.auth import read_keys
 from service.gateway.state import GatewayState
 from service.version import version
 from tests.fakes import FAKE_INFO
@@ -47,6 +48,68 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(
     page.get_by_label("Your message").wait_for()
     assert page.evaluate("localStorage.length") == 0
     assert not seen.elsewhere
+
+
+def test_a_key_that_becomes_invalid_is_asked_for_at_once_and_nothing_is_lost(
+    start_gateway: Callable[..., tuple[str, GatewayState]],
+    worker: object,
+    browser_context: "BrowserContext",
+    tmp_path: Path,
+) -> None:
+    url, gateway = start_gateway(keys_file=keys_file(tmp_path, KEY))
+    page = browser_context.new_page()
+    page.goto(url)
+    give(page, KEY)
+    page.get_by_label("Your message").wait_for()
+    page.locator("#model option").first.wait_for(state="attached")
+    gateway.keys.replace(read_keys(keys_file(tmp_path, "second")))
+    ask(page, "Hello")
+    refused(page)
+    give(page, "second")
+    assert answer(page)
+    gateway.keys.replace(read_keys(keys_file(tmp_path, "third")))
+    attach(page, "dog.png")  # the upload and what reads it wait for the same key
+    refused(page)
+    give(page, "third")
+    ask(page, "And this?")
+    assert answer(page).startswith("<image:")
+    assert page.locator("article.answer").count() == 2
+    assert page.locator("article.answer [role=alert]").count() == 0
+
+
+def test_without_another_key_the_refusal_stands_as_a_sentence(
+    start_gateway: Callable[..., tuple[str, GatewayState]],
+    worker: object,
+    browser_context: "BrowserContext",
+    tmp_path: Path,
+) -> None:
+    url, _ = start_gateway(keys_file=keys_file(tmp_path, KEY))
+    page = browser_context.new_page()
+    page.goto(url)
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    page.locator("#trouble [role=alert]").wait_for()
+    assert page.get_by_role("dialog").count() == 0
+    page.get_by_role("button", name="Try again").click()
+    give(page, KEY)
+    ask(page, "Hello")
+    assert answer(page)
+    assert page.locator("#trouble > *").count() == 0
+
+
+def keys_file(folder: Path, key: str) -> Path:
+    file = folder / "keys"
+    file.write_text(f"someone {hashlib.sha256(key.encode()).hexdigest()}\n")
+    return file
+
+
+def refused(page: "Page") -> None:
+    page.get_by_role("dialog").get_by_text("The key is not valid.").wait_for()
+    assert page.get_by_role("dialog").count() == 1
+
+
+def give(page: "Page", key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Use it").click()
 
 
 def test_a_phones_width_needs_no_sideways_scrolling(page: "Page") -> None:

@@ -1,7 +1,7 @@
 /** The page: three views over one service. */
 
 import * as api from "./core/api.js";
-import { button, dialog, field, h, notice, show } from "./core/dom.js";
+import { button, h, notice, show } from "./core/dom.js";
 import { makeContext } from "./core/context.js";
 import { load, save } from "./core/session.js";
 import { chatView } from "./chat/view.js";
@@ -46,19 +46,6 @@ function tabs(context) {
   open(load("view", "chat"));
 }
 
-function askForKey(words, retry) {
-  const input = h("input", { type: "password", autocomplete: "off", required: true });
-  const box = dialog("A key is needed", notice(words, "hint"), field("API key", input));
-  const use = button("Use it", () => {
-    api.setKey(input.value.trim());
-    box.close();
-  });
-  input.addEventListener("keydown", (event) => event.key === "Enter" && use.click());
-  box.querySelector("form").prepend(use);
-  input.focus();
-  box.addEventListener("close", retry);
-}
-
 async function learnModels(context) {
   const trouble = document.getElementById("trouble");
   const retry = () => learnModels(context);
@@ -66,8 +53,7 @@ async function learnModels(context) {
   try {
     context.learn(await api.models());
   } catch (error) {
-    if (error.status === 401) askForKey(error.message, retry);
-    else show(trouble, notice(error.message), button("Try again", retry));
+    show(trouble, notice(error.message), button("Try again", retry));
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { copyButton } from "../core/clipboard.js";
 import { button, dialog, h } from "../core/dom.js";
-import { load } from "../core/session.js";
+import { hasKey } from "../core/key.js";
 import { fileNames, requestBody } from "../chat/request.js";
 import { curl, curlEmbeddings } from "./curl.js";
 import { javascript, javascriptEmbeddings } from "./javascript.js";
@@ -18,7 +18,7 @@ export const showCode = (turns) => showRequest(requestBody(turns), fileNames(tur
 export const showEmbeddings = (body, files) => showRequest(body, files, EMBEDDINGS);
 
 function showRequest(body, files, languages) {
-  const request = { origin: location.origin, body, files, keyed: load("key", "") !== "" };
+  const request = { origin: location.origin, body, files, keyed: hasKey() };
   const code = h("pre", { tabIndex: 0 }, h("code"));
   const buttons = Object.entries(languages).map(([name, write]) => button(name, ({ target }) => choose(write, target)));
   const choose = (write, chosen) => {

@@ -1,7 +1,7 @@
 /** The service's HTTP interface. Every failure is an ApiError with the service's own sentence. */
 
 import { formField } from "../media/modalities.js";
-import { load, save } from "./session.js";
+import { headers, withKey } from "./key.js";
 
 export class ApiError extends Error {
   constructor(status, error) {
@@ -12,21 +12,14 @@ export class ApiError extends Error {
   }
 }
 
-export function setKey(key) {
-  save("key", key || null);
-}
-
-export function headers(more = {}) {
-  const key = load("key", "");
-  return key ? { authorization: `Bearer ${key}`, ...more } : more;
-}
-
 async function failure(response) {
   const body = await response.json().catch(() => ({}));
   return new ApiError(response.status, body.error || {});
 }
 
-async function call(path, options = {}) {
+const call = (path, options) => withKey(() => once(path, options));
+
+async function once(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers(options.headers) });
   if (!response.ok) throw await failure(response);
   return response;
@@ -42,7 +35,7 @@ const post = (body, more = {}) => ({
 export const models = async () => (await json("/v1/models")).data;
 export const version = () => json("/version");
 export const ready = () => json("/health/ready");
-export const metrics = async () => (await call("/metrics")).text();
+export const metrics = async () => (await once("/metrics")).text(); // refused to a good key too
 export const samples = () => json("/page/samples");
 export const embeddings = (body) => json("/v1/embeddings", post(body));
 export const cancel = (id) => json(`/v1/requests/${id}`, { method: "DELETE" });
@@ -82,7 +75,9 @@ export async function resumeAnswer(id, lastEventId, signal) {
  * @param {(share: number) => void} onprogress
  * @param {AbortSignal} signal
  */
-export function upload(file, name, onprogress, signal) {
+export const upload = (...given) => withKey(() => sent(...given));
+
+function sent(file, name, onprogress, signal) {
   const form = new FormData();
   form.append("purpose", "vision");
   form.append("file", file, name);

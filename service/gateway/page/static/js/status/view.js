@@ -21,7 +21,8 @@ export function statusView() {
 }
 
 async function sections() {
-  const [version, models, ready, metrics] = await Promise.allSettled([api.version(), api.models(), api.ready(), api.metrics()]);
+  const [version, models, ready] = await Promise.allSettled([api.version(), api.models(), api.ready()]);
+  const [metrics] = await Promise.allSettled([api.metrics()]); // with the key that the models asked for
   return [
     h("h2", {}, "Service"),
     facts({ "version of this gateway": version.value?.version ?? version.reason?.message, ready: ready.value ? ready.value.models.join(", ") : ready.reason.message }),
