@@ -57,3 +57,9 @@ def test_every_file_named_in_the_steps_of_a_request_exists(root: Path) -> None:
     places = ("", "service/", "service/gateway/", "service/broker/")
     assert len(named) > 15
     assert {name for name in named if not any(f"{place}{name}" in files for place in places)} == set()
+
+
+def test_the_root_holds_nothing_that_a_program_left_there(root: Path) -> None:
+    """Pages, the project's own files, and files whose names begin with a dot."""
+    own = {"CITATION.cff", "LICENSE", "Makefile", "docker-compose.yml", "openapi.yaml", "pyproject.toml"}
+    assert {file for file in tracked(root) if "/" not in file and not file.endswith(".md") and file[0] != "."} == own

@@ -17,7 +17,7 @@ from service.settings import StoreSettings
 from tests.conftest import ROOT
 from tests.contract import made
 from tests.contract.conftest import running, settings_for, store  # noqa: F401  a fixture
-from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
+from tests.fakes import FAKE_INFO, FakeRecogniser, FakeRuntime, worker_thread
 
 EXAMPLES = ROOT / "examples"
 LIBRARY = {"common.py"}
@@ -75,6 +75,28 @@ def test_voice_notes_of_phones_are_read_and_a_bad_file_gets_its_reason(url: str,
     assert status == 1
     [line] = output.splitlines()
     assert line.startswith(f"{folder / 'note.m4a'}\t0.0\t<audio:")
+
+
+def test_voice_notes_become_their_words_and_a_bad_file_its_reason(
+    store: StoreSettings,  # noqa: F811  the fixture
+    folder: Path,
+) -> None:
+    own = store.model_copy(update={"namespace": "voice-notes"})
+    (folder / "broken.ogg").write_bytes(b"no sound at all")
+    with worker_thread(own, recogniser=FakeRecogniser()), running(settings_for(own)) as (url, _):
+        files = [str(folder / "bark.wav"), str(folder / "broken.ogg")]
+        status, output = ran("write_down.py", url, *files, "--language", "de")
+    head, note, broken = csv.reader(io.StringIO(output))
+    assert (status, head) == (1, ["file", "text", "error"])
+    assert note == [files[0], "transcribe de 0 after 0.", ""]
+    assert (broken[0], broken[1], bool(broken[2])) == (files[1], "", True)
+
+
+def test_without_a_recogniser_each_voice_note_says_so(url: str, folder: Path) -> None:
+    status, output = ran("write_down.py", url, str(folder / "bark.wav"))
+    _, note = csv.reader(io.StringIO(output))
+    assert (status, note[1]) == (1, "")
+    assert "no model here writes down speech" in note[2]
 
 
 @pytest.mark.parametrize("name", ["caption_folder.py", "describe_sounds.py"])
