@@ -1,6 +1,7 @@
 """Media as they are drawn: true scales, what the model looks at, points that turn."""
 
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,98 @@ def test_a_turned_picture_is_upright_and_what_the_model_gets_is_shown(page: "Pag
     given.wait_for()
     assert given.evaluate("(image) => image.naturalWidth") == 224
     assert "stored" in card(page, "image").locator(".warning").inner_text(), "this model's recipe turns nothing"
+
+
+def inked(canvas: "Locator") -> int:
+    """How many of its pixels are not empty."""
+    count: int = canvas.evaluate(
+        "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
+        ".filter((value, at) => at % 4 === 3 && value).length"
+    )
+    return count
+
+
+def test_a_sound_of_one_side_is_no_silence(page: "Page", tmp_path: Path) -> None:
+    wave = np.zeros((16000, 2), np.float32)
+    wave[8000:, 1] = np.random.default_rng(0).uniform(-0.9, 0.9, 8000)
+    soundfile.write(tmp_path / "right.wav", wave, 16000)
+    page.locator(FILES).first.set_input_files(str(tmp_path / "right.wav"))
+    drawn = card(page, "audio").locator("canvas")
+    drawn.wait_for()
+    assert inked(drawn) > 5000, "half of 320 columns, each as high as the loudest channel"
+
+
+MOTION = np.random.default_rng(0).uniform(-1, 1, (100, 6))
+SENSORS = "ax,ay,az,gx,gy,gz"
+
+
+def motion(name: str) -> bytes:
+    """The same six columns as people's files have them."""
+    rows = [[f"{value:.4f}" for value in row] for row in MOTION]
+    match name:
+        case "records-imu.json":
+            return json.dumps([dict(zip(SENSORS.split(","), map(float, row), strict=True)) for row in rows]).encode()
+        case "watch-imu.csv":
+            lines = [f"{at / 50},80,walking,{','.join(row)}" for at, row in enumerate(rows)]
+            return "\n".join([f"time,heart_rate,activity,{SENSORS}", *lines]).encode()
+        case _:  # decimal commas
+            lines = [";".join(row).replace(".", ",") for row in rows]
+            return "\n".join([SENSORS.replace(",", ";"), *lines]).encode()
+
+
+def attached(page: "Page", name: str, content: bytes) -> None:
+    page.locator(FILES).first.set_input_files([{"name": name, "mimeType": "", "buffer": content}])
+
+
+def test_the_six_columns_are_found_among_others(page: "Page") -> None:
+    attached(page, "watch-imu.csv", motion("watch-imu.csv"))
+    legend = card(page, "imu").locator(".legend span")
+    legend.nth(5).wait_for()
+    assert [words.split()[0] for words in legend.all_inner_texts()] == SENSORS.split(",")
+    assert "Infinity" not in card(page, "imu").inner_text()
+
+
+@pytest.mark.parametrize("name", ["records-imu.json", "german-imu.csv"])
+def test_a_motion_that_a_browser_cannot_read_is_shown_as_the_model_gets_it(page: "Page", name: str) -> None:
+    attached(page, name, motion(name))
+    page.get_by_label("Rate").fill("50")
+    page.get_by_label("Rate").blur()
+    card(page, "imu").get_by_role("img", name=f"{name}, preview, as the model gets it").wait_for()
+    assert card(page, "imu").locator("canvas").count() == 0
+
+
+def test_a_picture_that_a_browser_cannot_read_is_shown_as_the_model_gets_it(page: "Page", root: Path) -> None:
+    out = io.BytesIO()
+    Image.open(root / "samples/dog.png").save(out, "TIFF")
+    attached(page, "dog.tiff", out.getvalue())
+    given = card(page, "image").get_by_role("img", name="dog.tiff, preview, as the model gets it")
+    given.wait_for()
+    assert given.evaluate("(image) => image.naturalWidth") == 224
+
+
+def test_a_cloud_of_binary_numbers_is_shown_as_the_model_gets_it(page: "Page") -> None:
+    head = "ply\nformat binary_little_endian 1.0\nelement vertex 500\n"
+    columns = "".join(f"property float {axis}\n" for axis in "xyz")
+    places = np.random.default_rng(0).uniform(0, 1, (500, 3)).astype("<f4").tobytes()
+    attached(page, "box.ply", f"{head}{columns}end_header\n".encode() + places)
+    card(page, "points").get_by_role("img", name="box.ply, preview, as the model gets it").wait_for()
+    assert card(page, "points").locator("canvas").count() == 0
+
+
+def test_faces_of_a_cloud_are_no_points_and_all_parts_of_a_large_one_are_drawn(page: "Page") -> None:
+    faces = "3 0 1 2\n" * 7
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nend_header\n"
+    read = page.evaluate(
+        """async (ply) => {
+            const { readPoints } = await import("/page/js/media/readers.js");
+            const many = readPoints(Array.from({ length: 20000 }, (_, at) => `${at} 0 0`).join("\\n"));
+            return [readPoints(ply), many.length, many.at(-1)[0]];
+        }""",
+        f"{head}0 0 0\n1 0 0\n0 1 0\n{faces}",
+    )
+    assert read[0] == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert read[1] <= 4000
+    assert read[2] > 19000
 
 
 def test_points_are_turned_by_mouse_and_by_keys(page: "Page", tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import { h } from "../core/dom.js";
 /** @returns {[HTMLCanvasElement, CanvasRenderingContext2D]} */
 export function canvas(width, height, label) {
   const element = h("canvas", { width, height, role: "img", "aria-label": label });
-  return [element, element.getContext("2d")];
+  return [element, element.getContext("2d", { willReadFrequently: true })];
 }
 
 /** A blue-green-yellow-red ramp. @returns {[number, number, number]} */

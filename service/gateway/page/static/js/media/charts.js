@@ -6,17 +6,22 @@ import { canvas, format } from "./canvas.js";
 const CURVES = ["#d33", "#2a2", "#36c", "#b60", "#088", "#808"];
 const SHADE = "rgb(240 170 0 / 0.35)";
 
-/** @param {Float32Array} samples @returns {{node: Node, shade: Shade}} */
-export function waveform(samples, label) {
+/** The loudest of the channels at each place. @param {Float32Array[]} channels @returns {{node: Node, shade: Shade}} */
+export function waveform(channels, label) {
   const [element, draw] = canvas(320, 64, label);
   draw.fillStyle = "#4a7ab5";
-  const step = Math.max(1, Math.floor(samples.length / element.width));
+  const step = channels[0].length / element.width;
   for (let x = 0; x < element.width; x += 1) {
-    let most = 0;
-    for (let at = x * step; at < Math.min(samples.length, (x + 1) * step); at += 1) most = Math.max(most, Math.abs(samples[at]));
+    const most = Math.min(1, Math.max(...channels.map((samples) => loudest(samples, Math.floor(x * step), Math.ceil((x + 1) * step)))));
     draw.fillRect(x, 32 - most * 31, 1, Math.max(1, most * 62));
   }
   return { node: element, shade: shading(element, draw) };
+}
+
+function loudest(samples, begin, end) {
+  let most = 0;
+  for (let at = begin; at < Math.min(samples.length, end); at += 1) most = Math.max(most, Math.abs(samples[at]));
+  return most;
 }
 
 /** Columns over rows, each scaled to the whole height. @returns {{node: Node, shade: Shade}} */

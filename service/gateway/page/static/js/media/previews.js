@@ -1,7 +1,7 @@
 /** What a medium looks like: upright picture, waveform, frames, false colours, curves, points. */
 
 import * as api from "../core/api.js";
-import { h } from "../core/dom.js";
+import { h, show } from "../core/dom.js";
 import { bytesOf, ensureUploaded } from "./attachments.js";
 import { MODALITIES } from "./modalities.js";
 import { shapes } from "./shapes.js";
@@ -27,17 +27,27 @@ export async function sentPreview(medium) {
 }
 
 async function drawn(medium) {
+  const label = `${medium.name}, preview`;
   try {
     const file = await bytesOf(medium);
-    if (file.size > MOST_BYTES) return sentence("Too large to show here.");
-    return { read: () => {}, ...(await (shapes[medium.modality] ?? unknown)(file, `${medium.name}, preview`)) };
+    if (file.size > MOST_BYTES) return ofService(label, "Too large to show here.");
+    const shape = await (shapes[medium.modality] ?? unknown)(file, label);
+    return shape ? { read: () => {}, ...shape } : ofService(label, UNREAD);
   } catch {
-    return sentence("This browser cannot show it; the service may still read it.");
+    return ofService(label, UNREAD);
   }
 }
 
-const sentence = (words) => ({ node: h("p", { class: "hint" }, words), read: () => {} });
-const unknown = async () => sentence("No preview.");
+const UNREAD = "This browser cannot show it; the service may still read it.";
+const unknown = async () => ({ node: h("p", { class: "hint" }, "No preview.") });
+
+/** Where this browser cannot read a file: the service's picture of what the model gets, once it is there. */
+function ofService(label, words) {
+  const node = h("div", {}, h("p", { class: "hint" }, words));
+  const read = ({ picture }) =>
+    picture && show(node, h("img", { src: picture, alt: `${label}, as the model gets it` }), h("p", { class: "legend" }, "As the model gets it."));
+  return { node, read };
+}
 
 /** How the service reads it for a model of this recipe: facts, warnings, a picture of the encoder's array. Raises ApiError. */
 export async function reading(medium, recipe) {

@@ -23,26 +23,38 @@ export function readNpy(buffer) {
   return { shape, data: new Kind(buffer.slice(start, start + count * size)) };
 }
 
-/** Rows of numbers of a text table; a head line names its columns. */
+/** Rows of a text table; a head line names its columns; NaN for what is no number. */
 export function readTable(text) {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() && !line.startsWith("#"));
   const separator = [";", "\t", ","].find((mark) => lines[0]?.includes(mark)) ?? /\s+/;
   const cells = lines.map((line) => line.trim().split(separator).map((cell) => cell.trim().replace(/^"|"$/g, "")));
   const named = cells.length > 0 && cells[0].some((cell) => Number.isNaN(Number(cell)));
   const names = named ? cells[0] : cells[0]?.map((_, index) => `column ${index + 1}`) ?? [];
-  const rows = (named ? cells.slice(1) : cells).map((row) => row.map(Number));
-  return { names, rows: rows.filter((row) => row.length === names.length && row.every(Number.isFinite)) };
+  const rows = (named ? cells.slice(1) : cells).map((row) => row.map((cell) => (cell === "" ? NaN : Number(cell))));
+  return { names, rows: rows.filter((row) => row.length === names.length) };
 }
 
-/** Vertices of an ASCII PLY, OBJ, XYZ or CSV. @returns {number[][]} at most `most` */
-export function readPoints(text, most = 4000) {
-  const body = text.startsWith("ply") ? text.slice(text.indexOf("end_header") + 10) : text;
+/** Vertices of an ASCII PLY, PCD, OBJ, XYZ or CSV, thinned; none of what is no text. @returns {number[][]} */
+export function readPoints(text) {
+  const lines = text.startsWith("ply") ? verticesOfPly(text) : text.split("\n");
   const points = [];
-  for (const line of body.split("\n")) {
+  for (const line of lines) {
     const words = line.trim().split(/[\s,;]+/);
     const numbers = (words[0] === "v" ? words.slice(1) : words).slice(0, 3).map(Number);
     if (numbers.length === 3 && numbers.every(Number.isFinite)) points.push(numbers);
   }
+  return thinned(points);
+}
+
+/** Lines of an ASCII PLY up to its faces, whose numbers are no places. */
+function verticesOfPly(text) {
+  const [head, body = ""] = text.split(/end_header\r?\n/);
+  const count = Number(/^element vertex (\d+)/m.exec(head)?.[1] ?? 0);
+  return head.includes("format ascii") ? body.split("\n", count) : [];
+}
+
+/** Every n-th of the points, so that a large cloud is drawn at once. */
+export function thinned(points, most = 4000) {
   const step = Math.max(1, Math.ceil(points.length / most));
   return points.filter((_, index) => index % step === 0);
 }

@@ -5,11 +5,12 @@ import { curves, waveform } from "./charts.js";
 import { cloud } from "./cloud.js";
 import { falseColours } from "./false_colours.js";
 import { readGreyPng } from "./png.js";
-import { readNpy, readPoints, readTable } from "./readers.js";
+import { readNpy, readPoints, readTable, thinned } from "./readers.js";
 
 /**
  * @typedef {{facts: Record<string, string>, spans: [number, number][], picture: string|null}} Reading
- * @type {Record<string, (file: File, label: string) => Promise<{node: Node, read?: (reading: Reading) => void}>>}
+ * @type {Record<string, (file: File, label: string) => Promise<{node: Node, read?: (reading: Reading) => void}|null>>}
+ *   null for a file that this browser cannot read
  */
 export const shapes = {
   image, video, audio, imu, points, text,
@@ -35,8 +36,9 @@ async function audio(file, label) {
   const player = h("audio", { src: URL.createObjectURL(file), controls: true, "aria-label": label });
   const context = new OfflineAudioContext(1, 1, 44100);
   const decoded = await context.decodeAudioData(await file.arrayBuffer()).catch(() => null);
-  if (!decoded) return { node: player };
-  const { node, shade } = waveform(decoded.getChannelData(0), `${label}: waveform, what the model gets is shaded`);
+  if (!decoded) return null;
+  const channels = Array.from({ length: decoded.numberOfChannels }, (_, channel) => decoded.getChannelData(channel));
+  const { node, shade } = waveform(channels, `${label}: waveform, what the model gets is shaded`);
   return { node: h("div", {}, node, player), read: ({ spans }) => shade(spans, decoded.duration) };
 }
 
@@ -69,6 +71,7 @@ const bytesOfUrl = (url) => Uint8Array.from(atob(url.split(",")[1]), (one) => on
 
 async function imu(file, label) {
   const { names, rows } = await readMotion(file);
+  if (names.length !== SIX || rows.length < 2) return null;
   const { node, shade } = curves(rows, names, `${label}, what the model gets is shaded`);
   const read = ({ facts, spans }) => {
     const seconds = / ([\d.]+) s$/.exec(facts.rate ?? "")?.[1];
@@ -77,17 +80,25 @@ async function imu(file, label) {
   return { node, read };
 }
 
+/** The six columns of a recording by their names, or all of a table that has six. */
 async function readMotion(file) {
   const array = readNpy(await file.arrayBuffer());
-  if (array) return { names: ["ax", "ay", "az", "gx", "gy", "gz"].slice(0, array.shape.at(-1)), rows: rowsOf(array, array.shape.at(-1)) };
+  if (array) return { names: ["ax", "ay", "az", "gx", "gy", "gz"].slice(0, array.shape.at(-1)), rows: rowsOf(array, SIX) };
   const { names, rows } = readTable(await file.text());
-  const shown = names.map((name, index) => [name, index]).filter(([name]) => !/time|stamp|^t$/i.test(name));
-  return { names: shown.map(([name]) => name), rows: rows.map((row) => shown.map(([, index]) => row[index])) };
+  const columns = names.map((name, index) => [name, index]).filter(([name]) => !/time|stamp|^t$/i.test(name));
+  const sensors = columns.filter(([name]) => SENSOR.test(name));
+  const shown = sensors.length ? sensors : columns;
+  const read = rows.map((row) => shown.map(([, index]) => row[index]));
+  return { names: shown.map(([name]) => name), rows: read.filter((row) => row.every(Number.isFinite)) };
 }
+
+const SIX = 6;
+const SENSOR = /acc|gyr|omega|rot|^[agw][ _.]?[xyz]\b/i;
 
 async function points(file, label) {
   const array = readNpy(await file.arrayBuffer());
-  return { node: cloud(array ? rowsOf(array, 3).slice(0, 4000) : readPoints(await file.text()), label) };
+  const found = array ? thinned(rowsOf(array, 3)) : readPoints(await file.text());
+  return found.length ? { node: cloud(found, label) } : null;
 }
 
 /** The first `width` numbers of each row. */
