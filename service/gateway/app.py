@@ -34,6 +34,7 @@ from service.broker.queue_metrics import QueueMetrics
 from service.gateway.access.auth import KeyRing, Tenants, read_keys
 from service.gateway.access.keys_reload import KeysFile
 from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.usage import UsageMeter
 from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.batches.runner import BatchRunner
@@ -163,7 +164,7 @@ def _batch_runner(gateway: GatewayState, lines: int) -> BatchRunner:
         gateway.files,
         gateway.requests,
         gateway.limits,
-        gateway.limiter,
+        gateway.responder.usage,
         gateway.sources_of,
         lines,
     )
@@ -211,7 +212,7 @@ def _state(
         keys=keys,
         tenants=Tenants(ours.salt.get_secret_value().encode() if ours.salt else None, broker.salt),
         requests=service,
-        responder=Responder(service, limiter, metrics, timeouts, asyncio.Event()),
+        responder=Responder(service, UsageMeter(limiter, metrics.usage_tokens), metrics, timeouts, asyncio.Event()),
         batches=BatchStore(store, names, settings.store.file_ttl_s),
         uuids=MediaUuids(store, names, settings.store.embedding_ttl_s),
         files=FileStore(store, names, Quota(ours.max_files, ours.max_files_bytes, settings.store.file_ttl_s)),

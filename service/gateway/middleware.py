@@ -99,11 +99,10 @@ class RequestContextMiddleware:
             self._metrics.failures.labels(seen.code, "response" if status >= 400 else "stream").inc()
         if seen.outcome == "done" and seen.model is not None and seen.first_token_s is not None:
             self._metrics.e2e_seconds.labels(seen.model, seen.priority).observe(seconds)
-        for kind, count in (("prompt", seen.prompt_tokens), ("completion", seen.completion_tokens)):
-            if count and seen.charged:
-                self._metrics.usage_tokens.labels(seen.key_class, kind).inc(count)
         line = _line(scope, seen, status, seconds)
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=line)
+        if quiet:
+            return  # a span that does not end is not sent: probes and scrapes would be most of what is traced
         attributes = _attributes(line)
         if seen.first_token_s is not None:
             seen.phases.append(("relay", seen.received + seen.first_token_s, ended))

@@ -112,8 +112,7 @@ class TokenMeter:
         self._seen.completion_tokens += event.tokens
         self._relayed.inc(event.tokens)
         if self._timed and event.tokens and self._seen.first_token_s is None:
-            self._seen.first_token_s = time.perf_counter() - self._seen.received
-            self._first.observe(self._seen.first_token_s)
+            self._begin(time.perf_counter())
 
     def _token(self, event: Token) -> None:
         self._seen.completion_tokens += 1
@@ -122,9 +121,12 @@ class TokenMeter:
             return  # nothing that the caller sees
         now = time.perf_counter()
         if self._seen.first_token_s is None:
-            self._seen.first_token_s = now - self._seen.received
-            self._first.observe(self._seen.first_token_s)
-            self._seen.phases.append(("first token", self._seen.submitted, now))
+            self._begin(now)
         if event.choice in self._last:
             self._between.observe(now - self._last[event.choice])
         self._last[event.choice] = now
+
+    def _begin(self, now: float) -> None:
+        self._seen.first_token_s = now - self._seen.received
+        self._first.observe(self._seen.first_token_s)
+        self._seen.phases.append(("first token", self._seen.submitted, now))

@@ -58,7 +58,7 @@ class GatewayState:
 
     @property
     def embedding(self) -> EmbedResponder:
-        return EmbedResponder(self.requests, self.limiter, self.leaving)
+        return EmbedResponder(self.requests, self.responder.usage, self.leaving)
 
     @property
     def leaving(self) -> asyncio.Event:

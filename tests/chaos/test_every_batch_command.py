@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service.broker.connection import connect_async
 from service.broker.errors import BrokerError
@@ -22,12 +23,14 @@ from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, Sto
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.usage import UsageMeter
 from service.gateway.inference.batches import runner as runner_module
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.files import PIECE, FileStore, Quota
 from service.gateway.media.sources import MediaSources
+from service.metrics import GatewayMetrics
 from service.settings import StoreSettings
 from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey
@@ -46,12 +49,13 @@ class Gateway:
         self.store = connect_async(settings)
         self.batches = BatchStore(self.store, KEYS, 600)
         self.files = FileStore(self.store, KEYS, Quota(1000, 1 << 30, 600))
+        metrics = GatewayMetrics.on(CollectorRegistry())
         self.runner = BatchRunner(
             self.batches,
             self.files,
             cast(RequestService, None),
             RequestLimits(),
-            RateLimiter(RateStore(self.store, KEYS, RateLimits())),
+            UsageMeter(RateLimiter(RateStore(self.store, KEYS, RateLimits())), metrics.usage_tokens),
             lambda _: cast(MediaSources, None),
             LINES,
             self._answer,

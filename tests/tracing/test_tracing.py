@@ -9,7 +9,8 @@ import pytest
 from service.settings import Settings, SettingsError, TracingSettings
 from service.tracing import NoTracer, make_tracer, valid_traceparent
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, worker_thread
+from tests.contract.test_audio import sound
+from tests.fakes import FakeRecogniser, FakeRuntime, worker_thread
 from tests.gateway.conftest import serving
 from tests.security.neighbours import data_url, picture
 from tests.tracing.collector import Collector, collecting
@@ -95,6 +96,31 @@ async def test_a_failure_inside_a_stream_is_an_error_of_both_spans(valkey: Valke
         span = collector.named(name)
         assert span.status.code == 2, name
         assert {one.key: one.value.string_value for one in span.attributes}["error.type"] == "engine_error"
+
+
+async def test_probes_and_scrapes_are_not_traced(valkey: Valkey, collector: Collector) -> None:
+    with serving(settings(valkey, collector)) as (url, _):
+        async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+            for path in ("/health/live", "/health/ready", "/metrics", "/v1/models"):
+                await client.get(path)
+        await until(lambda: collector.named("GET /v1/models"))
+    assert {span.name for span in collector.spans} == {"GET /v1/models"}
+
+
+async def test_vectors_and_transcripts_have_the_spans_that_answers_have(valkey: Valkey, collector: Collector) -> None:
+    with (
+        worker_thread(valkey.settings, recogniser=FakeRecogniser()),
+        serving(settings(valkey, collector)) as (url, _),
+    ):
+        async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+            assert (await client.post("/v1/embeddings", json={"input": "x"})).status_code == 200
+            await until(lambda: collector.named("POST /v1/embeddings"))
+            assert {"receive", "decode media", "submit"} <= {span.name for span in collector.spans}
+            collector.bodies.clear()
+            assert (await client.post("/v1/audio/transcriptions", files={"file": sound()})).status_code == 200
+            await until(lambda: collector.named("POST /v1/audio/transcriptions"))
+    names = {span.name for span in collector.spans}
+    assert names >= {"receive", "decode media", "submit", "first token", "relay"}
 
 
 async def test_without_an_endpoint_the_caller_s_trace_is_still_named_in_the_log(

@@ -35,7 +35,8 @@ RESULTS_LIFE = 3600  # seconds that results stay once they stand in files
 
 
 class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch as its caller made it; times in Unix seconds. `share` and `cache_group` are those of the caller's key.
+    """A batch as its caller made it; times in Unix seconds. `share`, `cache_group` and `key_class` are
+    those of the caller's key.
 
     `output_file` and `error_file` are the ids that its files will have.
     """
@@ -53,6 +54,7 @@ class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     expires: int
     metadata: dict[str, str] = {}
+    key_class: str = "custom"  # a batch that an older version stored has none
 
 
 class BatchProgress(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Event, Failed, Heard, Started, Token
 from service.gateway.access.auth import Caller
-from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.usage import UsageMeter
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import Answered, RequestService
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, head_only
@@ -41,7 +41,7 @@ class Responder:
     """`leaving` is set when this gateway has no more time for running answers."""
 
     requests: RequestService
-    limiter: RateLimiter
+    usage: UsageMeter
     metrics: GatewayMetrics
     timeouts: StreamTimeouts
     leaving: asyncio.Event
@@ -67,16 +67,16 @@ class Responder:
         headers = {**ignored(wanted.ignored), **warned(metadata.warnings), **replayed}
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
         if submitted.replayed:
-            await self.limiter.refund(caller.tenant)
-        if metadata.shape.get("background") and seen.charged and self.limiter.rates.tokens:
-            service.in_background(self._charge_at_end(record))
+            await self.usage.limiter.refund(caller.tenant)
+        if metadata.shape.get("background") and seen.charged:
+            service.in_background(self._charge_at_end(record, seen.key_class))
         if metadata.shape.get("background") and not wanted.stream:
             seen.outcome = "done"
             return JSONResponse(ResponseState(metadata).object(), headers=headers)
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
         leave = self._leave(record, metadata)
-        if seen.charged and self.limiter.rates.tokens and not metadata.shape.get("background"):
+        if seen.charged and not metadata.shape.get("background"):
             lease.push_async_callback(self._charge, record, seen, meter)
         try:
             if wanted.stream:
@@ -114,21 +114,21 @@ class Responder:
         """Charge an answer whose reader has gone. One that has not ended may run on, and be read by another request."""
         if meter.ended:
             read = seen.prompt_tokens + seen.explained_tokens
-            await self.limiter.charge(record.tenant, read + seen.completion_tokens)
+            await self.usage.charge(record.tenant, seen.key_class, read, seen.completion_tokens)
         else:
-            self.requests.in_background(self._charge_at_end(record))
+            self.requests.in_background(self._charge_at_end(record, seen.key_class))
 
-    async def _charge_at_end(self, record: RequestRecord) -> None:
+    async def _charge_at_end(self, record: RequestRecord, key_class: str) -> None:
         """Charge a request that runs on without this reader, at its end."""
-        prompt = tokens = 0
+        read = made = 0
         try:
             async with aclosing(self.requests.broker.follow(record)) as events:
                 async for event in (event async for came in events for event in came):
-                    prompt = event.prompt_tokens if isinstance(event, Started) else prompt
-                    tokens += event.tokens if isinstance(event, Heard) else isinstance(event, Token)
-                    tokens += event.explained_tokens if isinstance(event, Done) else 0
+                    read = event.prompt_tokens if isinstance(event, Started) else read
+                    read += event.explained_tokens if isinstance(event, Done) else 0
+                    made += event.tokens if isinstance(event, Heard) else isinstance(event, Token)
         finally:  # also where this gateway leaves: what has come so far
-            await self.limiter.charge(record.tenant, prompt + tokens)
+            await self.usage.charge(record.tenant, key_class, read, made)
 
     def _leave(self, record: RequestRecord, metadata: ResponseMetadata) -> Callable[[], None]:
         """What a reader's leaving means: nothing to a response in the background."""

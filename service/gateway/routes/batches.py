@@ -102,6 +102,7 @@ def _batch(body: BatchBody, caller: Caller, now: int, window: int) -> StoredBatc
         created=now,
         expires=now + window,
         metadata=body.metadata or {},
+        key_class=caller.seen.key_class,
     )
 
 

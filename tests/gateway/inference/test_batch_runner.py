@@ -1,6 +1,7 @@
 """A batch's runner: it sees a cancel and the window's end at any time, and keeps to the key's tokens."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,18 +9,21 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service.broker.connection import connect_async
 from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, StoredBatch
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.usage import UsageMeter
 from service.gateway.inference.batches.requests import BatchCall
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.files import FileStore, Quota
 from service.gateway.media.sources import MediaSources
+from service.metrics import GatewayMetrics
 from tests.conftest import Valkey
 
 CHAT = "/v1/chat/completions"
@@ -34,12 +38,14 @@ class Bench:
         self.batches = BatchStore(store, Keys(), 600)
         self.files = FileStore(store, Keys(), Quota(100, 1 << 20, 600))
         self.limiter = RateLimiter(RateStore(store, Keys(), RateLimits(tokens=tokens)))
+        self.registry = CollectorRegistry()
+        self.metrics = GatewayMetrics.on(self.registry)
         self.runner = BatchRunner(
             self.batches,
             self.files,
             cast(RequestService, None),
             RequestLimits(),
-            self.limiter,
+            UsageMeter(self.limiter, self.metrics.usage_tokens),
             lambda _: cast(MediaSources, None),
             SLOTS,
             answer,
@@ -63,6 +69,7 @@ class Bench:
             window="1h",
             created=now,
             expires=now + round(window_s),
+            key_class="reader",
         )
         await self.batches.add(batch)
         return batch
@@ -150,8 +157,11 @@ async def test_a_batch_that_another_gateway_left_while_it_wrote_its_files_is_com
 
 
 async def test_each_line_s_tokens_are_the_key_s(bench: Make) -> None:
+    number = itertools.count()
+    shapes = {"prompt_tokens": 30, "completion_tokens": 20}, {"input_tokens": 30, "output_tokens": 20}
+
     async def answer(*_: object) -> dict[str, Any]:
-        return {"usage": {"total_tokens": 50}}
+        return {"usage": {**shapes[next(number) % 2], "total_tokens": 50}}
 
     async with bench(answer, tokens=600) as one:
         began = time.monotonic()
@@ -159,6 +169,9 @@ async def test_each_line_s_tokens_are_the_key_s(bench: Make) -> None:
         assert (await one.ended()).completed == 4
         share = await one.limiter._store.look("ann")
         assert share.tokens <= 400 + 10 * (time.monotonic() - began) + 1
+        for kind, count in (("prompt", 4 * 30), ("completion", 4 * 20)):
+            labels = {"key_class": "reader", "kind": kind}
+            assert one.registry.get_sample_value("pandagpt_usage_tokens_total", labels) == count
 
 
 async def test_a_batch_waits_for_tokens_where_a_direct_request_is_refused(bench: Make) -> None:

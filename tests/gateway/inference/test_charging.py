@@ -90,6 +90,37 @@ def test_a_repeated_embedding_is_not_charged(http: httpx.Client, valkey: Valkey)
     assert left(valkey) > 0
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/responses", {"input": "Hi", "max_output_tokens": 16, "background": True}),
+        ("/v1/responses", {"input": "Hi", "max_output_tokens": 16, "background": True, "stream": True}),
+        ("/v1/responses", {"input": "Hi", "max_output_tokens": 16, "stream": True}),
+        ("/v1/completions", {"prompt": "Hi", "max_tokens": 16, "ignore_eos": True}),
+    ],
+    ids=["background", "background stream", "stream", "whole"],
+)
+def test_usage_counts_each_answer_once_whoever_reads_it(
+    valkey: Valkey, start_gateway: Callable[..., tuple[str, GatewayState]], path: str, body: dict[str, Any]
+) -> None:
+    url, state = start_gateway()
+
+    def used(kind: str) -> float:
+        labels = {"key_class": "anonymous", "kind": kind}
+        return state.registry.get_sample_value("pandagpt_usage_tokens_total", labels) or 0
+
+    with worker_thread(valkey.settings):
+        for _ in range(2):  # the second one runs nothing
+            assert httpx.post(f"{url}{path}", json=body, headers=KEY, timeout=20, trust_env=False).status_code == 200
+        until = time.monotonic() + 20
+        while used("completion") < 16:
+            assert time.monotonic() < until, "the answer was not counted"
+            time.sleep(0.02)
+        time.sleep(0.2)
+        assert used("completion") == 16
+        assert 1 <= used("prompt") <= 3
+
+
 @pytest.mark.parametrize("headers", [{}, KEY], ids=["cancelled", "runs on"])
 def test_an_answer_whose_client_leaves_is_charged(
     http: httpx.Client, valkey: Valkey, runtime: FakeRuntime, headers: dict[str, str]

@@ -20,7 +20,7 @@ from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, Status, StoredBatch
 from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
-from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.usage import UsageMeter
 from service.gateway.errors import GatewayError, error_object, from_core
 from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split
 from service.gateway.inference.batches.requests import BatchCall, run
@@ -46,7 +46,7 @@ class BatchRunner:
     files: FileStore
     service: RequestService
     limits: RequestLimits
-    limiter: RateLimiter
+    usage: UsageMeter
     sources: Callable[[str], MediaSources]
     lines: int
     answer: Callable[[BatchCall, str, bytes], Awaitable[dict[str, Any]]] = run
@@ -207,7 +207,7 @@ class BatchRunner:
             await asyncio.sleep(RETRY_S)
         result = _result(batch, line.number, line.custom_id, {"status_code": status, "body": body}, None)
         if await self._record(batch, line, result, failed=status != 200):
-            await self.limiter.charge(batch.tenant, (body.get("usage") or {}).get("total_tokens", 0))
+            await self.usage.charge(batch.tenant, batch.key_class, *_tokens(body))
 
     async def _answered(self, call: BatchCall, line: BatchLine) -> tuple[dict[str, Any], int]:
         try:
@@ -222,7 +222,7 @@ class BatchRunner:
 
     async def _await_tokens(self, tenant: str) -> None:
         """Return once the key's tokens a minute are not used up: a batch waits for what a direct request is refused."""
-        while (wait_s := await self.limiter.token_wait(tenant)) > 0:
+        while (wait_s := await self.usage.limiter.token_wait(tenant)) > 0:
             await asyncio.sleep(wait_s)
 
     async def _record(self, batch: StoredBatch, line: BatchLine, result: bytes, failed: bool) -> bool:
@@ -271,6 +271,13 @@ class BatchRunner:
 
 def _refusal(error: GatewayError) -> tuple[dict[str, Any], int]:
     return error_object(error), error.row.status
+
+
+def _tokens(answer: dict[str, Any]) -> tuple[int, int]:
+    """Of the prompt and of what was made, by either shape of OpenAI's usage."""
+    usage = answer.get("usage") or {}
+    made = usage.get("completion_tokens", usage.get("output_tokens", 0))
+    return usage.get("total_tokens", made) - made, made
 
 
 def _result(

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from pandagpt_core.types import ModelInfo, Priority
 from service.gateway.access.auth import Caller
-from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.usage import UsageMeter
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.inference.embedding.embedder import Embedded, EmbedOptions, check_dimensions, embed
 from service.gateway.inference.embedding.inputs import EmbedInput
@@ -46,7 +47,7 @@ class EmbedResponder:
     """`leaving` is set when this gateway has no more time for running answers."""
 
     requests: RequestService
-    limiter: RateLimiter
+    usage: UsageMeter
     leaving: asyncio.Event
 
     async def respond(self, request: Request, caller: Caller, wanted: EmbedQuestion) -> Response:
@@ -54,6 +55,7 @@ class EmbedResponder:
         info, how = await self._model(wanted)
         seen = caller.seen
         seen.model, seen.priority = info.id, how.priority
+        seen.phases.append(("receive", seen.received, time.perf_counter()))
         work = embed(self.requests, wanted.inputs, how, info, caller, wanted.key)
         try:
             async with watch_connection(request.receive) as gone:
@@ -62,9 +64,9 @@ class EmbedResponder:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         seen.charged, seen.prompt_tokens = not found.submitted.replayed, found.tokens
         if seen.charged:
-            await self.limiter.charge(caller.tenant, found.tokens)
+            await self.usage.charge(caller.tenant, seen.key_class, found.tokens)
         else:
-            await self.limiter.refund(caller.tenant)
+            await self.usage.limiter.refund(caller.tenant)
         replayed = REPLAYED if found.submitted.replayed else {}
         headers = {**ignored(wanted.ignored), **warned(found.submitted.warnings), **replayed}
         return JSONResponse(wanted.answer(found, info.id), headers=headers)
