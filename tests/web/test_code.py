@@ -27,11 +27,12 @@ COMMANDS = {
     "Python": [sys.executable, "-c"],
     "JavaScript": ["node", "--input-type=module", "-e"],
 }
+MATRIX, SEARCH = (f"section[aria-labelledby={name}]" for name in ("matrix", "search"))
 TRICKY = ("@dog.png", "<dog.png", 'it\'s "so"; $HOME `id` \\n; type=x', "two\nlines")
 
 
-def code_of(page: "Page") -> dict[str, str]:
-    page.get_by_role("button", name="As code").click()
+def code_of(page: "Page", place: str = "main") -> dict[str, str]:
+    page.locator(place).get_by_role("button", name="As code").click()
     code, found = page.locator("dialog pre"), {}
     for name in COMMANDS:
         page.get_by_role("button", name=name, exact=True).click()
@@ -190,11 +191,40 @@ def test_the_code_of_a_comparison_gives_its_vectors(page: "Page", root: Path) ->
         page.get_by_role("button", name="Compare", exact=True).click()
     wanted = [one["embedding"] for one in answered.value.json()["data"]]
     assert len(wanted) == 4
-    codes = {name: [code] for name, code in code_of(page).items()}
+    codes = {name: [code] for name, code in code_of(page, MATRIX).items()}
     for name, (printed,) in run(codes, root / "samples").items():
         lines = printed.splitlines()
         found = [one["embedding"] for one in json.loads(printed)["data"]] if name == "curl" else map(json.loads, lines)
         assert list(found) == [pytest.approx(vector, abs=1e-6) for vector in wanted], name
+
+
+@pytest.mark.parametrize("medium", [None, "dog.flac"])
+def test_the_code_of_a_search_prints_the_pages_hits(
+    page: "Page", root: Path, tmp_path: Path, medium: str | None
+) -> None:
+    names = {"dog.png": "dog.png", "deep/it's $cat.png": "cat.png", "deep/er/banana.png": "banana.png"}
+    (tmp_path / "deep/er").mkdir(parents=True)
+    for name, sample in names.items():
+        (tmp_path / name).write_bytes((root / "samples" / sample).read_bytes())
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator(SEARCH).get_by_role("button", name="As code").click()
+    page.get_by_text("Choose a folder, and words or a file to look for.").wait_for()
+    page.get_by_label("Folder, chosen or dropped here").set_input_files(str(tmp_path))
+    page.get_by_text("3 of 4 pictures are ready.").wait_for()
+    if medium is None:
+        page.get_by_label("By words").fill('it\'s "so"; $HOME')
+    else:
+        shutil.copy(root / "samples" / medium, tmp_path)
+        page.get_by_label("Or by a sound, a picture, any medium").set_input_files(str(tmp_path / medium))
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".hits li").nth(2).wait_for()
+    hits = [words.rsplit(": ", 1) for words in page.locator(".hits li").all_inner_texts()]
+    paths = {Path(name).name: name for name in names}
+    wanted = [f"{score} {paths[name]}" for name, score in hits]
+    codes = {name: [code] for name, code in code_of(page, SEARCH).items()}
+    for name, (printed,) in run(codes, tmp_path).items():
+        assert printed.splitlines() == wanted, name
 
 
 def test_the_code_is_copied(page: "Page", runtime: FakeRuntime) -> None:

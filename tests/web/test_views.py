@@ -257,7 +257,14 @@ def test_a_dropped_folder_is_searched_with_all_that_lies_below_it(
     )
     drop(page, browser_context, "section[aria-labelledby=search]", folder)
     page.get_by_text("3 of 3 pictures are ready.").wait_for()
-    assert page.evaluate("window.dropped.then((files) => files.length)") == 223
+    paths = page.evaluate(
+        """async () => {
+            const { pathInFolder } = await import("/page/js/compare/dropped.js");
+            return (await window.dropped).map(pathInFolder);
+        }"""
+    )
+    assert len(paths) == 223
+    assert {path for path in paths if path.endswith(".png")} == {"dog.png", "deep/cat.png", "deep/er/banana.png"}
     page.get_by_label("By words").fill("a dog")
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(".hits li").nth(2).wait_for()

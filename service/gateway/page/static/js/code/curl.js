@@ -3,8 +3,8 @@
 import { formField, MODALITIES } from "../media/modalities.js";
 import { Source, uniqueNames, withFiles } from "./literal.js";
 
-const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
-const KEY = '-H "authorization: Bearer $PANDAGPT_CLIENT_KEY"';
+export const quoted = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
+export const KEY = '-H "authorization: Bearer $PANDAGPT_CLIENT_KEY"';
 const text = (name, value) => `--form-string ${quoted(`${name}=${value}`)}`; // read as it is, also "@…", "<…" and ";…"
 
 export function curl(request) {
@@ -59,13 +59,19 @@ function weights(parts) {
   return [text("weights", JSON.stringify(all))];
 }
 
+/** A function of the shell that uploads a file and prints its id. */
+export const UPLOAD = (key) => `upload() { curl -sS "$url/v1/files"${key} -F purpose=vision -F "file=@\\"$1\\"" | sed -n 's/.*"id": *"\\(file-[^"]*\\)".*/\\1/p'; }`;
+
+/** A file's name as curl reads it between double quotes. */
+export const shellName = (name) => quoted(name.replaceAll("\\", "\\\\").replaceAll('"', '\\"'));
+
 /** Uploads, and a JSON body with their ids. */
 function script({ origin, body, files, keyed }, path) {
   const names = uniqueNames(files);
   const key = keyed ? ` ${KEY}` : "";
   const filled = withFiles(body, files, (name) => `$file${names.indexOf(name) + 1}`);
-  const uploads = `upload() { curl -sS "$url/v1/files"${key} -F purpose=vision -F "file=@\\"$1\\"" | sed -n 's/.*"id": *"\\(file-[^"]*\\)".*/\\1/p'; }
-${names.map((name, index) => `file${index + 1}=$(upload ${quoted(name.replaceAll("\\", "\\\\").replaceAll('"', '\\"'))})`).join("\n")}
+  const uploads = `${UPLOAD(key)}
+${names.map((name, index) => `file${index + 1}=$(upload ${shellName(name)})`).join("\n")}
 `;
   return `url=${quoted(origin)}
 ${names.length ? uploads : ""}curl -N "$url${path}"${key} -H 'content-type: application/json' --data-raw ${shellJson(filled)}
@@ -73,7 +79,7 @@ ${names.length ? uploads : ""}curl -N "$url${path}"${key} -H 'content-type: appl
 }
 
 /** JSON in single quotes, which the variables of the shell interrupt. */
-function shellJson(value) {
+export function shellJson(value) {
   const variables = [];
   const mark = unusedIn(JSON.stringify(value));
   const json = JSON.stringify(value, (_, one) => (one instanceof Source ? `${mark}${variables.push(one.text) - 1}${mark}` : one), 1);

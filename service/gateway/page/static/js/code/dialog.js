@@ -7,8 +7,10 @@ import { fileNames, requestBody } from "../chat/request.js";
 import { curl, curlEmbeddings } from "./curl.js";
 import { javascript, javascriptEmbeddings } from "./javascript.js";
 import { python, pythonEmbeddings } from "./python.js";
+import { searchCurl, searchJavaScript, searchPython } from "./search.js";
 
 const CHAT = { curl, Python: python, JavaScript: javascript };
+const SEARCH = { curl: searchCurl, Python: searchPython, JavaScript: searchJavaScript };
 const EMBEDDINGS = { curl: curlEmbeddings, Python: pythonEmbeddings, JavaScript: javascriptEmbeddings };
 
 /** The last request of a conversation. */
@@ -17,8 +19,13 @@ export const showCode = (turns) => showRequest(requestBody(turns), fileNames(tur
 /** A request for vectors. @param {Map<string, string>} files names by ids */
 export const showEmbeddings = (body, files) => showRequest(body, files, EMBEDDINGS);
 
-function showRequest(body, files, languages) {
-  const request = { origin: location.origin, body, files, keyed: hasKey() };
+/** A search through pictures. @param {import("./search.js").Search} search without origin and key */
+export const showSearch = (search) => showLanguages(search, SEARCH);
+
+const showRequest = (body, files, languages) => showLanguages({ body, files }, languages);
+
+function showLanguages(asked, languages) {
+  const request = { origin: location.origin, keyed: hasKey(), ...asked };
   const code = h("pre", { tabIndex: 0 }, h("code"));
   const buttons = Object.entries(languages).map(([name, write]) => button(name, ({ target }) => choose(write, target)));
   const choose = (write, chosen) => {

@@ -19,15 +19,20 @@ export function javascriptEmbeddings(request) {
 `;
 }
 
-/** The request, and an error where it is refused. */
-function sending({ origin, body, files, keyed }, path) {
-  const filled = withFiles(body, files, (name) => `files[${literal(name)}]`);
+/** The service, and the ids of the files. */
+export function opening({ origin, files, keyed, uploading = files.size > 0 }) {
   const key = keyed ? "authorization: `Bearer ${process.env.PANDAGPT_CLIENT_KEY}`" : "";
   return `// node ask.mjs
-${files.size ? 'import { readFile } from "node:fs/promises";\n' : ""}
+${uploading ? 'import { readFile } from "node:fs/promises";\n' : ""}
 const url = ${literal(origin)};
 const headers = ${key ? `{ ${key} }` : "{}"};
-${files.size ? uploads(files) : ""}
+${uploading ? UPLOAD : ""}${files.size ? uploads(files) : ""}`;
+}
+
+/** The request, and an error where it is refused. */
+function sending({ body, files, ...service }, path) {
+  const filled = withFiles(body, files, (name) => `files[${literal(name)}]`);
+  return `${opening({ files, ...service })}
 const answer = await fetch(url + "${path}", {
   method: "POST",
   headers: { ...headers, "content-type": "application/json" },
@@ -37,7 +42,7 @@ if (!answer.ok) throw new Error(await answer.text());
 `;
 }
 
-const uploads = (files) => `
+const UPLOAD = `
 async function upload(path) {
   const form = new FormData();
   form.append("purpose", "vision");
@@ -46,7 +51,9 @@ async function upload(path) {
   if (!answer.ok) throw new Error(await answer.text());
   return (await answer.json()).id;
 }
+`;
 
+const uploads = (files) => `
 const files = {};
 for (const name of ${literal(uniqueNames(files))}) files[name] = await upload(name);
 `;

@@ -2,7 +2,7 @@
 
 import { literal, uniqueNames, withFiles } from "./literal.js";
 
-const WORDS = { true: "True", false: "False", null: "None" };
+export const WORDS = { true: "True", false: "False", null: "None" };
 const OWN = new Set(["model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed"]);
 
 export function python({ origin, body, files, keyed }) {
@@ -34,21 +34,23 @@ const filled = (body, files) => withFiles(body, files, (name) => `files[${litera
 const argument = ([name, value]) => `    ${name}=${literal(value, WORDS, "    ")},`;
 
 /** The client, and the ids of the files. */
-function opening({ origin, files, keyed }) {
+export function opening({ origin, files, keyed, uploading = files.size > 0 }) {
   const key = keyed ? 'os.environ["PANDAGPT_CLIENT_KEY"]' : '"none"';
   return `# pip install openai
 ${keyed ? "import os\n\n" : ""}from openai import OpenAI
 
 client = OpenAI(base_url=${literal(`${origin}/v1`)}, api_key=${key})
-${files.size ? uploads(files) : ""}`;
+${uploading ? UPLOAD : ""}${files.size ? uploads(files) : ""}`;
 }
 
-const uploads = (files) => `
+const UPLOAD = `
 
 def upload(path):
     with open(path, "rb") as file:
         return client.files.create(file=file, purpose="vision").id
 
+`;
 
+const uploads = (files) => `
 files = {name: upload(name) for name in ${literal(uniqueNames(files))}}
 `;

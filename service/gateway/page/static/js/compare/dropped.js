@@ -7,8 +7,12 @@ export async function droppedFiles(transfer) {
   return (await Promise.all(entries.map(filesBelow))).flat();
 }
 
+/** A file's path in the folder that was chosen or dropped; its name where it came alone. @param {File} file */
+export const pathInFolder = (file) =>
+  (file.webkitRelativePath || (file.droppedAs ?? "").slice(1)).split("/").slice(1).join("/") || file.name;
+
 async function filesBelow(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  if (entry.isFile) return [Object.assign(await new Promise((resolve, reject) => entry.file(resolve, reject)), { droppedAs: entry.fullPath })];
   const reader = entry.createReader();
   const found = [];
   for (;;) {

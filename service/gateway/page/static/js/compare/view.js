@@ -6,7 +6,7 @@ import { attachment, contentPart, ensureUploaded, forget } from "../media/attach
 import { heatMap } from "./heat_map.js";
 import { guess } from "../media/modalities.js";
 import { mediaCard } from "../chat/media_card.js";
-import { droppedFiles } from "./dropped.js";
+import { droppedFiles, pathInFolder } from "./dropped.js";
 import { cosine, inBatches } from "./similarity.js";
 
 export function compareView(context) {
@@ -96,7 +96,7 @@ function searchPanel(context) {
   const embedded = async (files) => {
     const media = files.map((file) => attachment(file, "image"));
     const rows = await vectors(context, media);
-    return media.map((one, index) => ({ file: one.file, vector: rows[index] }));
+    return media.map((one, index) => ({ medium: one, file: one.file, vector: rows[index] }));
   };
   const eachAlone = async (files, refused) => {
     const ready = [];
@@ -114,9 +114,29 @@ function searchPanel(context) {
     }
   };
   folder.addEventListener("change", () => prepare([...folder.files]));
-  const run = async () => {
+  /** What is looked for, once there is a folder to look in. */
+  const itemNow = () => {
     const item = medium.files[0] ? attachment(medium.files[0], guess(medium.files[0]) ?? "image") : words.value.trim();
-    if (!item || !found.length) return (status.textContent = "Choose a folder, and words or a file to look for.");
+    if (item && found.length) return item;
+    status.textContent = "Choose a folder, and words or a file to look for.";
+    return null;
+  };
+  const code = async () => {
+    const item = itemNow();
+    if (!item) return;
+    try {
+      const { model, input: [query] } = await embeddingsBody(context, [item]);
+      const { file: _its, ...part } = contentPart(found[0].medium, context.parameters);
+      const files = new Map(isMedium(item) ? [[item.fileId, item.name]] : []);
+      const pictures = found.map(({ file }) => pathInFolder(file));
+      (await import("../code/dialog.js")).showSearch({ body: { model, query }, files, part, pictures });
+    } catch (error) {
+      status.textContent = error.message;
+    }
+  };
+  const run = async () => {
+    const item = itemNow();
+    if (!item) return;
     try {
       const [query] = await vectors(context, [item]);
       const ranked = found.map((one) => [cosine(query, one.vector), one.file]).sort((a, b) => b[0] - a[0]).slice(0, 24);
@@ -133,5 +153,5 @@ function searchPanel(context) {
   const section = { "aria-labelledby": "search", ondragover: (event) => event.preventDefault(), ondrop: drop };
   return h("section", section, h("h2", { id: "search" }, "Search a folder of pictures"),
     field("Folder, chosen or dropped here", folder), status, field("By words", words), field("Or by a sound, a picture, any medium", medium),
-    button("Search", run, { class: "primary" }), result);
+    h("div", { class: "row" }, button("As code", code), button("Search", run, { class: "primary" })), result);
 }
