@@ -1,15 +1,17 @@
 """The interface of a loaded model to the process that serves it. No torch: numpy arrays and plain types cross it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from pandagpt_core.types import (
+    NOTHING_FOUND,
     Conversation,
     Fields,
     FinishReason,
+    Found,
     Modality,
     ModelInfo,
     Priority,
@@ -39,6 +41,7 @@ class SequenceRequest:
 
     embeddings: one [n, E] array for each of `conversation.media`, in order.
     resume: token ids that an earlier attempt published; they are read as a prefix and not given out again.
+    found: by `ServedModel.look_up`; without it admission does the search.
     tenant: the cached prefixes of its prompt are shared with this tenant's other sequences; "" with everyone's.
     """
 
@@ -50,6 +53,7 @@ class SequenceRequest:
     priority: Priority = "interactive"
     tenant: str = ""
     prompt: PlainPrompt | None = None
+    found: Found = field(default_factory=lambda: NOTHING_FOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,11 @@ class ServedModel(Protocol):
 
     def unit(self, modality: Modality, embedding: np.ndarray) -> np.ndarray:
         """An embedding [n, E] as the unit vector [E] float32 that /v1/embeddings answers."""
+        ...
+
+    def look_up(self, request: SequenceRequest) -> Iterator[Found | None]:
+        """What admission would search a large cache of the model for, last; None before each piece of the search,
+        which is so short that others may be served between. Raises what `admit` raises."""
         ...
 
     def admit(self, request: SequenceRequest) -> Admitted:

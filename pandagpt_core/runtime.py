@@ -29,7 +29,17 @@ from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.systems import LoadOptions, System, load_system, plain
 from pandagpt_core.systems.contributions import check_explainable, contributions
 from pandagpt_core.systems.merged import merged_folder
-from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, SamplingParams, TokenOutput, Turn
+from pandagpt_core.types import (
+    NOTHING_FOUND,
+    Conversation,
+    Fields,
+    Found,
+    Modality,
+    ModelInfo,
+    SamplingParams,
+    TokenOutput,
+    Turn,
+)
 
 __all__ = ["Dtype", "EngineConfig", "Runtime", "SequenceRequest", "VllmOptions"]
 
@@ -143,6 +153,15 @@ class Runtime:
         unit: np.ndarray = self._system.unit(modality, _tensor(embedding)).numpy()
         return unit
 
+    def look_up(self, request: SequenceRequest) -> Iterator[Found | None]:
+        """What admission would search the model's cache of pictures for, last; None before each piece of that.
+
+        Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest.
+        """
+        if request.prompt is not None:
+            return iter((NOTHING_FOUND,))
+        return self._system.look_up(request.conversation, [_tensor(embedding) for embedding in request.embeddings])
+
     def admit(self, request: SequenceRequest) -> Admitted:
         """Queue a sequence; its tokens come from later steps.
 
@@ -167,7 +186,8 @@ class Runtime:
     def _inputs(self, request: SequenceRequest) -> LLMInputs:
         if request.prompt is not None:
             return plain.plain_inputs(self._system, plain.plain_ids(self._system, request.prompt))
-        return self._system.prepare(request.conversation, [_tensor(embedding) for embedding in request.embeddings])
+        rows = [_tensor(embedding) for embedding in request.embeddings]
+        return self._system.prepare(request.conversation, rows, request.found)
 
     def tokenize(self, prompt: PlainPrompt | Conversation, special: bool = True) -> list[int]:
         """The token ids that the language model reads of a prompt; `special`: with the beginning that text gets.
@@ -203,7 +223,7 @@ class Runtime:
     def explain(self, request: SequenceRequest, answer: Sequence[int]) -> Iterator[Fields | None]:
         """None after each piece of the computing, and the fields `contributions` last (`systems.contributions`)."""
         rows = [_tensor(embedding) for embedding in request.embeddings]
-        return contributions(self._system, request.conversation, rows, answer)
+        return contributions(self._system, request.conversation, rows, answer, request.found)
 
     def parse(self, text: str) -> Fields | None:
         """The structured fields of a whole answer; None for a system whose answers are plain text."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import EnumType, StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pandagpt_core.modalities import MODALITIES
@@ -29,6 +30,9 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 OptionKind = Literal["boolean", "integer", "number", "string", "boxes"]
 OptionValue = bool | int | float | str | tuple[Box, ...]
 Fields = Mapping[str, Any]  # what a system reads out of an answer: a JSON object
+Nearest = tuple[tuple[float, ...], tuple[int, ...]]  # of a search: similarities, descending, and their rows
+Found = Mapping[tuple[bytes, int], Nearest]  # searches in a cache of features, by the query's bytes and how many rows
+NOTHING_FOUND: Found = MappingProxyType({})
 ToolSupport = Literal["auto", "forced"]  # whether a model calls tools by itself, or where a grammar forces it
 
 

@@ -30,6 +30,7 @@ from pandagpt_core.speech.base import HeardWindow, SpeechOptions, SpeechState, S
 from pandagpt_core.types import (
     Conversation,
     Fields,
+    Found,
     Modality,
     ModelInfo,
     OptionSpec,
@@ -79,6 +80,7 @@ FAKE_INFO = ModelInfo(
 FAKE_SPEECH = SpeechInfo("speech-audio-v1", "fake-recogniser-1", ("en", "de", "zh"), 60.0, 8)
 FAULTS = {
     "FAULT-REFUSED": "admit raises ValueError",
+    "FAULT-SEARCH": "the last piece of the search for its media raises ValueError",
     "FAULT-SEQUENCE": "the sequence's third token is an error",
     "FAULT-STEP": "the step that makes the sequence's third token raises",
     "FAULT-CRASH": "the process dies at the sequence's third token",
@@ -104,7 +106,7 @@ class FakeRuntime:
     The first token's text names the media (`<image:1a2b3c4d>`), each further token is ` w<id>`. `faulty` False ignores
     the words of `FAULTS`. For tests that look: `encoded` counts media by modality, `batches` lists (modality, size),
     `aborted` sequence ids, `scored` counts tokens of prompts with log probabilities, `explained` pieces of
-    explanations.
+    explanations, `looked_up` pieces of searches, of which each request has `look_up_pieces`.
     """
 
     step_delay: float = 0.0
@@ -115,6 +117,8 @@ class FakeRuntime:
     encoded: dict[Modality, int] = field(default_factory=dict)
     batches: list[tuple[Modality, int]] = field(default_factory=list)
     aborted: list[str] = field(default_factory=list)
+    look_up_pieces: int = 0
+    looked_up: int = 0
     scored: int = 0
     explained: int = 0
     _sequences: dict[str, _Sequence] = field(default_factory=dict)
@@ -175,6 +179,16 @@ class FakeRuntime:
             time.sleep(self.step_delay)
             self.scored += 1
             yield [replace(one, logprob=-float(at), top=others) if at else one]
+
+    def look_up(self, request: SequenceRequest) -> Iterator[Found | None]:
+        """As long as `look_up_pieces` says; what is found names the media."""
+        for _ in range(self.look_up_pieces):
+            yield None
+            time.sleep(self.step_delay)
+            self.looked_up += 1
+        if "FAULT-SEARCH" in self._faults(request.conversation.turns[-1].text):
+            raise ValueError("no such row")
+        yield {(use.digest.encode(), 1): ((1.0,), (0,)) for use in request.conversation.media}
 
     def admit(self, request: SequenceRequest) -> Admitted:
         conversation, embeddings, params = request.conversation, request.embeddings, request.params

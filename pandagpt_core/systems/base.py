@@ -24,7 +24,7 @@ Shared parts: `checks` (length, modality, rows, options), `prompting` (template,
 (towers of a folder), `adapter` (projection and LoRA).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,7 +40,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.llm.torch_backend import table_only
-from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, SamplingParams
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Fields, Found, Modality, ModelInfo, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,17 @@ class System(Protocol):
         """
         ...
 
-    def prepare(self, conversation: Conversation, rows: Sequence[torch.Tensor]) -> LLMInputs:
+    def look_up(self, conversation: Conversation, rows: Sequence[torch.Tensor]) -> Iterator[Found | None]:
+        """What `prepare` searches a large cache for, last; None before each piece of the search, which is so short
+        that others may be served between. Raises what `prepare` raises."""
+        ...
+
+    def prepare(
+        self, conversation: Conversation, rows: Sequence[torch.Tensor], found: Found = NOTHING_FOUND
+    ) -> LLMInputs:
         """Write the prompt from the rows [n, E] of each of `conversation.media`, in order.
 
+        found: by `look_up`; what is not in it is searched for here.
         Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest.
         """
         ...

@@ -14,7 +14,7 @@ from torch import Tensor
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.systems.base import System
-from pandagpt_core.types import Conversation, Fields
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Fields, Found
 
 # Positions that are computed at a time: for how long the other requests of a worker wait.
 ROWS = 64
@@ -27,22 +27,27 @@ def check_explainable(inputs: LLMInputs) -> None:
 
 
 def contributions(
-    system: System, conversation: Conversation, rows: Sequence[Tensor], answer: Sequence[int]
+    system: System,
+    conversation: Conversation,
+    rows: Sequence[Tensor],
+    answer: Sequence[int],
+    found: Found = NOTHING_FOUND,
 ) -> Iterator[Fields | None]:
     """None after each piece that was computed, and the fields last. `rows`: [n, E] of each of the media.
 
-    Log likelihoods are in nats, of the whole answer, at temperature 1.
+    found: of the media in a cache, by `System.look_up`. Log likelihoods are in nats, of the whole answer, at
+    temperature 1.
     """
     if not answer:
         yield {"contributions": {"tokens": 0, "log_likelihood": 0.0, "read_tokens": 0, "media": []}}
         return
-    whole = system.prepare(conversation, rows)
+    whole = system.prepare(conversation, rows, found)
     every, read = yield from _log_likelihood(system, whole, answer)
     media = []
     for first, uses in _media(conversation).items():
         kept = [index for index in range(len(rows)) if index not in uses]
         fewer = replace(conversation, media=tuple(conversation.media[index] for index in kept))
-        inputs = system.prepare(fewer, [rows[index] for index in kept])
+        inputs = system.prepare(fewer, [rows[index] for index in kept], found)
         without, more = yield from _log_likelihood(system, inputs, answer)
         use, read = conversation.media[first], read + more
         gain = {"without": round(without, 4), "gain": round(every - without, 4)}

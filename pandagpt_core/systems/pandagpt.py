@@ -1,7 +1,7 @@
 """PandaGPT (Su et al. 2023): the media of a conversation, projected and summed, are one vector in its prompt."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -33,8 +33,8 @@ from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
 from pandagpt_core.systems.prompting import Prompting, fill
 from pandagpt_core.systems.tower_digests import tower_digests
-from pandagpt_core.systems.visual_cache import drawn, load_cache
-from pandagpt_core.types import Conversation, Modality
+from pandagpt_core.systems.visual_cache import directions, drawn, load_cache, looked_up
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Found, Modality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,13 @@ class PandaGPT(OneVectorSystem):
         check_modality(self.info, modality)
         return torch.stack(cast(PerceivingEncoder, self.encoder).rows(modality, arrays)).float()
 
+    def look_up(self, conversation: Conversation, rows: Sequence[Tensor]) -> Iterator[Found | None]:
+        """Of the cache, the rows nearest to each medium."""
+        check_conversation(self.info, conversation)
+        return looked_up(self.cache, conversation, directions(self.vectors(conversation, rows)))
+
     @torch.inference_mode()
-    def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
+    def prepare(self, conversation: Conversation, rows: Sequence[Tensor], found: Found = NOTHING_FOUND) -> LLMInputs:
         """Write the prompt; where there are media, one row of it is their composed vector.
 
         With perception each medium has a soft token and a line of words of its own. Raises ContextLengthExceeded,
@@ -90,14 +95,16 @@ class PandaGPT(OneVectorSystem):
         """
         check_conversation(self.info, conversation)
         if self.perceiving is not None:
-            return self._perceived(self.perceiving, conversation, rows)
-        rows, fields = drawn(self.cache, conversation, self.vectors(conversation, rows))
+            return self._perceived(self.perceiving, conversation, rows, found)
+        rows, fields = drawn(self.cache, conversation, self.vectors(conversation, rows), found)
         inputs = fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, rows))
         return dataclasses.replace(inputs, fields=fields)
 
-    def _perceived(self, perceiving: Perceiving, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
+    def _perceived(
+        self, perceiving: Perceiving, conversation: Conversation, rows: Sequence[Tensor], found: Found
+    ) -> LLMInputs:
         check_rows(conversation, rows, self.info.embedding_dim, ROWS)
-        moved, retrieved = drawn(self.cache, conversation, [row[:1] for row in rows])
+        moved, retrieved = drawn(self.cache, conversation, [row[:1] for row in rows], found)
         rows = [torch.cat((vector, row[1:])) for vector, row in zip(moved, rows, strict=True)]
         uses = counted(conversation.media)
         readings = perceiving.readings(conversation, rows, uses)

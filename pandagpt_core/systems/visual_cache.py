@@ -1,6 +1,6 @@
 """Shared by the systems: a folder's cache of image features, the options that a request has for it, and its use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 
 from pandagpt_core.checkpoints import CACHE, CacheSpec, ModelFolder, account, read_shapes, read_tensors
 from pandagpt_core.options import option
-from pandagpt_core.types import Conversation, Fields, OptionSpec
-from pandagpt_core.visual_cache import CacheOptions, Retrieved, VisualCache
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Fields, Found, Nearest, OptionSpec
+from pandagpt_core.visual_cache import CacheOptions, Retrieved, Search, VisualCache, named
 
 MAX_SIZE, MAX_TEMPERATURE = 1000, 1000.0
 
@@ -89,8 +89,28 @@ def details(retrieved: Retrieved) -> dict[str, Any]:
     return {"rows": list(retrieved.rows), "similarities": [round(value, 6) for value in retrieved.similarities]}
 
 
+def looked_up(
+    cache: FolderCache | None, conversation: Conversation, features: Sequence[Tensor]
+) -> Iterator[Found | None]:
+    """The nearest rows of each [E] feature, last; None before each piece of a search that is long."""
+    found: dict[tuple[bytes, int], Nearest] = {}
+    if cache is not None and cache.vectors.is_long and (size := cache.chosen(conversation).size):
+        for feature in features:
+            search = Search(cache.vectors.vectors, feature, size)
+            while not search.is_done:
+                yield None
+                search.step()
+            found[named(feature, size)] = search.nearest
+    yield found
+
+
+def directions(rows: Sequence[Tensor]) -> list[Tensor]:
+    """Of each medium's [n, E] rows the first, of length one: [E] float32. It is what the cache is searched for."""
+    return [normalize(row[0].float(), dim=-1) for row in rows]
+
+
 def drawn(
-    cache: FolderCache | None, conversation: Conversation, rows: Sequence[Tensor]
+    cache: FolderCache | None, conversation: Conversation, rows: Sequence[Tensor], found: Found = NOTHING_FOUND
 ) -> tuple[Sequence[Tensor], Fields | None]:
     """Each medium's [1, E] row drawn towards pictures, and what the answer's fields say of it.
 
@@ -99,7 +119,7 @@ def drawn(
     """
     if cache is None or not (options := cache.chosen(conversation)).size:
         return rows, None
-    found = [cache.vectors.retrieve(normalize(row[0].float(), dim=-1), options) for row in rows]
-    moved = [each.feature[None] * row.norm() for each, row in zip(found, rows, strict=True)]
-    fields = {"cache": [details(each) for each in found]} if cache.wants_details(conversation) else None
+    near = [cache.vectors.retrieve(direction, options, found) for direction in directions(rows)]
+    moved = [each.feature[None] * row.norm() for each, row in zip(near, rows, strict=True)]
+    fields = {"cache": [details(each) for each in near]} if cache.wants_details(conversation) else None
     return moved, fields

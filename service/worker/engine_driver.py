@@ -16,6 +16,7 @@ from service.metrics import WorkerMetrics
 from service.worker.accounting import count_finish
 from service.worker.explaining import Explaining
 from service.worker.jobs import Job, conversation, pending, sequence_of
+from service.worker.look_up import LookUp
 from service.worker.prompt_scoring import PromptScoring
 from service.worker.quarantine import Quarantine
 from service.worker.spoken import speech_fields, spoken_texts, with_speech
@@ -34,17 +35,31 @@ class EngineDriver:
         self.running: dict[str, Job] = {}
         self.quarantine = Quarantine()
         self._scoring, self._explaining = PromptScoring(runtime), Explaining(runtime)
+        self._look_up = LookUp(runtime)
         self._figures = EngineFigures(metrics)
 
     def offer(self, job: Job) -> None:
-        """A job with all its embeddings: into the engine, behind those in quarantine, or first to have its prompts
-        scored."""
+        """A job with all its embeddings: into the engine, behind those in quarantine, or first to have a large cache
+        searched for its media or its prompts scored."""
         with self._failing(job):
-            request = job.delivery.request
-            if isinstance(request, Generate) and request.explain:
-                self._runtime.check_explains(sequence_of(job, request, 0))
-            if not self._scoring.add(job):
-                self._queue(job)
+            if not self._look_up.add(job):
+                self._offer(job)
+
+    def look_up(self) -> None:
+        """One piece of a search in the model's cache of pictures; after the last one the job goes on."""
+        if not self._look_up.waiting:
+            return
+        job = self._look_up.waiting[0].job
+        with self._failing(job):
+            if self._look_up.step():
+                self._offer(job)
+
+    def _offer(self, job: Job) -> None:
+        request = job.delivery.request
+        if isinstance(request, Generate) and request.explain:
+            self._runtime.check_explains(sequence_of(job, request, 0))
+        if not self._scoring.add(job):
+            self._queue(job)
 
     def explain(self) -> None:
         """One piece of the explanation of an answer that is complete."""
@@ -123,6 +138,8 @@ class EngineDriver:
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
+        if self._look_up.waiting:
+            self._look_up.drop(job)
         if self._scoring.waiting:
             self._scoring.drop(job)
         if self._explaining.waiting:

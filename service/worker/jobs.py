@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pandagpt_core.interface import SequenceRequest
-from pandagpt_core.types import Conversation, Fields, FinishReason, MediaUse, TokenOutput, Turn
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Fields, FinishReason, Found, MediaUse, TokenOutput, Turn
 from service.broker.protocol import NO_TOKEN, Done, Failed, Generate, Logprob, Prompt, Started, Token
 from service.broker.worker.delivery import Delivery
 
@@ -51,6 +51,7 @@ class Job:
     entered_at: float = 0.0  # into the engine
     first_token_at: float = 0.0
     asked: Conversation | None = None  # with the speech in its sounds; None: as the request has it
+    found: Found | None = None  # what the model's cache of pictures was searched for; None: not searched yet
     prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
     echoed: set[int] = field(default_factory=set)  # the prompts whose tokens stand in the stream
@@ -190,6 +191,7 @@ def _sequence(
         request.priority,
         request.cache_group or request.tenant,
         request.prompts[number // request.n] if request.prompts else None,
+        job.found or NOTHING_FOUND,
     )
 
 

@@ -156,6 +156,7 @@ class Worker:
             self._speech.hear()
             if self._speech.stuck and self._stuck is None:
                 self._leave_stuck(SPEECH, self._speech.held_up())
+        self._engine.look_up()
         self._engine.score()
         self._engine.explain()
 

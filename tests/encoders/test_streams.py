@@ -77,7 +77,7 @@ class FakeSystem:
         self._device.did.append(f"{modality} {len(arrays)}")
         return OnDevice(self._device, torch.ones(len(arrays), 1, 4))
 
-    def prepare(self, conversation: Conversation, rows: list[torch.Tensor]) -> LLMInputs:
+    def prepare(self, conversation: Conversation, rows: list[torch.Tensor], *_: object) -> LLMInputs:
         return LLMInputs(torch.zeros(1, 4), (1,))
 
 

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from pandagpt_core.checkpoints import CacheSpec
 from pandagpt_core.errors import CheckpointError, ModelFault
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.runtime import Runtime, SequenceRequest, VllmOptions
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.imagebind_llm.system import ImageBindLLM
+from pandagpt_core.systems.visual_cache import FolderCache
 from pandagpt_core.types import Conversation, MediaUse, OptionValue, SamplingParams, TokenOutput, Turn
+from pandagpt_core.visual_cache import ROWS_AT_ONCE, VisualCache
 from tests import golden as vectors
 from tests.engine.fake_vllm import fake_calls
 from tests.parity.bind_tiny import FEATURES, LOGITS, MEDIA, Golden, convert
@@ -94,6 +97,22 @@ def test_the_rows_that_were_retrieved_are_told_when_asked(system: ImageBindLLM, 
     np.testing.assert_allclose(fields["cache"]["similarities"], said.tensor("knn/image/sims"), atol=FEATURES)
     asked = conversation(said, "image")
     assert system.prepare(asked, rows(system, said, asked)).fields is None
+
+
+def test_a_long_search_is_divided_and_gives_the_same_vector(system: ImageBindLLM, said: Golden) -> None:
+    vectors = torch.randn(2 * ROWS_AT_ONCE, system.encoder.dim, generator=torch.Generator().manual_seed(3))
+    cache = FolderCache(VisualCache(torch.nn.functional.normalize(vectors, dim=-1)), CacheSpec(rows=len(vectors)))
+    large, asked = dataclasses.replace(system, cache=cache), conversation(said, "image_audio", cache_details=True)
+    embeddings = rows(system, said, asked)
+    *pieces, found = large.look_up(asked, embeddings)
+    assert pieces == [None, None]
+    assert found is not None
+    ahead, alone = large.prepare(asked, embeddings, found), large.prepare(asked, embeddings)
+    assert ahead.layer_bias is not None
+    assert alone.layer_bias is not None
+    assert torch.equal(ahead.layer_bias, alone.layer_bias)
+    ((_, similar),) = found.values()
+    assert list(similar) == (ahead.fields or {})["cache"]["rows"]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,6 +1,6 @@
 """ImageBind-LLM (Han et al. 2023): the media's mixed feature, perhaps drawn towards pictures, is in every layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from pandagpt_core.systems.imagebind_llm.prompt import INPUT, prompt_of
 from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.prompting import Prompting
 from pandagpt_core.systems.tower_digests import tower_digests
-from pandagpt_core.systems.visual_cache import details, load_cache
-from pandagpt_core.types import Conversation
+from pandagpt_core.systems.visual_cache import details, load_cache, looked_up
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,14 @@ class ImageBindLLM(OneVectorSystem):
             prompting=Prompting.of(folder, llm_files, options.original_stop),
         )
 
+    def look_up(self, conversation: Conversation, rows: Sequence[Tensor]) -> Iterator[Found | None]:
+        """Of the cache, the rows nearest to the media's mixture."""
+        check_conversation(self.info, conversation)
+        mixture = self._mixture(conversation, self.vectors(conversation, rows))
+        return looked_up(self.cache, conversation, () if mixture is None else (mixture,))
+
     @torch.inference_mode()
-    def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
+    def prepare(self, conversation: Conversation, rows: Sequence[Tensor], found: Found = NOTHING_FOUND) -> LLMInputs:
         """Write the prompt, which is text alone; the media become the layers' bias. Without media there is none.
 
         Raises ContextLengthExceeded, UnsupportedModality, and InvalidRequest for embeddings that are not one [1, E] of
@@ -75,22 +81,28 @@ class ImageBindLLM(OneVectorSystem):
         check_conversation(self.info, conversation)
         rows = self.vectors(conversation, rows)
         ids = prompt_of(self.prompting, conversation, option(self.info.options, conversation.options, INPUT.name))
-        feature, fields = self.feature(conversation, rows)
+        feature, fields = self.feature(conversation, rows, found)
         return LLMInputs(self.llm.embed(ids), tuple(ids), self._layer_bias(feature), fields=fields)
 
     def feature(
-        self, conversation: Conversation, rows: Sequence[Tensor]
+        self, conversation: Conversation, rows: Sequence[Tensor], found: Found = NOTHING_FOUND
     ) -> tuple[Tensor | None, Mapping[str, Any] | None]:
         """What the bind network reads, [E] float32, and what the answer's fields say of it; None without media."""
-        uses = [index for index in counted(conversation.media) if conversation.media[index].weight]
-        if not uses:
+        feature = self._mixture(conversation, rows)
+        if feature is None:
             return None, None
-        chosen = torch.cat([rows[index] for index in uses]).to(self.llm.device)
-        feature = mixed(chosen, [conversation.media[index].weight for index in uses])
         if self.cache is None or not (options := self.cache.chosen(conversation)).size:
             return feature, None
-        retrieved = self.cache.vectors.retrieve(feature, options)
+        retrieved = self.cache.vectors.retrieve(feature, options, found)
         return retrieved.feature, {"cache": details(retrieved)} if self.cache.wants_details(conversation) else None
+
+    def _mixture(self, conversation: Conversation, rows: Sequence[Tensor]) -> Tensor | None:
+        """[E] float32 on the language model's device; None without media that count."""
+        uses = [index for index in counted(conversation.media) if conversation.media[index].weight]
+        if not uses:
+            return None
+        chosen = torch.cat([rows[index] for index in uses]).to(self.llm.device)
+        return mixed(chosen, [conversation.media[index].weight for index in uses])
 
     def _layer_bias(self, feature: Tensor | None) -> Tensor | None:
         """[L, D] float32 on the language model's device. Raises InvalidRequest for a mixture that overflowed."""

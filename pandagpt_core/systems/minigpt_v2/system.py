@@ -3,7 +3,7 @@
 The published model's rows are EVA ViT's, 256 of them; a small model's are those of a grid encoder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.merged import load_table
 from pandagpt_core.systems.minigpt_v2.tasks import OPTIONS, with_task
 from pandagpt_core.systems.prompting import Prompting, fill
-from pandagpt_core.types import Conversation, Fields, Modality, ModelInfo, SamplingParams
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Fields, Found, Modality, ModelInfo, SamplingParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,17 @@ class MiniGPTv2:
         """Never called: `info.embedding_dim` is 0."""
         raise AssertionError(f"MiniGPT-v2 has no shared space for {modality} of shape {tuple(rows.shape)}")
 
+    def look_up(self, conversation: Conversation, rows: Sequence[Tensor]) -> Iterator[Found | None]:  # noqa: ARG002
+        """There is no cache to look in."""
+        yield NOTHING_FOUND
+
     @torch.inference_mode()
-    def prepare(self, conversation: Conversation, rows: Sequence[Tensor]) -> LLMInputs:
+    def prepare(
+        self,
+        conversation: Conversation,
+        rows: Sequence[Tensor],
+        found: Found = NOTHING_FOUND,  # noqa: ARG002
+    ) -> LLMInputs:
         """Write the prompt; each picture has its rows, in its own turn.
 
         Of the prompt a repetition penalty counts its first token alone: the original hands its language model rows
