@@ -40,10 +40,12 @@ def is_torchs(name: str) -> bool:
 
 
 def needed(text: str, extras: Collection[str], with_torch: bool) -> Iterator[str]:
-    """The lines of the packages that one of these extras needs."""
-    for name, lines in blocks(text):
-        of = lines[-1].removeprefix(_MARK).split()
-        if not set(extras).isdisjoint(of) and (with_torch or not is_torchs(name)):
+    """The lines of the packages that one of these extras needs. Raises SystemExit for one that no package names."""
+    found = [(name, lines, set(lines[-1].removeprefix(_MARK).split())) for name, lines in blocks(text)]
+    if unknown := set(extras).difference(*(of for _, _, of in found)):
+        raise SystemExit(f"requirements/lock.txt has no package of {', '.join(sorted(unknown))}: requirements/relock")
+    for name, lines, of in found:
+        if not of.isdisjoint(extras) and (with_torch or not is_torchs(name)):
             yield from lines[:-1]
 
 

@@ -27,7 +27,7 @@ ADDRESS = "http://127.0.0.1:8000"
 # Programs of the machine that a page shows the use of. Nothing here runs them.
 SHOWN = {
     *("docker", "docker-compose", "kubectl", "helm", "systemctl", "journalctl", "cp", "cat", "echo", "export"),
-    *("source", "pip", "torchrun", "accelerate"),
+    *("source", "torchrun", "accelerate"),
 }
 # Run by tests/contract/test_programs_of_guides.py where they are installed.
 RUN_ELSEWHERE = {"litellm", "lm-eval", "guidellm"}
@@ -92,6 +92,19 @@ def _python(words: list[str]) -> None:
         assert all((ROOT / word).exists() for word in words if word.startswith("samples/"))
 
 
+def _pip(words: list[str]) -> None:
+    """No package index has this project: it is installed from its folder or from a wheel."""
+    assert words[0] == "install"
+    assert not [word for word in words if re.fullmatch(r"pandagpt(?:\[.*\])?", word)]
+
+
+def _set_up(words: list[str]) -> None:
+    script = (ROOT / "requirements/install").read_text(encoding="utf-8")
+    offered = re.search(r"usage: requirements/install (\S+)", script)
+    assert offered is not None
+    assert words[0] in offered[1].rstrip("}").split("|")
+
+
 def _curl(words: list[str]) -> None:
     assert any(ADDRESS in word or word.startswith("https://") for word in words)
 
@@ -102,6 +115,8 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     "python": _python,
     "python3": _python,
     "curl": _curl,
+    "pip": _pip,
+    "install": _set_up,
 }
 
 

@@ -115,7 +115,26 @@ def test_each_extra_is_installed_from_all_that_it_needs(root: Path, lock: Module
     assert {"torch", "triton", "nvidia-cublas"} <= named("serve")
     assert named("tools") == {"uv", "setuptools"}
     assert "openvino" in named("worker", "openvino")
+    assert "ctranslate2" in named("speech", with_torch=False)
     assert not [name for name, lines in lock.blocks(text) if not lines[-1].startswith("    # of: ")]
+
+
+def test_an_extra_that_the_set_up_offers_is_marked_and_another_is_refused(root: Path, lock: ModuleType) -> None:
+    """Else it would install nothing and call that ready."""
+    text = (root / "requirements/lock.txt").read_text(encoding="utf-8")
+    script = (root / "requirements/install").read_text(encoding="utf-8")
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    offered = re.search(r"usage: requirements/install ([\w|]+)", script)
+    assert offered is not None
+    extras = set(offered[1].split("|"))
+    assert set(re.findall(r"^[^#]*requirements/install (\w+)", makefile, re.MULTILINE)) <= extras
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extra in extras:
+        found = {lock.name_of(line) for line in lock.needed(text, {extra}, with_torch=True) if not line.startswith(" ")}
+        direct = {re.split(r"[\[<>=!~; ]", each)[0].lower() for each in project["optional-dependencies"][extra]}
+        assert direct - {"pandagpt"} <= found, extra
+    with pytest.raises(SystemExit, match="no package of spech: requirements/relock"):
+        list(lock.needed(text, {"spech"}, with_torch=True))
 
 
 def test_nothing_is_installed_past_the_hashes_but_the_project_and_a_torch_that_is_named(root: Path) -> None:

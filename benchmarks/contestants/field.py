@@ -155,7 +155,7 @@ def assemble(entries: Sequence[FieldEntry], options: BenchmarkOptions) -> tuple[
 def check_runner(runner: str) -> None:
     """Raises Absent for OpenVINO where it is not installed."""
     if runner == "openvino" and not installed():
-        raise Absent("no openvino beside this Python: pip install 'pandagpt[openvino]'")
+        raise Absent("no openvino beside this Python: pip install -e '.[openvino]'")
 
 
 def found(program: str | None, otherwise: str) -> str:

@@ -60,7 +60,7 @@ def open_cache(path: Path, width: int) -> CacheSource:
     try:
         import faiss  # needed for this file alone
     except ImportError:
-        raise CheckpointError(f"reading {path.name} needs faiss: pip install 'pandagpt[convert]'") from None
+        raise CheckpointError(f"reading {path.name} needs faiss: pip install -e '.[convert]'") from None
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)  # the one flag that maps a flat index
     except RuntimeError:

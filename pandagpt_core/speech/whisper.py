@@ -205,7 +205,8 @@ def _load(path: Path, threads: int) -> "tuple[ModuleType, ctranslate2.models.Whi
         import ctranslate2  # of the extra `speech`
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise CheckpointError(f"speech needs pandagpt[speech]: {error.name} is not installed") from error
+        how = "requirements/install speech, or pip install -e '.[speech]'"
+        raise CheckpointError(f"speech needs {error.name}, which is not installed: {how}") from error
     try:
         model = ctranslate2.models.Whisper(str(path), device="cpu", compute_type="int8", intra_threads=threads)
         return ctranslate2, model, Tokenizer.from_file(str(path / TOKENIZER))

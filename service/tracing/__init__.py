@@ -81,6 +81,6 @@ def make_tracer(settings: TracingSettings, process: str) -> Tracer:
         from service.tracing.otel import OtelTracer  # an extra, and half a second to load
     except ImportError:
         raise SettingsError(
-            "tracing.otlp_endpoint is set, but OpenTelemetry is not installed: pip install 'pandagpt[otel]'"
+            "tracing.otlp_endpoint is set, but OpenTelemetry is not installed: pip install -e '.[otel]'"
         ) from None
     return OtelTracer(settings.otlp_endpoint, settings.sample_ratio, process)

@@ -166,7 +166,7 @@ def test_by_auto_a_named_runner_takes_its_own_fastest_within_the_limit(
     ("precision", "device", "installed", "message"),
     [
         ("fp32", "meta", True, "the runner openvino needs the device cpu, it is meta"),
-        ("fp32", "cpu", False, r"not installed: pip install 'pandagpt\[openvino\]'"),
+        ("fp32", "cpu", False, r"not installed: pip install -e '\.\[openvino\]'"),
         ("fp16", "cpu", True, "the runner openvino does not compute fp16 here: it has no fp16, only int8, bf16, fp32"),
     ],
 )

@@ -57,7 +57,7 @@ def test_not_a_number_is_nonsense() -> None:
 def test_what_is_not_installed_or_unknown_is_said_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_not("fp16").startswith("it has no fp16") or "not installed" in why_not("fp16")
     monkeypatch.setattr(openvino, "installed", lambda: False)
-    assert "pip install 'pandagpt[openvino]'" in why_not("fp32")
+    assert "pip install -e '.[openvino]'" in why_not("fp32")
 
 
 def test_the_trial_of_this_machine_has_an_answer_for_each_kind() -> None:

@@ -83,7 +83,7 @@ def real_calls() -> Calls:
         from vllm.inputs.engine import embeds_input, tokens_input
         from vllm.sampling_params import RequestOutputKind
     except ImportError as error:
-        raise ValueError(f"vLLM cannot be imported ({error}): install pandagpt[vllm]") from None
+        raise ValueError(f"vLLM cannot be imported ({error}): pip install -e '.[vllm]'") from None
     if not vllm.__version__.startswith(VERIFIED):
         raise ValueError(f"the engine needs vLLM {VERIFIED}x, the one installed is {vllm.__version__}")
     return Calls(_start, vllm.SamplingParams, RequestOutputKind.DELTA, embeds_input, tokens_input)

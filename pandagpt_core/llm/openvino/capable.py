@@ -24,7 +24,7 @@ LIMIT_S = 120.0
 def why_not(precision: Precision) -> str:
     """Why OpenVINO does not compute in that precision here; empty where it does."""
     if not openvino.installed():
-        return "not installed: pip install 'pandagpt[openvino]'"
+        return "not installed: pip install -e '.[openvino]'"
     if precision not in KINDS:
         return f"it has no {precision}, only {', '.join(KINDS)}"
     return _here()[precision]

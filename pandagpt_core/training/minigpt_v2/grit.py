@@ -37,7 +37,7 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise InvalidRequest(f"{path.name} is read by pyarrow: pip install 'pandagpt[parquet]'") from None
+        raise InvalidRequest(f"{path.name} is read by pyarrow: pip install -e '.[parquet]'") from None
     try:
         with ParquetFile(path) as file:
             columns = [name for name in _COLUMNS if name in file.schema_arrow.names]

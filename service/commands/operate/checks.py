@@ -38,7 +38,7 @@ def python(_settings: Settings) -> Iterator[Finding]:
 
 def torch_and_device(settings: Settings) -> Iterator[Finding]:
     if importlib.util.find_spec("torch") is None:
-        todo = "pip install 'pandagpt[worker]'; a gateway alone needs no torch"
+        todo = "pip install -e '.[worker]'; a gateway alone needs no torch"
         yield Finding("torch", "fail", "torch is not installed", todo)
         return
     import torch
@@ -63,7 +63,7 @@ def torch_and_device(settings: Settings) -> Iterator[Finding]:
 def media(_settings: Settings) -> Iterator[Finding]:
     missing = [name for name in ("PIL", "av", "soundfile", "ftfy", "regex") if importlib.util.find_spec(name) is None]
     if missing:
-        yield Finding("media", "fail", f"not installed: {', '.join(missing)}", "pip install 'pandagpt[media]'")
+        yield Finding("media", "fail", f"not installed: {', '.join(missing)}", "pip install -e '.[media]'")
     else:
         yield Finding("media", "ok", "the decoders of pictures, sound and video are installed")
 
