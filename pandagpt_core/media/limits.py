@@ -12,7 +12,7 @@ class Limits:
     bytes: size of the medium as sent. table_bytes: the same for CSV and JSON, which grow when parsed.
     pixels: width x height of a picture. aspect: its longer side over its shorter one.
     video_pixels: width x height of a video frame; a decoder may hold 17 of them.
-    frames, frame_pixels: frames of a video, and width x height x frames, which is what decoding costs.
+    frames, frame_pixels: frames of a video, and width x height x decoded frames, which is what decoding costs.
     seconds: duration of a video or sound. samples: frames x channels of a sound. channels, sample_rate: of a sound.
     imu_rows: rows of an IMU recording. points: of a point cloud. elements: numbers in a .npy array. characters: of a
     text.

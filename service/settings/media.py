@@ -56,7 +56,7 @@ class MediaLimits(Section):
     frames: Count = Field(default=18_000, description="frames of a video (frames)")
     video_pixels: Count = Field(default=9_000_000, description="width times height of a video frame (pixels)")
     frame_pixels: Count = Field(
-        default=8_000_000_000, description="width times height times frames of a video (pixels)"
+        default=8_000_000_000, description="width times height of a video, times the frames that are decoded (pixels)"
     )
     seconds: Seconds = Field(default=600.0, description="length of audio or video (seconds)")
     samples: Count = Field(default=60_000_000, description="samples of a sound, all channels (samples)")

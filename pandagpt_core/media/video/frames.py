@@ -1,6 +1,12 @@
-"""Chosen frames of a video: counted by demuxing, decoded in order, only the chosen ones kept."""
+"""Chosen frames of a video by their number: counted by demuxing, decoded in order, only the chosen ones kept.
+
+Where all in order are beyond the limit of decoded pixels, each chosen one is reached from the key frame before it: the
+same frames, of which fewer others are decoded.
+"""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import av
@@ -15,13 +21,24 @@ from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.pictures.animations import is_animation
 from pandagpt_core.media.pictures.animations import pick as pick_animation
 from pandagpt_core.media.signatures import what_came
-from pandagpt_core.media.video.display import is_turned
+from pandagpt_core.media.video.display import Display, is_turned
+from pandagpt_core.media.video.seeking import Survey, decode, is_seekable, take_survey
 
 T = TypeVar("T")
 RGB = npt.NDArray[np.uint8]
 Choose = Callable[[int, float], Sequence[int]]
 
 _MAX_RATE = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """`rate`: frames a second, on average. `pixels`: over all frames. `all_shown`: no edit list drops one of them."""
+
+    frames: int
+    rate: float
+    pixels: int
+    all_shown: bool
 
 
 def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) -> list[T]:
@@ -37,19 +54,46 @@ def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) 
     if demuxer is None:
         raise InvalidMedia(f"the video is none of {CONTAINERS}; {what_came(data)}")
     with decoding("video"):
-        count, rate = _survey(data, demuxer, limits)
-        wanted = choose(count, rate)
+        extent = _survey(data, demuxer, limits)
+        wanted = choose(extent.frames, extent.rate)
+        if extent.pixels > limits.frame_pixels:
+            return _sought(data, demuxer, limits, extent, wanted, keep)
         kept, decoded = _decode(data, demuxer, limits, set(wanted), keep)
         if decoded == 0:
             raise InvalidMedia("the video has no frame that can be decoded")
         if len(kept) < len(set(wanted)):
-            wanted = choose(decoded, rate)
+            wanted = choose(decoded, extent.rate)
             kept, _ = _decode(data, demuxer, limits, set(wanted), keep)
         return [kept[index] for index in wanted]
 
 
-def _survey(data: bytes, demuxer: str, limits: Limits) -> tuple[int, float]:
-    """Frame count, by counting packets and not by the header, and the average frame rate."""
+def _sought(
+    data: bytes, demuxer: str, limits: Limits, extent: _Extent, wanted: Sequence[int], keep: Callable[[RGB], T]
+) -> list[T]:
+    """As `pick`, by the frames' times. What cannot be numbered by them is refused, as being too much in order."""
+    survey = take_survey(data, demuxer, limits)
+    moments = [survey.times[index] for index in wanted] if _is_numbered(survey, demuxer, extent) else []
+    kept = decode(data, demuxer, limits, survey, moments, partial(_keep_stored, limits, keep))
+    if not moments or len(kept) < len(set(moments)):
+        check(extent.pixels, limits.frame_pixels, "the video", "pixels over all frames")
+    return [kept[moment] for moment in moments]
+
+
+def _is_numbered(survey: Survey, demuxer: str, extent: _Extent) -> bool:
+    """Whether the n-th of the times is the n-th decoded frame's: each packet has one of its own, a key frame first."""
+    one_each = extent.all_shown and len(survey.times) == extent.frames
+    return is_seekable(demuxer) and one_each and survey.keys[:1] == survey.times[:1]
+
+
+def _keep_stored(limits: Limits, keep: Callable[[RGB], T], frame: av.VideoFrame, _: Display | None = None) -> T:
+    check(frame.width * frame.height, limits.video_pixels, "a frame of the video", "pixels")
+    if is_turned(frame):
+        notes.warn("The film is read as it is stored, as the published checkpoint did, and not turned.")
+    return keep(_rgb(frame))
+
+
+def _survey(data: bytes, demuxer: str, limits: Limits) -> _Extent:
+    """By counting packets and not by the header."""
     with open_container(data, demuxer, limits) as container:
         stream = video_stream(container, limits)
         area = stream.codec_context.width * stream.codec_context.height
@@ -59,11 +103,12 @@ def _survey(data: bytes, demuxer: str, limits: Limits) -> tuple[int, float]:
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if not 0.0 < rate <= _MAX_RATE:
             raise InvalidMedia(f"the video's frame rate is {rate:g}; it must be above 0 and at most {_MAX_RATE:g}")
-        count = 0
+        count, all_shown = 0, True
         for packet in container.demux(stream):
             count += packet.size > 0
-            _check_extent(count, rate, count * area, limits)
-    return count, rate
+            all_shown = all_shown and not packet.is_discard
+            _check_extent(count, rate, 0, limits)
+    return _Extent(count, rate, count * area, all_shown)
 
 
 def _decode(
@@ -77,10 +122,7 @@ def _decode(
             pixels += frame.width * frame.height
             _check_extent(count + 1, _MAX_RATE, pixels, limits)
             if count in wanted:
-                check(frame.width * frame.height, limits.video_pixels, "a frame of the video", "pixels")
-                if is_turned(frame):
-                    notes.warn("The film is read as it is stored, as the published checkpoint did, and not turned.")
-                kept[count] = keep(_rgb(frame))
+                kept[count] = _keep_stored(limits, keep, frame)
             count += 1
             if len(kept) == len(wanted):
                 break

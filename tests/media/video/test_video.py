@@ -134,8 +134,11 @@ def test_frames_pixels_and_seconds_are_bounded(make):
 def test_frames_between_the_wanted_ones_cost_nothing_where_there_are_key_frames(make):
     data = make.video(make.grey_frames(32) * 10, rate=10)
     assert load(LITE0, data, {}, Limits(frame_pixels=64 * 48 * 120)).shape == (8, 3, 224, 224)
+    assert np.array_equal(
+        load(IMAGEBIND, data, {}, Limits(frame_pixels=64 * 48 * 120)), load(IMAGEBIND, data, {}, LIMITS)
+    )
     with pytest.raises(InvalidMedia, match="pixels over"):
-        load(IMAGEBIND, data, {}, Limits(frame_pixels=64 * 48 * 120))
+        load(IMAGEBIND, data, {}, Limits(frame_pixels=64 * 48 * 8))
 
 
 @pytest.mark.parametrize("kind", ["mp4", "matroska", "avi"])
