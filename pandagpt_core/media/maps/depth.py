@@ -13,11 +13,12 @@ from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.maps import own
-from pandagpt_core.media.maps.maps import Map, check_ends, ends, read_map, remark_ends
+from pandagpt_core.media.maps.maps import CLIPPED, Map, check_ends, ends, read_map, remark_ends
 from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
 from pandagpt_core.media.pictures.pixels import SIZE
 
 UNITS = ("m", "mm", "disparity", "sunrgbd", "relative")
+_NUMBERS_A_METRE = {"m": 1.0, "mm": 1000.0}
 PARAMETERS = ("unit", "scale", "focal_px", "baseline_m")
 NEAREST_M, FURTHEST_M = 0.01, 50.0
 SUNRGBD_FURTHEST_M = 8.0
@@ -60,7 +61,7 @@ def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> 
         disparity = seen
     else:
         power = _focal_times_baseline(params)
-        metres = _metres(found, seen, unit) if scale is None else np.divide(seen, scale, out=seen)
+        metres = _metres(found, seen, unit, scale)
         disparity = np.divide(power, np.clip(metres, NEAREST_M, FURTHEST_M, out=metres), out=metres)
     _check_flat(disparity)
     np.fmax(disparity, LEAST_DISPARITY, out=disparity)  # no reading: infinitely far
@@ -87,11 +88,12 @@ def _relative(found: Map) -> Float:
     return np.asarray(np.clip(disparity, LEAST_DISPARITY / MOST_DISPARITY, 1.0))
 
 
-def _metres(found: Map, seen: Float, unit: str) -> Float:
+def _metres(found: Map, seen: Float, unit: str, scale: float | None) -> Float:
     """May be `seen` itself, changed in place: a new array of megabytes costs as much as the arithmetic."""
-    if unit in ("m", "mm"):
-        metres = seen if unit == "m" else np.divide(seen, 1000.0, out=seen)
-        _check_far(metres, unit)
+    numbers = _NUMBERS_A_METRE.get(unit, scale)
+    if numbers is not None:
+        metres = seen if numbers == 1 else np.divide(seen, numbers, out=seen)
+        _check_far(metres, unit if scale is None else f"{scale:g} a metre")
         return metres
     if found.dtype.kind == "f" or found.lowest < 0 or found.highest > 65535:
         raise InvalidMedia('unit "sunrgbd" needs 16-bit integers', param="unit")
@@ -104,12 +106,16 @@ def _metres(found: Map, seen: Float, unit: str) -> Float:
 def _check_far(metres: Float, unit: str) -> None:
     """A map that lies beyond what a depth camera sees has another unit."""
     nearest, furthest = ends(metres)
+    beyond = float(np.count_nonzero(metres >= FURTHEST_M) / (metres.size - np.count_nonzero(np.isnan(metres))))
     if nearest >= FURTHEST_M or furthest <= NEAREST_M:
         side, end = ("above", FURTHEST_M) if nearest >= FURTHEST_M else ("below", NEAREST_M)
         yours = f"{nearest:,g} to {furthest:,g} m" if nearest < furthest else f"all {nearest:,g} m"
         raise InvalidMedia(
             f"every depth lies {side} {end:g} m (yours are {yours} with unit {unit}); the unit is another", param="unit"
         )
+    notes.fact(f"share above {FURTHEST_M:g} m", f"{beyond:.1%}")
+    if beyond > CLIPPED:
+        notes.warn(f"{beyond:.0%} of the depths lie above {FURTHEST_M:g} m and count as that")
 
 
 def _focal_times_baseline(params: p.Params) -> float:

@@ -37,7 +37,7 @@ _SMALL = 4  # a side of a camera's matrix
 _MAP_NAME = re.compile(r"depth|disp|inverse|therm|temp|celsius|kelvin|^(z|map|data|arr_0)$", re.IGNORECASE)
 _MAX_PFM_HEADER = 200
 _FLOAT = Imath.PixelType(Imath.PixelType.FLOAT)
-_CLIPPED = 0.25  # share at one end from which it is said
+CLIPPED = 0.25  # share at one end from which it is said
 _FLAT = 0.98  # share of the readings at one end of the range from which a map is flat
 
 
@@ -265,5 +265,5 @@ def _shares(values: Float, low: float, high: float) -> dict[str, float]:
 
 def _remark_share(side: str, share: float, span: str) -> None:
     notes.fact(f"share {side}", f"{share:.1%}")
-    if share > _CLIPPED:
+    if share > CLIPPED:
         notes.warn(f"{share:.0%} of the values lie {side} ({span})")

@@ -1,11 +1,12 @@
 """Parameters that a file of a map names itself: an archive's scalars and matrices, tags, attributes, EXIF.
 
-The caller's own value wins. A name is taken in the words that people's files use; what no name says is not guessed.
+The caller's own value wins, and a warning names both where they differ. A name is taken in the words that people's
+files use; what no name says is not guessed.
 """
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 
@@ -45,6 +46,7 @@ _UNITS = (  # of a map's own name, or of a text that names a unit
     ("celsius", r"c|degc|celsius"),
     ("m", r"m|met(er|re)s?"),
 )
+_PER_METRE: Mapping[str, float | str] = {"m": 1.0, "mm": 1000.0}  # a unit of depth as a scale
 _FILM_DIAGONAL_MM = 43.27
 # TIFF 6.0: MinSampleValue and MaxSampleValue, and the same of any type of number.
 _SPANS = ((0x154, 0x155), (0x118, 0x119))
@@ -119,9 +121,35 @@ def completed(params: Params, own: Own, names: Collection[str], units: Collectio
         own.pop(UNIT, None)
     for name, one in own.items():
         notes.parameter(name, one.value, one.reason)
+    _warn_of_contradictions(params, {name: one.value for name, one in own.items()})
     stated = {*params, *({UNIT, SCALE} if {UNIT, SCALE} & set(params) else ()), *(_span(params))}
     added = {name: one.value for name, one in own.items() if name not in stated and one.value is not None}
     return {**params, **added}
+
+
+def _warn_of_contradictions(params: Params, own: Mapping[str, float | str | None]) -> None:
+    """Not of low and high: another span is another view of the same numbers."""
+    for names in ((UNIT, SCALE), (FOCAL,), (BASELINE,)):
+        given, stated = (_statement(values, names) for values in (params, own))
+        if given and stated and not _agree(given[1], stated[1]):
+            notes.warn(f"the file says {_words(stated)}, the request {_words(given)}: the request's counts")
+
+
+def _statement(values: Mapping[str, float | str | None], names: Sequence[str]) -> tuple[str, float | str] | None:
+    return next(((name, value) for name in names if (value := values.get(name)) is not None), None)
+
+
+def _agree(one: float | str, other: float | str) -> bool:
+    """Numbers to a twentieth: EXIF rounds a focal length to millimetres."""
+    one, other = (_PER_METRE.get(value, value) if isinstance(value, str) else value for value in (one, other))
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return math.isclose(one, other, rel_tol=0.05)
+
+
+def _words(statement: tuple[str, float | str]) -> str:
+    name, value = statement
+    return f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}"
 
 
 def _span(params: Params) -> set[str]:

@@ -62,6 +62,8 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     if flir.is_radiometric(data):
         thermogram = flir.read(data, limits)
         _remark_own(thermogram)
+        if params.get("unit", "celsius") != "celsius":
+            notes.warn("a camera's radiometric picture is in degrees Celsius by its own constants: unit is not used")
         return _array(_scaled(thermogram.celsius, span or thermogram.span))
     head = _header(data, limits)
     if head is not None and (not is_grey(head) or (head.has_transparency_data and not params)):
