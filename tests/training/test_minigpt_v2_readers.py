@@ -96,6 +96,10 @@ def test_the_command_writes_what_the_trainer_reads(
 def test_a_file_of_another_kind_is_named(files: dict[str, tuple[Path, Path | None]]) -> None:
     with pytest.raises(InvalidRequest, match=r"gqa\.json is not as coco-captions is: KeyError: 'images'"):
         read_dataset("coco-captions", files["gqa"][0])
+    with pytest.raises(InvalidRequest, match=r"captions\.json is not as visual-genome is: TypeError"):
+        read_dataset("visual-genome", files["coco-captions"][0], files["visual-genome"][1])
+    with pytest.raises(InvalidRequest, match=r"data\.json is not as gqa is: AttributeError"):
+        read_dataset("gqa", files["visual-genome"][1] or Path())
     with pytest.raises(InvalidRequest, match=r"a second file, instances\.json; name it too"):
         read_dataset("refcoco", files["refcoco"][0])
 
@@ -106,6 +110,32 @@ def test_an_unpacked_shard_of_grit_is_read_by_its_files(tmp_path: Path) -> None:
     [entry] = read_dataset("grit", tmp_path)
     assert entry["image"] == "0001.jpg"
     expected = f"<p>a dog</p> {BOX_TEXT} and <p>a cat</p> {{<0><0><100><100>}}"
+    assert entry["conversations"][1]["value"] == expected
+
+
+def test_pictures_that_models_are_measured_on_are_not_read(
+    files: dict[str, tuple[Path, Path | None]], tmp_path: Path
+) -> None:
+    sentence = [{"sent": "the dog"}]
+    refs = [{"image_id": 7, "ann_id": 1, "split": split, "sentences": sentence} for split in ("testA", "train", "val")]
+    files["refcoco"][0].write_text(json.dumps(refs))
+    assert len(read_dataset("refcoco", *files["refcoco"])) == 2
+    for name in ("b", "c"):
+        (tmp_path / "sentences" / f"{name}.txt").write_text("A cat .\n")
+        (tmp_path / "boxes" / f"{name}.xml").write_text(XML)
+    assert len(read_dataset("flickr30k-entities", *files["flickr30k-entities"])) == 3
+    (tmp_path / "train.txt").write_text("a\nc\n")
+    named = [one["image"] for one in read_dataset("flickr30k-entities", *files["flickr30k-entities"])]
+    assert named == ["a.jpg", "c.jpg"]
+
+
+def test_a_phrase_of_grit_with_several_places_has_them_all_and_none_is_in_another(tmp_path: Path) -> None:
+    whole = [0.0, 0.0, 1.0, 1.0, 0.5]
+    chunks = [[0, 8, 0.1, 0.2, 0.55, 0.8, 0.9], [0, 8, *whole], [0, 4, *whole], [13, 18, *whole]]
+    (tmp_path / "1.json").write_text(json.dumps({"caption": "two dogs and a cat", "noun_chunks": chunks}))
+    [entry] = read_dataset("grit", tmp_path)
+    everywhere = "{<0><0><100><100>}"
+    expected = f"<p>two dogs</p> {BOX_TEXT}<delim>{everywhere} and <p>a cat</p> {everywhere}"
     assert entry["conversations"][1]["value"] == expected
 
 

@@ -20,6 +20,7 @@ from pandagpt_core.training.minigpt_v2.words import worded
 from pandagpt_core.types import Box
 
 Entry = dict[str, Any]
+TRAIN = "train"  # the split that is learned from, where a data set's file holds several
 _CHUNK = re.compile(r"\[/EN#(\d+)/\S+ ([^\]]+)\]")
 
 
@@ -47,12 +48,17 @@ def read_coco_detection(annotations: Path, _second: Path | None) -> Iterator[Ent
 
 
 def read_refcoco(annotations: Path, second: Path | None) -> Iterator[Entry]:
-    """refs.json, the published pickle's list as JSON, and instances.json: each sentence both ways."""
+    """refs.json, the published pickle's list as JSON, and instances.json: each sentence both ways.
+
+    The file holds all splits; what is not of "train" is what models are measured on, and is left out.
+    """
     data = _json(_needed(second, "instances.json"))
     boxes = {one["id"]: one["bbox"] for one in data["annotations"]}
     pictures = {one["id"]: one for one in data["images"]}
     number = 0
     for ref in _json(annotations):
+        if ref.get("split", TRAIN) != TRAIN:
+            continue
         picture = pictures[ref["image_id"]]
         box = write_box(_from_corner(boxes[ref["ann_id"]], picture))
         for sentence in ref["sentences"]:
@@ -93,10 +99,17 @@ def read_vqa(annotations: Path, second: Path | None) -> Iterator[Entry]:
 
 
 def read_flickr30k_entities(annotations: Path, second: Path | None) -> Iterator[Entry]:
-    """The folders Sentences and Annotations: a sentence whose phrases have their boxes behind them."""
+    """The folders Sentences and Annotations: a sentence whose phrases have their boxes behind them.
+
+    The data set's train.txt beside the folder, where it is there, names the pictures that are read.
+    """
     boxes_of = _needed(second, "the folder Annotations")
+    split = annotations.parent / f"{TRAIN}.txt"
+    chosen = set(split.read_text(encoding="utf-8").split()) if split.is_file() else None
     number = 0
     for path in sorted(annotations.glob("*.txt")):
+        if chosen is not None and path.stem not in chosen:
+            continue
         boxes = _flickr_boxes(boxes_of / f"{path.stem}.xml")
         for sentence in path.read_text(encoding="utf-8").splitlines():
             yield _entry(f"{path.stem}.jpg", worded("grounding", number), _with_boxes(sentence, boxes))
@@ -105,12 +118,19 @@ def read_flickr30k_entities(annotations: Path, second: Path | None) -> Iterator[
 
 def read_grit(annotations: Path, _second: Path | None) -> Iterator[Entry]:
     """Parquet, tar shards, JSON (`training.minigpt_v2.grit`): `caption`, `noun_chunks` as
-    [start, end, x0, y0, x1, y1, score] with places of 0 to 1, and `key`, the picture's name without its ending."""
+    [start, end, x0, y0, x1, y1, score] with places of 0 to 1, and `key`, the picture's name without its ending.
+
+    A phrase with several places has a chunk for each. Of phrases that overlap the one that ends last is read.
+    """
     for number, one in enumerate(grit_samples(annotations)):
-        chunks = sorted((chunk for chunk in one["noun_chunks"]), key=lambda chunk: -chunk[0])
+        places: dict[tuple[int, int], list[Box]] = {}
+        for start, end, *box, _score in one["noun_chunks"]:
+            places.setdefault((int(start), int(end)), []).append(_box(box))
         text: str = one["caption"]
-        for start, end, *box, _score in chunks:  # from the end, so that the places before stay what they are
-            text = text[: int(start)] + _grounded(text[int(start) : int(end)], [_box(box)]) + text[int(end) :]
+        read = len(text)
+        for (start, end), boxes in sorted(places.items(), key=lambda place: place[0][::-1], reverse=True):
+            if end <= read:  # from the end, so that the places before stay what they are
+                text, read = text[:start] + _grounded(text[start:end], boxes) + text[end:], start
         yield _entry(f"{one['key']}.jpg", worded("grounding", number), text)
 
 
@@ -132,7 +152,7 @@ def read_dataset(kind: str, annotations: Path, second: Path | None = None) -> li
     """Raises InvalidRequest for files that are not of this kind."""
     try:
         return list(READERS[kind](annotations, second))
-    except (KeyError, TypeError, ValueError, ET.ParseError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, OSError, ET.ParseError) as error:
         raise InvalidRequest(f"{annotations.name} is not as {kind} is: {type(error).__name__}: {error}") from None
 
 
