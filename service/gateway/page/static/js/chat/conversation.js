@@ -1,7 +1,7 @@
 /** A conversation: turns, the stream of an answer, its resume. No DOM. */
 
 import * as api from "../core/api.js";
-import { events } from "../core/events.js";
+import { Silence, events, soon } from "../core/events.js";
 import { load, save } from "../core/session.js";
 import { ensureUploaded, kept, restored, stopUpload } from "../media/attachments.js";
 import { requestBody, withNames } from "./request.js";
@@ -103,19 +103,21 @@ export class Conversation {
     const mine = this.pending;
     for (let attempt = 0; this.pending === mine; ) {
       this._keep();
+      let body = null;
       try {
         const abort = (this._abort = new AbortController());
-        const body = mine.id
-          ? await api.resumeAnswer(mine.id, mine.lastEventId, abort.signal)
+        body = mine.id
+          ? await soon(api.resumeAnswer(mine.id, mine.lastEventId, abort.signal))
           : await api.startAnswer(mine.body, mine.key, abort.signal);
-        const before = mine.lastEventId;
         for await (const event of events(body)) {
           if (this.pending !== mine) return this._cancelLate(event, abort);
+          if (event.id !== null) attempt = 0; // it goes on
           if (this._take(answer, event, begun)) return;
         }
-        if (mine.lastEventId !== before) attempt = 0;
       } catch (error) {
         if (this.pending !== mine) return;
+        this._abort.abort();
+        if (body && error instanceof Silence) attempt = 0; // the service was there
         const lasting = ENDS_FOR_GOOD(error) || attempt >= RETRIES_MS.length - 1;
         if (lasting) return this._end(answer, "failed", sentence(error, this.turns));
       }

@@ -29,14 +29,26 @@ export function eventParser() {
   };
 }
 
-/** @param {ReadableStream<Uint8Array>} body */
+const QUIET_MS = 30000; // three of the gateway's keep-alive lines
+
+/** Nothing has come for `QUIET_MS`: a phone that has changed its network never learns that its connection is dead. */
+export class Silence extends Error {}
+
+/** The promise's result, or `Silence`. */
+export function soon(promise) {
+  let timer = null;
+  const silence = new Promise((_, reject) => (timer = setTimeout(() => reject(new Silence("Nothing comes.")), QUIET_MS)));
+  return Promise.race([promise, silence]).finally(() => clearTimeout(timer));
+}
+
+/** Raises `Silence`. @param {ReadableStream<Uint8Array>} body */
 export async function* events(body) {
   const parse = eventParser();
   const decoder = new TextDecoder();
   const reader = body.getReader();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await soon(reader.read());
       if (done) return;
       yield* parse(decoder.decode(value, { stream: true }));
     }
