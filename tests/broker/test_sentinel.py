@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +57,11 @@ async def test_clients_of_both_kinds_follow_the_new_master(store: Replicated) ->
 
 def test_replicas_and_what_a_failover_would_lose_are_shown(store: Replicated) -> None:
     assert shown(store, "pandagpt_store_replicas") == 1
+    store.processes["replica"].send_signal(signal.SIGSTOP)
+    with store.client(0) as master:
+        master.set("pandagpt:unseen", b"x" * 1000)
+    assert 1000 <= (shown(store, "pandagpt_store_unreplicated_bytes") or 0) < 100_000
+    store.processes["replica"].send_signal(signal.SIGCONT)
     with store.client(1) as replica, store.client(0) as master:
         replica.replicaof("NO", "ONE")
         until_condition(lambda: master.info("replication")["connected_slaves"] == 0, "the master's look", WITHIN)

