@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pandagpt_core.errors import ModelFault, PandaGPTError
+from pandagpt_core.errors import EngineError, ModelFault, PandaGPTError
 from pandagpt_core.interface import ServedModel
 from pandagpt_core.types import Modality
 from service.broker.protocol import Failed
@@ -127,6 +127,9 @@ def _blamed(modality: Modality, array: np.ndarray) -> Failed:
 
 
 def failure_of(error: Exception) -> Failed:
+    """As the caller gets it. What is the model's fault goes to the log too."""
+    if isinstance(error, EngineError):
+        log.error("the model failed: %s", error.message)
     if isinstance(error, PandaGPTError):
         return Failed(code=error.code, message=error.message, param=error.param)
     log.error("a medium could not be encoded", exc_info=error)

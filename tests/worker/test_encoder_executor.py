@@ -14,6 +14,7 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
+from pandagpt_core.errors import InvalidRequest, ModelFault, PandaGPTError
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.errors import Draining
 from service.broker.event_log import EventHistory, EventWriter
@@ -25,7 +26,7 @@ from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, environment
 from service.worker.encode_stage import LONGEST_LOOK, Batcher, EncodeStage
-from service.worker.encoder_executor import Encoded, EncoderStuck, ThreadEncoderExecutor
+from service.worker.encoder_executor import Encoded, EncoderStuck, ThreadEncoderExecutor, failure_of
 from service.worker.jobs import Job
 from tests.conftest import ROOT, Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
@@ -216,3 +217,13 @@ async def test_a_worker_process_whose_encoder_hangs_ends_with_an_error(
         process.wait()
     assert process.returncode == 1
     assert b"encode_limit_s" in said
+
+
+@pytest.mark.parametrize(("error", "logged"), [(ModelFault("the tower is at fault"), 1), (InvalidRequest("yours"), 0)])
+def test_what_is_the_models_fault_goes_to_the_log_and_what_is_the_callers_does_not(
+    error: PandaGPTError, logged: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the model itself finds it: in encoding, in a unit vector, in writing speech down."""
+    failed = failure_of(error)
+    assert (failed.code, failed.message) == (error.code, error.message)
+    assert sum(error.message in record.message for record in caplog.records) == logged

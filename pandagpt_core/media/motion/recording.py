@@ -105,6 +105,8 @@ def _signals(table: Table, within: Named, units: Units) -> list[tuple[Named, Sig
     signals = []
     for index, (one, column) in enumerate(zip(named, table.columns, strict=True)):
         if one.kind in (ACCELEROMETER, GYROSCOPE):
+            if index in table.words:
+                raise InvalidMedia(f"line {table.words[index]}, column {index + 1} of {table.called} holds no number")
             place = table.place(index)
             factor = _factor(one, place, [stated[one.kind] for stated in (table.units, units) if one.kind in stated])
             values = column * factor

@@ -6,7 +6,7 @@ Numbers are float64, NaN where a cell is empty or holds "nan". Errors name line 
 import csv
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -34,7 +34,8 @@ MAX_LINE = 65_536  # characters; the csv module refuses a cell of twice as many
 class Table:
     """`names` of the columns, empty where the table has no header; `head` is the header's line, 0 where none is known.
 
-    `rates` and `units` are what comments and other fields say. `called` names the table in errors.
+    `rates` and `units` are what comments and other fields say. `called` names the table in errors. `words` are the
+    columns that hold words in place of numbers, with the line of the first.
     """
 
     names: tuple[str, ...]
@@ -43,6 +44,7 @@ class Table:
     units: Units = field(default_factory=dict)
     head: int = 0
     called: str = "the recording"
+    words: Mapping[int, int] = field(default_factory=dict)
 
     def place(self, column: int) -> str:
         """Where the name of a column stands, counted from 0."""
@@ -81,10 +83,11 @@ def read_table(text: str, limits: Limits) -> Table:
     width = len(names) or len(head[0][1])
     check(width, MAX_COLUMNS, "the recording", "columns")
     columns = None if comma else _plain(texts, separator, width)
+    words: Mapping[int, int] = {}
     if columns is None:
         with decoding("recording"):
-            columns = _columns(list(_rows(lines, separator, comma=comma)), width)
-    return Table(names, columns, rates_in(comments), units_in(comments), head[0][0] if names else 0)
+            columns, words = _columns(list(_rows(lines, separator, comma=comma)), width)
+    return Table(names, columns, rates_in(comments), units_in(comments), head=head[0][0] if names else 0, words=words)
 
 
 def _lines(text: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
@@ -173,10 +176,10 @@ def _split(values: npt.NDArray[np.float64]) -> tuple[Column, ...]:
     return tuple(values.T)
 
 
-def _columns(rows: Sequence[Row], width: int) -> tuple[Column, ...]:
-    """Cell by cell, where some are empty, times or words."""
+def _columns(rows: Sequence[Row], width: int) -> tuple[tuple[Column, ...], Mapping[int, int]]:
+    """Cell by cell, where some are empty, times or words. The columns, and those of words with their first line."""
     values = np.empty((len(rows), width))
-    texts: set[int] = set()
+    texts: dict[int, int] = {}
     for index, (number, raw) in enumerate(rows):
         cells = _stripped(raw)
         if len(cells) == width + 1 and not cells[-1]:
@@ -188,17 +191,17 @@ def _columns(rows: Sequence[Row], width: int) -> tuple[Column, ...]:
                 values[index, column] = float(cell)
             except ValueError:
                 values[index, column] = _other(cell, number, column, texts, first=index == 0)
-    return _split(values)
+    return _split(values), texts
 
 
-def _other(cell: str, line: int, column: int, texts: set[int], *, first: bool) -> float:
+def _other(cell: str, line: int, column: int, texts: dict[int, int], *, first: bool) -> float:
     """The number of a cell that Python's float does not read. A column that begins with a word holds words."""
     if cell.lower() in _EMPTY or column in texts:
         return math.nan
     if (time := seconds_of(cell)) is not None:
         return time
     if first:
-        texts.add(column)
+        texts[column] = line
         return math.nan
     raise InvalidMedia(f"line {line}, column {column + 1} of the recording holds no number")
 

@@ -1,9 +1,12 @@
 """Base64 as clients write it: by lines, URL-safe, without padding; and what is none, wherever a slice ends."""
 
+import asyncio
 import base64
 import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.gateway.errors import GatewayError
 from service.gateway.media.sources import SLICE, MediaSources
@@ -40,3 +43,19 @@ async def test_what_is_no_base64_is_refused_wherever_it_stands(wrong: str, befor
         wrong += "!"
     with pytest.raises(GatewayError, match="base64"):
         await SOURCES.base64("A" * before + wrong)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    data=st.binary(min_size=1, max_size=300),
+    ends=st.sampled_from(["\n", "\r\n"]),
+    width=st.integers(1, 80),
+    bare=st.booleans(),
+)
+@pytest.mark.parametrize("write", [base64.b64encode, base64.urlsafe_b64encode])
+def test_base64_of_any_lines_alphabet_and_padding_is_the_same_bytes(write, data, ends, width, bare) -> None:
+    text = write(data).decode().rstrip("=") if bare else write(data).decode()
+    lines = ends.join(text[at : at + width] for at in range(0, len(text), width))
+    for spelled_so in (lines, f"data:audio/wav;base64,{lines}"):
+        read = SOURCES.read if spelled_so.startswith("data:") else SOURCES.base64
+        assert asyncio.run(read(spelled_so)).data == data
