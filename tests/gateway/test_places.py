@@ -19,7 +19,7 @@ from PIL import Image
 from pandagpt_core.interface import Admitted, EngineStats, PrefixStats, SequenceRequest
 from pandagpt_core.options import MAX_BOXES
 from pandagpt_core.systems.minigpt_v2.tasks import OPTIONS, with_task
-from pandagpt_core.types import Conversation, Modality, ModelInfo, TokenOutput
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Found, Modality, ModelInfo, TokenOutput
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, WorkerThread, worker_thread
@@ -52,6 +52,9 @@ class Pointing:
 
     def parse(self, text: str) -> dict[str, Any]:
         return {"objects": [], "length": len(text)}
+
+    def look_up(self, request: SequenceRequest) -> Iterator[Found | None]:
+        yield NOTHING_FOUND
 
     def admit(self, request: SequenceRequest) -> Admitted:
         self.asked.append(with_task(request.conversation, typed_tasks=True))
@@ -160,6 +163,33 @@ def test_a_stream_gives_each_object_with_the_text_that_completes_it(http: httpx.
     assert text == ANSWER
     [end] = [delta for delta in deltas if "malformed_boxes" in delta]
     assert end == {"malformed_boxes": ["{<1><2>}"], "annotated": f"/v1/requests/{chunks[0]['id']}/annotated"}
+
+
+def test_a_response_has_them_too_whole_and_in_its_events(http: httpx.Client) -> None:
+    url = "data:image/png;base64," + base64.b64encode(picture()).decode()
+    content = [{"type": "input_image", "image_url": url}, {"type": "input_text", "text": "the dog"}]
+    body = {"input": [{"role": "user", "content": content}], "task": "detection", "annotate": True}
+    whole = http.post("/v1/responses", json=body).json()
+    [item] = whole["output"]
+    assert (item["objects"], item["malformed_boxes"]) == ([DOG, CORNER, RIGHT], ["{<1><2>}"])
+    assert whole["fields"] == {"length": len(ANSWER)}
+    assert http.get(item["annotated"]).headers["content-type"] == "image/png"
+    assert http.get(f"/v1/responses/{whole['id']}").json()["output"] == [item]
+    streamed = http.post("/v1/responses", json={**body, "stream": True})
+    events = [json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")]
+    deltas = [one for event in events if event["type"].endswith("text.delta") for one in event.get("objects", [])]
+    assert deltas == [DOG, CORNER, RIGHT]
+    [ended] = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    assert ended["objects"] == events[-1]["response"]["output"][0]["objects"] == [DOG, CORNER, RIGHT]
+
+
+def test_a_response_says_what_readers_of_its_media_remarked(http: httpx.Client) -> None:
+    plain = io.BytesIO()
+    Image.new("RGB", (32, 32), "grey").save(plain, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(plain.getvalue()).decode()
+    content = [{"type": "input_image", "image_url": url}, {"type": "input_text", "text": "the dog"}]
+    whole = http.post("/v1/responses", json={"input": [{"role": "user", "content": content}]}).json()
+    assert any("one colour" in warning for warning in whole["warnings"])
 
 
 def test_a_stream_that_is_read_again_is_the_same(http: httpx.Client) -> None:

@@ -9,7 +9,7 @@ from service.gateway.schema.content_parts import MAX_TEXT, Message
 from service.gateway.schema.requests import MAX_MESSAGES
 from service.gateway.schema.response_input import as_messages
 from service.gateway.schema.response_tools import ResponseToolChoice, ResponseTools
-from service.gateway.schema.responses import ModelId
+from service.gateway.schema.responses import AnswerWarnings, LocatedObject, ModelId
 from service.gateway.schema.sampling import ModelName, Sampling, Tokens
 from service.gateway.schema.structured import ResponseFormat
 
@@ -97,6 +97,9 @@ class OutputMessage(BaseModel):
     status: Literal["in_progress", "completed", "incomplete"] = Field(description="How far it is")
     role: Literal["assistant"]
     content: list[OutputText] = Field(description="The text")
+    objects: list[LocatedObject] = Field(default=[], description="Of a model that names places: what is where")
+    malformed_boxes: list[str] = Field(default=[], description="What looks like a box in the text and is none")
+    annotated: str = Field(default="", description="With annotate: where the picture with its boxes is")
 
 
 class OutputFunctionCall(BaseModel):
@@ -175,6 +178,8 @@ class ResponseObject(BaseModel):
     truncation: Literal["disabled"]
     usage: ResponseUsage | None = Field(description="What was read and written; null until it has ended")
     metadata: dict[str, str] = Field(description="As it was sent")
+    fields: dict[str, Any] = Field(default={}, description="Of a model that reads structured fields out of its answers")
+    warnings: AnswerWarnings = None
 
 
 class DeletedResponse(BaseModel):

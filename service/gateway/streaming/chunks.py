@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from pandagpt_core.boxes import BoxReader, read_boxes
+from pandagpt_core.boxes import BoxReader
 from pandagpt_core.speech.base import Task
 from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.schema.audio import ResponseFormat
-from service.gateway.streaming.places import objects_json, other_fields, places_end
+from service.gateway.streaming.places import objects_json, other_fields, places_end, places_of
 from service.gateway.tools.messages import CallFold, CallStyle, message_of
 
 # A line without an empty one after it: the `openai` package takes an empty line for an event once it has seen an id.
@@ -353,7 +353,7 @@ class WholeFold:
         called = self.answer.calls if self.answer.calls in said else None
         return {
             "index": index,
-            "message": {"role": "assistant", **said, "refusal": None, **self._places(said["content"] or "")},
+            "message": {"role": "assistant", **said, "refusal": None, **places_of(said["content"] or "", self.answer)},
             "logprobs": {"content": content, "refusal": None} if self.answer.logprobs else None,
             "finish_reason": called if called is not None and reason == "stop" else reason,
             **({"fields": self.fields[index]} if self.fields.get(index) is not None else {}),
@@ -363,9 +363,3 @@ class WholeFold:
         if self.answer.calls is None:
             return {"content": text}
         return message_of(self.answer.calls, self.answer.id, index, text)
-
-    def _places(self, text: str) -> dict[str, Any]:
-        if not self.answer.places:
-            return {}
-        found = read_boxes(text)
-        return {"objects": objects_json(found.objects, self.answer.sides), **places_end(found, self.answer)}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from pandagpt_core.boxes import Boxes, Located, to_pixels
+from pandagpt_core.boxes import Boxes, Located, read_boxes, to_pixels
 
 
 class Answered(Protocol):
@@ -13,6 +13,10 @@ class Answered(Protocol):
     def id(self) -> str: ...
     @property
     def annotated(self) -> bool: ...
+    @property
+    def places(self) -> bool: ...
+    @property
+    def sides(self) -> tuple[int, int] | None: ...
 
 
 def objects_json(objects: Iterable[Located], sides: tuple[int, int] | None) -> list[dict[str, Any]]:
@@ -27,6 +31,14 @@ def places_end(found: Boxes, answer: Answered) -> dict[str, Any]:
     """What is known at the end of an answer alone; nothing is left out of a whole answer but what is empty."""
     end: dict[str, Any] = {"malformed_boxes": list(found.malformed)} if found.malformed else {}
     return end | ({"annotated": f"/v1/requests/{answer.id}/annotated"} if answer.annotated else {})
+
+
+def places_of(text: str, answer: Answered) -> dict[str, Any]:
+    """The fields of a whole answer; none of a model that names no places."""
+    if not answer.places:
+        return {}
+    found = read_boxes(text)
+    return {"objects": objects_json(found.objects, answer.sides), **places_end(found, answer)}
 
 
 def other_fields(fields: dict[str, Any] | None) -> dict[str, Any] | None:

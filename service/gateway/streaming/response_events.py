@@ -20,6 +20,7 @@ from service.gateway.streaming.chunks import (
     closing_error,
     failure,
 )
+from service.gateway.streaming.places import other_fields
 from service.gateway.streaming.response_items import (
     Begun,
     CallItem,
@@ -119,7 +120,14 @@ class ResponseState:
             "usage": self._usage() if isinstance(self.end, Done) else None,
             **DEFAULTS,
             **self.answer.shape,
+            **self._beyond(),
         }
+
+    def _beyond(self) -> dict[str, Any]:
+        """What is beyond OpenAI's object, where there is any."""
+        read = self.end.fields if isinstance(self.end, Done) else []
+        found = {"fields": other_fields(read[0]) if read else None, "warnings": self.answer.warnings}
+        return {name: value for name, value in found.items() if value}
 
     def _error(self) -> dict[str, str] | None:
         if not isinstance(self.end, Failed):
@@ -183,7 +191,10 @@ class ResponseChunkFold:
             case Begun():
                 return self._begun(step)
             case Grew(item=MessageItem()):
-                return [self._part(step, "response.output_text.delta", delta=step.text, logprobs=step.scores)]
+                objects = {"objects": step.objects} if step.objects else {}
+                return [
+                    self._part(step, "response.output_text.delta", delta=step.text, logprobs=step.scores, **objects)
+                ]
             case Grew():
                 return [self._of(step, "response.function_call_arguments.delta", delta=step.text)]
             case Ended():

@@ -8,34 +8,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pandagpt_core.boxes import BoxReader
 from pandagpt_core.types import ToolCall, Turn
 from service.broker.protocol import NO_TOKEN, Token
 from service.gateway.streaming.chunks import ResponseMetadata, logprob_object
+from service.gateway.streaming.places import objects_json, places_of
 from service.gateway.tools.messages import call_id
 from service.gateway.tools.reader import ArgumentsDelta, CallBegun, TextDelta, ToolCallReader, ToolDelta
 
 
 @dataclass(slots=True)
 class MessageItem:
-    """What the answer says. `logprobs` are those of its tokens."""
+    """What the answer says. `logprobs` are those of its tokens; `boxes` reads its places as they come."""
 
     id: str
+    answer: ResponseMetadata
     pieces: list[str] = field(default_factory=list)
     logprobs: list[dict[str, Any]] = field(default_factory=list)
+    boxes: BoxReader = field(default_factory=BoxReader)
 
     @property
     def text(self) -> str:
         return "".join(self.pieces)
 
     def empty(self) -> "MessageItem":
-        return MessageItem(self.id)
+        return MessageItem(self.id, self.answer)
 
     def part(self) -> dict[str, Any]:
         return {"type": "output_text", "text": self.text, "annotations": [], "logprobs": self.logprobs}
 
     def object(self, status: str) -> dict[str, Any]:
         head = {"id": self.id, "type": "message", "status": status, "role": "assistant"}
-        return {**head, "content": [self.part()]}
+        places = {} if status == "in_progress" else places_of(self.text, self.answer)
+        return {**head, "content": [self.part()], **places}
 
 
 @dataclass(slots=True)
@@ -72,12 +77,13 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Grew:
-    """text: more of it. scores: of the tokens that this text is made of."""
+    """text: more of it. scores: of the tokens that this text is made of. objects: the places that it completes."""
 
     index: int
     item: Item
     text: str
     scores: list[dict[str, Any]]
+    objects: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,7 @@ class OutputItems:
         match delta:
             case TextDelta():
                 if not self.items or not isinstance(self.items[-1], MessageItem):
-                    yield from self._begin(MessageItem(_item_id("msg", self._answer.id, len(self.items))))
+                    yield from self._begin(MessageItem(_item_id("msg", self._answer.id, len(self.items)), self._answer))
                 yield from self._grow(delta.text, self._unsent)
             case CallBegun():
                 call = call_id(self._answer.id, 0, delta.index)
@@ -139,13 +145,15 @@ class OutputItems:
         yield Begun(len(self.items) - 1, item)
 
     def _grow(self, text: str, scores: list[dict[str, Any]]) -> Iterator[Step]:
-        item = self.items[-1]
+        item, objects = self.items[-1], []
         item.pieces.append(text)
         if isinstance(item, MessageItem):
             item.logprobs += scores
             self._unsent = []
+            if self._answer.places:
+                objects = objects_json(item.boxes.feed(text), self._answer.sides)
         if text or scores:
-            yield Grew(len(self.items) - 1, item, text, scores)
+            yield Grew(len(self.items) - 1, item, text, scores, objects)
 
 
 def answer_turn(answer: ResponseMetadata, text: str) -> Turn:
