@@ -8,13 +8,18 @@ from urllib.parse import urlsplit
 
 
 class CuttableProxy:
-    """Passes bytes on. After `cut` every connection is closed, and new ones too, until `mend`."""
+    """Passes bytes on. After `cut` every connection is closed, and new ones too, until `mend`.
+
+    `lose` lets nothing more through on the connection that was used last, and does not close it: what a phone that has
+    changed its network has of a stream.
+    """
 
     def __init__(self, url: str) -> None:
         self._to = (urlsplit(url).hostname, urlsplit(url).port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._whole = True
+        self._used = threading.Event()  # of the connection that was used last: set once it is lost
         self.refused = 0
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -27,6 +32,9 @@ class CuttableProxy:
 
     def mend(self) -> None:
         self._whole = True
+
+    def lose(self) -> None:
+        self._used.set()
 
     def close(self) -> None:
         self.cut()
@@ -42,16 +50,19 @@ class CuttableProxy:
                     continue
                 far = socket.create_connection(self._to)
                 self._open += [near, far]
+                lost = threading.Event()
                 for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=(one, other), daemon=True).start()
+                    threading.Thread(target=self._pump, args=(one, other, lost), daemon=True).start()
 
-
-def _pump(one: socket.socket, other: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := one.recv(65536):
-            other.sendall(piece)
-    _shut(other)
-    one.close()  # each socket is read by one thread
+    def _pump(self, one: socket.socket, other: socket.socket, lost: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while piece := one.recv(65536):
+                if not lost.is_set():
+                    self._used = lost
+                    other.sendall(piece)
+        if not lost.is_set():  # else the end does not arrive either
+            _shut(other)
+        one.close()  # each socket is read by one thread
 
 
 def _shut(one: socket.socket) -> None:

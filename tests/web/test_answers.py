@@ -11,6 +11,8 @@ from tests.web.test_media import attach
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
+BREAKS = 8
+
 
 def test_an_answer_without_boxes_has_its_words_and_figures_alone(page: "Page") -> None:
     ask(page, "Hello")
@@ -146,6 +148,46 @@ def test_a_lost_network_is_waited_for(
         said = answer(page)
     assert proxy.refused
     assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS  # every token once
+
+
+def test_a_connection_that_falls_silent_is_made_anew(
+    browser_context: "BrowserContext", url: str, runtime: FakeRuntime
+) -> None:
+    """No error comes of a network that was changed; the gateway's keep-alive lines stay away."""
+    runtime.hold_after = 3
+    with cuttable(url) as proxy:
+        page = browser_context.new_page()
+        page.clock.install()
+        page.goto(proxy.url)
+        ask(page, "A story that goes on")
+        page.locator("article.answer .text p").wait_for()
+        proxy.lose()
+        runtime.hold_after = None
+        page.wait_for_timeout(500)
+        assert page.locator("article.answer").get_attribute("data-state") == "streaming"
+        with page.expect_response(resumed):
+            page.clock.fast_forward(31_000)
+        said = answer(page)
+    assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS  # every token once
+
+
+def test_an_answer_that_goes_on_after_each_of_many_breaks_is_not_given_up(
+    browser_context: "BrowserContext", url: str, runtime: FakeRuntime
+) -> None:
+    """More breaks than tries, with a new word between each two of them."""
+    with cuttable(url) as proxy:
+        page = browser_context.new_page()
+        page.goto(proxy.url)
+        runtime.hold_after = 1
+        ask(page, "A story that goes on")
+        for words in range(1, BREAKS + 1):
+            page.locator("article.answer .text", has_text=re.compile(rf"(w\d+\s*){{{words}}}")).wait_for()
+            proxy.cut()
+            proxy.mend()
+            runtime.hold_after = words + 1
+        runtime.hold_after = None
+        said = answer(page)
+    assert len(re.findall(r"w\d+", said)) == ANSWER_TOKENS
 
 
 def test_a_request_that_gets_lost_is_sent_again_with_its_key(page: "Page", seen: Any) -> None:

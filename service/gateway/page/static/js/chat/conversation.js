@@ -7,6 +7,7 @@ import { ensureUploaded, kept, restored, stopUpload } from "../media/attachments
 import { requestBody, withNames } from "./request.js";
 
 const RETRIES_MS = [0, 500, 1000, 2000, 4000, 8000, 10000]; // within the gateway's retry_grace_s
+const OPENED_MS = 10000; // the rest of an answer begins at once, but for a connection that is dead
 const ENDS_FOR_GOOD = (error) => error.status >= 400 && error.status < 500;
 const MOVES_ON = new Set(["draining"]); // ends a connection, not the request
 
@@ -107,7 +108,7 @@ export class Conversation {
       try {
         const abort = (this._abort = new AbortController());
         body = mine.id
-          ? await soon(api.resumeAnswer(mine.id, mine.lastEventId, abort.signal))
+          ? await soon(api.resumeAnswer(mine.id, mine.lastEventId, abort.signal), OPENED_MS)
           : await api.startAnswer(mine.body, mine.key, abort.signal);
         for await (const event of events(body)) {
           if (this.pending !== mine) return this._cancelLate(event, abort);

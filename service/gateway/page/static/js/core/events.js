@@ -31,13 +31,13 @@ export function eventParser() {
 
 const QUIET_MS = 30000; // three of the gateway's keep-alive lines
 
-/** Nothing has come for `QUIET_MS`: a phone that has changed its network never learns that its connection is dead. */
+/** Nothing has come: a phone that has changed its network never learns that its connections are dead. */
 export class Silence extends Error {}
 
-/** The promise's result, or `Silence`. */
-export function soon(promise) {
+/** The promise's result within `ms`, or `Silence`. */
+export function soon(promise, ms) {
   let timer = null;
-  const silence = new Promise((_, reject) => (timer = setTimeout(() => reject(new Silence("Nothing comes.")), QUIET_MS)));
+  const silence = new Promise((_, reject) => (timer = setTimeout(() => reject(new Silence("Nothing comes.")), ms)));
   return Promise.race([promise, silence]).finally(() => clearTimeout(timer));
 }
 
@@ -48,7 +48,7 @@ export async function* events(body) {
   const reader = body.getReader();
   try {
     for (;;) {
-      const { done, value } = await soon(reader.read());
+      const { done, value } = await soon(reader.read(), QUIET_MS);
       if (done) return;
       yield* parse(decoder.decode(value, { stream: true }));
     }
