@@ -136,7 +136,7 @@ from pandagpt_core import media
 from service.gateway.decoding import sandbox
 from service.gateway.decoding.protocol import Refused, DecoderReady
 from service.gateway.decoding.child import _read, _receive, _take_pipes, send
-entered = sandbox.enter()
+entered = sandbox.enter({})
 source, sink = _take_pipes()
 libc = ctypes.CDLL(None)
 native = {name: getattr(libc, name) for name in "socket open".split()}  # looking one up later is refused by itself
@@ -256,7 +256,11 @@ async def test_media_are_decoded_where_the_kernel_lacks_a_layer(
         assert layers == set(LAYERS) - set(pool.enforced) - {"user", "threads"}
     finally:
         await pool.close()
-    assert caplog.text.count("lacks layers of the decoding sandbox") == 1
+    lines = [one for one in caplog.records if "lacks a layer of the decoding sandbox" in one.getMessage()]
+    assert {one.names for one in lines} == set(LAYERS) - set(pool.enforced)
+    assert len({one.names for one in lines}) == len(lines), "each once"
+    reasons = {one.names: one.reason for one in lines}
+    assert all("Function not implemented" in reasons[layer] for layer in layers - {"root"})
 
 
 def scripted(body: str, **options: float) -> PoolOptions:

@@ -23,14 +23,15 @@ from service.gateway.decoding.sandbox.libc import malloc_trim
 
 def main(arguments: list[str]) -> int:
     memory_bytes, limits = int(arguments[0]), msgspec.json.decode(arguments[1], type=media.Limits)
-    entered = sandbox.enter()  # before any library starts a thread
+    absent: dict[str, str] = {}
+    entered = sandbox.enter(absent)  # before any library starts a thread
     source, sink = _take_pipes()
     for module in pkgutil.iter_modules(media.__path__):
         importlib.import_module(f"{media.__name__}.{module.name}")
     warmup = importlib.import_module("service.gateway.decoding.warmup")  # not above: it imports the decoders
     warmup.run(limits, libraries=LIBRARIES in arguments[2:])
     malloc_trim()  # warming up took more than what stays
-    send(sink, DecoderReady(enforced=sandbox.lock_down(memory_bytes, entered)))
+    send(sink, DecoderReady(enforced=sandbox.lock_down(memory_bytes, entered, absent), absent=absent))
     while (job := _receive(source)) is not None:
         answer, body = decode(job, _read(source, job.size), limits, memory_bytes)
         send(sink, answer, body)

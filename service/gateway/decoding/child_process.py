@@ -59,7 +59,7 @@ async def start(command: Sequence[str]) -> "ChildProcess":
 
 
 class ChildProcess:
-    """`jobs` counts its media, `enforced` names the layers of its sandbox."""
+    """`jobs` counts its media, `enforced` names the layers of its sandbox, `absent` why others do not hold."""
 
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None
@@ -67,6 +67,7 @@ class ChildProcess:
         self._process, self._to, self._from = process, process.stdin, process.stdout
         self.jobs = 0
         self.enforced: tuple[str, ...] = ()
+        self.absent: dict[str, str] = {}
 
     @property
     def forbidden(self) -> bool:
@@ -79,7 +80,7 @@ class ChildProcess:
             ready, _ = await self.receive()
         if not isinstance(ready, DecoderReady):
             raise EOFError("out of turn")
-        self.enforced = tuple(ready.enforced)
+        self.enforced, self.absent = tuple(ready.enforced), ready.absent
 
     async def decode(self, job: DecodeJob, data: bytes) -> tuple[Decoded | Refused, bytes]:
         self.jobs += 1

@@ -10,7 +10,7 @@ one, another does not wait for an end of that: a spare child is started for tena
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -194,17 +194,18 @@ class DecodePool:
         except asyncio.CancelledError:
             await self._end(child)
             raise
-        self._report(child.enforced)
+        self._report(child.enforced, child.absent)
         return child
 
-    def _report(self, enforced: tuple[str, ...]) -> None:
-        """Once, unless a later child differs."""
+    def _report(self, enforced: tuple[str, ...], absent: Mapping[str, str]) -> None:
+        """Once, unless a later child differs. A line for each layer that does not hold: its reason is not cut off."""
         if enforced == self.enforced:
             return
         self.enforced = enforced
         log.info("decoding children are confined", extra={"names": ", ".join(enforced)})
-        if missing := [layer for layer in LAYERS if layer not in enforced]:
-            log.warning("this system lacks layers of the decoding sandbox", extra={"names": ", ".join(missing)})
+        for layer in [layer for layer in LAYERS if layer not in enforced]:
+            reason = absent.get(layer, "unknown")
+            log.warning("this system lacks a layer of the decoding sandbox", extra={"names": layer, "reason": reason})
 
     async def _end(self, child: ChildProcess) -> None:
         await child.kill()

@@ -19,9 +19,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecoderReady(Header, frozen=True, tag="ready"):
-    """The child's first word: which protections hold."""
+    """The child's first word: which protections hold, and why each other one does not."""
 
     enforced: list[str]
+    absent: dict[str, str] = {}
 
 
 class DecodeJob(Header, frozen=True, tag="job"):

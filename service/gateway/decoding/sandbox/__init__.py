@@ -15,8 +15,8 @@ syscalls     seccomp: the system calls that decoding needs, their arguments chec
 python       no import from files any more, and an audit hook that refuses the rest to Python code
 
 Each is one layer; none needs another to hold, and what a system does not offer is left out. `lock_down` returns the
-names of those that took hold, and the gateway logs which are missing. Processor time is a timer a job (`arm`), wall
-time is the parent's, who kills.
+names of those that took hold, and the gateway logs which are missing and why. Processor time is a timer a job (`arm`),
+wall time is the parent's, who kills.
 """
 
 from service.gateway.decoding.sandbox.lock import LAYERS, arm, enter, lock_down

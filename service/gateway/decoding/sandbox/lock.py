@@ -24,13 +24,16 @@ LAYERS = (
 _ABSENT = (OSError, ValueError, AttributeError, KeyError, StopIteration)  # how a layer says that it is not offered
 
 
-def enter() -> list[str]:
-    """Call first, while the process has one thread. Returns the layers that took hold."""
-    return _held([("namespaces", namespaces.enter)])
+def enter(absent: dict[str, str]) -> list[str]:
+    """Call first, while the process has one thread. Returns the layers that took hold; the reason of each other one
+    goes into `absent`."""
+    return _held([("namespaces", namespaces.enter)], absent)
 
 
-def lock_down(memory_bytes: int, entered: list[str] | None = None) -> list[str]:
-    """Give up what decoding does not need, for good. Call once, after all imports. Returns what took hold."""
+def lock_down(memory_bytes: int, entered: list[str] | None = None, absent: dict[str, str] | None = None) -> list[str]:
+    """Give up what decoding does not need, for good. Call once, after all imports. Returns what took hold, as
+    `enter`."""
+    absent = {} if absent is None else absent
     entered, parent, was_root = entered or [], os.getppid(), os.geteuid() == 0
     steps: list[tuple[str, Callable[[], None]]] = [
         ("memory", lambda: limits.memory(memory_bytes)),
@@ -48,16 +51,18 @@ def lock_down(memory_bytes: int, entered: list[str] | None = None) -> list[str]:
     ]
     if "namespaces" not in entered:
         steps = [step for step in steps if step[0] != "root"]
-    return list(dict.fromkeys([*entered, *_held(steps)]))
+        absent["root"] = "needs a mount namespace of its own"
+    return list(dict.fromkeys([*entered, *_held(steps, absent)]))
 
 
-def _held(steps: list[tuple[str, Callable[[], None]]]) -> list[str]:
+def _held(steps: list[tuple[str, Callable[[], None]]], absent: dict[str, str]) -> list[str]:
     held = []
     for name, step in steps:
         try:
             step()
-        except _ABSENT:
-            continue  # not offered here; its absence from the list says so
+        except _ABSENT as error:  # not offered here
+            absent[name] = f"{type(error).__name__}: {error}"
+            continue
         held.append(name)
     return held
 
