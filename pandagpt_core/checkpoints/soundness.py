@@ -7,18 +7,17 @@ import torch
 
 from pandagpt_core.checkpoints.weights import cast
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.llm.tokenizers.pointers import check_no_pointer
 
-_LFS = b"version https://git-lfs.github.com/spec/"
 _MASK = ".mask"
 _LEAST_NORM = 0.05  # mean size of a final norm's weights; a model's are near 1, the difference of two models' near 0
 
 
 def check_file(path: Path) -> None:
     """Raise CheckpointError for a pointer in place of the file, a page in place of it, and a zip whose sums fail."""
+    check_no_pointer(path)
     with path.open("rb") as file:
-        head = file.read(len(_LFS))
-    if head == _LFS:
-        raise CheckpointError(f"{path.name} is a git-lfs pointer, not the file: fetch it with `git lfs pull`")
+        head = file.read(64)
     if head.lstrip()[:1] == b"<":
         raise CheckpointError(f"{path.name} is a web page, not the file: its download was refused")
     if head.startswith(b"PK\x03\x04"):

@@ -61,7 +61,10 @@ def shard_files(folder: Path) -> list[Path]:
     """The files of weights in a Hugging Face folder, by its index where it has one; safetensors before pickles."""
     for name in _INDEXES:
         if (folder / name).is_file():
-            names = set(read_json(folder / name)["weight_map"].values())
+            weight_map = read_json(folder / name).get("weight_map")
+            if not isinstance(weight_map, dict) or not all(isinstance(one, str) for one in weight_map.values()):
+                raise CheckpointError(f"{name} names no files: its weight_map is missing or no object of names")
+            names = set(weight_map.values())
             if any(Path(shard).name != shard for shard in names):
                 raise CheckpointError(f"{name} names files outside of its folder")
             return [folder / shard for shard in sorted(names)]

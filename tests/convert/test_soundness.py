@@ -1,5 +1,6 @@
 """Files of weights that are not what they should be are refused in one sentence with the file and the key."""
 
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from pandagpt_core.checkpoints.pickled import read_pickled
-from pandagpt_core.convert.llm import plan_llm
+from pandagpt_core.convert.llm import plan_llm, read_bos, shard_files
 from pandagpt_core.convert.parts import plan_part, write_part
 from pandagpt_core.errors import CheckpointError, KeyMismatch
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.tokenizers.special_tokens import read_json
 from pandagpt_core.llm.weights import read_config
 
@@ -95,6 +97,33 @@ def test_a_text_file_that_does_not_parse_is_refused_with_its_place(tmp_path: Pat
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(CheckpointError, match=words):
         read_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("name", ["config.json", "special_tokens_map.json", "tokenizer_config.json", "tokenizer.model"])
+@pytest.mark.parametrize(
+    ("make", "words"), [(lfs, "is a git-lfs pointer"), (lambda path: path.write_bytes(b"{abc" * 99), "is no ")]
+)
+def test_every_text_and_vocabulary_of_a_language_model_is_looked_at(
+    tmp_path: Path, golden: Path, name: str, make: Callable[[Path], None], words: str
+) -> None:
+    source = shutil.copytree(golden / "pandagpt-tiny" / "vicuna_tiny", tmp_path / "llm")
+    make(source / name)
+    with pytest.raises(CheckpointError, match=f"^{name} {words}"):
+        read_bos(source) if name != "config.json" else plan_llm(source, read_config(source))
+
+
+@pytest.mark.parametrize("text", ['{"added_tokens": []}', '{"model": {"type": "none"}}', "{}"])
+def test_a_vocabulary_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"^tokenizer.json is no vocabulary"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"weight_map": [1]}', '{"weight_map": {"a": 1}}'])
+def test_an_index_that_names_no_files_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"^model.safetensors.index.json names no files"):
+        shard_files(tmp_path)
 
 
 def test_hundreds_of_keys_become_a_few_and_a_count() -> None:

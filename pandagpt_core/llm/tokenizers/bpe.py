@@ -3,9 +3,11 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
+from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.llm.tokenizers.special_tokens import generation_ends, parse_json, special_id
 
@@ -27,7 +29,7 @@ class BPETokenizer:
     def from_folder(cls, folder: Path) -> "BPETokenizer":
         described = parse_json(folder / "tokenizer.json")
         control = [token["id"] for token in described.get("added_tokens", []) if token.get("special")]
-        backend = Backend.from_str(json.dumps(described))
+        backend = _read(described)
         bos_id = special_id(folder, "bos_token", backend.token_to_id, None)
         eos_id = special_id(folder, "eos_token", backend.token_to_id, None)
         ends = generation_ends(folder) | ({eos_id} if eos_id is not None else set())
@@ -51,6 +53,14 @@ class BPETokenizer:
     @property
     def size(self) -> int:
         return len(self._table.pieces)
+
+
+def _read(described: Mapping[str, Any]) -> Backend:
+    """Raises CheckpointError for JSON that is no vocabulary: of the library a plain Exception without a file's name."""
+    try:
+        return Backend.from_str(json.dumps(described))
+    except Exception:  # noqa: BLE001  the library raises nothing more exact
+        raise CheckpointError("tokenizer.json is no vocabulary that the tokenizers library reads") from None
 
 
 def piece_table(vocabulary: Mapping[str, int], control: frozenset[int]) -> PieceTable:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import sentencepiece
 
+from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
+from pandagpt_core.llm.tokenizers.pointers import check_no_pointer
 from pandagpt_core.llm.tokenizers.special_tokens import generation_ends, read_json, special_id
 
 UNKNOWN_TEXT = " \N{DOUBLE QUESTION MARK} ".encode()  # what sentencepiece writes for <unk>
@@ -29,7 +31,7 @@ class PieceTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "PieceTokenizer":
-        model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+        model = _read(folder / "tokenizer.model")
         added = {piece: int(index) for piece, index in read_json(folder / "added_tokens.json").items()}
         plain = cls(model, _known(model.bos_id()), frozenset(), added)
         eos_id = special_id(folder, "eos_token", plain.token_id, _known(model.eos_id()))
@@ -58,6 +60,15 @@ class PieceTokenizer:
     @property
     def size(self) -> int:
         return len(self._table.pieces)
+
+
+def _read(path: Path) -> sentencepiece.SentencePieceProcessor:
+    """Raises CheckpointError for a file that is no vocabulary: of the library an exception without the file's name."""
+    check_no_pointer(path)
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError):
+        raise CheckpointError(f"{path.name} is no sentencepiece vocabulary: it is damaged or cut short") from None
 
 
 def piece_table(model: sentencepiece.SentencePieceProcessor) -> PieceTable:

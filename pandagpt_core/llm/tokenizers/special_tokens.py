@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.llm.tokenizers.pointers import check_no_pointer
 
 FILES_BY_AUTHORITY = ("special_tokens_map.json", "tokenizer_config.json")
 
@@ -17,6 +18,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def parse_json(path: Path) -> dict[str, Any]:
     """The object a JSON file holds. Raises CheckpointError for a file that is none."""
+    check_no_pointer(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
