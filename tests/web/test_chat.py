@@ -143,6 +143,34 @@ def test_answers_are_shown_as_safe_markdown(page: "Page") -> None:
     assert "<img src=x onerror=alert(1)>" in made["text"]
 
 
+def test_numbered_items_keep_their_numbers(page: "Page") -> None:
+    starts = page.evaluate(
+        """async () => {
+            const { markdown } = await import("/page/js/core/markdown.js");
+            const lists = markdown("1. One\\n2. Two\\n\\n3. Three\\n\\n4. Four").querySelectorAll("ol");
+            return [...lists].map((one) => one.start);
+        }"""
+    )
+    assert starts == [1, 3, 4]
+
+
+def test_a_page_that_is_there_before_the_first_model_waits_for_it(page: "Page") -> None:
+    """The question that was written meanwhile goes out then."""
+    empty = 2
+
+    def few(route: Any) -> None:
+        nonlocal empty
+        empty -= 1
+        route.fulfill(json={"data": []}) if empty >= 0 else route.continue_()
+
+    page.route("**/v1/models", few)
+    page.reload()
+    page.get_by_text("No model is ready yet.").wait_for()
+    ask(page, "Hello")
+    assert answer(page)
+    assert page.get_by_text("No model is ready yet.").count() == 0
+
+
 def sample(name: str) -> bytes:
     return (Path(__file__).parents[2] / "samples" / name).read_bytes()
 

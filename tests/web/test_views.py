@@ -20,7 +20,7 @@ from tests.web.test_chat import answer, ask
 from tests.web.test_media import attach
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page, Route
 
 KEY = "a-key-for-the-page"
 
@@ -151,6 +151,60 @@ def test_a_folder_is_searched_by_words(page: "Page", tmp_path: Path, root: Path)
         "cat.png",
         "banana.png",
     }
+
+
+def searched(page: "Page", folder: Path, root: Path) -> "Locator":
+    """The hits of a search in a folder of two pictures."""
+    folder.mkdir()
+    for name in ("dog", "cat"):
+        (folder / f"{name}.png").write_bytes((root / f"samples/{name}.png").read_bytes())
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("Folder, chosen or dropped here").set_input_files(str(folder))
+    page.get_by_text("2 of 2 pictures are ready.").wait_for()
+    return page.locator(".hits li")
+
+
+def test_a_search_leaves_no_file_at_the_service(page: "Page", tmp_path: Path, root: Path) -> None:
+    """A folder may hold more files than a key may keep."""
+    uploaded, removed = [], []
+    page.on("request", lambda one: uploaded.append(one.url) if one.url.endswith("/v1/files") else None)
+    page.on("requestfinished", lambda one: removed.append(one.url) if one.method == "DELETE" else None)
+    hits = searched(page, tmp_path / "album", root)
+    page.get_by_label("Or by a sound, a picture, any medium").set_input_files(str(root / "samples/dog.png"))
+    page.get_by_role("button", name="Search", exact=True).click()
+    hits.nth(1).wait_for()
+    while len(removed) < 3:
+        page.wait_for_timeout(50)
+    assert len(uploaded) == len(set(removed)) == 3
+
+
+def test_enter_searches_for_what_was_given_last(page: "Page", tmp_path: Path, root: Path) -> None:
+    hits = searched(page, tmp_path / "album", root)
+    page.get_by_label("Or by a sound, a picture, any medium").set_input_files(str(root / "samples/dog.png"))
+    page.get_by_label("By words").fill("a cat")
+    with page.expect_request("**/v1/embeddings") as sent:
+        page.keyboard.press("Enter")
+    assert sent.value.post_data_json["input"] == ["a cat"]
+    hits.nth(1).wait_for()
+
+
+def test_another_model_reads_the_folder_anew(page: "Page", tmp_path: Path, root: Path, seen: Seen) -> None:
+    """Vectors of two models cannot be compared."""
+
+    def two(route: "Route") -> None:
+        (model,) = route.fetch().json()["data"]
+        route.fulfill(json={"data": [model, {**model, "id": "other"}]})
+
+    page.route("**/v1/models", two)
+    page.reload()
+    searched(page, tmp_path / "album", root)
+    with page.expect_request("**/v1/embeddings") as sent:
+        page.locator("#model").select_option("other")
+    assert sent.value.post_data_json["model"] == "other"
+    assert len(sent.value.post_data_json["input"]) == 2
+    page.get_by_text("0 of 2 pictures are ready.").wait_for()  # no worker has it
+    assert all("404" in error for error in seen.errors)  # the browser's own lines
+    seen.errors.clear()
 
 
 def fact(place: "Locator", name: str) -> str:

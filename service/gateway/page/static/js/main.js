@@ -46,12 +46,17 @@ function tabs(context) {
   open(load("view", "chat"));
 }
 
+const NO_MODEL = notice("No model is ready yet. The page goes on as soon as one is.", "hint");
+const AGAIN_MS = 2000;
+
 async function learnModels(context) {
   const trouble = document.getElementById("trouble");
   const retry = () => learnModels(context);
-  show(trouble);
   try {
-    context.learn(await api.models());
+    const models = await api.models();
+    show(trouble, !models.length && NO_MODEL);
+    if (models.length) context.learn(models);
+    else setTimeout(retry, AGAIN_MS);
   } catch (error) {
     show(trouble, notice(error.message), button("Try again", retry));
   }

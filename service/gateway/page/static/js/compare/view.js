@@ -95,25 +95,38 @@ function searchPanel(context) {
   const medium = h("input", { type: "file" });
   const embedded = async (files) => {
     const media = files.map((file) => attachment(file, "image"));
-    const rows = await vectors(context, media);
-    return media.map((one, index) => ({ medium: one, file: one.file, vector: rows[index] }));
+    try {
+      const rows = await vectors(context, media);
+      return media.map((one, index) => ({ medium: one, file: one.file, vector: rows[index] }));
+    } finally {
+      media.forEach(forget); // a folder may hold more than a key may keep at the service
+    }
   };
   const eachAlone = async (files, refused) => {
     const ready = [];
     for (const file of files) await embedded([file]).then((one) => ready.push(...one), ({ message }) => refused.push(message));
     return ready;
   };
+  let prepared = { files: [] };
   const prepare = async (files) => {
     found = [];
+    const mine = (prepared = { files });
+    await context.ready;
+    mine.model = context.model()?.id;
     const pictures = files.filter((file) => guess(file) === "image");
     const refused = [];
     for await (const batch of inBatches(pictures, 8)) {
       const ready = await embedded(batch).catch(() => eachAlone(batch, refused)); // one that cannot be read fails all
+      if (prepared !== mine) return;
       found.push(...ready);
       status.textContent = [`${found.length} of ${pictures.length} pictures are ready.`, ...refused].join(" ");
     }
   };
   folder.addEventListener("change", () => prepare([...folder.files]));
+  context.onModel(() => prepared.model && prepared.model !== context.model()?.id && prepare(prepared.files)); // its vectors are others
+  // What was given last is looked for.
+  words.addEventListener("input", () => (medium.value = ""));
+  medium.addEventListener("change", () => (words.value = ""));
   /** What is looked for, once there is a folder to look in. */
   const itemNow = () => {
     const item = medium.files[0] ? attachment(medium.files[0], guess(medium.files[0]) ?? "image") : words.value.trim();
@@ -139,6 +152,7 @@ function searchPanel(context) {
     if (!item) return;
     try {
       const [query] = await vectors(context, [item]);
+      if (isMedium(item)) forget(item);
       const ranked = found.map((one) => [cosine(query, one.vector), one.file]).sort((a, b) => b[0] - a[0]).slice(0, 24);
       show(result, ...ranked.map(([value, file]) =>
         h("li", {}, h("img", { src: URL.createObjectURL(file), alt: file.name, loading: "lazy" }), `${file.name}: ${value.toFixed(3)}`)));
@@ -146,6 +160,7 @@ function searchPanel(context) {
       status.textContent = error.message;
     }
   };
+  words.addEventListener("keydown", (event) => event.key === "Enter" && run());
   const drop = async (event) => {
     event.preventDefault();
     await prepare(await droppedFiles(event.dataTransfer));

@@ -64,7 +64,8 @@ function list(lines, at, inline, tag, mark) {
   let end = at;
   while (end < lines.length && mark.test(lines[end])) end += 1;
   const items = lines.slice(at, end).map((line) => line.replace(mark, ""));
-  return [() => h(tag, {}, ...items.map((item) => h("li", {}, ...inline(item)))), end];
+  const properties = tag === "ol" ? { start: parseInt(lines[at], 10) } : {}; // items between empty lines are lists of their own
+  return [() => h(tag, properties, ...items.map((item) => h("li", {}, ...inline(item)))), end];
 }
 
 function paragraph(lines, at, inline) {
