@@ -106,13 +106,18 @@ def _metres(found: Map, seen: Float, unit: str, scale: float | None) -> Float:
 def _check_far(metres: Float, unit: str) -> None:
     """A map that lies beyond what a depth camera sees has another unit."""
     nearest, furthest = ends(metres)
-    beyond = float(np.count_nonzero(metres >= FURTHEST_M) / (metres.size - np.count_nonzero(np.isnan(metres))))
     if nearest >= FURTHEST_M or furthest <= NEAREST_M:
         side, end = ("above", FURTHEST_M) if nearest >= FURTHEST_M else ("below", NEAREST_M)
         yours = f"{nearest:,g} to {furthest:,g} m" if nearest < furthest else f"all {nearest:,g} m"
         raise InvalidMedia(
             f"every depth lies {side} {end:g} m (yours are {yours} with unit {unit}); the unit is another", param="unit"
         )
+    if furthest >= FURTHEST_M:
+        _remark_far(metres)
+
+
+def _remark_far(metres: Float) -> None:
+    beyond = float(np.count_nonzero(metres >= FURTHEST_M) / (metres.size - np.count_nonzero(np.isnan(metres))))
     notes.fact(f"share above {FURTHEST_M:g} m", f"{beyond:.1%}")
     if beyond > CLIPPED:
         notes.warn(f"{beyond:.0%} of the depths lie above {FURTHEST_M:g} m and count as that")
