@@ -29,7 +29,7 @@ class NotInstalled(Exception):
 
 
 def program(name: str, package: str) -> str:
-    """Its path. Raises Absent."""
+    """Its path. Raises NotInstalled."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
         raise NotInstalled(f"no {name} here: apt-get install {package}")
@@ -92,7 +92,7 @@ def answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def deployed(folder: Path, worker: Mapping[str, object]) -> Iterator[Deployment]:
-    """Start everything and wait until it is ready; `worker` are settings of the workers. Raises Absent."""
+    """Start everything and wait until it is ready; `worker` are settings of the workers. Raises NotInstalled."""
     haproxy, prometheus = program("haproxy", "haproxy"), program("prometheus", "prometheus")
     with contextlib.ExitStack() as stack:
         valkey = ValkeyServer(data_dir=folder, port=0, unix_socket_path=folder / "s")
