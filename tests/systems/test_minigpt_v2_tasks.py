@@ -46,6 +46,9 @@ def test_only_the_last_turn_bears_the_task() -> None:
         (asked("x", boxes=(BOX,)), "boxes", "boxes are of the task identify; the task is not given"),
         (asked("x", task="refer", boxes=(BOX,)), "boxes", "boxes are of the task identify; the task is refer"),
         (asked("x", task="identify"), "boxes", "the task identify needs boxes; none are given"),
+        (asked("[detection] x", media=()), "task", "the task detection needs a picture; the conversation has none"),
+        (asked("[identify] x"), "boxes", "the task identify needs boxes; none are given"),
+        (asked("[refer] x", boxes=(BOX,)), "boxes", "boxes are of the task identify; the task is refer"),
         (asked("[vqa] x", task="refer"), "task", r"the text begins with \[vqa\] and the field task is refer"),
     ],
 )
@@ -57,6 +60,8 @@ def test_a_request_that_makes_no_sense_is_refused(conversation: Conversation, pa
 
 def test_a_box_may_be_typed_where_an_identifier_may() -> None:
     assert written(asked("what is {<1><2><3><4>}", task="identify")) == "[identify] what is {<1><2><3><4>}"
+    assert written(asked("[identify] what is {<1><2><3><4>}")) == "[identify] what is {<1><2><3><4>}"
+    assert written(asked("[identify] what is", boxes=(BOX,))) == "[identify] what is {<10><20><50><60>}"
 
 
 def test_an_identifier_may_be_forbidden_in_the_text() -> None:

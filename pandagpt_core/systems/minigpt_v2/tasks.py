@@ -31,18 +31,19 @@ _A_BOX = re.compile(r"\{\s*<\s*\d")
 def with_task(conversation: Conversation, *, typed_tasks: bool) -> Conversation:
     """The conversation whose last turn has the identifier and the boxes of its options, as the model was trained.
 
-    Raises InvalidRequest for a task without a picture, boxes of another task than identify, identify without a box,
-    two tasks at once, and an identifier in the text where `typed_tasks` is False.
+    An identifier that begins the text is the task as well. Raises InvalidRequest for a task without a picture, boxes of
+    another task than identify, identify without a box, two tasks at once, and an identifier in the text where
+    `typed_tasks` is False.
     """
     task, boxes = _given(conversation.options)
     last = conversation.turns[-1]
-    _check_typed(conversation, task, typed_tasks)
-    if task is None and not boxes:
+    typed = _typed(conversation, task, typed_tasks)
+    if task is None and typed is None and not boxes:
         return conversation
     if last.role != "user":
         raise InvalidRequest("a task is about the last message, which must be the user's", param="task")
-    _check(task, boxes, last.text, bool(conversation.media))
-    text = f"[{task}] {last.text}" + (f" {write_boxes(boxes)}" if boxes else "")
+    _check(task or typed, boxes, last.text, bool(conversation.media))
+    text = (f"[{task}] " if task else "") + last.text + (f" {write_boxes(boxes)}" if boxes else "")
     return replace(conversation, turns=(*conversation.turns[:-1], replace(last, text=text)))
 
 
@@ -54,13 +55,16 @@ def _given(options: Mapping[str, OptionValue]) -> tuple[str | None, Sequence[Box
     return task, boxes
 
 
-def _check_typed(conversation: Conversation, task: str | None, typed_tasks: bool) -> None:
+def _typed(conversation: Conversation, task: str | None, typed_tasks: bool) -> str | None:
+    """The task whose identifier begins the last message of the caller, where it has one."""
     texts = [turn.text for turn in conversation.turns if turn.role != "assistant"]
     if not typed_tasks and any(map(_IDENTIFIER.search, texts)):
         raise InvalidRequest("a task's identifier may not be typed in the text; use the field task", param="task")
-    typed = _IDENTIFIER.match(conversation.turns[-1].text.lstrip())
+    last = conversation.turns[-1]
+    typed = _IDENTIFIER.match(last.text.lstrip()) if last.role == "user" else None
     if typed is not None and task is not None:
         raise InvalidRequest(f"the text begins with {typed.group()} and the field task is {task}", param="task")
+    return None if typed is None else typed.group(1)
 
 
 def _check(task: str | None, boxes: Sequence[Box], text: str, has_picture: bool) -> None:
