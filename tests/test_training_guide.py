@@ -13,12 +13,22 @@ import msgspec
 import pytest
 from PIL import Image
 
-from pandagpt_core.checkpoints import read_model_folder, write_model_folder
+from pandagpt_core.checkpoints import (
+    ADAPTER,
+    PandaGPTFolder,
+    as_system,
+    read_model_folder,
+    read_tensors,
+    verify_files,
+    write_model_folder,
+)
+from pandagpt_core.perception.table import read_name_table
 from pandagpt_core.training.align import settings as align_settings
 from pandagpt_core.training.align.pairs import read_pairs
 from pandagpt_core.training.align.settings import AlignSettings
 from pandagpt_core.training.evaluation import read_manifest
 from pandagpt_core.training.tune.data.samples import read_samples
+from pandagpt_core.training.tune.outputs import write_model
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.settings import parse_settings, read_settings, table
 from pandagpt_core.types import Modality
@@ -125,6 +135,18 @@ def test_the_trial_of_the_samples_is_one_that_can_run(root: Path) -> None:
     assert (folder.lora.r, folder.lora.alpha) == (settings.lora.r, settings.lora.alpha)
     assert settings.train.max_steps * settings.train.batch <= 64, "the trial stays short"
     assert len(read_manifest(root / "samples/manifest.toml").items) == 9
+
+
+def test_the_trial_s_model_has_every_file_that_is_served(root: Path, tmp_path: Path) -> None:
+    """Else the trial's next two commands, which evaluate and serve it, fail."""
+    settings = read_settings(root / "samples/train.toml")
+    base = Path(settings.model)
+    folder = as_system(read_model_folder(base), PandaGPTFolder)
+    trained = {name: tensor for name, tensor in read_tensors(base / ADAPTER) if name != "projection.recall"}
+    made = write_model(tmp_path / "model", base, folder, trained, settings.lora, "trial", {})
+    verify_files(made, read_model_folder(made))
+    assert folder.perception is not None
+    assert read_name_table(made) == read_name_table(base)
 
 
 def without_text(model: Path) -> None:

@@ -23,6 +23,7 @@ from pandagpt_core.checkpoints import (
     write_model_folder,
     write_safetensors,
 )
+from pandagpt_core.perception.table import PERCEPTION
 from pandagpt_core.training.tune.settings import LoraSettings
 
 MODEL, DELTA, PEFT = "model", "delta.safetensors", "peft"
@@ -148,8 +149,10 @@ def cast_state(state: State, dtype: str) -> dict[str, Tensor]:
 
 
 def _is_served(file: str, folder: ProjectedFolder) -> bool:
-    """Weights and the language model's files, not a card or figures that speak of the base."""
-    return file.endswith(".safetensors") or (folder.llm.folder is not None and file.startswith(f"{folder.llm.folder}/"))
+    """Weights, names and the language model's files, not a card or figures that speak of the base."""
+    if file == PERCEPTION or file.endswith(".safetensors"):
+        return True
+    return folder.llm.folder is not None and file.startswith(f"{folder.llm.folder}/")
 
 
 def link(source: Path, target: Path) -> None:
