@@ -107,7 +107,7 @@ def test_an_upload_and_any_sound_that_is_read_may_be_written_down(http: httpx.Cl
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({"temperature": "2"}, "temperature", "invalid_request"),
+    *(({"temperature": value}, "temperature", "invalid_request") for value in ("2", "-0.1", "-5e-324", "nan", "1e400")),
     ({"response_format": "docx"}, "response_format", "invalid_request"),
     ({"language": "klingon"}, "language", "invalid_request"),
     ({"language": "fr"}, "language", "invalid_request"),  # Whisper's, but not this recogniser's

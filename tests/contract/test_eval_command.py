@@ -82,7 +82,7 @@ def test_a_service_without_a_worker_yet_is_told_as_one() -> None:
 
 
 def test_a_manifest_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["eval", "--manifest", str(tmp_path / "none.json"), "--model", "x"]) == 1
+    assert cli.main(["eval", "--manifest", str(tmp_path / "none.json"), "--model", "x"]) == 2
     assert "none.json: No such file" in capsys.readouterr().err
 
 

@@ -27,6 +27,7 @@ from tests.security.neighbours import data_url, picture
 
 MAKE = Make()
 GREY = data_url(MAKE.grey16(np.full((16, 16), 900)))
+DEEP = data_url(MAKE.grey16(np.full((16, 16), 60_000)))  # 0.12 m by the greatest scale
 SOUND = data_url(MAKE.sound(MAKE.tone(0.2)))
 FILM = data_url(MAKE.video(MAKE.grey_frames(4)))
 MOTION = data_url(MAKE.npy(np.full((50, 6), 0.5)))
@@ -50,7 +51,7 @@ SAMPLES = {
     "points_url.url": POINTS,
     "file": {"file_data": data_url(picture())},
     "file with weight": {"modality": "image"},
-    "file with depth": {"modality": "depth", "file": {"file_data": GREY}},
+    "file with depth": {"modality": "depth", "file": {"file_data": DEEP}},
     "file with thermal": {"modality": "thermal", "file": {"file_data": GREY}},
     "file with imu": {"modality": "imu", "file": {"file_data": MOTION}},
     "file with points": {"modality": "points", "file": {"file_data": POINTS}},
@@ -103,7 +104,7 @@ def model(tmp_path: Path) -> Iterator[httpx.Client]:
 def test_every_number_of_a_body_is_answered_or_refused_by_name(
     model: httpx.Client, document: Any, media_type: str
 ) -> None:
-    asked = [one for one in numbers(document, SAMPLES) if one.media_type == media_type]
+    asked = [one for one in numbers(document, SAMPLES) if one.media_type == media_type and not _of_speech(one)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(lambda number: _tried(model, number), asked))
     wrong = [line for lines, _ in found for line in lines]
@@ -114,6 +115,11 @@ def test_every_number_of_a_body_is_answered_or_refused_by_name(
         if not taken and not any(is_there(one) for is_there in NEVER_TAKEN)
     ]
     assert not never, "\n".join(never)
+
+
+def _of_speech(number: Number) -> bool:
+    """This model has no recogniser, so the endpoints are not there; `test_audio.py` has their one number."""
+    return number.operation.startswith("/v1/audio/")
 
 
 def _tried(model: httpx.Client, number: Number) -> tuple[list[str], bool]:

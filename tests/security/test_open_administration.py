@@ -25,6 +25,8 @@ PUBLIC = {
         "/v1/requests/{request_id}/annotated",
         "/v1/media/inspect",
         "/v1/models/",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
         "/v1/completions",
         "/v1/rerank",
         "/v1/responses",

@@ -50,7 +50,8 @@ def test_each_has_a_licence(samples: Path) -> None:
 def test_each_is_asked_about_and_every_modality_is_among_them(samples: Path, media: list[dict[str, Any]]) -> None:
     assert {medium["modality"] for medium in media} == set(RECIPES)
     unasked = {path.name for path in samples.iterdir()} - {medium["file"] for medium in media}
-    assert unasked == {"LICENSES.md", "asks.json", "conversations.json", "train.toml", "manifest.toml"}
+    trials = {"conversations.json", "train.toml", "manifest.toml", "composition.jsonl", "pope.jsonl"}
+    assert unasked == {"LICENSES.md", "asks.json", *trials}
 
 
 def test_what_is_asked_is_what_the_maker_writes(samples: Path) -> None:
