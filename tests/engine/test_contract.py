@@ -97,7 +97,7 @@ def make_stand_in(model: Path, llama: Llama) -> TokenEngine:
 
 def make_vllm(model: Path, llama: Llama) -> TokenEngine:
     if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vLLM is not installed (pip install pandagpt[vllm])")
+        pytest.skip("vLLM is not installed (pip install -e '.[vllm]')")
     block = 32 * 2 * CONFIG.layers * CONFIG.kv_heads * CONFIG.head_dim * 4  # bytes of 32 tokens in float32
     options = {"enforce_eager": True, "kv_cache_memory_bytes": 6 * block, "block_size": 32}  # one is vLLM's own
     arguments = engine_arguments({"model": str(model), **SIZES}, options)

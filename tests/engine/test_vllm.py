@@ -67,7 +67,7 @@ def test_a_missing_or_other_vllm_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(ValueError, match=r"needs vLLM 0\.32\.x, the one installed is 0\.31\.0"):
             real_calls()
     else:
-        with pytest.raises(ValueError, match=r"install pandagpt\[vllm\]"):
+        with pytest.raises(ValueError, match=r"install -e '\.\[vllm\]'"):
             real_calls()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
+pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
 
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino.compiled import compile_for_cpu

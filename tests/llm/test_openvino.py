@@ -21,7 +21,7 @@ from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
+pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
 
 
 from pandagpt_core.llm.openvino.compiled import Piece, Session, compile_for_cpu

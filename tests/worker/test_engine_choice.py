@@ -79,7 +79,7 @@ def test_the_log_says_in_which_precision_the_model_computes(
     ("options", "said"),
     [
         ({"enable_lora": True}, "worker: vllm_options may not hold enable_lora"),
-        ({}, r"worker: vLLM cannot be imported .* install pandagpt\[vllm\]"),
+        ({}, r"worker: vLLM cannot be imported .* install -e '\.\[vllm\]'"),
     ],
 )
 def test_a_vllm_that_cannot_be_is_a_wrong_setting(

@@ -15,7 +15,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
 from tests.engine.conftest import CONFIG
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install pandagpt[openvino])")
+pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
 
 from pandagpt_core.engine.runners.openvino_runner import OpenVinoRunner
 from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, compile_for_cpu
