@@ -30,7 +30,7 @@ from pandagpt_core.checkpoints import (
     write_model_folder,
     write_pieces,
 )
-from pandagpt_core.convert.build_cache import build_cache
+from pandagpt_core.convert.cache.build import build_cache
 from pandagpt_core.types import Modality
 from pandagpt_core.visual_cache import VisualCache
 

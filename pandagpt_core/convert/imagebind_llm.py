@@ -35,12 +35,12 @@ from pandagpt_core.checkpoints.imagebind_llm import (
     tuned_shapes,
 )
 from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent, write_folder
+from pandagpt_core.convert.cache.faiss_index import CacheSource, open_cache, write_cache
 from pandagpt_core.convert.fresh_bind import RANK, fresh_fetch, fresh_shapes, fresh_specs
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
 from pandagpt_core.convert.meta_llama import MetaLlama, find_llama, layer_name, plan_llama, turned, write_texts
 from pandagpt_core.convert.pandagpt import plan_encoder, sizes_of
 from pandagpt_core.convert.parts import Part, Progress, opened, plan_part, write_part
-from pandagpt_core.convert.visual_cache import CacheSource, open_cache, write_cache
 from pandagpt_core.encoders.sizes import ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pandagpt_core.convert.parcels import Parcel, ParcelledFile
-from pandagpt_core.convert.whisper_base import PARCELS, SHA256, fetch_whisper_base
 from pandagpt_core.errors import CheckpointError, DigestMismatch
 from pandagpt_core.speech.folder import SpeechFolder, read_speech_folder, write_speech_folder
 
@@ -41,19 +39,3 @@ def test_a_folder_without_a_file_or_its_sum_is_refused(folder: Path) -> None:
         read_speech_folder(folder)
     with pytest.raises(CheckpointError, match="no folder of a recogniser"):
         read_speech_folder(folder / "elsewhere")
-
-
-def test_packages_with_another_model_make_no_folder(tmp_path: Path) -> None:
-    def install(parcel: Parcel, place: Path) -> None:
-        for name in (parcel.file, *parcel.beside):
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(b"x" * parcel.size)
-
-    small = tuple(Parcel(one.package, one.version, one.sha256, one.file, 7, one.beside) for one in PARCELS)
-    target = tmp_path / "whisper-base"
-    with pytest.raises(DigestMismatch, match="deleted"):
-        fetch_whisper_base(target, lambda _: None, ParcelledFile("model.bin", SHA256, small), install)
-    ours = ParcelledFile("model.bin", hashlib.sha256(b"x" * 14).hexdigest(), small)
-    with pytest.raises(DigestMismatch, match=r"config\.json"):  # the smaller files have sums too
-        fetch_whisper_base(target, lambda _: None, ours, install)
-    assert not target.exists()

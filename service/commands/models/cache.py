@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Build it, with a bar of progress."""
     from tqdm import tqdm
 
-    from pandagpt_core.convert.build_cache import build_cache
+    from pandagpt_core.convert.cache.build import build_cache
 
     with tqdm(unit=" pictures") as bar:
 

@@ -12,13 +12,13 @@ Report = Callable[[str], None]
 
 
 def _panda_small(target: Path, report: Report) -> None:
-    from pandagpt_core.convert.panda_small import fetch_panda_small  # torch comes with it: not for a page of help
+    from pandagpt_core.convert.downloads.panda_small import fetch_panda_small  # torch comes with it: not for help
 
     fetch_panda_small(BASE, target, report)
 
 
 def _whisper_base(target: Path, report: Report) -> None:
-    from pandagpt_core.convert.whisper_base import fetch_whisper_base  # torch comes with it
+    from pandagpt_core.convert.downloads.whisper_base import fetch_whisper_base  # torch comes with it
 
     fetch_whisper_base(target, report)
 

@@ -28,7 +28,7 @@ from pandagpt_core.checkpoints import (
     write_model_folder,
     write_safetensors,
 )
-from pandagpt_core.convert.parcels import Install, Parcel, ParcelledFile, Report, make_folder
+from pandagpt_core.convert.downloads.parcels import Install, Parcel, ParcelledFile, Report, make_folder
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.gguf import read_embeddings
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer

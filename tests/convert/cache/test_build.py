@@ -16,10 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import file_digest, read_model_folder, verify_files
-from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt, picture_list
-from pandagpt_core.convert import build_cache as building
-from pandagpt_core.convert.build_cache import NAMES, PARTIAL, build_cache
-from pandagpt_core.convert.picture_list import write_sorted
+from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
+from pandagpt_core.convert.cache import build as building
+from pandagpt_core.convert.cache import picture_list
+from pandagpt_core.convert.cache.build import NAMES, PARTIAL, build_cache
+from pandagpt_core.convert.cache.picture_list import write_sorted
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.media import Limits, load
@@ -228,7 +229,7 @@ BUILD = """
 import json, re, resource, sys
 from pathlib import Path
 import torch
-from pandagpt_core.convert.build_cache import build_cache, encoder_width
+from pandagpt_core.convert.cache.build import build_cache, encoder_width
 from pandagpt_core.checkpoints import read_model_folder
 model, images, spare = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 width = encoder_width(model, read_model_folder(model))

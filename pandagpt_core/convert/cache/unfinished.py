@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pandagpt_core.convert.picture_list import lines, write_sorted
+from pandagpt_core.convert.cache.picture_list import lines, write_sorted
 from pandagpt_core.errors import CheckpointError
 
 ABOUT = "about.json"

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from pandagpt_core.convert.parcels import Install, Parcel, ParcelledFile, Report, make_folder
+from pandagpt_core.convert.downloads.parcels import Install, Parcel, ParcelledFile, Report, make_folder
 from pandagpt_core.speech.folder import MODEL, TOKENIZER, SpeechFolder, read_speech_folder, write_speech_folder
 
 NAME = "whisper-base"

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pandagpt_core.checkpoints import ADAPTER, read_tensors
-from pandagpt_core.convert.panda_small import fetch_panda_small
-from pandagpt_core.convert.parcels import Parcel, ParcelledFile
+from pandagpt_core.convert.downloads.panda_small import fetch_panda_small
+from pandagpt_core.convert.downloads.parcels import Parcel, ParcelledFile
 from pandagpt_core.errors import DigestMismatch
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.gguf import read_embeddings
@@ -18,7 +18,7 @@ from pandagpt_core.media import Limits, load
 from pandagpt_core.perception.table import read_name_table
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
-from tests.convert.tiny_qwen import write_tiny_qwen
+from tests.convert.downloads.tiny_qwen import write_tiny_qwen
 
 MINI = Path("models/panda-mini")
 

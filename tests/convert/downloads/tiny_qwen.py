@@ -10,7 +10,7 @@ import torch
 from gguf import GGUFWriter
 from tokenizers import pre_tokenizers
 
-from pandagpt_core.convert.parcels import Parcel
+from pandagpt_core.convert.downloads.parcels import Parcel
 from pandagpt_core.llm.config import MODEL_TYPES, LlamaConfig
 from pandagpt_core.llm.gguf import LAYER_NAMES
 from pandagpt_core.llm.llama import Llama

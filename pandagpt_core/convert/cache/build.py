@@ -1,6 +1,6 @@
 """A folder of pictures into a model folder's cache of image features, in batches, and again from where it stopped.
 
-What is done lies in a folder of its own until it is whole (`unfinished_cache`). Memory holds one batch.
+What is done lies in a folder of its own until it is whole (`unfinished`). Memory holds one batch.
 """
 
 import os
@@ -25,8 +25,8 @@ from pandagpt_core.checkpoints import (
     write_model_folder,
     write_pieces,
 )
-from pandagpt_core.convert.picture_list import names_below
-from pandagpt_core.convert.unfinished_cache import Built, UnfinishedCache
+from pandagpt_core.convert.cache.picture_list import names_below
+from pandagpt_core.convert.cache.unfinished import Built, UnfinishedCache
 from pandagpt_core.encoders.base import Encoder, encode_items
 from pandagpt_core.errors import CheckpointError, InvalidMedia
 from pandagpt_core.media import Limits, load

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pandagpt_core.convert.parcels import Parcel, gather
+from pandagpt_core.convert.downloads.parcels import Parcel, gather
 from pandagpt_core.errors import CheckpointError, DigestMismatch
-from tests.convert.tiny_qwen import wheels
+from tests.convert.downloads.tiny_qwen import wheels
 
 PARTS = (b"one" * 100, b"two" * 100, b"three")
 WHOLE = b"".join(PARTS)

@@ -1,0 +1,1 @@
+"""Model folders that are made of files which a package registry holds in parts."""
