@@ -203,7 +203,7 @@ def _deployment(folder: Path) -> Iterator[tuple[httpx.Client, Callable[[], bool]
 @contextmanager
 def _gateway(store: StoreSettings) -> Iterator[str]:
     port = ports.choose("127.0.0.1", 0)
-    made = server.make(Settings(store=store, gateway={"port": port, "batch_lines": 0}, decode={"processes": 1}))
+    made = server.make(Settings(store=store, gateway={"port": port, "batch_lines": 0}))
     thread = threading.Thread(target=made.run, name="gateway", daemon=True)
     thread.start()
     while not made.started:

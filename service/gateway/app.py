@@ -33,8 +33,7 @@ from service.broker.keys import Keys
 from service.broker.queue_metrics import QueueMetrics
 from service.gateway.access.auth import KeyRing, Tenants, read_keys
 from service.gateway.access.keys_reload import KeysFile
-from service.gateway.access.rate_limit import RateLimiter
-from service.gateway.access.usage import UsageMeter
+from service.gateway.access.rate_limit import RateLimiter, UsageMeter
 from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.batches.runner import BatchRunner
@@ -135,11 +134,11 @@ def _lifespan(
         exposition = None
         if settings.gateway.admin_port:
             exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
-        gateway.requests.in_background(measure_lag(metrics.loop_lag_seconds))
+        gateway.requests.background.run(measure_lag(metrics.loop_lag_seconds))
         if settings.gateway.keys_file is not None:
-            gateway.requests.in_background(KeysFile(settings.gateway.keys_file, keys).follow())
+            gateway.requests.background.run(KeysFile(settings.gateway.keys_file, keys).follow())
         if settings.gateway.batch_lines:
-            gateway.requests.in_background(_batch_runner(gateway, settings.gateway.batch_lines).follow())
+            gateway.requests.background.run(_batch_runner(gateway, settings.gateway.batch_lines).follow())
         if gateway.fetcher is not None:
             gateway.fetcher.announce_unreachable()
         await pool.start()

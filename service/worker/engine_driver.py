@@ -56,9 +56,10 @@ class EngineDriver:
 
     def _offer(self, job: Job) -> None:
         request = job.delivery.request
-        if isinstance(request, Generate) and request.explain:
+        assert isinstance(request, Generate)
+        if request.explain:
             self._runtime.check_explains(sequence_of(job, request, 0))
-        if not self._scoring.add(job):
+        if not (request.echo and self._scoring.add(job)):
             self._queue(job)
 
     def explain(self) -> None:

@@ -22,8 +22,7 @@ from service.broker.errors import BrokerError
 from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, StoredBatch
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
-from service.gateway.access.rate_limit import RateLimiter
-from service.gateway.access.usage import UsageMeter
+from service.gateway.access.rate_limit import RateLimiter, UsageMeter
 from service.gateway.inference.batches import runner as runner_module
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService

@@ -61,14 +61,14 @@ def test_a_request_at_zero_workers_is_answered_by_one_that_starts_late(
 @pytest.mark.usefixtures("asleep")
 def test_a_request_that_waits_for_a_worker_costs_no_task_of_its_own(start_gateway: Start) -> None:
     url, gateway = start_gateway(from_zero=("fake",))
-    before = len(gateway.requests._tasks)
+    before = len(gateway.requests.background._tasks)
     with ThreadPoolExecutor(8) as pool:
         sent = [pool.submit(httpx.post, f"{url}/v1/chat/completions", json=CHAT, trust_env=False) for _ in range(8)]
         until_depth(url, 8)
-        assert len(gateway.requests._tasks) == before
+        assert len(gateway.requests.background._tasks) == before
         for one in sent:
             one.exception(60)  # the client's own limit of time
-    assert len(gateway.requests._tasks) == before
+    assert len(gateway.requests.background._tasks) == before
 
 
 @pytest.mark.usefixtures("asleep")

@@ -9,8 +9,10 @@ import logging
 import uuid
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
+
+from prometheus_client import Counter
 
 from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.patience import bridged
@@ -132,3 +134,21 @@ class RateLimitLease:
                 headers[f"x-ratelimit-remaining-{name}"] = str(max(0, int(left)))
                 headers[f"x-ratelimit-reset-{name}"] = f"{(limit - left) * MINUTE / limit:.3f}s"
         return headers
+
+
+@dataclass(frozen=True, slots=True)
+class UsageMeter:
+    """Tokens that callers used: off a key's limit and into the metric, once a request.
+
+    `tokens` has the labels key_class and kind (prompt, completion).
+    """
+
+    limiter: RateLimiter
+    tokens: Counter
+
+    async def charge(self, tenant: str, key_class: str, prompt: int, completion: int = 0) -> None:
+        """Count first: a store that is away loses the charge and not the figure."""
+        for kind, count in (("prompt", prompt), ("completion", completion)):
+            if count:
+                self.tokens.labels(key_class, kind).inc(count)
+        await self.limiter.charge(tenant, prompt + completion)

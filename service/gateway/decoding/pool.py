@@ -10,13 +10,14 @@ one, another does not wait for an end of that: a spare child is started for tena
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pandagpt_core.media import Notes
 from pandagpt_core.media.libraries import needs_library
+from service.gateway.background import BackgroundTasks
 from service.gateway.decoding import child_process
 from service.gateway.decoding.child_process import LIBRARIES, ChildProcess, Params, child_command
 from service.gateway.decoding.fair_queue import FairQueue
@@ -63,18 +64,16 @@ class DecodePool:
         self._spare: _Slot | None = None
         self._spare_idle = False
         self._children: set[ChildProcess] = set()  # all that were started and have not been seen to end
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self.enforced: tuple[str, ...] = ()
 
     async def start(self) -> None:
         """Children start in the background; the first media wait for them."""
         for _ in range(self._options.processes):
-            self._in_background(self._refill(_Slot()))
+            self._background.run(self._refill(_Slot()))
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
         for child in tuple(self._children):
             await self._end(child)
 
@@ -138,7 +137,7 @@ class DecodePool:
             return
         if self._spare is None:
             self._spare = _Slot(spare=True)
-            self._in_background(self._refill(self._spare))
+            self._background.run(self._refill(self._spare))
         elif self._spare_idle:
             self._spare_idle = False
             self._queue.next(newcomers).set_result(self._spare)
@@ -151,12 +150,12 @@ class DecodePool:
         if slot.child is not None and healthy:
             self._free(slot)
         else:
-            self._in_background(self._refill(slot))
+            self._background.run(self._refill(slot))
 
     def _free(self, slot: _Slot) -> None:
         if slot.spare:
             self._spare_idle = True
-            self._in_background(self._retire(slot))
+            self._background.run(self._retire(slot))
         else:
             self._idle.append(slot)
         self._hand_out()
@@ -212,11 +211,6 @@ class DecodePool:
         self._children.discard(child)
         if child.forbidden:
             log.error("a decoding child was killed for a system call that decoding does not need")
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 class DecodePools:

@@ -15,7 +15,7 @@ from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Event, Failed, Heard, Started, Token
 from service.gateway.access.auth import Caller
-from service.gateway.access.usage import UsageMeter
+from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import Answered, RequestService
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, head_only
@@ -59,7 +59,7 @@ class Responder:
         seen.phases.append(("receive", seen.received, time.perf_counter()))
         gone = await lease.enter_async_context(watch_connection(request.receive))
         submitted = await until_disconnect(
-            gone, service.answer(wanted, info, caller, key), late=lambda late: service.leave(late.record)
+            gone, service.answer(wanted, info, caller, key), late=lambda late: service.leaving.leave(late.record)
         )
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
@@ -69,7 +69,7 @@ class Responder:
         if submitted.replayed:
             await self.usage.limiter.refund(caller.tenant)
         if metadata.shape.get("background") and seen.charged:
-            service.in_background(self._charge_at_end(record, seen.key_class))
+            service.background.run(self._charge_at_end(record, seen.key_class))
         if metadata.shape.get("background") and not wanted.stream:
             seen.outcome = "done"
             return JSONResponse(ResponseState(metadata).object(), headers=headers)
@@ -106,7 +106,7 @@ class Responder:
         seen.model = record.model
         meter = TokenMeter(seen, self.metrics, timed=False)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
-        leave, hand_over = self._leave(record, metadata), partial(service.hand_over, record)
+        leave, hand_over = self._leave(record, metadata), partial(service.leaving.hand_over, record)
         fold, lease = frames(metadata, after), AsyncExitStack()
         return EventStream(events, None, None, fold, self.timeouts, leave, hand_over, lease, {}, self.leaving, seen)
 
@@ -116,7 +116,7 @@ class Responder:
             read = seen.prompt_tokens + seen.explained_tokens
             await self.usage.charge(record.tenant, seen.key_class, read, seen.completion_tokens)
         else:
-            self.requests.in_background(self._charge_at_end(record, seen.key_class))
+            self.requests.background.run(self._charge_at_end(record, seen.key_class))
 
     async def _charge_at_end(self, record: RequestRecord, key_class: str) -> None:
         """Charge a request that runs on without this reader, at its end."""
@@ -133,7 +133,7 @@ class Responder:
     def _leave(self, record: RequestRecord, metadata: ResponseMetadata) -> Callable[[], None]:
         """What a reader's leaving means: nothing to a response in the background."""
         background = metadata.shape.get("background", False)
-        return partial(self.requests.detach if background else self.requests.leave, record)
+        return partial(self.requests.leaving.detach if background else self.requests.leaving.leave, record)
 
     def _stream(
         self,
@@ -147,7 +147,7 @@ class Responder:
         seen: Observation,
     ) -> EventStream:
         fold = frames(metadata, ids=metadata.event_ids)
-        leave, hand_over = self._leave(record, metadata), partial(self.requests.hand_over, record)
+        leave, hand_over = self._leave(record, metadata), partial(self.requests.leaving.hand_over, record)
         return EventStream(
             events,
             gone,

@@ -1,8 +1,8 @@
-"""Requests of this gateway: which model answers, submit or join, and cancel when no client reads any more."""
+"""Requests of this gateway: which model answers, submit or join."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -11,17 +11,19 @@ from msgspec import structs
 
 from pandagpt_core.speech.base import RATE
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import BrokerError, DuplicateRequest, NoWorker, UnknownRequest
+from service.broker.errors import DuplicateRequest, NoWorker, UnknownRequest
 from service.broker.gateway.client import Broker
 from service.broker.gateway.patience import bridged
-from service.broker.gateway.readers import Readers, RequestReaders
+from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Embed, Generate, Request, Transcribe, TurnPart
 from service.gateway.access.auth import Caller
+from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
 from service.gateway.inference import places
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
+from service.gateway.inference.leaving import LeavingReaders
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.speech import check_language, speech_model
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
@@ -67,6 +69,8 @@ class Submitted:
 
 @dataclass(slots=True)
 class RequestService:
+    """`background` holds the tasks of this gateway that outlive a request, `leaving` the readers that left one."""
+
     broker: Broker
     readers: RequestReaders
     idempotency: Idempotency
@@ -75,12 +79,15 @@ class RequestService:
     from_zero: FromZero
     conversations: Conversations
     options: ServiceOptions
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _closed: bool = False
+    background: BackgroundTasks = field(default_factory=BackgroundTasks)
+    leaving: LeavingReaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.leaving = LeavingReaders(self.broker, self.readers, self.background)
 
     async def model(self, name: str | None) -> ModelInfo:
         """The live model of that name, or the default. Raises `model_not_found`, `no_worker`."""
-        return await self._bridged(lambda: self._model(name))
+        return await self.waiting_for_store(lambda: self._model(name))
 
     async def _model(self, name: str | None) -> ModelInfo:
         models, default = await self.broker.registry.models(), self.options.default_model
@@ -110,13 +117,16 @@ class RequestService:
 
     async def models(self) -> Mapping[str, ModelInfo]:
         """Those that live workers serve, and those that scale from zero."""
+        return await self.waiting_for_store(self._models)
+
+    async def _models(self) -> Mapping[str, ModelInfo]:
         live = {name: model.info for name, model in (await self.broker.registry.models()).items()}
         return {**await self.from_zero.asleep(live), **live}
 
     async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
         asked = await self._with_tools(places.checked(info, wanted), info)
-        return await self._bridged(lambda: self._enter(asked, info, caller, key))
+        return await self.waiting_for_store(lambda: self._enter(asked, info, caller, key))
 
     async def _with_tools(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
         if not wanted.tools.tools:
@@ -128,17 +138,18 @@ class RequestService:
         """Submit a request for an answer that may be streamed, or join the one that its key stands for."""
         if isinstance(wanted, GenerateRequest):
             return await self.generate(wanted, info, caller, key)
-        return await self._enter(wanted, info, caller, key)
+        return await self.waiting_for_store(lambda: self._enter(wanted, info, caller, key))
 
     async def embed(self, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
-        return await self._bridged(lambda: self._enter(wanted, info, caller, key))
+        return await self.waiting_for_store(lambda: self._enter(wanted, info, caller, key))
 
     async def find(self, request_id: str, tenant: str) -> RequestRecord:
         """Raises `request_not_found`."""
-        return await self._bridged(lambda: self.broker.find(request_id, tenant))
+        return await self.waiting_for_store(lambda: self.broker.find(request_id, tenant))
 
-    async def _bridged(self, work: Callable[[], Awaitable[_T]]) -> _T:
+    async def waiting_for_store(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """The work's result, begun anew where the store is away for a moment. Only for work that may be begun anew."""
         # The cancel of a submit that failed comes before the next one: it may go by the same id, where it has a key.
         return await bridged(work, self.options.store_patience_s, self.broker.departed)
 
@@ -149,16 +160,6 @@ class RequestService:
         await self.readers.attach(request_id)
         return record, metadata
 
-    def leave(self, record: RequestRecord) -> None:
-        """A reader left before the end: cancel the request, now or after its grace, unless another reader comes."""
-        left = self.broker.leave(record)
-        if record.grace_s > 0:
-            self.in_background(self._after_grace(record, left))
-
-    def detach(self, record: RequestRecord) -> None:
-        """A reader of a request in the background left: the request runs on."""
-        self.in_background(self.hand_over(record))
-
     async def until_ended(self, record: RequestRecord, seconds: float = 10.0) -> None:
         """Return once the request's end stands in its events, or after so long."""
         with suppress(TimeoutError):
@@ -166,39 +167,8 @@ class RequestService:
                 async for _ in events:
                     pass
 
-    async def hand_over(self, record: RequestRecord) -> None:
-        """This gateway leaves before the request's end: the request runs on, to its end or deadline, for any reader."""
-        with suppress(BrokerError):
-            await self.readers.detach(record.id)
-
-    async def _after_grace(self, record: RequestRecord, left: "asyncio.Future[Readers | None]") -> None:
-        before = await left
-        if before is not None and before.now <= 0:
-            self.after(before.grace_s, lambda: self._cancel_unread(record.id, record.tenant, before.ever))
-
-    async def _cancel_unread(self, request_id: str, tenant: str, ever: int) -> None:
-        with suppress(BrokerError):
-            if (await self.readers.count(request_id)).ever == ever:
-                await self.broker.cancel(request_id, tenant)
-
-    def after(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Begin the work after so long: until then it is a timer, and no task."""
-        asyncio.get_running_loop().call_later(seconds, self._begin, work)
-
-    def _begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        if not self._closed:
-            self.in_background(work())
-
-    def in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def close(self) -> None:
-        self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.close()
         await self.broker.close()
 
     async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
@@ -248,30 +218,29 @@ class RequestService:
             "share": caller.share,
             "cache_group": caller.cache_group,
         }
-        warnings = media.warnings(wanted.media)
         if isinstance(wanted, TranscribeRequest):
             return await self._submit_sound(wanted, media, info, head, caller, request)
         if isinstance(wanted, EmbedRequest):
             record = await self._queue(Embed(**head, media=media.refs), media, caller.seen)
-            return Submitted(record, request.replayed, warnings=warnings)
-        # A model of tasks learned prompts that begin with their identifier; the sentences are its answer's warnings.
-        of_tasks = places.names_places(info)
-        turns = [
-            TurnPart(
-                role=turn.role,
-                text=turn.text if of_tasks else media.sentences(index) + turn.text,
-                tool_calls=list(turn.tool_calls),
-            )
-            for index, turn in enumerate(wanted.turns)
-        ]
+            return Submitted(record, request.replayed, warnings=media.warnings(wanted.media))
+        return await self._submit_text(wanted, media, info, head, caller, request)
+
+    async def _submit_text(
+        self,
+        wanted: GenerateRequest,
+        media: ResolvedMedia,
+        info: ModelInfo,
+        head: dict[str, Any],
+        caller: Caller,
+        request: IdempotentRequest,
+    ) -> Submitted:
         asked = await places.resolve(info, wanted, self.pictures)
-        params = wanted.sampling.over(info, self.options.default_tokens)
         message = Generate(
             **head,
             media=media.refs,
             speech=list(media.speech),
-            turns=turns,
-            params=params,
+            turns=_turns(wanted, media, info),
+            params=wanted.sampling.over(info, self.options.default_tokens),
             n=wanted.n,
             options=dict(asked.options),
             prompts=[prompt if isinstance(prompt, str) else list(prompt) for prompt in wanted.prompts],
@@ -280,15 +249,10 @@ class RequestService:
             continue_final=wanted.continue_final,
             explain=wanted.explain,
         )
-        spans = [
-            ViewedSpans(medium.modality.value, list(notes.spans))
-            for medium, notes in zip(wanted.media, media.notes, strict=True)
-            if notes.spans
-        ]
         metadata = ResponseMetadata(
             id=request.id,
             model=info.id,
-            created=int(now),
+            created=int(head["created"]),
             kind=_kind(wanted),
             shape={} if wanted.response is None else wanted.response.shape,
             n=wanted.choices,
@@ -302,9 +266,9 @@ class RequestService:
             places=asked.named,
             sides=asked.sides,
             annotated=asked.kept is not None,
-            warnings=[*wanted.tool_plan.warnings, *warnings],
+            warnings=[*wanted.tool_plan.warnings, *media.warnings(wanted.media)],
             calls=_calls(wanted),
-            spans=spans,
+            spans=_spans(wanted, media),
         )
         if asked.kept is not None:
             await self.pictures.keep(request.id, asked.kept)
@@ -353,8 +317,29 @@ class RequestService:
         # A model that scales from zero may have no worker yet: the request waits for one, but not for ever.
         if record.model in self.from_zero.models:
             short = replace(record, response=b"")  # held for minutes
-            self.after(self.from_zero.wait_s, lambda: self.from_zero.end_unserved(short))
+            self.background.after(self.from_zero.wait_s, lambda: self.from_zero.end_unserved(short))
         return record
+
+
+def _turns(wanted: GenerateRequest, media: ResolvedMedia, info: ModelInfo) -> list[TurnPart]:
+    # A model of tasks learned prompts that begin with their identifier; the sentences are its answer's warnings.
+    of_tasks = places.names_places(info)
+    return [
+        TurnPart(
+            role=turn.role,
+            text=turn.text if of_tasks else media.sentences(index) + turn.text,
+            tool_calls=list(turn.tool_calls),
+        )
+        for index, turn in enumerate(wanted.turns)
+    ]
+
+
+def _spans(wanted: GenerateRequest, media: ResolvedMedia) -> list[ViewedSpans]:
+    return [
+        ViewedSpans(medium.modality.value, list(notes.spans))
+        for medium, notes in zip(wanted.media, media.notes, strict=True)
+        if notes.spans
+    ]
 
 
 def _kind(wanted: GenerateRequest) -> str:

@@ -24,7 +24,10 @@ class TokenizeRequest:
 
 async def tokenized(service: RequestService, wanted: TokenizeRequest, info: ModelInfo, caller: Caller) -> Tokenized:
     """The worker's answer. Raises the errors of a full queue, and the worker's."""
-    record = await service.broker.submit(_message(wanted, info, caller, service.options.request_timeout_s))
+    timeout_s = service.options.request_timeout_s
+    record = await service.waiting_for_store(
+        lambda: service.broker.submit(_message(wanted, info, caller, timeout_s))  # each try by an id of its own
+    )
     events = service.broker.follow(record)
     found, ended = Tokenized(), False
     try:
@@ -42,7 +45,7 @@ async def tokenized(service: RequestService, wanted: TokenizeRequest, info: Mode
         raise GatewayError("internal_error", "The request ended without an answer.")
     finally:
         if not ended:
-            service.leave(record)
+            service.leaving.leave(record)
         await events.aclose()
 
 

@@ -20,7 +20,7 @@ from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, Status, StoredBatch
 from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
-from service.gateway.access.usage import UsageMeter
+from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.errors import GatewayError, error_object, from_core
 from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split
 from service.gateway.inference.batches.requests import BatchCall, run

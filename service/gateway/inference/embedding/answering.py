@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from pandagpt_core.types import ModelInfo, Priority
 from service.gateway.access.auth import Caller
-from service.gateway.access.usage import UsageMeter
+from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.inference.embedding.embedder import Embedded, EmbedOptions, check_dimensions, embed
 from service.gateway.inference.embedding.inputs import EmbedInput

@@ -146,7 +146,7 @@ async def _answer(service: RequestService, record: RequestRecord, key: str | Non
         ended = True
     finally:
         if not ended and key is None:  # a client that gave a key may come back for the answer
-            service.leave(record)
+            service.leaving.leave(record)
         await events.aclose()
     if key is None and sum(map(len, found)) > LARGE:
         with suppress(StoreUnavailable):  # the vectors are here; that the store keeps them longer is no failure

@@ -1,0 +1,32 @@
+"""Tasks of a gateway that no request waits for."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class BackgroundTasks:
+    """Held until they end, and cancelled by `close`."""
+
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _closed: bool = False
+
+    def run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def after(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Begin the work after so long: until then it is a timer, and no task."""
+        asyncio.get_running_loop().call_later(seconds, self._begin, work)
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        if not self._closed:
+            self.run(work())

@@ -1,0 +1,43 @@
+"""Readers that leave a request: it is cancelled when no client reads any more, or runs on for a later one."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+from service.broker.errors import BrokerError
+from service.broker.gateway.client import Broker
+from service.broker.gateway.readers import Readers, RequestReaders
+from service.broker.gateway.request_record import RequestRecord
+from service.gateway.background import BackgroundTasks
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingReaders:
+    broker: Broker
+    readers: RequestReaders
+    background: BackgroundTasks
+
+    def leave(self, record: RequestRecord) -> None:
+        """A reader left before the end: cancel the request, now or after its grace, unless another reader comes."""
+        left = self.broker.leave(record)
+        if record.grace_s > 0:
+            self.background.run(self._after_grace(record, left))
+
+    def detach(self, record: RequestRecord) -> None:
+        """A reader of a request in the background left: the request runs on."""
+        self.background.run(self.hand_over(record))
+
+    async def hand_over(self, record: RequestRecord) -> None:
+        """This gateway leaves before the request's end: the request runs on, to its end or deadline, for any reader."""
+        with suppress(BrokerError):
+            await self.readers.detach(record.id)
+
+    async def _after_grace(self, record: RequestRecord, left: "asyncio.Future[Readers | None]") -> None:
+        before = await left
+        if before is not None and before.now <= 0:
+            self.background.after(before.grace_s, lambda: self._cancel_unread(record.id, record.tenant, before.ever))
+
+    async def _cancel_unread(self, request_id: str, tenant: str, ever: int) -> None:
+        with suppress(BrokerError):
+            if (await self.readers.count(request_id)).ever == ever:
+                await self.broker.cancel(request_id, tenant)
