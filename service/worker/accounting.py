@@ -25,7 +25,7 @@ def count_job(metrics: WorkerMetrics, job: Job) -> None:
         metrics.decode_seconds.observe(max(0.0, time.time() - job.first_token_at))
     if job.outcome == "done" and job.prompt_tokens:
         metrics.request_prompt_tokens.observe(job.prompt_tokens)
-        metrics.request_generation_tokens.observe(sum(len(choice.tokens) for choice in job.choices))
+        metrics.request_generation_tokens.observe(job.completion_tokens)
 
 
 def count_finish(metrics: WorkerMetrics, reason: FinishReason | None) -> None:
@@ -47,7 +47,7 @@ def trace_job(tracer: Tracer, job: Job) -> None:
         traced.add("decode", job.first_token_at, now)
     attributes: dict[str, Value] = {
         "gen_ai.request.model": request.model,
-        "gen_ai.usage.output_tokens": sum(len(choice.tokens) for choice in job.choices),
+        "gen_ai.usage.output_tokens": job.completion_tokens,
         "pandagpt.request_id": request.id,
         "pandagpt.priority": request.priority,
         "pandagpt.cached_media": job.cached_items,

@@ -195,11 +195,11 @@ class EncodeStage:
             self.running[modality] = EncodeBatch(tuple(arrays), self._executor.submit(modality, work))
 
     def _age(self) -> None:
-        """The running batches are older by the time since the last look, as far as it counts."""
+        """The batches that run are older by the time since the last look, as far as it counts."""
         now = self._clock()
         passed, self._looked = min(now - self._looked, LONGEST_LOOK), now
         for batch in self.running.values():
-            batch.seconds += passed
+            batch.seconds += passed if batch.result.running() else 0.0
 
     def _left(self, modality: str) -> float:
         """The seconds that a lane's batch may still take."""

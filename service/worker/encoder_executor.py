@@ -51,7 +51,7 @@ class EncoderStuck(Exception):
 
 class EncoderExecutor(Protocol):
     def submit(self, lane: str, work: Callable[[], T]) -> Future[T]:
-        """Do the work when the lane is free: a modality's, or `SPEECH`."""
+        """Do the work when the lane is free: a modality's, or `SPEECH`. The future runs from then on."""
         ...
 
     def close(self, patience: float) -> bool:
@@ -88,6 +88,7 @@ class ThreadEncoderExecutor:
 def _do_all(tasks: SimpleQueue[EncodeTask | None]) -> None:
     while (task := tasks.get()) is not None:
         future, work = task
+        future.set_running_or_notify_cancel()  # a stage's limit counts from here: its lane may have other work first
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001  the worker's loop raises it

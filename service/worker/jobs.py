@@ -55,6 +55,7 @@ class Job:
     prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
     echoed: set[int] = field(default_factory=set)  # the prompts whose tokens stand in the stream
+    heard_tokens: int = 0  # of the windows of a sound that stand in the stream
     outcome: str = "running"  # then done, cancelled or the failure's code
     ended: bool = False
     open_choices: int = 0
@@ -85,6 +86,11 @@ class Job:
             open_choices=running,
             taken_at=time.time(),
         )
+
+    @property
+    def completion_tokens(self) -> int:
+        """Of all choices, or of the text of a sound, by any worker."""
+        return self.heard_tokens + sum(len(choice.tokens) for choice in self.choices)
 
     def accept(self, output: TokenOutput) -> None:
         """Publish one token, and the end with the last one."""
@@ -134,7 +140,7 @@ class Job:
         return Done(
             at=time.time(),
             first_token_at=self.first_token_at,
-            completion_tokens=sum(len(choice.tokens) for choice in self.choices),
+            completion_tokens=self.completion_tokens,
             cancelled=end.cancelled,
             fields=[] if end.cancelled else self._fields(),
             explained_tokens=sum(one["contributions"]["read_tokens"] for one in self.explanations),

@@ -144,7 +144,7 @@ class Worker:
             if self._new or self._encoding.jobs:
                 self._hand_back([*self._new, *self._encoding.jobs.values()])
         while self._new:
-            self._encoding.add(self._new[0])
+            self._begin(self._new[0])
             self._new.popleft()
         if self._encoding.jobs or self._encoding.running:
             self._encoding.encode()
@@ -171,6 +171,13 @@ class Worker:
         if delivery.history.losses:
             self._metrics.takeovers.inc()
 
+    def _begin(self, job: Job) -> None:
+        """Give the job to its first stage. Raises StoreUnavailable; then no stage has it."""
+        if isinstance(job.delivery.request, Transcribe):
+            self._speech.add(job)
+        else:
+            self._encoding.add(job)
+
     def _leave_stuck(self, which: str, held_up: Sequence[Job]) -> None:
         """An encoder hangs: others take the requests that wait for it, as from a dead worker; this worker leaves."""
         log.error(
@@ -191,8 +198,6 @@ class Worker:
                     self._answer(job, request)
                 case Tokenize() as request:
                     tokenize(self._runtime, job, request)
-                case Transcribe():
-                    self._speech.add(job)
                 case Generate():
                     self._engine.offer(job)
 

@@ -78,7 +78,9 @@ class SpeechStage:
             return
         state = SpeechState()
         for event in job.delivery.history.events:
-            state = state.after(event.window) if isinstance(event, Heard) else state
+            if isinstance(event, Heard):
+                state = state.after(event.window)
+                job.heard_tokens += event.tokens
         job.entered_at = time.time()
         if not job.announced:
             job.announced = True
@@ -157,14 +159,15 @@ class SpeechStage:
         if error is not None:
             job.end(failure_of(error if isinstance(error, Exception) else RuntimeError(type(error).__name__)))
             return
-        heard = window.result.result()
+        heard = Heard(window=window.result.result())
         job.first_token_at = job.first_token_at or time.time()
-        job.delivery.writer.add(Heard(window=heard))
-        speech.state = speech.state.after(heard)
+        job.heard_tokens += heard.tokens
+        job.delivery.writer.add(heard)
+        speech.state = speech.state.after(heard.window)
         self._go_on(speech)
 
     def _age(self) -> None:
         now = self._clock()
         passed, self._looked = min(now - self._looked, LONGEST_LOOK), now
-        if self.running is not None:
+        if self.running is not None and self.running.result.running():
             self.running.seconds += passed

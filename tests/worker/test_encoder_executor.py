@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -127,30 +127,44 @@ async def test_an_encoder_that_is_slow_within_its_limit_is_left_alone(broker: Br
 
 
 class HeldLanes:
-    """Takes work and never does it."""
+    """Takes work, begins it unless other work is before it, and never ends it."""
+
+    def __init__(self, begins: bool = True) -> None:
+        self._begins = begins
 
     def submit(self, modality: Modality, work: Callable[[], Encoded]) -> Future[Encoded]:
-        return Future()
+        held = Future[Encoded]()
+        if self._begins:
+            held.set_running_or_notify_cancel()
+        return held
 
     def close(self, patience: float) -> bool:
         raise AssertionError("nobody leaves here")
 
 
-def test_the_time_that_a_process_was_stopped_is_no_time_of_its_encoders() -> None:
-    class Arrays(EmbeddingCache):
-        def embeddings(self, names: list[str]) -> dict[str, np.ndarray]:
-            return {}
+class Arrays(EmbeddingCache):
+    """Has the array of every medium and no embedding."""
 
-        def arrays(self, names: list[str]) -> dict[str, np.ndarray]:
-            return dict.fromkeys(names, np.zeros(1, np.float32))
+    def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        return {}
 
-    now = 0.0
+    def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        return dict.fromkeys(names, np.zeros(1, np.float32))
+
+
+def held(lanes: HeldLanes, clock: Callable[[], float]) -> tuple[EncodeStage, Job]:
+    """A stage with a limit of 20 seconds, and the job of a picture in it."""
     cache, metrics = Arrays(redis.Redis(), Keys(), StoreSettings()), WorkerMetrics.on(CollectorRegistry())
-    batches = Batcher(size=1)
-    intake = EncodeStage(FakeRuntime(), cache, batches, HeldLanes(), metrics, limit=20.0, clock=lambda: now)
+    stage = EncodeStage(FakeRuntime(), cache, Batcher(size=1), lanes, metrics, limit=20.0, clock=clock)
     part, _ = media(1)
     job = Job.of(Delivery(generate(media=[part]), "interactive", b"1-0", EventWriter("events", 2), EventHistory(())))
-    intake.add(job)
+    stage.add(job)
+    return stage, job
+
+
+def test_the_time_that_a_process_was_stopped_is_no_time_of_its_encoders() -> None:
+    now = 0.0
+    intake, job = held(HeldLanes(), lambda: now)
     intake.encode()
     now += 3600.0  # stopped, then let go on
     intake.encode()
@@ -161,6 +175,17 @@ def test_the_time_that_a_process_was_stopped_is_no_time_of_its_encoders() -> Non
         intake.encode()
     assert intake.stuck == (Modality.IMAGE,)
     assert intake.held_up() == [job]
+
+
+def test_the_time_before_a_lane_begins_a_batch_is_no_time_of_the_batch() -> None:
+    """Speech in a chat and a transcription share a lane."""
+    now = 0.0
+    intake, _ = held(HeldLanes(begins=False), lambda: now)
+    while now < 100.0:
+        now += 1.0
+        intake.encode()
+    assert intake.running
+    assert not intake.stuck
 
 
 def test_lanes_that_hang_are_not_waited_for_beyond_the_patience() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from pandagpt_core.speech.base import SpeechOptions
 from pandagpt_core.types import Modality
@@ -53,6 +54,26 @@ async def test_a_sound_is_written_down_window_by_window(broker: Broker, valkey: 
     assert not valkey.client.exists(array), "nobody needs the sound any more"
 
 
+async def test_a_sound_waits_for_a_store_that_refuses_it(
+    broker: Broker, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = request(), request()
+    acl = valkey.client.acl_setuser
+    acl("worker", enabled=True, nopass=True, keys=["*"], channels=["*"], categories=["+@all"], commands=["-get"])
+    settings = valkey.settings.model_copy(update={"username": "worker", "password": SecretStr("any")})
+    try:
+        with worker_thread(settings, recogniser=FakeRecogniser()) as worker:
+            for wanted in (first, second):
+                await submit(broker, wanted, seconds=10)
+            await until(lambda: "the store failed" in caplog.text, what="a look-up that the store refuses")
+            acl("worker", commands=["+get"])
+            for wanted in (first, second):
+                assert texts(await collect(broker, wanted)) == [" transcribe en 0 after 0."]
+            assert not worker.errors
+    finally:
+        valkey.client.acl_deluser("worker")
+
+
 async def test_another_worker_goes_on_behind_what_was_published(broker: Broker, valkey: Valkey) -> None:
     wanted = request()
     with worker_process(valkey.settings, speech_delay=0.4) as first:
@@ -70,6 +91,8 @@ async def test_another_worker_goes_on_behind_what_was_published(broker: Broker, 
     expected = [f" transcribe en {3000 * number} after {2 * number}." for number in range(10)]
     assert texts(found) == expected, "each window once, with what was said before it"
     assert (await broker.state(wanted.id, "t")).attempts == 2
+    (end,) = ends_of(found)
+    assert end.completion_tokens == 20, "of all windows, by either worker"
 
 
 async def test_sounds_take_turns_and_a_window_that_raises_fails_its_own(broker: Broker, valkey: Valkey) -> None:
