@@ -60,8 +60,10 @@ def main(arguments: Sequence[str]) -> int:
         "Times are counted from the moment before the first of the connections is closed.",
         report.quietness([row["others"] for row in rows if isinstance(row["others"], float)]),
     ]
-    told = report.BenchmarkReport("departures", "Streams dropped at once, and one live caller", COLUMNS, rows, notes)
-    report.publish(told, facts, None if given.no_save else given.out or report.folder(facts))
+    published = report.BenchmarkReport(
+        "departures", "Streams dropped at once, and one live caller", COLUMNS, rows, notes
+    )
+    report.publish(published, facts, None if given.no_save else given.out or report.folder(facts))
     return 0
 
 
@@ -70,7 +72,7 @@ def _round(building: House, number: int, streams: int) -> report.Row:
     watch = procs.Watch(lambda: procs.tree(os.getpid()), 2)
     senders = [_opened(address, each) for each in range(streams)]
     until(lambda: store.xlen(keys.queue("fake", "interactive")) >= streams, "all streams")
-    time.sleep(5 * STEP_S)
+    time.sleep(5 * STEP_S)  # until the streams are in the middle of their answers, as dropped ones are
     before = store.xrevrange(keys.cancels("fake"), count=1)
     after = f"({before[0][0].decode()}" if before else "-"
     gateway = [building.gateways[0].pid]
@@ -97,8 +99,8 @@ def _round(building: House, number: int, streams: int) -> report.Row:
 def _opened(address: str, number: int) -> socket.socket:
     host, _, port = address.removeprefix("http://").partition(":")
     sender = socket.create_connection((host, int(port)), timeout=60)
-    said = [{"role": "user", "content": f"dropped {number}"}]
-    body = json.dumps({"messages": said, "stream": True, "max_tokens": TOKENS, "ignore_eos": True}).encode()
+    messages = [{"role": "user", "content": f"dropped {number}"}]
+    body = json.dumps({"messages": messages, "stream": True, "max_tokens": TOKENS, "ignore_eos": True}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
     sender.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
     return sender

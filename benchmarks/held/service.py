@@ -15,6 +15,7 @@ from benchmarks.lib.prompts import PASSAGE
 from benchmarks.resident import default_server, kind_of
 
 REACHED_S = 600.0
+SETTLE_S = 5.0  # until allocators have given back to the system what the first answer took
 SHARE = 0.9  # of their tokens that all answers have when memory is read
 WATCHED = ("gateway", "worker")
 
@@ -38,7 +39,7 @@ def _running(model: Path, at_once: int, new: int) -> RunningAnswer:
     service.start()
     try:
         OpenAnswers(service.port, model.name, 1, new).closed()  # allocators and shapes of one answer
-        time.sleep(5.0)
+        time.sleep(SETTLE_S)
         before = _held(service)
         answers = OpenAnswers(service.port, model.name, at_once, new)
         answers.reached(int(SHARE * new))

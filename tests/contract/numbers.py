@@ -115,13 +115,17 @@ class _Walk:
         for name, inner in schema.get("properties", {}).items():
             given = {**NEEDS.get(name, {}), **self._samples.get(f"{_kind(schema)} with {name}", {})}
             needs = {need: _fitting(schema, need, value) for need, value in given.items()}
-            wrap = lambda value, name=name, needs=needs: {**self._required(at, schema), **needs, name: value}  # noqa: E731
-            yield wrap, inner, (*path, name)
+            yield self._with_field(at, schema, name, needs), inner, (*path, name)
         if isinstance(items := schema.get("items"), Mapping):
-            alone: Callable[[Any], list[Any]] = lambda value: [value] * max(1, schema.get("minItems", 1))  # noqa: E731
-            yield LISTS.get((at, schema.get("minItems")), alone), items, path
+            yield LISTS.get((at, schema.get("minItems"))) or _shortest_list(schema), items, path
         if isinstance(values := schema.get("additionalProperties"), Mapping):
             yield lambda value: {KEYS.get(at, "key"): value}, values, path
+
+    def _with_field(
+        self, parent: str, schema: Schema, name: str, needs: Mapping[str, Any]
+    ) -> Callable[[Any], dict[str, Any]]:
+        """Puts a value into the field `name` of the smallest object of the schema."""
+        return lambda value: {**self._required(parent, schema), **needs, name: value}
 
     def _required(self, parent: str, schema: Schema) -> dict[str, Any]:
         """The fields that an object of this schema, the field `parent` of another, must have, and its medium, which a
@@ -144,6 +148,11 @@ class _Walk:
         if "properties" in schema:
             return self._required(name, schema)
         raise LookupError(f"no sample of the required field {parent}.{name}")
+
+
+def _shortest_list(schema: Schema) -> Callable[[Any], list[Any]]:
+    """Repeats a value as often as the schema requires, at least once."""
+    return lambda value: [value] * max(1, schema.get("minItems", 1))
 
 
 def _kind(schema: Schema) -> str:

@@ -116,7 +116,7 @@ def test_usage_counts_each_answer_once_whoever_reads_it(
         while used("completion") < 16:
             assert time.monotonic() < until, "the answer was not counted"
             time.sleep(0.02)
-        time.sleep(0.2)
+        time.sleep(0.2)  # no condition shows that nothing comes: a wrong charge would follow the repeat's end
         assert used("completion") == 16
         assert 1 <= used("prompt") <= 3
 
