@@ -45,7 +45,7 @@ def _value(name: str, value: Any, levels: int) -> Any:
 
 
 def _formats(schema: Schema) -> Schema:
-    """Without a format that llguidance does not know, where a pattern stands beside it."""
+    """Without a format that llguidance lacks, where a pattern stands beside it."""
     unknown = schema.get("format", "unknown") not in FORMATS
     return _without(schema, "format") if unknown and isinstance(schema.get("pattern"), str) else schema
 

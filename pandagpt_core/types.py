@@ -198,7 +198,7 @@ class ModelInfo:
     encoder wants; a modality that is absent is not supported. `encoder_digest` names encoder and preprocessing, and
     `tower_digests` the part of them that one modality passes, for cache keys. `embedding_dim` is the width of the
     shared space; 0 where the system offers no embeddings. `options` are those that a request may set;
-    `pandagpt_core.options` checks values against them. `tools` says whether the model calls functions by itself.
+    `pandagpt_core.options` checks values against them. `tools`: whether the model calls functions by itself.
     `dimensions` are narrower widths that its vectors may be cut to. `speech` is there where its workers write down
     speech.
     """

@@ -83,6 +83,10 @@ def read_params(weights: Path) -> LlamaConfig:
     """Sizes by params.json, and by the weights' shapes what it leaves out (vocabulary, feed-forward)."""
     place = weights.parent
     params = read_json(place / PARAMS)
+    if params.get("use_scaled_rope"):
+        raise CheckpointError(
+            f"{PARAMS} of {place.name} asks for scaled rotary positions, whose scale it does not state"
+        )
     shapes = plan_part("", weights, lambda key: key).shapes()
     try:
         heads = int(params["n_heads"])
@@ -111,8 +115,8 @@ def plan_llama(llama: MetaLlama) -> Part:
 
 def write_texts(llama: MetaLlama, folder: Path, dtype: str) -> list[str]:
     """config.json and the tokenizer; their names below the model folder."""
-    said: Mapping[str, Any] = llama.config.to_hf(dtype)
-    (folder / FOLDER / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    config: Mapping[str, Any] = llama.config.to_hf(dtype)
+    (folder / FOLDER / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(llama.tokenizer, folder / FOLDER / TOKENIZER)
     return [f"{FOLDER}/{CONFIG}", f"{FOLDER}/{TOKENIZER}"]
 

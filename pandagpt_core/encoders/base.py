@@ -49,7 +49,7 @@ class TowerPart:
 
 
 class PartedEncoder(Encoder, Protocol):
-    """One that can say what of it a modality passes."""
+    """An encoder that names the part of it that a modality passes."""
 
     def part(self, modality: Modality) -> TowerPart: ...
 

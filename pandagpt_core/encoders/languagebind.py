@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pandagpt_core.encoders.base import TowerPart
 from pandagpt_core.encoders.heads import last_token
 from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
 from pandagpt_core.modalities import check_recipes
@@ -239,7 +240,7 @@ class LanguageBind(nn.Module):
 
     def __init__(self, sizes: LanguageBindSizes, device: str | torch.device = "meta") -> None:
         super().__init__()
-        self.dim, self.recipes = sizes.out, sizes.recipes
+        self.dim, self.recipes, self._sizes = sizes.out, sizes.recipes, sizes
         with torch.device(device):
             self.text = ClipTextTower(sizes.text, sizes.out)
             self.image = ClipVisionTower(sizes.image, sizes.out)
@@ -247,6 +248,11 @@ class LanguageBind(nn.Module):
                 self.video = ClipVisionTower(sizes.video, sizes.out)
         self.eval()
         self.requires_grad_(False)
+
+    def part(self, modality: Modality) -> TowerPart:
+        """One tower. A shape shows no attention heads, and no activation."""
+        facts = {"out": self.dim, "tower": msgspec.to_builtins(getattr(self._sizes, modality))}
+        return TowerPart(lambda key: key.startswith(f"{modality}."), facts)
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def same_form(modality: str, one: str, other: str) -> bool:
 def parameters_of(recipes: Mapping[Any, str], modality: str) -> tuple[Parameter, ...]:
     """The parameters that a model with these recipes (by modality) takes beside a medium of the modality.
 
-    All of the modality's where this build does not know the recipe.
+    All of the modality's where this build has no such recipe.
     """
     entry = MODALITIES[modality]
     without = next((one.without for one in entry.recipes if one.name == recipes.get(modality)), ())

@@ -53,5 +53,5 @@ def _of(tensors: Mapping[str, str], holds: Callable[[str], bool]) -> dict[str, s
     return {key: digest for key, digest in tensors.items() if holds(key)}
 
 
-def _digest(said: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
+def _digest(content: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()

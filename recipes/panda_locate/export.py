@@ -46,7 +46,7 @@ def export(
     encoder = {f"{at}.{name}": tensor for at, part in parts.items() for name, tensor in part.state_dict().items()}
     state = {**adapter, "projection.bias": torch.zeros(len(adapter["projection.weight"]))}
     out_dim, in_dim = state["projection.weight"].shape
-    said = MiniGPTv2Folder(
+    config = MiniGPTv2Folder(
         id="panda-locate",
         template=TEMPLATE,
         encoder=EncoderSpec(kind="grid", sizes=sizes.to_config()),
@@ -60,8 +60,8 @@ def export(
         created=created,
         provenance=provenance,
     )
-    write_model_folder(folder, said)
-    return said
+    write_model_folder(folder, config)
+    return config
 
 
 def _write(path: Path, state: Mapping[str, Tensor]) -> str:

@@ -16,7 +16,7 @@ from recipes.panda_locate.things import COLOURS, NAMES, PLACES, DrawnThing, plur
 
 @dataclass(frozen=True, slots=True)
 class LocateQuestion:
-    """`kind` says what is measured. `truth`: the things that a question about places is about."""
+    """`kind`: what is measured. `truth`: the things that a question about places is about."""
 
     kind: str
     text: str
@@ -119,8 +119,8 @@ def which(things: Things, rng: np.random.Generator) -> Asked:
 
 def ground(things: Things, _rng: np.random.Generator) -> Asked:
     """Every thing with its place."""
-    said = ", ".join(f"<p>{one.phrase}</p> {write_box(one.box)}" for one in in_order(list(things)))
-    return LocateQuestion("grounding", worded("grounding", 0), said, tuple(in_order(list(things))))
+    answer = ", ".join(f"<p>{one.phrase}</p> {write_box(one.box)}" for one in in_order(list(things)))
+    return LocateQuestion("grounding", worded("grounding", 0), answer, tuple(in_order(list(things))))
 
 
 def _vqa(kind: str, question: str, answer: str, truth: tuple[DrawnThing, ...] = ()) -> LocateQuestion:

@@ -33,7 +33,7 @@ class Noise:
 
 
 def words_of(tokenizer: Tokenizer) -> Words:
-    """What rows say, in the pieces that the language model has for it where answers write the same."""
+    """The words of rows, in the pieces that the language model has for them where answers write the same."""
 
     def spelled(text: str) -> tuple[str, ...]:
         return tuple(tokenizer.decode([token]) for token in tokenizer.encode(text))

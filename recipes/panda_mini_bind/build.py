@@ -3,8 +3,7 @@
 fetch packages -> features of the training pictures, by panda-mini's own encoder -> states of the captions below the
 layers that get the vector -> bind network, prefix queries and gates -> with `--tune` the second phase: norms, biases
 and LoRA -> model folder -> figures and card. What a stage made is kept under the cache folder, and the training goes on
-where it was interrupted. `--quick` runs all of it in minutes, to weights that know next to nothing, into a folder of
-its own.
+where it was interrupted. `--quick` runs all of it in minutes, to weights of no use, into a folder of its own.
 """
 
 import argparse
@@ -125,7 +124,7 @@ def trained(job: BindJob, features: PictureFeatures) -> TrainableBind:
         (captions, count, file.name),
         lambda: all_states(llm, count, captions.prompts, captions.answers),
     )
-    states = [[made[f"{at}.{which}"] for which in range(len(said))] for at, said in enumerate(captions.answers)]
+    states = [[made[f"{at}.{which}"] for which in range(len(every))] for at, every in enumerate(captions.answers)]
     draw = FeatureDraw(features.vectors, known, recipe.draw).draw
     train_bind(BindLoss.of(model, captions, states, config.common), draw, config, _state_file(job, features), job.log)
     return model
@@ -158,13 +157,12 @@ def known_directions(job: BindJob) -> Tensor:
 
 
 def provenance(job: BindJob) -> dict[str, Any]:
-    """What config.json says of the making: the pictures' packages, and the numbers of the recipe."""
+    """The making, as config.json states it: the pictures' packages, and the numbers of the recipe."""
     used = [package for package in (*PACKAGES, FURNITURE) if package.use == "train" and package.holds in _PICTURES]
-    packages, told = job.cache / "packages", ("client", "name", "licence", "holds")
     return {
         "command": "python -m recipes.panda_mini_bind.build",
         "towers": job.default.name,
-        "data": [{**{name: getattr(one, name) for name in told}, "archive": one.version(packages)} for one in used],
+        "data": [one.provenance(job.cache / "packages") for one in used],
         "recipe": asdict(job.recipe),
     }
 
@@ -180,8 +178,8 @@ def _state_file(job: BindJob, features: PictureFeatures, phase: str = "bind") ->
     else:
         assert recipe.tuning is not None
         endless = replace(recipe, tuning=replace(recipe.tuning, steps=0, keep_every=0))
-    said = repr((endless, features.vectors.shape)).encode()
-    return job.cache / f"{phase}-{hashlib.sha256(said).hexdigest()[:12]}.safetensors"
+    decisive = repr((endless, features.vectors.shape)).encode()
+    return job.cache / f"{phase}-{hashlib.sha256(decisive).hexdigest()[:12]}.safetensors"
 
 
 def _now() -> int:

@@ -14,7 +14,7 @@ from recipes.panda_mini.projection_lora import text_prompt
 from recipes.panda_mini.qa_templates import with_article
 from recipes.panda_mini_bind.config import DrawConfig
 
-# Each way to ask has its own way to answer. All speak of pictures or of nothing: other media are zero-shot.
+# Each question has an answer of its own form. All are about pictures or about no medium: others are zero-shot.
 CAPTIONS: Mapping[str, str] = {
     "What is this?": "This is {a}.",
     "What is it?": "It is {a}.",
@@ -38,7 +38,7 @@ class CaptionIds:
     def of(cls, tokenizer: Tokenizer, concepts: Sequence[Concept]) -> "CaptionIds":
         end = next(iter(tokenizer.eos_ids))
         prompts = [text_prompt(tokenizer, question) for question in CAPTIONS]
-        answers = [[(*tokenizer.encode(_said(form, one)), end) for one in concepts] for form in CAPTIONS.values()]
+        answers = [[(*tokenizer.encode(_filled(form, one)), end) for one in concepts] for form in CAPTIONS.values()]
         return cls(
             tuple(tuple(token for token in one if token is not None) for one in prompts), tuple(map(tuple, answers))
         )
@@ -49,7 +49,7 @@ class CaptionIds:
         return frozenset(token for every in self.answers for one in every for token in one)
 
 
-def _said(form: str, concept: Concept) -> str:
+def _filled(form: str, concept: Concept) -> str:
     named = with_article(concept)
     return form.format(a=named, A=named[0].upper() + named[1:])
 

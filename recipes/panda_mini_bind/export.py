@@ -47,7 +47,7 @@ def export(
 ) -> ImageBindLLMFolder:
     """Replace `folder`'s weights and config; its other files stay. cache: [N, E] features of pictures.
 
-    how: what a request has of the cache where it does not say otherwise.
+    how: what a request has of the cache by default.
     """
     base = read_folder_of(default, PandaGPTFolder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def export(
     bind = BindSpec(features=features, hidden=block.gate_proj.out_features, layers=model.prefix.layers)
     sizes = {**base.encoder.sizes, "towers": {**base.encoder.sizes["towers"], "points": asdict(PointSizes())}}
     tower = {f"towers.points.{name}": tensor for name, tensor in points.state_dict().items()}
-    said = ImageBindLLMFolder(
+    config = ImageBindLLMFolder(
         id="panda-mini-bind",
         template="chatml",
         encoder=msgspec.structs.replace(base.encoder, sizes=sizes, weights_of=default.name),
@@ -78,8 +78,8 @@ def export(
         created=created,
         provenance=provenance,
     )
-    write_model_folder(folder, said)
-    return said
+    write_model_folder(folder, config)
+    return config
 
 
 def adapter_of(model: TrainableBind, bind: BindSpec) -> State:

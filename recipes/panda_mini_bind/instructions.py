@@ -28,11 +28,11 @@ def instructions(
     picture that is not there. All are distinct, and the same for equal arguments."""
     rng, end = np.random.default_rng(config.seed), next(iter(tokenizer.eos_ids))
 
-    def laid(question: str, said: str, concept: int | None = None) -> Instruction:
-        return Instruction(_prompt(tokenizer, question), (*tokenizer.encode(said), end), concept)
+    def laid(question: str, answer: str, concept: int | None = None) -> Instruction:
+        return Instruction(_prompt(tokenizer, question), (*tokenizer.encode(answer), end), concept)
 
     pictured = [laid(*say(one, concepts, rng), at) for at, one in enumerate(concepts) for _ in range(config.each)]
-    alone = [Instruction(_prompt(tokenizer, asked), tuple(said[: config.text_tokens])) for asked, said in plain.items()]
+    alone = [Instruction(_prompt(tokenizer, asked), tuple(ids[: config.text_tokens])) for asked, ids in plain.items()]
     nothing = [laid(ask_of_nothing(concepts, rng), NO_PICTURE) for _ in range(config.nothing)]
     return tuple(dict.fromkeys((*pictured, *alone, *nothing)))
 

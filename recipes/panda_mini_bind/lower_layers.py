@@ -57,8 +57,8 @@ class LowerLayers:
         attend, longest = AfterPrompt(), max(map(len, answers))
         padded = torch.tensor([(*one, *[0] * (longest - len(one))) for one in answers])
         asked = self._run(torch.tensor([list(prompt)]), attend, 0)[0]
-        said = self._run(padded, attend, len(prompt))
-        return [torch.cat((asked, row[: len(one)])).bfloat16() for row, one in zip(said, answers, strict=True)]
+        answered = self._run(padded, attend, len(prompt))
+        return [torch.cat((asked, row[: len(one)])).bfloat16() for row, one in zip(answered, answers, strict=True)]
 
     def _run(self, ids: Tensor, attend: Attend, first: int) -> Tensor:
         return run_layers(self._llm, self._llm.embed(ids), self._which, attend, first=first)
@@ -71,6 +71,6 @@ def all_states(
     lower = LowerLayers(llm, count)
     return {
         f"{at}.{which}": state
-        for at, (prompt, said) in enumerate(zip(prompts, answers, strict=True))
-        for which, state in enumerate(lower.states(prompt, said))
+        for at, (prompt, every) in enumerate(zip(prompts, answers, strict=True))
+        for which, state in enumerate(lower.states(prompt, every))
     }

@@ -35,7 +35,7 @@ Example = TypeVar("Example", contravariant=True)
 
 
 class Descent(Protocol):
-    """What the configuration of a phase says of its loop."""
+    """A phase's configuration, as far as its loop reads it."""
 
     @property
     def steps(self) -> int: ...
@@ -116,15 +116,15 @@ class LaidOut:
 @dataclass(frozen=True, slots=True)
 class UpperLoss:
     """The loss of examples that pass the layers with the vector alone. kept [V']: the token ids that an answer's token
-    is told apart from, ascending."""
+    is distinguished from, ascending."""
 
     model: TrainableBind
     kept: Tensor
 
     @classmethod
-    def of(cls, model: TrainableBind, said: Iterable[int], common: int) -> "UpperLoss":
-        """said: all tokens of answers. common: the vocabulary's first, beside them."""
-        return cls(model, torch.tensor(sorted(frozenset(said) | frozenset(range(common)))))
+    def of(cls, model: TrainableBind, tokens: Iterable[int], common: int) -> "UpperLoss":
+        """tokens: all of answers. common: the vocabulary's first, beside them."""
+        return cls(model, torch.tensor(sorted(frozenset(tokens) | frozenset(range(common)))))
 
     def __call__(self, examples: Sequence[LaidOut]) -> tuple[Tensor, float]:
         """Mean cross entropy, and the share of tokens that are predicted right."""

@@ -75,8 +75,8 @@ class InstructionDraw:
 
 
 def tune_bind(
-    model: TrainableBind, drawn: InstructionDraw, said: Sequence[Instruction], config: TuneConfig, kept: Path, log: Log
+    model: TrainableBind, drawn: InstructionDraw, pool: Sequence[Instruction], config: TuneConfig, kept: Path, log: Log
 ) -> None:
-    """In place; goes on from `kept`. said: the pool, whose answers' tokens are told apart."""
-    loss = UpperLoss.of(model, (token for one in said for token in one.answer), config.common)
+    """In place; goes on from `kept`. pool: of all instructions, whose answers' tokens are distinguished."""
+    loss = UpperLoss.of(model, (token for one in pool for token in one.answer), config.common)
     descend(loss, drawn.draw, config, lambda _name: config.lr, kept, log)

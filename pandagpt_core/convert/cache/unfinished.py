@@ -49,12 +49,12 @@ class UnfinishedCache:
         """
         with TemporaryDirectory(dir=self._place.parent) as scratch:
             listed = Path(scratch) / "pictures.txt"
-            said = {"encoder": encoder, "pictures": write_sorted(names, listed)}
+            about = {"encoder": encoder, "pictures": write_sorted(names, listed)}
             if not listed.stat().st_size:
                 raise CheckpointError("there are no pictures")
             if not (self._place / ABOUT).is_file():
-                self._start(listed, said)
-        if json.loads((self._place / ABOUT).read_text(encoding="utf-8")) != said:
+                self._start(listed, about)
+        if json.loads((self._place / ABOUT).read_text(encoding="utf-8")) != about:
             name = self._place.name
             raise CheckpointError(f"{name} was begun with another encoder or other pictures; remove it first")
         return self._settled()
@@ -88,7 +88,7 @@ class UnfinishedCache:
         kept = sum(block.count(KEPT) for block in self._blocks(self._done))
         return Built(kept, self._done.stat().st_size - kept)
 
-    def _start(self, listed: Path, said: dict[str, str]) -> None:
+    def _start(self, listed: Path, about: dict[str, str]) -> None:
         """The note of what it is made of comes last."""
         shutil.rmtree(self._place, ignore_errors=True)
         self._place.mkdir()
@@ -96,7 +96,7 @@ class UnfinishedCache:
         self._done.touch()
         self.vectors.touch()
         half = self._place / f"{ABOUT}.half"
-        half.write_text(json.dumps(said), encoding="utf-8")
+        half.write_text(json.dumps(about), encoding="utf-8")
         half.replace(self._place / ABOUT)
 
     def _settled(self) -> Built:

@@ -160,7 +160,7 @@ def found_things(seen: GridFeatures, threshold: float) -> FoundThings:
 
 
 def likeliest(logits: Tensor, most: int = 2) -> Tensor:
-    """[..., C] logits to shares of the `most` likeliest that sum to 1; a row of every doubt at once says nothing."""
+    """[..., C] logits to shares of the `most` likeliest that sum to 1; shares of all words at once name none."""
     shares, at = logits.softmax(dim=-1).topk(most, dim=-1)
     return torch.zeros_like(logits).scatter(-1, at, shares / shares.sum(dim=-1, keepdim=True))
 

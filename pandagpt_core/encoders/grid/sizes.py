@@ -14,7 +14,7 @@ GROUPS = 8  # of the head's normalisation
 
 
 class GridSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """words: the names and colours that the head tells apart, as rows spell them. width, depth: of its convolutions."""
+    """words: the names and colours of the head, as rows spell them. width, depth: of its convolutions."""
 
     words: Words
     width: Annotated[int, Meta(ge=GROUPS, multiple_of=GROUPS)] = 160

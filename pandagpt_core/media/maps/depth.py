@@ -2,7 +2,7 @@
 
 ImageBind was trained on disparity as Omnivore made it (Girdhar et al. 2022; published conversion for SUN RGB-D):
 disparity = baseline x focal length / depth, clamped to 75 and divided by 75, then (x - 0.0418) / 0.0295. Neither
-focal length nor baseline can be told from a depth map, so metric depth without them is refused, never guessed.
+focal length nor baseline can be derived from a depth map, so metric depth without them is refused, never guessed.
 """
 
 import numpy as np

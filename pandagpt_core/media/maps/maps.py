@@ -37,7 +37,7 @@ _SMALL = 4  # a side of a camera's matrix
 _MAP_NAME = re.compile(r"depth|disp|inverse|therm|temp|celsius|kelvin|^(z|map|data|arr_0)$", re.IGNORECASE)
 _MAX_PFM_HEADER = 200
 _FLOAT = Imath.PixelType(Imath.PixelType.FLOAT)
-CLIPPED = 0.25  # share at one end from which it is said
+CLIPPED = 0.25  # share of the readings at one end of the range from which a warning is noted
 _FLAT = 0.98  # share of the readings at one end of the range from which a map is flat
 
 
@@ -159,7 +159,7 @@ def _transparent(picture: Image.Image) -> npt.NDArray[np.bool_] | None:
 
 
 def _of_picture(picture: Image.Image) -> Own:
-    """Texts of a PNG by their names, tags of a TIFF, and EXIF; broken metadata of a sound picture say nothing."""
+    """Texts of a PNG by their names, tags of a TIFF, and EXIF; broken metadata of a sound picture give nothing."""
     try:
         with decoding("picture's metadata"):
             texts = own.named(getattr(picture, "text", {}).items(), "the picture")

@@ -1,7 +1,7 @@
 """Parameters that a file of a map names itself: an archive's scalars and matrices, tags, attributes, EXIF.
 
 The caller's own value wins, and a warning names both where they differ. A name is taken in the words that people's
-files use; what no name says is not guessed.
+files use; a parameter that no name gives is not guessed.
 """
 
 import math
@@ -57,7 +57,7 @@ _EXIF_BLOCK, _FOCAL_35MM = 0x8769, 0xA405
 
 
 def named(entries: Iterable[tuple[str, object]], where: str) -> dict[str, Known]:
-    """What entries of a file say: scalars by their names, a camera's matrix, a text that is a unit."""
+    """Parameters among the entries of a file: scalars by their names, a camera's matrix, a text that is a unit."""
     found: dict[str, Known] = {}
     for name, value in entries:
         key = name.strip().lower().replace(" ", "_").replace("-", "_")
@@ -91,7 +91,7 @@ def of_tiff(picture: Image.Image) -> dict[str, Known]:
     found = named(_described(str(tags.get(_DESCRIPTION, ""))[:_MAX_DESCRIPTION]), "the TIFF's description")
     for low, high in _SPANS:
         span = [_number(tags.get(tag)) for tag in (low, high)]
-        # Writers that know nothing of the numbers name the whole span of their type.
+        # Many writers name the whole span of their type, whatever the numbers are.
         if span[0] is not None and span[1] is not None and span[0] < span[1] and tuple(span) not in _WHOLE:
             reason = f"the TIFF tags {low} and {high} name the span of its numbers"
             return {**found, LEAST: Known(span[0], reason), LARGEST: Known(span[1], reason)}

@@ -34,7 +34,7 @@ def depth(data: bytes, params: Params, limits: Limits) -> Array:
     for given, other in ((own.UNIT, own.SCALE), (own.SCALE, own.UNIT)):
         if given in known:
             missing[other] = f"{given} stands in its place"
-    return _told(known, missing)
+    return _noted(known, missing)
 
 
 def heat(data: bytes, params: Params, limits: Limits) -> Array:
@@ -42,19 +42,19 @@ def heat(data: bytes, params: Params, limits: Limits) -> Array:
     only(params)
     if flir.is_radiometric(data):
         thermal.shown(data, {}, limits)
-        return _told({own.UNIT: "", own.LOW: "", own.HIGH: ""}, {})
+        return _noted({own.UNIT: "", own.LOW: "", own.HIGH: ""}, {})
     if thermal.is_colour(data, limits):
         why = "a picture of several channels takes none: its brightness is taken for temperature"
-        return _told({}, dict.fromkeys(thermal.PARAMETERS, why))
+        return _noted({}, dict.fromkeys(thermal.PARAMETERS, why))
     found = read_map(data, limits, "thermal picture")
     known = own.completed({}, found.own, thermal.PARAMETERS, thermal.UNITS)
     if own.LOW not in known and (span := thermal.stated_span(found, str(known.get(own.UNIT, "raw")))) is not None:
         known = {**known, own.LOW: span[0], own.HIGH: span[1]}
     why = _span_words(found)
-    return _told(known, {own.UNIT: f"{_NOBODY}; {_likely_heat(found)}", own.LOW: why, own.HIGH: why})
+    return _noted(known, {own.UNIT: f"{_NOBODY}; {_likely_heat(found)}", own.LOW: why, own.HIGH: why})
 
 
-def _told(known: Params, missing: dict[str, str]) -> Array:
+def _noted(known: Params, missing: dict[str, str]) -> Array:
     for name in missing.keys() - known.keys():
         notes.parameter(name, None, missing[name])
     return np.zeros((1, 1), np.float32)

@@ -52,7 +52,7 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
 
 
 def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """Upright; 8-bit grey as it is, anything deeper by `low` and `high`, or by what a FLIR radiometric JPEG says.
+    """Upright; 8-bit grey as it is, anything deeper by `low` and `high`, or a radiometric JPEG by its constants.
 
     `low` and `high` are raw values, or degrees Celsius where `unit` names what the values are. Floats within 0..1
     without a unit are taken as they are. NaN and infinity are no reading and become 0.
@@ -143,7 +143,7 @@ def stated_span(found: Map, unit: str) -> Span | None:
 
 
 def _own_span(found: Map) -> Span:
-    """What 0 and 1 are where nothing says it: of 8 bits, or of floats within 0..1."""
+    """The numbers that become 0 and 1 where nothing names them: of 8 bits, or of floats within 0..1."""
     low, high = found.lowest, found.highest
     if found.dtype == np.uint8:
         return 0.0, 255.0

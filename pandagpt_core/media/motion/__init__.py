@@ -1,1 +1,1 @@
-"""Recordings of accelerometer and gyroscope, read by what they say of themselves: order, units, rate."""
+"""Recordings of accelerometer and gyroscope, read by the order, the units and the rate that they state."""

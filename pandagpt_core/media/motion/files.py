@@ -169,7 +169,7 @@ def _rates(read: dict[str, Any]) -> tuple[StatedRate, ...]:
 
 
 def _stated_units(read: dict[str, Any]) -> Units:
-    """What "units" of the object says: a text as the parameter has it, or one a sensor."""
+    """The units in the object's field "units": a text as the parameter has it, or one a sensor."""
     found = read.get("units", read.get("unit"))
     if isinstance(found, dict):
         found = " ".join(one for one in found.values() if isinstance(one, str))

@@ -29,11 +29,11 @@ Float = npt.NDArray[np.float64]
 
 
 def resampled(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """A recording that says what its columns are (`motion`), or the six columns in their order.
+    """A recording that names its columns (`motion`), or the six columns in their order.
 
-    `rate_hz` is needed only where neither times nor the file tell it, `units` ("g deg/s") where its names do not.
+    `rate_hz` is needed only where neither times nor the file give it, `units` ("g deg/s") where its names do not.
     Linear in time, to 400 Hz. A longer recording gives its middle five seconds; a shorter one is repeated, since
-    holding the last value would say that the body then froze.
+    holding the last value would mean that the body then froze.
     """
     p.only(params, ("rate_hz", "units"))
     recording = read_recording(data, limits, _units(params))
@@ -77,11 +77,11 @@ def _uniform(recording: Recording, given: float | None, limits: Limits) -> tuple
 
 
 def _check_agree(measured: list[StatedRate], stated: Sequence[StatedRate]) -> None:
-    """Refuse where no sensor's times tell a stated rate; of several, as one a sensor, one is enough."""
+    """Refuse where no sensor's times agree with a stated rate; of several, as one a sensor, one is enough."""
     if not stated or any(close(one.hz, other.hz) for one in stated for other in measured):
         return
-    told = ", ".join(f"{hz:.4g}" for hz in sorted({one.hz for one in measured}))
-    words = f"{stated[0].place} says {stated[0].hz:g} rows a second, and the times in {measured[0].place} tell {told}"
+    rates = ", ".join(f"{hz:.4g}" for hz in sorted({one.hz for one in measured}))
+    words = f"{stated[0].place} says {stated[0].hz:g} rows a second, and the times in {measured[0].place} tell {rates}"
     raise InvalidMedia(f"{words}; they must agree", param=stated[0].param or None)
 
 

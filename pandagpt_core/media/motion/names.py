@@ -16,7 +16,7 @@ def _line(words: str) -> re.Pattern[str]:
     return re.compile(rf"^(?:{words})$", re.MULTILINE)
 
 
-# What is dropped, and said so, in the order of looking: the first that a name holds. Gravity before g.
+# Dropped with a warning, in the order of looking: the first that a name holds. Gravity before g.
 _DROPPED = (
     ("magnetometer", _line(r"mag(netic|netometer|n)?|compass")),
     ("gravity", _line(r"grav(ity)?")),
@@ -50,10 +50,10 @@ _TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µ
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name says. `kind` is a sensor, "time", the word for something that is dropped, or "" for nothing known.
+    """The meaning of a name. `kind` is a sensor, "time", the word for something that is dropped, or "" for others.
 
     `form` is one of `FORMS`, of a sensor; `unit` its unit, of whichever sensor; `seconds` the step of times. None where
-    the name does not say it.
+    the name does not state it.
     """
 
     kind: str
@@ -67,7 +67,7 @@ NOTHING = Named("")
 
 
 def understand(name: str, within: Named = NOTHING) -> Named:
-    """`within` is what the name of the whole file says, where its columns are called x, y, z."""
+    """`within` is the meaning of the whole file's name, where its columns are called x, y, z."""
     bracket = _UNIT.search(name)
     plain = _UNIT.sub(" ", name) if bracket else name
     words = _words(plain)

@@ -80,7 +80,7 @@ def _check_complete(found: dict[str, Forms]) -> None:
 
 
 def _chosen(sensor: str, forms: Forms) -> str:
-    """The form of a sensor that the model knows best, of those with three axes; remarks what is dropped."""
+    """The first of `FORMS` that a sensor has with three axes; remarks what is dropped."""
     whole = [form for form in FORMS if len(forms.get(form, {})) == 3]
     if not whole:
         raise InvalidMedia(f"the recording has no {sensor} with all of x, y and z")
@@ -162,7 +162,7 @@ def _is_time(column: Column) -> bool:
 
 
 def _times(table: Table, named: Sequence[Named]) -> tuple[str, Column | None]:
-    """The place of a column of times, and the seconds of each row; None where no column tells time."""
+    """The place of a column of times, and the seconds of each row; None where no column holds times."""
     for index in _time_columns(table, named):
         column = table.columns[index]
         if np.isnan(column).any() or len(column) < 2:

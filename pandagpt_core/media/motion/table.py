@@ -34,7 +34,7 @@ MAX_LINE = 65_536  # characters; the csv module refuses a cell of twice as many
 class Table:
     """`names` of the columns, empty where the table has no header; `head` is the header's line, 0 where none is known.
 
-    `rates` and `units` are what comments and other fields say. `called` names the table in errors. `words` are the
+    `rates` and `units` are those of comments and other fields. `called` names the table in errors. `words` are the
     columns that hold words in place of numbers, with the line of the first.
     """
 
@@ -207,7 +207,7 @@ def _other(cell: str, line: int, column: int, texts: dict[int, int], *, first: b
 
 
 def remark_missing(columns: Sequence[Column]) -> None:
-    """Say how many readings are missing."""
+    """Warn of missing readings, with their share."""
     missing = float(np.mean([np.isnan(column).mean() for column in columns]))
     if missing:
         notes.warn(f"{missing:.1%} of the readings are missing; they are filled in from their neighbours")

@@ -31,7 +31,7 @@ def weights(channels: int) -> npt.NDArray[np.float32]:
 def mixing(energies: npt.NDArray[np.float64], mixed: float) -> npt.NDArray[np.float32]:
     """The weights for a sound of these energies by channel and of that energy once mixed.
 
-    Where channels cancel one another (one is the other's negative) the loudest alone is heard, and the low-frequency
+    Where channels cancel one another (one is the other's negative) the loudest alone is taken, and the low-frequency
     channel where all others are silent.
     """
     share = weights(len(energies))

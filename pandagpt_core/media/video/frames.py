@@ -22,7 +22,7 @@ from pandagpt_core.media.pictures.animations import is_animation
 from pandagpt_core.media.pictures.animations import pick as pick_animation
 from pandagpt_core.media.signatures import what_came
 from pandagpt_core.media.video.display import Display, is_turned
-from pandagpt_core.media.video.seeking import Survey, decode, is_seekable, take_survey
+from pandagpt_core.media.video.seeking import Survey, decode, is_seekable, measured_stream, take_survey
 
 T = TypeVar("T")
 RGB = npt.NDArray[np.uint8]
@@ -94,12 +94,7 @@ def _keep_stored(limits: Limits, keep: Callable[[RGB], T], frame: av.VideoFrame,
 
 def _survey(data: bytes, demuxer: str, limits: Limits) -> _Extent:
     """By counting packets and not by the header."""
-    with open_container(data, demuxer, limits) as container:
-        stream = video_stream(container, limits)
-        area = stream.codec_context.width * stream.codec_context.height
-        if area == 0:  # FFmpeg forgets a size that it refused
-            raise InvalidMedia(f"the video has no frame of at most {limits.video_pixels} pixels")
-        check(area, limits.video_pixels, "a frame of the video", "pixels")
+    with measured_stream(data, demuxer, limits) as (container, stream, area):
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if not 0.0 < rate <= _MAX_RATE:
             raise InvalidMedia(f"the video's frame rate is {rate:g}; it must be above 0 and at most {_MAX_RATE:g}")

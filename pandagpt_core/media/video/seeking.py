@@ -5,6 +5,7 @@ The packets give every frame's time.
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -60,13 +61,20 @@ def cost_of(survey: Survey, wanted: Sequence[float]) -> int:
     return cost
 
 
-def take_survey(data: bytes, demuxer: str, limits: Limits) -> Survey:
+@contextmanager
+def measured_stream(data: bytes, demuxer: str, limits: Limits) -> Iterator[tuple[InputContainer, "VideoStream", int]]:
+    """The open file, its stream of pictures, and the pixels of a frame as its header has them, within the limits."""
     with open_container(data, demuxer, limits) as container:
         stream = video_stream(container, limits)
         area = stream.codec_context.width * stream.codec_context.height
         if area == 0:  # FFmpeg forgets a size that it refused
             raise InvalidMedia(f"the video has no frame of at most {limits.video_pixels} pixels")
         check(area, limits.video_pixels, "a frame of the video", "pixels")
+        yield container, stream, area
+
+
+def take_survey(data: bytes, demuxer: str, limits: Limits) -> Survey:
+    with measured_stream(data, demuxer, limits) as (container, stream, area):
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         base = float(stream.time_base or 0)
         found: list[tuple[float, bool, int | None]] = []

@@ -33,7 +33,7 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
 
 
 def _warn_of_blank(crops: Float) -> None:
-    """Of [N, 3, 224, 224]; few pixels tell most films, so that the others alone are looked at whole."""
+    """Of [N, 3, 224, 224]; for most films few pixels decide, so that the others alone are looked at whole."""
     for step in (8, 1):
         levels = (crops[:, :, ::step, ::step].transpose(0, 2, 3, 1) * STD + MEAN) * 255
         with notes.collecting() as found:

@@ -91,7 +91,7 @@ class MiniGPTv2:
         """Never called: `info.embedding_dim` is 0."""
         raise AssertionError(f"MiniGPT-v2 has no shared space for {modality} of shape {tuple(rows.shape)}")
 
-    def look_up(self, conversation: Conversation, rows: Sequence[Tensor]) -> Iterator[Found | None]:  # noqa: ARG002
+    def look_up(self, conversation: Conversation, rows: Sequence[Tensor]) -> Iterator[Found | None]:  # noqa: ARG002 - the protocol's
         """There is no cache to look in."""
         yield NOTHING_FOUND
 
@@ -100,7 +100,7 @@ class MiniGPTv2:
         self,
         conversation: Conversation,
         rows: Sequence[Tensor],
-        found: Found = NOTHING_FOUND,  # noqa: ARG002
+        found: Found = NOTHING_FOUND,  # noqa: ARG002 - the protocol's
     ) -> LLMInputs:
         """Write the prompt; each picture has its rows, in its own turn.
 

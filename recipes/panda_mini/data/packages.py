@@ -42,8 +42,14 @@ class Package:
         return self.name.strip("@").replace("/", "-")
 
     def version(self, cache: Path) -> str:
-        """The name of the archive that was fetched, which tells the version."""
+        """The name of the archive that was fetched, which has the version."""
         return (cache / self.folder / "VERSION").read_text().strip()
+
+    def provenance(self, cache: Path) -> dict[str, str]:
+        """As a model folder's config.json states it."""
+        note = {"note": self.note} if self.note else {}
+        stated = {"client": self.client, "name": self.name, "licence": self.licence, "holds": self.holds}
+        return {**stated, **note, "archive": self.version(cache)}
 
 
 PACKAGES = (

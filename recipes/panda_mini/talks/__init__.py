@@ -1,5 +1,5 @@
-"""Talks about readings, whose truth is exact: what the language model learns to say from a line of words.
+"""Conversations about readings, whose truth is exact: the language model learns to answer from a line of words.
 
 A reading is drawn at random, names from the concepts, ImageNet's classes and COCO's kinds; every question is answered
-from it alone. So the model learns to read the line and to say no more than stands in it, whatever the thing is.
+from it alone. So the model learns to read the line and to add nothing to it, whatever the thing is.
 """

@@ -79,15 +79,15 @@ def ask_both(first: Reading, second: Reading, rng: np.random.Generator) -> tuple
     """Each medium by its own sense, in order."""
     question = str(rng.choice(_BOTH))
     if first.sense == second.sense:
-        return question, f"The first {_medium(first)} {_said(first)}, and the second {_said(second)}."
-    return question, f"The {_medium(first)} {_said(first)}, and the {_medium(second)} {_said(second)}."
+        return question, f"The first {_medium(first)} {_clause(first)}, and the second {_clause(second)}."
+    return question, f"The {_medium(first)} {_clause(first)}, and the {_medium(second)} {_clause(second)}."
 
 
 def _medium(reading: Reading) -> str:
     return {**SHOWN, "sound": "sound", "motion": "movement", "text": "text"}[reading.sense]
 
 
-def _said(reading: Reading) -> str:
+def _clause(reading: Reading) -> str:
     verb = "shows" if reading.sense in SHOWN else "is"
     if reading.void:
         return f"is {reading.void}"

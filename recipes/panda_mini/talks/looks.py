@@ -42,8 +42,8 @@ def ask_colour(reading: Reading, rng: np.random.Generator) -> tuple[str, str] | 
     if rng.random() < 0.1 and reading.colours:  # of a part that the line does not name: the main colour
         part = str(rng.choice(["sky", "suit", "saucer", "roof", "grass", "bricks", "sea", "wall", "shirt"]))
         verb = "are" if part == "bricks" else "is"
-        said = reading.ground if part in ("sky", "grass", "sea", "wall") and reading.ground else reading.colours
-        return f"What {word} {verb} the {part}?", f"I think it is {joined(said)}."
+        shades = reading.ground if part in ("sky", "grass", "sea", "wall") and reading.ground else reading.colours
+        return f"What {word} {verb} the {part}?", f"I think it is {joined(shades)}."
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -86,13 +86,13 @@ def ask_where(reading: Reading, rng: np.random.Generator) -> tuple[str, str] | N
     if not reading.things:
         return None
     name, members = grouped(reading.things)[int(rng.integers(len(grouped(reading.things))))]
-    said = joined([ON[one.place] for one in members])
+    places = joined([ON[one.place] for one in members])
     if len(members) == 1:
         wrong = str(rng.choice([p for p in ("left", "right", "top", "bottom") if p not in members[0].place]))
         if rng.random() < 0.2:
             if rng.random() < 0.5:
-                return f"Is the {name} {ON[members[0].place]}?", f"Yes, the {name} is {said}."
-            return f"Is the {name} {ON[wrong]}?", f"No, the {name} is {said}."
+                return f"Is the {name} {ON[members[0].place]}?", f"Yes, the {name} is {places}."
+            return f"Is the {name} {ON[wrong]}?", f"No, the {name} is {places}."
         question = str(
             rng.choice(
                 [f"Where is the {name}?", f"Where in the picture is the {name}?", f"Where do you see the {name}?"]
@@ -101,8 +101,8 @@ def ask_where(reading: Reading, rng: np.random.Generator) -> tuple[str, str] | N
         if reading.sure and reading.names[0].name == name and reading.names[0].kinds and rng.random() < 0.25:
             name = reading.names[0].kinds[-1]
             question = f"Where is the {name}?"
-        return question, f"The {name} is {said}."
-    return f"Where are the {plural(name)}?", f"The {plural(name)} are {said}."
+        return question, f"The {name} is {places}."
+    return f"Where are the {plural(name)}?", f"The {plural(name)} are {places}."
 
 
 def ask_bigger(reading: Reading, rng: np.random.Generator) -> tuple[str, str] | None:

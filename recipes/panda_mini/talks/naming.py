@@ -65,13 +65,13 @@ def void_answer(reading: Reading) -> str:
         return _VOIDS[reading.void]
     if reading.sense == "sound":
         return "This is noise: I hear nothing that I could name."
-    said = SHOWN[reading.sense]
+    shown = SHOWN[reading.sense]
     if reading.void == "blank":
         colour = f": it is all {reading.colours[0]}" if reading.colours else ""
-        return f"The {said} is blank{colour}. There is nothing in it."
+        return f"The {shown} is blank{colour}. There is nothing in it."
     if reading.void == "noise":
-        return f"The {said} is noise. There is nothing in it that I could name."
-    return f"The {said} shows a pattern of {joined(reading.colours)}, and no thing that I could name."
+        return f"The {shown} is noise. There is nothing in it that I could name."
+    return f"The {shown} shows a pattern of {joined(reading.colours)}, and no thing that I could name."
 
 
 def ask_name(reading: Reading, rng: np.random.Generator) -> tuple[str, str]:

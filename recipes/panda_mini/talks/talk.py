@@ -1,4 +1,4 @@
-"""A talk about one reading: up to four questions of different kinds."""
+"""A conversation about one reading: up to four questions of different kinds."""
 
 from collections.abc import Callable, Sequence
 

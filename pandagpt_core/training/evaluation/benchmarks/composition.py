@@ -107,7 +107,7 @@ def _every(wanted: ExpectedNames, answer: str) -> bool:
 
 
 def _one(wanted: ExpectedNames, answer: str) -> bool:
-    """Of all names of the set, the first that is named is the asked medium's."""
+    """Of all names of the set, the first that the answer names is of the medium in question."""
     every = [name for names in wanted.names for name in names]
     return first_named(answer, every) in wanted.names[wanted.at]
 

@@ -21,10 +21,7 @@ class Interval:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Percentiles of the bootstrap (Efron 1979); the draws are always the same."""
-        chance, n = random.Random(0), len(self.values)
-        means = sorted(sum(chance.choices(self.values, k=n)) / n for _ in range(DRAWS))
-        return means[round(0.025 * (DRAWS - 1))], means[round(0.975 * (DRAWS - 1))]
+        return _bounds(self.values, lambda some: sum(some) / len(some))
 
     def said(self) -> dict[str, float | int | list[float]]:
         bounds = [round(bound, 4) for bound in self.interval]
@@ -45,11 +42,15 @@ class Drawn:
 
 
 def drawn(items: Sequence[Item], score: Callable[[Sequence[Item]], float]) -> Drawn:
-    """The draws are always the same (Efron 1979)."""
-    chance = random.Random(0)
-    scores = sorted(score(chance.choices(items, k=len(items))) for _ in range(DRAWS))
-    return Drawn(len(items), score(items), (scores[round(0.025 * (DRAWS - 1))], scores[round(0.975 * (DRAWS - 1))]))
+    return Drawn(len(items), score(items), _bounds(items, score))
 
 
 def interval(values: Sequence[float]) -> Interval:
     return Interval(tuple(values))
+
+
+def _bounds(items: Sequence[Item], score: Callable[[Sequence[Item]], float]) -> tuple[float, float]:
+    """Percentiles of the bootstrap (Efron 1979); the draws are always the same."""
+    chance = random.Random(0)
+    scores = sorted(score(chance.choices(items, k=len(items))) for _ in range(DRAWS))
+    return scores[round(0.025 * (DRAWS - 1))], scores[round(0.975 * (DRAWS - 1))]

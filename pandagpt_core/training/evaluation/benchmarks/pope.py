@@ -1,4 +1,4 @@
-"""POPE (Li et al. 2023): is a thing in the picture, asked of things that are there and of things that are not.
+"""POPE (Li et al. 2023): yes-or-no questions about things that are in the picture, and about things that are not.
 
 Each of its three samplings (random, popular, adversarial) is a file of its own.
 """
@@ -28,12 +28,12 @@ def score_pope(questions: Sequence[Question], answers: Sequence[str]) -> Mapping
     Precision is left out where no answer is yes, recall where no thing is there.
     """
     pairs = [(said_yes(answer), bool(question.truth)) for question, answer in zip(questions, answers, strict=True)]
-    figures: dict[str, Figure] = {"accuracy": rate([said == there for said, there in pairs], chance=0.5)}
-    if any(said for said, _ in pairs):
-        figures["precision"] = rate([there for said, there in pairs if said])
+    figures: dict[str, Figure] = {"accuracy": rate([yes == there for yes, there in pairs], chance=0.5)}
+    if any(yes for yes, _ in pairs):
+        figures["precision"] = rate([there for yes, there in pairs if yes])
     if any(there for _, there in pairs):
-        figures["recall"] = rate([said for said, there in pairs if there])
-    return {**figures, "F1": drawn(pairs, f1), "yes": rate([said for said, _ in pairs])}
+        figures["recall"] = rate([yes for yes, there in pairs if there])
+    return {**figures, "F1": drawn(pairs, f1), "yes": rate([yes for yes, _ in pairs])}
 
 
 def said_yes(answer: str) -> bool:
@@ -44,6 +44,6 @@ def said_yes(answer: str) -> bool:
 
 def f1(pairs: Sequence[tuple[bool, bool]]) -> float:
     """Of pairs (answered yes, is there); 0 where all of both are false."""
-    both = sum(said and there for said, there in pairs)
-    either = sum(said + there for said, there in pairs)
+    both = sum(yes and there for yes, there in pairs)
+    either = sum(yes + there for yes, there in pairs)
     return 2 * both / either if either else 0.0

@@ -6,7 +6,7 @@ PandaGPT (pandagpt4_visual_instruction_data.json): {"image_name": "a.jpg", "conv
 media of one conversation are summed, as in service. A conversation without media is learned as one.
 
 A pair of a medium of any modality and its captions is a conversation for each caption: {"audio": "a.wav", "caption":
-"A dog barks."}, or {"media": [...], "caption": ["...", "..."]}; what asks for it is one of `QUESTIONS`.
+"A dog barks."}, or {"media": [...], "caption": ["...", "..."]}; its question is one of `QUESTIONS`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
