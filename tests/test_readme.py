@@ -95,3 +95,17 @@ def test_the_chat_command_prints_an_answer(text: str, root: Path, mini: Served) 
     command = [sys.executable, "-m", "service.cli", *words[1:], "--url", mini.url, "What is this?"]
     output = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
     assert output.strip()
+
+
+def test_the_conversation_goes_as_it_is_shown(text: str, root: Path, mini: Served) -> None:
+    """Its commands print what is shown, and each question has an answer; the words are those of one machine."""
+    [shown] = [block for block in blocks(text, "text") if block.startswith("$ ")]
+    call, *typed = re.findall(r"^[$>] (.+)$", shown, re.MULTILINE)
+    command = [sys.executable, "-m", "service.cli", *shlex.split(call)[1:], "--url", mini.url]
+    said = "".join(f"{line}\n" for line in typed)
+    answers = subprocess.run(command, cwd=root, input=said, capture_output=True, text=True, check=True, timeout=60)
+    expected, printed = re.findall(r"^[^$>\n].*$", shown, re.MULTILINE), answers.stdout.splitlines()
+    assert len(printed) == len(expected) == len(typed)
+    replies = [(typed[at], printed[at], expected[at]) for at in range(len(typed))]
+    assert [one for one in replies if one[0].startswith("/") and one[1] != one[2]] == []
+    assert all(printed)

@@ -1,12 +1,13 @@
-"""What became of requests, compared with what an undisturbed service says: lost, doubled, crossed, ends.
+"""What became of requests, compared with an undisturbed service: lost, doubled, crossed, other words, ends.
 
 The fake model's answer is a function of the request, so the undisturbed text is known; every request says its own
 number, so another's text is known too.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 
 @dataclass
@@ -29,9 +30,10 @@ class Outcome:
 
 @dataclass
 class Verdict:
-    """Counts over all requests. All bad ones must be 0 but `failed`: a failure was told clearly, once, in its codes.
+    """Counts over all requests. All bad ones must be 0 but `failed`: it ended with one clear error, of `codes`.
 
-    `retried`: requests that were answered well in the end, and with "later" (429, 503) before.
+    `lost` and `doubled`: a piece is missing or comes twice, and the rest is as undisturbed. `reworded`: other words, as
+    only a real model can write them. `retried`: answered well in the end, and with "later" (429, 503) before.
     """
 
     requests: int = 0
@@ -39,6 +41,7 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     crossed: int = 0
+    reworded: int = 0
     without_end: int = 0
     with_more_ends: int = 0
     failed: int = 0
@@ -50,8 +53,8 @@ class Verdict:
 
     @property
     def flawless(self) -> bool:
-        bad = (self.lost, self.doubled, self.crossed, self.without_end, self.with_more_ends, self.retried)
-        return not any(bad)
+        words = (self.lost, self.doubled, self.crossed, self.reworded)
+        return not any((*words, self.without_end, self.with_more_ends, self.retried))
 
 
 def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) -> Verdict:
@@ -96,5 +99,18 @@ def _flaw(outcome: Outcome, wanted: list[str], owners: Mapping[str, list[str]]) 
         return None
     if any(owners.get(text, wanted) != wanted for text in outcome.texts):
         return "crossed"
+    if not all(map(_differ_by_one_piece, outcome.texts, wanted)):
+        return "reworded"
     longer = sum(map(len, outcome.texts)) > sum(map(len, wanted))
     return "doubled" if longer else "lost"
+
+
+def _differ_by_one_piece(text: str, wanted: str) -> bool:
+    """Whether the shorter text is the beginning and the end of the longer one."""
+    shorter, longer = sorted((text, wanted), key=len)
+    return _same(shorter, longer) + _same(reversed(shorter), reversed(longer)) >= len(shorter)
+
+
+def _same(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many characters they begin with in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

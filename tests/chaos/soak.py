@@ -2,8 +2,8 @@
 
     --requests 1000 --deeds 60 --at-once 32 --every 2.5 --workers 4 --gateways 3 --out benchmarks/results
 
-Ends with status 1 where a request was lost, doubled or crossed, did not end exactly once, or was answered with "later"
-(503, 429) before it was answered well.
+Ends with status 1 where a request was lost, doubled or crossed, has other words, did not end exactly once, or was
+answered with "later" (503, 429) before it was answered well.
 """
 
 import argparse
@@ -156,9 +156,10 @@ def markdown(report: Report, conditions: dict[str, Any]) -> str:
         "lost": verdict.lost,
         "doubled": verdict.doubled,
         "crossed": verdict.crossed,
+        "other words than undisturbed": verdict.reworded,
         "without an end": verdict.without_end,
         "with more than one end": verdict.with_more_ends,
-        "failed, told once": f"{verdict.failed} {dict(verdict.codes) or ''}".strip(),
+        "failed, with one error": f"{verdict.failed} {dict(verdict.codes) or ''}".strip(),
         "connections used": verdict.connections,
         "answered after a 503 or 429": f"{verdict.retried} {dict(verdict.later) or ''}".strip(),
         "disturbances": f"{sum(report.deeds.values())} ({deeds})",

@@ -16,7 +16,7 @@ GOOD = {
 
 def judged(changed: Outcome) -> str:
     verdict = judge({**GOOD, 1: changed}, WANTED)
-    kinds = ("lost", "doubled", "crossed", "without_end", "with_more_ends", "failed")
+    kinds = ("lost", "doubled", "crossed", "reworded", "without_end", "with_more_ends", "failed")
     assert verdict.good == 2
     assert sum(getattr(verdict, kind) for kind in kinds) == 1
     return next(kind for kind in kinds if getattr(verdict, kind))
@@ -46,6 +46,7 @@ WORDS = WANTED[1][0].split(" ")
         ("doubled", {"texts": [" ".join(WORDS[:5] + WORDS[4:])]}),
         ("doubled", {"ids": [0, 1, 1, 2]}),
         ("crossed", {"texts": WANTED[2]}),
+        ("reworded", {"texts": [" ".join([*WORDS[:5], "and other words", *WORDS[7:-1], "at the end"])]}),
         ("without_end", {"ends": 0}),
         ("with_more_ends", {"ends": 2}),
         ("failed", {"error": "worker_lost"}),

@@ -1,6 +1,7 @@
 """The command: its messages and its exit status."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import read_model_folder
+from pandagpt_core.encoders.sizes import ImageBindSizes
 from service import cli
 from tests.parity.bind_tiny import SIZES, originals
 
@@ -56,6 +58,12 @@ def test_a_sizes_file_with_a_mistake_is_refused(
     sizes.write_text(sizes.read_text().replace("heads", "haeds"))
     assert cli.main([*words, "--imagebind-sizes", str(sizes)]) == 2
     assert "haeds" in capsys.readouterr().err
+
+
+def test_the_sizes_on_the_page_are_sizes(root: Path) -> None:
+    page = (root / "docs/convert.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert ImageBindSizes.from_config(json.loads(shown)).to_config() == json.loads(shown)
 
 
 def test_minigpt_v2_is_named_and_made(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
