@@ -16,6 +16,7 @@ from tests.fakes import expected_text
 GIVE_UP_S = 120.0
 PAUSE_S = 0.2
 TOKENS = 24
+DRAINING = "draining"  # this gateway leaves: another takes the request, or goes on with its stream
 
 
 class TryAgain(Exception):
@@ -111,8 +112,8 @@ def _take(data: str, outcome: Outcome) -> None:
         outcome.ends += 1
         return
     chunk = json.loads(data)
-    if "error" in chunk and chunk["error"]["code"] == "draining":
-        raise TryAgain  # this gateway leaves; another goes on with the stream
+    if "error" in chunk and chunk["error"]["code"] == DRAINING:
+        raise TryAgain
     if "error" in chunk:
         outcome.error = chunk["error"]["code"]
         return
@@ -126,11 +127,14 @@ def _check(status: int, text: str, outcome: Outcome) -> None:
     """Refusals are tried again; any other failure is this request's end."""
     if status == 200:
         return
+    code = json.loads(text)["error"]["code"]
+    if code == DRAINING:
+        raise TryAgain
     if status in (429, 503):
-        outcome.statuses.append(status)
+        outcome.later.append(f"{status} {code}")
         raise TryAgain
     outcome.ends += 1
-    outcome.error = json.loads(text)["error"]["code"]
+    outcome.error = code
 
 
 async def load(

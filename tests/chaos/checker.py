@@ -24,7 +24,7 @@ class Outcome:
     error: str | None = None
     connections: int = 0
     seconds: float = 0.0
-    statuses: list[int] = field(default_factory=list)  # of answers that said "later"
+    later: list[str] = field(default_factory=list)  # status and code of answers that said so
     waits: list[str] = field(default_factory=list)
 
 
@@ -48,7 +48,7 @@ class Verdict:
     retried: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     connections: int = 0
-    later: Counter[str] = field(default_factory=Counter)  # answers that said so, by status
+    later: Counter[str] = field(default_factory=Counter)  # answers that said so, by status and code
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -68,8 +68,8 @@ def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) ->
             verdict.without_end += 1
             continue
         verdict.connections += outcome.connections
-        verdict.later.update(map(str, outcome.statuses))
-        if outcome.statuses:
+        verdict.later.update(outcome.later)
+        if outcome.later:
             verdict.retried += 1
             verdict.wrong.append(f"retried: {outcome}"[:2000])
         flaw = _flaw(outcome, wanted, owners)

@@ -102,6 +102,11 @@ class House:
         self.store.start()
         self.wait_for_store()
 
+    def empty_store(self) -> None:
+        """Without what an earlier test left; the workers announce themselves again with their next heartbeat."""
+        self.client.flushall()
+        self.wait_for_workers()
+
     def wait_for_store(self) -> None:
         until(lambda: answers(self.url), "the store")
 

@@ -55,7 +55,7 @@ async def good(task: "asyncio.Task[dict[int, Outcome]]", first: int) -> int:
 
 
 async def test_a_pause_of_five_seconds_costs_only_time(building: House) -> None:
-    building.client.flushall()
+    await asyncio.to_thread(building.empty_store)
     async with running(building, 0) as task:
         building.store.send(signal.SIGSTOP)
         await asyncio.sleep(5)
@@ -64,7 +64,7 @@ async def test_a_pause_of_five_seconds_costs_only_time(building: House) -> None:
 
 
 async def test_killed_and_started_again_with_its_data_it_costs_only_time(building: House) -> None:
-    building.client.flushall()
+    await asyncio.to_thread(building.empty_store)
     async with running(building, 100) as task:
         await asyncio.to_thread(building.store.end, signal.SIGKILL)
         await asyncio.sleep(0.5)
@@ -76,7 +76,7 @@ async def test_killed_and_started_again_with_its_data_it_costs_only_time(buildin
 async def test_started_again_without_its_data_every_request_fails_once_and_the_next_are_served(
     building: House,
 ) -> None:
-    building.client.flushall()
+    await asyncio.to_thread(building.empty_store)
     address = building.addresses()[0]
     await asyncio.to_thread(building.wait_until_ready)
     async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
@@ -101,7 +101,7 @@ async def test_started_again_without_its_data_every_request_fails_once_and_the_n
 async def test_without_memory_new_requests_are_turned_away_and_running_ones_end_when_there_is_some(
     building: House,
 ) -> None:
-    building.client.flushall()
+    await asyncio.to_thread(building.empty_store)
     async with running(building, 200) as task:
         building.client.config_set("maxmemory", "1")
         async with httpx.AsyncClient(base_url=building.addresses()[0], timeout=30, trust_env=False) as client:

@@ -87,6 +87,7 @@ class OneChoice:
 
     id = "r"
     asked = None
+    found = None
 
     class Choice:
         finished, tokens = False, ()

@@ -107,8 +107,10 @@ class ChildProcess:
 
     async def kill(self) -> None:
         """End it and let go of its pipes. Bounded: an end that the loop does not notice in time is left to it."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                # Not `Process.kill`: before Python 3.12 it takes the status of a child that has just ended, for nobody.
+                os.kill(self._process.pid, signal.SIGKILL)
         self._to.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
