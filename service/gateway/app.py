@@ -37,9 +37,9 @@ from service.gateway.access.rate_limit import RateLimiter, UsageMeter
 from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
 from service.gateway.inference.batches.runner import BatchRunner
-from service.gateway.inference.form import FILE_FIELDS
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
+from service.gateway.inference.parsing.form import FILE_FIELDS
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.service import RequestService, ServiceOptions

@@ -32,10 +32,10 @@ from service.settings import StoreSettings, WorkerSettings
 from service.tracing import NoTracer, Tracer
 from service.version import version
 from service.worker.accounting import count_end
-from service.worker.encode_stage import Batcher, EncodeStage
-from service.worker.encoder_executor import ThreadEncoderExecutor
+from service.worker.encoding.encode_stage import Batcher, EncodeStage
+from service.worker.encoding.encoder_executor import ThreadEncoderExecutor
+from service.worker.encoding.speech_stage import SpeechStage
 from service.worker.loop import Worker, WorkerLimits
-from service.worker.speech_stage import SpeechStage
 
 log = logging.getLogger(__name__)
 

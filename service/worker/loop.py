@@ -23,12 +23,12 @@ from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.tracing import Tracer
 from service.worker.accounting import count_job, trace_job
-from service.worker.encode_stage import EncodeStage
-from service.worker.encoder_executor import SPEECH, EncoderStuck, failure_of
-from service.worker.engine_driver import EngineDriver
+from service.worker.encoding.encode_stage import EncodeStage
+from service.worker.encoding.encoder_executor import SPEECH, EncoderStuck, failure_of
+from service.worker.encoding.speech_stage import SpeechStage
+from service.worker.generation.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
-from service.worker.speech_stage import SpeechStage
 from service.worker.tokenizing import tokenize
 
 log = logging.getLogger(__name__)

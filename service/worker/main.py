@@ -25,7 +25,7 @@ from service.metrics.process import DeviceMemory, DeviceMemoryCollector, registe
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.tracing import make_tracer
 from service.worker.assembly import assembled, wait_for_store
-from service.worker.encoder_executor import EncoderStuck
+from service.worker.encoding.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
 from service.worker.malloc_trim import of_this_system as malloc_trim
 from service.worker.ops_server import Health, ops_served

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from service.gateway.app import routers
 from service.gateway.errors import ERRORS
-from service.gateway.inference.form import FILE_FIELDS
+from service.gateway.inference.parsing.form import FILE_FIELDS
 from service.gateway.schema.content_parts import MediaPart, TextPart
 from service.gateway.schema.requests import GenerateForm
 from service.gateway.schema.sampling import Sampling

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.gateway.inference.form import FILE_FIELDS
+from service.gateway.inference.parsing.form import FILE_FIELDS
 from service.gateway.routes.generate import request_body
 from service.gateway.schema.requests import CHAT_ONLY
 from tests.contract import made

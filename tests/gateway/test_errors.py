@@ -11,7 +11,7 @@ from starlette.requests import Request
 from pandagpt_core.errors import ContextLengthExceeded, InvalidMedia, KeyMismatch
 from service.broker.errors import Draining, NoWorker, Overloaded, StoreFull, StoreUnavailable, UnknownRequest
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, param_of
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.middleware import RequestContextMiddleware
 from service.gateway.schema.requests import ChatBody
 from service.metrics import GatewayMetrics

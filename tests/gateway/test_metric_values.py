@@ -195,7 +195,7 @@ WORKER: list[tuple[str, dict[str, str], Check]] = [
 # What this run leaves at 0: the tests that bring it about.
 ELSEWHERE = {
     "pandagpt_dead_letters": "broker/test_queue_metrics.py",
-    "pandagpt_encode_busy_seconds": "worker/test_encoder_executor.py",
+    "pandagpt_encode_busy_seconds": "worker/encoding/test_encoder_executor.py",
     "pandagpt_engine_info": "worker/test_main.py",
     "pandagpt_event_entries_restored": "broker/test_sentinel.py",
     "pandagpt_kv_cache_usage_perc": "worker/test_main.py",

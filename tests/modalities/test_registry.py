@@ -22,9 +22,9 @@ from pandagpt_core.modalities import (
 from pandagpt_core.types import Modality
 from service.broker.protocol import Started
 from service.gateway.decoding.warmup import make_sample
+from service.gateway.schema.answers import Details
 from service.gateway.schema.content_parts import LINK_PARTS
 from service.gateway.schema.requests import GenerateForm, Weights
-from service.gateway.schema.responses import Details
 from service.gateway.streaming.chunks import ResponseMetadata, usage
 
 entries = pytest.mark.parametrize("entry", MODALITIES.values(), ids=str)

@@ -10,7 +10,7 @@ import string
 
 import pytest
 
-from service.gateway.inference.json_scan import JsonScan, bare_slashes
+from service.gateway.inference.parsing.json_scan import JsonScan, bare_slashes
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.beside import running, send, watched

@@ -8,7 +8,7 @@ from service.broker.event_log import EventHistory, EventWriter
 from service.broker.protocol import NO_TOKEN, Done, Fence, Started, Token
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
-from service.worker.engine_driver import EngineDriver
+from service.worker.generation.engine_driver import EngineDriver
 from service.worker.jobs import Job
 from tests.fakes import FakeRuntime
 from tests.wire import generate

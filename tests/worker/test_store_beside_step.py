@@ -13,7 +13,7 @@ from service.broker.gateway.client import Broker
 from service.broker.worker.consumer import Consumer, Flushed
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
-from service.worker.engine_driver import EngineDriver
+from service.worker.generation.engine_driver import EngineDriver
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, generate, run, text_of

@@ -24,8 +24,8 @@ from service.gateway.inference import places
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.leaving import LeavingReaders
+from service.gateway.inference.parsing.speech import check_language, speech_model
 from service.gateway.inference.responses.conversations import Conversations
-from service.gateway.inference.speech import check_language, speech_model
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities

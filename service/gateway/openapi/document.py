@@ -25,7 +25,7 @@ from service.gateway.schema.completions import CompletionBody, DetokenizeBody, T
 from service.gateway.schema.documented import Error
 from service.gateway.schema.embeddings import EmbedBody, RerankBody, ScoreBody
 from service.gateway.schema.requests import ChatBody, GenerateForm, never_null
-from service.gateway.schema.response_bodies import ResponseBody
+from service.gateway.schema.responses.bodies import ResponseBody
 from service.settings import GatewaySettings
 from service.version import version
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.speech import GRANULARITIES, transcription, translation
+from service.gateway.inference.parsing.speech import GRANULARITIES, transcription, translation
 from service.gateway.inference.validated import RequestLimits, TranscribeRequest
 from service.gateway.media.multipart import Form, read_form
 from service.gateway.media.sources import MediaSources

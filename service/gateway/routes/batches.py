@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from service.broker.gateway.batches import ENDED, LONGEST_WINDOW, BatchProgress, StoredBatch
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.media.files import new_file_id
 from service.gateway.schema.batches import BatchBody, BatchList, BatchObject
 from service.gateway.schema.documented import documented, json_body

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.access.auth import Access, Caller, Scope
-from service.gateway.inference.conversation import from_chat
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.conversation import from_chat
+from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.schema.answers import ChatCompletion
 from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.schema.requests import ChatBody
-from service.gateway.schema.responses import ChatCompletion
 from service.gateway.state import gateway_of
 
 router = APIRouter()

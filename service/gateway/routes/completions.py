@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.access.auth import Access, Caller, Scope
-from service.gateway.inference.completion_body import from_completion
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.completion_body import from_completion
+from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.schema.completions import Completion, CompletionBody
 from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.state import gateway_of

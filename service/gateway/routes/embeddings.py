@@ -9,7 +9,7 @@ from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, embedding_list
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.schema.documented import documented, json_body
 from service.gateway.schema.embeddings import EmbedBody, EmbeddingList
 from service.gateway.state import gateway_of

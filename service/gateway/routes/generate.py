@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from pandagpt_core.modalities import MODALITIES
 from service.gateway.access.auth import Access, Caller, Scope
-from service.gateway.inference.form import FILE_FIELDS, from_form
 from service.gateway.inference.idempotency import IdempotencyKey
+from service.gateway.inference.parsing.form import FILE_FIELDS, from_form
 from service.gateway.media.multipart import read_form
+from service.gateway.schema.answers import ChatCompletion
 from service.gateway.schema.documented import EVENTS, documented, file_field, form_body
 from service.gateway.schema.requests import GenerateForm, never_null
-from service.gateway.schema.responses import ChatCompletion
 from service.gateway.state import gateway_of
 
 router = APIRouter()

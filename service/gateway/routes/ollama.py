@@ -13,12 +13,12 @@ from service.gateway.access.auth import Access, Caller, Scope, public
 from service.gateway.inference.embedding.answering import EmbedQuestion
 from service.gateway.inference.embedding.embedder import Embedded
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
-from service.gateway.inference.json_body import read_json
-from service.gateway.inference.ollama_body import chat_request, generate_request
+from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.ollama_body import chat_request, generate_request
 from service.gateway.media.text_windows import Cut
-from service.gateway.schema import ollama_models as models
 from service.gateway.schema.content_parts import TextPart
-from service.gateway.schema.ollama import OllamaChat, OllamaEmbed, OllamaGenerate, OllamaShow
+from service.gateway.schema.ollama import models
+from service.gateway.schema.ollama.bodies import OllamaChat, OllamaEmbed, OllamaGenerate, OllamaShow
 from service.gateway.state import gateway_of
 
 router = APIRouter(include_in_schema=False)

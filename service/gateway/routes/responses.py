@@ -14,11 +14,11 @@ from service.broker.protocol import Done, Failed
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.inference.responses.body import from_response
 from service.gateway.inference.responses.conversations import KeptConversation
 from service.gateway.schema.documented import EVENTS, documented, json_body
-from service.gateway.schema.response_bodies import DeletedResponse, ResponseBody, ResponseId, ResponseObject
+from service.gateway.schema.responses.bodies import DeletedResponse, ResponseBody, ResponseId, ResponseObject
 from service.gateway.state import GatewayState, gateway_of
 from service.gateway.streaming.chunks import read_metadata
 from service.gateway.streaming.response_events import ResponseState, request_id

@@ -11,7 +11,7 @@ from service.gateway.errors import GatewayError
 from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, usage
 from service.gateway.inference.embedding.embedder import Embedded
 from service.gateway.inference.embedding.inputs import EmbedInput, check_inputs, read_inputs
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.schema.content_parts import ContextTextPart, TextPart
 from service.gateway.schema.documented import documented, json_body
 from service.gateway.schema.embeddings import RerankBody, Reranking, ScoreBody, ScoreList

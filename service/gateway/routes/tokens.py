@@ -10,8 +10,8 @@ from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Tokenized
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import FieldError, GatewayError
-from service.gateway.inference.conversation import check_totals, conversation
-from service.gateway.inference.json_body import read_json
+from service.gateway.inference.parsing.conversation import check_totals, conversation
+from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.inference.tokenizing import TokenizeRequest, tokenized
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.sources import MediaSources

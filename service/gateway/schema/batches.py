@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from service.gateway.schema.answers import FirstId, HasMore, LastId
 from service.gateway.schema.body import BodyModel
-from service.gateway.schema.response_bodies import Metadata
-from service.gateway.schema.responses import FirstId, HasMore, LastId
+from service.gateway.schema.responses.bodies import Metadata
 
 Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
 

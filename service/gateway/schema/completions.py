@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from service.gateway.errors import FieldError
+from service.gateway.schema.answers import AnswerWarnings, Created, Fingerprint, ModelId, RequestId, Usage
 from service.gateway.schema.body import BodyModel
 from service.gateway.schema.content_parts import MAX_TEXT, Message
 from service.gateway.schema.requests import MAX_MESSAGES
-from service.gateway.schema.responses import AnswerWarnings, Created, Fingerprint, ModelId, RequestId, Usage
 from service.gateway.schema.sampling import ModelName, Sampling, Streaming, TokenId
 
 MAX_PROMPTS = 64

@@ -6,9 +6,9 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError
+from service.gateway.schema.answers import Created, ModelId
 from service.gateway.schema.body import BodyModel, PartModel
 from service.gateway.schema.content_parts import MAX_TEXT, MediaPart, TextPart, as_text_parts
-from service.gateway.schema.responses import Created, ModelId
 from service.gateway.schema.sampling import ModelName, TokenId, User
 
 MAX_EMBED_INPUTS = 4096

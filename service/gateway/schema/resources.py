@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from pandagpt_core.types import OptionKind, ToolSupport
+from service.gateway.schema.answers import FirstId, HasMore, LastId
 from service.gateway.schema.documented import ErrorDetail
-from service.gateway.schema.responses import FirstId, HasMore, LastId
 
 Span = Annotated[list[float], Field(min_length=2, max_length=2, description="Begin and end (seconds)")]
 

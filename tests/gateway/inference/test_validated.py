@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from pandagpt_core.types import SamplingParams
-from service.gateway.inference.conversation import from_chat
+from service.gateway.inference.parsing.conversation import from_chat
 from service.gateway.inference.validated import RequestLimits, sampling_of
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema.requests import MAX_MESSAGES, ChatBody, Messages

@@ -8,8 +8,8 @@ import yaml
 from openapi_spec_validator import validate
 
 from service.gateway.openapi import document as openapi_document
+from service.gateway.schema.answers import ChatCompletion
 from service.gateway.schema.requests import ChatBody, GenerateForm
-from service.gateway.schema.responses import ChatCompletion
 from service.gateway.schema.sampling import Sampling
 
 Json = dict[str, Any]

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.inference.completion_body import from_completion
-from service.gateway.inference.conversation import from_chat
 from service.gateway.inference.embedding.answering import cut_of, embedding_list
 from service.gateway.inference.embedding.embedder import EmbedOptions, embed
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
+from service.gateway.inference.parsing.completion_body import from_completion
+from service.gateway.inference.parsing.conversation import from_chat
 from service.gateway.inference.responses.body import from_response
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import GenerateRequest, RequestLimits
@@ -23,7 +23,7 @@ from service.gateway.media.sources import MediaSources
 from service.gateway.schema.completions import CompletionBody
 from service.gateway.schema.embeddings import EmbedBody
 from service.gateway.schema.requests import ChatBody
-from service.gateway.schema.response_bodies import ResponseBody
+from service.gateway.schema.responses.bodies import ResponseBody
 from service.gateway.streaming.folds import whole_fold
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from pandagpt_core.tools import characters
 from pandagpt_core.types import Turn
 from service.gateway.errors import GatewayError
-from service.gateway.inference.conversation import check_totals, conversation
+from service.gateway.inference.parsing.conversation import check_totals, conversation
+from service.gateway.inference.parsing.structured import grammar_of
+from service.gateway.inference.parsing.tools import characters_of
 from service.gateway.inference.responses.conversations import KeptConversation, carried_on
 from service.gateway.inference.responses.tools import response_tools, tools_shape
-from service.gateway.inference.structured import grammar_of
-from service.gateway.inference.tools import characters_of
 from service.gateway.inference.validated import (
     GenerateRequest,
     RequestLimits,
@@ -20,7 +20,7 @@ from service.gateway.inference.validated import (
 )
 from service.gateway.media.medium import MediaInput
 from service.gateway.media.sources import MediaSources
-from service.gateway.schema.response_bodies import ResponseBody
+from service.gateway.schema.responses.bodies import ResponseBody
 from service.gateway.schema.sampling import StreamOptions
 from service.gateway.schema.unsupported import changes, check_unsupported
 

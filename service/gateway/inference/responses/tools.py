@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from service.gateway.inference.tools import Choice, tool_of, tool_request
-from service.gateway.schema.response_bodies import ResponseBody
-from service.gateway.schema.response_tools import AllowedFunctions, ChosenFunction
+from service.gateway.inference.parsing.tools import Choice, tool_of, tool_request
+from service.gateway.schema.responses.bodies import ResponseBody
+from service.gateway.schema.responses.tools import AllowedFunctions, ChosenFunction
 from service.gateway.tools.request import ToolRequest
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pandagpt_core.tools import characters
 from pandagpt_core.types import Role, Turn
 from service.gateway.errors import GatewayError
-from service.gateway.inference.structured import grammar_of
-from service.gateway.inference.tools import calls_of, characters_of, is_legacy, tools_of
+from service.gateway.inference.parsing.structured import grammar_of
+from service.gateway.inference.parsing.tools import calls_of, characters_of, is_legacy, tools_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources

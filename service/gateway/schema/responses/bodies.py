@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
+from service.gateway.schema.answers import AnswerWarnings, LocatedObject, ModelId
 from service.gateway.schema.body import PartModel
 from service.gateway.schema.content_parts import MAX_TEXT, Message
 from service.gateway.schema.requests import MAX_MESSAGES
-from service.gateway.schema.response_input import as_messages
-from service.gateway.schema.response_tools import ResponseToolChoice, ResponseTools
-from service.gateway.schema.responses import AnswerWarnings, LocatedObject, ModelId
+from service.gateway.schema.responses.input import as_messages
+from service.gateway.schema.responses.tools import ResponseToolChoice, ResponseTools
 from service.gateway.schema.sampling import ModelName, Sampling, Tokens
 from service.gateway.schema.structured import ResponseFormat
 

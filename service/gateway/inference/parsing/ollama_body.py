@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.inference.completion_body import from_completion
-from service.gateway.inference.conversation import from_chat
+from service.gateway.inference.parsing.completion_body import from_completion
+from service.gateway.inference.parsing.conversation import from_chat
 from service.gateway.inference.validated import GenerateRequest, RequestLimits
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema.completions import CompletionBody
-from service.gateway.schema.ollama import Called, OllamaChat, OllamaGenerate, OllamaMessage
+from service.gateway.schema.ollama.bodies import Called, OllamaChat, OllamaGenerate, OllamaMessage
 from service.gateway.schema.requests import ChatBody
 from service.gateway.streaming.ollama_lines import CHAT, GENERATE
 

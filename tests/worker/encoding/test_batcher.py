@@ -1,5 +1,5 @@
 from pandagpt_core.types import Modality
-from service.worker.encode_stage import Batcher
+from service.worker.encoding.encode_stage import Batcher
 
 
 def test_a_medium_alone_goes_at_once() -> None:

@@ -17,8 +17,8 @@ from service.broker.errors import StoreUnavailable
 from service.broker.media_cache import EmbeddingCache
 from service.broker.protocol import Done, Failed, Heard, Started, Transcribe
 from service.metrics import WorkerMetrics
-from service.worker.encode_stage import GONE, LONGEST_LOOK
-from service.worker.encoder_executor import SPEECH, EncoderExecutor, failure_of
+from service.worker.encoding.encode_stage import GONE, LONGEST_LOOK
+from service.worker.encoding.encoder_executor import SPEECH, EncoderExecutor, failure_of
 from service.worker.jobs import Job
 
 log = logging.getLogger(__name__)

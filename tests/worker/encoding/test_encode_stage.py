@@ -20,8 +20,8 @@ from service.broker.protocol import Done, Failed, MediaRef, Started, Vectors
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings
-from service.worker.encode_stage import Batcher, EncodeStage
-from service.worker.encoder_executor import ThreadEncoderExecutor
+from service.worker.encoding.encode_stage import Batcher, EncodeStage
+from service.worker.encoding.encoder_executor import ThreadEncoderExecutor
 from service.worker.jobs import Job
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, FakeRuntime, fake_embedding, worker_process, worker_thread

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from service.gateway.errors import GatewayError
-from service.gateway.inference.conversation import check_totals
-from service.gateway.inference.structured import grammar_of
+from service.gateway.inference.parsing.conversation import check_totals
+from service.gateway.inference.parsing.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.schema.completions import MAX_PROMPTS, CompletionBody
 from service.gateway.schema.sampling import StreamOptions

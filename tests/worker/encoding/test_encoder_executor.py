@@ -25,8 +25,8 @@ from service.broker.protocol import Done, Failed
 from service.broker.worker.delivery import Delivery
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, environment
-from service.worker.encode_stage import LONGEST_LOOK, Batcher, EncodeStage
-from service.worker.encoder_executor import Encoded, EncoderStuck, ThreadEncoderExecutor, failure_of
+from service.worker.encoding.encode_stage import LONGEST_LOOK, Batcher, EncodeStage
+from service.worker.encoding.encoder_executor import Encoded, EncoderStuck, ThreadEncoderExecutor, failure_of
 from service.worker.jobs import Job
 from tests.conftest import ROOT, Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread

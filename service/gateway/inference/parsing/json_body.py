@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.inference.json_scan import JsonScan
+from service.gateway.inference.parsing.json_scan import JsonScan
 
 MAX_JSON_BYTES = 64 << 20
 MAX_STRUCTURE = 60_000  # of , [ { : outside strings

@@ -12,7 +12,7 @@ from pandagpt_core.interface import ServedModel
 from pandagpt_core.speech.base import Recogniser, SpeechOptions, SpokenSegment, joined, windows
 from pandagpt_core.types import Conversation, Fields, Modality
 from service.broker.protocol import Generate
-from service.worker.encoder_executor import SPEECH, Encoded
+from service.worker.encoding.encoder_executor import SPEECH, Encoded
 
 log = logging.getLogger(__name__)
 NO_SPEECH = 0.6  # the probability above which a window's text is left out

@@ -9,8 +9,8 @@ import pydantic
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality, Turn
 from service.gateway.errors import GatewayError, invalid_request
-from service.gateway.inference.conversation import check_totals, conversation
-from service.gateway.inference.structured import grammar_of
+from service.gateway.inference.parsing.conversation import check_totals, conversation
+from service.gateway.inference.parsing.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.media.medium import MediaInput, read_upload, text_medium
 from service.gateway.media.multipart import Form, takes_no_file

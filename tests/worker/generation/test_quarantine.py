@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from service.worker.quarantine import Quarantine
+from service.worker.generation.quarantine import Quarantine
 
 
 def isolate(jobs: list[str], harmful: set[str]) -> tuple[list[str], int]:

@@ -22,9 +22,9 @@ from service.broker.errors import StoreUnavailable
 from service.broker.media_cache import EmbeddingCache, media_name
 from service.broker.protocol import Failed, Generate, MediaRef
 from service.metrics import WorkerMetrics
-from service.worker.encoder_executor import SPEECH, Encoded, EncoderExecutor, encoded
+from service.worker.encoding.encoder_executor import SPEECH, Encoded, EncoderExecutor, encoded
+from service.worker.encoding.spoken import NOTHING, written_down
 from service.worker.jobs import Job
-from service.worker.spoken import NOTHING, written_down
 
 log = logging.getLogger(__name__)
 IDLE_ENDS = 1.0  # seconds that threads with nothing to do may take to end

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from pandagpt_core.interface import EngineStats, PrefixStats
 from service.metrics import WorkerMetrics
-from service.worker.engine_driver import EngineFigures
+from service.worker.generation.engine_driver import EngineFigures
 
 
 def test_counters_grow_by_what_came_since_the_last_look_and_gauges_say_now() -> None:

@@ -14,12 +14,12 @@ from pandagpt_core.types import TokenOutput
 from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
 from service.worker.accounting import count_finish
-from service.worker.explaining import Explaining
+from service.worker.encoding.spoken import speech_fields, spoken_texts, with_speech
+from service.worker.generation.explaining import Explaining
+from service.worker.generation.look_up import LookUp
+from service.worker.generation.prompt_scoring import PromptScoring
+from service.worker.generation.quarantine import Quarantine
 from service.worker.jobs import Job, conversation, pending, sequence_of
-from service.worker.look_up import LookUp
-from service.worker.prompt_scoring import PromptScoring
-from service.worker.quarantine import Quarantine
-from service.worker.spoken import speech_fields, spoken_texts, with_speech
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Bodies of the endpoints of Ollama, and models as it lists them."""

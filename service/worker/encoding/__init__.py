@@ -1,0 +1,1 @@
+"""From media to embeddings, and from sound to text, beside the loop."""
