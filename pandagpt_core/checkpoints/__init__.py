@@ -24,6 +24,7 @@ from pandagpt_core.checkpoints.folder import (
     CACHE,
     CONFIG,
     ENCODER,
+    RESAMPLER,
     TOWERS,
     CacheSpec,
     EncoderSpec,
@@ -39,6 +40,7 @@ from pandagpt_core.checkpoints.pandagpt import (
     PandaGPTTemplate,
     PerceptionSpec,
     ProjectionSpec,
+    ResamplerSpec,
     RetrievalSpec,
 )
 from pandagpt_core.checkpoints.pickled import read_pickled
@@ -61,6 +63,7 @@ __all__ = [
     "ENCODER",
     "MINIGPT_V2_CHECKPOINT",
     "PANDAGPT_DELTA",
+    "RESAMPLER",
     "TOWERS",
     "BindSpec",
     "BosSpec",
@@ -77,6 +80,7 @@ __all__ = [
     "PerceptionSpec",
     "ProjectedFolder",
     "ProjectionSpec",
+    "ResamplerSpec",
     "RetrievalSpec",
     "Shape",
     "Shapes",

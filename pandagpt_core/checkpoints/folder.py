@@ -4,6 +4,7 @@ config.json           one of the system schemas: `ModelFolder`'s fields and the 
 encoder.safetensors   the towers, under the original's key names; `encoder.weights_of` names another folder's instead
 towers.safetensors    where `weights_of` names a folder: towers that it has not, by the same names; LanguageBind's video
 adapter.safetensors   the system's own weights
+resampler.safetensors where a PandaGPT folder has `soft_tokens`: what makes several rows of a tower's tokens
 cache.safetensors     where `cache` says so: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
 """
@@ -20,6 +21,7 @@ ENCODER = "encoder.safetensors"
 TOWERS = "towers.safetensors"
 ADAPTER = "adapter.safetensors"
 CACHE = "cache.safetensors"
+RESAMPLER = "resampler.safetensors"
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -97,6 +99,11 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def encoder_digest(self) -> str:
+        """Names all that decides the rows of a medium: equal digests give equal rows for equal bytes."""
+        return self.towers_digest
+
+    @property
+    def towers_digest(self) -> str:
         """Names encoder, its weights and its preprocessing: equal digests give equal embeddings for equal bytes."""
         spec = self.encoder  # without the place of its weights, whose digest is named
         towers = {"kind": spec.kind, "variant": spec.variant, "sizes": spec.sizes}

@@ -3,14 +3,18 @@
 adapter.safetensors holds `projection.weight` [out, in], `projection.bias` [out], where it recalls `projection.recall`
 [directions, in], and LoRA pairs beside the weights that they change:
 `model.layers.N.self_attn.q_proj.lora_A.weight` [r, in], `.lora_B.weight` [out, r].
+
+With `soft_tokens`, resampler.safetensors holds the weights of `pandagpt_core.encoders.resampler.PerceiverResampler`.
 """
 
+import hashlib
 from typing import Annotated, Literal
 
 import msgspec
 
-from pandagpt_core.checkpoints.folder import ModelFolder, Positive
+from pandagpt_core.checkpoints.folder import RESAMPLER, ModelFolder, Positive
 
+MOST_SOFT_TOKENS = 256  # of a medium
 PandaGPTTemplate = Literal["vicuna-v0", "chatml", "qwen2.5", "qwen3", "llama3"]
 
 
@@ -48,6 +52,23 @@ class PerceptionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     soft: bool = True
 
 
+class ResamplerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`count` soft tokens a medium in place of one, out of a tower's tokens (`encoders.resampler`).
+
+    width, heads, layers: of each tower's resampler. towers: how wide the tokens of each tower are.
+    """
+
+    count: Annotated[int, msgspec.Meta(ge=2, le=MOST_SOFT_TOKENS)]
+    width: Positive
+    heads: Positive
+    layers: Positive
+    towers: dict[str, Positive]
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"soft_tokens: width {self.width} is no multiple of {self.heads} heads")
+
+
 class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Low-rank updates W + alpha / r * B A of every layer's `targets`; `merged` says the LLM's weights hold them."""
 
@@ -71,10 +92,31 @@ class BosSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class PandaGPTFolder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="pandagpt"):
     """`template` names an entry of `pandagpt_core.prompts.TEMPLATES`. With `perception` the folder has names and
-    calibrations in perception.json, and an encoder that gives rows beside the embedding."""
+    calibrations in perception.json, and an encoder that gives rows beside the embedding. Without `soft_tokens` a medium
+    has one, as in the paper."""
 
     template: PandaGPTTemplate
     projection: ProjectionSpec
     lora: LoraSpec | None = None
     bos: BosSpec | None = None
     perception: PerceptionSpec | None = None
+    soft_tokens: ResamplerSpec | None = None
+
+    def __post_init__(self) -> None:
+        if (self.soft_tokens is None) != (RESAMPLER not in self.files):
+            raise ValueError(f"soft_tokens and {RESAMPLER} go together; the folder has one of them")
+        others = {"perception": self.perception, "cache": self.cache, "projection.recall": self.projection.recall}
+        beside = [name for name, section in others.items() if section is not None]
+        if self.soft_tokens is not None and beside:
+            raise ValueError(f"soft_tokens cannot stand beside {' and '.join(beside)}, which read one vector a medium")
+
+    @property
+    def encoder_digest(self) -> str:
+        return self.with_resampler(self.towers_digest)
+
+    def with_resampler(self, digest: str) -> str:
+        """A digest of towers, made one of the rows that the folder's resampler gives of them."""
+        if self.soft_tokens is None:
+            return digest
+        named = msgspec.json.encode((digest, self.soft_tokens, self.files[RESAMPLER]), order="sorted")
+        return hashlib.sha256(named).hexdigest()

@@ -61,6 +61,35 @@ def tower_parts(encoder: Encoder, modalities: Iterable[Modality]) -> dict[Modali
     return {modality: cast(PartedEncoder, encoder).part(modality) for modality in modalities}
 
 
+@dataclass(frozen=True, slots=True)
+class TowerTokens:
+    """Of N clips the embeddings, [N, dim] float32, and the tokens that each was pooled from, [N, T, W].
+
+    keep: [N, T], False at tokens that stand for nothing (behind a text's end); None where all count.
+    """
+
+    vectors: torch.Tensor
+    tokens: torch.Tensor
+    keep: torch.Tensor | None = None
+
+
+class TokenEncoder(Encoder, Protocol):
+    """An encoder that also gives a tower's tokens before their pooling, for a resampler (`encoders.resampler`)."""
+
+    @property
+    def token_widths(self) -> Mapping[str, int]:
+        """W of each tower that it was built with, by the tower's name."""
+        ...
+
+    def tower_of(self, modality: Modality) -> str:
+        """The tower that a modality passes. Raises UnsupportedModality."""
+        ...
+
+    def with_tokens(self, modality: Modality, clips: torch.Tensor) -> TowerTokens:
+        """As `encode`, with the tokens."""
+        ...
+
+
 class RowEncoder(Encoder, Protocol):
     """An encoder whose `encode` gives [N, rows, dim]: a picture has many rows of a prompt, each from its own part."""
 

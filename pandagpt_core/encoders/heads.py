@@ -62,3 +62,8 @@ def first_token(x: torch.Tensor) -> torch.Tensor:
 def last_token(x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """The token at each text's end, [N, D]: the end mark has the highest id (CLIP, section 2.4)."""
     return x[torch.arange(len(x), device=x.device), ids.argmax(dim=-1)]
+
+
+def up_to_last_token(ids: torch.Tensor) -> torch.Tensor:
+    """[N, T], True up to each text's end."""
+    return torch.arange(ids.shape[1], device=ids.device) <= ids.argmax(dim=-1, keepdim=True)

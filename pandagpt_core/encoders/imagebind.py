@@ -10,8 +10,8 @@ import msgspec
 import torch
 from torch import nn
 
-from pandagpt_core.encoders.base import TowerPart
-from pandagpt_core.encoders.heads import Head, LogitScale, TextHead, Unit, first_token, last_token
+from pandagpt_core.encoders.base import TowerPart, TowerTokens
+from pandagpt_core.encoders.heads import Head, LogitScale, TextHead, Unit, first_token, last_token, up_to_last_token
 from pandagpt_core.encoders.points.encoder import PointTrunk, checked_clouds
 from pandagpt_core.encoders.sizes import PATCH_TOWERS, POINT, RECIPES, TOWER_OF, TOWERS, ImageBindSizes
 from pandagpt_core.encoders.stems import PatchPreprocessor, TextPreprocessor
@@ -87,15 +87,29 @@ class ImageBind(nn.Module):
         [N, 1, 224, 224]; IMU [N, 6, 2000]; text ids [N, 77]; points [N, P, 3]. Square pictures of other sizes have
         their positions interpolated. Raises UnsupportedModality without the tower and InvalidMedia for another shape.
         """
-        if modality not in self.recipes:
-            raise UnsupportedModality(f"the model has no tower for {modality}")
-        tower = TOWER_OF[modality]
+        return self.with_tokens(modality, clips).vectors
+
+    @torch.inference_mode()
+    def with_tokens(self, modality: Modality, clips: torch.Tensor) -> TowerTokens:
+        """As `encode`, with what the trunk gave: class token and patches, a text's tokens, groups of points."""
+        tower = self.tower_of(modality)
         if tower == POINT:
-            return self.post(tower, self.head(tower, self.cloud(clips)))
+            x = self.point_trunk.tokens(checked_clouds(clips, self.point_trunk.size))
+            return TowerTokens(self.post(tower, self.head(tower, self.point_trunk.pool(x))), x)
         if tower != "text":
             clips = clips.to(next(self.modality_preprocessors[tower].parameters()).dtype)
-        pooled = self.pool(tower, clips, self.trunk(tower, self.tokens(tower, clips)))
-        return self.post(tower, self.head(tower, pooled))
+        x = self.trunk(tower, self.tokens(tower, clips))
+        keep = up_to_last_token(clips) if tower == "text" else None
+        return TowerTokens(self.post(tower, self.head(tower, self.pool(tower, clips, x))), x, keep)
+
+    def tower_of(self, modality: Modality) -> str:
+        if modality not in self.recipes:
+            raise UnsupportedModality(f"the model has no tower for {modality}")
+        return TOWER_OF[modality]
+
+    @property
+    def token_widths(self) -> Mapping[str, int]:
+        return {name: self._sizes.token_width(name) for name in self.towers}
 
     def cloud(self, clouds: torch.Tensor, starts: torch.Tensor | None = None) -> torch.Tensor:
         """What the head of point clouds reads, [N, P, 3] to [N, D]. starts: see `PointTrunk`."""

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.encoders.base import TowerPart
-from pandagpt_core.encoders.heads import last_token
+from pandagpt_core.encoders.base import TowerPart, TowerTokens
+from pandagpt_core.encoders.heads import last_token, up_to_last_token
 from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality
@@ -181,9 +181,8 @@ class ClipVisionModel(nn.Module):
         self.post_layernorm = nn.LayerNorm(size.width, EPS)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """[N, 3, H, W] to the normed class token of each, [N, D]."""
-        x = self.encoder(self.pre_layrnorm(self.embeddings(pictures)))
-        out: Tensor = self.post_layernorm(x[:, 0])
+        """[N, 3, H, W] to [N, 1 + patches, D], the class token first."""
+        out: Tensor = self.encoder(self.pre_layrnorm(self.embeddings(pictures)))
         return out
 
 
@@ -195,13 +194,22 @@ class ClipVisionTower(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """[N, 3, H, W], or [N, 3, T, H, W] with T frames, whose class tokens are averaged; [N, out]."""
+        return self.pool(self.tokens(clips), clips)
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """[N, 1 + patches, D], of T frames [N, T (1 + patches), D]."""
         size = self.vision_model.size
         wanted = (3, *([size.frames] if size.frames else []), size.image, size.image)
         if tuple(clips.shape[1:]) != wanted:
             raise InvalidMedia(f"the tower reads {wanted}, it was given {tuple(clips.shape[1:])}")
         frames = clips.transpose(1, 2).flatten(0, 1) if size.frames else clips
-        pooled = self.vision_model(frames).view(len(clips), -1, size.width).mean(dim=1)
-        out: Tensor = self.visual_projection(pooled)
+        tokens: Tensor = self.vision_model(frames)
+        return tokens.reshape(len(clips), -1, size.width)
+
+    def pool(self, tokens: Tensor, _clips: Tensor) -> Tensor:
+        size = self.vision_model.size
+        first = tokens.view(len(tokens), max(1, size.frames), -1, size.width)[:, :, 0]  # [N, T, D], the class tokens
+        out: Tensor = self.visual_projection(self.vision_model.post_layernorm(first).mean(dim=1))
         return out
 
 
@@ -228,10 +236,17 @@ class ClipTextTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """[N, T] ids to [N, out], by the token at each text's end."""
+        return self.pool(self.tokens(ids), ids)
+
+    def tokens(self, ids: Tensor) -> Tensor:
+        """[N, T, D]."""
         tables = self.text_model.embeddings
         x = tables.token_embedding(ids) + tables.position_embedding.weight[: ids.shape[1]]
-        x = self.text_model.final_layer_norm(self.text_model.encoder(x, causal=True))
-        out: Tensor = self.text_projection(last_token(x, ids))
+        normed: Tensor = self.text_model.final_layer_norm(self.text_model.encoder(x, causal=True))
+        return normed
+
+    def pool(self, tokens: Tensor, ids: Tensor) -> Tensor:
+        out: Tensor = self.text_projection(last_token(tokens, ids))
         return out
 
 
@@ -257,8 +272,24 @@ class LanguageBind(nn.Module):
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: Tensor) -> Tensor:
         """Pictures [N, 3, 224, 224], videos [N, 3, 8, 224, 224], text ids [N, 77]; [N, dim] float32 of length one."""
+        return self.with_tokens(modality, clips).vectors
+
+    @torch.inference_mode()
+    def with_tokens(self, modality: Modality, clips: Tensor) -> TowerTokens:
+        """As `encode`, with what the transformer gave: class tokens and patches, or a text's tokens."""
+        tower = getattr(self, self.tower_of(modality))
+        is_text = modality == Modality.TEXT
+        clips = clips if is_text else clips.to(tower.visual_projection.weight.dtype)
+        tokens = tower.tokens(clips)
+        vectors = F.normalize(tower.pool(tokens, clips).float(), dim=-1)
+        return TowerTokens(vectors, tokens, up_to_last_token(clips) if is_text else None)
+
+    def tower_of(self, modality: Modality) -> str:
+        """A tower has its modality's name."""
         if modality not in self.recipes:
             raise UnsupportedModality(f"the model has no tower for {modality}")
-        tower = getattr(self, modality)
-        clips = clips if modality == Modality.TEXT else clips.to(tower.visual_projection.weight.dtype)
-        return F.normalize(tower(clips).float(), dim=-1)
+        return str(modality)
+
+    @property
+    def token_widths(self) -> Mapping[str, int]:
+        return {str(modality): getattr(self._sizes, modality).width for modality in self.recipes}

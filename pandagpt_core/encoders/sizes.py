@@ -118,6 +118,12 @@ class ImageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         size: TowerSize = getattr(self, name)
         return size
 
+    def token_width(self, name: str) -> int:
+        """Of what a tower's trunk gives, before its head."""
+        if name == POINT and self.point is not None:
+            return self.point.width
+        return self.tower(name).width
+
     def to_config(self) -> dict[str, Any]:
         """What a model folder's `encoder.sizes` holds."""
         config: dict[str, Any] = msgspec.to_builtins(self)

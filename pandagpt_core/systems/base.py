@@ -8,9 +8,9 @@ A system is one published model: encoders, a bridge into a language model, a pro
 
 A request passes through a system in three steps, each a pure function of its arguments:
 
-- `encode`: arrays of one modality, batched over many requests, to rows [n, E] for each. PandaGPT has n = 1, MiniGPT-v2
-  256. Rows are cached in the store by the medium's digest, so they depend on nothing else of the request. float16
-  halves the store's memory where n is large.
+- `encode`: arrays of one modality, batched over many requests, to rows [n, E] for each. PandaGPT has n = 1, or 1 + k
+  with a resampler, MiniGPT-v2 256. Rows are cached in the store by the medium's digest, so they depend on nothing else
+  of the request. float16 halves the store's memory where n is large.
 - `prepare`: a conversation and the rows of its media to `LLMInputs`. Rows enter the prompt at slots
   (`prompts.MediaSlot`): any number of them, of any width, in any turn, in the order of the template. Or they become a
   `layer_bias`, added at every position of each layer (ImageBind-LLM). Both may be used together.

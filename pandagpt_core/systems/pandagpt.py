@@ -1,4 +1,7 @@
-"""PandaGPT (Su et al. 2023): the media of a conversation, projected and summed, are one vector in its prompt."""
+"""PandaGPT (Su et al. 2023): the media of a conversation, projected and summed, are one vector in its prompt.
+
+With a resampler a medium has k rows in place of one, and the sum of several media is made row by row.
+"""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -11,7 +14,8 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.checkpoints import ModelFolder, PandaGPTFolder, as_system, llm_path, verify_files
-from pandagpt_core.encoders.base import PerceivingEncoder
+from pandagpt_core.encoders.base import PerceivingEncoder, TokenEncoder
+from pandagpt_core.encoders.resampler import PerceiverResampler, resampled_items
 from pandagpt_core.fusion import Projection, compose, counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.weights import load_llama
@@ -32,6 +36,7 @@ from pandagpt_core.systems.merged import load_table
 from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
 from pandagpt_core.systems.prompting import Prompting, fill
+from pandagpt_core.systems.resampling import load_resampler, with_resampler
 from pandagpt_core.systems.tower_digests import tower_digests
 from pandagpt_core.systems.visual_cache import directions, drawn, load_cache, looked_up
 from pandagpt_core.types import NOTHING_FOUND, Conversation, Found, Modality
@@ -43,6 +48,7 @@ class PandaGPT(OneVectorSystem):
 
     projection: Projection
     perceiving: Perceiving | None = None
+    resampler: PerceiverResampler | None = None
 
     @classmethod
     def load(cls, path: Path, folder: ModelFolder, options: LoadOptions) -> "PandaGPT":
@@ -62,7 +68,7 @@ class PandaGPT(OneVectorSystem):
                 TEMPLATES[folder.template],
                 folder.projection.in_dim,
                 () if cache is None else cache.options,
-                tower_digests(path, folder, encoder),
+                with_resampler(folder, tower_digests(path, folder, encoder)),
             ),
             encoder=encoder,
             projection=projection,
@@ -70,15 +76,31 @@ class PandaGPT(OneVectorSystem):
             prompting=Prompting.of(folder, llm_files, options.original_stop),
             cache=cache,
             perceiving=load_perceiving(path, folder, projection),
+            resampler=load_resampler(path, folder, encoder, options.device),
         )
 
     @torch.inference_mode()
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> Tensor:
-        """Recipe arrays in, [B, n, E] float32 out, n above 1 where more is perceived. Raises UnsupportedModality."""
+        """Recipe arrays in, [B, n, E] float32 out. Raises UnsupportedModality.
+
+        n is 1; above 1 where more is perceived; 1 + k with a resampler, the embedding first.
+        """
+        if self.resampler is not None:
+            check_modality(self.info, modality)
+            encoder = cast(TokenEncoder, self.encoder)
+            return resampled_items(encoder, self.resampler, modality, arrays, str(self.llm.device))
         if self.perceiving is None:
             return super().encode(modality, arrays)
         check_modality(self.info, modality)
         return torch.stack(cast(PerceivingEncoder, self.encoder).rows(modality, arrays)).float()
+
+    def vectors(self, conversation: Conversation, rows: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Each medium's embedding [1, E]. Raises InvalidRequest, ModelFault."""
+        if self.resampler is None:
+            return super().vectors(conversation, rows)
+        count = 1 + self.resampler.count
+        check_rows(conversation, rows, self.info.embedding_dim, dict.fromkeys(Modality, count))
+        return [row[:1] for row in rows]
 
     def look_up(self, conversation: Conversation, rows: Sequence[Tensor]) -> Iterator[Found | None]:
         """Of the cache, the rows nearest to each medium."""
@@ -87,7 +109,7 @@ class PandaGPT(OneVectorSystem):
 
     @torch.inference_mode()
     def prepare(self, conversation: Conversation, rows: Sequence[Tensor], found: Found = NOTHING_FOUND) -> LLMInputs:
-        """Write the prompt; where there are media, one row of it is their composed vector.
+        """Write the prompt; where there are media, one row of it, or k with a resampler, is their composed vector.
 
         With perception each medium has a soft token and a line of words of its own. Raises ContextLengthExceeded,
         UnsupportedModality, and InvalidRequest for embeddings that are not one [n, E] of finite numbers for each medium
@@ -96,8 +118,9 @@ class PandaGPT(OneVectorSystem):
         check_conversation(self.info, conversation)
         if self.perceiving is not None:
             return self._perceived(self.perceiving, conversation, rows, found)
-        rows, fields = drawn(self.cache, conversation, self.vectors(conversation, rows), found)
-        inputs = fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, rows))
+        vectors, fields = drawn(self.cache, conversation, self.vectors(conversation, rows), found)
+        soft = vectors if self.resampler is None else [_resampled(row, self.resampler.count) for row in rows]
+        inputs = fill(self.prompting.ids(conversation), self.llm.embed, lambda _: self._composed(conversation, soft))
         return dataclasses.replace(inputs, fields=fields)
 
     def _perceived(
@@ -119,10 +142,16 @@ class PandaGPT(OneVectorSystem):
         return dataclasses.replace(inputs, fields=fields or None)
 
     def _composed(self, conversation: Conversation, rows: Sequence[Tensor]) -> Tensor:
-        """[1, D] float32, on the language model's device."""
+        """[k, D] float32 from [k, E] of each medium, on the language model's device; row by row as the paper's one."""
         uses = counted(conversation.media)
-        chosen = torch.cat([rows[index] for index in uses])
-        composed = compose(self.projection, chosen, [conversation.media[index].weight for index in uses])
+        weights = [conversation.media[index].weight for index in uses]
+        chosen = torch.stack([rows[index] for index in uses], dim=1)  # [k, M, E]
+        composed = torch.stack([compose(self.projection, media, weights) for media in chosen])
         if not torch.isfinite(composed).all():
             raise blamed(self.projection(chosen), "projection")
-        return composed[None]
+        return composed
+
+
+def _resampled(rows: Tensor, count: int) -> Tensor:
+    """[k, E] of a medium's rows. A vector that a caller sent alone stands in each, as an untrained resampler has it."""
+    return rows[1:] if len(rows) > 1 else rows.expand(count, -1)

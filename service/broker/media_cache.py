@@ -3,7 +3,7 @@
 Both are named by content: SHA-256 over the tenant's salted name, the encoder's digest and the medium's digest (which
 itself covers the bytes, the modality and the preprocessing). So no tenant can learn from a cache what another sent.
 A value is a MessagePack header with dtype and shape, and the raw little-endian bytes; never a pickle. An embedding is
-[n, E]: one row for a medium of PandaGPT, 256 for a picture of MiniGPT-v2, float32 or, to halve the bytes, float16.
+[n, E]: a row or a few for a medium of PandaGPT, 256 for a picture of MiniGPT-v2, float32 or float16.
 """
 
 import hashlib

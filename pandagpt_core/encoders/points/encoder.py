@@ -99,7 +99,7 @@ class PointBlocks(nn.Module):
 
 
 class PointTransformer(nn.Module):
-    """Groups to tokens, a class token in front, a transformer, and the class token beside the tokens' maximum."""
+    """Groups to tokens, a class token in front, and a transformer."""
 
     def __init__(self, size: PointSize) -> None:
         super().__init__()
@@ -112,13 +112,13 @@ class PointTransformer(nn.Module):
         self.norm = nn.LayerNorm(size.width)
 
     def forward(self, groups: Groups) -> Tensor:
-        """[B, 2 D]."""
+        """[B, 1 + G, D], the class token first."""
         count = len(groups.centres)
         tokens = self.reduce_dim(self.encoder(groups.neighbours))  # [B, G, D]
         x = torch.cat([self.cls_token.expand(count, -1, -1), tokens], dim=1)
         positions = torch.cat([self.cls_pos.expand(count, -1, -1), self.pos_embed(groups.centres)], dim=1)
-        x = self.norm(self.blocks(x, positions))
-        return torch.cat([x[:, 0], x[:, 1:].amax(dim=1)], dim=-1)
+        encoded: Tensor = self.norm(self.blocks(x, positions))
+        return encoded
 
 
 def checked_clouds(clouds: Tensor, size: PointSize) -> Tensor:
@@ -146,6 +146,13 @@ class PointTrunk(nn.Module):
         starts: [B] the row that the choice of centres begins with, 0 where none is given. The original draws it at
         random, so that one cloud has many embeddings; a service must give the same answer twice.
         """
-        groups = grouped(clouds, self.size.groups, self.size.neighbours, starts)
-        encoded: Tensor = self.point_encoder(groups)
-        return encoded @ self.pc_projection
+        return self.pool(self.tokens(clouds, starts))
+
+    def tokens(self, clouds: Tensor, starts: Tensor | None = None) -> Tensor:
+        """[B, N, 3] to [B, 1 + G, D]: a class token and one for each group."""
+        encoded: Tensor = self.point_encoder(grouped(clouds, self.size.groups, self.size.neighbours, starts))
+        return encoded
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """The class token beside the groups' maximum, projected: [B, projected]."""
+        return torch.cat([tokens[:, 0], tokens[:, 1:].amax(dim=1)], dim=-1) @ self.pc_projection
