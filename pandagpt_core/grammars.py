@@ -5,6 +5,7 @@ it is compiled, and llguidance bounds the work of compiling by itself.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,8 @@ def json_schema(schema: Any) -> Grammar:
     try:
         return checked(_of_schema(schema))
     except InvalidRequest as error:
-        raise InvalidRequest(f"{error.message}{_at(schema)}") from None
+        place = _place(schema)
+        raise InvalidRequest(f"{error.message}{f' (at {place})' if place else ''}") from None
 
 
 def _of_schema(schema: Any) -> Grammar:
@@ -44,7 +46,7 @@ def followable(schema: Any) -> Any:
     return json_schemas.followable(schema, MAX_DEPTH)
 
 
-def _at(schema: Any) -> str:
+def _place(schema: Any) -> str:
     """Where the smallest part stands that cannot be followed by itself, as a JSON pointer; empty for the whole."""
     names = ("$defs", "definitions") if isinstance(schema, Mapping) else ()
     definitions = {name: schema[name] for name in names if name in schema}
@@ -54,7 +56,12 @@ def _at(schema: Any) -> str:
         (one for one, _ in zip(parts(part), budget, strict=False) if not _follows(one[1], definitions)), None
     ):
         place, part = f"{place}/{found[0]}", found[1]
-    return f" (at {place})" if place else ""
+    return f"{place}/pattern" if _has_wrong_pattern(part) else place
+
+
+def _has_wrong_pattern(schema: Any) -> bool:
+    pattern = schema.get("pattern") if isinstance(schema, Mapping) else None
+    return isinstance(pattern, str) and not _follows({"type": "string", "pattern": pattern}, {})
 
 
 def _follows(schema: Any, definitions: Mapping[str, Any]) -> bool:
@@ -88,7 +95,7 @@ def checked(grammar: Grammar) -> Grammar:
     except ValueError as error:
         complaint = str(error)
     if complaint:
-        raise InvalidRequest(f"the {_NAMES[grammar.kind]} cannot be followed: {_first_line(complaint)}")
+        raise InvalidRequest(f"the {_NAMES[grammar.kind]} cannot be followed: {_reason(complaint)}")
     return grammar
 
 
@@ -135,5 +142,12 @@ def _depth(value: Any) -> int:
     return deepest
 
 
-def _first_line(words: str) -> str:
-    return words.strip().splitlines()[0][:300]
+def _reason(complaint: str) -> str:
+    """One line of llguidance's. Of a pattern that cannot be parsed, the parser's reason and the character it means."""
+    if (parsed := _PATTERN_ERROR.search(complaint)) is not None:
+        return f"in a pattern at character {len(parsed['before']) + 1}: {parsed['reason']}"
+    return complaint.strip().splitlines()[0][:300]
+
+
+# As the Rust crate regex-syntax reports an error of a pattern without line breaks.
+_PATTERN_ERROR = re.compile(r"regex parse error:\n    .*\n    (?P<before> *)\^+\nerror: (?P<reason>.*)")
