@@ -92,7 +92,7 @@ class InTheEngine(Llguidance):
 
     def begin(self, schema: Any) -> tuple[Callable[[], object], Callable[[int], object]]:
         matcher = LLMatcher(self.tokenizer, compiled(json_schema(schema)), limits=LIMITS)
-        constraint = GrammarConstraint(matcher, self._ends)
+        constraint = GrammarConstraint(matcher, self._ends, len(self._logits))
         return lambda: constraint.apply(self._logits), constraint.consume
 
 

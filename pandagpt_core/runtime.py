@@ -28,7 +28,7 @@ from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.systems import LoadOptions, System, load_system, plain
 from pandagpt_core.systems.contributions import check_explainable, contributions
-from pandagpt_core.systems.merged import merged_folder
+from pandagpt_core.systems.merged import merged_folder, tokenizer_files
 from pandagpt_core.types import (
     NOTHING_FOUND,
     Conversation,
@@ -135,7 +135,7 @@ class Runtime:
         if vllm is not None:
             assert table is not None
             assert calls is not None
-            arguments = engine_arguments(_vllm_sizes(table, config, dtype), vllm.arguments)
+            arguments = engine_arguments(_vllm_sizes(table, tokenizer_files(folder), config, dtype), vllm.arguments)
             return cls(system, VllmEngine(arguments, calls, system.tokenizer, system.llm.config), beside(device))
         made = Engine(system.llm, system.tokenizer, _with_cache(config, cache_tokens, device))
         return cls(system, made, beside(device))
@@ -299,10 +299,11 @@ def _calls(vllm: VllmOptions, dtype: Dtype) -> Calls:
     return vllm.calls or real_calls()
 
 
-def _vllm_sizes(model: Path, config: EngineConfig, dtype: Dtype) -> dict[str, Any]:
+def _vllm_sizes(model: Path, tokenizer: Path, config: EngineConfig, dtype: Dtype) -> dict[str, Any]:
     """Our sizes by vLLM's names. With dtype "auto" it chooses."""
     return {
         "model": str(model),
+        "tokenizer": str(tokenizer),
         "dtype": dtype,
         "max_model_len": config.max_model_len,
         "max_num_seqs": config.max_running,

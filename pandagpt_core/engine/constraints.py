@@ -119,12 +119,15 @@ def spellings(words: Iterable[str], encode: Callable[[str], list[int]]) -> list[
 
 
 class GrammarConstraint:
-    """Tokens that keep the grammar; an end where the grammar may end."""
+    """Tokens that keep the grammar; an end where the grammar may end.
+
+    pieces: how many ids have one; the automaton may allow others. late: an end only where nothing else may come.
+    """
 
     bans = True
 
-    def __init__(self, matcher: LLMatcher, ends: Iterable[int]) -> None:
-        self._matcher = matcher
+    def __init__(self, matcher: LLMatcher, ends: Iterable[int], pieces: int, late: bool = False) -> None:
+        self._matcher, self._pieces, self._late = matcher, pieces, late
         self._ends = frozenset(ends)
         self._end_ids = sorted(self._ends)
 
@@ -140,11 +143,11 @@ class GrammarConstraint:
         """[V] whether each token may come. Where no token is left, by a limit of the automaton, the answer ends."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         mask = np.zeros(vocab, dtype=np.bool_)
-        found = np.unpackbits(bits, bitorder="little")[:vocab]
+        found = np.unpackbits(bits, bitorder="little")[: min(vocab, self._pieces)]
         mask[: len(found)] = found
         mask[self._end_ids] = False
         lost = self._matcher.is_error() or not mask.any()
-        mask[self._end_ids] = lost or self._matcher.is_accepting()
+        mask[self._end_ids] = lost or (self._matcher.is_accepting() and not self._late)
         return torch.from_numpy(mask if mask.any() else ~mask)
 
 
@@ -155,27 +158,27 @@ class GrammarCompiler:
         self._tokenizer = tokenizer
         self._vocabulary: LLTokenizer | None = None
 
-    def constraint(self, grammar: Grammar, ends: Iterable[int]) -> GrammarConstraint:
+    def constraint(self, grammar: Grammar, ends: Iterable[int], late: bool = False) -> GrammarConstraint:
         """Raises EngineError for a grammar that does not compile."""
         self._vocabulary = self._vocabulary or LLTokenizer(TokenizerWrapper(_Pieces(self._tokenizer)))
         matcher = LLMatcher(self._vocabulary, compiled(grammar), limits=LIMITS)
         if matcher.is_error():
             raise EngineError("the grammar does not compile over this vocabulary")
-        return GrammarConstraint(matcher, ends)
+        return GrammarConstraint(matcher, ends, self._tokenizer.size, late)
 
     def spellings(self, words: Iterable[str]) -> list[tuple[int, ...]]:
         return spellings(words, self._tokenizer.encode)
 
 
 class _Pieces:
-    """A tokenizer as llguidance reads one."""
+    """A tokenizer as llguidance reads one. Its end is an id beyond all pieces: ends are ours (`GrammarConstraint`)."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._encode = tokenizer.encode
         self.bos_token_id = tokenizer.bos_id
-        self.tokens = [tokenizer.token_bytes(index) for index in range(tokenizer.size)]
+        self.tokens = [*(tokenizer.token_bytes(index) for index in range(tokenizer.size)), b""]
         self.special_token_ids = [index for index, piece in enumerate(self.tokens) if not piece]
-        self.eos_token_id = min(tokenizer.eos_ids, default=0)
+        self.eos_token_id = tokenizer.size
 
     def __call__(self, text: str) -> list[int]:
         """Tokens that spell just this text, by which llguidance writes what a grammar forces. Sentencepiece puts a
@@ -198,7 +201,7 @@ def constraints_of(
     if params.logit_bias:
         made.append(LogitBias(params.logit_bias))
     if params.grammar is not None:
-        made.append(grammars.constraint(params.grammar, ends))
+        made.append(grammars.constraint(params.grammar, ends, late=params.ignore_eos))
     if params.min_tokens:
         made.append(MinTokens(params.min_tokens, ends))
     if params.bad_words and (spelt := grammars.spellings(params.bad_words)):

@@ -58,7 +58,8 @@ def make_sequence(
 ) -> Sequence:
     """The sequence before its first token. An answer that the context cannot hold ends at the context's end."""
     inputs, params = request.inputs, request.params
-    eos_ids = frozenset() if params.ignore_eos else tokenizer.eos_ids
+    # A grammar that can go no further ends the answer all the same.
+    eos_ids = frozenset() if params.ignore_eos and params.grammar is None else tokenizer.eos_ids
     ends = eos_ids.union(params.stop_token_ids)
     counted = inputs.ids if inputs.penalised is None else inputs.penalised
     return Sequence(

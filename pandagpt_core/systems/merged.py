@@ -55,6 +55,11 @@ def merged_folder(path: Path, cache: Path, verify: bool = True) -> Path:
     return target
 
 
+def tokenizer_files(path: Path) -> Path:
+    """Where the tokenizer of the model folder at `path` lies: a folder or a file, as `load_tokenizer` reads it."""
+    return llm_path(path, _projected(path).llm)
+
+
 def merged_name(folder: ProjectedFolder) -> str:
     """Equal names hold equal weights: the files' digests and how they are put together."""
     files = {name: digest for name, digest in folder.files.items() if name == ADAPTER or _is_llm(folder, name)}

@@ -1,10 +1,13 @@
 """A tiny random LLaMA, a byte tokenizer and a runner that says what a script tells it."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import AddedToken, models, pre_tokenizers
+from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
 from pandagpt_core.engine.config import EngineConfig
@@ -14,6 +17,7 @@ from pandagpt_core.engine.sequence import Sequence as Running
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizers.bpe import REMAPPED
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.types import SamplingParams, TokenOutput
@@ -48,6 +52,17 @@ class ByteTokenizer:
     @property
     def size(self) -> int:
         return len(PIECES)
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """`ByteTokenizer` as a tokenizer.json without merges, so that text is encoded byte by byte."""
+    letters = {byte: letter for letter, byte in REMAPPED.items()}
+    vocab = {"".join(letters[byte] for byte in piece): at for at, piece in enumerate(PIECES) if piece}
+    backend = Backend(models.BPE(vocab={**vocab, "<end>": EOS}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.add_special_tokens([AddedToken("<end>", special=True)])
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
 
 
 class ScriptedRunner:

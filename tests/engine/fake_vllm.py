@@ -7,16 +7,20 @@ request's stream; a row of wrong width or not finite ends the engine for all; ev
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
+from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.vllm.calls import PROCESSOR, Calls, VllmStats
 from pandagpt_core.engine.vllm.sampling import VllmRow, choose, row_of
 from pandagpt_core.llm.llama import Llama
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 
 DELTA = "delta"
 BLOCKS = 32
@@ -86,6 +90,7 @@ class FakeAsyncLLM:
         self.aborted: list[str] = []
         self.held = False  # a test lets requests wait
         self._llm, self._seen = llm, seen
+        self._grammars = GrammarCompiler(load_tokenizer(Path(arguments["tokenizer"])))
         seen.config = SimpleNamespace(cache_config=SimpleNamespace(num_gpu_blocks=BLOCKS))
         self._requests: list[Request] = []
         self._steps_made = 0
@@ -98,7 +103,7 @@ class FakeAsyncLLM:
             raise EngineDeadError
         await asyncio.sleep(0)  # it is handed over
         output: list[int] = []
-        row = row_of(sampling_params, prompt["prompt_token_ids"], output, self._llm.config.vocab)
+        row = self._row(sampling_params, prompt, output)
         request = Request(request_id, priority, prompt, sampling_params, row, output)
         self._requests.append(request)
         if self._stepping is None:
@@ -157,7 +162,7 @@ class FakeAsyncLLM:
         put_out = 0
         if self._steps_made % 7 == 0:  # as when blocks are short: the youngest comes back with what it had said
             put_out, last = 1, batch[-1]
-            last.row = row_of(last.params, last.prompt["prompt_token_ids"], last.output, self._llm.config.vocab)
+            last.row = self._row(last.params, last.prompt, last.output)
         waiting = len(self._requests) - len(batch)
         rows = {at: request.row for at, request in enumerate(batch) if request.row is not None}
         for at, token in enumerate(choose(logits, rows).argmax(dim=-1).tolist()):
@@ -169,6 +174,11 @@ class FakeAsyncLLM:
             prefix_cache_stats=prefix,
         )
         self._seen.record(stats, SimpleNamespace(num_preempted_reqs=put_out))
+
+    def _row(self, params: FakeSamplingParams, prompt: dict[str, Any], output: list[int]) -> VllmRow | None:
+        """As vLLM's process builds it: from values that were bytes in between."""
+        sent = replace(params, extra_args=msgspec.msgpack.decode(msgspec.msgpack.encode(params.extra_args)))
+        return row_of(sent, prompt["prompt_token_ids"], output, self._llm.config.vocab, self._grammars)
 
     @torch.inference_mode()
     def _logits(self, request: Request) -> Tensor:

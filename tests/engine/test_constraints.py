@@ -192,6 +192,25 @@ def test_an_end_is_allowed_exactly_where_the_grammar_may_end() -> None:
     assert ends == [False, True]
 
 
+def test_where_a_grammar_has_ended_only_the_sequences_own_ends_are_allowed() -> None:
+    """Also of a tokenizer whose files name no end, and of a model with more rows than its tokenizer has pieces."""
+    tokenizer = ByteTokenizer()
+    tokenizer.eos_ids = frozenset()
+    constraint = GrammarCompiler(tokenizer).constraint(regex("a"), {7})
+    constraint.consume(PIECES.index(b"a"))
+    row = torch.zeros(len(PIECES) + 8)
+    constraint.apply(row)
+    assert (row == 0).nonzero().flatten().tolist() == [7]
+
+
+def test_an_answer_that_ignores_the_end_ends_where_its_grammar_can_go_no_further(answers: Answers) -> None:
+    eager = replace(RANDOM, logit_bias=((EOS, 100.0),))
+    params = {"soon": replace(eager, grammar=regex("[ab]{1,5}")), "late": replace(eager, grammar=regex("[ab]{1,5}"))}
+    tokens, texts = answers({**params, "late": replace(params["late"], ignore_eos=True)})
+    assert (len(texts["soon"]), len(texts["late"])) == (1, 5)
+    assert tokens["late"][-1] == EOS
+
+
 @pytest.mark.parametrize(
     "schema", [SCHEMA, {"type": "array", "items": {"enum": ["cat"]}, "minItems": 9, "maxItems": 9}]
 )

@@ -5,6 +5,8 @@ The real one is marked `vllm` and runs where vLLM is installed: it starts once a
 """
 
 import importlib.util
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,6 +25,7 @@ from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.vllm.calls import engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.errors import ContextLengthExceeded, EngineError
+from pandagpt_core.grammars import json_schema, regex
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -30,7 +33,7 @@ from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.systems.merged import write_llama
 from pandagpt_core.types import SamplingParams, TokenOutput
-from tests.engine.conftest import EOS, PIECES, ByteTokenizer
+from tests.engine.conftest import EOS, PIECES, ByteTokenizer, write_tokenizer
 from tests.engine.fake_vllm import fake_calls
 
 CONTEXT = 64
@@ -50,6 +53,8 @@ SIZES = {"max_model_len": CONTEXT, "max_num_seqs": 3, "max_num_batched_tokens": 
 # Importing vLLM warns of much that is its own affair.
 REAL_MARKS = [pytest.mark.vllm, pytest.mark.timeout(1800), pytest.mark.filterwarnings("ignore")]
 REAL = pytest.param("vllm", marks=REAL_MARKS)
+ANIMAL = {"enum": ["cat", "dog"]}
+SCHEMA = {"type": "object", "properties": {"n": ANIMAL}, "required": ["n"], "additionalProperties": False}
 GREEDY = SamplingParams(max_tokens=12, temperature=0.0, ignore_eos=True)
 STYLES = [
     GREEDY,
@@ -58,6 +63,9 @@ STYLES = [
     SamplingParams(max_tokens=12, temperature=0.7, min_p=0.02, seed=7, repetition_penalty=1.2, ignore_eos=True),
     SamplingParams(max_tokens=12, temperature=0.8, seed=8, frequency_penalty=0.4, presence_penalty=0.3),
     SamplingParams(max_tokens=12, temperature=0.0, frequency_penalty=0.9, ignore_eos=True),
+    SamplingParams(max_tokens=20, temperature=1.4, seed=9, grammar=json_schema(SCHEMA)),
+    SamplingParams(max_tokens=12, temperature=0.0, grammar=regex("[a-z]{3}[0-9]{2,9}")),
+    SamplingParams(max_tokens=12, temperature=0.9, seed=4, min_tokens=6, bad_words=("a", "e"), logit_bias=((104, 9),)),
 ]
 Outputs = dict[str, list[TokenOutput]]
 numbers = count()
@@ -72,7 +80,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(parameter, mean=1.0 if parameter.dim() == 1 else 0.0, std=0.25)
     folder = tmp_path_factory.mktemp("llama")
     write_llama(llama, folder, torch.float32)
-    return folder
+    return write_tokenizer(folder)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +99,7 @@ def make_compiled(model: Path, llama: Llama) -> TokenEngine:
 
 
 def make_stand_in(model: Path, llama: Llama) -> TokenEngine:
-    arguments = engine_arguments({"model": str(model), **SIZES}, {})
+    arguments = engine_arguments({"model": str(model), "tokenizer": str(model), **SIZES}, {})
     return VllmEngine(arguments, fake_calls(llama), ByteTokenizer(), CONFIG)
 
 
@@ -100,7 +108,7 @@ def make_vllm(model: Path, llama: Llama) -> TokenEngine:
         pytest.skip("vLLM is not installed (pip install -e '.[vllm]')")
     block = 32 * 2 * CONFIG.layers * CONFIG.kv_heads * CONFIG.head_dim * 4  # bytes of 32 tokens in float32
     options = {"enforce_eager": True, "kv_cache_memory_bytes": 6 * block, "block_size": 32}  # one is vLLM's own
-    arguments = engine_arguments({"model": str(model), **SIZES}, options)
+    arguments = engine_arguments({"model": str(model), "tokenizer": str(model), **SIZES}, options)
     return VllmEngine(arguments, real_calls(), ByteTokenizer(), CONFIG)
 
 
@@ -194,6 +202,12 @@ def test_a_resumed_answer_goes_on_as_the_whole_one(
         rest = run(engine, inputs, STYLES[style], tuple(ids(whole[:cut])))
         told = [(o.token_id, o.text, o.finish_reason) for o in rest]
         assert told == [(o.token_id, o.text, o.finish_reason) for o in whole[cut:]]
+
+
+def test_an_answer_keeps_its_grammar(engine: TokenEngine, prompt: Callable[..., LLMInputs]) -> None:
+    schema, pattern = (replace(style, max_tokens=40) for style in STYLES[6:8])
+    assert json.loads(text(run(engine, prompt("x"), schema)))["n"] in ("cat", "dog")
+    assert re.fullmatch("[a-z]{3}[0-9]{2,9}", text(run(engine, prompt("x"), pattern)))
 
 
 def test_equal_tokens_around_another_row_are_another_prompt(

@@ -3,32 +3,42 @@
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.vllm.calls import FIXED, NAMED, VllmStats, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
-from pandagpt_core.engine.vllm.sampling import KEY, choose, row_of, said_of
+from pandagpt_core.engine.vllm.sampling import CONSTRAINING, KEY, choose, extra_args_of, row_of
 from pandagpt_core.errors import EngineDead, EngineError
+from pandagpt_core.grammars import regex
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
-from tests.engine.conftest import CONFIG, ByteTokenizer
+from tests.engine.conftest import CONFIG, ByteTokenizer, write_tokenizer
 from tests.engine.fake_vllm import FakeAsyncLLM, fake_calls
 
-ARGUMENTS = engine_arguments({"max_model_len": 64, "max_num_seqs": 2}, {"tensor_parallel_size": 2})
+SIZES = {"max_model_len": 64, "max_num_seqs": 2}
+GRAMMARS = GrammarCompiler(ByteTokenizer())
 GREEDY = SamplingParams(max_tokens=8, temperature=0.0, ignore_eos=True)
 Prompt = Callable[..., LLMInputs]
 
 
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+    return engine_arguments({**SIZES, "tokenizer": str(folder)}, {"tensor_parallel_size": 2})
+
+
 @pytest.fixture
-def pair(llama: Llama) -> Iterator[tuple[VllmEngine, FakeAsyncLLM]]:
+def pair(llama: Llama, arguments: dict[str, Any]) -> Iterator[tuple[VllmEngine, FakeAsyncLLM]]:
     started: list[FakeAsyncLLM] = []
-    engine = VllmEngine(ARGUMENTS, fake_calls(llama, started), ByteTokenizer(), CONFIG)
+    engine = VllmEngine(arguments, fake_calls(llama, started), ByteTokenizer(), CONFIG)
     yield engine, started[0]
     engine.close()
 
@@ -199,7 +209,7 @@ def test_a_failed_start_leaves_no_thread(llama: Llama) -> None:
     broken = type(calls)(start, calls.sampling_params, calls.delta, calls.embeds_input, calls.tokens_input)
     before = threading.active_count()
     with pytest.raises(ValueError, match="no such model"):
-        VllmEngine(ARGUMENTS, broken, ByteTokenizer(), CONFIG)
+        VllmEngine({}, broken, ByteTokenizer(), CONFIG)
     assert threading.active_count() == before
 
 
@@ -214,17 +224,21 @@ def test_its_figures_are_summed_from_vllms_differences() -> None:
 
 
 def test_a_plainly_greedy_request_is_left_to_vllm() -> None:
-    assert said_of(GREEDY, 0, []) is None
-    assert row_of(SimpleNamespace(extra_args=None), [1], [], 8) is None
-    assert said_of(SamplingParams(temperature=0.0, presence_penalty=0.1), 0, []) is not None
+    assert extra_args_of(GREEDY, 0, []) is None
+    assert row_of(SimpleNamespace(extra_args=None), [1], [], 8, GRAMMARS) is None
+    assert extra_args_of(SamplingParams(temperature=0.0, presence_penalty=0.1), 0, []) is not None
+    made = {"min_tokens": 1, "logit_bias": ((1, 1.0),), "bad_words": ("a",), "no_repeat_ngram_size": 2}
+    for name, value in {**made, "grammar": regex("a")}.items():
+        assert extra_args_of(replace(GREEDY, **{name: value}), 0, []) is not None, name  # type: ignore[arg-type]
+    assert {*made, "grammar"} == set(CONSTRAINING)
 
 
 def test_a_row_that_comes_back_counts_what_it_had_said_once() -> None:
     """vLLM puts a request out and takes it in again with the list of what it generated."""
-    said = said_of(SamplingParams(frequency_penalty=0.5), resumed=2, soft=[1])
+    said = extra_args_of(SamplingParams(frequency_penalty=0.5), resumed=2, soft=[1])
     assert said is not None
     output = [5, 5]
-    row = row_of(SimpleNamespace(extra_args={KEY: said[KEY]}), [3, 0, 4, 6], output, vocab=8)
+    row = row_of(SimpleNamespace(extra_args={KEY: said[KEY]}), [3, 0, 4, 6], output, 8, GRAMMARS)
     assert row is not None
     assert row.history is not None
     output.append(7)
@@ -237,16 +251,16 @@ def test_a_row_that_comes_back_counts_what_it_had_said_once() -> None:
 
 def test_a_row_repeats_nothing_of_what_an_earlier_attempt_said() -> None:
     """Resumed tokens 1 2 1, then 2 would repeat the pair."""
-    said = said_of(SamplingParams(temperature=0.0, no_repeat_ngram_size=2), resumed=3, soft=[])
-    row = row_of(SimpleNamespace(extra_args=said), [3, 1, 2, 1], [], vocab=4)
+    said = extra_args_of(SamplingParams(temperature=0.0, no_repeat_ngram_size=2), resumed=3, soft=[])
+    row = row_of(SimpleNamespace(extra_args=said), [3, 1, 2, 1], [], 4, GRAMMARS)
     assert row is not None
     logits = choose(torch.tensor([[0.0, 1.0, 9.0, 2.0]]), {0: row})
     assert int(logits[0].argmax()) == 3
 
 
 def test_a_row_that_is_not_finite_is_left_and_the_others_are_chosen() -> None:
-    said = said_of(SamplingParams(temperature=1.0, seed=1), 0, [])
-    rows = {place: row_of(SimpleNamespace(extra_args=said), [1], [], 4) for place in (0, 2)}
+    said = extra_args_of(SamplingParams(temperature=1.0, seed=1), 0, [])
+    rows = {place: row_of(SimpleNamespace(extra_args=said), [1], [], 4, GRAMMARS) for place in (0, 2)}
     logits = torch.tensor([[0.0, float("nan"), 0.0, 0.0], [1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]])
     before = logits.clone()
     choose(logits, rows)  # type: ignore[arg-type]  # none of them is None

@@ -11,6 +11,7 @@ from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pa
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import CheckpointError, DigestMismatch
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.runtime import Runtime, VllmOptions
@@ -137,6 +138,7 @@ def test_a_runtime_on_vllm_answers_as_one_on_our_engine(folder: Path, merged: Pa
     theirs.close()
     said = started[0].arguments
     assert (said["model"], said["dtype"], said["max_num_seqs"]) == (str(merged), "float32", 3)
+    assert load_tokenizer(Path(said["tokenizer"])).encode("panda") == theirs.tokenize("panda", False)
     assert (said["max_num_batched_tokens"], said["pipeline_parallel_size"]) == (64, 2)
     with pytest.raises(ValueError, match="no dtype int8"):
         Runtime.load(folder, dtype="int8", vllm=VllmOptions(merged.parent, {}, calls))

@@ -20,8 +20,8 @@ FIXED: Mapping[str, Any] = MappingProxyType(
         "stream_interval": 1,
     }
 )
-# These have settings of their own.
-NAMED = ("model", "dtype", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
+# These have settings of their own, or follow from the model's folder. Only the logits processor reads `tokenizer`.
+NAMED = ("model", "tokenizer", "dtype", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 ENVIRONMENT = {
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # its logits processors are of another kind
     "VLLM_NO_USAGE_STATS": "1",  # nothing is sent to anybody

@@ -23,8 +23,8 @@ from pandagpt_core.engine.request import EngineRequest, check_request, make_sequ
 from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.engine.vllm.calls import Calls, VllmStats
 from pandagpt_core.engine.vllm.loop import LoopThread
-from pandagpt_core.engine.vllm.sampling import said_of
-from pandagpt_core.errors import EngineDead, EngineError, InvalidRequest
+from pandagpt_core.engine.vllm.sampling import extra_args_of
+from pandagpt_core.errors import EngineDead, EngineError
 from pandagpt_core.interface import Admitted, EngineStats, PrefixStats
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
@@ -93,8 +93,6 @@ class VllmEngine:
         inputs, resume = request.inputs, request.resume
         if inputs.layer_bias is not None:
             raise EngineError("the engine vllm cannot add a layer bias; serve this model with the engine own")
-        if request.params.grammar is not None:  # its automaton would begin anew with every resumed request
-            raise InvalidRequest("the engine vllm offers no structured output; serve this model with the engine own")
         check_request(request, self._config, self.context)
         sequence = make_sequence(request, self._tokenizer, self._config.vocab, self.context, self._grammars)
         finished = sequence.replay(resume)
@@ -172,16 +170,16 @@ class VllmEngine:
 
     def _sampling(self, sequence: Sequence, resumed: int) -> Any:
         """vLLM takes the likeliest of what our sampler leaves it, and ends where the sequence does."""
-        bad = self._grammars.spellings(sequence.params.bad_words)
+        ends = sorted(sequence.stop_token_ids)
         return self._calls.sampling_params(
             temperature=0.0,
             max_tokens=sequence.max_tokens - resumed,
             ignore_eos=True,
-            stop_token_ids=sorted(sequence.stop_token_ids),
+            stop_token_ids=ends,
             logprobs=sequence.params.logprobs,
             detokenize=False,
             output_kind=self._calls.delta,
-            extra_args=said_of(sequence.params, resumed, _soft(sequence.inputs), sorted(sequence.stop_token_ids), bad),
+            extra_args=extra_args_of(sequence.params, resumed, _soft(sequence.inputs), ends),
         )
 
     async def _follow(self, run: VllmRun, prompt: Any, sampling: Any, rank: int) -> None:
