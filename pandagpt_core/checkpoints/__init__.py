@@ -30,6 +30,7 @@ from pandagpt_core.checkpoints.folder import (
     EncoderSpec,
     LLMSpec,
     ModelFolder,
+    further_towers,
 )
 from pandagpt_core.checkpoints.imagebind_llm import BindSpec, ImageBindLLMFolder
 from pandagpt_core.checkpoints.minigpt_v2 import MiniGPTv2Folder, ProjectedFolder
@@ -93,6 +94,7 @@ __all__ = [
     "file_digest",
     "file_path",
     "folder_digests",
+    "further_towers",
     "llm_path",
     "load_module",
     "lora_shapes",

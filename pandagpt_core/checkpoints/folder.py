@@ -3,6 +3,7 @@
 config.json           one of the system schemas: `ModelFolder`'s fields and the system's own (`checkpoints.systems`)
 encoder.safetensors   the towers, under the original's key names; `encoder.weights_of` names another folder's instead
 towers.safetensors    where `weights_of` names a folder: towers that it has not, by the same names; LanguageBind's video
+towers-*.safetensors  LanguageBind's towers of sound, depth and heat, a file each
 adapter.safetensors   the system's own weights
 resampler.safetensors where a PandaGPT folder has `soft_tokens`: what makes several rows of a tower's tokens
 cache.safetensors     where `cache` says so: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
@@ -26,6 +27,11 @@ RESAMPLER = "resampler.safetensors"
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+def further_towers(modality: Modality) -> str:
+    """The file of one tower by itself."""
+    return f"towers-{modality}.safetensors"
 
 
 class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +104,11 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return str(self.__struct_config__.tag)
 
     @property
+    def tower_files(self) -> list[str]:
+        """Files of towers beside `encoder.safetensors`."""
+        return [*filter(self.files.__contains__, (TOWERS, *map(further_towers, Modality)))]
+
+    @property
     def encoder_digest(self) -> str:
         """Names all that decides the rows of a medium: equal digests give equal rows for equal bytes."""
         return self.towers_digest
@@ -107,6 +118,6 @@ class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Names encoder, its weights and its preprocessing: equal digests give equal embeddings for equal bytes."""
         spec = self.encoder  # without the place of its weights, whose digest is named
         towers = {"kind": spec.kind, "variant": spec.variant, "sizes": spec.sizes}
-        own = [self.files[TOWERS]] if TOWERS in self.files else []
+        own = [self.files[name] for name in self.tower_files]
         named = msgspec.json.encode((towers, self.files.get(ENCODER, ""), self.recipes, *own), order="sorted")
         return hashlib.sha256(named).hexdigest()

@@ -89,7 +89,7 @@ def plan_pandagpt(originals: PandaGPTOriginals, options: PandaGPTOptions) -> Pro
         lora = lora_spec(originals.delta.name, adapter.shapes(), options)
         account(originals.delta.name, adapter_shapes(projection, lora, expected_shapes(config)), adapter.shapes())
     llm = plan_llm(originals.llm, config)
-    return ProjectedPlan(encoder, adapter, llm, projection, lora, config, *towers)
+    return ProjectedPlan(encoder, adapter, llm, projection, lora, config, tuple(towers))
 
 
 def convert_pandagpt(
@@ -179,12 +179,18 @@ def _licences(originals: PandaGPTOriginals, options: PandaGPTOptions) -> dict[st
     return {"encoder": own, "llm": llm, **adapter}
 
 
+def _source(part: Part) -> dict[str, str]:
+    """A tower's file, named with its folder: LanguageBind's all have one name."""
+    return {"file": f"{part.source.parent.name}/{part.source.name}", "sha256": file_digest(part.source)}
+
+
 def _provenance(originals: PandaGPTOriginals, plan: ProjectedPlan) -> dict[str, Any]:
     delta = originals.delta
     kind = "languagebind" if isinstance(originals.imagebind, LanguageBindFolders) else "imagebind"
     return {
         "made_by": "pandagpt convert",
         kind: {"file": plan.encoder.source.name, "sha256": file_digest(plan.encoder.source)},
+        **({"towers": [_source(part) for part in plan.towers]} if plan.towers else {}),
         "delta": "none: untrained" if delta is None else {"file": delta.name, "sha256": file_digest(delta)},
         "llm": {"folder": originals.llm.name, "files": [part.source.name for part in plan.llm]},
     }

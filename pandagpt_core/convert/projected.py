@@ -36,11 +36,11 @@ class ProjectedPlan:
     projection: ProjectionSpec
     lora: LoraSpec | None
     config: LlamaConfig
-    towers: Part | None = None  # of the encoder, in a file of their own
+    towers: tuple[Part, ...] = ()  # of the encoder, in files of their own
 
     @property
     def parts(self) -> list[Part]:
-        return [part for part in (self.encoder, self.towers, self.adapter, *self.llm) if part is not None]
+        return [part for part in (self.encoder, *self.towers, self.adapter, *self.llm) if part is not None]
 
     def size(self, dtype: torch.dtype | None) -> int:
         """Bytes of weights to be written."""

@@ -1,11 +1,12 @@
 """LanguageBind's towers into one space (Zhu et al. 2024): CLIP's text tower and vision transformers around it.
 
 Module names are those of its files, which are transformers' CLIP. The video tower attends over time before space in
-each layer (an own embedding a frame, no feed-forward of its own). Here: text, pictures and video. Its towers of sound,
-depth and heat want media prepared in ways of their own and are not read. Embeddings have length one; the published
-temperatures are left out.
+each layer (an own embedding a frame, no feed-forward of its own). The towers of sound, depth and heat are CLIP's vision
+tower; that of sound reads a spectrogram that is wider than high. Embeddings have length one; the published temperatures
+are left out.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -27,10 +28,14 @@ RECIPES: Mapping[Modality, str] = MappingProxyType(
     {
         Modality.IMAGE: "imagebind-image-v1",
         Modality.VIDEO: "languagebind-video-v1",
+        Modality.AUDIO: "languagebind-audio-v1",
+        Modality.DEPTH: "languagebind-depth-v1",
+        Modality.THERMAL: "languagebind-thermal-v1",
         Modality.TEXT: "clip-bpe-v1",
     }
 )
 check_recipes(RECIPES)
+FURTHER = (Modality.VIDEO, Modality.AUDIO, Modality.DEPTH, Modality.THERMAL)  # a folder may lack them
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"gelu": F.gelu, "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x)}
 )
@@ -53,10 +58,20 @@ class TransformerSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VisionSize(TransformerSize, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Square pictures of `image` pixels a side in patches of `patch`."""
+    """Pictures of `image` rows in patches of `patch`. `columns`: of pictures that are not square."""
 
     image: Positive
     patch: Positive
+    columns: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image, self.columns or self.image
+
+    @property
+    def patches(self) -> int:
+        return math.prod(side // self.patch for side in self.sides)
 
 
 class TextSize(TransformerSize, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,12 +80,15 @@ class TextSize(TransformerSize, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class LanguageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """video: None where a folder has no tower for it."""
+    """None of `video`, `audio`, `depth`, `thermal`: where a folder has no tower for it."""
 
     out: Positive
     text: TextSize
     image: VisionSize
     video: VisionSize | None = None
+    audio: VisionSize | None = None
+    depth: VisionSize | None = None
+    thermal: VisionSize | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "LanguageBindSizes":
@@ -86,7 +104,7 @@ class LanguageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     @property
     def recipes(self) -> dict[Modality, str]:
-        return {key: recipe for key, recipe in RECIPES.items() if key != Modality.VIDEO or self.video is not None}
+        return {key: recipe for key, recipe in RECIPES.items() if getattr(self, key) is not None}
 
 
 class ClipAttention(nn.Module):
@@ -162,7 +180,7 @@ class VisionEmbeddings(nn.Module):
         super().__init__()
         self.class_embedding = nn.Parameter(torch.empty(size.width))
         self.patch_embedding = nn.Conv2d(3, size.width, size.patch, size.patch, bias=False)
-        self.position_embedding = nn.Embedding((size.image // size.patch) ** 2 + 1, size.width)
+        self.position_embedding = nn.Embedding(size.patches + 1, size.width)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """[N, 3, H, W] to [N, 1 + patches, D]."""
@@ -199,7 +217,7 @@ class ClipVisionTower(nn.Module):
     def tokens(self, clips: Tensor) -> Tensor:
         """[N, 1 + patches, D], of T frames [N, T (1 + patches), D]."""
         size = self.vision_model.size
-        wanted = (3, *([size.frames] if size.frames else []), size.image, size.image)
+        wanted = (3, *([size.frames] if size.frames else []), *size.sides)
         if tuple(clips.shape[1:]) != wanted:
             raise InvalidMedia(f"the tower reads {wanted}, it was given {tuple(clips.shape[1:])}")
         frames = clips.transpose(1, 2).flatten(0, 1) if size.frames else clips
@@ -251,16 +269,17 @@ class ClipTextTower(nn.Module):
 
 
 class LanguageBind(nn.Module):
-    """Towers `text` and `image`, and `video` where the sizes have it, each under its name; no memory until loaded."""
+    """Towers `text` and `image`, and what else the sizes have, each under its name; no memory until loaded."""
 
     def __init__(self, sizes: LanguageBindSizes, device: str | torch.device = "meta") -> None:
         super().__init__()
         self.dim, self.recipes, self._sizes = sizes.out, sizes.recipes, sizes
         with torch.device(device):
             self.text = ClipTextTower(sizes.text, sizes.out)
-            self.image = ClipVisionTower(sizes.image, sizes.out)
-            if sizes.video is not None:
-                self.video = ClipVisionTower(sizes.video, sizes.out)
+            for name in (Modality.IMAGE, *FURTHER):
+                size = getattr(sizes, name)
+                if size is not None:
+                    self.add_module(name, ClipVisionTower(size, sizes.out))
         self.eval()
         self.requires_grad_(False)
 
@@ -271,7 +290,7 @@ class LanguageBind(nn.Module):
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: Tensor) -> Tensor:
-        """Pictures [N, 3, 224, 224], videos [N, 3, 8, 224, 224], text ids [N, 77]; [N, dim] float32 of length one."""
+        """Media as their recipes make them, text ids [N, 77]; [N, dim] float32 of length one."""
         return self.with_tokens(modality, clips).vectors
 
     @torch.inference_mode()

@@ -9,7 +9,6 @@ import torch
 from pandagpt_core.autotune import Listen, ignore
 from pandagpt_core.checkpoints import (
     ENCODER,
-    TOWERS,
     ModelFolder,
     account,
     file_path,
@@ -29,7 +28,7 @@ from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.modalities import same_form
 
-Loader = Callable[[Path, ModelFolder, str, Path], Encoder]  # the last: of towers beside the others, where it has any
+Loader = Callable[[Path, ModelFolder, str, list[Path]], Encoder]  # the last: of towers beside the others
 
 
 def load_encoder(
@@ -39,7 +38,8 @@ def load_encoder(
 
     exact: float32 throughout; else products are bfloat16 where that pays (`encoders.precision`), which is reported.
     """
-    encoder = LOADERS[folder.encoder.kind](file_path(path, folder, ENCODER), folder, device, path / TOWERS)
+    own = [path / name for name in folder.tower_files]
+    encoder = LOADERS[folder.encoder.kind](file_path(path, folder, ENCODER), folder, device, own)
     for modality, recipe in folder.recipes.items():
         wants = encoder.recipes.get(modality)
         if wants is None or not same_form(modality, recipe, wants):
@@ -50,7 +50,7 @@ def load_encoder(
     return encoder
 
 
-def _imagebind(weights: Path, folder: ModelFolder, device: str, _own: Path) -> Encoder:
+def _imagebind(weights: Path, folder: ModelFolder, device: str, _own: list[Path]) -> Encoder:
     """Only the towers that the folder's recipes feed are built."""
     sizes = ImageBindSizes.from_config(folder.encoder.sizes)
     towers = {TOWER_OF[modality] for modality in folder.recipes}
@@ -59,11 +59,12 @@ def _imagebind(weights: Path, folder: ModelFolder, device: str, _own: Path) -> E
     return model
 
 
-def _languagebind(weights: Path, folder: ModelFolder, device: str, own: Path) -> Encoder:
-    """The tower of films lies in a file of its own."""
+def _languagebind(weights: Path, folder: ModelFolder, device: str, own: list[Path]) -> Encoder:
+    """Towers other than those of pictures and texts lie in a file each."""
     model = LanguageBind(LanguageBindSizes.from_config(folder.encoder.sizes))
-    files = [weights, own] if TOWERS in folder.files else [weights]
-    state = {key: one for file in files for key, one in read_tensors(file, device=device, dtype=torch.float32)}
+    state = {
+        key: one for file in (weights, *own) for key, one in read_tensors(file, device=device, dtype=torch.float32)
+    }
     account("LanguageBind's towers", module_shapes(model), {key: tuple(one.shape) for key, one in state.items()})
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
@@ -75,7 +76,7 @@ def _autocast_imagebind(encoder: Encoder, report: Listen) -> None:
     autocast_towers(encoder, report)
 
 
-def _eva_vit(weights: Path, folder: ModelFolder, device: str, _own: Path) -> Encoder:
+def _eva_vit(weights: Path, folder: ModelFolder, device: str, _own: list[Path]) -> Encoder:
     model = EvaVit(EvaSizes.from_config(folder.encoder.sizes))
     load_module(model, weights, device=device, dtype=torch.float32)
     return model
@@ -86,17 +87,18 @@ def _autocast_eva_vit(encoder: Encoder, report: Listen) -> None:
     autocast_eva_vit(encoder, report)
 
 
-def _grid(weights: Path, folder: ModelFolder, device: str, _own: Path) -> Encoder:
+def _grid(weights: Path, folder: ModelFolder, device: str, _own: list[Path]) -> Encoder:
     with torch.device("meta"):
         model = GridEncoder(GridSizes.from_config(folder.encoder.sizes))
     load_module(model, weights, device=device, dtype=torch.float32)
     return model
 
 
-def _mini(weights: Path, folder: ModelFolder, device: str, own: Path) -> Encoder:
+def _mini(weights: Path, folder: ModelFolder, device: str, own: list[Path]) -> Encoder:
     """`MiniEncoder.load(sizes, state)`: it builds the towers of its sizes and accounts for the state's keys itself."""
-    files = [weights, own] if TOWERS in folder.files else [weights]
-    state = {key: one for file in files for key, one in read_tensors(file, device=device, dtype=torch.float32)}
+    state = {
+        key: one for file in (weights, *own) for key, one in read_tensors(file, device=device, dtype=torch.float32)
+    }
     return MiniEncoder.load(folder.encoder.sizes, state)
 
 

@@ -13,7 +13,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from pandagpt_core.checkpoints import ENCODER, TOWERS, ModelFolder, file_path, read_tensors
+from pandagpt_core.checkpoints import ENCODER, ModelFolder, file_path, read_tensors
 from pandagpt_core.encoders.base import Encoder, tower_parts
 from pandagpt_core.types import Modality
 
@@ -26,7 +26,7 @@ def tower_digests(path: Path, folder: ModelFolder, encoder: Encoder) -> dict[Mod
     The weights are read from the folder's files as they are stored, before any change of their type.
     """
     parts = tower_parts(encoder, folder.recipes)
-    files = [file_path(path, folder, ENCODER), *([path / TOWERS] if TOWERS in folder.files else [])]
+    files = [file_path(path, folder, ENCODER), *(path / name for name in folder.tower_files)]
     wanted = [part.holds for part in parts.values()]
     tensors = _tensor_digests(files, lambda key: any(holds(key) for holds in wanted))
     return {

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPAttention
 
 from pandagpt_core.checkpoints import PandaGPTFolder, module_shapes, read_folder_of
-from pandagpt_core.convert.languagebind import LanguageBindFolders, read_sizes
+from pandagpt_core.convert.languagebind import LanguageBindFolders, plan_languagebind, read_sizes
 from pandagpt_core.encoders.languagebind import LanguageBind
 from pandagpt_core.errors import CheckpointError, InvalidMedia
 from pandagpt_core.interface import SequenceRequest
@@ -20,52 +19,11 @@ from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service import cli
+from tests.convert.tiny_languagebind import FRAMES, clip, with_time, write
 from tests.convert.tiny_llms import FAMILIES, write_llm
 
-TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 LARGE_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-FRAMES = 8
-
-
-def clip(**changes: Any) -> transformers.CLIPModel:
-    """transformers' CLIP of the tiny sizes, every weight drawn at random."""
-    torch.manual_seed(0)
-    act = {"hidden_act": changes.pop("hidden_act", "gelu")}
-    config = transformers.CLIPConfig(
-        text_config={**TINY, **act}, vision_config={**TINY, **act, "patch_size": 56}, projection_dim=16
-    )
-    model = transformers.CLIPModel(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return model.eval()
-
-
-def write(folder: Path, model: transformers.CLIPModel, state: dict[str, Tensor], **vision: Any) -> Path:
-    """As LanguageBind publishes: a pickled file, and a config whose vision part has its own fields."""
-    folder.mkdir()
-    config = model.config.to_dict()
-    config["vision_config"] |= {"add_time_attn": False, "num_frames": 1, "lora_r": 0, **vision}
-    (folder / "config.json").write_text(json.dumps(config, default=str))
-    counted = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
-    torch.save({**state, **counted}, folder / "pytorch_model.bin")
-    return folder
-
-
-def with_time(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The video tower's further weights, drawn at random."""
-    torch.manual_seed(1)
-    added = {}
-    for layer in range(TINY["num_hidden_layers"]):
-        prefix = f"vision_model.encoder.layers.{layer}"
-        added[f"{prefix}.temporal_embedding"] = torch.randn(1, FRAMES, 32) * 0.3
-        for name in ("weight", "bias"):
-            added[f"{prefix}.temporal_layer_norm1.{name}"] = torch.randn(32)
-            for part in "qkv":
-                shape = (32, 32) if name == "weight" else (32,)
-                added[f"{prefix}.temporal_attn.{part}_proj.{name}"] = torch.randn(shape) * 0.2
-            added[f"{prefix}.temporal_attn.out_proj.{name}"] = torch.randn(shape) * 0.2
-    return {**state, **added}
 
 
 @pytest.fixture
@@ -170,9 +128,9 @@ def test_a_folder_that_may_be_sold_names_its_licences_and_answers(
 
 def test_what_is_no_languagebind_is_refused_by_name(tmp_path: Path) -> None:
     model = clip()
-    lora = write(tmp_path / "lora", model, model.state_dict(), lora_r=16)
-    with pytest.raises(CheckpointError, match="LoRA of rank 16"):
-        read_sizes(LanguageBindFolders(lora))
+    lora = LanguageBindFolders(write(tmp_path / "lora", model, model.state_dict(), lora_r=16))
+    with pytest.raises(CheckpointError, match="LoRA of rank 16, and its config"):
+        plan_languagebind(lora, read_sizes(lora))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="no vision_config"):

@@ -41,13 +41,34 @@ def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.flo
     p.only(params, PARAMETERS)
     found = read_map(data, limits, "depth map")
     params = own.completed(params, found.own, PARAMETERS, UNITS)
-    scale = p.number(params, "scale", 1e-6, 1e6)
-    unit = "scale" if scale is not None and "unit" not in params else p.choice(params, "unit", UNITS)
+    unit, scale = unit_of(params)
     if found.highest <= 0:
-        raise InvalidMedia("the depth map has no reading above 0")
-    notes.fact("unit", unit if scale is None else f"{scale:g} a metre")
+        raise no_reading()
     square = _square(_disparity(found, unit, scale, params).astype(np.float32))
     return ((square - np.float32(MEAN)) / np.float32(STD))[None, None]
+
+
+def depths(found: Map, seen: Float, params: p.Params, unit: str, scale: float | None) -> Float:
+    """[H, W] metres, NaN where there is no reading; `seen` are the positive readings, which may be changed in place.
+
+    A disparity becomes depth by the camera's focal length and baseline.
+    """
+    if unit == "disparity":
+        power = _focal_times_baseline(params)
+        return np.divide(power, seen, out=seen)
+    return _metres(found, seen, unit, scale)
+
+
+def no_reading() -> InvalidMedia:
+    return InvalidMedia("the depth map has no reading above 0")
+
+
+def unit_of(params: p.Params) -> tuple[str, float | None]:
+    """The unit, "scale" where the scale stands in its place, and the scale."""
+    scale = p.number(params, "scale", 1e-6, 1e6)
+    unit = "scale" if scale is not None and "unit" not in params else p.choice(params, "unit", UNITS)
+    notes.fact("unit", unit if scale is None else f"{scale:g} a metre")
+    return unit, scale
 
 
 def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> Float:

@@ -17,12 +17,14 @@ from pandagpt_core.media.maps.maps import Float, Map, is_grey, mapped, read_map
 from pandagpt_core.media.pictures.pixels import (
     decoded,
     from_unit,
+    grey_channels,
     is_oriented,
+    normalise,
     open_header,
     open_picture,
     resize_and_crop,
 )
-from pandagpt_core.media.pictures.shown import on_ground
+from pandagpt_core.media.pictures.shown import on_ground, open_shown, square
 from pandagpt_core.media.pictures.shown import shown as shown_picture
 from pandagpt_core.media.scientific import magic
 
@@ -68,7 +70,7 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     head = _header(data, limits)
     if head is not None and (not is_grey(head) or (head.has_transparency_data and not params)):
         if span is not None or "unit" in params:
-            raise InvalidMedia("low, high and unit need a picture of a single grey channel", param="low")
+            raise _needs_grey()
         return _array(_brightness(head, limits))
     found = read_map(data, limits, "thermal picture", head)
     check(max(found.values.shape) / min(found.values.shape), limits.aspect, "the map", "as its ratio of sides")
@@ -85,6 +87,25 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
             param="low",
         )
     return _array(_scaled(values, span))
+
+
+def languagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
+    """[1, 3, 224, 224] with CLIP's statistics, as LanguageBind's loader reads a picture of three channels.
+
+    A colour picture keeps its colours, as its camera's palette drew them. Grey, which that loader refuses, is read as
+    by `shown` and fills the three channels.
+    """
+    p.only(params, PARAMETERS)
+    if not is_colour(data, limits):
+        return grey_channels(shown(data, params, limits)[0, 0])
+    if params:
+        raise _needs_grey()
+    seen = square(open_shown(data, limits))
+    return normalise(seen.astype(np.float32) / np.float32(255.0)).transpose(2, 0, 1)[None]
+
+
+def _needs_grey() -> InvalidMedia:
+    return InvalidMedia("low, high and unit need a picture of a single grey channel", param="low")
 
 
 def _remark_own(thermogram: flir.Thermogram) -> None:

@@ -151,6 +151,11 @@ def lite0_array(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return ((rgb.astype(np.float32) - np.float32(127.0)) / np.float32(128.0)).transpose(2, 0, 1)
 
 
+def grey_channels(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[1, 3, H, W] of [H, W] values in 0..1: three equal channels, each by its own of CLIP's statistics."""
+    return normalise(np.repeat(grey[:, :, None], 3, axis=2)).transpose(2, 0, 1)[None]
+
+
 def normalise(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[..., 3] values in 0..1 to CLIP's zero mean and unit deviation."""
     return (rgb - MEAN) / STD

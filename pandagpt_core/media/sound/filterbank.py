@@ -19,20 +19,20 @@ _FLOOR = float(np.finfo(np.float32).eps)
 Float = npt.NDArray[np.float32]
 
 
-def filter_bank(wave: Float) -> Float:
-    """[frames, 128] natural logs of mel energies of a 16 kHz wave [samples >= 400]; whole windows only, no dither."""
+def filter_bank(wave: Float, bins: int = MEL_BINS) -> Float:
+    """[frames, bins] natural logs of mel energies of a 16 kHz wave [samples >= 400]; whole windows only, no dither."""
     frames = np.lib.stride_tricks.sliding_window_view(wave.astype(np.float64), WINDOW)[::HOP]
     frames = frames - frames.mean(axis=1, keepdims=True)
     before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
     shaped = (frames - PREEMPHASIS * before) * np.hanning(WINDOW)
     power = np.abs(np.fft.rfft(shaped, FFT)) ** 2
-    return np.log(np.maximum(power @ _mel_weights().T, _FLOOR)).astype(np.float32)
+    return np.log(np.maximum(power @ _mel_weights(bins).T, _FLOOR)).astype(np.float32)
 
 
-@lru_cache(maxsize=1)
-def _mel_weights() -> npt.NDArray[np.float64]:
-    """[128, 257] triangles, evenly spaced and straight-sided on the mel scale; the Nyquist bin has no weight."""
-    edges = np.linspace(_mel(LOWEST_HZ), _mel(RATE / 2), MEL_BINS + 2)[:, None]
+@lru_cache(maxsize=2)
+def _mel_weights(count: int) -> npt.NDArray[np.float64]:
+    """[count, 257] triangles, evenly spaced and straight-sided on the mel scale; the Nyquist bin has no weight."""
+    edges = np.linspace(_mel(LOWEST_HZ), _mel(RATE / 2), count + 2)[:, None]
     bins = _mel(np.arange(FFT // 2 + 1) * (RATE / FFT))[None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])

@@ -34,6 +34,14 @@ AUDIO = Entry(
             "three clips of 2 s where there is sound, all channels mixed (ITU-R BS.775)",
             reading=2,
         ),
+        Recipe(
+            "languagebind-audio-v1",
+            f"{MEDIA}.sound.fused",
+            "languagebind",
+            "[1, 3, 112, 1036]",
+            "LanguageBind: three spectrograms of 10.4 s as channels, a shorter sound repeated; channel 0 alone",
+            without=("clips",),
+        ),
     ),
     sample=(SAMPLES, "tone"),
     parameters=(
@@ -42,7 +50,7 @@ AUDIO = Entry(
             "where the clips of a long sound lie: where it is loudest, or evenly",
             ("loud", "even"),
             label="Clips of a long sound",
-            otherwise="loud; a model with ImageBind's recipe takes none and has them even",
+            otherwise="loud; a model with ImageBind's or LanguageBind's recipe takes none and has them even",
         ),
     ),
     limits=("bytes", "seconds", "samples", "channels", "sample_rate"),

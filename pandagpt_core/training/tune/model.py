@@ -88,9 +88,9 @@ def count(tuned: nn.Module, encoder: int) -> Count:
 
 
 def encoder_size(path: Path, folder: ModelFolder) -> int:
-    """Numbers in the encoder's file, from its header."""
-    shapes = read_shapes(file_path(path, folder, ENCODER))
-    return sum(torch.Size(shape).numel() for shape in shapes.values())
+    """Numbers in the encoder's files, from their headers."""
+    files = (file_path(path, folder, ENCODER), *(path / name for name in folder.tower_files))
+    return sum(torch.Size(shape).numel() for file in files for shape in read_shapes(file).values())
 
 
 def build(path: Path, folder: ProjectedFolder, settings: LoraSettings, seed: int) -> TrainableModel:

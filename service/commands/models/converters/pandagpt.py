@@ -5,6 +5,12 @@ from pathlib import Path
 
 from service.commands.models.converters.common import Progress, imagebind_sizes, required
 
+FURTHER = {
+    "video": "LanguageBind_Video_FT, a folder, for films too",
+    "audio": "LanguageBind_Audio_FT, a folder, for sounds too",
+    "depth": "LanguageBind_Depth, a folder, for depth maps too",
+    "thermal": "LanguageBind_Thermal, a folder, for thermal pictures too",
+}
 TEMPLATES = ("vicuna-v0", "chatml", "qwen2.5", "qwen3", "llama3")
 
 
@@ -12,7 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("pandagpt (and --imagebind of imagebind-llm)")
     own.add_argument("--imagebind", type=Path, help="imagebind_huge.pth, or imagebind_w3D.pth, which has point clouds")
     own.add_argument("--languagebind", type=Path, help="LanguageBind_Image, a folder, in place of --imagebind")
-    own.add_argument("--languagebind-video", type=Path, help="LanguageBind_Video_FT, a folder, for films too")
+    for name, about in FURTHER.items():
+        own.add_argument(f"--languagebind-{name}", type=Path, help=about)
     own.add_argument("--delta", type=Path, help="PandaGPT's pytorch_model.pt; without it: a folder to train")
     own.add_argument("--template", choices=TEMPLATES, help="prompt template (the one of the folder's chat template)")
     own.add_argument("--llm-licence", help="the language model's licence (what its README.md states)")
@@ -21,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def convert(arguments: argparse.Namespace) -> str:
     """The lines to print."""
-    required(arguments, "llm", *(() if arguments.languagebind else ("imagebind",)))
+    further = {name: getattr(arguments, f"languagebind_{name}") for name in FURTHER}
+    encoder = "languagebind" if arguments.languagebind or any(further.values()) else "imagebind"
+    required(arguments, "llm", encoder)
     import torch
 
     from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
@@ -38,7 +47,7 @@ def convert(arguments: argparse.Namespace) -> str:
         dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         max_model_len=arguments.max_model_len,
     )
-    folders = arguments.languagebind and LanguageBindFolders(arguments.languagebind, arguments.languagebind_video)
+    folders = arguments.languagebind and LanguageBindFolders(arguments.languagebind, **further)
     originals = PandaGPTOriginals(folders or arguments.imagebind, arguments.llm, arguments.delta)
     made = convert_pandagpt(originals, arguments.out, options, Progress())
     bos = made.bos
