@@ -12,6 +12,7 @@ the walks.
 """
 
 import argparse
+import dis
 import sys
 import tempfile
 import threading
@@ -42,7 +43,8 @@ FEW, MANY = 4, 24  # tokens of the two requests
 STEP_S = 0.05  # so that each token travels alone
 SIDES = {"gateway": ("gateway",), "worker": ("worker", "encode", "store")}  # the beginnings of their threads' names
 ARRIVAL = ("service/broker/worker/delivery.py", "read_entry")
-_RESUMED = 1  # a RESUME's argument from here on: the function goes on after a yield or an await
+_RESUME = dis.opmap["RESUME"]
+_FROM_THE_START = 0  # a RESUME's argument; above it the function goes on after a yield or an await
 
 
 @dataclass
@@ -106,7 +108,9 @@ class CallTracer:
 
 
 def _is_resumed(frame: FrameType) -> bool:
-    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti + 1] >= _RESUMED
+    """Also where it is closed or an error is thrown into it: then it stands at its yield."""
+    code, at = frame.f_code.co_code, frame.f_lasti
+    return at >= 0 and (code[at] != _RESUME or code[at + 1] > _FROM_THE_START)
 
 
 @dataclass(frozen=True)

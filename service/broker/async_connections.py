@@ -7,9 +7,16 @@ cancelled then goes on until whatever it waits for next comes, seconds later.
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from redis.asyncio import RedisCluster
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 
@@ -48,6 +55,15 @@ CANCELLABLE: Mapping[type[AbstractConnection], type[AbstractConnection]] = {
     SSLConnection: CancellableTLSConnection,
     UnixDomainSocketConnection: CancellableUnixConnection,
 }
+
+
+def drivers_own(pool: ConnectionPool) -> AbstractConnection:
+    """A connection beside the pool's, for one long-lived task that looks for its end by itself."""
+    kind: Any = pool.connection_class
+    if issubclass(kind, _Cancellable):
+        [kind] = [base for base in kind.__bases__ if base is not _Cancellable]
+    made: AbstractConnection = kind(**pool.connection_kwargs)
+    return made
 
 
 def cancellable(cluster: RedisCluster) -> RedisCluster:

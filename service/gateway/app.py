@@ -117,7 +117,6 @@ def terminate(app: FastAPI) -> None:
 def leave(app: FastAPI) -> None:
     """What runs has had its time: streams are handed over, and nothing new is taken."""
     gateway: GatewayState = app.state.gateway
-    gateway.draining = True
     gateway.leaving.set()
 
 

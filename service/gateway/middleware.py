@@ -29,18 +29,15 @@ HEAD_ONLY = "head_only"  # state of a request: true where no body is wanted, so 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; in logs and metrics only, for no client is left
 
 
-def _limits(scope: Scope) -> dict[str, str]:
-    """`x-ratelimit-*`, where a route has put the request under limits (`GatewayState.admit`)."""
+def _connection_headers(scope: Scope) -> dict[str, str]:
+    """`x-ratelimit-*`, where a route has put the request under limits (`GatewayState.lease`), and the end of the
+    connection, where the client still sends or this gateway is about to leave: a client or a proxy must not use the
+    connection again."""
     limits: Callable[[], dict[str, str]] = scope["state"].get("limits", dict)
-    return limits()
-
-
-def _last(scope: Scope) -> dict[str, str]:
-    """The connection's last answer, where the client still sends, or where this gateway is about to leave: a client or
-    a proxy must not use the connection again."""
     unread: Callable[[], bool] = scope["state"].get("unread", bool)
     gateway = getattr(scope["app"].state, "gateway", None) if "app" in scope else None
-    return {"connection": "close"} if unread() or getattr(gateway, "terminating", False) else {}
+    is_last = getattr(gateway, "terminating", False) or unread()
+    return {**({"connection": "close"} if is_last else {}), **limits()}
 
 
 def endpoint_of(scope: Scope) -> str:
@@ -70,9 +67,7 @@ class RequestContextMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update(
-                    {"x-request-id": request_id, **_last(scope), **_limits(scope)},
-                )
+                MutableHeaders(scope=message).update({"x-request-id": request_id, **_connection_headers(scope)})
             await send(message)
 
         self._metrics.in_progress.inc()

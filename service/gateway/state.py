@@ -7,7 +7,6 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
-from service.broker.errors import Draining
 from service.broker.gateway.batches import BatchStore
 from service.broker.gateway.client import Broker
 from service.gateway.access.auth import KeyRing, Tenants
@@ -21,6 +20,7 @@ from service.gateway.media.files import FileStore
 from service.gateway.media.media_uuids import MediaUuids
 from service.gateway.media.multipart import FormLimits
 from service.gateway.media.sources import MediaSources, SizeBudget
+from service.gateway.streaming.event_stream import check_stays
 from service.metrics import GatewayMetrics
 
 
@@ -29,8 +29,7 @@ class GatewayState:
     """`metrics_here`: whether this port answers /metrics. `fetcher` is None where media are not fetched from URLs.
 
     `terminating` is set by the first signal: the gateway is not ready and answers with `connection: close`, but still
-    takes requests. `draining` is set when it takes no more, `leaving` when the requests that still run have had their
-    time.
+    takes requests. `leaving` is set when the requests that still run have had their time: it takes no more.
     """
 
     host: str
@@ -50,7 +49,6 @@ class GatewayState:
     form_limits: FormLimits
     fetcher: Fetcher | None = None
     terminating: bool = False
-    draining: bool = False
 
     @property
     def broker(self) -> Broker:
@@ -66,8 +64,7 @@ class GatewayState:
 
     def check_accepting(self) -> None:
         """Raises `draining`."""
-        if self.draining:
-            raise Draining("this gateway is going away; try again")
+        check_stays(self.leaving)
 
     def lease(self, request: Request, tenant: str) -> RateLimitLease:
         """The tenant's share of the rate limits while the request lasts; every answer has what is left in its headers.

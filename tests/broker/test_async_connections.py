@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
+from redis.asyncio.connection import UnixDomainSocketConnection
 
 from service.broker.async_connections import (
     CancellableConnection,
     CancellableTLSConnection,
     CancellableUnixConnection,
+    drivers_own,
 )
 from service.broker.connection import connect_async
 from service.settings import StoreSettings
@@ -48,6 +50,13 @@ async def test_a_cancellation_in_the_moment_a_write_ends_is_not_lost(valkey: Val
 async def test_the_gateway_s_connections_are_of_that_kind(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
     assert isinstance(store.connection_pool.make_connection(), CancellableUnixConnection)
+    await store.aclose()
+
+
+async def test_the_reader_of_streams_has_the_drivers_own_kind(valkey: Valkey) -> None:
+    """Its task looks for its end by itself, and each token of each stream comes through it."""
+    store = connect_async(valkey.settings)
+    assert type(drivers_own(store.connection_pool)) is UnixDomainSocketConnection
     await store.aclose()
 
 

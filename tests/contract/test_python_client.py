@@ -143,11 +143,11 @@ def test_a_429_is_tried_again_after_its_milliseconds(strict: Strict, caplog: pyt
 
 def test_a_503_is_tried_again_after_retry_after(gateway: Any, url: str) -> None:
     state = gateway[1]
-    state.draining = True
-    threading.Timer(0.4, lambda: setattr(state, "draining", False)).start()
+    state.leaving.set()
+    threading.Timer(0.4, state.leaving.clear).start()
     with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=3) as client:
         assert ask(client, max_tokens=1).choices
-    assert not state.draining
+    assert not state.leaving.is_set()
 
 
 def test_an_error_that_no_retry_can_mend_is_sent_once(url: str, http: httpx.Client) -> None:

@@ -73,7 +73,7 @@ def test_a_gateway_that_is_about_to_leave_takes_nothing_new(
     start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread
 ) -> None:
     url, state = start_gateway()
-    state.draining = True
+    state.leaving.set()
     assert code(httpx.get(f"{url}/health/ready")) == (503, "draining")
     assert code(httpx.post(f"{url}/v1/chat/completions", json=CHAT)) == (503, "draining")
     assert httpx.get(f"{url}/health/live").status_code == 200

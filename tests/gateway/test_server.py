@@ -132,7 +132,7 @@ async def test_after_sigterm_the_gateway_is_not_ready_but_takes_what_comes_for_a
             assert (await client.get(f"{url}/health/ready")).status_code == 503
             late = await client.post(f"{url}/v1/chat/completions", json=ask, timeout=20)
             assert (late.status_code, late.headers["connection"]) == (200, "close")
-            assert not made._app.state.gateway.draining
+            assert not made._app.state.gateway.leaving.is_set()
             await until(lambda: made.should_exit)
 
 

@@ -18,10 +18,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import redis.asyncio
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 from service.broker import protocol
+from service.broker.async_connections import drivers_own
 from service.broker.connection import AsyncStore, store_errors, translated
 from service.broker.errors import StoreUnavailable
 from service.broker.gateway.timeouts import LazyTimeout
@@ -114,13 +115,13 @@ class StreamConnection:
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
-        self._pool: Any = pool  # some of its methods bear no types
-        self._connection: AbstractConnection | None = None
+        self._pool = pool
+        self._connection: Any = None  # some of its methods bear no types
 
     async def read(self, places: Collection[StreamCursor], count: int, block_ms: int) -> list[tuple[bytes, RawEntries]]:
         """By stream at most `count` entries after each place, as soon as there are any. Raises the driver's errors."""
         if self._connection is None:
-            self._connection = self._pool.make_connection()
+            self._connection = drivers_own(self._pool)
         head = b"*%d\r\n$5\r\nXREAD\r\n" % (6 + 2 * len(places))
         options = [b"COUNT", b"%d" % count, b"BLOCK", b"%d" % block_ms, b"STREAMS"]
         names, afters = [place.name for place in places], [place.packed for place in places]

@@ -14,18 +14,20 @@ def _nobody() -> None:
 
 
 class LazyTimeout:
-    """Calls `callback` at `due`, a time of the running loop; `math.inf` is no limit.
+    """Calls `callback` at `due`, a time of the running loop; `math.inf` is no limit. `seconds`: the first limit.
 
     A hot path may write `due` itself: `arm` is needed only where it is earlier than `fires_at`.
     """
 
     __slots__ = ("_callback", "_loop", "_timer", "due", "fires_at")
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None], seconds: float = math.inf) -> None:
         self._callback = callback
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.due = self.fires_at = math.inf
+        if seconds < math.inf:
+            self.set(seconds)
 
     def set(self, seconds: float) -> None:
         self.due = self._loop.time() + seconds

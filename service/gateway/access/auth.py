@@ -174,11 +174,13 @@ class Access:
 
     async def __call__(self, request: Request) -> Caller:
         gateway: AccessState = request.app.state.gateway
-        key, seen = self.admit(request, gateway), observation_of(request.scope)
-        seen.key_class = key_class(key)
+        key = self.admit(request, gateway)
+        kind = key_class(key)
         share = key.name if key is not ANONYMOUS else f"address:{_address(request)}"
         group = key.name if key.cache_group is None else f"group:{key.cache_group}"
         owner, share, group = await gateway.tenants.named(key.name, share, group)
+        seen = observation_of(request.scope)
+        seen.key_class = kind
         return Caller(key.name, owner, key.scopes, share, seen, group)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:

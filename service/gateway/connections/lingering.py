@@ -17,7 +17,7 @@ class LingeringTransport:
 
     def __init__(self, transport: asyncio.Transport, still_sends: Callable[[], bool]) -> None:
         self._transport, self._still_sends = transport, still_sends
-        self.write = transport.write  # for every token of every stream
+        self.write, self.abort = transport.write, transport.abort  # for every token of every stream, for every request
         self.lingering: asyncio.TimerHandle | None = None
 
     def __getattr__(self, name: str) -> Any:

@@ -84,9 +84,7 @@ class DecodePool:
     async def read(self, recipe: str, data: bytes, params: Params, tenant: str = "") -> tuple[np.ndarray, Notes]:
         """The recipe's array and what its reader remarked. Raises `invalid_media` where the bytes cannot be decoded in
         the limits, `overloaded`."""
-        place = self._queue.enter(tenant)
-        self._hand_out()
-        slot = await self._turn(tenant, place)
+        slot = await self._turn(tenant)
         healthy = False
         try:
             slot.child = slot.child or await self._start_child()
@@ -102,7 +100,9 @@ class DecodePool:
             raise GatewayError(answer.code, answer.message, param=answer.param)
         return np.frombuffer(body, answer.dtype).reshape(answer.shape), answer.notes
 
-    async def _turn(self, tenant: str, place: asyncio.Future[_Slot]) -> _Slot:
+    async def _turn(self, tenant: str) -> _Slot:
+        place = self._queue.enter(tenant)
+        self._hand_out()
         try:
             return await place
         except asyncio.CancelledError:

@@ -36,8 +36,8 @@ def names_places(info: ModelInfo) -> bool:
 def checked(info: ModelInfo, wanted: GenerateRequest) -> GenerateRequest:
     """The request with checked options; boxes are still as the caller gave them. Checks all that needs no picture's
     sides. Raises InvalidRequest."""
-    given, picture = wanted.places, last_picture(wanted)
-    if picture is not None and picture.recalled and names_places(info):
+    given, picture, named = wanted.places, last_picture(wanted), names_places(info)
+    if picture is not None and picture.recalled and named:
         words = f"{picture.where}: {info.id} names places in a picture, and needs its bytes for that."
         raise GatewayError("invalid_request", words, param=picture.where)
     if given.boxes is not None and len(given.boxes) > MAX_BOXES:
@@ -45,12 +45,12 @@ def checked(info: ModelInfo, wanted: GenerateRequest) -> GenerateRequest:
     _check_corners(given.boxes or ())
     if given.boxes and given.in_pixels and picture is None:
         raise InvalidRequest("boxes in pixels need a picture; the conversation has none", param="boxes")
-    if given.annotate and not names_places(info):
+    if given.annotate and not named:
         raise InvalidRequest(f"{info.id} names no places, so there is nothing to annotate", param="annotate")
     if given.annotate and picture is None:
         raise InvalidRequest("annotate needs a picture; the conversation has none", param="annotate")
     options = _options(info, wanted, None if given.boxes is None else ())
-    return wanted if names_places(info) else replace(wanted, options=options)
+    return wanted if named else replace(wanted, options=options)
 
 
 async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) -> Places:

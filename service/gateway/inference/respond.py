@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.protocol import Done, Event, Failed, Heard, Started, Token
+from service.broker.protocol import Done, Heard, Started, Token
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.inference.idempotency import REPLAYED
@@ -21,13 +21,14 @@ from service.gateway.inference.service import Answered, RequestService
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, head_only
 from service.gateway.observation import Observation, TokenMeter
 from service.gateway.schema.requests import ignored, warned
-from service.gateway.streaming.chunks import ResponseMetadata, failure
+from service.gateway.streaming.chunks import ResponseMetadata
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
-    Disconnection,
     Events,
     EventStream,
     StreamTimeouts,
+    check_stays,
+    first_events,
     until_disconnect,
     watch_connection,
 )
@@ -53,13 +54,12 @@ class Responder:
 
         `lease` is the caller's share of the rate limits; a stream keeps it to its end.
         """
+        check_stays(self.leaving)
         service, seen = self.requests, caller.seen
-        info = await service.model_of(wanted)
-        seen.model, seen.priority = info.id, wanted.priority
         seen.phases.append(("receive", seen.received, time.perf_counter()))
         gone = await lease.enter_async_context(watch_connection(request.receive))
         submitted = await until_disconnect(
-            gone, service.answer(wanted, info, caller, key), late=lambda late: service.leaving.leave(late.record)
+            gone, service.answer(wanted, caller, key), late=lambda late: service.leaving.leave(late.record)
         )
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
@@ -73,15 +73,18 @@ class Responder:
         if metadata.shape.get("background") and not wanted.stream:
             seen.outcome = "done"
             return JSONResponse(ResponseState(metadata).object(), headers=headers)
+        leave, fold = self._leave(record, metadata), frames(metadata, ids=metadata.event_ids) if wanted.stream else None
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
-        leave = self._leave(record, metadata)
         if seen.charged and not metadata.shape.get("background"):
             lease.push_async_callback(self._charge, record, seen, meter)
         try:
-            if wanted.stream:
-                first = await until_disconnect(gone, _first_events(events), self.leaving, leave)
-                return self._stream(record, events, gone, first, metadata, headers, lease.pop_all(), seen)
+            if fold is not None:
+                first = await until_disconnect(gone, first_events(events), self.leaving, leave)
+                hand_over, rest = partial(service.leaving.hand_over, record), lease.pop_all()
+                return EventStream(
+                    events, gone, first, fold, self.timeouts, leave, hand_over, rest, headers, self.leaving, seen
+                )
             whole = await until_disconnect(gone, _whole(events, metadata), self.leaving, leave)
         except ClientDisconnected:
             await events.aclose()
@@ -134,46 +137,6 @@ class Responder:
         """What a reader's leaving means: nothing to a response in the background."""
         background = metadata.shape.get("background", False)
         return partial(self.requests.leaving.detach if background else self.requests.leaving.leave, record)
-
-    def _stream(
-        self,
-        record: RequestRecord,
-        events: Events,
-        gone: Disconnection,
-        first: list[Event],
-        metadata: ResponseMetadata,
-        headers: Mapping[str, str],
-        lease: AsyncExitStack,
-        seen: Observation,
-    ) -> EventStream:
-        fold = frames(metadata, ids=metadata.event_ids)
-        leave, hand_over = self._leave(record, metadata), partial(self.requests.leaving.hand_over, record)
-        return EventStream(
-            events,
-            gone,
-            first,
-            fold,
-            self.timeouts,
-            leave,
-            hand_over,
-            lease,
-            headers,
-            self.leaving,
-            seen,
-        )
-
-
-async def _first_events(events: Events) -> list[Event]:
-    """Events until the answer begins, or silence. A failure before can still be an HTTP status."""
-    first: list[Event] = []
-    while came := await anext(events):
-        first += came
-        for event in came:
-            if isinstance(event, Failed):
-                raise failure(event)
-            if isinstance(event, Started | Token):
-                return first
-    return first
 
 
 def _response(whole: dict[str, Any] | str, metadata: ResponseMetadata, headers: Mapping[str, str]) -> Response:

@@ -5,18 +5,17 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import structs
 
-from pandagpt_core.speech.base import RATE
 from pandagpt_core.types import ModelInfo
 from service.broker.errors import DuplicateRequest, NoWorker, UnknownRequest
 from service.broker.gateway.client import Broker
 from service.broker.gateway.patience import bridged
 from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.protocol import Embed, Generate, Request, Transcribe, TurnPart
+from service.broker.protocol import Request
 from service.gateway.access.auth import Caller
 from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
@@ -24,16 +23,15 @@ from service.gateway.inference import places
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.leaving import LeavingReaders
+from service.gateway.inference.messages import MessageHead, embed_message, sound_message, text_message
 from service.gateway.inference.parsing.speech import check_language, speech_model
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
 from service.gateway.observation import Observation
-from service.gateway.streaming.chunks import ResponseMetadata, ViewedSpans, count_items, fingerprint_of, read_metadata
-from service.gateway.streaming.transcripts import KIND as TRANSCRIPT
+from service.gateway.streaming.chunks import ResponseMetadata, read_metadata
 from service.gateway.tools.choice import ToolPolicy, plan
-from service.gateway.tools.messages import CallStyle
 
 _T = TypeVar("_T")
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
@@ -103,18 +101,6 @@ class RequestService:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
 
-    async def model_of(self, wanted: Answered) -> ModelInfo:
-        """The model that answers the request. Raises the errors of `model` and of `speech_model`."""
-        if isinstance(wanted, GenerateRequest):
-            return await self.model(wanted.model)
-        models = await self.models()
-        if not models:
-            raise NoWorker("no worker serves any model now")
-        path = TRANSLATIONS if wanted.speech.task == "translate" else TRANSCRIPTIONS
-        info = speech_model(models, wanted.model, self.options.default_model, path)
-        check_language(wanted, info)
-        return info
-
     async def models(self) -> Mapping[str, ModelInfo]:
         """Those that live workers serve, and those that scale from zero."""
         return await self.waiting_for_store(self._models)
@@ -125,20 +111,37 @@ class RequestService:
 
     async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
-        asked = await self._with_tools(places.checked(info, wanted), info)
-        return await self.waiting_for_store(lambda: self._enter(asked, info, caller, key))
+        return await self.waiting_for_store(lambda: self._generate(wanted, info, caller, key))
 
-    async def _with_tools(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
-        if not wanted.tools.tools:
-            return wanted
-        made = await plan(wanted.tools, info, wanted.sampling.grammar, self.options.tools)
-        return replace(wanted, tool_plan=made, sampling=replace(wanted.sampling, grammar=made.grammar))
+    async def _generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
+        asked = places.checked(info, wanted)
+        if asked.tools.tools:
+            made = await plan(asked.tools, info, asked.sampling.grammar, self.options.tools)
+            asked = replace(asked, tool_plan=made, sampling=replace(asked.sampling, grammar=made.grammar))
+        return await self._enter(asked, info, caller, key)
 
-    async def answer(self, wanted: Answered, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
-        """Submit a request for an answer that may be streamed, or join the one that its key stands for."""
+    async def answer(self, wanted: Answered, caller: Caller, key: str | None) -> Submitted:
+        """Find the model, and submit a request for an answer that may be streamed, or join the one that its key stands
+        for. Raises the errors of `model` and of `speech_model`."""
+        return await self.waiting_for_store(lambda: self._answer(wanted, caller, key))
+
+    async def _answer(self, wanted: Answered, caller: Caller, key: str | None) -> Submitted:
         if isinstance(wanted, GenerateRequest):
-            return await self.generate(wanted, info, caller, key)
-        return await self.waiting_for_store(lambda: self._enter(wanted, info, caller, key))
+            info = await self._model(wanted.model)
+            caller.seen.model, caller.seen.priority = info.id, wanted.priority
+            return await self._generate(wanted, info, caller, key)
+        info = await self._speech_model(wanted)
+        caller.seen.model, caller.seen.priority = info.id, wanted.priority
+        return await self._enter(wanted, info, caller, key)
+
+    async def _speech_model(self, wanted: TranscribeRequest) -> ModelInfo:
+        models = await self._models()
+        if not models:
+            raise NoWorker("no worker serves any model now")
+        path = TRANSLATIONS if wanted.speech.task == "translate" else TRANSCRIPTIONS
+        info = speech_model(models, wanted.model, self.options.default_model, path)
+        check_language(wanted, info)
+        return info
 
     async def embed(self, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
@@ -207,7 +210,18 @@ class RequestService:
                 media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority, speech)
         finally:
             caller.seen.phases.append(("decode media", began, time.perf_counter()))
-        head: dict[str, Any] = {  # the fields that the messages of both kinds have
+        head = self._head(wanted, info, caller, request, now)
+        if isinstance(wanted, EmbedRequest):
+            record = await self._queue(embed_message(head, media), media, caller.seen)
+            return Submitted(record, request.replayed, warnings=media.warnings(wanted.media))
+        if isinstance(wanted, TranscribeRequest):
+            return await self._submit_sound(wanted, media, head, caller.seen, request.replayed)
+        return await self._submit_text(wanted, media, head, caller.seen, request.replayed)
+
+    def _head(
+        self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest, now: float
+    ) -> MessageHead:
+        fields = {
             "id": request.id,
             "model": info.id,
             "tenant": request.tenant,
@@ -218,91 +232,29 @@ class RequestService:
             "share": caller.share,
             "cache_group": caller.cache_group,
         }
-        if isinstance(wanted, TranscribeRequest):
-            return await self._submit_sound(wanted, media, info, head, caller, request)
-        if isinstance(wanted, EmbedRequest):
-            record = await self._queue(Embed(**head, media=media.refs), media, caller.seen)
-            return Submitted(record, request.replayed, warnings=media.warnings(wanted.media))
-        return await self._submit_text(wanted, media, info, head, caller, request)
+        return MessageHead(info, fields, resumable=request.key is not None)
 
     async def _submit_text(
-        self,
-        wanted: GenerateRequest,
-        media: ResolvedMedia,
-        info: ModelInfo,
-        head: dict[str, Any],
-        caller: Caller,
-        request: IdempotentRequest,
+        self, wanted: GenerateRequest, media: ResolvedMedia, head: MessageHead, seen: Observation, replayed: bool
     ) -> Submitted:
-        asked = await places.resolve(info, wanted, self.pictures)
-        message = Generate(
-            **head,
-            media=media.refs,
-            speech=list(media.speech),
-            turns=_turns(wanted, media, info),
-            params=wanted.sampling.over(info, self.options.default_tokens),
-            n=wanted.n,
-            options=dict(asked.options),
-            prompts=[prompt if isinstance(prompt, str) else list(prompt) for prompt in wanted.prompts],
-            echo=wanted.echo,
-            tools=list(wanted.tool_plan.definitions),
-            continue_final=wanted.continue_final,
-            explain=wanted.explain,
-        )
-        metadata = ResponseMetadata(
-            id=request.id,
-            model=info.id,
-            created=int(head["created"]),
-            kind=_kind(wanted),
-            shape={} if wanted.response is None else wanted.response.shape,
-            n=wanted.choices,
-            prompts=len(wanted.prompts),
-            logprobs=wanted.sampling.logprobs is not None,
-            include_usage=wanted.include_usage,
-            continuous_usage=wanted.continuous_usage,
-            event_ids=wanted.event_ids or request.key is not None,
-            items=count_items([medium.modality for medium in wanted.media]),
-            fingerprint=fingerprint_of(info),
-            places=asked.named,
-            sides=asked.sides,
-            annotated=asked.kept is not None,
-            warnings=[*wanted.tool_plan.warnings, *media.warnings(wanted.media)],
-            calls=_calls(wanted),
-            spans=_spans(wanted, media),
-        )
+        asked = await places.resolve(head.info, wanted, self.pictures)
+        message, metadata = text_message(head, wanted, media, asked, self.options.default_tokens)
         if asked.kept is not None:
-            await self.pictures.keep(request.id, asked.kept)
+            await self.pictures.keep(message.id, asked.kept)
         if (response := wanted.response) is not None and response.store:
-            await self.conversations.keep(request.id, wanted, response.shape, response.instructions)
-        resumable = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
-        grace_s = max(resumable, self.options.retry_grace_s if request.key is not None else 0.0)
-        record = await self._queue(message, media, caller.seen, metadata.stored(), grace_s)
-        return Submitted(record, request.replayed, metadata)
+            await self.conversations.keep(message.id, wanted, response.shape, response.instructions)
+        stays_s = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
+        grace_s = max(stays_s, self.options.retry_grace_s if head.resumable else 0.0)
+        record = await self._queue(message, media, seen, metadata.stored(), grace_s)
+        return Submitted(record, replayed, metadata)
 
     async def _submit_sound(
-        self,
-        wanted: TranscribeRequest,
-        media: ResolvedMedia,
-        info: ModelInfo,
-        head: dict[str, Any],
-        caller: Caller,
-        request: IdempotentRequest,
+        self, wanted: TranscribeRequest, media: ResolvedMedia, head: MessageHead, seen: Observation, replayed: bool
     ) -> Submitted:
-        (sound,), (samples,) = media.refs, media.arrays.values()
-        shape = structs.replace(wanted.shape, seconds=round(samples.size / RATE, 3))
-        metadata = ResponseMetadata(
-            id=request.id,
-            model=info.id,
-            created=int(head["created"]),
-            kind=TRANSCRIPT,
-            transcript=shape,
-            event_ids=request.key is not None,
-            warnings=media.warnings(wanted.media),
-        )
-        grace_s = self.options.retry_grace_s if request.key is not None else 0.0
-        message = Transcribe(**head, sound=sound, options=wanted.speech)
-        record = await self._queue(message, media, caller.seen, metadata.stored(), grace_s)
-        return Submitted(record, request.replayed, metadata)
+        message, metadata = sound_message(head, wanted, media)
+        grace_s = self.options.retry_grace_s if head.resumable else 0.0
+        record = await self._queue(message, media, seen, metadata.stored(), grace_s)
+        return Submitted(record, replayed, metadata)
 
     async def _queue(
         self, message: Request, media: ResolvedMedia, seen: Observation, response: bytes = b"", grace_s: float = 0.0
@@ -319,36 +271,3 @@ class RequestService:
             short = replace(record, response=b"")  # held for minutes
             self.background.after(self.from_zero.wait_s, lambda: self.from_zero.end_unserved(short))
         return record
-
-
-def _turns(wanted: GenerateRequest, media: ResolvedMedia, info: ModelInfo) -> list[TurnPart]:
-    # A model of tasks learned prompts that begin with their identifier; the sentences are its answer's warnings.
-    of_tasks = places.names_places(info)
-    return [
-        TurnPart(
-            role=turn.role,
-            text=turn.text if of_tasks else media.sentences(index) + turn.text,
-            tool_calls=list(turn.tool_calls),
-        )
-        for index, turn in enumerate(wanted.turns)
-    ]
-
-
-def _spans(wanted: GenerateRequest, media: ResolvedMedia) -> list[ViewedSpans]:
-    return [
-        ViewedSpans(medium.modality.value, list(notes.spans))
-        for medium, notes in zip(wanted.media, media.notes, strict=True)
-        if notes.spans
-    ]
-
-
-def _kind(wanted: GenerateRequest) -> str:
-    if wanted.kind is not None:
-        return wanted.kind
-    return "response" if wanted.response is not None else "text" if wanted.prompts else "chat"
-
-
-def _calls(wanted: GenerateRequest) -> CallStyle | None:
-    if not wanted.tool_plan.reads:
-        return None
-    return "function_call" if wanted.function_calls else "tool_calls"

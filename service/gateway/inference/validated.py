@@ -16,6 +16,7 @@ from service.gateway.schema.sampling import Sampling, StreamOptions
 from service.gateway.schema.unsupported import unread
 from service.gateway.streaming.chunks import TranscriptShape
 from service.gateway.tools.choice import NO_PLAN, ToolPlan
+from service.gateway.tools.messages import CallStyle
 from service.gateway.tools.request import NO_TOOLS, ToolRequest
 
 
@@ -131,6 +132,20 @@ class GenerateRequest:
     @property
     def choices(self) -> int:
         return self.n * max(1, len(self.prompts))
+
+    @property
+    def answer_kind(self) -> str:
+        """The form of the answer: a key of the tables in `streaming/folds.py`."""
+        if self.kind is not None:
+            return self.kind
+        return "response" if self.response is not None else "text" if self.prompts else "chat"
+
+    @property
+    def call_style(self) -> CallStyle | None:
+        """How the client reads calls of functions; None where there can be none."""
+        if not self.tool_plan.reads:
+            return None
+        return "function_call" if self.function_calls else "tool_calls"
 
 
 @dataclass(frozen=True, slots=True)

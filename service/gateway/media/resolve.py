@@ -100,7 +100,10 @@ class MediaResolver:
         heard = [
             msgspec.structs.replace(ref, weight=0.0) if one.empty else ref for ref, one in zip(refs, notes, strict=True)
         ]
-        at_hand, samples = await self._speech(spoken, missing, notes, media, info, caller.share)
+        at_hand: list[MediaRef] = []
+        samples: dict[str, np.ndarray] = {}
+        if spoken:
+            at_hand, samples = await self._speech(spoken, missing, notes, media, info, caller.share)
         files = [medium.sha256 for medium in media]
         return ResolvedMedia(heard, {**arrays, **samples}, capacity, notes, at_hand, files)
 

@@ -66,5 +66,4 @@ async def _respond(request: Request, caller: Caller, key: str | None, read: _Rea
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
         form = await read_form(request.headers.get("content-type"), request.stream(), limits)
         wanted = await read(form, gateway.sources_of(caller.tenant), gateway.limits)
-        gateway.check_accepting()
         return await gateway.responder.respond(request, caller, wanted, key, lease)

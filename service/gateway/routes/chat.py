@@ -34,5 +34,4 @@ async def create_chat_completion(
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
         body = await read_json(request, ChatBody)
         wanted = await from_chat(body, gateway.sources_of(caller.tenant), gateway.limits)
-        gateway.check_accepting()
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

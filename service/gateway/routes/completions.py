@@ -33,5 +33,4 @@ async def create_completion(
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
         body = await read_json(request, CompletionBody)
         wanted = await from_completion(body, gateway.limits)
-        gateway.check_accepting()
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

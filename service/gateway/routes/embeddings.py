@@ -39,5 +39,4 @@ async def create_embeddings(
             tuple(body.model_extra or ()),
             idempotency_key,
         )
-        gateway.check_accepting()
         return await gateway.embedding.respond(request, caller, wanted)

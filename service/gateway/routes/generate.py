@@ -57,5 +57,4 @@ async def generate(
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
         form = await read_form(request.headers.get("content-type"), request.stream(), gateway.form_limits)
         wanted = await from_form(form, gateway.sources_of(caller.tenant), gateway.limits)
-        gateway.check_accepting()
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

@@ -38,7 +38,6 @@ async def chat(request: Request, caller: _User) -> Response:
             info = await gateway.requests.model(body.model)
             return JSONResponse({**_loaded(info), "message": {"role": "assistant", "content": ""}})
         wanted = await chat_request(body, gateway.sources_of(caller.tenant), gateway.limits)
-        gateway.check_accepting()
         return await gateway.responder.respond(request, caller, wanted, None, lease)
 
 
@@ -52,7 +51,6 @@ async def generate(request: Request, caller: _User) -> Response:
         if not body.prompt and not body.images:
             return JSONResponse({**_loaded(await gateway.requests.model(body.model)), "response": ""})
         wanted = await generate_request(body, gateway.sources_of(caller.tenant), gateway.limits)
-        gateway.check_accepting()
         return await gateway.responder.respond(request, caller, wanted, None, lease)
 
 
@@ -79,7 +77,6 @@ async def embed(request: Request, caller: _Embedder) -> Response:
         cut: Cut = "end" if body.truncate else "none"
         ignored = tuple(body.model_extra or ())
         wanted = EmbedQuestion(inputs, answer, body.model, cut, body.dimensions, ignored=ignored)
-        gateway.check_accepting()
         return await gateway.embedding.respond(request, caller, wanted)
 
 

@@ -36,7 +36,7 @@ async def ready(request: Request) -> dict[str, Any]:
     `/health` is vLLM's name for it, `/ping` that of SageMaker.
     """
     gateway = gateway_of(request)
-    if gateway.terminating or gateway.draining:
+    if gateway.terminating or gateway.leaving.is_set():
         raise Draining("this gateway is going away")
     await gateway.broker.check_writes()
     models = await gateway.broker.registry.models()

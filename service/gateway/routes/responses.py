@@ -49,7 +49,6 @@ async def create_response(request: Request, caller: _User, idempotency_key: Idem
         body = await read_json(request, ResponseBody)
         earlier = await _earlier(gateway, body.previous_response_id, caller.tenant)
         wanted = await from_response(body, earlier, gateway.sources_of(caller.tenant), gateway.limits)
-        gateway.check_accepting()
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)
 
 

@@ -43,7 +43,6 @@ async def rerank(request: Request, caller: _User) -> Response:
         wanted = EmbedQuestion(
             [*query, *documents], answer, body.model, cut_of(body), ignored=tuple(body.model_extra or ())
         )
-        gateway.check_accepting()
         return await gateway.embedding.respond(request, caller, wanted)
 
 
@@ -69,7 +68,6 @@ async def score(request: Request, caller: _User) -> Response:
         wanted = EmbedQuestion(
             [*first, *second], answer, body.model, cut_of(body), ignored=tuple(body.model_extra or ())
         )
-        gateway.check_accepting()
         return await gateway.embedding.respond(request, caller, wanted)
 
 

@@ -16,12 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from service.broker.errors import Draining
 from service.broker.gateway.timeouts import LazyTimeout
-from service.broker.protocol import Event
+from service.broker.protocol import Event, Failed, Started, Token
 from service.gateway.connections.half_closed import COMMENT
 from service.gateway.errors import GatewayError, from_core
-from service.gateway.middleware import head_only
+from service.gateway.middleware import HEAD_ONLY
 from service.gateway.observation import Observation
-from service.gateway.streaming.chunks import AnswerChunks
+from service.gateway.streaming.chunks import AnswerChunks, failure
 
 _T = TypeVar("_T")
 Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `StreamTimeouts.keep_alive_s`
@@ -30,6 +30,12 @@ STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 class ClientDisconnected(Exception):
     """The client closed its connection before the answer's end."""
+
+
+def check_stays(leaving: asyncio.Event) -> None:
+    """Whether this gateway still takes requests. Raises Draining."""
+    if leaving.is_set():
+        raise Draining("this gateway is going away; try again")
 
 
 def shutdown_error() -> Draining:
@@ -86,7 +92,21 @@ async def until_disconnect(
             late(task.result())
         raise ClientDisconnected if gone.done() else shutdown_error()
     finally:
-        await _stop(task, *shutdown)
+        if running := [one for one in (task, *shutdown) if not one.done()]:
+            await _stop(*running)
+
+
+async def first_events(events: Events) -> list[Event]:
+    """Events until the answer begins, or silence. A failure before can still be an HTTP status."""
+    first: list[Event] = []
+    while came := await anext(events):
+        first += came
+        for event in came:
+            if isinstance(event, Failed):
+                raise failure(event)
+            if isinstance(event, Started | Token):
+                return first
+    return first
 
 
 async def _until_disconnected(receive: Receive) -> None:
@@ -141,7 +161,7 @@ class SendBuffer:
         """Head, body, end. Raises SlowClient where the client takes nothing for too long."""
         task = asyncio.current_task()
         assert task is not None
-        timeout = LazyTimeout(partial(self._give_up, task))
+        timeout = LazyTimeout(partial(self._give_up, task), self._timeouts.send_timeout_s)
         try:
             await self._give({"type": "http.response.start", "status": 200, "headers": headers}, timeout)
             last = False
@@ -222,7 +242,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._lease:
             slow, seen, state = False, self._seen, scope.setdefault("state", {})
-            if head_only(scope):
+            if state.get(HEAD_ONLY):
                 await self._events.aclose()
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await send({"type": "http.response.body", "body": b""})
@@ -241,7 +261,7 @@ class EventStream(Response):
                     seen.outcome = "handed_over"
                 if self._handed_over and not self._fold.ended:
                     await asyncio.shield(self._hand_over())
-                else:
+                elif not self._fold.ended:
                     self._leave()
                 if slow:
                     await _cut(scope, gone)

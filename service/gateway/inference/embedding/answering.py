@@ -23,7 +23,7 @@ from service.gateway.media.text_windows import Cut
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.schema.embeddings import LongText
 from service.gateway.schema.requests import ignored, warned
-from service.gateway.streaming.event_stream import ClientDisconnected, until_disconnect, watch_connection
+from service.gateway.streaming.event_stream import ClientDisconnected, check_stays, until_disconnect, watch_connection
 
 Answer = Callable[[Embedded, str], dict[str, Any]]  # from vectors and the model's name
 
@@ -51,7 +51,8 @@ class EmbedResponder:
     leaving: asyncio.Event
 
     async def respond(self, request: Request, caller: Caller, wanted: EmbedQuestion) -> Response:
-        """Embed, and answer. Raises `invalid_request` and a request's failures."""
+        """Embed, and answer. Raises `draining`, `invalid_request` and a request's failures."""
+        check_stays(self.leaving)
         info, how = await self._model(wanted)
         seen = caller.seen
         seen.model, seen.priority = info.id, how.priority

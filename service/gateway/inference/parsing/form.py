@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pydantic
@@ -16,6 +17,7 @@ from service.gateway.media.medium import MediaInput, read_upload, text_medium
 from service.gateway.media.multipart import Form, takes_no_file
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema import parameters, requests
+from service.gateway.schema.content_parts import Message
 from service.gateway.schema.requests import BoxList, GenerateForm, ModelOptions, Weights
 from service.gateway.schema.sampling import Sampling, StreamOptions
 from service.gateway.schema.unsupported import check_unsupported
@@ -35,8 +37,31 @@ _APART = ("text", "messages", "weights", "stop", "stream_options", "options", "b
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
-def parse_fields(form: Form) -> GenerateForm:
-    """The text fields, each once but `stop`, numbers and booleans read from text."""
+@dataclass(frozen=True, slots=True)
+class FormFields:
+    """The text fields of a form; `earlier` are its messages."""
+
+    fields: GenerateForm
+    weights: Weights
+    stream_options: StreamOptions
+    earlier: Sequence[Message]
+
+
+def parse_fields(form: Form) -> FormFields:
+    """The text fields, each once but `stop`, numbers and booleans read from text. Raises `invalid_request`."""
+    options, boxes = _json_field(form, "options", ModelOptions), _json_field(form, "boxes", BoxList)
+    weights = _json_field(form, "weights", Weights) or Weights()
+    stream_options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
+    earlier = _json_field(form, "messages", requests.Messages) or requests.Messages([])
+    _check_weights(weights, form)
+    fields = _plain_fields(form)
+    update = {name: one.root for name, one in (("options", options), ("boxes", boxes)) if one is not None}
+    if include_usage := fields.include_usage or stream_options.include_usage:
+        stream_options = stream_options.model_copy(update={"include_usage": include_usage})
+    return FormFields(fields.model_copy(update=update), weights, stream_options, earlier.root)
+
+
+def _plain_fields(form: Form) -> GenerateForm:
     values: dict[str, Any] = {}
     for name, given_values in form.fields.items():
         if name in _APART:
@@ -51,10 +76,6 @@ def parse_fields(form: Form) -> GenerateForm:
         )
     except pydantic.ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
-    if (options := _json_field(form, "options", ModelOptions)) is not None:
-        fields = fields.model_copy(update={"options": options.root})
-    if (boxes := _json_field(form, "boxes", BoxList)) is not None:
-        fields = fields.model_copy(update={"boxes": boxes.root})
     if elsewhere := next((name for name in fields.model_extra or () if name in requests.CHAT_ONLY), None):
         raise GatewayError("invalid_request", f"{elsewhere} is a field of /v1/chat/completions.", param=elsewhere)
     # An unknown field changes nothing and is named in a header; a medium that is not read would change the answer.
@@ -65,31 +86,23 @@ def parse_fields(form: Form) -> GenerateForm:
 
 async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
-    fields = parse_fields(form)
+    given = parse_fields(form)
+    fields = given.fields
     check_unsupported(fields, lenient=limits.lenient)
-    weights = _json_field(form, "weights", Weights) or Weights()
-    stream_options = _json_field(form, "stream_options", StreamOptions) or StreamOptions()
-    earlier = _json_field(form, "messages", requests.Messages) or requests.Messages([])
-    turns, media = await conversation(earlier.root, sources, limits)
+    turns, media = await conversation(given.earlier, sources, limits)
     texts = form.fields.get("text", [])
     chars = len(fields.prompt) + sum(len(turn.text) for turn in turns)
     check_totals(chars, len(media) + len(form.files) + len(texts), limits, "prompt")
-    at = len(turns)
-    own = [
-        *await _files(form, fields, weights, at, sources),
-        *[await _text(texts, index, weights, at) for index in range(len(texts))],
-    ]
-    _check_weights(weights, own)
-    stream_options = stream_options.model_copy(
-        update={
-            "include_usage": fields.include_usage or stream_options.include_usage,
-            "include_event_ids": stream_options.include_event_ids is not False,  # unlike chat, whose clients miscount
-        }
-    )
-    all_turns, all_media = (*turns, Turn("user", fields.prompt)), (*media, *own)
-    grammar = await grammar_of(fields)
+    own = await _own_media(form, given, len(turns), sources)
+    event_ids = given.stream_options.include_event_ids is not False  # unlike chat, whose clients miscount
     return generate_request(
-        fields, all_turns, all_media, limits, model=fields.model, stream_options=stream_options, grammar=grammar
+        fields,
+        (*turns, Turn("user", fields.prompt)),
+        (*media, *own),
+        limits,
+        model=fields.model,
+        stream_options=given.stream_options.model_copy(update={"include_event_ids": event_ids}),
+        grammar=await grammar_of(fields),
     )
 
 
@@ -120,16 +133,15 @@ def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:
         raise invalid_request(error.errors(include_url=False, include_input=False), at=name) from None
 
 
-async def _files(
-    form: Form, fields: GenerateForm, weights: Weights, turn: int, sources: MediaSources
-) -> list[MediaInput]:
+async def _own_media(form: Form, given: FormFields, turn: int, sources: MediaSources) -> list[MediaInput]:
+    """The media of the prompt's turn."""
     counts: dict[str, int] = {}
     media = []
     for file in form.files:
         index = counts.get(file.name, 0)
         counts[file.name] = index + 1
         where = file.name if index == 0 else f"{file.name}[{index}]"
-        weight = _weight(weights, file.name, index)
+        weight = _weight(given.weights, file.name, index)
         content = await read_upload(file, where, sources)
         media.append(
             MediaInput(
@@ -138,16 +150,14 @@ async def _files(
                 content.sha256,
                 turn,
                 where,
-                parameters.given_in_form(MODALITIES[file.name], fields),
+                parameters.given_in_form(MODALITIES[file.name], given.fields),
                 f"{file.name}_",
                 weight,
             )
         )
+    for index, text in enumerate(form.fields.get("text", [])):
+        media.append(await text_medium(text, "text", turn, _weight(given.weights, "text", index)))
     return media
-
-
-async def _text(texts: Sequence[str], index: int, weights: Weights, turn: int) -> MediaInput:
-    return await text_medium(texts[index], "text", turn, _weight(weights, "text", index))
 
 
 def _weight(weights: Weights, name: str, index: int) -> float:
@@ -155,10 +165,12 @@ def _weight(weights: Weights, name: str, index: int) -> float:
     return numbers[index] if index < len(numbers) else 1.0
 
 
-def _check_weights(weights: Weights, media: Sequence[MediaInput]) -> None:
+def _check_weights(weights: Weights, form: Form) -> None:
     """A weight without its medium is a mistake, and would otherwise go unnoticed."""
     for name in Weights.model_fields:
-        count = sum(medium.modality.value == name for medium in media)
+        count = sum(file.name == name for file in form.files) + (
+            len(form.fields.get(name, ())) if name == "text" else 0
+        )
         if (numbers := len(getattr(weights, name))) > count:
             raise GatewayError(
                 "invalid_request", f"weights.{name} has {numbers} numbers for {count} media.", param=f"weights.{name}"
