@@ -96,12 +96,13 @@ class MediaCache:
         for name, embedding in embeddings.items():
             pipe.set(self._keys.embedding(name), pack(embedding), ex=round(self._settings.embedding_ttl_s))
 
-    def put(self, pipe: Any, arrays: Mapping[str, np.ndarray], life: float) -> None:
-        """One command an array, which stores it for at least `life` seconds."""
+    def put(self, pipe: Any, arrays: Mapping[str, np.ndarray], life: float) -> Any:
+        """One command an array, which stores it for at least `life` seconds; the pipeline."""
         seconds = math.ceil(max(life, self._settings.array_ttl_s))
         for name, array in arrays.items():
             packed = pack(array)
             pipe.set(self._keys.array(name), packed, ex=seconds)
+        return pipe
 
 
 class EmbeddingCache:

@@ -1,18 +1,24 @@
-"""Admission to a model's queue: a check before media are decoded, and the script that queues a request."""
+"""Admission to a model's queue: a look at its room before media are decoded, and the script that queues a request."""
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import redis.asyncio
+
 from pandagpt_core.types import Priority
 from service.broker import scripts
-from service.broker.connection import AsyncStore, store_errors
+from service.broker.connection import DRIVER_ERRORS, AsyncStore, raise_translated
 from service.broker.errors import BrokerError, Draining, DuplicateRequest, NoWorker, Overloaded
 from service.broker.keys import GROUP, QUEUE_LIFE, Keys
+from service.broker.media_cache import MediaCache
 from service.broker.protocol import Request
 from service.settings import StoreSettings
 
 Field = str | bytes | int | float
+PIPELINE_BYTES = 32 << 20  # arrays that one pipeline carries, beyond its first
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +35,73 @@ class Admission:
     from_zero: models whose requests may wait for their first worker.
     """
 
-    def __init__(self, store: AsyncStore, keys: Keys, settings: StoreSettings, from_zero: Collection[str] = ()) -> None:
-        self._store, self._keys, self._settings = store, keys, settings
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keys,
+        settings: StoreSettings,
+        media: MediaCache,
+        from_zero: Collection[str] = (),
+    ) -> None:
+        self._store, self._keys, self._settings, self._media = store, keys, settings, media
         self._from_zero = frozenset(from_zero)
 
     async def check(self, model: str, priority: Priority, size: int = 0, share: str = "") -> Capacity:
         """The room for one more request of `size` bytes of the caller that `share` names."""
-        with store_errors():
-            answer: Any = await self._store.execute_command(*self.check_command(model, priority, size, share))
-        return self.capacity(answer, model, size)
+        names = self._keys.admission(model, priority)
+        try:
+            answer: Any = await self._store.execute_command(*self._eval(model, names, "", size, (share,)))
+        except DRIVER_ERRORS as error:
+            raise_translated(error)
+        return self._capacity(answer, model, size)
 
-    def check_command(self, model: str, priority: Priority, size: int = 0, share: str = "") -> tuple[Field, ...]:
-        """The command of `check`, for a pipeline; `capacity` reads its answer."""
-        return self._eval(model, self._keys.admission(model, priority), "", size, (share,))
+    async def look_up(self, model: str, priority: Priority, media: Sequence[str]) -> tuple[Capacity, set[str]]:
+        """`check`, and in the same round trip the media that the store does not have."""
+        names = self._keys.admission(model, priority)
+        pipe: Any = self._store.pipeline(transaction=False)
+        pipe.execute_command(*self._eval(model, names, "", 0, ("",)))
+        self._media.look_up(pipe, media)
+        try:
+            room, *answers = await pipe.execute()
+        except DRIVER_ERRORS as error:
+            raise_translated(error)
+        missing = self._media.missing(media, answers)
+        return self._capacity(room, model), missing
 
-    def capacity(self, answer: Any, model: str, size: int = 0) -> Capacity:
+    async def admit(
+        self,
+        request: Request,
+        payload: bytes,
+        arrays: Mapping[str, np.ndarray],
+        life: int,
+        fields: Mapping[str, Field],
+    ) -> bytes:
+        """Store the arrays, write the record (`fields`, for `life` seconds) and queue the request; its entry's id.
+
+        The last two are one step, in one pipeline with the arrays where those are not many. Raises DuplicateRequest
+        too.
+        """
+        size = len(payload) + sum(array.nbytes for array in arrays.values())
+        names = (*self._keys.admission(request.model, request.priority), self._keys.record(request.id))
+        rest = (request.share or request.tenant, life, *(item for pair in fields.items() for item in pair))
+        command, media_life = self._eval(request.model, names, payload, size, rest), request.deadline - time.time()
+        clustered = isinstance(self._store, redis.asyncio.RedisCluster)
+        *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
+        try:
+            for group in earlier:
+                await self._media.put(self._store.pipeline(transaction=False), group, media_life).execute()
+            # In this order on one server. A cluster's nodes keep no order among them.
+            pipe: Any = self._media.put(self._store.pipeline(transaction=False), last, media_life)
+            pipe.execute_command(*command)
+            answer = (await pipe.execute())[-1]
+        except DRIVER_ERRORS as error:
+            raise_translated(error)
+        self._raise_refusal(answer, request.model, size)
+        return bytes(answer[1])
+
+    def _capacity(self, answer: Any, model: str, size: int = 0) -> Capacity:
         self._raise_refusal(answer, model, size)
         return Capacity(int(answer[1]), self._settings.max_queue_bytes - int(answer[2]))
-
-    def admit_command(
-        self, request: Request, payload: bytes, size: int, life: int, fields: Mapping[str, Field]
-    ) -> tuple[Field, ...]:
-        """The command that writes the record (`fields`, for `life` seconds) and queues the request, in one step."""
-        rest = (request.share or request.tenant, life, *(item for pair in fields.items() for item in pair))
-        names = (*self._keys.admission(request.model, request.priority), self._keys.record(request.id))
-        return self._eval(request.model, names, payload, size, rest)
-
-    def entry(self, answer: Any, model: str, size: int) -> bytes:
-        """The queue entry's id from the answer to `admit_command`. Raises DuplicateRequest too."""
-        self._raise_refusal(answer, model, size)
-        return bytes(answer[1])
 
     def _eval(
         self, model: str, names: tuple[str, ...], payload: bytes | str, size: int, rest: tuple[Field, ...]
@@ -80,3 +123,16 @@ class Admission:
             "duplicate": DuplicateRequest("a request with this id was already sent; ids are used once", param="id"),
         }
         raise refusals[outcome]
+
+
+def _groups(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The arrays in groups of about `PIPELINE_BYTES`; at least one group."""
+    groups: list[dict[str, np.ndarray]] = [{}]
+    size = 0
+    for name, array in arrays.items():
+        if groups[-1] and size + array.nbytes > PIPELINE_BYTES:
+            groups.append({})
+            size = 0
+        groups[-1][name] = array
+        size += array.nbytes
+    return groups

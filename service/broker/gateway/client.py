@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import redis.asyncio
 from redis.exceptions import ResponseError
 
 from pandagpt_core.types import ModelInfo, Priority
@@ -50,7 +49,6 @@ from service.settings import StoreSettings
 log = logging.getLogger(__name__)
 SALT_BYTES = 32
 PROBE_LIFE = 60  # seconds
-PIPELINE_BYTES = 32 << 20  # arrays that one pipeline carries, beyond its first
 
 
 class Broker:
@@ -62,12 +60,12 @@ class Broker:
     def __init__(self, store: AsyncStore, settings: StoreSettings, from_zero: Collection[str] = ()) -> None:
         self._store, self._cluster = store, settings.cluster
         self._keys = Keys(settings.namespace)
-        self._admission = Admission(store, self._keys, settings, from_zero)
         self._records = RequestRecords(store, self._keys, settings)
         self._terminal = TerminalEvents(store, self._keys, self._records, settings)
         self.registry = ModelRegistry(store, self._keys)
         self._multiplexer = StreamMultiplexer(store, self._keys.wake(uuid.uuid4().hex))
         self._media = MediaCache(self._keys, settings)
+        self._admission = Admission(store, self._keys, settings, self._media, from_zero)
         self._departures = self._departing(settings)
 
     @classmethod
@@ -123,13 +121,7 @@ class Broker:
 
         Raises the errors of `submit`.
         """
-        names = list(dict.fromkeys(media))
-        with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            pipe.execute_command(*self._admission.check_command(model, priority))
-            self._media.look_up(pipe, names)
-            room, *answers = await pipe.execute()
-        return self._admission.capacity(room, model), self._media.missing(names, answers)
+        return await self._admission.look_up(model, priority, list(dict.fromkeys(media)))
 
     async def notes(self, media: Sequence[str]) -> dict[str, bytes]:
         """What readers remarked of media that the store has, by their names, as it was kept."""
@@ -174,9 +166,8 @@ class Broker:
         size = len(payload) + sum(array.nbytes for array in arrays.values())
         if arrays and (capacity is None or size > capacity.free_bytes):
             await self._admission.check(request.model, request.priority, size, request.share or request.tenant)
-        fields = record_fields(request, response, grace_s)
-        command = self._admission.admit_command(request, payload, size, self._records.life(request.deadline), fields)
-        admission = asyncio.ensure_future(self._admit(request, command, size, arrays))
+        life, fields = self._records.life(request.deadline), record_fields(request, response, grace_s)
+        admission = asyncio.ensure_future(self._admission.admit(request, payload, arrays, life, fields))
         try:
             entry = await asyncio.shield(admission)
         except (StoreUnavailable, asyncio.CancelledError):
@@ -290,27 +281,6 @@ class Broker:
             return None
         return "".join(event.text for event in events if isinstance(event, Token) and event.choice == choice)
 
-    async def _admit(
-        self, request: Request, command: Sequence[Any], size: int, arrays: Mapping[str, np.ndarray]
-    ) -> bytes:
-        """Store the arrays and admit the request, in one pipeline where they are not many; the queue entry's id."""
-        life = request.deadline - time.time()
-        clustered = isinstance(self._store, redis.asyncio.RedisCluster)
-        *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
-        for group in earlier:
-            await self._send(group, life)
-        answer = await self._send(last, life, command)
-        return self._admission.entry(answer, request.model, size)
-
-    async def _send(self, arrays: Mapping[str, np.ndarray], life: float, command: Sequence[Any] = ()) -> Any:
-        """One pipeline, in this order on one server. A cluster's nodes keep no order among them."""
-        with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            self._media.put(pipe, arrays, life)
-            if command:
-                pipe.execute_command(*command)
-            return (await pipe.execute())[-1]
-
     def _departing(self, settings: StoreSettings) -> Departures:
         own = connect_async(settings.model_copy(update={"pool": 1}), name="gateway-departures")
         terminal = TerminalEvents(own, self._keys, self._records, settings)
@@ -327,16 +297,3 @@ def _look_away(admission: "asyncio.Future[bytes]") -> None:
     """Nobody waits for its outcome any more."""
     if not admission.cancelled():
         admission.exception()
-
-
-def _groups(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The arrays in groups of about `PIPELINE_BYTES`; at least one group."""
-    groups: list[dict[str, np.ndarray]] = [{}]
-    size = 0
-    for name, array in arrays.items():
-        if groups[-1] and size + array.nbytes > PIPELINE_BYTES:
-            groups.append({})
-            size = 0
-        groups[-1][name] = array
-        size += array.nbytes
-    return groups

@@ -9,7 +9,7 @@ from typing import Any
 from pandagpt_core.types import ModelInfo
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import QUEUE_LIFE, Keys
-from service.broker.protocol import read_announcement
+from service.broker.protocol import Announcement, read_announcement
 
 FRESH = 1.0  # seconds that an answer is good for
 
@@ -67,20 +67,27 @@ class ModelRegistry:
                 pipe.zrangebyscore(self._keys.draining(model), *alive)
                 pipe.hgetall(self._keys.workers(model))
             answers = await pipe.execute() if models else []
-        found = {model: _live_model(*answers[3 * at : 3 * at + 3]) for at, model in enumerate(models)}
+        states = list(zip(answers[::3], answers[1::3], answers[2::3], strict=True))
+        announced = [
+            {worker: read_announcement(packed.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
+            for ready, draining, packed in states
+        ]
+        found = {
+            model: _live_model(ready, draining, read)
+            for model, (ready, draining, _), read in zip(models, states, announced, strict=True)
+        }
         return {name: model for name, model in sorted(found.items()) if model is not None}
 
 
 def _live_model(
-    ready: Sequence[bytes], draining: Sequence[bytes], announced: Mapping[bytes, bytes]
+    ready: Sequence[bytes], draining: Sequence[bytes], announced: Mapping[bytes, Announcement | None]
 ) -> LiveModel | None:
     """None where no worker's announcement can be read."""
-    readable = {worker: read_announcement(announced.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
-    announcements = [announcement for announcement in readable.values() if announcement is not None]
+    announcements = [announcement for announcement in announced.values() if announcement is not None]
     if not announcements:
         return None
     infos = [announcement.model for announcement in announcements]
-    capacity = sum(one.capacity for worker in ready if (one := readable[worker]) is not None)
+    capacity = sum(one.capacity for worker in ready if (one := announced[worker]) is not None)
     return LiveModel(_common(infos), len(ready), len(draining), capacity)
 
 
