@@ -12,7 +12,7 @@ from torch import Tensor
 from pandagpt_core.engine.config import EngineSizes
 from pandagpt_core.engine.runners.packing import chunk_biases, embed_chunks
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
-from pandagpt_core.llm.attention.cache import zeros
+from pandagpt_core.llm.attention.pages import give_back, zeros
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, Piece
 
@@ -41,10 +41,11 @@ class OpenVinoRunner:
         slot = self._slots.pop(sequence, None)
         if slot is None:
             return
-        if not sequence.logits_finite:  # the next sequence in the slot multiplies positions beyond its end by zero
-            first = slot * self._each
-            for cache in self._caches():
-                cache[:, first : first + self._each] = 0
+        own = slice(slot * self._each, (slot + 1) * self._each)
+        for layer in (layer for cache in self._caches() for layer in cache):
+            if not sequence.logits_finite:  # the next sequence in the slot multiplies positions beyond its end by zero
+                layer[own] = 0
+            give_back(layer[own])
         self._free.append(slot)
 
     def store_blocks(self, sequence: Sequence, first: int, blocks: Items[int]) -> None:

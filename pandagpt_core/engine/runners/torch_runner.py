@@ -53,7 +53,10 @@ class TorchRunner:
         return self._llm.logits(hidden[self._last_rows(chunks, packed)])
 
     def release(self, sequence: Sequence) -> None:
-        """Empty its slot, then let the last slot's sequence take that place, so that no hole is left."""
+        """Empty its slot, then let the last slot's sequence take that place, so that no hole is left.
+
+        The last slot's memory goes back to the system.
+        """
         if sequence not in self._holders:
             return
         slot = self._slot(sequence)
@@ -64,6 +67,7 @@ class TorchRunner:
             self._cache.move(len(self._holders), slot, last.num_computed_tokens)
             self._biases.move(len(self._holders), slot)
             self._holders[slot] = last
+        self._cache.give_back(len(self._holders))
 
     def store_blocks(self, sequence: Sequence, first: int, blocks: Items[int]) -> None:
         self._store.save(self._slot(sequence), first, blocks)

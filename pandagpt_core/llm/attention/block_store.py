@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.attention.cache import SlotCache, zeros
+from pandagpt_core.llm.attention.cache import SlotCache
+from pandagpt_core.llm.attention.pages import zeros
 
 
 class BlockStore:

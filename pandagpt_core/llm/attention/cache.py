@@ -1,23 +1,17 @@
 """Keys and values of running sequences: one slot a sequence, each slot long enough for the whole context.
 
 Slots rather than blocks, because a decode step then reads a plain view of the leading slots: on a CPU gathering
-blocks costs as much as the attention itself. Memory of a slot that was never written is never committed (CPU), and
-slots in use are kept together at the front, so a view over them reads little that is not asked for.
+blocks costs as much as the attention itself. On a CPU a slot takes memory as far as its sequence has come, and none
+after its end; slots in use are kept together at the front, so a view over them reads little that is not asked for.
 """
 
-import contextlib
-import math
-import mmap
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from pandagpt_core.llm.attention.pages import give_back, zeros
 from pandagpt_core.llm.config import LlamaConfig
-
-# Private: shared memory is counted and limited apart. Windows has no such flags and needs none.
-ANONYMOUS = MappingProxyType({"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +55,13 @@ class SlotCache:
         for tensor in (self.keys, self.values):
             tensor[:, slot, :, :length] = 0
 
+    def give_back(self, slot: int) -> None:
+        """The memory of a slot that nobody holds goes back to the system; on a device nothing happens."""
+        for tensor in (self.keys, self.values):
+            for layer in tensor:
+                give_back(layer[slot])
+
 
 def token_bytes(config: LlamaConfig, dtype: torch.dtype) -> int:
     """Bytes of cache that one token takes."""
     return 2 * config.layers * config.kv_heads * config.head_dim * dtype.itemsize
-
-
-def zeros(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros; on a CPU from the system's zero pages, which take no memory before they are written."""
-    if device.type != "cpu" or 0 in sizes:
-        return torch.zeros(sizes, dtype=dtype, device=device)
-    # numpy's zeros are large pages (2 MiB): a token in each of L layers and its heads would take one of them each.
-    memory = mmap.mmap(-1, math.prod(sizes) * dtype.itemsize, **ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return torch.frombuffer(memory, dtype=torch.uint8).view(dtype).view(sizes)

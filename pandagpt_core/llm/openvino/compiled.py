@@ -11,7 +11,7 @@ import openvino as ov
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.attention.cache import zeros
+from pandagpt_core.llm.attention.pages import zeros
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, MARGIN, build

@@ -1,5 +1,7 @@
 """The engine over OpenVINO's runner says what it says over torch's, however sequences come, go and share."""
 
+import mmap
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -138,6 +140,27 @@ def test_what_is_not_finite_stays_with_its_sequence_and_leaves_with_it(
         for name, rest in drain(engine).items():
             said[name] = said.get(name, []) + ids(rest)
     assert said == {name: ids(outputs) for name, outputs in wanted.items()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone gives pages back as zeros")
+def test_a_sequence_that_has_ended_takes_no_memory(
+    both: Fixture, prompt: Fixture, drain: Fixture, greedy: Fixture
+) -> None:
+    for engine in both(max_running=1):
+        keys = cached_keys(engine)
+        engine.add(EngineRequest("a", prompt("x" * 90), greedy(2, ignore_eos=True)))
+        engine.step()
+        assert bool(keys.any())
+        drain(engine)
+        assert not keys.any()
+
+
+def cached_keys(engine: Engine) -> torch.Tensor:
+    """The first page of the first slot in the first layer, as it is in memory."""
+    runner = engine._runner
+    keys = runner._session.keys if isinstance(runner, OpenVinoRunner) else runner._cache.keys  # type: ignore[attr-defined]
+    begin = -keys.data_ptr() % mmap.PAGESIZE // keys.itemsize
+    return keys.view(-1)[begin : begin + mmap.PAGESIZE // keys.itemsize]  # type: ignore[no-any-return]
 
 
 def test_a_sequence_that_never_ran_holds_nothing(
