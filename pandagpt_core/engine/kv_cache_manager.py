@@ -1,7 +1,6 @@
 """The keys and values of running sequences, which the runner holds, and the prefix cache beside them."""
 
 from collections.abc import Iterable
-from itertools import takewhile
 
 from pandagpt_core.engine.prefix_cache import PrefixBlock, PrefixCache
 from pandagpt_core.engine.runners.base import Runner
@@ -46,11 +45,15 @@ class KVCacheManager:
         self._hits += sequence.num_computed_tokens
 
     def should_wait_for_prefix(self, sequence: Sequence, reading: Iterable[Sequence]) -> bool:
-        """Whether a sequence of no lower priority is reading so much of the same prefix that waiting saves work."""
+        """Whether a sequence of no lower priority is reading so much of the same prefix that waiting saves work.
+
+        It lasts as long as the other's prompt is read, over any number of steps: one that is aborted, fails or is
+        preempted is no longer among those that read. What the prefix cache holds already is not waited for.
+        """
         ids = sequence.ids(sequence.length - 1)
-        enough = max(len(self._reserved.get(sequence, ())) + 1, WORTH_WAITING) * self._size
+        enough = max(len(self._find(sequence)) + 1, WORTH_WAITING) * self._size
         return self._num_blocks > 0 and any(
-            _common(ids, other.ids(other.length)) >= enough
+            enough <= min(len(ids), other.length) and ids[:enough] == other.ids(enough)
             for other in reading
             if other.cache_salt == sequence.cache_salt
             and (other.priority == "interactive" or sequence.priority == "batch")
@@ -77,8 +80,3 @@ class KVCacheManager:
     def _find(self, sequence: Sequence) -> list[PrefixBlock]:
         """Never the whole sequence: its last position is computed for the logits."""
         return self._prefixes.find(sequence.cache_salt, sequence.ids(sequence.length - 1))
-
-
-def _common(first: tuple[int, ...], second: tuple[int, ...]) -> int:
-    """The number of ids at the beginning that are equal in both."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.runners.torch_runner import TorchRunner
 from pandagpt_core.engine.sequence import ScheduledChunk
 from pandagpt_core.engine.sequence import Sequence as Running
 from pandagpt_core.llm.config import LlamaConfig
@@ -96,6 +97,16 @@ class ScriptedRunner:
         """As above."""
 
 
+class CountingRunner(TorchRunner):
+    """Counts the positions it computes, and can fail like a kernel that overflows."""
+
+    positions = 0
+
+    def run(self, chunks: Sequence[ScheduledChunk]) -> Tensor:
+        self.positions += sum(chunk.count for chunk in chunks)
+        return super().run(chunks)
+
+
 @pytest.fixture(scope="session")
 def llama() -> Llama:
     torch.manual_seed(0)
@@ -116,6 +127,15 @@ def make_engine(llama: Llama, tokenizer: ByteTokenizer) -> Callable[..., Engine]
 
     def make(runner: Any = None, **sizes: Any) -> Engine:
         return Engine(llama, tokenizer, EngineConfig(**sizes), runner)
+
+    return make
+
+
+@pytest.fixture
+def counting(make_engine: Callable[..., Engine], llama: Llama) -> Callable[..., tuple[Engine, CountingRunner]]:
+    def make(**sizes: Any) -> tuple[Engine, CountingRunner]:
+        runner = CountingRunner(llama, make_engine(**sizes).sizes)
+        return make_engine(runner, **sizes), runner
 
     return make
 

@@ -10,33 +10,13 @@ import torch
 
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
-from pandagpt_core.engine.runners.torch_runner import TorchRunner
-from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
+from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
 
 Fixture = Callable[..., Any]
 SYSTEM = "You are a panda. You answer in bamboo. "  # 39 tokens: two whole blocks of 16
-
-
-class CountingRunner(TorchRunner):
-    """Counts the positions it computes, and can fail like a kernel that overflows."""
-
-    positions = 0
-
-    def run(self, chunks: Items[ScheduledChunk]) -> torch.Tensor:
-        self.positions += sum(chunk.count for chunk in chunks)
-        return super().run(chunks)
-
-
-@pytest.fixture
-def counting(make_engine: Fixture, llama: Llama) -> Callable[..., tuple[Engine, CountingRunner]]:
-    def make(**sizes: Any) -> tuple[Engine, CountingRunner]:
-        runner = CountingRunner(llama, make_engine(**sizes).sizes)
-        return make_engine(runner, **sizes), runner
-
-    return make
 
 
 def ids(outputs: Items[TokenOutput]) -> list[int]:
