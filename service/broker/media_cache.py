@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from service.broker.connection import SyncStore, store_errors
+from service.broker.connection import DRIVER_ERRORS, SyncStore, raise_translated, store_errors
 from service.broker.keys import Keys
 from service.broker.protocol import UNREADABLE
 from service.settings import StoreSettings
@@ -114,7 +114,11 @@ class EmbeddingCache:
     def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those that are there, as [n, E]; their lives begin anew."""
         found = self._fetch(names, self._keys.embedding, "GETEX", "EX", round(self._settings.embedding_ttl_s))
-        self._note_use(found)
+        if any(rows.nbytes >= LARGE for rows in found.values()):
+            with store_errors():
+                pipe = self._store.pipeline(transaction=False)
+                self._note_use(pipe, found)
+                pipe.execute()
         return found
 
     def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -129,25 +133,25 @@ class EmbeddingCache:
     def add(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Keep new embeddings and drop their arrays, which are not needed any more. Losing them costs work only."""
         packed = {name: pack(embedding) for name, embedding in embeddings.items()}
-        with store_errors():
-            pipe = self._store.pipeline(transaction=False)
-            for name, blob in packed.items():
-                pipe.set(self._keys.embedding(name), blob, ex=round(self._settings.embedding_ttl_s))
-                pipe.unlink(self._keys.array(name))
+        some_large = any(rows.nbytes >= LARGE for rows in embeddings.values())
+        pipe = self._store.pipeline(transaction=False)
+        for name, blob in packed.items():
+            pipe.set(self._keys.embedding(name), blob, ex=round(self._settings.embedding_ttl_s))
+            pipe.unlink(self._keys.array(name))
+        if some_large:
+            self._note_use(pipe, embeddings)
+        try:
             pipe.execute()
-        if self._note_use(embeddings):
+        except DRIVER_ERRORS as error:
+            raise_translated(error)
+        if some_large:
             self._drop_oldest()
 
-    def _note_use(self, embeddings: Mapping[str, np.ndarray]) -> bool:
-        """Whether some are large, which were used just now."""
+    def _note_use(self, pipe: Any, embeddings: Mapping[str, np.ndarray]) -> None:
+        """Those that are large were used just now."""
         large = {f"{name}|{rows.nbytes}": time.time() for name, rows in embeddings.items() if rows.nbytes >= LARGE}
-        if large:
-            with store_errors():
-                pipe = self._store.pipeline(transaction=False)
-                pipe.zadd(self._keys.large, large)
-                pipe.expire(self._keys.large, round(self._settings.embedding_ttl_s))
-                pipe.execute()
-        return bool(large)
+        pipe.zadd(self._keys.large, large)
+        pipe.expire(self._keys.large, round(self._settings.embedding_ttl_s))
 
     def _drop_oldest(self) -> None:
         """Those beyond the budget get a short life and no place in the index. One that a gateway has just promised to
@@ -171,11 +175,13 @@ class EmbeddingCache:
     ) -> dict[str, np.ndarray]:
         if not names:
             return {}
-        with store_errors():
-            pipe = self._store.pipeline(transaction=False)
-            for name in names:
-                pipe.execute_command(command, key(name), *arguments)
+        pipe = self._store.pipeline(transaction=False)
+        for name in names:
+            pipe.execute_command(command, key(name), *arguments)
+        try:
             answers = pipe.execute()
+        except DRIVER_ERRORS as error:
+            raise_translated(error)
         found: dict[str, np.ndarray] = {}
         for name, blob in zip(names, answers, strict=True):
             if blob is not None:

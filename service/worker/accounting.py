@@ -2,7 +2,6 @@
 
 import time
 
-from pandagpt_core.types import FinishReason
 from service.broker.protocol import End, Failed
 from service.metrics import WorkerMetrics
 from service.tracing import Tracer, Value
@@ -17,25 +16,25 @@ def count_end(metrics: WorkerMetrics, end: End) -> None:
         metrics.requests.labels("cancelled" if end.cancelled else "done").inc()
 
 
-def count_job(metrics: WorkerMetrics, job: Job) -> None:
+def account(metrics: WorkerMetrics, tracer: Tracer, job: Job) -> None:
     """A job that has ended, once."""
+    tokens = job.completion_tokens
+    _count(metrics, job, tokens)
+    _trace(tracer, job, tokens)
+
+
+def _count(metrics: WorkerMetrics, job: Job, tokens: int) -> None:
     metrics.requests.labels(job.outcome).inc()
     if job.first_token_at:
         metrics.prefill_seconds.observe(max(0.0, job.first_token_at - job.entered_at))
         metrics.decode_seconds.observe(max(0.0, time.time() - job.first_token_at))
     if job.outcome == "done" and job.prompt_tokens:
         metrics.request_prompt_tokens.observe(job.prompt_tokens)
-        metrics.request_generation_tokens.observe(job.completion_tokens)
+        metrics.request_generation_tokens.observe(tokens)
 
 
-def count_finish(metrics: WorkerMetrics, reason: FinishReason | None) -> None:
-    """A choice's last token."""
-    if reason in ("stop", "length"):
-        metrics.finishes.labels(reason).inc()
-
-
-def trace_job(tracer: Tracer, job: Job) -> None:
-    """queue, encode, prefill and decode below one span, which continues the gateway's. Once a job."""
+def _trace(tracer: Tracer, job: Job, tokens: int) -> None:
+    """queue, encode, prefill and decode below one span, which continues the gateway's."""
     request, now = job.delivery.request, time.time()
     traced = tracer.begin(request.traceparent, "process", "consumer", job.taken_at)
     traced.add("queue", min(request.created, job.taken_at), job.taken_at)
@@ -47,7 +46,7 @@ def trace_job(tracer: Tracer, job: Job) -> None:
         traced.add("decode", job.first_token_at, now)
     attributes: dict[str, Value] = {
         "gen_ai.request.model": request.model,
-        "gen_ai.usage.output_tokens": job.completion_tokens,
+        "gen_ai.usage.output_tokens": tokens,
         "pandagpt.request_id": request.id,
         "pandagpt.priority": request.priority,
         "pandagpt.cached_media": job.cached_items,

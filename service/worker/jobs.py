@@ -43,6 +43,7 @@ class Job:
     delivery: Delivery
     choices: list[ChoiceState]
     parse: Parse = plain_text
+    load: int = 1  # sequences; a request that only embeds counts as one
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     waits_for: set[str] = field(default_factory=set)
     cached_items: int = 0
@@ -81,6 +82,7 @@ class Job:
             delivery,
             choices,
             parse,
+            load=max(1, len(choices)),
             announced=announced,
             echoed=echoed,
             open_choices=running,

@@ -16,20 +16,20 @@ from dataclasses import dataclass
 
 from pandagpt_core.interface import ServedModel
 from service.broker.errors import StoreUnavailable
-from service.broker.protocol import Done, Embed, Failed, Generate, Tokenize, Transcribe, Vectors
+from service.broker.protocol import Done, Embed, Generate, Tokenize, Transcribe
 from service.broker.worker.consumer import Consumer, Exchanged, Flushed
 from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.tracing import Tracer
-from service.worker.accounting import count_job, trace_job
+from service.worker.accounting import account
 from service.worker.encoding.encode_stage import EncodeStage
-from service.worker.encoding.encoder_executor import SPEECH, EncoderStuck, failure_of
+from service.worker.encoding.encoder_executor import SPEECH, EncoderStuck
 from service.worker.encoding.speech_stage import SpeechStage
 from service.worker.generation.engine_driver import EngineDriver
+from service.worker.immediate import embed, tokenize
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
-from service.worker.tokenizing import tokenize
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
@@ -74,7 +74,7 @@ class Worker:
         self._engine = EngineDriver(runtime, metrics, speech.context_tokens)
         self._jobs: dict[str, Job] = {}  # all that were taken and are not let go of yet
         self._new: deque[Job] = deque()  # those of them whose media were not looked up yet
-        self._load = 0  # sequences that are taken and not ended; a request that only embeds counts as one
+        self._load = 0  # sequences of the jobs that are taken and not ended
         self._first_deadline = math.inf  # no job's deadline is earlier
         self._drain_until: float | None = None
         self._stuck: EncoderStuck | None = None
@@ -131,7 +131,8 @@ class Worker:
                     self._engine.readmit()
                 self._engine.step()  # the model goes on; its tokens are published when the store is back
             self._pause(error)
-        self._end_expired()
+        if time.time() >= self._first_deadline:
+            self._end_expired()
         self._clear()
         self._heartbeat.turned_at = now = time.monotonic()
         self._metrics.loop_turned.set(time.time())
@@ -164,7 +165,7 @@ class Worker:
         job = Job.of(delivery, self._runtime.parse)
         self._jobs[delivery.request.id] = job
         self._new.append(job)
-        self._load += _load(job)
+        self._load += job.load
         self._first_deadline = min(self._first_deadline, delivery.request.deadline)
         waited = max(0.0, time.time() - delivery.request.created)
         self._metrics.queue_seconds.labels(delivery.request.priority).observe(waited)
@@ -195,23 +196,11 @@ class Worker:
                 continue
             match job.delivery.request:
                 case Embed() as request:
-                    self._answer(job, request)
+                    embed(self._runtime, job, request)
                 case Tokenize() as request:
                     tokenize(self._runtime, job, request)
                 case Generate():
                     self._engine.offer(job)
-
-    def _answer(self, job: Job, request: Embed) -> None:
-        if not request.media:
-            job.end(Failed(code="invalid_request", message="nothing to embed", param="input"))
-            return
-        try:
-            units = [self._runtime.unit(part.modality, job.embeddings[part.blob]) for part in request.media]
-        except Exception as error:  # noqa: BLE001  whatever a model raises for one request must not end the worker
-            job.end(failure_of(error))
-            return
-        job.delivery.writer.add(Vectors(dim=units[0].size, data=[unit.astype("<f4").tobytes() for unit in units]))
-        job.end(Done())
 
     def _apply(self, exchanged: Exchanged) -> None:
         """Raises StoreUnavailable, after what the store gave before it failed."""
@@ -237,8 +226,6 @@ class Worker:
                 job.end(Done(cancelled=True))
 
     def _end_expired(self) -> None:
-        if time.time() < self._first_deadline:
-            return
         self._first_deadline = math.inf
         for job in self._jobs.values():
             if job.ended:
@@ -252,8 +239,7 @@ class Worker:
     def _clear(self) -> None:
         """Let go of jobs that ended; the consumer still holds what is not published or settled yet."""
         for job in [job for job in self._jobs.values() if job.ended]:
-            count_job(self._metrics, job)
-            trace_job(self._tracer, job)
+            account(self._metrics, self._tracer, job)
             self._forget(job)
         self._metrics.running.set(sum(job.open_choices for job in self._engine.running.values()))
         self._metrics.waiting.set(len(self._encoding.jobs) + len(self._speech.jobs))
@@ -261,8 +247,9 @@ class Worker:
     def _forget(self, job: Job) -> None:
         if self._jobs.pop(job.id, None) is None:
             return
-        self._load -= _load(job)
-        self._encoding.drop(job)
+        self._load -= job.load
+        if job.id in self._encoding.jobs:
+            self._encoding.drop(job)
         if job.id in self._speech.jobs:
             self._speech.drop(job)
         self._engine.remove(job)
@@ -302,7 +289,3 @@ class Worker:
         if self._drain_until is None:
             return False
         return not self._consumer.unfinished or time.monotonic() >= self._drain_until
-
-
-def _load(job: Job) -> int:
-    return max(1, len(job.choices))

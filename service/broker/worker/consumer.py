@@ -112,7 +112,8 @@ class Consumer:
             if not taken:  # what was taken is open and must be run
                 raise_translated(error)
         finally:
-            self._note_held()
+            if len(self.held) < len(self._open):
+                self._note_held()
         return taken
 
     def flush(self) -> Flushed:
@@ -126,13 +127,15 @@ class Consumer:
             lost, cancelled = self._publish()
             for name in lost:
                 del self._open[name]
-            self._settle_ended()
+            if any(delivery.writer.ended and delivery.writer.idle for delivery in self._open.values()):
+                self._settle_ended()
         except STORE_ERRORS as error:
             self._was_away = True
             self._next_claim = time.monotonic() + self._lost_after  # others were cut off as well; let them beat first
             raise_translated(error)
         finally:
-            self._note_held()
+            if len(self.held) > len(self._open):
+                self._note_held()
         return Flushed((*torn, *lost), cancelled)
 
     def hand_back(self, names: Collection[str], as_lost: bool = False) -> None:
@@ -252,18 +255,20 @@ class Consumer:
         for writer in busy.values():
             pipe.execute_command(*writer.command)
         cancels, *written = pipe.execute(raise_on_error=False)
-        _raise_if_failed(cancels)
+        if isinstance(cancels, Exception):
+            raise cancels
         if cancels:
             self._last_cancel = cancels[-1][0]
-        lost = [
-            name for (name, writer), answer in zip(busy.items(), written, strict=True) if self._is_lost(writer, answer)
-        ]
+        lost = []
+        for (name, writer), answer in zip(busy.items(), written, strict=True):
+            if isinstance(answer, bytes):
+                writer.confirm()
+            elif self._is_lost(writer, answer):
+                lost.append(name)
         return lost, frozenset(fields[b"id"].decode() for _, fields in cancels)
 
     def _is_lost(self, writer: EventWriter, answer: Any) -> bool:
-        if isinstance(answer, bytes):
-            writer.confirm()
-            return False
+        """Of an entry that the store did not take. Raises what is a failure of the store."""
         if answer is None:  # the stream is gone: no reader can have this answer any more
             return True
         if translated(answer) is not None:  # no memory, for one; the entry goes out with the next flush
@@ -291,8 +296,3 @@ class Consumer:
 
     def _note_held(self) -> None:
         self.held = tuple((delivery.priority, delivery.entry) for delivery in self._open.values())
-
-
-def _raise_if_failed(answer: Any) -> None:
-    if isinstance(answer, Exception):
-        raise answer

@@ -178,8 +178,17 @@ class EncodeStage:
 
     def _begin(self, modality: str, names: list[str]) -> None:
         arrays = self._cache.arrays(names)
-        absent = [name for name in names if name not in arrays]
-        # Another worker may have encoded it since, and dropped the array.
+        if absent := [name for name in names if name not in arrays]:
+            self._do_without(modality, absent)
+        if arrays:
+            if modality == SPEECH and self._recogniser is not None:
+                work = partial(written_down, self._recogniser, arrays)
+            else:
+                work = partial(encoded, self._runtime, Modality(modality), arrays)
+            self.running[modality] = EncodeBatch(tuple(arrays), self._executor.submit(modality, work))
+
+    def _do_without(self, modality: str, absent: Sequence[str]) -> None:
+        """Another worker may have encoded them since, and dropped the arrays."""
         found = self._cache.embeddings(absent)
         self._give(found)
         gone = [name for name in absent if name not in found]
@@ -187,12 +196,6 @@ class EncodeStage:
             self._give(dict.fromkeys(gone, NOTHING))  # an answer does without
         else:
             self._fail(dict.fromkeys(gone, GONE))
-        if arrays:
-            if modality == SPEECH and self._recogniser is not None:
-                work = partial(written_down, self._recogniser, arrays)
-            else:
-                work = partial(encoded, self._runtime, Modality(modality), arrays)
-            self.running[modality] = EncodeBatch(tuple(arrays), self._executor.submit(modality, work))
 
     def _age(self) -> None:
         """The batches that run are older by the time since the last look, as far as it counts."""

@@ -13,7 +13,6 @@ from pandagpt_core.interface import Admitted, EngineStats, ServedModel
 from pandagpt_core.types import TokenOutput
 from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
-from service.worker.accounting import count_finish
 from service.worker.encoding.spoken import speech_fields, spoken_texts, with_speech
 from service.worker.generation.explaining import Explaining
 from service.worker.generation.look_up import LookUp
@@ -22,6 +21,7 @@ from service.worker.generation.quarantine import Quarantine
 from service.worker.jobs import Job, conversation, pending, sequence_of
 
 log = logging.getLogger(__name__)
+COUNTED = ("stop", "length")  # the reasons by which a choice that was not given up ends
 
 
 class EngineDriver:
@@ -127,13 +127,14 @@ class EngineDriver:
                 if output.error is not None:
                     log.error("the model failed on a request: %s", output.error, extra={"request_id": job.id})
                 job.accept(output)
-                self._explain_complete(job)
-                if output.finish_reason is not None:
-                    count_finish(self._metrics, output.finish_reason)
+                if job.last is not None:
+                    self._explain_complete(job)
+                if output.finish_reason in COUNTED:
+                    self._metrics.finishes.labels(output.finish_reason).inc()
 
     def _explain_complete(self, job: Job) -> None:
         """A job whose answer is complete and unexplained leaves the engine's for those that wait for that."""
-        if job.last is not None and not job.ended and not self._explaining.holds(job):
+        if not job.ended and not self._explaining.holds(job):
             self.running.pop(job.id, None)
             self._explaining.add(job)
 
@@ -169,10 +170,12 @@ class EngineDriver:
                 job.prompt_fields = {**(admitted.fields or {}), **(speech_fields(speech) if speech else {})} or None
                 if admitted.finished is not None:
                     job.complete(sequence.id, admitted.finished)
-                    count_finish(self._metrics, admitted.finished)
+                    if admitted.finished in COUNTED:
+                        self._metrics.finishes.labels(admitted.finished).inc()
             total = sum(lengths.values())
             self._announce(job, None if admitted is None else replace(admitted, prompt_tokens=total))
-            self._explain_complete(job)
+            if job.last is not None:
+                self._explain_complete(job)
 
     @contextmanager
     def _failing(self, job: Job) -> Iterator[None]:

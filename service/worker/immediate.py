@@ -1,14 +1,29 @@
-"""A request for token ids or for their text: answered at once, beside the engine."""
+"""Requests that are answered at once, beside the engine: for vectors, for token ids, for the text of such."""
 
 import logging
 
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.interface import ServedModel
 from pandagpt_core.types import Conversation, Turn
-from service.broker.protocol import Done, Failed, Tokenize, Tokenized
+from service.broker.protocol import Done, Embed, Failed, Tokenize, Tokenized, Vectors
+from service.worker.encoding.encoder_executor import failure_of
 from service.worker.jobs import Job
 
 log = logging.getLogger(__name__)
+
+
+def embed(runtime: ServedModel, job: Job, request: Embed) -> None:
+    """Answer with the unit vector of each medium, and end the job."""
+    if not request.media:
+        job.end(Failed(code="invalid_request", message="nothing to embed", param="input"))
+        return
+    try:
+        units = [runtime.unit(part.modality, job.embeddings[part.blob]) for part in request.media]
+    except Exception as error:  # noqa: BLE001  whatever a model raises for one request must not end the worker
+        job.end(failure_of(error))
+        return
+    job.delivery.writer.add(Vectors(dim=units[0].size, data=[unit.astype("<f4").tobytes() for unit in units]))
+    job.end(Done())
 
 
 def tokenize(runtime: ServedModel, job: Job, request: Tokenize) -> None:
