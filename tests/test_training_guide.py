@@ -55,7 +55,7 @@ def folder(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -
     data, captions, _ = blocks("json")
     (tmp_path / "captions.json").write_text(captions)
     (tmp_path / "conversations.json").write_text(data)
-    settings, manifest, _ = blocks("toml")
+    settings, manifest, *_ = blocks("toml")
     (tmp_path / "run.toml").write_text(settings)
     (tmp_path / "media" / "photos.toml").write_text(manifest)
     shutil.copy(tmp_path / "media" / "photos.toml", tmp_path)
@@ -79,6 +79,13 @@ def test_the_settings_and_pairs_of_an_alignment_are_read(tmp_path: Path) -> None
     assert (said.modality, said.train.start) == ("imu", "fresh")
     (tmp_path / "pairs.json").write_text(blocks("json")[2])
     assert len(read_pairs([tmp_path / "pairs.json"], Modality.IMU)) == 2
+
+
+def test_the_settings_of_several_soft_tokens_are_read() -> None:
+    said = tomllib.loads(blocks("toml")[3])
+    settings = parse_settings(said)
+    assert settings.soft_tokens == said["soft_tokens"] == 4
+    assert settings.resampler == type(settings.resampler)(), "the page shows the defaults"
 
 
 def test_every_command_is_a_right_call() -> None:

@@ -105,10 +105,14 @@ class PandaGPTFolder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if (self.soft_tokens is None) != (RESAMPLER not in self.files):
             raise ValueError(f"soft_tokens and {RESAMPLER} go together; the folder has one of them")
-        others = {"perception": self.perception, "cache": self.cache, "projection.recall": self.projection.recall}
-        beside = [name for name, section in others.items() if section is not None]
-        if self.soft_tokens is not None and beside:
+        if self.soft_tokens is not None and (beside := self.one_vector_parts):
             raise ValueError(f"soft_tokens cannot stand beside {' and '.join(beside)}, which read one vector a medium")
+
+    @property
+    def one_vector_parts(self) -> list[str]:
+        """The sections of the folder that know a medium by its one vector alone."""
+        parts = {"perception": self.perception, "cache": self.cache, "projection.recall": self.projection.recall}
+        return [name for name, section in parts.items() if section is not None]
 
     @property
     def encoder_digest(self) -> str:

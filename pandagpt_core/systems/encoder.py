@@ -16,7 +16,7 @@ from pandagpt_core.checkpoints import (
     module_shapes,
     read_tensors,
 )
-from pandagpt_core.encoders.base import Encoder
+from pandagpt_core.encoders.base import Encoder, TokenEncoder
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.grid.encoder import GridEncoder
 from pandagpt_core.encoders.grid.sizes import GridSizes
@@ -50,18 +50,36 @@ def load_encoder(
     return encoder
 
 
+def token_towers(folder: ModelFolder) -> TokenEncoder:
+    """The towers of a folder without their weights, for what is known of their tokens.
+
+    Raises CheckpointError for an encoder whose towers give no tokens.
+    """
+    if folder.encoder.kind not in TOKEN_TOWERS:
+        raise CheckpointError(f"soft_tokens: the encoder {folder.encoder.kind} gives no tokens before its pooling")
+    return TOKEN_TOWERS[folder.encoder.kind](folder)
+
+
 def _imagebind(weights: Path, folder: ModelFolder, device: str, _own: list[Path]) -> Encoder:
     """Only the towers that the folder's recipes feed are built."""
-    sizes = ImageBindSizes.from_config(folder.encoder.sizes)
-    towers = {TOWER_OF[modality] for modality in folder.recipes}
-    model = ImageBind(sizes, variant=folder.encoder.variant, towers=towers)
+    model = _imagebind_towers(folder)
     load_module(model, weights, device=device, dtype=torch.float32, unused=model.is_unbuilt)
     return model
 
 
+def _imagebind_towers(folder: ModelFolder) -> ImageBind:
+    sizes = ImageBindSizes.from_config(folder.encoder.sizes)
+    towers = {TOWER_OF[modality] for modality in folder.recipes}
+    return ImageBind(sizes, variant=folder.encoder.variant, towers=towers)
+
+
+def _languagebind_towers(folder: ModelFolder) -> LanguageBind:
+    return LanguageBind(LanguageBindSizes.from_config(folder.encoder.sizes))
+
+
 def _languagebind(weights: Path, folder: ModelFolder, device: str, own: list[Path]) -> Encoder:
     """Towers other than those of pictures and texts lie in a file each."""
-    model = LanguageBind(LanguageBindSizes.from_config(folder.encoder.sizes))
+    model = _languagebind_towers(folder)
     state = {
         key: one for file in (weights, *own) for key, one in read_tensors(file, device=device, dtype=torch.float32)
     }
@@ -105,6 +123,9 @@ def _mini(weights: Path, folder: ModelFolder, device: str, own: list[Path]) -> E
 # By the folder schema's kinds.
 LOADERS: Mapping[str, Loader] = MappingProxyType(
     {"imagebind": _imagebind, "languagebind": _languagebind, "mini": _mini, "eva-vit": _eva_vit, "grid": _grid}
+)
+TOKEN_TOWERS: Mapping[str, Callable[[ModelFolder], TokenEncoder]] = MappingProxyType(
+    {"imagebind": _imagebind_towers, "languagebind": _languagebind_towers}
 )
 AUTOCAST: Mapping[str, Callable[[Encoder, Listen], None]] = MappingProxyType(
     {"imagebind": _autocast_imagebind, "eva-vit": _autocast_eva_vit}

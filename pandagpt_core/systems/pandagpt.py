@@ -76,7 +76,7 @@ class PandaGPT(OneVectorSystem):
             prompting=Prompting.of(folder, llm_files, options.original_stop),
             cache=cache,
             perceiving=load_perceiving(path, folder, projection),
-            resampler=load_resampler(path, folder, encoder, options.device),
+            resampler=load_resampler(path, folder, options.device),
         )
 
     @torch.inference_mode()

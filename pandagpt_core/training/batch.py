@@ -15,12 +15,25 @@ IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
+class MediumTokens:
+    """What a resampler reads of one medium: its tower, the tokens [clips, T, W], and which of them count, or all."""
+
+    tower: str
+    tokens: Tensor
+    keep: Tensor | None = None
+
+    def to(self, device: torch.device) -> "MediumTokens":
+        return MediumTokens(self.tower, self.tokens.to(device), None if self.keep is None else self.keep.to(device))
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """B sequences padded on the right to T, and M media embeddings with the row and place that each is added to.
 
     tokens, targets: [B, T]; `keep` [B, T] is False at padding; `soft` [B, T] is True at the media's slots.
     vectors: [M, E], weights, rows, places: [M]. M is at least 1: without media one vector of weight 0 stands in, so
     that the projection has a part, if none of the gradient, in every batch (data-parallel training waits for it).
+    media: with a resampler, each medium of `vectors` in order, which has k of them.
     """
 
     tokens: Tensor
@@ -31,6 +44,7 @@ class Batch:
     weights: Tensor
     rows: Tensor
     places: Tensor
+    media: tuple[MediumTokens, ...] = ()
 
     @property
     def learned(self) -> int:
@@ -38,7 +52,8 @@ class Batch:
         return int((self.targets[:, 1:] != IGNORED).sum())
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self) if field.name != "media"}
+        return Batch(**moved, media=tuple(medium.to(device) for medium in self.media))
 
 
 class Sums(NamedTuple):
@@ -58,7 +73,7 @@ def collate(
     media: Sequence[Sequence[Tensor]],
     width: int,
 ) -> Batch:
-    """Sequences with one None where their media [E] go together, or one for each of their rows; `width` is E.
+    """Sequences with one None where their media [E] go together, or one for each row of a medium; `width` is E.
 
     Without any the media belong to the sequence as a whole (ImageBind-LLM), and their place is -1.
     """
@@ -80,9 +95,9 @@ def collate(
 
 
 def _placed(ids: Sequence[int | None], vectors: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
-    """Each vector with its place: all in the one that there is, or each in its own, in order."""
+    """Each vector with its place: the rows of each medium over the places that there are, in order."""
     slots = [place for place, token in enumerate(ids) if token is None] or [-1]
-    return list(zip(slots * len(vectors) if len(slots) == 1 else slots, vectors, strict=True))
+    return list(zip(slots * (len(vectors) // len(slots)), vectors, strict=True)) if vectors else []
 
 
 def answer_sums(llm: Llama, projection: nn.Module, batch: Batch) -> Sums:

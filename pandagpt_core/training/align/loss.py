@@ -23,9 +23,12 @@ class Contrast(nn.Module):
     def forward(self, found: Tensor, wanted: Tensor, groups: Tensor) -> Tensor:
         """found, wanted: [N, E], of any length; `groups` [N] names the picture of each pair.
 
+        Of several rows a medium, [N, k, E] in place of `found`, the nearest counts.
+
         Pairs of one picture are no wrong answers to one another: they share its place among the right ones.
         """
         logits = self._scale() * F.normalize(found, dim=-1) @ F.normalize(wanted, dim=-1).T
+        logits = logits.amax(dim=1) if found.ndim == 3 else logits
         alike = (groups[:, None] == groups[None, :]).float()
         right = alike / alike.sum(dim=1, keepdim=True)
         return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2

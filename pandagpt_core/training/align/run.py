@@ -27,6 +27,7 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.align import checkpoint
 from pandagpt_core.training.align.loss import Contrast
 from pandagpt_core.training.align.pairs import AlignPair, Reader, check, read_pairs
+from pandagpt_core.training.align.resampling import AlignedResampler, check_alone, open_resampler, write_resampled
 from pandagpt_core.training.align.settings import AlignSettings
 from pandagpt_core.training.align.towers import TrainableTower, open_tower, stacked
 from pandagpt_core.training.lora import LinearWarmupDecay
@@ -43,6 +44,7 @@ from pandagpt_core.training.tune.record import TrainingRecord, plot_loss
 from pandagpt_core.types import Modality
 
 Tell = Callable[[str], object]
+Alignable = TrainableTower | AlignedResampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class Aligned:
 
 
 def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda _line: None) -> Aligned:
-    """Train one tower so that its media lie where their pictures lie; raises InvalidRequest, CheckpointError.
+    """Train one tower, or its resampler, so that its media lie where their pictures lie.
+
+    Raises InvalidRequest, CheckpointError.
 
     resume: go on from the checkpoint of the run folder, or from the start where there is none yet.
     """
@@ -67,7 +71,7 @@ def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda 
     folder = read_folder_of(path, PandaGPTFolder)
     verify_files(path, folder)
     modality = Modality(settings.modality)
-    tower = open_tower(path, folder, modality, fresh=train.seed if train.start == "fresh" else None)
+    tower = _opened(settings, path, folder, modality)
     reader = Reader(Path(settings.pairs.media), folder.recipes[modality])
     pairs = read_pairs([Path(file) for file in settings.pairs.files], modality)
     if len(pairs) < train.batch:
@@ -76,19 +80,33 @@ def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda 
     device = torch.device("cuda" if train.device == "auto" and torch.cuda.is_available() else "cpu")
     pictures = _pictures(settings, path, folder, pairs, device)
     count = sum(parameter.numel() for parameter in tower.parameters())
-    tell(f"aligns the {modality} tower, {count:,} parameters, by {len(pairs):,} pairs on {device.type}")
+    what = f"resampler of the {modality} tower" if isinstance(tower, AlignedResampler) else f"{modality} tower"
+    tell(f"aligns the {what}, {count:,} parameters, by {len(pairs):,} pairs on {device.type}")
     out.mkdir(parents=True, exist_ok=True)
     contrast = Contrast(train.temperature, train.learn_temperature)
     fingerprint = checkpoint.run_fingerprint(settings, folder, pairs)
     _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, fingerprint)
-    model = write_aligned(out / MODEL, path, folder, tower.state(), f"{modality} tower by pandagpt align")
+    by = f"{modality} tower by pandagpt align"
+    if isinstance(tower, AlignedResampler):
+        model = write_resampled(out / MODEL, path, folder, tower.whole, tower.spec, f"resampler of the {by}")
+    else:
+        model = write_aligned(out / MODEL, path, folder, tower.state(), by)
     (out / checkpoint.FILE).unlink(missing_ok=True)
     return Aligned(model, plot_loss(out, "InfoNCE, nats"), contrast.temperature)
 
 
+def _opened(settings: AlignSettings, path: Path, folder: PandaGPTFolder, modality: Modality) -> Alignable:
+    """What is trained."""
+    if settings.soft_tokens > 1:
+        return open_resampler(path, folder, settings)
+    check_alone(folder)
+    fresh = settings.train.seed if settings.train.start == "fresh" else None
+    return open_tower(path, folder, modality, fresh=fresh)
+
+
 def _teach(
     settings: AlignSettings,
-    tower: TrainableTower,
+    tower: Alignable,
     contrast: Contrast,
     pairs: list[AlignPair],
     reader: Reader,
@@ -138,7 +156,7 @@ def _pictures(
     settings: AlignSettings, path: Path, folder: PandaGPTFolder, pairs: list[AlignPair], device: torch.device
 ) -> dict[str, Tensor]:
     """Where each picture lies, by its name: encoded once, kept as for `pandagpt train`."""
-    store = FeatureStore(Path(settings.features.cache), folder.encoder_digest, folder.projection.in_dim)
+    store = FeatureStore(Path(settings.features.cache), folder.towers_digest, folder.projection.in_dim)
     source = Source(Path(settings.pairs.media), folder.recipes, settings.features.threads, settings.features.batch)
     media = [Medium(Modality.IMAGE, name) for name in sorted({pair.image for pair in pairs})]
 

@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from pandagpt_core.checkpoints.pandagpt import MOST_SOFT_TOKENS
 from pandagpt_core.training.tune.settings import (
     Above,
     Count,
     CountOrNone,
     FeatureSettings,
+    ResamplerSettings,
     Share,
     Text,
     TrainSection,
@@ -51,6 +53,15 @@ class AlignSettings(TrainSection, frozen=True):
     out: Annotated[Text, Meta(description="folder of the run: log, plot, and the model folder with the new tower")]
     modality: Annotated[Aligned, Meta(description="the tower")]
     pairs: PairSettings
+    soft_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MOST_SOFT_TOKENS,
+            description="above 1: the tower stays and a resampler over its tokens is aligned, with so many rows",
+        ),
+    ] = 0
+    resampler: ResamplerSettings = ResamplerSettings()
     features: FeatureSettings = FeatureSettings()
     train: StepSettings = StepSettings()
 

@@ -1,4 +1,4 @@
-"""What is trained: a projection and LoRA around a frozen language model, as one module that gives the loss."""
+"""What is trained: a projection, perhaps a resampler, and LoRA around a frozen language model, as one module."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from pandagpt_core.checkpoints import (
     read_shapes,
     read_tensors,
 )
+from pandagpt_core.encoders.resampler import PerceiverResampler
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.fusion import Projection, PrototypeRetrieval
 from pandagpt_core.llm.llama import Llama
@@ -27,6 +28,7 @@ from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.batch import Batch, Sums, answer_sums
 from pandagpt_core.training.lora import LoraConfig, LoraLinear, add_lora
+from pandagpt_core.training.resampled import resampled
 from pandagpt_core.training.tune.settings import LoraSettings
 
 
@@ -51,16 +53,27 @@ class Soft(nn.Module):
 
 
 class TrainableModel(nn.Module):
-    """The language model with LoRA beside its layers, and the projection. `lora` names the layers that have one."""
+    """The language model with LoRA beside its layers, the projection, and the resampler of a model that has one.
 
-    def __init__(self, llm: Llama, projection: Soft, lora: Mapping[str, LoraLinear]) -> None:
+    `lora` names the layers that have one.
+    """
+
+    def __init__(
+        self,
+        llm: Llama,
+        projection: Soft,
+        lora: Mapping[str, LoraLinear],
+        resampler: PerceiverResampler | None = None,
+    ) -> None:
         super().__init__()
         self.llm = llm
         self.projection = projection
         self.layers = tuple(lora)
+        self.resampler = resampler
 
     def forward(self, batch: Batch) -> Sums:
-        return answer_sums(self.llm, self.projection, batch)
+        read = batch if self.resampler is None else resampled(self.resampler, batch)
+        return answer_sums(self.llm, self.projection, read)
 
 
 @dataclass(frozen=True, slots=True)

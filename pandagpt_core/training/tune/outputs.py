@@ -14,9 +14,12 @@ from torch import Tensor
 
 from pandagpt_core.checkpoints import (
     ADAPTER,
+    RESAMPLER,
     ImageBindLLMFolder,
     LoraSpec,
+    PandaGPTFolder,
     ProjectedFolder,
+    ResamplerSpec,
     file_path,
     own_encoder,
     read_tensors,
@@ -29,7 +32,13 @@ from pandagpt_core.training.tune.settings import LoraSettings
 MODEL, DELTA, PEFT = "model", "delta.safetensors", "peft"
 _ORIGINAL = "llama_model.base_model.model."  # peft 0.3.0 around a Hugging Face LLaMA, inside PandaGPT's module
 _PEFT = "base_model.model."
+_RESAMPLER = "resampler."
 State = Mapping[str, Tensor]
+
+
+def resampler_of(trained: State) -> dict[str, Tensor]:
+    """Those of the trained parameters that a model folder's resampler.safetensors holds."""
+    return {n.removeprefix(_RESAMPLER): tensor for n, tensor in trained.items() if n.startswith(_RESAMPLER)}
 
 
 def adapter_of(trained: State) -> dict[str, Tensor]:
@@ -37,6 +46,8 @@ def adapter_of(trained: State) -> dict[str, Tensor]:
     halves = {"a": "lora_A.weight", "b": "lora_B.weight"}
     state: dict[str, Tensor] = {}
     for name, tensor in trained.items():
+        if name.startswith(_RESAMPLER):
+            continue
         layer, _, leaf = name.rpartition(".")
         state[name if layer == "projection" else f"{layer.removeprefix('llm.')}.{halves[leaf]}"] = tensor
     return state
@@ -50,10 +61,12 @@ def write_model(
     lora: LoraSettings,
     name: str,
     provenance: dict[str, Any],
+    resampler: tuple[ResamplerSpec, State] | None = None,
 ) -> Path:
     """The base's folder with another adapter; its other files are linked where the disk allows it, else copied.
 
     What the base's adapter has beside weight and bias of the projection (a recall) stays. The adapter's type is kept.
+    resampler: of the new folder, whether or not the base has one.
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -61,11 +74,16 @@ def write_model(
     state = {**kept, **adapter}
     files = {ADAPTER: write_safetensors(out / ADAPTER, state, state.__getitem__)}
     for file in folder.files:
-        if file != ADAPTER and _is_served(file, folder):
+        if file not in (ADAPTER, RESAMPLER) and _is_served(file, folder):
             link(file_path(base, folder, file), out / file)
             files[file] = folder.files[file]
+    soft: dict[str, Any] = {"soft_tokens": None} if isinstance(folder, PandaGPTFolder) else {}
+    if resampler is not None:
+        spec, weights = resampler
+        soft, files[RESAMPLER] = {"soft_tokens": spec}, write_safetensors(out / RESAMPLER, weights, weights.__getitem__)
     said = msgspec.structs.replace(
         folder,
+        **soft,
         id=name,
         encoder=own_encoder(folder),
         lora=LoraSpec(r=lora.r, alpha=lora.alpha, targets=lora.targets),
@@ -113,13 +131,16 @@ def original_name(name: str) -> str:
     return f"{_ORIGINAL}{name.removesuffix('.weight')}.default.weight"
 
 
-def write_peft(path: Path, adapter: State, lora: LoraSettings, base: str) -> Path:
-    """A folder for `peft.PeftModel.from_pretrained` over the language model; the projection lies beside it."""
+def write_peft(path: Path, adapter: State, lora: LoraSettings, base: str, resampler: State) -> Path:
+    """A folder for `peft.PeftModel.from_pretrained` over the language model; the projection lies beside it, and the
+    resampler where it is not empty."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     layers = {f"{_PEFT}{name}": tensor for name, tensor in adapter.items() if not name.startswith("projection.")}
     save(path / "adapter_model.safetensors", layers)
     save(path / "projection.safetensors", {k: t for k, t in adapter.items() if k.startswith("projection.")})
+    if resampler:
+        save(path / RESAMPLER, resampler)
     said = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -39,6 +39,7 @@ from pandagpt_core.training.tune.model import (
 )
 from pandagpt_core.training.tune.record import TrainingRecord, plot_loss, read_log
 from pandagpt_core.training.tune.settings import TuneSettings
+from pandagpt_core.training.tune.soft_tokens import resampler_spec, trainable_resampler
 
 Tell = Callable[[str], object]
 Tuned = TrainableModel | TrainableBind
@@ -133,7 +134,9 @@ def build_of(path: Path, folder: Trained, settings: TuneSettings) -> Tuned:
     """What is trained of the folder's system."""
     if isinstance(folder, ImageBindLLMFolder):
         return build_bind(path, folder, settings.bind.phase, folder.bind.features, settings.bind.dropout)
-    return build(path, folder, settings.lora, settings.train.seed)
+    tuned = build(path, folder, settings.lora, settings.train.seed)
+    tuned.resampler = trainable_resampler(path, folder, resampler_spec(folder, settings), settings)
+    return tuned
 
 
 def order_of(settings: TuneSettings, train_set: TrainSet) -> Order | MixedOrder:
@@ -167,6 +170,8 @@ def _fingerprint(settings: TuneSettings, folder: Trained, train_set: TrainSet, s
     fingerprint["train.steps"] = steps
     part, own = ("bind", settings.bind) if isinstance(folder, ImageBindLLMFolder) else ("lora", settings.lora)
     fingerprint |= {f"{part}.{name}": value for name, value in msgspec.structs.asdict(own).items()}
+    if (spec := resampler_spec(folder, settings)) is not None:
+        fingerprint["soft_tokens"] = msgspec.to_builtins(spec)
     fingerprint |= {
         f"train.{name}": v for name, v in msgspec.structs.asdict(settings.train).items() if name not in free
     }
@@ -192,13 +197,16 @@ def _write(
         whole = outputs.cast_state(adapter_state(tuned, trained), wanted.dtype)
         return {"model": outputs.write_bind(out / outputs.MODEL, path, folder, whole, name, provenance)}
     adapter = outputs.cast_state(outputs.adapter_of(trained), wanted.dtype)
-    model = outputs.write_model(out / outputs.MODEL, path, folder, adapter, settings.lora, name, provenance)
+    weights = outputs.cast_state(outputs.resampler_of(trained), wanted.dtype)
+    spec = resampler_spec(folder, settings)
+    soft = None if spec is None else (spec, weights)
+    model = outputs.write_model(out / outputs.MODEL, path, folder, adapter, settings.lora, name, provenance, soft)
     written = {"model": model}
     if wanted.original:
         written["original"] = outputs.write_delta(out / outputs.DELTA, adapter)
     if wanted.peft:
         base = folder.llm.package or str(path / (folder.llm.folder or ""))
-        written["peft"] = outputs.write_peft(out / outputs.PEFT, adapter, settings.lora, base)
+        written["peft"] = outputs.write_peft(out / outputs.PEFT, adapter, settings.lora, base, weights)
     return written
 
 

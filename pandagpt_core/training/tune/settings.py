@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from pandagpt_core.checkpoints.pandagpt import MOST_SOFT_TOKENS
 from pandagpt_core.errors import InvalidRequest
 
 Count = Annotated[int, Meta(ge=1)]
@@ -69,6 +70,12 @@ class LoraSettings(TrainSection, frozen=True):
     )
 
 
+class ResamplerSettings(TrainSection, frozen=True):
+    width: Annotated[Count, Meta(description="of the resampler of each tower, a multiple of its heads")] = 512
+    heads: Annotated[Count, Meta(description="its attention heads")] = 8
+    layers: Annotated[Count, Meta(description="its layers")] = 2
+
+
 class BindSettings(TrainSection, frozen=True):
     phase: Annotated[
         Literal["pretrain", "finetune"],
@@ -117,6 +124,15 @@ class TuneSettings(TrainSection, frozen=True):
     model: Annotated[Text, Meta(description="model folder whose encoder and language model are used, frozen")]
     out: Annotated[Text, Meta(description="folder of the run: checkpoints, log, plot, and the trained model folder")]
     data: DataSettings
+    soft_tokens: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MOST_SOFT_TOKENS,
+            description="PandaGPT's soft tokens a medium; 1: the paper's; more: by a resampler; 0: as the folder has",
+        ),
+    ] = 0
+    resampler: ResamplerSettings = ResamplerSettings()
     features: FeatureSettings = FeatureSettings()
     lora: LoraSettings = LoraSettings()
     bind: BindSettings = BindSettings()

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits, digest, load
-from pandagpt_core.training.tune.data.features import FeatureStore, mark_of
+from pandagpt_core.training.tune.data.features import FeatureStore, MediumFeatures, mark_of
 from pandagpt_core.training.tune.data.samples import Medium
 from pandagpt_core.types import Modality
 
-Encode = Callable[[Modality, Sequence[np.ndarray]], Tensor]  # recipe arrays of one modality in, [N, E] or [N, n, E] out
+# Recipe arrays of one modality in; [N, E] or [N, n, E] out, or N of what a resampler reads.
+Encode = Callable[[Modality, Sequence[np.ndarray]], Tensor | Sequence[MediumFeatures]]
 SHARD_BYTES = 256 << 20  # of one file: what a run that is cut off may have to encode again
 
 
@@ -109,7 +110,8 @@ def _encoded(encode: Encode, fresh: Sequence[_Looked]) -> dict[str, Tensor]:
     for modality, group in groupby(ordered, key=lambda one: one.medium.modality):
         ones = list(group)
         rows = encode(modality, [one.array for one in ones if one.array is not None])
-        vectors |= {one.key: row for one, row in zip(ones, rows.float().cpu(), strict=True)}
+        for one, row in zip(ones, rows, strict=True):
+            vectors |= row.named(one.key) if isinstance(row, MediumFeatures) else {one.key: row.float().cpu()}
     return vectors
 
 

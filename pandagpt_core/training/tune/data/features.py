@@ -1,6 +1,8 @@
 """Encoded media kept on disk: the encoder is frozen, so a medium is encoded once, whatever is trained how often.
 
-CACHE/<encoder digest>/<digest of its keys>.safetensors   [E] or [n, E] float32 by key; written whole, never changed
+CACHE/<encoder digest>/<digest of its keys>.safetensors   [E] or [n, E] float32 by key; written whole, never changed;
+                                                         for a resampler also KEY/tokens, [clips, T, W] float16, and of
+                                                         texts KEY/ends, [clips], how many of the T count
 CACHE/<encoder digest>/seen-<process>.json               which key a file had, by its size and time of change
 
 A key is the digest of a medium's bytes, modality, recipe and parameters (`media.digest`); the encoder's digest covers
@@ -11,14 +13,34 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from pandagpt_core.checkpoints import write_safetensors
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.training.batch import MediumTokens
+
+TOKENS, ENDS = "/tokens", "/ends"
+_LARGEST = torch.finfo(torch.float16).max
+
+
+@dataclass(frozen=True, slots=True)
+class MediumFeatures:
+    """What a frozen tower gives of one medium for a resampler: the vector [E], the tokens, and where texts end."""
+
+    vector: Tensor
+    tokens: Tensor
+    ends: Tensor | None = None
+
+    def named(self, key: str) -> dict[str, Tensor]:
+        ends = {} if self.ends is None else {key + ENDS: self.ends.float().cpu()}
+        tokens = self.tokens.clamp(-_LARGEST, _LARGEST).half().cpu()
+        return {key: self.vector.float().cpu(), key + TOKENS: tokens, **ends}
 
 
 class FeatureStore:
@@ -53,13 +75,22 @@ class FeatureStore:
             raise CheckpointError(f"a kept feature has shape {tuple(vector.shape)}, the encoder gives {self._shape}")
         return vector
 
+    def tokens(self, key: str, tower: str) -> MediumTokens:
+        """Of a medium that was kept as `MediumFeatures`."""
+        tokens: Tensor = self._of[key + TOKENS].get_tensor(key + TOKENS)
+        keep = None
+        if key + ENDS in self._of:
+            ends: Tensor = self._of[key + ENDS].get_tensor(key + ENDS)
+            keep = torch.arange(tokens.shape[1]) < ends[:, None]
+        return MediumTokens(tower, tokens.float(), keep)
+
     def write(self, vectors: Mapping[str, Tensor]) -> None:
         """Add a shard; it appears whole or not at all."""
         if not vectors:
             return
         name = hashlib.sha256("".join(sorted(vectors)).encode()).hexdigest()[:32]
         partial = self.folder / f".{name}-{os.getpid()}.partial"
-        rows = {key: vector.float().clone() for key, vector in vectors.items()}
+        rows = {k: (one if k.endswith(TOKENS) else one.float()).contiguous().clone() for k, one in vectors.items()}
         write_safetensors(partial, rows, rows.__getitem__)
         partial.replace(self.folder / f"{name}.safetensors")
         self.refresh()

@@ -55,10 +55,14 @@ def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> Layout
     rows = rows_of(folder)
     if folder.template == "minigpt-v2":
         return lambda said, media: tokenize_minigpt(said, tokenizer, rows, most, media=media)
-    served = _served(folder, tokenizer, most)
+    return widened(_served(folder, tokenizer, most), rows)
+
+
+def widened(layout: Layout, rows: int) -> Layout:
+    """The same with `rows` places for a medium in place of one."""
 
     def tokenize(said: Sequence[ChatTurn], media: bool) -> TokenizedExample:
-        one = served(said, media)
+        one = layout(said, media)
         if not media:
             return one
         at = one.ids.index(None)
