@@ -1,11 +1,8 @@
-"""Sample the next token of every row at once: penalties, filters, then greedy or inverse CDF at (seed, position).
+"""Sample the next token of every row at once: penalties, filters, then greedy or a draw at (seed, position).
 
 Filters are temperature, top-k, top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024). Each is a floor: tokens
 whose probability lies below it are dropped, ties at the floor stay. Floors need the largest probabilities only, so no
-row is sorted whole unless its nucleus is wider than `HEAD`.
-
-Random numbers are a pure function of (seed, position): no state, so no batch, order or restart changes them. The
-generator is counter-based (Salmon et al. 2011) with the finaliser of SplitMix64 (Steele et al. 2014) as its mixer.
+row is sorted whole unless its nucleus is wider than `HEAD`. Random numbers have no state (`draws`).
 """
 
 from collections.abc import Sequence as Items
@@ -13,18 +10,15 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pandagpt_core.engine.constraints import TokenConstraint, constrained
+from pandagpt_core.engine.draws import draw
 from pandagpt_core.engine.penalties import History, penalised
 from pandagpt_core.types import SamplingParams
 
 HEAD = 1024  # of a row's probabilities, largest first
-STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
-MASK = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +78,7 @@ def _tokens(logits: Tensor, sequences: Items[SamplerRow]) -> Tensor:
 
 def _drawn(logits: Tensor, sequences: Items[SamplerRow]) -> Tensor:
     weights = filtered(logits, [sequence.params for sequence in sequences])
-    u = uniform([s.params.seed for s in sequences], [len(s.tokens) for s in sequences])
-    return inverse_cdf(weights, torch.from_numpy(u).to(logits.device))
-
-
-def inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
-    """[R]: the first token, in the order of the vocabulary, whose cumulated weight exceeds u times the sum.
-
-    weights [R, V] need not sum to 1, u [R] in [0, 1). A token of no weight is never taken, whatever the rounding.
-    """
-    cumulated = weights.cumsum(dim=-1, dtype=torch.float64)  # [R, V]
-    total = cumulated[:, -1:].contiguous()
-    last = torch.searchsorted(cumulated, total)  # where the sum is reached: no weight beyond
-    return torch.minimum(torch.searchsorted(cumulated, u[:, None] * total, right=True), last).squeeze(-1)
+    return draw(weights, [s.params.seed for s in sequences], [len(s.tokens) for s in sequences])
 
 
 def _reported(logits: Tensor, choices: Items[SampledToken], sequences: Items[SamplerRow]) -> list[SampledToken]:
@@ -154,17 +136,3 @@ def _floors_in(head: Tensor, top_k: Tensor, top_p: Tensor, vocab: int) -> tuple[
 
 def _column(like: Tensor, values: Items[float]) -> Tensor:
     return torch.tensor(values, device=like.device)[:, None]
-
-
-def uniform(seeds: Items[int], positions: Items[int]) -> NDArray[np.float64]:
-    """[R] numbers in [0, 1), one for each (seed, position); seeds are taken modulo 2^64."""
-    seed = np.array([seed & MASK for seed in seeds], dtype=np.uint64)
-    position = np.array(positions, dtype=np.uint64)
-    mixed = _mix(_mix(seed + STEP) + (position + np.uint64(1)) * STEP)
-    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Sampling: each filter by its definition, uniform numbers, and rows that depend on nothing but themselves."""
+"""Sampling: each filter by its definition, and rows that depend on nothing but themselves."""
 
 import itertools
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.penalties import History
-from pandagpt_core.engine.sampler import filtered, inverse_cdf, sample, uniform
+from pandagpt_core.engine.sampler import filtered, sample
 from pandagpt_core.engine.sequence import AnswerText, Sequence
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
@@ -38,15 +38,6 @@ def test_temperature_zero_takes_the_likeliest(make_row: MakeRow) -> None:
     assert [choice.token_id for choice in choices] == logits.argmax(dim=-1).tolist()
 
 
-def test_a_draw_is_the_inverse_of_the_cumulated_distribution(make_row: MakeRow) -> None:
-    logits = torch.randn(1, VOCAB)
-    cumulated = torch.softmax(logits[0].double(), dim=-1).cumsum(0)
-    for position in range(50):
-        u = uniform([11], [position])[0]
-        expected = int((cumulated <= u).sum())
-        assert sample(logits, [make_row(position, seed=11)])[0].token_id == expected
-
-
 def test_draws_follow_the_distribution(make_row: MakeRow) -> None:
     logits = torch.randn(1, 8)
     rows = [make_row(seed=seed, temperature=0.8) for seed in range(8000)]
@@ -67,11 +58,6 @@ def test_a_row_is_chosen_alike_alone_and_among_others(make_row: MakeRow) -> None
     ]
     together = sample(logits, rows)
     assert [sample(logits[n : n + 1], [row])[0] for n, row in enumerate(rows)] == together
-
-
-def test_the_ends_of_the_unit_interval_fall_on_tokens_of_some_weight() -> None:
-    weights = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(3, -1)
-    assert inverse_cdf(weights, torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)).tolist() == [1, 3, 3]
 
 
 def test_a_dropped_token_is_never_drawn(make_row: MakeRow) -> None:
@@ -164,40 +150,3 @@ def test_a_row_is_filtered_the_same_alone_and_among_others() -> None:
 def test_ties_at_the_floor_all_stay() -> None:
     logits = torch.tensor([[1.0, 0.0, 0.0, 0.0, -5.0]])
     assert kept(filtered(logits, [SamplingParams(top_k=2)])[0]) == {0, 1, 2, 3}
-
-
-def test_a_number_depends_on_its_seed_and_position_alone() -> None:
-    alone = uniform([7], [3])[0]
-    assert uniform([1, 7, 9], [0, 3, 2])[1] == alone
-    assert uniform([7 + 2**64], [3])[0] == alone
-    assert uniform([-1], [0])[0] == uniform([2**64 - 1], [0])[0]
-
-
-def test_numbers_are_fixed_for_ever() -> None:
-    # Resuming on another version must draw the same: these came from an independent computation with Python integers.
-    assert uniform([0, 42], [0, 5]).tolist() == [expected(0, 0), expected(42, 5)]
-
-
-def expected(seed: int, position: int) -> float:
-    mask, step = 2**64 - 1, 0x9E3779B97F4A7C15
-
-    def mix(z: int) -> int:
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
-        return z ^ (z >> 31)
-
-    return (mix((mix((seed + step) & mask) + (position + 1) * step) & mask) >> 11) * 2.0**-53
-
-
-def test_numbers_fill_the_unit_interval_evenly_along_both_axes() -> None:
-    for seeds, positions in (([5] * 20_000, range(20_000)), (range(20_000), [5] * 20_000)):
-        numbers = uniform(list(seeds), list(positions))
-        assert numbers.min() >= 0.0
-        assert numbers.max() < 1.0
-        counts = np.histogram(numbers, bins=20, range=(0, 1))[0]
-        assert ((counts - 1000) ** 2 / 1000).sum() < 45  # chi-square with 19 degrees of freedom, p < 0.001
-
-
-def test_neighbouring_positions_are_not_correlated() -> None:
-    numbers = uniform([3] * 20_000, list(range(20_000)))
-    assert abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) < 0.03
