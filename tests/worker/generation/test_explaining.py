@@ -1,5 +1,8 @@
 """Complete answers that wait to be explained: piece by piece between the steps of others, and nothing is lost."""
 
+import asyncio
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,8 +13,9 @@ from pandagpt_core.types import Fields, SamplingParams, TokenOutput
 from service.broker.gateway.client import Broker
 from service.broker.protocol import Done, Failed, Generate, Token
 from tests.conftest import Valkey
-from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
-from tests.wire import collect, ends_of, generate, media, run, until
+from tests.explaining_worker import PIECE
+from tests.fakes import FAKE_INFO, FakeRuntime, worker_process, worker_thread
+from tests.wire import answer, collect, ends_of, generate, media, run, text_of, until
 
 
 @dataclass
@@ -100,6 +104,38 @@ async def test_an_explanation_that_nobody_waits_for_is_not_finished(broker: Brok
         assert end.cancelled
         await until(lambda: not worker.worker._jobs)
     assert runtime.explained < 200
+
+
+async def test_a_worker_killed_while_it_explains_leaves_answer_and_explanation_to_another(
+    broker: Broker, valkey: Valkey
+) -> None:
+    """It dies in the explanation of the second choice, when all but the end of both is published."""
+    takeover = {"heartbeat_s": 0.1, "lost_after_s": 0.4}
+    pairs = [media(index) for index in range(2)]
+    assert len(pairs) < PIECE <= 2 * len(pairs)
+    request = generate(explain=True, n=2, media=[part for part, _ in pairs], deadline=time.time() + 120)
+    with worker_process(valkey.settings, module="tests.explaining_worker", **takeover) as process:
+        await broker.submit(request, {part.blob: array for part, array in pairs})
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == b"explaining\n"
+        process.send_signal(signal.SIGKILL)
+        with worker_thread(valkey.settings, FakeRuntime(), **takeover) as second:
+            events = await collect(broker, request)
+    *_, end = events
+    assert isinstance(end, Done)
+    assert ends_of(events) == [end]
+    assert len(end.fields) == 2
+    for choice, fields in enumerate(end.fields):
+        assert text_of(events, choice) == answer(request, [array for _, array in pairs], choice)
+        assert sum(isinstance(event, Token) and event.choice == choice for event in events) == 8
+        assert fields is not None
+        told = fields["contributions"]
+        assert told["tokens"] == 8, "the whole answer is explained, not what the second worker wrote of it"
+        assert [one["gain"] for one in told["media"]] == [8, 8]
+    assert second.runtime.explained == 2 * len(pairs)
+    assert second.runtime.encoded == {}
+    assert second.registry.get_sample_value("pandagpt_takeovers_total") == 1
+    assert (await broker.state(request.id, request.tenant)).attempts == 2
 
 
 @pytest.mark.parametrize("number", [0, 1])
