@@ -48,18 +48,16 @@ class Admission:
 
     async def check(self, model: str, priority: Priority, size: int = 0, share: str = "") -> Capacity:
         """The room for one more request of `size` bytes of the caller that `share` names."""
-        names = self._keys.admission(model, priority)
         try:
-            answer: Any = await self._store.execute_command(*self._eval(model, names, "", size, (share,)))
+            answer: Any = await self._store.execute_command(*self._eval(model, priority, "", size, (share,)))
         except DRIVER_ERRORS as error:
             raise_translated(error)
         return self._capacity(answer, model, size)
 
     async def look_up(self, model: str, priority: Priority, media: Sequence[str]) -> tuple[Capacity, set[str]]:
         """`check`, and in the same round trip the media that the store does not have."""
-        names = self._keys.admission(model, priority)
         pipe: Any = self._store.pipeline(transaction=False)
-        pipe.execute_command(*self._eval(model, names, "", 0, ("",)))
+        pipe.execute_command(*self._eval(model, priority, "", 0, ("",)))
         self._media.look_up(pipe, media)
         try:
             room, *answers = await pipe.execute()
@@ -82,11 +80,11 @@ class Admission:
         too.
         """
         size = len(payload) + sum(array.nbytes for array in arrays.values())
-        names = (*self._keys.admission(request.model, request.priority), self._keys.record(request.id))
-        rest = (request.share or request.tenant, life, *(item for pair in fields.items() for item in pair))
-        command, media_life = self._eval(request.model, names, payload, size, rest), request.deadline - time.time()
         clustered = isinstance(self._store, redis.asyncio.RedisCluster)
         *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
+        rest = (request.share or request.tenant, life, *(item for pair in fields.items() for item in pair))
+        command = self._eval(request.model, request.priority, payload, size, rest, request.id)
+        media_life = request.deadline - time.time()
         try:
             for group in earlier:
                 await self._media.put(self._store.pipeline(transaction=False), group, media_life).execute()
@@ -104,8 +102,18 @@ class Admission:
         return Capacity(int(answer[1]), self._settings.max_queue_bytes - int(answer[2]))
 
     def _eval(
-        self, model: str, names: tuple[str, ...], payload: bytes | str, size: int, rest: tuple[Field, ...]
+        self,
+        model: str,
+        priority: Priority,
+        payload: bytes | str,
+        size: int,
+        rest: tuple[Field, ...],
+        request_id: str | None = None,
     ) -> tuple[Field, ...]:
+        """The command; without the id of a request it is a look."""
+        names = self._keys.admission(model, priority)
+        if request_id is not None:
+            names = (*names, self._keys.record(request_id))
         may_wait = int(model in self._from_zero)
         limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE, may_wait)
         return ("EVAL", scripts.ADMIT, len(names), *names, GROUP, payload, size, *limits, *rest)

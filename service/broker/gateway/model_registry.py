@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pandagpt_core.types import ModelInfo
-from service.broker.connection import AsyncStore, store_errors
+from service.broker.connection import DRIVER_ERRORS, AsyncStore, raise_translated, store_errors
 from service.broker.keys import QUEUE_LIFE, Keys
 from service.broker.protocol import Announcement, read_announcement
 
@@ -55,7 +55,7 @@ class ModelRegistry:
     async def _read(self) -> dict[str, LiveModel]:
         listed: Any
         clock: Any
-        with store_errors():
+        try:
             listed, clock = await asyncio.gather(self._store.zrange(self._keys.models, 0, -1), self._store.time())
             # Announcements go by the store's clock; a cluster answers by node.
             seconds, micros = clock if isinstance(clock, tuple) else next(iter(clock.values()))
@@ -67,6 +67,8 @@ class ModelRegistry:
                 pipe.zrangebyscore(self._keys.draining(model), *alive)
                 pipe.hgetall(self._keys.workers(model))
             answers = await pipe.execute() if models else []
+        except DRIVER_ERRORS as error:
+            raise_translated(error)
         states = list(zip(answers[::3], answers[1::3], answers[2::3], strict=True))
         announced = [
             {worker: read_announcement(packed.get(worker)) for worker in (*sorted(ready), *sorted(draining))}

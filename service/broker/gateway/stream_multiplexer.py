@@ -186,10 +186,10 @@ class StreamMultiplexer:
     async def follow(self, key: str) -> AsyncIterator[StreamSubscriber]:
         """Follow one stream from its start."""
         stream = self._streams.setdefault(key.encode(), _Stream(key))
-        subscriber = StreamSubscriber()
-        stream.subscribers.append(subscriber)
         stream.rewind()
         stream.from_read = self._reads + 1
+        subscriber = StreamSubscriber()
+        stream.subscribers.append(subscriber)
         self._anyone.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="stream-multiplexer")

@@ -17,15 +17,15 @@ class LeavingReaders:
     readers: RequestReaders
     background: BackgroundTasks
 
-    def leave(self, record: RequestRecord) -> None:
-        """A reader left before the end: cancel the request, now or after its grace, unless another reader comes."""
+    def leave(self, record: RequestRecord, in_background: bool = False) -> None:
+        """A reader left before the end: cancel the request, now or after its grace, unless another reader comes. One in
+        the background runs on."""
+        if in_background:
+            self.background.run(self.hand_over(record))
+            return
         left = self.broker.leave(record)
         if record.grace_s > 0:
             self.background.run(self._after_grace(record, left))
-
-    def detach(self, record: RequestRecord) -> None:
-        """A reader of a request in the background left: the request runs on."""
-        self.background.run(self.hand_over(record))
 
     async def hand_over(self, record: RequestRecord) -> None:
         """This gateway leaves before the request's end: the request runs on, to its end or deadline, for any reader."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -68,15 +68,17 @@ class Responder:
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
         if submitted.replayed:
             await self.usage.limiter.refund(caller.tenant)
-        if metadata.shape.get("background") and seen.charged:
+        in_background = bool(metadata.shape.get("background"))
+        if in_background and seen.charged:
             service.background.run(self._charge_at_end(record, seen.key_class))
-        if metadata.shape.get("background") and not wanted.stream:
+        if in_background and not wanted.stream:
             seen.outcome = "done"
             return JSONResponse(ResponseState(metadata).object(), headers=headers)
-        leave, fold = self._leave(record, metadata), frames(metadata, ids=metadata.event_ids) if wanted.stream else None
+        leave = partial(service.leaving.leave, record, in_background)
+        fold = frames(metadata, ids=metadata.event_ids) if wanted.stream else None
         meter = TokenMeter(seen, self.metrics, timed=seen.charged)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
-        if seen.charged and not metadata.shape.get("background"):
+        if seen.charged and not in_background:
             lease.push_async_callback(self._charge, record, seen, meter)
         try:
             if fold is not None:
@@ -109,7 +111,8 @@ class Responder:
         seen.model = record.model
         meter = TokenMeter(seen, self.metrics, timed=False)
         events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
-        leave, hand_over = self._leave(record, metadata), partial(service.leaving.hand_over, record)
+        leave = partial(service.leaving.leave, record, bool(metadata.shape.get("background")))
+        hand_over = partial(service.leaving.hand_over, record)
         fold, lease = frames(metadata, after), AsyncExitStack()
         return EventStream(events, None, None, fold, self.timeouts, leave, hand_over, lease, {}, self.leaving, seen)
 
@@ -132,11 +135,6 @@ class Responder:
                     made += event.tokens if isinstance(event, Heard) else isinstance(event, Token)
         finally:  # also where this gateway leaves: what has come so far
             await self.usage.charge(record.tenant, key_class, read, made)
-
-    def _leave(self, record: RequestRecord, metadata: ResponseMetadata) -> Callable[[], None]:
-        """What a reader's leaving means: nothing to a response in the background."""
-        background = metadata.shape.get("background", False)
-        return partial(self.requests.leaving.detach if background else self.requests.leaving.leave, record)
 
 
 def _response(whole: dict[str, Any] | str, metadata: ResponseMetadata, headers: Mapping[str, str]) -> Response:

@@ -72,9 +72,9 @@ class MediaResolver:
         if not media:
             return ResolvedMedia()
         check_modalities(media, info)
-        refs = [_ref(medium, info, caller.cache_group) for medium in media]
         check_vectors(media, info)
         spoken = _speech_refs(media, info, caller.cache_group) if speech else []
+        refs = [_ref(medium, info, caller.cache_group) for medium in media]
         names = [ref.blob for ref in (*refs, *(ref for _, ref in spoken))]
         capacity, missing = await self._broker.look_up(info.id, priority, names)
         given = {ref.blob: _row(medium) for ref, medium in zip(refs, media, strict=True) if medium.is_vector}
