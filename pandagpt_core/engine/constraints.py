@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pandagpt_core.errors import EngineError
@@ -130,25 +131,31 @@ class GrammarConstraint:
         self._matcher, self._pieces, self._late = matcher, pieces, late
         self._ends = frozenset(ends)
         self._end_ids = sorted(self._ends)
+        self._forbidden = torch.empty(0, dtype=torch.bool)  # of the tokens so far; empty before `prepare`
+
+    def prepare(self, vocab: int) -> None:
+        """Compute the mask that `apply` needs next: on any thread, as long as no token comes meanwhile."""
+        if len(self._forbidden) != vocab:
+            self._forbidden = torch.from_numpy(~self._allowed(vocab))
 
     def apply(self, logits: Tensor) -> None:
-        allowed = self._allowed(len(logits))
-        logits.masked_fill_(~allowed.to(logits.device), float("-inf"))
+        self.prepare(len(logits))
+        logits.masked_fill_(self._forbidden.to(logits.device), float("-inf"))
 
     def consume(self, token_id: int) -> None:
+        self._forbidden = self._forbidden[:0]
         if token_id not in self._ends:
             self._matcher.consume_token(token_id)
 
-    def _allowed(self, vocab: int) -> Tensor:
+    def _allowed(self, vocab: int) -> NDArray[np.bool_]:
         """[V] whether each token may come. Where no token is left, by a limit of the automaton, the answer ends."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        mask = np.zeros(vocab, dtype=np.bool_)
-        found = np.unpackbits(bits, bitorder="little")[: min(vocab, self._pieces)]
-        mask[: len(found)] = found
+        mask = np.unpackbits(bits, bitorder="little", count=vocab).view(np.bool_)
+        mask[self._pieces :] = False
         mask[self._end_ids] = False
         lost = self._matcher.is_error() or not mask.any()
         mask[self._end_ids] = lost or (self._matcher.is_accepting() and not self._late)
-        return torch.from_numpy(mask if mask.any() else ~mask)
+        return mask if mask.any() else ~mask
 
 
 class GrammarCompiler:

@@ -8,6 +8,7 @@ from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.isolation import run_isolated
 from pandagpt_core.engine.kv_cache_manager import KVCacheManager
+from pandagpt_core.engine.masks_ahead import MasksAhead
 from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
 from pandagpt_core.engine.runners import Runner, make_runner
 from pandagpt_core.engine.sampler import SampledToken, sample
@@ -31,6 +32,7 @@ class Engine:
     ) -> None:
         self._llm, self._tokenizer = llm, tokenizer
         self._grammars = GrammarCompiler(tokenizer)
+        self._masks = MasksAhead(llm.config.vocab)
         bytes_each = token_bytes(llm.config, llm.cache_dtype)
         self.sizes = resolve(config or EngineConfig(), llm.config.max_positions, bytes_each)
         self._runner: Runner = runner or make_runner(llm, self.sizes)
@@ -59,7 +61,8 @@ class Engine:
         chunks = self._scheduler.schedule()
         if not chunks:
             return []
-        outcome = run_isolated(self._runner, chunks)
+        with self._masks.computing(chunks):
+            outcome = run_isolated(self._runner, chunks)
         for sequence in outcome.ready:
             if not sequence.prefix_cached:
                 self._cache.cache_prefix(sequence)
