@@ -62,12 +62,16 @@ def body_of(number: int) -> dict[str, Any]:
 
 @dataclass
 class EveryKillPoint:
-    """Runs until each point was visited and the time is over. The first gateway and the first worker stay."""
+    """Runs until each point was visited and the time is over. The first gateway and the first worker stay.
+
+    Points that kill come last: a worker that was killed takes minutes to load, in which the others would wait.
+    """
 
     house: House
     proxies: Proxies
     seconds: float
     every_s: float
+    most_s: float
     done: Counter[str] = field(default_factory=Counter)
     over: bool = False
 
@@ -100,12 +104,12 @@ class EveryKillPoint:
 
     def _is_over(self, began: float) -> bool:
         late = time.monotonic() - began
-        return late > self.seconds and (not any(self._queues.values()) or late > 2 * self.seconds)
+        return late > self.seconds and (not any(self._queues.values()) or late > self.most_s)
 
     def _mixed(self, points: tuple[tuple[int, Harm], ...], plain: list[str]) -> "deque[Any]":
         mixed: list[Any] = [*points, *itertools.chain.from_iterable([name] * PLAIN[name] for name in plain)]
         self._chance.shuffle(mixed)
-        return deque(mixed)
+        return deque(sorted(mixed, key=_restarts))
 
     def _is_ready(self, kind: str) -> bool:
         with contextlib.suppress(Exception):
@@ -143,10 +147,17 @@ class EveryKillPoint:
         return True
 
 
-async def real_soak(building: House, between: Proxies, minutes: float, at_once: int, every_s: float) -> Report:
+def _restarts(deed: Any) -> bool:
+    """Whether a process has to start anew after it."""
+    return not deed.startswith("freeze") if isinstance(deed, str) else deed[1] in FATAL
+
+
+async def real_soak(
+    building: House, between: Proxies, minutes: float, most_minutes: float, at_once: int, every_s: float
+) -> Report:
     undisturbed = await callers.load(building.addresses(), range(QUESTIONS), at_once, body_of)
     assert all(one.ends == 1 and one.error is None for one in undisturbed.values()), undisturbed
-    deeds = EveryKillPoint(building, between, 60 * minutes, every_s)
+    deeds = EveryKillPoint(building, between, 60 * minutes, every_s, 60 * most_minutes)
 
     def numbers() -> Iterator[int]:
         return itertools.takewhile(lambda _: not deeds.over, itertools.count(QUESTIONS))
@@ -158,6 +169,7 @@ async def real_soak(building: House, between: Proxies, minutes: float, at_once: 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Requests to a real model while things go wrong.")
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--most-minutes", type=float, default=120.0, help="even where a point was not visited")
     parser.add_argument("--at-once", type=int, default=3)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between disturbances, on average, at least")
     parser.add_argument("--fake", action="store_true", help="a fake model, to try the soak itself")
@@ -166,7 +178,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, proxies() as between:
         names = {"gateways": GATEWAYS, "workers": WORKERS}
         with house(Path(folder), **names, model=None if given.fake else MODEL, reached=between.reached) as building:
-            report = asyncio.run(real_soak(building, between, given.minutes, given.at_once, given.every))
+            report = asyncio.run(
+                real_soak(building, between, given.minutes, given.most_minutes, given.at_once, given.every)
+            )
     conditions = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{len(os.sched_getaffinity(0))} CPU core(s) of {os.cpu_count()}, {platform.system()} "

@@ -24,6 +24,7 @@ from service.broker.protocol import Done, Request
 log = logging.getLogger(__name__)
 PAUSE = 0.5  # seconds until a store that failed is tried again
 PATIENCE = 30.0  # seconds that a departure is tried for
+QUIET_TURNS, MOST_TURNS = 4, 64  # of the loop, without and with others of the same moment
 CLOSING = 2.0  # seconds that the last ones have when the gateway ends
 
 
@@ -87,12 +88,24 @@ class Departures:
 
     async def _send(self) -> None:
         while self._waiting:
+            await self._gathered()
             leaving, self._waiting = self._waiting, []
             try:
                 await self._send_all(leaving)
             except StoreUnavailable as error:
                 self._waiting = self._still_tried(leaving, error) + self._waiting
                 await asyncio.sleep(PAUSE)
+
+    async def _gathered(self) -> None:
+        """Once the loop has turned a few times and brought no more: clients that close at once are noticed over several
+        turns, and between them and the answer of a first round trip their requests' own ends would be worked off."""
+        known, quiet = 0, 0
+        for _ in range(MOST_TURNS):
+            quiet = quiet + 1 if known == len(self._waiting) else 0
+            if quiet == QUIET_TURNS:
+                return
+            known = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _send_all(self, leaving: Sequence[_Departure]) -> None:
         with store_errors():

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from typing import Any
 
 from msgspec.structs import replace
 
 from pandagpt_core.types import SamplingParams
+from service.broker.connection import AsyncStore
 from service.broker.gateway.client import Broker
-from service.broker.gateway.departures import _Departure
+from service.broker.gateway.departures import Departures, _Departure
 from service.broker.gateway.readers import RequestReaders
 from service.broker.keys import Keys
 from service.broker.protocol import Done
@@ -131,3 +133,31 @@ async def test_another_submit_of_the_same_id_is_left_alone(broker: Broker, valke
         await broker._departures.close()
         assert cancels(valkey) == []
         assert text_of(await collect(broker, request)) == answer(request)
+
+
+class CountingStore:
+    """The store, and how many pipelines were sent to it."""
+
+    def __init__(self, store: AsyncStore) -> None:
+        self._store = store
+        self.pipelines = 0
+
+    def pipeline(self, transaction: bool) -> Any:
+        self.pipelines += 1
+        return self._store.pipeline(transaction=transaction)
+
+
+async def test_those_who_are_noticed_over_a_few_turns_of_the_loop_leave_by_one_round_trip(
+    broker: Broker, valkey: Valkey
+) -> None:
+    store, left = CountingStore(broker._store), []
+    departures = Departures(store, Keys(), broker._records, broker._terminal)  # type: ignore[arg-type]
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05), max_sequences=2, prefetch=0):
+        records = [await broker.submit(generate(str(number), params=LONG)) for number in range(100)]
+        for number, record in enumerate(records):
+            left.append(departures.reader(record))
+            if number % 10 == 9:
+                await asyncio.sleep(0)
+        await asyncio.gather(*left)
+        assert store.pipelines == 1
+        assert sorted(cancels(valkey)) == sorted(record.id for record in records)
