@@ -4,6 +4,7 @@
 import argparse
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -39,9 +40,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status.
 
-    2 is a mistake in the call, the settings or the files they name, 1 another failure, 130 an interruption.
+    2 is a mistake in the call, the settings or the files they name, 1 another failure, 130 an interruption, 141 a
+    reader of the output that left, as `head` does.
     """
     complete(COMMANDS)
+    try:
+        status = _dispatch(argv)
+        sys.stdout.flush()  # here and not at the exit, where nothing could catch it
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit flushes once more
+        return 141
+    return status
+
+
+def _dispatch(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())

@@ -54,6 +54,34 @@ def test_only_the_worker_needs_torch(name: str, root: Path) -> None:
     assert "'torch'" not in output
 
 
+def test_a_reader_that_leaves_ends_a_command_without_a_word(root: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "service.cli", "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=root, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("pandagpt ch", "chat"), ("pandagpt inspect --j", "--json"), ("pandagpt queue re", "retry")],
+)
+def test_the_tab_key_completes_commands_and_options(typed: str, offered: str, root: Path, tmp_path: Path) -> None:
+    """As the shell's function of argcomplete calls the program: the candidates go to a file of its own."""
+    found = tmp_path / "found"
+    line = {"COMP_LINE": typed, "COMP_POINT": str(len(typed)), "COMP_TYPE": "9"}
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(found)}
+    command = [sys.executable, "-m", "service.cli"]
+    subprocess.run(command, env={**os.environ, **line, **asked}, cwd=root, check=False, timeout=60)
+    assert offered in found.read_text(encoding="utf-8").split()
+
+
+def test_no_command_writes_colours(root: Path) -> None:
+    sources = [*(root / "service").rglob("*.py"), *(root / "pandagpt_core").rglob("*.py")]
+    assert not [path for path in sources if "\\033[" in path.read_text(encoding="utf-8")]
+
+
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serv"]) == 2
     assert capsys.readouterr().err == "pandagpt: no command 'serv': did you mean `pandagpt serve`?\n"

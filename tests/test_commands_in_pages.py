@@ -27,7 +27,7 @@ ADDRESS = "http://127.0.0.1:8000"
 # Programs of the machine that a page shows the use of. Nothing here runs them.
 SHOWN = {
     *("docker", "docker-compose", "kubectl", "helm", "systemctl", "journalctl", "cp", "cat", "echo", "export"),
-    *("source", "torchrun", "accelerate"),
+    *("source", "torchrun", "accelerate", "eval"),
 }
 # Run by tests/contract/test_programs_of_guides.py where they are installed.
 RUN_ELSEWHERE = {"litellm", "lm-eval", "guidellm"}
