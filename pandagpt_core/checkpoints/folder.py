@@ -41,7 +41,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights_of: the model folder beside this one whose encoder.safetensors it is; `files` holds its digest all the same.
     """
 
-    kind: Literal["imagebind", "languagebind", "mini", "eva-vit", "grid"]
+    kind: Literal["imagebind", "languagebind", "embedding-gemma2", "mini", "eva-vit", "grid"]
     variant: Literal["imagebind", "pandagpt"] = "pandagpt"
     sizes: dict[str, Any] = {}
     weights_of: FolderName | None = None

@@ -1,7 +1,7 @@
 """The original PandaGPT's three downloads turned into one model folder, strictly and in a stream."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +25,15 @@ from pandagpt_core.checkpoints import (
     module_shapes,
     renamed,
 )
+from pandagpt_core.convert import embedding_gemma2, languagebind
 from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent
 from pandagpt_core.convert.described_by import licence_of, template_of
-from pandagpt_core.convert.languagebind import LICENCE as LANGUAGEBIND_LICENCE
-from pandagpt_core.convert.languagebind import LanguageBindFolders, plan_languagebind, read_sizes
+from pandagpt_core.convert.embedding_gemma2 import EmbeddingGemma2Folder
+from pandagpt_core.convert.languagebind import LanguageBindFolders
 from pandagpt_core.convert.llm import FOLDER, expected_shapes, plan_llm, read_bos
 from pandagpt_core.convert.parts import Part, plan_part
 from pandagpt_core.convert.projected import ProjectedPlan, lora_rank, write_projected
+from pandagpt_core.encoders.embedding_gemma2 import EmbeddingGemma2Sizes
 from pandagpt_core.encoders.imagebind import POINT_PART, ImageBind
 from pandagpt_core.encoders.languagebind import LanguageBindSizes
 from pandagpt_core.encoders.sizes import HUGE, HUGE_3D, TOWERS, ImageBindSizes
@@ -45,15 +47,19 @@ PANDAGPT_LICENCE = "CC BY-NC 4.0"
 DEMO_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "top_p": 0.01}  # the original demo's; greedy in effect
 
 
+EncoderFiles = Path | LanguageBindFolders | EmbeddingGemma2Folder
+EncoderSizes = ImageBindSizes | LanguageBindSizes | EmbeddingGemma2Sizes
+
+
 @dataclass(frozen=True, slots=True)
 class PandaGPTOriginals:
-    """imagebind_huge.pth, or LanguageBind's folders; a Vicuna folder in Hugging Face's layout; PandaGPT's
-    pytorch_model.pt.
+    """imagebind_huge.pth, LanguageBind's folders or EmbeddingGemma 2's; a Vicuna folder in Hugging Face's layout;
+    PandaGPT's pytorch_model.pt.
 
     Without the last the folder is one to train: its projection is drawn at random, and it has no LoRA.
     """
 
-    imagebind: Path | LanguageBindFolders
+    imagebind: EncoderFiles
     llm: Path
     delta: Path | None = None
 
@@ -80,8 +86,10 @@ class PandaGPTOptions:
 def plan_pandagpt(originals: PandaGPTOriginals, options: PandaGPTOptions) -> ProjectedPlan:
     """Read headers only. Raises KeyMismatch, which lists every key that is missing, left over or misshapen."""
     config = read_config(originals.llm)
-    encoder, *towers = _plan_towers(originals.imagebind, options)
-    projection = ProjectionSpec(in_dim=_sizes(originals.imagebind, options).out, out_dim=config.width)
+    kind = _kind(originals.imagebind)
+    sizes = kind.sizes(originals.imagebind, options)
+    encoder, *towers = kind.plan(originals.imagebind, sizes)
+    projection = ProjectionSpec(in_dim=sizes.out, out_dim=config.width)
     check_context(options.max_model_len, config)
     adapter, lora = None, None
     if originals.delta is not None:
@@ -107,13 +115,12 @@ def convert_pandagpt(
 
 def describe(originals: PandaGPTOriginals, plan: ProjectedPlan, options: PandaGPTOptions) -> PandaGPTFolder:
     """config.json's content but for `files`, which are yet to be written."""
-    sizes = _sizes(originals.imagebind, options)
-    kind: Literal["languagebind", "imagebind"]
-    kind = "languagebind" if isinstance(sizes, LanguageBindSizes) else "imagebind"
+    kind = _kind(originals.imagebind)
+    sizes = kind.sizes(originals.imagebind, options)
     return PandaGPTFolder(
         id=options.model_id,
         template=options.template or template_of(originals.llm),
-        encoder=EncoderSpec(kind=kind, variant="pandagpt", sizes=sizes.to_config()),
+        encoder=EncoderSpec(kind=kind.name, variant="pandagpt", sizes=sizes.to_config()),
         projection=plan.projection,
         lora=plan.lora,
         llm=LLMSpec(folder=FOLDER),
@@ -127,14 +134,18 @@ def describe(originals: PandaGPTOriginals, plan: ProjectedPlan, options: PandaGP
     )
 
 
-def _sizes(encoder: Path | LanguageBindFolders, options: PandaGPTOptions) -> ImageBindSizes | LanguageBindSizes:
-    return read_sizes(encoder) if isinstance(encoder, LanguageBindFolders) else options.sizes
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """An encoder that can be converted: its files' licence, its sizes, and the parts that it is made of."""
+
+    name: Literal["imagebind", "languagebind", "embedding-gemma2"]
+    licence: str
+    sizes: Callable[[Any, PandaGPTOptions], EncoderSizes]
+    plan: Callable[[Any, Any], list[Part]]
 
 
-def _plan_towers(encoder: Path | LanguageBindFolders, options: PandaGPTOptions) -> list[Part]:
-    if isinstance(encoder, LanguageBindFolders):
-        return plan_languagebind(encoder, read_sizes(encoder))
-    return [plan_encoder(encoder, options.sizes)]
+def _kind(encoder: EncoderFiles) -> _Kind:
+    return _KINDS.get(type(encoder), _IMAGEBIND)
 
 
 def sizes_of(imagebind: Path) -> ImageBindSizes:
@@ -175,8 +186,7 @@ def _licences(originals: PandaGPTOriginals, options: PandaGPTOptions) -> dict[st
     """Of each part by its publisher; an adapter that is trained from here on is its trainer's own."""
     adapter = {} if originals.delta is None else {"delta": PANDAGPT_LICENCE}
     llm = options.licence or licence_of(originals.llm)
-    own = LANGUAGEBIND_LICENCE if isinstance(originals.imagebind, LanguageBindFolders) else IMAGEBIND_LICENCE
-    return {"encoder": own, "llm": llm, **adapter}
+    return {"encoder": _kind(originals.imagebind).licence, "llm": llm, **adapter}
 
 
 def _source(part: Part) -> dict[str, str]:
@@ -186,11 +196,29 @@ def _source(part: Part) -> dict[str, str]:
 
 def _provenance(originals: PandaGPTOriginals, plan: ProjectedPlan) -> dict[str, Any]:
     delta = originals.delta
-    kind = "languagebind" if isinstance(originals.imagebind, LanguageBindFolders) else "imagebind"
     return {
         "made_by": "pandagpt convert",
-        kind: {"file": plan.encoder.source.name, "sha256": file_digest(plan.encoder.source)},
+        _kind(originals.imagebind).name: {"file": plan.encoder.source.name, "sha256": file_digest(plan.encoder.source)},
         **({"towers": [_source(part) for part in plan.towers]} if plan.towers else {}),
         "delta": "none: untrained" if delta is None else {"file": delta.name, "sha256": file_digest(delta)},
         "llm": {"folder": originals.llm.name, "files": [part.source.name for part in plan.llm]},
     }
+
+
+_IMAGEBIND = _Kind(
+    "imagebind", IMAGEBIND_LICENCE, lambda _, options: options.sizes, lambda path, sizes: [plan_encoder(path, sizes)]
+)
+_KINDS: Mapping[type, _Kind] = {
+    LanguageBindFolders: _Kind(
+        "languagebind",
+        languagebind.LICENCE,
+        lambda folders, _: languagebind.read_sizes(folders),
+        languagebind.plan_languagebind,
+    ),
+    EmbeddingGemma2Folder: _Kind(
+        "embedding-gemma2",
+        embedding_gemma2.LICENCE,
+        lambda folder, _: embedding_gemma2.read_sizes(folder),
+        embedding_gemma2.plan_embedding_gemma2,
+    ),
+}

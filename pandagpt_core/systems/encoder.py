@@ -17,6 +17,7 @@ from pandagpt_core.checkpoints import (
     read_tensors,
 )
 from pandagpt_core.encoders.base import Encoder, TokenEncoder
+from pandagpt_core.encoders.embedding_gemma2 import EmbeddingGemma2, EmbeddingGemma2Sizes
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.grid.encoder import GridEncoder
 from pandagpt_core.encoders.grid.sizes import GridSizes
@@ -89,6 +90,12 @@ def _languagebind(weights: Path, folder: ModelFolder, device: str, own: list[Pat
     return model
 
 
+def _embedding_gemma2(weights: Path, folder: ModelFolder, device: str, _own: list[Path]) -> Encoder:
+    encoder = EmbeddingGemma2(EmbeddingGemma2Sizes.from_config(folder.encoder.sizes)).to(device)
+    load_module(encoder.model, weights, device=device, dtype=torch.float32)
+    return encoder
+
+
 def _autocast_imagebind(encoder: Encoder, report: Listen) -> None:
     assert isinstance(encoder, ImageBind)
     autocast_towers(encoder, report)
@@ -122,7 +129,14 @@ def _mini(weights: Path, folder: ModelFolder, device: str, own: list[Path]) -> E
 
 # By the folder schema's kinds.
 LOADERS: Mapping[str, Loader] = MappingProxyType(
-    {"imagebind": _imagebind, "languagebind": _languagebind, "mini": _mini, "eva-vit": _eva_vit, "grid": _grid}
+    {
+        "imagebind": _imagebind,
+        "languagebind": _languagebind,
+        "embedding-gemma2": _embedding_gemma2,
+        "mini": _mini,
+        "eva-vit": _eva_vit,
+        "grid": _grid,
+    }
 )
 TOKEN_TOWERS: Mapping[str, Callable[[ModelFolder], TokenEncoder]] = MappingProxyType(
     {"imagebind": _imagebind_towers, "languagebind": _languagebind_towers}

@@ -48,6 +48,13 @@ IMAGE = Entry(
             "[1, 3, 320, 544] of Lite0",
             "as a viewer shows it: both sides resized to 320, and beside it the crop of 224",
         ),
+        Recipe(
+            "embedding-gemma2-image-v1",
+            f"{MEDIA}.pictures.patches",
+            "embedding_gemma2",
+            "[1, 2520, 770]",
+            "EmbeddingGemma 2: as a viewer shows it, in its own ratio of sides, as patches of 16 with their places",
+        ),
     ),
     sample=(SAMPLES, "picture"),
     limits=("bytes", "pixels", "aspect"),

@@ -42,6 +42,14 @@ AUDIO = Entry(
             "LanguageBind: three spectrograms of 10.4 s as channels, a shorter sound repeated; channel 0 alone",
             without=("clips",),
         ),
+        Recipe(
+            "embedding-gemma2-audio-v1",
+            f"{MEDIA}.sound.magnitudes",
+            "embedding_gemma2",
+            "[1, 2999, 129]",
+            "EmbeddingGemma 2: the first 30 s, all channels mixed, 128 mel bins each 10 ms",
+            without=("clips",),
+        ),
     ),
     sample=(SAMPLES, "tone"),
     parameters=(
