@@ -5,12 +5,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from pandagpt_core.checkpoints import BosSpec, Shape, account, module_shapes
 from pandagpt_core.checkpoints.soundness import check_not_a_delta
 from pandagpt_core.convert.described_by import licence_files
 from pandagpt_core.convert.parts import Part, opened, plan_part
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
@@ -36,7 +35,7 @@ _SINGLES = ("model.safetensors", "pytorch_model.bin")
 
 def expected_shapes(config: LlamaConfig) -> dict[str, Shape]:
     """Every key of a Hugging Face LLaMA of these sizes."""
-    with torch.device("meta"):
+    with init_empty_weights():
         return module_shapes(Llama(config))
 
 

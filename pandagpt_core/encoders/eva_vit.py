@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.types import Modality
@@ -142,7 +143,7 @@ class EvaVit(nn.Module):
         self.sizes = sizes
         self.rows, self.dim = sizes.rows, sizes.row_width
         self.recipes: Mapping[Modality, str] = {Modality.IMAGE: RECIPE}
-        with torch.device(device):
+        with init_empty_weights() if device == "meta" else torch.device(device):
             self.patch_embed = PatchEmbed(sizes)
             self.cls_token = nn.Parameter(torch.empty(1, 1, sizes.width))
             self.pos_embed = nn.Parameter(torch.empty(1, 1 + sizes.patches, sizes.width))

@@ -10,6 +10,7 @@ import msgspec
 import torch
 from torch import nn
 
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.encoders.base import TowerPart, TowerTokens
 from pandagpt_core.encoders.heads import Head, LogitScale, TextHead, Unit, first_token, last_token, up_to_last_token
 from pandagpt_core.encoders.points.encoder import PointTrunk, checked_clouds
@@ -54,7 +55,7 @@ class ImageBind(nn.Module):
         self.recipes: Mapping[Modality, str] = {
             modality: recipe for modality, recipe in RECIPES.items() if TOWER_OF[modality] in self.towers
         }
-        with torch.device(device):
+        with init_empty_weights() if device == "meta" else torch.device(device):
             self.modality_preprocessors = self._each(lambda name: _preprocessor(sizes, name), but=POINT)
             self.modality_trunks = self._each(lambda name: _trunk(sizes, name), but=POINT)
             self.modality_heads = self._each(lambda name: _head(sizes, name))

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.encoders.base import TowerPart, TowerTokens
 from pandagpt_core.encoders.heads import last_token, up_to_last_token
 from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
@@ -274,7 +275,7 @@ class LanguageBind(nn.Module):
     def __init__(self, sizes: LanguageBindSizes, device: str | torch.device = "meta") -> None:
         super().__init__()
         self.dim, self.recipes, self._sizes = sizes.out, sizes.recipes, sizes
-        with torch.device(device):
+        with init_empty_weights() if device == "meta" else torch.device(device):
             self.text = ClipTextTower(sizes.text, sizes.out)
             for name in (Modality.IMAGE, *FURTHER):
                 size = getattr(sizes, name)

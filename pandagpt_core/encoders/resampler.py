@@ -55,7 +55,7 @@ class TowerResampler(nn.Module):
 
     def __init__(self, spec: ResamplerSpec, tokens: int, out: int) -> None:
         super().__init__()
-        self.queries = nn.Parameter(SPREAD * torch.randn(spec.count, spec.width))
+        self.queries = nn.Parameter(nn.init.normal_(torch.empty(spec.count, spec.width), std=SPREAD))
         self.norm_tokens, self.narrow = nn.LayerNorm(tokens), nn.Linear(tokens, spec.width)
         self.blocks = nn.ModuleList(ResamplerBlock(spec.width, spec.heads) for _ in range(spec.layers))
         self.norm, self.out = nn.LayerNorm(spec.width), nn.Linear(spec.width, out)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.autotune import AutotuneReport, Candidate, Listen, NothingFits, Step, Timer, choose, ignore, known_to
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.llm import openvino
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
@@ -131,7 +132,7 @@ def _first_layers(llm: Llama) -> Llama:
 
     Timed in the basis of its weights: entering another is done once a step.
     """
-    with torch.device("meta"):
+    with init_empty_weights():
         few = Llama(replace(llm.config, layers=min(LAYERS, llm.config.layers), vocab=ROWS, tied=False))
     for index in range(few.config.layers):
         few.model.layers[index] = _sharing(llm.model.layers[index], llm)

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
@@ -59,7 +60,7 @@ def shard_files(folder: Path) -> list[Path]:
 def assemble(config: LlamaConfig, weights: Mapping[str, Tensor]) -> Llama:
     """A model of exactly these weights. Raises KeyMismatch."""
     weights = {name: tensor for name, tensor in weights.items() if not RECOMPUTED.fullmatch(name)}
-    with torch.device("meta"):
+    with init_empty_weights():
         llama = Llama(config)
     expected = {name: tuple(tensor.shape) for name, tensor in llama.state_dict().items()}
     if config.tied:

@@ -16,6 +16,7 @@ from pandagpt_core.checkpoints import (
     module_shapes,
     read_tensors,
 )
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.encoders.base import Encoder, TokenEncoder
 from pandagpt_core.encoders.embedding_gemma2 import EmbeddingGemma2, EmbeddingGemma2Sizes
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
@@ -113,7 +114,7 @@ def _autocast_eva_vit(encoder: Encoder, report: Listen) -> None:
 
 
 def _grid(weights: Path, folder: ModelFolder, device: str, _own: list[Path]) -> Encoder:
-    with torch.device("meta"):
+    with init_empty_weights():
         model = GridEncoder(GridSizes.from_config(folder.encoder.sizes))
     load_module(model, weights, device=device, dtype=torch.float32)
     return model

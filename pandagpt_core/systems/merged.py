@@ -27,6 +27,7 @@ from pandagpt_core.checkpoints import (
     verify_files,
     write_safetensors,
 )
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import all_biases
 from pandagpt_core.llm.llama import Llama
@@ -69,7 +70,7 @@ def merged_name(folder: ProjectedFolder) -> str:
 
 def load_table(folder: Path, device: str) -> Llama:
     """A model that can embed tokens and nothing else: its layers have no memory. Raises CheckpointError."""
-    with torch.device("meta"):
+    with init_empty_weights():
         llm = Llama(read_config(folder))
     wanted = {"model.embed_tokens.weight", "model.norm.weight"}
     found = {
@@ -88,7 +89,7 @@ def write_llama(llm: Llama, target: Path, dtype: torch.dtype) -> None:
 
     Biases that the format has and the model has not are written as zeros (`llm.config.all_biases`).
     """
-    with torch.device("meta"):
+    with init_empty_weights():
         layout = Llama(all_biases(llm.config)).state_dict()
     own = llm.state_dict()
     state = {key: own[key] if key in own else torch.zeros(empty.shape) for key, empty in layout.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from pandagpt_core.checkpoints import RESAMPLER, PandaGPTFolder, load_module
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.encoders.resampler import PerceiverResampler
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.systems.encoder import token_towers
@@ -21,7 +22,7 @@ def load_resampler(path: Path, folder: PandaGPTFolder, device: str) -> Perceiver
     widths = dict(token_towers(folder).token_widths)
     if spec.towers != widths:
         raise CheckpointError(f"soft_tokens: the resampler is for tokens of {spec.towers}, the towers give {widths}")
-    with torch.device("meta"):
+    with init_empty_weights():
         resampler = PerceiverResampler(spec, folder.projection.in_dim)
     load_module(resampler, path / RESAMPLER, device=device, dtype=torch.float32)
     return resampler.eval()

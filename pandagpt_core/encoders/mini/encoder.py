@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.checkpoints import account
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.encoders.base import TowerPart
 from pandagpt_core.encoders.mini.centernet import CenterNet
 from pandagpt_core.encoders.mini.points import PointTower
@@ -69,7 +70,7 @@ class MiniEncoder(nn.Module):
     def load(cls, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> "MiniEncoder":
         """Build the towers and load them, on the state's device. Raises CheckpointError, KeyMismatch."""
         try:
-            with torch.device("meta"):
+            with init_empty_weights():
                 encoder = cls(sizes)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the encoder's sizes do not describe towers: {error!r}") from error

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pandagpt_core.checkpoints import ADAPTER, ImageBindLLMFolder, account, lora_shapes, module_shapes, read_shapes
 from pandagpt_core.checkpoints.imagebind_llm import BIASED, bind_shapes, gate_name, tuned_shapes
 from pandagpt_core.checkpoints.weights import read_tensors
+from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.llama import Layer, Llama, LlamaAttention
 from pandagpt_core.llm.lora import merge_lora
@@ -78,7 +79,7 @@ def prefix_adapter(tensors: Mapping[str, Tensor], folder: ImageBindLLMFolder, ll
 
 
 def bind_network(tensors: Mapping[str, Tensor], folder: ImageBindLLMFolder, width: int) -> BindNetwork:
-    with torch.device("meta"):
+    with init_empty_weights():
         network = BindNetwork(folder.bind.features, width, folder.bind.hidden)
     state = {key.removeprefix("bind."): value for key, value in tensors.items() if key.startswith("bind.")}
     network.load_state_dict(state, assign=True)
