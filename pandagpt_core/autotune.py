@@ -167,17 +167,26 @@ def save(reports: Sequence[AutotuneReport], folder: Path, key: str = "") -> None
 
 
 def saved(folder: Path, key: str | None = None) -> list[AutotuneReport]:
-    """What was kept there last, under that key if one is given; nothing where none is or another version kept it."""
+    """What was kept there last, under that key if one is given. Nothing where none is, and, with a line in the log,
+    where it is damaged, of another version's form or of another key."""
     try:
-        kept: dict[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        if key is not None and kept["key"] != key:
-            return []
-        reports: list[dict[str, Any]] = kept["reports"]
-        return [
-            AutotuneReport(**{**one, "trials": tuple(Trial(**trial) for trial in one["trials"])}) for one in reports
-        ]
-    except (OSError, ValueError, TypeError, KeyError):
+        written = (folder / REPORT).read_bytes()
+    except OSError:
         return []
+    try:
+        kept: dict[str, Any] = json.loads(written)
+        same = key is None or kept["key"] == key
+        reports = [_report(one) for one in kept["reports"]] if same else []
+    except (ValueError, TypeError, KeyError) as error:
+        log.warning("what an earlier start chose cannot be read and is chosen anew: %s", type(error).__name__)
+        return []
+    if not same:
+        log.info("an earlier start chose for another model, processor, version or setting: it is chosen anew")
+    return reports
+
+
+def _report(kept: Mapping[str, Any]) -> AutotuneReport:
+    return AutotuneReport(**{**kept, "trials": tuple(Trial(**trial) for trial in kept["trials"])})
 
 
 def machine_key(*given: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pandagpt_core import autotune
-from pandagpt_core.autotune import AutotuneReport, Candidate, NothingFits, Step, Steps, Trial, choose, saved
+from pandagpt_core.autotune import AutotuneReport, Candidate, Choices, NothingFits, Step, Steps, Trial, choose, saved
 
 
 def candidate(name: str, deviation: float | None = None, handicap: float = 1.0, **given: Any) -> Candidate[str]:
@@ -107,11 +107,52 @@ def test_a_report_is_kept_and_read_again(tmp_path: Path) -> None:
     assert saved(tmp_path / "cache") == [REPORT]
 
 
-@pytest.mark.parametrize("kept", [None, "{", '[{"what": "it", "new": 1, "trials": []}]', '[{"trials": 3}]'])
-def test_what_another_version_kept_is_no_report(tmp_path: Path, kept: str | None) -> None:
-    if kept is not None:
-        (tmp_path / autotune.REPORT).write_text(kept)
-    assert saved(tmp_path) == []
+DAMAGED = (
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[]",
+    b'{"key": "here"}',
+    b'{"key": "here", "reports": [{"trials": 3}]}',
+    b'{"key": "here", "reports": [{"what": "it", "taken": "b", "unit": "", "new": 1, "trials": []}]}',
+)
+
+
+def test_where_nothing_was_kept_there_is_no_report(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert saved(tmp_path / "absent") == []
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kept", DAMAGED)
+def test_what_is_damaged_or_of_another_form_is_no_report(
+    tmp_path: Path, kept: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / autotune.REPORT).write_bytes(kept)
+    assert saved(tmp_path, "here") == []
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("damage", [None, b'{"key": "here", "repo'])
+def test_a_second_start_measures_only_where_the_first_ones_choice_is_lost(tmp_path: Path, damage: bytes | None) -> None:
+    measured: list[str] = []
+
+    def timed(steps: Steps) -> dict[str, float]:
+        measured.extend(sorted(steps))
+        return dict(clock(a=2.0, b=1.0)(steps))
+
+    def started() -> str:
+        choices = Choices(saved(tmp_path, "here"))
+        candidates = [candidate("a"), candidate("b")]
+        made, report = choose("language model", candidates, timed, "nats", choices.known("language model"))
+        choices(report)
+        autotune.save(choices.reports, tmp_path, "here")
+        return str(made)
+
+    assert (started(), measured) == ("b", ["a", "b"])
+    if damage is not None:
+        (tmp_path / autotune.REPORT).write_bytes(damage)
+    assert started() == "b"
+    assert measured == ["a", "b"] * (1 if damage is None else 2)
 
 
 def test_a_report_prints_the_choice_with_its_figures_and_why_not_the_others() -> None:
@@ -135,10 +176,13 @@ def test_what_cannot_be_made_again_is_chosen_anew() -> None:
     assert (made, report.taken) == ("a", "a")
 
 
-def test_a_choice_holds_for_its_key_alone(tmp_path: Path) -> None:
+def test_a_choice_holds_for_its_key_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     autotune.save([REPORT], tmp_path, "this machine")
     assert saved(tmp_path, "this machine") == [REPORT]
+    assert not caplog.records
     assert saved(tmp_path, "another") == []
+    assert "for another model, processor, version or setting" in caplog.text
 
 
 def test_the_key_changes_with_processor_versions_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
