@@ -84,7 +84,7 @@ def _pandagpt(words: list[str]) -> None:
 def _python(words: list[str]) -> None:
     if words[0] == "-m":
         name = words[1].replace(".", "/")
-        assert words[1] in {"pytest", "build"} or any(
+        assert words[1] in {"pytest", "build", "pip", "venv"} or any(
             (ROOT / f"{name}{end}").exists() for end in (".py", "/__main__.py")
         )
     else:

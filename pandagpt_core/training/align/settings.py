@@ -17,6 +17,7 @@ from pandagpt_core.training.tune.settings import (
     Text,
     TrainSection,
     convert,
+    placed,
     read_toml,
 )
 
@@ -70,10 +71,10 @@ def read_settings(path: Path) -> AlignSettings:
     """The settings of a TOML file, its paths made absolute. Raises InvalidRequest that names what is wrong."""
     base, replace = path.resolve().parent, msgspec.structs.replace
     said = parse_settings(read_toml(path), path.name)
-    files = tuple(str(base / file) for file in said.pairs.files)
-    pairs = replace(said.pairs, files=files, media=str(base / said.pairs.media))
-    features = replace(said.features, cache=str(base / said.features.cache))
-    return replace(said, model=str(base / said.model), out=str(base / said.out), pairs=pairs, features=features)
+    files = tuple(placed(base, file) for file in said.pairs.files)
+    pairs = replace(said.pairs, files=files, media=placed(base, said.pairs.media))
+    features = replace(said.features, cache=placed(base, said.features.cache))
+    return replace(said, model=placed(base, said.model), out=placed(base, said.out), pairs=pairs, features=features)
 
 
 def parse_settings(said: dict[str, Any], name: str = "the settings") -> AlignSettings:

@@ -4,6 +4,7 @@ The defaults are PandaGPT's (Su et al. 2023, section 3, and its released configu
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -175,16 +176,21 @@ def convert(said: Mapping[str, Any], kind: type[Kind], name: str) -> Kind:
         raise InvalidRequest(f"{name}: {_explained(str(error), said, kind)}") from None
 
 
+def placed(base: Path, file: str) -> str:
+    """The path of a file that is named from `base`, without the detours that the name makes."""
+    return os.path.normpath(base / file)
+
+
 def _placed(settings: TuneSettings, base: Path) -> TuneSettings:
     replace = msgspec.structs.replace
     data = replace(
         settings.data,
-        files=tuple(str(base / file) for file in settings.data.files),
-        media=str(base / settings.data.media),
+        files=tuple(placed(base, file) for file in settings.data.files),
+        media=placed(base, settings.data.media),
     )
-    features = replace(settings.features, cache=str(base / settings.features.cache))
+    features = replace(settings.features, cache=placed(base, settings.features.cache))
     return replace(
-        settings, model=str(base / settings.model), out=str(base / settings.out), data=data, features=features
+        settings, model=placed(base, settings.model), out=placed(base, settings.out), data=data, features=features
     )
 
 
