@@ -56,6 +56,7 @@ class PandaGPT(OneVectorSystem):
         folder = as_system(folder, PandaGPTFolder)
         if options.verify:
             verify_files(path, folder)
+        resampler = load_resampler(path, folder, options.device)  # first: a refusal takes no loading of the others
         encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32", report=options.report)
         llm_files = llm_path(path, folder.llm)
         llm = load_llama(llm_files) if options.table is None else load_table(options.table, options.device)
@@ -76,7 +77,7 @@ class PandaGPT(OneVectorSystem):
             prompting=Prompting.of(folder, llm_files, options.original_stop),
             cache=cache,
             perceiving=load_perceiving(path, folder, projection),
-            resampler=load_resampler(path, folder, options.device),
+            resampler=resampler,
         )
 
     @torch.inference_mode()

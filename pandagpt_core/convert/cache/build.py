@@ -85,6 +85,8 @@ def cacheable(model: Path) -> PandaGPTFolder | ImageBindLLMFolder:
         raise CheckpointError(f"{folder.id} is of the system {folder.system}, whose media have no shared space")
     if folder.cache is not None:
         raise CheckpointError(f"{folder.id} has a cache of {folder.cache.rows} rows already")
+    if isinstance(folder, PandaGPTFolder) and folder.soft_tokens is not None:
+        raise CheckpointError(f"{folder.id} has soft_tokens, a cache draws the one vector of a medium")
     if Modality.IMAGE not in folder.recipes:
         raise CheckpointError(f"{folder.id} has no tower for pictures")
     return folder

@@ -85,11 +85,17 @@ def figures(answered: Sequence[MeasuredAnswer]) -> dict[str, Any]:
     for kind in ("known", "unknown"):
         scores = [one.score for one in answered if one.question.kind == kind]
         found[f"confident wrong, {kind}"] = _rate(sum(s.confident_wrong for s in scores), len(scores))
-    scenes = [one for one in answered if one.question.media and one.question.media[0].startswith("scene:")]
-    for kind in ("colour", "count", "where"):
-        scores = [one.score for one in scenes if one.question.kind == kind]
-        found[f"{kind}, scenes"] = _rate(sum(s.hits for s in scores), len(scores))
+    scenes = [one for one in answered if _is_of_scene(one.question)]
+    photographs = [one for one in answered if one.question.media and not _is_of_scene(one.question)]
+    for where, ones in (("scenes", scenes), ("photographs", photographs)):
+        for kind in ("colour", "count", "where"):
+            scores = [one.score for one in ones if one.question.kind == kind]
+            found[f"{kind}, {where}"] = _rate(sum(s.hits for s in scores), len(scores))
     return found
+
+
+def _is_of_scene(question: TableQuestion) -> bool:
+    return bool(question.media) and question.media[0].startswith("scene:")
 
 
 def _rate(hits: int, n: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pandagpt_core.runtime import Runtime, SequenceRequest
 from pandagpt_core.types import Conversation, MediaUse, Modality, OptionValue, SamplingParams, Turn
 from service import cli
 from tests.parity.bind_tiny import SIZES, imagebind_w3d
+from tests.soft_tokens import with_soft_tokens
 
 COUNT = 7
 
@@ -121,6 +122,13 @@ def test_work_that_was_begun_with_other_pictures_is_not_mixed(model: Path, image
     (images / "set0" / "0.png").rename(images / "set0" / "00.png")
     with pytest.raises(CheckpointError, match="other pictures"):
         build_cache(model, images, batch=2, progress=quiet)
+
+
+def test_a_folder_with_several_soft_tokens_gets_no_cache(original: Path, images: Path, tmp_path: Path) -> None:
+    soft = with_soft_tokens(original, tmp_path / "soft")
+    with pytest.raises(CheckpointError, match="soft has soft_tokens"):
+        build_cache(soft, images, progress=quiet)
+    assert not (soft / PARTIAL).exists()
 
 
 def test_what_cannot_be_built_is_refused(model: Path, images: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The questions with accepted answers: enough of each kind, and rules that tell right from wrong."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -90,6 +91,15 @@ def test_a_wrong_name_without_a_doubt_is_the_headline() -> None:
     found = figures([MeasuredAnswer(asked, answer, score(asked, answer)) for answer in said])
     assert found["confident wrong, unknown"]["hits"] == 1
     assert found["unknown"]["hits"] == 1
+
+
+def test_colours_of_photographs_and_of_scenes_have_figures_of_their_own() -> None:
+    asked = parse("colour: What colour is it? = red")
+    scene, photograph = (dataclasses.replace(asked, media=(name,)) for name in ("scene:fruit", "a.png"))
+    said = [(scene, "It is red."), (photograph, "It is red."), (photograph, "It is blue.")]
+    found = figures([MeasuredAnswer(question, answer, score(question, answer)) for question, answer in said])
+    counts = {name: (found[name]["hits"], found[name]["n"]) for name in found if name.startswith("colour")}
+    assert counts == {"colour": (2, 3), "colour, scenes": (1, 1), "colour, photographs": (1, 2)}
 
 
 def test_a_thinned_set_keeps_every_kind_about_media() -> None:

@@ -1,14 +1,10 @@
 """A training run as a whole: what it learns, how it divides, how it goes on, what it refuses."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -26,7 +22,7 @@ from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.run import TrainResult, train
 from pandagpt_core.training.tune.settings import TuneSettings
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
-from service.local import ports
+from tests.training.processes import train_by_two
 
 Make = Callable[..., TuneSettings]
 
@@ -165,27 +161,7 @@ def test_two_processes_give_the_losses_of_one_with_the_double_micro_batch(
     # With a cache of its own: each process encodes its share of the media.
     two = make_settings("two", features={"cache": str(tmp_path / "two-features")}, train={"max_steps": 3})
     train(one)
-    config = tmp_path / "two.json"
-    config.write_bytes(msgspec.json.encode(two))
-    code = (
-        "import json, sys; from pandagpt_core.training.tune.settings import parse_settings\n"
-        "from pandagpt_core.training.tune.run import train\n"
-        "train(parse_settings(json.load(open(sys.argv[1]))))"
-    )
-    port = str(ports.choose("127.0.0.1", 0))
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(config)],
-            cwd=root,
-            env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},  # what torchrun sets
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, said = process.communicate(timeout=150)
-        assert process.returncode == 0, said.decode()
+    train_by_two(two, tmp_path / "two.json", root)
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert (Path(two.out) / "model" / "config.json").is_file()
 

@@ -34,6 +34,7 @@ from pandagpt_core.training.tune.settings import TuneSettings, parse_settings
 from pandagpt_core.training.tune.soft_tokens import fresh_spec, resampler_spec
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from tests.soft_tokens import random_resampler, spec_of, with_soft_tokens
+from tests.training.processes import train_by_two
 
 Make = Callable[..., TuneSettings]
 K = 4
@@ -123,6 +124,15 @@ def test_tokens_are_encoded_once_and_a_run_that_goes_on_draws_the_same_curve(mak
     assert losses(whole) == losses(parts)
     states = [load_file(Path(one.out) / "model" / RESAMPLER) for one in (whole, parts)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_two_processes_give_the_losses_of_one(make: Make, tmp_path: Path, root: Path) -> None:
+    """Though no batch has media of every tower, whose resamplers then have no gradient of their own."""
+    one = make("one", train={"max_steps": 2, "micro_batch": 4})
+    two = make("two", features={"cache": str(tmp_path / "two-features")}, train={"max_steps": 2})
+    train(one)
+    train_by_two(two, tmp_path / "two.json", root)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
 
 
 def test_a_run_goes_on_with_the_folders_resampler_and_is_served_as_it_was(
