@@ -57,15 +57,18 @@ def test_while_every_worker_drains_new_requests_are_turned_away(
 ) -> None:
     url, _ = start_gateway()
     with worker_thread(valkey.settings) as worker:
-        slow = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20, "stream": True}
+        slow = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 200, "stream": True}
         worker.runtime.step_delay = 0.3
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=slow, timeout=20) as running:
             lines = running.iter_lines()  # kept: dropping it would hang up
             next(lines)
             worker.drain()
-            time.sleep(1.3)
+            until = time.monotonic() + 20
+            while (ready := httpx.get(f"{url}/health/ready")).status_code != 503:
+                assert time.monotonic() < until, "the gateway did not notice that the worker drains"
+                time.sleep(0.05)
+            assert code(ready) == (503, "draining")
             assert code(httpx.post(f"{url}/v1/chat/completions", json=CHAT)) == (503, "draining")
-            assert code(httpx.get(f"{url}/health/ready")) == (503, "draining")
             worker.runtime.step_delay = 0.0
 
 

@@ -169,10 +169,9 @@ async def test_a_waiting_request_that_is_cancelled_ends_at_once_and_frees_its_pl
         await broker.submit(running)
         await until(lambda: worker.runtime.has_work)
         await broker.submit(waiting)
-        before = time.monotonic()
         await broker.cancel(waiting.id, waiting.tenant)
         assert ends_of(await collect(broker, waiting)) == [await _only_event(broker, waiting)]
-        assert time.monotonic() - before < 0.3
+        assert (await broker.state(running.id, running.tenant)).status == "running", "it waited for its turn"
         assert (await broker.capacity("fake")).waiting == 0
         assert (await broker.state(waiting.id, waiting.tenant)).status == "cancelled"
         assert text_of(await collect(broker, running)) == answer(running)

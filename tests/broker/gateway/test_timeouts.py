@@ -1,6 +1,7 @@
 import asyncio
 
 from service.broker.gateway.timeouts import LazyTimeout
+from tests.wire import until
 
 
 class Rung:
@@ -18,7 +19,7 @@ class Rung:
 async def test_it_rings_once_its_time_has_come() -> None:
     rung = Rung()
     LazyTimeout(rung).set(0.05)
-    await asyncio.sleep(0.2)
+    await until(lambda: rung.at)
     assert len(rung.at) == 1
     assert rung.at[0] >= 0.049
 
@@ -33,7 +34,7 @@ async def test_what_is_lifted_or_closed_does_not_ring() -> None:
     await asyncio.sleep(0.1)
     assert rung.at == []
     lifted.set(0.02)
-    await asyncio.sleep(0.1)
+    await until(lambda: rung.at)
     assert len(rung.at) == 1
 
 
@@ -44,7 +45,7 @@ async def test_the_last_setting_counts_whether_it_is_later_or_sooner() -> None:
     put_off.set(0.3)
     brought_on.set(60)
     brought_on.set(0.05)
-    await asyncio.sleep(0.6)
+    await until(lambda: later.at and sooner.at)
     assert [time >= 0.299 for time in later.at] == [True]
     assert [time >= 0.049 for time in sooner.at] == [True]
 

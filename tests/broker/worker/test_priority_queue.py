@@ -69,11 +69,11 @@ def test_what_is_refreshed_is_not_claimed(store: SyncStore, valkey: Valkey) -> N
     entry = queued(store, {"request": b"r"})
     holder.read(1)
     for _ in range(5):
-        time.sleep(0.03)
+        time.sleep(0.2)
         keep(store, KEY, "holder", "holder", 0, [entry])
-        assert other.claim(0.06, 10) == []
-    time.sleep(0.07)
-    assert [found for found, _ in other.claim(0.06, 10)] == [entry]
+        assert other.claim(0.9, 10) == []
+    time.sleep(0.95)
+    assert [found for found, _ in other.claim(0.9, 10)] == [entry]
 
 
 def test_what_is_handed_back_is_claimed_at_once(store: SyncStore, valkey: Valkey) -> None:

@@ -1,14 +1,13 @@
 """Forms read from a stream: every bound, hostile bytes in bounded time, and the event loop that runs on."""
 
-import asyncio
 import hashlib
-import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from service.gateway.errors import GatewayError
 from service.gateway.media.multipart import Form, FormLimits, read_form
+from tests.security.beside import watched
 
 LIMITS = FormLimits({"image": 1 << 20}, max_total_bytes=4 << 20, max_field_bytes=1000, max_files=2, max_fields=5)
 TYPE = "multipart/form-data; boundary=b0"
@@ -103,19 +102,11 @@ async def test_a_hundred_thousand_fields_end_at_the_limit() -> None:
 
 @pytest.mark.parametrize("noise", [b"\r\n--b", b"\r", b"\r\n", b"-", b"\x00"])
 async def test_hostile_bytes_do_not_hold_the_event_loop(noise: bytes) -> None:
-    worst, clock = 0.0, time.thread_time  # what the loop works, not what the machine is busy with
-
-    async def watch() -> None:
-        nonlocal worst
-        while True:
-            before = clock()
-            await asyncio.sleep(0.001)
-            worst = max(worst, clock() - before)
-
-    watcher = asyncio.create_task(watch())
-    await asyncio.sleep(0)
     body = part("image", noise * ((1 << 20) // len(noise)), "x") + END
-    form = await read(body, step=len(body))  # all at once, as a test client or a proxy may hand it over
-    watcher.cancel()
-    assert len(form.files[0].data) > 1_000_000
-    assert worst < 0.1
+    stalls = []
+    for _ in range(3):  # what holds the loop does so each time; what a busy machine adds does not
+        async with watched() as watch:
+            form = await read(body, step=len(body))  # all at once, as a test client or a proxy may hand it over
+        assert len(form.files[0].data) > 1_000_000
+        stalls.append(watch.stall)
+    assert min(stalls) < 0.1
