@@ -8,6 +8,7 @@ sequence has its first token. Processor time is that of the whole process; other
 """
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -142,6 +143,8 @@ def main(arguments: Sequence[str]) -> int:
         f"{width} sequences of {new} tokens after prompts of {PROMPT}, greedy, {rounds} rounds in turn, "
         f"{given.threads} threads, {bench.llm.precision} by {bench.llm.backend}. Medians over steps.",
         "The schema is a list of objects of three fields; the vocabulary has 49,152 pieces.",
+        f"The load average was {os.getloadavg()[2]:.1f} on {machine.cores()} cores: above their number, other work "
+        "moves elapsed time, and processor time less.",
     ]
     facts = machine.facts()
     made = report.BenchmarkReport("constrained", f"Structured output at width {width}", COLUMNS, rows, notes)

@@ -30,7 +30,7 @@ SHOWN = {
     *("source", "torchrun", "accelerate", "eval"),
 }
 # Run by tests/contract/test_programs_of_guides.py where they are installed.
-RUN_ELSEWHERE = {"litellm", "lm-eval", "guidellm"}
+RUN_ELSEWHERE = {"litellm", "llm", "lm-eval", "guidellm"}
 
 
 def blocks(page: Path, language: str) -> list[str]:
