@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pandagpt_core.training.lora import LoraConfig
-from recipes.panda_mini.audio_depth_thermal import MAPS, SOUND, SensesConfig
-from recipes.panda_mini.contrastive import AlignConfig
-from recipes.panda_mini.embedding_space import CLIP_VOCABULARY
-from recipes.panda_mini.projection_lora import SpeechConfig
-from recipes.panda_mini.reading_lora import ReadingConfig
-from recipes.panda_mini.towers import TowerConfig
+from recipes.panda_mini.language.projection_lora import SpeechConfig
+from recipes.panda_mini.language.reading_lora import ReadingConfig
+from recipes.panda_mini.space.audio_depth_thermal import MAPS, SOUND, SensesConfig
+from recipes.panda_mini.space.contrastive import AlignConfig
+from recipes.panda_mini.space.embedding_space import CLIP_VOCABULARY
+from recipes.panda_mini.space.towers import TowerConfig
 
 DIM = 256
 SIZES: dict[str, Any] = {

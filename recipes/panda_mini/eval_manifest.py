@@ -20,7 +20,7 @@ from recipes.panda_mini.data import corpus, held_out
 from recipes.panda_mini.data.media import Picture, icons
 from recipes.panda_mini.data.motion import RATE_HZ, recordings
 from recipes.panda_mini.data.recordings import real_recordings
-from recipes.panda_mini.retention_eval import PICTURELESS, QUIZ
+from recipes.panda_mini.language.retention_eval import PICTURELESS, QUIZ
 
 Params = dict[str, float | str]
 Medium = tuple[Modality, bytes, str, Params]

@@ -24,15 +24,15 @@ from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.tune.bind_model import TrainableBind
 from pandagpt_core.training.tune.model import cast_frozen
-from recipes.panda_mini.base_answers import base_answers
 from recipes.panda_mini.concepts import Concept, load_concepts
 from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES, fetch_all
 from recipes.panda_mini.export import llm_file
+from recipes.panda_mini.language.base_answers import base_answers
+from recipes.panda_mini.language.text_questions import TEXT_ONLY
+from recipes.panda_mini.space.towers import TowerConfig
 from recipes.panda_mini.stage_cache import kept
-from recipes.panda_mini.text_questions import TEXT_ONLY
-from recipes.panda_mini.towers import TowerConfig
 from recipes.panda_mini_bind.captions import CaptionIds, FeatureDraw
 from recipes.panda_mini_bind.config import QUICK, BindRecipe, TuneConfig
 from recipes.panda_mini_bind.evaluate import EVERY, measure, points, write

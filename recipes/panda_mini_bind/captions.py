@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from recipes.panda_mini.concepts import Concept
-from recipes.panda_mini.projection_lora import text_prompt
-from recipes.panda_mini.qa_templates import with_article
+from recipes.panda_mini.language.projection_lora import text_prompt
+from recipes.panda_mini.language.qa_templates import with_article
 from recipes.panda_mini_bind.config import DrawConfig
 
 # Each question has an answer of its own form. All are about pictures or about no medium: others are zero-shot.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from recipes.panda_mini.towers import TowerConfig
+from recipes.panda_mini.space.towers import TowerConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import numpy as np
 
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from recipes.panda_mini.concepts import Concept
-from recipes.panda_mini.projection_lora import text_prompt
-from recipes.panda_mini.qa_templates import NO_PICTURE, ask_of_nothing, say
+from recipes.panda_mini.language.projection_lora import text_prompt
+from recipes.panda_mini.language.qa_templates import NO_PICTURE, ask_of_nothing, say
 from recipes.panda_mini_bind.config import TuneConfig
 
 

@@ -16,8 +16,8 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.training.device import CPU, mixed, narrow, pick
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import Example, LoraConfig, add_lora, train
-from recipes.panda_mini.contrastive import AlignConfig, ClassSampler, Rows, Texts, align
-from recipes.panda_mini.towers import Items, TowerConfig, align_tower, image_bank
+from recipes.panda_mini.space.contrastive import AlignConfig, ClassSampler, Rows, Texts, align
+from recipes.panda_mini.space.towers import Items, TowerConfig, align_tower, image_bank
 
 META = torch.device("meta")
 WHOLLY = r"item\(\) cannot be called on meta tensors"  # the loss of a step that was taken, read for the log

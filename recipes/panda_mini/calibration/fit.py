@@ -13,7 +13,7 @@ from pandagpt_core.perception.table import Logistic, NameTable
 from pandagpt_core.types import Modality
 from recipes.panda_mini.calibration.samples import CalibrationSample
 from recipes.panda_mini.concepts import load_concepts, load_imagenet
-from recipes.panda_mini.embedding_space import imagenet_names
+from recipes.panda_mini.space.embedding_space import imagenet_names
 from recipes.panda_mini.vocabulary import named_classes, named_concept, named_things
 
 _FEATURES = {Modality.IMAGE: 5}

@@ -25,8 +25,8 @@ from recipes.panda_mini.data.media import Picture, icons
 from recipes.panda_mini.data.motion import RATE_HZ, recordings
 from recipes.panda_mini.data.recordings import real_recordings
 from recipes.panda_mini.data.synthetic import RELIEFS, drawn_layers
-from recipes.panda_mini.embedding_space import imagenet_names
 from recipes.panda_mini.eval_manifest import npy, picture_medium
+from recipes.panda_mini.space.embedding_space import imagenet_names
 
 PHOTOS = Path(__file__).with_name("photos.toml")
 _FOLDERS = ("opencv-doc", "ukui-wallpapers", "lomiri-wallpapers-20.04")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.training.log import Log
-from recipes.panda_mini.towers import Items, TowerConfig, align_tower
+from recipes.panda_mini.space.towers import Items, TowerConfig, align_tower
 from recipes.panda_mini_bind.points.clouds import clouds_of, varied
 from recipes.panda_mini_bind.points.meshes import NAMES, NamedMesh
 

@@ -12,13 +12,15 @@ import torch
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.training.lora import LoraConfig
 from recipes.panda_mini import build
-from recipes.panda_mini.build import TOWERS, data_digest, main, provenance
+from recipes.panda_mini.build import main, provenance
 from recipes.panda_mini.config import QUICK, SIZES, BuildRecipe
 from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.corpus import digest
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES, FetchError
 from recipes.panda_mini.export import export
+from recipes.panda_mini.job import BuildJob, data_digest
+from recipes.panda_mini.space.stages import TOWERS
 
 
 @pytest.mark.parametrize("module", ["recipes.panda_mini.build", "recipes.panda_mini.figures"])
@@ -54,7 +56,7 @@ def test_a_device_that_is_not_here_is_told_before_anything_is_fetched(
 def test_weights_that_know_nothing_do_not_go_where_the_committed_ones_are(
     words: list[str], recipe: BuildRecipe, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[tuple[build.BuildJob, Path]] = []
+    built: list[tuple[BuildJob, Path]] = []
     monkeypatch.setattr(build, "build", lambda job, folder: built.append((job, folder)))
     main(["--cache", str(tmp_path), *words])
     [(job, folder)] = built
@@ -65,7 +67,7 @@ def test_weights_that_know_nothing_do_not_go_where_the_committed_ones_are(
 def test_a_package_that_cannot_be_had_ends_the_build_with_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_job: build.BuildJob, _out: Path) -> None:
+    def failing(_job: BuildJob, _out: Path) -> None:
         raise FetchError("dpkg-deb not installed")
 
     monkeypatch.setattr(build, "build", failing)

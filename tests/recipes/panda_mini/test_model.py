@@ -17,7 +17,7 @@ from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.training.evaluation.measures import first_named
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from recipes.panda_mini.concepts import load_concepts
-from recipes.panda_mini.qa_templates import NO_PICTURE
+from recipes.panda_mini.language.qa_templates import NO_PICTURE
 from service.gateway.inference.validated import SamplingOverrides
 
 MOST_BYTES = 40_000_000

@@ -14,7 +14,7 @@ from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.export import llm_file
-from recipes.panda_mini.reading_lora import IGNORED, ReadingConfig, Talks, collated
+from recipes.panda_mini.language.reading_lora import IGNORED, ReadingConfig, Talks, collated
 from recipes.panda_mini.talks.describing import ask_json
 from recipes.panda_mini.talks.looks import ask_bigger, ask_colour, ask_count, ask_where
 from recipes.panda_mini.talks.naming import ask_name, foreign

@@ -15,19 +15,21 @@ from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import LoraConfig
 from pandagpt_core.types import Modality
-from recipes.panda_mini import build as build_module
-from recipes.panda_mini.audio_depth_thermal import SensesConfig
-from recipes.panda_mini.build import TOWERS, BuildJob, build
+from recipes.panda_mini.build import build
 from recipes.panda_mini.calibration.fit import name_table
 from recipes.panda_mini.config import DIM, BuildRecipe
-from recipes.panda_mini.contrastive import AlignConfig
 from recipes.panda_mini.data.media import STYLES
 from recipes.panda_mini.data.packages import PACKAGES
 from recipes.panda_mini.export import llm_file
-from recipes.panda_mini.projection_lora import SpeechConfig
-from recipes.panda_mini.reading_lora import ReadingConfig
-from recipes.panda_mini.text_questions import TEXT_ONLY
-from recipes.panda_mini.towers import TowerConfig
+from recipes.panda_mini.job import BuildJob
+from recipes.panda_mini.language import stages
+from recipes.panda_mini.language.projection_lora import SpeechConfig
+from recipes.panda_mini.language.reading_lora import ReadingConfig
+from recipes.panda_mini.language.text_questions import TEXT_ONLY
+from recipes.panda_mini.space.audio_depth_thermal import SensesConfig
+from recipes.panda_mini.space.contrastive import AlignConfig
+from recipes.panda_mini.space.stages import TOWERS
+from recipes.panda_mini.space.towers import TowerConfig
 
 FEW = TowerConfig(steps=2, batch=2)
 TINY = BuildRecipe(
@@ -78,8 +80,8 @@ def movements(folder: Path) -> None:
 @pytest.fixture
 def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The language model's file takes seconds to read; every build has a copy of what was read first."""
-    held = build_module.load_llama(llm_file())
-    monkeypatch.setattr(build_module, "load_llama", lambda _file: copy.deepcopy(held))
+    held = stages.load_llama(llm_file())
+    monkeypatch.setattr(stages, "load_llama", lambda _file: copy.deepcopy(held))
 
 
 @pytest.mark.filterwarnings("ignore:index_reduce")

@@ -9,7 +9,7 @@ import trimesh
 
 from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.training.log import Log
-from recipes.panda_mini.towers import TowerConfig
+from recipes.panda_mini.space.towers import TowerConfig
 from recipes.panda_mini_bind.points.clouds import KEPT, SEEN, VIEWS, clouds_of, varied
 from recipes.panda_mini_bind.points.meshes import FURNITURE, NAMES, NamedMesh, named_meshes, split
 from recipes.panda_mini_bind.points.train import PointSizes, train_points

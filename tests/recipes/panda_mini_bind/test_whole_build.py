@@ -15,7 +15,7 @@ from pandagpt_core.training.log import Log
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES
 from recipes.panda_mini.export import llm_file
-from recipes.panda_mini.text_questions import TEXT_ONLY
+from recipes.panda_mini.language.text_questions import TEXT_ONLY
 from recipes.panda_mini_bind.build import BindJob, build
 from recipes.panda_mini_bind.config import QUICK
 from recipes.panda_mini_bind.evaluate import points

@@ -5,7 +5,7 @@ import pytest
 
 from pandagpt_core.training.evaluation.measures import first_named, wilson
 from recipes.panda_mini.concepts import load_concepts, load_general_midi, load_imagenet
-from recipes.panda_mini.qa_templates import (
+from recipes.panda_mini.language.qa_templates import (
     DESCRIBING,
     KINDS,
     NAMING,

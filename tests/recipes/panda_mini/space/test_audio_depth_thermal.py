@@ -14,7 +14,6 @@ from pandagpt_core.errors import CheckpointError
 from pandagpt_core.media import Limits, load
 from pandagpt_core.training.log import Log
 from pandagpt_core.types import Modality
-from recipes.panda_mini.audio_depth_thermal import SensesConfig, scaled_into, train_maps
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data.acoustics import CLIP, masked, picture, varied_wave
 from recipes.panda_mini.data.foley import MAKERS
@@ -23,7 +22,8 @@ from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES
 from recipes.panda_mini.data.recordings import NAMED, real_recordings
 from recipes.panda_mini.data.synthetic import RELIEFS, drawn_layers, layers
-from recipes.panda_mini.towers import Items, TowerConfig, align_tower
+from recipes.panda_mini.space.audio_depth_thermal import SensesConfig, scaled_into, train_maps
+from recipes.panda_mini.space.towers import Items, TowerConfig, align_tower
 
 CONCEPTS = load_concepts()
 SIZES = {

@@ -1,7 +1,7 @@
 """Questions without media: what the quiz asks was not trained on, and what was trained on is worded as it should be."""
 
-from recipes.panda_mini.retention_eval import QUIZ
-from recipes.panda_mini.text_questions import TEXT_ONLY
+from recipes.panda_mini.language.retention_eval import QUIZ
+from recipes.panda_mini.language.text_questions import TEXT_ONLY
 
 
 def test_no_question_of_the_quiz_was_trained_on() -> None:

@@ -10,7 +10,7 @@ from pandagpt_core.errors import CheckpointError, KeyMismatch, UnsupportedModali
 from pandagpt_core.training.log import Log
 from pandagpt_core.types import Modality
 from recipes.panda_mini.data.motion import window
-from recipes.panda_mini.towers import Items, TowerConfig, align_tower, image_bank
+from recipes.panda_mini.space.towers import Items, TowerConfig, align_tower, image_bank
 
 IMU = {"height": 6, "span": 2000, "kernel": [6, 8], "stride": [6, 8], "width": 8, "layers": 1, "heads": 2}
 AUDIO = {"height": 128, "span": 204, "kernel": [16, 16], "stride": [10, 10], "width": 8, "layers": 1, "heads": 2}

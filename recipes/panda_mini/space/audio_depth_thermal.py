@@ -20,8 +20,8 @@ from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data.acoustics import masked
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.synthetic import RELIEFS, drawn_layers
+from recipes.panda_mini.space.towers import Items, TowerConfig, align_tower
 from recipes.panda_mini.stage_cache import kept
-from recipes.panda_mini.towers import Items, TowerConfig, align_tower
 
 # The towers' own sizes.
 SOUND = {"width": 32, "bands": 128}

@@ -16,10 +16,10 @@ from pandagpt_core.media import Limits, load
 from pandagpt_core.training.device import CPU
 from pandagpt_core.training.log import Log
 from recipes.panda_mini.concepts import load_concepts, load_imagenet
-from recipes.panda_mini.contrastive import AlignConfig, ClassSampler, Rows, Texts, align, mean_texts
 from recipes.panda_mini.data.features import Features
 from recipes.panda_mini.data.media import Picture
-from recipes.panda_mini.towers import image_bank
+from recipes.panda_mini.space.contrastive import AlignConfig, ClassSampler, Rows, Texts, align, mean_texts
+from recipes.panda_mini.space.towers import image_bank
 
 FOLDS = 3
 _MODULES = ("head", "tower")

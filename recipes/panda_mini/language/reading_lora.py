@@ -18,7 +18,7 @@ from pandagpt_core.training.lora import LinearWarmupDecay, LoraLinear
 from pandagpt_core.training.optimise import optimise
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini.concepts import Concept
-from recipes.panda_mini.qa_templates import NO_PICTURE, ask_of_nothing
+from recipes.panda_mini.language.qa_templates import NO_PICTURE, ask_of_nothing
 from recipes.panda_mini.talks.describing import ask_both
 from recipes.panda_mini.talks.naming import foreign
 from recipes.panda_mini.talks.readings import draw_reading

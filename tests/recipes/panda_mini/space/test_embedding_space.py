@@ -3,7 +3,7 @@
 import torch
 
 from pandagpt_core.encoders.mini.towers import ImageHead, TextTower
-from recipes.panda_mini.embedding_space import Space
+from recipes.panda_mini.space.embedding_space import Space
 
 SIZES = {
     "image": {"hidden": 8},

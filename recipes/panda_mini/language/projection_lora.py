@@ -19,7 +19,7 @@ from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.training.lora import Example
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini.concepts import Concept
-from recipes.panda_mini.qa_templates import NO_PICTURE, ask_again, ask_of_nothing, say, say_both, with_article
+from recipes.panda_mini.language.qa_templates import NO_PICTURE, ask_again, ask_of_nothing, say, say_both, with_article
 
 TEMPLATE = TEMPLATES["chatml"]
 
