@@ -3,7 +3,7 @@
     python -m benchmarks.engine [--quick] [--only ours:int8] [--widths 1,16] [--prompts 32] [--new 128] [--rounds 3]
 
 Every contestant sits in a process of its own and stands still while another is measured. Peers that exist only as a
-server are asked over HTTP with the same token ids; the table says so.
+server get the same token ids over HTTP; the table shows that.
 """
 
 import sys

@@ -70,8 +70,8 @@ def main() -> int:
         else "Ordinary scheduling.",
         report.quietness([row["others"] for row in rows if isinstance(row["others"], float)]),
     ]
-    told = report.BenchmarkReport("gateway_streams", "Open streams of one gateway process", COLUMNS, rows, notes)
-    report.publish(told, facts, None if given.no_save else given.out or report.folder(facts))
+    made = report.BenchmarkReport("gateway_streams", "Open streams of one gateway process", COLUMNS, rows, notes)
+    report.publish(made, facts, None if given.no_save else given.out or report.folder(facts))
     return 0
 
 

@@ -9,7 +9,7 @@ person who comes back. Times are milliseconds from the begin of the navigation, 
 - load: the end of the load event;
 - usable: the text field is there and takes words.
 
-It needs Playwright and a Chromium (Debian: chromium); without either it says so and measures nothing.
+It needs Playwright and a Chromium (Debian: chromium); without either it prints that and measures nothing.
 """
 
 import importlib

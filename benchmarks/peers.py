@@ -53,7 +53,7 @@ def install(folder: Path, name: str, recipe: PeerRecipe) -> bool:
     ]
     if recipe.without:
         steps.append((uv, "pip", "uninstall", "--python", str(python), *recipe.without))
-    # A folder of wheels that pip is told of serves uv as well.
+    # A folder of wheels that pip is given serves uv as well.
     links = os.environ.get("PIP_FIND_LINKS", "")
     env = {**os.environ, **({"UV_FIND_LINKS": links} if links else {})}
     return all(subprocess.run(step, env=env, check=False).returncode == 0 for step in steps)

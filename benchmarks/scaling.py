@@ -57,8 +57,8 @@ def main() -> int:
         f"Workers without a model, {STEP_S * 1000:g} ms a step, {SEQUENCES} sequences each; other work ran beside.",
         f"Costs are means of {TIMES}: of `submit` in turns and media, of `submit` and `state` in queue.",
     ]
-    told = report.BenchmarkReport("scaling", "What grows and what must not", COLUMNS, rows, notes)
-    report.publish(told, facts, None if given.no_save else given.out or report.folder(facts))
+    made = report.BenchmarkReport("scaling", "What grows and what must not", COLUMNS, rows, notes)
+    report.publish(made, facts, None if given.no_save else given.out or report.folder(facts))
     return 0
 
 

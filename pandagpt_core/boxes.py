@@ -80,7 +80,7 @@ class BoxReader:
             self._read_braces(token, start, end)
 
     def _end_phrase(self, start: int, end: int) -> None:
-        """A second end right behind the first says nothing."""
+        """A second end right behind the first means nothing."""
         if self._phrase is not None:
             self._label, self._phrase = self._text[self._phrase : start].strip() or None, None
             self._label_end = end

@@ -115,7 +115,7 @@ class Runtime:
         accelerator; on a CPU the fastest whose answers stay within a margin (`llm.autotune`).
         runner: what computes our engine's steps, torch or OpenVINO; "auto" finds out on a CPU (`llm.autotune`).
         original_stop: end answers by the published system's stop rule. verify: check every file's digest first.
-        engine: what else our engine is told (prefixes kept, reserve, turns); the sizes named here win.
+        engine: the other options of our engine (prefixes kept, reserve, turns); the sizes named here win.
         vllm: compute the language model with vLLM instead, by its own rules of memory and turns.
         report: called with what was chosen by measurement, and the figures.
         Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch); ValueError for a vLLM that is not
@@ -292,7 +292,7 @@ def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.nd
 
 
 def _calls(vllm: VllmOptions, dtype: Dtype) -> Calls:
-    """Raises ValueError for what can be told to be wrong before anything is loaded."""
+    """Raises ValueError for what is found to be wrong before anything is loaded."""
     if dtype in ("int8", "float8"):
         raise ValueError(f"the engine vllm has no dtype {dtype}: name a quantization in vllm_options")
     engine_arguments({}, vllm.arguments)

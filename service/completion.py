@@ -10,7 +10,7 @@ from service.command import Command
 
 
 def complete(commands: Mapping[str, tuple[str, str]]) -> None:
-    """Answer the shell and end the process, where the shell asks; else return. Only the command typed is imported."""
+    """Complete for a shell that wants it and end the process; else return. Only the command typed is imported."""
     if "_ARGCOMPLETE" not in os.environ:
         return
     import argcomplete  # only the shell's question needs it

@@ -1,4 +1,4 @@
-"""What the harness asks of a contestant, and one that sits at the other end of a pipe."""
+"""The interface of a contestant to the harness, and one that sits at the other end of a pipe."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ class Contestant(Protocol):
 
 
 class RunFailed(Exception):
-    """A run that gave no figures; the message says why."""
+    """A run that gave no figures; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)

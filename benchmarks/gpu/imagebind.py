@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.imagebind [--quick] [--batches 1,8,32,128]
 
-Without a device it says so and measures nothing.
+Without a device it prints that and measures nothing.
 """
 
 import sys

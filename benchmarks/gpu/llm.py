@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.llm [--quick] [--precisions bf16,fp8,int8] [--widths 1,8,32,64] [--prompts 128] [--new 128]
 
-Without a device it says so and measures nothing, and so for a precision that the device does not have. A decode step
+Without a device it prints that and measures nothing; so for a precision that the device does not have. A decode step
 reads all weights once and each sequence's cache once; the measured bandwidth over those bytes is the roofline.
 """
 

@@ -73,7 +73,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Short hash; a + says that the code had changes beside it."""
+    """Short hash; a +: the code had changes beside it."""
     commit = _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"])
     code = ["--", "pandagpt_core", "service", "benchmarks"]
     changed = _said(["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no", *code])

@@ -1,6 +1,6 @@
 """The child's half of the pipe between the harness and a contestant: one JSON line a message. Standard library only.
 
-A child says {"ready": {...facts}} or {"absent": "reason"} once. Then for each job, {"prompts": [[id, ...], ...],
+A child writes {"ready": {...facts}} or {"absent": "reason"} once. Then for each job, {"prompts": [[id, ...], ...],
 "new": n}, it answers {"arrivals": [[seconds, ...], ...], "ids": [[id, ...], ...]} or {"error": "..."}.
 """
 
@@ -48,7 +48,7 @@ def answer_jobs(load: Callable[[dict[str, Any]], tuple[Generate, dict[str, Any]]
         try:
             record = generate(job["prompts"], job["new"])
             _say(channel, {"arrivals": record.arrivals, "ids": record.ids})
-        except Exception as error:  # noqa: BLE001 - whatever a library raises is one failed run, told to the harness
+        except Exception as error:  # noqa: BLE001 - whatever a library raises is one failed run for the harness
             traceback.print_exc()
             _say(channel, {"error": f"{type(error).__name__}: {error}"})
 

@@ -34,7 +34,7 @@ class PacedWorker:
         self._store = connect(store)
         self._consumer = Consumer(self._store, store, FAKE_INFO.id, "paced", LOST_AFTER_S)
         announcement = Announcement(worker="paced", model=FAKE_INFO, capacity=CAPACITY)
-        held = lambda: self._consumer.held  # noqa: E731  the heartbeat asks anew each time
+        held = lambda: self._consumer.held  # noqa: E731  the heartbeat reads it anew each time
         self._heartbeat = Heartbeat(connect(store), Keys(), announcement, held, 1.0, LOST_AFTER_S)
         self._open: dict[str, Delivery] = {}
         self._due = 0.0  # tokens that are due and were not made, all streams together

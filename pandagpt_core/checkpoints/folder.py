@@ -6,7 +6,7 @@ towers.safetensors    where `weights_of` names a folder: towers that it has not,
 towers-*.safetensors  LanguageBind's towers of sound, depth and heat, a file each
 adapter.safetensors   the system's own weights
 resampler.safetensors where a PandaGPT folder has `soft_tokens`: what makes several rows of a tower's tokens
-cache.safetensors     where `cache` says so: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
+cache.safetensors     where `cache` is set: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
 """
 
@@ -78,7 +78,7 @@ class CacheSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ModelFolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="system"):
     """The fields of config.json that every system has. A subclass adds its system's own, under the system's tag.
 
-    `files` holds the SHA-256 of every other file, by its path inside the folder. `tools` says whether the model calls
+    `files` holds the SHA-256 of every other file, by its path inside the folder. `tools`: whether the model calls
     functions by itself; null where that follows from its template. `dimensions` are the widths to which
     its embeddings may be cut, where they were trained for that.
     """

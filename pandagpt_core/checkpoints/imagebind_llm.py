@@ -36,7 +36,7 @@ class BindSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImageBindLLMFolder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="imagebind-llm"):
-    """`biases` says whether the adapter has the language model's biases and norms. `template`: see `prompts`."""
+    """`biases`: whether the adapter has the language model's biases and norms. `template`: see `prompts`."""
 
     template: Literal["alpaca", "chatml"]
     bind: BindSpec

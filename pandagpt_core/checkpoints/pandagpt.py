@@ -70,7 +70,7 @@ class ResamplerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Low-rank updates W + alpha / r * B A of every layer's `targets`; `merged` says the LLM's weights hold them."""
+    """Low-rank updates W + alpha / r * B A of every layer's `targets`; `merged`: the LLM's weights hold them."""
 
     r: Positive
     alpha: float
@@ -83,7 +83,7 @@ class LoraSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BosSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The token a prompt begins with, and the tokenizer file that says so (Vicuna v0 folders disagree)."""
+    """The token a prompt begins with, and the tokenizer file that names it (Vicuna v0 folders disagree)."""
 
     id: int
     piece: str

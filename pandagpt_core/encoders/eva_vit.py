@@ -136,7 +136,7 @@ class PatchEmbed(nn.Module):
 
 
 class EvaVit(nn.Module):
-    """Built on the meta device unless `device` says otherwise; `checkpoints.load_module` gives it its weights."""
+    """Built on the meta device unless `device` is given; `checkpoints.load_module` gives it its weights."""
 
     def __init__(self, sizes: EvaSizes, device: str | torch.device = "meta") -> None:
         super().__init__()

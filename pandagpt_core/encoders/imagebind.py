@@ -36,7 +36,7 @@ _PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modali
 class ImageBind(nn.Module):
     """Towers of `sizes` for the towers named, all that the sizes have unless said otherwise.
 
-    Built on the meta device unless `device` says otherwise: weights have no memory until a checkpoint gives it
+    Built on the meta device unless `device` is given: weights have no memory until a checkpoint gives it
     (`pandagpt_core.checkpoints.load_module` with `unused=model.is_unbuilt`).
     """
 

@@ -45,8 +45,8 @@ class TowerShape:
     `patch` is what the projection reads at once: channels and kernel. `stride` has one entry for each axis that
     the kernel slides along, the input's last ones; where the kernel has one axis more, that is time, and it covers all
     of it. `grid` is the number of patches along those axes that the position table is for. `stem` is the original's
-    name. `normed` says whether a LayerNorm follows the projection; vision alone normalises in front of its trunk
-    instead. `extra_token` says whether attention has a learned key and value beside the patches' own.
+    name. `normed`: whether a LayerNorm follows the projection; vision alone normalises in front of its trunk
+    instead. `extra_token`: whether attention has a learned key and value beside the patches' own.
     `linear` marks IMU's two differences of form: the projection's weight is flat, [D, C * kernel], and the position
     table lies in no module of its own.
     """

@@ -24,7 +24,7 @@ def beside(device: str) -> Beside:
 
 
 def here(_: Modality) -> AbstractContextManager[None]:
-    """On a CPU: the thread that asks does the work."""
+    """On a CPU: the calling thread does the work."""
     return nullcontext()
 
 

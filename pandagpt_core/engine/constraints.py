@@ -213,7 +213,7 @@ def constraints_of(
         made.append(MinTokens(params.min_tokens, ends))
     if params.bad_words and (spelt := grammars.spellings(params.bad_words)):
         made.append(BadWords(spelt))
-    # What a grammar asks for repeats itself: the keys in a list of objects.
+    # What a grammar allows repeats itself: the keys in a list of objects.
     if params.no_repeat_ngram_size and params.grammar is None:
         made.append(NoRepeatNgram(params.no_repeat_ngram_size))
     return tuple(made)

@@ -131,7 +131,7 @@ class LlamaConfig:
 
 
 def refuse_other_architectures(config: Mapping[str, Any]) -> None:
-    """A config that asks for something this model does not compute must not load and answer nonsense."""
+    """A config with something that this model does not compute must not load and answer nonsense."""
     wants = {"model_type": (*MODEL_TYPES,), "hidden_act": ("silu",), "use_sliding_window": (False,)}
     for key, values in wants.items():
         if config.get(key, values[0]) not in values:

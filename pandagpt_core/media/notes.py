@@ -14,7 +14,7 @@ MAX_WARNINGS = 16
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A parameter of a medium as its file says it; None where nothing does. `reason` is a sentence or a part of one."""
+    """A parameter of a medium as its file states it; None where nothing does. `reason`: a sentence or a part of one."""
 
     value: float | str | None
     reason: str
@@ -24,7 +24,7 @@ class Notes(msgspec.Struct, frozen=True):
     """`facts` name how the file was read, in words; `spans` are seconds from start to end of what was looked at.
 
     `empty` is a sentence where the medium holds nothing, as in "The sound is silent.". `parameters` are what the file
-    itself says of the modality's parameters.
+    itself states of the modality's parameters.
     """
 
     warnings: list[str] = []
@@ -72,7 +72,7 @@ def warn(text: str) -> None:
 
 
 def empty(sentence: str) -> None:
-    """The medium holds nothing. The sentence is a warning, and tells a model that cannot perceive it."""
+    """The medium holds nothing. The sentence is a warning, and in the prompt of a model that cannot perceive it."""
     warn(sentence)
     if (notes := _current.get()) is not None:
         notes.empty = sentence
@@ -85,7 +85,7 @@ def fact(name: str, value: object) -> None:
 
 
 def parameter(name: str, value: float | str | None, reason: str) -> None:
-    """What the file says of one of the modality's parameters; None with the reason where it says nothing."""
+    """What the file states of one of the modality's parameters; None with the reason where it states nothing."""
     if (notes := _current.get()) is not None:
         notes.parameters[name] = Known(value, reason)
 

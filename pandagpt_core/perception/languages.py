@@ -1,4 +1,4 @@
-"""The languages that a line of words can be in, and how a question's language is told."""
+"""The languages that a line of words can be in, and how a question's language is found."""
 
 import re
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def english_noun(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """names: of things, with an article. words: everything else, by the English word. marks: what tells a question."""
+    """names: of things, with an article. words: everything else, by the English word. marks: of a question."""
 
     code: str
     names: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What was read of one medium, and the line of words that says so in the prompt."""
+"""What was read of one medium, and the line of words that states it in the prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Whisper by CTranslate2: one window of 30 s at a time, with the rules of the paper for long sounds (section 4.5).
 
 A beam search first; where its text repeats itself or is unlikely, sampling at rising temperatures. A window is silent
-where the model says so and is not sure of its text.
+where the model finds so and is not sure of its text.
 """
 
 import zlib

@@ -1,6 +1,6 @@
 """A model folder's language model as a plain Hugging Face folder, LoRA in the weights, for an engine that reads that.
 
-Written once under a name that says what went into it; another model, adapter or rank is another folder. Without LoRA
+Written once under a name that shows what went into it; another model, adapter or rank is another folder. Without LoRA
 pairs to merge, a Hugging Face folder serves as it is.
 """
 

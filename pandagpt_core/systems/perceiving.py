@@ -25,7 +25,7 @@ _FAINT = 0.25  # of the largest weight: a medium that counts for less has its so
 
 @dataclass(frozen=True, slots=True)
 class Perceiving:
-    """spec: what the folder's config says of it."""
+    """spec: of the folder's config."""
 
     spec: PerceptionSpec
     perceiver: Perceiver
@@ -65,14 +65,14 @@ class Perceiving:
         return slot
 
     def fields(self, conversation: Conversation, readings: Mapping[int, Reading]) -> Fields | None:
-        """What an answer says of its media: the likeliest name of each, and how sure it is."""
+        """The fields of an answer about its media: the likeliest name of each, and how sure it is."""
         if not readings:
             return None
         return {"media": [_told(conversation, index, reading) for index, reading in readings.items()]}
 
 
 def load_perceiving(path: Path, folder: PandaGPTFolder, projection: Projection) -> Perceiving | None:
-    """What the folder's config asks for. Raises CheckpointError where the names are not those of the recall."""
+    """The folder's perception. Raises CheckpointError where the names are not those of the recall."""
     if folder.perception is None:
         return None
     table, recall = read_name_table(path), projection.recall
@@ -92,9 +92,9 @@ def _language(conversation: Conversation) -> Language:
 
 def _told(conversation: Conversation, index: int, reading: Reading) -> dict[str, Any]:
     name = reading.void or (reading.names[0].name if reading.names else "")
-    told = {
+    fields = {
         "modality": str(conversation.media[index].modality),
         "name": name,
         "sure": bool(reading.void or reading.sure),
     }
-    return {**told, "confidence": round(reading.confidence, 3)}
+    return {**fields, "confidence": round(reading.confidence, 3)}

@@ -95,7 +95,7 @@ def build(
 
 
 def hold_against(figures: Mapping[str, Any], committed: Mapping[str, Any], log: Log) -> None:
-    """Tell how many figures lie within the committed 95 % intervals, and each that does not."""
+    """Log how many figures lie within the committed 95 % intervals, and each that does not."""
     count, outside = reproducibility.compared(figures, committed)
     for one in outside:
         low, high = one.committed.low, one.committed.high

@@ -25,7 +25,7 @@ from recipes.panda_mini.language.retention_eval import PICTURELESS, QUIZ
 Params = dict[str, float | str]
 Medium = tuple[Modality, bytes, str, Params]
 Entry = tuple[str, str, Sequence[Medium]]
-# The photos are part of the lists whose other pictures are cartoons; both readings of "the photos" are told.
+# The photos are part of the lists whose other pictures are cartoons; both readings of "the photos" are given.
 UNIONS = {"photo lists, all": ("photos", "cartoons")}
 _VIDEO_EVERY = 3
 _TEXT_TOKENS = 24

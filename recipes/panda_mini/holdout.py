@@ -1,8 +1,8 @@
 """The set that judges and chooses nothing, as a manifest; `python -m recipes.panda_mini.figures MODEL reserved`.
 
-Pictures of Debian's `tuxpaint-stamps-default` whose file is named exactly as a concept's stem says. They are measured
+Pictures of Debian's `tuxpaint-stamps-default` whose file is named exactly as a concept's stem. They are measured
 when a model is finished, and never while one is made. Some of the stamps are in the clip art too, and are not trained
-on; should another be, as `copies` tells, it is a set of its own, and the union without it is the one that counts.
+on; should another be, as `copies` finds, it is a set of its own, and the union without it is the one that counts.
 """
 
 from collections.abc import Container, Iterator, Sequence

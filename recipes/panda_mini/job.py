@@ -19,7 +19,7 @@ State = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class BuildJob:
-    """One build: where what is fetched and made is kept, by which numbers, who hears of it, and what trains."""
+    """One build: where what is fetched and made is kept, by which numbers, its log, and what trains."""
 
     cache: Path
     recipe: BuildRecipe

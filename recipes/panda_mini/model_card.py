@@ -127,7 +127,7 @@ def bars_table(figures: Figures) -> str:
 
 
 def summary(figures: Figures) -> str:
-    """What README says of the figures."""
+    """README's part about the figures."""
 
     def share(name: str) -> str:
         one = _row(figures, "answer", name)["exact"]

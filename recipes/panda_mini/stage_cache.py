@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def kept(cache: Path, stage: str, numbers: object, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-    """Read back what `make` made with equal `numbers` before, or make it now. numbers: anything whose repr tells all.
+    """Read back what `make` made with equal `numbers` before, or make it now. numbers: anything whose repr holds all.
 
     The file is safetensors, and whole or absent.
     """

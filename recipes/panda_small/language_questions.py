@@ -86,8 +86,8 @@ RULES: Mapping[str, Callable[[LanguageAnswer], bool]] = {
 
 
 def load_language_questions() -> list[LanguageQuestion]:
-    told = tomllib.loads(Path(__file__).with_name("questions.toml").read_text(encoding="utf-8"))["question"]
-    return [LanguageQuestion(one["kind"], tuple(one["turns"]), tuple(one["accepted"])) for one in told]
+    rows = tomllib.loads(Path(__file__).with_name("questions.toml").read_text(encoding="utf-8"))["question"]
+    return [LanguageQuestion(one["kind"], tuple(one["turns"]), tuple(one["accepted"])) for one in rows]
 
 
 class Asker:
@@ -155,10 +155,10 @@ def main(said: Sequence[str] | None = None) -> None:
     for kind, (right, of) in table(answered).items():
         sys.stdout.write(f"{kind:8} {right:3} of {of:3}\n")
     if asked.out:
-        told = [
+        rows = [
             {"kind": a.question.kind, "asked": a.question.turns, "answer": a.text, "right": a.right} for a in answered
         ]
-        asked.out.write_text(json.dumps(told, indent=1, ensure_ascii=False))
+        asked.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

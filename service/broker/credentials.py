@@ -13,7 +13,7 @@ from service.settings import StoreSettings
 
 @dataclass(frozen=True, slots=True)
 class FileCredentials(CredentialProvider):
-    """The password as the file has it when a connection is made. The driver asks at each."""
+    """The password as the file has it when a connection is made. The driver calls it for each."""
 
     username: str | None
     file: Path

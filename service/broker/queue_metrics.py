@@ -24,7 +24,7 @@ LIMIT = 2.0  # seconds that a command may take here: a scrape must not hang with
 
 
 class QueueMetrics(Collector):
-    """`collect` asks the store, from whichever thread scrapes."""
+    """`collect` reads the store, from whichever thread scrapes."""
 
     def __init__(self, read: Callable[[], StoreStats], close: Callable[[], None] = lambda: None) -> None:
         self._read, self.close = read, close
@@ -41,7 +41,7 @@ class QueueMetrics(Collector):
         return cls(QueueStats(store, Keys(settings.namespace)).read, store.close)
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: registering it asks no store."""
+        """Nothing: registering it reads no store."""
         yield from ()
 
     def collect(self) -> Iterator[Metric]:

@@ -28,7 +28,7 @@ class ErrorRow:
 
     status: int
     type: str
-    retryable: bool | None = None  # what `x-should-retry` says; None leaves it to the client
+    retryable: bool | None = None  # the value of `x-should-retry`; None leaves it to the client
 
 
 ERRORS: dict[str, ErrorRow] = {

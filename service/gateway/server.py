@@ -26,7 +26,7 @@ class GatewayServer(uvicorn.Server):
 
     No connection is closed on which a proxy may be sending a request: of those that begin while the listener closes
     (`connections/listener.py`) none is reset, and one without a request stays for `delay_s` from its last answer.
-    An answer that begins after the signal says that its connection ends.
+    An answer that begins after the signal has `connection: close`.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, grace_s: float, delay_s: float) -> None:
@@ -72,7 +72,7 @@ class GatewayServer(uvicorn.Server):
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal has drained it: 0; 3 when it could not start, as uvicorn says it."""
+    """Serve until a signal has drained it: 0; 3 when it could not start, as uvicorn's command."""
     return serve(make(settings))
 
 

@@ -11,7 +11,7 @@ from service.local import samples
 
 
 class StartedService(Protocol):
-    """What is being started, as far as it is told."""
+    """What is being started, as far as it is shown."""
 
     @property
     def url(self) -> str: ...

@@ -1,4 +1,4 @@
-"""One `pandagpt serve` a state folder: the lock file says whose it is."""
+"""One `pandagpt serve` a state folder: the lock file names its owner."""
 
 import fcntl
 import os

@@ -1,6 +1,6 @@
-"""The media of a folder of samples, each with its modality by suffix, or by a name that says what its pixels are.
+"""The media of a folder of samples, each with its modality by suffix, or by a name that states what its pixels are.
 
-A folder may say in `asks.json` what to ask about: a list of questions, each a list of media with "modality", "file"
+A folder may list in `asks.json` the questions: a list of questions, each a list of media with "modality", "file"
 and, where the modality takes any, "options".
 """
 
@@ -33,7 +33,7 @@ def found(folder: Path) -> list[tuple[str, Path]]:
 
 
 def asks(folder: Path) -> list[list[Sample]]:
-    """What the folder says to ask about; without a word of that each medium alone, and a picture with a sound.
+    """The folder's questions; without `asks.json` each medium alone, and a picture with a sound.
 
     Raises ValueError when `asks.json` is not such a list.
     """

@@ -50,7 +50,7 @@ def prepare(state: Path, memory_bytes: int) -> EmbeddedStore:
     folder = (state / "store").resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = _socket_path(folder)
-    path.unlink(missing_ok=True)  # left behind by a killed server; the lock says that none is alive
+    path.unlink(missing_ok=True)  # left behind by a killed server; the lock shows that none is alive
     log = folder / "valkey.log"
     configuration = folder / "valkey.conf"
     configuration.write_text(_configuration(folder, path, log, memory_bytes), encoding="utf-8")

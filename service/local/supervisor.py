@@ -84,7 +84,7 @@ class Supervisor:
         self._signals = 0
 
     def run(self) -> int:
-        """The exit status: 0 when told to stop, else that of what could not start."""
+        """The exit status: 0 after a signal, else that of what could not start."""
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         started = time.monotonic()
         self._say(greeting.opening(self._plan))

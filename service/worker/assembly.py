@@ -78,15 +78,15 @@ def wait_for_store(settings: StoreSettings, pause_s: float = 1.0, repeat_s: floa
 
     Raises StoreRefused and StoreTooOld: waiting mends neither.
     """
-    said = -math.inf
+    logged_at = -math.inf
     while True:
         try:
             check_store(settings)
         except (StoreRefused, StoreTooOld):
             raise
         except StoreUnavailable as error:
-            if time.monotonic() - said > repeat_s:
-                said = time.monotonic()
+            if time.monotonic() - logged_at > repeat_s:
+                logged_at = time.monotonic()
                 reason = f"{error.message}: {error.advice}" if error.advice else error.message
                 log.warning("the worker waits for the store", extra={"code": error.code, "reason": reason})
             time.sleep(pause_s)

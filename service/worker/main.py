@@ -131,13 +131,13 @@ def load(settings: WorkerSettings) -> ServedModel:
         )
     except ValueError as error:
         raise SettingsError(f"worker: {error}") from None
-    said = {
+    facts = {
         "model": runtime.info.id,
         "system": runtime.info.system,
         "precision": runtime.precision or "vLLM's choice",
         "runner": runtime.runner or "vLLM",
     }
-    log.info("model loaded", extra=said)
+    log.info("model loaded", extra=facts)
     malloc_trim()()  # loading and trying took several times what stays
     if settings.cache is not None:
         autotune.save(choices.reports, settings.cache, key)

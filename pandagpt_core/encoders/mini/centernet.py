@@ -14,7 +14,7 @@ from pandagpt_core.encoders.mini.trunk import SameConv2d
 
 KINDS = 80
 _STRIDE = 4  # of the heat maps
-_REACH = 16.0  # the box's sides are told in these pixels
+_REACH = 16.0  # the box's sides are given in these pixels
 # Of each block: kernel, stride, expanded width, output width, whether it squeezes and excites, hard swish or ReLU.
 _BLOCKS = (
     (3, 1, 0, 16, False, False),

@@ -50,7 +50,7 @@ class MiniEncoder(nn.Module):
     def __init__(self, sizes: Mapping[str, Any]) -> None:
         """sizes: {"dim": width of the space, "towers": {name: the tower's own keyword arguments}}.
 
-        What is neither image nor text says its `kind` of tower among them: signal (if it says none), sound or map.
+        What is neither image nor text has its `kind` of tower among them: signal (if it has none), sound or map.
         """
         super().__init__()
         self.dim = int(sizes["dim"])

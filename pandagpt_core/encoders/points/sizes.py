@@ -1,4 +1,4 @@
-"""The sizes of Point-Bind's encoder, as a model folder says them."""
+"""The sizes of Point-Bind's encoder, as a model folder states them."""
 
 from typing import Annotated
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 FP8 = torch.float8_e4m3fn  # four bits of exponent, three of mantissa: the format for weights and activations
 LARGEST = torch.finfo(FP8).max
-MULTIPLE = 16  # of both widths, which the kernel asks for
+MULTIPLE = 16  # of both widths, which the kernel needs
 CAPABILITY = (8, 9)
 
 

@@ -31,7 +31,7 @@ def from_npz(data: bytes, limits: Limits) -> npt.NDArray[np.float64]:
         member = _member(archive)
         check(member.file_size, limits.bytes, "the array in the .npz file", "bytes")
         with archive.open(member) as file:
-            unpacked = file.read(member.file_size)  # a longer one than its entry says is cut and then refused
+            unpacked = file.read(member.file_size)  # a longer one than its entry states is cut and then refused
     return from_npy(unpacked, limits)
 
 

@@ -1,4 +1,4 @@
-"""Laser scans: LAS, and LAZ, which is LAS packed. Coordinates are the scan's own, scaled as its header says."""
+"""Laser scans: LAS, and LAZ, which is LAS packed. Coordinates are the scan's own, scaled by its header's factors."""
 
 import io
 

@@ -1,6 +1,6 @@
 """Maps of numbers (depth, temperature) from bytes, one channel each: grey pictures, .npy, .npz, PFM, EXR, MATLAB, HDF5.
 
-NaN and infinity are "no reading". A picture is turned as its EXIF orientation says.
+NaN and infinity are "no reading". A picture is turned by its EXIF orientation.
 """
 
 import io

@@ -67,7 +67,7 @@ def lite0_detail(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[n
 
 
 def eva(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: turned as EXIF says, then as its loader (`eva_array`).
+    """[1, 3, 448, 448] for MiniGPT-v2's EVA ViT: turned by EXIF's orientation, then as its loader (`eva_array`).
 
     The loader ignores EXIF. Boxes of an answer are places in the picture that the encoder saw, so it sees the frame and
     the turn that a viewer shows; alpha is dropped as the published checkpoint did.

@@ -101,7 +101,7 @@ def _check_size(picture: Image.Image, limits: Limits) -> None:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says; unchanged where there is none or it cannot be read."""
+    """Turned by its EXIF orientation; unchanged where there is none or it cannot be read."""
     turn = _TURNS.get(_orientation(picture))
     return picture if turn is None else picture.transpose(turn)
 

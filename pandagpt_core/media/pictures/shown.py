@@ -82,7 +82,7 @@ def remark_blank(what: str, rgb: npt.NDArray[np.uint8], remark: Callable[[str], 
 
 
 def _varies(pixels: npt.NDArray[np.uint8]) -> bool:
-    """Whether a channel of [N, 3] deviates by `_BLANK`: mostly told by one pixel of 16, whose variance over 16 is a
+    """Whether a channel of [N, 3] deviates by `_BLANK`: mostly found by one pixel of 16, whose variance over 16 is a
     lower bound of the whole one's."""
     few = pixels[::_SHARE]
     return bool(few.std(axis=0).max() >= _BLANK * _SHARE**0.5) or bool(pixels.std(axis=0).max() >= _BLANK)

@@ -40,7 +40,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _named(name: str, kind: pa.DataType) -> str:
-    """A column of times says that it holds seconds."""
+    """A column of times has seconds as its unit."""
     return f"time {name} (s)" if pa.types.is_timestamp(kind) else name
 
 

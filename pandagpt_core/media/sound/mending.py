@@ -1,6 +1,6 @@
 """Sound files that a recorder or an editor left odd, made such that a library reads them.
 
-A WAV whose recorder crashed says that it holds zero bytes; an MP3 may begin with another program's junk.
+A WAV whose recorder crashed states a length of zero bytes; an MP3 may begin with another program's junk.
 """
 
 import struct
@@ -30,7 +30,7 @@ def is_mpeg_frame(data: bytes) -> bool:
 
 
 def _sized(data: bytes) -> bytes:
-    """The WAV with its data chunk's true size, where the header says none."""
+    """The WAV with its data chunk's true size, where the header states none."""
     at = 12
     while at + 8 <= len(data):
         name, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]

@@ -19,7 +19,7 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Trunk outputs, float16: pooled [M, 1280], logits [M, 1000]; `picture` [M] says of which picture each row is."""
+    """Trunk outputs, float16: pooled [M, 1280], logits [M, 1000]; `picture` [M]: of which picture each row is."""
 
     pooled: np.ndarray
     logits: np.ndarray

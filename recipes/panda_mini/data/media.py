@@ -91,7 +91,7 @@ def validation_drawings(packages: Path, concepts: tuple[Concept, ...]) -> list[P
 
 
 def reserved_pictures(packages: Path, concepts: tuple[Concept, ...]) -> list[Picture]:
-    """The pictures that judge and choose nothing: stamps whose file is named as a concept's stem says, exactly."""
+    """The pictures that judge and choose nothing: stamps whose file is named exactly as a concept's stem."""
     of_stem = {stem: index for index, concept in enumerate(concepts) for stem in concept.tux}
     folder = packages / "tuxpaint-stamps-default" / "usr" / "share" / "tuxpaint" / "stamps"
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".png", ".svg") and path.stem in of_stem]

@@ -15,7 +15,7 @@ Use = Literal["train", "validation", "calibration", "part"]
 Client = Literal["npm", "debian", "pypi"]
 Downloads = Callable[[str, Path], Path]  # a package by name into a folder; the archive's path
 _TOOLS: Mapping[Client, tuple[str, ...]] = {"npm": ("npm",), "debian": ("apt-get", "dpkg-deb"), "pypi": ()}
-_TAIL = 12  # lines of a client's complaint that are told
+_TAIL = 12  # lines of a client's complaint that are shown
 
 
 class FetchError(RuntimeError):
@@ -24,7 +24,7 @@ class FetchError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package. `use` says whether weights may learn from it; only permissive licences may be "train". Of a "part"
+    """One package. `use`: whether weights may learn from it; only permissive licences may be "train". Of a "part"
     weights are taken as they are; a "calibration" decides how sure a name must be, and nothing else.
 
     note: what the licence does not cover, or covers alone.

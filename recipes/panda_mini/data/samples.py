@@ -57,7 +57,7 @@ def write_all(packages: Path, folder: Path) -> None:
 
 
 def asks() -> list[list[Medium]]:
-    """What `make demo` asks about: of each question the media, each with its modality, file and options."""
+    """The questions of `make demo`: of each question the media, each with its modality, file and options."""
     camera = {"unit": "mm", "focal_px": _FOCAL_PX, "baseline_m": _BASELINE_M}
     depth: Medium = {"modality": "depth", "file": f"{_DEPTH}-depth.png", "options": camera}
     thermal: Medium = {

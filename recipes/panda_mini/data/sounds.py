@@ -38,7 +38,7 @@ EFFECTS = {
     "heart": ((4, 126),),
 }
 # Concept -> stems of the CC0 samples of sonic-pi-samples, but for those whose uploader may not have had the right
-# (loops of old records) and one of which no source is told.
+# (loops of old records) and one of which no source is given.
 SAMPLES = {
     "drum": ("drum_", "bd_", "sn_", "tabla_", "loop_tabla"),
     "guitar": ("guit_",),

@@ -135,12 +135,12 @@ def main(said: Sequence[str] | None = None) -> None:
                 f"{name:28} {rate['hits']:4} of {rate['n']:4}  {rate['share']:.0%} ({low:.0%} to {high:.0%})\n"
             )
     if asked.out:
-        told = [
+        rows = [
             {"media": a.question.media, "kind": a.question.kind, "asked": a.question.turns, "answer": a.answer,
              "right": a.score.right, "confident wrong": a.score.confident_wrong}
             for a in answered
         ]  # fmt: skip
-        asked.out.write_text(json.dumps({"figures": figures(answered), "answers": told}, indent=1, ensure_ascii=False))
+        asked.out.write_text(json.dumps({"figures": figures(answered), "answers": rows}, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ _MORE = (
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """hits of stated facts (of one, but for a description); `hedged` where the answer says that it is not sure."""
+    """hits of stated facts (of one, but for a description); `hedged` where the answer is not sure."""
 
     hits: int
     of: int

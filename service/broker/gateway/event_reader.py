@@ -13,7 +13,7 @@ from service.broker.gateway.stream_multiplexer import StreamSubscriber, events_i
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Failed, Fence, Released
 
-SILENCE = 5.0  # seconds without an event after which a reader asks whether one can still come
+SILENCE = 5.0  # seconds without an event after which a reader checks whether one can still come
 PATIENCE = 30.0  # seconds that a reader bears a store that does not answer
 END_GRACE = 10.0  # seconds after its deadline that a request without an end is left to the workers
 PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between

@@ -11,7 +11,7 @@ from service.broker.keys import Keys
 
 @dataclass(frozen=True, slots=True)
 class KeyClaim:
-    """The request of a key, and the hash of what it asks: another body under the same key is a mistake."""
+    """The request of a key, and the hash of its body: another body under the same key is a mistake."""
 
     request_id: str
     fingerprint: str

@@ -43,7 +43,7 @@ class RateStore:
         return RateShare(exceeded, int(wait) / 1000, float(requests), float(tokens))
 
     async def look(self, tenant: str) -> RateShare:
-        """Whether tokens are left, and for how long not; asks for nothing."""
+        """Whether tokens are left, and for how long not; takes nothing."""
         outcome, wait, requests, tokens = await self._run(tenant, "look")
         return RateShare("tokens" if outcome == b"tokens" else None, int(wait) / 1000, float(requests), float(tokens))
 

@@ -5,7 +5,7 @@ so the call covers a small stream of our own too, and an entry there ends it at 
 with the streams it covers, so the pause between two reads grows with them as well: a read then brings the tokens of
 many streams, and each stream's events are handed over in one piece.
 
-Restriction: on a Redis Cluster the streams lie on many nodes and no command spans them. There the task asks for each
+Restriction: on a Redis Cluster the streams lie on many nodes and no command spans them. There the task reads each
 stream in turn, pipelined by node, every `POLL` seconds: more commands, and tokens come up to `POLL` later.
 """
 

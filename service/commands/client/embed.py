@@ -96,8 +96,8 @@ def read(item: str) -> str | dict[str, Any]:
 
 def alike(vector: Vector, names: Sequence[str], others: Sequence[Vector]) -> list[dict[str, Any]]:
     """Cosines with each of the others, the largest first: all are of length one."""
-    told = [
+    scored = [
         {"against": name, "similarity": round(sum(a * b for a, b in zip(vector, other, strict=True)), 6)}
         for name, other in zip(names, others, strict=True)
     ]
-    return sorted(told, key=lambda one: one["similarity"], reverse=True)
+    return sorted(scored, key=lambda one: one["similarity"], reverse=True)

@@ -40,20 +40,20 @@ def run(arguments: argparse.Namespace) -> int:
         return _fail(str(error))
     if arguments.png is not None:
         arguments.png.write_bytes(preview.png(array))
-    told = {"modality": modality, "recipe": recipe, "array": list(array.shape), **_told(notes)}
-    print(json.dumps(told, ensure_ascii=False) if arguments.json else "\n".join(_lines(told)))
+    found = {"modality": modality, "recipe": recipe, "array": list(array.shape), **_noted(notes)}
+    print(json.dumps(found, ensure_ascii=False) if arguments.json else "\n".join(_lines(found)))
     return 0
 
 
-def _told(notes: media.Notes) -> dict[str, object]:
+def _noted(notes: media.Notes) -> dict[str, object]:
     own = {name: one.value for name, one in notes.parameters.items()}
     return {"facts": notes.facts, "spans": notes.spans, "warnings": notes.warnings, "of the file": own}
 
 
-def _lines(told: dict[str, object]) -> list[str]:
-    facts = told.pop("facts")
+def _lines(found: dict[str, object]) -> list[str]:
+    facts = found.pop("facts")
     assert isinstance(facts, dict)
-    rows = {**{name: value for name, value in told.items() if value not in ([], "", {})}, **facts}
+    rows = {**{name: value for name, value in found.items() if value not in ([], "", {})}, **facts}
     width = max(map(len, rows))
     return [f"{name:<{width}}  {_shown(value)}" for name, value in rows.items()]
 

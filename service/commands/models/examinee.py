@@ -75,8 +75,8 @@ class HttpModel:
             time.sleep(_wait_s(answer))
         if answer.status_code != 200:
             raise TalkError(complaint(answer))
-        said: dict[str, Any] = answer.json()
-        return said
+        answered: dict[str, Any] = answer.json()
+        return answered
 
 
 def connected(settings: ClientSettings) -> httpx.Client:
@@ -96,8 +96,8 @@ def part(held: Held) -> dict[str, Any]:
 
 
 def _wait_s(answer: httpx.Response) -> float:
-    said = answer.headers.get("retry-after", "1")
-    return min(LONGEST_WAIT_S, float(said)) if said.isdigit() else 1.0
+    after = answer.headers.get("retry-after", "1")
+    return min(LONGEST_WAIT_S, float(after)) if after.isdigit() else 1.0
 
 
 def _parts(media: Sequence[Held]) -> Iterator[Sequence[Held]]:

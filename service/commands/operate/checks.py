@@ -1,4 +1,4 @@
-"""The doctor's checks: each looks at one thing and tells what it found. None raises, none changes anything."""
+"""The doctor's checks: each looks at one thing and returns what it found. None raises, none changes anything."""
 
 import contextlib
 import importlib.util
@@ -75,7 +75,7 @@ def model(settings: Settings) -> Iterator[Finding]:
         yield Finding("model", "fail", f"{folder} is no model folder: it holds no config.json", todo)
         return
     if importlib.util.find_spec("torch") is None:
-        return  # said above
+        return  # stated above
     from pandagpt_core import checkpoints
 
     try:

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     chosen = settings.load(overrides(arguments, host="gateway.host", port="gateway.port", store="store.url"))
     logs.configure(chosen.log.level, chosen.log.format, "gateway")
     chosen = with_store(chosen)

@@ -1,6 +1,6 @@
 """`pandagpt queue`: what waits, runs or was given up, and what to do with it.
 
-What callers wrote is shown only where `--text` asks for it.
+What callers wrote is shown only with `--text`.
 """
 
 import argparse
@@ -70,9 +70,9 @@ async def _show(inspection: QueueAdmin, models: Sequence[str], arguments: argpar
     if not items:
         return _unknown(arguments.name)
     for item in items:
-        told = _row(item) | _details(item, arguments.text)
-        lines = [f"{name:<12}{value}" for name, value in told.items() if value not in (None, "")]
-        print(json.dumps(told, indent=2) if arguments.json else "\n".join(lines))
+        shown = _row(item) | _details(item, arguments.text)
+        lines = [f"{name:<12}{value}" for name, value in shown.items() if value not in (None, "")]
+        print(json.dumps(shown, indent=2) if arguments.json else "\n".join(lines))
     return 0
 
 
@@ -119,10 +119,10 @@ def _unknown(name: str) -> int:
 
 
 def _row(item: QueueItem) -> dict[str, Any]:
-    told = asdict(item)
-    told.pop("request")
-    age = max(0.0, time.time() - told.pop("since"))
-    return {**{name: told.get(name) for name in COLUMNS}, "age": round(age, 1), "entry": item.entry}
+    fields = asdict(item)
+    fields.pop("request")
+    age = max(0.0, time.time() - fields.pop("since"))
+    return {**{name: fields.get(name) for name in COLUMNS}, "age": round(age, 1), "entry": item.entry}
 
 
 def _details(item: QueueItem, text: bool) -> dict[str, Any]:
@@ -130,13 +130,13 @@ def _details(item: QueueItem, text: bool) -> dict[str, Any]:
     if request is None:
         return {}
     media = [f"{part.modality.value} {part.digest[:16]}" for part in request.media]
-    told: dict[str, Any] = {"tenant": request.tenant, "deadline": request.deadline, "media": media}
+    details: dict[str, Any] = {"tenant": request.tenant, "deadline": request.deadline, "media": media}
     if isinstance(request, Generate):
-        told |= {"n": request.n, "max_tokens": request.params.max_tokens, "turns": len(request.turns)}
-        told["characters"] = sum(len(turn.text) for turn in request.turns)
+        details |= {"n": request.n, "max_tokens": request.params.max_tokens, "turns": len(request.turns)}
+        details["characters"] = sum(len(turn.text) for turn in request.turns)
         if text:
-            told["text"] = [*(f"{turn.role}: {turn.text}" for turn in request.turns), *map(str, request.prompts)]
-    return told
+            details["text"] = [*(f"{turn.role}: {turn.text}" for turn in request.turns), *map(str, request.prompts)]
+    return details
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+    """Serve until a signal."""
     given = overrides(arguments, model="worker.model", device="worker.device", store="store.url")
     chosen = settings.load(given)
     logs.configure(chosen.log.level, chosen.log.format, "worker")

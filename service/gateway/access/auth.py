@@ -50,8 +50,8 @@ CLASSES: dict[str, frozenset[Scope]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `tenant` is the salted name that separates what callers own in the store; `seen` is the record
-    of the request that is made for its log line.
+    """The sender of a request. `tenant` is the salted name that separates what callers own in the store; `seen` is the
+    record of the request that is made for its log line.
 
     `share` is whose share of the machine a request uses: the tenant's, and without keys the caller's address's.
     `cache_group` is whose cached media and prefixes a request finds: the tenant's, or those of the key's group.

@@ -104,12 +104,12 @@ class RateLimitLease:
         self._share = share = await self._limiter.take(self._tenant, self._name)
         if share is not None and share.exceeded is not None:
             rates = self._limiter.rates
-            said = {
+            limit = {
                 "requests": f"{rates.requests} requests a minute",
                 "tokens": f"{rates.tokens} tokens a minute",
                 "at_once": f"{rates.concurrent} requests at once",
             }[share.exceeded]
-            raise GatewayError("rate_limit_exceeded", f"The limit of this key is {said}.", retry_after_s=share.wait_s)
+            raise GatewayError("rate_limit_exceeded", f"The limit of this key is {limit}.", retry_after_s=share.wait_s)
         return self
 
     async def __aexit__(

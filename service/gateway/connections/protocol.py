@@ -154,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse("head_timeout", f"The head did not arrive within {self.header_timeout_s:g} seconds.")
 
     def send_400_response(self, _msg: str) -> None:
-        """What uvicorn says to bytes that are no HTTP, in the shape of every other refusal."""
+        """uvicorn's answer to bytes that are no HTTP, in the shape of every other refusal."""
         self._refuse("invalid_request", "The request cannot be read as HTTP.")
 
     def _refuse(self, code: str, message: str) -> None:

@@ -106,7 +106,7 @@ class Responder:
     ) -> EventStream:
         """The stream of a request that exists, beyond the event of that number. Its caller reads it from now on."""
         seen, service = caller.seen, self.requests
-        if not head_only(request.scope):  # nobody who asks for the head alone would leave
+        if not head_only(request.scope):  # a reader of the head alone does not leave
             await service.readers.attach(record.id)
         seen.model = record.model
         meter = TokenMeter(seen, self.metrics, timed=False)

@@ -1,6 +1,6 @@
 """Uploaded files in the store: kept for a day or so, seen by their own tenant only.
 
-A file is there once its entry says that it is whole, which is written after its last piece.
+A file is there once its entry marks it as whole, which is written after its last piece.
 """
 
 import builtins

@@ -105,7 +105,7 @@ async def read_upload(file: Upload, where: str, sources: MediaSources) -> Conten
 
 async def _read_file(part: content_parts.FilePart, where: str, sources: MediaSources) -> tuple[Modality, Content, str]:
     """Modality and bytes of a file part, and its field's name. Raises `invalid_request` where neither the part, nor the
-    data's type, nor the file's name tells the modality."""
+    data's type, nor the file's name gives the modality."""
     file = part.file
     found = part.modality or guessed_modality(file.filename or "", file.file_data or "")
     if found is None:

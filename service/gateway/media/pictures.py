@@ -21,7 +21,7 @@ class Pictures:
         self._pool, self._store, self._keys, self._life = pool, store, keys, round(life_s) + 1
 
     async def measure(self, data: bytes) -> tuple[int, int]:
-        """Width and height in pixels, turned as EXIF says."""
+        """Width and height in pixels, turned by EXIF's orientation."""
         width, height = (int(side) for side in await self._pool.decode("picture-size-v1", data, {}))
         return width, height
 

@@ -44,8 +44,8 @@ class ResolvedMedia:
         """
         media = list(zip(self.refs, self.notes, self.files, strict=True))
         holding = {file for ref, notes, file in media if ref.turn == turn and not notes.empty}
-        said = [notes.empty for ref, notes, file in media if ref.turn == turn and file not in holding]
-        return "".join(f"{sentence}\n" for sentence in said if sentence)
+        sentences = [notes.empty for ref, notes, file in media if ref.turn == turn and file not in holding]
+        return "".join(f"{sentence}\n" for sentence in sentences if sentence)
 
     def warnings(self, media: Sequence[MediaInput]) -> list[str]:
         """What the caller should know, each with the medium's field in front."""
@@ -96,7 +96,7 @@ class MediaResolver:
                 task.cancel()  # of the others where one failed
         arrays = {blob: array for blob, (array, _) in zip(todo, read, strict=True)}
         notes = await self._notes(refs, {blob: found for blob, (_, found) in zip(todo, read, strict=True)})
-        # What holds nothing says nothing: a sentence in the prompt does (`inference.service`).
+        # A medium that holds nothing has no weight: a sentence in the prompt stands for it (`inference/messages.py`).
         heard = [
             msgspec.structs.replace(ref, weight=0.0) if one.empty else ref for ref, one in zip(refs, notes, strict=True)
         ]
@@ -149,9 +149,9 @@ class MediaResolver:
 
     async def _notes(self, refs: Sequence[MediaRef], fresh: Mapping[str, Notes]) -> list[Notes]:
         """Of each medium: what was remarked now, or when it was decoded before."""
-        said = {blob: msgspec.msgpack.encode(notes) for blob, notes in fresh.items() if notes.worth_keeping}
-        if said:
-            await self._broker.keep_notes(said)
+        remarks = {blob: msgspec.msgpack.encode(notes) for blob, notes in fresh.items() if notes.worth_keeping}
+        if remarks:
+            await self._broker.keep_notes(remarks)
         known = dict(fresh)
         if cached := [ref.blob for ref in refs if ref.blob not in fresh]:
             kept = await self._broker.notes(cached)

@@ -24,7 +24,7 @@ _URL = re.compile(
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
-# What `is_global` (IANA's special-purpose registries) lets pass and yet leads inside, or elsewhere than it says.
+# What `is_global` (IANA's special-purpose registries) lets pass and yet leads inside, or elsewhere than it shows.
 _INSIDE = tuple(
     ipaddress.ip_network(network)
     for network in (

@@ -137,7 +137,7 @@ def _describe_constants(spec: dict[str, Any]) -> None:
 
 
 def _leave_out_null_defaults(spec: dict[str, Any]) -> None:
-    """Generators take a field with a default as one that is always there; the description says what holds."""
+    """Generators take a field with a default as one that is always there; the description states what holds."""
     for schema in spec["components"]["schemas"].values():
         for field in schema.get("properties", {}).values():
             if field.get("default", "") is None:

@@ -1,6 +1,6 @@
 """The page at `/`, its files, and the samples that it offers.
 
-Public: whatever the page then asks of the service needs a key where there are keys.
+Public: the requests that the page then sends need a key where there are keys.
 """
 
 import asyncio

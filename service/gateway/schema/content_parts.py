@@ -158,7 +158,7 @@ class LinkPart(RecalledPart):
 
 class _FilePart(NamedPart):
     """An upload or the bytes of a file; `text` is context text. Parameters stand under the modality's name, as in its
-    part by link. Without a modality the type of a data URL or the file's name tells it."""
+    part by link. Without a modality the type of a data URL or the file's name gives it."""
 
     type: Literal["file"]
     file: FileRef = Field(description="The upload, or the bytes")
@@ -191,8 +191,8 @@ def _file_part() -> type[_FilePart]:
     fields: dict[str, Any] = {
         name: (model, Field(default=model(), description=_reading(MODALITIES[name]))) for name, model in models.items()
     }
-    told = Field(default=None, description="Default: by the data URL's type, or the ending of its name.")
-    fields["modality"] = (Literal[tuple(MODALITIES)] | None, told)
+    described = Field(default=None, description="Default: by the data URL's type, or the ending of its name.")
+    fields["modality"] = (Literal[tuple(MODALITIES)] | None, described)
     return create_model("FilePart", __base__=_FilePart, __doc__=_FilePart.__doc__, **fields)
 
 

@@ -34,7 +34,7 @@ class Error(BaseModel):
 def documented(answer: type[BaseModel] | None, *kinds: str) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route: its good answer.
 
-    `answer` is the JSON that it may give, `kinds` the other content types. A route without JSON says so to FastAPI by
+    `answer` is the JSON that it may give, `kinds` the other content types. A route without JSON has
     `response_class=Response` too.
     """
     good: dict[str, Any] = {"description": "The answer"}

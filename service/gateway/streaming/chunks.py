@@ -348,18 +348,23 @@ class WholeFold:
 
     def _choice(self, index: int) -> dict[str, Any]:
         content, text = self.logprobs.get(index, []), "".join(self.texts.get(index, []))
-        said = self._said(index, text)
+        message = self._message(index, text)
         reason = self.finishes.get(index, "abort")
-        called = self.answer.calls if self.answer.calls in said else None
+        called = self.answer.calls if self.answer.calls in message else None
         return {
             "index": index,
-            "message": {"role": "assistant", **said, "refusal": None, **places_of(said["content"] or "", self.answer)},
+            "message": {
+                "role": "assistant",
+                **message,
+                "refusal": None,
+                **places_of(message["content"] or "", self.answer),
+            },
             "logprobs": {"content": content, "refusal": None} if self.answer.logprobs else None,
             "finish_reason": called if called is not None and reason == "stop" else reason,
             **({"fields": self.fields[index]} if self.fields.get(index) is not None else {}),
         }
 
-    def _said(self, index: int, text: str) -> dict[str, Any]:
+    def _message(self, index: int, text: str) -> dict[str, Any]:
         if self.answer.calls is None:
             return {"content": text}
         return message_of(self.answer.calls, self.answer.id, index, text)

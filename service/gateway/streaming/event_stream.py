@@ -24,7 +24,7 @@ from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import AnswerChunks, failure
 
 _T = TypeVar("_T")
-Events = AsyncGenerator[list[Event], None]  # an empty list says that it was quiet for `StreamTimeouts.keep_alive_s`
+Events = AsyncGenerator[list[Event], None]  # an empty list: it was quiet for `StreamTimeouts.keep_alive_s`
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -210,7 +210,7 @@ class Frames(Protocol):
 
 
 class EventStream(Response):
-    """The answer that streams. `first` are events already read, without one that tells anything where it was quiet so
+    """The answer that streams. `first` are events already read, none where it was quiet so
     long, and None where none was waited for; `lease` is closed at the end, come what may.
 
     `leaving` is set when this gateway has no more time for running answers: `hand_over` then leaves the request to

@@ -42,7 +42,7 @@ def places_of(text: str, answer: Answered) -> dict[str, Any]:
 
 
 def other_fields(fields: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The fields that a model read out of its answer, without the places, which are told in pixels elsewhere."""
+    """The fields that a model read out of its answer, without the places, which stand in pixels elsewhere."""
     rest = {name: value for name, value in (fields or {}).items() if name not in ("objects", "malformed_boxes")}
     return rest or None
 

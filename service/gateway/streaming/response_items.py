@@ -19,7 +19,7 @@ from service.gateway.tools.reader import ArgumentsDelta, CallBegun, TextDelta, T
 
 @dataclass(slots=True)
 class MessageItem:
-    """What the answer says. `logprobs` are those of its tokens; `boxes` reads its places as they come."""
+    """The answer's text. `logprobs` are those of its tokens; `boxes` reads its places as they come."""
 
     id: str
     answer: ResponseMetadata
@@ -161,9 +161,9 @@ def answer_turn(answer: ResponseMetadata, text: str) -> Turn:
     output = OutputItems(answer)
     output.feed(Token(choice=0, token_id=NO_TOKEN, text=text))
     output.finish()
-    said = "".join(item.text for item in output.items if isinstance(item, MessageItem))
+    text = "".join(item.text for item in output.items if isinstance(item, MessageItem))
     calls = (ToolCall(item.name, item.text) for item in output.items if isinstance(item, CallItem))
-    return Turn("assistant", said, tuple(calls))
+    return Turn("assistant", text, tuple(calls))
 
 
 def _item_id(kind: str, answer_id: str, index: int) -> str:

@@ -40,7 +40,7 @@ def calls_grammar(request: ToolRequest, answer: Grammar | None) -> Grammar:
 
 
 def _schema(tool: Tool) -> Mapping[str, Any]:
-    """A schema that names properties names them all, unless it says that there may be others."""
+    """A schema that names properties names them all, unless it allows others."""
     if not tool.parameters:
         return _NO_ARGUMENTS
     closed = {} if "properties" not in tool.parameters else {"additionalProperties": False}

@@ -49,21 +49,21 @@ class CallFold:
 def message_of(style: CallStyle, answer_id: str, choice: int, text: str) -> dict[str, Any]:
     """The fields of a whole message: `content`, null where there are only calls, and the calls."""
     reader = ToolCallReader()
-    said, calls = "", list[dict[str, Any]]()
+    content, calls = "", list[dict[str, Any]]()
     for delta in [*reader.feed(text), *reader.finish()]:
         match delta:
             case TextDelta():
-                said += delta.text
+                content += delta.text
             case CallBegun():
                 calls.append({"name": delta.name, "arguments": ""})
             case ArgumentsDelta():
                 calls[delta.index]["arguments"] += delta.text
     if not calls:
-        return {"content": said}
+        return {"content": content}
     if style == "function_call":
-        return {"content": said or None, "function_call": calls[0]}
+        return {"content": content or None, "function_call": calls[0]}
     listed = [
         {"id": call_id(answer_id, choice, index), "type": "function", "function": call}
         for index, call in enumerate(calls)
     ]
-    return {"content": said or None, "tool_calls": listed}
+    return {"content": content or None, "tool_calls": listed}

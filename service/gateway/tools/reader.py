@@ -52,7 +52,7 @@ class ToolCallReader:
         self._pending = ""  # text that may yet turn out to be part of a tag or a call's head
         self._inside = False  # between the tags
         self._arguments: JsonEnd | None = None  # of the call that is being read
-        self._space = ""  # white space before a tag or the end, which is not told unless text follows
+        self._space = ""  # white space before a tag or the end, which is not sent unless text follows
 
     def feed(self, text: str) -> list[ToolDelta]:
         self._pending += text
@@ -132,8 +132,8 @@ class ToolCallReader:
         if not isinstance(found, dict) or not isinstance(found.get("name"), str):
             return []
         arguments = found.get("arguments", found.get("parameters", {}))
-        said = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        return [self._begin(found["name"]), ArgumentsDelta(self.calls - 1, said)]
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        return [self._begin(found["name"]), ArgumentsDelta(self.calls - 1, written)]
 
     def _begin(self, name: str) -> CallBegun:
         self.calls += 1

@@ -42,7 +42,7 @@ SIZES = {2: "pairs", 3: "triples"}
 
 @dataclass(frozen=True, slots=True)
 class ExpectedNames:
-    """kind: "every", "one" or "same". names: of each medium. at: the medium that "one" asks about."""
+    """kind: "every", "one" or "same". names: of each medium. at: the medium that "one" is about."""
 
     kind: str
     names: tuple[tuple[str, ...], ...]

@@ -21,7 +21,7 @@ LAYERS = (
     "syscalls",
     "python",
 )
-_ABSENT = (OSError, ValueError, AttributeError, KeyError, StopIteration)  # how a layer says that it is not offered
+_ABSENT = (OSError, ValueError, AttributeError, KeyError, StopIteration)  # raised where a layer is not offered
 
 
 def enter(absent: dict[str, str]) -> list[str]:

@@ -68,7 +68,7 @@ ALLOWED: Mapping[str, Sequence[Check]] = {
     "gettimeofday": (),
     "restart_syscall": (),
     "getrandom": (),
-    "getcwd": (),  # HDF5 asks where it is with every file, also with one in memory
+    "getcwd": (),  # HDF5 calls it for every file, also for one in memory
     "getpid": (),
     "gettid": (),
     "sysinfo": (),

@@ -284,5 +284,5 @@ def _result(
     batch: StoredBatch, number: int, custom_id: str, response: dict[str, Any] | None, error: dict[str, str] | None
 ) -> bytes:
     name = f"batch_req_{batch.id.removeprefix('batch_')}_{number}"
-    told = None if response is None else {"request_id": name, **response}
-    return msgspec.json.encode({"id": name, "custom_id": custom_id, "response": told, "error": error})
+    answered = None if response is None else {"request_id": name, **response}
+    return msgspec.json.encode({"id": name, "custom_id": custom_id, "response": answered, "error": error})

@@ -1,4 +1,4 @@
-"""The grammar that a body asks for, from any of the fields that clients use for it."""
+"""The grammar that a body holds, from any of the fields that clients use for it."""
 
 import asyncio
 import json

@@ -10,7 +10,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class RequestExample:
-    """A request that works as it stands. `summary` says what it asks.
+    """A request that works as it stands. `summary` describes it.
 
     body: JSON, or the fields of a form, where a file's field holds the name of a file to send. `query` goes into the
     address.
