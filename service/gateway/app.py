@@ -5,25 +5,18 @@ uvicorn.run(create_app(settings))
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, start_http_server
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.routing import Match
 
-from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media import Limits
 from service.broker.connection import connect_async
-from service.broker.errors import BrokerError, StoreUnavailable
+from service.broker.errors import BrokerError
 from service.broker.gateway.batches import BatchStore
 from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys
@@ -35,7 +28,8 @@ from service.gateway.access.auth import KeyRing, Tenants, read_keys
 from service.gateway.access.keys_reload import KeysFile
 from service.gateway.access.rate_limit import RateLimiter, UsageMeter
 from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
-from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, invalid_request
+from service.gateway.error_handlers import HANDLERS, log_fields
+from service.gateway.errors import ERRORS
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import REPLAYED, Idempotency
@@ -53,21 +47,17 @@ from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import (
-    CLIENT_CLOSED_REQUEST,
     BodyLimitMiddleware,
     BodyLimits,
     HeadMiddleware,
     RequestContextMiddleware,
-    with_head,
 )
-from service.gateway.observation import failed
 from service.gateway.openapi import document
 from service.gateway.page.guide import read_guide
 from service.gateway.page.site import make_site
-from service.gateway.routes import not_offered, routers
+from service.gateway.routes import routers
 from service.gateway.state import GatewayState
-from service.gateway.streaming.event_stream import ClientDisconnected, StreamTimeouts
-from service.gateway.streaming.ollama_lines import refusal
+from service.gateway.streaming.event_stream import StreamTimeouts
 from service.metrics import GatewayMetrics
 from service.metrics.process import register_process
 from service.settings import Settings
@@ -96,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(settings, keys, registry, metrics, tracer),
         middleware=_middleware(settings, metrics, tracer),
-        exception_handlers=_HANDLERS,
+        exception_handlers=HANDLERS,
     )
     app.state.site = make_site(settings.gateway.samples) if settings.gateway.page else None
     app.state.guide = read_guide(settings.gateway.guide)
@@ -173,7 +163,7 @@ async def _look_at_store(gateway: GatewayState) -> None:
     try:
         await gateway.broker.check()
     except BrokerError as error:
-        log.warning("the store cannot be used yet", extra=_told(error))
+        log.warning("the store cannot be used yet", extra=log_fields(error))
 
 
 def _state(
@@ -264,58 +254,3 @@ def _middleware(settings: Settings, metrics: GatewayMetrics, tracer: Tracer) -> 
             )
         )
     return [*stack, Middleware(BodyLimitMiddleware, limits=limits), Middleware(HeadMiddleware)]
-
-
-async def _gateway_error(request: Request, error: GatewayError) -> Response:
-    failed(request.scope, error)
-    refused = error_response(error)
-    return refusal(error, refused) if request.url.path.startswith("/api/") else refused
-
-
-def _told(error: BrokerError) -> dict[str, str]:
-    advice = error.advice if isinstance(error, StoreUnavailable) else ""
-    return {"code": error.code, "reason": f"{error.message}: {advice}" if advice else error.message}
-
-
-async def _core_error(request: Request, error: PandaGPTError) -> Response:
-    if isinstance(error, StoreUnavailable):
-        log.warning("the store failed a request", extra=_told(error))
-    return await _gateway_error(request, from_core(error))
-
-
-async def _validation_error(request: Request, error: RequestValidationError) -> Response:
-    return await _gateway_error(request, invalid_request(error.errors(), skip=1))
-
-
-async def _http_error(request: Request, raised: HTTPException) -> Response:
-    if raised.status_code == 405:
-        error = GatewayError("method_not_allowed", "This endpoint does not take this method.")
-        refusal = await _gateway_error(request, error)
-        refusal.headers["allow"] = ", ".join(_methods(request))
-        return refusal
-    if raised.status_code == 404:
-        words = not_offered.reason(request.url.path) or "There is no such endpoint."
-        return await _gateway_error(request, GatewayError("not_found", words))
-    return await _gateway_error(request, GatewayError("invalid_request", "The request cannot be read."))
-
-
-def _methods(request: Request) -> list[str]:
-    """The methods of a path (RFC 9110, section 15.5.6), over all its routes."""
-    known = routers(with_ollama=True)
-    routes = [route for router in known for route in router.routes if isinstance(route, APIRoute)]
-    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return sorted({method for route in here for method in with_head(set(route.methods or ()))})
-
-
-async def _client_gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-
-_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    GatewayError: _gateway_error,
-    PandaGPTError: _core_error,
-    RequestValidationError: _validation_error,
-    HTTPException: _http_error,
-    ClientDisconnected: _client_gone,
-    ClientDisconnect: _client_gone,
-}

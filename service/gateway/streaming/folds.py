@@ -5,13 +5,14 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from service.broker.protocol import Event
-from service.gateway.streaming.chunks import AnswerChunks, ChunkFold, FrameFold, ResponseMetadata, WholeFold
+from service.gateway.streaming.chunks import AnswerChunks, ChunkFold, FrameFold, ResponseMetadata
 from service.gateway.streaming.completion_chunks import CompletionChunkFold, CompletionWholeFold
 from service.gateway.streaming.event_stream import Frames
 from service.gateway.streaming.ollama_lines import CHAT, GENERATE, OllamaFold, OllamaLines, OllamaWhole
 from service.gateway.streaming.response_events import ResponseChunkFold, ResponseFrames, ResponseWholeFold
 from service.gateway.streaming.transcripts import KIND as TRANSCRIPT
 from service.gateway.streaming.transcripts import TranscriptChunkFold, TranscriptWholeFold
+from service.gateway.streaming.whole import WholeFold
 
 
 class AnswerWhole(Protocol):

@@ -60,7 +60,8 @@ def test_both_doors_take_every_sampling_parameter() -> None:
 
 def test_the_answers_written_down_are_those_given() -> None:
     from service.broker.protocol import Done
-    from service.gateway.streaming.chunks import ResponseMetadata, WholeFold
+    from service.gateway.streaming.chunks import ResponseMetadata
+    from service.gateway.streaming.whole import WholeFold
 
     whole = WholeFold(ResponseMetadata(id="i", model="m", created=1)).feed(Done())
     ChatCompletion.model_validate(whole, strict=True)

@@ -13,12 +13,12 @@ from service.gateway.streaming.chunks import (
     ChunkFold,
     FrameFold,
     ResponseMetadata,
-    WholeFold,
     count_items,
     fingerprint_of,
     frame,
 )
 from service.gateway.streaming.response_events import ResponseChunkFold, ResponseFrames
+from service.gateway.streaming.whole import WholeFold
 from tests.fakes import FAKE_INFO
 
 ANSWER = ResponseMetadata(id="chatcmpl-1", model="m", created=5, fingerprint="fp_1")
