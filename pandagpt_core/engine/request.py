@@ -9,7 +9,7 @@ from torch import Tensor
 from pandagpt_core.engine.constraints import GrammarCompiler, constraints_of
 from pandagpt_core.engine.penalties import History, penalises
 from pandagpt_core.engine.sequence import AnswerText, CacheSalt, Sequence
-from pandagpt_core.errors import ContextLengthExceeded, EngineError
+from pandagpt_core.errors import ContextLengthExceeded, EngineError, InvalidRequest
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import Tokenizer
@@ -35,7 +35,8 @@ class EngineRequest:
 
 
 def check_request(request: EngineRequest, config: LlamaConfig, context: int) -> None:
-    """Raises EngineError for a prompt that would break the batch, ContextLengthExceeded for one too long."""
+    """Raises EngineError for a prompt that would break the batch, ContextLengthExceeded for one too long, and
+    InvalidRequest for a biased token that the model does not have."""
     inputs = request.inputs
     shape, length = tuple(inputs.embeds.shape), len(inputs.ids)
     if length == 0:
@@ -47,6 +48,11 @@ def check_request(request: EngineRequest, config: LlamaConfig, context: int) -> 
     bias, expected = inputs.layer_bias, (config.layers, config.width)
     if bias is not None and (tuple(bias.shape) != expected or not bool(bias.isfinite().all())):
         raise EngineError(f"the layer bias must be finite and {expected}, it is {tuple(bias.shape)}")
+    beyond = next((token_id for token_id, _ in request.params.logit_bias if token_id >= config.vocab), None)
+    if beyond is not None:
+        raise InvalidRequest(
+            f"logit_bias names the token {beyond}; this model has tokens 0 to {config.vocab - 1}", param="logit_bias"
+        )
     if not all(0 <= token_id < config.vocab for token_id in request.resume):
         raise EngineError(f"a resumed token is outside of the vocabulary of {config.vocab}")
     if length + 1 > context:
@@ -69,11 +75,16 @@ def make_sequence(
         text=AnswerText(tokenizer.detokenizer(), params.stop),
         max_tokens=min(params.max_tokens, context - len(inputs.ids)),
         stop_token_ids=ends,
-        history=History(vocab, counted) if penalises(params) else None,
+        history=History(vocab, _said(counted, params, ends)) if penalises(params) else None,
         constraints=constraints_of(params, ends, grammars),
         priority=request.priority,
         cache_salt=CacheSalt(bias_digest(inputs.layer_bias), request.tenant, request.num_public),
     )
+
+
+def _said(ids: Items[int], params: SamplingParams, ends: frozenset[int]) -> Items[int]:
+    """What of a prompt a repetition penalty counts. Below 1 it is a reward, which must not end the answer at once."""
+    return [token_id for token_id in ids if token_id not in ends] if params.repetition_penalty < 1 else ids
 
 
 def bias_digest(bias: Tensor | None) -> bytes:

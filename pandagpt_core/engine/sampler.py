@@ -19,6 +19,7 @@ from pandagpt_core.engine.penalties import History, penalised
 from pandagpt_core.types import SamplingParams
 
 HEAD = 1024  # of a row's probabilities, largest first
+COLDEST = 1e-30  # a smaller temperature takes the likeliest token as this one does, but would make infinities of logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def filtered(logits: Tensor, params: Items[SamplingParams], head: int = HEAD) ->
 
     Temperature first, then top-k, then top-p over what top-k left, then min-p against the likeliest token.
     """
-    temperature, min_p = _column(logits, [p.temperature for p in params]), _column(logits, [p.min_p for p in params])
+    temperature = _column(logits, [max(p.temperature, COLDEST) for p in params])
+    min_p = _column(logits, [p.min_p for p in params])
     probs = torch.softmax(logits / temperature, dim=-1)
     floors = min_p * probs.amax(dim=-1, keepdim=True)  # [R, 1]
     narrow = [row for row, p in enumerate(params) if p.top_k > 0 or p.top_p < 1]

@@ -10,7 +10,7 @@ import torch
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
-from pandagpt_core.errors import ContextLengthExceeded, EngineError
+from pandagpt_core.errors import ContextLengthExceeded, EngineError, InvalidRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
@@ -347,3 +347,26 @@ def test_a_gpu_says_what_the_cpu_says(
     outputs = drain(engine)
     for words in PROMPTS:
         assert ids(outputs[words]) == ids(alone(make_engine, drain, prompt(words, layer_bias=bias), params))
+
+
+def test_a_bias_of_a_token_that_the_model_lacks_is_the_callers_mistake(
+    make_engine: Fixture, prompt: Fixture, greedy: Fixture
+) -> None:
+    engine = make_engine()
+    last = engine._llm.config.vocab - 1
+    engine.add(EngineRequest("within", prompt("panda"), greedy(1, logit_bias=((last, 1.0),))))
+    with pytest.raises(InvalidRequest, match=f"tokens 0 to {last}"):
+        engine.add(EngineRequest("beyond", prompt("panda"), greedy(1, logit_bias=((last + 1, 1.0),))))
+    assert list(engine._scheduler.running) == []
+    assert engine.stats().waiting == 1
+
+
+@pytest.mark.parametrize(("penalty", "counted"), [(0.5, False), (1.5, True)])
+def test_a_reward_of_what_the_prompt_says_leaves_out_what_ends_the_answer(
+    make_engine: Fixture, prompt: Fixture, greedy: Fixture, penalty: float, counted: bool
+) -> None:
+    """A prompt of turns holds the token that ends one: rewarded like the rest, it would be the whole answer."""
+    engine, end, other = make_engine(), ord("d"), ord("a")
+    engine.add(EngineRequest("one", prompt("ad"), greedy(6, repetition_penalty=penalty, stop_token_ids=(end,))))
+    (chunk,) = engine._scheduler.schedule()
+    assert chunk.sequence.history.seen[[end, other]].tolist() == [counted, True]

@@ -38,6 +38,13 @@ def test_temperature_zero_takes_the_likeliest(make_row: MakeRow) -> None:
     assert [choice.token_id for choice in choices] == logits.argmax(dim=-1).tolist()
 
 
+@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-30])  # the first is 0's neighbour in float32
+def test_a_temperature_next_to_zero_takes_the_likeliest(make_row: MakeRow, temperature: float) -> None:
+    logits = 40 * torch.randn(3, VOCAB)
+    choices = sample(logits, [make_row(temperature=temperature, top_p=0.9, seed=seed) for seed in range(3)])
+    assert [choice.token_id for choice in choices] == logits.argmax(dim=-1).tolist()
+
+
 def test_draws_follow_the_distribution(make_row: MakeRow) -> None:
     logits = torch.randn(1, 8)
     rows = [make_row(seed=seed, temperature=0.8) for seed in range(8000)]

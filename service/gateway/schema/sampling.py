@@ -127,7 +127,7 @@ class Sampling(BodyModel):
         description="Leave out tokens below this share of the likeliest one's probability (share). Default: the "
         "model's own, else 0.",
     )
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = Field(
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = Field(
         default=None,
         description="Divides the positive scores of tokens that were there before, multiplies the negative (no unit). "
         "Default: the model's own, else 1.",
