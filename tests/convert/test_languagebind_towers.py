@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-import peft
 import pytest
 import torch
 import transformers
@@ -22,19 +21,9 @@ from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service import cli
-from tests.convert.tiny_languagebind import FRAMES, clip, with_time, write
+from tests.convert.tiny_languagebind import SOUND, clip, languagebind_folders, listening, tuned, write
 from tests.convert.tiny_llms import FAMILIES, write_llm
 
-PATCH = 28
-GRID = (112 // PATCH) * (1036 // PATCH)
-SOUND = {
-    "num_mel_bins": 112,
-    "target_length": 1036,
-    "audio_sample_rate": 16000,
-    "audio_mean": -4.2677393,
-    "audio_std": 4.5689974,
-    "patch_size": PATCH,
-}
 MEDIA: Mapping[Modality, tuple[bytes, dict[str, float | str]]] = {
     Modality.IMAGE: (picture(), {}),
     Modality.TEXT: (words(), {}),
@@ -45,44 +34,11 @@ MEDIA: Mapping[Modality, tuple[bytes, dict[str, float | str]]] = {
 }
 
 
-def listening(patch: int = PATCH) -> transformers.CLIPModel:
-    """transformers' CLIP whose vision tower has the positions of a spectrogram."""
-    model = clip(patch_size=patch)
-    model.vision_model.embeddings.position_embedding = nn.Embedding(GRID + 1, 32)
-    nn.init.normal_(model.vision_model.embeddings.position_embedding.weight, std=0.1)
-    return model.eval()
-
-
-def tuned(
-    rank: int = 4, targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
-) -> transformers.CLIPModel:
-    """With peft around the layers of its vision tower, as LanguageBind wraps them; no matrix is zero."""
-    model = clip()
-    config = peft.LoraConfig(r=rank, lora_alpha=16, target_modules=list(targets), bias="none")
-    model.vision_model.encoder = peft.get_peft_model(model.vision_model.encoder, config)
-    torch.manual_seed(5)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            nn.init.normal_(parameter, std=0.3)
-    return model.eval()
-
-
-def older(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The names that peft gave when LanguageBind was published."""
-    return {key.replace(".base_layer.", "."): one for key, one in state.items()}
-
-
 @pytest.fixture
 def folders(tmp_path: Path) -> LanguageBindFolders:
-    model, sound = clip(), listening()
-    time = {"add_time_attn": True, "num_frames": FRAMES}
-    lora = {"lora_r": 4, "lora_alpha": 16}
+    named = languagebind_folders(tmp_path)
     return LanguageBindFolders(
-        image=write(tmp_path / "LanguageBind_Image", model, model.state_dict()),
-        video=write(tmp_path / "LanguageBind_Video_FT", model, with_time(model.state_dict()), **time),
-        audio=write(tmp_path / "LanguageBind_Audio_FT", sound, sound.state_dict(), **SOUND),
-        depth=write(tmp_path / "LanguageBind_Depth", model, older(tuned().state_dict()), max_depth=10, **lora),
-        thermal=write(tmp_path / "LanguageBind_Thermal", model, tuned().state_dict(), **lora),
+        **{option.removeprefix("--languagebind").strip("-") or "image": one for option, one in named.items()}
     )
 
 
