@@ -237,3 +237,12 @@ async def test_many_lines_are_read_a_piece_at_a_time() -> None:
 
     assert await checked(pieces(), CHAT) == (10_000, [])
     assert waiting > 10
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+async def test_a_file_as_editors_of_windows_write_it_is_read(end: str) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield "\ufeff".encode()[:2]  # cut anywhere
+        yield ("\ufeff" + "\r\n".join(json.dumps(chat(number)) for number in range(2)) + end).encode()[2:]
+
+    assert await checked(pieces(), CHAT) == (2, [])

@@ -1,5 +1,6 @@
 """The lines of a batch's file, a few at a time: whatever its size, a piece and a line are all that is in memory."""
 
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,18 +35,23 @@ _decoder = msgspec.json.Decoder(_Line)
 
 
 async def split(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    """Numbered lines that hold something. Raises `invalid_request` for one too long."""
+    """Numbered lines that hold something, without a byte order mark. Raises `invalid_request` for one too long."""
     rest, number = b"", 0
     async for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             if line.strip():
-                yield number, line
+                yield number, _without_mark(number, line)
             number += 1
         if len(rest) > MAX_LINE_BYTES:
             raise GatewayError("invalid_request", f"Line {number} is longer than {MAX_LINE_BYTES} bytes.")
     if rest.strip():
-        yield number, rest
+        yield number, _without_mark(number, rest)
+
+
+def _without_mark(number: int, line: bytes) -> bytes:
+    """Editors of Windows begin a file of UTF-8 with a byte order mark."""
+    return line.removeprefix(BOM_UTF8) if number == 0 else line
 
 
 def read_line(number: int, line: bytes, endpoint: str) -> BatchLine:
