@@ -42,6 +42,17 @@ def test_an_image_part_takes_a_data_url(client: OpenAI) -> None:
     assert heard(ask(client, url_part("image", made.PNG, detail="low"))) == "image"
 
 
+def test_a_link_may_be_the_url_itself(client: OpenAI, http: httpx.Client) -> None:
+    for name, data, kind in (("image", made.PNG, "image/png"), ("audio", made.sound("wav"), "audio/wav")):
+        part = {"type": f"{name}_url", f"{name}_url": made.data_url(data, kind)}
+        assert heard(ask(client, part)) == name
+        vector = http.post("/v1/embeddings", json={"input": [part]}).json()["data"]
+        assert vector == http.post("/v1/embeddings", json={"input": [url_part(name, data)]}).json()["data"]
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, {"type": "image_url", "image_url": "dog.png"})
+    assert refused.value.param == "messages[0].content[1].image_url.url"
+
+
 def test_an_image_part_takes_an_uploaded_files_id(client: OpenAI) -> None:
     file = client.files.create(file=("a.png", made.PNG), purpose="vision")
     by_id = ask(client, {"type": "image_url", "image_url": {"url": f"file:{file.id}"}})

@@ -168,6 +168,11 @@ class _FilePart(NamedPart):
         return parameters.given(getattr(self, modality, None))
 
 
+def _as_link(given: object) -> object:
+    """Some clients send the URL itself in the place of the object."""
+    return {"url": given} if isinstance(given, str) else given
+
+
 def _link_part(entry: Entry) -> type[LinkPart]:
     """`image_url` for the entry of "image"."""
     title = entry.name.title()
@@ -179,7 +184,10 @@ def _link_part(entry: Entry) -> type[LinkPart]:
     words = f"{entry.about[0].upper()}{entry.about[1:]}. Default: none, then `uuid` names one sent before."
     fields: dict[str, Any] = {
         "type": (Literal[entry.part], ...),
-        entry.part: (link | None, Field(default=None, description=words)),
+        entry.part: (
+            Annotated[link | None, BeforeValidator(_as_link, json_schema_input_type=link | str | None)],
+            Field(default=None, description=words),
+        ),
     }
     part = create_model(f"{title}Part", __base__=LinkPart, __doc__=f"By link or as data: {entry.about}.", **fields)
     part.modality = entry.name
