@@ -9,35 +9,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pandagpt_core.fusion import PrototypeRetrieval
-from pandagpt_core.perception.looks import COLOUR_NAMES
+from pandagpt_core.perception.placing import GROUND_COLOUR, SECOND_COLOUR, placed, shades
 from pandagpt_core.perception.reading import NamedConcept, Reading, Sense, Thing
 from pandagpt_core.perception.rows import LOOKED_AT, THINGS_AT, Measures, ThingRow, classes_of, things_of
 from pandagpt_core.perception.table import Logistic, NameTable
+from pandagpt_core.perception.void import SENSES, void_of
 from pandagpt_core.types import Modality
 
-SENSES: Mapping[Modality, Sense] = {
-    Modality.IMAGE: "picture",
-    Modality.VIDEO: "video",
-    Modality.AUDIO: "sound",
-    Modality.DEPTH: "depth",
-    Modality.THERMAL: "heat",
-    Modality.IMU: "motion",
-    Modality.TEXT: "text",
-}
-# Below these an array holds nothing: pictures in 0..255, the others in their encoder's own numbers.
-_FLAT: Mapping[Modality, float] = {
-    Modality.IMAGE: 3.0,
-    Modality.VIDEO: 3.0,
-    Modality.AUDIO: 0.02,
-    Modality.DEPTH: 0.01,
-    Modality.THERMAL: 0.01,
-    Modality.IMU: 1e-3,
-}
-_VOID: Mapping[Sense, str] = {"sound": "silence", "motion": "no movement"}
-_UNLIKE_NEIGHBOURS = 0.3  # a picture whose neighbouring pixels have less in common is noise
-_GENTLE = 9.0  # a picture without a steeper slope has no edge: a gradient
-_SECOND_COLOUR, _GROUND_COLOUR = 0.3, 0.3  # shares from which a second colour is named
-_LARGER = 1.8  # of areas, for large and small
 _CANDIDATES = 2
 _UNMEASURED = Measures(spread=math.inf, slope=math.inf)
 _ANIMAL = "animal"  # of which the classes know hundreds; of people they know three
@@ -90,8 +68,8 @@ class Perceiver:
         """rows [n, E] as `perception.rows` lays them out; without more than the embedding, it alone is read."""
         sense = SENSES[modality]
         measures = Measures.of(rows[1]) if len(rows) > 1 else _UNMEASURED
-        colours, ground = _shades(measures.main, _SECOND_COLOUR), _shades(measures.ground, _GROUND_COLOUR)
-        void = _void(modality, measures)
+        colours, ground = shades(measures.main, SECOND_COLOUR), shades(measures.ground, GROUND_COLOUR)
+        void = void_of(modality, measures)
         if void:
             return Reading(sense, void=void, colours=colours if void == "blank" else ())
         shares = self.recall.shares(rows[:1].to(self.recall.directions))[0]
@@ -196,13 +174,13 @@ class Perceiver:
         """Shapes by their own names, or what was detected surely enough; else the subject alone, where it is sure."""
         shapes = self.looked(rows)
         if shapes:
-            return _placed(shapes, [self._shape_name(rows[LOOKED_AT + at]) for at in range(len(shapes))])
+            return placed(shapes, [self._shape_name(rows[LOOKED_AT + at]) for at in range(len(shapes))])
         found = [thing for thing in things_of(rows[THINGS_AT]) if thing.kind >= 0 and self._detected_name(thing, rows)]
         subject = candidates[0] if candidates and candidates[0].confidence >= self.table.sure else None
         names = [self._detected_name(thing, rows) for thing in found]
         if subject is not None and subject.named.name not in names:
             names, found = self._with_subject(subject, names, found, rows)
-        return _placed(found, names)
+        return placed(found, names)
 
     def _detected_name(self, thing: ThingRow, rows: Tensor) -> str:
         """Its kind; of a large thing that ImageNet's classes do not bear out what sort of thing; "" where unsure."""
@@ -276,16 +254,6 @@ def _probability(calibration: Logistic, features: Sequence[float]) -> float:
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
 
 
-def _void(modality: Modality, measures: Measures) -> str:
-    if measures.spread < _FLAT.get(modality, 0.0):
-        return _VOID.get(SENSES[modality], "blank")
-    if SENSES[modality] not in ("picture", "video"):
-        return ""
-    if measures.neighbours < _UNLIKE_NEIGHBOURS:
-        return "noise"
-    return "blank" if measures.slope < _GENTLE else ""
-
-
 def _by_kind(names: Sequence[NamedConcept], shares: Tensor, kinds: Sequence[str]) -> dict[str, float]:
     given = dict.fromkeys(kinds, 0.0)
     for named, share in zip(names, shares.tolist(), strict=True):
@@ -293,33 +261,3 @@ def _by_kind(names: Sequence[NamedConcept], shares: Tensor, kinds: Sequence[str]
             if kind in given:
                 given[kind] += share
     return given
-
-
-def _shades(shares: Sequence[float], second: float) -> tuple[str, ...]:
-    order = sorted(range(len(shares)), key=lambda at: -shares[at])[:2]
-    if not shares or shares[order[0]] == 0:
-        return ()
-    return tuple(COLOUR_NAMES[at] for rank, at in enumerate(order) if rank == 0 or shares[at] >= second)
-
-
-def _placed(rows: Sequence[ThingRow], names: Sequence[str]) -> tuple[Thing, ...]:
-    areas = [row.area for row in rows]
-    return tuple(
-        Thing(name, _shades(row.colours, _SECOND_COLOUR), place(*row.middle), _size(row.area, areas))
-        for row, name in zip(rows, names, strict=True)
-    )
-
-
-def place(x: float, y: float) -> str:
-    """ "top left" ... "middle"; a thing in the middle row is only left or right."""
-    across = "left" if x < 0.4 else "right" if x > 0.6 else ""
-    down = "top" if y < 0.38 else "bottom" if y > 0.62 else ""
-    return f"{down} {across}".strip() or "middle"
-
-
-def _size(area: float, areas: Sequence[float]) -> str:
-    if len(areas) < 2:
-        return ""
-    if area * _LARGER <= max(areas):
-        return "small"
-    return "large" if area >= _LARGER * min(areas) else ""

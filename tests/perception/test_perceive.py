@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.fusion import PrototypeRetrieval
-from pandagpt_core.perception.perceive import Perceiver, place
+from pandagpt_core.perception.perceive import Perceiver
 from pandagpt_core.perception.reading import NamedConcept
 from pandagpt_core.perception.rows import (
     CLASS_ROWS,
@@ -171,13 +171,6 @@ def test_silence_blankness_and_noise_are_said_to_be_that(modality: Modality, mea
     reading = PERCEIVER.read(modality, picture(CAT, measures=measures)[: ROWS[modality]])
     assert reading.void == void
     assert reading.names == ()
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "said"), [(0.1, 0.5, "left"), (0.5, 0.5, "middle"), (0.9, 0.1, "top right"), (0.5, 0.9, "bottom")]
-)
-def test_a_middle_has_a_place(x: float, y: float, said: str) -> None:
-    assert place(x, y) == said
 
 
 def test_a_table_survives_its_file_and_a_broken_one_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
