@@ -1,5 +1,6 @@
-"""Folders with LanguageBind's towers and with EmbeddingGemma 2's, over HTTP: each medium goes its whole way."""
+"""Folders with LanguageBind's towers and with EmbeddingGemma 2's: trained, and each medium's whole way over HTTP."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,47 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
         ):
             yield client
+
+
+CONFIG = """
+model = "{name}"
+out = "run"
+[data]
+files = ["talks.json"]
+media = "."
+[lora]
+r = 4
+alpha = 8.0
+targets = ["q_proj", "v_proj"]
+[train]
+max_steps = 2
+batch = 2
+micro_batch = 1
+lr = 1e-3
+device = "cpu"
+[features]
+cache = "features"
+"""
+
+
+@pytest.mark.parametrize("name", list(TAKEN))
+def test_such_a_folder_is_trained_and_the_trained_one_has_every_tower(name: str, tmp_path: Path) -> None:
+    write_llm(FAMILIES["qwen2.5"], tmp_path / "llm")
+    words = ["convert", *options(tmp_path)[name], "--llm", tmp_path / "llm", "--out", tmp_path / name]
+    assert cli.main([*map(str, words)]) == 0
+    talks = []
+    for medium in sorted(TAKEN[name]):
+        (tmp_path / medium).write_bytes(MEDIA[medium][0])
+        said = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "a"}]
+        params = {"params": {"unit": "m"}} if medium == "depth" else {}
+        talks.append({"media": [{"modality": medium, "file": medium, **params}], "conversation": said})
+    (tmp_path / "talks.json").write_text(json.dumps(talks))
+    (tmp_path / "run.toml").write_text(CONFIG.format(name=name))
+    assert cli.main(["train", "--config", str(tmp_path / "run.toml")]) == 0
+    made = tmp_path / "run" / "model"
+    before, after = (Runtime.load(one, dtype="float32", runner="torch").info for one in (tmp_path / name, made))
+    assert after.tower_digests == before.tower_digests
+    assert set(after.recipes) == set(before.recipes)
 
 
 def ask(http: httpx.Client, model: str, *media: str) -> httpx.Response:
