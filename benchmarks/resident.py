@@ -60,7 +60,7 @@ def main() -> int:
     notes = [
         "Proportional set sizes: shared pages count once. The three requests are a text, a picture and a sound.",
         f"At most {LIMIT_MIB:.0f} MiB (1 GB) is the bar for all processes after three requests.",
-        "A first start: the worker has tried every runner, and keeps some of what that took.",
+        "A first start: a process that has ended tried every runner.",
     ]
     if parsed.shapes:
         notes.append(f"Many shapes: {parsed.shapes} texts of 1 to {LONGEST} characters, 1 to {MOST_NEW} new tokens.")
