@@ -6,15 +6,13 @@ it is compiled, and llguidance bounds the work of compiling by itself.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits
 
 from pandagpt_core import json_schemas
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.intersections import check_patterns
 from pandagpt_core.json_schemas import parts
 from pandagpt_core.types import Grammar, GrammarKind
 
@@ -29,19 +27,14 @@ def json_schema(schema: Any) -> Grammar:
     """The grammar of a JSON schema. Raises InvalidRequest with the place that is not supported."""
     if not isinstance(schema, Mapping | bool):
         raise InvalidRequest("a JSON schema is an object")
-    _check_bounds(schema)
+    depth = _depth(schema)
+    if depth > MAX_DEPTH:
+        raise InvalidRequest(f"the JSON schema is {depth} levels deep; the limit is {MAX_DEPTH}")
     try:
         return checked(_of_schema(schema))
     except InvalidRequest as error:
         place = _place(schema)
         raise InvalidRequest(f"{error.message}{f' (at {place})' if place else ''}") from None
-
-
-def _check_bounds(schema: Any) -> None:
-    depth = _depth(schema)
-    if depth > MAX_DEPTH:
-        raise InvalidRequest(f"the JSON schema is {depth} levels deep; the limit is {MAX_DEPTH}")
-    check_patterns(followable(schema))
 
 
 def _of_schema(schema: Any) -> Grammar:
@@ -89,16 +82,7 @@ def regex(pattern: str) -> Grammar:
 
 
 def lark(text: str) -> Grammar:
-    for schema in _schemas_within(text):
-        _check_bounds(schema)
     return checked(Grammar("lark", text))
-
-
-def _schemas_within(text: str) -> Iterator[Any]:
-    """JSON schemas after `%json`; what is no JSON there does not compile."""
-    for found in re.finditer(r"%json\s*", text[:MAX_BYTES]):
-        with suppress(ValueError, RecursionError):
-            yield json.JSONDecoder().raw_decode(text, found.end())[0]
 
 
 def checked(grammar: Grammar) -> Grammar:

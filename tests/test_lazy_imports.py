@@ -11,7 +11,7 @@ import pytest
 HEAVY = frozenset(
     {
         *("openvino", "vllm", "matplotlib", "gguf", "tokenizers", "sentencepiece", "faiss", "llguidance"),
-        "ctranslate2",
+        *("ctranslate2", "transformers"),
         *("pyarrow", "scipy", "h5py"),
     }
 )

@@ -24,10 +24,12 @@ class _Cancellable(AbstractConnection):
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
-        await super().send_packed_command(command, check_health)
-        if task is not None and task.cancelling() > before:
-            await self.disconnect(nowait=True)  # an answer may still come, and must not be taken for the next one
-            raise asyncio.CancelledError
+        try:
+            await super().send_packed_command(command, check_health)
+        finally:  # also in place of an error: who repeats what failed would never end
+            if task is not None and task.cancelling() > before:
+                await self.disconnect(nowait=True)  # an answer may still come, and must not be taken for the next one
+                raise asyncio.CancelledError
 
 
 class CancellableConnection(_Cancellable, Connection):

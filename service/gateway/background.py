@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class BackgroundTasks:
-    """Held until they end, and cancelled by `close`."""
+    """Held until they end, and cancelled by `close`, after which none begins."""
 
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _closed: bool = False
 
     def run(self, work: Coroutine[None, None, None]) -> None:
+        if self._closed:
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -28,5 +31,4 @@ class BackgroundTasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        if not self._closed:
-            self.run(work())
+        self.run(work())

@@ -1,10 +1,13 @@
 """A cancellation reaches the task that waits for the store, also in the moment in which a write ends."""
 
 import asyncio
+import errno
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pytest
 from redis.asyncio.connection import UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as StoreGone
 
 from service.broker.async_connections import (
     CancellableConnection,
@@ -45,6 +48,36 @@ async def test_a_cancellation_in_the_moment_a_write_ends_is_not_lost(valkey: Val
             await task
     assert answered == []
     assert not connection.is_connected, "the answer that comes would be taken for the next command's"
+
+
+class CancelledAsTheWriteFails(CancellableUnixConnection):
+    """The cancellation is delivered between the failure of the write and the turn of the task that waits for it."""
+
+    victim: asyncio.Task[object] | None = None
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        if self.victim is None:
+            await super()._send_packed_command(command)
+            return
+        asyncio.get_running_loop().call_soon(self.victim.cancel)
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+async def test_a_cancellation_in_the_moment_a_write_fails_is_not_lost(valkey: Valkey) -> None:
+    connection = CancelledAsTheWriteFails(path=valkey.url.removeprefix("unix://"), socket_timeout=5.0)
+    await connection.connect()
+
+    async def repeat() -> None:
+        while True:  # as one who writes down a result until the store has it
+            with suppress(StoreGone):
+                await connection.send_command("PING", check_health=False)
+            connection.victim = None
+            await asyncio.sleep(60)
+
+    task = connection.victim = asyncio.create_task(repeat())
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 async def test_the_gateway_s_connections_are_of_that_kind(valkey: Valkey) -> None:

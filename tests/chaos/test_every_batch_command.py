@@ -92,7 +92,7 @@ class Stage:
 
     async def tried(self, work: Callable[[Gateway], Coroutine[Any, Any, Any]]) -> Any:
         """Until it is done, as a caller who repeats what failed."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while True:
                 with suppress(BrokerError):
                     return await work(self.living)
@@ -152,7 +152,7 @@ async def _started(stage: Stage) -> StoredBatch:
 
 
 async def _ended(stage: Stage, batch: StoredBatch) -> BatchProgress:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while True:
             await stage.living.look()
             found = await stage.far.batches.find(batch.id)

@@ -65,6 +65,7 @@ class ChildProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         self._process, self._to, self._from = process, process.stdin, process.stdout
+        self._reading = asyncio.Lock()
         self.jobs = 0
         self.enforced: tuple[str, ...] = ()
         self.absent: dict[str, str] = {}
@@ -95,6 +96,10 @@ class ChildProcess:
         return answer, body
 
     async def receive(self) -> tuple[Header, bytes]:
+        async with self._reading:
+            return await self._receive()
+
+    async def _receive(self) -> tuple[Header, bytes]:
         (length,) = LENGTH.unpack(await self._from.readexactly(LENGTH.size))
         if length > MAX_HEADER_BYTES:
             raise EOFError("header too long")
@@ -119,8 +124,9 @@ class ChildProcess:
 
     async def _drained(self) -> None:
         with suppress(OSError):
-            while await self._from.read(SLICE):
-                pass
+            async with self._reading:  # an answer that is waited for ends with the child
+                while await self._from.read(SLICE):
+                    pass
 
 
 def _believable(answer: Decoded) -> bool:

@@ -115,6 +115,17 @@ async def test_a_decoder_that_dies_costs_one_medium() -> None:
     await pool.close()
 
 
+async def test_a_pool_closes_while_an_answer_is_waited_for() -> None:
+    pool = DecodePool(scripted("time.sleep(600)"))
+    await pool.start()
+    waiting = asyncio.create_task(pool.decode("r", b"x", {}))
+    while not any(child.jobs for child in pool._children):
+        await asyncio.sleep(0.01)
+    await pool.close()
+    with pytest.raises(GatewayError, match="stopped"):
+        await waiting
+
+
 async def test_a_decoder_that_hangs_is_killed_at_its_wall_time() -> None:
     pool = DecodePool(
         scripted(
