@@ -43,9 +43,8 @@ async def test_a_cancellation_in_the_moment_a_write_ends_is_not_lost(valkey: Val
         await asyncio.sleep(60)
 
     task = connection.victim = asyncio.create_task(ask())
-    async with asyncio.timeout(10):
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
     assert answered == []
     assert not connection.is_connected, "the answer that comes would be taken for the next command's"
 
@@ -75,9 +74,8 @@ async def test_a_cancellation_in_the_moment_a_write_fails_is_not_lost(valkey: Va
             await asyncio.sleep(60)
 
     task = connection.victim = asyncio.create_task(repeat())
-    async with asyncio.timeout(10):
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
 
 
 async def test_the_gateway_s_connections_are_of_that_kind(valkey: Valkey) -> None:
