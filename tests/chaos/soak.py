@@ -19,9 +19,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from service.broker.keys import PRIORITIES, Keys
 from tests.chaos import callers
@@ -212,7 +214,7 @@ def main() -> int:
 def write(report: Report, conditions: dict[str, Any], folder: Path, name: str) -> int:
     """The report as JSON and for people; the exit status."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = {"conditions": conditions, **asdict(report)}
+    written = {"conditions": conditions, **msgspec.to_builtins(report)}
     (folder / f"{name}.json").write_text(json.dumps(written, indent=1) + "\n")
     (folder / f"{name}.md").write_text(markdown(report, conditions))
     sys.stdout.write(markdown(report, conditions))

@@ -1,15 +1,18 @@
 """The short form of the soak (`soak.py`): some dozens of requests while things go wrong, and while all is replaced."""
 
 import asyncio
+import json
 import signal
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.chaos import callers
-from tests.chaos.checker import judge
+from tests.chaos.checker import Verdict, judge
 from tests.chaos.house import House, house
-from tests.chaos.soak import markdown, soak
+from tests.chaos.soak import Measured, Report, markdown, soak, write
 
 REQUESTS = 60
 DEEDS = {"kill worker": 3, "roll worker": 2, "freeze worker": 2, "kill gateway": 2, "freeze store": 1, "kill store": 1}
@@ -32,6 +35,14 @@ async def test_nothing_is_lost_doubled_or_crossed_and_everything_ends_once(build
     assert sum(report.deeds.values()) >= 4, report.deeds
     assert not any(count for name, count in report.left.items() if name != "dead letters"), report.left
     assert "| lost | 0 |" in markdown(report, {})
+
+
+def test_a_report_of_failures_and_later_answers_is_written(tmp_path: Path) -> None:
+    verdict = Verdict(requests=3, failed=1, codes=Counter({"worker_lost": 1}), later=Counter({"503 no_worker": 2}))
+    found = Report(verdict, Measured([1.0], [1.0], [1.0]), {"kill worker": 1}, {}, 1.0, {}, [])
+    assert write(found, {}, tmp_path, "soak") == 0
+    written = json.loads((tmp_path / "soak.json").read_text())["verdict"]
+    assert (written["codes"], written["later"]) == ({"worker_lost": 1}, {"503 no_worker": 2})
 
 
 async def test_requests_that_find_no_store_wait_for_the_next_one(building: House) -> None:
