@@ -92,6 +92,7 @@ class Entry:
     sample: tuple[str, str]
     label: str = ""
     own: str = ""
+    shown: str = ""
     sample_params: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
     parameters: tuple[Parameter, ...] = ()
     limits: tuple[str, ...] = ("bytes",)
@@ -100,6 +101,10 @@ class Entry:
     is_file: bool = True
     formats: str = ""
     reads: str = ""
+
+    @property
+    def inspected_by(self) -> str:
+        return self.shown or self.recipes[-1].name
 
     @property
     def noun(self) -> str:

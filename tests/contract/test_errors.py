@@ -148,12 +148,12 @@ def test_a_key_with_too_many_requests_at_once_waits(strict: Strict, runtime: See
 def test_while_the_gateway_drains_new_requests_are_turned_away(
     gateway: tuple[str, GatewayState], http: httpx.Client
 ) -> None:
-    gateway[1].draining = True
+    gateway[1].leaving.set()
     try:
         refusal(ask(http), "draining")
         refusal(http.get("/health/ready"), "draining")
     finally:
-        gateway[1].draining = False
+        gateway[1].leaving.clear()
     assert ask(http).status_code == 200
 
 

@@ -1,7 +1,9 @@
 """The registry: what it holds fits together, and what derives from it has every entry."""
 
 import importlib
+import json
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +107,8 @@ def test_usage_counts_every_modality() -> None:
     answer = ResponseMetadata(id="x", model="m", created=0, items={"imu": 2})
     details = usage(answer, Started(prompt_tokens=1), 1)["prompt_tokens_details"]
     assert {name: details[f"{name}_items"] for name in MODALITIES} == dict.fromkeys(MODALITIES, 0) | {"imu": 2}
+
+
+def test_a_file_is_inspected_as_the_default_model_reads_it(root: Path) -> None:
+    recipes = json.loads((root / "models/panda-mini/config.json").read_text(encoding="utf-8"))["recipes"]
+    assert {name: MODALITIES[name].inspected_by for name in recipes} == recipes

@@ -39,6 +39,7 @@ DEPTH = Entry(
             "LanguageBind: metres up to 10, divided by that, in three equal channels with CLIP's statistics",
         ),
     ),
+    shown="depth-sunrgbd-v1",
     sample=(SAMPLES, "depth_map"),
     sample_params=MappingProxyType({"unit": "m", "focal_px": 500.0, "baseline_m": 0.1}),
     parameters=(
@@ -90,6 +91,7 @@ THERMAL = Entry(
             "LanguageBind: colours as they are shown, grey as by the recipe above in three equal channels",
         ),
     ),
+    shown="shown-thermal-v1",
     sample=(SAMPLES, "warm_picture"),
     parameters=(
         Selection(

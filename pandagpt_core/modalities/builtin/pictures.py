@@ -56,6 +56,7 @@ IMAGE = Entry(
             "EmbeddingGemma 2: as a viewer shows it, in its own ratio of sides, as patches of 16 with their places",
         ),
     ),
+    shown="lite0-detail-v1",
     sample=(SAMPLES, "picture"),
     limits=("bytes", "pixels", "aspect"),
     mime=MappingProxyType(
@@ -111,6 +112,7 @@ VIDEO = Entry(
             reading=3,
         ),
     ),
+    shown="lite0-video-v1",
     sample=(SAMPLES, "film"),
     parameters=(
         Composition(

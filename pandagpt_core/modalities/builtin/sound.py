@@ -51,6 +51,7 @@ AUDIO = Entry(
             without=("clips",),
         ),
     ),
+    shown="mixed-audio-v1",
     sample=(SAMPLES, "tone"),
     parameters=(
         Selection(

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("options", nargs="*", metavar="NAME=VALUE", help="parameters, as in unit=mm focal_px=518")
     parser.add_argument("--modality", choices=FILE_MODALITIES, help="what it is, where its name does not tell")
-    parser.add_argument("--recipe", help="the recipe to read it by; the last of its modality by default")
+    parser.add_argument("--recipe", help="the recipe to read it by; panda-mini's by default")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write the array's picture here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     if modality is None:
         kinds = "|".join(FILE_MODALITIES)
         raise SettingsError(f"the name of the file does not tell what it is; add --modality {kinds}")
-    recipe = arguments.recipe or MODALITIES[modality].recipes[-1].name
+    recipe = arguments.recipe or MODALITIES[modality].inspected_by
     try:
         options = [option(modality, word) for word in arguments.options]
         array, notes = media.read(recipe, arguments.file.read_bytes(), dict(options), media.Limits())

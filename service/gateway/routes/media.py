@@ -68,7 +68,7 @@ def _fields(sent: Form) -> MediaForm:
 async def _inspected(gateway: GatewayState, file: Upload, fields: MediaForm, caller: Caller) -> dict[str, Any]:
     entry = MODALITIES[file.name]
     recipes = [one.name for one in entry.recipes]
-    recipe = getattr(fields, "recipe", None) or recipes[-1]
+    recipe = getattr(fields, "recipe", None) or entry.inspected_by
     if recipe not in recipes:
         raise GatewayError("invalid_request", f"recipe must be one of {', '.join(recipes)}.", param="recipe")
     given = parameters.given_in_form(entry, fields)
