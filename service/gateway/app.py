@@ -198,7 +198,9 @@ def _state(
     return GatewayState(
         host=ours.host,
         keys=keys,
-        tenants=Tenants(ours.salt.get_secret_value().encode() if ours.salt else None, broker.salt),
+        tenants=Tenants(
+            ours.salt.get_secret_value().encode() if ours.salt else None, broker.salt, settings.store.patience_s
+        ),
         requests=service,
         responder=Responder(service, UsageMeter(limiter, metrics.usage_tokens), metrics, timeouts, asyncio.Event()),
         batches=BatchStore(store, names, settings.store.file_ttl_s),
