@@ -35,7 +35,7 @@ def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float:
 
 def scaled(width: int, height: int) -> tuple[int, int]:
     """Width and height, each a multiple of a token's 48 pixels; a side that would have none gets one, and the other as
-    many as the ratio of sides says."""
+    many as the ratio of sides gives."""
     unit = PATCH * POOL
     factor = math.sqrt(PATCHES * PATCH**2 / (width * height))
     columns, rows = (math.floor(factor * side / unit) for side in (width, height))

@@ -77,7 +77,7 @@ def test_after_the_store_was_away_others_may_beat_before_they_are_taken_over(
     first, second = consumer(store, valkey, "first"), consumer(store, valkey, "second", lost_after=1.0)
     queue(store)
     first.take(1)
-    time.sleep(1.1)
+    time.sleep(1.1)  # longer than lost_after, by the store's clock
 
     def away() -> None:
         raise StoreUnavailable("away")
@@ -87,7 +87,7 @@ def test_after_the_store_was_away_others_may_beat_before_they_are_taken_over(
         with pytest.raises(StoreUnavailable):
             second.flush()
     assert second.take(1) == []
-    time.sleep(1.1)
+    time.sleep(1.1)  # lost_after again
     assert len(second.take(1)) == 1
 
 
