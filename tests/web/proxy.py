@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+EVENTS = b"text/event-stream; charset"  # in a response's head; a request's `Accept` has no charset
+
 
 class CuttableProxy:
     """Passes bytes on. After `cut` every connection is closed, and new ones too, until `mend`.
 
-    `lose` lets nothing more through on the connection that was used last, and does not close it: what a phone that has
-    changed its network has of a stream.
+    `lose` lets nothing more through on the connection of the stream that began last, and does not close it: what a
+    phone that has changed its network has of it. Not on the one used last: the page asks for other things meanwhile.
     """
 
     def __init__(self, url: str) -> None:
@@ -19,7 +21,7 @@ class CuttableProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._whole = True
-        self._used = threading.Event()  # of the connection that was used last: set once it is lost
+        self._streaming = threading.Event()  # of the connection of the stream that began last: set once it is lost
         self.refused = 0
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -34,7 +36,7 @@ class CuttableProxy:
         self._whole = True
 
     def lose(self) -> None:
-        self._used.set()
+        self._streaming.set()
 
     def close(self) -> None:
         self.cut()
@@ -58,7 +60,8 @@ class CuttableProxy:
         with contextlib.suppress(OSError):
             while piece := one.recv(65536):
                 if not lost.is_set():
-                    self._used = lost
+                    if EVENTS in piece:
+                        self._streaming = lost
                     other.sendall(piece)
         if not lost.is_set():  # else the end does not arrive either
             _shut(other)
