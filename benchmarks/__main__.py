@@ -1,6 +1,6 @@
 """`python -m benchmarks`: every benchmark in turn, each in a process of its own, with the same options.
 
---brief: the comparison with the peers alone, at fewer rounds and tokens, in about a quarter of an hour.
+--brief: the comparison with the peers alone, at fewer rounds and tokens, in about half an hour.
 """
 
 import subprocess
@@ -29,11 +29,14 @@ EACH = (
     "gpu.imagebind",
 )
 ROUNDS = ("--rounds", "2", "--new", "64")
-ENGINES = "ours-as-served,ours:,ours-openvino,transformers-generate:bf16,transformers-continuous,openvino,vllm,llama"
-SERVERS = "ours-as-served,ours:int8,ours-openvino:int8,vllm,llama,transformers-serve"
+ENGINES = (
+    "ours-as-served,ours:,ours-openvino,transformers-generate:bf16,transformers-continuous,openvino,ctranslate2,"
+    "onnxruntime-genai,vllm,llama"
+)
+SERVERS = "ours-as-served,ours:int8,ours-openvino:int8,vllm,llama-server:q,transformers-serve"
 BRIEF: Mapping[str, Sequence[str]] = {
     "rooflines": ROUNDS,
-    "engine": (*ROUNDS, "--prompts", "32", "--only", ENGINES),
+    "engine": (*ROUNDS, "--widths", "1,4,16", "--prompts", "32", "--only", ENGINES),
     "http": (*ROUNDS, "--only", SERVERS),
     "imagebind": ("--rounds", "3", "--batches", "1,8"),
 }

@@ -60,6 +60,9 @@ def written(
         "every request has its first token. Medians over runs; percentiles over all requests of all runs.",
         "Weights: SmolLM2-135M-Instruct from one 4-bit file, dequantised and cast to each precision.",
         "Peak MiB: highest resident memory over all cases, loading left out, all processes of the contestant.",
+        "Weights bits: of a weight in the products, scales of groups left out. A row's share is of the tokens/s of the "
+        "fastest peer in the same case whose weights have as many.",
+        *speed_tables.stated(outcome),
         report.quietness(outcome.shares),
     ]
     rows = speed_tables.rows(outcome, through, REFERENCE)

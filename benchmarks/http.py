@@ -69,6 +69,9 @@ def written(
         "reuse is the block of the system message.",
         "Peak MiB: highest resident memory over all cases, loading left out, all processes of the service, so that "
         "pages they share count more than once.",
+        "Weights bits: of a weight in the products, scales of groups left out. A row's share is of the tokens/s of the "
+        "fastest peer in the same case whose weights have as many.",
+        *speed_tables.stated(outcome),
         report.quietness(outcome.shares),
     ]
     rows = speed_tables.rows(outcome, {one.name: one.through for one in contestants})

@@ -73,7 +73,7 @@ def hardware(given: BenchmarkOptions, bandwidth: dict[str, float]) -> Iterator[r
 
 def decode(given: BenchmarkOptions) -> RoundsOutcome:
     """Our engine with each runner in each precision, one request at a time, in turn."""
-    contestants, absent = assemble([entry for entry in ENGINES if entry.name.startswith("ours")], given)
+    contestants, absent = assemble([entry for entry in ENGINES if entry.name.startswith(tuple(OURS.values()))], given)
     passage = load_tokenizer(source()).encode(PASSAGE)
 
     def ask(one: Contestant, case: Case, turn: int) -> Run:

@@ -70,7 +70,8 @@ class Process:
     def __init__(self, spec: ContestantSpec, *, pipe: bool) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
         self.log = (Path(self._scratch.name) / "log").open("w+", encoding="utf-8", errors="replace")
-        scratch = {spec.scratch: str(Path(self._scratch.name) / "scratch")} if spec.scratch else {}
+        self.scratch = Path(self._scratch.name) / "scratch"
+        scratch = {spec.scratch: str(self.scratch)} if spec.scratch else {}
         try:
             self.popen = subprocess.Popen(
                 list(spec.command),
@@ -119,18 +120,27 @@ class PipeContestant:
     through = "pipe"
 
     def __init__(
-        self, name: str, python: str, module: str, settings: Mapping[str, Any], options: BenchmarkOptions
+        self,
+        name: str,
+        python: str,
+        module: str,
+        settings: Mapping[str, Any],
+        options: BenchmarkOptions,
+        *,
+        threads: int | None = None,
+        scratch: str | None = None,
     ) -> None:
+        """threads: those of the options where None is given; 0 leaves them to it. scratch: as of ContestantSpec."""
         self.name = name
-        threads = options.threads
-        env = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
-        self._spec = ContestantSpec(
-            [python, "-m", module, json.dumps({**settings, "threads": threads})], env, favour=options.favour
-        )
+        count = options.threads if threads is None else threads
+        limits = {"OMP_NUM_THREADS": str(count)} if count else {}
+        env = {**limits, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+        command = [python, "-m", module, json.dumps({**settings, "threads": count})]
+        self.spec = ContestantSpec(command, env, scratch, options.favour)
         self._process: Process | None = None
 
     def start(self) -> Mapping[str, Any]:
-        self._process = Process(self._spec, pipe=True)
+        self._process = Process(self.spec, pipe=True)
         said = self._listen(LOAD_S)
         if "absent" in said:
             raise Absent(str(said["absent"]))

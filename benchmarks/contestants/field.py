@@ -4,35 +4,32 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.contestants.base import Contestant, ContestantSpec, PipeContestant
+from benchmarks.contestants.choice import STATE, choice
+from benchmarks.contestants.converted import CTRANSLATE2, ONNXRUNTIME_GENAI, converted
+from benchmarks.contestants.entry import FieldEntry, found
 from benchmarks.contestants.servers import Server, ServerContestant
 from benchmarks.contestants.service_folder import service_folder
 from benchmarks.lib import weights
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.machine import cores
 from benchmarks.lib.options import BenchmarkOptions
+from benchmarks.lib.peer_folder import why_not
 from pandagpt_core.llm.openvino import installed
 
 MAX_RUNNING = 32
 CONTEXT = 512  # tokens of prompt and answer that each contestant has room for
 PRECISIONS = ("fp32", "bf16", "int8")
-OURS = {"torch": "ours:", "openvino": "ours-openvino:", "auto": "ours-as-served:"}  # by what computes the steps
-WAYS = (*((precision, runner) for runner in ("torch", "openvino") for precision in PRECISIONS), ("auto", "auto"))
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8", "auto": "auto"}
-LLAMA_KINDS = ("q8_0", "bf16")
+OURS = {"torch": "ours:", "openvino": "ours-openvino:"}  # by what computes the steps
+WAYS = tuple((precision, runner) for runner in OURS for precision in PRECISIONS)
+AS_SERVED = "ours-as-served:auto"  # nothing is named: the worker chooses precision, runner and threads
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+LLAMA_KINDS = ("q4_1", "q8_0", "bf16", "f32")
+OPENVINO_KINDS = ("q4_1", "q8_0", "f16", "f32")
 PREBUILT = Path(__file__).with_name("xllamacpp_serve.py")
-
-
-@dataclass(frozen=True, slots=True)
-class FieldEntry:
-    """`make` raises Absent where something it needs is not there. `slow`: left out by --quick."""
-
-    name: str
-    make: Callable[[BenchmarkOptions], Contestant]
-    slow: bool = False
 
 
 def ours(precision: str, runner: str = "torch") -> FieldEntry:
@@ -47,6 +44,22 @@ def ours(precision: str, runner: str = "torch") -> FieldEntry:
     return FieldEntry(name, make)
 
 
+def engine_as_served() -> FieldEntry:
+    """The model as a worker holds it, without the HTTP, the store and the gateway."""
+
+    def make(options: BenchmarkOptions) -> Contestant:
+        settings = {"model": str(service_folder(options.cache, endless=False))}
+        module, threads = "benchmarks.contestants.as_served_child", own_threads(options)
+        return PipeContestant(AS_SERVED, sys.executable, module, settings, options, threads=threads, scratch=STATE)
+
+    return FieldEntry(AS_SERVED, make)
+
+
+def own_threads(options: BenchmarkOptions) -> int:
+    """0, which leaves the number to the worker, unless fewer than all cores are to be used."""
+    return 0 if options.threads == cores() else options.threads
+
+
 def transformers(kind: str, precision: str) -> FieldEntry:
     name = f"transformers-{kind}:{precision}"
 
@@ -58,18 +71,25 @@ def transformers(kind: str, precision: str) -> FieldEntry:
     return FieldEntry(name, make, slow=precision == "fp32")
 
 
-def openvino() -> FieldEntry:
-    def make(options: BenchmarkOptions) -> Contestant:
-        python = found(options.python_openvino, "--openvino-python names no Python with openvino-genai")
-        settings = {"model": str(weights.gguf_file(options.cache, "f16")), "max_running": MAX_RUNNING}
-        return PipeContestant("openvino:f16", python, "benchmarks.contestants.openvino_child", settings, options)
+def openvino(kind: str) -> FieldEntry:
+    """It reads GGUF files, but none in float32: those weights are the same in 16 bits, computed in float32."""
+    name = f"openvino:{kind}"
 
-    return FieldEntry("openvino:f16", make)
+    def make(options: BenchmarkOptions) -> Contestant:
+        missing = f"--openvino-python names no Python with openvino-genai; {why_not(options.peers, 'openvino')}"
+        python = found(options.python_openvino, missing)
+        model = weights.gguf_file(options.cache, "f16" if kind == "f32" else kind)
+        properties = {"INFERENCE_PRECISION_HINT": "f32"} if kind == "f32" else {}
+        settings = {"model": str(model), "max_running": MAX_RUNNING, "properties": properties}
+        return PipeContestant(name, python, "benchmarks.contestants.openvino_child", settings, options)
+
+    return FieldEntry(name, make)
 
 
 def vllm(*, endless: bool) -> FieldEntry:
     def make(options: BenchmarkOptions) -> Contestant:
-        python = found(options.python_vllm, "--vllm-python names no Python with vllm")
+        missing = f"--vllm-python names no Python with vllm; {why_not(options.peers, 'vllm')}"
+        python = found(options.python_vllm, missing)
         model = weights.hf_folder(options.cache, endless=endless)
         return ServerContestant(vllm_server(python, model, options.threads), options.favour)
 
@@ -84,7 +104,9 @@ def llama(kind: str) -> FieldEntry:
         if compiled is None and options.python_xllamacpp:
             command, called = [options.python_xllamacpp, str(PREBUILT)], f"llama.cpp-avx2:{kind}"
         else:
-            missing = "no llama-server on the path or by --llama-server, no xllamacpp in the folder of --peers"
+            missing = (
+                f"no llama-server on the path or by --llama-server; xllamacpp: {why_not(options.peers, 'xllamacpp')}"
+            )
             command, called = [found(compiled, missing)], name
         model = weights.gguf_file(options.cache, kind)
         return ServerContestant(llama_server(called, command, model, options.threads), options.favour)
@@ -108,26 +130,36 @@ def service(precision: str, runner: str = "torch") -> FieldEntry:
     def make(options: BenchmarkOptions) -> Contestant:
         check_runner(runner)
         worker = {"PANDAGPT_WORKER_DTYPE": DTYPES[precision], "PANDAGPT_WORKER_RUNNER": runner}
-        return ServerContestant(service_server(name, service_folder(options.cache), worker, options), options.favour)
+        env = {**worker, **sizes(options)}
+        return ServerContestant(service_server(name, service_folder(options.cache), env), options.favour)
 
     return FieldEntry(name, make, slow=precision != "fp32")
 
 
+def service_as_served() -> FieldEntry:
+    return FieldEntry(AS_SERVED, lambda options: as_served(service_folder(options.cache), options), slow=True)
+
+
 def as_served(model: Path, options: BenchmarkOptions) -> ServerContestant:
     """The service over a model folder as `make serve` runs it: nothing is named."""
-    return ServerContestant(service_server(OURS["auto"] + "auto", model, {}, options), options.favour)
+    threads = own_threads(options)
+    env = {"PANDAGPT_WORKER_THREADS": str(threads)} if threads else {}
+    return ServerContestant(service_server(AS_SERVED, model, env), options.favour)
 
 
 ENGINES: Sequence[FieldEntry] = (
+    engine_as_served(),
     *(ours(*way) for way in WAYS),
     transformers("generate", "fp32"),
     transformers("generate", "bf16"),
     transformers("continuous", "bf16"),
-    openvino(),
+    *(openvino(kind) for kind in OPENVINO_KINDS),
+    *(converted(peer, precision) for peer in (CTRANSLATE2, ONNXRUNTIME_GENAI) for precision in peer.kinds),
     vllm(endless=False),
     *(llama(kind) for kind in LLAMA_KINDS),
 )
 SERVERS: Sequence[FieldEntry] = (
+    service_as_served(),
     *(service(*way) for way in WAYS),
     vllm(endless=True),
     *(llama(kind) for kind in LLAMA_KINDS),
@@ -156,14 +188,6 @@ def check_runner(runner: str) -> None:
     """Raises Absent for OpenVINO where it is not installed."""
     if runner == "openvino" and not installed():
         raise Absent("no openvino beside this Python: pip install -e '.[openvino]'")
-
-
-def found(program: str | None, otherwise: str) -> str:
-    """The program's path. Raises Absent with the sentence `otherwise` where there is none."""
-    path = shutil.which(program) if program else None
-    if path is None:
-        raise Absent(otherwise)
-    return path
 
 
 def vllm_server(python: str, model: Path, threads: int) -> Server:
@@ -209,18 +233,23 @@ def transformers_server(command: str, model: Path, threads: int) -> Server:
 _GREEDY = {"do_sample": False}
 
 
-def service_server(name: str, folder: Path, worker: Mapping[str, str], options: BenchmarkOptions) -> Server:
-    def spec(port: int) -> ContestantSpec:
-        env = {
-            "OMP_NUM_THREADS": str(options.threads),
-            **worker,
-            "PANDAGPT_WORKER_THREADS": str(options.threads),
-            "PANDAGPT_WORKER_MAX_SEQUENCES": str(MAX_RUNNING),
-            "PANDAGPT_WORKER_MAX_MODEL_LEN": str(CONTEXT),
-            "PANDAGPT_WORKER_STEP_TOKENS": str(options.prefill),
-            "PANDAGPT_LOG_LEVEL": "warning",
-        }
-        command = [sys.executable, "-m", "service.cli", "serve", "--model", str(folder), "--device", "cpu"]
-        return ContestantSpec([*command, "--port", str(port)], env, scratch="PANDAGPT_LOCAL_STATE")
+def sizes(options: BenchmarkOptions) -> dict[str, str]:
+    """Room and threads as the peers have them."""
+    return {
+        "OMP_NUM_THREADS": str(options.threads),
+        "PANDAGPT_WORKER_THREADS": str(options.threads),
+        "PANDAGPT_WORKER_MAX_SEQUENCES": str(MAX_RUNNING),
+        "PANDAGPT_WORKER_MAX_MODEL_LEN": str(CONTEXT),
+        "PANDAGPT_WORKER_STEP_TOKENS": str(options.prefill),
+    }
 
-    return Server(name, spec, ready="/health/ready", model=folder.name)
+
+def service_server(name: str, folder: Path, env: Mapping[str, str]) -> Server:
+    """env: settings beyond those of any service that a benchmark starts."""
+
+    def spec(port: int) -> ContestantSpec:
+        command = [sys.executable, "-m", "service.cli", "serve", "--model", str(folder), "--device", "cpu"]
+        quiet = {"PANDAGPT_LOG_LEVEL": "warning"}
+        return ContestantSpec([*command, "--port", str(port)], {**env, **quiet}, scratch="PANDAGPT_LOCAL_STATE")
+
+    return Server(name, spec, ready="/health/ready", model=folder.name, facts=choice)

@@ -8,15 +8,14 @@ from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
 
 
 def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
-    """settings: model, threads, max_running."""
+    """settings: model, threads, max_running, properties (of the compiled model)."""
     genai, numpy = importlib.import_module("openvino_genai"), importlib.import_module("numpy")
     limits = genai.SchedulerConfig()
     limits.cache_size = 2  # GB
     limits.max_num_seqs = settings["max_running"]
     limits.enable_prefix_caching = False
-    pipeline = genai.ContinuousBatchingPipeline(
-        settings["model"], limits, "CPU", {"INFERENCE_NUM_THREADS": settings["threads"]}
-    )
+    properties = {"INFERENCE_NUM_THREADS": settings["threads"], **settings["properties"]}
+    pipeline = genai.ContinuousBatchingPipeline(settings["model"], limits, "CPU", properties)
     tensor = importlib.import_module("openvino").Tensor
 
     def generate(prompts: Sequence[Sequence[int]], new: int) -> TokenTimes:

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants.base import LOAD_S, ContestantSpec, Process, RunFailed
@@ -21,7 +22,8 @@ class Server:
     """`spec(port)` starts it; `ready` is a path that answers 200 once it serves.
 
     `ids_path` takes prompts of token ids, where the server can; `chat` is added to the body of chat completions, `ids`
-    to that of the other. `ids_key` is the name of the answer's length there.
+    to that of the other. `ids_key` is the name of the answer's length there. `facts`: of a server that is ready, read
+    from its scratch folder.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Server:
     ids_path: str | None = None
     ids: Mapping[str, Any] = field(default_factory=dict)
     ids_key: str = "max_tokens"
+    facts: Callable[[Path], Mapping[str, Any]] = lambda _scratch: {}
 
 
 class ServerContestant:
@@ -41,7 +44,7 @@ class ServerContestant:
 
     def __init__(self, server: Server, favour: bool = False) -> None:
         self.name = server.name
-        self._server, self._favour = server, favour
+        self.server, self._favour = server, favour
         self._process: Process | None = None
         self._port = 0
 
@@ -51,18 +54,18 @@ class ServerContestant:
 
     def start(self) -> Mapping[str, Any]:
         self._port = free_port()
-        self._process = Process(replace(self._server.spec(self._port), favour=self._favour), pipe=False)
+        self._process = Process(replace(self.server.spec(self._port), favour=self._favour), pipe=False)
         self._await_ready(LOAD_S)
-        return {}
+        return self.server.facts(self._process.scratch)
 
     def generate(self, prompts: Sequence[Sequence[int]], new: int) -> Run:
-        assert self._server.ids_path is not None
-        bodies = [ids_body(self._server, ids, new) for ids in prompts]
-        return self._run(self._server.ids_path, bodies)
+        assert self.server.ids_path is not None
+        bodies = [ids_body(self.server, ids, new) for ids in prompts]
+        return self._run(self.server.ids_path, bodies)
 
     def chat(self, texts: Sequence[str], new: int) -> Run:
         """The same with each prompt as a user's message to /v1/chat/completions."""
-        return self._run("/v1/chat/completions", [chat_body(self._server, text, new) for text in texts])
+        return self._run("/v1/chat/completions", [chat_body(self.server, text, new) for text in texts])
 
     def pids(self) -> list[int]:
         return self._process.pids() if self._process else []
@@ -79,7 +82,7 @@ class ServerContestant:
     def _await_ready(self, limit: float) -> None:
         assert self._process is not None
         end = time.monotonic() + limit
-        while not answers(self._port, self._server.ready):
+        while not answers(self._port, self.server.ready):
             if not self._process.pids():
                 raise Absent(f"ended by itself: {self._process.last_words()}")
             if time.monotonic() > end:

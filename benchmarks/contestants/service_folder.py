@@ -24,12 +24,12 @@ _TINY = TowerSize(width=8, blocks=1, heads=1)
 SIZES = ImageBindSizes(_TINY, _TINY, _TINY, _TINY, _TINY, _TINY, out=8, vocab=64)
 
 
-def service_folder(cache: Path) -> Path:
-    """Written once into the cache folder."""
-    path = cache / ID
+def service_folder(cache: Path, *, endless: bool = True) -> Path:
+    """Written once into the cache folder. endless: as of `weights.hf_folder`."""
+    path = cache / (ID if endless else f"{ID}-plain")
     if not (path / "config.json").exists():
         shutil.rmtree(path, ignore_errors=True)
-        write(path, weights.hf_folder(cache, endless=True))
+        write(path, weights.hf_folder(cache, endless=endless))
     return path
 
 

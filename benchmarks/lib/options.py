@@ -2,16 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from benchmarks.lib.machine import ROOT, cores
+from benchmarks.lib.peer_folder import python_of
 from benchmarks.lib.procs import favour
-
-# The Python of each peer's environment in the folder that `benchmarks.peers` makes.
-PEERS: Mapping[str, str] = MappingProxyType({name: f"{name}/bin/python" for name in ("openvino", "vllm", "xllamacpp")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +31,7 @@ class BenchmarkOptions:
     python_vllm: str | None
     llama_server: str | None
     python_xllamacpp: str | None = None
+    peers: Path | None = None
 
     def wants(self, name: str) -> bool:
         return not self.only or any(name.startswith(start) for start in self.only)
@@ -82,6 +80,7 @@ def options(given: argparse.Namespace) -> BenchmarkOptions:
         python_vllm=given.vllm_python or _peer(given.peers, "vllm"),
         llama_server=given.llama_server,
         python_xllamacpp=_peer(given.peers, "xllamacpp"),
+        peers=Path(given.peers) if given.peers else None,
     )
 
 
@@ -90,7 +89,7 @@ def _numbers(text: str) -> tuple[int, ...] | None:
 
 
 def _peer(folder: Path | str | None, name: str) -> str | None:
-    python = Path(folder).absolute() / PEERS[name] if folder else None
+    python = python_of(Path(folder), name) if folder else None
     return str(python) if python is not None and python.exists() else None
 
 

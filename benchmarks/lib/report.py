@@ -85,10 +85,14 @@ def quietness(shares: Sequence[float | None]) -> str:
 def _described(facts: Facts) -> str:
     versions = facts["versions"] if isinstance(facts["versions"], Mapping) else {}
     features = facts["features"] if isinstance(facts["features"], Sequence) else ()
+    limits = facts.get("imitated", {})
+    assert isinstance(limits, Mapping)
+    lesser = [f"A lesser processor is imitated: {' '.join(f'{n}={v}' for n, v in limits.items())}. Not all heed it."]
     lines = [
         f"{facts['date']}, commit {facts['commit']}.",
         f"{facts['processor']}, {facts['cores']} cores ({', '.join(map(str, features)) or 'no wide vectors'}), "
         f"{facts['memory_gib']} GiB, GPU: {facts['gpu'] or 'none'}.",
+        *(lesser if limits else ()),
         f"{facts['system']}, Python {facts['python']}, {', '.join(f'{n} {v}' for n, v in versions.items())}.",
     ]
     return "\n".join(lines)

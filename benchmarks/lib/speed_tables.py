@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.lib.bits import bits
 from benchmarks.lib.plots import Panel
 from benchmarks.lib.report import Column, Row
 from benchmarks.lib.rounds import RoundsOutcome
@@ -11,8 +12,10 @@ COLUMNS = (
     Column("prompt", "prompt", 0),
     Column("width", "at once", 0),
     Column("who", "who"),
+    Column("bits", "weights bits", 0),
     Column("through", "through"),
     Column("tokens_per_s", "tokens/s"),
+    Column("share", "of best peer of these bits %", 0, 100),
     Column("decode_per_s", "decode tokens/s"),
     Column("first_p50", "first token p50 ms", 0, 1000),
     Column("first_p99", "p99 ms", 0, 1000),
@@ -25,20 +28,28 @@ COLUMNS = (
 
 
 def rows(outcome: RoundsOutcome, through: Mapping[str, str], reference: str | None = None) -> list[Row]:
-    """One row a contestant and case, by case; `same` is the share of tokens equal to the reference's."""
+    """One row a contestant and case, by case; `same` is the share of tokens equal to the reference's.
+
+    `share` is of the tokens/s of the fastest peer in the same case whose weights have as many bits.
+    """
     made: list[Row] = []
+    best = best_peers(outcome)
     for (who, case), runs in sorted(outcome.runs.items(), key=lambda item: item[0][1]):
         summary = summarise(runs)
         model = outcome.runs.get((reference, case)) if reference else None
+        width = bits(who, outcome.facts.get(who, {}))
+        rival = best.get((case, width)) if width is not None else None
         made.append(
             {
                 "prompt": runs[0].prompt_tokens or case.prompt,
                 "width": case.width,
                 "new": case.new,
                 "who": who,
+                "bits": width,
                 "through": through[who],
                 "runs": summary.runs,
                 "tokens_per_s": summary.tokens_per_s,
+                "share": summary.tokens_per_s / rival if rival else None,
                 "decode_per_s": summary.decode_per_s,
                 "first_p50": summary.first_p50,
                 "first_p99": summary.first_p99,
@@ -52,6 +63,24 @@ def rows(outcome: RoundsOutcome, through: Mapping[str, str], reference: str | No
             }
         )
     return made
+
+
+def best_peers(outcome: RoundsOutcome) -> dict[tuple[Case, int], float]:
+    """Tokens/s of the fastest that is not ours, by case and bits of a weight."""
+    best: dict[tuple[Case, int], float] = {}
+    for (who, case), runs in outcome.runs.items():
+        width = bits(who, outcome.facts.get(who, {}))
+        if width is not None and not who.startswith("ours"):
+            best[case, width] = max(best.get((case, width), 0.0), summarise(runs).tokens_per_s)
+    return best
+
+
+def stated(outcome: RoundsOutcome) -> list[str]:
+    """A sentence for the notes: each contestant's own word on its version, precision and threads."""
+    each = [
+        f"{who}: {', '.join(f'{k} {v}' for k, v in facts.items())}" for who, facts in outcome.facts.items() if facts
+    ]
+    return [f"As each states it: {'; '.join(each)}."] if each else []
 
 
 def panels(outcome: RoundsOutcome, cases: Sequence[Case]) -> list[Panel]:

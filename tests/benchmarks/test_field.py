@@ -1,6 +1,8 @@
 """Who is measured: peers that are not there are listed; what each server is started and asked with."""
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,25 @@ import pytest
 from benchmarks import engine, http
 from benchmarks.__main__ import BRIEF, EACH
 from benchmarks.contestants import field
-from benchmarks.contestants.field import ENGINES, SERVERS, FieldEntry, assemble
-from benchmarks.contestants.servers import chat_body, ids_body
+from benchmarks.contestants.base import PipeContestant
+from benchmarks.contestants.entry import FieldEntry
+from benchmarks.contestants.field import AS_SERVED, ENGINES, SERVERS, assemble
+from benchmarks.contestants.servers import ServerContestant, chat_body, ids_body
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.machine import cores
 from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.prompts import prompts
 
-PEERS = {"transformers-generate", "transformers-continuous", "openvino", "vllm", "llama-server"}
+PEERS = {
+    "transformers-generate",
+    "transformers-continuous",
+    "openvino",
+    "ctranslate2",
+    "onnxruntime-genai",
+    "vllm",
+    "llama-server",
+}
+LLAMA = ["q4_1", "q8_0", "bf16", "f32"]
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +43,10 @@ def parsed(*arguments: str) -> BenchmarkOptions:
     return options(parser("").parse_args(list(arguments)))
 
 
+def environment_of(one: ServerContestant) -> Mapping[str, str]:
+    return one.server.spec(1).env
+
+
 def chosen(entries: Any, *names: str) -> list[FieldEntry]:
     return [entry for entry in entries if entry.name.startswith(names)]
 
@@ -38,16 +56,31 @@ def test_every_peer_of_the_plan_has_an_entry() -> None:
     servers = {"ours", "ours-openvino", "ours-as-served", "vllm", "llama-server", "transformers-serve"}
     assert {entry.name.split(":")[0] for entry in SERVERS} == servers
     ours = {f"{who}:{precision}" for who in ("ours", "ours-openvino") for precision in ("fp32", "bf16", "int8")}
-    assert {entry.name for entry in ENGINES if entry.name.startswith("ours")} == ours | {"ours-as-served:auto"}
+    assert {entry.name for entry in ENGINES if entry.name.startswith("ours")} == ours | {AS_SERVED}
+    converted = {entry.name for entry in chosen(ENGINES, "ctranslate2", "onnxruntime-genai")}
+    int8 = {"ctranslate2:int8", "onnxruntime-genai:int8"}
+    assert converted == int8 | {"ctranslate2:fp32", "onnxruntime-genai:fp32", "onnxruntime-genai:int4"}
 
 
 def test_peers_that_are_not_installed_are_absent_with_the_option_that_names_them() -> None:
-    present, absent = assemble(chosen(ENGINES, "openvino", "vllm", "llama-server"), parsed())
+    peers = chosen(ENGINES, "openvino", "vllm", "llama-server", "ctranslate2", "onnxruntime-genai")
+    present, absent = assemble(peers, parsed())
     assert not present
-    assert set(absent) == {"openvino:f16", "vllm:bf16", "llama-server:q8_0", "llama-server:bf16"}
+    assert set(absent) == {entry.name for entry in peers}
     assert "--openvino-python" in absent["openvino:f16"]
     assert "--vllm-python" in absent["vllm:bf16"]
     assert "--llama-server" in absent["llama-server:q8_0"]
+    assert "--peers" in absent["ctranslate2:int8"]
+    assert "--peers" in absent["onnxruntime-genai:int4"]
+
+
+def test_a_peer_that_did_not_install_is_absent_with_the_reason_of_its_installer(tmp_path: Path) -> None:
+    (tmp_path / "ctranslate2.failed").write_text("no wheel for this system\n")
+    (tmp_path / "openvino.failed").write_text("no wheel for this Python\n")
+    _, absent = assemble(chosen(ENGINES, "ctranslate2", "onnx", "openvino"), parsed("--peers", str(tmp_path)))
+    assert absent["ctranslate2:fp32"] == "it did not install: no wheel for this system"
+    assert "no wheel for this Python" in absent["openvino:q8_0"]
+    assert absent["onnxruntime-genai:int8"] == "the folder of --peers has no environment onnxruntime-genai"
 
 
 def test_openvino_that_is_not_installed_leaves_out_ours_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +108,7 @@ def test_what_is_left_out_by_choice_is_listed_too() -> None:
 def test_a_named_server_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.lib.weights.gguf_file", lambda cache, kind: cache / f"{kind}.gguf")
     present, absent = assemble(chosen(ENGINES, "llama"), parsed("--llama-server", sys.executable))
-    assert [one.name for one in present] == ["llama-server:q8_0", "llama-server:bf16"]
+    assert [one.name for one in present] == [f"llama-server:{kind}" for kind in LLAMA]
     assert not absent
 
 
@@ -88,7 +121,8 @@ def test_peers_are_taken_from_one_folder_and_named_for_what_they_are(
         (tmp_path / name / "bin" / "python").symlink_to(sys.executable)
     peers = chosen(ENGINES, "openvino", "vllm", "llama-server")
     present, absent = assemble(peers, parsed("--peers", str(tmp_path)))
-    assert [one.name for one in present] == ["openvino:f16", "llama.cpp-avx2:q8_0", "llama.cpp-avx2:bf16"]
+    openvino = [f"openvino:{kind}" for kind in ("q4_1", "q8_0", "f16", "f32")]
+    assert [one.name for one in present] == [*openvino, *(f"llama.cpp-avx2:{kind}" for kind in LLAMA)]
     assert set(absent) == {"vllm:bf16"}
 
 
@@ -106,13 +140,31 @@ def test_our_service_is_started_with_settings_that_exist() -> None:
     from service.settings import variables
 
     worker = {"PANDAGPT_WORKER_DTYPE": "int8", "PANDAGPT_WORKER_RUNNER": "openvino"}
-    server = field.service_server("ours:int8", Path("folder"), worker, parsed("--threads", "3"))
+    server = field.service_server("ours:int8", Path("folder"), {**worker, **field.sizes(parsed("--threads", "3"))})
     spec = server.spec(1234)
     named = {name for name in (*spec.env, spec.scratch) if name and name.startswith("PANDAGPT_")}
     assert named <= set(variables())
     assert spec.env["PANDAGPT_WORKER_DTYPE"] == "int8"
     assert spec.env["PANDAGPT_WORKER_THREADS"] == "3"
     assert "1234" in spec.command
+
+
+def test_as_served_names_nothing_but_fewer_threads_where_they_are_asked_for(tmp_path: Path) -> None:
+    named = {name for name in environment_of(field.as_served(tmp_path, parsed())) if "WORKER" in name or "OMP" in name}
+    assert not named
+    fewer = environment_of(field.as_served(tmp_path, parsed("--threads", str(cores() + 1))))
+    assert fewer["PANDAGPT_WORKER_THREADS"] == str(cores() + 1)
+
+
+def test_the_engine_as_served_leaves_its_threads_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(field, "service_folder", lambda cache, endless: cache / "folder")
+    (one,), _ = assemble(chosen(ENGINES, AS_SERVED), parsed())
+    assert isinstance(one, PipeContestant)
+    assert "OMP_NUM_THREADS" not in one.spec.env
+    assert json.loads(one.spec.command[-1])["threads"] == 0
+    (named,), _ = assemble(chosen(ENGINES, "ours:int8"), parsed("--threads", "1"))
+    assert isinstance(named, PipeContestant)
+    assert named.spec.env["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +184,7 @@ def test_all_servers_are_asked_the_same_conversation() -> None:
         field.vllm_server("python", Path("m"), 1),
         field.llama_server("llama", ["binary"], Path("m"), 1),
         field.transformers_server("transformers", Path("m"), 1),
-        field.service_server("ours", Path("m"), {}, parsed()),
+        field.service_server("ours", Path("m"), {}),
     ]
     bodies = [chat_body(server, "Hello", 16) for server in servers]
     assert all(body["messages"] == bodies[0]["messages"] for body in bodies)

@@ -95,7 +95,25 @@ def test_results_lie_in_a_folder_of_day_and_machine(facts: machine.Facts) -> Non
     intel["features"] = ["avx2", "avx512f", "avx512_vnni"]
     assert machine.slug(intel) == "intel-xeon-gold-6430-vnni-8c-64g"
     assert machine.slug({**intel, "features": ["avx2"]}) == "intel-xeon-gold-6430-avx2-8c-64g"
+    assert machine.slug({**intel, "features": ["avx2", "avx512f"]}) == "intel-xeon-gold-6430-avx512-8c-64g"
+    assert machine.slug({**intel, "features": ["avx2", "avx_vnni"]}) == "intel-xeon-gold-6430-avx2-vnni-8c-64g"
     assert folder({**intel, "date": "2030-01-02 03:04 UTC"}).name == "2030-01-02-intel-xeon-gold-6430-vnni-8c-64g"
+
+
+def test_a_lesser_processor_that_is_imitated_stands_in_the_name_and_in_the_report(
+    report: BenchmarkReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in machine.IMITATED:
+        monkeypatch.delenv(name, raising=False)
+    plain = machine.facts()
+    assert "-as-" not in machine.slug(plain)
+    assert "imitated" not in report.markdown(plain)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "-as-avx2-" in machine.slug(machine.facts())
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    lesser = machine.facts()
+    assert machine.slug(lesser) == machine.slug(plain).replace(f"-{machine.cores()}c-", f"-as-avx2-{machine.cores()}c-")
+    assert "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2" in report.markdown(lesser)
 
 
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
