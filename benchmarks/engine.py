@@ -58,7 +58,7 @@ def written(
         f"{given.threads} threads each, greedy, no two prompts alike, contestants in turn; the others stand still.",
         "tokens/s counts from the start to the last token, prompts included; decode tokens/s from the moment that "
         "every request has its first token. Medians over runs; percentiles over all requests of all runs.",
-        "Weights: SmolLM2-135M-Instruct from one 4-bit file, dequantised and cast to each precision.",
+        "Weights: SmolLM2-135M-Instruct from one 4-bit file, dequantised and cast to each precision; q4_1 is the file.",
         "Peak MiB: highest resident memory over all cases, loading left out, all processes of the contestant.",
         "Weights bits: of a weight in the products, scales of groups left out. A row's share is of the tokens/s of the "
         "fastest peer in the same case whose weights have as many.",
