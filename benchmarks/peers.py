@@ -2,8 +2,9 @@
 
     python -m benchmarks.peers FOLDER [--only ctranslate2,xllamacpp]     # then: make bench ARGS="--peers FOLDER"
 
-Takes about 7 GB and a few minutes. An environment that is there already is left as it is. Where one fails, the others
-are made all the same, and the benchmarks' reports give its reason.
+Takes a few minutes and about 7 GB, more where torch comes from an index whose build is for CUDA; a CPU wheel of it in
+the folder that PIP_FIND_LINKS names is taken. An environment that is there already is left as it is. Where one fails,
+the others are made all the same, and the benchmarks' reports give its reason.
 """
 
 import argparse
