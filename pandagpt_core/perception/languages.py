@@ -33,12 +33,20 @@ def english_noun(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """names: of things, with an article. words: everything else, by the English word. marks: of a question."""
+    """names: of things, with an article. words: everything else, by the English word. marks: of a question. asking:
+    first words of a question by yes or no. definite, indefinite: articles, and what stands in their place."""
 
     code: str
     names: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     marks: frozenset[str] = frozenset()
+    asking: frozenset[str] = frozenset()
+    definite: frozenset[str] = frozenset()
+    indefinite: frozenset[str] = frozenset()
+
+    @property
+    def articles(self) -> frozenset[str]:
+        return self.definite | self.indefinite
 
     def word(self, english: str) -> str:
         return self.words.get(english, english)
@@ -53,7 +61,16 @@ class Language:
         return named.partition(" ")[2] or named if named else english
 
 
-ENGLISH = Language("en")
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+ENGLISH = Language(
+    "en",
+    asking=_set("is are was were do does did can could has have isn aren don doesn"),  # "isn't" is two words
+    definite=_set("the its his her their your my"),
+    indefinite=_set("a an any some one another no"),
+)
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
     {
         "en": ENGLISH,
@@ -84,6 +101,9 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType(
                     "ein",
                 ]
             ),
+            asking=_set("ist sind gibt siehst sieht hörst hört zeigt kannst kann hat enthält erkennst"),
+            definite=_set("der die das den dem des dieser diese dieses diesen"),
+            indefinite=_set("ein eine einen einem einer kein keine keinen"),
         ),
         "es": Language(
             "es",
@@ -112,6 +132,9 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType(
                 ]
             )
             - {"color"},
+            asking=_set("hay es son ves se está están oyes escuchas muestra aparece contiene tiene puedes"),
+            definite=_set("el la los las este esta estos estas"),
+            indefinite=_set("un una unos unas algún alguna"),
         ),
         "fr": Language(
             "fr",
@@ -140,6 +163,9 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType(
                 ]
             )
             - {"image", "photo", "animal"},
+            asking=_set("est y vois voit voyez entends sont a contient montre peux c il"),
+            definite=_set("le la les l ce cet cette ces"),
+            indefinite=_set("un une des d du"),
         ),
     }
 )

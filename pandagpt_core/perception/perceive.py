@@ -100,7 +100,7 @@ class Perceiver:
         values, order = shares.topk(_CANDIDATES)
         features = self.concept_features(modality, rows, shares)
         first, second = (self.table.concepts[int(index)] for index in order)
-        confidence = _probability(calibration, features)
+        confidence = probability(calibration, features)
         rest = (1 - confidence) * float(values[1]) * 0.8
         return [PerceptionCandidate(first, confidence), PerceptionCandidate(second, rest)]
 
@@ -128,7 +128,7 @@ class Perceiver:
         best, features = self.class_features(rows)
         if self.table.concept_of[best] >= 0:
             return []
-        return [PerceptionCandidate(self.table.classes[best], _probability(self.table.named, features))]
+        return [PerceptionCandidate(self.table.classes[best], probability(self.table.named, features))]
 
     def _subjects(self, rows: Tensor) -> list[PerceptionCandidate]:
         """The largest detected thing, where it takes up enough of the picture to be what it is of."""
@@ -136,7 +136,7 @@ class Perceiver:
         if not found:
             return []
         largest = max(found, key=lambda thing: thing.score * math.sqrt(thing.area))
-        confidence = _probability(self.table.thing, [largest.score, largest.area])
+        confidence = probability(self.table.thing, [largest.score, largest.area])
         return [PerceptionCandidate(self.table.things[largest.kind], confidence * self._agreement(largest.kind, rows))]
 
     def _agreement(self, kind: int, rows: Tensor) -> float:
@@ -154,7 +154,7 @@ class Perceiver:
 
     def _shape(self, row: Tensor) -> PerceptionCandidate:
         shares, features = self.shape_features(row)
-        return PerceptionCandidate(self.table.concepts[int(shares.argmax())], _probability(self.table.shape, features))
+        return PerceptionCandidate(self.table.concepts[int(shares.argmax())], probability(self.table.shape, features))
 
     def shape_features(self, row: Tensor) -> tuple[Tensor, list[float]]:
         row = row.to(self.recall.directions)
@@ -189,7 +189,7 @@ class Perceiver:
         named = self.table.things[thing.kind]
         if thing.area < SUBJECT_AREA:
             return named.name
-        confidence = _probability(self.table.thing, [thing.score, thing.area]) * self._agreement(thing.kind, rows)
+        confidence = probability(self.table.thing, [thing.score, thing.area]) * self._agreement(thing.kind, rows)
         if confidence >= self.table.seen:
             return named.name
         return named.kinds[-1] if named.kinds else ""
@@ -249,7 +249,7 @@ def _joined(known: PerceptionCandidate | None, named: NamedConcept, confidence: 
     return PerceptionCandidate(named, 1 - doubt)
 
 
-def _probability(calibration: Logistic, features: Sequence[float]) -> float:
+def probability(calibration: Logistic, features: Sequence[float]) -> float:
     total = calibration.bias + sum(w * x for w, x in zip(calibration.weights, features, strict=True))
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
 

@@ -33,6 +33,7 @@ class Reading:
     """names: the surest first; of several, none is sure. kind: what surely holds where the name is not sure.
 
     void: what there is in place of a subject ("blank", "silence"). confidence: that the first name is right, 0 to 1.
+    asked: names that the question asks for, each with the probability that it is there.
     """
 
     sense: Sense
@@ -44,6 +45,7 @@ class Reading:
     ground: tuple[str, ...] = ()
     things: tuple[Thing, ...] = ()
     confidence: float = 1.0
+    asked: tuple[tuple[str, float], ...] = ()
 
 
 def words(reading: Reading, language: Language = ENGLISH) -> str:

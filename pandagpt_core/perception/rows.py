@@ -4,6 +4,7 @@ row 1          measures of the whole: `Measures`, padded
 rows 2 to 5    pictures and videos: the trunk's probabilities of ImageNet's 1,000 classes, padded to 4 rows of 256
 row 6          pictures: up to 8 things of 32 numbers each (`ThingRow`)
 rows 7 to 14   pictures: the embedding of each thing that was looked at by itself, else zeros
+row 15         pictures: the detector's best score of each of its kinds, padded; zeros where it did not run
 """
 
 from collections.abc import Mapping
@@ -19,11 +20,11 @@ COLOURS = 11
 MOST_THINGS = 8
 _THING = WIDTH // MOST_THINGS
 CLASS_ROWS = slice(2, 6)
-THINGS_AT, LOOKED_AT = 6, 7
+THINGS_AT, LOOKED_AT, SCORES_AT = 6, 7, 15
 _WHOLE, _CLASSES = 2, 4
 ROWS: Mapping[Modality, int] = {
     modality: _WHOLE + (_CLASSES if modality in (Modality.IMAGE, Modality.VIDEO) else 0) for modality in Modality
-} | {Modality.IMAGE: _WHOLE + _CLASSES + 1 + MOST_THINGS}
+} | {Modality.IMAGE: SCORES_AT + 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,11 @@ def classes_rows(probabilities: Tensor) -> Tensor:
 
 def classes_of(rows: Tensor, classes: int = 1000) -> Tensor:
     return rows[CLASS_ROWS].flatten()[:classes]
+
+
+def scores_row(scores: Tensor) -> Tensor:
+    """[kinds] to [256]."""
+    return torch.nn.functional.pad(scores, (0, WIDTH - len(scores)))
 
 
 def _flat(thing: ThingRow) -> list[float]:

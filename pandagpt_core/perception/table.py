@@ -20,6 +20,22 @@ class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weights: tuple[float, ...]
 
 
+class EvidenceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of names that a question asks for (`perception.evidence`).
+
+    words: other words for a name ("people": "person"). covers: by name, what is it by another name. beside: by name,
+    the classes in whose pictures it usually stands too. usual: of each class its mean probability over pictures.
+    regressions: by modality and sources (joined by "+"), the probability that a name is there, fitted on questions
+    whose answer is as often yes as no.
+    """
+
+    words: dict[str, str]
+    covers: dict[str, tuple[str, ...]]
+    beside: dict[str, tuple[str, ...]]
+    usual: tuple[float, ...]
+    regressions: dict[Modality, dict[str, Logistic]]
+
+
 class NameTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """concepts: in the order of the recall's directions. classes: ImageNet's, `concept_of` the concept that each is,
     -1 for none. things: COCO's kinds.
@@ -29,7 +45,7 @@ class NameTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cosine. thing: of a detected thing that is the subject: the detector's score, its area. shape: of a shape looked at
     by itself: cosine, share, the second's share.
     sure: what a name must reach; kind: what a kind must reach; seen and shape_seen: what one thing among several must
-    reach, detected or a shape.
+    reach, detected or a shape. asked: of names that a question asks for; none where the folder has no such evidence.
     """
 
     concepts: tuple[NamedConcept, ...]
@@ -45,6 +61,7 @@ class NameTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: _Share = 0.6
     seen: _Share = 0.35
     shape_seen: _Share = 0.25
+    asked: EvidenceTable | None = None
 
 
 def read_name_table(path: Path) -> NameTable:

@@ -1,7 +1,7 @@
 """A folder's perception in a prompt: each medium's soft token, and behind it what was read of it, in words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from pandagpt_core.checkpoints import PandaGPTFolder, PerceptionSpec
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.perception.evidence import EvidenceReader
 from pandagpt_core.perception.languages import Language, language_of
 from pandagpt_core.perception.perceive import Perceiver
 from pandagpt_core.perception.reading import Reading, words
+from pandagpt_core.perception.stating import stated
 from pandagpt_core.perception.table import read_name_table
 from pandagpt_core.systems.checks import blamed
 from pandagpt_core.systems.prompting import Embed
@@ -25,17 +27,25 @@ _FAINT = 0.25  # of the largest weight: a medium that counts for less has its so
 
 @dataclass(frozen=True, slots=True)
 class Perceiving:
-    """spec: of the folder's config."""
+    """spec: of the folder's config. evidence: for names that a question asks for; None where the folder uses none."""
 
     spec: PerceptionSpec
     perceiver: Perceiver
+    evidence: EvidenceReader | None = None
 
     def readings(
         self, conversation: Conversation, rows: Sequence[Tensor], uses: Sequence[int]
     ) -> Mapping[int, Reading]:
         """What was read of each medium that counts, by its index, in the order of the conversation."""
         counting = [index for index in uses if conversation.media[index].weight]
-        return {index: self.perceiver.read(conversation.media[index].modality, rows[index]) for index in counting}
+        read = {index: self.perceiver.read(conversation.media[index].modality, rows[index]) for index in counting}
+        if self.evidence is None:
+            return read
+        asked = self.evidence.asked(_question(conversation))
+        return {
+            index: replace(reading, asked=self.evidence.found(conversation.media[index].modality, rows[index], asked))
+            for index, reading in read.items()
+        }
 
     def slot(
         self,
@@ -58,7 +68,7 @@ class Perceiving:
             if self.spec.soft or not worded:
                 parts.append(weight * projection(rows[index][:1]))
             if worded:
-                parts.append(embed(tokenizer.encode(words(reading, language) + "\n")).float())
+                parts.append(embed(tokenizer.encode(words(stated(reading), language) + "\n")).float())
         slot = torch.cat(parts) if parts else projection.bias[None] * 0
         if not torch.isfinite(slot).all():
             raise blamed(projection(torch.cat([rows[index][:1] for index in readings])), "projection")
@@ -81,13 +91,21 @@ def load_perceiving(path: Path, folder: PandaGPTFolder, projection: Projection) 
         raise CheckpointError(
             f"perception.json names {len(table.concepts)} concepts, the recall has {named} directions"
         )
-    return Perceiving(folder.perception, Perceiver(table, recall))
+    perceiver = Perceiver(table, recall)
+    if not folder.perception.asked:
+        return Perceiving(folder.perception, perceiver)
+    if table.asked is None:
+        raise CheckpointError("perception asks for evidence of asked names, and perception.json has none")
+    return Perceiving(folder.perception, perceiver, EvidenceReader(perceiver, table.asked))
+
+
+def _question(conversation: Conversation) -> str:
+    """The last user turn: the last turn may be an answer that is to be continued, or a tool's result."""
+    return next((turn.text for turn in reversed(conversation.turns) if turn.role == "user"), "")
 
 
 def _language(conversation: Conversation) -> Language:
-    """That of the last user turn: the last turn may be an answer that is to be continued, or a tool's result."""
-    texts = [turn.text for turn in conversation.turns if turn.role == "user"]
-    return language_of(texts[-1] if texts else "")
+    return language_of(_question(conversation))
 
 
 def _told(conversation: Conversation, index: int, reading: Reading) -> dict[str, Any]:
@@ -97,4 +115,5 @@ def _told(conversation: Conversation, index: int, reading: Reading) -> dict[str,
         "name": name,
         "sure": bool(reading.void or reading.sure),
     }
-    return {**fields, "confidence": round(reading.confidence, 3)}
+    asked = {"asked": {name: round(share, 3) for name, share in reading.asked}} if reading.asked else {}
+    return {**fields, "confidence": round(reading.confidence, 3), **asked}

@@ -16,16 +16,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
+from pandagpt_core.fusion import PrototypeRetrieval
 from pandagpt_core.perception.table import NameTable
 from pandagpt_core.training.device import CPU, pick
 from pandagpt_core.training.log import Log
 from recipes.panda_mini import reproducibility
+from recipes.panda_mini.calibration.evidence import evidence_table, present
 from recipes.panda_mini.calibration.fit import name_table
-from recipes.panda_mini.calibration.samples import samples
+from recipes.panda_mini.calibration.samples import picture_rows, samples
 from recipes.panda_mini.config import DIM, QUICK, SIZES, BuildRecipe
 from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.packages import PACKAGES, FetchError, fetch_all
@@ -107,8 +110,11 @@ def calibrated(job: BuildJob, sizes: dict[str, Any], state: State, directions: t
     """How sure a name must be, on samples of its own, seen by the very encoder that is exported."""
     encoder = MiniEncoder.load(sizes, {name: tensor.half().float() for name, tensor in state.items()})
     found = samples(encoder, job.packages, job.recipe.thin)
-    job.log("calibrated", samples=len(found))
-    return name_table(found, directions, job.recipe.speech.sharpness)
+    pictures = picture_rows(encoder, job.packages, list(present())[:: job.recipe.thin])
+    job.log("calibrated", samples=len(found), pictures=len(pictures))
+    recall = PrototypeRetrieval(directions, job.recipe.speech.sharpness)
+    names = name_table(found, directions, recall.sharpness)
+    return msgspec.structs.replace(names, asked=evidence_table(names, recall, pictures, found))
 
 
 def encoder_state(trunk: EfficientNetLite0, space: Space, others: Mapping[str, State]) -> dict[str, torch.Tensor]:

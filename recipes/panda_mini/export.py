@@ -65,7 +65,7 @@ def export(
         template="chatml",
         encoder=EncoderSpec(kind="mini", sizes=sizes),
         projection=ProjectionSpec(in_dim=in_dim, out_dim=out_dim, recall=recall),
-        perception=None if table is None else PerceptionSpec(),
+        perception=None if table is None else PerceptionSpec(asked=table.asked is not None),
         lora=LoraSpec(r=lora.r, alpha=lora.alpha, targets=lora.targets),
         llm=LLMSpec(package=LLM_PACKAGE, file=LLM_FILE, sha256=file_digest(llm_file())),
         recipes=recipes,

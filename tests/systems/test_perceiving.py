@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -14,10 +15,11 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.perception.evidence import EvidenceReader
 from pandagpt_core.perception.perceive import Perceiver
 from pandagpt_core.perception.reading import NamedConcept
 from pandagpt_core.perception.rows import ROWS, WIDTH, Measures
-from pandagpt_core.perception.table import Logistic, NameTable
+from pandagpt_core.perception.table import EvidenceTable, Logistic, NameTable
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems.pandagpt import PandaGPT
 from pandagpt_core.systems.perceiving import Perceiving, load_perceiving
@@ -29,6 +31,7 @@ from pandagpt_core.visual_cache import VisualCache
 INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"}, 1024, WIDTH, "d", "1")
 RECALL = PrototypeRetrieval(torch.eye(2, WIDTH), 20.0)
 SURE = Logistic(-10.0, (20.0, 0.0, 0.0))
+FAINT = Logistic(-9.0, (25.0,))  # a half at a cosine of 0.36
 TABLE = NameTable(
     concepts=(NamedConcept("cat"), NamedConcept("drum")),
     classes=(),
@@ -205,10 +208,71 @@ def test_names_that_are_not_the_recalls_are_refused(tmp_path: Path, system: Pand
         projection=ProjectionSpec(in_dim=WIDTH, out_dim=8),
         perception=PerceptionSpec(),
     )
-    assert load_perceiving(tmp_path, folder, system.projection) is not None
+    plain = load_perceiving(tmp_path, folder, system.projection)
+    assert plain is not None
+    assert plain.evidence is None
+    asking = msgspec.structs.replace(folder, perception=PerceptionSpec(asked=True))
+    with pytest.raises(CheckpointError, match=r"perception\.json has none"):
+        load_perceiving(tmp_path, asking, system.projection)
+    write_name_table(tmp_path, msgspec.structs.replace(TABLE, asked=EVIDENCE))
+    perceiving = load_perceiving(tmp_path, asking, system.projection)
+    assert perceiving is not None
+    assert perceiving.evidence is not None
     other = dataclasses.replace(system.projection, recall=PrototypeRetrieval(torch.eye(3, WIDTH), 20.0))
     with pytest.raises(CheckpointError, match="names 2 concepts, the recall has 3"):
         load_perceiving(tmp_path, folder, other)
+
+
+EVIDENCE = EvidenceTable({}, {}, {}, (), {Modality.IMAGE: {"concept": FAINT}, Modality.AUDIO: {"concept": FAINT}})
+
+
+@pytest.fixture
+def asking(system: PandaGPT) -> PandaGPT:
+    """With evidence for asked names; half a drum is not sure enough to be named unasked."""
+    assert system.perceiving is not None
+    evidence = EvidenceReader(system.perceiving.perceiver, EVIDENCE)
+    spec = PerceptionSpec(asked=True)
+    return dataclasses.replace(system, perceiving=dataclasses.replace(system.perceiving, spec=spec, evidence=evidence))
+
+
+def faint_drum() -> torch.Tensor:
+    unit = torch.zeros(1, WIDTH)
+    unit[0, 1], unit[0, 2] = 0.4, 0.9
+    return unit
+
+
+def test_a_question_for_a_name_finds_it_with_less_evidence(system: PandaGPT, asking: PandaGPT) -> None:
+    asked = talk(Modality.IMAGE, question="Is there a drum in the picture?")
+    before, after = (each.prepare(asked, [faint_drum()]) for each in (system, asking))
+    assert held(before.ids, line(system, "(Picture: a drum.)"), system, before.embeds) == -1
+    assert held(after.ids, line(system, "(Picture: a drum.)"), system, after.embeds) > 0
+    assert before.fields is not None
+    assert after.fields is not None
+    [was], [now] = before.fields["media"], after.fields["media"]
+    assert now == {**was, "asked": {"drum": pytest.approx(0.76, abs=0.01)}}
+
+
+@pytest.mark.parametrize("question", ["What is this?", "How many drums are there?", "Is there a cat?", "Tell me more."])
+def test_other_questions_have_the_prompt_that_they_had(system: PandaGPT, asking: PandaGPT, question: str) -> None:
+    asked = talk(Modality.IMAGE, question=question)
+    assert asking.prepare(asked, [faint_drum()]).ids == system.prepare(asked, [faint_drum()]).ids
+
+
+def test_a_question_for_a_sound_leaves_the_picture_alone(system: PandaGPT, asking: PandaGPT) -> None:
+    both = talk(Modality.IMAGE, Modality.AUDIO, question="Do you hear a drum?")
+    inputs = asking.prepare(both, [faint_drum(), faint_drum()])
+    assert held(inputs.ids, line(system, "(Sound: a drum.)"), system, inputs.embeds) > 0
+    assert held(inputs.ids, line(system, "(Picture: a drum.)"), system, inputs.embeds) == -1
+
+
+def test_the_last_user_turn_asks_and_a_continued_answer_has_the_same_line(asking: PandaGPT) -> None:
+    asked = talk(Modality.IMAGE, question="Is there a drum?")
+    once = asking.prepare(asked, [faint_drum()]).ids
+    begun = dataclasses.replace(asked, turns=(*asked.turns, Turn("assistant", "Yes,")), continue_final=True)
+    assert asking.prepare(begun, [faint_drum()]).ids[: len(once)] == once
+    later = dataclasses.replace(asked, turns=(*asked.turns, Turn("assistant", "Yes."), Turn("user", "What is this?")))
+    plain = dataclasses.replace(later, turns=(Turn("user", "Was there a drum then"), *later.turns[1:]))
+    assert asking.prepare(later, [faint_drum()]).fields == asking.prepare(plain, [faint_drum()]).fields
 
 
 def test_rows_are_read_as_they_come_out_of_a_cache(system: PandaGPT) -> None:

@@ -17,6 +17,7 @@ from pandagpt_core.encoders.mini.senses import MapTower, SoundTower
 from pandagpt_core.encoders.mini.towers import ImageTower, SignalTower, TextTower
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
 from pandagpt_core.modalities import check_recipes
+from pandagpt_core.perception.rows import ROWS
 from pandagpt_core.types import Modality
 
 # Which tower of `sizes` encodes a modality, and what it wants to be fed.
@@ -86,7 +87,8 @@ class MiniEncoder(nn.Module):
         names = {name, *(["image"] if looks else []), *([THINGS] if modality == Modality.IMAGE else [])}
         own = {each: self._sizes["towers"][each] for each in names if each in self.towers}
         prefixes = tuple(f"towers.{each}." for each in own)
-        facts = {"dim": self.dim, "perceives": self.perceives, "towers": own}
+        rows = ROWS[modality] if self.perceives else 1
+        facts = {"dim": self.dim, "perceives": self.perceives, "rows": rows, "towers": own}
         return TowerPart(lambda key: key.startswith(prefixes), facts)
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pandagpt_core.encoders.mini.centernet import CenterNet, things
+from pandagpt_core.encoders.mini.centernet import KINDS, CenterNet, things
 from pandagpt_core.encoders.mini.towers import ImageTower
 from pandagpt_core.perception.looks import Looked, inside, look
 from pandagpt_core.perception.rows import (
@@ -18,6 +18,7 @@ from pandagpt_core.perception.rows import (
     Measures,
     ThingRow,
     classes_rows,
+    scores_row,
     things_row,
 )
 from pandagpt_core.types import Modality
@@ -79,17 +80,20 @@ def _filmed(frames: Tensor, seen: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 def _pictured(encoder: _Encoder, clip: Tensor, unit: Tensor, classes: Tensor) -> Tensor:
     whole = clip[:, :, :-CROP] if clip.shape[-1] != CROP else clip
     looked = look(_pixels(whole))
-    found = list(looked.shapes) or _detected(encoder.towers["things"], whole, looked)
+    found, scores = list(looked.shapes), torch.zeros(KINDS)
+    if not found:
+        found, scores = _detected(encoder.towers["things"], whole, looked)
     by_itself = looked.shapes and not (len(found) == 1 and found[0].area > _FULL)
     units = _looked_at(encoder, whole, found, looked) if by_itself else []
     below = torch.zeros(MOST_THINGS, WIDTH)
     for index, each in enumerate(units):
         below[index] = each
     head = torch.cat((unit[None].cpu(), looked.measures.row()[None], classes_rows(classes.cpu())))
-    return torch.cat((head, things_row(found)[None], below)).to(unit)
+    return torch.cat((head, things_row(found)[None], below, scores_row(scores)[None])).to(unit)
 
 
-def _detected(network: CenterNet, whole: Tensor, looked: Looked) -> list[ThingRow]:
+def _detected(network: CenterNet, whole: Tensor, looked: Looked) -> tuple[list[ThingRow], Tensor]:
+    """The things that are sure enough, and [80] the best score of each kind."""
     side = whole.shape[-1] // 32 * 32
     heat, reach = network(whole[None, :, :side, :side] * 128 + 127)
     found = things(heat[0].float().cpu(), reach[0].float().cpu(), MOST_THINGS, _SURE)
@@ -97,7 +101,8 @@ def _detected(network: CenterNet, whole: Tensor, looked: Looked) -> list[ThingRo
     for score, kind, box in zip(found.scores.tolist(), found.kinds.tolist(), found.boxes.tolist(), strict=True):
         left, top, right, bottom = box
         rows.append(ThingRow(score, kind, left, top, right, bottom, ()))
-    return [replace(row, colours=inside(looked, (row.left, row.top, row.right, row.bottom))) for row in rows]
+    coloured = [replace(row, colours=inside(looked, (row.left, row.top, row.right, row.bottom))) for row in rows]
+    return coloured, heat[0].float().amax(dim=(1, 2)).cpu()
 
 
 def _looked_at(encoder: _Encoder, whole: Tensor, shapes: Sequence[ThingRow], looked: Looked) -> list[Tensor]:

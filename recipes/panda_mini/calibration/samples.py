@@ -29,7 +29,7 @@ from recipes.panda_mini.eval_manifest import npy, picture_medium
 from recipes.panda_mini.space.embedding_space import imagenet_names
 
 PHOTOS = Path(__file__).with_name("photos.toml")
-_FOLDERS = ("opencv-doc", "ukui-wallpapers", "lomiri-wallpapers-20.04")
+_FOLDERS = ("opencv-doc", "ukui-wallpapers", "lomiri-wallpapers-20.04", "lomiri-wallpapers-16.04", "mate-backgrounds")
 _ICONS, _MAPS, _SOUNDS, _MOTIONS = 160, 70, 40, 30
 _SECONDS = 4
 # The validation sets, by their names in the card's table, whose items the calibration sees, or some of them.
@@ -79,12 +79,24 @@ def samples(encoder: MiniEncoder, packages: Path, thin: int = 1) -> list[Calibra
 _Item = tuple[Modality, tuple[str, ...], float, bytes | np.ndarray]
 
 
-def _photos(packages: Path) -> Iterator[_Item]:
-    """Of several files of one name the first by path."""
+def picture_rows(encoder: MiniEncoder, packages: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    """What is perceived of pictures of the calibration's packages, by file name. Takes some minutes."""
+    files, recipe = _files(packages), encoder.recipes[Modality.IMAGE]
+    arrays = {name: load(recipe, files[name].read_bytes(), {}, Limits()) for name in names}
+    return {name: encoder.rows(Modality.IMAGE, [array])[0] for name, array in arrays.items()}
+
+
+def _files(packages: Path) -> dict[str, Path]:
+    """By name; of several files of one name the first by path."""
     files: dict[str, Path] = {}
     for folder in _FOLDERS:
         for path in sorted((packages / folder).rglob("*")):
             files.setdefault(path.name, path)
+    return files
+
+
+def _photos(packages: Path) -> Iterator[_Item]:
+    files = _files(packages)
     for name, said in tomllib.loads(PHOTOS.read_text()).items():
         truth = tuple(said.split("|")) if said else ()
         yield Modality.IMAGE, truth, 2.0, files[name].read_bytes()

@@ -92,6 +92,8 @@ PACKAGES = (
         "pictures, most of nothing that has a name",
     ),
     Package("debian", "lomiri-wallpapers-20.04", "CC-BY-SA-4.0", "calibration", "pictures and photographs"),
+    Package("debian", "lomiri-wallpapers-16.04", "CC-BY-4.0 and others", "calibration", "photographs"),
+    Package("debian", "mate-backgrounds", "GPL-2.0 and others", "calibration", "photographs of plants"),
     Package("pypi", "scikit-image", "BSD-3-Clause and others", "validation", "photographs that questions are about"),
     Package("pypi", "scikit-learn", "BSD-3-Clause and others", "validation", "photographs that questions are about"),
     Package("pypi", "mvtb-data", "MIT", "validation", "photographs that questions are about"),

@@ -23,6 +23,7 @@ from recipes.panda_mini.questions.table import KINDS, TableQuestion, load_questi
 
 TOKENS = 48
 AT_ONCE = 16
+_TAGS = "emojibase-data"  # by which the icons of the scenes are found
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def main(said: Sequence[str] | None = None) -> None:
     parser.add_argument("--thin", type=int, default=1, metavar="N", help="of each kind every Nth question about media")
     parser.add_argument("--out", type=Path, help="a JSON file with every answer")
     asked = parser.parse_args(said)
-    fetch_all(asked.cache / "packages", [p for p in PACKAGES if p.use == "validation"])
+    fetch_all(asked.cache / "packages", [p for p in PACKAGES if p.use == "validation" or p.name == _TAGS])
     runtime = Runtime.load(asked.folder, dtype="auto", max_sequences=AT_ONCE)
     answered = ask_all(runtime, thinned(load_questions(), asked.thin), QuestionFiles(asked.cache / "packages"))
     for name, rate in figures(answered).items():

@@ -1,0 +1,87 @@
+"""The names that a question by yes or no asks for: "Is there a dog or a cat in the picture?" asks for two.
+
+A name behind a definite article is no name that is asked for ("Is the cat bigger than the mouse?"): it is taken to be
+there.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pandagpt_core.perception.languages import Language
+from pandagpt_core.perception.looks import COLOUR_NAMES
+from pandagpt_core.perception.reading import Sense
+
+_CLAUSE = re.compile(r"[.,:;!?¿¡\n]")
+_WORD = re.compile(r"[^\W\d_]+")
+_LONGEST = 4  # words of a name
+_ARTICLE = 2  # words before a name among which its article is looked for
+_PLURALS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "en": (("ies", "y"), ("es", ""), ("s", "")),
+    "de": (("en", ""), ("n", ""), ("e", ""), ("s", ""), ("er", "")),
+    "es": (("es", ""), ("s", "")),
+    "fr": (("s", ""), ("x", "")),
+}
+# Words of a question that is about sounds alone, or about what is seen alone.
+_HEARD = frozenset(["hear", "sound", "recording", "audio", "hörst", "hören", "oyes", "oír", "sonido", "entends"])
+_SEEN = frozenset(
+    ["see", "picture", "photo", "image", "video", "siehst", "sehen", "bild", "foto", "ves", "imagen", "vois", "voir"]
+)
+_VISIBLE: frozenset[Sense] = frozenset(["picture", "video", "depth", "heat"])
+
+
+@dataclass(frozen=True, slots=True)
+class AskedNames:
+    """names: English, each once. heard, seen: whether the question is about sounds or about what is seen."""
+
+    names: tuple[str, ...] = ()
+    heard: bool = False
+    seen: bool = False
+
+    def of(self, sense: Sense) -> tuple[str, ...]:
+        """Those that are asked of a medium."""
+        alone = self.heard != self.seen
+        if alone and ((self.heard and sense != "sound") or (self.seen and sense not in _VISIBLE)):
+            return ()
+        return self.names
+
+
+def asked_names(question: str, language: Language, vocabulary: Mapping[str, str]) -> AskedNames:
+    """vocabulary: the names of things by their words in the language, in lower case ("hund": "dog")."""
+    clauses = [_WORD.findall(clause) for clause in _CLAUSE.split(question.lower())]
+    asking = [words for words in clauses if words and words[0] in language.asking]
+    names = dict.fromkeys(name for words in asking for name in _named(words, language, vocabulary))
+    said = {word for words in clauses for word in words}
+    return AskedNames(tuple(names), bool(said & _HEARD), bool(said & _SEEN))
+
+
+def _named(words: Sequence[str], language: Language, vocabulary: Mapping[str, str]) -> Iterator[str]:
+    """The longest names, from left to right."""
+    at = 1
+    while at < len(words):
+        size, name = _at(words, at, language, vocabulary)
+        if name and not _taken_to_be_there(words, at, name, language):
+            yield name
+        at += max(size, 1)
+
+
+def _at(words: Sequence[str], at: int, language: Language, vocabulary: Mapping[str, str]) -> tuple[int, str]:
+    for size in range(min(_LONGEST, len(words) - at), 0, -1):
+        for form in _singulars(" ".join(words[at : at + size]), language):
+            if form in vocabulary:
+                return size, vocabulary[form]
+    return 0, ""
+
+
+def _singulars(phrase: str, language: Language) -> Iterator[str]:
+    yield phrase
+    for ending, instead in _PLURALS[language.code]:
+        if phrase.endswith(ending) and len(phrase) > len(ending) + 2:
+            yield phrase.removesuffix(ending) + instead
+
+
+def _taken_to_be_there(words: Sequence[str], at: int, name: str, language: Language) -> bool:
+    before = [word for word in words[max(0, at - _ARTICLE) : at] if word in language.articles]
+    if name in COLOUR_NAMES:
+        return not before or before[-1] in language.definite
+    return bool(before) and before[-1] in language.definite and name not in ("sun", "moon")
