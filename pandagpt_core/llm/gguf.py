@@ -17,6 +17,7 @@ from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import MODEL_TYPES, LlamaConfig
 from pandagpt_core.llm.rope import DEFAULT_THETA, Rope
 from pandagpt_core.llm.tokenizers.gguf import field
+from pandagpt_core.llm.tokenizers.gguf_reader import PlainReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ LAYER_NAMES = {
 
 def read_weights(path: Path) -> tuple[LlamaConfig, dict[str, Tensor]]:
     """Sizes and float32 weights under their Hugging Face names. Raises CheckpointError on another architecture."""
-    reader = GGUFReader(path)
+    reader = PlainReader(path)
     name = field(reader, "general.architecture")
     if name not in ARCHITECTURES:
         known = " or ".join(map(repr, ARCHITECTURES))
@@ -69,7 +70,7 @@ def read_weights(path: Path) -> tuple[LlamaConfig, dict[str, Tensor]]:
 
 def read_embeddings(path: Path, ids: Sequence[int]) -> Tensor:
     """[n, D] float32: the embedding table's rows of these token ids, without reading the others."""
-    table = next(tensor for tensor in GGUFReader(path).tensors if tensor.name == "token_embd.weight")
+    table = next(tensor for tensor in PlainReader(path).tensors if tensor.name == "token_embd.weight")
     return torch.from_numpy(np.array(dequantize(table.data[list(ids)], table.tensor_type), dtype=np.float32))
 
 

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as Backend
 
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.bpe import BPETokenizer
+from pandagpt_core.llm.tokenizers.gguf_reader import PlainReader
 
 # Kinds of tokens in tokenizer.ggml.token_type. A user-defined one is text that is a token of its own ("<tool_call>").
 CONTROL, USER_DEFINED, UNUSED = 3, 4, 5
@@ -48,7 +49,7 @@ SPLITTERS: Mapping[str, Splitter] = MappingProxyType(
 
 def read_tokenizer(path: Path) -> BPETokenizer:
     """The byte-pair tokenizer in the file's metadata. Raises CheckpointError for other kinds."""
-    reader = GGUFReader(path)
+    reader = PlainReader(path)
     kind, splitter = field(reader, "tokenizer.ggml.model"), field(reader, "tokenizer.ggml.pre", "gpt-2")
     if kind != "gpt2" or splitter not in SPLITTERS:
         raise CheckpointError(f"the GGUF file's tokenizer is {kind!r} split as {splitter!r}, which is not supported")
