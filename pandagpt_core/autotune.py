@@ -143,7 +143,7 @@ def choose(
     raise NothingFits(f"{what}: " + "; ".join(f"{trial.name}: {trial.out}" for trial in trials.values()))
 
 
-def seconds(steps: Steps) -> dict[str, float]:
+def seconds(steps: Steps, rounds: int = ROUNDS) -> dict[str, float]:
     """Of each candidate's steps together: of each step the best of some runs.
 
     In turn, so that what else the machine does falls on all, and none finds its data in the processor's cache.
@@ -151,7 +151,7 @@ def seconds(steps: Steps) -> dict[str, float]:
     taken = dict.fromkeys(steps, 0.0)
     for index in range(max(len(each) for each in steps.values())):
         now = {name: each[index] for name, each in steps.items() if index < len(each)}
-        runs = [{name: _once(step) for name, step in now.items()} for _ in range(ROUNDS)]
+        runs = [{name: _once(step) for name, step in now.items()} for _ in range(rounds)]
         for name in now:
             taken[name] += min(run[name] for run in runs)
     return taken

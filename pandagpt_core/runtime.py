@@ -108,6 +108,7 @@ class Runtime:
         engine: EngineConfig | None = None,
         vllm: VllmOptions | None = None,
         report: Listen = ignore,
+        cache: Path | None = None,
     ) -> "Runtime":
         """Load a model folder and make room for its sequences; 0 leaves a size to the model and the device.
 
@@ -118,6 +119,7 @@ class Runtime:
         engine: the other options of our engine (prefixes kept, reserve, turns); the sizes named here win.
         vllm: compute the language model with vLLM instead, by its own rules of memory and turns.
         report: called with what was chosen by measurement, and the figures.
+        cache: a folder for what the next load need not make again.
         Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch); ValueError for a vLLM that is not
         installed or an argument that is not its own.
         """
@@ -125,7 +127,8 @@ class Runtime:
         calls = None if vllm is None else _calls(vllm, dtype)  # first: what follows may take minutes
         table = None if vllm is None else merged_folder(folder, vllm.cache, verify)
         precision = "fp32" if vllm else pick_precision(dtype, device)
-        system = load_system(folder, LoadOptions(device, precision, original_stop, verify, runner, table, report))
+        options = LoadOptions(device, precision, original_stop, verify, runner, table, report, cache)
+        system = load_system(folder, options)
         config = replace(
             engine or EngineConfig(),
             max_running=max_sequences,

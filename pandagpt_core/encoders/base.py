@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 
+from pandagpt_core.encoders.static.tower import StaticTower
 from pandagpt_core.types import Modality
 
 
@@ -59,6 +60,12 @@ def tower_parts(encoder: Encoder, modalities: Iterable[Modality]) -> dict[Modali
     if not hasattr(encoder, "part"):
         return {}
     return {modality: cast(PartedEncoder, encoder).part(modality) for modality in modalities}
+
+
+class StaticEncoder(Encoder, Protocol):
+    """An encoder with towers whose clips all have one shape (`encoders.static`)."""
+
+    def static_towers(self) -> Sequence[StaticTower]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import Wanted
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.llm.torch_backend import table_only
+from pandagpt_core.systems.encoder import TowerOptions
 from pandagpt_core.types import NOTHING_FOUND, Conversation, Fields, Found, Modality, ModelInfo, SamplingParams
 
 
@@ -55,6 +56,7 @@ class LoadOptions:
     table: a folder with the merged language model (`systems.merged`), of which the system then holds the embedding
         table alone, because an engine outside of this process computes the rest; no precision applies.
     report: called with what was chosen by measurement for the language model and for each tower.
+    cache: a folder for what the next load need not make again: the towers' graphs.
     """
 
     device: str = "cpu"
@@ -64,6 +66,12 @@ class LoadOptions:
     runner: Runner = "auto"
     table: Path | None = None
     report: Listen = ignore
+    cache: Path | None = None
+
+    @property
+    def towers(self) -> TowerOptions:
+        """How an encoder's towers are loaded."""
+        return TowerOptions(self.precision == "fp32", self.report, self.runner, self.cache)
 
 
 def ready_llm(llm: Llama, options: LoadOptions) -> LanguageModel:

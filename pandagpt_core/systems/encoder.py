@@ -1,10 +1,13 @@
 """From config.json's `encoder` to the towers it names, with their weights, on a device."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 import torch
+from torch import nn
 
 from pandagpt_core.autotune import Listen, ignore
 from pandagpt_core.checkpoints import (
@@ -17,29 +20,50 @@ from pandagpt_core.checkpoints import (
     read_tensors,
 )
 from pandagpt_core.empty_weights import init_empty_weights
-from pandagpt_core.encoders.base import Encoder, TokenEncoder
+from pandagpt_core.encoders.base import Encoder, StaticEncoder, TokenEncoder
 from pandagpt_core.encoders.embedding_gemma2 import EmbeddingGemma2, EmbeddingGemma2Sizes
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.grid.encoder import GridEncoder
 from pandagpt_core.encoders.grid.sizes import GridSizes
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.languagebind import LanguageBind, LanguageBindSizes
+from pandagpt_core.encoders.mapped import lay_tables_apart
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.encoders.precision import autocast_eva_vit, autocast_towers
 from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
+from pandagpt_core.encoders.static.choice import choose_static
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.llm.autotune import Runner
 from pandagpt_core.modalities import same_form
 
 Loader = Callable[[Path, ModelFolder, str, list[Path]], Encoder]  # the last: of towers beside the others
 
 
-def load_encoder(
-    path: Path, folder: ModelFolder, device: str, *, exact: bool = True, report: Listen = ignore
-) -> Encoder:
-    """The encoder of a model folder. Raises CheckpointError if its recipes are not the config's.
+@dataclass(frozen=True, slots=True)
+class TowerOptions:
+    """How towers are computed.
 
-    exact: float32 throughout; else products are bfloat16 where that pays (`encoders.precision`), which is reported.
+    exact: in float32 throughout, by torch; else products are bfloat16 where that pays (`encoders.precision`), and
+        towers of one shape are computed by what suits here (`encoders.static`). Each choice is reported.
+    runner: "torch" leaves OpenVINO out. cache: a folder for what the next load need not make again.
     """
+
+    exact: bool = True
+    report: Listen = ignore
+    runner: Runner = "auto"
+    cache: Path | None = None
+
+
+EXACT = TowerOptions()
+
+
+def load_encoder(
+    path: Path,
+    folder: ModelFolder,
+    device: str,
+    options: TowerOptions = EXACT,
+) -> Encoder:
+    """The encoder of a model folder. Raises CheckpointError if its recipes are not the config's."""
     own = [path / name for name in folder.tower_files]
     encoder = LOADERS[folder.encoder.kind](file_path(path, folder, ENCODER), folder, device, own)
     for modality, recipe in folder.recipes.items():
@@ -47,9 +71,19 @@ def load_encoder(
         if wants is None or not same_form(modality, recipe, wants):
             named = wants or "no such medium"
             raise CheckpointError(f"the config prepares {modality} by {recipe}, the encoder wants {named}")
-    if not exact and folder.encoder.kind in AUTOCAST:
-        AUTOCAST[folder.encoder.kind](encoder, report)
+    if isinstance(encoder, nn.Module):
+        lay_tables_apart(encoder)
+    if not options.exact:
+        _suit(encoder, folder.encoder.kind, options)
     return encoder
+
+
+def _suit(encoder: Encoder, kind: str, options: TowerOptions) -> None:
+    if kind in AUTOCAST:
+        AUTOCAST[kind](encoder, options.report)
+    if hasattr(encoder, "static_towers"):
+        towers = cast(StaticEncoder, encoder).static_towers()
+        choose_static(towers, options.runner, options.cache, options.report)
 
 
 def token_towers(folder: ModelFolder) -> TokenEncoder:

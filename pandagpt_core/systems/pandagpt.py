@@ -57,7 +57,7 @@ class PandaGPT(OneVectorSystem):
         if options.verify:
             verify_files(path, folder)
         resampler = load_resampler(path, folder, options.device)  # first: a refusal takes no loading of the others
-        encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32", report=options.report)
+        encoder = load_encoder(path, folder, options.device, options.towers)
         llm_files = llm_path(path, folder.llm)
         llm = load_llama(llm_files) if options.table is None else load_table(options.table, options.device)
         check_context(folder, llm.config)

@@ -42,7 +42,8 @@ class WorkerSettings(Section):
         default="auto",
         description="what computes the language model's steps; openvino: a graph compiled for this processor, cpu "
         "only, with the dtypes float32, bfloat16 and int8; auto: openvino on a cpu where it is installed, is faster "
-        "than torch and says the same in a trial at load, else torch",
+        "than torch and says the same in a trial at load, else torch. Encoder towers of one shape are tried by "
+        "themselves unless torch is named",
     )
     threads: CountOrNone = Field(default=0, description="threads of torch and of openvino; 0: torch's choice (threads)")
     max_sequences: Count = Field(default=32, description="sequences that generate at once (sequences)")
@@ -89,8 +90,8 @@ class WorkerSettings(Section):
     )
     cache: Path | None = Field(
         default=None,
-        description="folder of what was chosen and measured at load; unset: nothing is kept, but `pandagpt serve` "
-        "names one in its state folder",
+        description="folder of what was chosen and measured at load, and of the towers' graphs; unset: nothing is "
+        "kept, but `pandagpt serve` names one in its state folder",
     )
     speech: Path | None = Field(
         default=None,

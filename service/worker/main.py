@@ -132,6 +132,7 @@ def load(settings: WorkerSettings, *, apart: bool = True) -> ServedModel:
             engine=engine_config(settings),
             vllm=vllm_options(settings),
             report=choices,
+            cache=settings.cache,
         )
     except ValueError as error:
         raise SettingsError(f"worker: {error}") from None

@@ -5,7 +5,7 @@ of 28 by 28 cells is joined to 14 by 14, beside its last stage. A head over it f
 2019, "Objects as Points"), and the rows of a picture are lines about the likeliest things (`grid.lines`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from pandagpt_core.encoders.eva_vit import RECIPE
 from pandagpt_core.encoders.grid.lines import FoundThings, LineWriter, Words
 from pandagpt_core.encoders.grid.sizes import GROUPS, THINGS, GridSizes
 from pandagpt_core.encoders.mini.trunk import FEATURES, EfficientNetLite0
+from pandagpt_core.encoders.static.tower import StaticTower
 from pandagpt_core.errors import InvalidMedia, UnsupportedModality
 from pandagpt_core.types import Modality
 
@@ -116,14 +117,20 @@ class GridEncoder(nn.Module):
         self.recipes: Mapping[Modality, str] = {Modality.IMAGE: RECIPE}
         self.trunk = GridTrunk()
         self.head = GridHead(sizes)
+        self.maps: Callable[[Tensor], Tensor] = self.trunk.__call__  # by torch, or what suits better
         self.eval()
         self.requires_grad_(False)
 
     def see(self, pictures: Tensor) -> GridFeatures:
         """[N, 3, 448, 448] as the recipe prepares them."""
-        maps = self.trunk(for_trunk(pictures))
-        seen: GridFeatures = self.head(self.trunk.widened(maps))
+        seen: GridFeatures = self.head(self.trunk.widened(self.maps(for_trunk(pictures))))
         return seen
+
+    def static_towers(self) -> Sequence[StaticTower]:
+        """The trunk, which takes most of the time (`encoders.static`)."""
+        clip = torch.randn(1, 3, IMAGE, IMAGE, generator=torch.Generator().manual_seed(0))
+        clip = clip.to(next(self.parameters()).device)
+        return [StaticTower("image", self.trunk, clip, lambda tower: setattr(self, "maps", tower.__call__))]
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from pandagpt_core.encoders.mini.centernet import CenterNet
 from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.encoders.mini.rows import crop_of, rows_of
 from pandagpt_core.encoders.mini.senses import MapTower, SoundTower
+from pandagpt_core.encoders.mini.static import static_towers
 from pandagpt_core.encoders.mini.towers import ImageTower, SignalTower, TextTower
+from pandagpt_core.encoders.static.tower import StaticTower
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.perception.rows import ROWS
@@ -90,6 +92,10 @@ class MiniEncoder(nn.Module):
         rows = ROWS[modality] if self.perceives else 1
         facts = {"dim": self.dim, "perceives": self.perceives, "rows": rows, "towers": own}
         return TowerPart(lambda key: key.startswith(prefixes), facts)
+
+    def static_towers(self) -> Sequence[StaticTower]:
+        """Those whose clips have one shape, for what computes them best here (`encoders.static`)."""
+        return static_towers(self.towers)
 
     @torch.inference_mode()
     def encode(self, modality: Modality, clips: Tensor) -> Tensor:

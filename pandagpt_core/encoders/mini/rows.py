@@ -1,6 +1,6 @@
 """What the small default perceives of an item beside its embedding, in the rows that `perception.rows` describes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pandagpt_core.encoders.mini.centernet import KINDS, CenterNet, things
+from pandagpt_core.encoders.mini.centernet import KINDS, things
 from pandagpt_core.encoders.mini.towers import ImageTower
 from pandagpt_core.perception.looks import Looked, inside, look
 from pandagpt_core.perception.rows import (
@@ -27,6 +27,9 @@ CROP = 224  # the trunk's side, and the columns of it right of the whole picture
 _SURE = 0.25  # of the detector, for a thing to be kept
 _MARGIN = 0.12  # around a shape that is looked at by itself
 _FULL = 0.6  # of the picture's area: a single shape as large as this is the picture
+
+Finder = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""A detector, as `CenterNet.forward`."""
 
 
 class _Encoder(Protocol):
@@ -92,7 +95,7 @@ def _pictured(encoder: _Encoder, clip: Tensor, unit: Tensor, classes: Tensor) ->
     return torch.cat((head, things_row(found)[None], below, scores_row(scores)[None])).to(unit)
 
 
-def _detected(network: CenterNet, whole: Tensor, looked: Looked) -> tuple[list[ThingRow], Tensor]:
+def _detected(network: Finder, whole: Tensor, looked: Looked) -> tuple[list[ThingRow], Tensor]:
     """The things that are sure enough, and [80] the best score of each kind."""
     side = whole.shape[-1] // 32 * 32
     heat, reach = network(whole[None, :, :side, :side] * 128 + 127)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.encoders.mini.trunk import FEATURES, EfficientNetLite0
+from pandagpt_core.encoders.mini.trunk import FEATURES
 
 _GROUPS = 8
 _SHRUNK = 16  # the stem halves, and three of the blocks
@@ -41,6 +41,7 @@ class SoundTower(nn.Module):
 
     def __init__(self, dim: int, width: int, bands: int, dropout: float = 0.2) -> None:
         super().__init__()
+        self.bands = bands
         self.stem = nn.Conv2d(1, width, 5, 2, 2)
         self.blocks = nn.Sequential(
             _Residual(width, width, 2),
@@ -83,15 +84,15 @@ class MapTower(nn.Module):
         super().__init__()
         self.head = MapHead(dim, hidden)
 
-    def forward(self, maps: Tensor, trunk: EfficientNetLite0) -> Tensor:
+    def forward(self, maps: Tensor, trunk: nn.Module) -> Tensor:
         unit: Tensor = self.head(map_features(maps.float(), trunk).to(self.head.inner.weight.dtype))
         return unit
 
 
-def map_features(maps: Tensor, trunk: EfficientNetLite0) -> Tensor:
+def map_features(maps: Tensor, trunk: nn.Module) -> Tensor:
     """[N, 1280 + 9] float32 of float32 maps: the trunk's features of them as grey pictures, and their levels."""
     spread = (maps - maps.mean(dim=(2, 3), keepdim=True)) / maps.std(dim=(2, 3), keepdim=True).clamp_min(1e-3)
-    grey = (spread / 2).clamp(-1.5, 1.5).expand(-1, 3, -1, -1).to(trunk.stem.weight.dtype)
+    grey = (spread / 2).clamp(-1.5, 1.5).expand(-1, 3, -1, -1).to(next(trunk.parameters()).dtype)
     pooled, _ = trunk(grey)
     at = torch.linspace(0, 1, LEVELS, device=maps.device)
     levels = torch.quantile(maps.flatten(1)[:, ::_EVERY], at, dim=1).T

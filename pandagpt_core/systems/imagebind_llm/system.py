@@ -41,7 +41,7 @@ class ImageBindLLM(OneVectorSystem):
             raise CheckpointError("another engine cannot add to the layers' attention outputs, as ImageBind-LLM does")
         if options.verify:
             verify_files(path, folder)
-        encoder = load_encoder(path, folder, options.device, exact=options.precision == "fp32", report=options.report)
+        encoder = load_encoder(path, folder, options.device, options.towers)
         llm_files = llm_path(path, folder.llm)
         stored = load_llama(llm_files)
         check_context(folder, stored.config)

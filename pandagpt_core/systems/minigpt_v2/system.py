@@ -58,8 +58,7 @@ class MiniGPTv2:
         folder = as_system(folder, MiniGPTv2Folder)
         if options.verify:
             verify_files(path, folder)
-        exact = options.precision == "fp32"
-        encoder = load_encoder(path, folder, options.device, exact=exact, report=options.report)
+        encoder = load_encoder(path, folder, options.device, options.towers)
         if not isinstance(encoder, EvaVit | GridEncoder):
             raise CheckpointError(f"MiniGPT-v2 reads rows, and a {folder.encoder.kind} encoder gives none")
         llm_files = llm_path(path, folder.llm)
@@ -72,7 +71,7 @@ class MiniGPTv2:
             projection=projection,
             llm=ready_llm(llm, options),
             prompting=Prompting(tokenizer=load_tokenizer(llm_files), template=TEMPLATES[folder.template]),
-            row_dtype=torch.float32 if exact else torch.float16,
+            row_dtype=torch.float32 if options.towers.exact else torch.float16,
             typed_tasks=folder.typed_tasks,
         )
 
