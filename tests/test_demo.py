@@ -12,7 +12,7 @@ import pytest
 from service.commands.client.demo import asked, part, taken
 from service.commands.client.demo_places import shown
 from service.commands.client.talk import Talk
-from service.local.samples import Sample, asks
+from service.local.samples import Sample, questions
 from tests.chaos.house import until
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -67,14 +67,16 @@ def test_a_text_is_sent_as_context(tmp_path: Path) -> None:
 def test_a_folder_says_what_to_ask_about(tmp_path: Path) -> None:
     groups = [[{"modality": "image", "file": "a.png"}, {"modality": "imu", "file": "b.csv", "options": {"rate_hz": 5}}]]
     (tmp_path / "asks.json").write_text(json.dumps(groups))
-    assert asks(tmp_path) == [[Sample("image", tmp_path / "a.png"), Sample("imu", tmp_path / "b.csv", {"rate_hz": 5})]]
+    assert questions(tmp_path) == [
+        [Sample("image", tmp_path / "a.png"), Sample("imu", tmp_path / "b.csv", {"rate_hz": 5})]
+    ]
 
 
 @pytest.mark.parametrize("said", ["{", '{"a": 1}', "[[{}]]", "[1]"])
 def test_what_is_no_list_of_questions_is_refused_by_name(tmp_path: Path, said: str) -> None:
     (tmp_path / "asks.json").write_text(said)
     with pytest.raises(ValueError, match=r"asks\.json is no list of questions"):
-        asks(tmp_path)
+        questions(tmp_path)
 
 
 def test_a_folder_that_says_nothing_is_asked_about_one_by_one_and_a_picture_with_a_sound(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_a_folder_that_says_nothing_is_asked_about_one_by_one_and_a_picture_with
         Sample("image", tmp_path / "b.png"),
         Sample("audio", tmp_path / "c.wav"),
     )
-    assert asks(tmp_path) == [[a], [b], [c], [a, c]]
+    assert questions(tmp_path) == [[a], [b], [c], [a, c]]
 
 
 def test_places_are_printed_and_the_picture_with_its_boxes_is_written(

@@ -81,7 +81,7 @@ def _memory_gib() -> float:
 
 def _gpu() -> str | None:
     """As the driver's own tool names it; None without one."""
-    return _said(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
+    return _output(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
 
 
 def _version(package: str) -> str | None:
@@ -93,13 +93,13 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """Short hash; a +: the code had changes beside it."""
-    commit = _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"])
+    commit = _output(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"])
     code = ["--", "pandagpt_core", "service", "benchmarks"]
-    changed = _said(["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no", *code])
+    changed = _output(["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no", *code])
     return commit and commit + ("+" if changed else "")
 
 
-def _said(command: list[str]) -> str | None:
+def _output(command: list[str]) -> str | None:
     """What a command prints, None where it is not there or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -75,14 +75,14 @@ def make_sequence(
         text=AnswerText(tokenizer.detokenizer(), params.stop),
         max_tokens=min(params.max_tokens, context - len(inputs.ids)),
         stop_token_ids=ends,
-        history=History(vocab, _said(counted, params, ends)) if penalises(params) else None,
+        history=History(vocab, _penalised_ids(counted, params, ends)) if penalises(params) else None,
         constraints=constraints_of(params, ends, grammars),
         priority=request.priority,
         cache_salt=CacheSalt(bias_digest(inputs.layer_bias), request.tenant, request.num_public),
     )
 
 
-def _said(ids: Items[int], params: SamplingParams, ends: frozenset[int]) -> Items[int]:
+def _penalised_ids(ids: Items[int], params: SamplingParams, ends: frozenset[int]) -> Items[int]:
     """What of a prompt a repetition penalty counts. Below 1 it is a reward, which must not end the answer at once."""
     return [token_id for token_id in ids if token_id not in ends] if params.repetition_penalty < 1 else ids
 

@@ -43,12 +43,12 @@ def judged(questions: Sequence[LocateQuestion], answers: Sequence[str]) -> dict[
     for question, answer in zip(questions, answers, strict=True):
         for at, value in enumerate(score(question, answer)):
             sums[question.kind][at] += value
-    return {kind: _said(kind, *sums[kind]) for kind in sorted(sums)}
+    return {kind: _row(kind, *sums[kind]) for kind in sorted(sums)}
 
 
-def _said(kind: str, hits: int, wanted: int, given: int) -> dict[str, Any]:
+def _row(kind: str, hits: int, wanted: int, given: int) -> dict[str, Any]:
     precision = {"precision": round(hits / max(given, 1), 4)} if kind in ("detection", "grounding", "refer") else {}
-    return {**Rate(wanted, hits, _CHANCE.get(kind)).said(), **precision}
+    return {**Rate(wanted, hits, _CHANCE.get(kind)).to_dict(), **precision}
 
 
 def png(scene: DrawnScene) -> bytes:

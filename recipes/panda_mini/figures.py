@@ -59,7 +59,7 @@ def measure(folder: Path, cache: Path, sets: Sequence[str], thin: int = 1) -> di
             left.unlink()
     for name in sets:
         report = examined(folder, cache, name, thin)
-        figures[name] = report.said()
+        figures[name] = report.to_dict()
         (folder / REPORT).mkdir(exist_ok=True)
         (folder / REPORT / f"{name}.md").write_text(markdown(report), encoding="utf-8")
         plot(report, folder / REPORT / f"{name}.png")

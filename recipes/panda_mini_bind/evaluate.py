@@ -56,7 +56,7 @@ def measure(folder: Path, default: Path, cache: Path, every: int) -> dict[str, A
     with TemporaryDirectory(dir=cache) as scratch:
         whole = write_mini(cache / "packages", Path(scratch), every)
         manifest = msgspec.structs.replace(whole, text_only=(), nothing=())
-        reports = {name: report.said()["rows"] for name, report in examined(folder, default, manifest).items()}
+        reports = {name: report.to_dict()["rows"] for name, report in examined(folder, default, manifest).items()}
     return {"weights": read_model_folder(folder).files, "every": every, "systems": reports}
 
 
@@ -82,7 +82,7 @@ def points(folder: Path, meshes: Sequence[NamedMesh]) -> dict[str, Any]:
     rows = []
     for name, model in ((BIND, plain), (CACHED, LocalModel(runtime, like=plain))):
         said = tuple(names.named(answer) for answer in model.answer(asked, 16))
-        rows.append(names.row(NamedItems("answer", name, "points", said, truths)).said())
+        rows.append(names.row(NamedItems("answer", name, "points", said, truths)).to_dict())
     return {"points": rows, "points_largest": max(truths.count(one) for one in truths) / len(truths)}
 
 

@@ -45,23 +45,23 @@ class LanguageAnswer:
 
     @property
     def right(self) -> bool:
-        return RULES.get(self.question.kind, _says)(self)
+        return RULES.get(self.question.kind, _accepted)(self)
 
 
-def _says(answer: LanguageAnswer) -> bool:
+def _accepted(answer: LanguageAnswer) -> bool:
     text = answer.text.lower()
     return any(re.search(rf"(?<!\w){re.escape(word)}", text) for word in answer.question.accepted)
 
 
 def _foreign(answer: LanguageAnswer) -> bool:
-    return _says(answer) and len(ENGLISH.findall(answer.text.lower())) < 2
+    return _accepted(answer) and len(ENGLISH.findall(answer.text.lower())) < 2
 
 
 def _story(answer: LanguageAnswer) -> bool:
     """It ends by itself and does not go round in a loop."""
     words = answer.text.lower().split()
     runs = [tuple(words[at : at + 4]) for at in range(len(words) - 3)]
-    return answer.ended and len(words) > 20 and _says(answer) and all(runs.count(run) < LOOP for run in set(runs))
+    return answer.ended and len(words) > 20 and _accepted(answer) and all(runs.count(run) < LOOP for run in set(runs))
 
 
 def _json(answer: LanguageAnswer) -> bool:

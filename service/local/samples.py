@@ -32,20 +32,20 @@ def found(folder: Path) -> list[tuple[str, Path]]:
     return [(kind, path) for path in files if (kind := modality(path))]
 
 
-def asks(folder: Path) -> list[list[Sample]]:
+def questions(folder: Path) -> list[list[Sample]]:
     """The folder's questions; without `asks.json` each medium alone, and a picture with a sound.
 
     Raises ValueError when `asks.json` is not such a list.
     """
     if (folder / ASKS).is_file():
-        return _said(folder)
+        return _listed(folder)
     media = [Sample(kind, path) for kind, path in found(folder)]
     first = {sample.modality: sample for sample in reversed(media)}
     both = [first["image"], first["audio"]] if {"image", "audio"} <= set(first) else []
     return [*([sample] for sample in media), *([both] if both else [])]
 
 
-def _said(folder: Path) -> list[list[Sample]]:
+def _listed(folder: Path) -> list[list[Sample]]:
     try:
         return [
             [Sample(medium["modality"], folder / medium["file"], medium.get("options", {})) for medium in group]

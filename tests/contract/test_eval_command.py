@@ -53,8 +53,8 @@ def test_over_http_the_report_is_that_of_the_model_in_process(
     printed = capsys.readouterr().out
     here = examine(LocalModel(runtime), read_manifest(folder / "manifest.json"))
     assert printed == f"{markdown(here)}\n{METRIC}.\n"
-    assert json.loads((folder / "report" / "report.json").read_text()) == json.loads(json.dumps(here.said()))
-    named = {row["set"]: row["exact"]["hits"] for row in here.said()["rows"] if row["measure"] == "answer"}
+    assert json.loads((folder / "report" / "report.json").read_text()) == json.loads(json.dumps(here.to_dict()))
+    named = {row["set"]: row["exact"]["hits"] for row in here.to_dict()["rows"] if row["measure"] == "answer"}
     assert named == {"photos": 1, "sounds": 1, "rooms": 1}
     assert here.pairs[0].alone[1].hits == 1
     assert "no base model" in here.left_out[-1]

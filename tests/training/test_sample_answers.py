@@ -9,14 +9,14 @@ from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.types import Modality
-from service.local.samples import Sample, asks
+from service.local.samples import Sample, questions
 
 
 @pytest.fixture(scope="module")
 def groups(root: Path) -> list[list[Sample]]:
     """Of the samples those that the default takes."""
     takes = {modality.value for modality in read_model_folder(root / "models" / "panda-mini").recipes}
-    return [group for group in asks(root / "samples") if takes.issuperset(sample.modality for sample in group)]
+    return [group for group in questions(root / "samples") if takes.issuperset(sample.modality for sample in group)]
 
 
 def shown(sample: Sample) -> str:

@@ -123,7 +123,7 @@ def _held(manifest: Manifest, medium: MediumEntry) -> Held:
     return Held(medium.modality, manifest.data(medium), tuple(sorted(medium.params.items())), medium.file)
 
 
-def _said(
+def _names(
     model: Answerer, manifest: Manifest, names: Names, media: Sequence[Sequence[MediumEntry]]
 ) -> list[str | None]:
     asked = [Asked(manifest.question, tuple(_held(manifest, medium) for medium in one)) for one in media]
@@ -134,7 +134,7 @@ def _answers(
     model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
 ) -> NamedItems:
     progress(f"{of[0]}, {of[1][0]}", len(items))
-    said = _said(model, manifest, names, [item.media for item in items])
+    said = _names(model, manifest, names, [item.media for item in items])
     return NamedItems("answer", of[0], of[1][0], tuple(said), tuple(item.truth for item in items))
 
 
@@ -177,7 +177,7 @@ def _pair(
     ways: list[list[tuple[MediumEntry, ...]]] = [[item.media for item in items]]
     ways += [[(item.media[at],) for item in items] for at in range(len(of[1]))]
     right = [
-        [one == truth for one, truth in zip(_said(model, manifest, names, way), truths, strict=True)] for way in ways
+        [one == truth for one, truth in zip(_names(model, manifest, names, way), truths, strict=True)] for way in ways
     ]
     together, *alone = right
     return Pair(

@@ -31,7 +31,7 @@ class Rate:
     def interval(self) -> tuple[float, float]:
         return wilson(self.hits, self.n)
 
-    def said(self) -> dict[str, float | int | list[float] | None]:
+    def to_dict(self) -> dict[str, float | int | list[float] | None]:
         bounds = [round(bound, 4) for bound in self.interval]
         return {
             "n": self.n,
@@ -65,7 +65,7 @@ class Gain:
         half = Z * math.sqrt(gained + lost - (gained - lost) ** 2 / n) / n
         return max(-1.0, middle - half), min(1.0, middle + half)
 
-    def said(self) -> dict[str, float | int | list[float]]:
+    def to_dict(self) -> dict[str, float | int | list[float]]:
         bounds = [round(bound, 4) for bound in self.interval]
         return {"n": self.n, "difference": round(self.difference, 4), "interval_95": bounds}
 
@@ -87,7 +87,7 @@ class Mean:
         half = Z * spread / math.sqrt(n)
         return max(0.0, mean - half), min(1.0, mean + half)
 
-    def said(self) -> dict[str, float | int | list[float]]:
+    def to_dict(self) -> dict[str, float | int | list[float]]:
         bounds = [round(bound, 4) for bound in self.interval]
         return {"n": len(self.values), "mean": round(self.mean, 4), "interval_95": bounds}
 

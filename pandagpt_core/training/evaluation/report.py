@@ -24,10 +24,10 @@ class Row:
     category: Rate
     by_concept: Mean
 
-    def said(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         heads = {"measure": self.measure, "set": self.set, "modality": self.modality}
-        rates = {"exact": self.exact.said(), "category": self.category.said()}
-        return {**heads, **rates, "exact_by_concept": self.by_concept.said()}
+        rates = {"exact": self.exact.to_dict(), "category": self.category.to_dict()}
+        return {**heads, **rates, "exact_by_concept": self.by_concept.to_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ class Pair:
     alone: tuple[Rate, ...]
     gains: tuple[Gain, ...]
 
-    def said(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         each = zip(self.modalities, self.alone, self.gains, strict=True)
-        parts = [{"modality": m, "alone": alone.said(), "gain": gain.said()} for m, alone, gain in each]
-        return {"set": self.set, "together": self.together.said(), "parts": parts}
+        parts = [{"modality": m, "alone": alone.to_dict(), "gain": gain.to_dict()} for m, alone, gain in each]
+        return {"set": self.set, "together": self.together.to_dict(), "parts": parts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class PlainText:
     right: Rate | None = None
     base_right: Rate | None = None
 
-    def said(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
-            "begins_with_a_picture": self.pictured.said(),
-            "base_begins_with_a_picture": self.base_pictured.said(),
-            "same_as_base": self.same.said(),
-            "agreement_with_base": self.agreement.said(),
-            "right": None if self.right is None else self.right.said(),
-            "base_right": None if self.base_right is None else self.base_right.said(),
+            "begins_with_a_picture": self.pictured.to_dict(),
+            "base_begins_with_a_picture": self.base_pictured.to_dict(),
+            "same_as_base": self.same.to_dict(),
+            "agreement_with_base": self.agreement.to_dict(),
+            "right": None if self.right is None else self.right.to_dict(),
+            "base_right": None if self.base_right is None else self.base_right.to_dict(),
         }
 
 
@@ -83,14 +83,14 @@ class EvaluationReport:
     nothing: Rate | None = None
     left_out: tuple[str, ...] = ()
 
-    def said(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "model": self.model,
             "manifest": self.manifest,
-            "rows": [row.said() for row in self.rows],
-            "pairs": [pair.said() for pair in self.pairs],
-            "text_only": self.plain.said() if self.plain is not None else None,
-            "says_nothing_is_there": self.nothing.said() if self.nothing is not None else None,
+            "rows": [row.to_dict() for row in self.rows],
+            "pairs": [pair.to_dict() for pair in self.pairs],
+            "text_only": self.plain.to_dict() if self.plain is not None else None,
+            "says_nothing_is_there": self.nothing.to_dict() if self.nothing is not None else None,
             "left_out": list(self.left_out),
         }
 
@@ -139,7 +139,7 @@ def write_report(report: EvaluationReport, folder: Path) -> list[Path]:
     """All three forms; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKDOWN).write_text(markdown(report), encoding="utf-8")
-    (folder / JSON).write_text(json.dumps(report.said(), indent=2) + "\n", encoding="utf-8")
+    (folder / JSON).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return [folder / MARKDOWN, folder / JSON, plot(report, folder / PLOT)]
 
 

@@ -53,10 +53,10 @@ def write_all(packages: Path, folder: Path) -> None:
     write_running(folder / "running-imu.csv")
     write_mug(folder / "mug.ply")
     (folder / "violin.txt").write_text(_TEXT + "\n")
-    (folder / "asks.json").write_text(json.dumps(asks(), indent=1) + "\n")
+    (folder / "asks.json").write_text(json.dumps(questions(), indent=1) + "\n")
 
 
-def asks() -> list[list[Medium]]:
+def questions() -> list[list[Medium]]:
     """The questions of `make demo`: of each question the media, each with its modality, file and options."""
     camera = {"unit": "mm", "focal_px": _FOCAL_PX, "baseline_m": _BASELINE_M}
     depth: Medium = {"modality": "depth", "file": f"{_DEPTH}-depth.png", "options": camera}

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print; 1 when the service does not start or an answer fails."""
     try:
-        groups = samples.asks(arguments.samples)
+        groups = samples.questions(arguments.samples)
     except ValueError as error:
         raise settings.SettingsError(f"--samples: {error}") from error
     if not groups:

@@ -140,7 +140,7 @@ def _deltas(lines: Iterator[str], fields: dict[str, Any]) -> Iterator[str]:
             return
         event = json.loads(data)
         if "error" in event:
-            raise TalkError(_told(event["error"]))
+            raise TalkError(_described(event["error"]))
         for choice in event.get("choices", []):
             fields.update(choice.get("fields") or {})
             if text := choice["delta"].get("content"):
@@ -152,12 +152,12 @@ def complaint(response: httpx.Response) -> str:
     """The message of an answer that is an error; for one about the key, with the setting that holds the key."""
     hint = "; set PANDAGPT_CLIENT_KEY to the key of this service" if response.status_code == 401 else ""
     try:
-        return _told(response.json()["error"]) + hint
+        return _described(response.json()["error"]) + hint
     except (ValueError, KeyError, TypeError):
         return f"the service answered with status {response.status_code}"
 
 
-def _told(error: Mapping[str, Any]) -> str:
+def _described(error: Mapping[str, Any]) -> str:
     return f"{error.get('message', 'unknown error')} ({error.get('code', 'no code')})"
 
 

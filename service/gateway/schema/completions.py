@@ -46,7 +46,7 @@ class CompletionBody(Sampling):
     stream_options: Streaming = None
 
     @property
-    def asks_for_usage(self) -> bool:
+    def wants_usage(self) -> bool:
         options = self.stream_options
         return options is not None and bool(options.include_usage or options.continuous_usage_stats)
 

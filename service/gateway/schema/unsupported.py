@@ -42,14 +42,14 @@ def check_unsupported(body: Sampling, *, lenient: bool) -> None:
     for name, value in (body.model_extra or {}).items():
         if name in UNSUPPORTED and changes(value, UNSUPPORTED[name]):
             raise GatewayError("invalid_request", f"{name} is not supported.", param=name)
-    if _asks_for_the_best(body):
+    if _wants_best_of(body):
         words = f"best_of is {body.best_of}, which is not offered: it may be n, {body.n or 1}."
         raise GatewayError("invalid_request", words, param="best_of")
 
 
 def unread(body: Sampling) -> tuple[str, ...]:
     """The names of what was sent and nothing reads."""
-    return (*(body.model_extra or ()), *(("best_of",) if _asks_for_the_best(body) else ()))
+    return (*(body.model_extra or ()), *(("best_of",) if _wants_best_of(body) else ()))
 
 
 def changes(value: object, harmless: tuple[Any, ...]) -> bool:
@@ -64,5 +64,5 @@ def _from_text(value: object) -> object:
         return value
 
 
-def _asks_for_the_best(body: Sampling) -> bool:
+def _wants_best_of(body: Sampling) -> bool:
     return body.best_of is not None and body.best_of != (body.n or 1)

@@ -58,7 +58,7 @@ class OllamaFold:
             case Started() if self.tokens == 0:
                 self.started = event
             case Prompt():
-                return self._told(echoed(event))
+                return self._text_pieces(echoed(event))
             case Token():
                 self.tokens += 1
                 self._finish = event.finish or self._finish
@@ -77,12 +77,12 @@ class OllamaFold:
         for step in steps:
             match step:
                 case Grew(item=MessageItem()):
-                    pieces += self._told(step.text)
+                    pieces += self._text_pieces(step.text)
                 case Ended(item=CallItem() as item) if (arguments := _object(item.text)) is not None:
                     pieces.append(self._piece("", [{"function": {"name": item.name, "arguments": arguments}}]))
         return pieces
 
-    def _told(self, text: str) -> list[dict[str, Any]]:
+    def _text_pieces(self, text: str) -> list[dict[str, Any]]:
         return [self._piece(text)] if text else []
 
     def _piece(self, text: str, calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:

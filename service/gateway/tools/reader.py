@@ -66,7 +66,7 @@ class ToolCallReader:
             return []
         if self._inside:
             return self._whole_call(left) or [TextDelta(CALL_OPEN + left)]
-        return list(self._told(left)) if left.strip() else []
+        return list(self._text_deltas(left)) if left.strip() else []
 
     def _read(self) -> Iterator[ToolDelta]:
         while self._pending:
@@ -87,11 +87,11 @@ class ToolCallReader:
         else:
             held = _begun(before, CALL_OPEN)
             before, self._pending = before[: len(before) - held], before[len(before) - held :]
-        yield from self._told(before)
+        yield from self._text_deltas(before)
         if tag:
             self._space = ""
 
-    def _told(self, text: str) -> Iterator[ToolDelta]:
+    def _text_deltas(self, text: str) -> Iterator[ToolDelta]:
         """The text but for white space at its end, which comes with the text that follows; none does after a call."""
         bare = text.rstrip(_SPACE)
         if not bare:

@@ -18,7 +18,7 @@ def figures(photos: int, answered: int = 9) -> dict[str, Any]:
     row = Row("answer", "photos", "image", Rate(33, photos, 0.005), Rate(33, 30), Mean((0.5, 1.0)))
     pair = Pair("both", ("image", "audio"), Rate(10, 8), (Rate(10, 5), Rate(10, 6)), (Gain(10, 3, 0), Gain(10, 2, 0)))
     plain = PlainText(Rate(10, 0), Rate(10, 0), Rate(10, 4), Mean((0.2, 0.4)), Rate(10, answered), Rate(10, 9))
-    return {"weights": {"a": "b"}, "validation": EvaluationReport("panda-mini", "v", (row,), (pair,), plain).said()}
+    return {"weights": {"a": "b"}, "validation": EvaluationReport("panda-mini", "v", (row,), (pair,), plain).to_dict()}
 
 
 def test_every_number_with_an_interval_is_found_by_a_name_of_its_own() -> None:

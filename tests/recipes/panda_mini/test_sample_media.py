@@ -10,7 +10,7 @@ import pytest
 from pandagpt_core.media import Limits, load
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.data.media import Picture
-from recipes.panda_mini.data.samples import asks, write_depth, write_mug, write_running, write_thermal, write_video
+from recipes.panda_mini.data.samples import questions, write_depth, write_mug, write_running, write_thermal, write_video
 
 MOST_BYTES = 1_000_000
 RECIPES = {
@@ -55,7 +55,7 @@ def test_each_is_asked_about_and_every_modality_is_among_them(samples: Path, med
 
 
 def test_what_is_asked_is_what_the_maker_writes(samples: Path) -> None:
-    assert json.loads((samples / "asks.json").read_text()) == asks()
+    assert json.loads((samples / "asks.json").read_text()) == questions()
 
 
 def test_each_is_decoded_with_the_options_it_is_asked_with(samples: Path, media: list[dict[str, Any]]) -> None:

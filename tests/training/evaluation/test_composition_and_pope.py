@@ -11,7 +11,7 @@ import pytest
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, BenchmarkOutcome, Files, run_benchmark
-from pandagpt_core.training.evaluation.benchmarks.pope import said_yes
+from pandagpt_core.training.evaluation.benchmarks.pope import is_yes
 from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
 from pandagpt_core.types import Modality
 
@@ -138,7 +138,7 @@ def test_pope_leaves_out_a_precision_that_nothing_was_said_for(tmp_path: Path) -
     ],
 )
 def test_an_answer_is_read_by_the_published_rule(answer: str, yes: bool) -> None:
-    assert said_yes(answer) is yes
+    assert is_yes(answer) is yes
 
 
 def test_every_answer_is_written_with_its_media(tmp_path: Path) -> None:

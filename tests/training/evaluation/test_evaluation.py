@@ -102,7 +102,7 @@ def test_answers_that_say_that_nothing_is_there_are_counted(tmp_path: Path) -> N
     report = examine(Parrot(plain={"What is this?": "No picture was given.", "Who is it?": "A dog."}), asked)
     assert report.nothing == Rate(2, 1)
     assert "| says that there is none | 2 | 50 % |" in markdown(report)
-    assert report.said()["says_nothing_is_there"]["hits"] == 1
+    assert report.to_dict()["says_nothing_is_there"]["hits"] == 1
 
 
 def test_the_report_repeats_what_the_set_leaves_out(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_shares_by_concept_weigh_each_concept_the_same() -> None:
 def test_agreement_is_the_share_of_common_words() -> None:
     assert agreement("a b c", "a b c") == agreement("", "") == 1.0
     assert agreement("a b", "c d") == 0.0
-    assert Mean((1.0, 0.0)).said() == {"n": 2, "mean": 0.5, "interval_95": [0.0, 1.0]}
+    assert Mean((1.0, 0.0)).to_dict() == {"n": 2, "mean": 0.5, "interval_95": [0.0, 1.0]}
 
 
 def test_a_medium_that_cannot_be_read_is_named(root: Path) -> None:

@@ -63,7 +63,7 @@ class BenchmarkOutcome:
     answers: Sequence[tuple[Question, str]] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        figures = {name: figure.said() for name, figure in self.figures.items()}
+        figures = {name: figure.to_dict() for name, figure in self.figures.items()}
         return {"benchmark": self.benchmark, "model": self.model, "figures": figures}
 
 

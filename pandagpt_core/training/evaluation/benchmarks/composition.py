@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_lines
-from pandagpt_core.training.evaluation.benchmarks.pope import said_yes
+from pandagpt_core.training.evaluation.benchmarks.pope import is_yes
 from pandagpt_core.training.evaluation.manifest import MediumEntry
 from pandagpt_core.training.evaluation.measures import first_named, rate
 from pandagpt_core.types import Modality
@@ -113,7 +113,7 @@ def _one(wanted: ExpectedNames, answer: str) -> bool:
 
 
 def _same(wanted: ExpectedNames, answer: str) -> bool:
-    return said_yes(answer) == wanted.alike
+    return is_yes(answer) == wanted.alike
 
 
 _RIGHT = {"every": _every, "one": _one, "same": _same}

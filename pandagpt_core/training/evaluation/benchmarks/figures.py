@@ -23,7 +23,7 @@ class Interval:
     def interval(self) -> tuple[float, float]:
         return _bounds(self.values, lambda some: sum(some) / len(some))
 
-    def said(self) -> dict[str, float | int | list[float]]:
+    def to_dict(self) -> dict[str, float | int | list[float]]:
         bounds = [round(bound, 4) for bound in self.interval]
         return {"n": len(self.values), "mean": round(self.mean, 4), "interval_95": bounds}
 
@@ -36,7 +36,7 @@ class Drawn:
     value: float
     interval: tuple[float, float]
 
-    def said(self) -> dict[str, float | int | list[float]]:
+    def to_dict(self) -> dict[str, float | int | list[float]]:
         bounds = [round(bound, 4) for bound in self.interval]
         return {"n": self.n, "value": round(self.value, 4), "interval_95": bounds}
 

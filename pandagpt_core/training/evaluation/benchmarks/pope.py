@@ -27,7 +27,7 @@ def score_pope(questions: Sequence[Question], answers: Sequence[str]) -> Mapping
 
     Precision is left out where no answer is yes, recall where no thing is there.
     """
-    pairs = [(said_yes(answer), bool(question.truth)) for question, answer in zip(questions, answers, strict=True)]
+    pairs = [(is_yes(answer), bool(question.truth)) for question, answer in zip(questions, answers, strict=True)]
     figures: dict[str, Figure] = {"accuracy": rate([yes == there for yes, there in pairs], chance=0.5)}
     if any(yes for yes, _ in pairs):
         figures["precision"] = rate([there for yes, there in pairs if yes])
@@ -36,7 +36,7 @@ def score_pope(questions: Sequence[Question], answers: Sequence[str]) -> Mapping
     return {**figures, "F1": drawn(pairs, f1), "yes": rate([yes for yes, _ in pairs])}
 
 
-def said_yes(answer: str) -> bool:
+def is_yes(answer: str) -> bool:
     """By the published rule: the first sentence is a no where it has the word no or not, else a yes."""
     first = answer.split(".")[0].replace(",", "").lower()
     return DENIALS.isdisjoint(first.split())

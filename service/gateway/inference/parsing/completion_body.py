@@ -21,7 +21,7 @@ async def from_completion(body: CompletionBody, limits: RequestLimits) -> Genera
     for name in _OF_CONVERSATIONS:
         if getattr(body, name) is not None:
             raise GatewayError("invalid_request", f"{name} needs messages; a prompt has no turns.", param=name)
-    if body.asks_for_usage and not body.stream:
+    if body.wants_usage and not body.stream:
         raise GatewayError("invalid_request", "stream_options needs stream to be true.", param="stream_options")
     check_totals(sum(map(len, body.prompt)), 0, limits, "prompt")
     grammar = await grammar_of(body)
