@@ -4,11 +4,13 @@ A thing that a question asks for is there about as often as not; a thing that is
 asked name needs far less evidence. Each source that knows the name gives numbers, and a logistic regression for these
 very sources, fitted on questions whose answer is as often yes as no, makes a probability of them:
 
-concept    the best cosine to the recall's directions of the concepts that it is or covers
+concept    the best cosine to the recall's directions of the concepts that it is or covers, and how far that lies above
+           the best one to all other concepts
 class      of the ImageNet classes that it is, covers or stands beside the logit of their sum, and the logarithm of how
            much likelier they are than in pictures at large
 detector   the logit of the best score of COCO's kinds that it is or covers, also below the detector's limit
-shape      the best cosine of a shape on a plain ground, looked at by itself, which then counts alone
+shape      as concept, of what stands on a plain ground, each looked at by itself; no other source counts there, since
+           classes and detector know photographs
 """
 
 import math
@@ -23,7 +25,7 @@ from pandagpt_core.perception.asked import AskedNames, asked_names
 from pandagpt_core.perception.languages import LANGUAGES, Language, language_of
 from pandagpt_core.perception.perceive import Perceiver, probability
 from pandagpt_core.perception.reading import NamedConcept
-from pandagpt_core.perception.rows import CLASS_ROWS, LOOKED_AT, SCORES_AT, classes_of
+from pandagpt_core.perception.rows import CLASS_ROWS, LOOKED_AT, SCORES_AT, THINGS_AT, classes_of, things_of
 from pandagpt_core.perception.table import EvidenceTable, NameTable
 from pandagpt_core.perception.void import SENSES
 from pandagpt_core.types import Modality
@@ -108,14 +110,13 @@ class EvidenceReader:
 
     def features(self, rows: Tensor, name: str) -> Features:
         """rows [n, E] as `perception.rows` lays them out, or the embedding alone."""
-        members = self.index.members(name)
-        shapes = self.perceiver.looked(rows) if len(rows) > SCORES_AT else []
-        if shapes and members.concepts:
-            return {"shape": (self._cosine(rows[LOOKED_AT : LOOKED_AT + len(shapes)], members),)}
+        members, shapes = self.index.members(name), _shapes(rows)
+        if shapes is not None:
+            return {"shape": self._cosines(shapes, members)} if members.concepts else {}
         return {source: numbers(self, rows, members) for source, numbers in _sources(rows, members)}
 
     def concept(self, rows: Tensor, members: NameMembers) -> tuple[float, ...]:
-        return (self._cosine(rows[:1], members),)
+        return self._cosines(rows[:1], members)
 
     def classes(self, rows: Tensor, members: NameMembers) -> tuple[float, ...]:
         at = list(members.classes)
@@ -126,13 +127,25 @@ class EvidenceReader:
     def detector(self, rows: Tensor, members: NameMembers) -> tuple[float, ...]:
         return (_logit(float(rows[SCORES_AT, list(members.things)].max()), _LEAST_SCORE),)
 
-    def _cosine(self, units: Tensor, members: NameMembers) -> float:
+    def _cosines(self, units: Tensor, members: NameMembers) -> tuple[float, ...]:
+        """units: [n, E]; of the one that is nearest to the name, compared with the other names."""
         directions = self.perceiver.recall.directions
-        cosines = normalize(units.to(directions), dim=-1) @ directions.T
-        return float(cosines[:, list(members.concepts)].max())
+        cosines = normalize(units.to(directions), dim=-1) @ directions.T  # [n, concepts]
+        own = cosines[:, list(members.concepts)].amax(dim=1)
+        others = cosines.index_fill(1, torch.tensor(members.concepts), -1.0).amax(dim=1)
+        return float(own.max()), float((own - others).max())
 
 
 _Numbers = Callable[[EvidenceReader, Tensor, NameMembers], tuple[float, ...]]
+
+
+def _shapes(rows: Tensor) -> Tensor | None:
+    """[n, E]: the embeddings of what stands on a plain ground, or the picture's for one large thing; None elsewhere."""
+    if len(rows) <= THINGS_AT:
+        return None
+    count = sum(thing.kind < 0 for thing in things_of(rows[THINGS_AT]))
+    looked = rows[LOOKED_AT : LOOKED_AT + count]
+    return None if not count else looked if bool(looked.any()) else rows[:1]
 
 
 def _sources(rows: Tensor, members: NameMembers) -> Iterator[tuple[str, _Numbers]]:

@@ -26,7 +26,6 @@ from pandagpt_core.perception.table import EvidenceTable, Logistic, NameTable
 from pandagpt_core.types import Modality
 
 NOTHING = Logistic(0.0, (0.0, 0.0))
-ONE = Logistic(0.0, (1.0,))
 NAMES = NameTable(
     concepts=(
         NamedConcept("cat", ("animal",)),
@@ -48,15 +47,14 @@ NAMES = NameTable(
     shape=NOTHING,
     kinds=(),
 )
-SETS = ("class", "detector", "concept", "shape")
 TABLE = EvidenceTable(
     words={"people": "person"},
     covers={"mug": ("cup",)},
     beside={"tree": ("lakeshore", "yurt")},
     usual=(0.1, 0.2, 0.3, 0.1),
     regressions={
-        Modality.IMAGE: {**dict.fromkeys(SETS, ONE), "concept+class": Logistic(-1.0, (1.0, 0.0, 2.0))},
-        Modality.AUDIO: {"concept": Logistic(-5.0, (10.0,))},
+        Modality.IMAGE: {"concept+class": Logistic(-1.0, (1.0, 0.0, 0.0, 2.0))},
+        Modality.AUDIO: {"concept": Logistic(-5.0, (10.0, 0.0))},
     },
 )
 READER = EvidenceReader(Perceiver(NAMES, PrototypeRetrieval(torch.eye(len(NAMES.concepts), WIDTH), 20.0)), TABLE)
@@ -78,7 +76,7 @@ def test_each_source_that_knows_a_name_gives_one_number() -> None:
     rows = picture((0.5, 0.2, 0.1, 0.0), (0.2, 0.3, 0.0), (0.6, 0.8, 0.0, 0.0))
     found = READER.features(rows, "cat")
     assert list(found) == ["concept", "class", "detector"]
-    assert found["concept"] == pytest.approx((0.6,))
+    assert found["concept"] == pytest.approx((0.6, 0.6 - 0.8))
     assert found["class"] == pytest.approx((0.0, math.log(0.5 / 0.1)), abs=1e-2)
     assert found["detector"] == pytest.approx((math.log(0.3 / 0.7),))
     assert list(READER.features(rows, "person")) == ["detector"]
@@ -86,8 +84,10 @@ def test_each_source_that_knows_a_name_gives_one_number() -> None:
 
 
 def test_a_wider_name_adds_up_its_classes_and_takes_its_nearest_concept() -> None:
-    found = READER.features(picture((0.1, 0.6, 0.0, 0.0), embedding=(0.0, 0.6, 0.0, 0.8)), "flower")
-    assert found["concept"] == pytest.approx((0.8,))
+    found = READER.features(
+        picture((0.1, 0.6, 0.0, 0.0), embedding=(0.0, 0.6, 0.0, 0.8)), "flower"
+    )  # a rose before a tulip
+    assert found["concept"] == pytest.approx((0.8, 0.8 - 0.0))
     assert found["class"] == pytest.approx((math.log(0.6 / 0.4), math.log(0.6 / 0.2)), abs=1e-2)
 
 
@@ -109,8 +109,15 @@ def test_of_shapes_on_a_plain_ground_the_nearest_counts_alone() -> None:
     rows = picture((0.9, 0.0, 0.0, 0.0))
     rows[THINGS_AT] = things_row([ThingRow(1.0, -1, at, 0.0, at + 0.2, 0.2, ()) for at in (0.0, 0.5)])
     rows[LOOKED_AT, 3], rows[LOOKED_AT + 1, 0] = 1.0, 1.0
-    assert READER.features(rows, "cat") == {"shape": pytest.approx((1.0,))}
-    assert READER.features(rows, "rain") == {"shape": pytest.approx((0.0,))}
+    assert READER.features(rows, "cat") == {"shape": pytest.approx((1.0, 1.0))}
+    assert READER.features(rows, "tree") == READER.features(rows, "person") == {}  # no concepts
+    assert READER.features(rows, "rain") == {"shape": pytest.approx((0.0, -1.0))}
+
+
+def test_a_single_large_thing_on_a_plain_ground_is_the_picture() -> None:
+    rows = picture((0.9, 0.0, 0.0, 0.0), embedding=(0.8, 0.6, 0.0, 0.0))
+    rows[THINGS_AT] = things_row([ThingRow(1.0, -1, 0.0, 0.0, 0.9, 0.9, ())])
+    assert READER.features(rows, "cat") == {"shape": pytest.approx((0.8, 0.2))}
 
 
 def test_the_regression_of_the_very_sources_makes_the_probability() -> None:

@@ -31,7 +31,7 @@ from pandagpt_core.visual_cache import VisualCache
 INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"}, 1024, WIDTH, "d", "1")
 RECALL = PrototypeRetrieval(torch.eye(2, WIDTH), 20.0)
 SURE = Logistic(-10.0, (20.0, 0.0, 0.0))
-FAINT = Logistic(-9.0, (25.0,))  # a half at a cosine of 0.36
+FAINT = Logistic(-9.0, (25.0, 0.0))  # a half at a cosine of 0.36
 TABLE = NameTable(
     concepts=(NamedConcept("cat"), NamedConcept("drum")),
     classes=(),

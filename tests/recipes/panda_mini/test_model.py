@@ -134,3 +134,13 @@ def test_it_names_each_direction_that_it_recalls(folder: Path, runtime: Runtime)
 def test_yes_and_no_are_told_of_kinds(root: Path, model: LocalModel) -> None:
     said = of_samples(root, model, ("dog", "guitar"), "Is it an animal?")
     assert [one.split(",")[0] for one in said] == ["Yes", "No"], said
+
+
+def test_what_is_asked_for_is_found_in_drawings_where_it_is_and_nobody_where_nobody_is(
+    root: Path, model: LocalModel
+) -> None:
+    names = ("dog", "panda", "guitar", "banana", "tree")
+    nobody = of_samples(root, model, names, "Is there a person in the picture?")
+    assert [one.split(",")[0] for one in nobody] == ["No"] * len(names), nobody
+    own = [of_samples(root, model, (name,), f"Do you see a {name}?")[0] for name in names]
+    assert [one.split(",")[0] for one in own] == ["Yes"] * len(names), own
