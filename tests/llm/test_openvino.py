@@ -24,7 +24,8 @@ from pandagpt_core.llm.weights import load_llama
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
 
 
-from pandagpt_core.llm.openvino.compiled import Piece, Session, compile_for_cpu
+from pandagpt_core.llm.openvino import compiled
+from pandagpt_core.llm.openvino.compiled import Piece, Session, compile_for_cpu, padded
 from tests.llm.openvino_here import needs
 
 MakeLlama = Callable[..., Llama]
@@ -109,6 +110,31 @@ def test_logits_come_only_of_pieces_that_ask(make_llama: MakeLlama) -> None:
     assert held.run(embeds, [Piece(0, 8, range(3), asked=False)]).shape == (0, plain.config.vocab)
     both = held.run(torch.cat((embeds, embeds)), [Piece(0, 8, range(3), asked=False), Piece(0, 8, range(3, 6))])
     torch.testing.assert_close(both, plain(embeds[None])[:, -1], atol=1e-4, rtol=1e-4)
+
+
+def test_steps_have_few_different_numbers_of_rows() -> None:
+    """OpenVINO keeps memory for each. Short steps, as those that decode, have no rows to spare."""
+    assert [padded(count) for count in range(1, 33)] == list(range(1, 33))
+    assert all(count <= padded(count) < count * 1.25 for count in range(1, 545))
+    assert len({padded(count) for count in range(1, 545)}) == 70
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("count", [33, 130])
+def test_rows_that_fill_a_step_up_change_no_answer(
+    make_llama: MakeLlama, precision: Precision, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs(precision)
+    llama = compile_for_cpu(make_llama(), precision)
+    embeds = llama.embed(ids(llama, count))
+    bias = torch.randn(count, llama.config.layers, llama.config.width, generator=torch.Generator().manual_seed(1))
+    held = session(llama)
+    got = [held.run(embeds, [Piece(0, count, range(5))], rows) for rows in (None, bias)]
+    assert held.keys[:, 5:16].abs().max() == 0
+    monkeypatch.setattr(compiled, "STEPS", ((0, 1),))
+    wanted = [session(llama).run(embeds, [Piece(0, count, range(5))], rows) for rows in (None, bias)]
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -23,6 +23,10 @@ CACHE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bflo
 TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
+# Above so many rows of a step their number is rounded up to a multiple: OpenVINO keeps 0.3 to 0.8 MB of each number.
+STEPS = ((128, 16), (32, 8), (0, 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """`count` new tokens of one sequence from position `start` on, whose blocks are `blocks`. `asked`: whether logits
@@ -36,6 +40,12 @@ class Piece:
     @property
     def end(self) -> int:
         return self.start + self.count
+
+
+def padded(count: int) -> int:
+    """The rows of a step that has `count`: of the numbers up to 544, 70 are left."""
+    step = next(step for above, step in STEPS if count > above)
+    return -(-count // step) * step
 
 
 class OpenVinoLlama:
@@ -113,11 +123,16 @@ def map_table(llm: Llama) -> MappedWeights:
 
 
 class Session:
-    """`keys` and `values` [L, blocks, KV, block, d], which every run reads and writes; zeros at first."""
+    """`keys` and `values` [L, blocks, KV, block, d], which every run reads and writes; zeros at first.
+
+    Behind the blocks that were asked for is room for the rows that fill a step up (`padded`).
+    """
 
     def __init__(self, compiled: OpenVinoLlama, request: Any, blocks: int) -> None:
-        config = compiled.config
-        sizes = (config.layers, blocks, config.kv_heads, compiled.block, config.head_dim)
+        config, self.blocks = compiled.config, blocks
+        most = max(step for _, step in STEPS) - 1
+        self._room = range(blocks, blocks + -(-most // compiled.block))
+        sizes = (config.layers, self._room.stop, config.kv_heads, compiled.block, config.head_dim)
         self.block = compiled.block
         self.keys, self.values = (zeros(sizes, compiled.cache_dtype, torch.device("cpu")) for _ in range(2))
         self._request, self._turned, self._ran = request, compiled.turned, compiled.ran
@@ -134,8 +149,11 @@ class Session:
         embeds: [N, D], the pieces' tokens one after another. bias: [N, L, D] or None.
         """
         begins = _begins(piece.count for piece in pieces)
-        tables = [piece.blocks[: -(-piece.end // self.block)] for piece in pieces]
         rows = range(begins[-1]) if every else [end - 1 for end, p in zip(begins[1:], pieces, strict=True) if p.asked]
+        if filler := padded(begins[-1]) - begins[-1]:
+            pieces, begins = [*pieces, Piece(0, filler, self._room, asked=False)], [*begins, begins[-1] + filler]
+            embeds, bias = _filled(embeds, filler), None if bias is None else _filled(bias, filler)
+        tables = [piece.blocks[: -(-piece.end // self.block)] for piece in pieces]
         batch: dict[str, Any] = {
             "positions": [position for piece in pieces for position in range(piece.start, piece.end)],
             "rows": rows,
@@ -165,7 +183,7 @@ class CompiledChunks:
         self._session, self._start = session, 0
 
     def __call__(self, embeds: Tensor) -> Tensor:
-        piece = Piece(self._start, len(embeds), range(self._session.keys.shape[1]))
+        piece = Piece(self._start, len(embeds), range(self._session.blocks))
         self._start = piece.end
         return self._session.run(embeds, [piece], every=True)
 
@@ -191,6 +209,10 @@ def core() -> ov.Core:
     the second puts back the first's, which is unmapped by then, and the next signal ends the process.
     """
     return ov.Core()
+
+
+def _filled(rows: Tensor, count: int) -> Tensor:
+    return torch.cat((rows, rows.new_zeros(count, *rows.shape[1:])))
 
 
 def _begins(counts: Any) -> list[int]:
