@@ -1,5 +1,8 @@
 """Attention of sequences of many lengths, written out: in place of torch's kernel for it, which needs a GPU."""
 
+import inspect
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,3 +26,15 @@ def plain(q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> Tensor:
         attended = F.scaled_dot_product_attention(q[first:end].transpose(0, 1), keys, values, seen)  # [G, count, d]
         answers.append(attended.transpose(0, 1))
     return torch.cat(answers)
+
+
+def _has_varlen() -> bool:
+    """Whether this torch's attention of many lengths takes what `flash` gives it."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return {"window_size", "enable_gqa", "seqused_k"} <= set(inspect.signature(varlen_attn).parameters)
+
+
+needs_varlen = pytest.mark.skipif(not _has_varlen(), reason="this torch's varlen_attn has no enable_gqa or seqused_k")

@@ -30,6 +30,7 @@ class Recorded:
     positions: Tensor  # [B]
     replay: Callable[[], None]
     logits: Tensor  # [B, V], valid until the next replay
+    compute: Compute  # what was recorded: it holds the memory that a replay reads, which a graph does not
 
 
 class BucketAttention:
@@ -88,7 +89,7 @@ class DecodeGraphs:
         replay, logits = self._record(compute)
         for tensor, before in zip((self._cache.keys, self._cache.values), held, strict=True):
             tensor[:, :rows, :, 0] = before
-        return Recorded(embeds, positions, replay, logits)
+        return Recorded(embeds, positions, replay, logits, compute)
 
     def _attention(self, positions: Tensor, length: int) -> Attend:
         if self._kernel is None:

@@ -85,7 +85,7 @@ class Singles:
         else:
             grouped = q.reshape(self._width, self._kv_heads, -1, q.shape[-1])  # [W, KV, G, d]
             attended = grouped_attention(grouped, keys, values, self._mask)
-        attended = attended.view(q.shape)
+        attended = attended.reshape(q.shape)  # a CUDA kernel may give the heads of a group apart in memory
         return attended if self._slots is None else attended[self._slots]
 
 

@@ -1,5 +1,8 @@
 """Decode graphs, recorded and replayed by a stand-in that keeps to fixed memory as CUDA does."""
 
+import gc
+import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +15,16 @@ from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.runners import cuda_graphs
 from pandagpt_core.engine.runners import torch_runner as running
-from pandagpt_core.engine.runners.cuda_graphs import bucket
+from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, bucket
 from pandagpt_core.engine.runners.torch_runner import TorchRunner
+from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import Packing
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.types import SamplingParams, TokenOutput
-from tests.plain_attention import plain
+from tests.plain_attention import needs_varlen, plain
 
 Fixture = Callable[..., Any]
 
@@ -126,6 +130,25 @@ def test_steps_with_layer_biases_are_graphs_too_and_each_sequence_has_its_own(
     assert recorder.replays > len(recorder.shapes)
 
 
+def test_memory_that_a_graph_reads_lives_as_long_as_the_graph(llama: Llama, make_engine: Fixture) -> None:
+    """A graph on a device holds addresses, not tensors: what is freed beside it holds another's numbers at a replay."""
+    read: list[weakref.ref[Tensor]] = []
+
+    def forgetful(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        held = inspect.getclosurevars(compute).nonlocals
+        read.extend(weakref.ref(tensor) for tensor in (held["embeds"], held["positions"], held["bias"].index))
+        return (lambda: None), compute().clone()
+
+    sizes = make_engine().sizes
+    cache = SlotCache(llama.config, CacheShape(sizes.max_running, sizes.max_model_len), llama.device)
+    biases = torch.zeros(sizes.max_running, llama.config.layers, llama.config.width)
+    graphs = DecodeGraphs(llama, cache, forgetful)
+    with torch.inference_mode():
+        graphs.run(llama.embed([1, 2]), [3, 4], biases)
+    gc.collect()
+    assert [tensor() is not None for tensor in read] == [True] * 3
+
+
 def test_a_kernel_attends_where_prompts_are_read_and_where_a_graph_decodes(
     make_engine: Fixture, llama: Llama, drain: Fixture, prompt: Fixture, greedy: Fixture
 ) -> None:
@@ -159,6 +182,7 @@ def told(device: str, tokenizer: Any, drain: Fixture) -> tuple[list[float], bool
 
 
 @pytest.mark.gpu
+@needs_varlen
 def test_a_gpu_says_by_torchs_kernel_what_it_says_by_masks(
     tokenizer: Any, drain: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

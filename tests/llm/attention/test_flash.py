@@ -13,7 +13,7 @@ from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Packing, agrees, fitting
 from pandagpt_core.llm.attention.slots import Stretch
 from pandagpt_core.llm.config import LlamaConfig
-from tests.plain_attention import plain
+from tests.plain_attention import needs_varlen, plain
 
 CPU = torch.device("cpu")
 LENGTH = 24
@@ -127,6 +127,7 @@ def test_torchs_kernel_is_called_by_names_that_it_has(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.gpu
+@needs_varlen
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_torchs_kernel_agrees_on_a_gpu(kv_heads: int) -> None:
     config = LlamaConfig(vocab=8, width=512, layers=1, heads=4, kv_heads=kv_heads, head_dim=128, ffn=8)

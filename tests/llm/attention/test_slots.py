@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pandagpt_core.llm.attention.base import CausalAttention
+from pandagpt_core.llm.attention import slots
+from pandagpt_core.llm.attention.base import CausalAttention, grouped_attention
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache, token_bytes
 from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
 from pandagpt_core.llm.config import LlamaConfig
@@ -69,6 +70,22 @@ def test_wiped_values_no_longer_spoil_a_shorter_neighbour(cache: SlotCache, qkv:
 def test_the_bytes_of_a_token_are_those_of_the_tensors(cache: SlotCache, tiny_config: LlamaConfig) -> None:
     held = cache.keys.nbytes + cache.values.nbytes
     assert held == token_bytes(tiny_config, torch.float32) * 4 * LENGTH
+
+
+def test_heads_of_a_group_may_lie_apart_in_what_a_kernel_gives(
+    tiny_config: LlamaConfig, qkv: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA's kernels lay [B, KV, G, d] out as [B, G, KV, d]."""
+    alike = [SlotCache(tiny_config, CacheShape(4, LENGTH, torch.bfloat16), CPU) for _ in range(2)]
+    steps: list[list[tuple[int, int, int]]] = [[(0, 0, 5), (1, 0, 9)], [(0, 5, 1), (1, 9, 1)], [(0, 6, 1), (1, 10, 3)]]
+    expected = [attend(alike[0], qkv, *step) for step in steps]
+
+    def laid_apart(*given: Tensor) -> Tensor:
+        return grouped_attention(*given).transpose(1, 2).contiguous().transpose(1, 2)
+
+    monkeypatch.setattr(slots, "grouped_attention", laid_apart)
+    for step, same in zip(steps, expected, strict=True):
+        assert torch.equal(attend(alike[1], qkv, *step), same)
 
 
 def test_a_cache_may_be_of_half_precision(tiny_config: LlamaConfig, qkv: tuple[Tensor, Tensor, Tensor]) -> None:
