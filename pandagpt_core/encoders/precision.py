@@ -2,7 +2,7 @@
 
 On a CPU everything between the products stays float32. On CUDA so much of it would take longer than the products, and
 attention in float32 has no fast kernel: there what goes on inside of a block's two halves is bfloat16 too if the margin
-allows it, and sums and norms alone are float32. Both are candidates of `pandagpt_core.autotune`, tower by tower: a
+allows it, and sums and norms too if it still does. All are candidates of `pandagpt_core.autotune`, tower by tower: a
 product is timed, and the direction of one made clip's embedding is compared. Workers of one fleet may decide otherwise
 than one another; then what one of them encodes differs in the fifth digit of its cosine, so in the third of its
 components. What was encoded once is shared by all of them while the store keeps it; a caller who wants the same on
@@ -37,15 +37,29 @@ OF_TOWER = {"vision": Modality.VIDEO, **{name: Modality(name) for name in ("text
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Element types of the products and of what is between them; None keeps float32.
+    """Element types of the products and of what is between them; None keeps float32. throughout: sums and norms too.
 
-    handicap: of two ways with the same products, the coarser has the smaller one and is tried first.
+    handicap: of ways with the same products, whose times differ by noise alone, the coarser has the smaller one and is
+    tried first.
     """
 
     name: str
     products: torch.dtype | None = None
     between: torch.dtype | None = None
     handicap: float = 1.0
+    throughout: bool = False
+
+
+class Throughout(nn.Module):
+    """A trunk in an element type between two casts."""
+
+    def __init__(self, trunk: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.trunk, self.dtype = trunk, dtype
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        out: torch.Tensor = self.trunk(x.to(self.dtype), mask)
+        return out.to(x.dtype)
 
 
 EXACT = Way("float32")
@@ -57,8 +71,9 @@ WAYS: Mapping[str, Sequence[Way]] = MappingProxyType(
     {
         "cpu": (PRODUCTS, EXACT),
         "cuda": (
-            Way("bfloat16 blocks", torch.bfloat16, torch.bfloat16, FASTER),
-            Way("bfloat16 products", torch.bfloat16, None, FASTER * 1.1),
+            Way("bfloat16 throughout", torch.bfloat16, torch.bfloat16, FASTER, throughout=True),
+            Way("bfloat16 blocks", torch.bfloat16, torch.bfloat16, FASTER**2),
+            Way("bfloat16 products", torch.bfloat16, None, FASTER**3),
             EXACT,
         ),
     }
@@ -102,7 +117,8 @@ def autocast_eva_vit(
         functools.partial(setattr, encoder, "blocks"),
         lambda: encoder.encode(Modality.IMAGE, picture)[0],
     )
-    return _autocast(tower, WAYS.get(kind or device.type, ()), report, timed)
+    ways = [way for way in WAYS.get(kind or device.type, ()) if not way.throughout]  # which wraps a trunk, not a list
+    return _autocast(tower, ways, report, timed)
 
 
 def _tower(encoder: ImageBind, name: str) -> Tower:
@@ -149,12 +165,19 @@ def rounded(trunk: nn.Module, way: Way) -> nn.Module:
     """A twin that computes so and shares what is not rounded; the trunk itself where nothing is."""
     if way.products is None:
         return trunk
+    if way.throughout:
+        whole = Throughout(copy.deepcopy(trunk).to(way.products), way.products)
+        return _inside(whole, way.between)
     kept = {id(parameter): parameter for parameter in (*trunk.parameters(), *trunk.buffers())}
     cast = {id(p): nn.Parameter(p.detach().to(way.products), requires_grad=False) for p in _products(trunk)}
     twin = copy.deepcopy(trunk, {**kept, **cast})
-    for block in _blocks(twin):
-        block.inner = way.between
-    return twin
+    return _inside(twin, way.between)
+
+
+def _inside(trunk: nn.Module, dtype: torch.dtype | None) -> nn.Module:
+    for block in _blocks(trunk):
+        block.inner = dtype
+    return trunk
 
 
 @torch.inference_mode()

@@ -96,6 +96,27 @@ def test_on_cuda_what_is_between_the_products_is_rounded_too(encoder: ImageBind)
         assert F.cosine_similarity(rounded, exact[tower]).min() >= 1 - LIMIT
 
 
+def norm_dtypes(encoder: ImageBind, tower: str) -> set[torch.dtype]:
+    layers = [module for module in encoder.modality_trunks[tower].modules() if isinstance(module, torch.nn.LayerNorm)]
+    return {layer.weight.dtype for layer in layers}
+
+
+def test_on_cuda_sums_and_norms_are_rounded_where_the_margin_allows_it(encoder: ImageBind) -> None:
+    class Offset(Block):
+        """Of its sums in bfloat16 nothing is left."""
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+            return super().forward(x + 4000.0, mask) - 4000.0
+
+    encoder.modality_trunks["audio"].blocks[0].__class__ = Offset
+    assert autocast_towers(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
+    assert {tower: norm_dtypes(encoder, tower) for tower in ("vision", "audio")} == {
+        "vision": {torch.bfloat16},
+        "audio": {torch.float32},
+    }
+    assert inner(encoder, "audio") == {torch.bfloat16}
+
+
 def test_a_block_rounded_inside_sums_and_normalises_in_float32() -> None:
     torch.manual_seed(0)
     block, seen = Block(32, 4, extra_token=True), []

@@ -1,7 +1,8 @@
 """Matrix products in a chosen precision: fp32, bf16, fp16, or int8 with activations rounded as they come.
 
-Whatever the precision inside, a layer takes and answers float32, so that the residual stream, the norms and the
-rotary rotation stay exact: keeping those in bf16 as well changed greedy answers, products alone did not.
+Whatever the precision inside, a layer that takes float32 answers it. The residual stream, the norms and the rotary
+rotation stay exact so: keeping those in bf16 as well changed greedy answers, products alone did not. On a CUDA device
+what goes from one product to the next has 16 bits (`torch_backend.products_dtype`); the stream is float32 there too.
 """
 
 from collections.abc import Sequence
@@ -20,11 +21,14 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 
 class Linear(nn.Linear):
-    """y = W x + b, the product in the weight's own precision. [..., in] float32 in, [..., out] float32 out."""
+    """y = W x + b, the product in the weight's own precision. [..., in] in, [..., out] of the input's type out."""
 
     def forward(self, input: Tensor) -> Tensor:
-        product = F.linear(input.to(self.weight.dtype), self.weight).to(input.dtype)
-        return product if self.bias is None else product + self.bias
+        weight, bias = self.weight, self.bias
+        if input.dtype == weight.dtype and (bias is None or bias.dtype == weight.dtype):
+            return F.linear(input, weight, bias)  # one kernel, the bias in the product's
+        product = F.linear(input.to(weight.dtype), weight).to(input.dtype)
+        return product if bias is None else product + bias
 
 
 def stacked(layers: Sequence[Linear]) -> Linear:
