@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from pandagpt_core.llm.attention.base import Attend, CausalAttention
 from pandagpt_core.llm.config import LlamaConfig
+from pandagpt_core.llm.pointwise import Turn, turn_heads
 from pandagpt_core.llm.quant.linear import Linear
-from pandagpt_core.llm.rope import rotary, rotate
+from pandagpt_core.llm.rope import rotary
 
 __all__ = ["LayerBias", "Llama", "LlamaConfig"]
 
@@ -78,21 +79,16 @@ def attend_heads(
     layer: int,
     rotation: tuple[Tensor, Tensor],
     attend: Attend,
+    turn: Turn = turn_heads,
 ) -> Tensor:
     """Queries, keys and values of all heads [..., (H + 2 KV) d] to the attended values [..., H d]."""
     turned = config.heads + config.kv_heads
     qkv = qkv.view(*qkv.shape[:-1], turned + config.kv_heads, config.head_dim)
-    qk, v = rotate(normed_heads(qkv[..., :turned, :], config.heads, norms), *rotation), qkv[..., turned:, :]
+    q_norm, k_norm = (None if each is None else each.weight for each in norms)
+    qk = turn(qkv[..., :turned, :], *rotation, config.heads, (q_norm, k_norm), config.norm_eps)
+    v = qkv[..., turned:, :]
     attended = attend(layer, qk[..., : config.heads, :], qk[..., config.heads :, :], v)  # [..., H, d]
     return attended.flatten(-2)
-
-
-def normed_heads(qk: Tensor, heads: int, norms: HeadNorms) -> Tensor:
-    """[..., H + KV, d] queries and keys, each in its norm where there is one."""
-    q_norm, k_norm = norms
-    if q_norm is None or k_norm is None:
-        return qk
-    return torch.cat((q_norm(qk[..., :heads, :]), k_norm(qk[..., heads:, :])), dim=-2)
 
 
 class FeedForward(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from pandagpt_core.llm.config import ATTENTION, FEED_FORWARD, LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.rotation import rotate_weights, spread, spreading
-from pandagpt_core.llm.torch_backend import TorchLlama
+from pandagpt_core.llm.torch_backend import serve
 
 
 @pytest.mark.parametrize("width", [1, 8, 15, 48, 64])
@@ -36,7 +36,8 @@ def test_a_model_in_another_basis_answers_the_same(
     expected = llama(llama.embed(ids), layer_bias=bias)
     basis = spreading(tiny_config.width, tiny_config.head_dim)
     rotate_weights(llama, basis)
-    rotated = TorchLlama(llama, llama.lm_head, "fp32", basis.stream)
+    rotated = serve(llama, "fp32")
+    rotated.stream = basis.stream
     found = rotated(llama.embed(ids), layer_bias=bias)
     assert torch.allclose(found, expected, atol=1e-3 * float(expected.abs().max()))
     assert llama.model.layers[0].input_layernorm.weight is None

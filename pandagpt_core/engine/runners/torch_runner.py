@@ -46,7 +46,7 @@ class TorchRunner:
         if self._graphs is not None and self._only_decodes(packed):
             biases = self._biases.rows if self._any_bias(packed) else None
             logits = self._graphs.run(embed_chunks(self._llm, packed), [chunk.start for chunk in packed], biases)
-            return logits[self._last_rows(chunks, packed)]
+            return logits if packed == list(chunks) else logits[self._last_rows(chunks, packed)]
         attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
         bias = self._layer_bias(packed)
         hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, bias)

@@ -1,0 +1,59 @@
+"""Sets of functions of tensors, compiled to one kernel each where a device gains by it (torch.compile, by Triton).
+
+On a CUDA device a launch costs more than most of what stands between matrix products. The compiler needs Triton and a
+C compiler; where they are absent, or give other values than torch's own kernels, the functions stay as they are.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 0.02  # of values about 1; one unit in bfloat16's last place is 0.008
+ROWS = (1, 3)  # of a probe: the compiler makes one kernel for a single row and one for more
+
+F = TypeVar("F")
+Probe = Callable[[F, int], Iterable[Tensor]]
+"""The results of every function of a set, for a number of rows; the same inputs at every call."""
+
+
+def fitting(eager: F, probe: Probe[F], device: torch.device) -> F:
+    """The set compiled, on a CUDA device where that computes what `eager` does; else `eager` itself.
+
+    What the compiler raises where something is missing differs by version, so any error is a no.
+    """
+    if device.type != "cuda":
+        return eager
+    made = compiled(eager)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's, of torch's own code
+            fits = agrees(made, eager, probe)
+    except Exception as error:  # noqa: BLE001  see above
+        log.warning("torch.compile fails here; more kernels are launched", extra={"reason": repr(error)})
+        return eager
+    if not fits:
+        log.warning("compiled functions give other values than torch's own; they are not used")
+    return made if fits else eager
+
+
+def compiled(eager: F) -> F:
+    """A dataclass of functions, for any number of rows. Nothing is compiled before the first call."""
+    names = [field.name for field in fields(eager)]  # type: ignore[arg-type]
+    return type(eager)(*(torch.compile(getattr(eager, name), dynamic=True, fullgraph=True) for name in names))
+
+
+@torch.inference_mode()
+def agrees(made: F, eager: F, probe: Probe[F]) -> bool:
+    """Whether both compute the same, for one row and for more; compiles for both."""
+    return all(
+        torch.allclose(one.float(), other.float(), atol=TOLERANCE, rtol=TOLERANCE)
+        for rows in ROWS
+        for one, other in zip(probe(made, rows), probe(eager, rows), strict=True)
+    )
