@@ -244,11 +244,11 @@ def sizes(options: BenchmarkOptions) -> dict[str, str]:
     }
 
 
-def service_server(name: str, folder: Path, env: Mapping[str, str]) -> Server:
+def service_server(name: str, folder: Path, env: Mapping[str, str], device: str = "cpu") -> Server:
     """env: settings beyond those of any service that a benchmark starts."""
 
     def spec(port: int) -> ContestantSpec:
-        command = [sys.executable, "-m", "service.cli", "serve", "--model", str(folder), "--device", "cpu"]
+        command = [sys.executable, "-m", "service.cli", "serve", "--model", str(folder), "--device", device]
         quiet = {"PANDAGPT_LOG_LEVEL": "warning"}
         return ContestantSpec([*command, "--port", str(port)], {**env, **quiet}, scratch="PANDAGPT_LOCAL_STATE")
 

@@ -1,6 +1,6 @@
 """ImageBind-huge with random weights on a CUDA device: clips a second against the measured matrix peak.
 
-    python -m benchmarks.gpu.imagebind [--quick] [--batches 1,8,32,128]
+    python -m benchmarks.gpu.imagebind [--quick] [--batches 1,8,32,128] [--precisions fp32,bf16,served]
 
 Without a device it prints that and measures nothing.
 """
@@ -38,6 +38,7 @@ COLUMNS = (
 def main() -> int:
     args = parser(__doc__)
     args.add_argument("--batches", default="", help="clips at once, by comma")
+    args.add_argument("--precisions", default=",".join(PRECISIONS), help="by comma")
     given = args.parse_args()
     shared = options(given)
     if not torch.cuda.is_available():
@@ -46,7 +47,8 @@ def main() -> int:
     batches = [int(part) for part in (given.batches or ("1,8" if shared.quick else "1,8,32,128")).split(",")]
     rows: list[report.Row] = []
     notes = ["Random weights, all blocks. Roofline: measured matrix peak over the operations of a clip.", SERVED]
-    for precision, products in PRECISIONS.items():
+    for precision in given.precisions.split(","):
+        products = PRECISIONS[precision]
         peak = peaks.matrix_peak(products, 8192, "cuda")
         notes.append(f"Matrix peak, {precision}, measured: {peak / 1e12:,.1f} Top/s.")
         rows += measure(HUGE, precision, batches, peak, "cuda")
