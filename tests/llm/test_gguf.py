@@ -5,19 +5,21 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from gguf import GGUFWriter
+from gguf import GGMLQuantizationType, GGUFWriter, dequantize, quantize
 from tokenizers import pre_tokenizers
 from transformers import LlamaConfig as PeerConfig
 from transformers import LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import MODEL_TYPES, LlamaConfig
-from pandagpt_core.llm.gguf import LAYER_NAMES
+from pandagpt_core.llm.gguf import LAYER_NAMES, dequantised
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.rope import Rope
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
+from pandagpt_core.llm.tokenizers.gguf_reader import PlainReader
 from pandagpt_core.llm.weights import load_llama
 
 MakeLlama = Callable[..., Llama]
@@ -226,3 +228,19 @@ def test_smollm2_speaks_as_transformers_on_the_same_weights(smollm2: Path) -> No
             ours.append(int(llama(llama.embed([ours]))[0, -1].argmax()))
     assert ours == theirs
     assert tokenizer.decode(ours[len(prompt) :]).startswith("The capital of France is Paris")
+
+
+@pytest.mark.parametrize("kind", [GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0, GGMLQuantizationType.F32])
+@pytest.mark.parametrize("shape", [(512, 64), (24, 32), (7, 96), (64,)])
+def test_long_rows_hold_the_same_numbers(tmp_path: Path, kind: GGMLQuantizationType, shape: tuple[int, ...]) -> None:
+    numbers = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    writer = GGUFWriter(tmp_path / "one.gguf", "llama")
+    writer.add_tensor("one", quantize(numbers, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    (tensor,) = PlainReader(tmp_path / "one.gguf").tensors
+    found = dequantised(tensor)
+    assert found.shape == shape
+    assert np.array_equal(found, dequantize(tensor.data, kind))
