@@ -26,7 +26,7 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         weight, bias = self.weight, self.bias
         if input.dtype == weight.dtype and (bias is None or bias.dtype == weight.dtype):
-            return F.linear(input, weight, bias)  # one kernel, the bias in the product's
+            return F.linear(input, weight, bias).to(input.dtype)  # one kernel; under autocast the product is 16 bits
         product = F.linear(input.to(weight.dtype), weight).to(input.dtype)
         return product if bias is None else product + bias
 

@@ -18,17 +18,19 @@ PAUSE_S = 0.1  # between tries
 async def bridged(
     work: Callable[[], Awaitable[_T]], seconds: float, before_next: Callable[[], Awaitable[object]] | None = None
 ) -> _T:
-    """The result of the first try that the store answers. After so many seconds, or where the store refuses, the error
-    is the caller's. `before_next` has to end before another try."""
-    until = time.monotonic() + seconds
+    """The result of the first try that the store answers. So many seconds after the first that it did not, or where it
+    refuses, the error is the caller's. `before_next` has to end before another try."""
+    until: float | None = None  # what a try does beside the store, as decoding media, takes nothing of the time to wait
     while True:
         try:
             return await work()
         except StoreUnavailable as error:
-            if not error.passing or time.monotonic() >= until:
+            now = time.monotonic()
+            until = now + seconds if until is None else until
+            if not error.passing or now >= until:
                 raise
             try:
-                async with asyncio.timeout(until - time.monotonic()):
+                async with asyncio.timeout(until - now):
                     await asyncio.sleep(PAUSE_S)
                     if before_next is not None:
                         await before_next()

@@ -52,6 +52,17 @@ async def test_a_store_that_stays_away_is_the_callers_error_after_the_time() -> 
     assert store.tries > 1
 
 
+async def test_the_time_counts_from_the_first_failure_and_not_from_the_works_beginning() -> None:
+    """Media may take long to decode before the store is asked at all."""
+    store = Store(1, away())
+
+    async def slow() -> str:
+        await asyncio.sleep(0.3 if store.tries == 0 else 0)
+        return await store.work()
+
+    assert await bridged(slow, 0.2) == "answered"
+
+
 async def test_what_has_to_come_before_the_next_try_is_waited_for_no_longer_than_the_time() -> None:
     store = Store(10**6, away())
 
