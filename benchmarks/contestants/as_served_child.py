@@ -31,12 +31,7 @@ def generate(model: ServedModel, prompts: Sequence[Sequence[int]], new: int) -> 
     record = TokenTimes(len(prompts))
     for index, ids in enumerate(prompts):
         model.admit(SequenceRequest(str(index), INSTEAD, (), params, prompt=tuple(ids)))
-    while model.has_work:
-        for output in model.step():
-            if output.error:
-                raise RuntimeError(output.error)
-            record.add(int(output.sequence_id), [output.token_id])
-    return record
+    return record.drain(model)
 
 
 if __name__ == "__main__":

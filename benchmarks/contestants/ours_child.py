@@ -40,12 +40,7 @@ def generate(engine: Engine, llm: Llama, prompts: Sequence[Sequence[int]], new: 
     record = TokenTimes(len(prompts))
     for index, ids in enumerate(prompts):
         engine.add(EngineRequest(str(index), LLMInputs(llm.embed(ids), tuple(ids)), params))
-    while engine.has_work:
-        for output in engine.step():
-            if output.error:
-                raise RuntimeError(output.error)
-            record.add(int(output.sequence_id), [output.token_id])
-    return record
+    return record.drain(engine)
 
 
 if __name__ == "__main__":

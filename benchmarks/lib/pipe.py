@@ -11,7 +11,15 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, Protocol, Self, TextIO
+
+
+class Stepping(Protocol):
+    """Our engine, or the model that holds it."""
+
+    @property
+    def has_work(self) -> bool: ...
+    def step(self) -> Sequence[Any]: ...
 
 
 @dataclass
@@ -29,6 +37,15 @@ class TokenTimes:
         now = time.perf_counter() - self.start
         self.arrivals[request] += [now] * len(tokens)
         self.ids[request] += tokens
+
+    def drain(self, engine: Stepping) -> Self:
+        """Step to the last token; a sequence's id is its request's number. Raises RuntimeError where one fails."""
+        while engine.has_work:
+            for output in engine.step():
+                if output.error:
+                    raise RuntimeError(output.error)
+                self.add(int(output.sequence_id), [output.token_id])
+        return self
 
 
 Generate = Callable[[Sequence[Sequence[int]], int], TokenTimes]
