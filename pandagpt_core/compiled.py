@@ -35,7 +35,7 @@ def fitting(eager: F, probe: Probe[F], device: torch.device) -> F:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's, of torch's own code
             fits = agrees(made, eager, probe)
-    except Exception as error:  # noqa: BLE001  see above
+    except Exception as error:  # noqa: BLE001  whatever the compiler raises is why it does not compile
         log.warning("torch.compile fails here; more kernels are launched", extra={"reason": repr(error)})
         return eager
     if not fits:

@@ -8,6 +8,7 @@ import torch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.pointwise import EAGER, fitting
+from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.torch_backend import products_dtype, serve
 
 
@@ -23,8 +24,8 @@ def test_a_cpu_computes_them_as_they_are(config: LlamaConfig) -> None:
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("int8", torch.float32)])
-def test_products_of_16_bits_read_and_write_them_on_a_device(precision: str, dtype: torch.dtype) -> None:
-    assert products_dtype(precision, "cuda") == dtype  # type: ignore[arg-type]
+def test_products_of_16_bits_read_and_write_them_on_a_device(precision: Precision, dtype: torch.dtype) -> None:
+    assert products_dtype(precision, "cuda") == dtype
 
 
 def test_products_that_write_16_bits_change_little(config: LlamaConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pandagpt_core.llm.openvino.compiled import core
 
 
 class Compiler:
-    """Compiles a tower's graph once for each size of batch that is asked for."""
+    """Compiles a tower's graph once for each size of batch."""
 
     def __init__(self, original: nn.Module, graph: Graph) -> None:
         self._original, self._graph = original, graph

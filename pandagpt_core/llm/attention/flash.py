@@ -110,7 +110,7 @@ class FlashAttention:
         attended = self._kernel(queries, keys, values, self._packing)
         if order is not None:
             attended = torch.empty_like(attended).index_copy_(0, order, attended)
-        return attended.view(q.shape).to(q.dtype)
+        return attended.reshape(q.shape).to(q.dtype)
 
 
 def _by_heads(stretches: Sequence[Stretch], kv_heads: int) -> Tensor:
