@@ -43,10 +43,15 @@ def fitting(eager: F, probe: Probe[F], device: torch.device) -> F:
     return made if fits else eager
 
 
-def compiled(eager: F) -> F:
-    """A dataclass of functions, for any number of rows. Nothing is compiled before the first call."""
+def compiled(eager: F, backend: str = "inductor") -> F:
+    """A dataclass of functions, for any number of rows. Nothing is compiled before the first call.
+
+    backend: torch.compile's. Its own makes kernels by Triton on a device; by C++ on a CPU, which is not for service.
+    """
     names = [field.name for field in fields(eager)]  # type: ignore[arg-type]
-    return type(eager)(*(torch.compile(getattr(eager, name), dynamic=True, fullgraph=True) for name in names))
+    return type(eager)(
+        *(torch.compile(getattr(eager, name), backend=backend, dynamic=True, fullgraph=True) for name in names)
+    )
 
 
 @torch.inference_mode()

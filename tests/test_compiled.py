@@ -1,7 +1,6 @@
 """Functions are compiled where a device has launches to save, and only where they compute the same."""
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -56,13 +55,13 @@ def test_compiled_ones_are_taken_only_where_they_agree(
     assert len(caplog.records) == (not taken)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU, g++ is not here")
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # the compiler's, of torch's own code
-def test_compiled_they_compute_what_they_compute_as_they_are() -> None:
+def test_each_is_one_graph_that_computes_the_same() -> None:
+    """Without kernels: those that torch makes for a CPU in 16 bits differ by its instructions, and are not served."""
     of_llm = pointwise.probe(QWEN3, torch.bfloat16, CPU)
-    assert compiled.agrees(compiled.compiled(pointwise.EAGER), pointwise.EAGER, of_llm)
-    assert compiled.agrees(compiled.compiled(fp8.EAGER), fp8.EAGER, fp8.probe(CPU))
+    assert compiled.agrees(compiled.compiled(pointwise.EAGER, "aot_eager"), pointwise.EAGER, of_llm)
+    assert compiled.agrees(compiled.compiled(fp8.EAGER, "aot_eager"), fp8.EAGER, fp8.probe(CPU))
 
 
 def test_every_function_of_a_layer_is_compared() -> None:
