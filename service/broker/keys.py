@@ -91,8 +91,9 @@ pandagpt:retry:{tenant}:<hash>             string; life as the request's record 
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 from pandagpt_core.types import Priority
@@ -149,8 +150,9 @@ class Keys:
     def turns(self, model: str, priority: Priority) -> str:
         return self._model_key("turns", model, f":{priority}")
 
+    @lru_cache(maxsize=256)  # noqa: B019  the instance is a namespace, and lives as long as the process
     def admission(self, model: str, priority: Priority) -> tuple[str, ...]:
-        """The keys of admit.lua, in its order, but for the record's."""
+        """The keys of admit.lua, in its order, but for the record's. Kept: three SHA-256 and six quotings a request."""
         lane = (self.queue(model, priority), self.load(model, priority))
         turns = (self.waiting(model, priority), self.turns(model, priority))
         return (*lane, self.ready(model), self.draining(model), *turns)
@@ -179,14 +181,22 @@ class Keys:
     def events(self, request_id: str) -> str:
         return self._key("events", request_id)
 
-    def array(self, media_name: str) -> str:
-        return self._key("array", media_name)
+    # Of media: functions from a medium's name, which is hexadecimal and needs no quotes.
 
-    def media_notes(self, media_name: str) -> str:
-        return self._key("media_notes", media_name)
+    @property
+    def array(self) -> Callable[[str], str]:
+        return self._of_medium("array")
 
-    def embedding(self, media_name: str) -> str:
-        return self._key("embedding", media_name)
+    @property
+    def media_notes(self) -> Callable[[str], str]:
+        return self._of_medium("media_notes")
+
+    @property
+    def embedding(self) -> Callable[[str], str]:
+        return self._of_medium("embedding")
+
+    def _of_medium(self, kind: str) -> Callable[[str], str]:
+        return partial("{}:{}:{{{}}}".format, self.namespace, kind)
 
     @property
     def large(self) -> str:

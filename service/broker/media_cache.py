@@ -72,13 +72,14 @@ class MediaCache:
     """The gateway's side: which media must still be decoded, and where the arrays go. Fills pipelines of its caller."""
 
     def __init__(self, keys: Keys, settings: StoreSettings) -> None:
-        self._keys, self._settings = keys, settings
+        self._array, self._embedding, self._notes = keys.array, keys.embedding, keys.media_notes
+        self._settings = settings
 
     def look_up(self, pipe: Any, names: Sequence[str]) -> None:
         """Two commands a name, whose answers `missing` reads. Media that are there get their full life again."""
         for name in names:
-            pipe.expire(self._keys.embedding(name), round(self._settings.embedding_ttl_s))
-            pipe.expire(self._keys.array(name), round(self._settings.array_ttl_s))
+            pipe.expire(self._embedding(name), round(self._settings.embedding_ttl_s))
+            pipe.expire(self._array(name), round(self._settings.array_ttl_s))
 
     @staticmethod
     def missing(names: Sequence[str], answers: Sequence[Any]) -> set[str]:
@@ -89,19 +90,18 @@ class MediaCache:
     def put_notes(self, pipe: Any, notes: Mapping[str, bytes]) -> None:
         """What readers remarked of media, for as long as their embeddings."""
         for name, packed in notes.items():
-            pipe.set(self._keys.media_notes(name), packed, ex=round(self._settings.embedding_ttl_s))
+            pipe.set(self._notes(name), packed, ex=round(self._settings.embedding_ttl_s))
 
     def put_embeddings(self, pipe: Any, embeddings: Mapping[str, np.ndarray]) -> None:
         """Embeddings that are known without an encoder."""
         for name, embedding in embeddings.items():
-            pipe.set(self._keys.embedding(name), pack(embedding), ex=round(self._settings.embedding_ttl_s))
+            pipe.set(self._embedding(name), pack(embedding), ex=round(self._settings.embedding_ttl_s))
 
     def put(self, pipe: Any, arrays: Mapping[str, np.ndarray], life: float) -> Any:
         """One command an array, which stores it for at least `life` seconds; the pipeline."""
         seconds = math.ceil(max(life, self._settings.array_ttl_s))
         for name, array in arrays.items():
-            packed = pack(array)
-            pipe.set(self._keys.array(name), packed, ex=seconds)
+            pipe.set(self._array(name), pack(array), ex=seconds)
         return pipe
 
 
@@ -109,11 +109,12 @@ class EmbeddingCache:
     """The worker's side: embeddings if anyone made them, else arrays; and new embeddings for all."""
 
     def __init__(self, store: SyncStore, keys: Keys, settings: StoreSettings) -> None:
-        self._store, self._keys, self._settings = store, keys, settings
+        self._store, self._large, self._settings = store, keys.large, settings
+        self._array, self._embedding = keys.array, keys.embedding
 
     def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those that are there, as [n, E]; their lives begin anew."""
-        found = self._fetch(names, self._keys.embedding, "GETEX", "EX", round(self._settings.embedding_ttl_s))
+        found = self._fetch(names, self._embedding, "GETEX", "EX", round(self._settings.embedding_ttl_s))
         if any(rows.nbytes >= LARGE for rows in found.values()):
             with store_errors():
                 pipe = self._store.pipeline(transaction=False)
@@ -123,12 +124,12 @@ class EmbeddingCache:
 
     def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The encoder inputs that are there, first axis clips."""
-        return self._fetch(names, self._keys.array, "GET")
+        return self._fetch(names, self._array, "GET")
 
     def drop_array(self, name: str) -> None:
         """An encoder input that no other request uses."""
         with store_errors():
-            self._store.unlink(self._keys.array(name))
+            self._store.unlink(self._array(name))
 
     def add(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Keep new embeddings and drop their arrays, which are not needed any more. Losing them costs work only."""
@@ -136,8 +137,8 @@ class EmbeddingCache:
         some_large = any(rows.nbytes >= LARGE for rows in embeddings.values())
         pipe = self._store.pipeline(transaction=False)
         for name, blob in packed.items():
-            pipe.set(self._keys.embedding(name), blob, ex=round(self._settings.embedding_ttl_s))
-            pipe.unlink(self._keys.array(name))
+            pipe.set(self._embedding(name), blob, ex=round(self._settings.embedding_ttl_s))
+            pipe.unlink(self._array(name))
         if some_large:
             self._note_use(pipe, embeddings)
         try:
@@ -150,14 +151,14 @@ class EmbeddingCache:
     def _note_use(self, pipe: Any, embeddings: Mapping[str, np.ndarray]) -> None:
         """Those that are large were used just now."""
         large = {f"{name}|{rows.nbytes}": time.time() for name, rows in embeddings.items() if rows.nbytes >= LARGE}
-        pipe.zadd(self._keys.large, large)
-        pipe.expire(self._keys.large, round(self._settings.embedding_ttl_s))
+        pipe.zadd(self._large, large)
+        pipe.expire(self._large, round(self._settings.embedding_ttl_s))
 
     def _drop_oldest(self) -> None:
         """Those beyond the budget get a short life and no place in the index. One that a gateway has just promised to
         a request lives on, since that gave it a full life again, and its next use puts it back."""
         with store_errors():
-            members: Any = self._store.zrange(self._keys.large, 0, -1, desc=True)  # the newest first
+            members: Any = self._store.zrange(self._large, 0, -1, desc=True)  # the newest first
             held, dropped = 0, []
             for member in members:
                 held += int(member.rpartition(b"|")[2])
@@ -166,8 +167,8 @@ class EmbeddingCache:
             if dropped:
                 pipe = self._store.pipeline(transaction=False)
                 for member in dropped:
-                    pipe.expire(self._keys.embedding(member.rpartition(b"|")[0].decode()), DROPPED_LIFE)
-                pipe.zrem(self._keys.large, *dropped)
+                    pipe.expire(self._embedding(member.rpartition(b"|")[0].decode()), DROPPED_LIFE)
+                pipe.zrem(self._large, *dropped)
                 pipe.execute()
 
     def _fetch(

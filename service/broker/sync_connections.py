@@ -1,9 +1,11 @@
-"""redis-py's blocking connections, in which a store that went away is an error once, also where it is back already.
+"""redis-py's blocking connections, in which a store that went away is an error, also where it is back already.
 
 The driver finds, before a command, that the store closed an idle connection, and connects anew without a word. It may
-be another store by then, the next master for one, that lacks the latest writes: who writes in order has to know.
+be another store by then, the next master for one, that lacks the latest writes: who writes in order has to know. So
+after a socket that the store closed, the first try to connect anew fails; also where a command has failed by that end.
 """
 
+import select
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,19 +21,26 @@ from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnecti
 
 
 class _Reporting(AbstractConnection):
-    _closed = False
+    _was_closed = False  # by the store
 
-    def can_read(self, timeout: float = 0) -> bool:
-        """The driver's look before a command: true or raising where the connection is of no use any more."""
-        self._closed = True
-        self._closed = super().can_read(timeout)
-        return self._closed
+    def disconnect(self, *arguments: Any, **options: Any) -> None:
+        sock: Any = self._sock
+        if sock is not None:
+            self._was_closed = _is_readable(sock)  # between an answer and the next command: by its end alone
+        super().disconnect(*arguments, **options)  # type: ignore[no-untyped-call]  # the driver's
 
-    def connect(self) -> None:
-        if self._closed:
-            self._closed = False
+    def _connect(self) -> Any:
+        """The driver's way to a new socket."""
+        if self._was_closed:
+            self._was_closed = False
             raise StoreConnectionError("the store closed the connection")
-        super().connect()  # type: ignore[no-untyped-call]  # the driver's
+        return super()._connect()  # type: ignore[no-untyped-call, safe-super]  # the driver's
+
+
+def _is_readable(sock: Any) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class ReportingConnection(_Reporting, Connection):

@@ -18,22 +18,21 @@ def count_end(metrics: WorkerMetrics, end: End) -> None:
 
 def account(metrics: WorkerMetrics, tracer: Tracer, job: Job) -> None:
     """A job that has ended, once."""
-    tokens = job.completion_tokens
-    _count(metrics, job, tokens)
-    _trace(tracer, job, tokens)
+    _count(metrics, job)
+    _trace(tracer, job)
 
 
-def _count(metrics: WorkerMetrics, job: Job, tokens: int) -> None:
+def _count(metrics: WorkerMetrics, job: Job) -> None:
     metrics.requests.labels(job.outcome).inc()
     if job.first_token_at:
         metrics.prefill_seconds.observe(max(0.0, job.first_token_at - job.entered_at))
         metrics.decode_seconds.observe(max(0.0, time.time() - job.first_token_at))
     if job.outcome == "done" and job.prompt_tokens:
         metrics.request_prompt_tokens.observe(job.prompt_tokens)
-        metrics.request_generation_tokens.observe(tokens)
+        metrics.request_generation_tokens.observe(job.completion_tokens)
 
 
-def _trace(tracer: Tracer, job: Job, tokens: int) -> None:
+def _trace(tracer: Tracer, job: Job) -> None:
     """queue, encode, prefill and decode below one span, which continues the gateway's."""
     request, now = job.delivery.request, time.time()
     traced = tracer.begin(request.traceparent, "process", "consumer", job.taken_at)
@@ -46,7 +45,7 @@ def _trace(tracer: Tracer, job: Job, tokens: int) -> None:
         traced.add("decode", job.first_token_at, now)
     attributes: dict[str, Value] = {
         "gen_ai.request.model": request.model,
-        "gen_ai.usage.output_tokens": tokens,
+        "gen_ai.usage.output_tokens": job.completion_tokens,
         "pandagpt.request_id": request.id,
         "pandagpt.priority": request.priority,
         "pandagpt.cached_media": job.cached_items,

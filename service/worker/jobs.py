@@ -58,6 +58,7 @@ class Job:
     echoed: set[int] = field(default_factory=set)  # the prompts whose tokens stand in the stream
     heard_tokens: int = 0  # of the windows of a sound that stand in the stream
     outcome: str = "running"  # then done, cancelled or the failure's code
+    completion_tokens: int = 0  # once it has ended: of all choices, or of the text of a sound, by any worker
     ended: bool = False
     open_choices: int = 0
     last: Token | None = None  # of all tokens, held back with the end until the answer is explained
@@ -88,11 +89,6 @@ class Job:
             open_choices=running,
             taken_at=time.time(),
         )
-
-    @property
-    def completion_tokens(self) -> int:
-        """Of all choices, or of the text of a sound, by any worker."""
-        return self.heard_tokens + sum(len(choice.tokens) for choice in self.choices)
 
     def accept(self, output: TokenOutput) -> None:
         """Publish one token, and the end with the last one."""
@@ -135,6 +131,7 @@ class Job:
 
     def _ended(self, end: Done | Failed) -> Done | Failed:
         self.ended, self.open_choices = True, 0
+        self.completion_tokens = self.heard_tokens + sum(len(choice.tokens) for choice in self.choices)
         if isinstance(end, Failed):
             self.outcome = end.code
             return Failed(code=end.code, message=end.message, param=end.param, at=time.time())

@@ -33,7 +33,7 @@ from service.worker.malloc_trim import MallocTrim
 
 log = logging.getLogger(__name__)
 IDLE_WAIT = 0.1  # seconds that an idle worker waits for a request before it looks around
-ENCODER_WAIT = 0.004  # seconds between looks at the queue while encoders compute and nothing else is to be done
+ENCODER_WAIT = 0.004  # seconds that the loop waits for an encoder before it looks at the queue
 STORE_PAUSE = 0.1  # seconds between tries when the store fails and there is nothing else to do
 
 
@@ -147,19 +147,23 @@ class Worker:
         while self._new:
             self._begin(self._new[0])
             self._new.popleft()
+        is_idle = (
+            not self._runtime.has_work
+            and len(self._consumer.held) == len(self._jobs)  # all that ended is settled
+            and all(job.delivery.writer.idle for job in self._jobs.values())
+        )
         if self._encoding.jobs or self._encoding.running:
-            self._encoding.encode()
-            stuck, ready = self._encoding.stuck, self._encoding.ready()
+            # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
+            stuck, ready = self._encoding.encode(ENCODER_WAIT if is_idle else 0.0)
             if stuck and self._stuck is None:
                 self._leave_stuck(", ".join(stuck), self._encoding.held_up())
             self._admit(ready)
         if self._speech.jobs or self._speech.running:
-            self._speech.hear()
+            self._speech.hear(ENCODER_WAIT if is_idle and not self._encoding.running else 0.0)
             if self._speech.stuck and self._stuck is None:
                 self._leave_stuck(SPEECH, self._speech.held_up())
-        self._engine.look_up()
-        self._engine.score()
-        self._engine.explain()
+        if self._engine.searches.waiting or self._engine.scoring.waiting or self._engine.explaining.waiting:
+            self._engine.work_between_steps()
 
     def _receive(self, delivery: Delivery) -> None:
         job = Job.of(delivery, self._runtime.parse)
@@ -209,12 +213,6 @@ class Worker:
             self._receive(delivery)
         if exchanged.error is not None:
             raise exchanged.error
-        if not self._runtime.has_work and not self._new:
-            # Here, not in a blocking read of the store, which ends by the store's clock of a tenth of a second.
-            if self._encoding.running:
-                self._encoding.wait(ENCODER_WAIT)
-            elif self._speech.running:
-                self._speech.wait(ENCODER_WAIT)
 
     def _heed(self, flushed: Flushed) -> None:
         for name in flushed.lost:

@@ -110,8 +110,16 @@ class EncodeStage:
             if name in job.waits_for:
                 self._batcher.add(part.modality, name)
 
-    def encode(self) -> None:
-        """Take in what the lanes have done and give the free ones what waits. Waits for none."""
+    def encode(self, wait_s: float = 0.0) -> tuple[tuple[str, ...], list[Job]]:
+        """Take in what the lanes have done and give the free ones what waits; then wait so long for one of them, unless
+        a job has what it needs. Answers the lanes that are stuck, and the jobs that are ready and leave here."""
+        self._turn()
+        if wait_s and self.running and all(job.waits_for and not job.ended for job in self.jobs.values()):
+            wait([batch.result for batch in self.running.values()], wait_s, FIRST_COMPLETED)
+            self._turn()
+        return self.stuck, self.ready()
+
+    def _turn(self) -> None:
         self._age()
         for modality, batch in list(self.running.items()):
             done = batch.result.done()
@@ -128,11 +136,6 @@ class EncodeStage:
                 for name in wanted:  # not lost: the next batch tries again
                     self._batcher.add(modality, name)
                 raise
-
-    def wait(self, seconds: float) -> None:
-        """Until an encoder is done, at most so long; not at all where a job has what it needs."""
-        if all(job.waits_for and not job.ended for job in self.jobs.values()):
-            wait([batch.result for batch in self.running.values()], seconds, FIRST_COMPLETED)
 
     @property
     def stuck(self) -> tuple[str, ...]:

@@ -87,8 +87,10 @@ class SpeechStage:
             job.delivery.writer.add(Started(at=time.time(), prompt_tokens=0))
         self._go_on(SpeechJob(job, request, samples.reshape(-1), state))
 
-    def hear(self) -> None:
-        """Publish the window that is done, and begin another one. Waits for none."""
+    def hear(self, wait_s: float = 0.0) -> None:
+        """Publish the window that is done, which is waited for so long, and begin another one."""
+        if self.running is not None and wait_s:
+            wait([self.running.result], wait_s)
         self._age()
         window = self.running
         self._metrics.encode_busy.labels(SPEECH).set(0.0 if window is None else window.seconds)
@@ -97,11 +99,6 @@ class SpeechStage:
             self._take_in(window)
         if self.running is None and self._turns:
             self._begin(self.jobs[self._turns.popleft()])
-
-    def wait(self, seconds: float) -> None:
-        """Until the window is done, at most so long."""
-        if self.running is not None:
-            wait([self.running.result], seconds)
 
     @property
     def context_tokens(self) -> int:

@@ -34,47 +34,41 @@ class EngineDriver:
         self._runtime, self._metrics, self._speech_tokens = runtime, metrics, speech_tokens
         self.running: dict[str, Job] = {}
         self.quarantine = Quarantine()
-        self._scoring, self._explaining = PromptScoring(runtime), Explaining(runtime)
-        self._look_up = LookUp(runtime)
+        self.scoring, self.explaining = PromptScoring(runtime), Explaining(runtime)
+        self.searches = LookUp(runtime)
         self._figures = EngineFigures(metrics)
 
     def offer(self, job: Job) -> None:
         """A job with all its embeddings: into the engine, behind those in quarantine, or first to have a large cache
         searched for its media or its prompts scored."""
         with self._failing(job):
-            if not self._look_up.add(job):
+            if not self.searches.add(job):
                 self._offer(job)
 
-    def look_up(self) -> None:
-        """One piece of a search in the model's cache of pictures; after the last one the job goes on."""
-        if not self._look_up.waiting:
-            return
-        job = self._look_up.waiting[0].job
-        with self._failing(job):
-            if self._look_up.step():
-                self._offer(job)
+    def work_between_steps(self) -> None:
+        """One piece of what computes beside the engine, of each kind that waits: a search in the model's cache of
+        pictures and the log probabilities of prompts, after the last piece of which the job goes on, and the
+        explanation of an answer that is complete."""
+        if self.searches.waiting:
+            job = self.searches.waiting[0].job
+            with self._failing(job):
+                if self.searches.step():
+                    self._offer(job)
+        if self.scoring.waiting:
+            job = self.scoring.waiting[0].job
+            with self._failing(job):
+                if self.scoring.step():
+                    self._queue(job)
+        if self.explaining.waiting:
+            self.explaining.step()
 
     def _offer(self, job: Job) -> None:
         request = job.delivery.request
         assert isinstance(request, Generate)
         if request.explain:
             self._runtime.check_explains(sequence_of(job, request, 0))
-        if not (request.echo and self._scoring.add(job)):
+        if not (request.echo and self.scoring.add(job)):
             self._queue(job)
-
-    def explain(self) -> None:
-        """One piece of the explanation of an answer that is complete."""
-        if self._explaining.waiting:
-            self._explaining.step()
-
-    def score(self) -> None:
-        """One piece of the prompts that come back with log probabilities; a job whose last one that was enters."""
-        if not self._scoring.waiting:
-            return
-        job = self._scoring.waiting[0].job
-        with self._failing(job):
-            if self._scoring.step():
-                self._queue(job)
 
     def _queue(self, job: Job) -> None:
         if self.quarantine.closed:
@@ -134,18 +128,18 @@ class EngineDriver:
 
     def _explain_complete(self, job: Job) -> None:
         """A job whose answer is complete and unexplained leaves the engine's for those that wait for that."""
-        if not job.ended and not self._explaining.holds(job):
+        if not job.ended and not self.explaining.holds(job):
             self.running.pop(job.id, None)
-            self._explaining.add(job)
+            self.explaining.add(job)
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
-        if self._look_up.waiting:
-            self._look_up.drop(job)
-        if self._scoring.waiting:
-            self._scoring.drop(job)
-        if self._explaining.waiting:
-            self._explaining.drop(job)
+        if self.searches.waiting:
+            self.searches.drop(job)
+        if self.scoring.waiting:
+            self.scoring.drop(job)
+        if self.explaining.waiting:
+            self.explaining.drop(job)
         if self.quarantine.holds:
             self.quarantine.drop(job)
         if self.running.pop(job.id, None) is not None:

@@ -71,7 +71,7 @@ async def test_a_prompt_that_nobody_waits_for_is_not_scored_to_its_end(broker: B
         assert isinstance(end, Done)
         assert end.cancelled
         await until(lambda: not worker.worker._jobs)
-        assert not worker.worker._engine._scoring.waiting
+        assert not worker.worker._engine.scoring.waiting
     assert runtime.scored < 1900
 
 
