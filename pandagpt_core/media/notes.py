@@ -33,11 +33,6 @@ class Notes(msgspec.Struct, frozen=True):
     empty: str = ""
     parameters: dict[str, Known] = {}
 
-    @property
-    def worth_keeping(self) -> bool:
-        """Whether an answer has something to say of it."""
-        return bool(self.warnings or self.spans or self.empty)
-
 
 class _Open:
     def __init__(self) -> None:

@@ -44,6 +44,7 @@ class Observation:
     model: str | None = None
     priority: Priority = "interactive"
     charged: bool = False
+    ended: bool = False  # whether the request's end was among the events that came
     submitted: float = 0.0  # when the queue had it
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -70,6 +71,15 @@ def failed(scope: Scope, error: GatewayError) -> None:
     observation_of(scope).fail(error.code)
 
 
+async def metered(events: Events, observation: Observation, metrics: GatewayMetrics, timed: bool = True) -> Events:
+    """The same events; closes what it reads from."""
+    meter = TokenMeter(observation, metrics, timed)
+    async with aclosing(events):
+        async for came in events:
+            meter.saw(came)
+            yield came
+
+
 class TokenMeter:
     """Counts and times the events of one request on their way to its caller."""
 
@@ -82,14 +92,6 @@ class TokenMeter:
         self._between = metrics.inter_token_seconds.labels(*labels)
         self._relayed = metrics.tokens.labels(observation.model)
         self._last: dict[int, float] = {}
-        self.ended = False  # whether the request's end was among the events
-
-    async def watch(self, events: Events) -> Events:
-        """The same events; closes what it reads from."""
-        async with aclosing(events):
-            async for came in events:
-                self.saw(came)
-                yield came
 
     def saw(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -101,11 +103,11 @@ class TokenMeter:
                 case Started():
                     self._seen.prompt_tokens = event.prompt_tokens
                 case Done():
-                    self.ended = True
+                    self._seen.ended = True
                     self._seen.outcome = "cancelled" if event.cancelled else "done"
                     self._seen.explained_tokens = event.explained_tokens
                 case Failed():
-                    self.ended = True
+                    self._seen.ended = True
                     self._seen.fail(event.code)
 
     def _heard(self, event: Heard) -> None:

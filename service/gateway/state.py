@@ -72,7 +72,8 @@ class GatewayState:
         Entering it raises `rate_limit_exceeded`.
         """
         lease = self.limiter.lease(tenant)
-        request.state.limits = lease.headers
+        if self.limiter.limits:
+            request.state.limits = lease.headers
         return lease
 
     def sources_of(self, tenant: str) -> MediaSources:

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from service import settings
 from service.broker.gateway.stream_multiplexer import StreamSubscriber
 from service.gateway import server
-from service.gateway.connections.lingering import LingeringTransport
+from service.gateway.connections.protocol import LingeringTransport
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import until

@@ -1,12 +1,16 @@
-"""By which bytes the formats are known. Standard library only."""
+"""By which bytes the formats are known, and which media only a large library reads. Standard library only."""
 
 import struct
+
+from pandagpt_core.media.clouds import magic as clouds
+from pandagpt_core.modalities import RECIPES
 
 PARQUET = b"PAR1"
 MATLAB = b"MATLAB 5.0 MAT-file"  # MATLAB's versions 5 to 7.2 call the format so
 HDF = b"\x89HDF\r\n\x1a\n"
 USER_BLOCK = 512  # bytes that MATLAB 7.3 writes in front of HDF5
 _OTHERS = (b"MATLAB", b"\x1f\x8b")
+_CLOUDS = "pandagpt_core.media.clouds.points"  # the module of the recipes that read clouds
 
 
 def is_parquet(data: bytes) -> bool:
@@ -25,6 +29,15 @@ def is_hdf(data: bytes) -> bool:
 def is_scientific(data: bytes) -> bool:
     """Whether one of this package's libraries has to read it."""
     return is_parquet(data) or is_matlab(data) or is_hdf(data)
+
+
+def needs_library(recipe: str, data: bytes) -> bool:
+    """Whether it is a file of scientific tools, or a mesh or laser scan for a recipe of clouds.
+
+    Every other medium needs no large library, so few decoding children have them.
+    """
+    module, _ = RECIPES.get(recipe, ("", ""))
+    return is_scientific(data) or (module == _CLOUDS and clouds.is_by_library(data))
 
 
 def is_refused(data: bytes) -> bool:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import redis.asyncio
@@ -94,11 +94,13 @@ class Admission:
             answer = (await pipe.execute())[-1]
         except DRIVER_ERRORS as error:
             raise_translated(error)
-        self._raise_refusal(answer, request.model, size)
+        if answer[0] != b"queued":
+            self._refuse(answer, request.model, size)
         return bytes(answer[1])
 
     def _capacity(self, answer: Any, model: str, size: int = 0) -> Capacity:
-        self._raise_refusal(answer, model, size)
+        if answer[0] != b"free":
+            self._refuse(answer, model, size)
         return Capacity(int(answer[1]), self._settings.max_queue_bytes - int(answer[2]))
 
     def _eval(
@@ -118,10 +120,8 @@ class Admission:
         limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE, may_wait)
         return ("EVAL", scripts.ADMIT, len(names), *names, GROUP, payload, size, *limits, *rest)
 
-    def _raise_refusal(self, answer: Any, model: str, size: int) -> None:
+    def _refuse(self, answer: Any, model: str, size: int) -> NoReturn:
         outcome, waiting, held = answer[0].decode(), answer[1], answer[2]
-        if outcome in ("free", "queued"):
-            return
         most, most_bytes = self._settings.max_queue, self._settings.max_queue_bytes
         refusals: dict[str, BrokerError] = {
             "no_worker": NoWorker(f"no worker serves {model} now"),

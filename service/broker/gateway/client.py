@@ -214,8 +214,8 @@ class Broker:
         `Failed` of this reader's own. Close the generator when done with it (`contextlib.aclosing`).
         """
         reader = EventReader(self._store, self._keys, self._records, self._terminal, record)
-        async with self._multiplexer.follow(self._keys.events(record.id)) as subscriber:
-            async for new in reader.read(subscriber, quiet_s):
+        async with contextlib.aclosing(reader.read(self._multiplexer, quiet_s)) as lists:
+            async for new in lists:
                 yield new
 
     def leave(self, record: RequestRecord) -> "asyncio.Future[Readers | None]":

@@ -9,7 +9,7 @@ from service.broker.connection import AsyncStore, store_errors
 from service.broker.errors import StoreUnavailable, UnknownRequest
 from service.broker.event_log import parse_id
 from service.broker.gateway.request_record import RequestRecord, RequestRecords, TerminalEvents, failed
-from service.broker.gateway.stream_multiplexer import StreamSubscriber, events_in
+from service.broker.gateway.stream_multiplexer import StreamMultiplexer, events_in
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Failed, Fence, Released
 
@@ -37,26 +37,27 @@ class EventReader:
         self._failing_since: float | None = None
         self._ended = False
 
-    async def read(self, subscriber: StreamSubscriber, quiet_s: float) -> AsyncGenerator[list[Event], None]:
+    async def read(self, multiplexer: StreamMultiplexer, quiet_s: float) -> AsyncGenerator[list[Event], None]:
         """Lists of new events until the request's one end; an empty list after each `quiet_s` seconds without any."""
         now = time.monotonic()
         quiet_at, check_at = now + quiet_s, now + SILENCE
-        while not self._ended:
-            received = await subscriber.next(max(0.0, min(quiet_at, check_at) - now))
-            if subscriber.restarts != self._restarts:
-                self._restarts, self._number = subscriber.restarts, 0
-            now = time.monotonic()
-            if received is None and now >= check_at:
-                received = await self._end_after_silence()
+        async with multiplexer.follow(self._keys.events(self._record.id)) as subscriber:
+            while not self._ended:
+                received = await subscriber.next(max(0.0, min(quiet_at, check_at) - now))
+                if subscriber.restarts != self._restarts:
+                    self._restarts, self._number = subscriber.restarts, 0
                 now = time.monotonic()
-                check_at = now + SILENCE
-            new = await self._new(received) if received else []
-            if received:
-                check_at = now + SILENCE
-            if new or now >= quiet_at:
-                yield new
-                quiet_at = time.monotonic() + quiet_s
-            now = time.monotonic()
+                if received is None and now >= check_at:
+                    received = await self._end_after_silence()
+                    now = time.monotonic()
+                    check_at = now + SILENCE
+                new = await self._new(received) if received else []
+                if received:
+                    check_at = now + SILENCE
+                if new or now >= quiet_at:
+                    yield new
+                    quiet_at = time.monotonic() + quiet_s
+                now = time.monotonic()
 
     async def _new(self, came: Sequence[Event]) -> list[Event]:
         new: list[Event] = []

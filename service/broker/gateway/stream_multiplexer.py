@@ -50,7 +50,7 @@ class StreamSubscriber:
         self._last_id = (0, -1)
         self.restarts = 0  # events count from the stream's start after each
         self._waiter: asyncio.Future[None] | None = None
-        self._timeout = LazyTimeout(self._wake)
+        self._timeout: LazyTimeout | None = None
 
     def offer(self, entry_id: tuple[int, int], events: Sequence[Event]) -> None:
         if entry_id > self._last_id:  # a stream read again for a new reader brings old entries to the others
@@ -69,6 +69,8 @@ class StreamSubscriber:
         """All events that came; None after `timeout` seconds of silence."""
         if not self._received:
             self._waiter, limit = self._loop.create_future(), self._timeout
+            if limit is None:
+                limit = self._timeout = LazyTimeout(self._wake, timeout)
             limit.due = self._loop.time() + timeout
             if limit.due < limit.fires_at:
                 limit.arm()
@@ -80,7 +82,8 @@ class StreamSubscriber:
         return found or None
 
     def close(self) -> None:
-        self._timeout.close()
+        if self._timeout is not None:
+            self._timeout.close()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -29,6 +29,7 @@ class RateLimiter:
 
     def __init__(self, store: RateStore, patience_s: float = 0.0) -> None:
         self._store, self.rates, self._patience_s = store, store.rates, patience_s
+        self.limits = any((self.rates.requests, self.rates.tokens, self.rates.concurrent))  # anything
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._renewal: asyncio.Task[None] | None = None
 
@@ -52,7 +53,7 @@ class RateLimiter:
 
     async def take(self, tenant: str, name: str) -> RateShare | None:
         """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable."""
-        if not any((self.rates.requests, self.rates.tokens, self.rates.concurrent)):
+        if not self.limits:
             return None
         share = await bridged(lambda: self._store.take(tenant, name), self._patience_s)
         if self.rates.concurrent and share.exceeded is None:

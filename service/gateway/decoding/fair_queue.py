@@ -38,7 +38,7 @@ class FairQueue(Generic[T]):
         """A place in the queue. Raises `overloaded`."""
         if len(self) >= self._max_waiting:
             self._make_room(tenant)
-        self._used[tenant] = max(self._used.get(tenant, 0.0), self._level)
+        self._come(tenant)
         place: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.waiting.setdefault(tenant, deque()).append(place)
         return place
@@ -60,11 +60,15 @@ class FairQueue(Generic[T]):
     def next(self, among: Collection[str]) -> asyncio.Future[T]:
         """The place of the tenant that has used least, taken out of the queue. Its medium begins now."""
         tenant = min(among, key=self._used_by_now)
-        self._level = max(self._level, self._used[tenant])
         place = self.waiting[tenant][0]
         self.leave(tenant, place)
-        self._began.setdefault(tenant, []).append(self._clock())
+        self._begin(tenant)
         return place
+
+    def pass_by(self, tenant: str) -> None:
+        """A medium of the tenant begins now and never waited, for nobody does."""
+        self._come(tenant)
+        self._begin(tenant)
 
     def ended(self, tenant: str) -> None:
         """One of its media is over, the oldest under way."""
@@ -73,6 +77,13 @@ class FairQueue(Generic[T]):
         if not began:
             del self._began[tenant]
         self._forget()
+
+    def _come(self, tenant: str) -> None:
+        self._used[tenant] = max(self._used.get(tenant, 0.0), self._level)
+
+    def _begin(self, tenant: str) -> None:
+        self._level = max(self._level, self._used[tenant])
+        self._began.setdefault(tenant, []).append(self._clock())
 
     def _used_by_now(self, tenant: str) -> float:
         now = self._clock()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pandagpt_core.media import Notes
-from pandagpt_core.media.libraries import needs_library
+from pandagpt_core.media.scientific.magic import needs_library
 from service.gateway.background import BackgroundTasks
 from service.gateway.decoding import child_process
 from service.gateway.decoding.child_process import LIBRARIES, ChildProcess, Params, child_command
@@ -101,6 +101,9 @@ class DecodePool:
         return np.frombuffer(body, answer.dtype).reshape(answer.shape), answer.notes
 
     async def _turn(self, tenant: str) -> _Slot:
+        if self._idle and not self._queue.waiting:
+            self._queue.pass_by(tenant)
+            return self._idle.popleft()
         place = self._queue.enter(tenant)
         self._hand_out()
         try:

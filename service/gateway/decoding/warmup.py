@@ -19,9 +19,9 @@ import pandagpt_core.media.clouds as clouds
 import pandagpt_core.media.motion as motion
 import pandagpt_core.media.scientific as formats
 from pandagpt_core.boxes import Located
-from pandagpt_core.media.libraries import needs_library
 from pandagpt_core.media.pictures.drawing import write_objects
 from pandagpt_core.media.samples import cloud_lines
+from pandagpt_core.media.scientific.magic import needs_library
 from pandagpt_core.modalities import MODALITIES, Entry, Value
 
 # Meshes and scans, and what makes samples of them: only children with libraries have these.
@@ -31,7 +31,7 @@ SCREENS = ("PIL.ImageTk", "PIL.ImageQt", "PIL.ImageShow", "PIL._imagingtk", "PIL
 
 
 def run(limits: media.Limits, libraries: bool = False) -> None:
-    """With `libraries` also those that `media.libraries` is about, as far as they are installed."""
+    """With `libraries` also those that `media.scientific.magic` is about, as far as they are installed."""
     for package in (av, PIL, clouds, motion):
         _import_all(package, but=SCREENS if libraries else (*LARGE, *SCREENS))
     Image.init()

@@ -52,11 +52,9 @@ class Idempotency:
     def __init__(self, claims: IdempotencyKeys, broker: Broker) -> None:
         self._claims, self._broker = claims, broker
 
-    async def begin(self, tenant: str, key: str | None, wanted: AnyRequest, model: str) -> IdempotentRequest:
+    async def begin(self, tenant: str, key: str, wanted: AnyRequest, model: str) -> IdempotentRequest:
         """The request under a fresh id, or under the id of the one it repeats. Raises `idempotency_conflict`."""
-        request_id = new_request_id(_kind(wanted), model)
-        if key is None:
-            return IdempotentRequest(request_id, tenant)
+        request_id = new_request_id(wanted.id_kind, model)
         fresh = KeyClaim(request_id, fingerprint(wanted, model))
         held = await self._claims.make(tenant, key, fresh)
         for _ in range(TRIES):
@@ -84,15 +82,6 @@ class Idempotency:
         if state.error is not None:
             return ERRORS[state.error.code].status == 503 if state.error.code in ERRORS else False
         return state.status == "cancelled"
-
-
-def _kind(wanted: AnyRequest) -> str:
-    """How the request's id begins."""
-    if isinstance(wanted, EmbedRequest):
-        return "embd"
-    if isinstance(wanted, TranscribeRequest):
-        return "transcript"
-    return "resp" if wanted.response is not None else "cmpl" if wanted.prompts else "chatcmpl"
 
 
 def fingerprint(request: AnyRequest, model: str) -> str:

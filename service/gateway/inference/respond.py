@@ -1,8 +1,9 @@
 """The answer to a validated request for text, streamed or whole: the one path behind both endpoints."""
 
 import asyncio
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +20,7 @@ from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import Answered, RequestService
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, head_only
-from service.gateway.observation import Observation, TokenMeter
-from service.gateway.schema.requests import ignored, warned
+from service.gateway.observation import Observation, metered
 from service.gateway.streaming.chunks import ResponseMetadata
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
@@ -35,6 +35,9 @@ from service.gateway.streaming.event_stream import (
 from service.gateway.streaming.folds import frames, whole_fold
 from service.gateway.streaming.response_events import ResponseState
 from service.metrics import GatewayMetrics
+
+MAX_HEADER = 2000  # characters of a header of our own
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,10 @@ class Responder:
             return JSONResponse(ResponseState(metadata).object(), headers=headers)
         leave = partial(service.leaving.leave, record, in_background)
         fold = frames(metadata, ids=metadata.event_ids) if wanted.stream else None
-        meter = TokenMeter(seen, self.metrics, timed=seen.charged)
-        events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
+        followed = service.broker.follow(record, self.timeouts.keep_alive_s)
+        events = metered(followed, seen, self.metrics, timed=seen.charged)
         if seen.charged and not in_background:
-            lease.push_async_callback(self._charge, record, seen, meter)
+            lease.push_async_callback(self._charge, record, seen)
         try:
             if fold is not None:
                 first = await until_disconnect(gone, first_events(events), self.leaving, leave)
@@ -109,16 +112,15 @@ class Responder:
         if not head_only(request.scope):  # a reader of the head alone does not leave
             await service.readers.attach(record.id)
         seen.model = record.model
-        meter = TokenMeter(seen, self.metrics, timed=False)
-        events = meter.watch(service.broker.follow(record, self.timeouts.keep_alive_s))
+        events = metered(service.broker.follow(record, self.timeouts.keep_alive_s), seen, self.metrics, timed=False)
         leave = partial(service.leaving.leave, record, bool(metadata.shape.get("background")))
         hand_over = partial(service.leaving.hand_over, record)
         fold, lease = frames(metadata, after), AsyncExitStack()
         return EventStream(events, None, None, fold, self.timeouts, leave, hand_over, lease, {}, self.leaving, seen)
 
-    async def _charge(self, record: RequestRecord, seen: Observation, meter: TokenMeter) -> None:
+    async def _charge(self, record: RequestRecord, seen: Observation) -> None:
         """Charge an answer whose reader has gone. One that has not ended may run on, and be read by another request."""
-        if meter.ended:
+        if seen.ended:
             read = seen.prompt_tokens + seen.explained_tokens
             await self.usage.charge(record.tenant, seen.key_class, read, seen.completion_tokens)
         else:
@@ -135,6 +137,18 @@ class Responder:
                     made += event.tokens if isinstance(event, Heard) else isinstance(event, Token)
         finally:  # also where this gateway leaves: what has come so far
             await self.usage.charge(record.tenant, key_class, read, made)
+
+
+def ignored(names: Iterable[str]) -> dict[str, str]:
+    """The header that names the parameters that nothing reads. Names that are not plain ones are left out."""
+    plain = [name for name in names if _NAME.fullmatch(name)][:32]
+    return {"x-ignored-params": ", ".join(plain)} if plain else {}
+
+
+def warned(warnings: Sequence[str]) -> dict[str, str]:
+    """The header that holds the warnings of an answer, in plain ASCII."""
+    text = "; ".join(warnings).encode("ascii", "replace").decode()
+    return {"x-warnings": text[:MAX_HEADER]} if text else {}
 
 
 def _response(whole: dict[str, Any] | str, metadata: ResponseMetadata, headers: Mapping[str, str]) -> Response:

@@ -15,6 +15,7 @@ from service.broker.gateway.client import Broker
 from service.broker.gateway.patience import bridged
 from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
+from service.broker.keys import new_request_id
 from service.broker.protocol import Request
 from service.gateway.access.auth import Caller
 from service.gateway.background import BackgroundTasks
@@ -28,7 +29,7 @@ from service.gateway.inference.parsing.speech import check_language, speech_mode
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
 from service.gateway.media.pictures import Pictures
-from service.gateway.media.resolve import MediaResolver, ResolvedMedia, check_modalities
+from service.gateway.media.resolve import MediaResolver, ResolvedMedia
 from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import ResponseMetadata, read_metadata
 from service.gateway.tools.choice import ToolPolicy, plan
@@ -175,9 +176,10 @@ class RequestService:
         await self.broker.close()
 
     async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
-        if not isinstance(wanted, TranscribeRequest):
-            check_modalities(wanted.media, info)
-        request = await self.idempotency.begin(caller.tenant, key, wanted, info.id)
+        if key is None:
+            request = IdempotentRequest(new_request_id(wanted.id_kind, info.id), caller.tenant)
+        else:
+            request = await self.idempotency.begin(caller.tenant, key, wanted, info.id)
         if request.replayed:
             with suppress(UnknownRequest):
                 return await self._joined(wanted, request)

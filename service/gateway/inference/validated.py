@@ -5,7 +5,7 @@ a field again, except against the model that serves it.
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pandagpt_core.speech.base import SpeechOptions
 from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParams, Turn
@@ -134,6 +134,11 @@ class GenerateRequest:
         return self.n * max(1, len(self.prompts))
 
     @property
+    def id_kind(self) -> str:
+        """How the request's id begins."""
+        return "resp" if self.response is not None else "cmpl" if self.prompts else "chatcmpl"
+
+    @property
     def answer_kind(self) -> str:
         """The form of the answer: a key of the tables in `streaming/folds.py`."""
         if self.kind is not None:
@@ -155,6 +160,7 @@ class EmbedRequest:
     media: tuple[MediaInput, ...]
     model: str | None = None
     priority: Priority = "interactive"
+    id_kind: ClassVar[str] = "embd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,7 @@ class TranscribeRequest:
     stream: bool = False
     priority: Priority = "interactive"
     ignored: tuple[str, ...] = ()
+    id_kind: ClassVar[str] = "transcript"
 
     @property
     def shape(self) -> TranscriptShape:

@@ -149,7 +149,8 @@ class MediaResolver:
 
     async def _notes(self, refs: Sequence[MediaRef], fresh: Mapping[str, Notes]) -> list[Notes]:
         """Of each medium: what was remarked now, or when it was decoded before."""
-        remarks = {blob: msgspec.msgpack.encode(notes) for blob, notes in fresh.items() if notes.worth_keeping}
+        worth_keeping = {blob: notes for blob, notes in fresh.items() if notes.warnings or notes.spans or notes.empty}
+        remarks = {blob: msgspec.msgpack.encode(notes) for blob, notes in worth_keeping.items()}
         if remarks:
             await self._broker.keep_notes(remarks)
         known = dict(fresh)

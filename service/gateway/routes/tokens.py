@@ -12,11 +12,11 @@ from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.inference.parsing.conversation import check_totals, conversation
 from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.respond import ignored
 from service.gateway.inference.tokenizing import TokenizeRequest, tokenized
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
-from service.gateway.schema import requests
 from service.gateway.schema.completions import DetokenizeBody, Detokenized, TokenizeBody, Tokens
 from service.gateway.schema.documented import documented, json_body
 from service.gateway.state import GatewayState, gateway_of
@@ -40,7 +40,7 @@ async def tokenize(request: Request, caller: _User) -> Response:
         size = {"count": len(found.ids), "max_model_len": info.max_model_len}
         return {**size, "tokens": found.ids, "token_strs": texts}
 
-    return await _answered(request, caller, body.model, wanted, answer, requests.ignored(body.model_extra or ()))
+    return await _answered(request, caller, body.model, wanted, answer, ignored(body.model_extra or ()))
 
 
 @router.post("/detokenize", response_model=None, responses=documented(Detokenized), openapi_extra=_DETOKENIZE)
@@ -52,7 +52,7 @@ async def detokenize(request: Request, caller: _User) -> Response:
     def answer(found: Tokenized, _: ModelInfo) -> dict[str, Any]:
         return {"prompt": found.text}
 
-    return await _answered(request, caller, body.model, wanted, answer, requests.ignored(body.model_extra or ()))
+    return await _answered(request, caller, body.model, wanted, answer, ignored(body.model_extra or ()))
 
 
 async def _wanted(body: TokenizeBody, sources: MediaSources, limits: RequestLimits) -> TokenizeRequest:

@@ -21,7 +21,7 @@ def model(entry: Entry) -> type[PartModel]:
 def form_fields() -> dict[str, Any]:
     """The same of all modalities as fields of the form, `depth_unit` for depth's `unit`."""
     return {
-        entry.form_field(one): (_kind(one) | None, _field(one))
+        _FORM_FIELDS[entry.name][one.name]: (_kind(one) | None, _field(one))
         for entry in MODALITIES.values()
         for one in entry.parameters
     }
@@ -34,7 +34,7 @@ def given(params: BaseModel | None) -> dict[str, Value]:
 
 def given_in_form(entry: Entry, form: BaseModel) -> dict[str, Value]:
     """The entry's parameters that the form names."""
-    values = {one.name: getattr(form, entry.form_field(one)) for one in entry.parameters}
+    values = {name: getattr(form, field) for name, field in _FORM_FIELDS[entry.name].items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -60,3 +60,6 @@ def _about(entry: Entry) -> str:
 
 
 _models: dict[str, type[PartModel]] = {}
+_FORM_FIELDS = {
+    entry.name: {one.name: entry.form_field(one) for one in entry.parameters} for entry in MODALITIES.values()
+}

@@ -1,10 +1,8 @@
 """The bodies of HTTP requests: every field typed, every number bounded. `inference` makes validated requests of them.
 
-Unknown fields are kept aside, not refused: `ignored` names them for the `x-ignored-params` header.
+Unknown fields are kept aside, not refused: the `x-ignored-params` header names them.
 """
 
-import re
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, Field, RootModel, StringConstraints, create_model, model_validator
@@ -18,8 +16,6 @@ from service.gateway.schema.sampling import Boxes, ModelName, Options, Sampling,
 from service.gateway.schema.tools import FunctionChoice, Functions, ToolChoice, Tools
 
 MAX_MESSAGES = 1024
-MAX_HEADER = 2000  # characters of a header of our own
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 
 class ChatBody(Sampling):
@@ -120,18 +116,6 @@ else:
 
 # Fields that change the answer and that a form does not have.
 CHAT_ONLY = ("tools", "tool_choice", "functions", "function_call", "continue_final_message")
-
-
-def ignored(names: Iterable[str]) -> dict[str, str]:
-    """The header that names the parameters that nothing reads. Names that are not plain ones are left out."""
-    plain = [name for name in names if _NAME.fullmatch(name)][:32]
-    return {"x-ignored-params": ", ".join(plain)} if plain else {}
-
-
-def warned(warnings: Sequence[str]) -> dict[str, str]:
-    """The header that holds the warnings of an answer, in plain ASCII."""
-    text = "; ".join(warnings).encode("ascii", "replace").decode()
-    return {"x-warnings": text[:MAX_HEADER]} if text else {}
 
 
 def never_null(schema: dict[str, Any]) -> dict[str, Any]:

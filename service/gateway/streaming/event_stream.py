@@ -8,14 +8,12 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.broker.errors import Draining
-from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event, Failed, Started, Token
 from service.gateway.connections.half_closed import COMMENT
 from service.gateway.errors import GatewayError, from_core
@@ -65,7 +63,8 @@ async def watch_connection(receive: Receive) -> AsyncIterator[Disconnection]:
     try:
         yield task
     finally:
-        await _stop(task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until_disconnect(
@@ -141,8 +140,14 @@ class SendBuffer:
         self._send, self._timeouts = send, timeouts
         self._waiting: list[bytes] = []
         self._size = 0
-        self._closed = self._stuck = False
+        self._closed = False
+        self._due = math.inf  # when the client must have taken what is being sent; a time of the loop
         self._more = asyncio.Event()
+
+    @property
+    def time_left(self) -> float:
+        """Seconds that the client may still take nothing."""
+        return min(self._timeouts.send_timeout_s, self._due - self._loop.time())
 
     def put(self, data: bytes) -> None:
         """Raises SlowClient where the client is too far behind."""
@@ -158,37 +163,21 @@ class SendBuffer:
         self._more.set()
 
     async def deliver(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """Head, body, end. Raises SlowClient where the client takes nothing for too long."""
-        task = asyncio.current_task()
-        assert task is not None
-        timeout = LazyTimeout(partial(self._give_up, task), self._timeouts.send_timeout_s)
-        try:
-            await self._give({"type": "http.response.start", "status": 200, "headers": headers}, timeout)
-            last = False
-            while not last:
-                await self._more.wait()
-                self._more.clear()
-                body, last = b"".join(self._waiting), self._closed
-                self._waiting.clear()
-                await self._give({"type": "http.response.body", "body": body, "more_body": not last}, timeout)
-                self._size -= len(body)
-        except asyncio.CancelledError:
-            if self._stuck:
-                raise SlowClient from None
-            raise
-        finally:
-            timeout.close()
+        """Head, body, end."""
+        await self._give({"type": "http.response.start", "status": 200, "headers": headers})
+        last = False
+        while not last:
+            await self._more.wait()
+            self._more.clear()
+            body, last = b"".join(self._waiting), self._closed
+            self._waiting.clear()
+            await self._give({"type": "http.response.body", "body": body, "more_body": not last})
+            self._size -= len(body)
 
-    async def _give(self, message: dict[str, object], timeout: LazyTimeout) -> None:
-        timeout.due = self._loop.time() + self._timeouts.send_timeout_s
-        if timeout.due < timeout.fires_at:
-            timeout.arm()
+    async def _give(self, message: dict[str, object]) -> None:
+        self._due = self._loop.time() + self._timeouts.send_timeout_s
         await self._send(message)  # the server holds us while its buffer is full
-        timeout.due = math.inf
-
-    def _give_up(self, delivery: "asyncio.Task[None]") -> None:
-        self._stuck = True
-        delivery.cancel()
+        self._due = math.inf
 
 
 class Frames(Protocol):
@@ -276,7 +265,11 @@ class EventStream(Response):
         running: set[asyncio.Task[Any]] = {filling, delivering, gone, shutdown}
         try:
             while not delivering.done():
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                # A timer for every wait of a stream would cost more than most waits: one look comes when it may be due.
+                left = buffer.time_left
+                done, running = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not done and buffer.time_left <= 0:
+                    raise SlowClient
                 if gone in done and not delivering.done():  # the server sees an end of its own as one too
                     self._leave()  # before anything is waited for
                     raise ClientDisconnected

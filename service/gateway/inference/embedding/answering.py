@@ -18,11 +18,11 @@ from service.gateway.errors import FieldError, GatewayError
 from service.gateway.inference.embedding.embedder import Embedded, EmbedOptions, check_dimensions, embed
 from service.gateway.inference.embedding.inputs import EmbedInput
 from service.gateway.inference.idempotency import REPLAYED
+from service.gateway.inference.respond import ignored, warned
 from service.gateway.inference.service import RequestService
 from service.gateway.media.text_windows import Cut
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.schema.embeddings import LongText
-from service.gateway.schema.requests import ignored, warned
 from service.gateway.streaming.event_stream import ClientDisconnected, check_stays, until_disconnect, watch_connection
 
 Answer = Callable[[Embedded, str], dict[str, Any]]  # from vectors and the model's name

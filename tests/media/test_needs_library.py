@@ -6,7 +6,7 @@ from numpy.lib.format import MAGIC_PREFIX
 from pandagpt_core.media import samples
 from pandagpt_core.media.clouds import samples as clouds
 from pandagpt_core.media.clouds.magic import READERS, reader_of
-from pandagpt_core.media.libraries import needs_library
+from pandagpt_core.media.scientific.magic import needs_library
 
 POINTS = "points-8192-v1"
 
