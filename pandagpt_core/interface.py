@@ -83,7 +83,8 @@ class PrefixStats:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """How full the engine is; blocks are those that running sequences reserve."""
+    """How full the engine is; blocks are those that running sequences reserve. Of the tokens `drafted` so far,
+    `accepted` were the answer's."""
 
     running: int
     waiting: int
@@ -91,6 +92,8 @@ class EngineStats:
     kv_blocks_total: int
     num_preemptions: int
     prefix: PrefixStats
+    drafted: int = 0
+    accepted: int = 0
 
 
 class ServedModel(Protocol):

@@ -22,6 +22,7 @@ class EngineConfig:
         sequences run at once, and some may be preempted and computed again.
     batch_turn: after so many interactive admissions in a row a waiting batch sequence is admitted. batch_share: one
         part in so many of a step's prompt tokens is for batch prompts.
+    speculative_tokens: drafted tokens of a sequence in a step at most, 0 for none (`speculation`).
     """
 
     max_running: int = 16
@@ -34,6 +35,7 @@ class EngineConfig:
     max_model_len: int = 2048
     batch_turn: int = 8
     batch_share: int = 8
+    speculative_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class EngineSizes:
     reserve: Reserve = "longest"
     batch_turn: int = 8
     batch_share: int = 8
+    speculative_tokens: int = 0
 
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
@@ -72,6 +75,7 @@ def resolve(config: EngineConfig, max_positions: int, token_bytes: int) -> Engin
         reserve=config.reserve,
         batch_turn=config.batch_turn,
         batch_share=config.batch_share,
+        speculative_tokens=config.speculative_tokens,
     )
 
 

@@ -1,19 +1,22 @@
 """Continuous batching: sequences come and go at any step, and every step computes one packed forward pass."""
 
+import time
 from functools import partial
+from itertools import accumulate
 
 import torch
 
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.constraints import GrammarCompiler
-from pandagpt_core.engine.isolation import run_isolated
+from pandagpt_core.engine.isolation import StepOutcome, run_isolated
 from pandagpt_core.engine.kv_cache_manager import KVCacheManager
 from pandagpt_core.engine.masks_ahead import MasksAhead
 from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
 from pandagpt_core.engine.runners import Runner, make_runner
 from pandagpt_core.engine.sampler import SampledToken, sample
 from pandagpt_core.engine.scheduler import Scheduler
-from pandagpt_core.engine.sequence import Sequence
+from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
+from pandagpt_core.engine.speculation.speculator import Speculator
 from pandagpt_core.errors import EngineError
 from pandagpt_core.interface import Admitted, EngineStats
 from pandagpt_core.llm.attention.cache import token_bytes
@@ -37,6 +40,7 @@ class Engine:
         self.sizes = resolve(config or EngineConfig(), llm.config.max_positions, bytes_each)
         self._runner: Runner = runner or make_runner(llm, self.sizes)
         self._cache = KVCacheManager(self._runner, self.sizes.prefix_blocks, self.sizes.block_size)
+        self._speculator = Speculator(self.sizes.speculative_tokens if self._runner.speculates else 0)
         self._scheduler = Scheduler(self.sizes, min(self._runner.slots, self.sizes.max_running), self._cache)
 
     def add(self, request: EngineRequest) -> Admitted:
@@ -57,23 +61,49 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[TokenOutput]:
-        """Compute one step: the next token of every sequence whose prompt has been read."""
-        chunks = self._scheduler.schedule()
+        """Compute one step: the next token of every sequence whose prompt has been read, and those that follow it where
+        a draft of them was right."""
+        chunks = self._speculator.add_drafts(self._scheduler.schedule())
         if not chunks:
             return []
+        outcome = self._run(chunks)
+        for chunk in outcome.ready:
+            if not chunk.sequence.prefix_cached:
+                self._cache.cache_prefix(chunk.sequence)
+        return self._sample(outcome) + [self._fail(*pair) for pair in outcome.failed.items()]
+
+    def _run(self, chunks: list[ScheduledChunk]) -> StepOutcome:
+        begun = time.perf_counter()
         with self._masks.computing(chunks):
             outcome = run_isolated(self._runner, chunks)
-        for sequence in outcome.ready:
-            if not sequence.prefix_cached:
-                self._cache.cache_prefix(sequence)
-        tokens = sample(outcome.logits, outcome.ready) if outcome.ready else []
-        outputs = [self._publish(*pair) for pair in zip(outcome.ready, tokens, strict=True)]
-        return outputs + [self._fail(*pair) for pair in outcome.failed.items()]
+        self._speculator.observe(chunks, time.perf_counter() - begun)
+        return outcome
+
+    def _sample(self, outcome: StepOutcome) -> list[TokenOutput]:
+        """A token of each ready sequence; of those whose draft it equals the next one, whose logits are there too."""
+        outputs, depth = list[TokenOutput](), 0
+        ends = accumulate(chunk.asked for chunk in outcome.ready)
+        going = [(chunk, end - chunk.asked) for chunk, end in zip(outcome.ready, ends, strict=True)]
+        while going:
+            chunks, rows = [chunk for chunk, _ in going], [row for _, row in going]
+            logits = outcome.logits if len(rows) == len(outcome.logits) else outcome.logits[rows]
+            tokens, going = sample(logits, [chunk.sequence for chunk in chunks]), []
+            for chunk, row, token in zip(chunks, rows, tokens, strict=True):
+                right = chunk.draft[depth : depth + 1] == (token.token_id,)
+                chunk.sequence.num_computed_tokens += right  # the draft's token has been computed at its place
+                outputs.append(self._publish(chunk.sequence, token))
+                if right and outputs[-1].finish_reason is None:
+                    going.append((chunk, row + 1))
+                else:
+                    self._speculator.learn(chunk, depth + right)
+            depth += 1
+        return outputs
 
     def abort(self, sequence_id: str) -> None:
         """Forget a sequence and free what it holds; no output follows. An unknown id is no error."""
         sequence = self._scheduler.remove(sequence_id)
         if sequence is not None:
+            self._speculator.forget(sequence)
             self._cache.cancel(sequence)
 
     @property
@@ -96,6 +126,8 @@ class Engine:
             self.sizes.kv_blocks,
             scheduler.num_preemptions,
             self._cache.stats(),
+            self._speculator.drafted,
+            self._speculator.accepted,
         )
 
     def _publish(self, sequence: Sequence, token: SampledToken) -> TokenOutput:

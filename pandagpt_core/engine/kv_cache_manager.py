@@ -72,6 +72,7 @@ class KVCacheManager:
             self.cache_prefix(sequence)
         self._runner.release(sequence)
         sequence.num_computed_tokens, sequence.logits_finite, sequence.prefix_cached = 0, False, False
+        sequence.draft_finite = True
 
     def stats(self) -> PrefixStats:
         prefixes = self._prefixes

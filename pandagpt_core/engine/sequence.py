@@ -90,6 +90,7 @@ class Sequence:
     history: token counts, only where a penalty needs them.
     num_computed_tokens: positions whose keys and values are in the cache.
     logits_finite: logits computed over the whole content of its cache were finite.
+    draft_finite: so were those over drafts, which lie in the cache behind its positions.
     prefix_cached: since then, its prompt was put into the prefix cache.
     cache_salt: with whom it shares prefixes, beside equal ids.
     arrival: its number in the queue, given once. preempted_for_priority: it has given its place to an interactive
@@ -108,6 +109,7 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     num_computed_tokens: int = 0
     logits_finite: bool = False
+    draft_finite: bool = True
     prefix_cached: bool = False
     cache_salt: CacheSalt = field(default_factory=CacheSalt)
     arrival: int | None = None
@@ -164,15 +166,26 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledChunk:
-    """The positions of one sequence that a step computes: `count` from `start` on."""
+    """The positions of one sequence that a step computes: `count` from `start` on, and behind them a `draft` of tokens
+    that the answer may have next."""
 
     sequence: Sequence
     start: int
     count: int
+    draft: tuple[int, ...] = ()
 
     @property
     def end(self) -> int:
         return self.start + self.count
+
+    @property
+    def rows(self) -> int:
+        return self.count + len(self.draft)
+
+    @property
+    def asked(self) -> int:
+        """The number of its last rows after which logits are wanted."""
+        return 1 + len(self.draft) if self.samples else 0
 
     @property
     def samples(self) -> bool:

@@ -39,6 +39,8 @@ class WorkerMetrics:
     cache_used_ratio: Gauge
     engine_info: Gauge
     preemptions: Counter
+    drafted: Counter
+    accepted: Counter
     prefix_lookups: Counter
     prefix_asked: Counter
     prefix_hits: Counter
@@ -132,6 +134,16 @@ class WorkerMetrics:
             preemptions=Counter(
                 "pandagpt_num_preemptions",
                 "Sequences preempted: the cache was full, or an interactive one arrived",
+                registry=registry,
+            ),
+            drafted=Counter(
+                "pandagpt_spec_decode_num_draft_tokens",
+                "Tokens that were drafted for a sequence and computed beside its next one",
+                registry=registry,
+            ),
+            accepted=Counter(
+                "pandagpt_spec_decode_num_accepted_tokens",
+                "Drafted tokens that were the answer's",
                 registry=registry,
             ),
             prefix_lookups=Counter(

@@ -18,7 +18,7 @@ from service.settings.section import (
 # By the engine: settings that it has no use for, which would mislead if they were ignored in silence.
 UNFIT = {
     "own": ("vllm_options",),
-    "vllm": ("cache_tokens", "reserve", "prefix_tokens", "batch_turn", "batch_share", "runner"),
+    "vllm": ("cache_tokens", "reserve", "prefix_tokens", "batch_turn", "batch_share", "runner", "speculative_tokens"),
 }
 
 
@@ -74,10 +74,16 @@ class WorkerSettings(Section):
         default=8,
         description="one part in so many of a step's prompt tokens is kept for batch prompts being read (parts)",
     )
+    speculative_tokens: CountOrNone = Field(
+        default=7,
+        description="most tokens that are drafted for a sequence in a step, from what followed its last tokens when "
+        "they stood in it before; as many as are likely to save time, on a cpu. They change no answer. 0: none "
+        "(tokens)",
+    )
     engine: Literal["own", "vllm"] = Field(
         default="own",
         description="what computes the language model; vllm: docs/guides/vllm.md, and cache_tokens, reserve, "
-        "prefix_tokens, batch_turn, batch_share and runner do not apply",
+        "prefix_tokens, batch_turn, batch_share, runner and speculative_tokens do not apply",
     )
     vllm_options: dict[str, Any] = Field(
         default={},

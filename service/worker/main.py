@@ -186,6 +186,7 @@ def engine_config(settings: WorkerSettings) -> "EngineConfig":
         prefix_blocks=None if prefix is None else -(-prefix // plain.block_size),
         batch_turn=settings.batch_turn,
         batch_share=settings.batch_share,
+        speculative_tokens=settings.speculative_tokens,
     )
 
 

@@ -32,7 +32,7 @@ class FullRuntime(FakeRuntime):
     def stats(self) -> EngineStats:
         FullRuntime.looks += 1
         n = FullRuntime.looks
-        return EngineStats(4, 0, 4, 64, n // 8, PrefixStats(8 * n, 3 * n, 4, 8, n // 8))
+        return EngineStats(4, 0, 4, 64, n // 8, PrefixStats(8 * n, 3 * n, 4, 8, n // 8), 4 * n, 3 * n)
 
 
 @dataclass(frozen=True)

@@ -70,21 +70,25 @@ class ScriptedRunner:
     """Makes each sequence say its script, token by token; raises or answers NaN for the ids it is told to."""
 
     slots = 8
+    speculates = True
 
     def __init__(self, scripts: dict[str, Sequence[int]]) -> None:
         self.scripts = scripts
         self.raises: set[str] = set()
         self.poisons: set[str] = set()
         self.released: list[str] = []
+        self.drafts: list[tuple[str, tuple[int, ...]]] = []
 
     def run(self, chunks: Sequence[ScheduledChunk]) -> Tensor:
         if any(chunk.sequence.id in self.raises for chunk in chunks):
             raise RuntimeError("a kernel failed")
-        return torch.stack([self._logits(chunk.sequence) for chunk in chunks if chunk.samples])
+        self.drafts += [(chunk.sequence.id, chunk.draft) for chunk in chunks if chunk.draft]
+        return torch.stack([self._logits(c.sequence, ahead) for c in chunks for ahead in range(c.asked)])
 
-    def _logits(self, sequence: Running) -> Tensor:
+    def _logits(self, sequence: Running, ahead: int) -> Tensor:
+        """After `ahead` tokens of a draft, as if they were the script's."""
         logits = torch.zeros(CONFIG.vocab)
-        logits[self.scripts[sequence.id][len(sequence.tokens)]] = 50.0
+        logits[self.scripts[sequence.id][len(sequence.tokens) + ahead]] = 50.0
         return logits * float("nan") if sequence.id in self.poisons else logits
 
     def release(self, sequence: Running) -> None:

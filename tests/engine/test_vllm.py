@@ -100,8 +100,9 @@ def test_an_engine_that_dies_says_so_after_its_last_tokens(
 ) -> None:
     engine, vllm = pair
     engine.add(EngineRequest("a", prompt("panda"), SamplingParams(max_tokens=50, temperature=0.0, ignore_eos=True)))
-    first = engine.step()
-    assert first
+    first: list[TokenOutput] = []
+    while not first:  # a step waits a moment only, and may end without a token on a busy machine
+        first += engine.step()
     vllm.die()
     with pytest.raises(EngineDead):
         first += outputs_of(engine)

@@ -210,6 +210,8 @@ ELSEWHERE = {
     "pandagpt_queue_oldest_age_seconds": "broker/test_queue_metrics.py",
     "pandagpt_queue_running": "broker/test_queue_metrics.py",
     "pandagpt_requests_given_up": "broker/test_queue_metrics.py",
+    "pandagpt_spec_decode_num_accepted_tokens": "worker/test_main.py",
+    "pandagpt_spec_decode_num_draft_tokens": "worker/test_main.py",
     "pandagpt_store_evicted_keys": "broker/test_queue_metrics.py",
     "pandagpt_store_memory_limit_bytes": "broker/test_queue_metrics.py",
     "pandagpt_store_replicas": "broker/test_sentinel.py",

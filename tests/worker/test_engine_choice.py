@@ -33,6 +33,7 @@ def test_the_guides_example_is_a_valid_choice(root: Path, tmp_path: Path, monkey
 def test_what_is_set_reaches_our_engine() -> None:
     config = engine_config(WorkerSettings(reserve="current", prefix_tokens=40, batch_turn=3, batch_share=5))
     assert (config.reserve, config.prefix_blocks, config.batch_turn, config.batch_share) == ("current", 3, 3, 5)
+    assert [engine_config(WorkerSettings(speculative_tokens=n)).speculative_tokens for n in (0, 4)] == [0, 4]
     assert engine_config(WorkerSettings()).prefix_blocks is None
     assert engine_config(WorkerSettings(prefix_tokens=0)).prefix_blocks == 0
 

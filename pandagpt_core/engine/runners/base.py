@@ -10,9 +10,11 @@ from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 
 class Runner(Protocol):
     slots: int  # the largest number of sequences that run at once
+    speculates: bool  # whether a step of some rows more takes less than as many steps, so that drafts can pay
 
     def run(self, chunks: Items[ScheduledChunk]) -> Tensor:
-        """[R, V] float32 logits after the last position of each chunk that samples, in the order of `chunks`."""
+        """[R, V] float32 logits after the last position of each chunk that samples, and after each token of its draft,
+        in the order of `chunks`."""
         ...
 
     def release(self, sequence: Sequence) -> None:

@@ -18,6 +18,8 @@ from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, Piece
 
 
 class OpenVinoRunner:
+    speculates = True
+
     def __init__(self, llm: LanguageModel, sizes: EngineSizes) -> None:
         assert isinstance(llm, OpenVinoLlama), "a runner computes what its library serves"
         self._llm, self.slots, self._size = llm, sizes.max_running, sizes.block_size
@@ -32,7 +34,7 @@ class OpenVinoRunner:
 
     @torch.inference_mode()
     def run(self, chunks: Items[ScheduledChunk]) -> Tensor:
-        pieces = [Piece(s.start, s.count, self._blocks(s.sequence), s.samples) for s in chunks]
+        pieces = [Piece(s.start, s.rows, self._blocks(s.sequence), s.asked) for s in chunks]
         bias = chunk_biases(self._llm, chunks)
         rows = None if bias is None else bias.rows[bias.index]  # [N, L, D]
         return self._session.run(embed_chunks(self._llm, chunks), pieces, rows)
@@ -42,8 +44,9 @@ class OpenVinoRunner:
         if slot is None:
             return
         own = slice(slot * self._each, (slot + 1) * self._each)
+        finite = sequence.logits_finite and sequence.draft_finite
         for layer in (layer for cache in self._caches() for layer in cache):
-            if not sequence.logits_finite:  # the next sequence in the slot multiplies positions beyond its end by zero
+            if not finite:  # the next sequence in the slot multiplies positions beyond its end by zero
                 layer[own] = 0
             give_back(layer[own])
         self._free.append(slot)

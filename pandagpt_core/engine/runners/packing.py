@@ -17,13 +17,13 @@ def chunk_biases(llm: LanguageModel, chunks: Items[ScheduledChunk]) -> LayerBias
         return None
     none = torch.zeros(llm.config.layers, llm.config.width)
     rows = torch.stack([none if bias is None else bias.float().cpu() for bias in biases]).to(llm.device)
-    index = [row for row, chunk in enumerate(chunks) for _ in range(chunk.count)]
+    index = [row for row, chunk in enumerate(chunks) for _ in range(chunk.rows)]
     return LayerBias(rows, torch.tensor(index, device=llm.device))
 
 
 def embed_chunks(llm: LanguageModel, chunks: Items[ScheduledChunk]) -> Tensor:
-    """[N, D]: prompt rows as given, rows of generated tokens from the table."""
-    rows = torch.empty(sum(s.count for s in chunks), llm.config.width, device=llm.device)
+    """[N, D]: prompt rows as given, rows of generated and drafted tokens from the table."""
+    rows = torch.empty(sum(s.rows for s in chunks), llm.config.width, device=llm.device)
     ids: list[int] = []
     places: list[int] = []
     row = 0
@@ -31,9 +31,9 @@ def embed_chunks(llm: LanguageModel, chunks: Items[ScheduledChunk]) -> Tensor:
         given = min(max(chunk.sequence.prompt_length - chunk.start, 0), chunk.count)
         if given:
             rows[row : row + given] = chunk.sequence.inputs.embeds[chunk.start : chunk.start + given]
-        ids += _generated(chunk)
-        places += range(row + given, row + chunk.count)
-        row += chunk.count
+        ids += (*_generated(chunk), *chunk.draft)
+        places += range(row + given, row + chunk.rows)
+        row += chunk.rows
     if len(ids) == len(rows):
         return llm.embed(ids)
     if ids:

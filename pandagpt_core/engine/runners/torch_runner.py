@@ -30,6 +30,7 @@ class TorchRunner:
         self, llm: TorchLlama, sizes: EngineSizes, record: Record | None = None, kernel: Kernel | None = None
     ) -> None:
         self._llm = llm
+        self.speculates = llm.device.type == "cpu"  # elsewhere steps that only decode are recorded graphs
         self.slots = slot_count(sizes, llm.device)
         self._cache = SlotCache(llm.config, CacheShape(self.slots, sizes.max_model_len, llm.cache_dtype), llm.device)
         self._store = BlockStore(self._cache, sizes.prefix_blocks, sizes.block_size)
@@ -47,7 +48,7 @@ class TorchRunner:
             biases = self._biases.rows if self._any_bias(packed) else None
             logits = self._graphs.run(embed_chunks(self._llm, packed), [chunk.start for chunk in packed], biases)
             return logits if packed == list(chunks) else logits[self._last_rows(chunks, packed)]
-        attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.count) for s in packed])
+        attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.rows) for s in packed])
         bias = self._layer_bias(packed)
         hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, bias)
         return self._llm.logits(hidden[self._last_rows(chunks, packed)])
@@ -60,8 +61,8 @@ class TorchRunner:
         if sequence not in self._holders:
             return
         slot = self._slot(sequence)
-        if not sequence.logits_finite:
-            self._cache.wipe(slot, min(sequence.length, self._cache.keys.shape[3]))
+        if not (sequence.logits_finite and sequence.draft_finite):
+            self._cache.wipe(slot, min(sequence.max_length, self._cache.keys.shape[3]))
         last = self._holders.pop()
         if last is not sequence:
             self._cache.move(len(self._holders), slot, last.num_computed_tokens)
@@ -85,7 +86,7 @@ class TorchRunner:
 
     def _packing_order(self, chunk: ScheduledChunk) -> tuple[bool, int]:
         """The order of packing: single tokens first where masks attend, else by slot alone."""
-        return self._kernel is None and chunk.count > 1, self._slot(chunk.sequence)
+        return self._kernel is None and chunk.rows > 1, self._slot(chunk.sequence)
 
     def _attention(self, stretches: Items[Stretch]) -> tuple[Attend, Tensor]:
         """And the positions of the packed tokens."""
@@ -96,7 +97,7 @@ class TorchRunner:
 
     def _only_decodes(self, packed: Items[ScheduledChunk]) -> bool:
         """Whether every sequence in a slot computes one token that is sampled from."""
-        return len(packed) == len(self._holders) and all(chunk.count == 1 and chunk.samples for chunk in packed)
+        return len(packed) == len(self._holders) and all(chunk.rows == 1 and chunk.samples for chunk in packed)
 
     def _any_bias(self, packed: Items[ScheduledChunk]) -> bool:
         return any(chunk.sequence.inputs.layer_bias is not None for chunk in packed)
@@ -105,7 +106,7 @@ class TorchRunner:
         """Of the packed tokens, zeros where a sequence has none."""
         if not self._any_bias(packed):
             return None
-        return self._biases.of([slot for c in packed for slot in [self._slot(c.sequence)] * c.count])
+        return self._biases.of([slot for c in packed for slot in [self._slot(c.sequence)] * c.rows])
 
     def _slot(self, sequence: Sequence) -> int:
         return self._holders.index(sequence)
@@ -113,11 +114,10 @@ class TorchRunner:
     def _last_rows(self, chunks: Items[ScheduledChunk], packed: Items[ScheduledChunk]) -> Tensor:
         ends, row = {}, 0
         for chunk in packed:
-            row += chunk.count
-            ends[chunk.sequence.id] = row - 1
-        return torch.tensor(
-            [ends[s.sequence.id] for s in chunks if s.samples], dtype=torch.long, device=self._llm.device
-        )
+            row += chunk.rows
+            ends[chunk.sequence.id] = row
+        asked = [row for s in chunks for row in range(ends[s.sequence.id] - s.asked, ends[s.sequence.id])]
+        return torch.tensor(asked, dtype=torch.long, device=self._llm.device)
 
 
 def slot_count(sizes: EngineSizes, device: torch.device) -> int:

@@ -99,7 +99,7 @@ class EngineDriver:
         if self.quarantine.convictions:
             self.quarantine.acquit()
         self._metrics.step_seconds.observe(taken)
-        self._metrics.step_sequences.observe(len(outputs))
+        self._metrics.step_sequences.observe(len({output.sequence_id for output in outputs}))
         self._metrics.tokens.inc(len(outputs))
         self._figures.update(self._runtime.stats())
         self._accept(outputs)
@@ -230,7 +230,7 @@ class EngineFigures:
 
     def __init__(self, metrics: WorkerMetrics) -> None:
         self._metrics = metrics
-        self._preemptions = self._queries = self._hits = self._evictions = 0
+        self._preemptions = self._queries = self._hits = self._evictions = self._drafted = self._accepted = 0
 
     def update(self, stats: EngineStats) -> None:
         metrics, prefix = self._metrics, stats.prefix
@@ -241,5 +241,8 @@ class EngineFigures:
         metrics.prefix_asked.inc(prefix.queries - self._queries)
         metrics.prefix_hits.inc(prefix.hits - self._hits)
         metrics.prefix_evictions.inc(prefix.evictions - self._evictions)
+        metrics.drafted.inc(stats.drafted - self._drafted)
+        metrics.accepted.inc(stats.accepted - self._accepted)
         self._preemptions, self._queries = stats.num_preemptions, prefix.queries
         self._hits, self._evictions = prefix.hits, prefix.evictions
+        self._drafted, self._accepted = stats.drafted, stats.accepted

@@ -4,6 +4,7 @@ import mmap
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
 from tests.engine.conftest import CONFIG
+from tests.engine.speculation.known_answers import Answers, cheap
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
 
@@ -85,6 +87,23 @@ def test_answers_are_those_over_torch(both: Fixture, drain: Fixture, prompt: Fix
             said.setdefault(name, []).extend(ids(rest))
     assert outputs[0] == outputs[1]
     assert engines[0].stats() == engines[1].stats()
+
+
+def test_answers_with_drafts_are_those_over_torch_without(both: Fixture, drain: Fixture, prompt: Fixture) -> None:
+    """With a bias for the layers and without, alone and beside one that is read."""
+    plain, _ = both()
+    _, drafting = both(speculative_tokens=5, prefill_chunk=7)
+    words = {"0": "panda", "1": "bamboo", "2": SYSTEM}
+    said: list[dict[str, list[int]]] = []
+    for engine in (plain, cheap(drafting)):
+        for n, (name, text) in enumerate(words.items()):
+            params = SamplingParams(max_tokens=30, temperature=0.4 * n, seed=n, ignore_eos=True)
+            bias = torch.full((2, 32), 0.3) if n == 1 else None
+            engine.add(EngineRequest(name, prompt(text, layer_bias=bias), params))
+        said.append({name: ids(outputs) for name, outputs in drain(engine).items()})
+        drafting._speculator.source = partial(Answers, {tuple(t.encode()): said[0][n] for n, t in words.items()})
+    assert said[0] == said[1]
+    assert drafting.stats().drafted > drafting.stats().accepted > 30
 
 
 def test_kept_prefixes_of_prompt_and_answer_are_taken_up(

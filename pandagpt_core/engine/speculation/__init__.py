@@ -1,0 +1,7 @@
+"""Speculative decoding by prompt lookup: several tokens of a sequence in one step, the answer unchanged.
+
+A draft is what followed the sequence's last tokens when they stood in it before (prompt lookup). One step computes the
+logits after each of its tokens. Where the token sampled from the logits is the draft's next one, that position is
+computed already (Leviathan et al. 2023, section 2.3; here the draw at a position is a function of its seed, so that
+equality with the draft decides and the answer is the one without drafts).
+"""

@@ -1,0 +1,101 @@
+"""Which sequences draft how many tokens: those that are likely to save more time than they take."""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field, replace
+
+from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
+from pandagpt_core.engine.speculation.prompt_lookup import Drafts, PromptLookup
+from pandagpt_core.engine.speculation.step_cost import StepCost
+
+USUAL = 0.7  # of drafted tokens are accepted, before any was seen; and what a sequence without drafts goes back to
+ROWS = 64  # of a step with drafts, at most: more takes longer than anybody should wait for a step
+LEARNT = 1 / 8  # of the rate is the last token's
+RESTED = 1 / 128  # of the way back, for each step without a draft
+
+
+@dataclass(slots=True)
+class Drafting:
+    """What is known of one sequence: its source of drafts, and how often a drafted token was the answer's."""
+
+    source: Drafts
+    rate: float = USUAL
+
+    def draft(self, sequence: Sequence, most: int) -> tuple[int, ...]:
+        known = len(self.source) - sequence.prompt_length
+        self.source.extend(sequence.tokens[known:])
+        return self.source.draft(most)
+
+    def learn(self, drafted: int, accepted: int) -> None:
+        """A draft's tokens count up to the first that was another."""
+        for right in (*(True,) * accepted, *(False,) * (accepted < drafted)):
+            self.rate += (right - self.rate) * LEARNT
+
+    def rest(self) -> None:
+        self.rate += (USUAL - self.rate) * RESTED
+
+    def depth(self, worth: float, most: int) -> int:
+        """The number of tokens, of `most`, each of which is accepted more often than `worth`."""
+        depth, likely = 0, self.rate
+        while depth < most and likely > worth:
+            depth, likely = depth + 1, likely * self.rate
+        return depth
+
+
+@dataclass
+class Speculator:
+    """Drafts of at most `most` tokens for each decoding sequence.
+
+    A row more pays where the tokens that it brings on average take longer without it: with N tokens from a step, where
+    a row costs the part c of a step's time, it has to be right in more than c * N of the times.
+    `drafted` and `accepted` count tokens.
+    """
+
+    most: int
+    source: Callable[[Items[int]], Drafts] = PromptLookup
+    cost: StepCost = field(default_factory=StepCost)
+    drafted: int = 0
+    accepted: int = 0
+    _held: dict[Sequence, Drafting] = field(default_factory=dict)
+
+    def add_drafts(self, chunks: Items[ScheduledChunk]) -> list[ScheduledChunk]:
+        """The same chunks, those of decoding sequences with a draft where it pays."""
+        if not self.most:
+            return list(chunks)
+        rows = sum(chunk.count for chunk in chunks)
+        worth = self.cost.of_a_row(rows) * sum(chunk.samples for chunk in chunks)
+        room, made = ROWS - rows, list[ScheduledChunk]()
+        for chunk in chunks:
+            made.append(self._with_draft(chunk, worth, room))
+            room -= len(made[-1].draft)
+        return made
+
+    def _with_draft(self, chunk: ScheduledChunk, worth: float, room: int) -> ScheduledChunk:
+        sequence = chunk.sequence
+        if not chunk.samples or chunk.count > 1:
+            return chunk
+        if sequence not in self._held:
+            self._held[sequence] = Drafting(self.source(sequence.inputs.ids))
+        drafting = self._held[sequence]
+        left = sequence.max_tokens - len(sequence.tokens) - 1  # after the token that the step gives in any case
+        depth = drafting.depth(worth, min(self.most, room, left))
+        draft = drafting.draft(sequence, depth) if depth > 0 else ()
+        if not draft:
+            drafting.rest()
+            return chunk
+        self.drafted += len(draft)
+        return replace(chunk, draft=draft)
+
+    def observe(self, chunks: Items[ScheduledChunk], seconds: float) -> None:
+        """A step's time, where it read no prompt."""
+        if all(chunk.samples and chunk.count == 1 for chunk in chunks):
+            self.cost.observe(sum(chunk.rows for chunk in chunks), seconds)
+
+    def learn(self, chunk: ScheduledChunk, accepted: int) -> None:
+        """How many tokens of the chunk's draft were the answer's."""
+        self.accepted += accepted
+        if drafting := self._held.get(chunk.sequence):
+            drafting.learn(len(chunk.draft), accepted)
+
+    def forget(self, sequence: Sequence) -> None:
+        self._held.pop(sequence, None)
