@@ -34,7 +34,7 @@ pandagpt:cancels:<model>:{tag}             stream; life QUEUE_LIFE
 pandagpt:dead:<model>:{tag}                stream; life DEAD_LIFE from its last entry
     Requests that were given up (`reason`, `at`, `request`), about the last `dead_letters`. Written by settle.lua.
 pandagpt:record:{tag}:<request>            hash; life of a request, at least `request_ttl_s` from its last reader
-    tenant, model, priority, created, deadline, n, entry, cancelled; `response` (how to fold the events, MessagePack),
+    tenant, model, priority, created, deadline, entry, cancelled; `response` (how to fold the events, MessagePack),
     `readers` (clients that read now), `attached` (clients that ever read), `left:<name>` (when a client left), `grace`
     (seconds that the request lives without readers); under 800 B, and 40 B for each client that left within a minute.
     Written by gateways; admit.lua creates it together with the queue entry, depart.lua counts who leaves.

@@ -71,10 +71,6 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     speech: list[MediaRef] = []
     explain: bool = False
 
-    @property
-    def choices(self) -> int:
-        return self.n * max(1, len(self.prompts))
-
 
 class Embed(WireMessage, frozen=True, kw_only=True, tag="embed.v1"):
     """A request for unit vectors, one for each medium."""

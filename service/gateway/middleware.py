@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODINGS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress")
 HEAD_ONLY = "head_only"  # state of a request: true where no body is wanted, so that an endless one need not begin
+SEND_BODY = "send_body"  # state of a request: the server's own `send`, for each token of a stream whose head is out
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; in logs and metrics only, for no client is left
 
 
@@ -61,6 +62,7 @@ class RequestContextMiddleware:
         seen = state["observation"] = Observation(received, request_id=request_id)
         asked = valid_traceparent(Headers(scope=scope).get("traceparent"))
         seen.trace = self._tracer.begin(asked, scope["method"], "server", seen.epoch + received)
+        state[SEND_BODY] = send
         status = CLIENT_CLOSED_REQUEST
 
         async def name_it(message: Message) -> None:
@@ -81,6 +83,7 @@ class RequestContextMiddleware:
             seen.fail(broken.code)
             await error_response(broken)(scope, receive, name_it)
         finally:
+            state.pop(SEND_BODY, None)  # it leads back here; a ring of references waits for the collector
             self._metrics.in_progress.dec()
             self._account(scope, seen, status)
 

@@ -1,6 +1,7 @@
 """Everything one gateway process owns, made by the lifespan and handed to routes: no globals."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from service.broker.gateway.batches import BatchStore
 from service.broker.gateway.client import Broker
 from service.gateway.access.auth import KeyRing, Tenants
-from service.gateway.access.rate_limit import RateLimiter, RateLimitLease
+from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.inference.embedding.answering import EmbedResponder
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService
@@ -66,23 +67,23 @@ class GatewayState:
         """Raises `draining`."""
         check_stays(self.leaving)
 
-    def lease(self, request: Request, tenant: str) -> RateLimitLease:
-        """The tenant's share of the rate limits while the request lasts; every answer has what is left in its headers.
-
-        Entering it raises `rate_limit_exceeded`.
+    def lease(self, request: Request, tenant: str) -> AbstractAsyncContextManager[object]:
+        """The tenant's share of the rate limits while the request lasts, where there are any; every answer has what is
+        left in its headers. Entering it raises `rate_limit_exceeded`.
         """
+        if not self.limiter.limits:
+            return nullcontext()
         lease = self.limiter.lease(tenant)
-        if self.limiter.limits:
-            request.state.limits = lease.headers
+        request.state.limits = lease.headers
         return lease
 
     def sources_of(self, tenant: str) -> MediaSources:
         """What the links of one request of this tenant may point to: its own files among them."""
         budget = SizeBudget(self.form_limits.max_total_bytes)
-        fetch = budget.through(self.fetcher.session()) if self.fetcher is not None else self.sources.fetch
+        fetch = self.sources.fetch if self.fetcher is None else partial(budget.read, self.fetcher.session())
         return replace(
             self.sources,
-            open_file=budget.through(partial(self.files.open, tenant)),
+            open_file=partial(budget.read, partial(self.files.open, tenant)),
             recall=partial(self.uuids.recall, tenant),
             remember=partial(self.uuids.remember, tenant),
             fetch=fetch,

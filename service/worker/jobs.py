@@ -68,7 +68,8 @@ class Job:
     def of(cls, delivery: Delivery, parse: Parse = plain_text) -> "Job":
         """A job that goes on where earlier attempts stopped."""
         request = delivery.request
-        choices = [ChoiceState() for _ in range(request.choices if isinstance(request, Generate) else 0)]
+        many = request.n * max(1, len(request.prompts)) if isinstance(request, Generate) else 0
+        choices = [ChoiceState() for _ in range(many)]
         for event in delivery.history.events:
             if isinstance(event, Token):
                 if event.token_id != NO_TOKEN:

@@ -237,8 +237,8 @@ class Worker:
     def _clear(self) -> None:
         """Let go of jobs that ended; the consumer still holds what is not published or settled yet."""
         for job in [job for job in self._jobs.values() if job.ended]:
-            account(self._metrics, self._tracer, job)
             self._forget(job)
+            account(self._metrics, self._tracer, job)
         self._metrics.running.set(sum(job.open_choices for job in self._engine.running.values()))
         self._metrics.waiting.set(len(self._encoding.jobs) + len(self._speech.jobs))
 

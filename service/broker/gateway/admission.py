@@ -48,23 +48,23 @@ class Admission:
 
     async def check(self, model: str, priority: Priority, size: int = 0, share: str = "") -> Capacity:
         """The room for one more request of `size` bytes of the caller that `share` names."""
-        try:
-            answer: Any = await self._store.execute_command(*self._eval(model, priority, "", size, (share,)))
-        except DRIVER_ERRORS as error:
-            raise_translated(error)
-        return self._capacity(answer, model, size)
+        return (await self.look_up(model, priority, (), size, share))[0]
 
-    async def look_up(self, model: str, priority: Priority, media: Sequence[str]) -> tuple[Capacity, set[str]]:
+    async def look_up(
+        self, model: str, priority: Priority, media: Sequence[str], size: int = 0, share: str = ""
+    ) -> tuple[Capacity, set[str]]:
         """`check`, and in the same round trip the media that the store does not have."""
         pipe: Any = self._store.pipeline(transaction=False)
-        pipe.execute_command(*self._eval(model, priority, "", 0, ("",)))
+        pipe.execute_command(*self._eval(model, priority, "", size, (share,)))
         self._media.look_up(pipe, media)
         try:
             room, *answers = await pipe.execute()
         except DRIVER_ERRORS as error:
             raise_translated(error)
-        missing = self._media.missing(media, answers)
-        return self._capacity(room, model), missing
+        if room[0] != b"free":
+            self._refuse(room, model, size)
+        capacity = Capacity(int(room[1]), self._settings.max_queue_bytes - int(room[2]))
+        return capacity, self._media.missing(media, answers)
 
     async def admit(
         self,
@@ -97,11 +97,6 @@ class Admission:
         if answer[0] != b"queued":
             self._refuse(answer, request.model, size)
         return bytes(answer[1])
-
-    def _capacity(self, answer: Any, model: str, size: int = 0) -> Capacity:
-        if answer[0] != b"free":
-            self._refuse(answer, model, size)
-        return Capacity(int(answer[1]), self._settings.max_queue_bytes - int(answer[2]))
 
     def _eval(
         self,

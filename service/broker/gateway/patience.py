@@ -20,19 +20,30 @@ async def bridged(
 ) -> _T:
     """The result of the first try that the store answers. So many seconds after the first that it did not, or where it
     refuses, the error is the caller's. `before_next` has to end before another try."""
-    until: float | None = None  # what a try does beside the store, as decoding media, takes nothing of the time to wait
-    while True:
+    try:
+        return await work()
+    except StoreUnavailable as error:
+        return await begun_anew(error, work, seconds, before_next)
+
+
+async def begun_anew(
+    error: StoreUnavailable,
+    work: Callable[[], Awaitable[_T]],
+    seconds: float,
+    before_next: Callable[[], Awaitable[object]] | None = None,
+) -> _T:
+    """The same after a first try that ended by this error."""
+    until = time.monotonic() + seconds  # what a try does beside the store, as decoding media, takes nothing of it
+    while error.passing and (now := time.monotonic()) < until:
+        try:
+            async with asyncio.timeout(until - now):
+                await asyncio.sleep(PAUSE_S)
+                if before_next is not None:
+                    await before_next()
+        except TimeoutError:
+            break
         try:
             return await work()
-        except StoreUnavailable as error:
-            now = time.monotonic()
-            until = now + seconds if until is None else until
-            if not error.passing or now >= until:
-                raise
-            try:
-                async with asyncio.timeout(until - now):
-                    await asyncio.sleep(PAUSE_S)
-                    if before_next is not None:
-                        await before_next()
-            except TimeoutError:
-                raise error from None
+        except StoreUnavailable as another:
+            error = another
+    raise error

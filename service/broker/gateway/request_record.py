@@ -16,7 +16,7 @@ from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, store_errors, translated
 from service.broker.errors import UnknownRequest
 from service.broker.keys import DEAD_LIFE, GROUP, Keys, settle_keys
-from service.broker.protocol import End, Failed, Generate, Request
+from service.broker.protocol import End, Failed, Request
 from service.settings import StoreSettings
 
 TOMBSTONE_LIFE = 60  # seconds; longer than a command to the store may take
@@ -98,7 +98,6 @@ def record_fields(request: Request, response: bytes, grace_s: float) -> dict[str
         "priority": request.priority,
         "created": repr(request.created),
         "deadline": repr(request.deadline),
-        "n": request.choices if isinstance(request, Generate) else 1,
         "response": response,
         "grace": repr(grace_s),
         "readers": 1,

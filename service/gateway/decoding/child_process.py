@@ -44,6 +44,10 @@ BROKEN = (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError)  # what a
 Params = Mapping[str, float | str]
 
 
+class ChildLost(Exception):
+    """A child died, hung or broke the protocol."""
+
+
 def child_command(memory_bytes: int, limits: object) -> list[str]:
     """The command of a real child. `limits` is a `pandagpt_core.media.Limits`."""
     encoded = msgspec.json.encode(limits).decode()
@@ -83,16 +87,23 @@ class ChildProcess:
             raise EOFError("out of turn")
         self.enforced, self.absent = tuple(ready.enforced), ready.absent
 
-    async def decode(self, job: DecodeJob, data: bytes) -> tuple[Decoded | Refused, bytes]:
+    async def decode(self, job: DecodeJob, data: bytes, wall_s: float) -> tuple[Decoded | Refused, bytes]:
+        """Raises ChildLost."""
         self.jobs += 1
-        self._to.write(pack(job))
         view = memoryview(data)
-        for at in range(0, len(view), SLICE):
-            self._to.write(view[at : at + SLICE])
-            await self._to.drain()
-        answer, body = await self.receive()
+        try:
+            async with asyncio.timeout(wall_s):
+                self._to.write(pack(job))
+                for at in range(0, len(view), SLICE):
+                    self._to.write(view[at : at + SLICE])
+                    await self._to.drain()
+                answer, body = await self.receive()
+        except TimeoutError:
+            raise ChildLost(f"it took longer than the limit of {wall_s:g} s") from None
+        except BROKEN:
+            raise ChildLost("the decoder stopped, perhaps at a limit of memory or processor time") from None
         if not isinstance(answer, Decoded | Refused):
-            raise EOFError("out of turn")
+            raise ChildLost("the decoder answers out of turn")
         return answer, body
 
     async def receive(self) -> tuple[Header, bytes]:

@@ -19,9 +19,9 @@ from pandagpt_core.media import Notes
 from pandagpt_core.media.scientific.magic import needs_library
 from service.gateway.background import BackgroundTasks
 from service.gateway.decoding import child_process
-from service.gateway.decoding.child_process import LIBRARIES, ChildProcess, Params, child_command
+from service.gateway.decoding.child_process import LIBRARIES, ChildLost, ChildProcess, Params, child_command
 from service.gateway.decoding.fair_queue import FairQueue
-from service.gateway.decoding.protocol import Decoded, DecodeJob, Refused
+from service.gateway.decoding.protocol import DecodeJob, Refused
 from service.gateway.decoding.sandbox import LAYERS
 from service.gateway.errors import GatewayError
 
@@ -40,10 +40,6 @@ class PoolOptions:
     cpu_s: float = 30.0
     wall_s: float = 60.0
     recycle: int = 200
-
-
-class ChildLost(Exception):
-    """A child died, hung or broke the protocol."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +84,8 @@ class DecodePool:
         healthy = False
         try:
             slot.child = slot.child or await self._start_child()
-            answer, body = await self._ask(slot.child, recipe, data, params)
+            job = DecodeJob(recipe=recipe, params=dict(params), size=len(data), cpu_s=self._options.cpu_s)
+            answer, body = await slot.child.decode(job, data, self._options.wall_s)
             healthy = slot.child.jobs < self._options.recycle
         except ChildLost as lost:
             log.warning("a decoding child was lost", extra={"reason": str(lost)})
@@ -115,18 +112,6 @@ class DecodePool:
             else:
                 self._queue.leave(tenant, place)
             raise
-
-    async def _ask(
-        self, child: ChildProcess, recipe: str, data: bytes, params: Params
-    ) -> tuple[Decoded | Refused, bytes]:
-        job = DecodeJob(recipe=recipe, params=dict(params), size=len(data), cpu_s=self._options.cpu_s)
-        try:
-            async with asyncio.timeout(self._options.wall_s):
-                return await child.decode(job, data)
-        except TimeoutError:
-            raise ChildLost(f"it took longer than the limit of {self._options.wall_s:g} s") from None
-        except child_process.BROKEN:
-            raise ChildLost("the decoder stopped, perhaps at a limit of memory or processor time") from None
 
     # Who decodes where
 

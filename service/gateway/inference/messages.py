@@ -36,9 +36,10 @@ def text_message(
 ) -> tuple[Generate, ResponseMetadata]:
     """`default_tokens`: of an answer, where nobody gives a number."""
     info, response = head.info, wanted.response
-    warnings = [*wanted.tool_plan.warnings, *media.warnings(wanted.media)]
+    warnings = [*wanted.tool_plan.warnings, *media.warnings]
     # A model of tasks learned prompts that begin with their identifier; the sentences are its answer's warnings.
-    opened = [turn.text if places.named else media.sentences(at) + turn.text for at, turn in enumerate(wanted.turns)]
+    sentences = {} if places.named else media.sentences
+    opened = [sentences.get(at, "") + turn.text for at, turn in enumerate(wanted.turns)]
     turns = [
         TurnPart(role=turn.role, text=text, tool_calls=list(turn.tool_calls))
         for turn, text in zip(wanted.turns, opened, strict=True)
@@ -97,6 +98,6 @@ def sound_message(
         kind=TRANSCRIPT,
         transcript=structs.replace(wanted.shape, seconds=round(samples.size / RATE, 3)),
         event_ids=head.resumable,
-        warnings=media.warnings(wanted.media),
+        warnings=media.warnings,
     )
     return message, metadata

@@ -10,9 +10,9 @@ from typing import TypeVar
 from msgspec import structs
 
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import DuplicateRequest, NoWorker, UnknownRequest
+from service.broker.errors import DuplicateRequest, NoWorker, StoreUnavailable, UnknownRequest
 from service.broker.gateway.client import Broker
-from service.broker.gateway.patience import bridged
+from service.broker.gateway.patience import begun_anew
 from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import new_request_id
@@ -110,28 +110,16 @@ class RequestService:
         live = {name: model.info for name, model in (await self.broker.registry.models()).items()}
         return {**await self.from_zero.asleep(live), **live}
 
-    async def generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
-        """Submit a request for text, or join the one that the `Idempotency-Key` stands for."""
-        return await self.waiting_for_store(lambda: self._generate(wanted, info, caller, key))
-
-    async def _generate(self, wanted: GenerateRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
-        asked = places.checked(info, wanted)
-        if asked.tools.tools:
-            made = await plan(asked.tools, info, asked.sampling.grammar, self.options.tools)
-            asked = replace(asked, tool_plan=made, sampling=replace(asked.sampling, grammar=made.grammar))
-        return await self._enter(asked, info, caller, key)
-
     async def answer(self, wanted: Answered, caller: Caller, key: str | None) -> Submitted:
         """Find the model, and submit a request for an answer that may be streamed, or join the one that its key stands
         for. Raises the errors of `model` and of `speech_model`."""
         return await self.waiting_for_store(lambda: self._answer(wanted, caller, key))
 
     async def _answer(self, wanted: Answered, caller: Caller, key: str | None) -> Submitted:
-        if isinstance(wanted, GenerateRequest):
+        if isinstance(wanted, TranscribeRequest):
+            info = await self._speech_model(wanted)
+        else:
             info = await self._model(wanted.model)
-            caller.seen.model, caller.seen.priority = info.id, wanted.priority
-            return await self._generate(wanted, info, caller, key)
-        info = await self._speech_model(wanted)
         caller.seen.model, caller.seen.priority = info.id, wanted.priority
         return await self._enter(wanted, info, caller, key)
 
@@ -144,8 +132,8 @@ class RequestService:
         check_language(wanted, info)
         return info
 
-    async def embed(self, wanted: EmbedRequest, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
-        """Submit a request for vectors, or join the one that the `Idempotency-Key` stands for."""
+    async def submit(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
+        """Submit a request to the model, or join the one that the `Idempotency-Key` stands for."""
         return await self.waiting_for_store(lambda: self._enter(wanted, info, caller, key))
 
     async def find(self, request_id: str, tenant: str) -> RequestRecord:
@@ -154,8 +142,11 @@ class RequestService:
 
     async def waiting_for_store(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """The work's result, begun anew where the store is away for a moment. Only for work that may be begun anew."""
-        # The cancel of a submit that failed comes before the next one: it may go by the same id, where it has a key.
-        return await bridged(work, self.options.store_patience_s, self.broker.departed)
+        try:
+            return await work()
+        except StoreUnavailable as error:
+            # The cancel of a submit that failed comes before the next one, which has the same id where it has a key.
+            return await begun_anew(error, work, self.options.store_patience_s, self.broker.departed)
 
     async def join(self, request_id: str, tenant: str) -> tuple[RequestRecord, ResponseMetadata]:
         """Read along with a request that exists. Raises `request_not_found`, also for one without a text to fold."""
@@ -176,6 +167,8 @@ class RequestService:
         await self.broker.close()
 
     async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
+        if isinstance(wanted, GenerateRequest):
+            wanted = await self._planned(wanted, info)
         if key is None:
             request = IdempotentRequest(new_request_id(wanted.id_kind, info.id), caller.tenant)
         else:
@@ -190,6 +183,14 @@ class RequestService:
         except BaseException:
             await asyncio.shield(self.idempotency.give_up(request))
             raise
+
+    async def _planned(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
+        """With options that the model takes, and its way to call functions."""
+        asked = places.checked(info, wanted)
+        if not asked.tools.tools:
+            return asked
+        made = await plan(asked.tools, info, asked.sampling.grammar, self.options.tools)
+        return replace(asked, tool_plan=made, sampling=replace(asked.sampling, grammar=made.grammar))
 
     async def _joined(self, wanted: Validated, request: IdempotentRequest) -> Submitted:
         if isinstance(wanted, EmbedRequest):
@@ -215,7 +216,7 @@ class RequestService:
         head = self._head(wanted, info, caller, request, now)
         if isinstance(wanted, EmbedRequest):
             record = await self._queue(embed_message(head, media), media, caller.seen)
-            return Submitted(record, request.replayed, warnings=media.warnings(wanted.media))
+            return Submitted(record, request.replayed, warnings=media.warnings)
         if isinstance(wanted, TranscribeRequest):
             return await self._submit_sound(wanted, media, head, caller.seen, request.replayed)
         return await self._submit_text(wanted, media, head, caller.seen, request.replayed)

@@ -13,7 +13,6 @@ from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput, composed
 from service.gateway.schema.audio import Granularity, ResponseFormat
 from service.gateway.schema.sampling import Sampling, StreamOptions
-from service.gateway.schema.unsupported import unread
 from service.gateway.streaming.chunks import TranscriptShape
 from service.gateway.tools.choice import NO_PLAN, ToolPlan
 from service.gateway.tools.messages import CallStyle
@@ -221,6 +220,7 @@ def generate_request(
     *,
     model: str | None,
     stream_options: StreamOptions,
+    ignored: tuple[str, ...],
     grammar: Grammar | None = None,
 ) -> GenerateRequest:
     """What both endpoints make of their bodies. Raises `invalid_request` beyond a limit of this service."""
@@ -246,6 +246,6 @@ def generate_request(
             body.boxes_unit != "fraction",
             bool(body.annotate),
         ),
-        ignored=unread(body),
+        ignored=ignored,
         explain=bool(body.explain),
     )

@@ -26,8 +26,9 @@ from service.metrics import GatewayMetrics
 class ResolvedMedia:
     """The media of a request as a worker takes them, and the arrays that the store lacks; `capacity` of the queue.
 
-    `notes` are what the readers remarked, `files` the hashes of the bytes, both in the order of the media. `speech` are
-    sounds for a recogniser.
+    `notes` are what the readers remarked, in the order of the media. `speech` are sounds for a recogniser. `warnings`
+    are for the caller, each with the medium's field in front. `sentences` go in front of the text of a turn, by its
+    number: which of its files hold nothing, a line a medium.
     """
 
     refs: list[MediaRef] = field(default_factory=list)
@@ -35,25 +36,8 @@ class ResolvedMedia:
     capacity: Capacity | None = None
     notes: Sequence[Notes] = ()
     speech: Sequence[MediaRef] = ()
-    files: Sequence[str] = ()
-
-    def sentences(self, turn: int) -> str:
-        """In front of the turn's text: which of its files hold nothing, a line a medium.
-
-        Of a black film whose sound is a medium too there is none: a small model would repeat it and not name the sound.
-        """
-        media = list(zip(self.refs, self.notes, self.files, strict=True))
-        holding = {file for ref, notes, file in media if ref.turn == turn and not notes.empty}
-        sentences = [notes.empty for ref, notes, file in media if ref.turn == turn and file not in holding]
-        return "".join(f"{sentence}\n" for sentence in sentences if sentence)
-
-    def warnings(self, media: Sequence[MediaInput]) -> list[str]:
-        """What the caller should know, each with the medium's field in front."""
-        return [
-            f"{medium.where}: {words}"
-            for medium, notes in zip(media, self.notes, strict=True)
-            for words in notes.warnings
-        ]
+    warnings: list[str] = field(default_factory=list)
+    sentences: Mapping[int, str] = field(default_factory=dict)
 
 
 class MediaResolver:
@@ -104,8 +88,8 @@ class MediaResolver:
         samples: dict[str, np.ndarray] = {}
         if spoken:
             at_hand, samples = await self._speech(spoken, missing, notes, media, info, caller.share)
-        files = [medium.sha256 for medium in media]
-        return ResolvedMedia(heard, {**arrays, **samples}, capacity, notes, at_hand, files)
+        held = {**arrays, **samples}
+        return ResolvedMedia(heard, held, capacity, notes, at_hand, _warnings(media, notes), _sentences(media, notes))
 
     async def _speech(
         self,
@@ -141,7 +125,7 @@ class MediaResolver:
         array, notes = await self._read(medium, info.speech.recipe, caller.share)
         blob = media_name(caller.cache_group, info.speech.digest, name)
         ref = MediaRef(modality=medium.modality, digest=medium.sha256, blob=blob, turn=0)
-        return ResolvedMedia([ref], {blob: array}, capacity, [notes], files=[medium.sha256])
+        return ResolvedMedia([ref], {blob: array}, capacity, [notes], warnings=_warnings([medium], [notes]))
 
     async def inspect(self, medium: MediaInput, recipe: str, share: str) -> tuple[np.ndarray, Notes]:
         """The medium's array under a recipe, and what its reader remarked. Raises `invalid_media`."""
@@ -205,6 +189,21 @@ def check_vectors(media: Sequence[MediaInput], info: ModelInfo) -> None:
             takes = f"embeddings of {info.embedding_dim} numbers" if info.embedding_dim else "no embeddings"
             reason = f"{medium.where} has {width} numbers; {info.id} takes {takes}."
             raise GatewayError("invalid_request", reason, param=medium.where)
+
+
+def _warnings(media: Sequence[MediaInput], notes: Sequence[Notes]) -> list[str]:
+    return [f"{medium.where}: {words}" for medium, one in zip(media, notes, strict=True) for words in one.warnings]
+
+
+def _sentences(media: Sequence[MediaInput], notes: Sequence[Notes]) -> dict[int, str]:
+    """Of a black film whose sound is a medium too there is none: a small model would repeat it and not name the
+    sound."""
+    holding = {(medium.turn, medium.sha256) for medium, one in zip(media, notes, strict=True) if not one.empty}
+    sentences: dict[int, str] = {}
+    for medium, one in zip(media, notes, strict=True):
+        if one.empty and (medium.turn, medium.sha256) not in holding:
+            sentences[medium.turn] = sentences.get(medium.turn, "") + f"{one.empty}\n"
+    return sentences
 
 
 def _row(medium: MediaInput) -> np.ndarray:

@@ -44,23 +44,20 @@ async def _no_fetching(_url: str) -> Content:
     raise GatewayError("invalid_request", "Fetching URLs is off here: send a data URL or upload a file.")
 
 
+@dataclass(slots=True)
 class SizeBudget:
     """What one request's files and downloads may have together: a short body can name large ones many times."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._total = limit, 0
+    limit: int
+    total: int = 0
 
-    def through(self, opener: Opener) -> Opener:
-        """The same opener, which raises `too_large` beyond the limit."""
-
-        async def metered(link: str) -> Content:
-            blob = await opener(link)
-            self._total += len(blob.data)
-            if self._total > self._limit:
-                raise GatewayError("too_large", f"The media are larger together than the limit of {self._limit} bytes.")
-            return blob
-
-        return metered
+    async def read(self, opener: Opener, link: str) -> Content:
+        """As the opener, but raises `too_large` beyond the limit."""
+        blob = await opener(link)
+        self.total += len(blob.data)
+        if self.total > self.limit:
+            raise GatewayError("too_large", f"The media are larger together than the limit of {self.limit} bytes.")
+        return blob
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,9 @@ async def generate(
 ) -> Response:
     """Answer a prompt about any mix of uploaded media. Answers and streams as chat completions do."""
     gateway = gateway_of(request)
+    sources = gateway.sources_of(caller.tenant)
     async with AsyncExitStack() as lease:
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
         form = await read_form(request.headers.get("content-type"), request.stream(), gateway.form_limits)
-        wanted = await from_form(form, gateway.sources_of(caller.tenant), gateway.limits)
+        wanted = await from_form(form, sources, gateway.limits)
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

@@ -35,21 +35,19 @@ UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def check_unsupported(body: Sampling, *, lenient: bool) -> None:
-    """Raises `invalid_request` for a parameter that would change the answer and is not offered, unless `lenient`."""
-    if lenient:
-        return
-    for name, value in (body.model_extra or {}).items():
-        if name in UNSUPPORTED and changes(value, UNSUPPORTED[name]):
-            raise GatewayError("invalid_request", f"{name} is not supported.", param=name)
-    if _wants_best_of(body):
-        words = f"best_of is {body.best_of}, which is not offered: it may be n, {body.n or 1}."
-        raise GatewayError("invalid_request", words, param="best_of")
-
-
-def unread(body: Sampling) -> tuple[str, ...]:
-    """The names of what was sent and nothing reads."""
-    return (*(body.model_extra or ()), *(("best_of",) if _wants_best_of(body) else ()))
+def unread(body: Sampling, *, lenient: bool) -> tuple[str, ...]:
+    """The names of what was sent and nothing reads. Raises `invalid_request` for a parameter that would change the
+    answer and is not offered, unless `lenient`."""
+    extra = body.model_extra or {}
+    wants_best_of = body.best_of is not None and body.best_of != (body.n or 1)
+    if not lenient:
+        for name, value in extra.items():
+            if name in UNSUPPORTED and changes(value, UNSUPPORTED[name]):
+                raise GatewayError("invalid_request", f"{name} is not supported.", param=name)
+        if wants_best_of:
+            words = f"best_of is {body.best_of}, which is not offered: it may be n, {body.n or 1}."
+            raise GatewayError("invalid_request", words, param="best_of")
+    return (*extra, *(("best_of",) if wants_best_of else ()))
 
 
 def changes(value: object, harmless: tuple[Any, ...]) -> bool:
@@ -62,7 +60,3 @@ def _from_text(value: object) -> object:
         return json.loads(value.lower()) if isinstance(value, str) and len(value) <= 32 else value
     except ValueError:
         return value
-
-
-def _wants_best_of(body: Sampling) -> bool:
-    return body.best_of is not None and body.best_of != (body.n or 1)

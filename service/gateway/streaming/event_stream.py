@@ -17,7 +17,7 @@ from service.broker.errors import Draining
 from service.broker.protocol import Event, Failed, Started, Token
 from service.gateway.connections.half_closed import COMMENT
 from service.gateway.errors import GatewayError, from_core
-from service.gateway.middleware import HEAD_ONLY
+from service.gateway.middleware import HEAD_ONLY, SEND_BODY
 from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import AnswerChunks, failure
 
@@ -135,9 +135,9 @@ class SlowClient(Exception):
 class SendBuffer:
     """What one client has not taken yet. The server holds some 64 KB more before it makes us wait."""
 
-    def __init__(self, send: Send, timeouts: StreamTimeouts) -> None:
+    def __init__(self, send: Send, send_body: Send, timeouts: StreamTimeouts) -> None:
         self._loop = asyncio.get_running_loop()
-        self._send, self._timeouts = send, timeouts
+        self._send, self._send_body, self._timeouts = send, send_body, timeouts
         self._waiting: list[bytes] = []
         self._size = 0
         self._closed = False
@@ -164,19 +164,19 @@ class SendBuffer:
 
     async def deliver(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Head, body, end."""
-        await self._give({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._give(self._send, {"type": "http.response.start", "status": 200, "headers": headers})
         last = False
         while not last:
             await self._more.wait()
             self._more.clear()
             body, last = b"".join(self._waiting), self._closed
             self._waiting.clear()
-            await self._give({"type": "http.response.body", "body": body, "more_body": not last})
+            await self._give(self._send_body, {"type": "http.response.body", "body": body, "more_body": not last})
             self._size -= len(body)
 
-    async def _give(self, message: dict[str, object]) -> None:
+    async def _give(self, send: Send, message: dict[str, object]) -> None:
         self._due = self._loop.time() + self._timeouts.send_timeout_s
-        await self._send(message)  # the server holds us while its buffer is full
+        await send(message)  # the server holds us while its buffer is full
         self._due = math.inf
 
 
@@ -242,7 +242,7 @@ class EventStream(Response):
                 gone = await self._lease.enter_async_context(watch_connection(receive))
             try:
                 try:
-                    await self._relay(gone, send)
+                    await self._relay(gone, send, state.get(SEND_BODY, send))
                 except (ClientDisconnected, OSError, SlowClient) as error:
                     slow = isinstance(error, SlowClient)
                     seen.outcome = "client_too_slow" if slow else "client_gone"
@@ -257,8 +257,8 @@ class EventStream(Response):
             finally:
                 await self._events.aclose()
 
-    async def _relay(self, gone: Disconnection, send: Send) -> None:
-        buffer = SendBuffer(send, self._timeouts)
+    async def _relay(self, gone: Disconnection, send: Send, send_body: Send) -> None:
+        buffer = SendBuffer(send, send_body, self._timeouts)
         filling = asyncio.create_task(self._fill(buffer))
         delivering = asyncio.create_task(buffer.deliver(self.raw_headers))
         shutdown = asyncio.create_task(self._leaving.wait())

@@ -76,7 +76,7 @@ async def _embeddings(call: BatchCall, body: Any) -> dict[str, Any]:
 async def _whole(call: BatchCall, wanted: GenerateRequest) -> dict[str, Any]:
     info = await call.service.model(wanted.model)
     wanted = replace(wanted, priority="batch", stream=False)
-    submitted = await call.service.generate(wanted, info, call.caller, call.key)
+    submitted = await call.service.submit(wanted, info, call.caller, call.key)
     assert submitted.metadata is not None, "a request for text has metadata"
     call.started(submitted.record)
     fold = whole_fold(submitted.metadata)

@@ -70,7 +70,7 @@ async def embed(
     uses = [*await _texts(service, inputs, how.cut, info, caller), *_media(inputs)]
     uses.sort(key=lambda use: use.input)
     request = EmbedRequest(tuple(use.medium for use in uses), model=info.id, priority=how.priority)
-    submitted = await service.embed(request, info, caller, key)
+    submitted = await service.submit(request, info, caller, key)
     if started is not None:
         started(submitted.record)
     data = await _answer(service, submitted.record, key)

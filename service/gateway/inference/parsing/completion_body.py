@@ -8,7 +8,7 @@ from service.gateway.inference.parsing.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.schema.completions import MAX_PROMPTS, CompletionBody
 from service.gateway.schema.sampling import StreamOptions
-from service.gateway.schema.unsupported import check_unsupported
+from service.gateway.schema.unsupported import unread
 
 DEFAULT_TOKENS = 16  # OpenAI's and vLLM's
 # What a system reads from a conversation alone.
@@ -17,7 +17,7 @@ _OF_CONVERSATIONS = ("options", "task", "boxes", "boxes_unit", "annotate")
 
 async def from_completion(body: CompletionBody, limits: RequestLimits) -> GenerateRequest:
     """Raises `invalid_request`."""
-    check_unsupported(body, lenient=limits.lenient)
+    ignored = unread(body, lenient=limits.lenient)
     for name in _OF_CONVERSATIONS:
         if getattr(body, name) is not None:
             raise GatewayError("invalid_request", f"{name} needs messages; a prompt has no turns.", param=name)
@@ -26,7 +26,9 @@ async def from_completion(body: CompletionBody, limits: RequestLimits) -> Genera
     check_totals(sum(map(len, body.prompt)), 0, limits, "prompt")
     grammar = await grammar_of(body)
     options = body.stream_options or StreamOptions()
-    wanted = generate_request(body, (), (), limits, model=body.model, stream_options=options, grammar=grammar)
+    wanted = generate_request(
+        body, (), (), limits, model=body.model, stream_options=options, ignored=ignored, grammar=grammar
+    )
     if (choices := wanted.n * len(body.prompt)) > MAX_PROMPTS:
         words = f"{len(body.prompt)} prompts with n {wanted.n} are {choices} answers; the limit is {MAX_PROMPTS}."
         raise GatewayError("invalid_request", words, param="n")

@@ -11,10 +11,11 @@ from service.gateway.inference.parsing.tools import calls_of, characters_of, is_
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
-from service.gateway.schema.content_parts import Message, TextPart, unread
+from service.gateway.schema.content_parts import Message, TextPart
+from service.gateway.schema.content_parts import unread as unread_of_part
 from service.gateway.schema.requests import ChatBody
 from service.gateway.schema.sampling import StreamOptions
-from service.gateway.schema.unsupported import check_unsupported
+from service.gateway.schema.unsupported import unread
 
 _ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -28,20 +29,26 @@ _ROLES: Mapping[str, Role] = {
 
 async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """Raises `invalid_request`, `too_large`, `file_not_found`."""
-    check_unsupported(body, lenient=limits.lenient)
+    ignored = (*unread(body, lenient=limits.lenient), *_unread(body.messages))
     tools = tools_of(body)
     turns, media = await conversation(body.messages, sources, limits, characters_of(tools.tools))
     grammar = await grammar_of(body)
     options = body.stream_options or StreamOptions()
     request = generate_request(
-        body, tuple(turns), tuple(media), limits, model=body.model, stream_options=options, grammar=grammar
+        body,
+        tuple(turns),
+        tuple(media),
+        limits,
+        model=body.model,
+        stream_options=options,
+        ignored=ignored,
+        grammar=grammar,
     )
     return replace(
         request,
         tools=tools,
         function_calls=is_legacy(body),
         continue_final=_continues(body, turns[-1]),
-        ignored=(*request.ignored, *_unread(body.messages)),
     )
 
 
@@ -59,7 +66,7 @@ def _unread(messages: Sequence[Message]) -> list[str]:
     """The fields inside of messages that nothing reads, each once."""
     own = [f"messages.{name}" for message in messages for name in message.model_extra or ()]
     parts = [part for message in messages for part in message.content]
-    return list(dict.fromkeys([*own, *(f"messages.content.{name}" for part in parts for name in unread(part))]))
+    return list(dict.fromkeys([*own, *(f"messages.content.{name}" for part in parts for name in unread_of_part(part))]))
 
 
 async def conversation(

@@ -20,7 +20,7 @@ from service.gateway.schema import parameters, requests
 from service.gateway.schema.content_parts import Message
 from service.gateway.schema.requests import BoxList, GenerateForm, ModelOptions, Weights
 from service.gateway.schema.sampling import Sampling, StreamOptions
-from service.gateway.schema.unsupported import check_unsupported
+from service.gateway.schema.unsupported import unread
 
 FILE_FIELDS = FILE_MODALITIES
 # Fields of parameters that are JSON in a form.
@@ -88,7 +88,7 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
     given = parse_fields(form)
     fields = given.fields
-    check_unsupported(fields, lenient=limits.lenient)
+    ignored = unread(fields, lenient=limits.lenient)
     turns, media = await conversation(given.earlier, sources, limits)
     texts = form.fields.get("text", [])
     chars = len(fields.prompt) + sum(len(turn.text) for turn in turns)
@@ -102,6 +102,7 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
         limits,
         model=fields.model,
         stream_options=given.stream_options.model_copy(update={"include_event_ids": event_ids}),
+        ignored=ignored,
         grammar=await grammar_of(fields),
     )
 

@@ -22,7 +22,7 @@ from service.gateway.media.medium import MediaInput
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema.responses.bodies import ResponseBody
 from service.gateway.schema.sampling import StreamOptions
-from service.gateway.schema.unsupported import changes, check_unsupported
+from service.gateway.schema.unsupported import changes, unread
 
 # What would change the answer and is not offered, with the values that change nothing.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -38,7 +38,7 @@ async def from_response(
     body: ResponseBody, earlier: tuple[KeptConversation, Turn] | None, sources: MediaSources, limits: RequestLimits
 ) -> GenerateRequest:
     """`earlier`: the conversation to go on with, and its answer. Raises `invalid_request`, `too_large`."""
-    _check(body, limits.lenient)
+    ignored = _check(body, limits.lenient)
     tools = response_tools(body)
     opening = [Turn("system", body.instructions)] if body.instructions else []
     before: list[Turn] = []
@@ -70,11 +70,11 @@ async def from_response(
         limits,
         model=body.model,
         stream_options=StreamOptions(),
+        ignored=ignored,
         grammar=await grammar_of(asked),
     )
     options = ResponseOptions(_shape(body), len(opening), body.store is not False, bool(body.background))
-    ignored = tuple(name for name in wanted.ignored if name not in _neutral(body))
-    return replace(wanted, tools=tools, response=options, ignored=ignored)
+    return replace(wanted, tools=tools, response=options)
 
 
 def _joined(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], list[int]]:
@@ -99,15 +99,17 @@ async def _new(body: ResponseBody, sources: MediaSources, limits: RequestLimits)
         raise GatewayError(error.code, error.message, param=param, retry_after_s=error.retry_after_s) from None
 
 
-def _check(body: ResponseBody, lenient: bool) -> None:
+def _check(body: ResponseBody, lenient: bool) -> tuple[str, ...]:
+    """The parameters that nothing reads. Raises `invalid_request`."""
     for name, value in (body.model_extra or {}).items():
         if not lenient and name in _REFUSED and changes(value, _REFUSED[name]):
             raise GatewayError("invalid_request", f"{name} is not supported here.", param=name)
-    check_unsupported(body, lenient=lenient)
+    ignored = tuple(name for name in unread(body, lenient=lenient) if name not in _neutral(body))
     if (body.n or 1) > 1:
         raise GatewayError("invalid_request", "n is not supported here: a response has one output.", param="n")
     if body.background and body.store is False:
         raise GatewayError("invalid_request", "background needs store: nobody could read the answer.", param="store")
+    return ignored
 
 
 def _neutral(body: ResponseBody) -> tuple[str, ...]:
