@@ -10,6 +10,7 @@ from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
+from pandagpt_core.huge_pages import collapse
 from pandagpt_core.llm.autotune import served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -40,7 +41,9 @@ def generate(engine: Engine, llm: Llama, prompts: Sequence[Sequence[int]], new: 
     record = TokenTimes(len(prompts))
     for index, ids in enumerate(prompts):
         engine.add(EngineRequest(str(index), LLMInputs(llm.embed(ids), tuple(ids)), params))
-    return record.drain(engine)
+    times = record.drain(engine)
+    collapse()  # between two jobs, as a worker does beside its work
+    return times
 
 
 if __name__ == "__main__":

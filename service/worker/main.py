@@ -24,7 +24,7 @@ from service.metrics.labelled import Labelled
 from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.tracing import make_tracer
-from service.worker import trial
+from service.worker import huge_pages, trial
 from service.worker.assembly import assembled, wait_for_store
 from service.worker.encoding.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
@@ -88,6 +88,7 @@ def serve(
             closing(make_tracer(settings.tracing, "worker")) as tracer,
             assembled(runtime, settings.store, settings.worker, metrics, tracer, recogniser) as worker,
             drained_by_signals(worker),
+            huge_pages.kept(),
         ):
             worker.run(announced)
     except EncoderStuck as error:

@@ -21,6 +21,7 @@ from pandagpt_core import autotune
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.engine.config import EngineConfig
+from pandagpt_core.huge_pages import collapse
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.gateway.client import Broker
@@ -106,6 +107,18 @@ async def test_a_real_worker_that_is_killed_is_resumed_word_for_word(
         assert text_of(resumed, choice) == text_of(undisturbed, choice)
         assert _ids(resumed, choice) == _ids(undisturbed, choice)
     assert len({text_of(resumed, choice) for choice in range(4)}) > 1
+
+
+@pytest.mark.skipif(collapse() == 0, reason="this system has no huge pages, or forbids them")
+async def test_a_real_worker_s_memory_goes_into_huge_pages(valkey: Valkey, folder: Path) -> None:
+    with real_worker(folder, valkey) as process:
+        # Ten seconds after its announcement for the first time.
+        await until(lambda: huge_mib(process.pid) > 20, timeout=120, what="huge pages")
+
+
+def huge_mib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("AnonHugePages:")), 0) >> 10
 
 
 async def test_a_real_engine_s_figures_are_the_worker_s(broker: Broker, valkey: Valkey, folder: Path) -> None:

@@ -1,0 +1,86 @@
+"""Memory in huge pages: what is used goes into them, what is seldom used does not, and nobody has to allow it twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pandagpt_core import huge_pages
+from tests.conftest import ROOT
+
+FORBIDDEN = "this system has no huge pages, or forbids them"
+needs_huge_pages = pytest.mark.skipif(huge_pages.page_size() == 0, reason=FORBIDDEN)
+ASKED = """
+import mmap, sys
+from pathlib import Path
+from pandagpt_core import huge_pages
+def held(what):
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what + ":")) << 10
+size = huge_pages.page_size()
+room = mmap.mmap(-1, 16 * size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+room.madvise(mmap.MADV_NOHUGEPAGE)  # else a system that always takes huge pages makes them at once
+used = range(0, len(room), int(sys.argv[1]) * mmap.PAGESIZE)
+for page in used:
+    room[page] = page // mmap.PAGESIZE % 251 + 1
+room.madvise(mmap.MADV_HUGEPAGE if len(sys.argv) == 2 else mmap.MADV_NOHUGEPAGE)
+before, huge = held("Rss"), held("AnonHugePages")
+huge_pages.collapse()
+assert all(room[page] == page // mmap.PAGESIZE % 251 + 1 for page in used)
+print((held("AnonHugePages") - huge) // size, (held("Rss") - before) // size)
+"""
+
+
+def collapsed(every: int, *arguments: str) -> tuple[int, int]:
+    """Huge pages that another process made where one of `every` small ones is used, and by how many its memory grew."""
+    command = [sys.executable, "-c", ASKED, str(every), *arguments]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    made, grown = map(int, ran.stdout.split())
+    return made, grown
+
+
+@needs_huge_pages
+def test_memory_in_use_goes_into_huge_pages_and_takes_no_more_of_it() -> None:
+    made, grown = collapsed(1)
+    if made == 0:
+        pytest.skip("this kernel collapses nothing when asked to (before Linux 6.1)")
+    assert made >= 15
+    assert grown <= 1
+
+
+@needs_huge_pages
+def test_memory_of_which_little_is_used_stays_in_small_pages() -> None:
+    made, grown = collapsed(2)
+    assert made <= 8  # of the interpreter's own
+    assert grown <= 1
+
+
+@needs_huge_pages
+def test_memory_that_refuses_huge_pages_is_left_as_it_is() -> None:
+    assert collapsed(1, "refuse")[0] <= 8
+
+
+@pytest.mark.parametrize(
+    ("enabled", "size", "expected"),
+    [
+        ("always [madvise] never", "2097152", 2 << 20),
+        ("[always] madvise never", "33554432", 32 << 20),
+        ("always madvise [never]", "2097152", 0),
+        ("always [madvise] never", None, 0),
+    ],
+)
+def test_huge_pages_are_as_large_as_the_kernel_says_unless_forbidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: str, size: str | None, expected: int
+) -> None:
+    (tmp_path / "enabled").write_text(enabled)
+    if size is not None:
+        (tmp_path / "hpage_pmd_size").write_text(size)
+    monkeypatch.setattr(huge_pages, "KERNEL", tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert huge_pages.page_size() == expected
+
+
+def test_a_system_without_huge_pages_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huge_pages, "KERNEL", tmp_path)
+    assert huge_pages.collapse() == 0
