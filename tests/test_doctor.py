@@ -1,7 +1,10 @@
 """`pandagpt doctor`: each thing that can stand in the way is found, named, and comes with what to do."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from service import cli
 from service.commands.operate import checks, doctor
 from service.commands.operate.checks import Finding
 from service.settings import Settings
-from tests.conftest import Valkey
+from tests.conftest import ROOT, Valkey
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,15 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     order = ["ok", "warn", "fail"]
     return status, {one["check"]: one for one in sorted(lines, key=lambda one: order.index(one["level"]))}
+
+
+def test_torch_s_threads_wait_as_in_a_worker() -> None:
+    command = [sys.executable, "-m", "service.cli", "doctor", "--only", "torch", "--json"]
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {"PANDAGPT_WORKER_THREADS": "1", "OMP_NUM_THREADS": "2", "OMP_DISPLAY_ENV": "true"}
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=True, text=True)
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in ran.stderr  # what the runtime found when it loaded
+    assert "cpu, 1 threads" in ran.stdout or "CUDA is there" in ran.stdout
 
 
 def test_a_sound_machine_has_nothing_in_the_way(capsys: pytest.CaptureFixture[str], valkey: Valkey) -> None:

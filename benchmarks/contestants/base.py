@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from benchmarks.lib import procs
@@ -129,14 +130,16 @@ class PipeContestant:
         *,
         threads: int | None = None,
         scratch: str | None = None,
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """threads: those of the options where None is given; 0 leaves them to it. scratch: as of ContestantSpec."""
+        """threads: those of the options where None is given; 0 leaves them to it. scratch: as of ContestantSpec. env:
+        variables beside those of all."""
         self.name = name
         count = options.threads if threads is None else threads
         limits = {"OMP_NUM_THREADS": str(count)} if count else {}
-        env = {**limits, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+        shared = {**limits, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
         command = [python, "-m", module, json.dumps({**settings, "threads": count})]
-        self.spec = ContestantSpec(command, env, scratch, options.favour)
+        self.spec = ContestantSpec(command, {**shared, **env}, scratch, options.favour)
         self._process: Process | None = None
 
     def start(self) -> Mapping[str, Any]:

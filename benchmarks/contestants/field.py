@@ -19,6 +19,7 @@ from benchmarks.lib.machine import cores
 from benchmarks.lib.options import BenchmarkOptions
 from benchmarks.lib.peer_folder import why_not
 from pandagpt_core.llm.openvino import installed
+from service.worker.torch_threads import waiting
 
 MAX_RUNNING = 32
 CONTEXT = 512  # tokens of prompt and answer that each contestant has room for
@@ -39,7 +40,8 @@ def ours(precision: str, runner: str = "torch") -> FieldEntry:
         check_runner(runner)
         sizes = {"max_running": MAX_RUNNING, "prefill": options.prefill, "context": CONTEXT}
         settings = {"model": str(weights.source()), "precision": precision, "runner": runner, **sizes}
-        return PipeContestant(name, sys.executable, "benchmarks.contestants.ours_child", settings, options)
+        env = waiting(os.environ)  # as in a worker
+        return PipeContestant(name, sys.executable, "benchmarks.contestants.ours_child", settings, options, env=env)
 
     return FieldEntry(name, make)
 

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from service.worker.encoding.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
 from service.worker.malloc_trim import of_this_system as malloc_trim
 from service.worker.ops_server import Health, ops_served
+from service.worker.torch_threads import import_torch
 
 if TYPE_CHECKING:  # torch comes with it
     from pandagpt_core.runtime import EngineConfig, VllmOptions
@@ -107,13 +108,9 @@ def load(settings: WorkerSettings, *, apart: bool = True) -> ServedModel:
 
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
     """
-    set_passive_omp_wait(os.environ)
-    import torch
-
+    import_torch(settings.threads)
     from pandagpt_core.runtime import Runtime, check_device, pick_device
 
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     try:
         check_device(settings.device, settings.dtype)
         key = _choice_key(settings)
@@ -200,15 +197,6 @@ def vllm_options(settings: WorkerSettings) -> "VllmOptions | None":
 
 def _reserve(settings: WorkerSettings) -> str:
     return settings.reserve if settings.engine == "own" else "current"  # as vLLM does
-
-
-def set_passive_omp_wait(environment: MutableMapping[str, str]) -> None:
-    """Torch's threads sleep while they wait for one another (OMP_WAIT_POLICY), if set before torch is imported.
-
-    By default they spin for milliseconds. Where other processes want the same cores, one spins while the other is not
-    let on: an answer of 12 tokens then took ten times as long as with threads that sleep.
-    """
-    environment.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def worker_metrics(registry: CollectorRegistry, model: str) -> WorkerMetrics:

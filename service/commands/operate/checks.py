@@ -14,6 +14,7 @@ from pandagpt_core.errors import CheckpointError
 from service.local import ports, supervisor
 from service.local import store as embedded
 from service.settings import Settings, SettingsError
+from service.worker.torch_threads import import_torch
 
 GIB = 1 << 30
 HEADROOM = 1.5  # memory a worker needs for each byte of weights: float32 of some, activations, the key-value cache
@@ -41,8 +42,7 @@ def torch_and_device(settings: Settings) -> Iterator[Finding]:
         todo = "pip install -e '.[worker]'; a gateway alone needs no torch"
         yield Finding("torch", "fail", "torch is not installed", todo)
         return
-    import torch
-
+    torch = import_torch(settings.worker.threads)
     wanted, cuda = settings.worker.device, torch.cuda.is_available()
     yield Finding("torch", "ok", f"torch {torch.__version__}, CUDA {'is there' if cuda else 'is not there'}")
     try:
@@ -119,6 +119,7 @@ def speed(settings: Settings) -> Iterator[Finding]:
         what = f"not measured: loading the model may take {weights * LOADING / GIB:.1f} GiB"
         yield Finding("speed", "warn", what, "the greeting of `pandagpt serve` has the figures of the worker's load")
         return
+    import_torch(settings.worker.threads)
     from pandagpt_core.autotune import AutotuneReport
     from pandagpt_core.runtime import Runtime
 
