@@ -5,8 +5,9 @@
 One streamed request with a new picture, through a real gateway server, a real store and a worker whose model is a
 function. A profiler hook notes each function of this repository as it is entered. A move is an entry into another file
 than the entry before it in the same thread; a return is a file entered again after it was left. The worker's walk
-begins with the request's arrival and ends when its entry has left the queue: an idle worker's looks at the queue are no
-part of it.
+begins with the request's arrival and ends when its entry leaves the queue: an idle worker's looks at the queue are no
+part of it. Another request comes shortly before, so that the list of models is fresh, which a gateway reads once a
+second for all requests, and a decoding child runs.
 The same request with more tokens gives what a token costs; a request's own cost is without its tokens. `--show` prints
 the walks.
 """
@@ -40,9 +41,11 @@ from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("service/", "pandagpt_core/")
 FEW, MANY = 4, 24  # tokens of the two requests
+STILL_S = 0.2  # seconds without an entry after which a request is over
 STEP_S = 0.05  # so that each token travels alone
 SIDES = {"gateway": ("gateway",), "worker": ("worker", "encode", "store")}  # the beginnings of their threads' names
 ARRIVAL = ("service/broker/worker/delivery.py", "read_entry")
+DEPARTURE = ("service/broker/worker/priority_queue.py", "settle")
 _RESUME = dis.opmap["RESUME"]
 _FROM_THE_START = 0  # a RESUME's argument; above it the function goes on after a yield or an await
 
@@ -81,6 +84,8 @@ class CallTracer:
     def __init__(self) -> None:
         self.on = False
         self.walks = {side: Walk() for side in SIDES}
+        self.count = 0  # of entries noted
+        self._has_departed = False
         self._sides: dict[int, str | None] = {}
 
     def install(self) -> None:
@@ -93,9 +98,14 @@ class CallTracer:
         if not file.startswith(str(ROOT)) or frame.f_code.co_name.startswith("<") or _is_resumed(frame):
             return
         side, path = self._side(), file[len(str(ROOT)) + 1 :]
-        if path == ARRIVAL[0] and frame.f_code.co_name == ARRIVAL[1]:
-            self.walks["worker"] = Walk()
+        if side == "worker":
+            if (path, frame.f_code.co_name) == ARRIVAL:
+                self.walks["worker"], self._has_departed = Walk(), False
+            elif self._has_departed:
+                return
+            self._has_departed = (path, frame.f_code.co_name) == DEPARTURE
         if side is not None and path.startswith(PACKAGES):
+            self.count += 1
             thread = threading.current_thread().name
             self.walks[side].threads.setdefault(thread, []).append((path, frame.f_code.co_qualname))
 
@@ -118,6 +128,20 @@ class CallTrace:
     walks: dict[str, Walk]
     trips: Sequence[RoundTrip]
 
+    @property
+    def files(self) -> set[str]:
+        return set().union(*(walk.files for walk in self.walks.values()))
+
+
+def token_moves(few: CallTrace, many: CallTrace, side: str) -> float:
+    """Of one token more."""
+    return (len(many.walks[side].moves) - len(few.walks[side].moves)) / (MANY - FEW)
+
+
+def own_moves(few: CallTrace, many: CallTrace, side: str) -> float:
+    """Of the request without its tokens."""
+    return len(few.walks[side].moves) - FEW * token_moves(few, many, side)
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,17 +160,12 @@ def main() -> int:
 
 def report(few: CallTrace, many: CallTrace) -> Iterator[str]:
     yield f"{'':8} {'files':>6} {'moves':>6} {'returns':>8} {'moves a token':>14}"
-    moves = 0.0
     for side in SIDES:
-        one, other = few.walks[side], many.walks[side]
-        token = (len(other.moves) - len(one.moves)) / (MANY - FEW)
-        own = len(one.moves) - FEW * token
-        moves += own
-        yield f"{side:8} {len(one.files):6} {own:6.0f} {len(one.returned):8} {token:14.1f}"
-    both = set().union(*(walk.files for walk in few.walks.values()))
+        walk, own, token = few.walks[side], own_moves(few, many, side), token_moves(few, many, side)
+        yield f"{side:8} {len(walk.files):6} {own:6.0f} {len(walk.returned):8} {token:14.1f}"
     commands = [sum(len(trip.commands) for trip in trace.trips) for trace in (few, many)]
     trips = [len(trace.trips) for trace in (few, many)]
-    yield f"both     {len(both):6} {moves:6.0f}"
+    yield f"both     {len(few.files):6} {sum(own_moves(few, many, side) for side in SIDES):6.0f}"
     yield (
         f"store, gateway's connections: {trips[0]} round trips with {commands[0]} commands for {FEW} tokens; "
         f"{(trips[1] - trips[0]) / (MANY - FEW):.1f} round trips a token"
@@ -160,8 +179,8 @@ def traces() -> tuple[CallTrace, CallTrace]:
     try:
         with tempfile.TemporaryDirectory() as folder, _deployment(Path(folder)) as (http, settled, trips):
             ask = partial(_ask, http, settled)
-            ask(1, 2)
-            return _traced(tracer, ask, trips, 2, FEW), _traced(tracer, ask, trips, 3, MANY)
+            ask(1, 1)
+            return _traced(tracer, ask, trips, 2, FEW), _traced(tracer, ask, trips, 4, MANY)
     finally:
         threading.setprofile(None)
 
@@ -169,20 +188,32 @@ def traces() -> tuple[CallTrace, CallTrace]:
 def _traced(
     tracer: CallTracer, ask: Callable[[int, int], None], trips: list[RoundTrip], picture: int, tokens: int
 ) -> CallTrace:
+    ask(picture + 1, 1)
     before = len(trips)
     tracer.walks, tracer.on = {side: Walk() for side in SIDES}, True
     try:
         ask(picture, tokens)
+        _until_still(tracer)
     finally:
         tracer.on = False
     return CallTrace(tracer.walks, trips[before:])
+
+
+def _until_still(tracer: CallTracer) -> None:
+    """The gateway closes what a request held after its answer has been read."""
+    before = -1
+    while tracer.count != before:
+        before = tracer.count
+        time.sleep(STILL_S)
 
 
 def _ask(http: httpx.Client, settled: Callable[[], bool], picture: int, tokens: int) -> None:
     depth = Path(tempfile.mkdtemp()) / "depth.npy"
     np.save(depth, np.full((8, 8), picture, np.float32))
     fields = {"prompt": "What is this?", "stream": "true", "depth_unit": "disparity", "max_tokens": str(tokens)}
-    answer = http.post("/v1/generate", data=fields, files={"depth": depth.read_bytes()})
+    request = http.build_request("POST", "/v1/generate", data=fields, files={"depth": depth.read_bytes()})
+    request.read()  # so that the body goes out in one piece
+    answer = http.send(request)
     answer.raise_for_status()
     assert answer.text.endswith("data: [DONE]\n\n"), answer.text[-200:]
     while not settled():

@@ -99,7 +99,7 @@ class RequestContextMiddleware:
             self._metrics.e2e_seconds.labels(seen.model, seen.priority).observe(seconds)
         line = _line(scope, seen, status, seconds)
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra=line)
-        if quiet:
+        if quiet or not self._tracer.enabled:
             return  # a span that does not end is not sent: probes and scrapes would be most of what is traced
         attributes = _attributes(line)
         if seen.first_token_s is not None:
@@ -172,7 +172,7 @@ class BodyLimitMiddleware:
             failed(scope, error)
             await error_response(error)(scope, receive, send)
             return
-        await self._app(scope, _bounded(receive, self._limits), send)
+        await self._app(scope, _bounded(scope, receive, self._limits), send)
 
     def _check_head(self, scope: Scope) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"]) + len(scope.get("raw_path") or b"")
@@ -197,7 +197,7 @@ class BodyLimitMiddleware:
             raise _too_large(self._limits)
 
 
-def _bounded(receive: Receive, limits: BodyLimits) -> Receive:
+def _bounded(scope: Scope, receive: Receive, limits: BodyLimits) -> Receive:
     """The same `receive`, which raises `too_large` or `body_timeout` while the body is read."""
     total, ended = 0, False
     deadline: float | None = None
@@ -219,6 +219,8 @@ def _bounded(receive: Receive, limits: BodyLimits) -> Receive:
         if total > limits.max_body_bytes:
             raise _too_large(limits)
         ended = not message.get("more_body", False)
+        if ended:
+            scope.get("state", {}).pop("unread", None)
         return message
 
     return bounded

@@ -57,18 +57,11 @@ class Observation:
         self.outcome, self.code = "failed", code
 
 
-def observation_of(scope: Scope) -> Observation:
-    """The request's own; a loose one where nothing around the application made one."""
-    state = scope.setdefault("state", {})
-    if "observation" not in state:
-        state["observation"] = Observation()
-    found: Observation = state["observation"]
-    return found
-
-
 def failed(scope: Scope, error: GatewayError) -> None:
-    """Note the refusal that answers a request."""
-    observation_of(scope).fail(error.code)
+    """Note the refusal that answers a request, where `middleware.py` is around the application."""
+    seen: Observation | None = scope.get("state", {}).get("observation")
+    if seen is not None:
+        seen.fail(error.code)
 
 
 async def metered(events: Events, observation: Observation, metrics: GatewayMetrics, timed: bool = True) -> Events:

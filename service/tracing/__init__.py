@@ -38,6 +38,8 @@ class Trace(Protocol):
 
 
 class Tracer(Protocol):
+    enabled: bool  # whether spans go anywhere
+
     def begin(self, traceparent: str | None, name: str, kind: str, start: float) -> Trace:
         """`kind`: server (of an HTTP request), consumer (of a queue's entry)."""
         ...
@@ -61,6 +63,8 @@ class Untraced:
 
 class NoTracer:
     """Tracing is off."""
+
+    enabled = False
 
     def begin(self, traceparent: str | None, name: str, kind: str, start: float) -> Trace:  # noqa: ARG002  see above
         return Untraced(traceparent, traceparent.split("-")[1] if traceparent else None)

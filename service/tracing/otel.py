@@ -25,6 +25,8 @@ def _ns(seconds: float) -> int:
 class OtelTracer:
     """One process's tracer. The caller's decision to sample holds; a trace that begins here is sampled by the ratio."""
 
+    enabled = True
+
     def __init__(self, endpoint: str, ratio: float, process: str) -> None:
         names = {"service.name": f"pandagpt-{process}", "service.version": version("pandagpt")}
         self._provider = TracerProvider(

@@ -19,7 +19,8 @@ def count_end(metrics: WorkerMetrics, end: End) -> None:
 def account(metrics: WorkerMetrics, tracer: Tracer, job: Job) -> None:
     """A job that has ended, once."""
     _count(metrics, job)
-    _trace(tracer, job)
+    if tracer.enabled:
+        _trace(tracer, job)
 
 
 def _count(metrics: WorkerMetrics, job: Job) -> None:

@@ -12,12 +12,11 @@ from typing import TypeVar
 from service.broker.errors import StoreUnavailable
 
 _T = TypeVar("_T")
+BeforeNext = Callable[[], Awaitable[object]]
 PAUSE_S = 0.1  # between tries
 
 
-async def bridged(
-    work: Callable[[], Awaitable[_T]], seconds: float, before_next: Callable[[], Awaitable[object]] | None = None
-) -> _T:
+async def bridged(work: Callable[[], Awaitable[_T]], seconds: float, before_next: BeforeNext | None = None) -> _T:
     """The result of the first try that the store answers. So many seconds after the first that it did not, or where it
     refuses, the error is the caller's. `before_next` has to end before another try."""
     try:
@@ -27,10 +26,7 @@ async def bridged(
 
 
 async def begun_anew(
-    error: StoreUnavailable,
-    work: Callable[[], Awaitable[_T]],
-    seconds: float,
-    before_next: Callable[[], Awaitable[object]] | None = None,
+    error: StoreUnavailable, work: Callable[[], Awaitable[_T]], seconds: float, before_next: BeforeNext | None = None
 ) -> _T:
     """The same after a first try that ended by this error."""
     until = time.monotonic() + seconds  # what a try does beside the store, as decoding media, takes nothing of it

@@ -26,7 +26,7 @@ from service.broker.async_connections import drivers_own
 from service.broker.connection import AsyncStore, store_errors, translated
 from service.broker.errors import StoreUnavailable
 from service.broker.gateway.timeouts import LazyTimeout
-from service.broker.protocol import Event
+from service.broker.protocol import Event, Fence, Released
 
 log = logging.getLogger(__name__)
 BLOCK = 1000  # milliseconds; also how long a wake that got lost can delay a new stream
@@ -56,8 +56,8 @@ class StreamSubscriber:
         if entry_id > self._last_id:  # a stream read again for a new reader brings old entries to the others
             self._last_id = entry_id
             self._received += events
-            if events:
-                self._wake()
+            if not all(isinstance(event, Fence | Released) for event in events):
+                self._wake()  # attempts that change hands are read with the next event
 
     def restart(self) -> None:
         """The stream is read again from its start: the store was away, and may lack what it had."""

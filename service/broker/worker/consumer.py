@@ -7,7 +7,7 @@ stands in the event stream. A crash between the two leaves an entry whose next t
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from service.broker.keys import PRIORITIES, Keys
 from service.broker.protocol import End, Failed, Released
 from service.broker.worker import priority_queue
 from service.broker.worker.delivery import Delivery, Undecodable, end_at_arrival, read_entry
-from service.broker.worker.priority_queue import PriorityQueue
+from service.broker.worker.priority_queue import Found, PriorityQueue
 from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,11 @@ class Consumer:
         try:
             for found in self._claimed(room):
                 taken += self._arrive(*found)
-            for found in self._fresh(room - len(taken), wait):
+            left = room - len(taken)
+            fresh: Iterable[Found] = priority_queue.take(self._store, self._queues, left) if left > 0 else []
+            if left > 0 and wait > 0 and not fresh:
+                fresh = priority_queue.wait_for_any(self._store, self._queues, wait)
+            for found in fresh:
                 taken += self._arrive(*found)
         except STORE_ERRORS as error:
             self._was_away = True
@@ -163,7 +167,7 @@ class Consumer:
 
     # Taking
 
-    def _claimed(self, room: int) -> Iterator[tuple[PriorityQueue, bytes, dict[bytes, bytes]]]:
+    def _claimed(self, room: int) -> Iterator[Found]:
         now = time.monotonic()
         if now < self._next_claim:
             return
@@ -174,12 +178,6 @@ class Consumer:
                 if entry not in ours:  # our own, after the store was away; claiming it has refreshed it
                     room -= 1
                     yield queue, entry, fields
-
-    def _fresh(self, room: int, wait: float) -> Iterator[tuple[PriorityQueue, bytes, dict[bytes, bytes]]]:
-        found = priority_queue.take(self._store, self._queues, room) if room > 0 else []
-        yield from found
-        if room > 0 and wait > 0 and not found:
-            yield from priority_queue.wait_for_any(self._store, self._queues, wait)
 
     def _arrive(self, queue: PriorityQueue, entry: bytes, fields: dict[bytes, bytes]) -> list[Delivery]:
         """The delivery to run, if the entry is one. The last command that may fail comes before it counts as open."""

@@ -21,7 +21,7 @@ from starlette.requests import Request
 
 from service.broker.gateway.patience import bridged
 from service.gateway.errors import GatewayError
-from service.gateway.observation import Observation, observation_of
+from service.gateway.observation import Observation
 from service.settings import SettingsError
 
 MAX_KEY_CHARS = 512
@@ -182,7 +182,7 @@ class Access:
         share = key.name if key is not ANONYMOUS else f"address:{_address(request)}"
         group = key.name if key.cache_group is None else f"group:{key.cache_group}"
         owner, share, group = await gateway.tenants.named(key.name, share, group)
-        seen = observation_of(request.scope)
+        seen: Observation = request.state.observation  # `middleware.py` made it
         seen.key_class = kind
         return Caller(key.name, owner, key.scopes, share, seen, group)
 

@@ -16,12 +16,10 @@ from service.gateway.decoding.protocol import (
     LENGTH,
     MAX_HEADER_BYTES,
     Decoded,
-    DecodeJob,
     DecoderReady,
     Header,
     Refused,
     from_child,
-    pack,
 )
 
 SLICE = 256 * 1024  # written at a time, between which the event loop may do other things
@@ -87,13 +85,13 @@ class ChildProcess:
             raise EOFError("out of turn")
         self.enforced, self.absent = tuple(ready.enforced), ready.absent
 
-    async def decode(self, job: DecodeJob, data: bytes, wall_s: float) -> tuple[Decoded | Refused, bytes]:
-        """Raises ChildLost."""
+    async def decode(self, job: bytes, data: bytes, wall_s: float) -> tuple[Decoded | Refused, bytes]:
+        """`job` is a packed `DecodeJob`. Raises ChildLost."""
         self.jobs += 1
         view = memoryview(data)
         try:
             async with asyncio.timeout(wall_s):
-                self._to.write(pack(job))
+                self._to.write(job)
                 for at in range(0, len(view), SLICE):
                     self._to.write(view[at : at + SLICE])
                     await self._to.drain()

@@ -21,7 +21,7 @@ from service.gateway.background import BackgroundTasks
 from service.gateway.decoding import child_process
 from service.gateway.decoding.child_process import LIBRARIES, ChildLost, ChildProcess, Params, child_command
 from service.gateway.decoding.fair_queue import FairQueue
-from service.gateway.decoding.protocol import DecodeJob, Refused
+from service.gateway.decoding.protocol import DecodeJob, Refused, pack
 from service.gateway.decoding.sandbox import LAYERS
 from service.gateway.errors import GatewayError
 
@@ -85,7 +85,7 @@ class DecodePool:
         try:
             slot.child = slot.child or await self._start_child()
             job = DecodeJob(recipe=recipe, params=dict(params), size=len(data), cpu_s=self._options.cpu_s)
-            answer, body = await slot.child.decode(job, data, self._options.wall_s)
+            answer, body = await slot.child.decode(pack(job), data, self._options.wall_s)
             healthy = slot.child.jobs < self._options.recycle
         except ChildLost as lost:
             log.warning("a decoding child was lost", extra={"reason": str(lost)})

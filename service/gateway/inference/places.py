@@ -50,14 +50,12 @@ def checked(info: ModelInfo, wanted: GenerateRequest) -> GenerateRequest:
     if given.annotate and picture is None:
         raise InvalidRequest("annotate needs a picture; the conversation has none", param="annotate")
     options = _options(info, wanted, None if given.boxes is None else ())
-    return wanted if named else replace(wanted, options=options)
+    return replace(wanted, names_places=True) if named else replace(wanted, options=options)
 
 
 async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) -> Places:
-    """The options of a request that is `checked`, with boxes of 0 to 1. Raises InvalidRequest for a box outside of the
-    picture."""
-    if not names_places(info):
-        return Places(wanted.options)
+    """The options of a request that is `checked`, to a model that names places, with boxes of 0 to 1. Raises
+    InvalidRequest for a box outside of the picture."""
     given, picture = wanted.places, last_picture(wanted)
     sides = None if picture is None else await _measured(pictures, picture)
     boxes = given.boxes

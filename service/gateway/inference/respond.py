@@ -66,8 +66,9 @@ class Responder:
         )
         record, metadata = submitted.record, submitted.metadata
         assert metadata is not None, "a request for text has metadata"
-        replayed = REPLAYED if submitted.replayed else {}
-        headers = {**ignored(wanted.ignored), **warned(metadata.warnings), **replayed}
+        headers = dict(REPLAYED if submitted.replayed else {})
+        if wanted.ignored or metadata.warnings:
+            headers |= {**ignored(wanted.ignored), **warned(metadata.warnings)}
         seen.charged, seen.submitted = not submitted.replayed, time.perf_counter()
         if submitted.replayed:
             await self.usage.limiter.refund(caller.tenant)

@@ -26,11 +26,11 @@ from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.leaving import LeavingReaders
 from service.gateway.inference.messages import MessageHead, embed_message, sound_message, text_message
 from service.gateway.inference.parsing.speech import check_language, speech_model
+from service.gateway.inference.places import Places
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
 from service.gateway.media.pictures import Pictures
 from service.gateway.media.resolve import MediaResolver, ResolvedMedia
-from service.gateway.observation import Observation
 from service.gateway.streaming.chunks import ResponseMetadata, read_metadata
 from service.gateway.tools.choice import ToolPolicy, plan
 
@@ -204,7 +204,7 @@ class RequestService:
         self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest
     ) -> Submitted:
         """Decode the media that the store lacks, then queue the request."""
-        began, now = time.perf_counter(), time.time()
+        head, began = self._head(wanted, info, caller, request), time.perf_counter()
         try:
             if isinstance(wanted, TranscribeRequest):
                 media = await self.resolver.samples(wanted.media[0], info, request.id, caller, wanted.priority)
@@ -213,17 +213,22 @@ class RequestService:
                 media = await self.resolver.resolve(wanted.media, info, caller, wanted.priority, speech)
         finally:
             caller.seen.phases.append(("decode media", began, time.perf_counter()))
-        head = self._head(wanted, info, caller, request, now)
-        if isinstance(wanted, EmbedRequest):
-            record = await self._queue(embed_message(head, media), media, caller.seen)
-            return Submitted(record, request.replayed, warnings=media.warnings)
-        if isinstance(wanted, TranscribeRequest):
-            return await self._submit_sound(wanted, media, head, caller.seen, request.replayed)
-        return await self._submit_text(wanted, media, head, caller.seen, request.replayed)
+        message, metadata, grace_s = await self._message(wanted, media, head)
+        response, began = b"" if metadata is None else metadata.stored(), time.perf_counter()
+        try:
+            record = await self.broker.submit(
+                message, media.arrays, response=response, grace_s=grace_s, capacity=media.capacity
+            )
+        finally:
+            caller.seen.phases.append(("submit", began, time.perf_counter()))
+        # A model that scales from zero may have no worker yet: the request waits for one, but not for ever.
+        if record.model in self.from_zero.models:
+            short = replace(record, response=b"")  # held for minutes
+            self.background.after(self.from_zero.wait_s, lambda: self.from_zero.end_unserved(short))
+        return Submitted(record, request.replayed, metadata, media.warnings)
 
-    def _head(
-        self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest, now: float
-    ) -> MessageHead:
+    def _head(self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest) -> MessageHead:
+        now = time.time()
         fields = {
             "id": request.id,
             "model": info.id,
@@ -237,40 +242,22 @@ class RequestService:
         }
         return MessageHead(info, fields, resumable=request.key is not None)
 
-    async def _submit_text(
-        self, wanted: GenerateRequest, media: ResolvedMedia, head: MessageHead, seen: Observation, replayed: bool
-    ) -> Submitted:
-        asked = await places.resolve(head.info, wanted, self.pictures)
+    async def _message(
+        self, wanted: Validated, media: ResolvedMedia, head: MessageHead
+    ) -> tuple[Request, ResponseMetadata | None, float]:
+        """The message to the worker, how to fold its answer, and the seconds that the request lives without readers."""
+        if isinstance(wanted, EmbedRequest):
+            return embed_message(head, media), None, 0.0
+        retried_s = self.options.retry_grace_s if head.resumable else 0.0
+        if isinstance(wanted, TranscribeRequest):
+            return *sound_message(head, wanted, media), retried_s
+        asked = Places(wanted.options)
+        if wanted.names_places:
+            asked = await places.resolve(head.info, wanted, self.pictures)
         message, metadata = text_message(head, wanted, media, asked, self.options.default_tokens)
         if asked.kept is not None:
             await self.pictures.keep(message.id, asked.kept)
         if (response := wanted.response) is not None and response.store:
             await self.conversations.keep(message.id, wanted, response.shape, response.instructions)
         stays_s = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
-        grace_s = max(stays_s, self.options.retry_grace_s if head.resumable else 0.0)
-        record = await self._queue(message, media, seen, metadata.stored(), grace_s)
-        return Submitted(record, replayed, metadata)
-
-    async def _submit_sound(
-        self, wanted: TranscribeRequest, media: ResolvedMedia, head: MessageHead, seen: Observation, replayed: bool
-    ) -> Submitted:
-        message, metadata = sound_message(head, wanted, media)
-        grace_s = self.options.retry_grace_s if head.resumable else 0.0
-        record = await self._queue(message, media, seen, metadata.stored(), grace_s)
-        return Submitted(record, replayed, metadata)
-
-    async def _queue(
-        self, message: Request, media: ResolvedMedia, seen: Observation, response: bytes = b"", grace_s: float = 0.0
-    ) -> RequestRecord:
-        began = time.perf_counter()
-        try:
-            record = await self.broker.submit(
-                message, media.arrays, response=response, grace_s=grace_s, capacity=media.capacity
-            )
-        finally:
-            seen.phases.append(("submit", began, time.perf_counter()))
-        # A model that scales from zero may have no worker yet: the request waits for one, but not for ever.
-        if record.model in self.from_zero.models:
-            short = replace(record, response=b"")  # held for minutes
-            self.background.after(self.from_zero.wait_s, lambda: self.from_zero.end_unserved(short))
-        return record
+        return message, metadata, max(stays_s, retried_s)

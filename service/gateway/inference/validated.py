@@ -98,12 +98,13 @@ class ResponseOptions:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """A valid request for text, before its media are decoded. `ignored` are the parameters that
-    nothing reads; `options` are checked against the model's announcement. `event_ids`: the client can resume the
-    stream. `tool_plan` is made of `tools` for the model that answers. `function_calls`: the client reads the older
-    `function_call`. `continue_final`: the answer goes on with the last turn, the assistant's. `prompts` are continued
-    as they stand, in place of turns, and come back before the answer with `echo`. `kind` is the form of the answer,
-    where the endpoint has one of its own. `explain`: with what each medium contributes to the answer."""
+    """A valid request for text, before its media are decoded. `ignored` are the parameters that nothing reads.
+
+    `options` are checked against the model's announcement, by which it also `names_places` or not. `event_ids`: the
+    client can resume the stream. `tool_plan` is made of `tools` for the model that answers. `function_calls`: the
+    client reads the older `function_call`. `continue_final`: the answer goes on with the last turn, the assistant's.
+    `prompts` are continued as they stand, in place of turns, and come back before the answer with `echo`. `kind` is the
+    form of the answer, where the endpoint has one of its own. `explain`: with what each medium contributes to it."""
 
     turns: tuple[Turn, ...]
     media: tuple[MediaInput, ...]
@@ -117,6 +118,7 @@ class GenerateRequest:
     priority: Priority = "interactive"
     options: Mapping[str, Any] = field(default_factory=dict)
     places: PlacesInput = PlacesInput()
+    names_places: bool = False
     tools: ToolRequest = NO_TOOLS
     tool_plan: ToolPlan = NO_PLAN
     function_calls: bool = False
@@ -220,10 +222,10 @@ def generate_request(
     *,
     model: str | None,
     stream_options: StreamOptions,
-    ignored: tuple[str, ...],
     grammar: Grammar | None = None,
 ) -> GenerateRequest:
-    """What both endpoints make of their bodies. Raises `invalid_request` beyond a limit of this service."""
+    """What both endpoints make of their bodies, but for what is `ignored`. Raises `invalid_request` beyond a limit of
+    this service."""
     sampling, media = sampling_of(body, limits, grammar), tuple(composed(media))
     if body.explain and len(media) > MAX_EXPLAINED:
         words = f"explain takes at most {MAX_EXPLAINED} media; the request has {len(media)}."
@@ -246,6 +248,5 @@ def generate_request(
             body.boxes_unit != "fraction",
             bool(body.annotate),
         ),
-        ignored=ignored,
         explain=bool(body.explain),
     )

@@ -176,8 +176,8 @@ class EncodeStage:
         # workers of several versions serve the model, it names the whole encoder.
         request, info = job.delivery.request, self._runtime.info
         owner = request.cache_group or request.tenant
-        digests = (info.digest_of(part.modality), info.encoder_digest)
-        return part.blob in [media_name(owner, digest, part.digest) for digest in digests]
+        digests = (info.tower_digests.get(part.modality), info.encoder_digest)
+        return part.blob in [media_name(owner, digest, part.digest) for digest in digests if digest]
 
     def _begin(self, modality: str, names: list[str]) -> None:
         arrays = self._cache.arrays(names)

@@ -26,9 +26,7 @@ async def from_completion(body: CompletionBody, limits: RequestLimits) -> Genera
     check_totals(sum(map(len, body.prompt)), 0, limits, "prompt")
     grammar = await grammar_of(body)
     options = body.stream_options or StreamOptions()
-    wanted = generate_request(
-        body, (), (), limits, model=body.model, stream_options=options, ignored=ignored, grammar=grammar
-    )
+    wanted = generate_request(body, (), (), limits, model=body.model, stream_options=options, grammar=grammar)
     if (choices := wanted.n * len(body.prompt)) > MAX_PROMPTS:
         words = f"{len(body.prompt)} prompts with n {wanted.n} are {choices} answers; the limit is {MAX_PROMPTS}."
         raise GatewayError("invalid_request", words, param="n")
@@ -38,4 +36,5 @@ async def from_completion(body: CompletionBody, limits: RequestLimits) -> Genera
         sampling=replace(wanted.sampling, logprobs=body.logprobs, max_tokens=tokens),
         prompts=tuple(prompt if isinstance(prompt, str) else tuple(prompt) for prompt in body.prompt),
         echo=bool(body.echo),
+        ignored=ignored,
     )

@@ -35,20 +35,14 @@ async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits
     grammar = await grammar_of(body)
     options = body.stream_options or StreamOptions()
     request = generate_request(
-        body,
-        tuple(turns),
-        tuple(media),
-        limits,
-        model=body.model,
-        stream_options=options,
-        ignored=ignored,
-        grammar=grammar,
+        body, tuple(turns), tuple(media), limits, model=body.model, stream_options=options, grammar=grammar
     )
     return replace(
         request,
         tools=tools,
         function_calls=is_legacy(body),
         continue_final=_continues(body, turns[-1]),
+        ignored=ignored,
     )
 
 

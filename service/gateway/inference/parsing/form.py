@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pydantic
@@ -95,16 +95,16 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
     check_totals(chars, len(media) + len(form.files) + len(texts), limits, "prompt")
     own = await _own_media(form, given, len(turns), sources)
     event_ids = given.stream_options.include_event_ids is not False  # unlike chat, whose clients miscount
-    return generate_request(
+    request = generate_request(
         fields,
         (*turns, Turn("user", fields.prompt)),
         (*media, *own),
         limits,
         model=fields.model,
         stream_options=given.stream_options.model_copy(update={"include_event_ids": event_ids}),
-        ignored=ignored,
         grammar=await grammar_of(fields),
     )
+    return replace(request, ignored=ignored)
 
 
 def _json_values(form: Form) -> dict[str, Any]:

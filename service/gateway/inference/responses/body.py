@@ -70,11 +70,10 @@ async def from_response(
         limits,
         model=body.model,
         stream_options=StreamOptions(),
-        ignored=ignored,
         grammar=await grammar_of(asked),
     )
     options = ResponseOptions(_shape(body), len(opening), body.store is not False, bool(body.background))
-    return replace(wanted, tools=tools, response=options)
+    return replace(wanted, tools=tools, response=options, ignored=ignored)
 
 
 def _joined(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], list[int]]:
