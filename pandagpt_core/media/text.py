@@ -4,6 +4,9 @@ import gzip
 import heapq
 import html
 import json
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -23,6 +26,7 @@ CONTEXT = 77
 WINDOW = CONTEXT - 2  # tokens between the two markers
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
+_GONE = -1  # a piece that was joined to the one before it
 _MERGES = 49152 - 256 - 2
 _WORDS = regex.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE
@@ -80,11 +84,11 @@ def _ids_of(given: str | list[int], index: int, limits: Limits) -> list[int]:
     if isinstance(given, str):
         check(len(given), limits.characters, f"the text at {index}", "characters")
         return [token for word in _WORDS.findall(clean(given)) for token in _vocabulary().encode(word)]
-    known = len(_vocabulary().ids)
+    known = _vocabulary().size
     if unknown := [token for token in given if not 0 <= token < known]:
         words = f"the token id {unknown[0]} is outside of the vocabulary of {known}"
         raise InvalidMedia(words, param=f"[{index}]")
-    start, end = _vocabulary().ids[START], _vocabulary().ids[END]
+    start, end = _vocabulary().start, _vocabulary().end
     given = given[1:] if given[:1] == [start] else given
     return given[: given.index(end)] if end in given else given
 
@@ -99,7 +103,7 @@ def _windows(ids: list[int], cut: str) -> list[list[int]]:
 
 def _rows(windows: list[list[int]]) -> npt.NDArray[np.int64]:
     """[M, 77]: start, the ids, end, zeros."""
-    start, end = _vocabulary().ids[START], _vocabulary().ids[END]
+    start, end = _vocabulary().start, _vocabulary().end
     rows = np.zeros((len(windows), CONTEXT), dtype=np.int64)
     for row, ids in zip(rows, windows, strict=True):
         row[: len(ids) + 2] = [start, *ids, end]
@@ -113,52 +117,70 @@ def clean(text: str) -> str:
 
 
 class Vocabulary:
-    """CLIP's merges, in order of rank, and the ids they imply."""
+    """CLIP's merges and the ids they imply, in flat arrays: as dictionaries of strings they took 16 MB of each decoding
+    child. The pairs lie in order: those of a left piece from `_begins` on, by the right piece."""
 
-    def __init__(self, merges: list[tuple[str, str]]) -> None:
-        self._letters = byte_letters()
-        letters = list(self._letters.values())
-        pieces = letters + [letter + _WORD_END for letter in letters]
+    def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
+        letters = byte_letters()
+        pieces = [*letters.values(), *(letter + _WORD_END for letter in letters.values())]
         pieces += [left + right for left, right in merges] + [START, END]
-        self.ids = {piece: index for index, piece in enumerate(pieces)}
-        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
+        ids = {piece: index for index, piece in enumerate(pieces)}
+        self.size, self.start, self.end = len(ids), ids[START], ids[END]
+        self._letters = {byte: ids[letter] for byte, letter in letters.items()}
+        self._last_letters = {byte: ids[letter + _WORD_END] for byte, letter in letters.items()}
+        lefts, rights = (np.array([ids[pair[side]] for pair in merges], dtype=np.int64) for side in (0, 1))
+        order = np.lexsort((rights, lefts))
+        self._begins = _flat(np.searchsorted(lefts[order], np.arange(len(pieces) + 1)))
+        self._rights, self._ranks = _flat(rights[order]), _flat(order)
+        self._joined = array("q", [ids[left + right] for left, right in merges])
 
     def encode(self, word: str) -> list[int]:
         if word in (START, END):
-            return [self.ids[word]]
-        return [self.ids[piece] for piece in self._merge([self._letters[byte] for byte in word.encode("utf-8")])]
+            return [self.start if word == START else self.end]
+        *others, last = word.encode("utf-8")
+        return self._merge([*(self._letters[byte] for byte in others), self._last_letters[last]])
 
-    def _merge(self, pieces: list[str]) -> list[str]:
+    def _merge(self, pieces: list[int]) -> list[int]:
         """Join the best-ranked neighbours, leftmost first, until none is left.
 
         A heap over a linked list: n log n in the word's length, where rescanning the word is quadratic and one long
         word would hold a core.
         """
-        pieces[-1] += _WORD_END
         following = [*range(1, len(pieces)), -1]
         preceding = list(range(-1, len(pieces) - 1))
-        heap = [(self._ranks[pair], at) for at, pair in enumerate(pairwise(pieces)) if pair in self._ranks]
+        ranks = [self._rank(left, right) for left, right in pairwise(pieces)]
+        heap = [(rank, at) for at, rank in enumerate(ranks) if rank >= 0]
         heapq.heapify(heap)
         while heap:
             rank, left = heapq.heappop(heap)
             right = following[left]
-            if right < 0 or self._ranks.get((pieces[left], pieces[right])) != rank:
+            if right < 0 or self._rank(pieces[left], pieces[right]) != rank:
                 continue  # one of the two has been joined to another since
-            pieces[left] += pieces[right]
-            pieces[right] = ""
+            pieces[left], pieces[right] = self._joined[rank], _GONE
             after = following[left] = following[right]
             following[right] = -1
             if after >= 0:
                 preceding[after] = left
             for start in (preceding[left], left):
                 self._push(heap, pieces, following, start)
-        return [piece for piece in pieces if piece]
+        return [piece for piece in pieces if piece != _GONE]
 
-    def _push(self, heap: list[tuple[int, int]], pieces: list[str], following: list[int], left: int) -> None:
+    def _push(self, heap: list[tuple[int, int]], pieces: list[int], following: list[int], left: int) -> None:
         if left >= 0 and following[left] >= 0:
-            rank = self._ranks.get((pieces[left], pieces[following[left]]))
-            if rank is not None:
+            rank = self._rank(pieces[left], pieces[following[left]])
+            if rank >= 0:
                 heapq.heappush(heap, (rank, left))
+
+    def _rank(self, left: int, right: int) -> int:
+        """-1 for pieces that are never joined."""
+        end = self._begins[left + 1]
+        at = bisect_left(self._rights, right, self._begins[left], end)
+        return self._ranks[at] if at < end and self._rights[at] == right else -1
+
+
+def _flat(numbers: npt.NDArray[np.int64]) -> "array[int]":
+    """Its numbers are Python's, and read faster one by one than numpy's."""
+    return array("q", numbers.astype(np.int64).tobytes())
 
 
 def byte_letters() -> dict[int, str]:

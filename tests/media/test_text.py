@@ -1,15 +1,18 @@
 """Context text: CLIP's ids, the end token of texts too long, and cost that grows with length alone."""
 
 import json
+import random
 import subprocess
 import sys
 import time
+import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media import Limits, load, read
+from pandagpt_core.media import Limits, load, read, text
 
 RECIPE, LIMITS = "clip-bpe-v1", Limits()
 
@@ -44,6 +47,43 @@ def test_one_long_word_is_merged_in_time():
     start = time.process_time()
     assert ids(word)[76] == 49407
     assert time.process_time() - start < 5.0
+
+
+def test_pieces_are_joined_in_the_order_of_the_merges() -> None:
+    chance = random.Random(0)
+    letters = [chr(code) for code in range(ord("a"), ord("f"))]
+    merges: list[tuple[str, str]] = []
+    known = [*letters, *(letter + "</w>" for letter in letters)]
+    while len(merges) < 60:
+        left, right = chance.choice(known), chance.choice(known)
+        if "<" not in left and left + right not in known:
+            merges.append((left, right))
+            known.append(left + right)
+    vocabulary = text.Vocabulary(merges)
+    spelt = [*text.byte_letters().values()]
+    names = [*spelt, *(letter + "</w>" for letter in spelt), *(left + right for left, right in merges)]
+    for _ in range(500):
+        word = "".join(chance.choices(letters, k=chance.randint(1, 12)))
+        assert [names[token] for token in vocabulary.encode(word)] == joined(word, merges)
+
+
+def joined(word: str, merges: list[tuple[str, str]]) -> list[str]:
+    """By the definition: of all neighbours the best-ranked are joined, leftmost first, and all is looked at again."""
+    pieces = [*word[:-1], word[-1] + "</w>"]
+    while found := [(merges.index(pair), at) for at, pair in enumerate(pairwise(pieces)) if pair in merges]:
+        at = min(found)[1]
+        pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+    return pieces
+
+
+def test_the_vocabulary_takes_little_memory() -> None:
+    text._vocabulary.cache_clear()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    text._vocabulary()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert taken < 4_000_000
 
 
 def test_characters_are_bounded():

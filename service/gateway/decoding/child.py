@@ -16,8 +16,17 @@ import msgspec
 import pandagpt_core.media as media
 from pandagpt_core.errors import PandaGPTError
 from service.gateway.decoding import sandbox
-from service.gateway.decoding.child_process import LIBRARIES
-from service.gateway.decoding.protocol import LENGTH, Decoded, DecodeJob, DecoderReady, Header, Refused, pack, to_child
+from service.gateway.decoding.protocol import (
+    LENGTH,
+    LIBRARIES,
+    Decoded,
+    DecodeJob,
+    DecoderReady,
+    Header,
+    Refused,
+    pack,
+    to_child,
+)
 from service.gateway.decoding.sandbox.libc import malloc_trim
 
 

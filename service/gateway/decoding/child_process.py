@@ -36,7 +36,6 @@ _QUIET = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own pools reserve most of a child's address space
     "ARROW_IO_THREADS": "1",
 }
-LIBRARIES = "libraries"  # the argument of a child that reads what only large libraries read
 BROKEN = (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError)  # what a dead or lying child looks like
 
 Params = Mapping[str, float | str]

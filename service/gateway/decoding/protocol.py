@@ -11,6 +11,7 @@ import msgspec
 from pandagpt_core.media.notes import Notes
 
 MAX_HEADER_BYTES = 64 * 1024
+LIBRARIES = "libraries"  # the argument of a child that reads what only large libraries read
 LENGTH = struct.Struct("<I")
 
 

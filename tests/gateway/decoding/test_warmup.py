@@ -8,11 +8,11 @@ import pytest
 
 from tests.conftest import ROOT
 
-LARGE = {"scipy", "trimesh", "networkx", "laspy", "pyarrow", "h5py", "requests", "tkinter", "torch"}
+LARGE = {"scipy", "trimesh", "networkx", "laspy", "pyarrow", "h5py", "requests", "tkinter", "torch", "asyncio"}
 WARM = """
 import sys
 from pandagpt_core.media import Limits
-from service.gateway.decoding import warmup
+from service.gateway.decoding import child, warmup
 sys.stdout = sys.stderr  # Pillow prints a report when all of its modules are imported
 warmup.run(Limits(), libraries={libraries})
 print(*sorted(name for name in sys.modules if "." not in name), file=sys.__stdout__)
