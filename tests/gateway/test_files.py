@@ -4,8 +4,11 @@ import asyncio
 import hashlib
 import io
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -14,7 +17,8 @@ from openai import OpenAI
 
 from pandagpt_core.media import samples
 from pandagpt_core.types import Modality
-from service.broker.connection import connect_async
+from service.broker.connection import AsyncStore, connect_async
+from service.broker.errors import StoreUnavailable
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
 from service.gateway.media.files import PIECE, FileStore, Quota
@@ -71,6 +75,48 @@ async def test_a_file_of_short_lines_is_written_in_linear_time(valkey: Valkey) -
     assert time.process_time() - began < 5
     whole = (await files.open("ann", "file-1")).data
     assert (len(whole), whole[:100]) == (5_000_000, (b"x" * 49 + b"\n") * 2)
+    await connection.aclose()
+
+
+class LateStore:
+    """A store that one command reaches late: its caller gives up, and `arrive` does it."""
+
+    def __init__(self, store: Any, late: int) -> None:
+        self._store, self._left = store, late
+        self.arrive: Callable[[], Awaitable[Any]] | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        return partial(self._command, name)
+
+    async def _command(self, name: str, *arguments: Any) -> Any:
+        self._left -= 1
+        if self._left >= 0:
+            return await getattr(self._store, name)(*arguments)
+        self.arrive = partial(getattr(self._store, name), *arguments)
+        raise TimeoutError
+
+
+@pytest.mark.parametrize("late", range(5))
+async def test_a_command_that_comes_late_harms_no_later_try(valkey: Valkey, late: int) -> None:
+    """A batch's file is written again under its id where a command was not answered in time."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield bytes([number]) * (PIECE // 2 + 1)
+
+    connection = connect_async(valkey.settings)
+    slow = LateStore(connection, late)
+    files, quota = FileStore(connection, Keys(), Quota(10, 1 << 30, 60)), Quota(10, 1 << 30, 60)
+    with suppress(StoreUnavailable):
+        await FileStore(cast(AsyncStore, slow), Keys(), quota).write("ann", "file-1", "a", "batch_output", lines())
+    await files.write("ann", "file-1", "a", "batch_output", lines())
+    if slow.arrive is not None:
+        await slow.arrive()
+    content = await files.open("ann", "file-1")
+    assert content.sha256 == hashlib.sha256(content.data).hexdigest()
+    assert len(content.data) == 3 * (PIECE // 2 + 1)
+    assert (slow.arrive is None) == (late == 4)  # two pieces, the life, the entry
+    assert [key for key in valkey.client.scan_iter() if valkey.client.ttl(key) == -1] == []
     await connection.aclose()
 
 

@@ -4,6 +4,7 @@ The protocol is the torch runner's, and so are slots: each is a run of blocks lo
 sequence's table of blocks follows from its slot. Nothing moves when one ends, since attention reads by the tables.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Items
 
 import torch
@@ -34,7 +35,7 @@ class OpenVinoRunner:
 
     @torch.inference_mode()
     def run(self, chunks: Items[ScheduledChunk]) -> Tensor:
-        pieces = [Piece(s.start, s.rows, self._blocks(s.sequence), s.asked) for s in chunks]
+        pieces = [piece for chunk in chunks for piece in self._pieces(chunk)]
         bias = chunk_biases(self._llm, chunks)
         rows = None if bias is None else bias.rows[bias.index]  # [N, L, D]
         return self._session.run(embed_chunks(self._llm, chunks), pieces, rows)
@@ -60,6 +61,16 @@ class OpenVinoRunner:
         own, offsets = self._where(sequence, 0, len(blocks))
         for kept, live in zip(self._kept, self._caches(), strict=True):
             live[:, own, :, offsets] = kept[list(blocks)].flatten(0, 1)
+
+    def _pieces(self, chunk: ScheduledChunk) -> Iterator[Piece]:
+        """Its known positions, and each token of its draft as a piece of its own.
+
+        Keys and values of a step are written before any of them is read. So a drafted token attends as it would in a
+        step of its own, by the kernel for single tokens, and its logits are the same to the last bit.
+        """
+        blocks = self._blocks(chunk.sequence)
+        yield Piece(chunk.start, chunk.count, blocks, chunk.samples)
+        yield from (Piece(chunk.end + ahead, 1, blocks) for ahead in range(len(chunk.draft)))
 
     def _blocks(self, sequence: Sequence) -> range:
         """All that its slot has; it is given one at its first step."""

@@ -30,7 +30,9 @@ class TorchRunner:
         self, llm: TorchLlama, sizes: EngineSizes, record: Record | None = None, kernel: Kernel | None = None
     ) -> None:
         self._llm = llm
-        self.speculates = llm.device.type == "cpu"  # elsewhere steps that only decode are recorded graphs
+        # Elsewhere steps that only decode are recorded graphs. In fewer bits than fp32 the kernel for several rows of a
+        # sequence gives other last bits than the one for single rows, which rounding makes other words of.
+        self.speculates = llm.device.type == "cpu" and llm.precision == "fp32"
         self.slots = slot_count(sizes, llm.device)
         self._cache = SlotCache(llm.config, CacheShape(self.slots, sizes.max_model_len, llm.cache_dtype), llm.device)
         self._store = BlockStore(self._cache, sizes.prefix_blocks, sizes.block_size)

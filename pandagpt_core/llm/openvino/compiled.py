@@ -25,17 +25,20 @@ TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 # Above so many rows of a step their number is rounded up to a multiple: OpenVINO keeps 0.3 to 0.8 MB of each number.
 STEPS = ((128, 16), (32, 8), (0, 1))
+# A single row has a kernel of its own, whose last bits are others: int8 makes other words of them. From two rows on a
+# row's logits do not depend on the others, so an answer is the same alone, beside others and with drafts.
+LEAST_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`count` new tokens of one sequence from position `start` on, whose blocks are `blocks`. `asked`: the number of
-    its last tokens after which logits are wanted."""
+    """`count` new tokens of one sequence from position `start` on, whose blocks are `blocks`. `asked`: whether logits
+    after its last token are wanted."""
 
     start: int
     count: int
     blocks: Sequence[int]
-    asked: int = 1
+    asked: bool = True
 
     @property
     def end(self) -> int:
@@ -44,6 +47,7 @@ class Piece:
 
 def padded(count: int) -> int:
     """The rows of a step that has `count`: of the numbers up to 544, 70 are left."""
+    count = max(count, LEAST_ROWS)
     step = next(step for above, step in STEPS if count > above)
     return -(-count // step) * step
 
@@ -144,15 +148,14 @@ class Session:
     def run(
         self, embeds: Tensor, pieces: Sequence[Piece], bias: Tensor | None = None, *, every: bool = False
     ) -> Tensor:
-        """[R, V] float32 logits after the last tokens of each piece, as many as it asks for, or after `every` token.
+        """[R, V] float32 logits after the last token of each piece that asks, or after `every` token.
 
         embeds: [N, D], the pieces' tokens one after another. bias: [N, L, D] or None.
         """
         begins = _begins(piece.count for piece in pieces)
-        asked = [range(end - piece.asked, end) for end, piece in zip(begins[1:], pieces, strict=True)]
-        rows = range(begins[-1]) if every else [row for part in asked for row in part]
+        rows = range(begins[-1]) if every else [end - 1 for end, p in zip(begins[1:], pieces, strict=True) if p.asked]
         if filler := padded(begins[-1]) - begins[-1]:
-            pieces, begins = [*pieces, Piece(0, filler, self._room, asked=0)], [*begins, begins[-1] + filler]
+            pieces, begins = [*pieces, Piece(0, filler, self._room, asked=False)], [*begins, begins[-1] + filler]
             embeds, bias = _filled(embeds, filler), None if bias is None else _filled(bias, filler)
         tables = [piece.blocks[: -(-piece.end // self.block)] for piece in pieces]
         batch: dict[str, Any] = {

@@ -27,7 +27,8 @@ PROLONGED_S = 3600  # that a batch's input stays after the batch's window, while
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a file. Times in Unix seconds. `whole`: false while it is uploaded, when it only counts."""
+    """What is known of a file. Times in Unix seconds. `whole`: false while it is uploaded, when it only counts.
+    `content`: the id under which its pieces lie; "" for its own."""
 
     id: str
     filename: str
@@ -37,6 +38,7 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     expires: int
     sha256: str
     whole: bool = True
+    content: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(FileInfo)
@@ -88,23 +90,25 @@ class FileStore:
     async def write(self, tenant: str, file_id: str, filename: str, purpose: str, lines: AsyncIterator[bytes]) -> int:
         """Write a file of lines under a known id, anew where it was begun before; how many they are.
 
-        No file where there are none. It is not held against the tenant's quota until it is there.
+        No file where there are none. It is not held against the tenant's quota until it is there. Each try has a place
+        of its own for its pieces: a command of an earlier one that the store gets late finds nothing of this one.
         """
-        key, now, hasher = self._keys.file(tenant, file_id), int(time.time()), hashlib.sha256()
+        content, now, hasher = new_file_id(), int(time.time()), hashlib.sha256()
+        key = self._keys.file(tenant, content)
         count, size, waiting, life = 0, 0, bytearray(), round(self._quota.ttl_s)
         with store_errors():
-            await self._store.delete(key)
             async for line in lines:
                 count, size = count + 1, size + len(line)
                 waiting += line
                 hasher.update(line)
                 while len(waiting) >= PIECE:
-                    await self._push(key, bytes(waiting[:PIECE]), life)
+                    await self._push(key, bytes(waiting[:PIECE]), UPLOAD_S)
                     del waiting[:PIECE]
             if not count:
                 return 0
             if waiting:
-                await self._push(key, bytes(waiting), life)
+                await self._push(key, bytes(waiting), UPLOAD_S)
+            await self._store.expire(key, life)
             info = FileInfo(
                 id=file_id,
                 filename=filename,
@@ -113,6 +117,7 @@ class FileStore:
                 created=now,
                 expires=now + life,
                 sha256=hasher.hexdigest(),
+                content=content,
             )
             await self._enter(tenant, info)
         return count
@@ -155,11 +160,11 @@ class FileStore:
 
     async def keep_until(self, tenant: str, file_id: str, until: float) -> FileInfo:
         """The file, which lives until that Unix time at least and `PROLONGED_S` more."""
-        names = (self._keys.files(tenant), self._keys.file(tenant, file_id))
         for _ in range(PROLONG_TRIES):  # another batch of the same file may prolong it at the same time
             entry, info = await self._entry(tenant, file_id)
             longer = msgspec.structs.replace(info, expires=max(info.expires, round(until) + PROLONGED_S))
             life = longer.expires - int(time.time())
+            names = (self._keys.files(tenant), self._place(tenant, info))
             arguments = (file_id, entry, msgspec.msgpack.encode(longer), life, info.bytes)
             with store_errors():
                 if await self._store.eval(scripts.PROLONG, 2, *names, *arguments):
@@ -170,7 +175,7 @@ class FileStore:
         """The file's bytes. Ends with `file_not_found` where it expires meanwhile."""
         for at in range(-(-info.bytes // PIECE)):
             with store_errors():
-                piece: Any = await self._store.execute_command("LINDEX", self._keys.file(tenant, info.id), at)
+                piece: Any = await self._store.execute_command("LINDEX", self._place(tenant, info), at)
             if piece is None:
                 raise GatewayError("file_not_found", "There is no such file.")
             yield piece
@@ -181,10 +186,14 @@ class FileStore:
         return Content(b"".join([piece async for piece in self.pieces(tenant, info)]), info.sha256)
 
     async def delete(self, tenant: str, file_id: str) -> None:
-        await self.info(tenant, file_id)
+        info = await self.info(tenant, file_id)
         with store_errors():
             await self._store.execute_command("HDEL", self._keys.files(tenant), file_id)
-            await self._store.execute_command("UNLINK", self._keys.file(tenant, file_id))
+            await self._store.execute_command("UNLINK", self._place(tenant, info))
+
+    def _place(self, tenant: str, info: FileInfo) -> str:
+        """The key of its pieces."""
+        return self._keys.file(tenant, info.content or info.id)
 
     async def _reserve(self, tenant: str, info: FileInfo) -> None:
         """Write the entry, then count: two uploads at once may both be refused, but never both pass the quota."""
