@@ -46,7 +46,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodeRun:
     """Seconds and steps from the moment that every sequence has its first token; tokens in them."""
 
     seconds: float
@@ -55,14 +55,14 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Bench:
+class DraftBench:
     llm: LanguageModel
     tokenizer: Tokenizer
     plain: Engine
     drafting: Engine
 
     @classmethod
-    def load(cls, threads: int, width: int) -> "Bench":
+    def load(cls, threads: int, width: int) -> "DraftBench":
         torch.set_num_threads(threads)
         llm, tokenizer = served(load_llama(source()), "int8"), load_tokenizer(source())
         plain, drafting = (
@@ -71,7 +71,7 @@ class Bench:
         )
         return cls(llm, tokenizer, Engine(llm, tokenizer, plain), Engine(llm, tokenizer, drafting))
 
-    def run(self, engine: Engine, case: str, width: int, new: int, turn: int) -> Decoded:
+    def run(self, engine: Engine, case: str, width: int, new: int, turn: int) -> DecodeRun:
         for index, ids in enumerate(self._prompts(case, width, turn)):
             params = SamplingParams(max_tokens=new, temperature=TEMPERATURE[case], seed=index, ignore_eos=True)
             engine.add(EngineRequest(str(index), LLMInputs(self.llm.embed(ids), tuple(ids)), params))
@@ -81,7 +81,7 @@ class Bench:
         at, steps, tokens = time.perf_counter(), 0, 0
         while engine.has_work:
             tokens, steps = tokens + len(engine.step()), steps + 1
-        return Decoded(time.perf_counter() - at, steps, tokens)
+        return DecodeRun(time.perf_counter() - at, steps, tokens)
 
     def _prompts(self, case: str, width: int, turn: int) -> Sequence[Sequence[int]]:
         if case != COPIED:
@@ -96,14 +96,14 @@ def _copying(number: int) -> str:
     return "\n".join(("The list:", *rows, "", "The list once more:", *rows[:2], "-"))
 
 
-def measured(bench: Bench, widths: Sequence[int], new: int, rounds: int) -> Iterator[report.Row]:
+def measured(bench: DraftBench, widths: Sequence[int], new: int, rounds: int) -> Iterator[report.Row]:
     for case in TEMPERATURE:
         for width in widths:
             yield _row(bench, case, width, new, rounds)
 
 
-def _row(bench: Bench, case: str, width: int, new: int, rounds: int) -> report.Row:
-    plain, drafting = list[Decoded](), list[Decoded]()
+def _row(bench: DraftBench, case: str, width: int, new: int, rounds: int) -> report.Row:
+    plain, drafting = list[DecodeRun](), list[DecodeRun]()
     before = bench.drafting.stats()
     for turn in range(rounds):
         plain.append(bench.run(bench.plain, case, width, new, turn))
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     widths = (1, 2) if given.quick else tuple(int(width) for width in given.widths.split(","))
     new, rounds = (16, 1) if given.quick else (given.new, given.rounds)
-    bench = Bench.load(given.threads, max(widths))
+    bench = DraftBench.load(given.threads, max(widths))
     bench.run(bench.plain, GREEDY, 1, 4, rounds)  # what is done once
     watch = procs.Watch(list, machine.cores())
     rows = list(measured(bench, widths, new, rounds))
