@@ -8,6 +8,7 @@ ranges of which little is used become whole pages.
 
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,10 @@ from pathlib import Path
 import numpy as np
 
 KERNEL = Path("/sys/kernel/mm/transparent_hugepage")
+NODES = Path("/sys/devices/system/node/possible")
 MADV_COLLAPSE = 25
+MBIND = {"x86_64": 237, "aarch64": 235}  # numbers of the system call
+MPOL_DEFAULT = 0
 FULL = 0.95  # of a range's small pages that must be in memory: the others become memory too
 ENTRY = 8  # bytes of /proc/self/pagemap for each page
 PRESENT = np.uint64(1 << 63)
@@ -34,6 +38,7 @@ def collapsing() -> Iterator[int]:
     madvise = ctypes.CDLL(None, use_errno=True).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     try:
+        _join_mappings()
         with open("/proc/self/pagemap", "rb", buffering=0) as pages:
             for begin, end in _ranges(size):
                 for start in _resident(pages.fileno(), begin, end, size):
@@ -56,16 +61,55 @@ def page_size() -> int:
         return 0
 
 
+def one_node() -> bool:
+    """Whether all memory is equally near to each processor; False where it is not known."""
+    try:
+        return NODES.read_text().strip() == "0"
+    except OSError:
+        return False
+
+
+def _join_mappings() -> None:
+    """Neighbouring mappings become one where the machine has one memory node.
+
+    OpenVINO binds each of its packed weights to a node, so each is a mapping of its own. A huge page lies within one.
+    """
+    number = MBIND.get(platform.machine())
+    if number is None or not one_node():
+        return
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.argtypes = (*(ctypes.c_long,) * 4, ctypes.c_void_p, ctypes.c_long, ctypes.c_long)
+    for begin, end in _stretches():
+        call(number, begin, end - begin, MPOL_DEFAULT, None, 0, 0)  # refused: each mapping stays as it is
+
+
+def _stretches() -> Iterator[tuple[int, int]]:
+    """Begin of the first and end of the last of mappings that follow one another without a gap."""
+    stretch = (0, 0)
+    for begin, end in _mappings():
+        if begin != stretch[1]:
+            if stretch[1]:
+                yield stretch
+            stretch = (begin, end)
+        stretch = (stretch[0], end)
+    yield stretch
+
+
 def _ranges(size: int) -> Iterator[tuple[int, int]]:
-    """Aligned addresses within each private writable mapping that is of no file."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        place, access, _, _, inode, *name = line.split(maxsplit=5)
-        if access != "rw-p" or inode != "0" or (name and name[0] != "[heap]"):
-            continue
-        begin, end = (int(address, 16) for address in place.split("-"))
+    """Aligned addresses within each mapping."""
+    for begin, end in _mappings():
         begin, end = -(-begin // size) * size, end // size * size
         if begin < end:
             yield begin, end
+
+
+def _mappings() -> Iterator[tuple[int, int]]:
+    """Begin and end of each private writable mapping that is of no file."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, access, _, _, inode, *name = line.split(maxsplit=5)
+        if access == "rw-p" and inode == "0" and (not name or name[0] == "[heap]"):
+            begin, end = place.split("-")
+            yield int(begin, 16), int(end, 16)
 
 
 def _resident(pages: int, begin: int, end: int, size: int) -> Iterator[int]:

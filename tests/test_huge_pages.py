@@ -1,5 +1,6 @@
 """Memory in huge pages: what is used goes into them, what is seldom used does not, and nobody has to allow it twice."""
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,43 @@ def test_memory_of_which_little_is_used_stays_in_small_pages() -> None:
 @needs_huge_pages
 def test_memory_that_refuses_huge_pages_is_left_as_it_is() -> None:
     assert collapsed(1, "refuse")[0] <= 8
+
+
+BOUND = """
+import ctypes, mmap, platform, sys
+from pathlib import Path
+from pandagpt_core import huge_pages
+size = huge_pages.page_size()
+room = mmap.mmap(-1, 8 * size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+begin = ctypes.addressof(ctypes.c_char.from_buffer(room))
+def mappings():
+    return sum(begin <= start < begin + len(room) for start, _ in huge_pages._mappings())
+nodes = ctypes.c_ulong(1)
+for at in range(0, len(room), size):  # each second half of what could be a huge page is bound to node 0
+    bound = ctypes.CDLL(None).syscall(
+        huge_pages.MBIND[platform.machine()], ctypes.c_ulong(begin + at + size // 2), ctypes.c_ulong(size // 2), 2,
+        ctypes.byref(nodes), ctypes.c_ulong(64), 0)
+    if bound != 0:
+        sys.exit(3)
+for page in range(0, len(room), mmap.PAGESIZE):
+    room[page] = 1
+before = mappings()
+huge_pages.collapse()
+print(before, mappings())
+"""
+
+
+@needs_huge_pages
+@pytest.mark.skipif(platform.machine() not in huge_pages.MBIND, reason="the system call's number is not known here")
+@pytest.mark.skipif(not huge_pages.one_node(), reason="memory lies on several nodes, where a binding has a meaning")
+def test_pieces_bound_to_the_only_node_become_one_mapping() -> None:
+    ran = subprocess.run([sys.executable, "-c", BOUND], cwd=ROOT, capture_output=True, check=False)
+    if ran.returncode == 3:
+        pytest.skip("this system does not let a process bind its memory")
+    assert ran.returncode == 0, ran.stderr
+    before, after = map(int, ran.stdout.split())
+    assert before >= 14
+    assert after <= 2
 
 
 @pytest.mark.parametrize(
