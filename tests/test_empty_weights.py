@@ -8,8 +8,9 @@ from torch import nn
 
 from pandagpt_core.empty_weights import init_empty_weights
 
-# torch's compiler and SymPy: 70 MB that a worker would keep. transformers: for training and benchmarks alone.
-UNWANTED = ("sympy", "torch._dynamo", "transformers")
+# torch's compiler and SymPy: 70 MB that a worker would keep. transformers: for training and benchmarks alone. The rest
+# decodes media, which the gateway's children do.
+UNWANTED = ("sympy", "torch._dynamo", "transformers", "av", "PIL", "pi_heif", "soundfile")
 SERVED = """
 import sys
 from pathlib import Path

@@ -16,8 +16,8 @@ from pandagpt_core.convert.parts import Part, plan_part
 from pandagpt_core.encoders.embedding_gemma2 import CONFIG_OF, PARTS, EmbeddingGemma2Sizes, TokensAround, build
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.special_tokens import read_json
-from pandagpt_core.media.pictures import patches
-from pandagpt_core.media.sound import magnitudes
+from pandagpt_core.media.pictures import patch_layout
+from pandagpt_core.media.sound import magnitude_layout
 from pandagpt_core.types import Modality
 
 LICENCE = "Apache-2.0"  # of its published files
@@ -28,9 +28,9 @@ _PREPARED: Mapping[Modality, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         Modality.IMAGE: (
             "image_processor",
             {
-                "patch_size": patches.PATCH,
-                "pooling_kernel_size": patches.POOL,
-                "max_soft_tokens": patches.TOKENS,
+                "patch_size": patch_layout.PATCH,
+                "pooling_kernel_size": patch_layout.POOL,
+                "max_soft_tokens": patch_layout.TOKENS,
                 "rescale_factor": 1 / 255,
                 "do_normalize": False,
             },
@@ -38,14 +38,14 @@ _PREPARED: Mapping[Modality, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         Modality.AUDIO: (
             "feature_extractor",
             {
-                "sampling_rate": magnitudes.RATE,
-                "feature_size": magnitudes.BINS,
-                "frame_length": magnitudes.WINDOW,
-                "hop_length": magnitudes.HOP,
-                "fft_length": magnitudes.FFT,
+                "sampling_rate": magnitude_layout.RATE,
+                "feature_size": magnitude_layout.BINS,
+                "frame_length": magnitude_layout.WINDOW,
+                "hop_length": magnitude_layout.HOP,
+                "fft_length": magnitude_layout.FFT,
                 "min_frequency": 0.0,
-                "max_frequency": magnitudes.RATE / 2,
-                "mel_floor": magnitudes.FLOOR,
+                "max_frequency": magnitude_layout.RATE / 2,
+                "mel_floor": magnitude_layout.FLOOR,
                 "preemphasis": 0.0,
                 "input_scale_factor": 1.0,
                 "per_bin_mean": None,

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pandagpt_core.encoders.base import TowerPart
 from pandagpt_core.errors import CheckpointError, UnsupportedModality
-from pandagpt_core.media.pictures.patches import POOL, VALUES
-from pandagpt_core.media.sound.magnitudes import ABSENT, BINS, VALID
+from pandagpt_core.media.pictures.patch_layout import POOL, VALUES
+from pandagpt_core.media.sound.magnitude_layout import ABSENT, BINS, VALID
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality
 

@@ -9,12 +9,8 @@ from PIL import Image
 from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
+from pandagpt_core.media.pictures.patch_layout import ABSENT, PATCH, PATCHES, POOL, TOKENS, VALUES
 from pandagpt_core.media.pictures.shown import on_ground, open_shown, remark_blank
-
-PATCH, POOL, TOKENS = 16, 3, 280  # pixels a side; patches a side of one token; tokens at most
-PATCHES = TOKENS * POOL**2
-VALUES = 3 * PATCH**2
-ABSENT = -1.0  # both places of a patch that is none
 
 Float = npt.NDArray[np.float32]
 

@@ -11,15 +11,24 @@ from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.sound.channels import weights
 from pandagpt_core.media.sound.loudness import SILENT
+from pandagpt_core.media.sound.magnitude_layout import (
+    ABSENT,
+    BINS,
+    FFT,
+    FLOOR,
+    FRAMES,
+    HOP,
+    MULTIPLE,
+    PADDED,
+    RATE,
+    SECONDS,
+    VALID,
+    WINDOW,
+)
 from pandagpt_core.media.sound.resample import Resampler
 from pandagpt_core.media.sound.sounds import extract, length, open_sound
 
-RATE, SECONDS = 16_000, 30
-BINS, FRAMES = 128, 2999  # of 30 s
-WINDOW, HOP, FFT, MULTIPLE = 320, 160, 512, 128
-FLOOR = 1e-3
 LEAST_MS = 25
-VALID, PADDED, ABSENT = 1.0, 0.0, -1.0  # the last column: of a frame within the sound, beyond it, beyond its padding
 
 Float = npt.NDArray[np.float32]
 
