@@ -43,7 +43,7 @@ class PromptLookup:
         place = next((place for tail in TAILS if (place := self._place(tail)) is not None), None)
         if place is None:
             return ()
-        followed = self._ids[place:].tolist()
+        followed = self._ids[place : place + most].tolist()
         drafted = [followed[at % len(followed)] for at in range(most)]
         return tuple(drafted[: next((at for at, id_ in enumerate(drafted) if id_ < 0), most)])
 
