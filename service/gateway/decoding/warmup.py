@@ -31,7 +31,7 @@ SCREENS = ("PIL.ImageTk", "PIL.ImageQt", "PIL.ImageShow", "PIL._imagingtk", "PIL
 
 
 def run(limits: media.Limits, libraries: bool = False) -> None:
-    """With `libraries` also those that `media.scientific.magic` is about, as far as they are installed."""
+    """With `libraries` also those that `needs_library` is about, as far as they are installed."""
     for package in (av, PIL, clouds, motion):
         _import_all(package, but=SCREENS if libraries else (*LARGE, *SCREENS))
     Image.init()
