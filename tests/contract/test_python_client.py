@@ -152,7 +152,9 @@ def test_a_503_is_tried_again_after_retry_after(gateway: Any, url: str) -> None:
 
 def test_an_error_that_no_retry_can_mend_is_sent_once(url: str, http: httpx.Client) -> None:
     def sent() -> int:
-        found = [line for line in http.get("/metrics").text.splitlines() if 'completions",status="400"' in line]
+        found = [
+            line for line in http.get("/metrics").text.splitlines() if '"/v1/chat/completions",status="400"' in line
+        ]
         return int(float(found[0].split()[-1])) if found else 0
 
     before = sent()
