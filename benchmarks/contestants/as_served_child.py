@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.contestants.choice import STATE, choice
 from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
+from pandagpt_core.huge_pages import collapse
 from pandagpt_core.interface import SequenceRequest, ServedModel
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 from service.settings import WorkerSettings
@@ -31,7 +32,9 @@ def generate(model: ServedModel, prompts: Sequence[Sequence[int]], new: int) -> 
     record = TokenTimes(len(prompts))
     for index, ids in enumerate(prompts):
         model.admit(SequenceRequest(str(index), INSTEAD, (), params, prompt=tuple(ids)))
-    return record.drain(model)
+    times = record.drain(model)
+    collapse()  # between two jobs, as a worker does beside its work
+    return times
 
 
 if __name__ == "__main__":
