@@ -107,7 +107,7 @@ def _common(settings: StoreSettings, name: str) -> dict[str, Any]:
     }
 
 
-DRIVER_ERRORS = (exceptions.RedisError, OSError)
+DRIVER_ERRORS = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 STORE_ERRORS = (*DRIVER_ERRORS, StoreUnavailable)
 
 
@@ -137,6 +137,8 @@ def translated(error: Exception) -> StoreUnavailable | None:
         return None
     if isinstance(error, exceptions.DataError | exceptions.WatchError):
         return None
+    if isinstance(error, exceptions.RedisClusterException) and "cannot be connected" not in str(error):
+        return None  # a command with keys of several slots, say
     advice = "start it, or mend store.url and the network"
     return StoreUnavailable("the store does not answer", advice=advice, passing=True)
 

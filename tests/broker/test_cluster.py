@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -63,6 +64,40 @@ async def test_the_whole_way_of_a_request_works_on_a_cluster(cluster: StoreSetti
     with worker_thread(cluster):
         assert text_of(await collect(broker, handed)) == answer(handed)
     await broker.close()
+
+
+def test_a_cluster_that_cannot_be_reached_at_all_is_a_store_that_does_not_answer(cluster: StoreSettings) -> None:
+    """The driver's error of that kind is none of its other kinds."""
+    client: Any = connect(cluster, name="writer", reporting=True)
+    client.set("{tag}:a", 1)
+    for node in client.get_nodes():  # each of them may have connections that the store has closed
+        pool = node.redis_connection.connection_pool
+        held = [pool.get_connection(), pool.get_connection()]
+        for connection in held:
+            pool.release(connection)
+    with redis.Redis.from_url(cluster.required_url()) as other:
+        other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    failed = 0
+    for _ in range(4):
+        try:
+            with store_errors():
+                client.set("{tag}:a", 1)
+        except StoreUnavailable:
+            failed += 1
+    assert 1 <= failed < 4
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "ours"),
+    [
+        ("Redis Cluster cannot be connected. Please provide", True),
+        ("MSET - all keys must map to the same key slot", False),
+    ],
+)
+def test_the_drivers_error_of_a_cluster_is_ours_where_no_node_answers(message: str, ours: bool) -> None:
+    with pytest.raises(StoreUnavailable if ours else redis.exceptions.RedisClusterException), store_errors():
+        raise redis.exceptions.RedisClusterException(message)
 
 
 @pytest.mark.parametrize("through", ["a command", "a pipeline"])

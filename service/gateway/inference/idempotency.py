@@ -87,6 +87,7 @@ class Idempotency:
 def fingerprint(request: AnyRequest, model: str) -> str:
     """A hash of all that decides the answer, whatever the bytes it came in (a form's boundary changes every time)."""
     fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(request)}
+    fields.pop("names_places", None)  # the model's, which is in the hash; gateways of other versions have no such field
     media = [medium.identity for medium in request.media]
     decisive = {**fields, "media": media, "model": model, "ignored": None, "options": _options(request)}
     text = repr((type(request).__name__, sorted(decisive.items())))

@@ -15,6 +15,7 @@ import msgspec
 
 from service.broker import scripts
 from service.broker.connection import AsyncStore, store_errors
+from service.broker.errors import StoreUnavailable
 from service.broker.gateway.batches import LONGEST_WINDOW
 from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
@@ -108,7 +109,10 @@ class FileStore:
                 return 0
             if waiting:
                 await self._push(key, bytes(waiting), UPLOAD_S)
-            await self._store.expire(key, life)
+            if size and not await self._store.expire(key, life):
+                raise StoreUnavailable(
+                    f"the pieces of {file_id} are gone before the last one was written", passing=True
+                )
             info = FileInfo(
                 id=file_id,
                 filename=filename,

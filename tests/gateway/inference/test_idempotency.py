@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from pandagpt_core.media import samples
+from service.gateway.inference.idempotency import fingerprint
+from service.gateway.inference.validated import GenerateRequest, SamplingOverrides
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
@@ -25,6 +27,14 @@ WHOLE = {**BODY, "stream": False}
 
 def kept(valkey: Valkey) -> int:
     return len(valkey.client.keys("pandagpt:record:*"))
+
+
+def test_what_the_model_announces_is_no_part_of_the_request() -> None:
+    """A gateway of another version, which derives more or less of it, has the same hash of a request."""
+    sampling = SamplingOverrides()
+    plain, derived = (GenerateRequest((), (), sampling, names_places=named) for named in (False, True))
+    assert fingerprint(plain, "m") == fingerprint(derived, "m")
+    assert fingerprint(plain, "m") != fingerprint(GenerateRequest((), (), sampling, n=2), "m")
 
 
 def test_a_request_sent_again_is_not_run_again_and_answered_the_same(http: httpx.Client, valkey: Valkey) -> None:
