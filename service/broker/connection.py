@@ -138,7 +138,7 @@ def translated(error: Exception) -> StoreUnavailable | None:
     if isinstance(error, exceptions.DataError | exceptions.WatchError):
         return None
     if isinstance(error, exceptions.RedisClusterException) and "cannot be connected" not in str(error):
-        return None  # a command with keys of several slots, say
+        return None  # a command with keys of several slots
     advice = "start it, or mend store.url and the network"
     return StoreUnavailable("the store does not answer", advice=advice, passing=True)
 
