@@ -64,7 +64,7 @@ class DraftBench:
     @classmethod
     def load(cls, threads: int, width: int) -> "DraftBench":
         torch.set_num_threads(threads)
-        llm, tokenizer = served(load_llama(source()), "int8"), load_tokenizer(source())
+        llm, tokenizer = served(load_llama(source()), "int8", runner="openvino"), load_tokenizer(source())
         plain, drafting = (
             EngineConfig(max_running=width, max_model_len=512, prefix_blocks=0, speculative_tokens=count)
             for count in (0, DRAFTED)

@@ -10,6 +10,7 @@ from pandagpt_core.engine.speculation.step_cost import StepCost
 
 USUAL = 0.7  # of drafted tokens are accepted, before any was seen; and what a sequence without drafts goes back to
 ROWS = 64  # of a step with drafts, at most: more takes longer than anybody should wait for a step
+CAUTION = 1.5  # times what a row costs by its step: drafts that come to nothing cost a little beside it
 LEARNT = 1 / 8  # of the rate is the last token's
 RESTED = 1 / 128  # of the way back, for each step without a draft
 
@@ -47,7 +48,7 @@ class Speculator:
     """Drafts of at most `most` tokens for each decoding sequence.
 
     A row more pays where the tokens that it brings on average take longer without it: with N tokens from a step, where
-    a row costs the part c of a step's time, it has to be right in more than c * N of the times.
+    a row costs the part c of a step's time, it has to be right in more than c * N of the times, and a half more often.
     `drafted` and `accepted` count tokens.
     """
 
@@ -63,7 +64,7 @@ class Speculator:
         if not self.most:
             return list(chunks)
         rows = sum(chunk.count for chunk in chunks)
-        worth = self.cost.of_a_row(rows) * sum(chunk.samples for chunk in chunks)
+        worth = CAUTION * self.cost.of_a_row(rows) * sum(chunk.samples for chunk in chunks)
         room, made = ROWS - rows, list[ScheduledChunk]()
         for chunk in chunks:
             made.append(self._with_draft(chunk, worth, room))
