@@ -189,8 +189,8 @@ def traces() -> tuple[CallTrace, CallTrace]:
 def _traced(
     tracer: CallTracer, ask: Callable[[int, int], None], trips: list[RoundTrip], picture: int, tokens: int
 ) -> CallTrace:
-    time.sleep(FRESH)
-    ask(picture + 1, 1)  # this one has the list of models read
+    time.sleep(FRESH)  # the list is old then, and the next request has it read, not the one that is traced
+    ask(picture + 1, 1)
     before = len(trips)
     tracer.walks, tracer.on = {side: Walk() for side in SIDES}, True
     try:
@@ -206,7 +206,7 @@ def _until_still(tracer: CallTracer) -> None:
     before = -1
     while tracer.count != before:
         before = tracer.count
-        time.sleep(STILL_S)
+        time.sleep(STILL_S)  # no event says that nothing more will come
 
 
 def _ask(http: httpx.Client, settled: Callable[[], bool], picture: int, tokens: int) -> None:

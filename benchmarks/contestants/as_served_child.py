@@ -7,11 +7,11 @@ from typing import Any
 
 from benchmarks.contestants.choice import STATE, choice
 from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
-from pandagpt_core.huge_pages import collapse
 from pandagpt_core.interface import SequenceRequest, ServedModel
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 from service.settings import WorkerSettings
 from service.worker import main as worker
+from service.worker.huge_pages import collapse
 
 INSTEAD = Conversation((Turn("user", ""),))  # of which the prompt takes the place
 

@@ -10,13 +10,13 @@ from benchmarks.lib.pipe import Generate, TokenTimes, answer_jobs
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
-from pandagpt_core.huge_pages import collapse
 from pandagpt_core.llm.autotune import served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.types import SamplingParams
+from service.worker.huge_pages import collapse
 
 
 def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:

@@ -21,7 +21,6 @@ from pandagpt_core import autotune
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.engine.config import EngineConfig
-from pandagpt_core.huge_pages import collapse
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.gateway.client import Broker
@@ -34,6 +33,7 @@ from service.worker.assembly import wait_for_store
 from tests.conftest import ROOT, Valkey
 from tests.fakes import worker_thread
 from tests.wire import TENANT, collect, each, generate, text_of, until
+from tests.worker.huge_pages_here import needs_huge_pages
 
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
 BEATS = {"heartbeat_s": 0.1, "lost_after_s": 0.4}
@@ -109,7 +109,7 @@ async def test_a_real_worker_that_is_killed_is_resumed_word_for_word(
     assert len({text_of(resumed, choice) for choice in range(4)}) > 1
 
 
-@pytest.mark.skipif(collapse() == 0, reason="this system has no huge pages, or forbids them")
+@needs_huge_pages
 async def test_a_real_worker_s_memory_goes_into_huge_pages(valkey: Valkey, folder: Path) -> None:
     with real_worker(folder, valkey) as process:
         # Ten seconds after its announcement for the first time.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -127,13 +128,12 @@ def test_a_draft_that_is_not_finite_fails_nobody(
     runner = Wrong(llama, alone.sizes)
     engine: Engine = cheap(make_engine(runner, speculative_tokens=4))
     engine._speculator.source = partial(Answers, {tuple(LOOPING.encode()): ids(expected["a"])})
-    wiped: list[int] = []
-    runner._cache.wipe = lambda slot, length: wiped.append(length)  # type: ignore[method-assign]
     engine.add(EngineRequest("a", prompt(LOOPING), greedy(30, ignore_eos=True)))
-    outputs, _ = steps_to_rest(engine)
+    with patch.object(runner._cache, "wipe") as wipe:
+        outputs, _ = steps_to_rest(engine)
     assert engine.stats().drafted > 0
     assert [o.token_id for o in outputs["a"]] == [o.token_id for o in expected["a"]]
-    assert wiped == [len(LOOPING) + 30]  # what a draft left behind the answer too
+    wipe.assert_called_once_with(0, len(LOOPING) + 30)  # what a draft left behind the answer too
 
 
 def test_prefixes_of_an_answer_with_drafts_serve_the_next_turn(
