@@ -63,10 +63,10 @@ class Engine:
     def step(self) -> list[TokenOutput]:
         """Compute one step: the next token of every sequence whose prompt has been read, and those that follow it where
         a draft of them was right."""
-        chunks = self._speculator.add_drafts(self._scheduler.schedule())
-        if not chunks:
+        scheduled = self._scheduler.schedule()
+        if not scheduled:
             return []
-        outcome = self._run(chunks)
+        outcome = self._run(self._speculator.add_drafts(scheduled))
         for chunk in outcome.ready:
             if not chunk.sequence.prefix_cached:
                 self._cache.cache_prefix(chunk.sequence)
@@ -97,6 +97,10 @@ class Engine:
                 else:
                     self._speculator.learn(chunk, depth + right)
             depth += 1
+        # Only now: a sequence that leaves lets its runner move another one's keys and values, as many as are counted.
+        for output in outputs:
+            if output.finish_reason is not None:
+                self.abort(output.sequence_id)
         return outputs
 
     def abort(self, sequence_id: str) -> None:
@@ -132,8 +136,6 @@ class Engine:
 
     def _publish(self, sequence: Sequence, token: SampledToken) -> TokenOutput:
         text, finish_reason = sequence.append(token.token_id)
-        if finish_reason is not None:
-            self.abort(sequence.id)
         logprob = self._logprob(token, first=len(sequence.tokens) == 1)
         return TokenOutput(sequence.id, token.token_id, text, finish_reason, logprob)
 

@@ -166,3 +166,30 @@ def test_a_runner_that_does_not_speculate_gets_no_drafts(scripted: Fixture, prom
     _, steps = steps_to_rest(engine)
     assert steps == 12
     assert runner.drafts == []
+
+
+@pytest.mark.parametrize("end", range(2, 12))
+def test_an_answer_that_ends_beside_drafts_spoils_none(make_engine: Fixture, prompt: Fixture, end: int) -> None:
+    """The place that it leaves is taken by another sequence, of which the same step may accept more tokens."""
+    prompts, lengths = {"a": "a panda", "b": "a bear", "c": "a cub"}, {"a": end, "b": 40, "c": 40}
+    answers = []
+    for drafts in (0, 5):
+        engine = make_engine(speculative_tokens=drafts)
+        if drafts:
+            engine._speculator.source = partial(
+                Answers, {tuple(words.encode()): ids(answers[0][name]) for name, words in prompts.items()}
+            )
+            cheap(engine)
+        for name, words in prompts.items():
+            params = SamplingParams(max_tokens=lengths[name], temperature=0.0, ignore_eos=True)
+            engine.add(EngineRequest(name, prompt(words), params))
+        answers.append(steps_to_rest(engine)[0])
+    assert {name: ids(held) for name, held in answers[1].items()} == {n: ids(held) for n, held in answers[0].items()}
+    assert engine.stats().accepted > 0
+
+
+def test_a_step_without_work_is_none(make_engine: Fixture, prompt: Fixture, greedy: Fixture) -> None:
+    engine: Engine = make_engine(speculative_tokens=5)
+    engine.add(EngineRequest("a", prompt("a panda"), greedy(3, ignore_eos=True)))
+    steps_to_rest(engine)
+    assert engine.step() == []
