@@ -8,6 +8,7 @@ PandaGPTError
     │   └── StoreTooOld     it is older than what the queue needs
     ├── Overloaded          the model's queue is full, by count or by bytes
     ├── NoWorker            no live worker serves the model
+    │   └── WorkersSilent   those that do gave no sign of life in time
     ├── Draining            every live worker of the model is going away
     ├── UnknownRequest      no request of this id, or not this caller's
     └── DuplicateRequest    a request of this id was already taken in
@@ -54,6 +55,11 @@ class Overloaded(BrokerError):
 class NoWorker(BrokerError):
     code = "no_worker"
     retry_after = 5.0
+
+
+class WorkersSilent(NoWorker):
+    """Workers of the model are announced, and none gave a sign of life in time. Either they died, or the store stood
+    still: its clock went on meanwhile, and they announce themselves in a moment."""
 
 
 class Draining(BrokerError):

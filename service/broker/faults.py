@@ -25,6 +25,7 @@ def _now(advice: str) -> Fault:
 
 
 def _soon(advice: str) -> Fault:
+    """As a store in the middle of a start or a failover answers."""
     return Fault(StoreUnavailable, "the store cannot serve now", advice, passing=True)
 
 
@@ -35,13 +36,13 @@ def _refused(advice: str) -> Fault:
 FAULTS: Mapping[str, Fault] = {
     "MISCONF": _now("the store cannot save to its disk: free space, or mend the folder's permissions"),
     "NOREPLICAS": _now("too few replicas follow the store: start them, or lower min-replicas-to-write"),
-    "READONLY": _now("this store is a replica: let store.url name the master"),
+    "READONLY": _soon("this store is a replica: let store.url name the master"),
     "LOADING": _soon("the store reads its data after a start; it answers when it has read them"),
-    "MASTERDOWN": _now("this replica has lost its master: let store.url name a master"),
+    "MASTERDOWN": _soon("this replica has lost its master: let store.url name a master"),
     "MOVED": _now("the store is a cluster: set store.cluster"),
     "ASK": _now("the store is a cluster: set store.cluster"),
     "CROSSSLOT": _now("the store is a cluster: set store.cluster"),
-    "CLUSTERDOWN": _now("some of the cluster's slots have no master: look at CLUSTER INFO"),
+    "CLUSTERDOWN": _soon("some of the cluster's slots have no master: look at CLUSTER INFO"),
     "TRYAGAIN": _soon("the cluster moves slots; it answers when that is done"),
     "BUSY": _now("a script blocks the store: look at its slow log, and at SCRIPT KILL"),
     "UNKILLABLE": _now("a script blocks the store and has written: only a restart ends it"),
@@ -54,7 +55,7 @@ FAULTS: Mapping[str, Fault] = {
 CERTIFICATE = Fault(
     StoreRefused, "the store's certificate is not accepted", "check the certificate's names, dates and authority"
 )
-NO_MASTER = _now("no sentinel names a master: look at SENTINEL MASTERS, at store.sentinels and store.sentinel_master")
+NO_MASTER = _soon("no sentinel names a master: look at SENTINEL MASTERS, at store.sentinels and store.sentinel_master")
 SENTINEL_REFUSED = _refused("set store.sentinel_username and store.sentinel_password as the sentinels want them")
 _CODE = re.compile(r"(?<![A-Za-z])(" + "|".join(FAULTS) + r")(?![A-Za-z])")
 _IN_A_SCRIPT = ("ACL failure in script", "executing script can't", "executing the script can't")

@@ -66,8 +66,8 @@ class StoreSettings(Section):
     )
     patience_s: SecondsOrNone = Field(
         default=3.0,
-        description="how long a request waits for a store that is away for a moment, as while it restarts, before its "
-        "503; 0: not at all (seconds)",
+        description="how long a request waits for a store that is away for a moment, as while it restarts, and then as "
+        "long for workers to announce themselves to it again, before its 503; 0: not at all (seconds)",
     )
     request_ttl_s: Seconds = Field(
         default=3600.0, description="life of a request's events and state after its end (seconds)"

@@ -162,6 +162,9 @@ SHAPES = {
 }
 
 
+PASSING = ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED")  # as in a start or a failover
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
 @pytest.mark.parametrize("text", ERRORS)
 def test_every_fault_is_unavailable_in_every_shape_and_says_what_to_do(text: str, shape: str) -> None:
@@ -170,6 +173,7 @@ def test_every_fault_is_unavailable_in_every_shape_and_says_what_to_do(text: str
     assert caught.value.code == "store_unavailable"
     assert caught.value.retry_after
     assert ERRORS[text] in caught.value.advice
+    assert caught.value.passing is text.startswith(PASSING)
     assert "10.0.0.7" not in caught.value.message + caught.value.advice
 
 

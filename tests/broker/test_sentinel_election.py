@@ -11,10 +11,10 @@ from service.broker.connection import STORE_ERRORS, connect
 from service.broker.gateway.client import Broker
 from service.broker.protocol import Event
 from tests.broker.replicated import NAME, Replicated, answers_within, replicated, sentinel_name
-from tests.broker.test_sentinel import LONG, WITHIN, followed_to_the_end
+from tests.broker.test_sentinel import LONG, WITHIN, answered, followed_to_the_end
 from tests.chaos.house import until as until_condition
 from tests.fakes import FakeRuntime, worker_thread
-from tests.wire import answer, ends_of, generate, run, text_of, until
+from tests.wire import answer, ends_of, generate, text_of, until
 
 SENTINELS = 3
 
@@ -44,7 +44,7 @@ async def test_an_answer_outlives_master_and_sentinel_and_its_loss_is_counted(st
         assert len(ends_of(got)) == 1
         assert worker.registry.get_sample_value("pandagpt_event_entries_restored_total")
         after = generate()
-        assert text_of(await run(broker, after)) == answer(after)
+        assert await answered(broker, after) == answer(after)
     await broker.close()
     _agree_on_the_replica(store, [0, 2])
 

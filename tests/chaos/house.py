@@ -23,6 +23,7 @@ from service.settings import StoreSettings
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
 REAL_START_S = 600.0  # of a real model, beside other work
+LOST_AFTER_S = 1.5  # of a fake worker's silence
 PATIENCE_S = 20.0  # of gateways with a store that is away; it is replaced at once, beside whatever else runs here
 
 
@@ -220,6 +221,6 @@ def _real_worker(url: str, number: int, model: Path) -> Slot:
 
 
 def _worker(url: str, number: int, step_delay: float) -> Slot:
-    options = {"heartbeat_s": 0.2, "lost_after_s": 1.5, "drain_grace_s": 0.3, "max_sequences": 24}
+    options = {"heartbeat_s": 0.2, "lost_after_s": LOST_AFTER_S, "drain_grace_s": 0.3, "max_sequences": 24}
     command = [sys.executable, "-m", "tests.fakes", f"--store={url}", f"--step-delay={step_delay}"]
     return Slot(f"worker-{number}", [*command, *(f"--setting={name}={value}" for name, value in options.items())])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from tests.chaos import callers
 from tests.chaos.checker import Verdict, judge
-from tests.chaos.house import House, house
+from tests.chaos.house import LOST_AFTER_S, House, house
 from tests.chaos.soak import Measured, Report, markdown, soak, write
 
 REQUESTS = 60
@@ -56,6 +57,34 @@ async def test_requests_that_find_no_store_wait_for_the_next_one(building: House
     verdict = judge(await load, {number: callers.expected(number) for number in numbers})
     assert verdict.flawless, verdict.wrong
     assert (verdict.good, verdict.retried, verdict.connections) == (len(numbers), 0, len(numbers)), verdict.later
+
+
+@pytest.mark.parametrize("how", ["stood still", "restarted", "forgot"])
+async def test_requests_at_a_store_that_comes_back_wait_for_the_workers_it_missed(building: House, how: str) -> None:
+    """Its clock went on: at its return all workers count as lost, or are unknown, until their next sign of life."""
+    numbers = range(3000, 3010)
+    await asyncio.to_thread(building.wait_until_ready)
+    for slot in building.workers:
+        slot.send(signal.SIGSTOP)
+    if how == "stood still":
+        building.store.send(signal.SIGSTOP)
+    else:
+        await asyncio.to_thread(building.store.end, signal.SIGKILL)
+    load = asyncio.create_task(callers.load(building.addresses(), numbers, len(numbers)))
+    await asyncio.sleep(2 * LOST_AFTER_S)
+    if how == "forgot":
+        shutil.rmtree(building.folder / "store" / "appendonlydir")
+    if how != "stood still":
+        building.store.start()
+    building.store.send(signal.SIGCONT)
+    await asyncio.to_thread(building.wait_for_store)
+    await asyncio.sleep(0.5)
+    assert not load.done()
+    for slot in building.workers:
+        slot.send(signal.SIGCONT)
+    verdict = judge(await load, {number: callers.expected(number) for number in numbers})
+    assert verdict.flawless, verdict.wrong
+    assert (verdict.good, verdict.retried) == (len(numbers), 0), verdict.later
 
 
 async def test_while_every_worker_and_gateway_is_replaced_in_turn_nothing_fails(building: House) -> None:

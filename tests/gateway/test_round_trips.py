@@ -15,7 +15,7 @@ from tests.gateway.conftest import make_settings, serving
 
 MOST = 4
 KEY = {"idempotency-key": "once"}
-REGISTRY = ("ZRANGE", "TIME", "ZRANGEBYSCORE+ZRANGEBYSCORE+HGETALL")  # read at most once a second, for all requests
+REGISTRY = ("ZRANGE", "TIME", "ZRANGE+ZRANGEBYSCORE+HGETALL")  # read at most once a second, for all requests
 SETUP = "CLIENT"  # of a new connection
 
 

@@ -11,7 +11,7 @@ import redis.asyncio
 from pandagpt_core.types import Priority
 from service.broker import scripts
 from service.broker.connection import DRIVER_ERRORS, AsyncStore, raise_translated
-from service.broker.errors import BrokerError, Draining, DuplicateRequest, NoWorker, Overloaded
+from service.broker.errors import BrokerError, Draining, DuplicateRequest, NoWorker, Overloaded, WorkersSilent
 from service.broker.keys import GROUP, QUEUE_LIFE, Keys
 from service.broker.media_cache import MediaCache
 from service.broker.protocol import Request
@@ -120,6 +120,7 @@ class Admission:
         most, most_bytes = self._settings.max_queue, self._settings.max_queue_bytes
         refusals: dict[str, BrokerError] = {
             "no_worker": NoWorker(f"no worker serves {model} now"),
+            "silent": WorkersSilent(f"no worker of {model} gives a sign of life"),
             "draining": Draining(f"every worker of {model} is going away; try again"),
             "full": Overloaded(f"{waiting} requests wait for {model}; at most {most} may"),
             "heavy": Overloaded(f"waiting requests hold {held} bytes, this one {size}; at most {most_bytes} together"),

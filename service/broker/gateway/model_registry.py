@@ -12,6 +12,7 @@ from service.broker.keys import QUEUE_LIFE, Keys
 from service.broker.protocol import Announcement, read_announcement
 
 FRESH = 1.0  # seconds that an answer is good for
+SILENT_FRESH = 0.1  # seconds, while workers are waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class ModelRegistry:
         self._store, self._keys = store, keys
         self._lock = asyncio.Lock()
         self._known: Mapping[str, LiveModel] = {}
+        self._silent: frozenset[str] = frozenset()
         self._until = 0.0
 
     async def models(self) -> Mapping[str, LiveModel]:
@@ -38,8 +40,12 @@ class ModelRegistry:
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._known = await self._read()
-                self._until = time.monotonic() + FRESH
+                self._until = time.monotonic() + (SILENT_FRESH if self._silent else FRESH)
             return self._known
+
+    def is_silent(self, model: str | None) -> bool:
+        """Whether workers of the model, of any where it is None, had given no sign of life in time at the last look."""
+        return bool(self._silent) if model is None else model in self._silent
 
     async def last_known(self, model: str) -> ModelInfo | None:
         """As its last worker announced it; the model is listed from now on. Raises StoreUnavailable."""
@@ -59,17 +65,20 @@ class ModelRegistry:
             listed, clock = await asyncio.gather(self._store.zrange(self._keys.models, 0, -1), self._store.time())
             # Announcements go by the store's clock; a cluster answers by node.
             seconds, micros = clock if isinstance(clock, tuple) else next(iter(clock.values()))
-            alive = (f"({int(seconds) * 1000 + int(micros) // 1000}", "+inf")
+            now = int(seconds) * 1000 + int(micros) // 1000
             models = [name.decode() for name in listed]
             pipe: Any = self._store.pipeline(transaction=False)
             for model in models:
-                pipe.zrangebyscore(self._keys.ready(model), *alive)
-                pipe.zrangebyscore(self._keys.draining(model), *alive)
+                pipe.zrange(self._keys.ready(model), 0, -1, withscores=True)
+                pipe.zrangebyscore(self._keys.draining(model), f"({now}", "+inf")
                 pipe.hgetall(self._keys.workers(model))
             answers = await pipe.execute() if models else []
         except DRIVER_ERRORS as error:
             raise_translated(error)
-        states = list(zip(answers[::3], answers[1::3], answers[2::3], strict=True))
+        entered = dict(zip(models, answers[::3], strict=True))
+        ready = {model: [worker for worker, until in workers if until > now] for model, workers in entered.items()}
+        self._silent = frozenset(model for model, workers in entered.items() if workers and not ready[model])
+        states = list(zip(ready.values(), answers[1::3], answers[2::3], strict=True))
         announced = [
             {worker: read_announcement(packed.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
             for ready, draining, packed in states

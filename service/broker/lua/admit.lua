@@ -12,6 +12,7 @@ end
 local time = redis.call('TIME')
 local now = string.format('(%d', time[1] * 1000 + math.floor(time[2] / 1000))
 if ARGV[7] ~= '1' and redis.call('ZCOUNT', ready, now, '+inf') == 0 then
+  if redis.call('ZCARD', ready) > 0 then return {'silent', 0, 0} end
   if redis.call('ZCOUNT', draining, now, '+inf') > 0 then return {'draining', 0, 0} end
   return {'no_worker', 0, 0}
 end

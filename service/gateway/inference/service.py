@@ -10,9 +10,9 @@ from typing import TypeVar
 from msgspec import structs
 
 from pandagpt_core.types import ModelInfo
-from service.broker.errors import DuplicateRequest, NoWorker, StoreUnavailable, UnknownRequest
+from service.broker.errors import DuplicateRequest, NoWorker, UnknownRequest, WorkersSilent
 from service.broker.gateway.client import Broker
-from service.broker.gateway.patience import begun_anew
+from service.broker.gateway.patience import AWAY, begun_anew
 from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import new_request_id
@@ -98,9 +98,15 @@ class RequestService:
             return models[wanted].info
         if wanted is not None and (asleep := await self.from_zero.find(wanted)) is not None:
             return asleep
+        self._check_heard(wanted)
         if not models or wanted == default:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
+
+    def _check_heard(self, missing: str | None) -> None:
+        """Raises WorkersSilent where the missing model, or any where it is None, has workers that are only silent."""
+        if self.broker.registry.is_silent(missing):
+            raise WorkersSilent("no worker of this model gives a sign of life")
 
     async def models(self) -> Mapping[str, ModelInfo]:
         """Those that live workers serve, and those that scale from zero."""
@@ -126,9 +132,14 @@ class RequestService:
     async def _speech_model(self, wanted: TranscribeRequest) -> ModelInfo:
         models = await self._models()
         if not models:
+            self._check_heard(None)
             raise NoWorker("no worker serves any model now")
         path = TRANSLATIONS if wanted.speech.task == "translate" else TRANSCRIPTIONS
-        info = speech_model(models, wanted.model, self.options.default_model, path)
+        try:
+            info = speech_model(models, wanted.model, self.options.default_model, path)
+        except GatewayError:
+            self._check_heard(None)  # a silent one may be the one that writes down speech
+            raise
         check_language(wanted, info)
         return info
 
@@ -141,10 +152,11 @@ class RequestService:
         return await self.waiting_for_store(lambda: self.broker.find(request_id, tenant))
 
     async def waiting_for_store(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        """The work's result, begun anew where the store is away for a moment. Only for work that may be begun anew."""
+        """The work's result, begun anew where the store is away for a moment, or workers are silent as after such a
+        moment. Only for work that may be begun anew."""
         try:
             return await work()
-        except StoreUnavailable as error:
+        except AWAY as error:
             # The cancel of a submit that failed comes before the next one, which has the same id where it has a key.
             return await begun_anew(error, work, self.options.store_patience_s, self.broker.departed)
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from pandagpt_core.types import Modality, SamplingParams
-from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest
+from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest, WorkersSilent
 from service.broker.event_log import events_of
 from service.broker.gateway import event_reader as reading_module
 from service.broker.gateway.client import Broker
@@ -84,8 +84,11 @@ async def test_a_silent_worker_is_no_worker(broker: Broker, valkey: Valkey) -> N
     with worker_thread(valkey.settings):
         await broker.capacity("fake")
         valkey.client.zadd(Keys().ready("fake"), dict.fromkeys(valkey.client.zrange(Keys().ready("fake"), 0, -1), 1))
-        with pytest.raises(NoWorker):
+        with pytest.raises(WorkersSilent):
             await broker.capacity("fake")
+    with pytest.raises(NoWorker) as caught:
+        await broker.capacity("fake")
+    assert not isinstance(caught.value, WorkersSilent), "it signed off"
 
 
 async def test_a_full_queue_refuses_at_the_door(broker: Broker, valkey: Valkey) -> None:

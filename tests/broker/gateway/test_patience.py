@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.broker.errors import StoreFull, StoreRefused, StoreUnavailable
+from service.broker.errors import BrokerError, NoWorker, StoreFull, StoreRefused, StoreUnavailable, WorkersSilent
 from service.broker.gateway.patience import bridged
 
 LONG_S = 60.0
@@ -13,7 +13,7 @@ LONG_S = 60.0
 class Store:
     """Fails so often with that error, then answers."""
 
-    def __init__(self, failures: int, error: StoreUnavailable) -> None:
+    def __init__(self, failures: int, error: BrokerError) -> None:
         self._failures, self._error = failures, error
         self.tries = self.between = 0
 
@@ -79,3 +79,37 @@ async def test_without_patience_the_first_failure_is_the_callers() -> None:
     with pytest.raises(StoreUnavailable):
         await bridged(store.work, 0.0)
     assert store.tries == 1
+
+
+async def test_workers_that_fell_silent_are_waited_for_and_none_at_all_is_not() -> None:
+    """The store's clock goes on while the store stands still, and so do its workers' signs of life grow old."""
+    silent, none = Store(3, WorkersSilent("silent")), Store(1, NoWorker("none"))
+    assert await bridged(silent.work, LONG_S) == "answered"
+    with pytest.raises(NoWorker):
+        await bridged(none.work, LONG_S)
+    assert none.tries == 1
+
+
+async def test_a_store_that_forgot_its_workers_while_it_was_away_has_time_to_hear_of_them() -> None:
+    store, forgot = Store(2, away()), Store(2, NoWorker("none"))
+
+    async def work() -> str:
+        return await store.work() and await forgot.work()
+
+    assert await bridged(work, LONG_S) == "answered"
+
+
+async def test_workers_have_the_whole_time_after_the_store_took_nearly_all_of_it() -> None:
+    store, workers = Store(4, away()), Store(4, WorkersSilent("silent"))
+
+    async def work() -> str:
+        return await store.work() and await workers.work()
+
+    assert await bridged(work, 0.75) == "answered"
+
+
+async def test_workers_that_stay_silent_are_no_worker() -> None:
+    workers = Store(10**6, WorkersSilent("silent"))
+    with pytest.raises(NoWorker):
+        await bridged(workers.work, 0.3)
+    assert workers.tries > 1

@@ -1,14 +1,18 @@
-"""A request of every kind waits for a store that is away for a moment, whichever step comes upon it."""
+"""A request of every kind waits for a store that is away for a moment, whichever step comes upon it, and for workers
+that such a store missed."""
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from service.broker.errors import StoreUnavailable
+from service.broker.keys import Keys
 from tests.conftest import Valkey
 from tests.contract.test_audio import sound
-from tests.fakes import FakeRecogniser, worker_thread
+from tests.fakes import FAKE_INFO, FakeRecogniser, FakeRuntime, worker_thread
 from tests.gateway.conftest import make_settings, serving
 
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -41,9 +45,13 @@ class AwayOnce:
         return call
 
 
-def ask(url: str, path: str) -> httpx.Response:
+def ask(url: str, path: str, model: str | None = None) -> httpx.Response:
     method = "POST" if REQUESTS[path] else "GET"
-    return httpx.request(method, f"{url}{path}", timeout=30, trust_env=False, **REQUESTS[path])
+    sent = dict(REQUESTS[path])
+    if model is not None:
+        body = "json" if "json" in sent else "data"
+        sent[body] = {**sent.get(body, {}), "model": model}
+    return httpx.request(method, f"{url}{path}", timeout=30, trust_env=False, **sent)
 
 
 @pytest.mark.parametrize("path", REQUESTS)
@@ -60,3 +68,26 @@ def test_a_store_that_is_away_when_a_request_is_queued_is_waited_for(path: str, 
         away = gateway.requests.broker = AwayOnce(gateway.requests.broker, "submit")  # type: ignore[assignment]  # a fake
         assert ask(url, path).status_code == 200
         assert away.calls > 1
+
+
+@pytest.mark.parametrize("path", [path for path in REQUESTS if path != "/v1/models"])
+@pytest.mark.parametrize("others", [True, False], ids=["another model is live", "no other model"])
+def test_a_worker_that_the_store_missed_is_waited_for(path: str, others: bool, valkey: Valkey) -> None:
+    """Its next sign of life comes within a second; until then its model is no unknown one."""
+    missed = FakeRuntime(info=replace(FAKE_INFO, id="missed"))
+    with serving(make_settings(valkey)) as (url, _), contextlib.ExitStack() as workers:
+        if others:
+            workers.enter_context(worker_thread(valkey.settings))
+        workers.enter_context(worker_thread(valkey.settings, missed, recogniser=FakeRecogniser(), heartbeat_s=1.0))
+        ready = Keys().ready("missed")
+        valkey.client.zadd(ready, dict.fromkeys(valkey.client.zrange(ready, 0, -1), 1))
+        assert ask(url, path, "missed").status_code == 200
+
+
+def test_a_model_whose_workers_stay_silent_is_a_503_and_no_unknown_model(valkey: Valkey) -> None:
+    valkey.client.zadd(Keys().models, {"died": 0})
+    valkey.client.zadd(Keys().ready("died"), {"worker": 1})
+    with serving(make_settings(valkey)) as (url, _), worker_thread(valkey.settings):
+        answer = ask(url, "/v1/chat/completions", "died")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
+        assert ask(url, "/v1/chat/completions", "nobody").status_code == 404
