@@ -17,12 +17,13 @@ from msgspec.structs import replace
 from pandagpt_core.types import SamplingParams
 from service.broker.errors import DuplicateRequest, StoreUnavailable, UnknownRequest
 from service.broker.gateway import departures
+from service.broker.gateway.admin import QueueAdmin
 from service.broker.gateway.client import Broker
 from service.broker.gateway.idempotency_keys import IdempotencyKeys
 from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import Keys
-from service.broker.protocol import Done, Event
+from service.broker.protocol import Done, Event, encode
 from service.gateway.inference.idempotency import Idempotency
 from service.gateway.inference.validated import EmbedRequest
 from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
@@ -44,10 +45,15 @@ HARMED = (StoreUnavailable, Died)
 
 @dataclass(frozen=True)
 class Gateways:
-    """`near` reaches the store through the proxy, `far` directly: the gateway that the caller's repeat comes to."""
+    """`near` reaches the store through the proxy, `far` directly: the gateway that the caller's repeat comes to.
+
+    So do the operator's commands.
+    """
 
     near: Broker
     far: Broker
+    near_admin: QueueAdmin
+    far_admin: QueueAdmin
     proxy: StoreProxy
 
     async def attempt(self, work: Awaitable[_T]) -> _T:
@@ -141,6 +147,30 @@ async def _enter(broker: Broker, wanted: Any, key: str) -> RequestRecord:
         raise
 
 
+async def retry(gateways: Gateways) -> None:
+    """An operator's second chance for a dead letter: at every moment there is the letter or its run, never both."""
+    store, dead = gateways.far._store, Keys().dead("fake")
+    request = generate(params=SamplingParams(max_tokens=20, ignore_eos=True))
+    await gateways.far.submit(request, response=b"how to fold it")
+    assert text_of(await collect(gateways.far, request)) == answer(request)
+    await store.xadd(dead, {"reason": "worker_lost", "at": "1.0", "request": encode(request)})
+    near, far = gateways.near_admin, gateways.far_admin
+    (letter,) = await far.find(request.id, ["fake"])
+    try:
+        await gateways.attempt(near.retry(letter))
+    except HARMED:
+        for item in await far.find(request.id, ["fake"]):
+            if item.state == "dead":
+                await far.retry(item)
+    with pytest.raises(DuplicateRequest):
+        await far.retry(letter)
+    events = await collect(gateways.far, request)
+    assert text_of(events) == answer(request)
+    assert len(ends_of(events)) == 1
+    assert (await gateways.far.find(request.id, TENANT)).response == b"how to fold it"
+    assert await store.xlen(dead) == 0
+
+
 async def _join(broker: Broker, request_id: str) -> RequestRecord:
     record = await broker.find(request_id, TENANT)
     await RequestReaders(broker._store, Keys(), 60).attach(request_id)
@@ -154,7 +184,7 @@ async def _ends_cancelled(gateways: Gateways, record: RequestRecord) -> None:
     assert end.cancelled
 
 
-PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (submit, read, cancel, leave, repeat)
+PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (submit, read, cancel, leave, repeat, retry)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection
@@ -171,14 +201,16 @@ async def test_harm_at_each_store_command_loses_nothing(
         monkeypatch.setattr(departures, name, seconds)
     socket, queue = valkey.url.removeprefix("unix://"), Keys().queue("fake", "interactive")
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.002), lost_after_s=30.0):
-        far = Broker.connect(valkey.settings)
+        far, far_admin = Broker.connect(valkey.settings), QueueAdmin.connect(valkey.settings)
         done = 0
         for at in range(1, MOST):
             async with store_proxy(socket, at, harm) as (proxy, url):
-                near = Broker.connect(valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2}))
+                through = valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2})
+                near, near_admin = Broker.connect(through), QueueAdmin.connect(through)
                 async with asyncio.timeout(25):  # a window of 30 seconds, as there was one, is longer
-                    await path(Gateways(near, far, proxy))
+                    await path(Gateways(near, far, near_admin, far_admin, proxy))
                 await near.close()
+                await near_admin.close()
                 if proxy.count < at:
                     break
             done = at
@@ -186,3 +218,4 @@ async def test_harm_at_each_store_command_loses_nothing(
             assert valkey.client.get(Keys().load("fake", "interactive")) is None
         assert 0 < done < MOST - 1
         await far.close()
+        await far_admin.close()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,18 +90,9 @@ class QueueAdmin:
         request = item.request
         if item.state != "dead" or request is None:
             raise NotRetryable(f"{item.entry} is no dead letter that this version can read")
-        await self._broker.capacity(request.model, request.priority)  # else it stays what it is
         now = time.time()
         again = msgspec.structs.replace(request, created=now, deadline=now + request.deadline - request.created)
-        response, grace_s = b"", 0.0
-        with suppress(UnknownRequest):
-            record = await self._broker.find(request.id, request.tenant)
-            response, grace_s = record.response, record.grace_s
-        with store_errors():
-            await self._store.delete(self._keys.events(request.id))
-            await self._store.delete(self._keys.record(request.id))
-        await self._broker.submit(again, response=response, grace_s=grace_s)
-        await self.drop(item)
+        await self._broker.submit_again(again, item.entry)
 
     async def drop(self, item: QueueItem) -> None:
         """Forget a dead letter; end a request that waits or runs as cancelled."""

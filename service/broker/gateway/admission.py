@@ -10,7 +10,7 @@ import redis.asyncio
 
 from pandagpt_core.types import Priority
 from service.broker import scripts
-from service.broker.connection import DRIVER_ERRORS, AsyncStore, raise_translated
+from service.broker.connection import DRIVER_ERRORS, AsyncStore, raise_translated, store_errors
 from service.broker.errors import BrokerError, Draining, DuplicateRequest, NoWorker, Overloaded, WorkersSilent
 from service.broker.keys import GROUP, QUEUE_LIFE, Keys
 from service.broker.media_cache import MediaCache
@@ -66,6 +66,12 @@ class Admission:
         capacity = Capacity(int(room[1]), self._settings.max_queue_bytes - int(room[2]))
         return capacity, self._media.missing(media, answers)
 
+    async def check_letter(self, model: str, letter: str) -> None:
+        """Raises DuplicateRequest where there is no such dead letter any more."""
+        with store_errors():
+            if not await self._store.xrange(self._keys.dead(model), letter, letter):
+                self._refuse((b"duplicate", 0, 0), model, 0)
+
     async def admit(
         self,
         request: Request,
@@ -73,16 +79,17 @@ class Admission:
         arrays: Mapping[str, np.ndarray],
         life: int,
         fields: Mapping[str, Field],
+        letter: str = "",
     ) -> bytes:
         """Store the arrays, write the record (`fields`, for `life` seconds) and queue the request; its entry's id.
 
-        The last two are one step, in one pipeline with the arrays where those are not many. Raises DuplicateRequest
-        too.
+        The last two are one step, in one pipeline with the arrays where those are not many. `letter`: the dead letter
+        that the request was; in the same step it goes, and the record of its earlier run. Raises DuplicateRequest too.
         """
         size = len(payload) + sum(array.nbytes for array in arrays.values())
         clustered = isinstance(self._store, redis.asyncio.RedisCluster)
         *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
-        rest = (request.share or request.tenant, life, *(item for pair in fields.items() for item in pair))
+        rest = (request.share or request.tenant, life, letter, *(item for pair in fields.items() for item in pair))
         command = self._eval(request.model, request.priority, payload, size, rest, request.id)
         media_life = request.deadline - time.time()
         try:
@@ -110,7 +117,7 @@ class Admission:
         """The command; without the id of a request it is a look."""
         names = self._keys.admission(model, priority)
         if request_id is not None:
-            names = (*names, self._keys.record(request_id))
+            names = (*names, self._keys.record(request_id), self._keys.dead(model))
         may_wait = int(model in self._from_zero)
         limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE, may_wait)
         return ("EVAL", scripts.ADMIT, len(names), *names, GROUP, payload, size, *limits, *rest)

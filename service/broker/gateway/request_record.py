@@ -73,6 +73,17 @@ class RequestRecords:
             cancelled="cancelled" in fields,
         )
 
+    async def last_event(self, request_id: str) -> bytes:
+        """The id of the last entry of its events; empty where there is none."""
+        with store_errors():
+            entries: Any = await self._store.xrevrange(self._keys.events(request_id), count=1)
+        return entries[0][0] if entries else b""
+
+    async def forget_events(self, request_id: str, last: bytes) -> None:
+        """All up to that one, where it is the last still: a command that comes late finds those of another run."""
+        with store_errors():
+            await self._store.eval(scripts.FORGET, 1, self._keys.events(request_id), last)
+
     async def mark_cancelled(self, request_id: str, life: int) -> None:
         """Workers look at this mark when they take a request. On an id without a record, the mark refuses admission."""
         with store_errors():

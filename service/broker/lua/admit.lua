@@ -1,13 +1,18 @@
 -- Admit a request, or answer why not: check the queue's room, write the request's record, and queue it. One script, so
 -- that two gateways cannot both take the last place, and a request has a record if and only if it was queued.
--- KEYS: queue, load, ready, draining, waiting, turns, and to admit the record. ARGV: group, request (empty: check only),
--- cost, max waiting, max bytes, life of the queue (s), 1 where the model scales from zero (it may wait for a worker, else
--- 0), whose turn it takes, and to admit life of the record (s) and the record's fields and values.
+-- KEYS: queue, load, ready, draining, waiting, turns, and to admit the record and the dead letters. ARGV: group, request
+-- (empty: check only), cost, max waiting, max bytes, life of the queue (s), 1 where the model scales from zero (it may wait
+-- for a worker, else 0), whose turn it takes, and to admit life of the record (s), the dead letter that is queued anew
+-- (empty: none; it goes, and so does its record), and the record's fields and values.
 -- Answers {outcome, requests that wait or the entry's id, bytes that the queue holds}.
-local queue, load, ready, draining, waits, turns, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-if record and (redis.call('HEXISTS', record, 'tenant') == 1 or redis.call('HEXISTS', record, 'cancelled') == 1) then
-  return {'duplicate', 0, 0}
+local queue, load, ready, draining, waits, turns = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local record, dead, letter = KEYS[7], KEYS[8], ARGV[10] or ''
+local known
+if letter ~= '' then known = #redis.call('XRANGE', dead, letter, letter) == 0  -- another retry came first
+elseif record then
+  known = redis.call('HEXISTS', record, 'tenant') == 1 or redis.call('HEXISTS', record, 'cancelled') == 1
 end
+if known then return {'duplicate', 0, 0} end
 
 local time = redis.call('TIME')
 local now = string.format('(%d', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -54,6 +59,10 @@ end
 redis.call('EXPIRE', waits, ARGV[6])
 redis.call('EXPIRE', turns, ARGV[6])
 
-redis.call('HSET', record, 'entry', id, unpack(ARGV, 10))
+if letter ~= '' then
+  redis.call('DEL', record)
+  redis.call('XDEL', dead, letter)
+end
+redis.call('HSET', record, 'entry', id, unpack(ARGV, 11))
 redis.call('EXPIRE', record, ARGV[9])
 return {'queued', id, bytes}
