@@ -15,7 +15,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
 def main(name: str, folder: Path) -> int:
@@ -33,7 +33,7 @@ def main(name: str, folder: Path) -> int:
         ours = {key: value for key, value in os.environ.items() if key.startswith("PANDAGPT_")}
         (folder / "environment.json").write_text(json.dumps(ours))
         answer(int(ours["PANDAGPT_GATEWAY_PORT"]), folder)
-    time.sleep(60)
+    time.sleep(600)
     return 0
 
 

@@ -24,7 +24,7 @@ from service import cli, settings
 from service.local import supervisor
 folder = sys.argv[1]
 halves = {name: (sys.executable, sys.argv[2], name, folder) for name in ("gateway", "worker")}
-local = {"stop_grace_s": 1.5, "restart_s": 0.1}
+local = {"stop_grace_s": float(sys.argv[4]), "restart_s": 0.1}
 given = {"gateway": {"port": int(sys.argv[3])}, "worker": {"model": folder}, "local": local}
 sys.exit(supervisor.serve(settings.load(given), given, lambda text: print(text, flush=True), halves))
 """
@@ -44,9 +44,9 @@ class House:
         assert self._process is not None
         return self._process
 
-    def start(self) -> None:
+    def start(self, stop_grace_s: float = 1.5) -> None:
         stand_ins = Path(__file__).with_name("fake_halves.py")
-        command = [sys.executable, "-c", HOUSE, str(self.folder), str(stand_ins), str(self.port)]
+        command = [sys.executable, "-c", HOUSE, str(self.folder), str(stand_ins), str(self.port), str(stop_grace_s)]
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output)
 
@@ -75,7 +75,7 @@ class House:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=15)
+        return self.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -134,14 +134,12 @@ def test_a_child_that_hangs_is_killed_with_all_that_it_started(house: House) -> 
 
 def test_a_second_signal_does_not_wait_for_the_grace_time(house: House) -> None:
     (house.folder / "worker.hangs").touch()
-    house.start()
+    house.start(stop_grace_s=3600)
     house.says("Ctrl-C ends it.")
     house.until((house.folder / "worker.grandchild").exists, "the worker's own child")
     house.process.send_signal(signal.SIGINT)
     house.says("stopping")
-    before = time.monotonic()
     assert house.end(signal.SIGINT) == 0
-    assert time.monotonic() - before < 1.0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
