@@ -17,7 +17,7 @@ pandagpt:waiting:<model>:{tag}:<priority>  sorted set; life QUEUE_LIFE
     The ids of the queue's entries that no worker was given, by their turns; at most `max_queue`. Written by admit.lua,
     take.lua and settle.lua, read by position.lua.
 pandagpt:turns:<model>:{tag}:<priority>    hash; life QUEUE_LIFE, deleted when nothing waits
-    Share of a caller -> the turn of its next request, and `now`, the turn that was served last. Written by admit.lua
+    Share of a caller -> the turn of its last request, and `now`, the turn that was served last. Written by admit.lua
     and take.lua.
 pandagpt:ready:<model>:{tag}, pandagpt:draining:<model>:{tag}    sorted sets; life QUEUE_LIFE
     Worker -> Unix ms until which it takes, or only finishes, requests. Written by workers (announce.lua).

@@ -46,16 +46,24 @@ class Admission:
         self._store, self._keys, self._settings, self._media = store, keys, settings, media
         self._from_zero = frozenset(from_zero)
 
-    async def check(self, model: str, priority: Priority, size: int = 0, share: str = "") -> Capacity:
+    async def check(
+        self, model: str, priority: Priority, size: int = 0, share: str = "", weight: float = 1.0
+    ) -> Capacity:
         """The room for one more request of `size` bytes of the caller that `share` names."""
-        return (await self.look_up(model, priority, (), size, share))[0]
+        return (await self.look_up(model, priority, (), size, share, weight))[0]
 
     async def look_up(
-        self, model: str, priority: Priority, media: Sequence[str], size: int = 0, share: str = ""
+        self,
+        model: str,
+        priority: Priority,
+        media: Sequence[str],
+        size: int = 0,
+        share: str = "",
+        weight: float = 1.0,
     ) -> tuple[Capacity, set[str]]:
         """`check`, and in the same round trip the media that the store does not have."""
         pipe: Any = self._store.pipeline(transaction=False)
-        pipe.execute_command(*self._eval(model, priority, "", size, (share,)))
+        pipe.execute_command(*self._eval(model, priority, "", size, (share, weight)))
         self._media.look_up(pipe, media)
         try:
             room, *answers = await pipe.execute()
@@ -80,16 +88,19 @@ class Admission:
         life: int,
         fields: Mapping[str, Field],
         letter: str = "",
+        weight: float = 1.0,
     ) -> bytes:
         """Store the arrays, write the record (`fields`, for `life` seconds) and queue the request; its entry's id.
 
         The last two are one step, in one pipeline with the arrays where those are not many. `letter`: the dead letter
-        that the request was; in the same step it goes, and the record of its earlier run. Raises DuplicateRequest too.
+        that the request was; in the same step it goes, and the record of its earlier run. `weight`: of the request's
+        share. Raises DuplicateRequest too.
         """
         size = len(payload) + sum(array.nbytes for array in arrays.values())
         clustered = isinstance(self._store, redis.asyncio.RedisCluster)
         *earlier, last = [*_groups(arrays), {}] if clustered and arrays else _groups(arrays)
-        rest = (request.share or request.tenant, life, letter, *(item for pair in fields.items() for item in pair))
+        share = (request.share or request.tenant, weight)
+        rest = (*share, life, letter, *(item for pair in fields.items() for item in pair))
         command = self._eval(request.model, request.priority, payload, size, rest, request.id)
         media_life = request.deadline - time.time()
         try:

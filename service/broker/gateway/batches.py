@@ -35,7 +35,7 @@ RESULTS_LIFE = 3600  # seconds that results stay once they stand in files
 
 
 class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch as its caller made it; times in Unix seconds. `share`, `cache_group` and `key_class` are
+    """A batch as its caller made it; times in Unix seconds. `share`, `weight`, `cache_group` and `key_class` are
     those of the caller's key.
 
     `output_file` and `error_file` are the ids that its files will have.
@@ -54,7 +54,8 @@ class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     expires: int
     metadata: dict[str, str] = {}
-    key_class: str = "custom"  # a batch that an older version stored has none
+    key_class: str = "custom"  # a batch that an older version stored has none, and no weight
+    weight: float = 1.0
 
 
 class BatchProgress(msgspec.Struct, frozen=True, kw_only=True):

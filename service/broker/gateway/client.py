@@ -154,20 +154,21 @@ class Broker:
         response: bytes = b"",
         grace_s: float = 0.0,
         capacity: Capacity | None = None,
+        weight: float = 1.0,
     ) -> RequestRecord:
         """Store the arrays (by `MediaRef.blob`), then record and queue the request in one atomic step.
 
         `response` and `grace_s` are kept in the record for other gateways. `capacity` is the last look at the queue:
-        arrays that are larger than its room are not stored before a new one. Raises Overloaded, NoWorker, Draining,
-        DuplicateRequest, StoreUnavailable. After any of these the request is not run, or is cancelled as soon as a
-        worker takes it.
+        arrays that are larger than its room are not stored before a new one. `weight` is how many requests of its share
+        are served for one of a share of weight 1. Raises Overloaded, NoWorker, Draining, DuplicateRequest,
+        StoreUnavailable. After any of these the request is not run, or is cancelled as soon as a worker takes it.
         """
         payload, arrays = protocol.encode(request), arrays or {}
         size = len(payload) + sum(array.nbytes for array in arrays.values())
         if arrays and (capacity is None or size > capacity.free_bytes):
-            await self._admission.check(request.model, request.priority, size, request.share or request.tenant)
+            await self._admission.check(request.model, request.priority, size, request.share or request.tenant, weight)
         life, fields = self._records.life(request.deadline), record_fields(request, response, grace_s)
-        admission = asyncio.ensure_future(self._admission.admit(request, payload, arrays, life, fields))
+        admission = asyncio.ensure_future(self._admission.admit(request, payload, arrays, life, fields, weight=weight))
         try:
             entry = await asyncio.shield(admission)
         except (StoreUnavailable, asyncio.CancelledError):
@@ -188,7 +189,7 @@ class Broker:
 
     async def submit_again(self, request: Request, letter: str) -> None:
         """Queue a dead letter anew under its own id: at every moment it is the letter or runs, also where the store's
-        answer does not arrive. Raises the errors of `submit`."""
+        answer does not arrive. It takes its turn with weight 1. Raises the errors of `submit`."""
         response, grace_s = b"", 0.0
         with contextlib.suppress(UnknownRequest):
             record = await self._records.find(request.id, request.tenant)

@@ -1,9 +1,10 @@
 """Who may do what: keys hashed at rest and compared in constant time, access declared on every route.
 
-A keys file has one key a line: `name sha256-of-the-key [class] [cache=group]`; `#` starts a comment. In place of a
-class (`CLASSES`) may stand scopes by comma, as in `embed,files`. Keys of one cache group find one another's media and
-prefixes in the caches, and so can learn by an answer's time that another of the group sent the same; without it no key
-can. A route states its scope by a parameter `Annotated[Caller, Depends(Access(Scope.X))]`, or has
+A keys file has one key a line: `name sha256-of-the-key [class] [cache=group] [weight=number]`; `#` starts a comment. In
+place of a class (`CLASSES`) may stand scopes by comma, as in `embed,files`. Keys of one cache group find one another's
+media and prefixes in the caches, and so can learn by an answer's time that another of the group sent the same; without
+it no key can. While others wait too, a key of weight 3 has three requests served for one of a key of weight 1, the
+default. A route states its scope by a parameter `Annotated[Caller, Depends(Access(Scope.X))]`, or has
 `dependencies=[Depends(public)]` for none.
 """
 
@@ -28,7 +29,9 @@ MAX_KEY_CHARS = 512
 KEY_HEADERS = ("x-api-key", "api-key")  # of clients that do not send `Authorization`
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_GROUP = "cache="
+MIN_WEIGHT, MAX_WEIGHT = 0.1, 100.0
+_LINE = "name sha256-of-the-key [class] [cache=group] [weight=number]"
+_OPTIONS = {"cache", "weight"}
 
 
 class Scope(StrEnum):
@@ -55,6 +58,7 @@ class Caller:
     record of the request that is made for its log line.
 
     `share` is whose share of the machine a request uses: the tenant's, and without keys the caller's address's.
+    `weight` is how many of its requests are served for one of a share of weight 1 (no unit).
     `cache_group` is whose cached media and prefixes a request finds: the tenant's, or those of the key's group.
     """
 
@@ -64,6 +68,7 @@ class Caller:
     share: str = ""
     seen: Observation = field(default_factory=Observation)
     cache_group: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class ApiKey:
     sha256: str
     scopes: frozenset[Scope]
     cache_group: str | None = None
+    weight: float = 1.0
 
 
 ANONYMOUS = ApiKey("anonymous", "", _USER)
@@ -97,15 +103,20 @@ def read_keys(file: Path) -> list[ApiKey]:
 
 
 def _read_key(number: int, line: str) -> ApiKey:
-    *words, group = line.partition("#")[0].split()
-    if not group.startswith(_GROUP):
-        words, group = [*words, group], _GROUP
-    group = group.removeprefix(_GROUP)
-    if len(words) not in (2, 3):
-        raise SettingsError(f"gateway.keys_file, line {number}: must be `name sha256-of-the-key [class] [cache=group]`")
+    words = line.partition("#")[0].split()
+    count = next((at for at, word in enumerate(words) if at >= 2 and "=" in word), len(words))
+    placed, options = words[:count], [word.partition("=") for word in words[count:]]
+    named = {name: value for name, _, value in options}
+    if len(placed) not in (2, 3) or len(named) < len(options) or named.keys() - _OPTIONS:
+        raise SettingsError(f"gateway.keys_file, line {number}: must be `{_LINE}`")
+    group, weight = named.get("cache", ""), _weight(named.get("weight", "1"))
     if group and not _NAME.fullmatch(group):
         raise SettingsError(f"gateway.keys_file, line {number}: no plain name of a cache group")
-    name, digest, kind = words[0], words[1].lower(), (*words, "user")[2]
+    if weight is None:
+        raise SettingsError(
+            f"gateway.keys_file, line {number}: the weight must be a number from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}"
+        )
+    name, digest, kind = placed[0], placed[1].lower(), (*placed, "user")[2]
     if not _NAME.fullmatch(name) or not _HASH.fullmatch(digest):
         raise SettingsError(f"gateway.keys_file, line {number}: no plain name, or no SHA-256 in hexadecimal")
     scopes = CLASSES.get(kind) or frozenset(Scope(word) for word in kind.split(",") if word in set(Scope))
@@ -114,7 +125,16 @@ def _read_key(number: int, line: str) -> ApiKey:
             f"gateway.keys_file, line {number}: the class must be one of {', '.join(CLASSES)}, or scopes by comma: "
             f"{', '.join(Scope)}"
         )
-    return ApiKey(name, digest, scopes, group or None)
+    return ApiKey(name, digest, scopes, group or None, weight)
+
+
+def _weight(text: str) -> float | None:
+    """None for one that is no number, or out of bounds."""
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if MIN_WEIGHT <= weight <= MAX_WEIGHT else None
 
 
 class KeyRing:
@@ -184,7 +204,7 @@ class Access:
         owner, share, group = await gateway.tenants.named(key.name, share, group)
         seen: Observation = request.state.observation  # `middleware.py` made it
         seen.key_class = kind
-        return Caller(key.name, owner, key.scopes, share, seen, group)
+        return Caller(key.name, owner, key.scopes, share, seen, group, key.weight)
 
     def admit(self, request: Request, gateway: "AccessState") -> ApiKey:
         key = gateway.keys.find(request.headers)

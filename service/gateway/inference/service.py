@@ -229,7 +229,7 @@ class RequestService:
         response, began = b"" if metadata is None else metadata.stored(), time.perf_counter()
         try:
             record = await self.broker.submit(
-                message, media.arrays, response=response, grace_s=grace_s, capacity=media.capacity
+                message, media.arrays, response=response, grace_s=grace_s, capacity=media.capacity, weight=caller.weight
             )
         finally:
             caller.seen.phases.append(("submit", began, time.perf_counter()))

@@ -25,8 +25,8 @@ class TokenizeRequest:
 async def tokenized(service: RequestService, wanted: TokenizeRequest, info: ModelInfo, caller: Caller) -> Tokenized:
     """The worker's answer. Raises the errors of a full queue, and the worker's."""
     timeout_s = service.options.request_timeout_s
-    record = await service.waiting_for_store(
-        lambda: service.broker.submit(_message(wanted, info, caller, timeout_s))  # each try by an id of its own
+    record = await service.waiting_for_store(  # each try by an id of its own
+        lambda: service.broker.submit(_message(wanted, info, caller, timeout_s), weight=caller.weight)
     )
     events = service.broker.follow(record)
     found, ended = Tokenized(), False

@@ -93,6 +93,7 @@ def _batch(body: BatchBody, caller: Caller, now: int, window: int) -> StoredBatc
         tenant=caller.tenant,
         name=caller.name,
         share=caller.share,
+        weight=caller.weight,
         cache_group=caller.cache_group,
         endpoint=body.endpoint,
         input_file=body.input_file_id,

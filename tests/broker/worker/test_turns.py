@@ -57,6 +57,37 @@ async def test_without_keys_addresses_take_turns(broker: Broker, lanes: list[Pri
     assert order[42:] == ["a"] * 20
 
 
+async def test_callers_are_served_by_their_weights(broker: Broker, lanes: list[PriorityQueue]) -> None:
+    for _ in range(40):
+        await broker.submit(generate(tenant="light"))
+    for _ in range(120):
+        await broker.submit(generate(tenant="heavy"), weight=3.0)
+    served = [request.tenant for request in taken(lanes, 160)]
+    for count in range(4, 161, 4):
+        assert served[:count].count("heavy") == pytest.approx(3 * count / 4, abs=1)
+
+
+async def test_a_weight_below_one_waits_longer_and_takes_no_longer_alone(
+    broker: Broker, lanes: list[PriorityQueue]
+) -> None:
+    for _ in range(5):
+        await broker.submit(generate(tenant="slow"), weight=0.1)
+    assert [request.tenant for request in taken(lanes, 2)] == ["slow"] * 2
+    for _ in range(20):
+        await broker.submit(generate(tenant="other"))
+    served = [request.tenant for request in taken(lanes, 23)]
+    assert served.index("slow") == pytest.approx(10, abs=1)
+    assert served[-2:] == ["slow"] * 2
+
+
+async def test_a_new_weight_counts_from_the_next_request_on(broker: Broker, lanes: list[PriorityQueue]) -> None:
+    await broker.submit(generate(tenant="raised"), weight=0.1)
+    await broker.submit(generate(tenant="raised"), weight=100.0)
+    for _ in range(3):
+        await broker.submit(generate(tenant="other"))
+    assert sorted(request.tenant for request in taken(lanes, 3)) == ["other", "raised", "raised"]
+
+
 async def test_each_caller_s_own_requests_keep_their_order(broker: Broker, lanes: list[PriorityQueue]) -> None:
     sent = [generate(tenant=tenant) for tenant in "aabbab"]
     for request in sent:
@@ -83,14 +114,16 @@ async def test_a_backlog_is_forgotten_when_nothing_waits(broker: Broker, lanes: 
     assert [request.tenant for request in taken(lanes, 4)] == ["a", "b", "b", "b"]
 
 
+@pytest.mark.parametrize("weight", [0.1, 1.0, 100.0])
 async def test_a_full_queue_has_places_for_callers_with_few_requests(
-    valkey: Valkey, lanes: list[PriorityQueue]
+    valkey: Valkey, lanes: list[PriorityQueue], weight: float
 ) -> None:
+    """Few are few whatever the caller's weight."""
     broker = Broker.connect(valkey.settings.model_copy(update={"max_queue": 64}))
     for _ in range(56):
-        await broker.submit(generate(tenant="many"))
+        await broker.submit(generate(tenant="many"), weight=weight)
     with pytest.raises(Overloaded):
-        await broker.submit(generate(tenant="many"))
+        await broker.submit(generate(tenant="many"), weight=weight)
     for number in range(8):
         await broker.submit(generate(tenant=f"one-{number}"))
     with pytest.raises(Overloaded):
@@ -105,6 +138,23 @@ async def test_a_cancelled_request_gives_its_turn_up(broker: Broker, lanes: list
     await broker.cancel_record(records[0])
     assert (await broker.state(requests[1].id, "a")).position == 1
     assert [request.id for request in taken(lanes, 9)] == [requests[1].id, requests[2].id]
+
+
+async def test_a_caller_with_a_backlog_is_not_forgotten_with_those_who_are_gone(
+    valkey: Valkey, lanes: list[PriorityQueue]
+) -> None:
+    """Its next request would otherwise stand before its own earlier ones."""
+    broker = Broker.connect(valkey.settings.model_copy(update={"max_queue": 16}))
+    sent = [generate(tenant="heavy") for _ in range(4)]
+    for request in sent[:3]:
+        await broker.submit(request, weight=100.0)
+    for number in range(80):
+        await broker.submit(generate(tenant=f"passes-{number}"))
+        assert taken(lanes, 1)[0].tenant != "heavy" or number == 0
+    await broker.submit(sent[3], weight=100.0)
+    order = [request.id for request in taken(lanes, 16) if request.tenant == "heavy"]
+    assert order == [request.id for request in sent[1:]]
+    await broker.close()
 
 
 async def test_the_turns_of_callers_who_are_gone_are_forgotten(valkey: Valkey, lanes: list[PriorityQueue]) -> None:

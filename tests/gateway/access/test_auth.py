@@ -152,9 +152,34 @@ async def test_a_gateway_that_has_no_salt_yet_waits_for_a_store_that_is_away() -
     assert found == await Tenants(b"y", stored).named("a")
 
 
+@pytest.mark.parametrize("rest", ["weight=2.5", "user weight=2.5", "user cache=lab weight=2.5", "weight=2.5 cache=lab"])
+def test_a_key_has_a_weight_in_the_queue(tmp_path: Path, rest: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"alice {_HASH} {rest}\nbob {_HASH} user\n", encoding="utf-8")
+    alice, bob = read_keys(file)
+    assert (alice.weight, bob.weight) == (2.5, 1.0)
+    assert (alice.scopes, alice.cache_group) == (bob.scopes, "lab" if "cache" in rest else None)
+
+
+@pytest.mark.parametrize("weight", ["0.1", "100"])
+def test_a_weight_may_be_at_its_bounds(tmp_path: Path, weight: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"alice {_HASH} weight={weight}", encoding="utf-8")
+    assert read_keys(file)[0].weight == float(weight)
+
+
+@pytest.mark.parametrize("weight", ["0.09", "100.1", "0", "-1", "nan", "inf", "", "heavy"])
+def test_a_weight_out_of_bounds_is_refused_with_its_line_and_the_bounds(tmp_path: Path, weight: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"bob {_HASH}\nalice {_HASH} user weight={weight}", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"line 2: the weight must be a number from 0\.1 to 100"):
+        read_keys(file)
+
+
 _HASH = "0" * 64
 _NO_KEYS = ["", "# none\n", "alice", "alice zz", f"al/ice {_HASH}", f"alice {_HASH} king", f"alice {_HASH} user b"]
 _NO_KEYS += [f"alice {_HASH} {words}" for words in ("embed,king", "embed,,files", "embed,embed", ",")]
+_NO_KEYS += [f"alice {_HASH} {words}" for words in ("weight=1 weight=2", "wait=1", "weight=1 user", "user b weight=1")]
 
 
 @pytest.mark.parametrize("text", _NO_KEYS)

@@ -195,7 +195,8 @@ class BatchRunner:
     async def _line(self, batch: StoredBatch, line: BatchLine, requests: dict[int, RequestRecord]) -> None:
         """Run the line until it has an answer or a lasting refusal, and write that down; its tokens are the key's.
         Meanwhile its request is in `requests`."""
-        caller = Caller(batch.name, batch.tenant, frozenset(), batch.share, cache_group=batch.cache_group)
+        group, weight = batch.cache_group, batch.weight
+        caller = Caller(batch.name, batch.tenant, frozenset(), batch.share, cache_group=group, weight=weight)
         key, started = f"{batch.id}/{line.number}", partial(requests.__setitem__, line.number)
         call = BatchCall(self.service, caller, self.sources(batch.tenant), self.limits, key, started)
         while True:
