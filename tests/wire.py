@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import numpy as np
+import redis
 
 from pandagpt_core.types import Conversation, Modality, SamplingParams
 from service.broker.gateway.client import Broker
-from service.broker.keys import new_request_id
+from service.broker.keys import Keys, new_request_id
 from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Embed, Event, Failed, Generate, MediaRef, Token, TurnPart
 from service.worker.jobs import conversation
@@ -75,6 +76,12 @@ async def collect(broker: Broker, request: Generate | Embed, timeout: float = 20
     """All events of a request, to its end."""
     async with asyncio.timeout(timeout), aclosing(each(broker, request)) as events:
         return [event async for event in events]
+
+
+def fall_silent(store: redis.Redis, model: str) -> None:
+    """As if the store had missed the last sign of life of the model's workers: just now they count as lost."""
+    ready = Keys().ready(model)
+    store.zadd(ready, dict.fromkeys(store.zrange(ready, 0, -1), time.time() * 1000 - 1))
 
 
 async def run(broker: Broker, request: Generate | Embed, arrays: dict | None = None) -> list[Event]:

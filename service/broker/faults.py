@@ -35,7 +35,7 @@ def _refused(advice: str) -> Fault:
 
 FAULTS: Mapping[str, Fault] = {
     "MISCONF": _now("the store cannot save to its disk: free space, or mend the folder's permissions"),
-    "NOREPLICAS": _now("too few replicas follow the store: start them, or lower min-replicas-to-write"),
+    "NOREPLICAS": _soon("too few replicas follow the store: start them, or lower min-replicas-to-write"),
     "READONLY": _soon("this store is a replica: let store.url name the master"),
     "LOADING": _soon("the store reads its data after a start; it answers when it has read them"),
     "MASTERDOWN": _soon("this replica has lost its master: let store.url name a master"),

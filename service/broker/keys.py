@@ -32,7 +32,8 @@ pandagpt:models                            sorted set; life QUEUE_LIFE
 pandagpt:cancels:<model>:{tag}             stream; life QUEUE_LIFE
     The id of each cancelled request, about the last 10,000. Written by gateways, read by workers at every step.
 pandagpt:dead:<model>:{tag}                stream; life DEAD_LIFE from its last entry
-    Requests that were given up (`reason`, `at`, `request`), about the last `dead_letters`. Written by settle.lua.
+    Requests that were given up (`reason`, `at`, `request`), about the last `dead_letters`. Written by settle.lua;
+    admit.lua takes one out that is queued anew.
 pandagpt:record:{tag}:<request>            hash; life of a request, at least `request_ttl_s` from its last reader
     tenant, model, priority, created, deadline, entry, cancelled; `response` (how to fold the events, MessagePack),
     `readers` (clients that read now), `attached` (clients that ever read), `left:<name>` (when a client left), `grace`
@@ -40,7 +41,8 @@ pandagpt:record:{tag}:<request>            hash; life of a request, at least `re
     Written by gateways; admit.lua creates it together with the queue entry, depart.lua counts who leaves.
 pandagpt:events:{request}                  stream; life of a request
     Lists of events (field `events`) under ids `<attempt>-<n>`; about 80 B a token. Written by one worker at a time,
-    or by a gateway that ends a request which no worker will end.
+    or by a gateway that ends a request which no worker will end. forget.lua deletes those of a dead letter that is
+    queued anew.
 pandagpt:array:{media}                     string; life `array_ttl_s`, deleted once encoded
     One encoder input, up to 20 MB. Written by gateways.
 pandagpt:embedding:{media}                 string; life `embedding_ttl_s` from its last use
@@ -104,6 +106,7 @@ PRIORITIES: Sequence[Priority] = ("interactive", "batch")  # in the order they a
 QUEUE_LIFE = 86_400  # seconds; longer than any deadline
 DEAD_LIFE = 7 * 86_400  # seconds
 KNOWN_LIFE = 90 * 86_400  # seconds
+SILENT_LIFE = 300  # seconds in which a worker that gave no sign of life may be one that the store missed
 CANCELS_KEPT = 10_000
 TAG_CHARS = 8
 
@@ -152,7 +155,7 @@ class Keys:
 
     @lru_cache(maxsize=256)  # noqa: B019  the instance is a namespace, and lives as long as the process
     def admission(self, model: str, priority: Priority) -> tuple[str, ...]:
-        """The keys of admit.lua, in its order, but for the record's. Kept: three SHA-256 and six quotings a request."""
+        """The keys of admit.lua in its order, but for a request's own. Kept: three SHA-256 and six quotings."""
         lane = (self.queue(model, priority), self.load(model, priority))
         turns = (self.waiting(model, priority), self.turns(model, priority))
         return (*lane, self.ready(model), self.draining(model), *turns)

@@ -1,6 +1,6 @@
 """The few things that must happen together, as Lua beside this file: each is one EVAL on keys of one hash tag.
 
-Sent whole each time (under 3 KB): the store compiles a text once, and no cache of digests can go stale.
+Sent whole each time (under 5 KB): the store compiles a text once, and no cache of digests can go stale.
 """
 
 from importlib import resources

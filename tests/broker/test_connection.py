@@ -162,7 +162,7 @@ SHAPES = {
 }
 
 
-PASSING = ("READONLY", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED")  # as in a start or a failover
+PASSING = ("READONLY", "NOREPLICAS", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED")  # as in a start or a failover
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))

@@ -10,6 +10,7 @@ import pytest
 from pandagpt_core.types import SamplingParams
 from service import cli
 from service.broker import protocol
+from service.broker.errors import DuplicateRequest
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Generate
@@ -124,9 +125,25 @@ async def test_without_a_worker_a_letter_is_not_lost_by_a_retry(valkey: Valkey, 
     valkey.client.zadd(Keys().models, {"fake": 1})
     request = generate()
     bury(valkey, request)
+    failure = {"events": protocol.encode([Failed(code="worker_lost", message="m")])}
+    valkey.client.xadd(Keys().events(request.id), failure, "3-0")
     (row,) = await in_thread(queue, "retry", request.id, status=1)
     assert "no worker" in row["outcome"]
     assert valkey.client.xlen(DEAD) == 1
+    assert valkey.client.xlen(Keys().events(request.id)) == 1, "its caller still reads the failure"
+
+
+async def test_events_of_another_run_are_not_forgotten_by_a_late_command(broker: Broker, valkey: Valkey) -> None:
+    """Ids begin anew with each run, so that of the last event may be the same."""
+    events = Keys().events("chatcmpl-1")
+    valkey.client.xadd(events, {"events": b"failed at first"}, "1-1")
+    last = await broker._records.last_event("chatcmpl-1")
+    valkey.client.delete(events)
+    await broker._records.forget_events("chatcmpl-1", last)  # gone already
+    valkey.client.xadd(events, {"events": b"answered then"}, "1-1")
+    with pytest.raises(DuplicateRequest):
+        await broker._records.forget_events("chatcmpl-1", last)
+    assert valkey.client.xlen(events) == 1
 
 
 def test_an_entry_that_nobody_can_read_is_dropped_from_the_queue(valkey: Valkey, queue: Queue) -> None:

@@ -260,6 +260,9 @@ def test_callers_with_patience_see_no_503_in_a_failover(store: Replicated, how: 
             time.sleep(1)  # the driver gives up; much longer, and the replica is too old to be promoted
             store.start_sentinel()
         store.wait_until_promoted()
+        if how == "planned":
+            with store.client(0) as old:
+                until_condition(lambda: old.info("replication")["role"] == "slave", "the old master's new role", WITHIN)
         seen = len(outcomes)
         until_condition(lambda: len(outcomes) >= seen + 2 * CALLERS, "answers after the failover", 2 * WITHIN)
         over.set()

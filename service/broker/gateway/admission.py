@@ -12,7 +12,7 @@ from pandagpt_core.types import Priority
 from service.broker import scripts
 from service.broker.connection import DRIVER_ERRORS, AsyncStore, raise_translated, store_errors
 from service.broker.errors import BrokerError, Draining, DuplicateRequest, NoWorker, Overloaded, WorkersSilent
-from service.broker.keys import GROUP, QUEUE_LIFE, Keys
+from service.broker.keys import GROUP, QUEUE_LIFE, SILENT_LIFE, Keys
 from service.broker.media_cache import MediaCache
 from service.broker.protocol import Request
 from service.settings import StoreSettings
@@ -78,7 +78,7 @@ class Admission:
         """Raises DuplicateRequest where there is no such dead letter any more."""
         with store_errors():
             if not await self._store.xrange(self._keys.dead(model), letter, letter):
-                self._refuse((b"duplicate", 0, 0), model, 0)
+                raise DuplicateRequest("this dead letter was retried or dropped meanwhile", param="id")
 
     async def admit(
         self,
@@ -130,7 +130,7 @@ class Admission:
         if request_id is not None:
             names = (*names, self._keys.record(request_id), self._keys.dead(model))
         may_wait = int(model in self._from_zero)
-        limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE, may_wait)
+        limits = (self._settings.max_queue, self._settings.max_queue_bytes, QUEUE_LIFE, may_wait, 1000 * SILENT_LIFE)
         return ("EVAL", scripts.ADMIT, len(names), *names, GROUP, payload, size, *limits, *rest)
 
     def _refuse(self, answer: Any, model: str, size: int) -> NoReturn:

@@ -195,10 +195,12 @@ class Broker:
             record = await self._records.find(request.id, request.tenant)
             response, grace_s = record.response, record.grace_s
         life, fields = self._records.life(request.deadline), record_fields(request, response, grace_s)
+        payload = protocol.encode(request)
+        await self._admission.check(request.model, request.priority, len(payload), request.share or request.tenant)
         last = await self._records.last_event(request.id)
         await self._admission.check_letter(request.model, letter)  # so the last event is of the run that ended
         await self._records.forget_events(request.id, last)
-        await self._admission.admit(request, protocol.encode(request), {}, life, fields, letter)
+        await self._admission.admit(request, payload, {}, life, fields, letter)
 
     async def salt(self) -> bytes:
         """The store's own salt, which separates tenants; made if there is none."""

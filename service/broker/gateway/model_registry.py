@@ -1,4 +1,4 @@
-"""Which models live workers serve: their announcements, read at most once a second."""
+"""Which models live workers serve: their announcements, read once a second, more often while workers are waited for."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 from pandagpt_core.types import ModelInfo
 from service.broker.connection import DRIVER_ERRORS, AsyncStore, raise_translated, store_errors
-from service.broker.keys import QUEUE_LIFE, Keys
+from service.broker.keys import QUEUE_LIFE, SILENT_LIFE, Keys
 from service.broker.protocol import Announcement, read_announcement
 
 FRESH = 1.0  # seconds that an answer is good for
@@ -32,7 +32,8 @@ class ModelRegistry:
         self._store, self._keys = store, keys
         self._lock = asyncio.Lock()
         self._known: Mapping[str, LiveModel] = {}
-        self._silent: frozenset[str] = frozenset()
+        self._lost: Mapping[str, float] = {}
+        self.silent: frozenset[str] = frozenset()  # models without a live worker that may have one in a moment
         self._until = 0.0
 
     async def models(self) -> Mapping[str, LiveModel]:
@@ -40,12 +41,8 @@ class ModelRegistry:
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._known = await self._read()
-                self._until = time.monotonic() + (SILENT_FRESH if self._silent else FRESH)
+                self._until = time.monotonic() + (SILENT_FRESH if self.silent else FRESH)
             return self._known
-
-    def is_silent(self, model: str | None) -> bool:
-        """Whether workers of the model, of any where it is None, had given no sign of life in time at the last look."""
-        return bool(self._silent) if model is None else model in self._silent
 
     async def last_known(self, model: str) -> ModelInfo | None:
         """As its last worker announced it; the model is listed from now on. Raises StoreUnavailable."""
@@ -77,7 +74,7 @@ class ModelRegistry:
             raise_translated(error)
         entered = dict(zip(models, answers[::3], strict=True))
         ready = {model: [worker for worker, until in workers if until > now] for model, workers in entered.items()}
-        self._silent = frozenset(model for model, workers in entered.items() if workers and not ready[model])
+        self.silent = self._silent(entered, ready, now)
         states = list(zip(ready.values(), answers[1::3], answers[2::3], strict=True))
         announced = [
             {worker: read_announcement(packed.get(worker)) for worker in (*sorted(ready), *sorted(draining))}
@@ -88,6 +85,17 @@ class ModelRegistry:
             for model, (ready, draining, _), read in zip(models, states, announced, strict=True)
         }
         return {name: model for name, model in sorted(found.items()) if model is not None}
+
+    def _silent(
+        self, entered: Mapping[str, Sequence[tuple[bytes, float]]], ready: Mapping[str, Sequence[bytes]], now: int
+    ) -> frozenset[str]:
+        """Models whose workers all fell silent, and those that a store forgot which lost its data."""
+        here = time.monotonic()
+        lost = {**self._lost, **{name: here for name in self._known if name not in entered}}
+        self._lost = {name: at for name, at in lost.items() if name not in entered and at > here - SILENT_LIFE}
+        latest = {name: max(until for _, until in workers) for name, workers in entered.items() if workers}
+        fell = {name for name, until in latest.items() if not ready[name] and until > now - 1000 * SILENT_LIFE}
+        return frozenset(fell | set(self._lost))
 
 
 def _live_model(

@@ -14,11 +14,12 @@ from redis.exceptions import ResponseError
 from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, store_errors, translated
-from service.broker.errors import UnknownRequest
+from service.broker.errors import DuplicateRequest, UnknownRequest
 from service.broker.keys import DEAD_LIFE, GROUP, Keys, settle_keys
 from service.broker.protocol import End, Failed, Request
 from service.settings import StoreSettings
 
+StreamEntry = tuple[bytes, dict[bytes, bytes]]
 TOMBSTONE_LIFE = 60  # seconds; longer than a command to the store may take
 
 
@@ -73,16 +74,21 @@ class RequestRecords:
             cancelled="cancelled" in fields,
         )
 
-    async def last_event(self, request_id: str) -> bytes:
-        """The id of the last entry of its events; empty where there is none."""
+    async def last_event(self, request_id: str) -> StreamEntry | None:
+        """The last entry of its events."""
         with store_errors():
             entries: Any = await self._store.xrevrange(self._keys.events(request_id), count=1)
-        return entries[0][0] if entries else b""
+        return entries[0] if entries else None
 
-    async def forget_events(self, request_id: str, last: bytes) -> None:
-        """All up to that one, where it is the last still: a command that comes late finds those of another run."""
+    async def forget_events(self, request_id: str, last: StreamEntry | None) -> None:
+        """All up to that entry. Raises DuplicateRequest where it is not the last any more: another run writes."""
+        if last is None:
+            return
+        entry, key = (last[0], *(item for pair in last[1].items() for item in pair)), self._keys.events(request_id)
         with store_errors():
-            await self._store.eval(scripts.FORGET, 1, self._keys.events(request_id), last)
+            gone: Any = await self._store.eval(scripts.FORGET, 1, key, *entry)
+        if not gone:
+            raise DuplicateRequest("the request runs again already", param="id")
 
     async def mark_cancelled(self, request_id: str, life: int) -> None:
         """Workers look at this mark when they take a request. On an id without a record, the mark refuses admission."""

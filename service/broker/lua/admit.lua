@@ -2,11 +2,12 @@
 -- that two gateways cannot both take the last place, and a request has a record if and only if it was queued.
 -- KEYS: queue, load, ready, draining, waiting, turns, and to admit the record and the dead letters. ARGV: group, request
 -- (empty: check only), cost, max waiting, max bytes, life of the queue (s), 1 where the model scales from zero (it may wait
--- for a worker, else 0), whose turn it takes, the weight of that caller, and to admit life of the record (s), the dead
--- letter that is queued anew (empty: none; it goes, and so does its record), and the record's fields and values.
+-- for a worker, else 0), how long silent workers are told from none (ms), whose turn it takes, the weight of that caller,
+-- and to admit life of the record (s), the dead letter that is queued anew (empty: none; it goes, and so does its record),
+-- and the record's fields and values.
 -- Answers {outcome, requests that wait or the entry's id, bytes that the queue holds}.
 local queue, load, ready, draining, waits, turns = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local record, dead, letter = KEYS[7], KEYS[8], ARGV[11] or ''
+local record, dead, letter = KEYS[7], KEYS[8], ARGV[12] or ''
 local known
 if letter ~= '' then known = #redis.call('XRANGE', dead, letter, letter) == 0  -- another retry came first
 elseif record then
@@ -15,9 +16,10 @@ end
 if known then return {'duplicate', 0, 0} end
 
 local time = redis.call('TIME')
-local now = string.format('(%d', time[1] * 1000 + math.floor(time[2] / 1000))
+local ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = string.format('(%d', ms)
 if ARGV[7] ~= '1' and redis.call('ZCOUNT', ready, now, '+inf') == 0 then
-  if redis.call('ZCARD', ready) > 0 then return {'silent', 0, 0} end
+  if redis.call('ZCOUNT', ready, string.format('%d', ms - ARGV[8]), '+inf') > 0 then return {'silent', 0, 0} end
   if redis.call('ZCOUNT', draining, now, '+inf') > 0 then return {'draining', 0, 0} end
   return {'no_worker', 0, 0}
 end
@@ -27,7 +29,7 @@ local pending = redis.pcall('XPENDING', queue, ARGV[1])  -- an error means that 
 if not pending.err then taken = tonumber(pending[1]) end
 local waiting = redis.call('XLEN', queue) - taken
 local bytes = tonumber(redis.call('GET', load) or '0')
-local share, weight, max = 'of:' .. ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[4])
+local share, weight, max = 'of:' .. ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[4])
 local begins = redis.call('ZCARD', waits) == 0  -- nobody's backlog counts any more
 local function turn_of(name) return not begins and tonumber(redis.call('HGET', turns, name)) end
 local now_served, last = turn_of('now') or 0, turn_of(share)
@@ -64,6 +66,6 @@ if letter ~= '' then
   redis.call('DEL', record)
   redis.call('XDEL', dead, letter)
 end
-redis.call('HSET', record, 'entry', id, unpack(ARGV, 12))
-redis.call('EXPIRE', record, ARGV[10])
+redis.call('HSET', record, 'entry', id, unpack(ARGV, 13))
+redis.call('EXPIRE', record, ARGV[11])
 return {'queued', id, bytes}

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -25,7 +25,7 @@ from service.gateway.inference.from_zero import FromZero
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.leaving import LeavingReaders
 from service.gateway.inference.messages import MessageHead, embed_message, sound_message, text_message
-from service.gateway.inference.parsing.speech import check_language, speech_model
+from service.gateway.inference.parsing.speech import check_language, names_one, speech_model
 from service.gateway.inference.places import Places
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
@@ -45,7 +45,7 @@ class ServiceOptions:
     """Times in seconds. A stream with event ids lives `disconnect_grace_s` without readers, a request with an
     `Idempotency-Key` at least `retry_grace_s`: its client may come back. `default_tokens`: of an answer, where nobody
     gives a number. `tools`: whether a model that cannot choose to call functions answers without them. A store that is
-    away is waited for `store_patience_s`."""
+    away is waited for `store_patience_s`, and then workers that it missed."""
 
     request_timeout_s: float
     disconnect_grace_s: float
@@ -90,23 +90,20 @@ class RequestService:
 
     async def _model(self, name: str | None) -> ModelInfo:
         models, default = await self.broker.registry.models(), self.options.default_model
+        silent = self.broker.registry.silent
+        wanted = name
         if name and name not in models:  # clients that name a provider first, as LiteLLM does
-            name = name.removeprefix("openai/").removeprefix("hosted_vllm/")
-        wanted = name or default or next((id_ for id_, live in models.items() if live.ready), None)
+            wanted = name.removeprefix("openai/").removeprefix("hosted_vllm/")
+        wanted = wanted or default or next((id_ for id_, live in models.items() if live.ready), None)
         wanted = wanted or next(iter(models), None) or self.from_zero.only
         if wanted is not None and wanted in models:
             return models[wanted].info
         if wanted is not None and (asleep := await self.from_zero.find(wanted)) is not None:
             return asleep
-        self._check_heard(wanted)
+        _check_present(silent, name, wanted)
         if not models or wanted == default:
             raise NoWorker("no worker serves this model now")
         raise GatewayError("model_not_found", "There is no such model.", param="model")
-
-    def _check_heard(self, missing: str | None) -> None:
-        """Raises WorkersSilent where the missing model, or any where it is None, has workers that are only silent."""
-        if self.broker.registry.is_silent(missing):
-            raise WorkersSilent("no worker of this model gives a sign of life")
 
     async def models(self) -> Mapping[str, ModelInfo]:
         """Those that live workers serve, and those that scale from zero."""
@@ -130,15 +127,15 @@ class RequestService:
         return await self._enter(wanted, info, caller, key)
 
     async def _speech_model(self, wanted: TranscribeRequest) -> ModelInfo:
-        models = await self._models()
+        models, silent = await self._models(), self.broker.registry.silent
         if not models:
-            self._check_heard(None)
+            _check_present(silent)
             raise NoWorker("no worker serves any model now")
         path = TRANSLATIONS if wanted.speech.task == "translate" else TRANSCRIPTIONS
         try:
             info = speech_model(models, wanted.model, self.options.default_model, path)
         except GatewayError:
-            self._check_heard(None)  # a silent one may be the one that writes down speech
+            _check_present(silent, *((wanted.model,) if names_one(wanted.model) else ()))
             raise
         check_language(wanted, info)
         return info
@@ -273,3 +270,13 @@ class RequestService:
             await self.conversations.keep(message.id, wanted, response.shape, response.instructions)
         stays_s = self.options.disconnect_grace_s if metadata.event_ids and wanted.stream else 0.0
         return message, metadata, max(stays_s, retried_s)
+
+
+def _check_present(silent: Collection[str], *names: str | None) -> None:
+    """Raises WorkersSilent where the model that is missing, by any of its names, has workers that are only silent.
+
+    Where no name is given, any of the silent ones may be the one.
+    """
+    given = [name for name in names if name]
+    if any(name in silent for name in given) or (silent and not given):
+        raise WorkersSilent("no worker of this model gives a sign of life")

@@ -11,11 +11,11 @@ from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overload
 from service.broker.event_log import events_of
 from service.broker.gateway import event_reader as reading_module
 from service.broker.gateway.client import Broker
-from service.broker.keys import Keys
+from service.broker.keys import SILENT_LIFE, Keys
 from service.broker.protocol import Done, Failed, Fence, Started, Token, encode
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
-from tests.wire import answer, collect, each, ends_of, generate, media, run, text_of, until
+from tests.wire import answer, collect, each, ends_of, fall_silent, generate, media, run, text_of, until
 
 
 async def test_a_request_is_answered_with_its_own_text_and_one_end(broker: Broker, valkey: Valkey) -> None:
@@ -83,12 +83,42 @@ async def test_without_a_worker_nothing_is_taken(broker: Broker, valkey: Valkey)
 async def test_a_silent_worker_is_no_worker(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings):
         await broker.capacity("fake")
-        valkey.client.zadd(Keys().ready("fake"), dict.fromkeys(valkey.client.zrange(Keys().ready("fake"), 0, -1), 1))
+        fall_silent(valkey.client, "fake")
         with pytest.raises(WorkersSilent):
             await broker.capacity("fake")
     with pytest.raises(NoWorker) as caught:
         await broker.capacity("fake")
     assert not isinstance(caught.value, WorkersSilent), "it signed off"
+    valkey.client.zadd(Keys().ready("fake"), {"died": time.time() * 1000 - 1000 * SILENT_LIFE - 1})
+    with pytest.raises(NoWorker) as caught:
+        await broker.capacity("fake")
+    assert not isinstance(caught.value, WorkersSilent), "it died long ago"
+
+
+async def test_silent_models_are_those_that_may_be_back_in_a_moment(broker: Broker, valkey: Valkey) -> None:
+    """And those that the store forgot. One that died long ago, or was never seen, is none of them."""
+    other = FakeRuntime(info=dataclasses.replace(FAKE_INFO, id="other"))
+    slow = {"heartbeat_s": 30.0, "lost_after_s": 60.0}
+    with worker_thread(valkey.settings, **slow), worker_thread(valkey.settings, other, **slow):
+        assert await _models_and_silent(broker) == ({"fake", "other"}, set())
+        fall_silent(valkey.client, "other")
+        await until_found(broker, {"fake"}, {"other"})
+        valkey.client.zadd(Keys().ready("other"), dict.fromkeys(valkey.client.zrange(Keys().ready("other"), 0, -1), 1))
+        await until_found(broker, {"fake"}, set())
+        valkey.client.delete(Keys().models)
+        await until_found(broker, set(), {"fake"})
+        valkey.client.zadd(Keys().models, {"fake": 0})
+        await until_found(broker, {"fake"}, set())
+
+
+async def until_found(broker: Broker, models: set[str], silent: set[str]) -> None:
+    async with asyncio.timeout(30):
+        while await _models_and_silent(broker) != (models, silent):
+            await asyncio.sleep(0.02)
+
+
+async def _models_and_silent(broker: Broker) -> tuple[set[str], set[str]]:
+    return set(await broker.registry.models()), set(broker.registry.silent)
 
 
 async def test_a_full_queue_refuses_at_the_door(broker: Broker, valkey: Valkey) -> None:

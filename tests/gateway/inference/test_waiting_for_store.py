@@ -2,6 +2,7 @@
 that such a store missed."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.conftest import Valkey
 from tests.contract.test_audio import sound
 from tests.fakes import FAKE_INFO, FakeRecogniser, FakeRuntime, worker_thread
 from tests.gateway.conftest import make_settings, serving
+from tests.wire import fall_silent
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"json": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}},
@@ -79,15 +81,23 @@ def test_a_worker_that_the_store_missed_is_waited_for(path: str, others: bool, v
         if others:
             workers.enter_context(worker_thread(valkey.settings))
         workers.enter_context(worker_thread(valkey.settings, missed, recogniser=FakeRecogniser(), heartbeat_s=1.0))
-        ready = Keys().ready("missed")
-        valkey.client.zadd(ready, dict.fromkeys(valkey.client.zrange(ready, 0, -1), 1))
+        fall_silent(valkey.client, "missed")
         assert ask(url, path, "missed").status_code == 200
 
 
-def test_a_model_whose_workers_stay_silent_is_a_503_and_no_unknown_model(valkey: Valkey) -> None:
-    valkey.client.zadd(Keys().models, {"died": 0})
-    valkey.client.zadd(Keys().ready("died"), {"worker": 1})
-    with serving(make_settings(valkey)) as (url, _), worker_thread(valkey.settings):
-        answer = ask(url, "/v1/chat/completions", "died")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
-        assert ask(url, "/v1/chat/completions", "nobody").status_code == 404
+@pytest.fixture
+def with_a_dead_model(valkey: Valkey) -> Iterator[str]:
+    """A gateway with one live model, which writes down speech, and `openai/died`, whose worker just fell silent."""
+    valkey.client.zadd(Keys().models, {"openai/died": 0})
+    valkey.client.zadd(Keys().ready("openai/died"), {"worker": 1})
+    with serving(make_settings(valkey)) as (url, _), worker_thread(valkey.settings, recogniser=FakeRecogniser()):
+        fall_silent(valkey.client, "openai/died")
+        yield url
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/audio/transcriptions"])
+def test_a_model_whose_workers_stay_silent_is_a_503_and_no_unknown_model(with_a_dead_model: str, path: str) -> None:
+    answer = ask(with_a_dead_model, path, "openai/died")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
+    assert ask(with_a_dead_model, path, "nobody").status_code == 404
+    assert ask(with_a_dead_model, path, "fake").status_code == 200

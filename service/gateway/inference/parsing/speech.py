@@ -111,12 +111,22 @@ _NOBODY = (
 )
 
 
+def names_one(model: str | None) -> bool:
+    """Whether it is one model's name, and no stand-in for any that writes down speech."""
+    return bool(model) and _plain(model) not in ANY_MODEL
+
+
+def _plain(name: str | None) -> str:
+    """Without a provider's name, as LiteLLM puts it first."""
+    return (name or "").removeprefix("openai/").removeprefix("hosted_vllm/")
+
+
 def speech_model(models: Mapping[str, ModelInfo], name: str | None, default: str | None, path: str) -> ModelInfo:
     """The model that writes down speech. Raises `not_found` where none does, `model_not_found`."""
     able = {id_: info for id_, info in models.items() if info.speech is not None}
     if not able:
         raise GatewayError("not_found", _NOBODY.format(path=path))
-    wanted = (name or "").removeprefix("openai/").removeprefix("hosted_vllm/")
+    wanted = _plain(name)
     if wanted in able:
         return able[wanted]
     if wanted in models:
