@@ -59,8 +59,7 @@ pandagpt:wake:{gateway}                    stream; life 60 s, refreshed
 Only gateways use:
 
 pandagpt:probe                             string; life 60 s
-    Nothing. Written by gateways and workers to see whether the store takes writes and permits their commands; beside
-    it for a moment a hash, a set and a stream.
+    Nothing. Written by gateways and workers to see whether the store takes writes and permits their commands.
 pandagpt:salt                              string; no expiry
     32 random bytes that separate tenants, where the settings give no salt. Written once, by the first gateway.
 pandagpt:files:{tenant}                    hash; life `file_ttl_s` and a batch's longest window from the last upload

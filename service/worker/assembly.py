@@ -15,7 +15,7 @@ from pandagpt_core.interface import ServedModel
 from pandagpt_core.speech.base import Recogniser
 from service.broker.connection import (
     SyncStore,
-    check_usable,
+    check_mode,
     check_version,
     connect,
     server_info,
@@ -24,6 +24,7 @@ from service.broker.connection import (
 from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.keys import Keys
 from service.broker.media_cache import EmbeddingCache
+from service.broker.permissions import WORKER, check_permitted, permitted
 from service.broker.protocol import Announcement
 from service.broker.worker.consumer import Consumer
 from service.broker.worker.heartbeat import Heartbeat
@@ -56,7 +57,7 @@ def assembled(
     name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     connection, beats = connect(store, name=name, reporting=True), connect(store, name=f"{name}-heartbeat")
     try:
-        _check(connection)
+        _check(connection, store)
         yield _join(runtime, recogniser, store, worker, metrics, tracer or NoTracer(), name, connection, beats)
     finally:
         connection.close()
@@ -69,8 +70,8 @@ def check_store(settings: StoreSettings) -> None:
     Raises StoreUnavailable and its kinds.
     """
     with closing(connect(settings, name="worker-check")) as connection:
-        _check(connection)
-        check_usable(connection, Keys(settings.namespace).probe, settings.cluster)
+        _check(connection, settings)
+        check_permitted(connection, WORKER, Keys(settings.namespace).probe)
 
 
 def wait_for_store(settings: StoreSettings, pause_s: float = 1.0, repeat_s: float = 30.0) -> None:
@@ -94,11 +95,13 @@ def wait_for_store(settings: StoreSettings, pause_s: float = 1.0, repeat_s: floa
             return
 
 
-def _check(connection: SyncStore) -> None:
-    with store_errors():
-        warning = check_version(server_info(connection.info("server")))
+def _check(connection: SyncStore, settings: StoreSettings) -> None:
+    with store_errors(), permitted("INFO"):
+        info = server_info(connection.info("server"))
+    warning = check_version(info)
     if warning:
         log.warning("the store should be upgraded", extra={"reason": warning})
+    check_mode(info, settings.cluster)
 
 
 def _join(

@@ -11,17 +11,14 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from redis.exceptions import ResponseError
 
 from pandagpt_core.types import ModelInfo, Priority
 from service.broker import protocol, scripts
 from service.broker.connection import (
     AsyncStore,
     check_mode,
-    check_permitted,
     check_version,
     connect_async,
-    probes,
     server_info,
     store_errors,
 )
@@ -43,6 +40,7 @@ from service.broker.gateway.request_status import RequestState, summarise
 from service.broker.gateway.stream_multiplexer import StreamMultiplexer
 from service.broker.keys import CANCELS_KEPT, PRIORITIES, QUEUE_LIFE, Keys
 from service.broker.media_cache import MediaCache
+from service.broker.permissions import GATEWAY, check_permitted_async, permitted
 from service.broker.protocol import Done, Event, Failed, Request, Token
 from service.settings import StoreSettings
 
@@ -81,18 +79,13 @@ class Broker:
     async def check(self) -> None:
         """Whether the store answers, is new enough, of the kind that the settings name, and lets its user do the work
         (StoreTooOld, StoreRefused, StoreUnavailable)."""
-        with store_errors():
+        with store_errors(), permitted("INFO"):
             info = server_info(await self._store.info("server"))
         warning = check_version(info)
         if warning:
             log.warning("the store should be upgraded", extra={"reason": warning})
         check_mode(info, self._cluster)
-        for command, *arguments in probes(self._keys.probe):
-            with store_errors():
-                try:
-                    await self._store.execute_command(command, *arguments)
-                except ResponseError as error:
-                    check_permitted(command, error)
+        await check_permitted_async(self._store, GATEWAY, self._keys.probe)
 
     async def check_writes(self) -> None:
         """Whether the store takes a write now. Raises StoreUnavailable and its kinds."""
