@@ -15,7 +15,7 @@ import pytest
 from service import settings
 from service.local import ports
 
-START_S = 150
+START_S = 600.0
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def main(store: str, folder: str) -> None:
     with (
         serving(settings) as (url, _),
         worker_thread(stores, FakeRuntime(info=INFO)),
-        httpx.Client(base_url=url) as http,
+        httpx.Client(base_url=url, timeout=120) as http,
     ):
         sys.stdout.write(json.dumps({name: sent.json() for name, sent in answers(http, folder).items()}))
 
