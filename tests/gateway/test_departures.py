@@ -45,22 +45,23 @@ class Gated(FakeRuntime):
 
 
 @contextmanager
-def gated(valkey: Valkey, runtime: Gated) -> Iterator[None]:
+def gated(valkey: Valkey, runtime: Gated, sequences: int = SEQUENCES) -> Iterator[None]:
     """Its worker, whose gate opens at the block's end however it ends: the worker could not end before."""
     beats = {"lost_after_s": 300.0, "heartbeat_s": 0.2}
-    with worker_thread(valkey.settings, runtime, max_sequences=SEQUENCES, prefetch=0, **beats):
+    with worker_thread(valkey.settings, runtime, max_sequences=sequences, prefetch=0, **beats):
         try:
             yield
         finally:
             runtime.gate.set()
 
 
-def opened(url: str, number: int) -> socket.socket:
+def opened(url: str, text: str, tokens: int = 100, *, key: str = "", source: str = "") -> socket.socket:
+    """A stream with that message, of a caller with that key and address."""
     address = urlsplit(url)
-    sender = socket.create_connection((address.hostname, address.port), timeout=60)
-    said = [{"role": "user", "content": f"dropped {number}"}]
-    body = json.dumps({"messages": said, "stream": True, "max_tokens": 100}).encode()
+    sender = socket.create_connection((address.hostname, address.port), 60, (source, 0))
+    body = json.dumps({"messages": [{"role": "user", "content": text}], "stream": True, "max_tokens": tokens}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head += f"x-api-key: {key}\r\n".encode() if key else b""
     sender.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
     return sender
 
@@ -85,7 +86,7 @@ def test_a_hundred_streams_that_are_dropped_at_once_keep_no_live_caller_waiting(
     runtime, keys, url = Gated(), Keys(), shared_gateway[0]
     queue = keys.queue("fake", "interactive")
     with gated(valkey, runtime):
-        senders = [opened(url, number) for number in range(DROPPED)]
+        senders = [opened(url, f"dropped {number}") for number in range(DROPPED)]
         eventually(lambda: valkey.client.xlen(queue) == DROPPED, 60, "not all requests were queued")
         eventually(runtime.stepping.is_set, 60, "the worker does not step")
         for sender in senders:
@@ -110,7 +111,7 @@ def test_streams_dropped_while_they_are_submitted_are_cancelled_or_refused(
     queue = keys.queue("fake", "interactive")
     with gated(valkey, runtime):
         before = ended(shared_gateway[1])
-        for sender in [opened(url, number) for number in range(DROPPED)]:
+        for sender in [opened(url, f"dropped {number}") for number in range(DROPPED)]:
             sender.close()
         eventually(lambda: ended(shared_gateway[1]) == before + DROPPED, 60, "the gateway still holds some")
         eventually(lambda: valkey.client.xlen(queue) <= SEQUENCES, GENEROUS_S, "requests of clients that left wait on")
