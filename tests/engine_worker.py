@@ -12,7 +12,7 @@ import torch
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
-from pandagpt_core.interface import Admitted, SequenceRequest
+from pandagpt_core.interface import Admitted, EngineStats, SequenceRequest
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
@@ -46,7 +46,7 @@ class EngineRuntime(fakes.FakeRuntime):
         ids = tuple("\n".join(turn.text for turn in request.conversation.turns).encode())
         llama, engine = self._made
         inputs = LLMInputs(llama.embed(ids), ids, None)
-        return engine.add(EngineRequest(request.id, inputs, request.params, request.resume))
+        return engine.add(EngineRequest(request.id, inputs, request.params, request.resume, tenant=request.tenant))
 
     def step(self) -> list[TokenOutput]:
         time.sleep(self.step_delay)
@@ -58,6 +58,9 @@ class EngineRuntime(fakes.FakeRuntime):
     @property
     def has_work(self) -> bool:
         return self._made[1].has_work
+
+    def stats(self) -> EngineStats:
+        return self._made[1].stats()
 
 
 if __name__ == "__main__":
