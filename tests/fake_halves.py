@@ -15,6 +15,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+# Ignores the signal, and lives longer than the test: only a kill ends it.
 SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
@@ -33,7 +34,7 @@ def main(name: str, folder: Path) -> int:
         ours = {key: value for key, value in os.environ.items() if key.startswith("PANDAGPT_")}
         (folder / "environment.json").write_text(json.dumps(ours))
         answer(int(ours["PANDAGPT_GATEWAY_PORT"]), folder)
-    time.sleep(600)
+    time.sleep(600)  # until the parent under test ends it
     return 0
 
 

@@ -200,7 +200,9 @@ STORE_OPTIONS += ["--maxmemory-policy", "noeviction"]
 
 
 def _gateway(made: House, number: int, url: str, changed: dict[str, object]) -> Slot:
-    ours = {"port": made.ports[number], "keep_alive_s": 1.0, "drain_grace_s": 10.0, "shutdown_delay_s": 0.0, **changed}
+    times = {"keep_alive_s": 1.0, "drain_grace_s": 10.0, "shutdown_delay_s": 0.0}
+    # A store that loses its data loses the salt that it keeps: gateways of before and after would see other tenants.
+    ours = {"port": made.ports[number], "salt": "one of all gateways", **times, **changed}
     store = {"url": url, "command_timeout_s": 8.0, "patience_s": PATIENCE_S}
     command = [sys.executable, "-m", "tests.chaos.gateway", str(made.stalls_file(number))]
     return Slot(f"gateway-{number}", command, _environment(gateway=ours, store=store, decode={"processes": 1}))

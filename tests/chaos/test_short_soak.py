@@ -78,7 +78,7 @@ async def test_requests_at_a_store_that_comes_back_wait_for_the_workers_it_misse
         building.store.start()
     building.store.send(signal.SIGCONT)
     await asyncio.to_thread(building.wait_for_store)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # the gateways find the store, and no worker in it
     assert not load.done()
     for slot in building.workers:
         slot.send(signal.SIGCONT)

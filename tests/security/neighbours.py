@@ -1,10 +1,12 @@
 """Valid requests sent at the same time as hostile ones: they must end well whatever happens beside them."""
 
 import base64
+import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 from PIL import Image
@@ -57,3 +59,11 @@ def neighbour(url: httpx.URL | str, **options: object) -> Iterator[list[int]]:
         thread.join(60)
     assert not thread.is_alive(), "the neighbour still waits"
     assert set(statuses) == {200}
+
+
+def keys_in(folder: Path, rights: Mapping[str, str]) -> Path:
+    """A file of keys: `key-<name>` for each name, with the words that follow its digest in the file."""
+    file = folder / "keys"
+    lines = [f"{name} {hashlib.sha256(f'key-{name}'.encode()).hexdigest()} {words}" for name, words in rights.items()]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file

@@ -18,7 +18,7 @@ from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.media.conftest import Make
-from tests.security.neighbours import ask
+from tests.security.neighbours import ask, keys_in
 
 RAW = hashlib.sha256(b"picture").digest()
 
@@ -51,10 +51,7 @@ def test_pictures_of_the_same_pixels_and_other_shape_mode_or_palette_are_others(
 
 @pytest.fixture
 def two_tenants(tmp_path: Path) -> Path:
-    file = tmp_path / "keys"
-    lines = [f"{name} {hashlib.sha256(f'key-{name}'.encode()).hexdigest()}" for name in ("alice", "bob")]
-    file.write_text("\n".join(lines), encoding="utf-8")
-    return file
+    return keys_in(tmp_path, {"alice": "", "bob": ""})
 
 
 def test_one_tenant_cannot_tell_by_the_cache_what_another_sent(

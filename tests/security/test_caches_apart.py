@@ -122,7 +122,7 @@ def tiny_pandagpt(request: pytest.FixtureRequest) -> Runtime:
 
 def name_picture(_: TwoKeys, alice: httpx.Client) -> str:
     body = with_picture(picture(1))
-    body["messages"][0]["content"][1]["uuid"] = "cover"  # type: ignore[index]
+    body["messages"][0]["content"][1]["uuid"] = "cover"  # type: ignore[index]  # JSON bears no types
     details(alice.post(CHAT, json=body))
     return "cover"
 
@@ -164,7 +164,7 @@ def run_batch(_: TwoKeys, alice: httpx.Client) -> dict[str, Any]:
     wanted = {"input_file_id": file, "endpoint": "/v1/embeddings", "completion_window": "24h"}
     batch: dict[str, Any] = alice.post("/v1/batches", json=wanted).json()
     while batch["status"] not in ("completed", "failed", "expired"):
-        time.sleep(0.02)
+        time.sleep(0.02)  # between looks; the gateway's runner ends it
         batch = alice.get(f"/v1/batches/{batch['id']}").json()
     assert batch["status"] == "completed"
     return batch
@@ -201,7 +201,7 @@ def hold_one(keys: TwoKeys, alice: httpx.Client) -> str:
     body = {"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 2, "stream": True}
     answer = keys.held.enter_context(alice.stream("POST", CHAT, json=body))
     lines = answer.iter_lines()  # kept: an iterator that is thrown away closes the stream
-    keys.held.callback(lines.close)  # type: ignore[attr-defined]
+    keys.held.callback(lines.close)  # type: ignore[attr-defined]  # a generator, of which httpx says Iterator
     next(lines)
     return "x"
 
@@ -217,7 +217,7 @@ def other_engine(request: pytest.FixtureRequest) -> Uses:
     class Remembering(FakeAsyncLLM):
         blocks: set[tuple[Any, ...]] = set()  # noqa: RUF012  made anew with the class
 
-        async def generate(self, prompt: dict[str, Any], *given: Any, **named: Any) -> Any:  # type: ignore[override]
+        async def generate(self, prompt: dict[str, Any], *given: Any, **named: Any) -> Any:  # type: ignore[override]  # of vLLM's parameters, the prompt alone matters
             ids, salt = prompt["prompt_token_ids"], prompt.get("cache_salt")
             keys = {(salt, *ids[:end]) for end in range(4, len(ids), 4)}
             found.append(len(keys & self.blocks))

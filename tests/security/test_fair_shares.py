@@ -5,7 +5,6 @@ one serves a tenant that holds none.
 """
 
 import asyncio
-import hashlib
 import os
 import signal
 import sys
@@ -25,7 +24,7 @@ from tests.fakes import worker_thread
 from tests.gateway.conftest import serving
 from tests.gateway.decoding.test_pool import SLOW_OR_LIVE, scripted
 from tests.gateway.test_departures import Gated, eventually, gated, opened
-from tests.security.neighbours import ask, picture
+from tests.security.neighbours import ask, keys_in, picture
 
 BACKLOG = 150
 BUSY_S = 240  # for a machine that is busy with other things; nothing here waits so long by itself
@@ -33,11 +32,7 @@ BUSY_S = 240  # for a machine that is busy with other things; nothing here waits
 
 @pytest.fixture
 def keys_file(tmp_path: Path) -> Path:
-    file = tmp_path / "keys"
-    rest = {"alice": "", "bob": "", "heavy": "weight=3"}
-    lines = [f"{name} {hashlib.sha256(f'key-{name}'.encode()).hexdigest()} {words}" for name, words in rest.items()]
-    file.write_text("\n".join(lines), encoding="utf-8")
-    return file
+    return keys_in(tmp_path, {"alice": "", "bob": "", "heavy": "weight=3"})
 
 
 def served(valkey: Valkey, url: str, sent: Sequence[tuple[dict[str, str], str, int]], count: int) -> list[str]:

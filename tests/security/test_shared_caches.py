@@ -3,7 +3,6 @@
 Measures: what a cache keeps is named by the tenant, or by a group that the operator named; prefixes too.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from tests.conftest import Valkey
 from tests.engine.conftest import llama, make_engine, prompt, tokenizer
 from tests.fakes import FakeRuntime, worker_thread
 from tests.media.conftest import Make
-from tests.security.neighbours import ask
+from tests.security.neighbours import ask, keys_in
 
 __all__ = ["llama", "make_engine", "prompt", "tokenizer"]
 Prompt = Callable[[str], LLMInputs]
@@ -98,11 +97,7 @@ class OneChoice:
 
 @pytest.fixture
 def keys_file(tmp_path: Path) -> Path:
-    file = tmp_path / "keys"
-    groups = {"alice": "user cache=lab", "bob": "cache=lab", "carol": ""}
-    lines = [f"{name} {hashlib.sha256(f'key-{name}'.encode()).hexdigest()} {rest}" for name, rest in groups.items()]
-    file.write_text("\n".join(lines), encoding="utf-8")
-    return file
+    return keys_in(tmp_path, {"alice": "user cache=lab", "bob": "cache=lab", "carol": ""})
 
 
 def test_media_are_shared_within_a_group_only(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +12,11 @@ from pandagpt_core.types import Priority
 from service.broker import protocol, scripts
 from service.broker.connection import AsyncStore, connect_async, store_errors
 from service.broker.errors import BrokerError, UnknownRequest
+from service.broker.gateway.admission import Admission
 from service.broker.gateway.client import Broker
+from service.broker.gateway.request_record import RequestRecords, record_fields
 from service.broker.keys import GROUP, PRIORITIES, Keys, settle_keys
+from service.broker.media_cache import MediaCache
 from service.broker.protocol import Request
 from service.settings import StoreSettings
 
@@ -55,6 +59,8 @@ class QueueAdmin:
         self._store, self._settings = store, settings
         self._keys = Keys(settings.namespace)
         self._broker = Broker(store, settings)
+        self._records = RequestRecords(store, self._keys, settings)
+        self._admission = Admission(store, self._keys, settings, MediaCache(self._keys, settings))
 
     @classmethod
     def connect(cls, settings: StoreSettings) -> "QueueAdmin":
@@ -85,14 +91,25 @@ class QueueAdmin:
     async def retry(self, item: QueueItem) -> None:
         """Queue a dead letter anew, under its own id and with the time it first had; its old events are forgotten.
 
-        Its caller has its failure; the id answers with the new run from here on. Raises NotRetryable.
+        Its caller has its failure; the id answers with the new run from here on. At every moment it is the letter or
+        runs, also where the store's answer does not arrive. It takes its turn with weight 1. Raises NotRetryable,
+        DuplicateRequest, and what Admission does.
         """
         request = item.request
         if item.state != "dead" or request is None:
             raise NotRetryable(f"{item.entry} is no dead letter that this version can read")
         now = time.time()
         again = msgspec.structs.replace(request, created=now, deadline=now + request.deadline - request.created)
-        await self._broker.submit_again(again, item.entry)
+        payload, response, grace_s = protocol.encode(again), b"", 0.0
+        await self._admission.check(again.model, again.priority, len(payload), again.share or again.tenant)
+        with suppress(UnknownRequest):
+            record = await self._records.find(again.id, again.tenant)
+            response, grace_s = record.response, record.grace_s
+        last = await self._records.last_event(again.id)
+        await self._admission.check_letter(again.model, item.entry)  # so the last event is of the run that ended
+        await self._records.forget_events(again.id, last)
+        life, fields = self._records.life(again.deadline), record_fields(again, response, grace_s)
+        await self._admission.admit(again, payload, {}, life, fields, item.entry)
 
     async def drop(self, item: QueueItem) -> None:
         """Forget a dead letter; end a request that waits or runs as cancelled."""

@@ -22,7 +22,7 @@ from service.broker.connection import (
     server_info,
     store_errors,
 )
-from service.broker.errors import StoreUnavailable, UnknownRequest
+from service.broker.errors import StoreUnavailable
 from service.broker.event_log import events_of
 from service.broker.gateway.admission import Admission, Capacity
 from service.broker.gateway.departures import Departures
@@ -179,21 +179,6 @@ class Broker:
             response=response,
             grace_s=grace_s,
         )
-
-    async def submit_again(self, request: Request, letter: str) -> None:
-        """Queue a dead letter anew under its own id: at every moment it is the letter or runs, also where the store's
-        answer does not arrive. It takes its turn with weight 1. Raises the errors of `submit`."""
-        response, grace_s = b"", 0.0
-        with contextlib.suppress(UnknownRequest):
-            record = await self._records.find(request.id, request.tenant)
-            response, grace_s = record.response, record.grace_s
-        life, fields = self._records.life(request.deadline), record_fields(request, response, grace_s)
-        payload = protocol.encode(request)
-        await self._admission.check(request.model, request.priority, len(payload), request.share or request.tenant)
-        last = await self._records.last_event(request.id)
-        await self._admission.check_letter(request.model, letter)  # so the last event is of the run that ended
-        await self._records.forget_events(request.id, last)
-        await self._admission.admit(request, payload, {}, life, fields, letter)
 
     async def salt(self) -> bytes:
         """The store's own salt, which separates tenants; made if there is none."""
