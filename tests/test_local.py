@@ -195,7 +195,7 @@ def test_a_store_that_dies_comes_back_with_what_it_held(house: House) -> None:
 def test_a_half_whose_settings_are_wrong_ends_it_all_with_its_status(house: House) -> None:
     (house.folder / "worker.refuses").touch()
     house.start()
-    assert house.process.wait(timeout=15) == 2
+    assert house.process.wait(timeout=120) == 2
     assert "worker cannot start; its reason stands above" in house.output.read_text()
     assert not alive(house.started("gateway"))
 
