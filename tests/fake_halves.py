@@ -1,8 +1,8 @@
 """Stand-ins for the processes of gateway and worker, to test the supervisor: `fake_halves.py gateway|worker FOLDER`.
 
 Each writes its process id to FOLDER/<name>.<n>.start at its n-th start. A file FOLDER/<name>.<how> changes what it
-does: `dies` ends it at once with status 1, `refuses` with status 2; `hangs` lets it ignore SIGTERM and start a child
-of its own that does too, whose process id goes to FOLDER/<name>.grandchild.
+does: `dies` ends it at once with status 1, `refuses` with status 2 once the other one has started; `hangs` lets it
+ignore SIGTERM and start a child of its own that does too, whose process id goes to FOLDER/<name>.grandchild.
 The gateway is ready while FOLDER/ready exists, and writes its settings' variables to FOLDER/environment.json.
 """
 
@@ -15,6 +15,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+OTHER = {"gateway": "worker", "worker": "gateway"}
 # Ignores the signal, and lives longer than the test: only a kill ends it.
 SLEEPER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
@@ -25,6 +26,8 @@ def main(name: str, folder: Path) -> int:
     (folder / f"{name}.{starts}.start").write_text(str(os.getpid()))
     for how, status in (("dies", 1), ("refuses", 2)):
         if (folder / f"{name}.{how}").exists():
+            while how == "refuses" and not list(folder.glob(f"{OTHER[name]}.*.start")):
+                time.sleep(0.02)
             return status
     if (folder / f"{name}.hangs").exists():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
