@@ -21,9 +21,8 @@ from service.settings import StoreSettings
 from tests.conftest import ROOT
 from tests.contract.conftest import running, settings_for, store  # noqa: F401  a fixture
 from tests.fakes import FakeRuntime, worker_thread
-from tests.test_docs import pages
+from tests.pages import ADDRESS, blocks, pages
 
-ADDRESS = "http://127.0.0.1:8000"
 # Programs of the machine that a page shows the use of. Nothing here runs them.
 SHOWN = {
     *("docker", "docker-compose", "kubectl", "helm", "systemctl", "journalctl", "cp", "cat", "echo", "export"),
@@ -31,11 +30,6 @@ SHOWN = {
 }
 # Run by tests/contract/test_programs_of_guides.py where they are installed.
 RUN_ELSEWHERE = {"litellm", "llm", "lm-eval", "guidellm"}
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def commands(page: Path) -> Iterator[str]:

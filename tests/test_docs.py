@@ -8,20 +8,11 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.pages import pages
 
-TOP = ("README", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "SECURITY", "CODE_OF_CONDUCT")
-FOLDERS = ("docs", "deploy", "examples", "samples", "models", "recipes")
-OTHERS = ("benchmarks/README.md",)
-WRITTEN_BY_PROGRAMS = "report"  # a folder of figures beside a card
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-
-
-def pages() -> list[Path]:
-    below = [page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md"))]
-    named = [*(ROOT / f"{name}.md" for name in TOP), *(ROOT / name for name in OTHERS)]
-    return [*named, *(page for page in below if page.parent.name != WRITTEN_BY_PROGRAMS)]
 
 
 def links(page: Path) -> list[str]:

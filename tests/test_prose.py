@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_docs import pages
+from tests.pages import pages
 
 RECORDS = {ROOT / "docs/log.md", ROOT / "CODE_OF_CONDUCT.md"}
 LONGEST = 38  # words of a sentence

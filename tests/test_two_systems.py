@@ -20,7 +20,7 @@ import pytest
 from service import settings
 from service.local import ports
 from tests.conftest import ROOT
-from tests.test_commands_in_pages import ADDRESS, blocks
+from tests.pages import ADDRESS, blocks
 
 GUIDE = ROOT / "docs/guides/imagebind-llm.md"
 START_S = 400

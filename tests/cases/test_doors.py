@@ -14,7 +14,7 @@ import pytest
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load, read
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
-from tests.cases.test_media import CASES, NAMED, RECIPES, held
+from tests.cases.files import CASES, NAMED, RECIPES, held
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, FakeRuntime, expected_text, fake_embedding, worker_thread
 from tests.gateway.conftest import make_settings, serving

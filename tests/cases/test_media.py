@@ -1,6 +1,5 @@
 """Files that people have (`shared/cases/media`): each is read as wanted by the default model, or refused in words."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,9 @@ from pandagpt_core.media import Limits, Notes, load, read
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel, open_model
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
-from tests.conftest import ROOT, SHARED
+from tests.cases.files import CASES, FOLDER, NAMED, RECIPES, held
+from tests.conftest import ROOT
 
-FOLDER = SHARED / "cases" / "media"
-CASES: list[dict[str, Any]] = json.loads((FOLDER / "cases.json").read_text()) if FOLDER.is_dir() else []
-NAMED = [
-    f"{case['file']}{'-' + '-'.join(map(str, case['options'].values())) if case['options'] else ''}" for case in CASES
-]
-RECIPES = {
-    "image": "lite0-image-v1",
-    "video": "lite0-video-v1",
-    "audio": "mixed-audio-v1",
-    "depth": "depth-sunrgbd-v1",
-    "thermal": "shown-thermal-v1",
-    "imu": "imu-v1",
-}
 WORDS = ("elephant", "rabbit", "trumpet", "running", "rocket", "dog", "guitar", "panda", "cat")
 # Its display matrix turns the picture upside down: the frames lie on their left side, and it turns them further left.
 CONTRADICTS = "rot90.mov"
@@ -35,11 +22,6 @@ CONTRADICTS = "rot90.mov"
 RELATIVE = "midas8.png"
 ROCKET = {"unit": "mm", "focal_px": 525, "baseline_m": 0.04}
 each = pytest.mark.parametrize("case", CASES, ids=NAMED)
-
-
-def held(case: dict[str, Any], data: bytes | None = None) -> Held:
-    options = tuple(sorted(case["options"].items()))
-    return Held(Modality(case["field"]), data or (FOLDER / case["file"]).read_bytes(), options, case["file"])
 
 
 def looked_at(case: dict[str, Any]) -> Notes:

@@ -1,31 +1,14 @@
 """/v1/audio by the `openai` package, over a recogniser that names what it was given."""
 
-import io
-import wave
 from typing import Any
 
 import httpx
-import numpy as np
 import openai
 import pytest
 from openai import OpenAI
 
 from tests.contract.conftest import Strict
-
-
-def sound(seconds: float = 70.0, silent: bool = False) -> tuple[str, bytes]:
-    """A WAV file of a tone. Its first window lasts 30 s."""
-    tone = 8000 * np.sin(np.arange(round(seconds * 8000)) / 3) * (not silent)
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(8000)
-        writer.writeframes(tone.astype("<i2").tobytes())
-    return "sound.wav", file.getvalue()
-
-
-WHOLE = "transcribe en 0 after 0. transcribe en 3000 after 2. transcribe en 6000 after 4."
+from tests.sounds import WHOLE, sound
 
 
 def test_a_sound_is_written_down(client: OpenAI) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.contract.environment import PYTHON
 from tests.contract.scripted import Scripted, scripted_gateway
 
 CLIENTS = Path(__file__).with_name("clients")
 GUIDE = ROOT / "docs/guides/clients.md"
-PYTHON = Path(os.environ.get("PANDAGPT_CLIENTS_PYTHON", ROOT / ".clients/bin/python"))
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HAYSTACK_TELEMETRY_ENABLED": "False", "DO_NOT_TRACK": "1"}
 TIME_S = 170
 

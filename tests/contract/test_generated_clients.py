@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.contract import made
+from tests.contract.environment import PYTHON
 from tests.contract.npm import installed
-from tests.contract.test_clients import PYTHON
 
 HERE = Path(__file__).with_name("generated")
 SPEC = ROOT / "openapi.yaml"

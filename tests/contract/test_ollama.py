@@ -13,7 +13,7 @@ import pytest
 from pandagpt_core.types import Modality
 from tests.contract import made
 from tests.contract.scripted import Scripted, scripted_gateway
-from tests.contract.test_tools import ARGUMENTS, TOOLS, WEATHER
+from tests.contract.weather import ARGUMENTS, TOOLS, WEATHER
 from tests.fakes import FAKE_INFO
 from tests.scripted import SCRIPTED_INFO, SENTENCE, ScriptedRuntime, call
 

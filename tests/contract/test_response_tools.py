@@ -10,7 +10,7 @@ from openai import OpenAI
 from pydantic import BaseModel
 
 from tests.contract.scripted import Scripted, scripted_gateway
-from tests.contract.test_tools import ARGUMENTS, WEATHER
+from tests.contract.weather import ARGUMENTS, WEATHER
 from tests.scripted import SENTENCE, call
 
 TOOLS: Any = [{"type": "function", **WEATHER, "strict": True}, {"type": "function", "name": "now", "parameters": None}]

@@ -11,19 +11,9 @@ import pytest
 from openai import OpenAI
 
 from tests.contract.scripted import Scripted, scripted_gateway
+from tests.contract.weather import ARGUMENTS, TOOLS, WEATHER
 from tests.scripted import SENTENCE, ScriptedRuntime, call
 
-WEATHER: Any = {
-    "name": "get_weather",
-    "description": "The weather of a city",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
-        "required": ["city", "days"],
-    },
-}
-TOOLS: Any = [{"type": "function", "function": WEATHER}, {"type": "function", "function": {"name": "now"}}]
-ARGUMENTS = {"city": "Paris", "days": 36}
 ASKED: Any = [{"role": "user", "content": "How is the weather?"}]
 
 

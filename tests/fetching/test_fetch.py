@@ -19,7 +19,7 @@ from service import cli
 from service.commands.models.fetching.alone import alone
 from service.commands.models.fetching.originals import SYSTEMS, originals
 from service.commands.models.fetching.self_test import KnownAnswer, self_test
-from tests.convert.test_delta import as_delta
+from tests.convert.deltas import as_delta
 from tests.fetching.mirror import Mirror, mirrored
 from tests.golden import imagebind_sizes
 from tests.parity.bind_tiny import SIZES

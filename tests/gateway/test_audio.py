@@ -9,8 +9,8 @@ import httpx
 
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
-from tests.contract.test_audio import WHOLE, sound
 from tests.fakes import FakeRecogniser, FakeRuntime, worker_process, worker_thread
+from tests.sounds import WHOLE, sound
 
 
 def post(url: str, **fields: str) -> httpx.Response:

@@ -1,6 +1,5 @@
 """Health, metrics, version, models, limits of a key, the manual, and what happens without workers or store."""
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,6 +8,7 @@ import pytest
 
 from service.gateway.state import GatewayState
 from service.settings import Settings, StoreSettings
+from tests.chaos.house import free_port
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, WorkerThread, worker_thread
 from tests.gateway.conftest import serving
@@ -24,12 +24,6 @@ def alone(start_gateway: Callable[..., tuple[str, GatewayState]]) -> str:
 
 def code(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_ready_once_a_worker_is_there(http: httpx.Client) -> None:

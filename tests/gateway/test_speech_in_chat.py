@@ -9,8 +9,8 @@ import pytest
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.contract.conftest import SeeingRuntime
-from tests.contract.test_audio import sound
 from tests.fakes import FAKE_SPEECH, FakeRecogniser, worker_thread
+from tests.sounds import sound
 
 LINE = 'Someone in the sound says: "{}"\n'
 

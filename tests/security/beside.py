@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.gateway.test_server import running
+from tests.gateway.running import running
 
 __all__ = ["Watch", "running", "send", "watched"]
 

@@ -1,8 +1,6 @@
 """PandaGPT as a system: prompts with one soft row, its checks, its stops. Parity is in tests/parity."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -18,62 +16,13 @@ from pandagpt_core.errors import (
     ModelFault,
     UnsupportedModality,
 )
-from pandagpt_core.fusion import Projection
-from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.llm.torch_backend import serve
-from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.systems import SYSTEMS
 from pandagpt_core.systems.encoder import LOADERS
-from pandagpt_core.systems.pandagpt import PandaGPT
-from pandagpt_core.systems.prompting import Prompting, pseudo_id
-from pandagpt_core.types import Conversation, MediaUse, Modality, ModelInfo, SamplingParams, Turn
-
-WIDTH = 8  # of the shared space
-INFO = ModelInfo("tiny", "pandagpt", {Modality.IMAGE: "r", Modality.AUDIO: "r"}, 256, WIDTH, "d", "1")
-QUESTION = (Turn("user", "What is it?"),)
-
-
-@dataclasses.dataclass(frozen=True)
-class MeanEncoder:
-    """A clip's embedding is its values as they are."""
-
-    dim: int = WIDTH
-    recipes: Mapping[Modality, str] = dataclasses.field(default_factory=lambda: INFO.recipes)
-
-    def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
-        return clips
-
-
-Make = Callable[..., PandaGPT]
-
-
-@pytest.fixture(scope="session")
-def llm(golden: Path) -> Llama:
-    return serve(load_llama(golden / "pandagpt-tiny" / "vicuna_tiny"))
-
-
-@pytest.fixture(scope="session")
-def make(llm: Llama, vicuna: Tokenizer) -> Make:
-    weight = torch.randn(llm.config.width, WIDTH, generator=torch.Generator().manual_seed(1))
-    parts = {
-        "info": INFO,
-        "encoder": MeanEncoder(),
-        "projection": Projection(weight, torch.ones(llm.config.width)),
-        "llm": llm,
-        "tokenizer": vicuna,
-        "template": TEMPLATES["vicuna-v0"],
-        "original_stop": False,
-    }
-    written = ("tokenizer", "template", "original_stop")
-
-    def made(**changes: Any) -> PandaGPT:
-        given = {**parts, **changes}
-        prompting = Prompting(**{name: given.pop(name) for name in written})
-        return PandaGPT(**given, prompting=prompting)
-
-    return made
+from pandagpt_core.systems.prompting import pseudo_id
+from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
+from tests.systems.tiny_pandagpt import QUESTION, WIDTH, Make
 
 
 def asked(*media: MediaUse) -> Conversation:

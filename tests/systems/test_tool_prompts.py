@@ -6,7 +6,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.tools import HERMES
 from pandagpt_core.types import Conversation, MediaUse, Modality, ToolCall, Turn
-from tests.systems.test_prompts import CHATML, VICUNA, written
+from tests.systems.written_prompts import CHATML, VICUNA, written
 
 TOOL = '{"type": "function", "function": {"name": "add"}}'
 ASKED = Turn("user", "q")

@@ -1,7 +1,6 @@
 """A cache of pictures that is searched piece by piece: the same rows as in one product, and no search twice."""
 
 import dataclasses
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,9 +11,8 @@ from pandagpt_core.systems.pandagpt import PandaGPT
 from pandagpt_core.systems.visual_cache import FolderCache
 from pandagpt_core.types import Conversation, MediaUse, Modality, Nearest
 from pandagpt_core.visual_cache import ROWS_AT_ONCE, VisualCache
-from tests.systems.test_pandagpt import INFO, QUESTION, WIDTH, llm, make
+from tests.systems.tiny_pandagpt import INFO, QUESTION, WIDTH, Make
 
-__all__ = ["llm", "make"]
 ROWS = 3 * ROWS_AT_ONCE - 1
 MEDIA = tuple(MediaUse(Modality.IMAGE, name, 0) for name in "ab")
 ASKED = Conversation(QUESTION, MEDIA, {"cache_size": 5, "cache_details": True})
@@ -33,7 +31,7 @@ def vectors() -> torch.Tensor:
     return normalize(torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(7)), dim=-1)
 
 
-def system(make: Callable[..., PandaGPT], cache: VisualCache) -> PandaGPT:
+def system(make: Make, cache: VisualCache) -> PandaGPT:
     own = FolderCache(cache, CacheSpec(rows=len(cache), size=0))
     return make(cache=own, info=dataclasses.replace(INFO, options=own.options))
 
@@ -46,9 +44,7 @@ def test_the_rows_of_all_pieces_are_those_of_one_product(vectors: torch.Tensor) 
     assert list(similarities) == pytest.approx(best.values.tolist(), abs=1e-6)
 
 
-def test_a_long_search_is_divided_and_admission_does_not_repeat_it(
-    make: Callable[..., PandaGPT], vectors: torch.Tensor
-) -> None:
+def test_a_long_search_is_divided_and_admission_does_not_repeat_it(make: Make, vectors: torch.Tensor) -> None:
     *pieces, found = system(make, VisualCache(vectors)).look_up(ASKED, EMBEDDINGS)
     assert pieces == [None] * 3 * len(MEDIA)
     assert found is not None
@@ -60,9 +56,7 @@ def test_a_long_search_is_divided_and_admission_does_not_repeat_it(
 
 
 @pytest.mark.parametrize("size", [0, None])
-def test_what_needs_no_long_search_is_ready_at_once(
-    make: Callable[..., PandaGPT], vectors: torch.Tensor, size: int | None
-) -> None:
+def test_what_needs_no_long_search_is_ready_at_once(make: Make, vectors: torch.Tensor, size: int | None) -> None:
     rows = vectors if size == 0 else vectors[:ROWS_AT_ONCE]
     options = ASKED.options if size is None else {"cache_size": size}
     asked = dataclasses.replace(ASKED, options=options)

@@ -9,10 +9,10 @@ import pytest
 from service.settings import Settings, SettingsError, TracingSettings
 from service.tracing import NoTracer, make_tracer, valid_traceparent
 from tests.conftest import Valkey
-from tests.contract.test_audio import sound
 from tests.fakes import FakeRecogniser, FakeRuntime, worker_thread
 from tests.gateway.conftest import serving
 from tests.security.neighbours import data_url, picture
+from tests.sounds import sound
 from tests.tracing.collector import Collector, collecting
 from tests.wire import until
 

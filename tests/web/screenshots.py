@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.web.acts import answer, ask, attach
 from tests.web.conftest import FLAGS, PROGRAMS
-from tests.web.test_chat import answer, ask
-from tests.web.test_media import attach
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

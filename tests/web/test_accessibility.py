@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.web.test_boxes import MODEL, PIECES, done, pictures, stream
-from tests.web.test_chat import answer, ask
-from tests.web.test_media import FILES, attach
+from tests.web.acts import FILES, answer, ask, attach, done, pictures
+from tests.web.places import MODEL, PIECES, stream
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -4,9 +4,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes import ANSWER_TOKENS, FakeRuntime
+from tests.web.acts import answer, ask, attach, resumed
 from tests.web.proxy import cuttable
-from tests.web.test_chat import answer, ask, resumed
-from tests.web.test_media import attach
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page

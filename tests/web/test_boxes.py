@@ -1,42 +1,14 @@
 """Places in a picture: drawn to ask about, found by an answer, joined with the phrases that name them."""
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.web.test_chat import answer, ask, sample
-from tests.web.test_media import FILES
+from tests.web.acts import answer, ask, done, pictures
+from tests.web.places import MODEL, PIECES, stream
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-MODEL = {
-    "id": "places",
-    "system": "minigpt-v2",
-    "input_modalities": ["image"],
-    "max_model_len": 1,
-    "options": [
-        {"name": "task", "kind": "string", "description": "What to do.", "choices": ["refer", "identify"]},
-        {"name": "boxes", "kind": "boxes", "description": "Places."},
-    ],
-}
-DOG = {"label": "a dog", "box_norm": [0.1, 0.2, 0.6, 0.8], "box": None}
-CAT = {"label": "a cat", "box_norm": [0.5, 0.5, 0.9, 0.9], "box": None}
-PIECES = [
-    ("I see <p>a dog</p> {<10><2", []),
-    ("0><60><80>} and <p>a cat", [DOG]),
-    ("</p>{<50><50><90><90>}.", [CAT]),
-]
-
-
-def stream(*pieces: tuple[str, list[dict[str, Any]]]) -> str:
-    lines = ""
-    for index, (content, objects) in enumerate(pieces):
-        delta = {"content": content, "objects": objects} if objects else {"content": content}
-        chunk = {"id": "chatcmpl-x", "choices": [{"index": 0, "delta": delta}]}
-        lines += f"id: {index}\ndata: {json.dumps(chunk)}\n\n"
-    return lines
 
 
 @pytest.fixture
@@ -47,15 +19,6 @@ def places(tab: "Page", url: str) -> "Page":
     tab.route("**/v1/chat/completions", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
     tab.goto(url)
     return tab
-
-
-def pictures(page: "Page", *names: str) -> None:
-    files = [{"name": name, "mimeType": "image/png", "buffer": sample("dog.png")} for name in names]
-    page.locator(FILES).first.set_input_files(files)
-
-
-def done(page: "Page") -> None:
-    page.locator("article.answer[data-state=done]").last.wait_for()
 
 
 def test_a_written_box_is_asked_about(places: "Page") -> None:

@@ -10,29 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pandagpt_core.modalities import MODALITIES
 from service.gateway.state import GatewayState
 from tests.fakes import ANSWER_TOKENS, FakeRuntime, WorkerThread, worker_process
+from tests.web.acts import answer, ask, resumed
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Response
+    from playwright.sync_api import Page
 
 GROUPS = json.loads((Path(__file__).parents[2] / "samples/asks.json").read_text())
-
-
-def ask(page: "Page", words: str) -> None:
-    page.get_by_label("Your message").fill(words)
-    page.get_by_role("button", name="Ask", exact=True).click()
-
-
-def answer(page: "Page") -> str:
-    """The last answer, once it has ended well."""
-    last = page.locator("article.answer").last
-    last.locator(".figures").wait_for()
-    assert last.get_attribute("data-state") == "done"
-    return last.locator(".text").inner_text()
-
-
-def resumed(response: "Response") -> bool:
-    """The rest of an answer."""
-    return response.ok and response.url.endswith("/events")
 
 
 def test_words_are_answered_with_figures(page: "Page") -> None:
@@ -169,10 +152,6 @@ def test_a_page_that_is_there_before_the_first_model_waits_for_it(page: "Page") 
     ask(page, "Hello")
     assert answer(page)
     assert page.get_by_text("No model is ready yet.").count() == 0
-
-
-def sample(name: str) -> bytes:
-    return (Path(__file__).parents[2] / "samples" / name).read_bytes()
 
 
 def test_another_gateway_goes_on_with_the_answer(

@@ -15,8 +15,7 @@ import pytest
 
 from service.gateway.state import GatewayState
 from tests.fakes import FakeRuntime
-from tests.web.test_chat import answer, ask
-from tests.web.test_media import attach
+from tests.web.acts import answer, ask, attach
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page

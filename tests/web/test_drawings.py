@@ -13,7 +13,7 @@ from PIL import Image
 from pandagpt_core.types import Modality
 from tests.fakes import FAKE_INFO
 from tests.media.flir_file import radiometric
-from tests.web.test_media import FILES, attach, example
+from tests.web.acts import FILES, attach, example
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.web.test_chat import answer, ask, sample
-from tests.web.test_media import FILES
+from tests.web.acts import FILES, answer, ask, sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

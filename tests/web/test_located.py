@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pandagpt_core.runtime import Runtime
-from tests.web.test_boxes import done
-from tests.web.test_chat import ask
-from tests.web.test_media import FILES
+from tests.web.acts import FILES, ask, done
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

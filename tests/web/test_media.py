@@ -15,22 +15,10 @@ import pytest
 from pandagpt_core.types import Modality
 from tests.fakes import FAKE_INFO, FakeRuntime, worker_thread
 from tests.media.flir_file import radiometric
-from tests.web.test_chat import answer, ask, sample
+from tests.web.acts import FILES, answer, ask, attach, sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
-
-FILES = "input[type=file]"
-
-
-def attach(page: "Page", *names: str) -> None:
-    page.locator(FILES).first.set_input_files([str(Path(__file__).parents[2] / "samples" / name) for name in names])
-
-
-def example(page: "Page", name: str) -> None:
-    page.locator("summary", has_text="Examples").click()
-    page.get_by_role("button", name=name, exact=True).click()
-    page.locator(".composer .card", has_text=name).wait_for()
 
 
 def test_each_kind_of_file_is_known_by_its_name(page: "Page") -> None:

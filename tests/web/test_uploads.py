@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes import FakeRuntime
-from tests.web.test_chat import answer, ask, sample
-from tests.web.test_media import FILES, attach, example
+from tests.web.acts import FILES, answer, ask, attach, example, sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page, Request

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import textwrap
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pandagpt_core import media
 from pandagpt_core.media import samples
 from service.gateway.decoding.pool import DecodePool, PoolOptions, child_command
 from service.gateway.errors import GatewayError
+from tests.gateway.decoding.children import SLOW_OR_LIVE, scripted
 from tests.security.beside import watched
 
 LIMITS = media.Limits()
@@ -27,25 +27,6 @@ async def pool() -> AsyncIterator[DecodePool]:
     await pool.start()
     yield pool
     await pool.close()
-
-
-def scripted(body: str, **options: float) -> PoolOptions:
-    """A pool whose children greet properly and then run `body` with the pipes `source` and `sink`."""
-    head = """
-        import os, sys, time, struct
-        from service.gateway.decoding.protocol import *
-        from service.gateway.decoding.child import _receive, _read, send, _take_pipes
-        source, sink = _take_pipes()
-        send(sink, DecoderReady(enforced=["none"]))
-        job = _receive(source)
-        while job is not None:
-            data = _read(source, job.size)
-    """
-    loop = textwrap.indent(textwrap.dedent(body), " " * 4) + "\n    job = _receive(source)\n"
-    return replace(
-        PoolOptions([sys.executable, "-c", textwrap.dedent(head) + loop], processes=1),
-        **options,  # type: ignore[arg-type]
-    )
 
 
 async def refused(pool: DecodePool, recipe: str, data: bytes, **params: float | str) -> GatewayError:
@@ -177,13 +158,6 @@ async def test_more_media_than_may_wait_are_turned_away() -> None:
     codes = sorted(result.code for result in results if isinstance(result, GatewayError))
     assert codes == ["invalid_media"] * 2 + ["overloaded"] * 4
     await pool.close()
-
-
-SLOW_OR_LIVE = """
-if data == b"slow":
-    time.sleep(60)
-send(sink, Decoded(dtype="<f4", shape=[1], size=4), b"\\0\\0\\x80?")
-"""
 
 
 async def test_a_caller_who_leaves_takes_the_child_along_and_the_next_is_served() -> None:

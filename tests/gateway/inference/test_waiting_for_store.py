@@ -12,9 +12,9 @@ import pytest
 from service.broker.errors import StoreUnavailable
 from service.broker.keys import Keys
 from tests.conftest import Valkey
-from tests.contract.test_audio import sound
 from tests.fakes import FAKE_INFO, FakeRecogniser, FakeRuntime, worker_thread
 from tests.gateway.conftest import make_settings, serving
+from tests.sounds import sound
 from tests.wire import fall_silent
 
 REQUESTS: dict[str, dict[str, Any]] = {

@@ -6,9 +6,9 @@ registry of modalities, a word of an address `Query`, `Path` or `Header(descript
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-Json = dict[str, Any]
+from tests.gateway.openapi.walk import Json, operations
+
 # What a number may count or measure; in brackets in its description.
 UNITS = [
     "tokens",
@@ -52,12 +52,6 @@ def properties(node: object, where: str = "") -> Iterator[tuple[str, str, Json, 
     elif isinstance(node, list):
         for at, below in enumerate(node):
             yield from properties(below, f"{where}/{at}")
-
-
-def operations(spec: Json) -> Iterator[tuple[str, Json]]:
-    for path, methods in spec["paths"].items():
-        for method, operation in methods.items():
-            yield f"{method} {path}", operation
 
 
 def kinds(field: Json) -> list[Json]:

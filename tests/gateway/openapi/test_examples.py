@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from service.gateway.errors import ERRORS
 from service.gateway.openapi.examples.errors import ERROR_EXAMPLES
 from service.gateway.openapi.examples.operations import OPERATIONS
-from tests.gateway.openapi.test_descriptions import operations
+from tests.gateway.openapi.walk import operations
 
 Json = dict[str, Any]
 PICTURES = ("image/png", "application/octet-stream")  # bytes, of which no example can be written

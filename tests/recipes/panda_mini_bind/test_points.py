@@ -1,35 +1,19 @@
 """Meshes of a package, the clouds made of them, and the small tower that reads them."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
-import trimesh
 
 from pandagpt_core.encoders.mini.points import PointTower
 from pandagpt_core.training.log import Log
 from recipes.panda_mini.space.towers import TowerConfig
 from recipes.panda_mini_bind.points.clouds import KEPT, SEEN, VIEWS, clouds_of, varied
-from recipes.panda_mini_bind.points.meshes import FURNITURE, NAMES, NamedMesh, named_meshes, split
+from recipes.panda_mini_bind.points.meshes import NAMES, NamedMesh, named_meshes, split
 from recipes.panda_mini_bind.points.train import PointSizes, train_points
+from tests.recipes.panda_mini_bind.furniture import box, library
 
 SMALL = PointSizes(width=8, blocks=1, heads=2, groups=4, neighbours=4, local=8)
-
-
-def box(*sides: float) -> bytes:
-    return trimesh.creation.box(sides).export(file_type="obj").encode()
-
-
-def library(packages: Path) -> None:
-    folder = packages / FURNITURE.folder / "usr/share/sweethome3d/furniture"
-    folder.mkdir(parents=True)
-    for at, name in enumerate(("BlendSwap-CC-0", "BlendSwap-CC-BY", "KatorLegaz", "Scopia")):
-        with zipfile.ZipFile(folder / f"{name}.sh3f", "w") as archive:
-            named = f"name#1=Chair\nmodel#1=/a/{at}.obj\nname#2=Vase\nmodel#2=/a/v.obj\n"
-            archive.writestr("PluginFurnitureCatalog.properties", named)
-            archive.writestr(f"a/{at}.obj", box(1, 1, min(at, 2) + 1))
-            archive.writestr("a/v.obj", box(2, 1, 1))
 
 
 def test_no_mesh_is_trained_on_and_held_out(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from recipes.panda_mini_bind.export import adapter_of, lora_of
 from recipes.panda_mini_bind.instructions import Instruction, instructions
 from recipes.panda_mini_bind.training import UpperLoss, descend
 from recipes.panda_mini_bind.tuning import InstructionDraw, states_below, tunable, tune_bind
-from tests.recipes.panda_mini_bind.test_learning import CONCEPTS, FEATURES, VOCABULARY, tiny
+from tests.recipes.panda_mini_bind.tiny import CONCEPTS, FEATURES, VOCABULARY, tiny
 
 CONFIG = TuneConfig(rank=2, steps=40, batch=6, lr=2e-2, alone=0.3, common=VOCABULARY, keep_every=2, draw=DrawConfig())
 POOL = (

@@ -23,7 +23,7 @@ from recipes.panda_mini_bind.points.meshes import FURNITURE, named_meshes, split
 from service.settings import Settings, StoreSettings
 from tests.fakes import worker_thread
 from tests.gateway.conftest import serving
-from tests.recipes.panda_mini_bind.test_points import box, library
+from tests.recipes.panda_mini_bind.furniture import box, library
 
 SHAPES = ('<rect width="7" height="4"/>', '<circle cx="4" cy="4" r="3"/>', '<path d="M0 8 L8 8 L4 0"/>')
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8">{}</svg>'
