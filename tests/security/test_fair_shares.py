@@ -23,7 +23,7 @@ from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.gateway.conftest import serving
 from tests.gateway.decoding.children import SLOW_OR_LIVE, scripted
-from tests.gateway.test_departures import Gated, eventually, gated, opened
+from tests.gateway.gated import Gated, eventually, gated, opened
 from tests.security.neighbours import ask, keys_in, picture
 
 BACKLOG = 150

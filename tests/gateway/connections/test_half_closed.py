@@ -10,8 +10,8 @@ import pytest
 from service.broker.keys import Keys
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
+from tests.gateway.gated import Gated
 from tests.gateway.running import running
-from tests.gateway.test_departures import Gated
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "Tell me"}], "seed": 3, "max_tokens": 20}
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
