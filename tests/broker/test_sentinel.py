@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import aclosing
 from pathlib import Path
 
 import httpx
@@ -14,17 +13,15 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
-from pandagpt_core.types import SamplingParams
 from service.broker.connection import STORE_ERRORS, AsyncStore, connect, connect_async
 from service.broker.errors import StoreRefused, StoreUnavailable
 from service.broker.gateway.client import Broker
-from service.broker.gateway.patience import bridged
-from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import Keys
-from service.broker.protocol import Event, Failed, Generate
+from service.broker.protocol import Event, Failed
 from service.broker.queue_metrics import QueueMetrics
 from service.broker.queue_stats import unreplicated
 from service.settings import Settings, StoreSettings
+from tests.broker.followed import LONG, WITHIN, answered, followed_to_the_end
 from tests.broker.replicated import NAME, Replicated, answers_within, replicated
 from tests.chaos.house import until as until_condition
 from tests.conftest import Valkey
@@ -32,8 +29,6 @@ from tests.fakes import FakeRuntime, worker_thread
 from tests.gateway.conftest import serving
 from tests.wire import answer, generate, text_of, until
 
-WITHIN = 60.0  # seconds until a failover is over: more than it takes beside other work
-LONG = SamplingParams(max_tokens=120, ignore_eos=True)
 CALLERS = 8
 
 
@@ -158,21 +153,6 @@ async def test_what_a_failover_loses_of_running_answers_is_written_again(store: 
         after = generate()
         assert await answered(broker, after) == answer(after)
     await broker.close()
-
-
-async def answered(broker: Broker, request: Generate) -> str:
-    """The answer's text. Submitted anew where the new master is not yet there for all, as a gateway does."""
-    record = await bridged(lambda: broker.submit(request), WITHIN, broker.departed)
-    return text_of(await followed_to_the_end(broker, record))
-
-
-async def followed_to_the_end(broker: Broker, record: RequestRecord, got: list[Event] | None = None) -> list[Event]:
-    """All events to the end, into `got` as they come."""
-    found = [] if got is None else got
-    async with asyncio.timeout(2 * WITHIN), aclosing(broker.follow(record)) as lists:
-        async for events in lists:
-            found += events
-    return found
 
 
 async def test_a_request_that_the_failover_lost_ends_as_store_unavailable(store: Replicated) -> None:

@@ -10,8 +10,8 @@ import redis
 from service.broker.connection import STORE_ERRORS, connect
 from service.broker.gateway.client import Broker
 from service.broker.protocol import Event
+from tests.broker.followed import LONG, WITHIN, answered, followed_to_the_end
 from tests.broker.replicated import NAME, Replicated, answers_within, replicated, sentinel_name
-from tests.broker.test_sentinel import LONG, WITHIN, answered, followed_to_the_end
 from tests.chaos.house import until as until_condition
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, ends_of, generate, text_of, until

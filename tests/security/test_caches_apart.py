@@ -42,8 +42,8 @@ from tests.engine.conftest import (
 )
 from tests.engine.fake_vllm import FakeAsyncLLM, fake_calls
 from tests.engine_worker import EngineRuntime
-from tests.gateway.test_places import Pointing
-from tests.gateway.test_places import picture as place_picture
+from tests.gateway.pointing import Pointing
+from tests.gateway.pointing import picture as place_picture
 from tests.security.neighbours import picture, with_picture
 from tests.security.two_keys import Case, TwoKeys, Use, Uses, counted_model
 

@@ -15,7 +15,7 @@ import torch
 
 from pandagpt_core.checkpoints.pickled import read_pickled
 from pandagpt_core.errors import CheckpointError
-from tests.security.test_tensors import Evil
+from tests.security.evil import Evil
 
 PICKLED = "pandagpt_core/checkpoints/pickled.py"
 TRAINING = "pandagpt_core/training/"  # reads what it wrote itself; nothing of it runs in a service

@@ -16,7 +16,7 @@ from service.broker.keys import PRIORITIES, Keys
 from service.settings import SettingsError
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
-from tests.security.test_tensors import Evil
+from tests.security.evil import Evil
 from tests.wire import answer, generate, media, run, text_of, until
 
 

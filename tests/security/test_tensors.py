@@ -20,6 +20,7 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import Limits, load
 from service.broker.media_cache import CorruptArray, pack, unpack
 from tests.media.conftest import Make
+from tests.security.evil import Evil
 from tests.security.neighbours import data_url, neighbour
 
 PARAMS: dict[str, dict[str, float | str]] = {
@@ -28,16 +29,6 @@ PARAMS: dict[str, dict[str, float | str]] = {
     "imagebind-thermal-v1": {},
     "imagebind-image-v1": {},
 }
-
-
-class Evil:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (self.mark,))
 
 
 def torch_files(mark: Path) -> dict[str, bytes]:

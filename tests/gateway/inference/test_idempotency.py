@@ -17,7 +17,7 @@ from service.gateway.inference.validated import GenerateRequest, SamplingOverrid
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread, worker_thread
-from tests.gateway.test_streams import BODY, eventually, read_some, request_id
+from tests.gateway.by_hand import BODY, eventually, read_some, request_id
 
 KEY = {"idempotency-key": "order-66"}
 MOTION = np.ones((400, 6), np.float32)
