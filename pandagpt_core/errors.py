@@ -1,4 +1,4 @@
-"""Every error a caller can cause or must hear of. Standard library only.
+"""Every error a caller can cause or must see. Standard library only.
 
 PandaGPTError
 ├── InvalidRequest            a field is wrong or out of range
@@ -78,7 +78,7 @@ class KeyMismatch(CheckpointError):
 
 
 def _shown(lines: list[str]) -> list[str]:
-    """Some, and how many more there are: hundreds of lines tell less than one."""
+    """Some, and how many more there are: hundreds of lines help less than one."""
     if len(lines) <= KEYS_SHOWN:
         return lines
     kind = lines[0].partition(":")[0]

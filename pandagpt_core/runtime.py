@@ -179,7 +179,7 @@ class Runtime:
         return replace(admitted, fields=inputs.fields)
 
     def _read(self, request: SequenceRequest) -> tuple[LLMInputs, SamplingParams]:
-        """The prompt; a plain one ends where the tokenizer's files or the caller say, not where a template does."""
+        """The prompt; a plain one ends where the tokenizer's files or the caller set it, not where a template does."""
         prepared = self._prepared
         if prepared is None or not prepared.is_of(request):
             self._prepared = prepared = Prepared(request, self._inputs(request))
@@ -315,7 +315,7 @@ def _vllm_sizes(model: Path, tokenizer: Path, config: EngineConfig, dtype: Dtype
 
 
 def _with_cache(config: EngineConfig, cache_tokens: int, device: str) -> EngineConfig:
-    """Without a size said: on a CPU every sequence may fill the context, on CUDA what the free memory holds."""
+    """Without a size given: on a CPU every sequence may fill the context, on CUDA what the free memory holds."""
     if cache_tokens:
         return replace(config, kv_blocks=-(-cache_tokens // config.block_size))
     if not device.startswith("cuda"):

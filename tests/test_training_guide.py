@@ -111,7 +111,7 @@ def test_accelerate_reads_the_configuration(tmp_path: Path) -> None:
 def test_a_trial_run_by_the_guide_goes_on_and_is_evaluated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [len(sample.media) for sample in read_samples([folder / "conversations.json"])] == [1, 1, 0]
     captions = read_samples([folder / "captions.json"])
-    assert [sample.said[1].value for sample in captions][-2:] == ["A dog sits in the grass.", "A brown dog."]
+    assert [sample.turns[1].value for sample in captions][-2:] == ["A dog sits in the grass.", "A brown dog."]
     smaller = (folder / "run.toml").read_text().replace("256", "8") + '\n[features]\ncache = "features"\n'
     (folder / "run.toml").write_text(smaller.replace("[train]", '[train]\ndevice = "cpu"\nmax_steps = 4'))
     trial, on = [shlex.split(line)[1:] for line in blocks("sh")[2].splitlines()]

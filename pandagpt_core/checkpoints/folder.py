@@ -64,7 +64,7 @@ class LLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class CacheSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A cache of image features with `rows` rows, and what a request has where it does not say otherwise.
+    """A cache of image features with `rows` rows, and what a request has where it sets nothing else.
 
     size: rows retrieved. temperature: multiplies similarities. weight: the share of what was retrieved.
     """

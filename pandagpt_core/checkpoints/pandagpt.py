@@ -44,7 +44,7 @@ class PerceptionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     fusion: "apart" gives each medium a soft token and a line of its own, in order; "sum" is PandaGPT's, one token that
     is their sum. words: whether the lines are written at all. soft: whether a medium that has a line has its soft token
-    too, when they are apart. asked: whether a line also states what a question by yes or no asks for, where there is
+    too, when they are apart. `asked`: whether a line also states what a question by yes or no asks for, where there is
     evidence for it (`pandagpt_core.perception.evidence`).
     """
 

@@ -61,9 +61,9 @@ def _header(layout: Mapping[str, torch.Tensor]) -> bytes:
         end = offset + tensor.numel() * tensor.element_size()
         entries[key] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
         offset = end
-    said = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
-    said += b" " * (-len(said) % _ALIGNMENT)
-    return len(said).to_bytes(8, "little") + said
+    header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    return len(header).to_bytes(8, "little") + header
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from pandagpt_core.checkpoints import PandaGPTTemplate
 from pandagpt_core.llm.tokenizers.special_tokens import read_json
 
-# Words that only one family's chat template has, the most telling first.
+# Words that only one family's chat template has, the most distinctive first.
 _FAMILIES: Mapping[str, PandaGPTTemplate] = MappingProxyType(
     {
         "<|start_header_id|>": "llama3",

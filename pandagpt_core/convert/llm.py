@@ -78,8 +78,8 @@ def write_index(folder: Path, parts: Sequence[Part], size: int) -> list[str]:
     if len(parts) == 1:
         return []
     weight_map = {key: Path(part.target).name for part in parts for key in part.keys}
-    said = json.dumps({"metadata": {"total_size": size}, "weight_map": weight_map}, indent=2, sort_keys=True)
-    (folder / FOLDER / INDEX).write_text(said + "\n", encoding="utf-8")
+    index = json.dumps({"metadata": {"total_size": size}, "weight_map": weight_map}, indent=2, sort_keys=True)
+    (folder / FOLDER / INDEX).write_text(index + "\n", encoding="utf-8")
     return [f"{FOLDER}/{INDEX}"]
 
 

@@ -34,7 +34,7 @@ _PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modali
 
 
 class ImageBind(nn.Module):
-    """Towers of `sizes` for the towers named, all that the sizes have unless said otherwise.
+    """Towers of `sizes` for the towers named, all that the sizes have by default.
 
     Built on the meta device unless `device` is given: weights have no memory until a checkpoint gives it
     (`pandagpt_core.checkpoints.load_module` with `unused=model.is_unbuilt`).

@@ -33,7 +33,7 @@ class Streams:
 
     None of them waits for the language model's: the weights were complete before the first was made (`settle`), arrays
     come from the host, and embeddings go back to it. Nothing made in one is used in another, which torch's allocator
-    would have to be told.
+    would have to know.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ def decoding(what: str) -> Iterator[None]:
 
     Library messages have carried heap addresses and paths to callers (vLLM CVE-2026-22778), so they only stay as the
     exception's cause. Decoders raise nearly every built-in exception on hostile bytes, hence the broad clause. Their
-    warnings (odd metadata, Pillow's own bomb threshold beside ours) tell the caller nothing and are dropped.
+    warnings (odd metadata, Pillow's own bomb threshold beside ours) are of no use to the caller and are dropped.
     """
     try:
         with warnings.catch_warnings():

@@ -60,7 +60,7 @@ def clip_bpe_batch(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray
     has, how many of them are in the row, and the row of `clip_bpe`.
 
     data: a JSON list of texts and of lists of token ids. `cut` is "start" or "end", what of a long text is left out;
-    "windows" for all of it in rows of its own; "none" for its end left out, which the caller can tell by the counts.
+    "windows" for all of it in rows of its own; "none" for its end left out, which the counts show.
     """
     p.only(params, ("cut",))
     cut = p.choice(params, "cut", ("none", "start", "end", "windows"))

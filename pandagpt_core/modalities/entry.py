@@ -12,8 +12,8 @@ _FILE = "what the file says; refused where it is needed and the file does not sa
 class Number:
     """A number that comes beside a medium, within `low`..`high`; with `open_low` above `low`. `unit` is for readers.
 
-    `label` of a parameter is its title in a form, where its name does not make a good one; `otherwise` says what holds
-    where it is not given.
+    `label` of a parameter is its title in a form, where its name does not make a good one; `otherwise` states what
+    holds where it is not given.
     """
 
     name: str

@@ -51,8 +51,8 @@ def asked_names(question: str, language: Language, vocabulary: Mapping[str, str]
     clauses = [_WORD.findall(clause) for clause in _CLAUSE.split(question.lower())]
     asking = [words for words in clauses if words and words[0] in language.asking]
     names = dict.fromkeys(name for words in asking for name in _named(words, language, vocabulary))
-    said = {word for words in clauses for word in words}
-    return AskedNames(tuple(names), bool(said & _HEARD), bool(said & _SEEN))
+    used = {word for words in clauses for word in words}
+    return AskedNames(tuple(names), bool(used & _HEARD), bool(used & _SEEN))
 
 
 def _named(words: Sequence[str], language: Language, vocabulary: Mapping[str, str]) -> Iterator[str]:

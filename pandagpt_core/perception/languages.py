@@ -169,15 +169,15 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType(
         ),
     }
 )
-_SURE = 2  # words of a language that tell it
+_SURE = 2  # words of a language that show it
 
 
 def language_of(question: str) -> Language:
-    """The language with the most telling words, of which there must be two; English otherwise."""
-    said = re.findall(r"[^\W\d_]+", question.lower())
-    counts = {code: sum(word in each.marks for word in said) for code, each in LANGUAGES.items()}
+    """The language with the most distinctive words, of which there must be two; English otherwise."""
+    words = re.findall(r"[^\W\d_]+", question.lower())
+    counts = {code: sum(word in each.marks for word in words) for code, each in LANGUAGES.items()}
     best = max(counts, key=lambda code: counts[code])
-    english = sum(word in _ENGLISH for word in said)
+    english = sum(word in _ENGLISH for word in words)
     return LANGUAGES[best] if counts[best] >= _SURE and counts[best] > english else ENGLISH
 
 

@@ -64,8 +64,8 @@ def tokenizer_files(path: Path) -> Path:
 def merged_name(folder: ProjectedFolder) -> str:
     """Equal names hold equal weights: the files' digests and how they are put together."""
     files = {name: digest for name, digest in folder.files.items() if name == ADAPTER or _is_llm(folder, name)}
-    said = msgspec.json.encode((LAYOUT, folder.llm, folder.lora, files), order="sorted")
-    return hashlib.sha256(said).hexdigest()[:32]
+    contents = msgspec.json.encode((LAYOUT, folder.llm, folder.lora, files), order="sorted")
+    return hashlib.sha256(contents).hexdigest()[:32]
 
 
 def load_table(folder: Path, device: str) -> Llama:
@@ -97,8 +97,8 @@ def write_llama(llm: Llama, target: Path, dtype: torch.dtype) -> None:
         del state["lm_head.weight"]
     layout = {key: torch.empty(tensor.shape, dtype=dtype, device="meta") for key, tensor in state.items()}
     write_safetensors(target / WEIGHTS, layout, lambda key: state[key].to(dtype))
-    said = llm.config.to_hf(str(dtype).removeprefix("torch."))
-    (target / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    config = llm.config.to_hf(str(dtype).removeprefix("torch."))
+    (target / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _projected(path: Path) -> ProjectedFolder:

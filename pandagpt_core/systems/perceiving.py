@@ -78,7 +78,7 @@ class Perceiving:
         """The fields of an answer about its media: the likeliest name of each, and how sure it is."""
         if not readings:
             return None
-        return {"media": [_told(conversation, index, reading) for index, reading in readings.items()]}
+        return {"media": [_facts(conversation, index, reading) for index, reading in readings.items()]}
 
 
 def load_perceiving(path: Path, folder: PandaGPTFolder, projection: Projection) -> Perceiving | None:
@@ -108,7 +108,7 @@ def _language(conversation: Conversation) -> Language:
     return language_of(_question(conversation))
 
 
-def _told(conversation: Conversation, index: int, reading: Reading) -> dict[str, Any]:
+def _facts(conversation: Conversation, index: int, reading: Reading) -> dict[str, Any]:
     name = reading.void or (reading.names[0].name if reading.names else "")
     fields = {
         "modality": str(conversation.media[index].modality),

@@ -30,7 +30,7 @@ class TokenizedExample:
 
 
 def tokenize_conversation(
-    said: Sequence[ChatTurn], tokenizer: Tokenizer, bos_id: int, most: int, *, media: bool = True
+    turns: Sequence[ChatTurn], tokenizer: Tokenizer, bos_id: int, most: int, *, media: bool = True
 ) -> TokenizedExample:
     """The conversation's sequence; what follows the medium is cut to `most` tokens, as the original cuts it.
 
@@ -39,15 +39,15 @@ def tokenize_conversation(
     prefix: list[int | None] = [bos_id, *tokenizer.encode("### Human: <Img>"), None] if media else [bos_id]
     ids: list[int] = []
     targets: list[int] = []
-    for piece, learned in _pieces(said, "</Img> " if media else "### Human: "):
+    for piece, learned in _pieces(turns, "</Img> " if media else "### Human: "):
         tokens = tokenizer.encode(piece)
         ids += tokens
         targets += tokens if learned else [IGNORED] * len(tokens)
     return TokenizedExample((*prefix, *ids[:most]), (*[IGNORED] * len(prefix), *targets[:most]))
 
 
-def _pieces(said: Sequence[ChatTurn], first: str) -> Iterator[tuple[str, bool]]:
-    for index, one in enumerate(said):
+def _pieces(turns: Sequence[ChatTurn], first: str) -> Iterator[tuple[str, bool]]:
+    for index, one in enumerate(turns):
         if one.who == "gpt":
             yield f"{one.value}\n###", True
         else:

@@ -89,7 +89,7 @@ class Child:
             self.start()
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """SIGTERM to its group."""
         self._due = None
         if self._process is not None:
             self._process.terminate()
@@ -113,7 +113,7 @@ class Child:
 
 
 def stop(children: Sequence[Child], grace_s: float, report: Callable[[str], None], hurry: Callable[[], bool]) -> None:
-    """End all of them at once: ask, wait at most `grace_s` or until `hurry()`, then kill what is left."""
+    """End all of them at once: SIGTERM, wait at most `grace_s` or until `hurry()`, then kill what is left."""
     for child in children:
         child.terminate()
     limit = time.monotonic() + grace_s

@@ -1,4 +1,4 @@
-"""Is the port free, and if not, what to say; checked before anything is started."""
+"""Whether the port is free, and the error where it is not; checked before anything is started."""
 
 import errno
 import socket

@@ -167,18 +167,18 @@ def _environment(settings: Settings, given: Given, plan: ServePlan) -> dict[str,
     return environment(given) | environment(ours)
 
 
-def _every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
-    """`ask`, but at most once in `seconds`; False in between."""
+def _every(seconds: float, check: Callable[[], bool]) -> Callable[[], bool]:
+    """`check`, but at most once in `seconds`; False in between."""
     due = 0.0
 
-    def asked() -> bool:
+    def checked() -> bool:
         nonlocal due
         if time.monotonic() < due:
             return False
         due = time.monotonic() + seconds
-        return ask()
+        return check()
 
-    return asked
+    return checked
 
 
 def is_ready(url: str) -> bool:

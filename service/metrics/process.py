@@ -32,7 +32,7 @@ class DeviceMemory:
 
 
 class DeviceMemoryCollector(Collector):
-    """Asked at each scrape; without a device there is no sample."""
+    """Read at each scrape; without a device there is no sample."""
 
     def __init__(self, read: Callable[[], Sequence[DeviceMemory]]) -> None:
         self._read = read

@@ -186,7 +186,7 @@ def _embeddings(job: Job, request: Generate) -> list[np.ndarray]:
 def _sequence(
     job: Job, request: Generate, number: int, asked: Conversation, embeddings: Sequence[np.ndarray]
 ) -> SequenceRequest:
-    """Choices of one request have the same `asked` and `embeddings`, by which they share what is read of the prompt."""
+    """Choices of one request have the same conversation and `embeddings`, and so share what is read of the prompt."""
     params = replace(request.params, seed=seed_of(request.params.seed, number % request.n))
     return SequenceRequest(
         f"{job.id}/{number}",

@@ -107,8 +107,8 @@ def test_parts_of_prompts_and_single_tokens_share_a_run_in_any_order(make_llama:
 def test_logits_come_only_of_pieces_that_ask(make_llama: MakeLlama) -> None:
     plain, held = make_llama(), session(compile_for_cpu(make_llama()))
     embeds = plain.embed(ids(plain, 8))
-    assert held.run(embeds, [Piece(0, 8, range(3), asked=False)]).shape == (0, plain.config.vocab)
-    both = held.run(torch.cat((embeds, embeds)), [Piece(0, 8, range(3), asked=False), Piece(0, 8, range(3, 6))])
+    assert held.run(embeds, [Piece(0, 8, range(3), scored=False)]).shape == (0, plain.config.vocab)
+    both = held.run(torch.cat((embeds, embeds)), [Piece(0, 8, range(3), scored=False), Piece(0, 8, range(3, 6))])
     torch.testing.assert_close(both, plain(embeds[None])[:, -1], atol=1e-4, rtol=1e-4)
 
 

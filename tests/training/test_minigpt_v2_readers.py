@@ -88,7 +88,7 @@ def test_the_command_writes_what_the_trainer_reads(
     words = ["dataset", kind, str(first), *([] if second is None else [str(second)]), "--out", str(out)]
     assert cli.main(words) == 0
     samples = read_samples([out])
-    assert [(one.media[0].file, one.said[1].value) for one in samples] == [
+    assert [(one.media[0].file, one.turns[1].value) for one in samples] == [
         (image, answer) for image, _, answer in EXPECTED[kind]
     ]
 

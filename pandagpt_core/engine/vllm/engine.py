@@ -142,7 +142,7 @@ class VllmEngine:
         return bool(self._llm.errored)
 
     def _prompt(self, request: EngineRequest) -> Any:
-        """Token ids alone where that is all there is: those share vLLM's prefix cache whatever else is asked.
+        """Token ids alone where that is all there is: those share vLLM's prefix cache whatever else is wanted.
 
         The salt goes into the hash of vLLM's first block, so its tenants share no prefix at all.
         """

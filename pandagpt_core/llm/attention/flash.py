@@ -123,7 +123,7 @@ def _by_heads(stretches: Sequence[Stretch], kv_heads: int) -> Tensor:
 def fitting(config: LlamaConfig, dtype: torch.dtype, device: torch.device) -> Kernel | None:
     """torch's flash kernel, where it is there and computes a probe as the masks do; None where masks must do.
 
-    It is none of its business on a CPU or for float32. That it lacks what is asked of it shows in one way or another,
+    It is none of its business on a CPU or for float32. That it lacks what it needs shows in one way or another,
     by torch's version and the device, so whatever it raises is a no.
     """
     if device.type != "cuda" or dtype == torch.float32:

@@ -32,13 +32,13 @@ LEAST_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`count` new tokens of one sequence from position `start` on, whose blocks are `blocks`. `asked`: whether logits
-    after its last token are wanted."""
+    """`count` new tokens of one sequence from position `start` on, whose blocks are `blocks`. `scored`:
+    whether those after its last token are wanted."""
 
     start: int
     count: int
     blocks: Sequence[int]
-    asked: bool = True
+    scored: bool = True
 
     @property
     def end(self) -> int:
@@ -148,14 +148,14 @@ class Session:
     def run(
         self, embeds: Tensor, pieces: Sequence[Piece], bias: Tensor | None = None, *, every: bool = False
     ) -> Tensor:
-        """[R, V] float32 logits after the last token of each piece that asks, or after `every` token.
+        """[R, V] float32 logits after the last token of each piece that wants them, or after `every` token.
 
         embeds: [N, D], the pieces' tokens one after another. bias: [N, L, D] or None.
         """
         begins = _begins(piece.count for piece in pieces)
-        rows = range(begins[-1]) if every else [end - 1 for end, p in zip(begins[1:], pieces, strict=True) if p.asked]
+        rows = range(begins[-1]) if every else [end - 1 for end, p in zip(begins[1:], pieces, strict=True) if p.scored]
         if filler := padded(begins[-1]) - begins[-1]:
-            pieces, begins = [*pieces, Piece(0, filler, self._room, asked=False)], [*begins, begins[-1] + filler]
+            pieces, begins = [*pieces, Piece(0, filler, self._room, scored=False)], [*begins, begins[-1] + filler]
             embeds, bias = _filled(embeds, filler), None if bias is None else _filled(bias, filler)
         tables = [piece.blocks[: -(-piece.end // self.block)] for piece in pieces]
         batch: dict[str, Any] = {

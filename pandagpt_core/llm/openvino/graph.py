@@ -40,8 +40,8 @@ def build(llm: Llama, precision: Precision, stream: Tensor | None) -> tuple[ov.M
 
     stream: the basis [D, D] of the residual stream, where the weights were turned into another.
 
-    Inputs: embeds [N, D] float32, packed sequence by sequence; positions [N]; rows [R], those that logits are asked
-    for; layer_bias [N or 1, L, D]; and of S sequences past_lens [S], subsequence_begins [S + 1], block_indices,
+    Inputs: embeds [N, D] float32, packed sequence by sequence; positions [N]; rows [R], those whose logits are
+    wanted; layer_bias [N or 1, L, D]; and of S sequences past_lens [S], subsequence_begins [S + 1], block_indices,
     block_indices_begins [S + 1], all int32; key_cache.<layer> and value_cache.<layer> [blocks, KV, 32, d].
     Output: logits [R, V] float32.
     """

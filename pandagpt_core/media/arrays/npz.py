@@ -37,5 +37,5 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _plain(body: bytes) -> bool:
-    """Whether an array beside others is one of numbers: texts and objects there say nothing that is read."""
+    """Whether an array beside others is one of numbers: texts and objects there hold nothing that is read."""
     return not any(word in body[: npy.MAX_HEADER] for word in (b"|O", b"<U", b"|S", b"|V", b"|b1"))

@@ -22,7 +22,7 @@ TAKES = "PLY, OBJ, GLB, PCD, LAS, LAZ, NPY, NPZ and tables of numbers (XYZ, PTS,
 
 
 def from_lines(data: bytes, limits: Limits) -> npt.NDArray[np.float64]:
-    """One point a line, columns by comma, semicolon, tab or spaces; a first line of names may say where x, y, z are.
+    """One point a line, columns by comma, semicolon, tab or spaces; a first line of names may show where x, y, z are.
 
     Lines in front that begin with # or // are comments.
     """

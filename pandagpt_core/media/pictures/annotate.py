@@ -19,7 +19,7 @@ from pandagpt_core.types import Box
 
 LONGEST_SIDE = 2400  # pixels of the drawn picture: a larger one is made smaller
 LONGEST_LABEL = 60  # characters
-# Okabe and Ito's colours (2008), which people with any colour vision tell apart, without black.
+# Okabe and Ito's colours (2008), which people with any colour vision distinguish, without black.
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 EDGE = (0, 0, 0)  # on both sides of every line and around every label: readable on any picture
 WHITE = (255, 255, 255)

@@ -18,7 +18,7 @@ Float = npt.NDArray[np.float32]
 def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float:
     """Scaled to as many whole tokens as fit into 280; patches row by row, 0..1, each with its column and row.
 
-    The picture is turned as EXIF says and laid on a ground where it is transparent, as a viewer shows it.
+    The picture is turned as EXIF states and laid on a ground where it is transparent, as a viewer shows it.
     """
     p.only(params)
     picture = open_shown(data, limits)

@@ -66,7 +66,7 @@ def _is_plain(array: Array) -> bool:
 
 
 def _elements(shape: tuple[int, ...]) -> float:
-    count = 1.0  # a float: a head may say 2^60 by 2^60
+    count = 1.0  # a float: a header may state 2^60 by 2^60
     for side in shape:
         count *= side
     return count

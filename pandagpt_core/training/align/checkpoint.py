@@ -27,11 +27,11 @@ _FREE = {"device", "threads", "checkpoint_every"}  # what the losses do not depe
 def run_fingerprint(settings: AlignSettings, folder: ModelFolder, pairs: Sequence[AlignPair]) -> RunFingerprint:
     """All that the losses depend on, flat."""
     train = {f"train.{key}": value for key, value in msgspec.structs.asdict(settings.train).items()}
-    said = {key: value for key, value in train.items() if key.removeprefix("train.") not in _FREE}
+    stated = {key: value for key, value in train.items() if key.removeprefix("train.") not in _FREE}
     if settings.soft_tokens > 1:
-        said |= {"soft_tokens": settings.soft_tokens, "resampler": msgspec.to_builtins(settings.resampler)}
+        stated |= {"soft_tokens": settings.soft_tokens, "resampler": msgspec.to_builtins(settings.resampler)}
     digest = hashlib.sha256(msgspec.json.encode(pairs)).hexdigest()
-    return {"modality": settings.modality, "encoder": folder.encoder_digest, "pairs": digest, **said}
+    return {"modality": settings.modality, "encoder": folder.encoder_digest, "pairs": digest, **stated}
 
 
 def refuse_to_write_over(out: Path) -> None:

@@ -1,7 +1,7 @@
 """An alignment from its settings to a model folder: what `pandagpt align` does, on one device."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +40,9 @@ from pandagpt_core.training.tune.data.prepare import open_towers
 from pandagpt_core.training.tune.data.samples import Medium, refuse
 from pandagpt_core.training.tune.loop import seed_step
 from pandagpt_core.training.tune.outputs import MODEL, link
-from pandagpt_core.training.tune.record import TrainingRecord, plot_loss
+from pandagpt_core.training.tune.record import ReportLine, TrainingRecord, plot_loss
 from pandagpt_core.types import Modality
 
-Tell = Callable[[str], object]
 Alignable = TrainableTower | AlignedResampler
 
 
@@ -56,7 +55,7 @@ class Aligned:
     temperature: float
 
 
-def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda _line: None) -> Aligned:
+def align(settings: AlignSettings, *, resume: bool = False, report: ReportLine = lambda _line: None) -> Aligned:
     """Train one tower, or its resampler, so that its media lie where their pictures lie.
 
     Raises InvalidRequest, CheckpointError.
@@ -81,7 +80,7 @@ def align(settings: AlignSettings, *, resume: bool = False, tell: Tell = lambda 
     pictures = _pictures(settings, path, folder, pairs, device)
     count = sum(parameter.numel() for parameter in tower.parameters())
     what = f"resampler of the {modality} tower" if isinstance(tower, AlignedResampler) else f"{modality} tower"
-    tell(f"aligns the {what}, {count:,} parameters, by {len(pairs):,} pairs on {device.type}")
+    report(f"aligns the {what}, {count:,} parameters, by {len(pairs):,} pairs on {device.type}")
     out.mkdir(parents=True, exist_ok=True)
     contrast = Contrast(train.temperature, train.learn_temperature)
     fingerprint = checkpoint.run_fingerprint(settings, folder, pairs)
@@ -177,6 +176,8 @@ def write_aligned(out: Path, base: Path, folder: PandaGPTFolder, tower: dict[str
     for file in folder.files:
         if file != ENCODER:
             link(file_path(base, folder, file), out / file)
-    told = {**folder.provenance, "aligned": by}
-    write_model_folder(out, msgspec.structs.replace(folder, encoder=own_encoder(folder), files=files, provenance=told))
+    provenance = {**folder.provenance, "aligned": by}
+    write_model_folder(
+        out, msgspec.structs.replace(folder, encoder=own_encoder(folder), files=files, provenance=provenance)
+    )
     return out

@@ -70,12 +70,12 @@ class AlignSettings(TrainSection, frozen=True):
 def read_settings(path: Path) -> AlignSettings:
     """The settings of a TOML file, its paths made absolute. Raises InvalidRequest that names what is wrong."""
     base, replace = path.resolve().parent, msgspec.structs.replace
-    said = parse_settings(read_toml(path), path.name)
-    files = tuple(placed(base, file) for file in said.pairs.files)
-    pairs = replace(said.pairs, files=files, media=placed(base, said.pairs.media))
-    features = replace(said.features, cache=placed(base, said.features.cache))
-    return replace(said, model=placed(base, said.model), out=placed(base, said.out), pairs=pairs, features=features)
+    raw = parse_settings(read_toml(path), path.name)
+    files = tuple(placed(base, file) for file in raw.pairs.files)
+    pairs = replace(raw.pairs, files=files, media=placed(base, raw.pairs.media))
+    features = replace(raw.features, cache=placed(base, raw.features.cache))
+    return replace(raw, model=placed(base, raw.model), out=placed(base, raw.out), pairs=pairs, features=features)
 
 
-def parse_settings(said: dict[str, Any], name: str = "the settings") -> AlignSettings:
-    return convert(said, AlignSettings, name)
+def parse_settings(raw: dict[str, Any], name: str = "the settings") -> AlignSettings:
+    return convert(raw, AlignSettings, name)

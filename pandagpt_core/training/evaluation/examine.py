@@ -33,7 +33,7 @@ class NamedItems:
     measure: str
     set: str
     modality: str
-    said: tuple[str | None, ...]
+    answers: tuple[str | None, ...]
     truths: tuple[str, ...]
 
 
@@ -60,7 +60,7 @@ class Names:
 
     def row(self, found: NamedItems) -> Row:
         chance, alike = self.chances(found.truths)
-        pairs = list(zip(found.said, found.truths, strict=True))
+        pairs = list(zip(found.answers, found.truths, strict=True))
         exact = [one == truth for one, truth in pairs]
         near = [self.alike(one, truth) for one, truth in pairs]
         return Row(
@@ -134,8 +134,8 @@ def _answers(
     model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
 ) -> NamedItems:
     progress(f"{of[0]}, {of[1][0]}", len(items))
-    said = _names(model, manifest, names, [item.media for item in items])
-    return NamedItems("answer", of[0], of[1][0], tuple(said), tuple(item.truth for item in items))
+    answers = _names(model, manifest, names, [item.media for item in items])
+    return NamedItems("answer", of[0], of[1][0], tuple(answers), tuple(item.truth for item in items))
 
 
 def _unions(found: Sequence[NamedItems], unions: Mapping[str, Sequence[str]]) -> Iterator[NamedItems]:
@@ -147,9 +147,9 @@ def _unions(found: Sequence[NamedItems], unions: Mapping[str, Sequence[str]]) ->
         for name, sets in {**unions, ALL: [one.set for one in group]}.items():
             parts = [one for one in group if one.set in sets]
             if len(parts) > 1:
-                said = chain.from_iterable(part.said for part in parts)
+                answers = chain.from_iterable(part.answers for part in parts)
                 truths = chain.from_iterable(part.truths for part in parts)
-                yield NamedItems(measure, name, modality, tuple(said), tuple(truths))
+                yield NamedItems(measure, name, modality, tuple(answers), tuple(truths))
 
 
 def _retrieval(

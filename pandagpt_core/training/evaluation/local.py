@@ -124,20 +124,20 @@ def open_model(folder: Path, *, device: str = "cpu") -> LocalModel:
 
 def base_model(folder: Path) -> LocalModel:
     """The folder's language model before any adapter, prompted as the folder's is. Raises CheckpointError."""
-    said = read_folder_of(folder, PandaGPTFolder)
-    files = llm_path(folder, said.llm)
+    spec = read_folder_of(folder, PandaGPTFolder)
+    files = llm_path(folder, spec.llm)
     llm, tokenizer = serve(load_llama(files)), load_tokenizer(files)
     system = PandaGPT(
-        info=describe(said, TEMPLATES[said.template], 1),
+        info=describe(spec, TEMPLATES[spec.template], 1),
         encoder=_NoEncoder(),
         projection=Projection(torch.zeros(llm.config.width, 1), torch.zeros(llm.config.width)),
         llm=llm,
         prompting=Prompting(
             tokenizer=tokenizer,
-            template=TEMPLATES[said.template],
-            bos_id=None if said.bos is None else said.bos.id,
+            template=TEMPLATES[spec.template],
+            bos_id=None if spec.bos is None else spec.bos.id,
         ),
     )
     return LocalModel(
-        Runtime(system, Engine(llm, tokenizer, EngineConfig(max_running=AT_ONCE, max_model_len=said.max_model_len)))
+        Runtime(system, Engine(llm, tokenizer, EngineConfig(max_running=AT_ONCE, max_model_len=spec.max_model_len)))
     )

@@ -22,7 +22,7 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.types import Modality
 
 MANIFEST = "manifest.json"
-MOST_TOLD = 20
+MOST_LISTED = 20
 _Name = Annotated[str, Meta(min_length=1)]
 
 
@@ -79,8 +79,8 @@ def read_manifest(path: Path) -> Manifest:
     """Raises InvalidRequest that names what is wrong: a field, a truth without a concept, a missing file."""
     try:
         data = path.read_bytes()
-        said = tomllib.loads(data.decode()) if path.suffix == ".toml" else msgspec.json.decode(data)
-        manifest = msgspec.convert({**said, "folder": str(path.resolve().parent)}, Manifest)
+        raw = tomllib.loads(data.decode()) if path.suffix == ".toml" else msgspec.json.decode(data)
+        manifest = msgspec.convert({**raw, "folder": str(path.resolve().parent)}, Manifest)
     except OSError as error:
         raise InvalidRequest(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
@@ -120,8 +120,8 @@ def write_manifest(
         folder=str(folder),
         **more,
     )
-    said = {field: value for field, value in msgspec.to_builtins(manifest).items() if field != "folder"}
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(said), indent=1) + b"\n")
+    raw = {field: value for field, value in msgspec.to_builtins(manifest).items() if field != "folder"}
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(raw), indent=1) + b"\n")
     return read_manifest(folder / MANIFEST)
 
 
@@ -141,5 +141,5 @@ def _check(name: str, manifest: Manifest) -> None:
         missing = set(sets) - {item.set for item in manifest.items}
         problems += [f"unions[{union!r}]: no item is of the set {one!r}" for one in sorted(missing)]
     if problems:
-        rest = [f"  ... and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
-        raise InvalidRequest("\n".join([f"{name}:", *(f"  {one}" for one in problems[:MOST_TOLD]), *rest]))
+        rest = [f"  ... and {len(problems) - MOST_LISTED} more"] if len(problems) > MOST_LISTED else []
+        raise InvalidRequest("\n".join([f"{name}:", *(f"  {one}" for one in problems[:MOST_LISTED]), *rest]))

@@ -16,11 +16,11 @@ Piece = tuple[list[int | None], bool]  # ids, and whether they are learned
 
 
 def tokenize_minigpt(
-    said: Sequence[ChatTurn], tokenizer: Tokenizer, rows: int, most: int, *, media: bool = True
+    turns: Sequence[ChatTurn], tokenizer: Tokenizer, rows: int, most: int, *, media: bool = True
 ) -> TokenizedExample:
     """The sequence, None at each of the picture's `rows`; what follows the first question is cut to `most` tokens."""
     bos, eos = _control(tokenizer, "<s>"), _control(tokenizer, "</s>")
-    (first, _), *rest = _pieces(said, tokenizer, bos, eos, rows if media else 0)
+    (first, _), *rest = _pieces(turns, tokenizer, bos, eos, rows if media else 0)
     ids: list[int | None] = []
     targets: list[int] = []
     for piece, learned in rest:
@@ -29,8 +29,8 @@ def tokenize_minigpt(
     return TokenizedExample((*first, *ids[:most]), (*[IGNORED] * len(first), *targets[:most]))
 
 
-def _pieces(said: Sequence[ChatTurn], tokenizer: Tokenizer, bos: int, eos: int, rows: int) -> Iterator[Piece]:
-    for index, turn in enumerate(said):
+def _pieces(turns: Sequence[ChatTurn], tokenizer: Tokenizer, bos: int, eos: int, rows: int) -> Iterator[Piece]:
+    for index, turn in enumerate(turns):
         if turn.who == "gpt":
             yield [*tokenizer.encode(turn.value), eos], True
         elif index == 0 and rows:

@@ -28,7 +28,13 @@ RunFingerprint = Mapping[str, Any]  # the settings of a run, flat: a run goes on
 
 
 def save(
-    out: Path, step: int, accelerator: Accelerator, model: nn.Module, optimizer: Any, told: RunFingerprint, keep: int
+    out: Path,
+    step: int,
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: Any,
+    fingerprint: RunFingerprint,
+    keep: int,
 ) -> Path:
     """Write the checkpoint of `step` and forget all but the newest `keep`. Every process calls it."""
     folder = out / FOLDER / f"step-{step:06}"
@@ -44,7 +50,9 @@ def save(
         torch.save(optimizer.state_dict(), folder / _OPTIMIZER)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        (folder / _RUN).write_text(json.dumps({"step": step, "told": dict(told)}, indent=2) + "\n", encoding="utf-8")
+        (folder / _RUN).write_text(
+            json.dumps({"step": step, "told": dict(fingerprint)}, indent=2) + "\n", encoding="utf-8"
+        )
         for old in _found(out)[:-keep]:
             shutil.rmtree(old)
     return folder
@@ -56,13 +64,13 @@ def newest(out: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, told: RunFingerprint) -> int:
+def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: Any, fingerprint: RunFingerprint) -> int:
     """Put the checkpoint into what `accelerator.prepare` gave; the number of steps that it has behind it.
 
     Raises InvalidRequest for a run with other settings.
     """
     run = json.loads((folder / _RUN).read_text(encoding="utf-8"))
-    check_same(run["told"], json.loads(json.dumps(dict(told))))
+    check_same(run["told"], json.loads(json.dumps(dict(fingerprint))))
     if (folder / _SHARDS).is_dir() != (accelerator.distributed_type in _SHARDING):
         raise InvalidRequest("the checkpoint is of a sharded run and this one is not, or the other way round")
     if accelerator.distributed_type in _SHARDING:
@@ -82,7 +90,7 @@ def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: An
 
 
 def trained_state(accelerator: Accelerator, model: nn.Module) -> dict[str, Tensor]:
-    """The trained parameters by name, whole, on the CPU, float32. Every process of a sharded run must ask."""
+    """The trained parameters by name, whole, on the CPU, float32. Every process of a sharded run must call it."""
     plain = accelerator.unwrap_model(model)
     names = [name for name, parameter in plain.named_parameters() if parameter.requires_grad]
     if accelerator.distributed_type in _SHARDING:

@@ -81,7 +81,7 @@ def write_model(
     if resampler is not None:
         spec, weights = resampler
         soft, files[RESAMPLER] = {"soft_tokens": spec}, write_safetensors(out / RESAMPLER, weights, weights.__getitem__)
-    said = msgspec.structs.replace(
+    written = msgspec.structs.replace(
         folder,
         **soft,
         id=name,
@@ -91,7 +91,7 @@ def write_model(
         created=int(time.time()),
         provenance={**provenance, "base": {"id": folder.id, "provenance": folder.provenance}},
     )
-    write_model_folder(out, said)
+    write_model_folder(out, written)
     return out
 
 
@@ -107,7 +107,7 @@ def write_bind(
             link(file_path(base, folder, file), out / file)
             files[file] = folder.files[file]
     provenance = {**provenance, "base": {"id": folder.id, "provenance": folder.provenance}}
-    said = msgspec.structs.replace(
+    written = msgspec.structs.replace(
         folder,
         id=name,
         encoder=own_encoder(folder),
@@ -115,7 +115,7 @@ def write_bind(
         created=int(time.time()),
         provenance=provenance,
     )
-    write_model_folder(out, said)
+    write_model_folder(out, written)
     return out
 
 
@@ -141,7 +141,7 @@ def write_peft(path: Path, adapter: State, lora: LoraSettings, base: str, resamp
     save(path / "projection.safetensors", {k: t for k, t in adapter.items() if k.startswith("projection.")})
     if resampler:
         save(path / RESAMPLER, resampler)
-    said = {
+    written = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
@@ -153,7 +153,7 @@ def write_peft(path: Path, adapter: State, lora: LoraSettings, base: str, resamp
         "fan_in_fan_out": False,
         "inference_mode": True,
     }
-    (path / "adapter_config.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    (path / "adapter_config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return path
 
 

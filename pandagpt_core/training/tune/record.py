@@ -1,7 +1,7 @@
 """What a run leaves to read: a line of JSON for every step, and a picture of the loss."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 LOG = "log.jsonl"
 PLOT = "loss.png"
+
+ReportLine = Callable[[str], object]  # shows a line about a run to whoever watches it
 
 
 class TrainingRecord:

@@ -1,6 +1,6 @@
 """A training run from its settings to a model folder: what `pandagpt train` does."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,10 @@ from pandagpt_core.training.tune.model import (
     enable_gradient_checkpointing,
     encoder_size,
 )
-from pandagpt_core.training.tune.record import TrainingRecord, plot_loss, read_log
+from pandagpt_core.training.tune.record import ReportLine, TrainingRecord, plot_loss, read_log
 from pandagpt_core.training.tune.settings import TuneSettings
 from pandagpt_core.training.tune.soft_tokens import resampler_spec, trainable_resampler
 
-Tell = Callable[[str], object]
 Tuned = TrainableModel | TrainableBind
 
 
@@ -59,7 +58,7 @@ def train(
     *,
     resume: bool = False,
     stop_after: int = 0,
-    tell: Tell = lambda _line: None,
+    report: ReportLine = lambda _line: None,
     open_encoder: OpenEncoder = open_towers,
 ) -> TrainResult:
     """Train by the settings; every process of a distributed run calls it alike.
@@ -69,7 +68,7 @@ def train(
     a checkpoint to go on from. Raises InvalidRequest and CheckpointError.
     """
     accelerator = open_accelerator(settings.train)
-    told: Tell = tell if accelerator.is_main_process else lambda _line: None
+    report_once: ReportLine = report if accelerator.is_main_process else lambda _line: None
     out, path = Path(settings.out), Path(settings.model)
     last = checkpoint.newest(out)
     logged = len(read_log(out))
@@ -80,7 +79,7 @@ def train(
     accelerator.wait_for_everyone()
     out.mkdir(parents=True, exist_ok=True)
 
-    train_set = learn_from(settings, path, folder, accelerator, told, open_encoder)
+    train_set = learn_from(settings, path, folder, accelerator, report_once, open_encoder)
     division = Division(settings.train.batch, settings.train.micro_batch, accelerator.num_processes)
     order = order_of(settings, train_set)
     steps = settings.train.max_steps or order.steps(settings.train.epochs)
@@ -88,8 +87,8 @@ def train(
     cast_frozen(tuned.llm, frozen_dtype(accelerator))
     if settings.train.checkpointing:
         enable_gradient_checkpointing(tuned.llm)
-    told(f"{count(tuned, encoder_size(path, folder))} on {described(accelerator)}")
-    told(f"{len(train_set.examples):,} conversations, {steps:,} steps of {settings.train.batch}")
+    report_once(f"{count(tuned, encoder_size(path, folder))} on {described(accelerator)}")
+    report_once(f"{len(train_set.examples):,} conversations, {steps:,} steps of {settings.train.batch}")
 
     optimizer = _optimizer(tuned, settings)
     accelerator.gradient_accumulation_steps = division.accumulated
@@ -99,9 +98,9 @@ def train(
     fingerprint = _fingerprint(settings, folder, train_set, steps)
     done = checkpoint.load(last, accelerator, model, prepared, fingerprint) if last is not None else 0
     if done:
-        told(f"goes on after step {done}")
+        report_once(f"goes on after step {done}")
     elif logged:
-        told(f"begins again: of the {logged} steps in the log there is no checkpoint")
+        report_once(f"begins again: of the {logged} steps in the log there is no checkpoint")
     record = TrainingRecord(out, done) if accelerator.is_main_process else None
     plan = TrainPlan(settings.train, order, division, steps)
     until = min(steps, stop_after or steps)

@@ -164,16 +164,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InvalidRequest(f"{path.name} is no TOML: {error}") from None
 
 
-def parse_settings(said: Mapping[str, Any], name: str = "the settings") -> TuneSettings:
-    return convert(said, TuneSettings, name)
+def parse_settings(raw: Mapping[str, Any], name: str = "the settings") -> TuneSettings:
+    return convert(raw, TuneSettings, name)
 
 
-def convert(said: Mapping[str, Any], kind: type[Kind], name: str) -> Kind:
+def convert(raw: Mapping[str, Any], kind: type[Kind], name: str) -> Kind:
     """The settings as `kind`. Raises InvalidRequest that names key, value and limit."""
     try:
-        return msgspec.convert(said, kind, strict=True)
+        return msgspec.convert(raw, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{name}: {_explained(str(error), said, kind)}") from None
+        raise InvalidRequest(f"{name}: {_explained(str(error), raw, kind)}") from None
 
 
 def placed(base: Path, file: str) -> str:
@@ -194,14 +194,14 @@ def _placed(settings: TuneSettings, base: Path) -> TuneSettings:
     )
 
 
-_SAID = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<at>[^`]*)`)?", re.DOTALL)
+_COMPLAINT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<at>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _ABSENT = re.compile(r"Object missing required field `(.*)`")
 
 
-def _explained(message: str, said: Mapping[str, Any], kind: type[msgspec.Struct]) -> str:
+def _explained(message: str, raw: Mapping[str, Any], kind: type[msgspec.Struct]) -> str:
     """msgspec's message with the value that it complains of, and for an unknown key those there are."""
-    found = _SAID.fullmatch(message)
+    found = _COMPLAINT.fullmatch(message)
     assert found is not None
     what, at = found["what"], found["at"] or ""
     if unknown := _UNKNOWN.fullmatch(what):
@@ -210,7 +210,7 @@ def _explained(message: str, said: Mapping[str, Any], kind: type[msgspec.Struct]
         return f"{'.'.join(filter(None, [at, absent[1]]))} is missing"
     if not at:
         return what
-    value: Any = said
+    value: Any = raw
     for step in re.findall(r"[^.\[\]]+", at):
         value = value[int(step) if step.isdigit() else step]
     choices = next((key.choices for key in described(kind) if key.name == at), ())

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             talk.pending = [medium(modality, words) for modality in PARTS for words in getattr(arguments, modality)]
         except TalkError as error:
-            return _tell(error)
+            return _print_error(error)
         return _once(talk, " ".join(arguments.prompt)) if arguments.prompt else _converse(talk)
 
 
@@ -70,14 +70,14 @@ def _once(talk: Talk, prompt: str) -> int:
                 print(text, end="", flush=True)
         print()
     except TalkError as error:
-        return _tell(error)
+        return _print_error(error)
     for line in explained(talk.fields):
         print(line)
     return 0
 
 
 def explained(fields: Mapping[str, Any]) -> list[str]:
-    """A line a medium: how much likelier the answer is with it, in nats (natural logarithm), the most telling first."""
+    """A line a medium: how much likelier the answer is with it, in nats (natural logarithm), the largest first."""
     media = fields.get("contributions", {}).get("media", [])
     ordered = sorted(media, key=lambda one: -abs(one["gain"]))
     return [f"  {one['modality']} of message {one['turn'] + 1}: {one['gain']:+.2f} nats" for one in ordered]
@@ -124,9 +124,9 @@ def _command(talk: Talk, line: str) -> None:
         else:
             print(_HELP)
     except TalkError as error:
-        _tell(error)
+        _print_error(error)
 
 
-def _tell(error: TalkError) -> int:
+def _print_error(error: TalkError) -> int:
     print(f"error: {error}", file=sys.stderr, flush=True)
     return error.status

@@ -19,7 +19,7 @@ OPTIONS = {name: {one.name: one for one in MODALITIES[name].parameters} for name
 
 
 class TalkError(Exception):
-    """Something to tell the person at the terminal: the connection, or the service's own error."""
+    """What a person at the terminal sees of a failure: the connection's, or the service's own error."""
 
     status = 1
 
@@ -83,7 +83,7 @@ class Talk:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was said and attached."""
+        """Forget the turns and what is attached."""
         self._messages: list[dict[str, Any]] = [{"role": "system", "content": self._system}] if self._system else []
         self.pending = []
 

@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Align, and say what was written."""
+    """Align, and print what was written."""
     try:
         from pandagpt_core.training.align.run import align
     except ModuleNotFoundError as error:
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pandagpt_core.training.align import read_settings
 
     settings = read_settings(arguments.config)
-    done = align(settings, resume=arguments.resume, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    done = align(settings, resume=arguments.resume, report=lambda line: print(line, file=sys.stderr, flush=True))
     print(f"model  {done.model}\nplot   {done.plot}\ntemperature {done.temperature:.3f}")
     print(f"its projection has not seen the new tower yet; serve it, or go on with `pandagpt train`: {done.model}")
     return 0

@@ -62,7 +62,7 @@ def _report(arguments: argparse.Namespace, model: Answerer, base: Answerer | Non
         return _benchmark(arguments, model)
     manifest = read_manifest(arguments.manifest)
     seen = Transcript(model)
-    report = examine(seen, manifest, base, _tell)
+    report = examine(seen, manifest, base, _progress)
     print(f"{markdown(report)}\n{METRIC}.")
     for path in _written(report, seen, manifest, arguments.out) if arguments.out else []:
         print(path, file=sys.stderr)
@@ -77,7 +77,9 @@ def _written(report: EvaluationReport, seen: Transcript, manifest: Manifest, fol
 def _benchmark(arguments: argparse.Namespace, model: Answerer) -> int:
     files = Files(arguments.annotations, arguments.images, arguments.questions)
     benchmark = BENCHMARKS[arguments.task]
-    outcome = run_benchmark(benchmark, model, files, arguments.limit, lambda done, total: _tell(f"{done} of", total))
+    outcome = run_benchmark(
+        benchmark, model, files, arguments.limit, lambda done, total: _progress(f"{done} of", total)
+    )
     print(benchmark_table(outcome), end="")
     for path in write_outcome(outcome, arguments.out) if arguments.out else []:
         print(path, file=sys.stderr)
@@ -113,5 +115,5 @@ def _base(folder: Path | None) -> Answerer | None:
     return base_model(folder)
 
 
-def _tell(what: str, count: int) -> None:
+def _progress(what: str, count: int) -> None:
     print(f"{what}: {count} questions", file=sys.stderr, flush=True)

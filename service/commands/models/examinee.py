@@ -80,7 +80,7 @@ class HttpModel:
 
 
 def connected(settings: ClientSettings) -> httpx.Client:
-    """To the service of the settings, as whom they say."""
+    """A connection to the service that the settings name, with their key."""
     headers = {"authorization": f"Bearer {settings.key.get_secret_value()}"} if settings.key else {}
     timeout = httpx.Timeout(None, connect=5.0)
     return httpx.Client(base_url=settings.url, headers=headers, timeout=timeout, trust_env=False)

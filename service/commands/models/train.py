@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, and say what was written. Under torchrun or `accelerate launch` every process runs this."""
+    """Train, and print what was written. Under torchrun or `accelerate launch` every process runs this."""
     if arguments.stop_after < 0:
         raise SettingsError(f"--stop-after is {arguments.stop_after}; expected at least 0")
     try:
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pandagpt_core.training.tune import read_settings
 
     settings = read_settings(arguments.config)
-    result = train(settings, resume=arguments.resume, stop_after=arguments.stop_after, tell=_tell)
+    result = train(settings, resume=arguments.resume, stop_after=arguments.stop_after, report=_print_line)
     for name, path in result.written.items():
         print(f"{name:<8}  {path}")
     if "model" in result.written:
@@ -35,5 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`pandagpt doctor`: look at this machine and the settings, say what stands in the way, and what to do about it."""
+"""`pandagpt doctor`: look at this machine and the settings, print what stands in the way, and what to do about it."""
 
 import argparse
 import json

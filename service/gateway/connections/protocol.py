@@ -137,7 +137,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def outlast(self, idle_s: float) -> None:
         """The server leaves: from now on a connection without a request closes after `idle_s`, and not before.
 
-        An answer that began earlier did not say that its connection ends, and a proxy may send the next request on it.
+        An answer that began earlier announced no end of its connection, and a proxy may send the next request on it.
         """
         self.timeout_keep_alive = idle_s  # type: ignore[assignment]  # any number of seconds
         self._outlasts = True

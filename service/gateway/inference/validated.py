@@ -166,7 +166,7 @@ class EmbedRequest:
 
 @dataclass(frozen=True, slots=True)
 class TranscribeRequest:
-    """A valid request for what is said in a sound, the one of `media`. `answer` is the form of the answer."""
+    """A valid request for the words spoken in a sound, the one of `media`. `answer` is the form of the answer."""
 
     media: tuple[MediaInput, ...]
     speech: SpeechOptions

@@ -82,7 +82,7 @@ async def embed(request: Request, caller: _Embedder) -> Response:
 
 @router.get("/api/tags", response_model=None)
 async def tags(request: Request, _caller: _Reader) -> dict[str, Any]:
-    """The models that can be asked."""
+    """The models that answer."""
     return {"models": [models.listed(info) for info in (await gateway_of(request).requests.models()).values()]}
 
 

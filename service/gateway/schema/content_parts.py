@@ -51,7 +51,7 @@ class InputAudio(PartModel):
 
 
 class FileRef(PartModel):
-    """An upload by its id, or the bytes themselves as a data URL or plain base64. `filename` may tell the modality."""
+    """An upload by its id, or the bytes themselves as a data URL or plain base64. `filename` may show the modality."""
 
     file_id: Name | None = Field(default=None, description="An upload's id. Default: none, then `file_data` is needed.")
     file_data: Url | None = Field(default=None, description="The bytes as a data URL or base64. Default: none.")

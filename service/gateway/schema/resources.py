@@ -12,7 +12,7 @@ Span = Annotated[list[float], Field(min_length=2, max_length=2, description="Beg
 
 
 class OwnParameter(BaseModel):
-    """A parameter as the file says it, null where it does not; and the place that says it, or why none does."""
+    """A parameter as the file states it, null where it does not; and the place that states it, or why none does."""
 
     value: float | str | None = Field(description="The value (in the parameter's unit); null where the file has none")
     reason: str = Field(description="Where the file says it, or why it does not")

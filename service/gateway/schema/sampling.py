@@ -88,7 +88,7 @@ Boxes = Annotated[list[Annotated[list[_Side], Field(min_length=4, max_length=4)]
 
 
 class Sampling(BodyModel):
-    """How to choose tokens, and what of the model's own is asked; None leaves it to the model's default.
+    """How to choose tokens, and what of the model's own is wanted; None leaves it to the model's default.
 
     `task` and `boxes` are those of a model that takes boxes; `annotate` keeps the picture to be drawn on.
     """

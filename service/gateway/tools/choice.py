@@ -31,7 +31,7 @@ NO_PLAN = ToolPlan()
 async def plan(request: ToolRequest, info: ModelInfo, answer: Grammar | None, policy: ToolPolicy) -> ToolPlan:
     """answer: the grammar of an answer that is no call. Compiling a grammar takes milliseconds of a thread.
 
-    A model that cannot choose by itself whether to call is asked without the tools, with a warning; with the policy
+    A model that cannot choose by itself whether to call answers without the tools, with a warning; with the policy
     "refuse" that is an `invalid_request`, as is a schema that cannot be followed.
     """
     if not request.offered:

@@ -55,7 +55,7 @@ def every_answer(settings: TuneSettings, tokenizer: Any) -> int:
     from pandagpt_core.training.tune.data.samples import read_samples
 
     samples = read_samples([Path(file) for file in settings.data.files])
-    laid = [tokenize_conversation(one.said, tokenizer, tokenizer.bos_id, settings.data.max_tokens) for one in samples]
+    laid = [tokenize_conversation(one.turns, tokenizer, tokenizer.bos_id, settings.data.max_tokens) for one in samples]
     return sum(target != IGNORED for one in laid for target in one.targets[1:])
 
 
@@ -92,7 +92,7 @@ def test_auto_is_bfloat16_on_a_gpu_that_has_it_and_there_alone(asked: str, gpu: 
 @pytest.mark.parametrize(("asked", "said"), [("auto", "1 x cpu, float32"), ("bf16", "1 x cpu, bf16")])
 def test_a_run_says_what_it_computes_in(asked: str, said: str, make_settings: Make) -> None:
     told: list[str] = []
-    train(make_settings(train={"max_steps": 1, "precision": asked}), tell=told.append)
+    train(make_settings(train={"max_steps": 1, "precision": asked}), report=told.append)
     assert told[0].endswith(f"on {said}")
 
 

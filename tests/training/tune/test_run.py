@@ -54,7 +54,7 @@ def run(settings: TuneSettings, encoder: OpenEncoder | None = None, **how: Any) 
 def test_a_run_lowers_the_loss_and_what_it_writes_is_served(make_settings: Make, pictures: Path) -> None:
     settings = make_settings(lora={"r": 16, "alpha": 32}, train={"max_steps": 60, "lr": 2e-2}, output={"id": "colours"})
     told: list[str] = []
-    result = train(settings, tell=told.append)
+    result = train(settings, report=told.append)
     assert "trains" in told[0]
     assert "%" in told[0]
     seen = losses(settings)
@@ -183,7 +183,7 @@ def test_a_run_that_died_before_its_first_checkpoint_is_begun_again_only_when_to
         run(settings)
     assert (out / "log.jsonl").read_text() == died
     told: list[str] = []
-    run(settings, resume=True, tell=told.append)
+    run(settings, resume=True, report=told.append)
     assert "begins again: of the 2 steps in the log there is no checkpoint" in told
     assert [line["step"] for line in read_log(out)] == [1, 2]
     assert max(losses(settings)) < 8.0
@@ -207,7 +207,7 @@ def test_media_that_are_missing_or_broken_are_told_with_file_and_index(make_sett
     assert "data.json[1]: gone.png: No such file" in refused.value.message
     assert "data.json[2]: bad.png: " in refused.value.message
     told: list[str] = []
-    run(make_settings("skipping", data={**own, "broken": "skip"}, train={"max_steps": 1}), tell=told.append)
+    run(make_settings("skipping", data={**own, "broken": "skip"}, train={"max_steps": 1}), report=told.append)
     assert [line for line in told if line.startswith("left out data.json[1]: gone.png")]
     assert [line for line in told if line.startswith("1 conversations")]
 

@@ -74,7 +74,7 @@ def test_a_run_lowers_the_loss_and_its_folder_is_served_with_k_rows(
 ) -> None:
     settings = make(lora={"r": 16, "alpha": 32}, train={"max_steps": 40, "lr": 2e-2})
     told: list[str] = []
-    made = train(settings, tell=told.append).written["model"]
+    made = train(settings, report=told.append).written["model"]
     seen = losses(settings)
     assert seen[-1] < 0.3 * seen[0]
     folder = read_folder_of(made, PandaGPTFolder)

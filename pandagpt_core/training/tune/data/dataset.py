@@ -62,10 +62,10 @@ class TrainSet:
     @property
     def digest(self) -> str:
         """Names the examples: token ids, targets, media."""
-        said = hashlib.sha256()
+        digest = hashlib.sha256()
         for example in self.examples:
-            said.update(repr((example.tokenized.ids, example.tokenized.targets, example.keys)).encode())
-        return said.hexdigest()
+            digest.update(repr((example.tokenized.ids, example.tokenized.targets, example.keys)).encode())
+        return digest.hexdigest()
 
 
 def media_of(samples: Iterable[ChatSample]) -> list[Medium]:
@@ -78,7 +78,7 @@ def examples_of(
     outcome: EncodeOutcome,
     tokenize: Layout,
     context: int,
-    tell: Callable[[str], object],
+    report: Callable[[str], object],
     *,
     skip: bool,
     one_medium: bool = False,
@@ -93,7 +93,7 @@ def examples_of(
     for sample in samples:
         faults = [f"{one.file}: {outcome.problems[one]}" for one in sample.media if one in outcome.problems]
         try:
-            tokenized = tokenize(sample.said, bool(sample.media))
+            tokenized = tokenize(sample.turns, bool(sample.media))
         except ValueError as error:
             tokenized, faults = TokenizedExample((), ()), [*faults, str(error)]
         if not faults and all(target == IGNORED for target in tokenized.targets[1:]):
@@ -111,7 +111,7 @@ def examples_of(
     if not skip or not examples:
         refuse(problems, "conversations cannot be learned from")
     for problem in problems:
-        tell(f"left out {problem}")
+        report(f"left out {problem}")
     return examples
 
 

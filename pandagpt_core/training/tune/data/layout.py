@@ -37,7 +37,7 @@ def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> Layout:
     """How to tokenize out the folder's conversations, cut to `most` tokens after the medium."""
     if isinstance(folder, ImageBindLLMFolder):  # its media stand in no place of the prompt
         layout = _LAYOUTS[folder.template](folder, tokenizer, most)
-        return lambda said, _media: layout(said, False)
+        return lambda chat, _media: layout(chat, False)
     if isinstance(folder, MiniGPTv2Folder):
         return _of_rows(folder, tokenizer, most)
     return _LAYOUTS[folder.template](folder, tokenizer, most)
@@ -54,15 +54,15 @@ def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> Layout
     """MiniGPT-v2's: as its trainer had it with its own template, else as it is served; None at each row."""
     rows = rows_of(folder)
     if folder.template == "minigpt-v2":
-        return lambda said, media: tokenize_minigpt(said, tokenizer, rows, most, media=media)
+        return lambda chat, media: tokenize_minigpt(chat, tokenizer, rows, most, media=media)
     return widened(_served(folder, tokenizer, most), rows)
 
 
 def widened(layout: Layout, rows: int) -> Layout:
     """The same with `rows` places for a medium in place of one."""
 
-    def tokenize(said: Sequence[ChatTurn], media: bool) -> TokenizedExample:
-        one = layout(said, media)
+    def tokenize(chat: Sequence[ChatTurn], media: bool) -> TokenizedExample:
+        one = layout(chat, media)
         if not media:
             return one
         at = one.ids.index(None)
@@ -79,7 +79,7 @@ def _original(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     bos_id = tokenizer.bos_id if named is None else named
     if bos_id is None:
         raise CheckpointError("the template needs a token that begins a text, which the tokenizer does not have")
-    return lambda said, media: tokenize_conversation(said, tokenizer, bos_id, most, media=media)
+    return lambda chat, media: tokenize_conversation(chat, tokenizer, bos_id, most, media=media)
 
 
 def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
@@ -90,8 +90,8 @@ def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     def prompt(turns: Sequence[Turn], media: bool) -> list[int | None]:
         return token_ids(template, tokenizer, Conversation(tuple(turns), _ANY_MEDIUM if media else ()), bos_id)
 
-    def tokenize(said: Sequence[ChatTurn], media: bool) -> TokenizedExample:
-        turns = [Turn("assistant" if one.who == "gpt" else "user", one.value.strip()) for one in said]
+    def tokenize(chat: Sequence[ChatTurn], media: bool) -> TokenizedExample:
+        turns = [Turn("assistant" if one.who == "gpt" else "user", one.value.strip()) for one in chat]
         ids: list[int | None] = []
         targets: list[int] = []
         for index in range(0, len(turns), 2):
@@ -121,11 +121,11 @@ def _alpaca(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     bos_id = _bos(folder)
 
     def written(turns: Sequence[Turn], answer: str = "") -> list[int | None]:
-        said = dataclasses.replace(template, cue=(*template.cue, Span(answer)))
-        return token_ids(said, tokenizer, Conversation(tuple(turns)), bos_id)
+        ended = dataclasses.replace(template, cue=(*template.cue, Span(answer)))
+        return token_ids(ended, tokenizer, Conversation(tuple(turns)), bos_id)
 
-    def tokenize(said: Sequence[ChatTurn], _media: bool) -> TokenizedExample:
-        turns = [Turn("assistant" if one.who == "gpt" else "user", one.value) for one in said]
+    def tokenize(chat: Sequence[ChatTurn], _media: bool) -> TokenizedExample:
+        turns = [Turn("assistant" if one.who == "gpt" else "user", one.value) for one in chat]
         ids: list[int | None] = []
         targets: list[int] = []
         for index in range(0, len(turns), 2):

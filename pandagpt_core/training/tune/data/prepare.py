@@ -54,7 +54,7 @@ def learn_from(
     path: Path,
     folder: Trained,
     accelerator: Accelerator,
-    tell: Callable[[str], object],
+    report: Callable[[str], object],
     open_encoder: OpenEncoder,
 ) -> TrainSet:
     """Read the conversations and see that their media are encoded, each process a share of them."""
@@ -69,7 +69,7 @@ def learn_from(
     soft = None if spec is None else SoftTokens(spec.count, token_towers(folder).tower_of)
     tokenize = tokenize if soft is None else widened(tokenize, soft.count)
     skip, alone = settings.data.broken == "skip", isinstance(folder, MiniGPTv2Folder)
-    examples = examples_of(samples, outcome, tokenize, folder.max_model_len, tell, skip=skip, one_medium=alone)
+    examples = examples_of(samples, outcome, tokenize, folder.max_model_len, report, skip=skip, one_medium=alone)
     return TrainSet(examples, store, soft)
 
 

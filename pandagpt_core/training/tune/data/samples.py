@@ -36,7 +36,7 @@ QUESTIONS: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
 )
 # Keys of an entry that name a file of that modality; `image` and `text` have other uses in published sets.
 _NAMING = tuple(modality for modality in Modality if modality not in (Modality.IMAGE, Modality.TEXT))
-MOST_TOLD = 20  # problems that one message lists
+MOST_LISTED = 20  # problems that one message lists
 _MARK = "<image>"
 
 
@@ -54,7 +54,7 @@ class ChatSample:
     """One conversation: `where` names its file and index, human and gpt take turns. `file`: the number of its file."""
 
     where: str
-    said: tuple[ChatTurn, ...]
+    turns: tuple[ChatTurn, ...]
     media: tuple[Medium, ...]
     file: int = 0
 
@@ -96,9 +96,9 @@ def read_samples(files: Sequence[Path]) -> list[ChatSample]:
 def refuse(problems: Sequence[str], what: str) -> None:
     """Raise InvalidRequest with the first of the problems and their number, if there are any."""
     if problems:
-        told = [f"  {problem}" for problem in problems[:MOST_TOLD]]
-        rest = [f"  ... and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
-        raise InvalidRequest("\n".join([f"{len(problems)} {what}:", *told, *rest]))
+        listed = [f"  {problem}" for problem in problems[:MOST_LISTED]]
+        rest = [f"  ... and {len(problems) - MOST_LISTED} more"] if len(problems) > MOST_LISTED else []
+        raise InvalidRequest("\n".join([f"{len(problems)} {what}:", *listed, *rest]))
 
 
 def _entries(file: Path) -> list[Any]:
@@ -142,12 +142,12 @@ def _media(entry: _Entry, raw: Mapping[str, Any]) -> tuple[Medium, ...]:
     return tuple(media)
 
 
-def _turns(said: Sequence[ChatTurn]) -> Iterator[ChatTurn]:
-    if not said:
+def _turns(turns: Sequence[ChatTurn]) -> Iterator[ChatTurn]:
+    if not turns:
         raise ValueError("it has no turns, neither `conversation` nor `conversations`")
-    if len(said) % 2:
-        raise ValueError(f"it has {len(said)} turns; every question needs its answer")
-    for index, turn in enumerate(said):
+    if len(turns) % 2:
+        raise ValueError(f"it has {len(turns)} turns; every question needs its answer")
+    for index, turn in enumerate(turns):
         if turn.who != ("gpt" if index % 2 else "human"):
             raise ValueError(f"turn {index} is by {turn.who}; human and gpt take turns, human first")
         yield turn if index % 2 else ChatTurn(turn.who, _without_mark(turn.value))

@@ -47,7 +47,7 @@ async def from_chat(body: ChatBody, sources: MediaSources, limits: RequestLimits
 
 
 def _continues(body: ChatBody, last: Turn) -> bool:
-    """Whether the answer goes on with the last message. Raises `invalid_request` where it is asked and cannot."""
+    """Whether the answer goes on with the last message. Raises `invalid_request` where it should and cannot."""
     asked = body.continue_final_message or body.messages[-1].prefix
     can = last.role == "assistant" and not last.tool_calls
     if asked and not can:

@@ -1,4 +1,4 @@
-"""Examples of the endpoints that tell of media, tokens, models and the service itself."""
+"""Examples of the endpoints about media, tokens, models and the service itself."""
 
 from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.values import MODEL, PICTURE

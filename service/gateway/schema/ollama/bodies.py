@@ -50,7 +50,7 @@ class _Asked(BodyModel):
 
 
 class OllamaChat(_Asked):
-    """POST /api/chat. Without messages it asks whether the model is there."""
+    """POST /api/chat. Without messages the answer shows that the model is there."""
 
     messages: Annotated[list[OllamaMessage], Field(max_length=MAX_MESSAGES, default_factory=list)]
     tools: list[dict[str, Any]] | None = None

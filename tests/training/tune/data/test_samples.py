@@ -14,7 +14,7 @@ from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.training.tune.data.layout import Layout, layout_of
-from pandagpt_core.training.tune.data.samples import MOST_TOLD, ChatSample, Medium, read_samples
+from pandagpt_core.training.tune.data.samples import MOST_LISTED, ChatSample, Medium, read_samples
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
 IMAGE = (MediaUse(Modality.IMAGE, "0" * 64, 0),)
@@ -41,7 +41,7 @@ def test_pandagpts_own_entries_and_llavas_are_the_same(tmp_path: Path) -> None:
     llavas = {"id": "7", "image": "a.jpg", "conversations": turns("<image>\nWhat?", "A dog.")}
     after = {"image": "a.jpg", "conversations": turns("What?\n<image>", "A dog.")}
     samples = read(tmp_path, ours, llavas, after)
-    assert {(one.said, one.media) for one in samples} == {(samples[0].said, (Medium(Modality.IMAGE, "a.jpg"),))}
+    assert {(one.turns, one.media) for one in samples} == {(samples[0].turns, (Medium(Modality.IMAGE, "a.jpg"),))}
     assert [one.where for one in samples] == ["data.json[0]", "data.json[1]", "data.json[2]"]
 
 
@@ -76,8 +76,8 @@ def test_a_wrong_entry_is_told_with_file_and_index(entry: Any, told: str, tmp_pa
 
 def test_of_many_wrong_entries_the_first_are_told_and_all_are_counted(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        read(tmp_path, *[{}] * (MOST_TOLD + 5))
-    assert refused.value.message.startswith(f"{MOST_TOLD + 5} conversations are wrong:")
+        read(tmp_path, *[{}] * (MOST_LISTED + 5))
+    assert refused.value.message.startswith(f"{MOST_LISTED + 5} conversations are wrong:")
     assert refused.value.message.endswith("... and 5 more")
 
 
@@ -144,15 +144,15 @@ PAIRS = [
 def test_pairs_of_any_modality_and_its_captions_are_conversations(tmp_path: Path) -> None:
     (tmp_path / "pairs.json").write_text(json.dumps(PAIRS))
     found = read_samples([tmp_path / "pairs.json"])
-    assert [one.said[1].value for one in found] == [
+    assert [one.turns[1].value for one in found] == [
         *("A dog barks.", "Somebody walks.", "It is red.", "A red square.", "Both."),
     ]
     assert [[medium.modality for medium in one.media] for one in found] == [
         *(["audio"], ["imu"], ["image"], ["image"], ["text", "audio"]),
     ]
     assert found[1].media[0].params == (("rate_hz", 50),)
-    assert "sound" in found[0].said[0].value
-    assert found[2].said[0].value != found[3].said[0].value
+    assert "sound" in found[0].turns[0].value
+    assert found[2].turns[0].value != found[3].turns[0].value
     assert found[3].where == "pairs.json[2].caption[1]"
 
 
@@ -161,7 +161,7 @@ def test_a_film_named_by_its_key_is_the_medium_of_a_conversation(tmp_path: Path)
     (tmp_path / "films.json").write_text(json.dumps([{"id": 1, "video": "rain.mp4", "conversations": talk}]))
     (one,) = read_samples([tmp_path / "films.json"])
     assert [(medium.modality, medium.file) for medium in one.media] == [("video", "rain.mp4")]
-    assert one.said[0].value == "What happens?"
+    assert one.turns[0].value == "What happens?"
 
 
 @pytest.mark.parametrize(
