@@ -11,6 +11,7 @@ from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.errors import ContextLengthExceeded, EngineError, InvalidRequest
+from pandagpt_core.grammars import regex
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
@@ -347,6 +348,22 @@ def test_a_gpu_says_what_the_cpu_says(
     outputs = drain(engine)
     for words in PROMPTS:
         assert ids(outputs[words]) == ids(alone(make_engine, drain, prompt(words, layer_bias=bias), params))
+
+
+@pytest.mark.gpu
+def test_a_gpu_samples_by_every_option_as_the_cpu_does(
+    make_engine: Fixture, drain: Fixture, prompt: Fixture, llama: Llama, tokenizer: Any
+) -> None:
+    """Twice over, so that the second prompts are read from the prefix cache."""
+    styles = [*STYLES, SamplingParams(max_tokens=14, seed=9, grammar=regex("[a-f]{3} (panda|bear)"))]
+    engine = Engine(copy.deepcopy(llama).to("cuda"), tokenizer, EngineConfig(max_running=4, block_size=4))
+    words = PROMPTS[-1]
+    for _ in range(2):
+        for at, params in enumerate(styles):
+            engine.add(EngineRequest(str(at), prompt(words), params))
+        outputs = drain(engine)
+        for at, params in enumerate(styles):
+            assert ids(outputs[str(at)]) == ids(alone(make_engine, drain, prompt(words), params))
 
 
 def test_a_bias_of_a_token_that_the_model_lacks_is_the_callers_mistake(

@@ -1,5 +1,6 @@
 """Decode graphs, recorded and replayed by a stand-in that keeps to fixed memory as CUDA does."""
 
+import copy
 import gc
 import inspect
 import weakref
@@ -104,30 +105,59 @@ def test_recording_between_steps_leaves_running_sequences_as_they_are(
     assert len(recorder.shapes) == 2
 
 
-def test_steps_with_layer_biases_are_graphs_too_and_each_sequence_has_its_own(
-    recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture, llama: Llama
-) -> None:
-    """Sequences with and without a bias come and go, in slots that move; before the first bias graphs have none."""
-    engine, recorder = recorded(max_running=3)
+Jobs = dict[str, tuple[LLMInputs, SamplingParams]]
+
+
+@pytest.fixture
+def half_biased(prompt: Fixture, llama: Llama) -> Jobs:
+    """Requests with and without a layer bias, of several lengths, so that they come and go in slots that move."""
     shape = (llama.config.layers, llama.config.width)
-    jobs = {
+    return {
         str(n): (
             prompt("panda " * (n % 3 + 1), layer_bias=torch.full(shape, 0.3 * n) if n % 2 else None),
             SamplingParams(max_tokens=4 + 3 * (n % 4), seed=n, ignore_eos=True),
         )
         for n in range(8)
     }
-    engine.add(EngineRequest("first", prompt("bamboo"), SamplingParams(max_tokens=20, seed=1, ignore_eos=True)))
+
+
+def answers_after_a_plain_start(engine: Engine, jobs: Jobs, first: LLMInputs, drain: Fixture) -> dict[str, list[int]]:
+    """Before the first bias, graphs have none."""
+    engine.add(EngineRequest("first", first, SamplingParams(max_tokens=20, seed=1, ignore_eos=True)))
     for _ in range(4):
         engine.step()
     for name, (inputs, params) in jobs.items():
         engine.add(EngineRequest(name, inputs, params))
     outputs = drain(engine)
+    return {name: ids(outputs[name]) for name in jobs}
+
+
+def eager_answers(make_engine: Fixture, jobs: Jobs, drain: Fixture) -> dict[str, list[int]]:
+    """Each request alone, without graphs."""
+    answers = {}
     for name, (inputs, params) in jobs.items():
         eager: Engine = make_engine()
         eager.add(EngineRequest("alone", inputs, params))
-        assert ids(outputs[name]) == ids(drain(eager)["alone"])
+        answers[name] = ids(drain(eager)["alone"])
+    return answers
+
+
+def test_steps_with_layer_biases_are_graphs_too_and_each_sequence_has_its_own(
+    recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture, half_biased: Jobs
+) -> None:
+    engine, recorder = recorded(max_running=3)
+    answers = answers_after_a_plain_start(engine, half_biased, prompt("bamboo"), drain)
+    assert answers == eager_answers(make_engine, half_biased, drain)
     assert recorder.replays > len(recorder.shapes)
+
+
+@pytest.mark.gpu
+def test_recorded_graphs_of_a_gpu_give_each_sequence_its_own_biases(
+    make_engine: Fixture, drain: Fixture, prompt: Fixture, llama: Llama, tokenizer: Any, half_biased: Jobs
+) -> None:
+    engine = Engine(copy.deepcopy(llama).to("cuda"), tokenizer, EngineConfig(max_running=3))
+    answers = answers_after_a_plain_start(engine, half_biased, prompt("bamboo"), drain)
+    assert answers == eager_answers(make_engine, half_biased, drain)
 
 
 def test_memory_that_a_graph_reads_lives_as_long_as_the_graph(llama: Llama, make_engine: Fixture) -> None:
