@@ -78,3 +78,38 @@ def test_no_module_imports_a_module_of_tests(root: Path) -> None:
                     found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
     modules = {file.removesuffix(".py").replace("/", ".") for file in tracked(root) if "/test_" in file}
     assert not (found & modules)
+
+
+# Folders of tests about the whole, or about what is no Python.
+SUBJECTS = {"cases", "chaos", "contract", "deploy", "parity", "security", "web"}
+# Folders and modules that stand between a stranger's bytes and the machine, the store or another caller.
+CRITICAL = {
+    "service/broker": "keys permissions protocol",
+    "service/commands/models/fetching": "alone gathering originals places record transfer",
+    "service/gateway/access": "",
+    "service/gateway/connections": "half_closed protocol",
+    "service/gateway/decoding": "child fair_queue pool protocol warmup",
+    "service/gateway/decoding/sandbox": "",
+    "service/gateway/inference/parsing": "conversation form json_body json_scan",
+    "service/gateway/media": "fetch files media_uuids medium multipart resolve sources url_policy",
+}  # all modules where none is named
+
+
+def test_a_folder_of_tests_has_the_name_and_place_of_what_it_tests(root: Path) -> None:
+    folders = {Path(file).parent.relative_to("tests") for file in tracked(root) if file.startswith("tests/")}
+    mirrors = {folder for folder in folders if folder.parts and folder.parts[0] not in SUBJECTS}
+    assert len(mirrors) > 50
+    places = [root, root / "service", root / "pandagpt_core"]
+    assert not {folder for folder in mirrors if not any((place / folder).is_dir() for place in places)}
+
+
+def test_each_module_that_security_rests_on_has_a_test_file_of_its_name(root: Path) -> None:
+    files = set(tracked(root))
+    for folder, names in CRITICAL.items():
+        modules = names.split() or [file.stem for file in (root / folder).glob("*.py") if file.stem != "__init__"]
+        assert len(modules) > 1, folder
+        for module in modules:
+            assert f"{folder}/{module}.py" in files
+            test = f"tests/{folder.partition('/')[2]}/test_{module}.py"
+            assert test in files, test
+            assert "\ndef test_" in (text := (root / test).read_text(encoding="utf-8")) or "\nasync def test_" in text

@@ -6,14 +6,11 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from starlette.requests import Request
 
 from pandagpt_core.errors import ContextLengthExceeded, InvalidMedia, KeyMismatch
 from service.broker.errors import Draining, NoWorker, Overloaded, StoreFull, StoreUnavailable, UnknownRequest
 from service.gateway.errors import ERRORS, GatewayError, error_response, from_core, param_of
-from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.middleware import RequestContextMiddleware
-from service.gateway.schema.requests import ChatBody
 from service.metrics import GatewayMetrics
 from service.tracing import NoTracer
 
@@ -206,17 +203,6 @@ def test_millions_of_small_elements_are_refused_before_they_are_built(steady_htt
     body = b'{"messages":[' + b"[]," * 2_000_000 + b"[]]}"
     answer = steady_http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
-
-
-async def test_a_json_body_ends_at_a_limit_of_its_own() -> None:
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": piece, "more_body": True}
-
-    piece = b" " * (1 << 20)
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-    with pytest.raises(GatewayError, match=f"{64 << 20} bytes; send large media as a form") as refused:
-        await read_json(request, ChatBody)
-    assert (refused.value.code, refused.value.param) == ("too_large", "body")
 
 
 async def test_a_fault_of_our_own_is_a_500_in_the_same_shape_without_its_words() -> None:

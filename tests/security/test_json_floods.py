@@ -5,12 +5,9 @@ refused. The loop is measured by its processor time.
 """
 
 import json
-import random
-import string
 
 import pytest
 
-from service.gateway.inference.parsing.json_scan import JsonScan, bare_slashes
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.beside import running, send, watched
@@ -58,40 +55,6 @@ async def test_a_key_that_comes_twice_in_an_object_is_refused(valkey: Valkey, bo
     assert int(answer.split()[1]) == status
 
 
-def test_a_scan_does_not_depend_on_where_the_bytes_are_cut() -> None:
-    generator = random.Random(5)
-    for _ in range(50):
-        words = ["".join(generator.choices(string.printable + '\\"', k=generator.randrange(40))) for _ in range(20)]
-        body = json.dumps({word: [word, {"a": word * 60}] for word in words}).encode()
-        whole, cut = JsonScan(), JsonScan()
-        whole.feed(body)
-        at = 0
-        while at < len(body):
-            size = generator.randrange(1, 30)
-            cut.feed(body[at : at + size])
-            at += size
-        assert not whole.has_doubled_key()
-        assert not cut.has_doubled_key()
-        outside = sum(mark in b",[{:" for mark in _outside(body))
-        assert outside <= whole.structure <= outside + body.count(b'"')
-        assert whole.escapes == cut.escapes == body.count(b"\\")  # none stands before a slash
-
-
-def test_a_bare_slash_means_what_an_escaped_one_means() -> None:
-    generator = random.Random(6)
-    for _ in range(200):
-        told = "".join(generator.choices('\\/ab"\n', k=generator.randrange(60)))
-        body = json.dumps(told).replace("/", "\\/").encode()
-        scan, at, parsed = JsonScan(), 0, b""
-        while at < len(body):
-            size = generator.randrange(1, 9)
-            parsed += scan.feed(body[at : at + size])
-            at += size
-        assert json.loads(parsed + scan.rest()) == told
-        assert b"\\/" not in parsed.replace(b"\\\\", b"")
-    assert bare_slashes(b'"\\/\0"') == b'"\\/\0"', "what is no JSON stays none"
-
-
 @pytest.mark.parametrize(("escape", "status"), [("\\/", 400), ("\\n", 413)])
 async def test_escapes_cost_the_parser_time_and_are_bounded(valkey: Valkey, escape: str, status: int) -> None:
     body = '{"messages": [{"role": "user", "content": 1, "x": "' + escape * 1_200_000 + '"}]}'
@@ -99,21 +62,6 @@ async def test_escapes_cost_the_parser_time_and_are_bounded(valkey: Valkey, esca
         async with running(valkey) as (_, port):
             answer = await send(port, [request(body.encode())])
     assert int(answer.split()[1]) == status
-
-
-def _outside(body: bytes) -> bytes:
-    """The bytes outside of strings, one at a time."""
-    found, inside, escaped = bytearray(), False, False
-    for byte in body:
-        if escaped:
-            escaped = False
-        elif inside and byte == ord("\\"):
-            escaped = True
-        elif byte == ord('"'):
-            inside = not inside
-        elif not inside:
-            found.append(byte)
-    return bytes(found)
 
 
 # HTTP as it is written

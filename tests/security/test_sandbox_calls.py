@@ -8,7 +8,6 @@ import functools
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from service.gateway.decoding.sandbox.syscalls import AARCH64, ALLOWED, NUMBERS, REFUSED, X86_64
 from tests.security import syscall_probe
 
 x86 = pytest.mark.skipif(
@@ -74,23 +72,3 @@ def test_opening_is_refused_and_decoding_may_go_on(user: int, folder: Path) -> N
     found = ends(user, folder)
     assert {found[name] for name in syscall_probe.REFUSED} == {"refused"}
     assert {found[name] for name in syscall_probe.ALLOWED} == {"done"}
-
-
-# The tables
-
-
-def test_every_call_of_the_list_has_its_numbers() -> None:
-    assert set(NUMBERS) == set(ALLOWED) | set(REFUSED)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "header"),
-    [(X86_64, "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), (AARCH64, "/usr/include/asm-generic/unistd.h")],
-)
-def test_the_numbers_are_those_of_the_kernels_headers(architecture: int, header: str) -> None:
-    if not Path(header).exists():
-        pytest.skip(f"this machine has no {header}")
-    text = Path(header).read_text(encoding="utf-8")
-    defined = dict(re.findall(r"^#define __NR(?:3264)?_(\w+) (\d+)", text, re.MULTILINE))
-    column = 0 if architecture == X86_64 else 1
-    assert {name: int(defined[name]) for name in NUMBERS} == {name: both[column] for name, both in NUMBERS.items()}

@@ -122,6 +122,6 @@ def _shards(index: Path) -> list[str]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError):
         raise DownloadError(f"{index.name} is no index of shards") from None
-    if any(not isinstance(name, str) or Path(name).name != name for name in names):
+    if any(not isinstance(name, str) or Path(name).name != name or name in ("", "..") for name in names):
         raise DownloadError(f"{index.name} names files outside of its folder")
     return names

@@ -1,0 +1,34 @@
+"""One fetch at a time for a folder of downloads."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.commands.models.fetching.alone import alone
+from service.settings import SettingsError
+from tests.conftest import ROOT
+
+
+def test_a_second_fetch_of_the_folder_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    downloads = tmp_path / "downloads"
+    with alone(downloads):
+        with pytest.raises(SettingsError, match="another `pandagpt fetch` uses"), alone(downloads):
+            raise AssertionError
+        with alone(tmp_path / "others"):
+            pass
+    with alone(downloads):
+        pass
+
+
+def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib
+from service.commands.models.fetching.alone import alone
+with alone(pathlib.Path({str(tmp_path)!r})):
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
+    with alone(tmp_path):
+        pass
