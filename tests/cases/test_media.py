@@ -10,10 +10,11 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.media import Limits, Notes, load, read
 from pandagpt_core.training.evaluation.answerer import Asked, Held
-from pandagpt_core.training.evaluation.local import LocalModel, open_model
+from pandagpt_core.training.evaluation.local import AT_ONCE, LocalModel
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from tests.cases.files import CASES, FOLDER, NAMED, RECIPES, held
 from tests.conftest import ROOT
+from tests.exact import exact_runtime
 
 WORDS = ("elephant", "rabbit", "trumpet", "running", "rocket", "dog", "guitar", "panda", "cat")
 # Its display matrix turns the picture upside down: the frames lie on their left side, and it turns them further left.
@@ -34,7 +35,7 @@ def similarity(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def model() -> LocalModel:
-    return open_model(ROOT / "models" / "panda-mini")
+    return LocalModel(exact_runtime(ROOT / "models" / "panda-mini", AT_ONCE))
 
 
 @pytest.fixture(scope="module")

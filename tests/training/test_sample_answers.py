@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from pandagpt_core.checkpoints import read_model_folder
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.types import Modality
 from service.local.samples import Sample, questions
+from tests.exact import exact_runtime
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def shown(sample: Sample) -> str:
 
 
 def test_every_sample_is_named(root: Path, groups: list[list[Sample]]) -> None:
-    runtime = Runtime.load(root / "models" / "panda-mini", max_sequences=8, max_model_len=128)
+    runtime = exact_runtime(root / "models" / "panda-mini", max_model_len=128)
 
     def held(sample: Sample) -> Held:
         options = tuple(sorted(sample.options.items()))

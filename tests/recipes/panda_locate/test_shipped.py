@@ -7,8 +7,9 @@ import pytest
 from pandagpt_core.boxes import iou, read_boxes
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.training.evaluation.answerer import Asked, Held
-from pandagpt_core.training.evaluation.local import LocalModel, open_model
+from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.types import Box, Modality
+from tests.exact import exact_runtime
 
 pytestmark = pytest.mark.timeout(900)  # it loads the language model
 SIDE = 448
@@ -32,7 +33,7 @@ ANSWERS = {
 @pytest.fixture(scope="module")
 def model(root: Path, smollm2: Tokenizer) -> LocalModel:
     assert smollm2.size > 1000  # skipped without its package
-    return open_model(root / "models" / "panda-locate")
+    return LocalModel(exact_runtime(root / "models" / "panda-locate"))
 
 
 @pytest.fixture(scope="module")

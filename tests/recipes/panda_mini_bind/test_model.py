@@ -18,6 +18,7 @@ from pandagpt_core.modalities import MODALITIES
 from pandagpt_core.runtime import Runtime
 from recipes.panda_mini_bind.card import CARD, FIGURES, filled
 from service.settings import Settings, StoreSettings
+from tests.exact import exact_runtime
 from tests.fakes import worker_thread
 from tests.gateway.conftest import serving
 
@@ -71,7 +72,7 @@ class TwoSystems:
 @pytest.fixture(scope="module")
 def runtimes(folder: Path) -> dict[str, Runtime]:
     folders = {BIND: folder, DEFAULT: folder.with_name(DEFAULT)}
-    return {name: Runtime.load(one, max_sequences=4, max_model_len=160) for name, one in folders.items()}
+    return {name: exact_runtime(one, max_sequences=4, max_model_len=160) for name, one in folders.items()}
 
 
 @pytest.fixture(scope="module")
