@@ -1,6 +1,7 @@
 """Ollama's bodies as valid requests, by way of the bodies that chat and completions have."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "frequency_penalty": "frequency_penalty",
     }
 )
+_THEIRS = {ours: name for name, ours in OPTIONS.items()}
 # What would change the answer and is not offered, with the values that change nothing.
 REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {"mirostat": (0,), "typical_p": (1, 1.0), "tfs_z": (1, 1.0), "suffix": ("",), "template": ("",), "context": ([],)}
@@ -45,7 +47,8 @@ async def chat_request(body: OllamaChat, sources: MediaSources, limits: RequestL
     fields = {**_shared(body), "messages": [_message(one) for one in body.messages]}
     if body.tools:
         fields["tools"] = body.tools
-    wanted = await from_chat(_as(ChatBody, fields), sources, limits)
+    with _named_as_sent():
+        wanted = await from_chat(_as(ChatBody, fields), sources, limits)
     return replace(wanted, kind=CHAT, ignored=_unread(body))
 
 
@@ -55,11 +58,13 @@ async def generate_request(body: OllamaGenerate, sources: MediaSources, limits: 
     if body.raw:
         if body.images or body.system:
             raise GatewayError("invalid_request", "raw takes a prompt alone.", param="raw")
-        wanted = await from_completion(_as(CompletionBody, {**_shared(body), "prompt": body.prompt}), limits)
+        with _named_as_sent():
+            wanted = await from_completion(_as(CompletionBody, {**_shared(body), "prompt": body.prompt}), limits)
     else:
         opening = [{"role": "system", "content": body.system}] if body.system else []
         asked = _message(OllamaMessage(role="user", content=body.prompt, images=body.images))
-        wanted = await from_chat(_as(ChatBody, {**_shared(body), "messages": [*opening, asked]}), sources, limits)
+        with _named_as_sent():
+            wanted = await from_chat(_as(ChatBody, {**_shared(body), "messages": [*opening, asked]}), sources, limits)
     return replace(wanted, kind=GENERATE, ignored=_unread(body))
 
 
@@ -111,3 +116,16 @@ def _as(model: type[_Body], fields: dict[str, Any]) -> _Body:
         return model.model_validate(fields)
     except ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
+
+
+@contextmanager
+def _named_as_sent() -> Iterator[None]:
+    """A refusal of an option names it as the caller wrote it."""
+    try:
+        yield
+    except GatewayError as error:
+        ours = (error.param or "").partition("[")[0]
+        if ours not in _THEIRS:
+            raise
+        message = error.message.replace(ours, f"options.{_THEIRS[ours]}", 1)
+        raise GatewayError(error.code, message, param=f"options.{_THEIRS[ours]}") from None
