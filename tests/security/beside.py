@@ -8,16 +8,19 @@ import asyncio
 import functools
 import gc
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from tests.gateway.running import running
 
-__all__ = ["Watch", "running", "send", "watched"]
+__all__ = ["HELD_S", "Watch", "running", "send", "watched"]
 
 
+HELD_S = 0.1  # the most that one callback of a gateway's loop may work (seconds of the reference processor)
 REFERENCE_S = 0.008  # `_piece` on the processor on which the bounds were set (AMD EPYC, Zen 4)
 
 
@@ -35,10 +38,11 @@ def _piece() -> float:
 
 @dataclass
 class Watch:
-    """`stall`: longest time that one turn of the loop worked (seconds of the reference processor). `grown`: resident
-    bytes above the start."""
+    """`stall`: longest time that one callback of the loop worked (seconds of the reference processor), `staller` what
+    it was. `grown`: resident bytes above the start."""
 
     stall: float = 0.0
+    staller: str = ""
     start: int = field(default_factory=lambda: resident())
     most: int = 0
 
@@ -61,18 +65,42 @@ async def watched() -> AsyncIterator[Watch]:
 
     async def look() -> None:
         while True:
-            before = time.thread_time()
             await asyncio.sleep(0.001)
-            watch.stall = max(watch.stall, (time.thread_time() - before) / slowness())
             watch.most = max(watch.most, resident())
 
     task = asyncio.create_task(look())
-    await asyncio.sleep(0)
     try:
-        yield watch
+        with _timed(watch):
+            yield watch
     finally:
         task.cancel()
         gc.unfreeze()
+
+
+@contextmanager
+def _timed(watch: Watch) -> Iterator[None]:
+    """Time each callback of this loop while the block runs; of those in which it begins and ends, its own part."""
+    loop, run, begun, ended = asyncio.get_running_loop(), asyncio.Handle._run, time.thread_time(), False
+
+    def note(what: object) -> None:
+        if not ended and (took := (time.thread_time() - begun) / slowness()) > watch.stall:
+            watch.stall, watch.staller = took, repr(what)[:300]
+
+    def timed(handle: Any) -> None:
+        nonlocal begun
+        if handle._loop is loop:
+            begun = time.thread_time()
+            run(handle)
+            note(handle)
+        else:
+            run(handle)
+
+    with mock.patch.object(asyncio.Handle, "_run", timed):
+        try:
+            yield
+        finally:
+            note("the block itself")
+            ended = True
 
 
 async def send(port: int, pieces: Sequence[bytes], *, patience_s: float = 20.0, pause_s: float = 0.0) -> bytes:

@@ -17,7 +17,7 @@ from service.gateway.access import auth
 from service.gateway.access.auth import KeyRing, read_keys
 from service.gateway.errors import GatewayError
 from tests.conftest import Valkey
-from tests.security.beside import running, send, watched
+from tests.security.beside import HELD_S, running, send, watched
 
 GET = b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
 HEADS = {
@@ -44,7 +44,7 @@ async def test_every_hostile_head_is_refused_at_once_and_neighbours_survive(valk
             assert answer.split()[1] in (b"400", b"408", b"431"), (what, answer[:100])
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"], what
             assert (await send(port, [GET + b"\r\n"])).split()[1] == b"200", what
-        assert watch.stall < 0.25, "seconds of processor time, on a core that others may share"
+        assert watch.stall < HELD_S, watch.staller
         assert watch.grown < 40 << 20
 
 

@@ -93,20 +93,17 @@ class BatchStore:
 
     async def find(self, batch_id: str) -> tuple[StoredBatch, BatchProgress] | None:
         """None for one that is not there any more."""
+        found = await self.find_each([batch_id])
+        return found[0] if found else None
+
+    async def find_each(self, batch_ids: Sequence[str]) -> list[tuple[StoredBatch, BatchProgress]]:
+        """By one round trip; without those that are not there any more."""
         with store_errors():
-            found: Any = await self._store.hgetall(self._keys.batch(batch_id))
-        fields = {key.decode(): value for key, value in found.items()}
-        if "batch" not in fields:
-            return None
-        progress = BatchProgress(
-            status=fields["status"].decode(),
-            total=int(fields.get("total", 0)),
-            completed=int(fields.get("completed", 0)),
-            failed=int(fields.get("failed", 0)),
-            times={name[3:]: int(value) for name, value in fields.items() if name.startswith("at:")},
-            errors=msgspec.json.decode(fields.get("errors", b"[]")),
-        )
-        return msgspec.msgpack.decode(fields["batch"], type=StoredBatch), progress
+            pipe: Any = self._store.pipeline(transaction=False)
+            for batch_id in batch_ids:
+                pipe.hgetall(self._keys.batch(batch_id))
+            found = await pipe.execute()
+        return [_read(fields) for fields in found if b"batch" in fields]
 
     async def of_tenant(self, tenant: str) -> list[str]:
         """The tenant's batches, newest first."""
@@ -181,3 +178,16 @@ class BatchStore:
         """Another gateway may take the lease at once."""
         with store_errors():
             await self._store.eval(scripts.RELEASE, 1, self._keys.batch_lease, gateway)
+
+
+def _read(packed: Mapping[bytes, bytes]) -> tuple[StoredBatch, BatchProgress]:
+    fields: dict[str, Any] = {key.decode(): value for key, value in packed.items()}
+    progress = BatchProgress(
+        status=fields["status"].decode(),
+        total=int(fields.get("total", 0)),
+        completed=int(fields.get("completed", 0)),
+        failed=int(fields.get("failed", 0)),
+        times={name[3:]: int(value) for name, value in fields.items() if name.startswith("at:")},
+        errors=msgspec.json.decode(fields.get("errors", b"[]")),
+    )
+    return msgspec.msgpack.decode(fields["batch"], type=StoredBatch), progress

@@ -26,7 +26,7 @@ from service.broker.errors import StoreUnavailable
 from service.broker.event_log import events_of
 from service.broker.gateway.admission import Admission, Capacity
 from service.broker.gateway.departures import Departures
-from service.broker.gateway.event_reader import EventReader
+from service.broker.gateway.event_reader import EventReader, in_slices
 from service.broker.gateway.model_registry import ModelRegistry
 from service.broker.gateway.readers import Readers
 from service.broker.gateway.request_record import (
@@ -252,7 +252,8 @@ class Broker:
         with store_errors():
             entries: Any = await self._store.xrange(self._keys.events(request_id))
             position = await self._position(record)
-        return summarise(record, events_of(entries), position + 1 if position >= 0 else None)
+        events = await in_slices(entries, events_of)
+        return summarise(record, events, position + 1 if position >= 0 else None)
 
     async def keep_shortly(self, record: RequestRecord, seconds: int) -> None:
         """Keep the request's events and record for so long and no longer; its answer is large and was given."""
@@ -266,7 +267,7 @@ class Broker:
         """The request's events so far."""
         with store_errors():
             entries: Any = await self._store.xrange(self._keys.events(record.id))
-        return list(events_of(entries))
+        return await in_slices(entries, events_of)
 
     async def answer_text(self, record: RequestRecord, choice: int) -> str | None:
         """A choice's text once the request has ended; None before."""

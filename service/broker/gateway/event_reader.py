@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any
 
 from service.broker.connection import AsyncStore, store_errors
@@ -16,7 +16,19 @@ from service.broker.protocol import Done, Event, Failed, Fence, Released
 SILENCE = 5.0  # seconds without an event after which a reader checks whether one can still come
 PATIENCE = 30.0  # seconds that a reader bears a store that does not answer
 END_GRACE = 10.0  # seconds after its deadline that a request without an end is left to the workers
+SLICE = 256  # entries of a stream decoded in one turn of the loop
 PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between
+
+StreamEntries = Sequence[tuple[bytes, dict[bytes, bytes]]]
+
+
+async def in_slices(entries: StreamEntries, decode: Callable[[StreamEntries], Iterable[Event]]) -> list[Event]:
+    """The events of a stream however long; the loop turns after each slice."""
+    events: list[Event] = []
+    for at in range(0, len(entries), SLICE):
+        events += decode(entries[at : at + SLICE])
+        await asyncio.sleep(0)
+    return events
 
 
 class EventReader:
@@ -124,7 +136,7 @@ class EventReader:
             except StoreUnavailable:
                 await asyncio.sleep(PLACE_PAUSE)
                 continue
-            events = events_in(entries)
+            events = await in_slices(entries, events_in)
             if fence not in events:
                 return number
             return sum(not isinstance(event, Fence | Released) for event in events[: events.index(fence)])

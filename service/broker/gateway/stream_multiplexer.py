@@ -33,7 +33,8 @@ BLOCK = 1000  # milliseconds; also how long a wake that got lost can delay a new
 POLL = 0.025  # seconds, on a cluster
 GATHER = 0.002  # seconds between reads, so that one read brings the tokens of several requests
 GATHER_EACH = 4e-6  # seconds more for each stream followed: a twentieth of the time then goes into reading
-COUNT = 256  # entries of one stream at once
+COUNT = 64  # entries of one stream at once
+TURN = 256  # entries handed over in one turn of the loop, and those of one stream more
 RETRY = 0.5  # seconds until the store is tried again
 WAKE_LIFE = 60  # seconds
 
@@ -239,11 +240,11 @@ class StreamMultiplexer:
             await asyncio.sleep(GATHER + GATHER_EACH * len(self._streams))
 
     async def _read_all(self, connection: StreamConnection) -> None:
-        for key, entries in await connection.read([self._wakes, *self._streams.values()], COUNT, BLOCK):
-            if key == self._wakes.key:
-                self._wakes.move(entries[-1][0])
-            else:
-                self._deliver(key, entries)
+        found = await connection.read([self._wakes, *self._streams.values()], COUNT, BLOCK)
+        if found and found[0][0] == self._wakes.key:
+            self._wakes.move(found[0][1][-1][0])
+            del found[0]
+        await self._deliver_all(found)
 
     async def _poll_each(self) -> None:
         await asyncio.sleep(POLL)
@@ -252,10 +253,23 @@ class StreamMultiplexer:
         for stream in self._streams.values():
             pipe.xrange(stream.key, min=b"(" + stream.after, count=COUNT)
         answers: Any = await pipe.execute()
-        for key, answer in zip(asked, answers, strict=True):
-            entries: RawEntries = [(entry_id, [b"events", fields.get(b"events", b"")]) for entry_id, fields in answer]
-            if entries:
-                self._deliver(key, entries)
+        found: list[tuple[bytes, RawEntries]] = [
+            (key, [(entry_id, [b"events", fields.get(b"events", b"")]) for entry_id, fields in answer])
+            for key, answer in zip(asked, answers, strict=True)
+        ]
+        await self._deliver_all(found)
+
+    async def _deliver_all(self, found: Sequence[tuple[bytes, RawEntries]]) -> None:
+        """Hand over what a read brought; the loop turns between, however much it is."""
+        handed_over = 0
+        for key, entries in found:
+            if not entries:
+                continue
+            self._deliver(key, entries)
+            handed_over += len(entries)
+            if handed_over >= TURN:
+                handed_over = 0
+                await asyncio.sleep(0)
 
     def _deliver(self, key: bytes, entries: RawEntries) -> None:
         stream = self._streams.get(key)

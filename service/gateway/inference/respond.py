@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from service.broker.errors import Draining
 from service.broker.gateway.request_record import RequestRecord
@@ -19,6 +19,7 @@ from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.service import Answered, RequestService
+from service.gateway.json_answer import json_answer
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, head_only
 from service.gateway.observation import Observation, metered
 from service.gateway.streaming.chunks import ResponseMetadata
@@ -77,7 +78,7 @@ class Responder:
             service.background.run(self._charge_at_end(record, seen.key_class))
         if in_background and not wanted.stream:
             seen.outcome = "done"
-            return JSONResponse(ResponseState(metadata).object(), headers=headers)
+            return await json_answer(ResponseState(metadata).object(), headers)
         leave = partial(service.leaving.leave, record, in_background)
         fold = frames(metadata, ids=metadata.event_ids) if wanted.stream else None
         followed = service.broker.follow(record, self.timeouts.keep_alive_s)
@@ -103,7 +104,7 @@ class Responder:
             await events.aclose()
             raise
         await events.aclose()
-        return _response(whole, metadata, headers)
+        return await _response(whole, metadata, headers)
 
     async def follow(
         self, request: Request, caller: Caller, record: RequestRecord, metadata: ResponseMetadata, after: int
@@ -152,9 +153,9 @@ def warned(warnings: Sequence[str]) -> dict[str, str]:
     return {"x-warnings": text[:MAX_HEADER]} if text else {}
 
 
-def _response(whole: dict[str, Any] | str, metadata: ResponseMetadata, headers: Mapping[str, str]) -> Response:
+async def _response(whole: dict[str, Any] | str, metadata: ResponseMetadata, headers: Mapping[str, str]) -> Response:
     if not isinstance(whole, str):
-        return JSONResponse(whole, headers=headers)
+        return await json_answer(whole, headers)
     is_vtt = metadata.transcript is not None and metadata.transcript.format == "vtt"
     return Response(whole, media_type="text/vtt" if is_vtt else "text/plain", headers=headers)
 

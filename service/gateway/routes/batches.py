@@ -4,12 +4,13 @@ import secrets
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from service.broker.gateway.batches import ENDED, LONGEST_WINDOW, BatchProgress, StoredBatch
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.json_answer import json_answer
 from service.gateway.media.files import new_file_id
 from service.gateway.schema.batches import BatchBody, BatchList, BatchObject
 from service.gateway.schema.documented import documented, json_body
@@ -48,15 +49,14 @@ async def create_batch(request: Request, caller: _Owner) -> dict[str, Any]:
 
 
 @router.get("/v1/batches", response_model=None, responses=documented(BatchList))
-async def list_batches(request: Request, caller: _Owner, limit: _Limit = 20, after: _Known = None) -> dict[str, Any]:
+async def list_batches(request: Request, caller: _Owner, limit: _Limit = 20, after: _Known = None) -> Response:
     """The key's batches, newest first, those beyond `after`."""
     store = gateway_of(request).batches
     names = await store.of_tenant(caller.tenant)
     beyond = names[names.index(after) + 1 :] if after in names else names if after is None else []
-    found = [one for name in beyond[:limit] if (one := await store.find(name)) is not None]
-    shown = [_object(*one) for one in found]
+    shown = [_object(*one) for one in await store.find_each(beyond[:limit])]
     ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
-    return {"object": "list", "data": shown, **ends, "has_more": limit < len(beyond)}
+    return await json_answer({"object": "list", "data": shown, **ends, "has_more": limit < len(beyond)})
 
 
 @router.get("/v1/batches/{batch_id}", response_model=None, responses=documented(BatchObject))

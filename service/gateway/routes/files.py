@@ -9,6 +9,7 @@ from starlette.responses import StreamingResponse
 
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
+from service.gateway.json_answer import json_answer
 from service.gateway.media.files import FileInfo
 from service.gateway.media.multipart import Form, read_form
 from service.gateway.schema.documented import documented, form_body
@@ -85,7 +86,7 @@ async def list_files(
     order: _Order = "desc",
     after: _After = None,
     purpose: _Purpose = None,
-) -> dict[str, Any]:
+) -> Response:
     """The key's files, those beyond `after`, which need not be there any more."""
     files = await gateway_of(request).files.list(caller.tenant)
     chosen = [info for info in files if purpose in (None, info.purpose)]
@@ -95,7 +96,7 @@ async def list_files(
         chosen = [info for info in chosen if (info.id > after if order == "asc" else info.id < after)]
     shown = [_file(info) for info in chosen[:limit]]
     ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
-    return {"object": "list", "data": shown, **ends, "has_more": limit < len(chosen)}
+    return await json_answer({"object": "list", "data": shown, **ends, "has_more": limit < len(chosen)})
 
 
 @router.get("/v1/files/{file_id}", response_model=None, responses=documented(File))

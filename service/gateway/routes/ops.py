@@ -68,10 +68,10 @@ async def metrics(request: Request, _caller: Annotated[Caller, Depends(OperatorA
 
 @router.get("/openapi.json", dependencies=_anyone, include_in_schema=False)
 async def openapi(request: Request) -> dict[str, Any]:
-    return dict(request.app.openapi())
+    return dict(await asyncio.to_thread(request.app.openapi))  # built at first use
 
 
 @router.get("/docs", dependencies=_anyone, include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return HTMLResponse(page(request.app.openapi()), headers=policy)
+    return HTMLResponse(page(await asyncio.to_thread(request.app.openapi)), headers=policy)

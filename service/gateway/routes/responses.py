@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from msgspec import structs
-from starlette.responses import JSONResponse
 
 from pandagpt_core.types import Turn
 from service.broker.errors import UnknownRequest
@@ -17,6 +16,7 @@ from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.inference.responses.body import from_response
 from service.gateway.inference.responses.conversations import KeptConversation
+from service.gateway.json_answer import json_answer
 from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.schema.responses.bodies import DeletedResponse, ResponseBody, ResponseId, ResponseObject
 from service.gateway.state import GatewayState, gateway_of
@@ -60,7 +60,7 @@ async def get_response(
     gateway = gateway_of(request)
     record, kept = await _found(gateway, response_id, caller.tenant)
     if not stream:
-        return JSONResponse(await _object(gateway, record, kept))
+        return await json_answer(await _object(gateway, record, kept))
     metadata = structs.replace(read_metadata(record.response), shape=kept.shape)
     after = -1 if starting_after is None else starting_after
     return await gateway.responder.follow(request, caller, record, metadata, after)

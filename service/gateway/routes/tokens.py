@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.responses import JSONResponse
 
 from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Tokenized
@@ -15,6 +14,7 @@ from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.inference.respond import ignored
 from service.gateway.inference.tokenizing import TokenizeRequest, tokenized
 from service.gateway.inference.validated import RequestLimits
+from service.gateway.json_answer import json_answer
 from service.gateway.media.sources import MediaSources
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.schema.completions import DetokenizeBody, Detokenized, TokenizeBody, Tokens
@@ -90,4 +90,4 @@ async def _answered(
                 found = await until_disconnect(gone, work, gateway.leaving)
         except ClientDisconnected:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-    return JSONResponse(answer(found, info), headers=headers)
+    return await json_answer(answer(found, info), headers)

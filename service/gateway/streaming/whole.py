@@ -3,10 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from service.broker.protocol import Done, Event, Failed, Started, Token
 from service.gateway.streaming.chunks import ResponseMetadata, failure, logprob_object, usage
 from service.gateway.streaming.places import other_fields, places_of
 from service.gateway.tools.messages import message_of
+
+_json = msgspec.json.Encoder()
 
 
 @dataclass(slots=True)
@@ -17,7 +21,7 @@ class WholeFold:
     started: Started = field(default_factory=lambda: Started(prompt_tokens=0))
     tokens: int = 0
     texts: dict[int, list[str]] = field(default_factory=dict)
-    logprobs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    logprobs: dict[int, list[msgspec.Raw]] = field(default_factory=dict)  # encoded, for they are many
     finishes: dict[int, str] = field(default_factory=dict)
     fields: dict[int, dict[str, Any] | None] = field(default_factory=dict)
 
@@ -30,7 +34,9 @@ class WholeFold:
                 self.tokens += 1
                 self.texts.setdefault(event.choice, []).append(event.text)
                 if event.logprob is not None:
-                    self.logprobs.setdefault(event.choice, []).append(logprob_object(event.logprob))
+                    self.logprobs.setdefault(event.choice, []).append(
+                        msgspec.Raw(_json.encode(logprob_object(event.logprob)))
+                    )
                 if event.finish:
                     self.finishes[event.choice] = event.finish
             case Done():

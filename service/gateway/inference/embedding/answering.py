@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from pandagpt_core.types import ModelInfo, Priority
 from service.gateway.access.auth import Caller
@@ -20,6 +20,7 @@ from service.gateway.inference.embedding.inputs import EmbedInput
 from service.gateway.inference.idempotency import REPLAYED
 from service.gateway.inference.respond import ignored, warned
 from service.gateway.inference.service import RequestService
+from service.gateway.json_answer import json_answer
 from service.gateway.media.text_windows import Cut
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST
 from service.gateway.schema.embeddings import LongText
@@ -70,7 +71,7 @@ class EmbedResponder:
             await self.usage.limiter.refund(caller.tenant)
         replayed = REPLAYED if found.submitted.replayed else {}
         headers = {**ignored(wanted.ignored), **warned(found.submitted.warnings), **replayed}
-        return JSONResponse(wanted.answer(found, info.id), headers=headers)
+        return await json_answer(wanted.answer(found, info.id), headers)
 
     async def _model(self, wanted: EmbedQuestion) -> tuple[ModelInfo, EmbedOptions]:
         info = await self.requests.model(wanted.model)
