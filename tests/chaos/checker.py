@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+DRAINING = "draining"  # this gateway leaves: another takes the request, or goes on with its stream
+
 
 @dataclass
 class Outcome:
@@ -30,10 +32,12 @@ class Outcome:
 
 @dataclass
 class Verdict:
-    """Counts over all requests. All bad ones must be 0 but `failed`: it ended with one clear error, of `codes`.
+    """Counts over all requests. All bad ones must be 0.
 
     `lost` and `doubled`: a piece is missing or comes twice, and the rest is as undisturbed. `reworded`: other words, as
-    only a real model can write them. `retried`: answered well in the end, and with "later" (429, 503) before.
+    only a real model can write them. `failed`: ended with one clear error, of `codes`. `retried`: refused with "later"
+    (429, 503) before its end. `moved`: refused by a gateway that leaves (503 `draining`), which is no flaw where the
+    repeat got its answer.
     """
 
     requests: int = 0
@@ -46,6 +50,7 @@ class Verdict:
     with_more_ends: int = 0
     failed: int = 0
     retried: int = 0
+    moved: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     connections: int = 0
     later: Counter[str] = field(default_factory=Counter)  # answers that said so, by status and code
@@ -53,6 +58,11 @@ class Verdict:
 
     @property
     def flawless(self) -> bool:
+        return self.intact and not self.failed
+
+    @property
+    def intact(self) -> bool:
+        """Each request got its answer at its first sending, or one clear error."""
         words = (self.lost, self.doubled, self.crossed, self.reworded)
         return not any((*words, self.without_end, self.with_more_ends, self.retried))
 
@@ -69,7 +79,9 @@ def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) ->
             continue
         verdict.connections += outcome.connections
         verdict.later.update(outcome.later)
-        if outcome.later:
+        turned_away = sum(one.endswith(f" {DRAINING}") for one in outcome.later)
+        verdict.moved += turned_away > 0
+        if len(outcome.later) > turned_away:
             verdict.retried += 1
             verdict.wrong.append(f"retried: {outcome}"[:2000])
         flaw = _flaw(outcome, wanted, owners)
@@ -79,8 +91,7 @@ def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) ->
             verdict.good += 1
         else:
             setattr(verdict, flaw, getattr(verdict, flaw) + 1)
-            if flaw != "failed":
-                verdict.wrong.append(f"{flaw}: {outcome}; expected {wanted}"[:2000])
+            verdict.wrong.append(f"{flaw}: {outcome}; expected {wanted}"[:2000])
     return verdict
 
 

@@ -56,6 +56,23 @@ def test_each_harm_is_seen(flaw: str, change: dict[str, object]) -> None:
     assert judged(replace(GOOD[1], **change)) == flaw
 
 
+@pytest.mark.parametrize(
+    ("change", "moved", "retried", "flawless"),
+    [
+        ({"later": ["503 draining"]}, 1, 0, True),
+        ({"later": ["503 draining", "503 overloaded"]}, 1, 1, False),
+        ({"later": ["503 draining"], "ends": 0}, 1, 0, False),
+        ({"error": "worker_lost"}, 0, 0, False),
+    ],
+)
+def test_a_refusal_is_counted_and_is_a_flaw_unless_a_gateway_that_left_sent_the_request_on(
+    change: dict[str, object], moved: int, retried: int, flawless: bool
+) -> None:
+    verdict = judge({**GOOD, 1: replace(GOOD[1], **change)}, WANTED)
+    assert (verdict.moved, verdict.retried, verdict.flawless) == (moved, retried, flawless)
+    assert flawless == (not verdict.wrong)
+
+
 def test_a_request_that_nobody_heard_of_has_no_end() -> None:
     outcomes = {number: outcome for number, outcome in GOOD.items() if number != 2}
     verdict = judge(outcomes, WANTED)

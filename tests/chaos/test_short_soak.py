@@ -28,7 +28,7 @@ def building(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 async def test_nothing_is_lost_doubled_or_crossed_and_everything_ends_once(building: House) -> None:
     report = await soak(building, REQUESTS, deeds=4, at_once=10, every_s=0.5, weights=DEEDS, seed=3)
     verdict = report.verdict
-    assert verdict.flawless, verdict.wrong
+    assert verdict.intact, verdict.wrong
     assert verdict.good + verdict.failed == verdict.requests >= REQUESTS
     # Clear ends that a kill may bring: three workers in a row, or a request in the store's last second.
     assert set(verdict.codes) <= {"worker_lost", "store_unavailable"}, verdict.codes
@@ -41,7 +41,7 @@ async def test_nothing_is_lost_doubled_or_crossed_and_everything_ends_once(build
 def test_a_report_of_failures_and_later_answers_is_written(tmp_path: Path) -> None:
     verdict = Verdict(requests=3, failed=1, codes=Counter({"worker_lost": 1}), later=Counter({"503 no_worker": 2}))
     found = Report(verdict, Measured([1.0], [1.0], [1.0]), {"kill worker": 1}, {}, 1.0, {}, [])
-    assert write(found, {}, tmp_path, "soak") == 0
+    assert write(found, {}, tmp_path, "soak") == 1
     written = json.loads((tmp_path / "soak.json").read_text())["verdict"]
     assert (written["codes"], written["later"]) == ({"worker_lost": 1}, {"503 no_worker": 2})
 
