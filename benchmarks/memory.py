@@ -31,7 +31,7 @@ from benchmarks.lib.weights import source
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
-from pandagpt_core.llm.autotune import Runner, served
+from pandagpt_core.llm.autotune import RunnerName, served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino import installed
@@ -166,7 +166,7 @@ def params(chance: random.Random, seed: int) -> SamplingParams:
     )
 
 
-def runner() -> Runner:
+def runner() -> RunnerName:
     return "openvino" if installed() else "torch"
 
 

@@ -20,9 +20,9 @@ from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import Admitted, EngineStats, PlainPrompt, PromptToken, SequenceRequest
-from pandagpt_core.llm.autotune import Runner
+from pandagpt_core.llm.autotune import RunnerName
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.precision import Wanted
+from pandagpt_core.llm.precision import PrecisionChoice
 from pandagpt_core.llm.quant.fp8 import fp8_runs
 from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Precision
@@ -89,7 +89,7 @@ class Runtime:
         # Of the language model's products; another engine than ours decides it by itself.
         own = isinstance(engine, Engine)
         self.precision: Precision | None = system.llm.precision if own else None
-        self.runner: Runner | None = system.llm.backend if own else None
+        self.runner: RunnerName | None = system.llm.backend if own else None
 
     @classmethod
     def load(
@@ -98,7 +98,7 @@ class Runtime:
         *,
         device: str = "cpu",
         dtype: Dtype = "auto",
-        runner: Runner = "auto",
+        runner: RunnerName = "auto",
         max_sequences: int = 32,
         cache_tokens: int = 0,
         step_tokens: int = 512,
@@ -269,7 +269,7 @@ def check_device(device: str, dtype: Dtype) -> None:
     pick_precision(dtype, picked)
 
 
-def pick_precision(dtype: Dtype, device: str) -> Wanted:
+def pick_precision(dtype: Dtype, device: str) -> PrecisionChoice:
     """What to load, by the setting. Raises ValueError for int8 and float8 where the device does not have it."""
     if dtype == "auto":
         return "auto"

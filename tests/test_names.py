@@ -1,4 +1,4 @@
-"""A class name stands for one thing, and docstrings describe data flow without verbs of speech."""
+"""A name of a type stands for one thing, and docstrings describe data flow without verbs of speech."""
 
 import ast
 import io
@@ -44,6 +44,38 @@ def test_a_class_name_is_defined_once(root: Path) -> None:
     found = classes(root)
     assert len(found) > 300
     assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+ALIAS = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")  # neither a constant nor private to its module
+
+
+def aliases(tree: ast.Module) -> set[str]:
+    """Names that a module gives to types: `X = ...` and `X: TypeAlias = ...` outside of classes and functions."""
+    found: set[str] = set()
+    statements = list(tree.body)
+    for node in statements:
+        match node:
+            case ast.If():  # a name for type checkers beside one at run time
+                statements += node.body + node.orelse
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+    return {name for name in found if ALIAS.fullmatch(name)}
+
+
+def test_a_name_of_a_type_is_defined_once(root: Path) -> None:
+    """Of the service and the library: what a name stands for in one module it stands for in all."""
+    found = {
+        name: {file for file in files if file.startswith(("service/", "pandagpt_core/"))}
+        for name, files in classes(root).items()
+    }
+    count = 0
+    for package in ("service", "pandagpt_core"):
+        for file in sorted((root / package).rglob("*.py")):
+            for name in aliases(ast.parse(file.read_text(encoding="utf-8"))):
+                count += 1
+                found.setdefault(name, set()).add(str(file.relative_to(root)))
+    assert count > 100
+    assert {name: sorted(files) for name, files in found.items() if len(files) > 1} == {}
 
 
 def words(source: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from pandagpt_core.field_bounds import Positive
 from pandagpt_core.types import Modality, ToolSupport
 
 CONFIG = "config.json"
@@ -25,7 +26,6 @@ CACHE = "cache.safetensors"
 RESAMPLER = "resampler.safetensors"
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 

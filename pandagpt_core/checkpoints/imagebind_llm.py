@@ -14,11 +14,11 @@ from typing import Literal
 
 import msgspec
 
-from pandagpt_core.checkpoints.folder import ModelFolder, Positive
+from pandagpt_core.checkpoints.account import Shape
+from pandagpt_core.checkpoints.folder import ModelFolder
 from pandagpt_core.checkpoints.pandagpt import BosSpec, LoraSpec
+from pandagpt_core.field_bounds import Positive
 from pandagpt_core.llm.config import LlamaConfig
-
-Shape = tuple[int, ...]
 
 BIND_BLOCKS = 3
 GATE = ".self_attn.gate"

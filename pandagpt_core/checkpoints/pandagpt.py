@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pandagpt_core.checkpoints.folder import RESAMPLER, ModelFolder, Positive
+from pandagpt_core.checkpoints.folder import RESAMPLER, ModelFolder
+from pandagpt_core.field_bounds import Positive
 
 MOST_SOFT_TOKENS = 256  # of a medium
 PandaGPTTemplate = Literal["vicuna-v0", "chatml", "qwen2.5", "qwen3", "llama3"]

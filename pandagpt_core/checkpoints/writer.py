@@ -20,7 +20,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-Piece = bytes | memoryview
+BytesPiece = bytes | memoryview
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8  # of the header's end, so that every tensor of whole words can be mapped in place
 
@@ -34,7 +34,7 @@ def write_safetensors(path: Path, layout: Mapping[str, torch.Tensor], fetch: Cal
     return write_pieces(path, layout, _tensors(layout, fetch))
 
 
-def write_pieces(path: Path, layout: Mapping[str, torch.Tensor], pieces: Iterable[Piece]) -> str:
+def write_pieces(path: Path, layout: Mapping[str, torch.Tensor], pieces: Iterable[BytesPiece]) -> str:
     """Write a new file whose tensors' bytes come in order, in pieces of any length; the file's hex SHA-256."""
     digest, header = hashlib.sha256(), _header(layout)
     left = len(header) + sum(tensor.numel() * tensor.element_size() for tensor in layout.values())
@@ -47,7 +47,7 @@ def write_pieces(path: Path, layout: Mapping[str, torch.Tensor], pieces: Iterabl
     return digest.hexdigest()
 
 
-def _tensors(layout: Mapping[str, torch.Tensor], fetch: Callable[[str], torch.Tensor]) -> Iterator[Piece]:
+def _tensors(layout: Mapping[str, torch.Tensor], fetch: Callable[[str], torch.Tensor]) -> Iterator[BytesPiece]:
     for key, like in layout.items():
         tensor = fetch(key)
         assert (tensor.shape, tensor.dtype) == (like.shape, like.dtype)

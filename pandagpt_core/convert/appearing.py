@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pandagpt_core.checkpoints import check_model_folder, write_model_folder
 from pandagpt_core.checkpoints.systems import Folder
-from pandagpt_core.convert.parts import Progress
+from pandagpt_core.convert.parts import ByteProgress
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig
 
@@ -19,7 +19,7 @@ def silent(_done: int, _total: int) -> None:
     """No progress is shown."""
 
 
-def write_folder(out: Path, size: int, fill: Callable[[Path, Progress], Folder], progress: ProgressOf) -> Folder:
+def write_folder(out: Path, size: int, fill: Callable[[Path, ByteProgress], Folder], progress: ProgressOf) -> Folder:
     """The folder `out` with `size` bytes of weights. `fill` writes its files and gives the content of config.json.
 
     Raises CheckpointError where `out` exists, the disk is full or the content is unsound.

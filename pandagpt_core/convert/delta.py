@@ -19,7 +19,7 @@ from pandagpt_core.checkpoints.soundness import is_delta
 from pandagpt_core.convert.appearing import ProgressOf, refuse_existing, silent
 from pandagpt_core.convert.llm import FOLDER, copy_texts, shard_files, write_index
 from pandagpt_core.convert.meta_llama import PARAMS, TOKENIZER, WEIGHTS, WEIGHTS_SUMMED, find_weights
-from pandagpt_core.convert.parts import Fetch, Part, opened, plan_part, write_part
+from pandagpt_core.convert.parts import FetchTensor, Part, opened, plan_part, write_part
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.weights import RECOMPUTED
 
@@ -77,11 +77,11 @@ def _write(base: Iterable[Path], parts: list[Part], made: Path, progress: Progre
 
 
 @contextmanager
-def _opened_all(files: Iterable[Path]) -> Iterator[tuple[dict[str, Shape], dict[str, Fetch]]]:
+def _opened_all(files: Iterable[Path]) -> Iterator[tuple[dict[str, Shape], dict[str, FetchTensor]]]:
     """Key -> its shape, and key -> what fetches it from the file that holds it."""
     with ExitStack() as stack:
         shapes: dict[str, Shape] = {}
-        fetches: dict[str, Fetch] = {}
+        fetches: dict[str, FetchTensor] = {}
         for file in files:
             layout, fetch = stack.enter_context(opened(file))
             shapes |= {key: tuple(tensor.shape) for key, tensor in layout.items() if _kept(key)}
@@ -109,7 +109,7 @@ def _refuse_whole(part: Part) -> None:
                     raise CheckpointError(f"{part.source.name}: {name} is not near zero: this is a model, not a delta")
 
 
-def _sum(base: Fetch, key: str, delta: torch.Tensor) -> torch.Tensor:
+def _sum(base: FetchTensor, key: str, delta: torch.Tensor) -> torch.Tensor:
     if delta.is_meta:  # the caller needs its shape and type alone
         return delta
     added = base(key).float()

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,12 +10,11 @@ from torch import Tensor
 from pandagpt_core.checkpoints import LoraSpec, Shape, lora_shapes
 from pandagpt_core.checkpoints.imagebind_llm import ADAPTED, GATE, BindSpec, bind_shapes, tuned_shapes
 from pandagpt_core.convert.llm import expected_shapes
+from pandagpt_core.convert.parts import FetchTensor
 from pandagpt_core.llm.config import LlamaConfig
 
 RANK = 16  # of the published adapter's LoRA, which has no scale
 HIDDEN = 4  # times the language model's width: the bind network's blocks
-
-Fetch = Callable[[str], Tensor]
 
 
 def fresh_specs(config: LlamaConfig, features: int) -> tuple[BindSpec, LoraSpec]:
@@ -29,7 +28,7 @@ def fresh_shapes(config: LlamaConfig, bind: BindSpec, lora: LoraSpec) -> dict[st
     return bind_shapes(bind, config) | tuned_shapes(config) | lora_shapes(lora, expected_shapes(config))
 
 
-def fresh_fetch(shapes: Mapping[str, Shape], base_norm: Fetch) -> Fetch:
+def fresh_fetch(shapes: Mapping[str, Shape], base_norm: FetchTensor) -> FetchTensor:
     """One tensor at a time, the same for a key at every call; the language model's norms by `base_norm`."""
 
     def fetch(key: str) -> Tensor:

@@ -40,7 +40,7 @@ from pandagpt_core.convert.fresh_bind import RANK, fresh_fetch, fresh_shapes, fr
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
 from pandagpt_core.convert.meta_llama import MetaLlama, find_llama, layer_name, plan_llama, turned, write_texts
 from pandagpt_core.convert.pandagpt import plan_encoder, sizes_of
-from pandagpt_core.convert.parts import Part, Progress, opened, plan_part, write_part
+from pandagpt_core.convert.parts import ByteProgress, Part, opened, plan_part, write_part
 from pandagpt_core.encoders.sizes import ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig
@@ -158,7 +158,7 @@ def convert_imagebind_llm(
     refuse_existing(out)
     plan = plan_imagebind_llm(originals, options)
 
-    def fill(folder: Path, advance: Progress) -> ImageBindLLMFolder:
+    def fill(folder: Path, advance: ByteProgress) -> ImageBindLLMFolder:
         files = write_files(folder, plan, options, advance)
         return describe(originals, plan, options, read_bos(folder), files)
 
@@ -166,7 +166,7 @@ def convert_imagebind_llm(
 
 
 def write_files(
-    folder: Path, plan: ImageBindLLMPlan, options: ImageBindLLMOptions, progress: Progress
+    folder: Path, plan: ImageBindLLMPlan, options: ImageBindLLMOptions, progress: ByteProgress
 ) -> dict[str, str]:
     """Everything but config.json; the SHA-256 of each file by its name."""
     (folder / FOLDER).mkdir()

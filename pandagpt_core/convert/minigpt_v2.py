@@ -48,7 +48,7 @@ _POSITIONS = "pos_embed"
 _UNREAD = re.compile(r"(fc_norm|norm|head)\.(weight|bias)")
 _RECOMPUTED = re.compile(r"(llama_model\.base_model\.model\.)?model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 
-Names = Callable[[str], str | None]
+NewName = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _plan_encoder(originals: MiniGPTv2Originals, sizes: EvaSizes, whole: bool) -
     return replace(part, changes={_POSITIONS: lambda positions: interpolate_positions(positions, patches)})
 
 
-def _encoder_names(sizes: EvaSizes, prefix: str) -> Names:
+def _encoder_names(sizes: EvaSizes, prefix: str) -> NewName:
     """Those of the blocks that are read; of a whole state dict everything else is another part's."""
     after_last = f"blocks.{sizes.blocks}."
 
@@ -163,7 +163,7 @@ def _encoder_names(sizes: EvaSizes, prefix: str) -> Names:
     return name
 
 
-def _adapter_names(whole: bool) -> Names:
+def _adapter_names(whole: bool) -> NewName:
     """The projection and LoRA pairs; rotary tables are computed anew. What else a whole one holds is other parts'."""
 
     def name(key: str) -> str | None:

@@ -12,9 +12,9 @@ from pandagpt_core.checkpoints import Shape, cast, read_layout, read_pickled, wr
 from pandagpt_core.checkpoints.soundness import check_file, check_type, check_values
 from pandagpt_core.errors import CheckpointError
 
-Progress = Callable[[int], None]  # called with the bytes just written
-Fetch = Callable[[str], torch.Tensor]
-Layout = Mapping[str, torch.Tensor]  # key -> a tensor whose shape and type count, often a meta tensor
+ByteProgress = Callable[[int], None]  # called with the bytes just written
+FetchTensor = Callable[[str], torch.Tensor]
+TensorLayout = Mapping[str, torch.Tensor]  # key -> a tensor whose shape and type count, often a meta tensor
 Change = Callable[[torch.Tensor], torch.Tensor]  # of a tensor on its way into the new file
 
 
@@ -29,9 +29,9 @@ class Part:
     target: str
     source: Path
     keys: Mapping[str, str]
-    layout: Layout
+    layout: TensorLayout
     changes: Mapping[str, Change] = field(default_factory=dict)
-    extra: Layout = field(default_factory=dict)
+    extra: TensorLayout = field(default_factory=dict)
 
     def shapes(self) -> dict[str, Shape]:
         return {key: tuple(tensor.shape) for key, tensor in self.layout.items()}
@@ -47,7 +47,7 @@ class Part:
         }
         return {key: cast(tensor, dtype) for key, tensor in {**changed, **self.extra}.items()}
 
-    def tensor(self, key: str, fetch: Fetch) -> torch.Tensor:
+    def tensor(self, key: str, fetch: FetchTensor) -> torch.Tensor:
         """What is to be written as `key`, in the source's type."""
         if key in self.extra:
             return self.extra[key]
@@ -74,7 +74,7 @@ def plan_part(target: str, source: Path, names: Callable[[str], str | None]) -> 
     return Part(target, source, keys, layout)
 
 
-def write_part(folder: Path, part: Part, dtype: torch.dtype | None, progress: Progress) -> str:
+def write_part(folder: Path, part: Part, dtype: torch.dtype | None, progress: ByteProgress) -> str:
     """Write the part below `folder`, floats as `dtype` (None keeps them); the new file's hex SHA-256."""
     with opened(part.source) as (_, fetch):
 
@@ -87,7 +87,7 @@ def write_part(folder: Path, part: Part, dtype: torch.dtype | None, progress: Pr
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Layout, Fetch]]:
+def opened(path: Path) -> Iterator[tuple[TensorLayout, FetchTensor]]:
     """What a weights file holds and a way to fetch each tensor; the file is mapped until the block ends."""
     if not path.is_file():
         raise CheckpointError(f"there is no file {path.name}")

@@ -20,7 +20,7 @@ from pandagpt_core.checkpoints import (
 from pandagpt_core.checkpoints.systems import Folder
 from pandagpt_core.convert.appearing import ProgressOf, write_folder
 from pandagpt_core.convert.llm import FOLDER, copy_texts, write_index
-from pandagpt_core.convert.parts import Part, Progress, write_part
+from pandagpt_core.convert.parts import ByteProgress, Part, write_part
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig
 
@@ -53,14 +53,14 @@ def write_projected(
     """The folder `out`; `described` is its config.json but for `files`. `llm`: the language model's own folder."""
     check_model_folder(described)
 
-    def fill(folder: Path, advance: Progress) -> Folder:
+    def fill(folder: Path, advance: ByteProgress) -> Folder:
         return msgspec.structs.replace(described, files=_write_files(folder, llm, plan, dtype, advance))
 
     return write_folder(out, plan.size(dtype), fill, progress)
 
 
 def _write_files(
-    folder: Path, llm: Path, plan: ProjectedPlan, dtype: torch.dtype | None, progress: Progress
+    folder: Path, llm: Path, plan: ProjectedPlan, dtype: torch.dtype | None, progress: ByteProgress
 ) -> dict[str, str]:
     """Everything but config.json; the SHA-256 of each file by its name."""
     (folder / FOLDER).mkdir()

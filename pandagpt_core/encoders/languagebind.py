@@ -20,10 +20,10 @@ from pandagpt_core.empty_weights import init_empty_weights
 from pandagpt_core.encoders.base import TowerPart, TowerTokens
 from pandagpt_core.encoders.heads import last_token, up_to_last_token
 from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
+from pandagpt_core.field_bounds import Positive
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 Activation = Literal["gelu", "quick_gelu"]
 RECIPES: Mapping[Modality, str] = MappingProxyType(
     {

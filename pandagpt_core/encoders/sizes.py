@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from pandagpt_core.encoders.points.sizes import W3D, PointSize
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.field_bounds import Positive
 from pandagpt_core.modalities import check_recipes
 from pandagpt_core.types import Modality
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 # Both kinds of picture go through one tower: a still is a clip of two equal frames (ImageBind, section 3.2).
 TOWER_OF: Mapping[Modality, str] = {

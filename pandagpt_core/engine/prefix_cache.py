@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pandagpt_core.engine.sequence import CacheSalt
 
-Key = tuple[object, tuple[int, ...]]  # what stands before the block, and the block's own ids
+BlockKey = tuple[object, tuple[int, ...]]  # what stands before the block, and the block's own ids
 
 
 @dataclass(eq=False, slots=True)
@@ -29,7 +29,7 @@ class PrefixCache:
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self._free = list(range(num_blocks))
         self._size = block_size
-        self._blocks: OrderedDict[Key, PrefixBlock] = OrderedDict()  # least recently used first
+        self._blocks: OrderedDict[BlockKey, PrefixBlock] = OrderedDict()  # least recently used first
         self.evictions = 0
 
     def __len__(self) -> int:
@@ -66,15 +66,15 @@ class PrefixCache:
         for block in blocks:
             block.ref_count -= 1
 
-    def _key(self, salt: CacheSalt, parent: PrefixBlock | None, start: int, ids: Items[int]) -> Key:
+    def _key(self, salt: CacheSalt, parent: PrefixBlock | None, start: int, ids: Items[int]) -> BlockKey:
         before: object = salt.content if parent is None else parent
         if salt.tenant and start == salt.num_public // self._size * self._size:  # the first block that is not public
             before = (before, salt.tenant)
         return before, tuple(ids[start : start + self._size])
 
-    def _chain(self, salt: CacheSalt, ids: Items[int]) -> list[Key]:
+    def _chain(self, salt: CacheSalt, ids: Items[int]) -> list[BlockKey]:
         """Keys from the root on. Parents are touched after their children, so the oldest block is always a leaf."""
-        keys: list[Key] = []
+        keys: list[BlockKey] = []
         parent: PrefixBlock | None = None
         for start in range(0, len(ids) - self._size + 1, self._size):
             key = self._key(salt, parent, start, ids)

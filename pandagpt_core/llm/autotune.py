@@ -19,12 +19,12 @@ from pandagpt_core.llm import openvino
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino import capable
-from pandagpt_core.llm.precision import MARGIN, Wanted, divergence, is_small, probed
+from pandagpt_core.llm.precision import MARGIN, PrecisionChoice, divergence, is_small, probed
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.torch_backend import serve
 
-Runner = Literal["auto", "torch", "openvino"]
-Way = tuple[Precision, Runner]
+RunnerName = Literal["auto", "torch", "openvino"]
+PrecisionAndRunner = tuple[Precision, RunnerName]
 
 KINDS: tuple[Precision, ...] = ("int8", "bf16", "fp32")  # tried on a CPU by "auto"
 LIMITS: dict[Precision, float] = {"int8": MARGIN, "bf16": MARGIN, "fp32": 1e-5}  # nats; of OpenVINO's numbers in fp32
@@ -38,9 +38,9 @@ WHAT = "language model"
 
 def served(
     llm: Llama,
-    precision: Wanted,
+    precision: PrecisionChoice,
     device: str | torch.device = "cpu",
-    runner: Runner = "auto",
+    runner: RunnerName = "auto",
     report: Listen = ignore,
     timed: Timer | None = None,
 ) -> LanguageModel:
@@ -73,7 +73,7 @@ def _untimed(llm: Llama, precision: Precision, device: str | torch.device, repor
     return made
 
 
-def _ways(llm: Llama, precision: Wanted, runner: Runner) -> list[Way]:
+def _ways(llm: Llama, precision: PrecisionChoice, runner: RunnerName) -> list[PrecisionAndRunner]:
     """Those that may be tried. Raises ValueError where the named ones exclude one another."""
     if runner == "openvino":
         if precision == "auto":
@@ -84,18 +84,18 @@ def _ways(llm: Llama, precision: Wanted, runner: Runner) -> list[Way]:
     if is_small(llm) or precision in ("fp16", "fp8"):
         return [("fp32" if precision == "auto" else precision, "torch")]
     kinds = KINDS if precision == "auto" else (precision,)
-    runners: list[Runner] = ["torch"] if runner == "torch" or not openvino.installed() else ["torch", "openvino"]
+    runners: list[RunnerName] = ["torch"] if runner == "torch" or not openvino.installed() else ["torch", "openvino"]
     return [(kind, name) for kind in kinds for name in runners]
 
 
-def candidates(llm: Llama, ways: Sequence[Way], *, exact: bool) -> list[Candidate[LanguageModel]]:
+def candidates(llm: Llama, ways: Sequence[PrecisionAndRunner], *, exact: bool) -> list[Candidate[LanguageModel]]:
     """One for each way. exact: what torch computes in fewer bits has to stay within its limit too.
 
     Without a limit to check a model is served in place: no second set of weights is held.
     """
     reference = functools.cache(lambda: probed(llm))
 
-    def candidate(kind: Precision, runner: Runner) -> Candidate[LanguageModel]:
+    def candidate(kind: Precision, runner: RunnerName) -> Candidate[LanguageModel]:
         free = runner == "torch" and (kind == "fp32" or not exact)
 
         def make() -> LanguageModel:
@@ -149,7 +149,7 @@ def _compile(llm: Llama, precision: Precision) -> LanguageModel:
 
 
 @torch.inference_mode()
-def _steps(few: Llama, precision: Precision, runner: Runner) -> Sequence[Step]:
+def _steps(few: Llama, precision: Precision, runner: RunnerName) -> Sequence[Step]:
     """Of one row and of ROWS rows, each of another sequence."""
     step = _compiled_step(few, precision) if runner == "openvino" else _torch_step(few, precision)
     inputs = [torch.ones(rows, few.config.width) for rows in (1, ROWS)]

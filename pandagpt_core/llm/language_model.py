@@ -9,7 +9,7 @@ from torch import Tensor
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.quant.linear import Precision
 
-Backend = Literal["torch", "openvino"]
+BackendName = Literal["torch", "openvino"]
 
 
 class Predicts(Protocol):
@@ -44,7 +44,7 @@ class LanguageModel(Predicts, Protocol):
         ...
 
     @property
-    def backend(self) -> Backend: ...
+    def backend(self) -> BackendName: ...
 
     @property
     def device(self) -> torch.device: ...

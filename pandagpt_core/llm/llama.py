@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.llm.attention.base import Attend, CausalAttention
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.llm.pointwise import Turn, turn_heads
+from pandagpt_core.llm.pointwise import TurnHeads, turn_heads
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.llm.rope import rotary
 
@@ -79,7 +79,7 @@ def attend_heads(
     layer: int,
     rotation: tuple[Tensor, Tensor],
     attend: Attend,
-    turn: Turn = turn_heads,
+    turn: TurnHeads = turn_heads,
 ) -> Tensor:
     """Queries, keys and values of all heads [..., (H + 2 KV) d] to the attended values [..., H d]."""
     turned = config.heads + config.kv_heads

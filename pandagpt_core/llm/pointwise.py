@@ -49,7 +49,7 @@ def gate(gate_up: Tensor) -> Tensor:
     return (F.silu(gates) * values).to(gate_up.dtype)
 
 
-Turn = Callable[[Tensor, Tensor, Tensor, int, tuple[Tensor | None, Tensor | None], float], Tensor]
+TurnHeads = Callable[[Tensor, Tensor, Tensor, int, tuple[Tensor | None, Tensor | None], float], Tensor]
 """As `turn_heads`."""
 
 
@@ -59,7 +59,7 @@ class Pointwise:
 
     norm: Callable[[Tensor, Tensor | None, float, torch.dtype], Tensor] = norm
     add_norm: Callable[[Tensor, Tensor, Tensor | None, float, torch.dtype], tuple[Tensor, Tensor]] = add_norm
-    turn: Turn = turn_heads
+    turn: TurnHeads = turn_heads
     gate: Callable[[Tensor], Tensor] = gate
 
 

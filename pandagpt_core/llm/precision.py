@@ -16,7 +16,7 @@ MARGIN = 0.02  # nats of mean Kullback-Leibler divergence over PROBE tokens; bf1
 SMALL = 16_000_000  # weights of products: below, a step's time is not in the products and nothing is to be gained
 PROBE = 32  # token ids drawn evenly from the vocabulary: harder to predict, so more sensitive, than any real text
 
-Wanted = Precision | Literal["auto"]
+PrecisionChoice = Precision | Literal["auto"]
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from pandagpt_core.media.notes import Notes, collecting
 from pandagpt_core.media.params import Params
 from pandagpt_core.modalities import READINGS, RECIPES
 
-Loader = Callable[[bytes, Params, Limits], npt.NDArray[np.generic]]
+MediaLoader = Callable[[bytes, Params, Limits], npt.NDArray[np.generic]]
 
 
 def load(recipe: str, data: bytes, params: Params, limits: Limits) -> npt.NDArray[np.generic]:
@@ -28,7 +28,7 @@ def load(recipe: str, data: bytes, params: Params, limits: Limits) -> npt.NDArra
         raise InvalidMedia("the medium is empty")
     check(len(data), limits.bytes, "the medium", "bytes")
     module, function = RECIPES[recipe]  # imported on first use, so that a text needs no video library
-    loader: Loader = getattr(import_module(module), function)
+    loader: MediaLoader = getattr(import_module(module), function)
     return np.ascontiguousarray(loader(data, params, limits))
 
 

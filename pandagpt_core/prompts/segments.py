@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.prompts.template import MediaSlot, Part, Pattern, Segment, Slot, Span, Template, Text
+from pandagpt_core.prompts.template import MediaSlot, Pattern, PatternPart, Segment, Slot, Span, Template, TurnSpans
 from pandagpt_core.tools import CALL_CLOSE, CALL_OPEN, PLAIN, ToolFormat, call_texts
 from pandagpt_core.types import Conversation, Role, ToolCall, Turn
 
 
 def segments(template: Template, conversation: Conversation) -> list[Segment]:
     """The conversation in the template's words, ready for an answer; text between two tokens is one segment."""
-    parts: list[Part] = list(_fill(template.opening))
+    parts: list[PatternPart] = list(_fill(template.opening))
     turns = list(_turns(template, conversation))
     if conversation.continue_final:
         turns[-1] = _unended(conversation.turns[-1], *turns[-1])
@@ -24,9 +24,9 @@ def segments(template: Template, conversation: Conversation) -> list[Segment]:
     return _joined([part for part in parts if part not in (Span(""), Span("", caller=True))])
 
 
-def _turns(template: Template, conversation: Conversation) -> Iterator[tuple[Pattern, Text, tuple[int, ...]]]:
+def _turns(template: Template, conversation: Conversation) -> Iterator[tuple[Pattern, TurnSpans, tuple[int, ...]]]:
     """Each turn's pattern, text and media, system turns put where the template wants them."""
-    pending: Text = ()
+    pending: TurnSpans = ()
     shared = tuple(range(len(conversation.media))) if template.media is not None else ()
     for turn in _written(template, conversation):
         if turn.role == "assistant":
@@ -50,7 +50,7 @@ class _Written:
     """A turn with its tools in the template's words. `places`: which turns of the conversation it holds."""
 
     role: Role
-    text: Text
+    text: TurnSpans
     places: tuple[int, ...] = ()
 
 
@@ -86,15 +86,15 @@ def _with_tools(turns: list[_Written], form: ToolFormat, tools: Sequence[str]) -
     return [_Written("system", (*turns[0].text, Span("\n\n"), *defined), turns[0].places), *turns[1:]]
 
 
-def _with_calls(text: str, calls: Sequence[ToolCall]) -> Text:
-    written: Text = (Span(text, caller=True),)
+def _with_calls(text: str, calls: Sequence[ToolCall]) -> TurnSpans:
+    written: TurnSpans = (Span(text, caller=True),)
     for call in call_texts(calls):
         lead = "\n" if text or len(written) > 1 else ""
         written += (Span(f"{lead}{CALL_OPEN}\n"), Span(call, caller=True), Span(f"\n{CALL_CLOSE}"))
     return written
 
 
-def _result(form: ToolFormat, turn: Turn) -> Text:
+def _result(form: ToolFormat, turn: Turn) -> TurnSpans:
     before, after = form.result
     return Span(before), Span(turn.text, caller=True), Span(after)
 
@@ -103,7 +103,9 @@ def _media_of(conversation: Conversation, places: Sequence[int]) -> tuple[int, .
     return tuple(at for at, use in enumerate(conversation.media) if use.turn in places)
 
 
-def _unended(turn: Turn, pattern: Pattern, text: Text, media: tuple[int, ...]) -> tuple[Pattern, Text, tuple[int, ...]]:
+def _unended(
+    turn: Turn, pattern: Pattern, text: TurnSpans, media: tuple[int, ...]
+) -> tuple[Pattern, TurnSpans, tuple[int, ...]]:
     """The conversation's last turn without its end, for an answer that goes on with it."""
     if turn.role != "assistant" or turn.tool_calls:
         raise InvalidRequest("only a text of the assistant's can be continued", param="messages")
@@ -111,8 +113,8 @@ def _unended(turn: Turn, pattern: Pattern, text: Text, media: tuple[int, ...]) -
 
 
 def _fill(
-    pattern: Pattern, text: Text = (), media: tuple[int, ...] = (), medium: Pattern | None = None
-) -> Iterator[Part]:
+    pattern: Pattern, text: TurnSpans = (), media: tuple[int, ...] = (), medium: Pattern | None = None
+) -> Iterator[PatternPart]:
     for item in pattern:
         if item is Slot.TEXT:
             yield from text
@@ -126,7 +128,7 @@ def _fill(
             yield Span(item) if isinstance(item, str) else item
 
 
-def _joined(parts: Sequence[Part]) -> list[Segment]:
+def _joined(parts: Sequence[PatternPart]) -> list[Segment]:
     joined: list[Segment] = []
     run: list[Span] = []
     for part in parts:

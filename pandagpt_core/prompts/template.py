@@ -39,8 +39,8 @@ class Span:
 
 
 Pattern = tuple[str | Control | Slot | Span, ...]
-Text = tuple[Span, ...]  # of one turn
-Part = Control | Slot | MediaSlot | Span
+TurnSpans = tuple[Span, ...]  # of one turn
+PatternPart = Control | Slot | MediaSlot | Span
 Segment = Control | Slot | MediaSlot | tuple[Span, ...]
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from pandagpt_core.ndarrays import Float32Array
 from pandagpt_core.speech.base import HOP, RATE, WINDOW_FRAMES, Samples
 
 FFT = 400
@@ -16,10 +17,8 @@ _LINEAR_HZ = 200 / 3  # a mel, below 1 kHz
 _BREAK_HZ, _BREAK_MEL = 1000.0, 15.0
 _STEP = np.log(6.4) / 27  # of the logarithm, a mel above 1 kHz
 
-Float = npt.NDArray[np.float32]
 
-
-def log_mel(samples: Samples, frame: int, bands: int = 80) -> Float:
+def log_mel(samples: Samples, frame: int, bands: int = 80) -> Float32Array:
     """[bands, 3000] of the 30 s from `frame` on; beyond the sound's ends is silence."""
     first = frame * HOP - FFT // 2
     wave = np.zeros(WINDOW_FRAMES * HOP + FFT, dtype=np.float32)
@@ -28,18 +27,18 @@ def log_mel(samples: Samples, frame: int, bands: int = 80) -> Float:
     parts = np.lib.stride_tricks.sliding_window_view(wave, FFT)[: WINDOW_FRAMES * HOP : HOP]
     power = np.abs(np.fft.rfft(parts * _hann())).astype(np.float32) ** 2  # [3000, 201]
     logs = np.log10(np.maximum(mel_weights(bands) @ power.T, 1e-10))
-    scaled: Float = ((np.maximum(logs, logs.max() - _RANGE) + 4.0) / 4.0).astype(np.float32)
+    scaled: Float32Array = ((np.maximum(logs, logs.max() - _RANGE) + 4.0) / 4.0).astype(np.float32)
     return scaled
 
 
 @lru_cache(maxsize=1)
-def _hann() -> Float:
+def _hann() -> Float32Array:
     """Periodic."""
     return np.hanning(FFT + 1)[:-1].astype(np.float32)
 
 
 @lru_cache(maxsize=2)
-def mel_weights(bands: int) -> Float:
+def mel_weights(bands: int) -> Float32Array:
     """[bands, 201]"""
     edges = _hertz(np.linspace(0.0, _mel(RATE / 2), bands + 2))
     bins = np.linspace(0.0, RATE / 2, FFT // 2 + 1)[None]

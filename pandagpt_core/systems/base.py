@@ -33,11 +33,11 @@ import numpy as np
 import torch
 
 from pandagpt_core.autotune import Listen, ignore
-from pandagpt_core.llm.autotune import Runner, served
+from pandagpt_core.llm.autotune import RunnerName, served
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.precision import Wanted
+from pandagpt_core.llm.precision import PrecisionChoice
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.llm.torch_backend import table_only
 from pandagpt_core.systems.encoder import TowerOptions
@@ -60,10 +60,10 @@ class LoadOptions:
     """
 
     device: str = "cpu"
-    precision: Wanted = "fp32"
+    precision: PrecisionChoice = "fp32"
     original_stop: bool = False
     verify: bool = True
-    runner: Runner = "auto"
+    runner: RunnerName = "auto"
     table: Path | None = None
     report: Listen = ignore
     cache: Path | None = None

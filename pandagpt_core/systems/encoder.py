@@ -33,10 +33,10 @@ from pandagpt_core.encoders.precision import autocast_eva_vit, autocast_towers
 from pandagpt_core.encoders.sizes import TOWER_OF, ImageBindSizes
 from pandagpt_core.encoders.static.choice import choose_static
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.autotune import Runner
+from pandagpt_core.llm.autotune import RunnerName
 from pandagpt_core.modalities import same_form
 
-Loader = Callable[[Path, ModelFolder, str, list[Path]], Encoder]  # the last: of towers beside the others
+EncoderLoader = Callable[[Path, ModelFolder, str, list[Path]], Encoder]  # the last: of towers beside the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class TowerOptions:
 
     exact: bool = True
     report: Listen = ignore
-    runner: Runner = "auto"
+    runner: RunnerName = "auto"
     cache: Path | None = None
 
 
@@ -163,7 +163,7 @@ def _mini(weights: Path, folder: ModelFolder, device: str, own: list[Path]) -> E
 
 
 # By the folder schema's kinds.
-LOADERS: Mapping[str, Loader] = MappingProxyType(
+LOADERS: Mapping[str, EncoderLoader] = MappingProxyType(
     {
         "imagebind": _imagebind,
         "languagebind": _languagebind,

@@ -19,7 +19,7 @@ from pandagpt_core.perception.reading import Reading, words
 from pandagpt_core.perception.stating import stated
 from pandagpt_core.perception.table import read_name_table
 from pandagpt_core.systems.checks import blamed
-from pandagpt_core.systems.prompting import Embed
+from pandagpt_core.systems.prompting import EmbedTokens
 from pandagpt_core.types import Conversation, Fields
 
 _FAINT = 0.25  # of the largest weight: a medium that counts for less has its soft token alone
@@ -53,7 +53,7 @@ class Perceiving:
         rows: Sequence[Tensor],
         readings: Mapping[int, Reading],
         projection: Projection,
-        embed: Embed,
+        embed: EmbedTokens,
         tokenizer: Tokenizer,
     ) -> Tensor:
         """[n, D] float32: of each medium its projected vector, scaled by its weight, and the embeddings of its line.

@@ -15,7 +15,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.prompts import TEMPLATES, MediaSlot, Template, control_id, prompt_ids
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 
-Embed = Callable[[Sequence[int]], Tensor]  # T token ids to [T, D] float32 rows: `Llama.embed`
+EmbedTokens = Callable[[Sequence[int]], Tensor]  # T token ids to [T, D] float32 rows: `Llama.embed`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Prompting:
         )
 
 
-def fill(prompt: Sequence[int | MediaSlot], embed: Embed, rows: Callable[[MediaSlot], Tensor]) -> LLMInputs:
+def fill(prompt: Sequence[int | MediaSlot], embed: EmbedTokens, rows: Callable[[MediaSlot], Tensor]) -> LLMInputs:
     """The prompt as input embeddings: a token's row from `embed`, a slot's [n, D] from `rows`, in order."""
     embeds: list[Tensor] = []
     ids: list[int] = []

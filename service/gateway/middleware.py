@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.gateway.errors import GatewayError, error_response
 from service.gateway.observation import Observation, failed, new_request_id
 from service.metrics import GatewayMetrics
-from service.tracing import Tracer, Value, valid_traceparent
+from service.tracing import AttributeValue, Tracer, valid_traceparent
 
 log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -109,7 +109,7 @@ class RequestContextMiddleware:
         seen.trace.end(f"{scope['method']} {endpoint}", attributes, seen.code)
 
 
-def _attributes(line: Mapping[str, Value]) -> dict[str, Value]:
+def _attributes(line: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
     """The access log's fields under OpenTelemetry's names."""
     return {_SPAN_NAMES[name]: value for name, value in line.items() if name in _SPAN_NAMES}
 
@@ -128,10 +128,10 @@ _SPAN_NAMES = {
 }
 
 
-def _line(scope: Scope, seen: Observation, status: int, seconds: float) -> dict[str, Value]:
+def _line(scope: Scope, seen: Observation, status: int, seconds: float) -> dict[str, AttributeValue]:
     """The access log's fields, without those that do not apply."""
     outcome = seen.outcome or ("client_gone" if status == CLIENT_CLOSED_REQUEST else "done")
-    fields: dict[str, Value | None] = {
+    fields: dict[str, AttributeValue | None] = {
         "request_id": seen.request_id,
         "trace_id": seen.trace.trace_id,
         "method": scope["method"],

@@ -13,7 +13,7 @@ FETCHED: Mapping[str, Path] = MappingProxyType({"panda-small": Path(".cache/mode
 
 RECOGNISERS: Mapping[str, Path] = MappingProxyType({"whisper-base": Path(".cache/models/whisper-base")})
 
-Fetch = Callable[[str, Path], None]  # a name, and the folder to make; raises SettingsError
+FetchModel = Callable[[str, Path], None]  # a name, and the folder to make; raises SettingsError
 
 
 def fetch_in_child(name: str, folder: Path) -> None:
@@ -27,7 +27,7 @@ def _fetched(name: str, folder: Path, setting: str, otherwise: str) -> None:
         raise SettingsError(f"{setting}: {name} cannot be had; the reason stands above. {otherwise}")
 
 
-def recogniser_folder(speech: Path, fetch: Fetch | None = None) -> Path:
+def recogniser_folder(speech: Path, fetch: FetchModel | None = None) -> Path:
     """The folder of the recogniser that `worker.speech` names: itself, or by name, fetched where it is not there."""
     folder = RECOGNISERS.get(str(speech))
     if folder is None:
@@ -42,7 +42,7 @@ def fetch_recogniser(name: str, folder: Path) -> None:
     _fetched(name, folder, "worker.speech", "Without --speech nothing is written down")
 
 
-def model_folder(model: Path, fetch: Fetch = fetch_in_child) -> Path:
+def model_folder(model: Path, fetch: FetchModel = fetch_in_child) -> Path:
     """The folder that `model` names: itself where it is one, else by name. A name of none is returned as it is."""
     if _is_folder(model) or str(model) != model.name:
         return model

@@ -16,7 +16,7 @@ from service.settings.section import (
     Seconds,
     SecondsOrNone,
     Section,
-    Words,
+    WordList,
 )
 
 
@@ -44,7 +44,7 @@ class GatewaySettings(Section):
     default_model: NonEmpty | None = Field(
         default=None, description="model of a request that names none. Unset: the only one announced"
     )
-    from_zero: Words = Field(
+    from_zero: WordList = Field(
         default=(),
         description="models, by comma, whose requests wait in the queue while they have no worker, for an autoscaler "
         "that starts one; each must have had a worker before on this store",
@@ -58,7 +58,7 @@ class GatewaySettings(Section):
         default=Path("build/guide/site"),
         description="folder of the site that `make docs` builds, served at `/docs/guide/`",
     )
-    cors_origins: Words = Field(default=(), description="origins that browsers may call from, by comma; `*` for any")
+    cors_origins: WordList = Field(default=(), description="origins that browsers may call from, by comma; `*` for any")
     max_body_bytes: Count = Field(default=256 * MIB, description="largest request body (bytes)")
     max_part_bytes: Count = Field(default=128 * MIB, description="largest single medium or upload (bytes)")
     max_field_bytes: Count = Field(default=1 * MIB, description="largest text field of a form (bytes)")

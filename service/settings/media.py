@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from service.settings.section import MIB, Count, CountOrNone, Seconds, Section, Words
+from service.settings.section import MIB, Count, CountOrNone, Seconds, Section, WordList
 
 _HOST_ENTRY = re.compile(r"\*|((\*\.)?[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
 
@@ -14,12 +14,12 @@ _HOST_ENTRY = re.compile(r"\*|((\*\.)?[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[
 class FetchSettings(Section):
     """Fetching media from URLs in requests; off unless hosts are named."""
 
-    hosts: Words = Field(
+    hosts: WordList = Field(
         default=(),
         description="hosts that media may be fetched from, by comma: host, host:port, *.domain (what lies below it) or "
         "* (any with a public address); none: fetching is off",
     )
-    private_ranges: Words = Field(
+    private_ranges: WordList = Field(
         default=(),
         description="address ranges in CIDR form, by comma, that may be fetched from in addition to public addresses, "
         "such as those of a private object store: 10.1.2.0/24, fd00:1::/64",

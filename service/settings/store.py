@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from service.settings.section import MIB, Count, NonEmpty, Seconds, SecondsOrNone, Section, SettingsError, Words
+from service.settings.section import MIB, Count, NonEmpty, Seconds, SecondsOrNone, Section, SettingsError, WordList
 
 
 class StoreSettings(Section):
@@ -31,7 +31,7 @@ class StoreSettings(Section):
     tls_cert_file: Path | None = Field(default=None, description="client certificate with rediss://, PEM")
     tls_key_file: Path | None = Field(default=None, description="its key, PEM")
     cluster: bool = Field(default=False, description="the address is a node of a Redis Cluster")
-    sentinels: Words = Field(
+    sentinels: WordList = Field(
         default=(),
         description="in place of `url`: host:port of the Redis Sentinels that know the store's master, by comma; a "
         "failover is followed",

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from service.settings import SettingsError, TracingSettings
 
-Value = str | int | float | bool
-Attributes = Mapping[str, Value]
+AttributeValue = str | int | float | bool
+Attributes = Mapping[str, AttributeValue]
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 

@@ -4,7 +4,7 @@ import time
 
 from service.broker.protocol import End, Failed
 from service.metrics import WorkerMetrics
-from service.tracing import Tracer, Value
+from service.tracing import AttributeValue, Tracer
 from service.worker.jobs import Job
 
 
@@ -44,7 +44,7 @@ def _trace(tracer: Tracer, job: Job) -> None:
     if job.first_token_at:
         traced.add("prefill", job.entered_at, job.first_token_at, {"gen_ai.usage.input_tokens": job.prompt_tokens})
         traced.add("decode", job.first_token_at, now)
-    attributes: dict[str, Value] = {
+    attributes: dict[str, AttributeValue] = {
         "gen_ai.request.model": request.model,
         "gen_ai.usage.output_tokens": job.completion_tokens,
         "pandagpt.request_id": request.id,

@@ -11,7 +11,7 @@ from pandagpt_core import autotune as chooser
 from pandagpt_core.autotune import AutotuneReport, Steps, Timer
 from pandagpt_core.llm import autotune, openvino
 from pandagpt_core.llm import precision as margins
-from pandagpt_core.llm.autotune import KINDS, LIMITS, Runner, served
+from pandagpt_core.llm.autotune import KINDS, LIMITS, RunnerName, served
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino import capable
@@ -22,7 +22,7 @@ from tests.llm.openvino_here import needs
 MakeLlama = Callable[..., Llama]
 
 
-def clock(fast: Runner, **faster: float) -> Timer:
+def clock(fast: RunnerName, **faster: float) -> Timer:
     """Coarser is faster, and one of the runners twice as fast as the other."""
     speeds = {"fp32": 1.0, "bf16": 0.8, "int8": 0.4}
 

@@ -37,7 +37,7 @@ from pandagpt_core.types import Modality
 NAMES = "cache.txt"  # of a model folder: the picture of each row, a line a row
 PARTIAL = ".cache.partial"
 
-Progress = Callable[[int, int], None]  # pictures done, and in all
+CountProgress = Callable[[int, int], None]  # pictures done, and in all
 OpenTower = Callable[[Path, ModelFolder, str], Encoder]  # model folder, its config, device
 
 
@@ -47,7 +47,7 @@ def build_cache(
     *,
     device: str = "cpu",
     batch: int = 32,
-    progress: Progress,
+    progress: CountProgress,
     open_tower: OpenTower | None = None,
 ) -> Built:
     """Encode all pictures below `images` into the cache of `model`, which must have none.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pandagpt_core.checkpoints import CACHE, CacheSpec, write_pieces
-from pandagpt_core.convert.parts import Progress
+from pandagpt_core.convert.parts import ByteProgress
 from pandagpt_core.errors import CheckpointError
 
 ROWS_AT_ONCE = 16_384
@@ -72,7 +72,7 @@ def open_cache(path: Path, width: int) -> CacheSource:
     return CacheSource(index)
 
 
-def write_cache(folder: Path, cache: CacheSource, progress: Progress) -> dict[str, str]:
+def write_cache(folder: Path, cache: CacheSource, progress: ByteProgress) -> dict[str, str]:
     """The file's SHA-256 by its name."""
 
     def pieces() -> Iterator[bytes]:

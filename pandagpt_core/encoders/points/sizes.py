@@ -1,10 +1,8 @@
 """The sizes of Point-Bind's encoder, as a model folder states them."""
 
-from typing import Annotated
-
 import msgspec
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+from pandagpt_core.field_bounds import Positive
 
 
 class PointSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

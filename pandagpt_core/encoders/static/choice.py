@@ -16,7 +16,7 @@ from pandagpt_core.encoders.mapped import lay_apart
 from pandagpt_core.encoders.static import probe
 from pandagpt_core.encoders.static.tower import ChunkedTower, StaticTower, apart
 from pandagpt_core.llm import openvino
-from pandagpt_core.llm.autotune import Runner
+from pandagpt_core.llm.autotune import RunnerName
 
 TORCH, COMPILED = "torch float32", "openvino float32"
 LIMIT = 1e-5  # the largest 1 - cosine to torch's outputs
@@ -34,7 +34,7 @@ At = Callable[[int], nn.Module]
 
 def choose_static(
     towers: Sequence[StaticTower],
-    runner: Runner = "auto",
+    runner: RunnerName = "auto",
     cache: Path | None = None,
     report: Listen = ignore,
     timed: Timer | None = None,
@@ -58,7 +58,7 @@ def choose_static(
 class _Ways:
     """The ways to compute a tower; OpenVINO's where it is installed and not left out."""
 
-    def __init__(self, runner: Runner, cache: Path | None, why_not: Callable[[], str]) -> None:
+    def __init__(self, runner: RunnerName, cache: Path | None, why_not: Callable[[], str]) -> None:
         self.why_not = why_not
         self.compiles = runner != "torch" and openvino.installed()
         if self.compiles:

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.clouds.lzf import unpacked
 from pandagpt_core.media.clouds.tables import AXES, numbers
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.ndarrays import Float64Array
 
 MAX_HEADER = 16 * 1024  # bytes
 MAX_COUNT = 4096  # elements of one field of a point, as of a histogram
 _KINDS = {"F": "f", "I": "i", "U": "u"}
-
-Float = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class _Header:
         return found[0]
 
 
-def from_pcd(data: bytes, limits: Limits) -> Float:
+def from_pcd(data: bytes, limits: Limits) -> Float64Array:
     with decoding("PCD file"):
         header, body = _split(data)
         check(header.points, limits.points, "the cloud", "points")
@@ -77,19 +75,19 @@ def _parsed(entries: Mapping[str, list[str]]) -> _Header:
     return _Header(tuple(zip(names, kinds, counts, strict=True)), points, entries["DATA"][0])
 
 
-def _from_text(header: _Header, body: bytes, limits: Limits) -> Float:
+def _from_text(header: _Header, body: bytes, limits: Limits) -> Float64Array:
     starts = np.cumsum([0, *(count for _, _, count in header.fields)])
     columns = tuple(int(starts[header.index(axis)]) for axis in AXES)
     check(body.count(b"\n"), limits.points + 1, "the cloud", "lines")
     return numbers(body, columns, limits)[: header.points]
 
 
-def _from_rows(header: _Header, body: bytes, _: Limits) -> Float:
+def _from_rows(header: _Header, body: bytes, _: Limits) -> Float64Array:
     rows = np.frombuffer(body, dtype=header.row, count=header.points)
     return np.stack([rows[str(header.index(axis))][:, 0].astype(np.float64) for axis in AXES], axis=1)
 
 
-def _from_packed(header: _Header, body: bytes, limits: Limits) -> Float:
+def _from_packed(header: _Header, body: bytes, limits: Limits) -> Float64Array:
     """Field by field: all x, then all y and so on."""
     packed, size = struct.unpack_from("<II", body)
     check(size, limits.bytes, "the unpacked cloud", "bytes")
@@ -105,6 +103,6 @@ def _from_packed(header: _Header, body: bytes, limits: Limits) -> Float:
     return np.stack([column.astype(np.float64) for column in found if column is not None], axis=1)
 
 
-_READERS: Mapping[str, Callable[[_Header, bytes, Limits], Float]] = MappingProxyType(
+_READERS: Mapping[str, Callable[[_Header, bytes, Limits], Float64Array]] = MappingProxyType(
     {"ascii": _from_text, "binary": _from_rows, "binary_compressed": _from_packed}
 )

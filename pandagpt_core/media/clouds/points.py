@@ -14,13 +14,13 @@ from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.clouds.magic import reader_of
 from pandagpt_core.media.limits import Limits
+from pandagpt_core.ndarrays import Float64Array
 
 COUNT = 8192  # points that the encoder reads
 SEED = 0  # of the choice where a cloud has more or fewer
 ALREADY = 1e-6  # a cloud centred and scaled to this is left as it is, so that a second pass changes nothing
 
-Float = npt.NDArray[np.float64]
-Reader = Callable[[bytes, Limits], Float]
+CloudReader = Callable[[bytes, Limits], Float64Array]
 
 
 def unit_sphere(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -42,20 +42,20 @@ def unit_sphere(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np
     return np.roll(cloud, -int(start), axis=0).astype(np.float32)[None]
 
 
-def _reader(data: bytes) -> Reader:
+def _reader(data: bytes) -> CloudReader:
     module, function = reader_of(data)
-    reader: Reader = getattr(import_module(module), function)
+    reader: CloudReader = getattr(import_module(module), function)
     return reader
 
 
-def _finite(cloud: Float) -> Float:
+def _finite(cloud: Float64Array) -> Float64Array:
     kept = cloud[np.isfinite(cloud).all(axis=1)]
     if not len(kept):
         raise InvalidMedia(f"the cloud has 0 points with finite coordinates, of {len(cloud)}; at least 1 is needed")
     return kept
 
 
-def _resampled(cloud: Float) -> Float:
+def _resampled(cloud: Float64Array) -> Float64Array:
     """8,192 rows: as they are, a random choice, or each as often as fits and a random choice for the rest.
 
     RandomState's stream is fixed for all versions of numpy, which the embedding caches rely on.
@@ -67,7 +67,7 @@ def _resampled(cloud: Float) -> Float:
     return np.concatenate([*[cloud] * repeats, cloud[np.sort(chosen)]])
 
 
-def _scaled(cloud: Float) -> Float:
+def _scaled(cloud: Float64Array) -> Float64Array:
     largest = np.abs(cloud).max()
     cloud = cloud / largest if largest > 1e100 else cloud  # so that sums and squares stay finite
     middle = cloud.mean(axis=0)
@@ -76,5 +76,5 @@ def _scaled(cloud: Float) -> Float:
         return cloud
     if not radius > 1e-9 * max(np.abs(cloud).max(), 1e-300):
         raise InvalidMedia("the cloud's points are all at one place; a shape needs at least 2 places")
-    scaled: Float = (cloud - middle) / radius
+    scaled: Float64Array = (cloud - middle) / radius
     return scaled

@@ -16,6 +16,7 @@ from pandagpt_core.media.maps import own
 from pandagpt_core.media.maps.maps import CLIPPED, Map, check_ends, ends, read_map, remark_ends
 from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
 from pandagpt_core.media.pictures.pixels import SIZE
+from pandagpt_core.ndarrays import Float64Array
 
 UNITS = ("m", "mm", "disparity", "sunrgbd", "relative")
 _NUMBERS_A_METRE = {"m": 1.0, "mm": 1000.0}
@@ -25,8 +26,6 @@ SUNRGBD_FURTHEST_M = 8.0
 LEAST_DISPARITY, MOST_DISPARITY = 0.01, 75.0
 MEAN, STD = 0.0418, 0.0295
 _WHY = "metric depth becomes disparity only with the camera's focal length in pixels and its baseline in metres"
-
-Float = npt.NDArray[np.float64]
 
 
 def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -48,7 +47,7 @@ def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.flo
     return ((square - np.float32(MEAN)) / np.float32(STD))[None, None]
 
 
-def depths(found: Map, seen: Float, params: p.Params, unit: str, scale: float | None) -> Float:
+def depths(found: Map, seen: Float64Array, params: p.Params, unit: str, scale: float | None) -> Float64Array:
     """[H, W] metres, NaN where there is no reading; `seen` are the positive readings, which may be changed in place.
 
     A disparity becomes depth by the camera's focal length and baseline.
@@ -71,7 +70,7 @@ def unit_of(params: p.Params) -> tuple[str, float | None]:
     return unit, scale
 
 
-def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> Float:
+def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> Float64Array:
     """[H, W] disparity over 75, within its clamps."""
     if unit == "relative":
         return _relative(found)
@@ -90,7 +89,7 @@ def _disparity(found: Map, unit: str, scale: float | None, params: p.Params) -> 
     return np.divide(disparity, MOST_DISPARITY, out=disparity)
 
 
-def _check_flat(disparity: Float) -> None:
+def _check_flat(disparity: Float64Array) -> None:
     def complain(words: str) -> InvalidMedia:
         why = f"the map is flat: of its disparities {words}; look at unit, focal_px, baseline_m"
         return InvalidMedia(why, param="unit")
@@ -98,7 +97,7 @@ def _check_flat(disparity: Float) -> None:
     check_ends(disparity, LEAST_DISPARITY, MOST_DISPARITY, complain)
 
 
-def _relative(found: Map) -> Float:
+def _relative(found: Map) -> Float64Array:
     """Larger is nearer; the mean and deviation become those of the training data (Omnivore's, for SUN RGB-D)."""
     values = np.nan_to_num(found.values, nan=found.lowest)
     spread = values.std()
@@ -109,7 +108,7 @@ def _relative(found: Map) -> Float:
     return np.asarray(np.clip(disparity, LEAST_DISPARITY / MOST_DISPARITY, 1.0))
 
 
-def _metres(found: Map, seen: Float, unit: str, scale: float | None) -> Float:
+def _metres(found: Map, seen: Float64Array, unit: str, scale: float | None) -> Float64Array:
     """May be `seen` itself, changed in place: a new array of megabytes costs as much as the arithmetic."""
     numbers = _NUMBERS_A_METRE.get(unit, scale)
     if numbers is not None:
@@ -124,7 +123,7 @@ def _metres(found: Map, seen: Float, unit: str, scale: float | None) -> Float:
     return np.where(millimetres > 0, metres, np.nan)
 
 
-def _check_far(metres: Float, unit: str) -> None:
+def _check_far(metres: Float64Array, unit: str) -> None:
     """A map that lies beyond what a depth camera sees has another unit."""
     nearest, furthest = ends(metres)
     if nearest >= FURTHEST_M or furthest <= NEAREST_M:
@@ -137,7 +136,7 @@ def _check_far(metres: Float, unit: str) -> None:
         _remark_far(metres)
 
 
-def _remark_far(metres: Float) -> None:
+def _remark_far(metres: Float64Array) -> None:
     beyond = float(np.count_nonzero(metres >= FURTHEST_M) / (metres.size - np.count_nonzero(np.isnan(metres))))
     notes.fact(f"share above {FURTHEST_M:g} m", f"{beyond:.1%}")
     if beyond > CLIPPED:

@@ -14,8 +14,8 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
-from pandagpt_core.media.maps.maps import Float
 from pandagpt_core.media.pictures.pixels import open_picture
+from pandagpt_core.ndarrays import Float64Array
 
 _ZERO_C = 273.15
 _APP1, _SCAN = 0xE1, 0xDA
@@ -28,7 +28,7 @@ _HEADER = b"FLIR\x00\x01"
 class Thermogram:
     """[H, W] degrees Celsius, and the span that the camera showed."""
 
-    celsius: Float
+    celsius: Float64Array
     span: tuple[float, float]
 
 
@@ -81,7 +81,7 @@ def _records(file: bytes) -> dict[int, bytes]:
     return found
 
 
-def _raw(record: bytes, limits: Limits) -> Float:
+def _raw(record: bytes, limits: Limits) -> Float64Array:
     order = "<" if record[0] == 2 else ">"
     width, height = struct.unpack_from(f"{order}HH", record, 2)
     check(width * height, limits.pixels, "the raw picture", "pixels")
@@ -97,10 +97,10 @@ class _Planck:
         self._emissivity = emissivity if 0 < emissivity <= 1 else 1.0
         self._reflected = r1 / (r2 * (np.exp(b / reflected_k) - f)) - o if reflected_k > 0 else 0.0
 
-    def __call__(self, raw: Float) -> Float:
+    def __call__(self, raw: Float64Array) -> Float64Array:
         own = (raw - (1 - self._emissivity) * self._reflected) / self._emissivity
         with np.errstate(divide="ignore", invalid="ignore"):
-            kelvin: Float = self._b / np.log(self._r1 / (self._r2 * (own + self._o)) + self._f)
+            kelvin: Float64Array = self._b / np.log(self._r1 / (self._r2 * (own + self._o)) + self._f)
         return np.where(np.isfinite(kelvin) & (kelvin > 0), kelvin - _ZERO_C, np.nan)
 
 

@@ -26,9 +26,8 @@ from pandagpt_core.media.pictures.pixels import decoded, open_header, upright
 from pandagpt_core.media.pictures.shown import first_seen
 from pandagpt_core.media.scientific import magic
 from pandagpt_core.media.scientific.arrays import named_arrays
+from pandagpt_core.ndarrays import AnyArray, Float64Array
 
-Float = npt.NDArray[np.float64]
-Array = npt.NDArray[np.generic]
 TAKES = "a grey PNG or TIFF of 8 or 16 bits or floats, .npy, .npz, PFM, EXR, MATLAB or HDF5, of one channel"
 _EXR, _ZIP = b"\x76\x2f\x31\x01", b"PK\x03\x04"
 _GREY_ALPHA = ("LA", "La")
@@ -48,7 +47,7 @@ class Map:
     `lowest` and `highest` are of the readings, of any sign. `own` are the parameters that the file names itself.
     """
 
-    values: Float
+    values: Float64Array
     dtype: np.dtype[np.generic]
     kind: str
     lowest: float
@@ -73,7 +72,7 @@ def read_map(data: bytes, limits: Limits, what: str, header: Image.Image | None 
     return Map(values, raw.dtype, kind, lowest, highest, read.own)
 
 
-def _without_absent(values: Float, absent: npt.NDArray[np.bool_] | None, *, floats: bool) -> float:
+def _without_absent(values: Float64Array, absent: npt.NDArray[np.bool_] | None, *, floats: bool) -> float:
     """NaN in place where there is no reading, and the share of that; of integers all are readings but for `absent`."""
     if floats:
         holes = ~np.isfinite(values)
@@ -84,7 +83,7 @@ def _without_absent(values: Float, absent: npt.NDArray[np.bool_] | None, *, floa
     return float(absent.mean())
 
 
-def ends(values: Float) -> tuple[float, float]:
+def ends(values: Float64Array) -> tuple[float, float]:
     """The least and the largest reading; NaN where there is none."""
     return float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
 
@@ -93,7 +92,7 @@ def ends(values: Float) -> tuple[float, float]:
 class _Raw:
     """`absent` marks what holds no reading beside NaN and infinity."""
 
-    array: Array
+    array: AnyArray
     kind: str
     own: Own = field(default_factory=lambda: NOTHING)
     absent: npt.NDArray[np.bool_] | None = None
@@ -115,7 +114,7 @@ def _read(data: bytes, limits: Limits, what: str) -> _Raw:
     return _picture(open_header(data, limits), limits, what)
 
 
-def _chosen(arrays: Mapping[str, Array], kind: str, what: str) -> _Raw:
+def _chosen(arrays: Mapping[str, AnyArray], kind: str, what: str) -> _Raw:
     """The map among the arrays of one file: the only one that is no scalar, vector or camera matrix, or is named so."""
     planes = {name: array for name, array in arrays.items() if sum(side > _SMALL for side in array.shape) == 2}
     if len(arrays) == 1:
@@ -226,7 +225,7 @@ def _exr(data: bytes, limits: Limits, what: str) -> _Raw:
     return _Raw(np.frombuffer(body, np.float32).reshape(height, width), "EXR", stated)
 
 
-def mapped(values: Float, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> Float:
+def mapped(values: Float64Array, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> Float64Array:
     """Readings from low..high to 0..1, clipped; NaN stays. Remarks and refuses as `check_ends`."""
     check_ends(values, low, high, complain)
     unit = values - low  # the one new array; those of megabytes cost more than the arithmetic
@@ -234,7 +233,7 @@ def mapped(values: Float, low: float, high: float, complain: Callable[[str], Inv
     return np.clip(unit, 0.0, 1.0, out=unit)
 
 
-def check_ends(values: Float, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> None:
+def check_ends(values: Float64Array, low: float, high: float, complain: Callable[[str], InvalidMedia]) -> None:
     """Remark the shares of the readings at both ends of low..high, refuse a map that is flat by them.
 
     `complain` makes the refusal from a sentence about the values, as in "98% lie above high (10 to 45; ...)".
@@ -248,13 +247,13 @@ def check_ends(values: Float, low: float, high: float, complain: Callable[[str],
         _remark_share(side, share, span)
 
 
-def remark_ends(values: Float, low: float, high: float, what: str) -> None:
+def remark_ends(values: Float64Array, low: float, high: float, what: str) -> None:
     """Remark the shares at both ends of low..high, which is called `what`."""
     for side, share in _shares(values, low, high).items():
         _remark_share(side, share, what)
 
 
-def _shares(values: Float, low: float, high: float) -> dict[str, float]:
+def _shares(values: Float64Array, low: float, high: float) -> dict[str, float]:
     """Of the readings, by the side of low..high on which they lie."""
     known = values.size - np.count_nonzero(np.isnan(values))
     return {

@@ -10,8 +10,9 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.maps import own
 from pandagpt_core.media.maps.depth import NEAREST_M, PARAMETERS, UNITS, depths, no_reading, unit_of
-from pandagpt_core.media.maps.maps import Float, check_ends, read_map
+from pandagpt_core.media.maps.maps import check_ends, read_map
 from pandagpt_core.media.pictures.pixels import grey_channels, resize_and_crop
+from pandagpt_core.ndarrays import Float64Array
 
 FURTHEST_M = 10.0  # `max_depth` of the published config
 
@@ -36,7 +37,7 @@ def languagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[n
     return grey_channels(_square(metres))
 
 
-def _square(metres: Float) -> npt.NDArray[np.float32]:
+def _square(metres: Float64Array) -> npt.NDArray[np.float32]:
     """[224, 224] in 0..1, but for the resize's overshoot; NaN is furthest."""
     share = np.clip(np.fmin(metres, FURTHEST_M), NEAREST_M, None) / FURTHEST_M
     with decoding("picture"):

@@ -5,7 +5,6 @@ parameter, and guess none. The array is empty of meaning.
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from pandagpt_core.media import notes
 from pandagpt_core.media.limits import Limits
@@ -13,14 +12,14 @@ from pandagpt_core.media.maps import depth as depth_maps
 from pandagpt_core.media.maps import flir, own, thermal
 from pandagpt_core.media.maps.maps import Map, read_map
 from pandagpt_core.media.params import Params, only
+from pandagpt_core.ndarrays import Float32Array
 
-Array = npt.NDArray[np.float32]
 _MILLIMETRES = (200.0, 65_535.0)  # integers whose largest lies here look like millimetres
 _CENTIKELVIN = (22_000.0, 45_000.0)
 _NOBODY = "nothing in the file names it"
 
 
-def depth(data: bytes, params: Params, limits: Limits) -> Array:
+def depth(data: bytes, params: Params, limits: Limits) -> Float32Array:
     """Unit, scale, focal length and baseline."""
     only(params)
     found = read_map(data, limits, "depth map")
@@ -37,7 +36,7 @@ def depth(data: bytes, params: Params, limits: Limits) -> Array:
     return _noted(known, missing)
 
 
-def heat(data: bytes, params: Params, limits: Limits) -> Array:
+def heat(data: bytes, params: Params, limits: Limits) -> Float32Array:
     """Unit, low and high."""
     only(params)
     if flir.is_radiometric(data):
@@ -54,7 +53,7 @@ def heat(data: bytes, params: Params, limits: Limits) -> Array:
     return _noted(known, {own.UNIT: f"{_NOBODY}; {_likely_heat(found)}", own.LOW: why, own.HIGH: why})
 
 
-def _noted(known: Params, missing: dict[str, str]) -> Array:
+def _noted(known: Params, missing: dict[str, str]) -> Float32Array:
     for name in missing.keys() - known.keys():
         notes.parameter(name, None, missing[name])
     return np.zeros((1, 1), np.float32)

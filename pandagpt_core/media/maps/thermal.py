@@ -13,7 +13,7 @@ from pandagpt_core.media.arrays import npy
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.maps import flir, own
-from pandagpt_core.media.maps.maps import Float, Map, is_grey, mapped, read_map
+from pandagpt_core.media.maps.maps import Map, is_grey, mapped, read_map
 from pandagpt_core.media.pictures.pixels import (
     decoded,
     from_unit,
@@ -27,6 +27,7 @@ from pandagpt_core.media.pictures.pixels import (
 from pandagpt_core.media.pictures.shown import on_ground, open_shown, square
 from pandagpt_core.media.pictures.shown import shown as shown_picture
 from pandagpt_core.media.scientific import magic
+from pandagpt_core.ndarrays import Float64Array
 
 UNITS = ("raw", "celsius", "kelvin", "centikelvin")
 _FURTHEST = 1e9
@@ -34,7 +35,7 @@ _ZERO_C = 273.15
 _TO_CELSIUS = {"celsius": (1.0, 0.0), "kelvin": (1.0, -_ZERO_C), "centikelvin": (0.01, -_ZERO_C)}  # factor, offset
 PARAMETERS = ("low", "high", "unit")
 
-Span = tuple[float, float]
+TemperatureRange = tuple[float, float]
 
 
 def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -142,7 +143,7 @@ def _brightness(head: Image.Image, limits: Limits) -> Image.Image:
         return (on_ground(resize_and_crop(seen)) if seen.mode == "RGBA" else seen).convert("L")
 
 
-def _in_unit(found: Map, params: p.Params) -> tuple[Float, str]:
+def _in_unit(found: Map, params: p.Params) -> tuple[Float64Array, str]:
     unit = p.choice(params, "unit", UNITS) if "unit" in params else "raw"
     notes.fact("unit", unit)
     if unit == "raw":
@@ -151,7 +152,7 @@ def _in_unit(found: Map, params: p.Params) -> tuple[Float, str]:
     return found.values * factor + offset, unit
 
 
-def stated_span(found: Map, unit: str) -> Span | None:
+def stated_span(found: Map, unit: str) -> TemperatureRange | None:
     """The span of the file's numbers that it names itself, in degrees Celsius where the unit is known."""
     numbers = own.span_of_numbers(found.own)
     if numbers is None:
@@ -163,7 +164,7 @@ def stated_span(found: Map, unit: str) -> Span | None:
     return low, high
 
 
-def _own_span(found: Map) -> Span:
+def _own_span(found: Map) -> TemperatureRange:
     """The numbers that become 0 and 1 where nothing names them: of 8 bits, or of floats within 0..1."""
     low, high = found.lowest, found.highest
     if found.dtype == np.uint8:
@@ -177,7 +178,7 @@ def _own_span(found: Map) -> Span:
     )
 
 
-def _span(params: p.Params) -> Span | None:
+def _span(params: p.Params) -> TemperatureRange | None:
     low, high = (p.number(params, name, -_FURTHEST, _FURTHEST) for name in ("low", "high"))
     if low is None and high is None:
         return None
@@ -186,7 +187,7 @@ def _span(params: p.Params) -> Span | None:
     return low, high
 
 
-def _scaled(values: Float, span: Span) -> Image.Image:
+def _scaled(values: Float64Array, span: TemperatureRange) -> Image.Image:
     notes.fact("range", f"{span[0]:,g} to {span[1]:,g}")
     unit = mapped(values, *span, lambda words: InvalidMedia(f"the thermal picture is flat: {words}", param="low"))
     return from_unit(np.fmax(unit, 0.0, out=unit))  # no reading is 0

@@ -9,14 +9,14 @@ from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.motion.names import understand
 from pandagpt_core.media.motion.recording import COLUMNS, Recording, of_table
 from pandagpt_core.media.motion.stated import RATE_NAMES, StatedRate, Units
-from pandagpt_core.media.motion.table import Column, Table
+from pandagpt_core.media.motion.table import Table
 from pandagpt_core.media.motion.units import ACCELEROMETER, GYROSCOPE
-from pandagpt_core.media.scientific.arrays import Array
+from pandagpt_core.ndarrays import AnyArray, Float64Array
 
 
-def of_arrays(arrays: Mapping[str, Array], limits: Limits, units: Units) -> Recording:
+def of_arrays(arrays: Mapping[str, AnyArray], limits: Limits, units: Units) -> Recording:
     """Raises InvalidMedia where the columns have several lengths, and as `of_table`."""
-    columns: dict[str, Column] = {}
+    columns: dict[str, Float64Array] = {}
     for name, array in arrays.items():
         columns |= _columns(name, np.asarray(array, dtype=np.float64))
     if not columns:
@@ -29,7 +29,7 @@ def of_arrays(arrays: Mapping[str, Array], limits: Limits, units: Units) -> Reco
     return of_table(Table(() if nameless else tuple(columns), tuple(columns.values()), _rates(arrays)), units)
 
 
-def _columns(name: str, array: Column) -> dict[str, Column]:
+def _columns(name: str, array: Float64Array) -> dict[str, Float64Array]:
     """A sensor's matrix as x, y, z; six columns under blank names; a vector as itself; nothing of anything else."""
     flat = array.reshape([side for side in array.shape if side > 1] or [1])
     if flat.ndim == 1:
@@ -44,10 +44,10 @@ def _columns(name: str, array: Column) -> dict[str, Column]:
     return {}
 
 
-def _rates(arrays: Mapping[str, Array]) -> tuple[StatedRate, ...]:
+def _rates(arrays: Mapping[str, AnyArray]) -> tuple[StatedRate, ...]:
     found = (array for name, array in arrays.items() if name.lower() in RATE_NAMES and array.size == 1)
     return tuple(StatedRate(float(array.ravel()[0]), "the rate in the recording") for array in found)
 
 
-def _shapes(arrays: Mapping[str, Array]) -> list[str]:
+def _shapes(arrays: Mapping[str, AnyArray]) -> list[str]:
     return [" by ".join(map(str, array.shape)) for array in list(arrays.values())[:8]]

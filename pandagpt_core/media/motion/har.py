@@ -11,15 +11,15 @@ import zipfile
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.motion.stated import StatedRate
-from pandagpt_core.media.motion.table import Column, Table
+from pandagpt_core.media.motion.table import Table
 from pandagpt_core.media.motion.units import ACCELEROMETER, CHANNELS
+from pandagpt_core.ndarrays import Float64Array
 
 RATES = (StatedRate(50.0, "the documentation of UCI HAR"),)
 WINDOW, STEP = 128, 64
@@ -27,8 +27,6 @@ _UNITS = {"acc": "g", "gyro": "rad/s"}
 _WINDOWS = re.compile(r"(total|body)_(acc|gyro)_([xyz])_(train|test)\.txt", re.IGNORECASE)
 _WHOLE = re.compile(r"(acc|gyro)_exp\d+_user\d+\.txt", re.IGNORECASE)
 _NAMES = [(("total", "acc") if sensor == ACCELEROMETER else ("body", "gyro"), axis) for sensor, axis in CHANNELS]
-
-Float = npt.NDArray[np.float64]
 
 
 def is_windowed(paths: Sequence[str]) -> bool:
@@ -72,7 +70,7 @@ def _chosen(paths: Sequence[str]) -> list[tuple[tuple[str, str], str, str]] | No
     return None
 
 
-def _windows(body: bytes, whole: int) -> Float:
+def _windows(body: bytes, whole: int) -> Float64Array:
     """[windows, 128] of the lines, without the last one where the file goes on."""
     if len(body) < whole:
         body = body[: body.rfind(b"\n") + 1]
@@ -83,12 +81,12 @@ def _windows(body: bytes, whole: int) -> Float:
     return np.where(np.isfinite(rows), rows, np.nan)
 
 
-def _longest_run(channels: Float) -> tuple[int, int]:
+def _longest_run(channels: Float64Array) -> tuple[int, int]:
     """First and behind the last of the windows [channels, windows, 128] that go on in one another."""
     meets = (channels[:, 1:, :STEP] == channels[:, :-1, STEP:]).all(axis=(0, 2))
     ends = [0, *(np.flatnonzero(~meets) + 1).tolist(), channels.shape[1]]
     return max(itertools.pairwise(ends), key=lambda run: run[1] - run[0])
 
 
-def _unfolded(windows: Float) -> Column:
+def _unfolded(windows: Float64Array) -> Float64Array:
     return np.concatenate([windows[0], windows[1:, STEP:].ravel()])

@@ -17,6 +17,7 @@ from pandagpt_core.media.motion.files import read_recording
 from pandagpt_core.media.motion.recording import COLUMNS, Recording, Signal
 from pandagpt_core.media.motion.stated import StatedRate, Units, agreed_rate, close, units_of
 from pandagpt_core.media.motion.units import UNITS
+from pandagpt_core.ndarrays import Float64Array
 
 STEPS, SECONDS = 2000, 5.0
 SLOWEST_HZ, FASTEST_HZ = 1.0, 100_000.0
@@ -24,8 +25,6 @@ _GAP_S = 1.0
 _WHY = "rows a second; nothing in the recording tells it"
 _STILL = (0.02, 0.01)  # deviation of the accelerometer in m/s^2, largest rate of the gyroscope in rad/s
 _WILD_RAD_S, _MANY_G, _FEW_G = 40.0, 160.0, 2.0  # beyond, beyond, below: the unit is likely another
-
-Float = npt.NDArray[np.float64]
 
 
 def resampled(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
@@ -57,7 +56,7 @@ def _units(params: p.Params) -> Units:
     return units_of(words, "units", "units")
 
 
-def _uniform(recording: Recording, given: float | None, limits: Limits) -> tuple[Float, float]:
+def _uniform(recording: Recording, given: float | None, limits: Limits) -> tuple[Float64Array, float]:
     """Rows [N, 6] at one rate, and that rate."""
     count = max(len(signal.values) for signal in recording.signals)
     check(count, limits.imu_rows, "the recording", "rows")
@@ -101,7 +100,7 @@ def _measured(signals: tuple[Signal, ...]) -> list[StatedRate]:
     return rates
 
 
-def _on_grid(signals: tuple[Signal, ...], rate: float, limits: Limits) -> Float:
+def _on_grid(signals: tuple[Signal, ...], rate: float, limits: Limits) -> Float64Array:
     """[N, 6] at `rate`, linear between readings, over the time that all channels cover."""
     known = [_known(signal) for signal in signals]
     start, end = max(times[0] for times, _ in known), min(times[-1] for times, _ in known)
@@ -116,7 +115,7 @@ def _on_grid(signals: tuple[Signal, ...], rate: float, limits: Limits) -> Float:
     return np.stack([np.interp(grid, times, values) for times, values in known], axis=1)
 
 
-def _known(signal: Signal) -> tuple[Float, Float]:
+def _known(signal: Signal) -> tuple[Float64Array, Float64Array]:
     """Times and values of a channel's readings, of equal times the first."""
     assert signal.times is not None
     there = np.isfinite(signal.values)
@@ -128,7 +127,7 @@ def _known(signal: Signal) -> tuple[Float, Float]:
     return times, signal.values[there][first]
 
 
-def _filled(values: Float) -> Float:
+def _filled(values: Float64Array) -> Float64Array:
     there = np.isfinite(values)
     if there.all():
         return values
@@ -138,7 +137,7 @@ def _filled(values: Float) -> Float:
     return np.interp(at, at[there], values[there])
 
 
-def _remark(rows: Float, *, linear: bool) -> None:
+def _remark(rows: Float64Array, *, linear: bool) -> None:
     moving, turning = rows[:, :3], rows[:, 3:]
     if moving.std(axis=0).max() < _STILL[0] and np.abs(turning).max() < _STILL[1]:
         notes.empty("The recording is motionless.")
@@ -151,7 +150,7 @@ def _remark(rows: Float, *, linear: bool) -> None:
         notes.warn(f"the gyroscope reaches {np.abs(turning).max():.0f} rad/s: are its units deg/s?")
 
 
-def _five_seconds(rows: Float, rate: float) -> Float:
+def _five_seconds(rows: Float64Array, rate: float) -> Float64Array:
     """[2000, 6] from [N, 6] at `rate`."""
     start = max(0.0, len(rows) / rate - SECONDS) / 2
     notes.spans([(start, min(start + SECONDS, len(rows) / rate))])

@@ -9,8 +9,9 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
 from pandagpt_core.media.motion.names import FORMS, LINEAR, NOTHING, TIME, Named, understand
 from pandagpt_core.media.motion.stated import StatedRate, StatedUnit, Units, agreed
-from pandagpt_core.media.motion.table import Column, Table, remark_missing
+from pandagpt_core.media.motion.table import Table, remark_missing
 from pandagpt_core.media.motion.units import ACCELEROMETER, CHANNELS, GYROSCOPE, UNITS
+from pandagpt_core.ndarrays import Float64Array
 
 ORDER = "accelerometer x, y, z, then gyroscope x, y, z"
 SENSORS = (ACCELEROMETER, GYROSCOPE)
@@ -28,8 +29,8 @@ class Signal:
     `place` is that of its name, `clock` that of its times' column.
     """
 
-    values: Column
-    times: Column | None
+    values: Float64Array
+    times: Float64Array | None
     place: str
     clock: str = ""
 
@@ -156,12 +157,12 @@ def _nameless(columns: Sequence[Named]) -> list[Named]:
     return [Named(sensor, axis) for (sensor, _), axis in zip(CHANNELS, axes, strict=True)]
 
 
-def _is_time(column: Column) -> bool:
+def _is_time(column: Float64Array) -> bool:
     """Whether a column of numbers without a name only grows."""
     return len(column) > 1 and bool(np.all(np.diff(column) > 0))
 
 
-def _times(table: Table, named: Sequence[Named]) -> tuple[str, Column | None]:
+def _times(table: Table, named: Sequence[Named]) -> tuple[str, Float64Array | None]:
     """The place of a column of times, and the seconds of each row; None where no column holds times."""
     for index in _time_columns(table, named):
         column = table.columns[index]

@@ -19,8 +19,8 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.motion.dates import seconds_of
 from pandagpt_core.media.motion.stated import StatedRate, Units, rates_in, units_in
+from pandagpt_core.ndarrays import Float64Array
 
-Column = npt.NDArray[np.float64]
 _COMMENT = ("#", "//", "%")
 _EMPTY = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -39,7 +39,7 @@ class Table:
     """
 
     names: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[Float64Array, ...]
     rates: tuple[StatedRate, ...] = ()
     units: Units = field(default_factory=dict)
     head: int = 0
@@ -113,10 +113,10 @@ def _style(lines: Sequence[str]) -> tuple[str, bool]:
     return ",", False
 
 
-Row = tuple[int, list[str]]  # a line's number and its cells, blanks around them
+NumberedRow = tuple[int, list[str]]  # a line's number and its cells, blanks around them
 
 
-def _rows(lines: Sequence[tuple[int, str]], separator: str, *, comma: bool) -> Iterator[Row]:
+def _rows(lines: Sequence[tuple[int, str]], separator: str, *, comma: bool) -> Iterator[NumberedRow]:
     if separator == " ":
         cells: Iterator[list[str]] = (text.split() for _, text in lines)
     else:
@@ -125,7 +125,7 @@ def _rows(lines: Sequence[tuple[int, str]], separator: str, *, comma: bool) -> I
         yield number, [cell.replace(",", ".") for cell in row] if comma else row
 
 
-def _header(rows: Sequence[Row]) -> tuple[tuple[str, ...], int]:
+def _header(rows: Sequence[NumberedRow]) -> tuple[tuple[str, ...], int]:
     """Names of the columns, and how many of the first two rows hold them: a second row of words holds their units."""
     names = _stripped(rows[0][1])
     if _is_data(names):
@@ -148,7 +148,7 @@ def _is_data(cells: Sequence[str]) -> bool:
     return 2 * good > len(cells)
 
 
-def _plain(texts: Sequence[str], separator: str, width: int) -> tuple[Column, ...] | None:
+def _plain(texts: Sequence[str], separator: str, width: int) -> tuple[Float64Array, ...] | None:
     """The columns where every cell is a number; None where one is not, or is quoted, or a row has another width."""
     if {text.count(separator) for text in texts} != {width - 1}:
         return None
@@ -170,13 +170,13 @@ def _numbers(text: str) -> list[float] | None:
         return None
 
 
-def _split(values: npt.NDArray[np.float64]) -> tuple[Column, ...]:
+def _split(values: npt.NDArray[np.float64]) -> tuple[Float64Array, ...]:
     """[rows, columns] apart; infinity is no reading."""
     values[~np.isfinite(values)] = np.nan
     return tuple(values.T)
 
 
-def _columns(rows: Sequence[Row], width: int) -> tuple[tuple[Column, ...], Mapping[int, int]]:
+def _columns(rows: Sequence[NumberedRow], width: int) -> tuple[tuple[Float64Array, ...], Mapping[int, int]]:
     """Cell by cell, where some are empty, times or words. The columns, and those of words with their first line."""
     values = np.empty((len(rows), width))
     texts: dict[int, int] = {}
@@ -206,7 +206,7 @@ def _other(cell: str, line: int, column: int, texts: dict[int, int], *, first: b
     raise InvalidMedia(f"line {line}, column {column + 1} of the recording holds no number")
 
 
-def remark_missing(columns: Sequence[Column]) -> None:
+def remark_missing(columns: Sequence[Float64Array]) -> None:
     """Warn of missing readings, with their share."""
     missing = float(np.mean([np.isnan(column).mean() for column in columns]))
     if missing:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float32]
+from pandagpt_core.ndarrays import Float32Array
 
 
 def short_side(height: int, width: int, size: int) -> tuple[int, int]:
@@ -13,7 +13,9 @@ def short_side(height: int, width: int, size: int) -> tuple[int, int]:
     return size, size * width // height
 
 
-def resize_crop(image: npt.NDArray[np.generic], scaled: tuple[int, int], top: int, left: int, size: int) -> Float:
+def resize_crop(
+    image: npt.NDArray[np.generic], scaled: tuple[int, int], top: int, left: int, size: int
+) -> Float32Array:
     """The [size, size] window at (top, left) of `image` resized to `scaled`.
 
     Sample points at pixel centres, no antialiasing (torch's bilinear with align_corners off, of which the published
@@ -28,11 +30,11 @@ def resize_crop(image: npt.NDArray[np.generic], scaled: tuple[int, int], top: in
     above, below = (
         image[row[:, None], columns[0]] * (1 - share_x) + image[row[:, None], columns[1]] * share_x for row in rows
     )
-    window: Float = above * (1 - share_y) + below * share_y
+    window: Float32Array = above * (1 - share_y) + below * share_y
     return window
 
 
-def _taps(source: int, scaled: int, start: int, count: int) -> tuple[npt.NDArray[np.intp], Float]:
+def _taps(source: int, scaled: int, start: int, count: int) -> tuple[npt.NDArray[np.intp], Float32Array]:
     """Two neighbours [2, count] and the second one's share [count] for `count` outputs from `start` on."""
     scale = np.float32(source) / np.float32(scaled)
     # One rounding after multiply and subtract, as the fused instruction does.

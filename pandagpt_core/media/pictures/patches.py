@@ -11,11 +11,10 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.pictures.patch_layout import ABSENT, PATCH, PATCHES, POOL, TOKENS, VALUES
 from pandagpt_core.media.pictures.shown import on_ground, open_shown, remark_blank
+from pandagpt_core.ndarrays import Float32Array
 
-Float = npt.NDArray[np.float32]
 
-
-def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float:
+def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """Scaled to as many whole tokens as fit into 280; patches row by row, 0..1, each with its column and row.
 
     The picture is turned as EXIF states and laid on a ground where it is transparent, as a viewer shows it.
@@ -41,7 +40,7 @@ def scaled(width: int, height: int) -> tuple[int, int]:
     return columns * unit, rows * unit
 
 
-def _patches(rgb: npt.NDArray[np.uint8]) -> Float:
+def _patches(rgb: npt.NDArray[np.uint8]) -> Float32Array:
     """[2520, 770] of [H, W, 3]: 16 x 16 x 3 values, then column and row."""
     rows, columns = (side // PATCH for side in rgb.shape[:2])
     grid = rgb.reshape(rows, PATCH, columns, PATCH, 3).swapaxes(1, 2).reshape(rows * columns, VALUES)

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pandagpt_core.ndarrays import AnyArray
+
 MOST_CLIPS = 10
 _LINE = 40  # pixels of height of one channel's curve
 _CLOUD = 256  # pixels of a side
-Array = npt.NDArray[np.generic]
 
 
-def png(array: Array) -> bytes:
+def png(array: AnyArray) -> bytes:
     """Empty for an array that is no picture, sound, motion or cloud."""
     tiles = _tiles(array)
     if not tiles:
@@ -27,7 +28,7 @@ def png(array: Array) -> bytes:
     return out.getvalue()
 
 
-def _tiles(array: Array) -> Sequence[npt.NDArray[np.uint8]]:
+def _tiles(array: AnyArray) -> Sequence[npt.NDArray[np.uint8]]:
     if array.dtype.kind != "f":
         return []
     clips = array[:MOST_CLIPS].astype(np.float32)

@@ -4,15 +4,12 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.scientific.magic import is_hdf
+from pandagpt_core.ndarrays import AnyArray
 
-Array = npt.NDArray[np.generic]
 MAX_VARIABLES = 256
 _HOME = "pandagpt_core.media.scientific"
 
@@ -24,12 +21,12 @@ class FormatReader(Protocol):
         """Name and shape of each numeric array, by the file's heads alone."""
         ...
 
-    def read(self, data: bytes, names: list[str]) -> Mapping[str, Array]:
+    def read(self, data: bytes, names: list[str]) -> Mapping[str, AnyArray]:
         """These arrays."""
         ...
 
 
-def named_arrays(data: bytes, limits: Limits) -> Mapping[str, Array]:
+def named_arrays(data: bytes, limits: Limits) -> Mapping[str, AnyArray]:
     """Real numbers and truth values of at most 64 bits, by name. Raises InvalidMedia where there are none."""
     kind, module = ("HDF5 file", "hdf") if is_hdf(data) else ("MATLAB file", "matlab")
     reader = library(module, kind)
@@ -61,7 +58,7 @@ def library(module: str, kind: str) -> FormatReader:
     return reader
 
 
-def _is_plain(array: Array) -> bool:
+def _is_plain(array: AnyArray) -> bool:
     return array.dtype.kind in "iufb" and array.dtype.itemsize <= 8 and array.size > 0
 
 

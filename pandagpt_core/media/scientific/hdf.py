@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 import h5py
 import numpy as np
 
-from pandagpt_core.media.scientific.arrays import MAX_VARIABLES, Array
+from pandagpt_core.media.scientific.arrays import MAX_VARIABLES
+from pandagpt_core.ndarrays import AnyArray
 
 _MATLAB = "MATLAB_class"  # an attribute of each array that MATLAB writes
 
@@ -20,7 +21,7 @@ def listed(data: bytes) -> Iterable[tuple[str, tuple[int, ...]]]:
         return [(name, one.shape) for name, one in _datasets(file)]
 
 
-def read(data: bytes, names: list[str]) -> Mapping[str, Array]:
+def read(data: bytes, names: list[str]) -> Mapping[str, AnyArray]:
     with h5py.File(io.BytesIO(data), "r") as file:
         wanted = set(names)
         return {name: _array(one) for name, one in _datasets(file) if name in wanted}
@@ -49,6 +50,6 @@ def _last(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _array(dataset: h5py.Dataset) -> Array:
+def _array(dataset: h5py.Dataset) -> AnyArray:
     array = np.asarray(dataset[()])
     return array.T if _MATLAB in dataset.attrs else array

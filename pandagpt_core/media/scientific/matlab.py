@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from scipy.io import loadmat, whosmat
 
-from pandagpt_core.media.scientific.arrays import Array
+from pandagpt_core.ndarrays import AnyArray
 
 _NUMERIC = frozenset(
     {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
@@ -17,6 +17,6 @@ def listed(data: bytes) -> Iterable[tuple[str, tuple[int, ...]]]:
     return [(name, shape) for name, shape, kind in whosmat(io.BytesIO(data)) if kind in _NUMERIC]
 
 
-def read(data: bytes, names: list[str]) -> Mapping[str, Array]:
+def read(data: bytes, names: list[str]) -> Mapping[str, AnyArray]:
     found = loadmat(io.BytesIO(data), variable_names=names, verify_compressed_data_integrity=True)
     return {name: np.asarray(found[name]) for name in names if name in found}

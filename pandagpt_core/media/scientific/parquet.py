@@ -5,22 +5,21 @@ lies about them meets the child's limit of memory.
 """
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.ndarrays import Float64Array
 
-Column = npt.NDArray[np.float64]
 MAX_COLUMNS = 256
 pa.set_cpu_count(1)
 pa.set_io_thread_count(1)
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
-def columns(data: bytes, limits: Limits) -> dict[str, Column]:
+def columns(data: bytes, limits: Limits) -> dict[str, Float64Array]:
     """Float64 columns by their names. Times in their own unit become seconds. Raises InvalidMedia."""
     with decoding("Parquet file"):
         file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
@@ -44,7 +43,7 @@ def _named(name: str, kind: pa.DataType) -> str:
     return f"time {name} (s)" if pa.types.is_timestamp(kind) else name
 
 
-def _column(chunks: pa.ChunkedArray) -> Column:
+def _column(chunks: pa.ChunkedArray) -> Float64Array:
     kind = chunks.type
     if pa.types.is_timestamp(kind):
         chunks, factor = chunks.cast(pa.int64()), _SECONDS[kind.unit]

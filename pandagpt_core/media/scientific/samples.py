@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.io import savemat
 
-from pandagpt_core.media.scientific.arrays import Array
+from pandagpt_core.ndarrays import AnyArray
 
 
 def files() -> list[bytes]:
@@ -27,13 +27,13 @@ def parquet(columns: Mapping[str, object], **options: object) -> bytes:
     return out.getvalue()
 
 
-def matlab(arrays: Mapping[str, Array], packed: bool = True) -> bytes:
+def matlab(arrays: Mapping[str, AnyArray], packed: bool = True) -> bytes:
     out = io.BytesIO()
     savemat(out, dict(arrays), do_compression=packed)
     return out.getvalue()
 
 
-def hdf(arrays: Mapping[str, Array], packed: bool = False, matlab: bool = False) -> bytes:
+def hdf(arrays: Mapping[str, AnyArray], packed: bool = False, matlab: bool = False) -> bytes:
     """HDF5; as MATLAB 7.3 writes it, with its head, axes turned round and the class of each array, if so wanted."""
     out = io.BytesIO()
     with h5py.File(out, "w", userblock_size=512 if matlab else 0) as file:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
@@ -17,16 +16,16 @@ from pandagpt_core.media.sound.filterbank import MEL_BINS, RATE, filter_bank
 from pandagpt_core.media.sound.loudness import CLIP_SECONDS, CLIPS, SILENT, chosen_starts, even_starts, survey
 from pandagpt_core.media.sound.resample import Resampler
 from pandagpt_core.media.sound.sounds import Sound, extract, length, open_sound
+from pandagpt_core.ndarrays import Float32Array
 
 FRAMES = 204
 LEAST_MS = 25
 MEAN, STD = -4.268, 9.138
 
-Float = npt.NDArray[np.float32]
-Span = tuple[int, int]
+SampleRange = tuple[int, int]
 
 
-def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
+def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """Resampled to 16 kHz, clips evenly spaced, mean taken off, Kaldi filter bank of channel 0, normalised.
 
     Kept from the loader that the published checkpoints were trained with: only the first channel reaches the filter
@@ -45,7 +44,7 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
     return np.stack([_picture(clip)[None] for clip in clips])
 
 
-def mixed(data: bytes, params: p.Params, limits: Limits) -> Float:
+def mixed(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """The same picture of all channels (`channels`), each clip's mean taken off by itself.
 
     Up to six seconds the clips cover the sound. Of a longer one they lie evenly where each holds sound, else where it
@@ -76,7 +75,7 @@ def _enough(samples: int) -> int:
     return samples
 
 
-def clip_ranges(samples: int) -> list[Span]:
+def clip_ranges(samples: int) -> list[SampleRange]:
     """First and last-but-one sample of each clip at 16 kHz."""
     spans = clip_spans(samples / RATE, CLIPS, CLIP_SECONDS)
     return [(_sample(start), min(_sample(end), samples)) for start, end in spans]
@@ -86,7 +85,7 @@ def _sample(at: Fraction) -> int:
     return math.floor(at * RATE)
 
 
-def _clips(sound: Sound, resampler: Resampler, samples: int) -> list[Float]:
+def _clips(sound: Sound, resampler: Resampler, samples: int) -> list[Float32Array]:
     """Channel 0 of each clip with the mean over all channels taken off, in order, in place."""
     ranges = clip_ranges(samples)
     stretches = merged(ranges)
@@ -103,9 +102,9 @@ def _clips(sound: Sound, resampler: Resampler, samples: int) -> list[Float]:
     return clips
 
 
-def merged(ranges: Sequence[Span]) -> list[Span]:
+def merged(ranges: Sequence[SampleRange]) -> list[SampleRange]:
     """Ordered ranges joined where they overlap, so that long sounds are only resampled where a clip lies."""
-    joined: list[Span] = []
+    joined: list[SampleRange] = []
     for start, end in ranges:
         if joined and start < joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
@@ -114,7 +113,7 @@ def merged(ranges: Sequence[Span]) -> list[Span]:
     return joined
 
 
-def _picture(wave: Float) -> Float:
+def _picture(wave: Float32Array) -> Float32Array:
     """[128, 204] normalised log-mel energies of one clip."""
     mel = filter_bank(wave)[:FRAMES]
     padded = np.zeros((MEL_BINS, FRAMES), dtype=np.float32)

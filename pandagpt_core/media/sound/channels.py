@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from pandagpt_core.media import notes
 
-Float = npt.NDArray[np.float32]
 _SIDE, _BACK = math.sqrt(0.5), math.sqrt(0.5) / 2  # 3 dB less, of which the half goes to each side
 # Weights by number of channels, in the order of WAV: left, right, centre, low frequencies (left out), back, side.
 _WEIGHTS = {

@@ -9,6 +9,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from pandagpt_core.ndarrays import Float32Array
+
 RATE = 16_000
 MEL_BINS = 128
 WINDOW, HOP, FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
@@ -16,10 +18,8 @@ LOWEST_HZ = 20.0
 PREEMPHASIS = 0.97
 _FLOOR = float(np.finfo(np.float32).eps)
 
-Float = npt.NDArray[np.float32]
 
-
-def filter_bank(wave: Float, bins: int = MEL_BINS) -> Float:
+def filter_bank(wave: Float32Array, bins: int = MEL_BINS) -> Float32Array:
     """[frames, bins] natural logs of mel energies of a 16 kHz wave [samples >= 400]; whole windows only, no dither."""
     frames = np.lib.stride_tricks.sliding_window_view(wave.astype(np.float64), WINDOW)[::HOP]
     frames = frames - frames.mean(axis=1, keepdims=True)

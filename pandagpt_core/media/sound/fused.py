@@ -7,7 +7,6 @@ a short sound's spectrogram is repeated, and the deviation is doubled. The earli
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
@@ -17,15 +16,14 @@ from pandagpt_core.media.sound.filterbank import HOP, RATE, WINDOW, filter_bank
 from pandagpt_core.media.sound.loudness import SILENT
 from pandagpt_core.media.sound.resample import Resampler
 from pandagpt_core.media.sound.sounds import Sound, extract, length, open_sound
+from pandagpt_core.ndarrays import Float32Array
 
 BINS, FRAMES = 112, 1036  # of the tower's position embeddings: 8 x 74 patches of 14
 MEAN, STD = -4.2677393, 2 * 4.5689974
 _CHANNELS = 3
 
-Float = npt.NDArray[np.float32]
 
-
-def languagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
+def languagebind(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """Three spectrograms of 10.4 s as channels: the first, middle and last third's first one of a longer sound, else
     the whole sound three times, repeated until it is long enough.
 
@@ -57,7 +55,7 @@ def starts(frames: int) -> list[int]:
     return [int(third[0]) if len(third) else 0 for third in thirds]
 
 
-def _pictures(sound: Sound, resampler: Resampler, spans: Sequence[tuple[int, int]]) -> list[Float]:
+def _pictures(sound: Sound, resampler: Resampler, spans: Sequence[tuple[int, int]]) -> list[Float32Array]:
     """[frames, 112] of channel 0 in each span of frames."""
     ranges = [(first * HOP, (last - 1) * HOP + WINDOW) for first, last in spans]
     parts = extract(sound, [resampler.support(*one) for one in ranges])

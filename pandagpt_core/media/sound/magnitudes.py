@@ -27,13 +27,12 @@ from pandagpt_core.media.sound.magnitude_layout import (
 )
 from pandagpt_core.media.sound.resample import Resampler
 from pandagpt_core.media.sound.sounds import extract, length, open_sound
+from pandagpt_core.ndarrays import Float32Array
 
 LEAST_MS = 25
 
-Float = npt.NDArray[np.float32]
 
-
-def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float:
+def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """The first 30 s, all channels mixed: ln(mel magnitudes + 0.001) of 20 ms each 10 ms, and what each frame is.
 
     The sound is filled up to a multiple of 128 samples, as published; frames behind that are left out by the tower.
@@ -55,7 +54,7 @@ def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float:
     return _framed(wave)[None]
 
 
-def _framed(wave: Float) -> Float:
+def _framed(wave: Float32Array) -> Float32Array:
     """[2999, 129]; half a window of silence before the sound, so that the first frame lies about its beginning."""
     filled = -(-len(wave) // MULTIPLE) * MULTIPLE
     padded = np.zeros(WINDOW // 2 + filled)

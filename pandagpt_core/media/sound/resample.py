@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Wave = npt.NDArray[np.float32]
+from pandagpt_core.ndarrays import Float32Array
 
 ZERO_CROSSINGS, ROLLOFF = 6, 0.99
 _BLOCK_VALUES = 1 << 20
@@ -33,7 +33,7 @@ class Resampler:
         reach = self._reach()
         return start * self.source // self.target - reach, (end - 1) * self.source // self.target + reach + 2
 
-    def run(self, part: Wave, start: int, end: int) -> Wave:
+    def run(self, part: Float32Array, start: int, end: int) -> Float32Array:
         """Outputs start..end-1, [channels, end - start], of the input frames `support(start, end)` as [n, channels]."""
         if self.source == self.target:
             return np.ascontiguousarray(part.T)
@@ -58,9 +58,9 @@ class Resampler:
     def _reach(self) -> int:
         return math.ceil(ZERO_CROSSINGS / self._cutoff())
 
-    def _kernel(self, offset: npt.NDArray[np.float64]) -> Wave:
+    def _kernel(self, offset: npt.NDArray[np.float64]) -> Float32Array:
         """Weights at distances `offset`, in input frames."""
         at = np.clip(offset * self._cutoff(), -ZERO_CROSSINGS, ZERO_CROSSINGS)
         window = np.cos(at * (math.pi / ZERO_CROSSINGS / 2)) ** 2
-        kernel: Wave = (np.sinc(at) * window * self._cutoff()).astype(np.float32)
+        kernel: Float32Array = (np.sinc(at) * window * self._cutoff()).astype(np.float32)
         return kernel

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from pandagpt_core.errors import InvalidMedia
@@ -16,8 +15,7 @@ from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.signatures import what_came
 from pandagpt_core.media.sound.mending import is_mpeg_frame, mended
 from pandagpt_core.media.sound.ogg import links
-
-Block = npt.NDArray[np.float32]
+from pandagpt_core.ndarrays import Float32Array
 
 _FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MPEG", "MP3", "AIFF", "AU", "CAF"})
 _SUBTYPES = frozenset(
@@ -37,7 +35,7 @@ class Sound:
     rate: int
     channels: int
     kind: str
-    blocks: Callable[[], Iterator[Block]]
+    blocks: Callable[[], Iterator[Float32Array]]
 
 
 def open_sound(data: bytes, limits: Limits) -> Sound:
@@ -86,7 +84,7 @@ def length(sound: Sound, limits: Limits) -> int:
     return frames
 
 
-def extract(sound: Sound, spans: Sequence[tuple[int, int]]) -> list[Block]:
+def extract(sound: Sound, spans: Sequence[tuple[int, int]]) -> list[Float32Array]:
     """[end - start, channels] of each span of frames, zeros where a span leaves the sound. Decodes once more."""
     parts = [np.zeros((end - start, sound.channels), dtype=np.float32) for start, end in spans]
     position, last = 0, max(end for _, end in spans)
@@ -141,7 +139,7 @@ def _by_sndfile(data: bytes) -> Sound:
             raise InvalidMedia(f"the sound's encoding, {file.subtype}, is not supported; {takes}")
         rate, channels, kind = file.samplerate, file.channels, f"{file.format} {file.subtype}"
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[Float32Array]:
         with soundfile.SoundFile(_Bytes(data)) as file:
             while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 yield block
@@ -154,7 +152,7 @@ def _by_ffmpeg(data: bytes, demuxer: str, limits: Limits) -> Sound:
         context = audio_stream(container).codec_context
         rate, channels, kind = context.sample_rate, context.channels, f"{demuxer} {context.codec.canonical_name}"
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[Float32Array]:
         # To planar floats only; a rate or layout that changes midway is refused by the resampler.
         to_float = av.AudioResampler(format="fltp")
         with open_container(data, demuxer, limits) as container:
@@ -167,7 +165,7 @@ def _by_ffmpeg(data: bytes, demuxer: str, limits: Limits) -> Sound:
     return Sound(rate, channels, kind, blocks)
 
 
-def _interleaved(frame: av.AudioFrame, rate: int, channels: int) -> Block:
+def _interleaved(frame: av.AudioFrame, rate: int, channels: int) -> Float32Array:
     block = frame.to_ndarray().T.astype(np.float32, copy=False)
     if frame.sample_rate != rate or block.shape[1] != channels:
         raise InvalidMedia("the sound's rate or channels are not what its header says")

@@ -14,11 +14,10 @@ from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.sound.channels import mixing
 from pandagpt_core.media.sound.loudness import SILENT, survey
 from pandagpt_core.media.sound.sounds import Sound, open_sound
+from pandagpt_core.ndarrays import Float32Array
 
 RATE = 16_000
 LONGEST_S = 86_400.0
-
-Wave = npt.NDArray[np.float32]
 
 
 def speech(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int16]:
@@ -37,7 +36,7 @@ def speech(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int1
         return np.concatenate(list(_resampled(_mixed(sound, share, frames), sound.rate)))
 
 
-def _mixed(sound: Sound, share: Wave, frames: int) -> Iterator[Wave]:
+def _mixed(sound: Sound, share: Float32Array, frames: int) -> Iterator[Float32Array]:
     """Blocks of one channel, so many frames together."""
     left = frames
     for block in sound.blocks():
@@ -47,7 +46,7 @@ def _mixed(sound: Sound, share: Wave, frames: int) -> Iterator[Wave]:
             return
 
 
-def _resampled(blocks: Iterable[Wave], rate: int) -> Iterator[npt.NDArray[np.int16]]:
+def _resampled(blocks: Iterable[Float32Array], rate: int) -> Iterator[npt.NDArray[np.int16]]:
     """By FFmpeg, in a tenth of the time of `resample`, whose exactness a recogniser does not need."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
     for block in blocks:

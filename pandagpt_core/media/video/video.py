@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from pandagpt_core.media import notes
@@ -15,15 +14,14 @@ from pandagpt_core.media.pictures.pixels import MEAN, SIZE, STD, lite0_array, no
 from pandagpt_core.media.pictures.shown import remark_blank
 from pandagpt_core.media.video import moments
 from pandagpt_core.media.video.frames import RGB, pick
+from pandagpt_core.ndarrays import Float32Array
 
 CLIPS, CLIP_SECONDS, CROPS = 5, 2, 3
 LITE0_FRAMES = 8
 LANGUAGEBIND_FRAMES = 8
 
-Float = npt.NDArray[np.float32]
 
-
-def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
+def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """As ImageBind's loader: [15, 3, 2, 224, 224], five clips of 2 s by three crops, clip-major, two frames each."""
     p.only(params)
     views = np.stack(pick(data, limits, clip_frames, three_crops))  # [10, 3 crops, 3, 224, 224]
@@ -32,7 +30,7 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
     return views.reshape(CLIPS * CROPS, 3, 2, SIZE, SIZE)
 
 
-def _warn_of_blank(crops: Float) -> None:
+def _warn_of_blank(crops: Float32Array) -> None:
     """Of [N, 3, 224, 224]; for most films few pixels decide, so that the others alone are looked at whole."""
     for step in (8, 1):
         levels = (crops[:, :, ::step, ::step].transpose(0, 2, 3, 1) * STD + MEAN) * 255
@@ -44,7 +42,7 @@ def _warn_of_blank(crops: Float) -> None:
     notes.warn(blank)
 
 
-def lite0(data: bytes, params: p.Params, limits: Limits) -> Float:
+def lite0(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """Frames of the middles of eight equal spans of time, each a clip as `lite0-image-v1`: [8, 3, 224, 224]."""
     p.only(params)
     frames = moments.pick(data, limits, LITE0_FRAMES, _square)
@@ -52,7 +50,7 @@ def lite0(data: bytes, params: p.Params, limits: Limits) -> Float:
     return np.stack([lite0_array(frame) for frame in frames])
 
 
-def languagebind(data: bytes, params: p.Params, limits: Limits) -> Float:
+def languagebind(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     """As LanguageBind's loader, but for its random crop, which is the centre here: eight frames by count, the first and
     the last among them, the shorter side resized to 224: [1, 3, 8, 224, 224]."""
     p.only(params)
@@ -65,7 +63,7 @@ def even_frames(count: int, _rate: float) -> list[int]:
     return [index * (count - 1) // (LANGUAGEBIND_FRAMES - 1) for index in range(LANGUAGEBIND_FRAMES)]
 
 
-def centre_crop(frame: RGB) -> Float:
+def centre_crop(frame: RGB) -> Float32Array:
     """[3, 224, 224], normalised as pictures are."""
     height, width = short_side(frame.shape[0], frame.shape[1], SIZE)
     crop = resize_crop(frame, (height, width), (height - SIZE) // 2, (width - SIZE) // 2, SIZE)
@@ -85,7 +83,7 @@ def clip_frames(count: int, rate: float) -> list[int]:
     return chosen
 
 
-def three_crops(frame: RGB) -> Float:
+def three_crops(frame: RGB) -> Float32Array:
     """[3 crops, 3, 224, 224]: both ends and the centre of the longer side, normalised as pictures are."""
     height, width = short_side(frame.shape[0], frame.shape[1], SIZE)
     centre_top, centre_left = math.ceil((height - SIZE) / 2), math.ceil((width - SIZE) / 2)

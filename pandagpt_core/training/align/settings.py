@@ -7,30 +7,29 @@ import msgspec
 from msgspec import Meta
 
 from pandagpt_core.checkpoints.pandagpt import MOST_SOFT_TOKENS
+from pandagpt_core.field_bounds import CountOrZero, NonEmptyText, Positive
 from pandagpt_core.training.tune.settings import (
     Above,
-    Count,
-    CountOrNone,
     FeatureSettings,
     ResamplerSettings,
     Share,
-    Text,
     TrainSection,
     convert,
     placed,
     read_toml,
 )
 
-Aligned = Literal["audio", "depth", "thermal", "imu", "text"]  # pictures and video share the tower that stays frozen
+# Pictures and video share the tower that stays frozen.
+AlignedModality = Literal["audio", "depth", "thermal", "imu", "text"]
 
 
 class PairSettings(TrainSection, frozen=True):
-    files: Annotated[tuple[Text, ...], Meta(min_length=1, description="JSON lists of pairs, joined in order")]
-    media: Annotated[Text, Meta(description="folder that the pairs' file names begin in")] = "."
+    files: Annotated[tuple[NonEmptyText, ...], Meta(min_length=1, description="JSON lists of pairs, joined in order")]
+    media: Annotated[NonEmptyText, Meta(description="folder that the pairs' file names begin in")] = "."
 
 
 class StepSettings(TrainSection, frozen=True):
-    steps: Annotated[Count, Meta(description="batches that are learned from")] = 1000
+    steps: Annotated[Positive, Meta(description="batches that are learned from")] = 1000
     batch: Annotated[Annotated[int, Meta(ge=2)], Meta(description="pairs of a step, each other's wrong answers")] = 64
     lr: Annotated[Above, Meta(description="highest learning rate")] = 5e-4
     warmup: Annotated[Share, Meta(description="share of the steps in which the rate rises; then it falls to 0")] = 0.05
@@ -41,18 +40,22 @@ class StepSettings(TrainSection, frozen=True):
     start: Annotated[Literal["fresh", "folder"], Meta(description="new weights, or the folder's, trained on")] = (
         "folder"
     )
-    seed: Annotated[CountOrNone, Meta(description="decides the order and the first weights")] = 0
-    threads: Annotated[Count, Meta(description="threads that read and decode media")] = 4
-    checkpoint_every: Annotated[CountOrNone, Meta(description="steps between checkpoints; 0: none")] = 500
+    seed: Annotated[CountOrZero, Meta(description="decides the order and the first weights")] = 0
+    threads: Annotated[Positive, Meta(description="threads that read and decode media")] = 4
+    checkpoint_every: Annotated[CountOrZero, Meta(description="steps between checkpoints; 0: none")] = 500
     device: Annotated[Literal["auto", "cpu"], Meta(description="auto: a GPU where there is one")] = "auto"
 
 
 class AlignSettings(TrainSection, frozen=True):
     """Paths are relative to the file they stand in."""
 
-    model: Annotated[Text, Meta(description="model folder whose tower is aligned; all else of it stays as it is")]
-    out: Annotated[Text, Meta(description="folder of the run: log, plot, and the model folder with the new tower")]
-    modality: Annotated[Aligned, Meta(description="the tower")]
+    model: Annotated[
+        NonEmptyText, Meta(description="model folder whose tower is aligned; all else of it stays as it is")
+    ]
+    out: Annotated[
+        NonEmptyText, Meta(description="folder of the run: log, plot, and the model folder with the new tower")
+    ]
+    modality: Annotated[AlignedModality, Meta(description="the tower")]
     pairs: PairSettings
     soft_tokens: Annotated[
         int,

@@ -23,7 +23,7 @@ PICTURED = re.compile(
     r"|(in )?(the|this|that) (picture|image|photo|photograph|drawing|scene|sound|video|recording|medium)\b)",
     re.IGNORECASE,
 )
-Progress = Callable[[str, int], object]  # what is done now, and how many questions it takes
+TaskProgress = Callable[[str, int], object]  # what is done now, and how many questions it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def examine(
     model: Answerer,
     manifest: Manifest,
     base: Answerer | None = None,
-    progress: Progress = lambda _what, _count: None,
+    progress: TaskProgress = lambda _what, _count: None,
 ) -> EvaluationReport:
     """All that the manifest allows and the model can; the report lists what is left out, with the reason.
 
@@ -131,7 +131,7 @@ def _names(
 
 
 def _answers(
-    model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
+    model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: TaskProgress
 ) -> NamedItems:
     progress(f"{of[0]}, {of[1][0]}", len(items))
     answers = _names(model, manifest, names, [item.media for item in items])
@@ -153,7 +153,7 @@ def _unions(found: Sequence[NamedItems], unions: Mapping[str, Sequence[str]]) ->
 
 
 def _retrieval(
-    model: Answerer, manifest: Manifest, groups: Mapping[_Group, Sequence[Item]], progress: Progress
+    model: Answerer, manifest: Manifest, groups: Mapping[_Group, Sequence[Item]], progress: TaskProgress
 ) -> list[NamedItems]:
     """The concept whose text lies nearest."""
     texts = [Held(Modality.TEXT, (one.text or one.name).encode(), (), one.name) for one in manifest.concepts]
@@ -168,7 +168,7 @@ def _retrieval(
 
 
 def _pair(
-    model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: Progress
+    model: Answerer, manifest: Manifest, names: Names, of: _Group, items: Sequence[Item], progress: TaskProgress
 ) -> Pair:
     """All media of each item at once, and each alone."""
     progress(f"{of[0]}, {' and '.join(of[1])}", len(items) * (1 + len(of[1])))
@@ -189,7 +189,7 @@ def _pair(
     )
 
 
-def _plain(model: Answerer, base: Answerer, manifest: Manifest, progress: Progress) -> PlainText:
+def _plain(model: Answerer, base: Answerer, manifest: Manifest, progress: TaskProgress) -> PlainText:
     progress("questions without media", 2 * len(manifest.text_only))
     entries = manifest.text_only
     asked = [Asked(entry if isinstance(entry, str) else entry.question) for entry in entries]
@@ -204,7 +204,7 @@ def _plain(model: Answerer, base: Answerer, manifest: Manifest, progress: Progre
     )
 
 
-def _nothing(model: Answerer, manifest: Manifest, progress: Progress) -> Rate:
+def _nothing(model: Answerer, manifest: Manifest, progress: TaskProgress) -> Rate:
     progress("questions about a medium that is not given", len(manifest.nothing))
     answers = model.answer([Asked(entry.question) for entry in manifest.nothing], manifest.text_tokens)
     hits = [entry.right.lower() in answer.lower() for entry, answer in zip(manifest.nothing, answers, strict=True)]

@@ -12,7 +12,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn, TokenizedExample
 
-Piece = tuple[list[int | None], bool]  # ids, and whether they are learned
+LabelledIds = tuple[list[int | None], bool]  # ids, and whether they are learned
 
 
 def tokenize_minigpt(
@@ -29,7 +29,7 @@ def tokenize_minigpt(
     return TokenizedExample((*first, *ids[:most]), (*[IGNORED] * len(first), *targets[:most]))
 
 
-def _pieces(turns: Sequence[ChatTurn], tokenizer: Tokenizer, bos: int, eos: int, rows: int) -> Iterator[Piece]:
+def _pieces(turns: Sequence[ChatTurn], tokenizer: Tokenizer, bos: int, eos: int, rows: int) -> Iterator[LabelledIds]:
     for index, turn in enumerate(turns):
         if turn.who == "gpt":
             yield [*tokenizer.encode(turn.value), eos], True

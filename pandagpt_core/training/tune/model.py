@@ -77,7 +77,7 @@ class TrainableModel(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class ParameterCount:
     """Parameters of the parts; the encoder's buffers are counted with it."""
 
     trained: int
@@ -94,10 +94,10 @@ class Count:
         return f"trains {self.trained:,} of {every:,} parameters ({100 * self.share:.2f} %)"
 
 
-def count(tuned: nn.Module, encoder: int) -> Count:
+def count(tuned: nn.Module, encoder: int) -> ParameterCount:
     """The module may lie on the meta device."""
     trained = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
-    return Count(trained, encoder, sum(p.numel() for p in tuned.parameters() if not p.requires_grad))
+    return ParameterCount(trained, encoder, sum(p.numel() for p in tuned.parameters() if not p.requires_grad))
 
 
 def encoder_size(path: Path, folder: ModelFolder) -> int:

@@ -17,13 +17,11 @@ from msgspec import Meta
 
 from pandagpt_core.checkpoints.pandagpt import MOST_SOFT_TOKENS
 from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.field_bounds import CountOrZero, NonEmptyText, Positive
 
-Count = Annotated[int, Meta(ge=1)]
-CountOrNone = Annotated[int, Meta(ge=0)]
 Above = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
-Text = Annotated[str, Meta(min_length=1)]
 
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -34,8 +32,10 @@ class TrainSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DataSettings(TrainSection, frozen=True):
-    files: Annotated[tuple[Text, ...], Meta(min_length=1, description="JSON lists of conversations, joined in order")]
-    media: Annotated[Text, Meta(description="folder that the conversations' file names begin in")] = "."
+    files: Annotated[
+        tuple[NonEmptyText, ...], Meta(min_length=1, description="JSON lists of conversations, joined in order")
+    ]
+    media: Annotated[NonEmptyText, Meta(description="folder that the conversations' file names begin in")] = "."
     ratios: Annotated[
         tuple[NotNegative, ...],
         Meta(description="how often each file is drawn from, one number a file; empty: as its conversations are many"),
@@ -44,15 +44,17 @@ class DataSettings(TrainSection, frozen=True):
         Literal["stop", "skip"],
         Meta(description="what to do when a medium is missing or unreadable; either way each is named"),
     ] = "stop"
-    max_tokens: Annotated[Count, Meta(description="tokens of a conversation after its medium; the rest is cut")] = 512
+    max_tokens: Annotated[Positive, Meta(description="tokens of a conversation after its medium; the rest is cut")] = (
+        512
+    )
 
 
 class FeatureSettings(TrainSection, frozen=True):
-    cache: Annotated[Text, Meta(description="folder where encoded media are kept, for every run to come")] = (
+    cache: Annotated[NonEmptyText, Meta(description="folder where encoded media are kept, for every run to come")] = (
         ".cache/features"
     )
-    batch: Annotated[Count, Meta(description="clips that the encoder sees at once")] = 32
-    threads: Annotated[Count, Meta(description="threads that read and decode media")] = 4
+    batch: Annotated[Positive, Meta(description="clips that the encoder sees at once")] = 32
+    threads: Annotated[Positive, Meta(description="threads that read and decode media")] = 4
 
 
 class LoraSettings(TrainSection, frozen=True):
@@ -60,10 +62,10 @@ class LoraSettings(TrainSection, frozen=True):
         Literal["fresh", "folder"],
         Meta(description="a new projection and LoRA, or those of the model folder, trained on"),
     ] = "fresh"
-    r: Annotated[Count, Meta(description="rank")] = 32
+    r: Annotated[Positive, Meta(description="rank")] = 32
     alpha: Annotated[Above, Meta(description="what the update is multiplied with, divided by r")] = 32.0
     dropout: Annotated[Share, Meta(description="of the update's input")] = 0.1
-    targets: Annotated[tuple[Text, ...], Meta(min_length=1, description="linear layers that get an update")] = (
+    targets: Annotated[tuple[NonEmptyText, ...], Meta(min_length=1, description="linear layers that get an update")] = (
         "q_proj",
         "k_proj",
         "v_proj",
@@ -72,9 +74,9 @@ class LoraSettings(TrainSection, frozen=True):
 
 
 class ResamplerSettings(TrainSection, frozen=True):
-    width: Annotated[Count, Meta(description="of the resampler of each tower, a multiple of its heads")] = 512
-    heads: Annotated[Count, Meta(description="its attention heads")] = 8
-    layers: Annotated[Count, Meta(description="its layers")] = 2
+    width: Annotated[Positive, Meta(description="of the resampler of each tower, a multiple of its heads")] = 512
+    heads: Annotated[Positive, Meta(description="its attention heads")] = 8
+    layers: Annotated[Positive, Meta(description="its layers")] = 2
 
 
 class BindSettings(TrainSection, frozen=True):
@@ -88,10 +90,10 @@ class BindSettings(TrainSection, frozen=True):
 
 
 class TrainSettings(TrainSection, frozen=True):
-    epochs: Annotated[Count, Meta(description="times that every conversation is seen")] = 2
-    max_steps: Annotated[CountOrNone, Meta(description="steps at most, also for the schedule; 0: by the epochs")] = 0
-    batch: Annotated[Count, Meta(description="conversations of a step, over all devices")] = 64
-    micro_batch: Annotated[Count, Meta(description="conversations that one device sees at once")] = 4
+    epochs: Annotated[Positive, Meta(description="times that every conversation is seen")] = 2
+    max_steps: Annotated[CountOrZero, Meta(description="steps at most, also for the schedule; 0: by the epochs")] = 0
+    batch: Annotated[Positive, Meta(description="conversations of a step, over all devices")] = 64
+    micro_batch: Annotated[Positive, Meta(description="conversations that one device sees at once")] = 4
     lr: Annotated[Above, Meta(description="highest learning rate")] = 5e-4
     projection_lr: Annotated[float, Meta(ge=0, description="the projection's own highest learning rate; 0: lr")] = 0.0
     warmup: Annotated[Share, Meta(description="share of the steps in which the rate rises; then it falls")] = 0.03
@@ -100,7 +102,7 @@ class TrainSettings(TrainSection, frozen=True):
     betas: Annotated[tuple[Share, Share], Meta(description="AdamW's two decay rates")] = (0.9, 0.95)
     weight_decay: Annotated[float, Meta(ge=0, description="AdamW's")] = 0.001
     clip: Annotated[Above, Meta(description="largest norm of the gradient")] = 1.0
-    seed: Annotated[CountOrNone, Meta(description="decides the order, the first weights and the dropout")] = 0
+    seed: Annotated[CountOrZero, Meta(description="decides the order, the first weights and the dropout")] = 0
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], Meta(description="of the products; auto is bf16 on a GPU that has it")
     ] = "auto"
@@ -111,8 +113,8 @@ class TrainSettings(TrainSection, frozen=True):
 
 
 class OutputSettings(TrainSection, frozen=True):
-    checkpoint_every: Annotated[CountOrNone, Meta(description="steps between checkpoints; 0: at the end only")] = 500
-    keep: Annotated[Count, Meta(description="checkpoints that stay, the newest")] = 2
+    checkpoint_every: Annotated[CountOrZero, Meta(description="steps between checkpoints; 0: at the end only")] = 500
+    keep: Annotated[Positive, Meta(description="checkpoints that stay, the newest")] = 2
     id: Annotated[str, Meta(description="the trained model's name in the API; empty: the run folder's name")] = ""
     dtype: Annotated[Literal["float32", "float16"], Meta(description="of the adapter's weights on disk")] = "float32"
     original: Annotated[bool, Meta(description="also delta.safetensors, with PandaGPT's own key names")] = False
@@ -122,8 +124,10 @@ class OutputSettings(TrainSection, frozen=True):
 class TuneSettings(TrainSection, frozen=True):
     """Paths are relative to the file they stand in."""
 
-    model: Annotated[Text, Meta(description="model folder whose encoder and language model are used, frozen")]
-    out: Annotated[Text, Meta(description="folder of the run: checkpoints, log, plot, and the trained model folder")]
+    model: Annotated[NonEmptyText, Meta(description="model folder whose encoder and language model are used, frozen")]
+    out: Annotated[
+        NonEmptyText, Meta(description="folder of the run: checkpoints, log, plot, and the trained model folder")
+    ]
     data: DataSettings
     soft_tokens: Annotated[
         int,

@@ -15,9 +15,11 @@ from service.broker import scripts
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
 
-Status = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
-ENDED: Sequence[Status] = ("failed", "completed", "expired", "cancelled")
-BEFORE: Mapping[Status, Sequence[Status]] = MappingProxyType(
+BatchStatus = Literal[
+    "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
+]
+ENDED: Sequence[BatchStatus] = ("failed", "completed", "expired", "cancelled")
+BEFORE: Mapping[BatchStatus, Sequence[BatchStatus]] = MappingProxyType(
     {
         "validating": (),
         "in_progress": ("validating",),
@@ -26,7 +28,7 @@ BEFORE: Mapping[Status, Sequence[Status]] = MappingProxyType(
         "expired": ("finalizing",),
         "cancelling": ("validating", "in_progress"),
         "cancelled": ("cancelling",),
-        "failed": tuple(status for status in get_args(Status) if status not in ENDED),
+        "failed": tuple(status for status in get_args(BatchStatus) if status not in ENDED),
     }
 )
 LONGEST_WINDOW = 7 * 86_400  # seconds
@@ -61,7 +63,7 @@ class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
 class BatchProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a batch is. `times` are when it came into each status; `errors` why its file was refused."""
 
-    status: Status = "validating"
+    status: BatchStatus = "validating"
     total: int = 0
     completed: int = 0
     failed: int = 0
@@ -122,7 +124,7 @@ class BatchStore:
         with store_errors():
             await self._store.zrem(self._keys.batches, batch_id)
 
-    async def advance(self, batch_id: str, status: Status, **fields: str | int | bytes) -> Status | None:
+    async def advance(self, batch_id: str, status: BatchStatus, **fields: str | int | bytes) -> BatchStatus | None:
         """Set the status with these fields, unless the batch is in one that does not come before it (`BEFORE`).
 
         The status that it has now; None for a batch that is not there any more.
@@ -132,7 +134,7 @@ class BatchStore:
         arguments = (status, int(time.time()), len(before), *before, *flat)
         with store_errors():
             held: Any = await self._store.eval(scripts.ADVANCE, 1, self._keys.batch(batch_id), *arguments)
-        now: Status | None = held.decode() or None
+        now: BatchStatus | None = held.decode() or None
         if now is None or now in ENDED:
             await self.forget(batch_id)
             with store_errors():

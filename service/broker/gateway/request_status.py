@@ -7,7 +7,7 @@ from typing import Literal
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.protocol import Done, Event, Failed, Fence, Heard, Released, Started, Token
 
-Status = Literal["queued", "running", "done", "cancelled", "failed"]
+StatusName = Literal["queued", "running", "done", "cancelled", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class RequestState:
 
     id: str
     model: str
-    status: Status
+    status: StatusName
     created: float
     deadline: float
     position: int | None = None
@@ -59,7 +59,7 @@ def _tokens(event: Event) -> int:
     return event.tokens if isinstance(event, Heard) else isinstance(event, Token)
 
 
-def _status(events: Sequence[Event], end: Done | Failed | None) -> Status:
+def _status(events: Sequence[Event], end: Done | Failed | None) -> StatusName:
     if isinstance(end, Failed):
         return "failed"
     if end is not None:

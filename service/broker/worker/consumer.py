@@ -22,7 +22,7 @@ from service.broker.keys import PRIORITIES, Keys
 from service.broker.protocol import End, Failed, Released
 from service.broker.worker import priority_queue
 from service.broker.worker.delivery import Delivery, Undecodable, end_at_arrival, read_entry
-from service.broker.worker.priority_queue import Found, PriorityQueue
+from service.broker.worker.priority_queue import PriorityQueue, TakenEntry
 from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Consumer:
             for found in self._claimed(room):
                 taken += self._arrive(*found)
             left = room - len(taken)
-            fresh: Iterable[Found] = priority_queue.take(self._store, self._queues, left) if left > 0 else []
+            fresh: Iterable[TakenEntry] = priority_queue.take(self._store, self._queues, left) if left > 0 else []
             if left > 0 and wait > 0 and not fresh:
                 fresh = priority_queue.wait_for_any(self._store, self._queues, wait)
             for found in fresh:
@@ -167,7 +167,7 @@ class Consumer:
 
     # Taking
 
-    def _claimed(self, room: int) -> Iterator[Found]:
+    def _claimed(self, room: int) -> Iterator[TakenEntry]:
         now = time.monotonic()
         if now < self._next_claim:
             return

@@ -15,7 +15,7 @@ from service.settings import StoreSettings
 
 LONG_IDLE = 365 * 86_400_000  # milliseconds; older than any `lost_after`, so that anyone may claim it
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
-Found = tuple["PriorityQueue", bytes, dict[bytes, bytes]]
+TakenEntry = tuple["PriorityQueue", bytes, dict[bytes, bytes]]
 
 
 class PriorityQueue:
@@ -82,7 +82,7 @@ def keep(store: SyncStore, key: str, owner: str, new_owner: str, idle: int, entr
     return list(kept)
 
 
-def take(store: SyncStore, queues: Sequence[PriorityQueue], count: int) -> list[Found]:
+def take(store: SyncStore, queues: Sequence[PriorityQueue], count: int) -> list[TakenEntry]:
     """At most `count` entries that no worker was given yet: of the first queue as long as it has any, then of the next,
     and within each in the order of their turns. The queues share one hash tag. See take.lua."""
     names = [name for queue in queues for name in queue.take_keys]
@@ -98,7 +98,7 @@ def take(store: SyncStore, queues: Sequence[PriorityQueue], count: int) -> list[
     ]
 
 
-def wait_for_any(store: SyncStore, queues: Sequence[PriorityQueue], seconds: float) -> Iterator[Found]:
+def wait_for_any(store: SyncStore, queues: Sequence[PriorityQueue], seconds: float) -> Iterator[TakenEntry]:
     """The first new entry of each queue, waiting for one to come. The queues share one hash tag."""
     block = max(1, math.ceil(seconds * 1000))
     try:

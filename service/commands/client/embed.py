@@ -21,7 +21,7 @@ _HOW = (
     "'depth=room.png unit=mm focal_px=518 baseline_m=0.075'"
 )
 BATCH = 32  # inputs of one request; a gateway takes that many media by default
-Vector = list[float]
+EmbeddingNumbers = list[float]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def embedded(connection: httpx.Client, items: Sequence[str], model: str | None) -> list[Vector]:
+def embedded(connection: httpx.Client, items: Sequence[str], model: str | None) -> list[EmbeddingNumbers]:
     """A unit vector for each item. Raises TalkError."""
     inputs = [read(item) for item in items]
-    vectors: list[Vector] = []
+    vectors: list[EmbeddingNumbers] = []
     for at in range(0, len(inputs), BATCH):
         body = {"input": inputs[at : at + BATCH], **({"model": model} if model else {})}
         try:
@@ -94,7 +94,7 @@ def read(item: str) -> str | dict[str, Any]:
     return medium(modality, f"'{path}'")
 
 
-def alike(vector: Vector, names: Sequence[str], others: Sequence[Vector]) -> list[dict[str, Any]]:
+def alike(vector: EmbeddingNumbers, names: Sequence[str], others: Sequence[EmbeddingNumbers]) -> list[dict[str, Any]]:
     """Cosines with each of the others, the largest first: all are of length one."""
     scored = [
         {"against": name, "similarity": round(sum(a * b for a, b in zip(vector, other, strict=True)), 6)}

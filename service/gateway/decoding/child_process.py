@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
@@ -37,8 +37,6 @@ _QUIET = {
     "ARROW_IO_THREADS": "1",
 }
 BROKEN = (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError)  # what a dead or lying child looks like
-
-Params = Mapping[str, float | str]
 
 
 class ChildLost(Exception):

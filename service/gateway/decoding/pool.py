@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pandagpt_core.media import Notes
+from pandagpt_core.media.params import Params
 from pandagpt_core.media.scientific.magic import needs_library
 from service.gateway.background import BackgroundTasks
 from service.gateway.decoding import child_process
-from service.gateway.decoding.child_process import ChildLost, ChildProcess, Params, child_command
+from service.gateway.decoding.child_process import ChildLost, ChildProcess, child_command
 from service.gateway.decoding.fair_queue import FairQueue
 from service.gateway.decoding.protocol import LIBRARIES, DecodeJob, Refused, pack
 from service.gateway.decoding.sandbox import LAYERS

@@ -18,14 +18,13 @@ from service.broker.protocol import Done, Heard, Started, Token
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.inference.idempotency import REPLAYED
-from service.gateway.inference.service import Answered, RequestService
+from service.gateway.inference.service import RequestService, TextRequest
 from service.gateway.json_answer import json_answer
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, head_only
-from service.gateway.observation import Observation, metered
+from service.gateway.observation import Events, Observation, metered
 from service.gateway.streaming.chunks import ResponseMetadata
 from service.gateway.streaming.event_stream import (
     ClientDisconnected,
-    Events,
     EventStream,
     StreamTimeouts,
     check_stays,
@@ -52,7 +51,7 @@ class Responder:
     leaving: asyncio.Event
 
     async def respond(
-        self, request: Request, caller: Caller, wanted: Answered, key: str | None, lease: AsyncExitStack
+        self, request: Request, caller: Caller, wanted: TextRequest, key: str | None, lease: AsyncExitStack
     ) -> Response:
         """Submit the request and answer it, or answer by the one that the caller's `Idempotency-Key` stands for.
 

@@ -37,7 +37,7 @@ from service.gateway.tools.choice import ToolPolicy, plan
 _T = TypeVar("_T")
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
 Validated = GenerateRequest | EmbedRequest | TranscribeRequest
-Answered = GenerateRequest | TranscribeRequest  # with an answer that may be streamed
+TextRequest = GenerateRequest | TranscribeRequest  # with an answer that may be streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,12 @@ class RequestService:
         live = {name: model.info for name, model in (await self.broker.registry.models()).items()}
         return {**await self.from_zero.asleep(live), **live}
 
-    async def answer(self, wanted: Answered, caller: Caller, key: str | None) -> Submitted:
+    async def answer(self, wanted: TextRequest, caller: Caller, key: str | None) -> Submitted:
         """Find the model, and submit a request for an answer that may be streamed, or join the one that its key stands
         for. Raises the errors of `model` and of `speech_model`."""
         return await self.waiting_for_store(lambda: self._answer(wanted, caller, key))
 
-    async def _answer(self, wanted: Answered, caller: Caller, key: str | None) -> Submitted:
+    async def _answer(self, wanted: TextRequest, caller: Caller, key: str | None) -> Submitted:
         if isinstance(wanted, TranscribeRequest):
             info = await self._speech_model(wanted)
         else:

@@ -11,7 +11,7 @@ from pandagpt_core.speech.base import SpeechOptions
 from pandagpt_core.types import Box, Grammar, ModelInfo, Priority, SamplingParams, Turn
 from service.gateway.errors import GatewayError
 from service.gateway.media.medium import MediaInput, composed
-from service.gateway.schema.audio import Granularity, ResponseFormat
+from service.gateway.schema.audio import Granularity, TranscriptFormat
 from service.gateway.schema.sampling import Sampling, StreamOptions
 from service.gateway.streaming.chunks import TranscriptShape
 from service.gateway.tools.choice import NO_PLAN, ToolPlan
@@ -170,7 +170,7 @@ class TranscribeRequest:
 
     media: tuple[MediaInput, ...]
     speech: SpeechOptions
-    answer: ResponseFormat = "json"
+    answer: TranscriptFormat = "json"
     granularities: tuple[Granularity, ...] = ("segment",)
     model: str | None = None
     stream: bool = False

@@ -12,7 +12,7 @@ from service.gateway.decoding.pool import DecodePools
 from service.gateway.errors import GatewayError
 
 Cut = Literal["none", "start", "end", "windows"]
-Text = str | tuple[int, ...]  # or token ids of the tower
+TextOrIds = str | tuple[int, ...]  # or token ids of the tower
 MARKERS = 2  # tokens around each window
 JOB_TEXTS, JOB_CHARS = 256, 50_000  # of one job of a child: a fraction of a second
 _HEAD = 3  # columns of a row before its ids
@@ -32,7 +32,9 @@ class TextWindow:
         return self.total + MARKERS == self.tokens
 
 
-async def text_windows(pool: DecodePools, recipe: str, texts: Sequence[Text], cut: Cut, share: str) -> list[TextWindow]:
+async def text_windows(
+    pool: DecodePools, recipe: str, texts: Sequence[TextOrIds], cut: Cut, share: str
+) -> list[TextWindow]:
     """The windows of all texts in order; `cut` is what of a long text is left out. Raises `invalid_media`."""
     tool = next((one.batch for one in MODALITIES["text"].recipes if one.name == recipe), "")
     if not tool:
@@ -49,7 +51,7 @@ def _window(start: int, row: np.ndarray) -> TextWindow:
     return TextWindow(start + index, total, tokens + MARKERS, row[None, _HEAD:])
 
 
-def _jobs(texts: Sequence[Text]) -> Iterator[tuple[int, int]]:
+def _jobs(texts: Sequence[TextOrIds]) -> Iterator[tuple[int, int]]:
     start = chars = 0
     for at, text in enumerate(texts):
         if at > start and (at - start >= JOB_TEXTS or chars + len(text) > JOB_CHARS):

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from pandagpt_core.types import Priority
 from service.gateway.schema.body import BodyModel
 
-ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+TranscriptFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Granularity = Literal["segment", "word"]
 MAX_PROMPT = 4096
 _Text = Annotated[str, StringConstraints(max_length=256)]
@@ -24,7 +24,7 @@ class TranslationForm(BodyModel):
     prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT)] | None = Field(
         default=None, description="Text that the speech goes on from, for names and style. Default: none."
     )
-    response_format: ResponseFormat | None = Field(default=None, description="The answer's form. Default: json.")
+    response_format: TranscriptFormat | None = Field(default=None, description="The answer's form. Default: json.")
     temperature: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
         description="0 searches, and samples only where that repeats itself or is unlikely (no unit). Default: 0.",

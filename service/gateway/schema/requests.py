@@ -12,7 +12,7 @@ from service.gateway.errors import FieldError
 from service.gateway.schema import parameters
 from service.gateway.schema.body import BodyModel
 from service.gateway.schema.content_parts import MAX_TEXT, Message, Weight
-from service.gateway.schema.sampling import Boxes, ModelName, Options, Sampling, Streaming
+from service.gateway.schema.sampling import BoxRows, ModelName, Options, Sampling, Streaming
 from service.gateway.schema.tools import FunctionChoice, Functions, ToolChoice, Tools
 
 MAX_MESSAGES = 1024
@@ -81,7 +81,7 @@ class ModelOptions(RootModel[Options]):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class BoxList(RootModel[Boxes]):
+class BoxList(RootModel[BoxRows]):
     """`boxes` of the form."""
 
     model_config = ConfigDict(strict=True, frozen=True)

@@ -8,7 +8,7 @@ from pandagpt_core.types import OptionKind, ToolSupport
 from service.gateway.schema.answers import FirstId, HasMore, LastId
 from service.gateway.schema.documented import ErrorDetail
 
-Span = Annotated[list[float], Field(min_length=2, max_length=2, description="Begin and end (seconds)")]
+TimeSpan = Annotated[list[float], Field(min_length=2, max_length=2, description="Begin and end (seconds)")]
 
 
 class OwnParameter(BaseModel):
@@ -26,7 +26,7 @@ class Inspected(BaseModel):
     recipe: str = Field(description="The recipe by which it was read, as docs/media.md lists them")
     array: list[int] = Field(description="Shape of the encoder's array (numbers)")
     facts: dict[str, str] = Field(description="How the file was read, by name")
-    spans: list[Span] = Field(description="The parts of a long medium that are looked at")
+    spans: list[TimeSpan] = Field(description="The parts of a long medium that are looked at")
     warnings: list[str] = Field(description="What the reader remarked")
     parameters: dict[str, OwnParameter] = Field(
         description="Parameters of the modality that the file names itself, by name"

@@ -8,7 +8,13 @@ from pydantic_core import PydanticCustomError
 from pandagpt_core.types import Priority
 from service.gateway.errors import FieldError
 from service.gateway.schema.body import BodyModel, PartModel
-from service.gateway.schema.structured import Choices, Pattern, ResponseFormat, Schema, StructuredOutputs
+from service.gateway.schema.structured import (
+    GuidedChoices,
+    GuidedPattern,
+    ResponseFormat,
+    SchemaOrBool,
+    StructuredOutputs,
+)
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -43,7 +49,7 @@ def _as_bias(value: object) -> object:
 
 
 # These are checked after the type, since a form's text becomes a number there.
-Tokens = Annotated[int, Field(ge=-1, le=1_000_000), _none_if(-1), AfterValidator(_positive)]
+TokenLimit = Annotated[int, Field(ge=-1, le=1_000_000), _none_if(-1), AfterValidator(_positive)]
 _UserName = Annotated[str, StringConstraints(max_length=512)]
 _User = Annotated[_UserName | Annotated[int, Field(ge=-(2**63), lt=2**63)], AfterValidator(str)]
 User = Annotated[_User | None, Field(description="Your name for the person who asks; changes nothing. Default: none.")]
@@ -84,7 +90,7 @@ Options = Annotated[
     Field(max_length=32),
 ]
 _Side = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-Boxes = Annotated[list[Annotated[list[_Side], Field(min_length=4, max_length=4)]], Field(max_length=1024)]
+BoxRows = Annotated[list[Annotated[list[_Side], Field(min_length=4, max_length=4)]], Field(max_length=1024)]
 
 
 class Sampling(BodyModel):
@@ -93,12 +99,12 @@ class Sampling(BodyModel):
     `task` and `boxes` are those of a model that takes boxes; `annotate` keeps the picture to be drawn on.
     """
 
-    max_tokens: Tokens | None = Field(
+    max_tokens: TokenLimit | None = Field(
         default=None,
         description="Longest answer; -1 leaves it to the model (tokens). Default: the model's own, else 256 or half of "
         "a smaller context.",
     )
-    max_completion_tokens: Tokens | None = Field(
+    max_completion_tokens: TokenLimit | None = Field(
         default=None,
         description="The same under OpenAI's newer name; it wins over `max_tokens` (tokens). Default: `max_tokens`.",
     )
@@ -171,14 +177,14 @@ class Sampling(BodyModel):
     structured_outputs: StructuredOutputs | None = Field(
         default=None, description="vLLM's way to ask for an answer that follows a grammar. Default: none."
     )
-    guided_json: Schema | Pattern | None = Field(
+    guided_json: SchemaOrBool | GuidedPattern | None = Field(
         default=None, description="A JSON schema that the answer follows, or its text. Default: none."
     )
-    guided_regex: Pattern | None = Field(
+    guided_regex: GuidedPattern | None = Field(
         default=None, description="A regular expression that the whole answer matches. Default: none."
     )
-    guided_choice: Choices | None = Field(default=None, description="The answer is one of these. Default: none.")
-    guided_grammar: Pattern | None = Field(
+    guided_choice: GuidedChoices | None = Field(default=None, description="The answer is one of these. Default: none.")
+    guided_grammar: GuidedPattern | None = Field(
         default=None, description="The answer follows this Lark grammar. Default: none."
     )
     n: Annotated[int, Field(ge=1, le=64)] | None = Field(
@@ -202,7 +208,7 @@ class Sampling(BodyModel):
         description="Of a model that has tasks (MiniGPT-v2): vqa, caption, grounding, refer, identify, detection. "
         "Default: none.",
     )
-    boxes: Boxes | None = Field(
+    boxes: BoxRows | None = Field(
         default=None,
         description="With the task identify: left, top, right, bottom of places in the last picture, as `boxes_unit` "
         "says. Default: none.",

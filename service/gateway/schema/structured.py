@@ -6,11 +6,11 @@ from pydantic import Field, StringConstraints
 
 from service.gateway.schema.body import PartModel
 
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
-Choices = Annotated[
+GuidedPattern = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+GuidedChoices = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=4096)]], Field(min_length=1, max_length=1000)
 ]
-Schema = dict[str, Any] | bool
+SchemaOrBool = dict[str, Any] | bool
 
 
 class NamedSchema(PartModel):
@@ -22,7 +22,7 @@ class NamedSchema(PartModel):
     description: Annotated[str, StringConstraints(max_length=4096)] | None = Field(
         default=None, description="Words about it; change nothing. Default: none."
     )
-    schema_: Annotated[Schema, Field(alias="schema")] = Field(
+    schema_: Annotated[SchemaOrBool, Field(alias="schema")] = Field(
         description="The JSON schema, at most 64 KiB and 32 levels deep"
     )
     strict: bool | None = Field(
@@ -55,9 +55,11 @@ ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Fie
 class StructuredOutputs(PartModel):
     """Exactly one of these."""
 
-    json_: Annotated[Schema | str | None, Field(alias="json")] = Field(
+    json_: Annotated[SchemaOrBool | str | None, Field(alias="json")] = Field(
         default=None, description="A JSON schema, or its text. Default: none."
     )
-    regex: Pattern | None = Field(default=None, description="A regular expression of the whole answer. Default: none.")
-    choice: Choices | None = Field(default=None, description="The answers to choose from. Default: none.")
-    grammar: Pattern | None = Field(default=None, description="A Lark grammar. Default: none.")
+    regex: GuidedPattern | None = Field(
+        default=None, description="A regular expression of the whole answer. Default: none."
+    )
+    choice: GuidedChoices | None = Field(default=None, description="The answers to choose from. Default: none.")
+    grammar: GuidedPattern | None = Field(default=None, description="A Lark grammar. Default: none.")

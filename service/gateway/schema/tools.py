@@ -71,12 +71,12 @@ def kind_of_choice(value: object) -> str:
 
 
 # "any" is what Mistral's and LangChain's clients call it.
-ToolMode = Annotated[
+SentToolMode = Annotated[
     Literal["none", "auto", "required"], BeforeValidator(lambda value: "required" if value == "any" else value)
 ]
 Tools = Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS)]
 ToolChoice = Annotated[
-    Annotated[ToolMode, Tag("mode")]
+    Annotated[SentToolMode, Tag("mode")]
     | Annotated[NamedTool, Tag("named")]
     | Annotated[AllowedToolsChoice, Tag("allowed")],
     Discriminator(kind_of_choice),

@@ -16,7 +16,7 @@ from pandagpt_core.speech.base import Task
 from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.schema.audio import ResponseFormat
+from service.gateway.schema.audio import TranscriptFormat
 from service.gateway.streaming.places import objects_json, other_fields, places_end
 from service.gateway.tools.messages import CallFold, CallStyle
 
@@ -47,7 +47,7 @@ class ViewedSpans(msgspec.Struct, frozen=True):
 class TranscriptShape(msgspec.Struct, frozen=True, kw_only=True):
     """The form of a transcript. seconds: of the sound."""
 
-    format: ResponseFormat
+    format: TranscriptFormat
     task: Task
     granularities: list[str]
     seconds: float = 0.0

@@ -5,7 +5,7 @@ Whatever happens, the events are closed, and `on_gone` is called where the clien
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -18,11 +18,10 @@ from service.broker.protocol import Event, Failed, Started, Token
 from service.gateway.connections.half_closed import COMMENT
 from service.gateway.errors import GatewayError, from_core
 from service.gateway.middleware import HEAD_ONLY, SEND_BODY
-from service.gateway.observation import Observation
+from service.gateway.observation import Events, Observation
 from service.gateway.streaming.chunks import AnswerChunks, failure
 
 _T = TypeVar("_T")
-Events = AsyncGenerator[list[Event], None]  # an empty list: it was quiet for `StreamTimeouts.keep_alive_s`
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 

@@ -16,7 +16,7 @@ from service.broker.protocol import Done, Event, Failed, Prompt, Started, Token
 from service.gateway.errors import GatewayError
 from service.gateway.streaming.chunks import ResponseMetadata, failure
 from service.gateway.streaming.completion_chunks import echoed
-from service.gateway.streaming.response_items import CallItem, Ended, Grew, MessageItem, OutputItems, Step
+from service.gateway.streaming.response_items import CallItem, Ended, Grew, ItemStep, MessageItem, OutputItems
 
 CHAT, GENERATE = "ollama-chat", "ollama-generate"
 _NS = 1_000_000_000
@@ -71,7 +71,7 @@ class OllamaFold:
                 return [{"error": failure(event).message}]
         return []
 
-    def _pieces(self, steps: Iterable[Step]) -> list[dict[str, Any]]:
+    def _pieces(self, steps: Iterable[ItemStep]) -> list[dict[str, Any]]:
         """A call comes whole, once it has ended."""
         pieces: list[dict[str, Any]] = []
         for step in steps:

@@ -26,9 +26,9 @@ from service.gateway.streaming.response_items import (
     CallItem,
     Ended,
     Grew,
+    ItemStep,
     MessageItem,
     OutputItems,
-    Step,
 )
 
 _json = msgspec.json.Encoder()
@@ -70,7 +70,7 @@ class ResponseState:
         self.end: Done | Failed | None = None
         self._output = OutputItems(answer)
 
-    def take(self, event: Event) -> list[Step]:
+    def take(self, event: Event) -> list[ItemStep]:
         """What the event changes in the output."""
         match event:
             case Started():
@@ -186,7 +186,7 @@ class ResponseChunkFold:
             self._event(kind, response=self._state.object()) for kind in ("response.created", "response.in_progress")
         ]
 
-    def _step(self, step: Step) -> list[bytes]:
+    def _step(self, step: ItemStep) -> list[bytes]:
         match step:
             case Begun():
                 return self._begun(step)
@@ -226,10 +226,10 @@ class ResponseChunkFold:
         item = step.item.object(self._state.item_status(step.index))
         return self._event("response.output_item.done", output_index=step.index, item=item)
 
-    def _part(self, step: Step, kind: str, **fields: Any) -> bytes:
+    def _part(self, step: ItemStep, kind: str, **fields: Any) -> bytes:
         return self._of(step, kind, content_index=0, **fields)
 
-    def _of(self, step: Step, kind: str, **fields: Any) -> bytes:
+    def _of(self, step: ItemStep, kind: str, **fields: Any) -> bytes:
         return self._event(kind, item_id=step.item.id, output_index=step.index, **fields)
 
     def _event(self, kind: str, **fields: Any) -> bytes:

@@ -64,7 +64,7 @@ class CallItem:
         return {**head, "arguments": self.text}
 
 
-Item = MessageItem | CallItem
+AnswerItem = MessageItem | CallItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Begun:
     """The item of that number began, empty."""
 
     index: int
-    item: Item
+    item: AnswerItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Grew:
     """text: more of it. scores: of the tokens that this text is made of. objects: the places that it completes."""
 
     index: int
-    item: Item
+    item: AnswerItem
     text: str
     scores: list[dict[str, Any]]
     objects: list[dict[str, Any]] = field(default_factory=list)
@@ -91,10 +91,10 @@ class Ended:
     """Another item began behind it, or the answer ended."""
 
     index: int
-    item: Item
+    item: AnswerItem
 
 
-Step = Begun | Grew | Ended
+ItemStep = Begun | Grew | Ended
 
 
 class OutputItems:
@@ -104,9 +104,9 @@ class OutputItems:
         self._answer = answer
         self._reader = None if answer.calls is None else ToolCallReader()
         self._unsent: list[dict[str, Any]] = []  # the scores of tokens whose text is not known to be text yet
-        self.items: list[Item] = []
+        self.items: list[AnswerItem] = []
 
-    def feed(self, token: Token) -> list[Step]:
+    def feed(self, token: Token) -> list[ItemStep]:
         if token.logprob is not None and self._answer.logprobs:
             self._unsent.append(logprob_object(token.logprob))
         return [step for delta in self._deltas(token) for step in self._take(delta)]
@@ -117,15 +117,15 @@ class OutputItems:
             return [TextDelta(token.text)]
         return self._reader.feed(token.text)
 
-    def finish(self) -> list[Step]:
+    def finish(self) -> list[ItemStep]:
         """At the answer's end: text that was held back as the beginning of a call, and the last item's end."""
         left = [] if self._reader is None else self._reader.finish()
         return [*(step for delta in left for step in self._take(delta)), *self._close()]
 
-    def _close(self) -> list[Step]:
+    def _close(self) -> list[ItemStep]:
         return [Ended(len(self.items) - 1, self.items[-1])] if self.items else []
 
-    def _take(self, delta: ToolDelta) -> Iterator[Step]:
+    def _take(self, delta: ToolDelta) -> Iterator[ItemStep]:
         match delta:
             case TextDelta():
                 if not self.items or not isinstance(self.items[-1], MessageItem):
@@ -137,14 +137,14 @@ class OutputItems:
             case ArgumentsDelta():
                 yield from self._grow(delta.text, [])
 
-    def _begin(self, item: Item) -> Iterator[Step]:
+    def _begin(self, item: AnswerItem) -> Iterator[ItemStep]:
         yield from self._close()
         self.items.append(item)
         if isinstance(item, CallItem):
             self._unsent = []
         yield Begun(len(self.items) - 1, item)
 
-    def _grow(self, text: str, scores: list[dict[str, Any]]) -> Iterator[Step]:
+    def _grow(self, text: str, scores: list[dict[str, Any]]) -> Iterator[ItemStep]:
         item, objects = self.items[-1], []
         item.pieces.append(text)
         if isinstance(item, MessageItem):

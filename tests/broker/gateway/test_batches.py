@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.broker.connection import connect_async
-from service.broker.gateway.batches import BEFORE, ENDED, LEASE_S, LONGEST_WINDOW, BatchStore, Status, StoredBatch
+from service.broker.gateway.batches import BEFORE, ENDED, LEASE_S, LONGEST_WINDOW, BatchStatus, BatchStore, StoredBatch
 from service.broker.keys import Keys
 from tests.chaos.store_proxy import store_proxy
 from tests.conftest import Valkey
@@ -42,7 +42,7 @@ def batch(number: int = 0, **fields: Any) -> StoredBatch:
     return StoredBatch(**{**given, **fields})
 
 
-async def status_of(batches: BatchStore, batch_id: str) -> Status:
+async def status_of(batches: BatchStore, batch_id: str) -> BatchStatus:
     found = await batches.find(batch_id)
     assert found is not None
     return found[1].status
@@ -51,7 +51,7 @@ async def status_of(batches: BatchStore, batch_id: str) -> Status:
 @pytest.mark.parametrize("now", BEFORE)
 @pytest.mark.parametrize("wanted", BEFORE)
 async def test_a_status_follows_only_what_may_come_before_it(
-    batches: BatchStore, valkey: Valkey, now: Status, wanted: Status
+    batches: BatchStore, valkey: Valkey, now: BatchStatus, wanted: BatchStatus
 ) -> None:
     one = batch()
     await batches.add(one)

@@ -16,7 +16,7 @@ SCALE = 10.0
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 
 Grams = Counter[tuple[str, ...]]
-Vector = Mapping[tuple[str, ...], float]
+TermWeights = Mapping[tuple[str, ...], float]
 
 
 def words(text: str) -> list[str]:
@@ -29,7 +29,7 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[
     documents = Counter(gram for group in held for gram in {gram for grams in group for gram in grams})
     total = math.log(max(len(held), 1))
 
-    def weighed(grams: Grams) -> list[Vector]:
+    def weighed(grams: Grams) -> list[TermWeights]:
         vectors: list[dict[tuple[str, ...], float]] = [{} for _ in range(LONGEST)]
         for gram, count in grams.items():
             vectors[len(gram) - 1][gram] = count * (total - math.log(max(documents[gram], 1)))
@@ -44,19 +44,19 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[
     return scores
 
 
-def _likeness(one: Sequence[Vector], other: Sequence[Vector], longer: int) -> float:
+def _likeness(one: Sequence[TermWeights], other: Sequence[TermWeights], longer: int) -> float:
     """The mean over n of the clipped cosine, less the longer or shorter a caption is."""
     penalty = math.exp(-(longer**2) / (2 * SIGMA**2))
     return sum(_cosine(ours, theirs) for ours, theirs in zip(one, other, strict=True)) / LONGEST * penalty
 
 
-def _cosine(ours: Vector, theirs: Vector) -> float:
+def _cosine(ours: TermWeights, theirs: TermWeights) -> float:
     norms = _norm(ours) * _norm(theirs)
     shared = sum(min(value, theirs[gram]) * theirs[gram] for gram, value in ours.items() if gram in theirs)
     return shared / norms if norms else shared
 
 
-def _norm(vector: Vector) -> float:
+def _norm(vector: TermWeights) -> float:
     return math.sqrt(sum(value**2 for value in vector.values()))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 DRAWS = 1000
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Drawn:
         return {"n": self.n, "value": round(self.value, 4), "interval_95": bounds}
 
 
-def drawn(items: Sequence[Item], score: Callable[[Sequence[Item]], float]) -> Drawn:
+def drawn(items: Sequence[_Item], score: Callable[[Sequence[_Item]], float]) -> Drawn:
     return Drawn(len(items), score(items), _bounds(items, score))
 
 
@@ -49,7 +49,7 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(tuple(values))
 
 
-def _bounds(items: Sequence[Item], score: Callable[[Sequence[Item]], float]) -> tuple[float, float]:
+def _bounds(items: Sequence[_Item], score: Callable[[Sequence[_Item]], float]) -> tuple[float, float]:
     """Percentiles of the bootstrap (Efron 1979); the draws are always the same."""
     chance = random.Random(0)
     scores = sorted(score(chance.choices(items, k=len(items))) for _ in range(DRAWS))

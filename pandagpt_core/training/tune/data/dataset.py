@@ -11,7 +11,7 @@ from pandagpt_core.training.batch import IGNORED, Batch, MediumTokens, collate
 from pandagpt_core.training.conversations import TokenizedExample
 from pandagpt_core.training.tune.data.encode import EncodeOutcome
 from pandagpt_core.training.tune.data.features import FeatureStore
-from pandagpt_core.training.tune.data.layout import Layout
+from pandagpt_core.training.tune.data.layout import TurnLayout
 from pandagpt_core.training.tune.data.samples import ChatSample, Medium, refuse
 from pandagpt_core.types import Modality
 
@@ -76,7 +76,7 @@ def media_of(samples: Iterable[ChatSample]) -> list[Medium]:
 def examples_of(
     samples: Sequence[ChatSample],
     outcome: EncodeOutcome,
-    tokenize: Layout,
+    tokenize: TurnLayout,
     context: int,
     report: Callable[[str], object],
     *,

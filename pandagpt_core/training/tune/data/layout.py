@@ -23,7 +23,7 @@ from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tok
 from pandagpt_core.training.minigpt_v2.layout import tokenize_minigpt
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
-Layout = Callable[
+TurnLayout = Callable[
     [Sequence[ChatTurn], bool], TokenizedExample
 ]  # turns, and whether there are media; ValueError if it cannot
 _ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot, whatever fills it
@@ -33,7 +33,7 @@ Trained = ProjectedFolder | ImageBindLLMFolder
 Prompted = PandaGPTFolder | ImageBindLLMFolder | MiniGPTv2Folder
 
 
-def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> Layout:
+def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> TurnLayout:
     """How to tokenize out the folder's conversations, cut to `most` tokens after the medium."""
     if isinstance(folder, ImageBindLLMFolder):  # its media stand in no place of the prompt
         layout = _LAYOUTS[folder.template](folder, tokenizer, most)
@@ -50,7 +50,7 @@ def rows_of(folder: Trained) -> int:
     return _ROWS[folder.encoder.kind](folder.encoder.sizes)
 
 
-def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> Layout:
+def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> TurnLayout:
     """MiniGPT-v2's: as its trainer had it with its own template, else as it is served; None at each row."""
     rows = rows_of(folder)
     if folder.template == "minigpt-v2":
@@ -58,7 +58,7 @@ def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> Layout
     return widened(_served(folder, tokenizer, most), rows)
 
 
-def widened(layout: Layout, rows: int) -> Layout:
+def widened(layout: TurnLayout, rows: int) -> TurnLayout:
     """The same with `rows` places for a medium in place of one."""
 
     def tokenize(chat: Sequence[ChatTurn], media: bool) -> TokenizedExample:
@@ -74,7 +74,7 @@ def widened(layout: Layout, rows: int) -> Layout:
     return tokenize
 
 
-def _original(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
+def _original(folder: Prompted, tokenizer: Tokenizer, most: int) -> TurnLayout:
     named = _bos(folder)
     bos_id = tokenizer.bos_id if named is None else named
     if bos_id is None:
@@ -82,7 +82,7 @@ def _original(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
     return lambda chat, media: tokenize_conversation(chat, tokenizer, bos_id, most, media=media)
 
 
-def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
+def _served(folder: Prompted, tokenizer: Tokenizer, most: int) -> TurnLayout:
     template = TEMPLATES[folder.template]
     end, bos_id = control_id(tokenizer, template.original_stop_pieces[0]), _bos(folder)
     lead = _lead_length(template, tokenizer, bos_id)
@@ -116,7 +116,7 @@ def _lead_length(template: Template, tokenizer: Tokenizer, bos_id: int | None) -
     return len(token_ids(template, tokenizer, asked, bos_id)) - len(without)
 
 
-def _alpaca(folder: Prompted, tokenizer: Tokenizer, most: int) -> Layout:
+def _alpaca(folder: Prompted, tokenizer: Tokenizer, most: int) -> TurnLayout:
     template, ends = TEMPLATES[folder.template], sorted(tokenizer.eos_ids)[:1]
     bos_id = _bos(folder)
 
@@ -152,7 +152,7 @@ _ROWS: Mapping[str, Callable[[Mapping[str, Any]], int]] = MappingProxyType(
         "grid": lambda sizes: GridSizes.from_config(sizes).rows,
     }
 )
-_LAYOUTS: Mapping[str, Callable[[Prompted, Tokenizer, int], Layout]] = MappingProxyType(
+_LAYOUTS: Mapping[str, Callable[[Prompted, Tokenizer, int], TurnLayout]] = MappingProxyType(
     {
         "vicuna-v0": _original,
         "alpaca": _alpaca,

@@ -8,22 +8,22 @@ from types import MappingProxyType
 from service.local.named_models import FETCHED, RECOGNISERS
 
 BASE = Path("models/panda-mini")
-Report = Callable[[str], None]
+_Report = Callable[[str], None]
 
 
-def _panda_small(target: Path, report: Report) -> None:
+def _panda_small(target: Path, report: _Report) -> None:
     from pandagpt_core.convert.downloads.panda_small import fetch_panda_small  # torch comes with it: not for help
 
     fetch_panda_small(BASE, target, report)
 
 
-def _whisper_base(target: Path, report: Report) -> None:
+def _whisper_base(target: Path, report: _Report) -> None:
     from pandagpt_core.convert.downloads.whisper_base import fetch_whisper_base  # torch comes with it
 
     fetch_whisper_base(target, report)
 
 
-_MAKERS: Mapping[str, Callable[[Path, Report], None]] = MappingProxyType(
+_MAKERS: Mapping[str, Callable[[Path, _Report], None]] = MappingProxyType(
     {"panda-small": _panda_small, "whisper-base": _whisper_base}
 )
 PLACES: Mapping[str, Path] = MappingProxyType({**FETCHED, **RECOGNISERS})

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from service.broker.errors import BrokerError, StoreUnavailable
-from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStore, Status, StoredBatch
+from service.broker.gateway.batches import ENDED, LEASE_S, BatchProgress, BatchStatus, BatchStore, StoredBatch
 from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import UsageMeter
@@ -111,7 +111,7 @@ class BatchRunner:
     async def _advance(self, batch: StoredBatch, progress: BatchProgress) -> None:
         """From the status that it has to its end. A cancel may come between any two steps: then the status stays
         `cancelling` until the files are written."""
-        status: Status | None = progress.status
+        status: BatchStatus | None = progress.status
         if status == "validating":
             total, errors = await checked(self._pieces(batch), batch.endpoint)
             if errors:
@@ -124,11 +124,11 @@ class BatchRunner:
         if status in ("finalizing", "cancelling"):
             await self._finish(batch, status)
 
-    async def _finish(self, batch: StoredBatch, status: Status) -> None:
+    async def _finish(self, batch: StoredBatch, status: BatchStatus) -> None:
         expired = status == "finalizing" and await self._is_unfinished(batch)
         completed = await self._write(batch, "output", expired=False)
         failed = await self._write(batch, "error", expired=expired)
-        end: Status = "cancelled" if status == "cancelling" else "expired" if expired else "completed"
+        end: BatchStatus = "cancelled" if status == "cancelling" else "expired" if expired else "completed"
         await self.batches.advance(batch.id, end, completed=completed, failed=failed)
 
     async def _lines(self, batch: StoredBatch) -> None:

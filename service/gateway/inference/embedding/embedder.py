@@ -20,8 +20,8 @@ from service.gateway.inference.service import RequestService, Submitted
 from service.gateway.inference.validated import EmbedRequest
 from service.gateway.media.medium import MediaInput
 from service.gateway.media.text_windows import Cut, TextWindow, text_windows
+from service.gateway.observation import Events
 from service.gateway.streaming.chunks import count_items, failure
-from service.gateway.streaming.event_stream import Events
 
 LARGE = 1 << 20  # bytes of an answer that is kept for a moment only
 LARGE_LIFE = 60  # seconds

@@ -9,7 +9,7 @@ from service.gateway.errors import GatewayError
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
-from service.gateway.media.text_windows import Text
+from service.gateway.media.text_windows import TextOrIds
 from service.gateway.schema.content_parts import ContextTextPart, MediaPart, TextPart
 from service.gateway.schema.embeddings import TokensPart
 
@@ -21,7 +21,7 @@ class EmbedInput:
     """A text (or its token ids), or a medium. `where` is its field in the request."""
 
     where: str
-    text: Text | None = None
+    text: TextOrIds | None = None
     medium: MediaInput | None = None
 
 

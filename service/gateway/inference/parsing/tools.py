@@ -16,7 +16,9 @@ from service.gateway.schema.tools import (
 )
 from service.gateway.tools.request import NO_TOOLS, Tool, ToolMode, ToolRequest, chosen
 
-Choice = tuple[ToolMode | None, tuple[str, ...] | None]  # the mode, and the names of the only functions that may be
+ModeAndNames = tuple[
+    ToolMode | None, tuple[str, ...] | None
+]  # the mode, and the names of the only functions that may be
 
 
 def tools_of(body: ChatBody) -> ToolRequest:
@@ -60,7 +62,7 @@ def tool_of(function: FunctionDefinition, where: str) -> Tool:
     return Tool(function.name, function.description or "", function.parameters, bool(function.strict), where)
 
 
-def _of_choice(choice: object) -> Choice:
+def _of_choice(choice: object) -> ModeAndNames:
     match choice:
         case NamedTool():
             return "required", (choice.function.name,)
@@ -72,7 +74,7 @@ def _of_choice(choice: object) -> Choice:
     return None, None
 
 
-def _of_function_call(choice: object) -> Choice:
+def _of_function_call(choice: object) -> ModeAndNames:
     match choice:
         case NamedFunction():
             return "required", (choice.name,)
@@ -81,7 +83,7 @@ def _of_function_call(choice: object) -> Choice:
     return None, None
 
 
-def tool_request(tools: Sequence[Tool], choice: Choice, parallel: bool, param: str) -> ToolRequest:
+def tool_request(tools: Sequence[Tool], choice: ModeAndNames, parallel: bool, param: str) -> ToolRequest:
     """param: the field of the choice. Raises `invalid_request`."""
     mode, names = choice
     if not tools and mode in (None, "none", "auto"):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.gateway.inference.parsing.tools import Choice, tool_of, tool_request
+from service.gateway.inference.parsing.tools import ModeAndNames, tool_of, tool_request
 from service.gateway.schema.responses.bodies import ResponseBody
 from service.gateway.schema.responses.tools import AllowedFunctions, ChosenFunction
 from service.gateway.tools.request import ToolRequest
@@ -33,7 +33,7 @@ def tools_shape(body: ResponseBody) -> dict[str, Any]:
     }
 
 
-def _choice(choice: object) -> Choice:
+def _choice(choice: object) -> ModeAndNames:
     match choice:
         case ChosenFunction():
             return "required", (choice.name,)

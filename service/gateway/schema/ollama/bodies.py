@@ -5,14 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from service.gateway.schema.body import BodyModel, PartModel
-from service.gateway.schema.content_parts import MAX_TEXT, Base64Text
+from service.gateway.schema.content_parts import Base64Text, Text
 from service.gateway.schema.embeddings import MAX_EMBED_INPUTS
 from service.gateway.schema.requests import MAX_MESSAGES
 from service.gateway.schema.tools import MAX_TOOLS
 
 LATEST = ":latest"  # the tag that Ollama's clients add
 
-Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 ModelTag = Annotated[
     str, StringConstraints(min_length=1, max_length=256), AfterValidator(lambda name: name.removesuffix(LATEST))
 ]

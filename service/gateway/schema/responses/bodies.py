@@ -10,7 +10,7 @@ from service.gateway.schema.content_parts import MAX_TEXT, Message
 from service.gateway.schema.requests import MAX_MESSAGES
 from service.gateway.schema.responses.input import as_messages
 from service.gateway.schema.responses.tools import ResponseToolChoice, ResponseTools
-from service.gateway.schema.sampling import ModelName, Sampling, Tokens
+from service.gateway.schema.sampling import ModelName, Sampling, TokenLimit
 from service.gateway.schema.structured import ResponseFormat
 
 
@@ -60,7 +60,7 @@ class ResponseBody(Sampling):
         description="The response whose conversation this goes on with; its own instructions are left out. "
         "Default: none.",
     )
-    max_output_tokens: Tokens | None = Field(
+    max_output_tokens: TokenLimit | None = Field(
         default=None, description="Longest answer (tokens). Default: the model's own, else 256."
     )
     text: TextOptions | None = Field(default=None, description="How the text is written. Default: text without a form.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from service.gateway.schema.body import PartModel
-from service.gateway.schema.tools import MAX_TOOLS, FunctionDefinition, FunctionName, ToolMode, kind_of_choice
+from service.gateway.schema.tools import MAX_TOOLS, FunctionDefinition, FunctionName, SentToolMode, kind_of_choice
 
 
 class _OfFunctions(PartModel):
@@ -33,7 +33,7 @@ class AllowedFunctions(PartModel):
 
 ResponseTools = Annotated[list[ResponseFunctionTool], Field(max_length=MAX_TOOLS)]
 ResponseToolChoice = Annotated[
-    Annotated[ToolMode, Tag("mode")]
+    Annotated[SentToolMode, Tag("mode")]
     | Annotated[ChosenFunction, Tag("named")]
     | Annotated[AllowedFunctions, Tag("allowed")],
     Discriminator(kind_of_choice),

