@@ -8,9 +8,9 @@ server get the same token ids over HTTP; the table shows that.
 
 import sys
 
-from benchmarks.contestants.base import Contestant
 from benchmarks.contestants.field import ENGINES, assemble
 from benchmarks.lib import machine, plots, report, speed_tables
+from benchmarks.lib.contestant import Contestant
 from benchmarks.lib.options import BenchmarkOptions, chosen, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
 from benchmarks.lib.rounds import RoundsOutcome, play

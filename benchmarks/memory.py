@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.contestants.base import RunFailed
 from benchmarks.contestants.field import service
 from benchmarks.contestants.servers import ServerContestant
 from benchmarks.lib import machine, plots, procs, report
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import RunFailed
 from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
 from benchmarks.lib.stats import slope

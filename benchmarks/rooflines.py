@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.contestants.base import Contestant
 from benchmarks.contestants.field import ENGINES, OURS, assemble
 from benchmarks.lib import machine, peaks, plots, report
+from benchmarks.lib.contestant import Contestant
 from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.prompts import PASSAGE, prompts
 from benchmarks.lib.rounds import RoundsOutcome, play

@@ -1,4 +1,4 @@
-"""The interface of a contestant to the harness, and one that sits at the other end of a pipe."""
+"""A contestant that sits at the other end of a pipe, and the process behind it."""
 
 import contextlib
 import json
@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.lib import procs
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import RunFailed
 from benchmarks.lib.machine import ROOT
 from benchmarks.lib.options import BenchmarkOptions
 from benchmarks.lib.stats import Run
@@ -25,31 +26,6 @@ LOAD_S = 900.0  # a compiler may be at work in a peer
 RUN_S = 900.0
 STOP_S = 20.0
 TAIL = 2000  # characters of a dead contestant's log that are shown
-
-
-class Contestant(Protocol):
-    """One engine or server in one setting, in processes of its own."""
-
-    name: str
-    through: str  # "pipe" or "HTTP"
-
-    def start(self) -> Mapping[str, Any]:
-        """Load, and say what is worth knowing (version, precision). Raises Absent."""
-        ...
-
-    def generate(self, prompts: Sequence[Sequence[int]], new: int) -> Run:
-        """Answer all prompts at once, greedily, each with `new` tokens. Raises RunFailed."""
-        ...
-
-    def pids(self) -> list[int]:
-        """Its processes, empty when it does not run."""
-        ...
-
-    def stop(self) -> None: ...
-
-
-class RunFailed(Exception):
-    """A run that gave no figures; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contestants.base import Contestant, PipeContestant, without_paths
+from benchmarks.contestants.base import PipeContestant, without_paths
 from benchmarks.contestants.entry import FieldEntry, peer_python
 from benchmarks.lib import weights
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import Contestant
 from benchmarks.lib.options import BenchmarkOptions
 
 CONVERT_S = 900.0

@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.contestants.base import Contestant
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import Contestant
 from benchmarks.lib.options import BenchmarkOptions
 from benchmarks.lib.peer_folder import python_of, why_not
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.contestants.base import Contestant, ContestantSpec, PipeContestant
+from benchmarks.contestants.base import ContestantSpec, PipeContestant
 from benchmarks.contestants.choice import STATE, choice
 from benchmarks.contestants.converted import CTRANSLATE2, ONNXRUNTIME_GENAI, converted
 from benchmarks.contestants.entry import FieldEntry, found
@@ -15,6 +15,7 @@ from benchmarks.contestants.servers import Server, ServerContestant
 from benchmarks.contestants.service_folder import service_folder
 from benchmarks.lib import weights
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import Contestant
 from benchmarks.lib.machine import cores
 from benchmarks.lib.options import BenchmarkOptions
 from benchmarks.lib.peer_folder import why_not

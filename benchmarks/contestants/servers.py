@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants.base import LOAD_S, ContestantSpec, Process, RunFailed
+from benchmarks.contestants.base import LOAD_S, ContestantSpec, Process
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import RunFailed
 from benchmarks.lib.sse import Answer, Request, stream_all
 from benchmarks.lib.stats import Run
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from benchmarks.contestants.base import Contestant, RunFailed
 from benchmarks.lib import procs
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import Contestant, RunFailed
 from benchmarks.lib.machine import cores
 from benchmarks.lib.stats import Case, Run
 

@@ -35,9 +35,9 @@ from recipes.panda_mini.data.packages import PACKAGES, FetchError, fetch_all
 from recipes.panda_mini.export import export
 from recipes.panda_mini.figures import measure
 from recipes.panda_mini.job import BuildJob, State
-from recipes.panda_mini.language.stages import make_reading, make_speech, speech_digest, talks_digest
 from recipes.panda_mini.space.embedding_space import Space
-from recipes.panda_mini.space.stages import TOWERS, Make, kept_space
+from recipes.panda_mini.stages.language import make_reading, make_speech, speech_digest, talks_digest
+from recipes.panda_mini.stages.space import TOWERS, Make, kept_space
 
 Calibrate = Callable[[BuildJob, dict[str, Any], State, torch.Tensor], NameTable]  # of the sizes, encoder, directions
 Examine = Callable[[Path, Path, int], dict[str, Any]]  # figures of a folder, by the cache, every so many items

@@ -27,6 +27,7 @@ from service.broker.queue_metrics import QueueMetrics
 from service.gateway.access.auth import KeyRing, Tenants, read_keys
 from service.gateway.access.keys_reload import KeysFile
 from service.gateway.access.rate_limit import RateLimiter, UsageMeter
+from service.gateway.background import measure_lag
 from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
 from service.gateway.error_handlers import HANDLERS, log_fields
 from service.gateway.errors import ERRORS
@@ -38,7 +39,6 @@ from service.gateway.inference.respond import Responder
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.service import RequestService, ServiceOptions
 from service.gateway.inference.validated import RequestLimits
-from service.gateway.loop_lag import measure_lag
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore, Quota
 from service.gateway.media.media_uuids import MediaUuids

@@ -1,8 +1,13 @@
-"""Tasks of a gateway that no request waits for."""
+"""Tasks of a gateway that no request waits for, and the one that measures how late its event loop is."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+
+from prometheus_client import Histogram
+
+LAG_INTERVAL_S = 0.25  # between looks
 
 
 @dataclass(slots=True)
@@ -32,3 +37,11 @@ class BackgroundTasks:
 
     def _begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         self.run(work())
+
+
+async def measure_lag(histogram: Histogram, interval_s: float = LAG_INTERVAL_S) -> None:
+    """Until cancelled. Every open stream waits for whatever holds the loop up."""
+    while True:
+        due = time.perf_counter() + interval_s
+        await asyncio.sleep(interval_s)
+        histogram.observe(max(0.0, time.perf_counter() - due))

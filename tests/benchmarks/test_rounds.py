@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.contestants.base import ContestantSpec, PipeContestant, RunFailed, without_paths
+from benchmarks.contestants.base import ContestantSpec, PipeContestant, without_paths
 from benchmarks.contestants.base import Process as Child
 from benchmarks.lib import procs
 from benchmarks.lib.absent import Absent
+from benchmarks.lib.contestant import RunFailed
 from benchmarks.lib.options import options, parser
 from benchmarks.lib.rounds import RoundsOutcome, play
 from benchmarks.lib.stats import Case, Run

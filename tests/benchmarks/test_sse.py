@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.contestants.base import RunFailed
 from benchmarks.contestants.servers import run_of
+from benchmarks.lib.contestant import RunFailed
 from benchmarks.lib.sse import Answer, EventParser, Request, encoded, stream_all
 
 STREAM = (

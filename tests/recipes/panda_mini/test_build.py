@@ -20,7 +20,7 @@ from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES, FetchError
 from recipes.panda_mini.export import export
 from recipes.panda_mini.job import BuildJob, data_digest
-from recipes.panda_mini.space.stages import TOWERS
+from recipes.panda_mini.stages.space import TOWERS
 
 
 @pytest.mark.parametrize("module", ["recipes.panda_mini.build", "recipes.panda_mini.figures"])

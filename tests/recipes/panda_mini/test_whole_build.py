@@ -22,14 +22,14 @@ from recipes.panda_mini.data.media import STYLES
 from recipes.panda_mini.data.packages import PACKAGES
 from recipes.panda_mini.export import llm_file
 from recipes.panda_mini.job import BuildJob
-from recipes.panda_mini.language import stages
 from recipes.panda_mini.language.projection_lora import SpeechConfig
 from recipes.panda_mini.language.reading_lora import ReadingConfig
 from recipes.panda_mini.language.text_questions import TEXT_ONLY
 from recipes.panda_mini.space.audio_depth_thermal import SensesConfig
 from recipes.panda_mini.space.contrastive import AlignConfig
-from recipes.panda_mini.space.stages import TOWERS
 from recipes.panda_mini.space.towers import TowerConfig
+from recipes.panda_mini.stages import language as stages
+from recipes.panda_mini.stages.space import TOWERS
 
 FEW = TowerConfig(steps=2, batch=2)
 TINY = BuildRecipe(

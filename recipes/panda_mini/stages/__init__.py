@@ -1,0 +1,1 @@
+"""The stages of a build, each kept under what decided it: the shared space, then the language model."""
