@@ -79,7 +79,7 @@ def test_what_is_no_list_of_questions_is_refused_by_name(tmp_path: Path, said: s
         questions(tmp_path)
 
 
-def test_a_folder_that_says_nothing_is_asked_about_one_by_one_and_a_picture_with_a_sound(tmp_path: Path) -> None:
+def test_files_of_a_folder_without_questions_are_taken_one_by_one(tmp_path: Path) -> None:
     for name in ("b.png", "c.wav", "a.png"):
         (tmp_path / name).touch()
     a, b, c = (

@@ -12,6 +12,7 @@ import pytest
 
 PACKAGES = ("service", "pandagpt_core", "recipes", "benchmarks")
 PLAIN = ("service", "pandagpt_core")
+LONGEST_NAME = 75  # characters of a test's name
 SPEECH = re.compile(r"\b(told|tells?|telling|hears?|heard|says?|said)\b", re.IGNORECASE)
 ASKED = re.compile(r"(?<!`)\bask(s|ed)?\b(?![\w.]* for\b|\.json|`)")  # what is asked for is wanted: no speech
 SPOKEN = (  # about sounds that hold speech
@@ -111,3 +112,14 @@ def test_programs_request_and_only_people_ask(root: Path) -> None:
         if (found := ASKED.search(text))
     }
     assert asked == set()
+
+
+def test_the_name_of_a_test_is_a_short_sentence(root: Path) -> None:
+    names = [
+        node.name
+        for file in sorted((root / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+    assert len(names) > 2000
+    assert [name for name in names if len(name) > LONGEST_NAME] == []

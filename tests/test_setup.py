@@ -137,7 +137,7 @@ def test_an_extra_that_the_set_up_offers_is_marked_and_another_is_refused(root: 
         list(lock.needed(text, {"spech"}, with_torch=True))
 
 
-def test_nothing_is_installed_past_the_hashes_but_the_project_and_a_torch_that_is_named(root: Path) -> None:
+def test_nothing_is_installed_past_the_hashes_but_project_and_named_torch(root: Path) -> None:
     script = (root / "requirements/install").read_text(encoding="utf-8").replace("\\\n", " ")
     begins = re.compile(r" *(?:install|\S*(?:py|uv)\S* .*pip install) ")
     calls = [line.strip() for line in script.splitlines() if begins.match(line)]

@@ -62,7 +62,7 @@ def test_every_peer_of_the_plan_has_an_entry() -> None:
     assert converted == int8 | {"ctranslate2:fp32", "onnxruntime-genai:fp32", "onnxruntime-genai:int4"}
 
 
-def test_peers_that_are_not_installed_are_absent_with_the_option_that_names_them() -> None:
+def test_peers_that_are_not_installed_are_absent_and_the_option_is_named() -> None:
     peers = chosen(ENGINES, "openvino", "vllm", "llama-server", "ctranslate2", "onnxruntime-genai")
     present, absent = assemble(peers, parsed())
     assert not present
@@ -126,7 +126,7 @@ def test_peers_are_taken_from_one_folder_and_named_for_what_they_are(
     assert set(absent) == {"vllm:bf16"}
 
 
-def test_the_brief_comparison_runs_benchmarks_that_exist_with_options_that_exist() -> None:
+def test_the_brief_comparison_names_benchmarks_and_options_that_exist() -> None:
     assert set(BRIEF) <= set(EACH)
     known = parser("")
     known.add_argument("--batches")  # of `imagebind` alone

@@ -103,7 +103,7 @@ def test_the_gpu_benchmark_of_the_language_model_works_at_small_size() -> None:
     assert gpu_llm.panel(rows).lines
 
 
-def test_the_gpu_benchmark_measures_each_precision_and_says_which_the_device_lacks(
+def test_the_gpu_benchmark_measures_each_precision_that_the_device_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(linear, "int8_runs", lambda _: False)
@@ -164,7 +164,7 @@ def test_without_a_gpu_the_gpu_benchmarks_say_that_they_need_one(
     assert "needs a CUDA device" in capsys.readouterr().out
 
 
-def test_through_the_service_one_step_of_the_allocator_is_no_growth_and_a_leak_is_whatever_its_form() -> None:
+def test_through_the_service_an_allocators_step_is_no_growth_and_a_leak_is() -> None:
     plan = memory.MemoryPlan.of(None, False, memory.HTTP)
     readings = [plan.requests * n / memory.SAMPLES for n in range(memory.SAMPLES + 1)]
 

@@ -46,7 +46,7 @@ def test_each_peer_has_a_recipe() -> None:
     assert set(RECIPES) == set(PEERS)
 
 
-def test_a_peer_is_installed_into_a_folder_of_its_own_and_left_as_it_is_afterwards(tmp_path: Path) -> None:
+def test_a_peer_is_installed_into_its_own_folder_and_left_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "peers"
     assert install(folder, "vllm", RECIPE, uv(tmp_path))
     python = folder / "vllm" / "bin" / "python"
@@ -99,7 +99,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
     ],
 )
-def test_weights_are_converted_once_by_the_peers_own_converter_without_a_network(
+def test_weights_are_converted_once_by_the_peers_converter_without_a_network(
     peer: ConvertedPeer, precision: str, named: str, tmp_path: Path, source: Path
 ) -> None:
     log = tmp_path / "log"
@@ -235,7 +235,7 @@ class FakeServed:
             yield [TokenOutput(name, int(ids[place]), "", error=self.error) for name, ids in prompts.items() if ids]
 
 
-def test_the_model_as_a_worker_holds_it_is_given_token_ids_and_does_not_end_early() -> None:
+def test_the_model_as_a_worker_holds_it_takes_ids_and_does_not_end_early() -> None:
     model: Any = FakeServed()
     record = as_served_child.generate(model, [[7, 8], [5, 6]], 2)
     assert record.ids == [[7, 8], [5, 6]]

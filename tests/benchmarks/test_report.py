@@ -100,7 +100,7 @@ def test_results_lie_in_a_folder_of_day_and_machine(facts: machine.Facts) -> Non
     assert folder({**intel, "date": "2030-01-02 03:04 UTC"}).name == "2030-01-02-intel-xeon-gold-6430-vnni-8c-64g"
 
 
-def test_a_lesser_processor_that_is_imitated_stands_in_the_name_and_in_the_report(
+def test_an_imitated_lesser_processor_stands_in_the_name_and_the_report(
     report: BenchmarkReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in machine.IMITATED:

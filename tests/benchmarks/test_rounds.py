@@ -144,7 +144,7 @@ def test_a_child_answers_over_its_pipe_whatever_it_prints(child: Any) -> None:
     assert procs.resident_mib(one.pids()) > 1
 
 
-def test_a_child_that_cannot_import_or_dies_is_absent_with_a_reason_without_paths(child: Any) -> None:
+def test_a_child_that_cannot_start_is_absent_with_a_reason_without_paths(child: Any) -> None:
     with pytest.raises(Absent, match="cannot import no_such_package_anywhere"):
         child("missing").start()
     with pytest.raises(Absent, match=r"ended by itself: no room in model\.bin"):

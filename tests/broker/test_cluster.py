@@ -66,7 +66,7 @@ async def test_the_whole_way_of_a_request_works_on_a_cluster(cluster: StoreSetti
     await broker.close()
 
 
-def test_a_cluster_that_cannot_be_reached_at_all_is_a_store_that_does_not_answer(cluster: StoreSettings) -> None:
+def test_a_cluster_that_cannot_be_reached_is_a_store_that_does_not_answer(cluster: StoreSettings) -> None:
     """The driver's error of that kind is none of its other kinds."""
     client: Any = connect(cluster, name="writer", reporting=True)
     client.set("{tag}:a", 1)

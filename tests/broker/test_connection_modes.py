@@ -80,7 +80,7 @@ def _pings(settings: StoreSettings) -> bool:
         client.close()
 
 
-async def test_a_request_passes_over_tls_with_an_authority_and_certificates_of_one_s_own(certificates: Path) -> None:
+async def test_a_request_passes_over_tls_with_an_own_authority_and_certificates(certificates: Path) -> None:
     with tls_server(certificates) as port:
         settings = StoreSettings(**tls(certificates, port))
         broker = Broker.connect(settings)

@@ -132,7 +132,7 @@ def test_large_embeddings_have_a_budget_and_the_longest_unused_go(valkey: Valkey
     assert [name for name, life in lives.items() if life <= DROPPED_LIFE] == ["b"]
 
 
-def test_an_embedding_that_was_dropped_lives_on_for_a_request_that_was_promised_it(valkey: Valkey) -> None:
+def test_a_dropped_embedding_lives_on_for_a_request_that_was_promised_it(valkey: Valkey) -> None:
     settings = valkey.settings.model_copy(update={"embedding_cache_bytes": LARGE})
     store, keys = connect(settings), Keys(settings.namespace)
     cache, rows = EmbeddingCache(store, keys, settings), np.zeros((LARGE // 64, 32), np.float16)

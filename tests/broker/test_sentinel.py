@@ -174,7 +174,7 @@ async def test_a_request_that_the_failover_lost_ends_as_store_unavailable(store:
     await broker.close()
 
 
-def test_callers_get_whole_answers_or_503_with_retry_after_and_soon_answers_again(store: Replicated) -> None:
+def test_callers_get_whole_answers_or_a_503_and_soon_answers_again(store: Replicated) -> None:
     settings = Settings(store=store.settings, gateway={"keep_alive_s": 0.5}, decode={"processes": 1})
     outcomes: list[str] = []
     stop = threading.Event()

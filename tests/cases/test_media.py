@@ -131,7 +131,7 @@ def test_the_default_model_says_that_it_hears_nothing(model: LocalModel) -> None
     assert "silen" in said_of(model, [(held(case), 0.0)], "The sound is silent.\n")
 
 
-def test_of_a_black_film_whose_sound_is_asked_for_the_default_speaks_of_the_sound(model: LocalModel) -> None:
+def test_of_a_black_film_with_its_sound_the_default_describes_the_sound(model: LocalModel) -> None:
     """Its sound is a medium of its own (`video_audio`), by both doors in `test_doors.py`."""
     film = held(next(case for case in CASES if case["file"] == "black_trumpet.mp4"))
     sound = Held(Modality.AUDIO, film.data, (), "its sound")

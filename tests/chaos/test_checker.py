@@ -65,7 +65,7 @@ def test_each_harm_is_seen(flaw: str, change: dict[str, object]) -> None:
         ({"error": "worker_lost"}, 0, 0, False),
     ],
 )
-def test_a_refusal_is_counted_and_is_a_flaw_unless_a_gateway_that_left_sent_the_request_on(
+def test_a_refusal_is_a_flaw_unless_a_leaving_gateway_sent_the_request_on(
     change: dict[str, object], moved: int, retried: int, flawless: bool
 ) -> None:
     verdict = judge({**GOOD, 1: replace(GOOD[1], **change)}, WANTED)

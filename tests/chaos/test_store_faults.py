@@ -73,7 +73,7 @@ async def test_killed_and_started_again_with_its_data_it_costs_only_time(buildin
     assert (await asyncio.to_thread(building.client.xlen, Keys().queue("fake", "interactive"))) == 0
 
 
-async def test_started_again_without_its_data_every_request_fails_once_and_the_next_are_served(
+async def test_started_again_without_data_each_request_fails_once_and_the_next_run(
     building: House,
 ) -> None:
     await asyncio.to_thread(building.empty_store)
@@ -98,7 +98,7 @@ async def test_started_again_without_its_data_every_request_fails_once_and_the_n
     assert answer.json()["choices"][0]["message"]["content"] == callers.expected(4)[0]
 
 
-async def test_without_memory_new_requests_are_turned_away_and_running_ones_end_when_there_is_some(
+async def test_without_memory_new_requests_are_refused_and_running_ones_end_later(
     building: House,
 ) -> None:
     await asyncio.to_thread(building.empty_store)

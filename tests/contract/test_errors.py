@@ -120,7 +120,7 @@ def test_a_prompt_longer_than_the_context(http: httpx.Client) -> None:
     assert "2048" in error["message"]
 
 
-def test_a_key_over_its_requests_a_minute_waits_and_every_answer_tells_what_is_left(strict: Strict) -> None:
+def test_a_key_over_its_limit_waits_and_every_answer_states_what_is_left(strict: Strict) -> None:
     headers = {"authorization": f"Bearer {strict.key()}"}
     with httpx.Client(base_url=strict.url, headers=headers, timeout=20, trust_env=False) as http:
         answers = [ask(http), ask(http, top_p=9), ask(http), ask(http)]

@@ -159,9 +159,7 @@ REFUSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", list(UNSUPPORTED))
-def test_a_parameter_that_would_change_the_answer_and_is_not_offered_is_refused_by_name(
-    client: OpenAI, name: str
-) -> None:
+def test_a_parameter_that_changes_the_answer_and_is_not_offered_is_refused(client: OpenAI, name: str) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model="fake", messages=MESSAGES, extra_body={name: REFUSED[name]})
     assert (refused.value.code, refused.value.param) == ("invalid_request", name)

@@ -135,7 +135,7 @@ def test_a_block_rounded_inside_sums_and_normalises_in_float32() -> None:
     assert len(moved.unique()) > 300  # of 320
 
 
-def test_where_rounding_inside_goes_beyond_the_margin_products_alone_are_rounded(
+def test_where_rounding_goes_beyond_the_margin_products_alone_are_rounded(
     encoder: ImageBind,
 ) -> None:
     class Sensitive(Block):

@@ -203,7 +203,7 @@ def test_where_a_grammar_has_ended_only_the_sequences_own_ends_are_allowed() -> 
     assert (row == 0).nonzero().flatten().tolist() == [7]
 
 
-def test_an_answer_that_ignores_the_end_ends_where_its_grammar_can_go_no_further(answers: Answers) -> None:
+def test_an_answer_that_ignores_the_end_ends_where_its_grammar_does(answers: Answers) -> None:
     eager = replace(RANDOM, logit_bias=((EOS, 100.0),))
     params = {"soon": replace(eager, grammar=regex("[ab]{1,5}")), "late": replace(eager, grammar=regex("[ab]{1,5}"))}
     tokens, texts = answers({**params, "late": replace(params["late"], ignore_eos=True)})
@@ -214,9 +214,7 @@ def test_an_answer_that_ignores_the_end_ends_where_its_grammar_can_go_no_further
 @pytest.mark.parametrize(
     "schema", [SCHEMA, {"type": "array", "items": {"enum": ["cat"]}, "minItems": 9, "maxItems": 9}]
 )
-def test_a_sentencepiece_vocabulary_spells_what_a_grammar_forces_without_its_leading_space(
-    golden: Path, schema: Any
-) -> None:
+def test_a_sentencepiece_vocabulary_spells_a_grammar_without_leading_space(golden: Path, schema: Any) -> None:
     tokenizer = load_tokenizer(golden / "pandagpt-tiny/vicuna_tiny")
     constraint = GrammarCompiler(tokenizer).constraint(json_schema(schema), tokenizer.eos_ids)
     drawn, tokens = torch.Generator().manual_seed(0), list[int]()

@@ -58,7 +58,7 @@ def test_a_prompt_known_to_its_last_token_still_computes_that(
 @pytest.mark.parametrize(
     "sizes", [{}, {"prefill_chunk": 5}, {"max_running": 2}, {"prefix_blocks": 3}, {"kv_blocks": 12, "block_size": 8}]
 )
-def test_answers_with_prefix_hits_beside_neighbours_are_those_of_a_request_alone(
+def test_answers_with_prefix_hits_are_those_of_a_request_alone(
     make_engine: Fixture, drain: Fixture, prompt: Fixture, sizes: dict[str, int]
 ) -> None:
     engine: Engine = make_engine(**sizes)

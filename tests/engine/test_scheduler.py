@@ -226,7 +226,7 @@ def test_what_is_being_read_by_another_is_waited_for(make: Make) -> None:
     assert advance(s.schedule()) == [("a", 6, 1), ("b", 0, 6), ("c", 0, 6)]
 
 
-def test_more_run_at_once_when_only_what_is_held_counts_and_the_youngest_is_put_out(make: Make) -> None:
+def test_more_run_when_only_held_memory_counts_and_the_youngest_is_preempted(make: Make) -> None:
     s = scheduler(blocks=8, reserve="current")
     for name in ("a", "b", "c"):
         s.add(make(name, prompt=4, limit=16))

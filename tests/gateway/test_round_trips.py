@@ -51,7 +51,7 @@ def before_first_read(proxy: StoreProxy, start: int, request_id: str) -> list[Ro
 
 
 @pytest.mark.parametrize("headers", [{}, KEY], ids=["plain", "idempotent"])
-def test_a_new_picture_costs_at_most_four_round_trips_before_its_events_are_read(
+def test_a_new_picture_costs_at_most_four_round_trips_before_its_events(
     counted: tuple[httpx.Client, StoreProxy], headers: dict[str, str]
 ) -> None:
     http, proxy = counted

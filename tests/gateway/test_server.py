@@ -18,7 +18,7 @@ from tests.gateway.running import running
 from tests.wire import until
 
 
-async def test_after_sigterm_the_gateway_is_not_ready_but_takes_what_comes_for_a_while(valkey: Valkey) -> None:
+async def test_after_sigterm_the_gateway_is_not_ready_and_takes_requests_a_while(valkey: Valkey) -> None:
     with worker_thread(valkey.settings):
         async with running(valkey, shutdown_delay_s=1.0) as (made, port), httpx.AsyncClient(trust_env=False) as client:
             url, ask = f"http://127.0.0.1:{port}", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
@@ -71,7 +71,7 @@ def _said(stream: str) -> str:
     return "".join(choice["delta"].get("content") or "" for choices in chunks for choice in choices)
 
 
-async def test_a_whole_answer_that_outlasts_the_drain_is_a_503_and_its_request_is_cancelled(valkey: Valkey) -> None:
+async def test_a_whole_answer_that_outlasts_the_drain_is_a_503_and_is_cancelled(valkey: Valkey) -> None:
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.2)) as worker:
         async with (
             running(valkey, drain_grace_s=1, shutdown_delay_s=0) as (made, port),

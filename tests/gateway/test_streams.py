@@ -74,7 +74,7 @@ def test_after_the_grace_time_without_a_reader_it_is_cancelled(
     eventually(lambda: len(runtime.aborted) == 1)
 
 
-def test_two_hundred_streams_through_one_reader_each_get_every_event_in_order_and_once(
+def test_two_hundred_streams_each_get_every_event_in_order_and_once(
     shared_gateway: tuple[str, GatewayState], valkey: Valkey
 ) -> None:
     """All open at once on one gateway, each told its own words; forty are read by a second reader beside."""

@@ -147,7 +147,7 @@ def test_the_rotary_base_is_read_from_old_and_new_configs(tiny_config: LlamaConf
     assert old.rope == new.rope == Rope(7.0)
 
 
-def test_a_written_config_is_read_back_as_the_same_sizes_by_us_and_by_transformers() -> None:
+def test_a_written_config_is_read_back_the_same_by_us_and_by_transformers() -> None:
     config = LlamaConfig(
         vocab=11, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, ffn=12, norm_eps=1e-5, rope=Rope(7.0), tied=True
     )
@@ -159,7 +159,7 @@ def test_a_written_config_is_read_back_as_the_same_sizes_by_us_and_by_transforme
 
 
 @pytest.mark.parametrize("changes", [{"head_norms": True}, {"rope": Rope(5e5, RopeScaling(8.0, 1.0, 4.0, 32))}])
-def test_what_other_families_add_is_written_and_read_back_by_us_and_by_transformers(
+def test_what_other_families_add_is_read_back_by_us_and_by_transformers(
     make_llama: MakeLlama, tiny_config: LlamaConfig, changes: dict[str, Any]
 ) -> None:
     llama = make_llama(replace(tiny_config, **changes))

@@ -96,7 +96,7 @@ def test_what_is_not_utf8_is_refused():
         load(RECIPE, b"\xff\xfe", {}, LIMITS)
 
 
-def test_without_the_vocabulary_context_text_is_unsupported_and_not_the_callers_fault():
+def test_without_the_vocabulary_context_text_is_no_fault_of_the_callers():
     code = (
         "import sys; sys.modules['open_clip'] = None\n"
         "from pandagpt_core.errors import UnsupportedModality\n"

@@ -67,7 +67,7 @@ def test_every_parameter_has_a_field_of_the_form(entry: Entry) -> None:
     assert {entry.form_field(one) for one in entry.parameters} <= set(GenerateForm.model_fields)
 
 
-def test_a_recipe_that_is_not_registered_for_its_modality_is_an_error_of_the_encoder() -> None:
+def test_a_recipe_not_registered_for_its_modality_is_the_encoders_error() -> None:
     check_recipes({"image": "lite0-image-v1"})
     with pytest.raises(AssertionError, match="image has no recipe clip-bpe-v1"):
         check_recipes({"image": "clip-bpe-v1"})

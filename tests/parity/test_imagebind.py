@@ -119,7 +119,7 @@ def test_the_full_size_model_has_the_released_checkpoints_keys_and_shapes(golden
     assert sum(tensor.numel() for tensor in model.state_dict().values()) == table["meta"]["elements"]
 
 
-def test_a_model_of_some_towers_takes_the_whole_checkpoint_and_gives_the_same_values(
+def test_a_model_of_some_towers_takes_the_whole_checkpoint_with_equal_values(
     folder: Path, vectors: dict[str, torch.Tensor]
 ) -> None:
     model = ImageBind(imagebind_sizes(folder.parent), variant="imagebind", towers=["imu"])

@@ -132,9 +132,7 @@ def test_logits_are_the_originals_at_every_step(system: ImageBindLLM, said: Gold
 
 
 @pytest.mark.parametrize("runner", ["torch", "openvino"])
-def test_one_batch_of_all_cases_and_of_text_alone_gives_each_its_own_greedy_answer(
-    folder: Path, said: Golden, runner: str
-) -> None:
+def test_one_batch_of_all_cases_gives_each_its_own_greedy_answer(folder: Path, said: Golden, runner: str) -> None:
     if runner == "openvino":
         pytest.importorskip("openvino")
     runtime = Runtime.load(folder, dtype="float32", runner=runner)  # type: ignore[arg-type]  # one of its literals

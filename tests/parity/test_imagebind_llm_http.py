@@ -271,9 +271,7 @@ def test_hostile_clouds_are_refused_by_their_field_and_neighbours_do_not_notice(
     assert found == [said.said["generate"][name]["text"] for name in CASES]
 
 
-def test_what_one_system_encoded_the_other_with_the_same_encoder_does_not_encode_again(
-    house: House, said: Golden
-) -> None:
+def test_two_systems_with_the_same_encoder_share_what_is_encoded(house: House, said: Golden) -> None:
     cards = {card["id"]: card for card in house.http.get("/v1/models").json()["data"]}
     assert {"imagebind-llm-tiny", "pandagpt-tiny"} <= cards.keys()
     files = [("points", cloud(said, "airplane"))]

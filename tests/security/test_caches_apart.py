@@ -345,7 +345,7 @@ def test_every_cache_of_the_pages_list_has_a_row(root: Path) -> None:
 
 
 @pytest.mark.parametrize("room", [16, 24, 40])
-def test_what_is_evicted_from_the_prefixes_shows_how_much_others_sent_and_not_what(
+def test_an_evicted_prefix_shows_how_much_others_sent_and_not_what(
     room: int, make_engine: Callable[..., Engine], prompt: Callable[[str], LLMInputs]
 ) -> None:
     mine = "the code of the door is 4711, keep it"
@@ -361,7 +361,7 @@ def test_what_is_evicted_from_the_prefixes_shows_how_much_others_sent_and_not_wh
     assert left <= ({36} if room == 40 else set(range(36)))
 
 
-def test_what_is_dropped_of_large_embeddings_shows_how_much_others_sent_and_not_what(valkey: Valkey) -> None:
+def test_a_dropped_large_embedding_shows_how_much_others_sent_and_not_what(valkey: Valkey) -> None:
     """Alice's are of the same media as Bob's, or of others."""
     rows, keys = np.zeros((256, 64), np.float32), Keys()
     settings = valkey.settings.model_copy(update={"embedding_cache_bytes": 3 * rows.nbytes})

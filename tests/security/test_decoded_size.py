@@ -79,7 +79,7 @@ def beyond(make: Make) -> dict[str, tuple[str, bytes, dict[str, float | str], st
         *("elements claimed", "characters"),
     ],
 )
-def test_what_is_larger_than_its_limit_when_decoded_is_refused_and_the_limit_said(make: Make, what: str) -> None:
+def test_a_medium_too_large_when_decoded_is_refused_and_the_limit_named(make: Make, what: str) -> None:
     recipe, data, params, limit = beyond(make)[what]
     with pytest.raises(InvalidMedia) as caught:
         load(recipe, data, params, SMALL)
@@ -107,9 +107,7 @@ def peak(pid: int | str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
-async def test_the_largest_media_stay_within_memory_in_the_child_and_cost_the_gateway_little(
-    pool: DecodePool, make: Make
-) -> None:
+async def test_the_largest_media_stay_within_the_childs_memory_and_cost_little(pool: DecodePool, make: Make) -> None:
     await pool.decode("clip-bpe-v1", b"warm", {})
     children = list(pool._children)
     before = peak("self")

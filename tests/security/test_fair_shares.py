@@ -62,7 +62,7 @@ def test_a_key_with_one_request_is_served_before_another_key_s_backlog(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of this machine on Linux only")
-def test_without_keys_an_address_with_one_request_is_served_before_another_s_backlog(
+def test_without_keys_a_small_address_is_served_before_anothers_backlog(
     valkey: Valkey, shared_gateway: tuple[str, GatewayState]
 ) -> None:
     many, one = {"source": "127.0.0.1"}, {"source": "127.0.0.2"}
@@ -88,7 +88,7 @@ def one_child(valkey: Valkey, keys_file: Path) -> Iterator[tuple[str, GatewaySta
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a process that can be stopped")
-def test_a_key_whose_pictures_hold_the_decoding_child_keeps_no_other_key_waiting(
+def test_a_key_that_holds_the_decoding_child_keeps_no_other_key_waiting(
     valkey: Valkey, one_child: tuple[str, GatewayState]
 ) -> None:
     """The child stands still with the first of them; the other key's picture is decoded all the same."""

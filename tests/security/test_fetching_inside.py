@@ -145,14 +145,14 @@ async def test_not_one_packet_goes_to_a_forbidden_address(url: str) -> None:
 
 
 @pytest.mark.parametrize("answers", [["127.0.0.1"], ["::1"], ["93.184.215.14", "10.0.0.1"], ["169.254.169.254"], []])
-async def test_a_name_that_leads_inside_is_not_connected_to_even_by_one_of_its_answers(answers: list[str]) -> None:
+async def test_a_name_that_leads_inside_is_not_connected_to_by_any_of_its_answers(answers: list[str]) -> None:
     outside = Outside(good_example=answers)
     error = await refused(outside.fetcher("good.example"), "http://good.example/x")
     assert error.code == "invalid_media"
     assert outside.connected == []
 
 
-async def test_a_name_that_changes_its_mind_is_asked_once_and_its_first_answer_is_connected_to() -> None:
+async def test_a_name_that_changes_is_resolved_once_and_its_first_answer_used() -> None:
     async with origin({"/x": page(b"medium")}) as server:
         outside = Outside(server)
         answers = iter([[PUBLIC], [ipaddress.ip_address("127.0.0.1")]])

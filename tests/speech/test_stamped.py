@@ -9,7 +9,7 @@ def at(seconds: float) -> int:
     return T + round(seconds * 50)
 
 
-def test_segments_stand_between_pairs_and_the_next_window_begins_at_an_unfinished_one() -> None:
+def test_segments_stand_between_pairs_and_a_window_begins_at_an_unfinished_one() -> None:
     tokens = [at(0), 1, 2, at(4), at(4), 3, at(9.5), at(9.5), 4, 5]
     segments, follow = split(tokens, T, 3000)
     assert segments == [StampedSegment(0, 400, (1, 2)), StampedSegment(400, 950, (3,))]

@@ -13,7 +13,7 @@ def use(modality: Modality, digest: str, turn: int, weight: float = 1.0) -> Medi
     return MediaUse(modality, digest, turn, weight)
 
 
-def test_weights_of_one_give_the_sum_of_projected_vectors_with_the_bias_once_per_medium() -> None:
+def test_weights_of_one_sum_projected_vectors_with_a_bias_for_each_medium() -> None:
     soft = compose(PROJECTION, EMBEDDINGS, (1.0, 1.0))
     by_hand = sum(PROJECTION.weight @ embedding + PROJECTION.bias for embedding in EMBEDDINGS)
     torch.testing.assert_close(soft, by_hand)
@@ -66,7 +66,7 @@ def test_recall_reads_a_direction_whatever_its_length() -> None:
     )
 
 
-def test_what_is_near_no_known_direction_comes_out_shorter_than_what_is_near_one() -> None:
+def test_what_is_near_no_known_direction_comes_out_shorter() -> None:
     sure, unsure = PrototypeRetrieval(KNOWN, 7.0)(torch.tensor([[1.0, 0.0, 0.0], [0.1, 0.1, 1.0]])).norm(dim=-1)
     assert sure > 0.99 > 0.75 > unsure
 

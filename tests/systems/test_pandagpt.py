@@ -33,7 +33,7 @@ def image(weight: float = 1.0, digest: str = "a", turn: int = 0) -> MediaUse:
     return MediaUse(Modality.IMAGE, digest, turn, weight)
 
 
-def test_the_soft_row_is_the_composed_vector_and_every_other_row_its_tokens_embedding(make: Make) -> None:
+def test_the_soft_row_is_the_composed_vector_and_others_are_tokens(make: Make) -> None:
     system = make()
     embedding = torch.arange(float(WIDTH))[None]
     inputs = system.prepare(asked(image(2.0)), [embedding])
@@ -158,7 +158,7 @@ def test_the_templates_stops_are_added_to_the_callers(make: Make) -> None:
         ("## Title\nC## is no C#.", "## Title\nC## is no C#."),
     ],
 )
-def test_an_answer_is_cut_at_the_next_turn_with_its_blank_line_and_at_no_other_sign(text: str, shown: str) -> None:
+def test_an_answer_is_cut_at_the_next_turn_with_its_blank_line_alone(text: str, shown: str) -> None:
     matcher = StopMatcher(TEMPLATES["vicuna-v0"].stop)
     assert "".join(map(matcher.push, text)) + matcher.flush() == shown
 
@@ -178,7 +178,7 @@ def test_chatml_ends_at_its_control_tokens(make: Make, smollm2: Tokenizer) -> No
     assert {smollm2.token_id("<|im_end|>"), smollm2.token_id("<|im_start|>")} <= set(params.stop_token_ids)
 
 
-def test_a_tokenizer_without_the_templates_tokens_is_refused_when_the_system_is_made(make: Make) -> None:
+def test_a_tokenizer_without_the_templates_tokens_is_refused_at_once(make: Make) -> None:
     with pytest.raises(CheckpointError, match="im_start"):
         make(template=TEMPLATES["chatml"])
 

@@ -45,7 +45,7 @@ def decoded(tokenizer: Tokenizer, ids: list[int | None]) -> str:
     return tokenizer.decode([token for token in ids if token is not None])
 
 
-def test_vicuna_puts_the_soft_token_into_the_first_human_turn_and_joins_the_history_as_the_original() -> None:
+def test_vicuna_has_the_soft_token_in_the_first_turn_and_history_as_published() -> None:
     said = written(VICUNA, talk("q1", "a1", "q2", media=PICTURE))
     assert said == "<BOS>### Human: <Img><SOFT></Img> q1\n### Assistant: a1\n### Human: q2\n### Assistant:"
 
@@ -88,7 +88,7 @@ def test_llama_3_writes_headers_around_every_role() -> None:
     )
 
 
-def test_qwen_2_5_names_itself_and_qwen_3_closes_its_thoughts_before_the_new_answer_alone() -> None:
+def test_qwen_2_5_names_itself_and_qwen_3_closes_its_thoughts_once() -> None:
     named = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
     history = "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\na1<|im_end|>\n<|im_start|>user\nq2<|im_end|>\n"
     cue = "<|im_start|>assistant\n"

@@ -126,7 +126,7 @@ def test_cached_embeddings_may_be_read_only_views_of_bytes(runtime: Runtime) -> 
     assert answer(runtime, TALK, [view], GREEDY) == answer(runtime, TALK, [EMBEDDING], GREEDY)
 
 
-def test_the_media_change_the_answer_and_a_weight_of_zero_does_not_leave_them_in(runtime: Runtime) -> None:
+def test_media_change_the_answer_and_a_weight_of_zero_leaves_them_out(runtime: Runtime) -> None:
     def weighed(weight: float) -> Conversation:
         return Conversation(TALK.turns, (MediaUse(Modality.IMAGE, "a", 0, weight), MediaUse(Modality.AUDIO, "b", 0)))
 

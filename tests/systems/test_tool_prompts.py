@@ -27,14 +27,14 @@ def test_chatml_writes_tools_as_qwen_does() -> None:
     )
 
 
-def test_tools_follow_the_callers_own_system_turn_and_an_answer_precedes_its_calls() -> None:
+def test_tools_follow_the_callers_system_turn_and_answers_precede_calls() -> None:
     said = Turn("assistant", "Let me see.", CALLED.tool_calls[:1])
     text = written(CHATML, Conversation((Turn("system", "Be brief."), ASKED, said, RESULTS[0]), tools=(TOOL,)))
     assert text.startswith(f"<|im_start|>system\nBe brief.\n\n{HERMES.definitions[0]}{TOOL}")
     assert "<|im_start|>assistant\nLet me see.\n<tool_call>\n" in text
 
 
-def test_a_template_without_a_form_of_its_own_writes_tools_before_the_first_question() -> None:
+def test_a_template_without_a_form_for_tools_writes_them_first() -> None:
     text = written(VICUNA, Conversation((ASKED, CALLED, *RESULTS), tools=(TOOL,)))
     assert f"### Human: You call these functions, each described by JSON:\n{TOOL}\n" in text
     assert "### Human: The function returned: 1\nThe function returned: 2\n### Assistant:" in text

@@ -39,7 +39,7 @@ def settings(valkey: Valkey, collector: Collector | None) -> Settings:
     return Settings(store=valkey.settings, decode={"processes": 1}, tracing=tracing)
 
 
-async def test_one_trace_goes_from_the_caller_through_the_gateway_and_the_store_to_the_worker(
+async def test_one_trace_goes_from_the_caller_to_the_worker(
     valkey: Valkey, collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = settings(valkey, collector)

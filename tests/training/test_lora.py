@@ -33,7 +33,7 @@ def examples() -> list[Example]:
     return [Example((1, None, 2, 3), (4, 5), torch.randn(8)), Example((1, 2), (6, 7, 8))]
 
 
-def test_the_first_projection_reads_each_direction_as_its_name_and_sums_media_without_a_bias() -> None:
+def test_the_first_projection_reads_directions_as_names_and_sums_media() -> None:
     torch.manual_seed(0)
     names, directions = torch.randn(10, 32), torch.nn.functional.normalize(torch.randn(10, 12), dim=-1)
     projection = reading_projection(names, directions, 1e-6)

@@ -129,7 +129,7 @@ def test_pictures_that_models_are_measured_on_are_not_read(
     assert named == ["a.jpg", "c.jpg"]
 
 
-def test_a_phrase_of_grit_with_several_places_has_them_all_and_none_is_in_another(tmp_path: Path) -> None:
+def test_a_phrase_of_grit_with_several_places_has_them_all(tmp_path: Path) -> None:
     whole = [0.0, 0.0, 1.0, 1.0, 0.5]
     chunks = [[0, 8, 0.1, 0.2, 0.55, 0.8, 0.9], [0, 8, *whole], [0, 4, *whole], [13, 18, *whole]]
     (tmp_path / "1.json").write_text(json.dumps({"caption": "two dogs and a cat", "noun_chunks": chunks}))

@@ -351,9 +351,7 @@ async def test_a_reader_of_what_the_store_lost_hears_nothing_twice(broker: Broke
     assert heard == whole
 
 
-async def test_a_reader_gets_the_rest_of_an_attempt_that_the_store_forgot_and_another_worker_began_anew(
-    broker: Broker, valkey: Valkey
-) -> None:
+async def test_a_reader_gets_the_rest_of_an_attempt_that_the_store_forgot(broker: Broker, valkey: Valkey) -> None:
     """As after a failover that lost the first fence: the ids begin anew, and a step may hold other events."""
     request = generate()
     key = Keys().events(request.id)

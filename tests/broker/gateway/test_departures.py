@@ -147,7 +147,7 @@ class CountingStore:
         return self._store.pipeline(transaction=transaction)
 
 
-async def test_those_who_are_noticed_over_a_few_turns_of_the_loop_leave_by_one_round_trip(
+async def test_readers_noticed_over_a_few_turns_of_the_loop_leave_by_one_round_trip(
     broker: Broker, valkey: Valkey
 ) -> None:
     store, left = CountingStore(broker._store), []

@@ -52,7 +52,7 @@ async def test_a_store_that_stays_away_is_the_callers_error_after_the_time() -> 
     assert store.tries > 1
 
 
-async def test_the_time_counts_from_the_first_failure_and_not_from_the_works_beginning() -> None:
+async def test_the_time_counts_from_the_first_failure_and_not_from_the_beginning() -> None:
     """Media may take long to decode before the store is asked at all."""
     store = Store(1, away())
 
@@ -63,7 +63,7 @@ async def test_the_time_counts_from_the_first_failure_and_not_from_the_works_beg
     assert await bridged(slow, 0.2) == "answered"
 
 
-async def test_what_has_to_come_before_the_next_try_is_waited_for_no_longer_than_the_time() -> None:
+async def test_what_precedes_the_next_try_is_waited_for_no_longer_than_the_time() -> None:
     store = Store(10**6, away())
 
     async def never() -> None:
@@ -90,7 +90,7 @@ async def test_workers_that_fell_silent_are_waited_for_and_none_at_all_is_not() 
     assert none.tries == 1
 
 
-async def test_a_store_that_forgot_its_workers_while_it_was_away_has_time_to_hear_of_them() -> None:
+async def test_a_store_that_forgot_its_workers_while_away_has_time_to_find_them() -> None:
     store, forgot = Store(2, away()), Store(2, NoWorker("none"))
 
     async def work() -> str:

@@ -113,9 +113,7 @@ def test_no_more_is_taken_than_there_is_room_for(store: SyncStore, valkey: Valke
     assert store.xpending(QUEUE, GROUP)["pending"] == 4
 
 
-def test_a_request_that_is_handed_out_again_while_it_runs_here_is_not_taken_twice(
-    store: SyncStore, valkey: Valkey
-) -> None:
+def test_a_request_handed_out_again_while_it_runs_here_is_not_taken_twice(store: SyncStore, valkey: Valkey) -> None:
     worker = consumer(store, valkey)
     request = queue(store)
     (delivery,) = worker.take(1)

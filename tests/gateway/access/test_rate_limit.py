@@ -103,7 +103,7 @@ async def test_requests_at_once_are_counted_until_they_end(make: Make) -> None:
     await ask(second)
 
 
-async def test_a_request_in_hand_counts_for_as_long_as_it_lasts_and_a_dead_gateways_for_a_lease(make: Make) -> None:
+async def test_a_request_in_hand_counts_while_it_lasts_or_for_its_gateways_lease(make: Make) -> None:
     alive, dead, other = (make(lease_s=3.0, concurrent=1) for _ in range(3))
     async with alive.lease("a"), dead.lease("b"):
         await dead.close()  # renews no more

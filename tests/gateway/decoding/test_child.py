@@ -65,7 +65,7 @@ child.send(sink, Refused(code="c", message=source.read().decode()))
 """
 
 
-def test_a_library_that_prints_reaches_neither_the_protocol_nor_the_gateways_output() -> None:
+def test_a_library_that_prints_reaches_neither_protocol_nor_output() -> None:
     done = subprocess.run([sys.executable, "-c", PRINTING], cwd=ROOT, input=b"sent", capture_output=True, check=True)
     assert from_child.decode(done.stdout[LENGTH.size :]) == Refused(code="c", message="sent")
     assert done.stderr == b""

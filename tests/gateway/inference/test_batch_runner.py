@@ -141,7 +141,7 @@ async def test_a_cancel_at_the_last_line_s_end_is_kept_with_its_answers(bench: M
     assert (done.status, done.completed, done.total) == ("cancelled", 1, 1)
 
 
-async def test_a_batch_that_another_gateway_left_while_it_wrote_its_files_is_completed(bench: Make) -> None:
+async def test_a_batch_left_while_its_files_were_written_is_completed(bench: Make) -> None:
     async def answer(*_: object) -> dict[str, Any]:
         raise AssertionError("every line has its result")
 

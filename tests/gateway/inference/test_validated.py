@@ -44,7 +44,7 @@ def test_what_the_caller_says_goes_before_the_models_default() -> None:
 
 
 @pytest.mark.parametrize(("context", "tokens"), [(2048, 40), (60, 30), (1, 1)])
-def test_without_any_word_an_answer_has_the_operators_tokens_or_half_a_small_context(context: int, tokens: int) -> None:
+def test_by_default_an_answer_has_the_operators_tokens_or_half_a_context(context: int, tokens: int) -> None:
     params = sampling_of(Sampling(), RequestLimits()).over(replace(FAKE_INFO, max_model_len=context), 40)
     assert params == replace(SamplingParams(), max_tokens=tokens, seed=params.seed)
 
@@ -56,7 +56,7 @@ def test_a_request_without_a_seed_has_one_that_no_other_has() -> None:
 @pytest.mark.parametrize(
     ("setting", "most"), [("max_choices", 64), ("max_tokens", 1_000_000), ("max_messages", MAX_MESSAGES)]
 )
-def test_an_operators_limit_beyond_what_a_body_may_say_is_refused_and_not_ignored(setting: str, most: int) -> None:
+def test_an_operators_limit_beyond_the_bodys_is_refused_and_not_ignored(setting: str, most: int) -> None:
     assert getattr(GatewaySettings(**{setting: most}), setting) == most
     with pytest.raises(ValidationError, match=setting):
         GatewaySettings(**{setting: most + 1})

@@ -254,9 +254,7 @@ async def test_a_quota_is_never_passed_and_expired_files_free_it(valkey: Valkey)
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection
 @pytest.mark.parametrize("harm", HARMS)
-async def test_an_upload_that_dies_at_any_store_command_lists_no_file_that_cannot_be_read(
-    harm: Harm, valkey: Valkey
-) -> None:
+async def test_an_upload_that_dies_at_any_command_lists_no_unreadable_file(harm: Harm, valkey: Valkey) -> None:
     """The file is there whole or not at all, and what is left of it never passes the quota."""
     data, socket, count = b"x" * PIECE * 2 + b"end", valkey.url.removeprefix("unix://"), 0
     store = connect_async(valkey.settings)

@@ -68,7 +68,7 @@ def film_with_sound(shade: int = 0) -> bytes:
     return out.getvalue()
 
 
-def test_silence_is_said_in_the_answer_its_header_and_the_prompt_also_from_the_cache(http: httpx.Client) -> None:
+def test_silence_stands_in_answer_header_and_prompt_also_from_the_cache(http: httpx.Client) -> None:
     for _ in range(2):
         answer = generate(http, {"audio": ("a.wav", SILENCE)})
         assert answer.json()["warnings"] == [f"audio: {SILENT}"]
@@ -160,7 +160,7 @@ def test_inspection_says_how_each_file_is_read(http: httpx.Client) -> None:
         assert base64.b64decode(one["preview"].partition(",")[2]).startswith(b"\x89PNG")
 
 
-def test_inspection_gives_the_parameters_that_a_file_names_and_the_reason_for_others(http: httpx.Client) -> None:
+def test_inspection_gives_the_parameters_of_a_file_and_the_reasons_of_others(http: httpx.Client) -> None:
     files = [
         ("depth", ("d.npy", samples.depth_map())),
         ("thermal", ("t.jpg", radiometric())),

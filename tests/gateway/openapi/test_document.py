@@ -39,7 +39,7 @@ def test_the_written_interface_is_valid_and_complete(spec: Json) -> None:
     }
 
 
-def test_the_written_interface_names_its_tags_its_server_and_nothing_that_is_unused(spec: Json) -> None:
+def test_the_written_interface_names_tags_and_server_and_nothing_unused(spec: Json) -> None:
     operations = [operation for methods in spec["paths"].values() for operation in methods.values()]
     assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in spec["tags"]}
     assert len({operation["operationId"] for operation in operations}) == len(operations)

@@ -141,7 +141,7 @@ async def test_a_client_that_only_pauses_gets_everything() -> None:
     assert (client.given_up, client.cut) == (0, False)
 
 
-async def test_an_answer_that_the_gateway_has_no_more_time_for_ends_with_words_and_is_handed_over() -> None:
+async def test_an_answer_out_of_time_ends_with_words_and_is_handed_over() -> None:
     client, leaving = Client(), asyncio.Event()
 
     async def unfinished() -> Events:

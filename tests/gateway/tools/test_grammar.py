@@ -57,7 +57,7 @@ def test_arguments_with_a_record_of_zods_are_followed_too() -> None:
     assert not follows(made, call("rates", {"by": {"a": "x"}}))
 
 
-def test_a_schema_that_cannot_be_followed_leaves_the_arguments_free_unless_it_is_strict() -> None:
+def test_a_schema_that_cannot_be_followed_frees_arguments_unless_strict() -> None:
     loose = calls_grammar(ToolRequest((Tool("odd", parameters=UNFOLLOWED), ADD), "required"), None)
     assert follows(loose, call("odd", {"anything": 1}))
     assert not follows(loose, call("add", {"a": "1"}))

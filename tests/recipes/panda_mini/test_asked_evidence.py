@@ -66,7 +66,7 @@ def test_no_question_is_about_a_labelled_picture() -> None:
     assert asked.isdisjoint(present())
 
 
-def test_all_photographs_of_the_names_calibration_are_labelled_or_doubles_of_labelled_ones() -> None:
+def test_photographs_of_the_names_calibration_are_labelled_or_doubles() -> None:
     doubles = {"graf3.png", "left.jpg", "aloeGT.png"}
     assert set(tomllib.loads(PHOTOS.read_text())) - set(present()) == doubles
 

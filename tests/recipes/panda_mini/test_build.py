@@ -83,7 +83,7 @@ def fetched(folder: Path, version: str = "1.0") -> Path:
     return folder
 
 
-def test_the_provenance_names_what_was_trained_on_in_which_version_and_every_number(tmp_path: Path) -> None:
+def test_the_provenance_names_data_versions_and_every_number(tmp_path: Path) -> None:
     said = provenance(BuildRecipe(), fetched(tmp_path))
     assert said["command"] == "python -m recipes.panda_mini.build"
     trained = {package["name"]: package for package in said["data"]}

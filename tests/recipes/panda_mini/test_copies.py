@@ -35,7 +35,7 @@ def test_a_copy_is_found_at_another_size_on_a_wider_sheet_and_mirrored() -> None
     assert copies([picture(drawn("red", 192)), picture(wider), picture(turned)], known) == {0, 1, 2}
 
 
-def test_another_drawing_or_colour_is_no_copy_and_what_cannot_be_drawn_is_passed_over() -> None:
+def test_another_drawing_is_no_copy_and_what_cannot_be_drawn_is_passed_over() -> None:
     broken = Picture("made", "broken", (), 0, b"no picture")
     assert copies([picture(drawn("red", tall=True)), picture(drawn("blue")), broken], [picture(drawn("red"))]) == set()
     assert copies([picture(drawn("red"))], [broken]) == set()

@@ -137,9 +137,7 @@ def test_yes_and_no_are_told_of_kinds(root: Path, model: LocalModel) -> None:
     assert [one.split(",")[0] for one in said] == ["Yes", "No"], said
 
 
-def test_what_is_asked_for_is_found_in_drawings_where_it_is_and_nobody_where_nobody_is(
-    root: Path, model: LocalModel
-) -> None:
+def test_drawings_hold_what_is_asked_for_and_nobody_where_nobody_is(root: Path, model: LocalModel) -> None:
     names = ("dog", "panda", "guitar", "banana", "tree")
     empty = [name for name in names if name != "panda"]  # in whose drawing the stored weights see a person, if barely
     nobody = of_samples(root, model, empty, "Is there a person in the picture?")

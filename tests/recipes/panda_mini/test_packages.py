@@ -64,7 +64,7 @@ def test_an_archive_that_is_none_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_client_that_fails_is_told_with_the_package_and_the_end_of_its_complaint(tmp_path: Path) -> None:
+def test_a_client_that_fails_is_named_with_the_end_of_its_complaint(tmp_path: Path) -> None:
     complaint = "import sys; print(*range(20), 'E404 no such package', sep='\\n', file=sys.stderr); sys.exit(3)"
 
     def failing(name: str, folder: Path) -> Path:
@@ -117,7 +117,7 @@ def test_only_permissive_licences_are_trained_on() -> None:
     assert {p.licence for p in PACKAGES if p.use == "train"} == permissive
 
 
-def test_the_pictures_that_are_trained_on_are_made_without_the_packages_that_are_held_out(tmp_path: Path) -> None:
+def test_pictures_to_train_on_are_made_without_the_held_out_packages(tmp_path: Path) -> None:
     drawn = json.dumps({"icons": {"dog-face": {"body": '<rect width="8" height="8"/>'}}})
     trained = [p for p in PACKAGES if p.use == "train"]
     for package in trained:

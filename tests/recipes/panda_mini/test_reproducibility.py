@@ -32,7 +32,7 @@ def test_every_number_with_an_interval_is_found_by_a_name_of_its_own() -> None:
     assert "validation pairs both parts audio gain" in names
 
 
-def test_a_figure_outside_the_committed_interval_is_told_by_name_with_both_numbers() -> None:
+def test_a_figure_outside_its_committed_interval_is_named_with_both_numbers() -> None:
     count, outside = compared(figures(15), figures(21))
     low, high = (round(bound, 4) for bound in Rate(33, 21).interval)
     assert count == 14

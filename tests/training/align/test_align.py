@@ -177,7 +177,7 @@ def test_an_alignment_that_was_cut_off_goes_on_to_the_very_same_weights(
     assert not (out / checkpoint.FILE).exists()
 
 
-def test_an_alignment_that_died_before_its_first_checkpoint_is_begun_again_only_when_told_to(make: Make) -> None:
+def test_an_alignment_without_a_checkpoint_begins_again_only_on_request(make: Make) -> None:
     settings = make(steps=2)
     out = Path(settings.out)
     out.mkdir()

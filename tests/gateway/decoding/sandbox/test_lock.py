@@ -31,7 +31,7 @@ def test_a_fault_that_no_system_explains_is_not_taken_for_an_absent_layer() -> N
 
 
 @linux
-def test_the_layers_take_hold_in_their_order_and_without_a_namespace_the_root_stays() -> None:
+def test_layers_hold_in_their_order_and_without_a_namespace_the_root_stays() -> None:
     code = "absent = {}\nprint(json.dumps([lock.lock_down(1 << 30, None, absent), absent]))"
     held, absent = printed(code)
     assert held == [name for name in LAYERS if name in held]

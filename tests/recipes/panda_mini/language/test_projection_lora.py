@@ -60,13 +60,13 @@ def test_every_concept_is_drawn_about_as_often() -> None:
     assert counts.max() < 5 * counts.mean()
 
 
-def test_a_concept_that_no_embedding_is_nearest_to_is_drawn_from_its_own_direction() -> None:
+def test_a_concept_that_is_nearest_to_none_is_drawn_from_its_own_direction() -> None:
     directions = torch.eye(4)
     bare = Gallery(directions[:1].repeat(2, 1), torch.tensor([0, 1]), directions, SpeechConfig(pairs=0.0))
     assert {bare.draw(np.random.default_rng(seed)).named[0] for seed in range(40)} == {0, 1, 2, 3}
 
 
-def test_a_batch_holds_its_shares_of_pictures_text_and_questions_after_no_picture() -> None:
+def test_a_batch_holds_its_shares_of_pictures_text_and_questions() -> None:
     words = tokenizer()
     plain = {"What is 2 plus 3?": list(range(100, 140))}
     batch = next(batches(gallery(), CONCEPTS, words, plain))
@@ -101,7 +101,7 @@ def _embedding(example: Example) -> torch.Tensor:
     return example.embedding
 
 
-def test_questions_after_no_picture_are_of_every_form_that_questions_about_pictures_have() -> None:
+def test_questions_after_no_picture_have_every_form_of_those_about_pictures() -> None:
     words = tokenizer()
     config = SpeechConfig(batch=120, text_only=0, pictureless=120)
     asked = [

@@ -8,7 +8,7 @@ def test_no_question_of_the_quiz_was_trained_on() -> None:
     assert not QUIZ.keys() & set(TEXT_ONLY)
 
 
-def test_text_questions_are_worded_as_those_about_pictures_are_and_each_stands_once() -> None:
+def test_text_questions_are_worded_as_those_about_pictures_and_stand_once() -> None:
     assert len(TEXT_ONLY) == len(set(TEXT_ONLY))
     assert not [question for question in TEXT_ONLY if "{" in question]
     for form in (

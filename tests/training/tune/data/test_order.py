@@ -34,7 +34,7 @@ def test_within_a_set_nothing_comes_twice_before_all_came_once() -> None:
     assert len(set(Counter(index for index in indices if index in SMALL).values())) <= 2
 
 
-def test_a_set_without_a_share_is_left_out_as_weak_sets_are_after_the_first_stage() -> None:
+def test_a_set_without_a_share_is_left_out() -> None:
     assert not set(drawn(mixed(1, 2, 0), 50)) & set(WEAK)
 
 

@@ -124,7 +124,7 @@ def test_what_follows_the_medium_is_cut(mini: tuple[TurnLayout, Tokenizer], root
     assert len(laid.ids) == len(laid.targets) == laid.ids.index(None) + 1 + 9
 
 
-def test_without_a_medium_a_vicuna_model_learns_what_it_is_served_as_its_first_prompt(tiny_folder: Path) -> None:
+def test_without_a_medium_vicuna_learns_what_it_is_served_as_first_prompt(tiny_folder: Path) -> None:
     folder = read_model_folder(tiny_folder)
     tokenizer = load_tokenizer(tiny_folder / "llm")
     laid = layout_of(folder, tokenizer, 512)(SAID[:2], False)
