@@ -51,8 +51,16 @@ def test_compiled_ones_are_taken_only_where_they_agree(
     eager, made = Functions(), Functions(twice)
     monkeypatch.setattr(compiled, "compiled", lambda _: made)
     with caplog.at_level(logging.WARNING):
-        assert compiled.fitting(eager, results, CUDA) is (made if taken else eager)
+        fitting = compiled.fitting(eager, results, CUDA)
+    assert (fitting is eager) is not taken
     assert len(caplog.records) == (not taken)
+
+
+def test_compiled_ones_serve_what_is_recorded_alone() -> None:
+    either = compiled.switched(Functions(lambda _: torch.ones(1)), Functions(lambda _: torch.zeros(1)))
+    with compiled.recorded():
+        assert either.twice(torch.zeros(1)) == 1
+    assert either.twice(torch.zeros(1)) == 0
 
 
 @pytest.mark.timeout(600)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pandagpt_core.llm.attention.base import Attend, CausalAttention
+from pandagpt_core.llm.attention.base import Attend, CausalAttention, new_shapes
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.pointwise import TurnHeads, turn_heads
 from pandagpt_core.llm.quant.linear import Linear
@@ -194,4 +194,5 @@ def whole(llm: Hidden, embeds: Tensor, keep: Tensor | None, layer_bias: Tensor |
     bias = None
     if layer_bias is not None:
         bias = LayerBias(layer_bias, torch.arange(batch, device=embeds.device)[:, None].expand(batch, length))
-    return llm.logits(llm.hidden(embeds, positions, CausalAttention(keep), bias))
+    with new_shapes(embeds.device):
+        return llm.logits(llm.hidden(embeds, positions, CausalAttention(keep), bias))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.llm import pointwise
-from pandagpt_core.llm.attention.base import Attend
+from pandagpt_core.llm.attention.base import Attend, new_shapes
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
 from pandagpt_core.llm.config import LlamaConfig
@@ -162,7 +162,8 @@ class TorchChunks:
     def __call__(self, embeds: Tensor) -> Tensor:
         attend = SlotAttention(self._cache, [Stretch(0, self._start, len(embeds))])
         self._start += len(embeds)
-        return self._llm.logits(self._llm.hidden(embeds, attend.positions, attend)).float()
+        with new_shapes(embeds.device):
+            return self._llm.logits(self._llm.hidden(embeds, attend.positions, attend)).float()
 
 
 @torch.no_grad()

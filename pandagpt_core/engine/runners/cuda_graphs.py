@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pandagpt_core import compiled
 from pandagpt_core.llm.attention.base import Attend, grouped_attention
 from pandagpt_core.llm.attention.cache import SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel
@@ -86,7 +87,8 @@ class DecodeGraphs:
 
         # Recording runs the computation: at position 0 it would overwrite what running sequences hold there.
         held = [tensor[:, :rows, :, 0].clone() for tensor in (self._cache.keys, self._cache.values)]
-        replay, logits = self._record(compute)
+        with compiled.recorded():
+            replay, logits = self._record(compute)
         for tensor, before in zip((self._cache.keys, self._cache.values), held, strict=True):
             tensor[:, :rows, :, 0] = before
         return Recorded(embeds, positions, replay, logits, compute)

@@ -11,7 +11,7 @@ from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, Record, recor
 from pandagpt_core.engine.runners.packing import embed_chunks
 from pandagpt_core.engine.runners.slot_biases import SlotBiases
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
-from pandagpt_core.llm.attention.base import Attend
+from pandagpt_core.llm.attention.base import Attend, new_shapes
 from pandagpt_core.llm.attention.block_store import BlockStore
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel, fitting
@@ -52,7 +52,8 @@ class TorchRunner:
             return logits if packed == list(chunks) else logits[self._last_rows(chunks, packed)]
         attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.rows) for s in packed])
         bias = self._layer_bias(packed)
-        hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, bias)
+        with new_shapes(self._llm.device):
+            hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, bias)
         return self._llm.logits(hidden[self._last_rows(chunks, packed)])
 
     def release(self, sequence: Sequence) -> None:

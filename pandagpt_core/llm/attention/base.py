@@ -1,10 +1,14 @@
 """Grouped-query attention that never repeats a key-value head, and the plain causal form without a cache."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+UNPLANNED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class Attend(Protocol):
@@ -13,6 +17,12 @@ class Attend(Protocol):
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
         """q [..., H, d], k and v [..., KV, d], rotated, in: the attended values [..., H, d] out, all float32."""
         ...
+
+
+def new_shapes(device: torch.device) -> AbstractContextManager[None]:
+    """For attention whose shapes seldom come again: without cuDNN's kernels, which plan each new shape (0.1 s and more
+    for a prompt on an H200)."""
+    return sdpa_kernel(UNPLANNED) if device.type == "cuda" else nullcontext()
 
 
 def grouped_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

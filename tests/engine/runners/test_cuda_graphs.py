@@ -5,12 +5,14 @@ import gc
 import inspect
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from pandagpt_core.compiled import switched
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
@@ -18,6 +20,7 @@ from pandagpt_core.engine.runners import cuda_graphs
 from pandagpt_core.engine.runners import torch_runner as running
 from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, bucket
 from pandagpt_core.engine.runners.torch_runner import TorchRunner
+from pandagpt_core.llm import pointwise
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import Packing
 from pandagpt_core.llm.config import LlamaConfig
@@ -149,6 +152,26 @@ def test_steps_with_layer_biases_are_graphs_too_and_each_sequence_has_its_own(
     answers = answers_after_a_plain_start(engine, half_biased, prompt("bamboo"), drain)
     assert answers == eager_answers(make_engine, half_biased, drain)
     assert recorder.replays > len(recorder.shapes)
+
+
+def test_compiled_functions_serve_graphs_alone(llama: Llama, make_engine: Fixture, prompt: Fixture) -> None:
+    """A prompt's step is computed once: the compiler's checks would cost more than the launches they save."""
+    calls: list[str] = []
+
+    def counted(name: str) -> Callable[[Tensor], Tensor]:
+        return lambda gate_up: [calls.append(name), pointwise.gate(gate_up)][1]  # type: ignore[func-returns-value]
+
+    made, eager = (replace(pointwise.EAGER, gate=counted(name)) for name in ("compiled", "eager"))
+    served = copy.deepcopy(llama)
+    for layer in served.llm.model.layers:  # type: ignore[attr-defined]
+        layer.mlp.between = switched(made, eager)
+    engine = make_engine(TorchRunner(served, make_engine(max_running=2).sizes, Recorder()), max_running=2)
+    engine.add(EngineRequest("a", prompt("panda"), SamplingParams(max_tokens=2, ignore_eos=True)))
+    engine.step()
+    assert set(calls) == {"eager"}
+    calls.clear()
+    engine.step()
+    assert calls[0] == "compiled"
 
 
 @pytest.mark.gpu
