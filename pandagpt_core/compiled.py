@@ -41,15 +41,16 @@ def recorded() -> Iterator[None]:
         _RECORDING.reset(token)
 
 
-def fitting(eager: F, probe: Probe[F], device: torch.device) -> F:
+def fitting(eager: F, probe: Probe[F], device: torch.device, compiler: Callable[[F], F] | None = None) -> F:
     """On a CUDA device, where the compiled set computes what `eager` does: that one within `recorded`, and `eager`
     elsewhere. Else `eager` itself.
 
-    What the compiler raises where something is missing differs by version, so any error is a no.
+    compiler: compiles a set (`compiled`). What it raises where something is missing differs by version, so any error is
+    a no.
     """
     if device.type != "cuda":
         return eager
-    made = compiled(eager)
+    made = (compiler or compiled)(eager)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's, of torch's own code

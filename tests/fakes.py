@@ -41,12 +41,14 @@ from pandagpt_core.types import (
     Turn,
 )
 from service import logs
+from service.broker.worker.heartbeat import STALL_S
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
 from service.tracing import Tracer
 from service.worker.assembly import assembled
 from service.worker.jobs import seed_of
 from service.worker.loop import Worker
+from service.worker.malloc_trim import MallocTrim
 
 ROOT = Path(__file__).parents[1]
 DIM = 8
@@ -379,12 +381,15 @@ def worker_thread(
     runtime: FakeRuntime | None = None,
     tracer: Tracer | None = None,
     recogniser: FakeRecogniser | None = None,
+    stall_s: float = STALL_S,
+    malloc_trim: MallocTrim | None = None,
     **settings: object,
 ) -> Iterator[WorkerThread]:
     """A worker in a thread, announced when the block begins and gone when it ends. `settings` of WorkerSettings."""
     runtime, registry = runtime or FakeRuntime(), CollectorRegistry()
     metrics, announced, errors = WorkerMetrics.on(registry), threading.Event(), []
-    with assembled(runtime, store, fake_worker_settings(**settings), metrics, tracer, recogniser) as worker:
+    made = fake_worker_settings(**settings)
+    with assembled(runtime, store, made, metrics, tracer, recogniser, stall_s, malloc_trim) as worker:
 
         def run() -> None:
             try:

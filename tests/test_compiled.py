@@ -46,12 +46,11 @@ def no_compiler(_x: Tensor) -> Tensor:
     ids=["same", "other values", "raises"],
 )
 def test_compiled_ones_are_taken_only_where_they_agree(
-    twice: Callable[[Tensor], Tensor], taken: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    twice: Callable[[Tensor], Tensor], taken: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     eager, made = Functions(), Functions(twice)
-    monkeypatch.setattr(compiled, "compiled", lambda _: made)
     with caplog.at_level(logging.WARNING):
-        fitting = compiled.fitting(eager, results, CUDA)
+        fitting = compiled.fitting(eager, results, CUDA, lambda _: made)
     assert (fitting is eager) is not taken
     assert len(caplog.records) == (not taken)
 

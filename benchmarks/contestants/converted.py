@@ -82,7 +82,7 @@ def model_folder(peer: ConvertedPeer, precision: str, python: str, cache: Path) 
     return weights.once(cache / f"{peer.name}-{precision}", write)
 
 
-def convert(python: str, arguments: Sequence[str]) -> None:
+def convert(python: str, arguments: Sequence[str], limit_s: float = CONVERT_S) -> None:
     """Run a converter without a network. Raises Absent with its last line where it fails."""
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:  # the builder writes a cache where it is run
@@ -93,11 +93,11 @@ def convert(python: str, arguments: Sequence[str]) -> None:
                 env=env,
                 capture_output=True,
                 text=True,
-                timeout=CONVERT_S,
+                timeout=limit_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise Absent(f"its converter did not end within {CONVERT_S:g} s") from None
+            raise Absent(f"its converter did not end within {limit_s:g} s") from None
     if done.returncode:
         print(done.stderr, file=sys.stderr, flush=True)
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]

@@ -6,7 +6,7 @@ Without a device it prints that and measures nothing.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -70,11 +70,13 @@ def measure(
     ]
 
 
-def made(sizes: ImageBindSizes, precision: str, device: str) -> ImageBind:
+def made(
+    sizes: ImageBindSizes, precision: str, device: str, choose: Callable[[ImageBind], object] = autocast_towers
+) -> ImageBind:
     """All of it in one precision, or as it is served where the precision is left to the device."""
     model = random_imagebind(sizes, TOWERS, peaks.DTYPES.get(precision, torch.float32), device)
     if precision == "served":
-        autocast_towers(model)
+        choose(model)
     return model
 
 

@@ -95,18 +95,24 @@ def autocast_towers(
     report: Listen = ignore,
     timed: Timer | None = None,
     kind: str | None = None,
+    least: int = SMALL,
 ) -> tuple[str, ...]:
     """Round the weights of those towers' blocks where it pays and stays within the limit: their names.
 
-    kind: of device whose ways are tried; by default that which the weights are on.
+    kind: of device whose ways are tried; by default that which the weights are on. least: weights of a tower's products
+    below which it is left alone.
     """
     ways = WAYS.get(kind or next(encoder.parameters()).device.type, ())
     towers = [name for name in encoder.towers if name in OF_TOWER]
-    return tuple(name for name in towers if _autocast(_tower(encoder, name), ways, report, timed))
+    return tuple(name for name in towers if _autocast(_tower(encoder, name), ways, report, timed, least))
 
 
 def autocast_eva_vit(
-    encoder: EvaVit, report: Listen = ignore, timed: Timer | None = None, kind: str | None = None
+    encoder: EvaVit,
+    report: Listen = ignore,
+    timed: Timer | None = None,
+    kind: str | None = None,
+    least: int = SMALL,
 ) -> bool:
     """As `autocast_towers`: every row of a made picture must point where it did."""
     device, side = encoder.cls_token.device, encoder.sizes.image
@@ -118,7 +124,7 @@ def autocast_eva_vit(
         lambda: encoder.encode(Modality.IMAGE, picture)[0],
     )
     ways = [way for way in WAYS.get(kind or device.type, ()) if not way.throughout]  # which wraps a trunk, not a list
-    return _autocast(tower, ways, report, timed)
+    return _autocast(tower, ways, report, timed, least)
 
 
 def _tower(encoder: ImageBind, name: str) -> Tower:
@@ -131,8 +137,8 @@ def _tower(encoder: ImageBind, name: str) -> Tower:
     )
 
 
-def _autocast(tower: Tower, ways: Sequence[Way], report: Listen, timed: Timer | None) -> bool:
-    if not ways or sum(parameter.numel() for parameter in _products(tower.trunk)) < SMALL:
+def _autocast(tower: Tower, ways: Sequence[Way], report: Listen, timed: Timer | None, least: int) -> bool:
+    if not ways or sum(parameter.numel() for parameter in _products(tower.trunk)) < least:
         return False
     expected = functools.cache(tower.encode)
 

@@ -19,12 +19,13 @@ from pandagpt_core.llm import openvino
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino import capable
-from pandagpt_core.llm.precision import MARGIN, PrecisionChoice, divergence, is_small, probed
+from pandagpt_core.llm.precision import MARGIN, SMALL, PrecisionChoice, divergence, is_small, probed
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.torch_backend import serve
 
 RunnerName = Literal["auto", "torch", "openvino"]
 PrecisionAndRunner = tuple[Precision, RunnerName]
+WhyNot = Callable[[Precision], str]
 
 KINDS: tuple[Precision, ...] = ("int8", "bf16", "fp32")  # tried on a CPU by "auto"
 LIMITS: dict[Precision, float] = {"int8": MARGIN, "bf16": MARGIN, "fp32": 1e-5}  # nats; of OpenVINO's numbers in fp32
@@ -43,24 +44,26 @@ def served(
     runner: RunnerName = "auto",
     report: Listen = ignore,
     timed: Timer | None = None,
+    least: int = SMALL,
+    why_not: WhyNot = capable.why_not,
 ) -> LanguageModel:
     """The model made ready to serve, by the runner and in the precision named or, by "auto", by those that suit.
 
     "auto" is bf16 on an accelerator; on a CPU it is the fastest candidate within its limit, and fp32 by torch for
-    small models. A precision that torch is to compute is taken as named, whatever it loses.
+    models of fewer than `least` weights of products. A precision that torch is to compute is taken as named, whatever
+    it loses. why_not: why OpenVINO does not compute in a precision here, empty where it does.
     Raises ValueError for a runner or a precision that is named and does not compute here.
     """
     if torch.device(device).type != "cpu":
         if runner == "openvino":
             raise ValueError(f"the runner openvino needs the device cpu, it is {device}")
         return _untimed(llm, "bf16" if precision == "auto" else precision, device, report)
-    ways = _ways(llm, precision, runner)
+    ways = _ways(precision, runner, why_not, small=is_small(llm, least))
     if len(ways) == 1 and ways[0][1] == "torch":
         return _untimed(llm, ways[0][0], device, report)
     try:
-        made, choice = choose(
-            WHAT, candidates(llm, ways, exact=precision == "auto"), timed, "nats", known_to(report, WHAT)
-        )
+        tried = candidates(llm, ways, exact=precision == "auto", why_not=why_not)
+        made, choice = choose(WHAT, tried, timed, "nats", known_to(report, WHAT))
     except NothingFits as error:
         raise ValueError(f"no way to serve {precision} by the runner {runner} here: {error}") from None
     report(choice)
@@ -73,22 +76,24 @@ def _untimed(llm: Llama, precision: Precision, device: str | torch.device, repor
     return made
 
 
-def _ways(llm: Llama, precision: PrecisionChoice, runner: RunnerName) -> list[PrecisionAndRunner]:
+def _ways(precision: PrecisionChoice, runner: RunnerName, why_not: WhyNot, *, small: bool) -> list[PrecisionAndRunner]:
     """Those that may be tried. Raises ValueError where the named ones exclude one another."""
     if runner == "openvino":
         if precision == "auto":
             return [(kind, "openvino") for kind in KINDS]
-        if reason := capable.why_not(precision):
+        if reason := why_not(precision):
             raise ValueError(f"the runner openvino does not compute {precision} here: {reason}")
         return [(precision, "openvino")]
-    if is_small(llm) or precision in ("fp16", "fp8"):
+    if small or precision in ("fp16", "fp8"):
         return [("fp32" if precision == "auto" else precision, "torch")]
     kinds = KINDS if precision == "auto" else (precision,)
     runners: list[RunnerName] = ["torch"] if runner == "torch" or not openvino.installed() else ["torch", "openvino"]
     return [(kind, name) for kind in kinds for name in runners]
 
 
-def candidates(llm: Llama, ways: Sequence[PrecisionAndRunner], *, exact: bool) -> list[Candidate[LanguageModel]]:
+def candidates(
+    llm: Llama, ways: Sequence[PrecisionAndRunner], *, exact: bool, why_not: WhyNot = capable.why_not
+) -> list[Candidate[LanguageModel]]:
     """One for each way. exact: what torch computes in fewer bits has to stay within its limit too.
 
     Without a limit to check a model is served in place: no second set of weights is held.
@@ -110,7 +115,7 @@ def candidates(llm: Llama, ways: Sequence[PrecisionAndRunner], *, exact: bool) -
 
         return Candidate(
             name=f"{runner} {kind}",
-            prepare=lambda: _steps(_first_layers(llm), kind, runner),
+            prepare=lambda: _steps(_first_layers(llm), kind, runner, why_not),
             make=make,
             deviation=None if free else lambda twin: divergence(reference(), twin),
             limit=LIMITS[kind],
@@ -149,9 +154,9 @@ def _compile(llm: Llama, precision: Precision) -> LanguageModel:
 
 
 @torch.inference_mode()
-def _steps(few: Llama, precision: Precision, runner: RunnerName) -> Sequence[Step]:
+def _steps(few: Llama, precision: Precision, runner: RunnerName, why_not: WhyNot) -> Sequence[Step]:
     """Of one row and of ROWS rows, each of another sequence."""
-    step = _compiled_step(few, precision) if runner == "openvino" else _torch_step(few, precision)
+    step = _compiled_step(few, precision, why_not) if runner == "openvino" else _torch_step(few, precision)
     inputs = [torch.ones(rows, few.config.width) for rows in (1, ROWS)]
     return [functools.partial(torch.inference_mode()(step), x) for x in inputs]
 
@@ -167,9 +172,9 @@ def _torch_step(few: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
     return lambda x: fast.logits(fast.hidden(x, torch.zeros(len(x), dtype=torch.long), itself))
 
 
-def _compiled_step(few: Llama, precision: Precision) -> Callable[[Tensor], Tensor]:
+def _compiled_step(few: Llama, precision: Precision, why_not: WhyNot) -> Callable[[Tensor], Tensor]:
     """Raises RuntimeError for a precision that the probe shows not to be computed here."""
-    if reason := capable.why_not(precision):
+    if reason := why_not(precision):
         raise RuntimeError(reason)
     from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, Piece  # an extra, which takes time to import
 

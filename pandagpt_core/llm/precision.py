@@ -34,6 +34,6 @@ def probed(llm: Predicts) -> Tensor:
     return logits[0]
 
 
-def is_small(llm: Llama) -> bool:
+def is_small(llm: Llama, least: int = SMALL) -> bool:
     """Whether a step's time is not in the products, so that nothing is to be gained by fewer bits."""
-    return sum(p.numel() for name, p in llm.named_parameters() if p.dim() == 2 and "embed" not in name) < SMALL
+    return sum(p.numel() for name, p in llm.named_parameters() if p.dim() == 2 and "embed" not in name) < least

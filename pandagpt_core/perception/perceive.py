@@ -111,17 +111,20 @@ class Perceiver:
         best = float(unit @ self.recall.directions[order[0]])
         features = [best, float(values[0]), float(values[1])]
         if modality == Modality.IMAGE and len(rows) > THINGS_AT:
-            classes = classes_of(rows)
+            classes = self._classes_of(rows)
             mapped = self.index.concept_of == int(order[0])
             features += [float(classes[mapped].sum()), float(classes[~mapped].max())]
         return features
 
     def class_features(self, rows: Tensor) -> tuple[int, list[float]]:
-        classes = classes_of(rows)
+        classes = self._classes_of(rows)
         best = int(classes.argmax())
         p = min(max(float(classes[best]), 1e-4), 1 - 1e-4)
         unit = normalize(rows[0].to(self.recall.directions), dim=-1)
         return best, [math.log(p / (1 - p)), float((self.recall.directions @ unit).max())]
+
+    def _classes_of(self, rows: Tensor) -> Tensor:
+        return classes_of(rows, len(self.table.classes))
 
     def _classes(self, rows: Tensor) -> list[PerceptionCandidate]:
         """ImageNet's best class, where it is none of the concepts."""
@@ -142,7 +145,7 @@ class Perceiver:
     def _agreement(self, kind: int, rows: Tensor) -> float:
         """How far ImageNet's classes bear a detected kind out: the detector knows 10 animals, and sees no others."""
         covering = self.index.covering.get(kind)
-        return 1.0 if covering is None else min(1.0, _ALONE + float(classes_of(rows)[covering].sum()))
+        return 1.0 if covering is None else min(1.0, _ALONE + float(self._classes_of(rows)[covering].sum()))
 
     def _shapes(self, rows: Tensor) -> list[PerceptionCandidate]:
         """What stands on a plain ground, the largest first."""
@@ -166,7 +169,7 @@ class Perceiver:
         """What it surely is even where its name is not: the kind that concept and classes give most."""
         given = _by_kind(self.table.concepts, shares, self.table.kinds)
         if modality == Modality.IMAGE and len(rows) > THINGS_AT:
-            given = _by_kind(self.table.classes, classes_of(rows), self.table.kinds)
+            given = _by_kind(self.table.classes, self._classes_of(rows), self.table.kinds)
         best = max(given, key=lambda kind: given[kind])
         return best if given[best] >= self.table.kind else ""
 

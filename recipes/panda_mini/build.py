@@ -43,7 +43,8 @@ Calibrate = Callable[[BuildJob, dict[str, Any], State, torch.Tensor], NameTable]
 Examine = Callable[[Path, Path, int], dict[str, Any]]  # figures of a folder, by the cache, every so many items
 
 
-def main(said: Sequence[str] | None = None) -> None:
+def main(said: Sequence[str] | None = None, run: Callable[[BuildJob, Path], None] | None = None) -> None:
+    """run: what builds (`build`)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
     parser.add_argument("--out", type=Path, help="models/panda-mini, or with --quick CACHE/quick")
@@ -57,9 +58,8 @@ def main(said: Sequence[str] | None = None) -> None:
     asked.cache.mkdir(parents=True, exist_ok=True)
     out = asked.out or (asked.cache / "quick" if asked.quick else Path("models/panda-mini"))
     try:
-        build(
-            BuildJob(asked.cache, QUICK if asked.quick else BuildRecipe(), Log(asked.cache / "mini.jsonl"), device), out
-        )
+        recipe, log = QUICK if asked.quick else BuildRecipe(), Log(asked.cache / "mini.jsonl")
+        (run or build)(BuildJob(asked.cache, recipe, log, device), out)
     except FetchError as error:
         sys.exit(str(error))
 

@@ -24,8 +24,14 @@ from recipes.panda_mini.model_card import filled
 SETS: dict[str, Callable[[Path, Path, int], Manifest]] = {"validation": write_mini, "reserved": write_reserved}
 FIGURES, REPORT, CARD = "figures.json", "report", "README.md"
 
+Examined = Callable[[Path, Path, str, int], EvaluationReport]
 
-def main(said: Sequence[str] | None = None, fetch: Callable[[Path], object] = fetch_all) -> None:
+
+def main(
+    said: Sequence[str] | None = None,
+    fetch: Callable[[Path], object] = fetch_all,
+    examined: Examined | None = None,
+) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("sets", nargs="*", metavar="SETS", help=" or ".join(SETS))
@@ -41,15 +47,19 @@ def main(said: Sequence[str] | None = None, fetch: Callable[[Path], object] = fe
             fetch(asked.cache / "packages")
         except FetchError as error:
             parser.exit(1, f"{error}\n")
-    figures = measure(asked.model, asked.cache, asked.sets, asked.thin) if asked.sets else read(asked.model)
+    model, sets = asked.model, asked.sets
+    figures = measure(model, asked.cache, sets, asked.thin, examined) if sets else read(model)
     for text in (*asked.fill, asked.model / CARD):
         fill(text, figures)
 
 
-def measure(folder: Path, cache: Path, sets: Sequence[str], thin: int = 1) -> dict[str, Any]:
+def measure(
+    folder: Path, cache: Path, sets: Sequence[str], thin: int = 1, examined: Examined | None = None
+) -> dict[str, Any]:
     """Measure the sets, write their figures and reports and fill the card; all figures of these very weights.
 
     cache: where the packages of the recipe lie, under `packages`. What other weights were found to know is forgotten.
+    examined: the report of one set (`examine_set`).
     """
     weights = read_model_folder(folder).files
     known = read(folder) if (folder / FIGURES).exists() else {}
@@ -58,7 +68,7 @@ def measure(folder: Path, cache: Path, sets: Sequence[str], thin: int = 1) -> di
         for left in (folder / REPORT).glob(f"{name}.*"):
             left.unlink()
     for name in sets:
-        report = examined(folder, cache, name, thin)
+        report = (examined or examine_set)(folder, cache, name, thin)
         figures[name] = report.to_dict()
         (folder / REPORT).mkdir(exist_ok=True)
         (folder / REPORT / f"{name}.md").write_text(markdown(report), encoding="utf-8")
@@ -68,7 +78,7 @@ def measure(folder: Path, cache: Path, sets: Sequence[str], thin: int = 1) -> di
     return figures
 
 
-def examined(folder: Path, cache: Path, name: str, thin: int) -> EvaluationReport:
+def examine_set(folder: Path, cache: Path, name: str, thin: int) -> EvaluationReport:
     with TemporaryDirectory(dir=cache) as scratch:
         manifest = SETS[name](cache / "packages", Path(scratch), thin)
         return examine(open_model(folder), manifest, base_model(folder) if manifest.text_only else None, _tell)

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ from service.broker.media_cache import EmbeddingCache
 from service.broker.permissions import WORKER, check_permitted, permitted
 from service.broker.protocol import Announcement
 from service.broker.worker.consumer import Consumer
-from service.broker.worker.heartbeat import Heartbeat
+from service.broker.worker.heartbeat import STALL_S, Heartbeat, HeldEntries
 from service.metrics import WorkerMetrics
 from service.settings import StoreSettings, WorkerSettings
 from service.tracing import NoTracer, Tracer
@@ -37,6 +37,7 @@ from service.worker.encoding.encode_stage import Batcher, EncodeStage
 from service.worker.encoding.encoder_executor import ThreadEncoderExecutor
 from service.worker.encoding.speech_stage import SpeechStage
 from service.worker.loop import Worker, WorkerLimits
+from service.worker.malloc_trim import MallocTrim
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,12 @@ def assembled(
     metrics: WorkerMetrics,
     tracer: Tracer | None = None,
     recogniser: Recogniser | None = None,
+    stall_s: float = STALL_S,
+    malloc_trim: MallocTrim | None = None,
 ) -> Iterator[Worker]:
     """A worker that is ready to run, and its connections for as long. Without a recogniser it writes down no speech.
+
+    stall_s: seconds without a turn of its loop after which its requests are left to others.
 
     Raises StoreUnavailable and its kinds.
     """
@@ -58,7 +63,10 @@ def assembled(
     connection, beats = connect(store, name=name, reporting=True), connect(store, name=f"{name}-heartbeat")
     try:
         _check(connection, store)
-        yield _join(runtime, recogniser, store, worker, metrics, tracer or NoTracer(), name, connection, beats)
+        heartbeat = partial(Heartbeat, beats, Keys(store.namespace), stall_s=stall_s)
+        yield _join(
+            runtime, recogniser, store, worker, metrics, tracer or NoTracer(), name, connection, heartbeat, malloc_trim
+        )
     finally:
         connection.close()
         beats.close()
@@ -113,7 +121,8 @@ def _join(
     tracer: Tracer,
     name: str,
     connection: SyncStore,
-    beats: SyncStore,
+    beating: Callable[[Announcement, HeldEntries, float, float], Heartbeat],
+    malloc_trim: MallocTrim | None,
 ) -> Worker:
     keys = Keys(store.namespace)
     counts = partial(count_end, metrics), metrics.restored_entries.inc
@@ -132,13 +141,6 @@ def _join(
         metrics_address=address,
         version=version(),
     )
-    heartbeat = Heartbeat(
-        beats,
-        keys,
-        announcement,
-        lambda: consumer.held,
-        worker.heartbeat_s,
-        worker.lost_after_s,
-    )
+    heartbeat = beating(announcement, lambda: consumer.held, worker.heartbeat_s, worker.lost_after_s)
     limits = WorkerLimits(worker.max_sequences, worker.prefetch, worker.drain_grace_s)
-    return Worker(runtime, consumer, encoding, speech, heartbeat, metrics, limits, tracer)
+    return Worker(runtime, consumer, encoding, speech, heartbeat, metrics, limits, tracer, malloc_trim)

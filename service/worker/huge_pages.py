@@ -57,9 +57,9 @@ def collapse() -> int:
     return sum(collapsing())
 
 
-def collapsing() -> Iterator[int]:
+def collapsing(kernel: Path = KERNEL) -> Iterator[int]:
     """One huge page is made, or found made, before each of its sizes in bytes."""
-    size = page_size()
+    size = page_size(kernel)
     if size == 0:
         return
     madvise = ctypes.CDLL(None, use_errno=True).madvise
@@ -76,14 +76,14 @@ def collapsing() -> Iterator[int]:
         return
 
 
-def page_size() -> int:
+def page_size(kernel: Path = KERNEL) -> int:
     """Bytes of a huge page; 0 where the system has none or its administrator wants none (`never`)."""
     if sys.platform != "linux":
         return 0
     try:
-        if "[never]" in (KERNEL / "enabled").read_text():
+        if "[never]" in (kernel / "enabled").read_text():
             return 0
-        return int((KERNEL / "hpage_pmd_size").read_text())
+        return int((kernel / "hpage_pmd_size").read_text())
     except (OSError, ValueError):
         return 0
 

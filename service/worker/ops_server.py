@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from service.broker.worker.heartbeat import STALL
+from service.broker.worker.heartbeat import STALL_S
 
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -34,7 +34,7 @@ class Loop(Protocol):
 class Health:
     """What the probes answer. `begin` marks the end of loading."""
 
-    def __init__(self, stall_s: float = STALL) -> None:
+    def __init__(self, stall_s: float = STALL_S) -> None:
         self._stall_s = stall_s
         self._loop: Loop | None = None
 

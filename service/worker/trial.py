@@ -19,10 +19,10 @@ LIMIT_S = 900.0
 LARGE = 64 << 20  # bytes of a language model's files: what it takes to load a smaller one twice is not saved again
 
 
-def pays(settings: WorkerSettings, device: str) -> bool:
-    """Whether there is something to choose on this device, and a model large enough. Raises CheckpointError."""
+def pays(settings: WorkerSettings, device: str, least: int = LARGE) -> bool:
+    """Whether there is something to choose on this device, and a model of `least` bytes. Raises CheckpointError."""
     free = settings.dtype == "auto" and settings.runner == "auto" and settings.engine == "own"
-    return free and device == "cpu" and settings.cache is not None and _llm_bytes(settings.model) >= LARGE
+    return free and device == "cpu" and settings.cache is not None and _llm_bytes(settings.model) >= least
 
 
 def run(settings: WorkerSettings, command: Sequence[str] = COMMAND, limit_s: float = LIMIT_S) -> bool:

@@ -19,6 +19,8 @@ from benchmarks.lib.absent import Absent
 from benchmarks.lib.machine import cores
 from benchmarks.lib.options import BenchmarkOptions, options, parser
 from benchmarks.lib.prompts import prompts
+from benchmarks.lib.weights import GGUF_KINDS
+from tests.llm import openvino_here
 
 PEERS = {
     "transformers-generate",
@@ -84,7 +86,7 @@ def test_a_peer_that_did_not_install_is_absent_with_the_reason_of_its_installer(
 
 
 def test_openvino_that_is_not_installed_leaves_out_ours_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(field, "installed", lambda: False)
+    openvino_here.absent(monkeypatch)
     for entries in (ENGINES, SERVERS):
         present, absent = assemble(chosen(entries, "ours-openvino:int8"), parsed())
         assert not present
@@ -105,22 +107,29 @@ def test_what_is_left_out_by_choice_is_listed_too() -> None:
     assert absent == {"vllm:bf16": "left out by --quick"}
 
 
-def test_a_named_server_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.lib.weights.gguf_file", lambda cache, kind: cache / f"{kind}.gguf")
-    present, absent = assemble(chosen(ENGINES, "llama"), parsed("--llama-server", sys.executable))
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A folder of weights that an earlier run has written, all of them empty."""
+    made = tmp_path / "cache"
+    made.mkdir()
+    for kind in GGUF_KINDS:
+        (made / f"smollm2-{kind}.gguf").touch()
+    return made
+
+
+def test_a_named_server_is_taken_where_it_is(cache: Path) -> None:
+    words = ("--llama-server", sys.executable, "--cache", str(cache))
+    present, absent = assemble(chosen(ENGINES, "llama"), parsed(*words))
     assert [one.name for one in present] == [f"llama-server:{kind}" for kind in LLAMA]
     assert not absent
 
 
-def test_peers_are_taken_from_one_folder_and_named_for_what_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("benchmarks.lib.weights.gguf_file", lambda cache, kind: cache / f"{kind}.gguf")
+def test_peers_are_taken_from_one_folder_and_named_for_what_they_are(tmp_path: Path, cache: Path) -> None:
     for name in ("openvino", "xllamacpp"):
         (tmp_path / name / "bin").mkdir(parents=True)
         (tmp_path / name / "bin" / "python").symlink_to(sys.executable)
     peers = chosen(ENGINES, "openvino", "vllm", "llama-server")
-    present, absent = assemble(peers, parsed("--peers", str(tmp_path)))
+    present, absent = assemble(peers, parsed("--peers", str(tmp_path), "--cache", str(cache)))
     openvino = [f"openvino:{kind}" for kind in ("q4_1", "q8_0", "f16", "f32")]
     assert [one.name for one in present] == [*openvino, *(f"llama.cpp-avx2:{kind}" for kind in LLAMA)]
     assert set(absent) == {"vllm:bf16"}
@@ -156,13 +165,15 @@ def test_as_served_names_nothing_but_fewer_threads_where_they_are_asked_for(tmp_
     assert fewer["PANDAGPT_WORKER_THREADS"] == str(cores() + 1)
 
 
-def test_the_engine_as_served_leaves_its_threads_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(field, "service_folder", lambda cache, endless: cache / "folder")
-    (one,), _ = assemble(chosen(ENGINES, AS_SERVED), parsed())
+def test_the_engine_as_served_leaves_its_threads_to_the_worker(cache: Path) -> None:
+    for name in ("bench", "bench-plain"):  # model folders that an earlier run has written
+        (cache / name).mkdir()
+        (cache / name / "config.json").touch()
+    (one,), _ = assemble(chosen(ENGINES, AS_SERVED), parsed("--cache", str(cache)))
     assert isinstance(one, PipeContestant)
     assert "OMP_NUM_THREADS" not in one.spec.env
     assert json.loads(one.spec.command[-1])["threads"] == 0
-    (named,), _ = assemble(chosen(ENGINES, "ours:int8"), parsed("--threads", "1"))
+    (named,), _ = assemble(chosen(ENGINES, "ours:int8"), parsed("--threads", "1", "--cache", str(cache)))
     assert isinstance(named, PipeContestant)
     assert named.spec.env["OMP_NUM_THREADS"] == "1"
 

@@ -1,6 +1,7 @@
 """The arithmetic of rooflines, the plain towers, and the GPU benchmarks' logic at small sizes on a CPU."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from benchmarks.lib.random_models import random_llama
 from benchmarks.lib.sizes import product_weights, step_bytes, tower_operations, weight_bytes
 from benchmarks.lib.stats import Case
 from pandagpt_core import autotune
-from pandagpt_core.encoders import precision as encoder_precision
+from pandagpt_core.encoders.precision import autocast_towers
 from pandagpt_core.encoders.sizes import HUGE, ImageBindSizes, TowerSize
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
@@ -138,10 +139,12 @@ def test_the_bytes_of_a_step_are_those_of_the_served_weights() -> None:
     assert sum(tensor.nbytes for tensor in matrices) - scales == weight_bytes(wide, "fp8")
 
 
-def test_the_towers_are_measured_as_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder_precision, "SMALL", 0)
-    monkeypatch.setattr(autotune, "seconds", lambda steps: {name: 1.0 if "bfloat16" in name else 2.0 for name in steps})
-    exact, served = (gpu_imagebind.made(SIZES, precision, "cpu") for precision in ("fp32", "served"))
+def test_the_towers_are_measured_as_they_are_served() -> None:
+    def timed(steps: autotune.Steps) -> dict[str, float]:
+        return {name: 1.0 if "bfloat16" in name else 2.0 for name in steps}
+
+    choose = partial(autocast_towers, timed=timed, least=0)
+    exact, served = (gpu_imagebind.made(SIZES, precision, "cpu", choose) for precision in ("fp32", "served"))
     names = {name for name, tensor in served.state_dict().items() if tensor.dtype == torch.bfloat16}
     assert {name.partition(".")[0] for name in names} == {"modality_trunks"}
     assert not any(tensor.dtype == torch.bfloat16 for tensor in exact.state_dict().values())

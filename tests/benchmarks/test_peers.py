@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.contestants import as_served_child, converted, ctranslate2_child, onnxruntime_genai_child
+from benchmarks.contestants import as_served_child, ctranslate2_child, onnxruntime_genai_child
 from benchmarks.contestants.choice import WHAT, choice
-from benchmarks.contestants.converted import CTRANSLATE2, ONNXRUNTIME_GENAI, ConvertedPeer, model_folder
-from benchmarks.lib import weights
+from benchmarks.contestants.converted import CTRANSLATE2, ONNXRUNTIME_GENAI, ConvertedPeer, convert, model_folder
 from benchmarks.lib.absent import Absent
 from benchmarks.lib.peer_folder import PEERS, python_of, why_not
 from benchmarks.peers import RECIPES, PeerRecipe, install
@@ -77,9 +76,10 @@ def test_without_an_installer_the_reason_names_it(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def source(tmp_path: Path) -> Path:
+    """The weights as an earlier run has written them."""
     folder = tmp_path / "hf"
-    monkeypatch.setattr(weights, "hf_folder", lambda cache, *, endless: folder)
+    folder.mkdir()
     return folder
 
 
@@ -120,12 +120,9 @@ def test_a_converter_that_fails_makes_its_contestant_absent_and_leaves_nothing(t
         assert not (tmp_path / "ctranslate2-int8").exists()
 
 
-def test_a_converter_that_does_not_end_makes_its_contestant_absent(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(converted, "CONVERT_S", 0.1)
+def test_a_converter_that_does_not_end_makes_its_contestant_absent(tmp_path: Path) -> None:
     with pytest.raises(Absent, match=r"did not end within 0\.1 s"):
-        model_folder(CTRANSLATE2, "int8", str(program(tmp_path / "python", "exec sleep 60")), tmp_path)
+        convert(str(program(tmp_path / "python", "exec sleep 60")), [], limit_s=0.1)
 
 
 class FakeGenerator:

@@ -22,7 +22,6 @@ from service.broker.gateway.client import Broker
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import GROUP, Keys
 from service.broker.protocol import Done, Event, Failed, Token
-from service.broker.worker import consumer as consumer_module
 from service.broker.worker.consumer import Consumer
 from service.broker.worker.delivery import Delivery
 from service.settings import StoreSettings
@@ -43,7 +42,7 @@ class Worker:
 
     def __init__(self, settings: StoreSettings, name: str) -> None:
         self._store: SyncStore = connect(settings)
-        self.consumer = Consumer(self._store, settings, "fake", name, LOST_AFTER_S)
+        self.consumer = Consumer(self._store, settings, "fake", name, LOST_AFTER_S, claim_every_s=0.0)
         self._opened = False
         self.running: dict[str, Delivery] = {}
         self._next: dict[str, int] = {}
@@ -216,9 +215,8 @@ PATHS: tuple[Callable[[Stage], Coroutine[Any, Any, None]], ...] = (
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 async def test_harm_at_each_store_command_of_a_worker_loses_nothing(
-    path: Callable[[Stage], Coroutine[Any, Any, None]], harm: Harm, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+    path: Callable[[Stage], Coroutine[Any, Any, None]], harm: Harm, valkey: Valkey
 ) -> None:
-    monkeypatch.setattr(consumer_module, "CLAIM_EVERY", 0.0)
     socket = valkey.url.removeprefix("unix://")
     broker = Broker(connect_async(valkey.settings), valkey.settings, from_zero=("fake",))
     far = Worker(valkey.settings, "far")

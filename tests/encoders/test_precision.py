@@ -1,6 +1,7 @@
 """Whether a tower's products are rounded."""
 
 import copy
+import functools
 from collections.abc import Mapping
 
 import pytest
@@ -8,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 from pandagpt_core.autotune import AutotuneReport, Steps, seconds
-from pandagpt_core.encoders import precision
 from pandagpt_core.encoders.eva_vit import EvaSizes, EvaVit
 from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.precision import (
@@ -40,9 +40,9 @@ def encoder() -> ImageBind:
     return made
 
 
-@pytest.fixture(autouse=True)
-def _tiny_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "SMALL", 0)
+# Tiny towers count as large.
+towers_rounded = functools.partial(autocast_towers, least=0)
+eva_vit_rounded = functools.partial(autocast_eva_vit, least=0)
 
 
 def bf16_is_fast(steps: Steps) -> Mapping[str, float]:
@@ -65,7 +65,7 @@ def inner(encoder: ImageBind, tower: str) -> set[torch.dtype | None]:
 def test_rounded_towers_point_where_the_exact_ones_do(encoder: ImageBind) -> None:
     clips = {tower: made_clip(encoder, tower) for tower in TOWERS}
     exact = {tower: encoder.encode(OF_TOWER[tower], clip) for tower, clip in clips.items()}
-    assert autocast_towers(encoder, timed=bf16_is_fast) == TOWERS
+    assert towers_rounded(encoder, timed=bf16_is_fast) == TOWERS
     for tower, clip in clips.items():
         assert dtypes(encoder, tower) == {torch.bfloat16}
         assert inner(encoder, tower) == {None}
@@ -76,11 +76,19 @@ def test_rounded_towers_point_where_the_exact_ones_do(encoder: ImageBind) -> Non
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_a_tower_that_would_deviate_stays_exact(encoder: ImageBind, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(precision, "LIMIT", -1.0)
+def test_a_tower_that_would_deviate_stays_exact(encoder: ImageBind, kind: str) -> None:
+    class Brittle(Block):
+        """Loses its way when its products are rounded."""
+
+        def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+            exact = all(parameter.dtype == torch.float32 for parameter in self.products())
+            return super().forward(x, mask) if exact else -x
+
+    for tower in TOWERS:
+        encoder.modality_trunks[tower].blocks[0].__class__ = Brittle
     clip = made_clip(encoder, "audio")
     before = encoder.encode(OF_TOWER["audio"], clip)
-    assert autocast_towers(encoder, timed=bf16_is_fast, kind=kind) == ()
+    assert towers_rounded(encoder, timed=bf16_is_fast, kind=kind) == ()
     assert (dtypes(encoder, "audio"), inner(encoder, "audio")) == ({torch.float32}, {None})
     assert torch.equal(encoder.encode(OF_TOWER["audio"], clip), before)
 
@@ -88,7 +96,7 @@ def test_a_tower_that_would_deviate_stays_exact(encoder: ImageBind, monkeypatch:
 def test_on_cuda_what_is_between_the_products_is_rounded_too(encoder: ImageBind) -> None:
     clips = {tower: made_clip(encoder, tower) for tower in TOWERS}
     exact = {tower: encoder.encode(OF_TOWER[tower], clip) for tower, clip in clips.items()}
-    assert autocast_towers(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
+    assert towers_rounded(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
     for tower, clip in clips.items():
         assert inner(encoder, tower) == {torch.bfloat16}
         rounded = encoder.encode(OF_TOWER[tower], clip)
@@ -109,7 +117,7 @@ def test_on_cuda_sums_and_norms_are_rounded_where_the_margin_allows_it(encoder: 
             return super().forward(x + 4000.0, mask) - 4000.0
 
     encoder.modality_trunks["audio"].blocks[0].__class__ = Offset
-    assert autocast_towers(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
+    assert towers_rounded(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
     assert {tower: norm_dtypes(encoder, tower) for tower in ("vision", "audio")} == {
         "vision": {torch.bfloat16},
         "audio": {torch.float32},
@@ -146,7 +154,7 @@ def test_where_rounding_goes_beyond_the_margin_products_alone_are_rounded(
 
     for tower in ("audio", "text"):
         encoder.modality_trunks[tower].blocks[0].__class__ = Sensitive
-    assert autocast_towers(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
+    assert towers_rounded(encoder, timed=bf16_is_fast, kind="cuda") == TOWERS
     for tower in TOWERS:
         assert dtypes(encoder, tower) == {torch.bfloat16}
         assert inner(encoder, tower) == {None if tower in ("audio", "text") else torch.bfloat16}
@@ -154,7 +162,7 @@ def test_where_rounding_goes_beyond_the_margin_products_alone_are_rounded(
 
 def test_each_tower_reports_what_was_taken_and_measured(encoder: ImageBind) -> None:
     reports: list[AutotuneReport] = []
-    autocast_towers(encoder, reports.append, bf16_is_fast)
+    towers_rounded(encoder, reports.append, bf16_is_fast)
     assert [(report.what, report.taken) for report in reports] == [
         (f"{tower} tower", "bfloat16 products") for tower in TOWERS
     ]
@@ -162,13 +170,12 @@ def test_each_tower_reports_what_was_taken_and_measured(encoder: ImageBind) -> N
 
 
 def test_towers_on_other_devices_are_left_alone(encoder: ImageBind) -> None:
-    assert autocast_towers(encoder, timed=bf16_is_fast, kind="mps") == ()
+    assert towers_rounded(encoder, timed=bf16_is_fast, kind="mps") == ()
     assert dtypes(encoder, "vision") == {torch.float32}
 
 
-def test_what_is_not_faster_or_small_stays_exact(encoder: ImageBind, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert autocast_towers(encoder, timed=all_are_alike) == ()
-    monkeypatch.setattr(precision, "SMALL", 10**9)
+def test_what_is_not_faster_or_small_stays_exact(encoder: ImageBind) -> None:
+    assert towers_rounded(encoder, timed=all_are_alike) == ()
     assert autocast_towers(encoder, timed=bf16_is_fast) == ()
 
 
@@ -181,7 +188,7 @@ def test_the_clock_is_asked_of_both_precisions() -> None:
 def test_towers_on_a_cuda_device_are_rounded_within_the_margin(encoder: ImageBind) -> None:
     there = copy.deepcopy(encoder).to("cuda")
     assert seconds({"it": product_steps(Linear(512, 512, device="cuda"), torch.bfloat16)})["it"] > 0
-    assert autocast_towers(there, timed=bf16_is_fast) == TOWERS
+    assert towers_rounded(there, timed=bf16_is_fast) == TOWERS
     for tower in TOWERS:
         assert inner(there, tower) == {torch.bfloat16}
         clip = made_clip(encoder, tower)
@@ -205,7 +212,7 @@ def eva_dtypes(vit: EvaVit) -> set[torch.dtype]:
 def test_every_row_of_a_rounded_eva_vit_points_where_it_did(eva_vit: EvaVit) -> None:
     picture = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
     exact = eva_vit.encode(Modality.IMAGE, picture)
-    assert autocast_eva_vit(eva_vit, timed=bf16_is_fast)
+    assert eva_vit_rounded(eva_vit, timed=bf16_is_fast)
     assert eva_dtypes(eva_vit) == {torch.bfloat16}
     rounded = eva_vit.encode(Modality.IMAGE, picture)
     assert not torch.equal(rounded, exact)
@@ -213,5 +220,5 @@ def test_every_row_of_a_rounded_eva_vit_points_where_it_did(eva_vit: EvaVit) -> 
 
 
 def test_an_eva_vit_stays_exact_where_nothing_is_won(eva_vit: EvaVit) -> None:
-    assert not autocast_eva_vit(eva_vit, timed=all_are_alike)
+    assert not eva_vit_rounded(eva_vit, timed=all_are_alike)
     assert eva_dtypes(eva_vit) == {torch.float32}

@@ -1,5 +1,9 @@
 """Marks for tests of OpenVINO: each needs a precision that a trial shows to be computed on this machine."""
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 
 from pandagpt_core.llm.openvino.capable import why_not
@@ -11,3 +15,15 @@ def needs(*precisions: Precision) -> None:
     for precision in precisions:
         if reason := why_not(precision):
             pytest.skip(f"OpenVINO does not compute {precision} here: {reason}")
+
+
+def absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without the package."""
+    monkeypatch.setitem(sys.modules, "openvino", None)  # type: ignore[arg-type]  # the import system's own mark
+
+
+def present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with the package, for code that only looks for it."""
+    module = ModuleType("openvino")
+    module.__spec__ = ModuleSpec("openvino", None)
+    monkeypatch.setitem(sys.modules, "openvino", module)

@@ -1,5 +1,6 @@
 """Who computes the language model's steps: the choice at load."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,15 +10,15 @@ import torch
 
 from pandagpt_core import autotune as chooser
 from pandagpt_core.autotune import AutotuneReport, Steps, Timer
-from pandagpt_core.llm import autotune, openvino
-from pandagpt_core.llm import precision as margins
+from pandagpt_core.llm import autotune
 from pandagpt_core.llm.autotune import KINDS, LIMITS, RunnerName, served
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino import capable
-from pandagpt_core.llm.precision import MARGIN, divergence, probed
+from pandagpt_core.llm.precision import MARGIN, SMALL, divergence, probed
 from pandagpt_core.llm.quant.int8 import int8_runs
-from tests.llm.openvino_here import needs
+from pandagpt_core.llm.quant.linear import Precision
+from tests.llm.openvino_here import absent, needs, present
 
 MakeLlama = Callable[..., Llama]
 
@@ -33,105 +34,107 @@ def clock(fast: RunnerName, **faster: float) -> Timer:
     return lambda steps: {name: seconds(name) for name in steps}
 
 
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch, make_llama: MakeLlama) -> MakeLlama:
-    """Tiny models that count as large."""
-    monkeypatch.setattr(margins, "SMALL", 0)
-    return make_llama
+served_large = functools.partial(served, least=0)
+"""Of tiny models, which count as large."""
+
+
+def cancelling(llama: Llama) -> Llama:
+    """Its answers hang on the small difference of large weights, which only float32 holds."""
+    mlp = llama.model.layers[0].mlp
+    with torch.no_grad():
+        for part in (mlp.gate_proj, mlp.up_proj):
+            part.weight[1] = part.weight[0] = 1.0
+        mlp.down_proj.weight[:, 1] = -400.0
+        mlp.down_proj.weight[:, 0].add_(400.0)
+    return llama
 
 
 @pytest.mark.parametrize("kind", ["bf16", "fp32", "int8"])
-def test_openvino_computes_where_it_is_faster(large: MakeLlama, kind: Any) -> None:
+def test_openvino_computes_where_it_is_faster(make_llama: MakeLlama, kind: Any) -> None:
     needs(kind)
-    chosen = served(large(), kind, timed=clock("openvino"))
+    chosen = served_large(make_llama(), kind, timed=clock("openvino"))
     assert chosen.backend == "openvino"
     assert chosen.precision == kind
-    assert divergence(probed(large()), chosen) <= LIMITS[kind]
+    assert divergence(probed(make_llama()), chosen) <= LIMITS[kind]
 
 
 @pytest.mark.parametrize("kind", ["bf16", "fp32", "int8"])
-def test_torch_computes_where_it_is_as_fast(large: MakeLlama, kind: Any) -> None:
+def test_torch_computes_where_it_is_as_fast(make_llama: MakeLlama, kind: Any) -> None:
     if kind == "int8" and not int8_runs("cpu"):
         pytest.skip("torch has no exact int8 kernel for this processor")
-    chosen = served(large(), kind, timed=clock("torch"))
+    chosen = served_large(make_llama(), kind, timed=clock("torch"))
     assert chosen.backend == "torch"
     assert chosen.precision == kind
 
 
-def test_by_auto_the_fastest_of_those_that_compute_here_is_taken(large: MakeLlama) -> None:
+def test_by_auto_the_fastest_of_those_that_compute_here_is_taken(make_llama: MakeLlama) -> None:
     """By the clock alone, in whatever precisions this machine has: a precision of its own for each of them."""
     reports: list[AutotuneReport] = []
-    chosen = served(large(), "auto", report=reports.append, timed=clock("torch", fp32=0.5))
+    chosen = served_large(make_llama(), "auto", report=reports.append, timed=clock("torch", fp32=0.5))
     assert chosen.backend == "torch"
     assert chosen.precision == ("int8" if int8_runs("cpu") else "bf16")
-    assert divergence(probed(large()), chosen) <= MARGIN
+    assert divergence(probed(make_llama()), chosen) <= MARGIN
     assert reports[0].taken == f"torch {chosen.precision}"
 
 
-def test_what_deviates_too_much_is_passed_over(large: MakeLlama, tiny_config: LlamaConfig) -> None:
-    llama = large(replace(tiny_config, layers=1))
+def test_what_deviates_too_much_is_passed_over(make_llama: MakeLlama, tiny_config: LlamaConfig) -> None:
+    llama = make_llama(replace(tiny_config, layers=1))
     mlp = llama.model.layers[0].mlp
     with torch.no_grad():  # int8 has one step size for an output row: an outlier leaves none for the rest
         mlp.down_proj.weight[:, 0] = 400.0
         mlp.up_proj.weight[0] = 1e-6
     before = probed(llama)
-    chosen = served(llama, "auto", runner="torch", timed=clock("torch"))
+    chosen = served_large(llama, "auto", runner="torch", timed=clock("torch"))
     assert chosen.precision == "bf16"
     assert torch.equal(probed(llama), before)  # the trial left the model as it was
 
 
-def test_what_is_not_faster_is_not_chosen(large: MakeLlama) -> None:
+def test_what_is_not_faster_is_not_chosen(make_llama: MakeLlama) -> None:
     def same(steps: Steps) -> Mapping[str, float]:
         return dict.fromkeys(steps, 1.0)
 
-    chosen = served(large(), "auto", timed=same)
+    chosen = served_large(make_llama(), "auto", timed=same)
     assert (chosen.precision, chosen.backend) == ("fp32", "torch")
 
 
-def test_one_precision_that_openvino_lacks_leaves_it_the_others(
-    large: MakeLlama, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_precision_that_openvino_lacks_leaves_it_the_others(make_llama: MakeLlama) -> None:
     needs("fp32")
-    monkeypatch.setattr(capable, "why_not", lambda kind: "" if kind == "fp32" else "expect kvcache type f32")
+
+    def why_not(kind: Precision) -> str:
+        return "" if kind == "fp32" else "expect kvcache type f32"
+
     reports: list[AutotuneReport] = []
-    chosen = served(large(), "auto", report=reports.append, timed=clock("openvino", fp32=9.0))
+    timed = clock("openvino", fp32=9.0)
+    chosen = served_large(make_llama(), "auto", report=reports.append, timed=timed, why_not=why_not)
     assert (chosen.precision, chosen.backend) == ("fp32", "openvino")
     assert "openvino bf16" in [t.name for t in reports[0].trials if t.out == "expect kvcache type f32"]
 
 
-def test_torch_in_int8_that_strays_does_not_hide_openvino_in_float32(
-    large: MakeLlama, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_torch_in_int8_that_strays_does_not_hide_openvino_in_float32(make_llama: MakeLlama) -> None:
     needs("fp32")
-    monkeypatch.setitem(LIMITS, "int8", 1e-12)
-    monkeypatch.setitem(LIMITS, "bf16", 1e-12)
-    chosen = served(large(), "auto", timed=clock("openvino"))
+    chosen = served_large(cancelling(make_llama()), "auto", timed=clock("openvino"))
     assert (chosen.precision, chosen.backend) == ("fp32", "openvino")
 
 
 @pytest.mark.parametrize("case", ["small", "torch named", "accelerator", "fp16"])
-def test_nothing_is_tried_where_nothing_is_to_be_gained(
-    make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:
+def test_nothing_is_tried_where_nothing_is_to_be_gained(make_llama: MakeLlama, case: str) -> None:
     def never(_steps: Steps) -> Mapping[str, float]:
         raise AssertionError("tried")
 
-    if case != "small":
-        monkeypatch.setattr(margins, "SMALL", 0)
+    llama, least = make_llama(), SMALL if case == "small" else 0
     device = "meta" if case == "accelerator" else "cpu"
     kind: Any = "fp16" if case == "fp16" else "bf16"
     reports: list[AutotuneReport] = []
-    chosen = served(
-        make_llama().to(device), kind, device, "torch" if "torch" in case else "auto", reports.append, never
-    )
+    runner: RunnerName = "torch" if "torch" in case else "auto"
+    chosen = served(llama.to(device), kind, device, runner, reports.append, never, least)
     assert chosen.backend == "torch"
     assert [report.taken for report in reports] == [f"torch {kind}"]
 
 
-def test_without_openvino_torch_alone_is_tried(large: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "installed", lambda: False)
+def test_without_openvino_torch_alone_is_tried(make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent(monkeypatch)
     reports: list[AutotuneReport] = []
-    assert served(large(), "auto", report=reports.append, timed=clock("openvino")).backend == "torch"
+    assert served_large(make_llama(), "auto", report=reports.append, timed=clock("openvino")).backend == "torch"
     assert {trial.name.split()[0] for trial in reports[0].trials} == {"torch"}
 
 
@@ -149,16 +152,12 @@ def test_a_runner_that_is_named_is_taken_whatever_is_faster(make_llama: MakeLlam
     assert served(make_llama(), kind, runner="openvino", timed=clock("torch")).precision == kind
 
 
-def test_by_auto_a_named_runner_takes_its_own_fastest_within_the_limit(
-    make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_by_auto_a_named_runner_takes_its_own_fastest_within_the_limit(make_llama: MakeLlama) -> None:
     needs("fp32")
     chosen = served(make_llama(), "auto", runner="openvino", timed=clock("openvino"))
     assert chosen.backend == "openvino"
     assert divergence(probed(make_llama()), chosen) <= MARGIN
-    for kind in ("int8", "bf16"):
-        monkeypatch.setitem(LIMITS, kind, 1e-12)
-    chosen = served(make_llama(), "auto", runner="openvino", timed=clock("openvino"))
+    chosen = served(cancelling(make_llama()), "auto", runner="openvino", timed=clock("openvino"))
     assert (chosen.precision, chosen.backend) == ("fp32", "openvino")
 
 
@@ -173,19 +172,19 @@ def test_by_auto_a_named_runner_takes_its_own_fastest_within_the_limit(
 def test_an_openvino_that_is_named_and_cannot_be_is_an_error(
     make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch, precision: Any, device: str, installed: bool, message: str
 ) -> None:
-    monkeypatch.setattr(openvino, "installed", lambda: installed)
+    (present if installed else absent)(monkeypatch)
     with pytest.raises(ValueError, match=message):
         served(make_llama(), precision, device, "openvino")
 
 
-def test_a_precision_that_this_machine_lacks_is_an_error_for_a_named_runner(
-    make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(capable, "why_not", lambda kind: "expect kvcache type f32, current: bf16")
+def test_a_precision_that_this_machine_lacks_is_an_error_for_a_named_runner(make_llama: MakeLlama) -> None:
+    def lacking(_kind: Precision) -> str:
+        return "expect kvcache type f32, current: bf16"
+
     with pytest.raises(ValueError, match="does not compute bf16 here: expect kvcache type f32, current: bf16"):
-        served(make_llama(), "bf16", runner="openvino")
+        served(make_llama(), "bf16", runner="openvino", why_not=lacking)
     with pytest.raises(ValueError, match=r"serve auto by the runner openvino here: .*expect kvcache type f32"):
-        served(make_llama(), "auto", runner="openvino")
+        served(make_llama(), "auto", runner="openvino", why_not=lacking)
 
 
 def test_every_way_of_this_machine_has_steps_that_can_be_timed(make_llama: MakeLlama) -> None:

@@ -5,10 +5,9 @@ from typing import get_args
 
 import pytest
 
-from pandagpt_core.llm import openvino
-from pandagpt_core.llm.openvino import capable
 from pandagpt_core.llm.openvino.capable import KINDS, reasons, why_not
 from pandagpt_core.llm.quant.linear import Precision
+from tests.llm.openvino_here import absent
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -43,9 +42,8 @@ def test_one_precision_that_fails_takes_no_other_along(at_bf16: str, reason: str
     assert reasons(command(at_bf16), KINDS) == {"int8": "", "bf16": reason, "fp32": ""}
 
 
-def test_a_process_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capable, "LIMIT_S", 1.0)
-    found = reasons(command("time.sleep(60)"), ("bf16",))
+def test_a_process_that_hangs_is_given_up() -> None:
+    found = reasons(command("time.sleep(60)"), ("bf16",), limit_s=1.0)
     assert found == {"bf16": "the process that tried it did not end within 1 s"}
 
 
@@ -56,7 +54,7 @@ def test_not_a_number_is_nonsense() -> None:
 
 def test_what_is_not_installed_or_unknown_is_said_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_not("fp16").startswith("it has no fp16") or "not installed" in why_not("fp16")
-    monkeypatch.setattr(openvino, "installed", lambda: False)
+    absent(monkeypatch)
     assert "pip install -e '.[openvino]'" in why_not("fp32")
 
 

@@ -74,14 +74,6 @@ def picture(
     return rows
 
 
-@pytest.fixture(autouse=True)
-def of_three_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table above has three of ImageNet's thousand."""
-    from pandagpt_core.perception import perceive, rows
-
-    monkeypatch.setattr(perceive, "classes_of", lambda given: rows.classes_of(given, len(TABLE.classes)))
-
-
 CAT, BETWEEN = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.3, 0.28, 0.0])
 NOWHERE = torch.tensor([0.1, 0.05, 0.0, 1.0])  # of a direction that no concept has
 
@@ -138,13 +130,18 @@ def test_a_detected_animal_that_the_classes_deny_is_not_named() -> None:
     assert (borne_out.sure, borne_out.names[0].name) == (True, "cat")
 
 
-def test_a_reading_makes_no_tensor_of_the_table_and_recalls_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_makes_no_tensor_of_the_table_and_recalls_once() -> None:
     recalled: list[int] = []
-    shares = PrototypeRetrieval.shares
-    monkeypatch.setattr(PrototypeRetrieval, "shares", lambda self, rows: recalled.append(1) or shares(self, rows))
+
+    class Counting(PrototypeRetrieval):
+        def shares(self, embeddings: Tensor) -> Tensor:
+            recalled.append(len(embeddings))
+            return PERCEIVER.recall.shares(embeddings)
+
+    perceiver = Perceiver(TABLE, Counting(PERCEIVER.recall.directions, PERCEIVER.recall.sharpness))
     cat = picture(NOWHERE, (0.2, 0.2, 0.0), things=(ThingRow(0.8, 1, 0.0, 0.0, 1.0, 1.0, RED),))
     with Operations() as done:
-        PERCEIVER.read(Modality.IMAGE, cat)
+        perceiver.read(Modality.IMAGE, cat)
     assert len(recalled) == 1
     assert done.counts["lift_fresh"] == 0, "torch.tensor of a list"
 

@@ -4,6 +4,7 @@ Measures: a decoder's words never leave the child; a caller reads fixed sentence
 """
 
 import re
+from typing import NoReturn
 
 import httpx
 import numpy as np
@@ -61,11 +62,10 @@ def test_no_error_body_holds_an_address_or_a_path(steady_http: httpx.Client, mak
         UnicodeDecodeError("utf-8", b"\xff" * 50, 0, 1, "0x7f"),
     ],
 )
-def test_whatever_a_decoder_raises_is_told_in_fixed_words(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def broken(*_: object) -> None:
+def test_whatever_a_decoder_raises_is_told_in_fixed_words(error: Exception) -> None:
+    def broken(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(media, "read", broken)
     job = DecodeJob(recipe="imagebind-image-v1", params={}, size=1, cpu_s=5.0)
-    answer, body = child.decode(job, b"x", media.Limits(), 1 << 30)
+    answer, body = child.decode(job, b"x", media.Limits(), 1 << 30, broken)
     assert (answer.code, answer.message, body) == ("invalid_media", "cannot be decoded", b"")

@@ -113,14 +113,12 @@ def test_huge_pages_are_as_large_as_the_kernel_says_unless_forbidden(
     (tmp_path / "enabled").write_text(enabled)
     if size is not None:
         (tmp_path / "hpage_pmd_size").write_text(size)
-    monkeypatch.setattr(huge_pages, "KERNEL", tmp_path)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert huge_pages.page_size() == expected
+    assert huge_pages.page_size(tmp_path) == expected
 
 
-def test_a_system_without_huge_pages_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huge_pages, "KERNEL", tmp_path)
-    assert huge_pages.collapse() == 0
+def test_a_system_without_huge_pages_is_left_alone(tmp_path: Path) -> None:
+    assert list(huge_pages.collapsing(tmp_path)) == []
 
 
 def test_the_thread_looks_again_and_again_until_the_worker_ends() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from pathlib import Path
@@ -16,9 +17,8 @@ from pandagpt_core.types import SamplingParams, TokenOutput
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Failed, Token
-from service.broker.worker import heartbeat
 from service.settings import StoreSettings
-from service.worker import malloc_trim
+from service.worker.malloc_trim import MallocTrim
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
 from tests.wire import answer, collect, ends_of, generate, run, text_of, until
@@ -182,12 +182,9 @@ async def test_a_store_that_restarts_loses_no_token(tmp_path: Path) -> None:
         server.stop()
 
 
-async def test_a_worker_whose_loop_hangs_loses_its_requests(
-    broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heartbeat, "STALL", 0.3)
-    request = generate(params=SamplingParams(max_tokens=3))
-    with worker_thread(valkey.settings, FakeRuntime(step_delay=1.5), heartbeat_s=0.1, lost_after_s=0.4) as hung:
+async def test_a_worker_whose_loop_hangs_loses_its_requests(broker: Broker, valkey: Valkey) -> None:
+    request, slow = generate(params=SamplingParams(max_tokens=3)), FakeRuntime(step_delay=1.5)
+    with worker_thread(valkey.settings, slow, stall_s=0.3, heartbeat_s=0.1, lost_after_s=0.4) as hung:
         await broker.submit(request)
         await until(lambda: hung.runtime.has_work)
         await until(lambda: valkey.client.zcard(Keys().ready("fake")) == 0, what="readiness gone")
@@ -252,9 +249,7 @@ async def test_one_that_harms_late_is_found_too(broker: Broker, valkey: Valkey) 
     assert [type(events[-1]) for events in heard] == [Done, Failed, Done]
 
 
-def test_the_loop_gives_unused_memory_back(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_gives_unused_memory_back(valkey: Valkey) -> None:
     trimmed = threading.Event()
-    monkeypatch.setattr(malloc_trim, "EVERY", 0.0)
-    monkeypatch.setattr(malloc_trim, "of_this_system", lambda: trimmed.set)
-    with worker_thread(valkey.settings):
+    with worker_thread(valkey.settings, malloc_trim=MallocTrim(trimmed.set, lambda: -math.inf)):  # always due
         assert trimmed.wait(5)

@@ -26,9 +26,8 @@ def test_it_pays_where_something_is_to_be_chosen_for_a_large_model_on_a_cpu(tmp_
     assert not any(trial.pays(settings(tmp_path, **one), "cpu") for one in named)
 
 
-def test_a_small_model_is_tried_in_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "LARGE", 1 << 40)
-    assert not trial.pays(settings(tmp_path), "cpu")
+def test_a_small_model_is_tried_in_the_worker(tmp_path: Path) -> None:
+    assert not trial.pays(settings(tmp_path), "cpu", least=1 << 40)
 
 
 def test_it_is_given_the_settings_and_an_open_pipe(tmp_path: Path) -> None:

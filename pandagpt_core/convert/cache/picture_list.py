@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 
 from pandagpt_core.errors import CheckpointError
 
-RUN = 50_000  # names that are sorted at once
-RUNS = 200  # sorted files that are merged at once: each is open
+RUN, RUNS = 50_000, 200
 
 
 def names_below(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
@@ -30,13 +29,17 @@ def names_below(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
                     yield _line(f"{prefix}{entry.name}")
 
 
-def write_sorted(names: Iterable[str], path: Path) -> str:
-    """A line a name, in the order of their code points; the file's hex SHA-256."""
+def write_sorted(names: Iterable[str], path: Path, run: int = RUN, merged: int = RUNS) -> str:
+    """A line a name, in the order of their code points; the file's hex SHA-256.
+
+    run: names that are sorted at once. merged: sorted files that are merged at once: each is open.
+    """
     waiting, digest = iter(names), hashlib.sha256()
     with TemporaryDirectory(dir=path.parent) as scratch:
-        runs = _runs(waiting, Path(scratch))
-        while len(runs) > RUNS:
-            runs = [*runs[RUNS:], _written(heapq.merge(*map(lines, runs[:RUNS])), runs[0].with_suffix(".merged"))]
+        runs = _runs(waiting, Path(scratch), run)
+        while len(runs) > merged:
+            first = heapq.merge(*map(lines, runs[:merged]))
+            runs = [*runs[merged:], _written(first, runs[0].with_suffix(".merged"))]
         with path.open("w", encoding="utf-8", newline="\n") as file:
             for name in heapq.merge(*map(lines, runs)):
                 digest.update(f"{name}\n".encode())
@@ -51,9 +54,9 @@ def lines(path: Path) -> Iterator[str]:
             yield line.removesuffix("\n")
 
 
-def _runs(names: Iterator[str], scratch: Path) -> list[Path]:
+def _runs(names: Iterator[str], scratch: Path, run: int) -> list[Path]:
     runs: list[Path] = []
-    while some := sorted(islice(names, RUN)):
+    while some := sorted(islice(names, run)):
         runs.append(_written(some, scratch / str(len(runs))))
     return runs
 

@@ -18,7 +18,7 @@ from pandagpt_core.llm.attention.flash import FlashAttention, Kernel
 from pandagpt_core.llm.llama import LayerBias
 from pandagpt_core.llm.torch_backend import TorchLlama
 
-SHORTEST = 256  # positions of the smallest length bucket; the next are twice as long each
+SHORTEST = 256
 
 Compute = Callable[[], Tensor]
 Record = Callable[[Compute], tuple[Callable[[], None], Tensor]]
@@ -53,10 +53,21 @@ class BucketAttention:
 
 
 class DecodeGraphs:
-    """Row n of every call is the sequence in slot n. Attention is by masks, or by `kernel` where there is one."""
+    """Row n of every call is the sequence in slot n. Attention is by masks, or by `kernel` where there is one.
 
-    def __init__(self, llm: TorchLlama, cache: SlotCache, record: Record, kernel: Kernel | None = None) -> None:
+    shortest: positions of the smallest length bucket; the next are twice as long each.
+    """
+
+    def __init__(
+        self,
+        llm: TorchLlama,
+        cache: SlotCache,
+        record: Record,
+        kernel: Kernel | None = None,
+        shortest: int = SHORTEST,
+    ) -> None:
         self._llm, self._cache, self._record, self._kernel = llm, cache, record, kernel
+        self._shortest = shortest
         self._graphs: dict[tuple[int, int, bool], Recorded] = {}
 
     def run(self, embeds: Tensor, positions: Items[int], biases: Tensor | None = None) -> Tensor:
@@ -66,7 +77,7 @@ class DecodeGraphs:
         graphs of its own.
         """
         slots, longest = self._cache.keys.shape[1], self._cache.keys.shape[3]
-        key = bucket(len(positions), 1, slots), bucket(max(positions) + 1, SHORTEST, longest), biases is not None
+        key = bucket(len(positions), 1, slots), bucket(max(positions) + 1, self._shortest, longest), biases is not None
         if key not in self._graphs:
             self._graphs[key] = self._recorded(key[0], key[1], biases)
         graph = self._graphs[key]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.engine.config import EngineSizes
-from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, Record, recorder
+from pandagpt_core.engine.runners.cuda_graphs import SHORTEST, DecodeGraphs, Record, recorder
 from pandagpt_core.engine.runners.packing import embed_chunks
 from pandagpt_core.engine.runners.slot_biases import SlotBiases
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
@@ -23,11 +23,17 @@ from pandagpt_core.llm.torch_backend import TorchLlama
 class TorchRunner:
     """Torch on a CPU or a CUDA device, keys and values in slots; steps that only decode are graphs where those help.
 
-    `record` records a graph; without one every step runs eagerly, as on a CPU. `kernel` attends; without one masks do.
+    `record` records a graph; without one every step runs eagerly, as on a CPU. `kernel` attends; without one that
+    which fits the device does, or masks. `shortest`: positions of the smallest graph.
     """
 
     def __init__(
-        self, llm: TorchLlama, sizes: EngineSizes, record: Record | None = None, kernel: Kernel | None = None
+        self,
+        llm: TorchLlama,
+        sizes: EngineSizes,
+        record: Record | None = None,
+        kernel: Kernel | None = None,
+        shortest: int = SHORTEST,
     ) -> None:
         self._llm = llm
         # Elsewhere steps that only decode are recorded graphs. In fewer bits than fp32 the kernel for several rows of a
@@ -38,7 +44,7 @@ class TorchRunner:
         self._store = BlockStore(self._cache, sizes.prefix_blocks, sizes.block_size)
         record = record or (recorder(llm.device) if llm.device.type == "cuda" else None)
         self._kernel = kernel or fitting(llm.config, llm.cache_dtype, llm.device)
-        self._graphs = DecodeGraphs(llm, self._cache, record, self._kernel) if record else None
+        self._graphs = DecodeGraphs(llm, self._cache, record, self._kernel, shortest) if record else None
         self._biases = SlotBiases(llm, self.slots)
         self._holders: list[Sequence] = []  # the sequence in each slot: the slots in use are always the first ones
 

@@ -39,6 +39,7 @@ class Packing:
 Kernel = Callable[[Tensor, Tensor, Tensor, Packing], Tensor]
 """Queries [rows, G, d], keys and values [tokens, 1, d]: attended values [rows, G, d]. The last query of a sequence is
 at its last key; none sees a later one."""
+Judge = Callable[[Kernel, LlamaConfig, torch.dtype, torch.device], bool]
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> Tensor:
@@ -120,16 +121,16 @@ def _by_heads(stretches: Sequence[Stretch], kv_heads: int) -> Tensor:
     return torch.cat([(each * kv_heads + heads).flatten() for each in tokens])
 
 
-def fitting(config: LlamaConfig, dtype: torch.dtype, device: torch.device) -> Kernel | None:
+def fitting(config: LlamaConfig, dtype: torch.dtype, device: torch.device, judge: Judge | None = None) -> Kernel | None:
     """torch's flash kernel, where it is there and computes a probe as the masks do; None where masks must do.
 
-    It is none of its business on a CPU or for float32. That it lacks what it needs shows in one way or another,
-    by torch's version and the device, so whatever it raises is a no.
+    The kernel is none of a CPU or for float32. That it lacks what it needs shows in one way or another, by torch's
+    version and the device, so whatever it raises is a no. judge: compares it with the masks (`agrees`).
     """
     if device.type != "cuda" or dtype == torch.float32:
         return None
     try:
-        fits = agrees(flash, config, dtype, device)
+        fits = (judge or agrees)(flash, config, dtype, device)
     except Exception as error:  # noqa: BLE001  see above
         log.info("flash attention is not there", extra={"reason": type(error).__name__})
         return None

@@ -35,11 +35,11 @@ def _here() -> Mapping[Precision, str]:
     return reasons(COMMAND, KINDS)
 
 
-def reasons(command: Sequence[str], kinds: Sequence[Precision]) -> Mapping[Precision, str]:
+def reasons(command: Sequence[str], kinds: Sequence[Precision], limit_s: float = LIMIT_S) -> Mapping[Precision, str]:
     """Of each kind, by as many processes as it takes: one that dies at a kind is started again for those after it."""
     found: dict[Precision, str] = {}
     while left := [kind for kind in kinds if kind not in found]:
-        done, ending = _run([*command, *left])
+        done, ending = _run([*command, *left], limit_s)
         for line in done:
             found[cast(Precision, line["precision"])] = _reason(line)
         dead = next((kind for kind in left if kind not in found), None)
@@ -48,13 +48,13 @@ def reasons(command: Sequence[str], kinds: Sequence[Precision]) -> Mapping[Preci
     return found
 
 
-def _run(command: Sequence[str]) -> tuple[list[dict[str, object]], str]:
+def _run(command: Sequence[str], limit_s: float) -> tuple[list[dict[str, object]], str]:
     """The lines it printed, and how it ended."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
         out, ending = done.stdout, _ending(done.returncode, done.stderr)
     except subprocess.TimeoutExpired as late:
-        out, ending = str(late.stdout or b"", "utf-8"), f"did not end within {LIMIT_S:g} s"
+        out, ending = str(late.stdout or b"", "utf-8"), f"did not end within {limit_s:g} s"
     return [json.loads(line) for line in out.splitlines() if line.startswith("{") and line.endswith("}")], ending
 
 

@@ -120,21 +120,22 @@ def _paired(weight: Tensor) -> Fbgemm:
     return Fbgemm(weight, PAIRED)
 
 
-CPU_KERNELS: tuple[Callable[[Tensor], Product], ...] = (Fbgemm, _paired, WholeNumbers)  # the fastest first
+Kernels = tuple[Callable[[Tensor], Product], ...]
+CPU_KERNELS: Kernels = (Fbgemm, _paired, WholeNumbers)  # the fastest first
 
 
-def kernel(device: str | torch.device) -> Callable[[Tensor], Product]:
+def kernel(device: str | torch.device, kernels: Kernels = CPU_KERNELS) -> Callable[[Tensor], Product]:
     """What multiplies a weight [out, in] there. Raises ValueError where nothing does so exactly."""
-    if not int8_runs(device):
+    if not int8_runs(device, kernels):
         raise ValueError(f"int8 products need a kernel that computes exactly, {device} has none")
-    found = cpu_kernel() if torch.device(device).type == "cpu" else None
+    found = cpu_kernel(kernels) if torch.device(device).type == "cpu" else None
     return found or functools.partial(WholeNumbers, device=device)
 
 
 @functools.cache
-def cpu_kernel() -> Callable[[Tensor], Product] | None:
-    """The first of CPU_KERNELS that is there and computes exactly."""
-    return next((made for made in CPU_KERNELS if is_exact(made)), None)
+def cpu_kernel(kernels: Kernels = CPU_KERNELS) -> Callable[[Tensor], Product] | None:
+    """The first of them that is there and computes exactly."""
+    return next((made for made in kernels if is_exact(made)), None)
 
 
 @torch.inference_mode()
@@ -161,9 +162,9 @@ def _scale(weight: Tensor) -> Tensor:
     return (weight.abs().amax(dim=1) / LEVELS).clamp_min(1e-12)
 
 
-def int8_runs(device: str | torch.device) -> bool:
+def int8_runs(device: str | torch.device, kernels: Kernels = CPU_KERNELS) -> bool:
     """Whether one of the kernels is there and exact."""
     kind = torch.device(device)
     if kind.type == "cuda":
         return torch.cuda.is_available() and torch.cuda.get_device_capability(kind) >= CAPABILITY
-    return kind.type == "cpu" and cpu_kernel() is not None
+    return kind.type == "cpu" and cpu_kernel(kernels) is not None

@@ -1,7 +1,7 @@
 """An alignment from its settings to a model folder: what `pandagpt align` does, on one device."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,19 @@ class Aligned:
     temperature: float
 
 
-def align(settings: AlignSettings, *, resume: bool = False, report: ReportLine = lambda _line: None) -> Aligned:
+def align(
+    settings: AlignSettings,
+    *,
+    resume: bool = False,
+    report: ReportLine = lambda _line: None,
+    on_checkpoint: Callable[[int], None] = lambda _steps: None,
+) -> Aligned:
     """Train one tower, or its resampler, so that its media lie where their pictures lie.
 
     Raises InvalidRequest, CheckpointError.
 
     resume: go on from the checkpoint of the run folder, or from the start where there is none yet.
+    on_checkpoint: gets the number of steps that a checkpoint on disk has.
     """
     out, path, train = Path(settings.out), Path(settings.model), settings.train
     if (out / MODEL).exists():
@@ -84,7 +91,7 @@ def align(settings: AlignSettings, *, resume: bool = False, report: ReportLine =
     out.mkdir(parents=True, exist_ok=True)
     contrast = Contrast(train.temperature, train.learn_temperature)
     fingerprint = checkpoint.run_fingerprint(settings, folder, pairs)
-    _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, fingerprint)
+    _teach(settings, tower.to(device), contrast.to(device), pairs, reader, pictures, fingerprint, on_checkpoint)
     by = f"{modality} tower by pandagpt align"
     if isinstance(tower, AlignedResampler):
         model = write_resampled(out / MODEL, path, folder, tower.whole, tower.spec, f"resampler of the {by}")
@@ -111,6 +118,7 @@ def _teach(
     reader: Reader,
     pictures: dict[str, Tensor],
     fingerprint: RunFingerprint,
+    on_checkpoint: Callable[[int], None],
 ) -> None:
     train, device, out = settings.train, contrast.log_scale.device, Path(settings.out)
     weights = [*tower.parameters(), *(p for p in contrast.parameters() if p.requires_grad)]
@@ -144,6 +152,7 @@ def _teach(
         began = ended
         if train.checkpoint_every and (step + 1) % train.checkpoint_every == 0:
             checkpoint.save(out, step + 1, (tower, contrast), optimizer, fingerprint)
+            on_checkpoint(step + 1)
 
     tower.train()
     with ThreadPoolExecutor(train.threads) as pool:

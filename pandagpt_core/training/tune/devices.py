@@ -1,11 +1,15 @@
 """The devices of a run, which accelerate finds with its processes, and the precision of its products."""
 
+from collections.abc import Callable
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.tune.settings import TrainSettings, TuneSettings
+
+OpenDevices = Callable[[TrainSettings], Accelerator]
 
 
 def open_accelerator(settings: TrainSettings) -> Accelerator:

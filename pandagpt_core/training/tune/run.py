@@ -22,6 +22,7 @@ from pandagpt_core.training.tune.data.layout import Trained
 from pandagpt_core.training.tune.data.order import Division, MixedOrder, Order
 from pandagpt_core.training.tune.data.prepare import OpenEncoder, learn_from, open_towers
 from pandagpt_core.training.tune.devices import (
+    OpenDevices,
     check_accumulation,
     configure_deepspeed,
     described,
@@ -60,6 +61,7 @@ def train(
     stop_after: int = 0,
     report: ReportLine = lambda _line: None,
     open_encoder: OpenEncoder = open_towers,
+    open_devices: OpenDevices = open_accelerator,
 ) -> TrainResult:
     """Train by the settings; every process of a distributed run calls it alike.
 
@@ -67,7 +69,7 @@ def train(
     Without it a folder that a run has logged a step in is left alone. stop_after: end after so many steps in all, with
     a checkpoint to go on from. Raises InvalidRequest and CheckpointError.
     """
-    accelerator = open_accelerator(settings.train)
+    accelerator = open_devices(settings.train)
     report_once: ReportLine = report if accelerator.is_main_process else lambda _line: None
     out, path = Path(settings.out), Path(settings.model)
     last = checkpoint.newest(out)

@@ -26,7 +26,7 @@ from service.broker.errors import StoreUnavailable
 from service.broker.event_log import events_of
 from service.broker.gateway.admission import Admission, Capacity
 from service.broker.gateway.departures import Departures
-from service.broker.gateway.event_reader import EventReader, in_slices
+from service.broker.gateway.event_reader import READER_LIMITS, EventReader, ReaderLimits, in_slices
 from service.broker.gateway.model_registry import ModelRegistry
 from service.broker.gateway.readers import Readers
 from service.broker.gateway.request_record import (
@@ -55,8 +55,14 @@ class Broker:
     from_zero: models whose requests may wait for their first worker.
     """
 
-    def __init__(self, store: AsyncStore, settings: StoreSettings, from_zero: Collection[str] = ()) -> None:
-        self._store, self._cluster = store, settings.cluster
+    def __init__(
+        self,
+        store: AsyncStore,
+        settings: StoreSettings,
+        from_zero: Collection[str] = (),
+        reader_limits: ReaderLimits = READER_LIMITS,
+    ) -> None:
+        self._store, self._cluster, self._reader_limits = store, settings.cluster, reader_limits
         self._keys = Keys(settings.namespace)
         self._records = RequestRecords(store, self._keys, settings)
         self._terminal = TerminalEvents(store, self._keys, self._records, settings)
@@ -207,7 +213,7 @@ class Broker:
         Takeovers do not show. Where the store loses the request, or fails for longer than a reader bears, the end is a
         `Failed` of this reader's own. Close the generator when done with it (`contextlib.aclosing`).
         """
-        reader = EventReader(self._store, self._keys, self._records, self._terminal, record)
+        reader = EventReader(self._store, self._keys, self._records, self._terminal, record, self._reader_limits)
         async with contextlib.aclosing(reader.read(self._multiplexer, quiet_s)) as lists:
             async for new in lists:
                 yield new

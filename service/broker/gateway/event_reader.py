@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from service.broker.connection import AsyncStore, store_errors
@@ -13,9 +14,6 @@ from service.broker.gateway.stream_multiplexer import StreamMultiplexer, events_
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Failed, Fence, Released
 
-SILENCE = 5.0  # seconds without an event after which a reader checks whether one can still come
-PATIENCE = 30.0  # seconds that a reader bears a store that does not answer
-END_GRACE = 10.0  # seconds after its deadline that a request without an end is left to the workers
 SLICE = 256  # entries of a stream decoded in one turn of the loop
 PLACE_TRIES, PLACE_PAUSE = 20, 0.5  # looks at a stream after a takeover, seconds between
 
@@ -31,6 +29,22 @@ async def in_slices(entries: StreamEntries, decode: Callable[[StreamEntries], It
     return events
 
 
+@dataclass(frozen=True, slots=True)
+class ReaderLimits:
+    """How long a reader waits, in seconds.
+
+    silence_s: without an event, before it checks whether one can still come. patience_s: that it bears a store that
+    does not answer. end_grace_s: after its deadline, that a request without an end is left to the workers.
+    """
+
+    silence_s: float = 5.0
+    patience_s: float = 30.0
+    end_grace_s: float = 10.0
+
+
+READER_LIMITS = ReaderLimits()
+
+
 class EventReader:
     """The events of one request for one reader."""
 
@@ -41,9 +55,10 @@ class EventReader:
         records: RequestRecords,
         terminal: TerminalEvents,
         record: RequestRecord,
+        limits: ReaderLimits = READER_LIMITS,
     ) -> None:
         self._store, self._keys, self._records, self._terminal = store, keys, records, terminal
-        self._record = record
+        self._record, self._limits = record, limits
         self._number = self._given = 0  # events of the request up to here, and those that this reader has
         self._restarts = 0
         self._failing_since: float | None = None
@@ -52,7 +67,7 @@ class EventReader:
     async def read(self, multiplexer: StreamMultiplexer, quiet_s: float) -> AsyncGenerator[list[Event], None]:
         """Lists of new events until the request's one end; an empty list after each `quiet_s` seconds without any."""
         now = time.monotonic()
-        quiet_at, check_at = now + quiet_s, now + SILENCE
+        quiet_at, check_at = now + quiet_s, now + self._limits.silence_s
         async with multiplexer.follow(self._keys.events(self._record.id)) as subscriber:
             while not self._ended:
                 received = await subscriber.next(max(0.0, min(quiet_at, check_at) - now))
@@ -62,10 +77,10 @@ class EventReader:
                 if received is None and now >= check_at:
                     received = await self._end_after_silence()
                     now = time.monotonic()
-                    check_at = now + SILENCE
+                    check_at = now + self._limits.silence_s
                 new = await self._new(received) if received else []
                 if received:
-                    check_at = now + SILENCE
+                    check_at = now + self._limits.silence_s
                 if new or now >= quiet_at:
                     yield new
                     quiet_at = time.monotonic() + quiet_s
@@ -93,7 +108,7 @@ class EventReader:
             found = await self._end_by_now()
         except StoreUnavailable as error:
             self._failing_since = self._failing_since or time.monotonic()
-            patient = time.monotonic() - self._failing_since < PATIENCE
+            patient = time.monotonic() - self._failing_since < self._limits.patience_s
             return [] if patient else [failed(error.code, error.message)]
         self._failing_since = None
         return found
@@ -113,7 +128,7 @@ class EventReader:
         if not queued:
             lost = "the store lost the request; send it again"
             await self._terminal.write(record, attempt, failed("store_unavailable", lost))
-        elif time.time() > record.deadline + END_GRACE:
+        elif time.time() > record.deadline + self._limits.end_grace_s:
             message = f"the request did not end within its {record.deadline - record.created:g} seconds"
             await self._terminal.write(record, attempt, failed("deadline_exceeded", message))
         return []  # the end comes as any other event

@@ -29,13 +29,13 @@ from service.broker.gateway.timeouts import LazyTimeout
 from service.broker.protocol import Event, Fence, Released
 
 log = logging.getLogger(__name__)
-BLOCK = 1000  # milliseconds; also how long a wake that got lost can delay a new stream
+BLOCK_MS = 1000  # of a read; also how long a wake that got lost can delay a new stream
 POLL = 0.025  # seconds, on a cluster
 GATHER = 0.002  # seconds between reads, so that one read brings the tokens of several requests
 GATHER_EACH = 4e-6  # seconds more for each stream followed: a twentieth of the time then goes into reading
 COUNT = 64  # entries of one stream at once
 TURN = 256  # entries handed over in one turn of the loop, and those of one stream more
-RETRY = 0.5  # seconds until the store is tried again
+RETRY_S = 0.5  # until the store is tried again
 WAKE_LIFE = 60  # seconds
 
 
@@ -172,8 +172,8 @@ class _Stream(StreamCursor):
 class StreamMultiplexer:
     """All streams that readers of this process follow. The reading task starts with the first of them."""
 
-    def __init__(self, store: AsyncStore, wake_key: str) -> None:
-        self._store = store
+    def __init__(self, store: AsyncStore, wake_key: str, block_ms: int = BLOCK_MS, retry_s: float = RETRY_S) -> None:
+        self._store, self._block_ms, self._retry_s = store, block_ms, retry_s
         self._wakes = StreamCursor(wake_key)
         self._reads = 0
         self._reading = False  # a read is under way,
@@ -233,14 +233,15 @@ class StreamMultiplexer:
                 log.warning("event streams cannot be read for now", extra={"error": ours.code})
                 for stream in self._streams.values():
                     stream.restart()
-                await asyncio.sleep(RETRY)
+                await asyncio.sleep(self._retry_s)
                 continue
             finally:
                 self._reading = False
             await asyncio.sleep(GATHER + GATHER_EACH * len(self._streams))
 
     async def _read_all(self, connection: StreamConnection) -> None:
-        found = await connection.read([self._wakes, *self._streams.values()], COUNT, BLOCK)
+        places = [self._wakes, *self._streams.values()]
+        found = await connection.read(places, COUNT, self._block_ms)
         if found and found[0][0] == self._wakes.key:
             self._wakes.move(found[0][1][-1][0])
             del found[0]

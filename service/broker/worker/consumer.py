@@ -27,7 +27,7 @@ from service.settings import StoreSettings
 
 log = logging.getLogger(__name__)
 GONE_FOR = 3600.0  # seconds of silence after which a consumer that holds nothing is removed
-CLAIM_EVERY = 0.25  # seconds between looks for requests whose worker is gone; a hand-over waits this long at most
+CLAIM_EVERY_S = 0.25  # between looks for requests whose worker is gone; a hand-over waits this long at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class Consumer:
         lost_after: float,
         on_ended: Callable[[End], None] = lambda _: None,
         on_restored: Callable[[int], None] = lambda _: None,
+        claim_every_s: float = CLAIM_EVERY_S,
     ) -> None:
         self._store, self._settings = store, settings
         self._keys = Keys(settings.namespace)
@@ -71,7 +72,7 @@ class Consumer:
         self._queues = [PriorityQueue(store, self._keys, settings, model, priority, worker) for priority in PRIORITIES]
         self._open: dict[str, Delivery] = {}
         self._cancels, self._last_cancel = self._keys.cancels(model), b"0-0"
-        self._next_claim = 0.0
+        self._next_claim, self._claim_every_s = 0.0, claim_every_s
         self._was_away = False
         self.held: tuple[tuple[Priority, bytes], ...] = ()  # replaced whole: the heartbeat's thread reads it
 
@@ -171,7 +172,7 @@ class Consumer:
         now = time.monotonic()
         if now < self._next_claim:
             return
-        self._next_claim = now + CLAIM_EVERY
+        self._next_claim = now + self._claim_every_s
         ours = {delivery.entry for delivery in self._open.values()}
         for queue in self._queues:
             for entry, fields in queue.claim(self._lost_after, room) if room > 0 else ():

@@ -1,7 +1,7 @@
 """A worker's signs of life, on a thread and a connection of their own: a step of minutes must not look like death.
 
 Each beat announces the worker and refreshes the entries it holds. When the worker's loop itself has not turned for
-`STALL` seconds the refreshing stops, so that a hung worker loses its requests as a dead one does, and it is announced
+`stall_s` seconds the refreshing stops, so that a hung worker loses its requests as a dead one does, and it is announced
 as one that takes no more.
 """
 
@@ -20,7 +20,7 @@ from service.broker.protocol import Announcement
 from service.broker.worker import priority_queue
 
 log = logging.getLogger(__name__)
-STALL = 300.0  # seconds
+STALL_S = 300.0
 HeldEntries = Callable[[], Sequence[tuple[Priority, bytes]]]
 
 
@@ -35,11 +35,12 @@ class Heartbeat:
         held: HeldEntries,
         interval: float,
         lost_after: float,
+        stall_s: float = STALL_S,
     ) -> None:
         self._store, self._keys = store, keys
         self._announcement = announcement
         self._held = held
-        self._interval, self._lost_after = interval, lost_after
+        self._interval, self._lost_after, self._stall_s = interval, lost_after, stall_s
         self.turned_at = time.monotonic()  # when the worker's loop last went round; the loop writes it
         self._wake = threading.Event()
         self._stopping = False
@@ -84,10 +85,10 @@ class Heartbeat:
                 log.warning("a heartbeat did not reach the store", extra={"error": error.code})
 
     def _beat(self) -> None:
-        hangs = self.silent_s > STALL
+        hangs = self.silent_s > self._stall_s
         self._announce("draining" if self._draining or hangs else "ready")
         if hangs:
-            log.error("the worker's loop stands still; its requests are left to others", extra={"limit": STALL})
+            log.error("the worker's loop stands still; its requests are left to others", extra={"limit": self._stall_s})
             return
         held = self._held()
         worker = self._announcement.worker

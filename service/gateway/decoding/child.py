@@ -9,12 +9,15 @@ import importlib
 import os
 import pkgutil
 import sys
+from collections.abc import Callable
 from typing import BinaryIO
 
 import msgspec
+import numpy as np
 
 import pandagpt_core.media as media
 from pandagpt_core.errors import PandaGPTError
+from pandagpt_core.media.params import Params
 from service.gateway.decoding import sandbox
 from service.gateway.decoding.protocol import (
     LENGTH,
@@ -57,10 +60,15 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     return source, sink
 
 
-def decode(job: DecodeJob, data: bytes, limits: media.Limits, memory_bytes: int) -> tuple[Decoded | Refused, bytes]:
+Read = Callable[[str, bytes, Params, media.Limits], tuple[np.ndarray, media.Notes]]
+
+
+def decode(
+    job: DecodeJob, data: bytes, limits: media.Limits, memory_bytes: int, read: Read = media.read
+) -> tuple[Decoded | Refused, bytes]:
     sandbox.arm(job.cpu_s)
     try:
-        array, notes = media.read(job.recipe, data, job.params, limits)
+        array, notes = read(job.recipe, data, job.params, limits)
         shape = list(array.shape)
         return Decoded(dtype=array.dtype.str, shape=shape, size=array.nbytes, notes=notes), array.tobytes()
     except PandaGPTError as error:

@@ -1,16 +1,18 @@
 import asyncio
 import dataclasses
 import time
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 from msgspec.structs import replace
 
 from pandagpt_core.types import Modality, SamplingParams
+from service.broker.connection import connect_async
 from service.broker.errors import Draining, DuplicateRequest, NoWorker, Overloaded, UnknownRequest, WorkersSilent
 from service.broker.event_log import events_of
-from service.broker.gateway import event_reader as reading_module
 from service.broker.gateway.client import Broker
+from service.broker.gateway.event_reader import ReaderLimits
 from service.broker.keys import SILENT_LIFE, Keys
 from service.broker.protocol import Done, Failed, Fence, Started, Token, encode
 from tests.conftest import Valkey
@@ -273,31 +275,33 @@ async def test_a_running_request_ends_at_its_deadline(broker: Broker, valkey: Va
         await until(lambda: worker.runtime.aborted == [f"{request.id}/0"])
 
 
-async def test_a_reader_ends_a_request_that_every_worker_forgot(
-    broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading_module, "SILENCE", 0.05)
-    monkeypatch.setattr(reading_module, "END_GRACE", 0.1)
+@pytest.fixture
+async def impatient(valkey: Valkey) -> AsyncIterator[Broker]:
+    """Its readers look after a short silence whether an event can still come."""
+    limits = ReaderLimits(silence_s=0.05, end_grace_s=0.1)
+    broker = Broker(connect_async(valkey.settings), valkey.settings, reader_limits=limits)
+    yield broker
+    await broker.close()
+
+
+async def test_a_reader_ends_a_request_that_every_worker_forgot(impatient: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings, max_sequences=1, prefetch=0) as worker:
         worker.worker.drain(0)
         worker.join()
         valkey.client.zadd(Keys().ready("fake"), {"a-ghost": 4e12})
         request = generate(deadline=time.time() + 0.2)
-        (end,) = await run(broker, request)
+        (end,) = await run(impatient, request)
         assert isinstance(end, Failed)
         assert end.code == "deadline_exceeded"
         assert valkey.client.xlen(Keys().queue("fake", "interactive")) == 0
 
 
-async def test_a_reader_hears_when_the_store_lost_the_request(
-    broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading_module, "SILENCE", 0.05)
+async def test_a_reader_hears_when_the_store_lost_the_request(impatient: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.02)) as worker:
         request = generate()
-        await broker.submit(request)
+        await impatient.submit(request)
         heard = []
-        async with aclosing(each(broker, request)) as events:
+        async with aclosing(each(impatient, request)) as events:
             async for event in events:
                 heard.append(event)
                 if len(heard) == 2:
@@ -307,24 +311,21 @@ async def test_a_reader_hears_when_the_store_lost_the_request(
         await until(lambda: not worker.runtime.has_work, what="the worker dropping the request")
         again = generate()
         await until(lambda: valkey.client.exists(Keys().ready("fake")), what="the next heartbeat")
-        assert text_of(await run(broker, again)) == answer(again)
+        assert text_of(await run(impatient, again)) == answer(again)
 
 
-async def test_a_request_that_fell_out_of_the_queue_without_an_end_fails(
-    broker: Broker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading_module, "SILENCE", 0.05)
+async def test_a_request_that_fell_out_of_the_queue_without_an_end_fails(impatient: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05), max_sequences=1, prefetch=0) as worker:
         running, waiting = generate(), generate()
-        await broker.submit(running)
+        await impatient.submit(running)
         await until(lambda: worker.runtime.has_work)
-        await broker.submit(waiting)
-        valkey.client.xdel(Keys().queue("fake", "interactive"), (await broker._records.find(waiting.id)).entry)
-        (end,) = await collect(broker, waiting)
+        await impatient.submit(waiting)
+        valkey.client.xdel(Keys().queue("fake", "interactive"), (await impatient._records.find(waiting.id)).entry)
+        (end,) = await collect(impatient, waiting)
         assert isinstance(end, Failed)
         assert end.code == "store_unavailable"
-        assert await collect(broker, waiting) == [end]
-        assert text_of(await collect(broker, running)) == answer(running)
+        assert await collect(impatient, waiting) == [end]
+        assert text_of(await collect(impatient, running)) == answer(running)
 
 
 async def test_a_reader_of_what_the_store_lost_hears_nothing_twice(broker: Broker, valkey: Valkey) -> None:

@@ -1,10 +1,7 @@
 import asyncio
 
-import pytest
-
 from service.broker import protocol
 from service.broker.connection import connect_async
-from service.broker.gateway import stream_multiplexer as feeds_module
 from service.broker.gateway.stream_multiplexer import StreamMultiplexer, StreamSubscriber
 from service.broker.protocol import Done, Event, Token
 from tests.conftest import Valkey
@@ -51,12 +48,9 @@ async def test_a_thousand_streams_need_few_connections(valkey: Valkey) -> None:
     await store.aclose()
 
 
-async def test_a_new_stream_does_not_wait_for_the_read_in_progress(
-    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeds_module, "BLOCK", 3_600_000)  # longer than any test
+async def test_a_new_stream_does_not_wait_for_the_read_in_progress(valkey: Valkey) -> None:
     store = connect_async(valkey.settings.model_copy(update={"command_timeout_s": 3600.0}))
-    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}")
+    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}", block_ms=3_600_000)  # longer than any test
     async with feeds.follow("silent"):
         await until(lambda: any("b" in one["flags"] for one in valkey.client.client_list()), what="the blocked read")
         valkey.client.xadd("busy", entry(1), id="1-1")
@@ -94,10 +88,9 @@ async def test_an_entry_nobody_can_read_is_passed_over(valkey: Valkey) -> None:
     await store.aclose()
 
 
-async def test_following_goes_on_after_the_store_was_away(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds_module, "RETRY", 0.02)
+async def test_following_goes_on_after_the_store_was_away(valkey: Valkey) -> None:
     store = connect_async(valkey.settings)
-    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}")
+    feeds = StreamMultiplexer(store, "pandagpt:wake:{g}", retry_s=0.02)
     async with feeds.follow("s") as follower:
         valkey.client.xadd("s", entry(1), id="1-1")
         assert await read(follower, 1) == [1]

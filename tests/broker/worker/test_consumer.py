@@ -9,7 +9,6 @@ from service.broker.errors import StoreUnavailable
 from service.broker.event_log import events_of
 from service.broker.keys import GROUP, Keys
 from service.broker.protocol import Done, Failed, Generate, Token
-from service.broker.worker import consumer as consumer_module
 from service.broker.worker.consumer import Consumer
 from tests.conftest import Valkey
 from tests.wire import generate
@@ -25,7 +24,7 @@ def store(valkey: Valkey) -> Iterator[SyncStore]:
 
 
 def consumer(store: SyncStore, valkey: Valkey, worker: str = "w", lost_after: float = 10.0) -> Consumer:
-    made = Consumer(store, valkey.settings, "fake", worker, lost_after)
+    made = Consumer(store, valkey.settings, "fake", worker, lost_after, claim_every_s=0.0)
     made.open()
     return made
 
@@ -42,10 +41,7 @@ def tokens(store: SyncStore, request: Generate) -> list[int]:
     return [event.token_id for event in events if isinstance(event, Token)]
 
 
-def test_its_own_requests_are_not_taken_over_from_itself(
-    store: SyncStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consumer_module, "CLAIM_EVERY", 0.0)
+def test_its_own_requests_are_not_taken_over_from_itself(store: SyncStore, valkey: Valkey) -> None:
     worker = consumer(store, valkey, lost_after=0.02)
     request = queue(store)
     (delivery,) = worker.take(1)
@@ -70,25 +66,22 @@ def test_an_answer_that_got_lost_costs_nothing(store: SyncStore, valkey: Valkey)
     assert store.xlen(QUEUE) == 0
 
 
-def test_after_the_store_was_away_others_may_beat_before_they_are_taken_over(
-    store: SyncStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consumer_module, "CLAIM_EVERY", 0.0)
-    first, second = consumer(store, valkey, "first"), consumer(store, valkey, "second", lost_after=1.0)
+def test_after_the_store_was_away_others_may_beat_before_they_are_taken_over(store: SyncStore, valkey: Valkey) -> None:
+    far = connect(valkey.settings, name="far", reporting=True)
+    first, second = consumer(store, valkey, "first"), consumer(far, valkey, "second", lost_after=1.0)
     queue(store)
     first.take(1)
     time.sleep(1.1)  # longer than lost_after, by the store's clock
 
-    def away() -> None:
-        raise StoreUnavailable("away")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(second, "_publish", away)
-        with pytest.raises(StoreUnavailable):
-            second.flush()
+    for client in valkey.client.client_list():
+        if client["name"] == "far":
+            valkey.client.client_kill_filter(_id=client["id"])
+    with pytest.raises(StoreUnavailable):
+        second.flush()
     assert second.take(1) == []
     time.sleep(1.1)  # lost_after again
     assert len(second.take(1)) == 1
+    far.close()
 
 
 def test_what_is_held_is_told_to_the_heartbeat(store: SyncStore, valkey: Valkey) -> None:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pandagpt_core.checkpoints import file_digest, read_model_folder, verify_files
+from pandagpt_core.checkpoints import ModelFolder, file_digest, read_model_folder, verify_files
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
-from pandagpt_core.convert.cache import build as building
 from pandagpt_core.convert.cache import picture_list
 from pandagpt_core.convert.cache.build import NAMES, PARTIAL, build_cache
 from pandagpt_core.convert.cache.picture_list import write_sorted
@@ -25,6 +23,7 @@ from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime, SequenceRequest
+from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, MediaUse, Modality, OptionValue, SamplingParams, Turn
 from service import cli
 from tests.parity.bind_tiny import SIZES, imagebind_w3d
@@ -84,9 +83,19 @@ def test_each_row_is_the_unit_embedding_of_its_picture(model: Path, images: Path
     assert not (model / PARTIAL).exists()
 
 
-def test_a_build_that_was_stopped_goes_on_and_gives_the_same_cache(
-    model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class CountingTower:
+    """Another encoder, and how many clips it encoded."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder, self.encoded = encoder, 0
+        self.dim, self.recipes = encoder.dim, encoder.recipes
+
+    def encode(self, modality: Modality, clips: torch.Tensor) -> torch.Tensor:
+        self.encoded += len(clips)
+        return self._encoder.encode(modality, clips)
+
+
+def test_a_build_that_was_stopped_goes_on_and_gives_the_same_cache(model: Path, images: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(model, tmp_path / "whole"))
     build_cache(whole, images, batch=2, progress=quiet)
 
@@ -99,16 +108,14 @@ def test_a_build_that_was_stopped_goes_on_and_gives_the_same_cache(
     partial = model / PARTIAL
     with (partial / "vectors.f32").open("ab") as vectors:
         vectors.write(bytes(100))  # as a crash leaves it: rows of no picture
-    encoded: list[int] = []
-    real = building.encode_items
+    towers: list[CountingTower] = []
 
-    def counting(encoder: Encoder, modality: Modality, arrays: Sequence[np.ndarray], device: str) -> torch.Tensor:
-        encoded.append(len(arrays))
-        return real(encoder, modality, arrays, device)
+    def counting(model: Path, folder: ModelFolder, device: str) -> CountingTower:
+        towers.append(CountingTower(load_encoder(model, folder, device)))
+        return towers[-1]
 
-    monkeypatch.setattr(building, "encode_items", counting)
-    build_cache(model, images, batch=2, progress=quiet)
-    assert sum(encoded) < COUNT
+    build_cache(model, images, batch=2, progress=quiet, open_tower=counting)
+    assert 0 < sum(tower.encoded for tower in towers) < COUNT
     assert (model / NAMES).read_text() == (whole / NAMES).read_text()
     assert torch.equal(*(load_file(path / "cache.safetensors")["vectors"] for path in (model, whole)))
 
@@ -212,14 +219,12 @@ def test_a_system_without_a_shared_space_gets_no_cache(root: Path) -> None:
         build_cache(root / "models" / "panda-locate", root / "samples", progress=quiet)
 
 
-def test_names_are_sorted_on_disk_few_of_them_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_list, "RUN", 1000)
-    monkeypatch.setattr(picture_list, "RUNS", 7)
+def test_names_are_sorted_on_disk_few_of_them_in_memory(tmp_path: Path) -> None:
     count = 60_000
     names = (f"folder{number % 97}/a picture of {number * 7919 % count:08}.png" for number in range(count))
     tracemalloc.start()
     try:
-        digest = write_sorted(names, tmp_path / "names")
+        digest = write_sorted(names, tmp_path / "names", run=1000, merged=7)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

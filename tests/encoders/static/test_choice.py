@@ -18,6 +18,7 @@ from pandagpt_core.encoders.static.tower import StaticTower, apart
 from pandagpt_core.llm import openvino
 from pandagpt_core.types import Modality
 from tests.encoders.static.traced import tracing
+from tests.llm.openvino_here import absent
 
 CLIP = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
@@ -191,9 +192,9 @@ def test_where_openvino_computes_no_towers_torch_does(caplog: pytest.LogCaptureF
 
 def test_without_openvino_or_with_torch_named_it_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     named, *_ = Place(Tower()).choose(by("openvino"), runner="torch")
-    monkeypatch.setattr(openvino, "installed", lambda: False)
-    absent, *_ = Place(Tower()).choose(by("openvino"))
-    assert [trial.name for report in (named, absent) for trial in report.trials] == [TORCH, TORCH]
+    absent(monkeypatch)
+    without, *_ = Place(Tower()).choose(by("openvino"))
+    assert [trial.name for report in (named, without) for trial in report.trials] == [TORCH, TORCH]
 
 
 def test_a_tower_for_one_clip_at_a_time_and_a_small_one_have_no_batch_to_choose() -> None:

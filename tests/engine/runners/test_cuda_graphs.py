@@ -16,9 +16,8 @@ from pandagpt_core.compiled import switched
 from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
-from pandagpt_core.engine.runners import cuda_graphs
 from pandagpt_core.engine.runners import torch_runner as running
-from pandagpt_core.engine.runners.cuda_graphs import DecodeGraphs, bucket
+from pandagpt_core.engine.runners.cuda_graphs import SHORTEST, DecodeGraphs, bucket
 from pandagpt_core.engine.runners.torch_runner import TorchRunner
 from pandagpt_core.llm import pointwise
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
@@ -57,9 +56,9 @@ def recorded(
 ) -> Callable[..., tuple[Engine, Recorder]]:
     """An engine with graphs, and with attention by masks or by a kernel."""
 
-    def make(**sizes: Any) -> tuple[Engine, Recorder]:
+    def make(shortest: int = SHORTEST, **sizes: Any) -> tuple[Engine, Recorder]:
         recorder = Recorder()
-        runner = TorchRunner(llama, make_engine(**sizes).sizes, recorder, request.param)
+        runner = TorchRunner(llama, make_engine(**sizes).sizes, recorder, request.param, shortest)
         return make_engine(runner, **sizes), recorder
 
     return make
@@ -75,10 +74,9 @@ def test_buckets_double_up_to_the_largest() -> None:
 
 
 def test_graphs_say_what_eager_steps_say(
-    recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture, monkeypatch: pytest.MonkeyPatch
+    recorded: Fixture, make_engine: Fixture, drain: Fixture, prompt: Fixture
 ) -> None:
-    monkeypatch.setattr(cuda_graphs, "SHORTEST", 16)
-    engine, recorder = recorded(max_running=5)
+    engine, recorder = recorded(shortest=16, max_running=5)
     jobs = {
         str(n): (prompt("panda " * (n + 1)), SamplingParams(max_tokens=6 + 5 * n, seed=n, ignore_eos=True))
         for n in range(7)  # more than run at once, of several lengths: they come and go, slots are moved

@@ -84,28 +84,24 @@ def test_a_kernel_that_sees_other_keys_does_not_agree(tiny_config: LlamaConfig) 
     assert not agrees(all_keys, tiny_config, torch.bfloat16, CPU)
 
 
-def test_where_there_is_no_kernel_masks_do(tiny_config: LlamaConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_no_kernel_masks_do(tiny_config: LlamaConfig) -> None:
     def asked(*_: object) -> bool:
         raise AssertionError("nobody is to be asked")
 
-    monkeypatch.setattr(flash, "agrees", asked)
-    assert fitting(tiny_config, torch.bfloat16, CPU) is None
-    assert fitting(tiny_config, torch.float32, torch.device("cuda")) is None
+    assert fitting(tiny_config, torch.bfloat16, CPU, asked) is None
+    assert fitting(tiny_config, torch.float32, torch.device("cuda"), asked) is None
 
 
 @pytest.mark.parametrize(
     "answer", [True, False, RuntimeError("no kernel image"), ImportError("varlen"), TypeError("seqused_k")]
 )
-def test_a_kernel_is_taken_only_where_it_agrees(
-    tiny_config: LlamaConfig, monkeypatch: pytest.MonkeyPatch, answer: bool | Exception
-) -> None:
+def test_a_kernel_is_taken_only_where_it_agrees(tiny_config: LlamaConfig, answer: bool | Exception) -> None:
     def asked(*_: object) -> bool:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(flash, "agrees", asked)
-    found = fitting(tiny_config, torch.bfloat16, torch.device("cuda"))
+    found = fitting(tiny_config, torch.bfloat16, torch.device("cuda"), asked)
     assert found is (flash.flash if answer is True else None)
 
 

@@ -9,7 +9,6 @@ import torch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.precision import divergence, probed
-from pandagpt_core.llm.quant import int8 as kernels
 from pandagpt_core.llm.quant.int8 import (
     CPU_KERNELS,
     LEVELS,
@@ -17,9 +16,9 @@ from pandagpt_core.llm.quant.int8 import (
     Int8Linear,
     Product,
     WholeNumbers,
-    cpu_kernel,
     int8_runs,
     is_exact,
+    kernel,
 )
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.llm.torch_backend import serve
@@ -76,24 +75,18 @@ def test_a_kernel_whose_sums_saturate_is_found_out() -> None:
     assert is_exact(Whole)
 
 
-def test_where_eight_bits_saturate_seven_and_a_second_row_are_taken(
-    layer: Linear, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kernels, "cpu_kernel", lambda: cpu_kernel.__wrapped__())
-    monkeypatch.setattr(kernels, "CPU_KERNELS", (saturating, paired))
-    made, x = Int8Linear(layer.weight), torch.randn(7, 64)
+def test_where_eight_bits_saturate_seven_and_a_second_row_are_taken(layer: Linear) -> None:
+    made, x = Int8Linear(layer.weight, product=kernel("cpu", (saturating, paired))), torch.randn(7, 64)
     assert made.fine
     step = layer.weight.abs().amax(dim=1, keepdim=True) / LEVELS
     exact = x @ ((layer.weight / step).round() * step).T
     assert ((made(x) - exact).norm() / exact.norm()) < 0.001
 
 
-def test_where_no_kernel_is_exact_int8_is_an_error(layer: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "cpu_kernel", lambda: cpu_kernel.__wrapped__())
-    monkeypatch.setattr(kernels, "CPU_KERNELS", (saturating,))
-    assert not int8_runs("cpu")
+def test_where_no_kernel_is_exact_int8_is_an_error() -> None:
+    assert not int8_runs("cpu", (saturating,))
     with pytest.raises(ValueError, match="a kernel that computes exactly, cpu has none"):
-        Int8Linear(layer.weight)
+        kernel("cpu", (saturating,))
 
 
 def test_int8_is_within_one_percent(layer: Linear, int8: Make) -> None:

@@ -11,10 +11,8 @@ import torch
 
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.training.lora import LoraConfig
-from recipes.panda_mini import build
 from recipes.panda_mini.build import main, provenance
 from recipes.panda_mini.config import QUICK, SIZES, BuildRecipe
-from recipes.panda_mini.data import corpus
 from recipes.panda_mini.data.corpus import digest
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES, FetchError
@@ -54,31 +52,29 @@ def test_a_device_that_is_not_here_is_told_before_anything_is_fetched(
     ],
 )
 def test_weights_that_know_nothing_do_not_go_where_the_committed_ones_are(
-    words: list[str], recipe: BuildRecipe, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], recipe: BuildRecipe, out: str, tmp_path: Path
 ) -> None:
     built: list[tuple[BuildJob, Path]] = []
-    monkeypatch.setattr(build, "build", lambda job, folder: built.append((job, folder)))
-    main(["--cache", str(tmp_path), *words])
+    main(["--cache", str(tmp_path), *words], lambda job, folder: built.append((job, folder)))
     [(job, folder)] = built
     assert (job.recipe, job.device) == (recipe, torch.device("cpu"))
     assert folder == Path(out.replace("CACHE", str(tmp_path)))
 
 
-def test_a_package_that_cannot_be_had_ends_the_build_with_its_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_that_cannot_be_had_ends_the_build_with_its_message(tmp_path: Path) -> None:
     def failing(_job: BuildJob, _out: Path) -> None:
         raise FetchError("dpkg-deb not installed")
 
-    monkeypatch.setattr(build, "build", failing)
     with pytest.raises(SystemExit, match="dpkg-deb not installed"):
-        main(["--cache", str(tmp_path)])
+        main(["--cache", str(tmp_path)], failing)
 
 
 def fetched(folder: Path, version: str = "1.0") -> Path:
-    """Every package of the recipe, empty but for its version."""
+    """Every package of the recipe, without pictures."""
     for package in PACKAGES:
-        (folder / package.folder).mkdir(parents=True, exist_ok=True)
+        (folder / package.folder / "package" / "en").mkdir(parents=True, exist_ok=True)
+        (folder / package.folder / "package" / "icons.json").write_text('{"icons": {}}')
+        (folder / package.folder / "package" / "en" / "data.json").write_text("[]")
         (folder / package.folder / "VERSION").write_text(f"{package.folder}-{version}.tgz\n")
     return folder
 
@@ -104,8 +100,7 @@ def test_lists_of_pictures_are_told_apart_by_name_concept_and_content() -> None:
     assert digest([one, others[0]]) != digest([others[0], one])
 
 
-def test_another_version_of_a_package_is_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "training_pictures", lambda _packages, _thin: [])
+def test_another_version_of_a_package_is_other_data(tmp_path: Path) -> None:
     first = data_digest(fetched(tmp_path / "a" / "packages").parent, 1)
     assert first == data_digest(fetched(tmp_path / "b" / "packages").parent, 1)
     assert first != data_digest(fetched(tmp_path / "c" / "packages", "2.0").parent, 1)

@@ -80,15 +80,18 @@ def report(hits: int) -> EvaluationReport:
 
 
 @pytest.fixture
-def model(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without weights, whose figures are measured by a fake."""
+def model(folder: Path, tmp_path: Path) -> Path:
+    """A folder without weights."""
     write_model_folder(tmp_path, read_model_folder(folder))
-    monkeypatch.setattr(figures, "examined", lambda _folder, _cache, name, _thin: report({"reserved": 2}.get(name, 3)))
     return tmp_path
 
 
+def examined(_folder: Path, _cache: Path, name: str, _thin: int) -> EvaluationReport:
+    return report({"reserved": 2}.get(name, 3))
+
+
 def measured(model: Path, sets: Sequence[str]) -> dict[str, Any]:
-    return figures.measure(model, model, sets)
+    return figures.measure(model, model, sets, examined=examined)
 
 
 def test_reserved_figures_are_put_beside_those_that_are_there(model: Path) -> None:
@@ -120,7 +123,7 @@ def test_the_command_measures_what_it_is_told_to_and_fills_other_texts_too(model
     text = model / "other.md"
     text.write_text("<!-- figures: reserved -->\n<!-- end of figures -->\n")
     fetched: list[Path] = []
-    figures.main([str(model), "validation", "--cache", str(model), "--fill", str(text)], fetched.append)
+    figures.main([str(model), "validation", "--cache", str(model), "--fill", str(text)], fetched.append, examined)
     assert fetched == [model / "packages"], "a clean clone has none of the packages"
     assert "Not measured" in text.read_text()
     assert figures.read(model)["validation"]["rows"][0]["exact"]["hits"] == 3

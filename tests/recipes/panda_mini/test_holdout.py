@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from recipes.panda_mini import holdout
 from recipes.panda_mini.concepts import load_concepts
-from recipes.panda_mini.data.media import Picture, reserved_pictures
+from recipes.panda_mini.data.media import STYLES, Picture, reserved_pictures
 from recipes.panda_mini.holdout import COPIES, is_drawable, parts, write_reserved
 
 CONCEPTS = load_concepts()
@@ -43,14 +42,20 @@ def test_copies_of_what_is_trained_on_are_a_set_of_their_own() -> None:
     assert [name for name, _ in parts([png, png, svg], {0})] == [COPIES, "PNG", "SVG"]
 
 
-def test_what_counts_is_all_but_the_copies(packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_counts_is_all_but_the_copies(packages: Path, tmp_path: Path) -> None:
     drawn = Image.new("RGBA", (64, 64), "white")
     drawn.paste((200, 30, 30), (8, 8, 40, 56))
     drawn.paste((30, 30, 200), (20, 16, 60, 24))
     banana = packages / STAMPS / "food" / "banana.png"
     drawn.save(banana)
-    trained = [Picture("openclipart", "banana", (), INDEX["banana"], banana.read_bytes())]
-    monkeypatch.setattr(holdout, "training_pictures", lambda _packages: trained)
+    clip_art = packages / "openclipart-png" / "usr" / "share" / "openclipart" / "png" / "banana_split.png"
+    for path, content in (
+        (clip_art, banana.read_bytes()),
+        *((packages / f"iconify-json-{style}" / "package" / "icons.json", b'{"icons": {}}') for style in STYLES),
+        (packages / "emojibase-data" / "package" / "en" / "data.json", b"[]"),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
     manifest = write_reserved(packages, tmp_path / "set")
     assert {item.set: item.truth for item in manifest.items} == {COPIES: "banana", "PNG": "dog"}
     assert manifest.unions == {"reserved": ("PNG",)}

@@ -147,21 +147,16 @@ def test_of_the_small_defaults_towers_for_maps_the_head_alone_moves(make_maps: M
     torch.testing.assert_close(tower(clips, [1, 1]).detach(), served, atol=1e-5, rtol=1e-4)
 
 
-def test_an_alignment_that_was_cut_off_goes_on_to_the_very_same_weights(
-    make_maps: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_alignment_that_was_cut_off_goes_on_to_the_very_same_weights(make_maps: Make, tmp_path: Path) -> None:
     whole = make_maps(steps=4, checkpoint_every=2)
     parts = msgspec.structs.replace(whole, out=str(tmp_path / "parts"))
-    wanted, out, save = align(whole), Path(parts.out), checkpoint.save
+    wanted, out = align(whole), Path(parts.out)
 
-    def cut(*what: Any) -> None:
-        save(*what)
+    def cut(_steps: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save", cut)
     with pytest.raises(KeyboardInterrupt):
-        align(parts)
-    monkeypatch.undo()
+        align(parts, on_checkpoint=cut)
     (out / "log.jsonl").write_text((out / "log.jsonl").read_text() + '{"step": 3, "loss": 99.0}\n')
     with pytest.raises(InvalidRequest, match="holds an alignment already; --resume goes on with it"):
         align(parts)

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.training.lora import LinearWarmupDecay
-from pandagpt_core.training.tune import run as tune_run
 from pandagpt_core.training.tune.devices import mixed_precision
 from pandagpt_core.training.tune.record import loss_figure, read_log, smoothed
 from pandagpt_core.training.tune.run import train
@@ -115,11 +114,8 @@ class Headstrong(Accelerator):
         return prepared
 
 
-def test_another_accumulation_than_the_runs_is_refused_with_both(
-    make_settings: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tune_run, "open_accelerator", lambda _settings: Headstrong(cpu=True))
+def test_another_accumulation_than_the_runs_is_refused_with_both(make_settings: Make) -> None:
     settings = make_settings(train={"max_steps": 1, "batch": 4, "micro_batch": 2})
     with pytest.raises(InvalidRequest, match=r"has gradient_accumulation_steps 3, .* make it 2; leave it out there"):
-        train(settings)
+        train(settings, open_devices=lambda _settings: Headstrong(cpu=True))
     assert read_log(Path(settings.out)) == []
