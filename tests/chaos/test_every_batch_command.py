@@ -23,6 +23,7 @@ from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, Sto
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.access.rate_limit import RateLimiter, UsageMeter
+from service.gateway.errors import GatewayError
 from service.gateway.inference.batches import runner as runner_module
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService
@@ -110,6 +111,19 @@ async def upload(stage: Stage) -> None:
     assert (await stage.far.files.info("ann", info.id)).expires > time.time() + 3600
 
 
+async def delete(stage: Stage) -> None:
+    """However often the caller repeats it, neither the entry nor the bytes are left."""
+    info = await stage.far.files.add("ann", "a", "batch", b"end", "0" * 64)
+
+    async def gone(one: Gateway) -> None:
+        with suppress(GatewayError):  # an earlier try had deleted it
+            await one.files.delete("ann", info.id)
+
+    await stage.tried(gone)
+    assert await stage.far.files.list("ann") == []
+    assert not stage.valkey.client.exists(KEYS.file("ann", info.id))
+
+
 async def run(stage: Stage) -> None:
     """Created, run to its end, its files written."""
     batch = await _started(stage)
@@ -161,7 +175,7 @@ async def _ended(stage: Stage, batch: StoredBatch) -> BatchProgress:
                 return found[1]
 
 
-PATHS: tuple[Callable[[Stage], Coroutine[Any, Any, None]], ...] = (upload, run, cancel)
+PATHS: tuple[Callable[[Stage], Coroutine[Any, Any, None]], ...] = (upload, delete, run, cancel)
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from pandagpt_core.types import SamplingParams
+from pandagpt_core.types import SamplingParams, Turn
 from service.broker.errors import DuplicateRequest, StoreUnavailable, UnknownRequest
 from service.broker.gateway import departures
 from service.broker.gateway.admin import QueueAdmin
@@ -23,13 +24,14 @@ from service.broker.gateway.idempotency_keys import IdempotencyKeys
 from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import Keys
-from service.broker.protocol import Done, Event, encode
+from service.broker.protocol import Done, Event, Generate, Vectors, encode
 from service.gateway.inference.idempotency import Idempotency
-from service.gateway.inference.validated import EmbedRequest
+from service.gateway.inference.responses.conversations import Conversations
+from service.gateway.inference.validated import EmbedRequest, GenerateRequest, SamplingOverrides
 from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, worker_thread
-from tests.wire import TENANT, answer, collect, ends_of, generate, media, text_of, until
+from tests.fakes import FakeRuntime, fake_embedding, worker_thread
+from tests.wire import TENANT, answer, collect, embed, ends_of, generate, media, text_of, until
 
 _T = TypeVar("_T")
 LONG = SamplingParams(max_tokens=1500, ignore_eos=True)
@@ -171,6 +173,71 @@ async def retry(gateways: Gateways) -> None:
     assert await store.xlen(dead) == 0
 
 
+async def drop(gateways: Gateways) -> None:
+    """An operator ends a request that waits or runs, and forgets a dead letter: none of them is left."""
+    store, dead, running = gateways.far._store, Keys().dead("fake"), generate(params=LONG)
+    record, letter = await gateways.far.submit(running), generate()
+    await store.xadd(dead, {"reason": "worker_lost", "at": "1.0", "request": encode(letter)})
+    for request in (running, letter):
+        (item,) = await gateways.far_admin.find(request.id, ["fake"])
+        try:
+            await gateways.attempt(gateways.near_admin.drop(item))
+        except HARMED:
+            for left in await gateways.far_admin.find(request.id, ["fake"]):
+                await gateways.far_admin.drop(left)
+    await _ends_cancelled(gateways, record)
+    assert await store.xlen(dead) == 0
+
+
+async def embeddings(gateways: Gateways) -> None:
+    """A request for vectors, sent and read by the gateway that is harmed; the caller's repeat has the same vectors."""
+    part, array = media(1)
+
+    async def vectors(broker: Broker) -> list[bytes]:
+        request = embed([part])
+        record = await broker.submit(request, {part.blob: array})
+        events = [event async for came in broker.follow(record) for event in came]
+        assert len(ends_of(events)) == 1
+        (found,) = [event for event in events if isinstance(event, Vectors)]
+        return found.data
+
+    try:
+        found = await gateways.attempt(vectors(gateways.near))
+    except HARMED:
+        found = await vectors(gateways.far)
+    row = fake_embedding(part.modality, array)[0]
+    (vector,) = [np.frombuffer(one, "<f4") for one in found]
+    assert np.allclose(vector, row / np.linalg.norm(row))
+
+
+async def respond(gateways: Gateways) -> None:
+    """A response of /v1/responses: each one that has a record can be read and gone on with."""
+    tried: list[Generate] = []
+
+    async def made(broker: Broker) -> RequestRecord:
+        """As `RequestService` does it: the conversation is kept before the request is queued."""
+        request = generate()
+        tried.append(request)
+        wanted = GenerateRequest((Turn("user", "what is this"),), (), SamplingOverrides())
+        await Conversations(broker._store, Keys(), 60).keep(request.id, wanted, {"store": True}, 0)
+        return await broker.submit(request)
+
+    try:
+        record = await gateways.attempt(made(gateways.near))
+    except HARMED:
+        record = await made(gateways.far)
+    events = [event async for came in gateways.far.follow(record) for event in came]
+    assert text_of(events) == answer(tried[-1])
+    assert len(ends_of(events)) == 1
+    for request in tried:
+        try:
+            await gateways.far.find(request.id, TENANT)
+        except UnknownRequest:
+            continue
+        kept = await Conversations(gateways.far._store, Keys(), 60).find(request.id)
+        assert [turn.text for turn in kept.turns] == ["what is this"]
+
+
 async def _join(broker: Broker, request_id: str) -> RequestRecord:
     record = await broker.find(request_id, TENANT)
     await RequestReaders(broker._store, Keys(), 60).attach(request_id)
@@ -184,7 +251,17 @@ async def _ends_cancelled(gateways: Gateways, record: RequestRecord) -> None:
     assert end.cancelled
 
 
-PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (submit, read, cancel, leave, repeat, retry)
+PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (
+    submit,
+    read,
+    cancel,
+    leave,
+    repeat,
+    retry,
+    drop,
+    embeddings,
+    respond,
+)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection

@@ -191,9 +191,9 @@ class FileStore:
 
     async def delete(self, tenant: str, file_id: str) -> None:
         info = await self.info(tenant, file_id)
-        with store_errors():
-            await self._store.execute_command("HDEL", self._keys.files(tenant), file_id)
+        with store_errors():  # the entry last: while it is there, a repeat finds the bytes that an earlier try left
             await self._store.execute_command("UNLINK", self._place(tenant, info))
+            await self._store.execute_command("HDEL", self._keys.files(tenant), file_id)
 
     def _place(self, tenant: str, info: FileInfo) -> str:
         """The key of its pieces."""
