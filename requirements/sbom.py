@@ -1,19 +1,21 @@
 """The software bill of materials: every locked package as a component of a CycloneDX 1.6 document, on standard output.
 
-Versions come from requirements/lock.txt, licences from the metadata of the installed packages. A locked package that
-this system does not install (a marker of another Python or system) is listed without a licence.
+Versions come from requirements/lock.txt, licences from the metadata of the installed packages, and from
+requirements/licences.toml where those name none or the package is not installed here.
 """
 
 import importlib.metadata
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 LOCK = Path(__file__).with_name("lock.txt")
+LICENCES = Path(__file__).with_name("licences.toml")
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:==|>=)(?P<version>[^ ,;]+)[^;]*(?:; *(?P<marker>.*))?")
 # How packages without an SPDX expression write it.
 _SPELLINGS = {
@@ -32,8 +34,6 @@ _SPELLINGS = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-# Of packages whose metadata name none: read in the files that they carry.
-_READ = {"axe-playwright-python": "MIT", "openexr": "BSD-3-Clause", "resvg-py": "MIT", "tiktoken": "MIT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,18 @@ class Component:
 
 
 def components(lock: Path = LOCK) -> Iterator[Component]:
+    table = tomllib.loads(LICENCES.read_text(encoding="utf-8"))
     for line in lock.read_text(encoding="utf-8").splitlines():
         if match := _LINE.match(line):
-            yield _component(match["name"], match["version"])
+            yield _component(match["name"], match["version"], table)
 
 
-def _component(name: str, locked: str) -> Component:
+def _component(name: str, locked: str, table: dict[str, str]) -> Component:
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        return Component(name, locked, None, installed=False)
-    return Component(name, distribution.version, _READ.get(name) or _licence(distribution.metadata), installed=True)
+        return Component(name, locked, table.get(name), installed=False)
+    return Component(name, distribution.version, _licence(distribution.metadata) or table.get(name), installed=True)
 
 
 def _licence(metadata: Any) -> str | None:
