@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -59,6 +59,7 @@ from service.gateway.routes import routers
 from service.gateway.state import GatewayState
 from service.gateway.streaming.event_stream import StreamTimeouts
 from service.metrics import GatewayMetrics
+from service.metrics.exposition import with_head
 from service.metrics.process import register_process
 from service.settings import Settings
 from service.tracing import Tracer, make_tracer
@@ -123,6 +124,7 @@ def _lifespan(
         exposition = None
         if settings.gateway.admin_port:
             exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
+            exposition[0].set_app(with_head(make_wsgi_app(registry)))
         gateway.requests.background.run(measure_lag(metrics.loop_lag_seconds))
         if settings.gateway.keys_file is not None:
             gateway.requests.background.run(KeysFile(settings.gateway.keys_file, keys).follow())

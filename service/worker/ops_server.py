@@ -15,6 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from service.broker.worker.heartbeat import STALL_S
+from service.metrics.exposition import with_head
 
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -61,7 +62,7 @@ def ops_served(host: str, port: int, registry: CollectorRegistry, health: Health
     if not port:
         yield 0
         return
-    server = make_server(host, port, _application(registry, health), _Server, _Quiet)
+    server = make_server(host, port, with_head(_application(registry, health)), _Server, _Quiet)
     thread = threading.Thread(target=server.serve_forever, name="ops", daemon=True)
     thread.start()
     try:

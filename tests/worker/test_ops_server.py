@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -69,3 +70,15 @@ def test_metrics_stand_beside_the_probes_and_other_paths_are_unknown(
 def test_port_zero_serves_nothing() -> None:
     with ops_served("127.0.0.1", 0, CollectorRegistry(), Health()) as port:
         assert port == 0
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health/live", "/health/ready", "/else"])
+def test_head_has_the_status_and_headers_of_get_and_no_body(
+    served: tuple[str, Health, CollectorRegistry], path: str
+) -> None:
+    with httpx.Client(base_url=served[0], trust_env=False) as client:
+        got, head = client.get(path), client.head(path)
+    own = {"date": ""}
+    assert head.status_code == got.status_code
+    assert dict(head.headers) | own == dict(got.headers) | own
+    assert head.content == b""
