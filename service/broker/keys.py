@@ -61,7 +61,8 @@ Only gateways use:
 pandagpt:probe                             string; life 60 s
     Nothing. Written by gateways and workers to see whether the store takes writes and permits their commands.
 pandagpt:salt                              string; no expiry
-    32 random bytes that separate tenants, where the settings give no salt. Written once, by the first gateway.
+    32 random bytes that separate tenants, where the settings give no salt. Written by the first gateway, and
+    by those that know it into a store that lost it.
 pandagpt:files:{tenant}                    hash; life `file_ttl_s` and a batch's longest window from the last upload
     File id -> its metadata, under 400 B; at most `max_files`. Expired entries are removed when the hash is read.
 pandagpt:file:{tenant}:<id>                list; life `file_ttl_s`; as a batch's input, until after the batch's window

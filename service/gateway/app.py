@@ -24,9 +24,10 @@ from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.gateway.readers import RequestReaders
 from service.broker.keys import Keys
 from service.broker.queue_metrics import QueueMetrics
-from service.gateway.access.auth import KeyRing, Tenants, read_keys
+from service.gateway.access.auth import KeyRing, read_keys
 from service.gateway.access.keys_reload import KeysFile
 from service.gateway.access.rate_limit import RateLimiter, UsageMeter
+from service.gateway.access.tenants import Tenants
 from service.gateway.background import measure_lag
 from service.gateway.decoding.pool import DecodePools, PoolOptions, child_command
 from service.gateway.error_handlers import HANDLERS, log_fields
@@ -126,6 +127,7 @@ def _lifespan(
             exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
             exposition[0].set_app(with_head(make_wsgi_app(registry)))
         gateway.requests.background.run(measure_lag(metrics.loop_lag_seconds))
+        gateway.requests.background.run(gateway.tenants.follow())
         if settings.gateway.keys_file is not None:
             gateway.requests.background.run(KeysFile(settings.gateway.keys_file, keys).follow())
         if settings.gateway.batch_lines:

@@ -10,8 +10,9 @@ from starlette.requests import Request
 
 from service.broker.gateway.batches import BatchStore
 from service.broker.gateway.client import Broker
-from service.gateway.access.auth import KeyRing, Tenants
+from service.gateway.access.auth import KeyRing
 from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.tenants import Tenants
 from service.gateway.inference.embedding.answering import EmbedResponder
 from service.gateway.inference.respond import Responder
 from service.gateway.inference.service import RequestService

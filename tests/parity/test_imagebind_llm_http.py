@@ -26,7 +26,7 @@ from pandagpt_core.media import digest, samples
 from pandagpt_core.runtime import Runtime
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name, pack
-from service.gateway.access.auth import Tenants
+from service.gateway.access.tenants import Tenants
 from service.settings import Settings, StoreSettings
 from tests import golden as vectors
 from tests.fakes import worker_thread
@@ -94,7 +94,7 @@ def house(runtimes: dict[str, Runtime], said: Golden, tmp_path_factory: pytest.T
             yield House(http, store, registries)
 
 
-async def unasked() -> bytes:
+async def unasked(_known: bytes | None) -> bytes:
     raise AssertionError("the salt is given")
 
 

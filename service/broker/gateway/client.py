@@ -186,10 +186,10 @@ class Broker:
             grace_s=grace_s,
         )
 
-    async def salt(self) -> bytes:
-        """The store's own salt, which separates tenants; made if there is none."""
+    async def salt(self, known: bytes | None = None) -> bytes:
+        """The store's own salt, which separates tenants; where there is none, the one that is known, or a new one."""
         with store_errors():
-            await self._store.set(self._keys.salt, secrets.token_bytes(SALT_BYTES), nx=True)
+            await self._store.set(self._keys.salt, known or secrets.token_bytes(SALT_BYTES), nx=True)
             salt: Any = await self._store.get(self._keys.salt)
         return bytes(salt)
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Protocol
 
 from starlette.requests import Request
 
-from service.broker.gateway.patience import bridged
+from service.gateway.access.tenants import Tenants
 from service.gateway.errors import GatewayError
 from service.gateway.observation import Observation
 from service.settings import SettingsError
@@ -170,23 +170,6 @@ def _token(headers: Mapping[str, str]) -> str:
     if scheme:
         return token.strip() if scheme.lower() == "bearer" else ""
     return next((headers[name].strip() for name in KEY_HEADERS if name in headers), "")
-
-
-class Tenants:
-    """Salted names, which separate in the store what callers own. The salt is the settings', else one that the store
-    keeps. patience_s: how long it waits for a store that is away (seconds)."""
-
-    def __init__(
-        self, given_salt: bytes | None, stored_salt: Callable[[], Awaitable[bytes]], patience_s: float = 0.0
-    ) -> None:
-        self._salt, self._stored, self._patience_s = given_salt, stored_salt, patience_s
-
-    async def named(self, *names: str) -> list[str]:
-        """Raises StoreUnavailable."""
-        if self._salt is None:
-            self._salt = await bridged(self._stored, self._patience_s)
-        salt = self._salt
-        return [hmac.new(salt, name.encode(), hashlib.sha256).hexdigest()[:32] for name in names]
 
 
 class Access:

@@ -8,8 +8,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from service.broker.errors import StoreUnavailable
-from service.gateway.access.auth import CLASSES, KeyRing, Scope, Tenants, public, read_keys
+from service.gateway.access.auth import CLASSES, KeyRing, Scope, public, read_keys
 from service.gateway.app import create_app, routers
 from service.gateway.errors import GatewayError
 from service.gateway.openapi.document import access_of
@@ -127,29 +126,6 @@ def test_a_key_is_found_by_its_hash_alone(keys_file: Path) -> None:
 
 def test_without_keys_everybody_is_one_who_may_all_but_metrics() -> None:
     assert KeyRing(None).find({}).scopes == frozenset(Scope) - {Scope.METRICS}
-
-
-async def test_tenants_of_other_salts_differ() -> None:
-    async def stored() -> bytes:
-        return b"y"
-
-    [a] = await Tenants(b"x", stored).named("a")
-    assert await Tenants(b"x", stored).named("a", "a") == [a, a]
-    others = await Tenants(None, stored).named("a", "b")
-    assert len({a, *others}) == 3
-
-
-async def test_a_gateway_that_has_no_salt_yet_waits_for_a_store_that_is_away() -> None:
-    answers: list[bytes | StoreUnavailable] = [StoreUnavailable("away", passing=True), b"y"]
-
-    async def stored() -> bytes:
-        answer = answers.pop(0)
-        if isinstance(answer, StoreUnavailable):
-            raise answer
-        return answer
-
-    found = await Tenants(None, stored, patience_s=60).named("a")
-    assert found == await Tenants(b"y", stored).named("a")
 
 
 @pytest.mark.parametrize("rest", ["weight=2.5", "user weight=2.5", "user cache=lab weight=2.5", "weight=2.5 cache=lab"])
