@@ -55,7 +55,8 @@ docs:  ## a site of all pages in build/guide/site, which a gateway serves at /do
 	@$(BIN)/zensical build --strict --config-file build/guide/mkdocs.yml
 
 .PHONY: check
-check: lint types contracts test  ## all of CI: lint, types, contracts; the tests hold openapi.yaml and docs/ to the code
+check: lint types contracts  ## before a commit, in minutes: lint, types, contracts, all tests but those in tests/whole.py
+	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not whole" $(ARGS)
 
 .PHONY: demo
 demo:  ## start everything, ask about each sample, stop

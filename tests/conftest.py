@@ -23,6 +23,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from service.logs import OURS
 from service.settings import StoreSettings
 from tests import golden as vectors
+from tests.whole import is_whole
 
 ROOT = Path(__file__).parents[1]
 # A drawn example takes as long as a busy machine lets it.
@@ -112,7 +113,11 @@ def valkey(_valkey_server: Valkey) -> Valkey:
     return _valkey_server
 
 
+@pytest.hookimpl(tryfirst=True)  # before the markers that the command line names are looked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_whole(item.path):
+            item.add_marker("whole")
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and not _has_cuda():
         skip = pytest.mark.skip(reason="needs a CUDA device, and torch sees none here")

@@ -8,6 +8,7 @@ import pytest
 from service import logs
 from service.settings import load
 from tests.conftest import Valkey
+from tests.whole import TESTS, WHOLE, is_whole
 
 
 def test_a_test_can_write_to_the_store(valkey: Valkey) -> None:
@@ -29,6 +30,12 @@ def test_the_next_test_logs_to_no_closed_output(capsys: pytest.CaptureFixture[st
     assert not [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
     logging.getLogger("service").warning("hello again")
     assert "Logging error" not in capsys.readouterr().err
+
+
+def test_a_quick_check_leaves_out_files_that_exist(request: pytest.FixtureRequest) -> None:
+    assert [name for name in WHOLE if not (TESTS / name).exists()] == []
+    assert (is_whole(TESTS / "web/test_chat.py"), is_whole(TESTS / "gateway/test_chat.py")) == (True, False)
+    assert request.node.get_closest_marker("whole") is None
 
 
 def test_torch_gets_one_thread_and_no_setting_leaks_in() -> None:
