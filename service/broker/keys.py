@@ -73,6 +73,7 @@ pandagpt:picture:{request}                 string; life as the request's record 
     A picture as it was sent, at most 16 MiB, to be drawn on: of requests with `annotate` alone.
 pandagpt:response:{request}                string; life as the request's record at least
     Of /v1/responses: the conversation that a later response may go on with, media among it up to 16 MiB, MessagePack.
+    delete.lua deletes it with the request's events and picture.
 pandagpt:batches                           sorted set; life as long as any batch's
     The batches that have not ended, by the time of their creation.
 pandagpt:batches_of:{tenant}               sorted set; life as long as any batch's from the tenant's last one

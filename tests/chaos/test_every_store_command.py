@@ -7,6 +7,7 @@ request is lost or answered twice, and nothing stays in the queue.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -25,6 +26,7 @@ from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import Keys
 from service.broker.protocol import Done, Event, Generate, Vectors, encode
+from service.gateway.errors import GatewayError
 from service.gateway.inference.idempotency import Idempotency
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, SamplingOverrides
@@ -238,6 +240,32 @@ async def respond(gateways: Gateways) -> None:
         assert [turn.text for turn in kept.turns] == ["what is this"]
 
 
+async def delete(gateways: Gateways) -> None:
+    """A response that its caller deletes: however often it is repeated, nothing asked or answered is left."""
+    store, keys, request = gateways.far._store, Keys(), generate()
+    names = (keys.events(request.id), keys.response(request.id), keys.picture(request.id))
+    wanted = GenerateRequest((Turn("user", "what is this"),), (), SamplingOverrides())
+    await Conversations(store, keys, 60).keep(request.id, wanted, {"store": True}, 0)
+    await store.set(keys.picture(request.id), b"a picture", ex=60)
+    await gateways.far.submit(request)
+    await collect(gateways.far, request)
+    assert await store.exists(*names) == 3
+
+    async def deleted(broker: Broker) -> None:
+        """As the route does it: what has no conversation is no response."""
+        record = await broker.find(request.id, TENANT)
+        await Conversations(broker._store, keys, 60).find(request.id)
+        await broker.delete(record)
+
+    try:
+        await gateways.attempt(deleted(gateways.near))
+    except HARMED:
+        with suppress(UnknownRequest, GatewayError):  # an earlier try had deleted it
+            await deleted(gateways.far)
+    assert max([await store.pttl(name) for name in names]) <= 1000
+    assert await store.exists(*names[1:]) == 0
+
+
 async def _join(broker: Broker, request_id: str) -> RequestRecord:
     record = await broker.find(request_id, TENANT)
     await RequestReaders(broker._store, Keys(), 60).attach(request_id)
@@ -261,6 +289,7 @@ PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (
     drop,
     embeddings,
     respond,
+    delete,
 )
 
 

@@ -269,6 +269,17 @@ class Broker:
             pipe.expire(self._keys.record(record.id), seconds)
             await pipe.execute()
 
+    async def delete(self, record: RequestRecord) -> None:
+        """Delete a request that ended: its events, picture and conversation in one step, then its record.
+
+        A harm between both leaves the record alone, which holds nothing of what was asked or answered.
+        """
+        keys = self._keys
+        names = (keys.events(record.id), keys.response(record.id), keys.picture(record.id))
+        with store_errors():
+            await self._store.eval(scripts.DELETE, len(names), *names)
+            await self._store.expire(keys.record(record.id), 1)
+
     async def history(self, record: RequestRecord) -> list[Event]:
         """The request's events so far."""
         with store_errors():

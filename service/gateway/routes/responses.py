@@ -85,8 +85,7 @@ async def delete_response(request: Request, response_id: _Known, caller: _Owner)
     if not _ended(await gateway.broker.history(record)):
         await gateway.broker.cancel_record(record)
         await gateway.requests.until_ended(record)
-    await gateway.requests.conversations.forget(record.id)
-    await gateway.broker.keep_shortly(record, 1)
+    await gateway.broker.delete(record)
     return {"id": response_id, "object": "response", "deleted": True}
 
 

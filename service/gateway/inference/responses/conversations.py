@@ -72,10 +72,6 @@ class Conversations:
             raise GatewayError("request_not_found", "There is no such response.")
         return _decoder.decode(found)
 
-    async def forget(self, request_id: str) -> None:
-        with store_errors():
-            await self._store.delete(self._keys.response(request_id))
-
 
 def carried_on(kept: KeptConversation, answer: Turn, before: int) -> tuple[list[Turn], list[MediaInput]]:
     """The turns of a kept conversation and its answer, without its own instructions, behind `before` other turns.
