@@ -75,11 +75,12 @@ class MediaCache:
         self._array, self._embedding, self._notes = keys.array, keys.embedding, keys.media_notes
         self._settings = settings
 
-    def look_up(self, pipe: Any, names: Sequence[str]) -> None:
-        """Two commands a name, whose answers `missing` reads. Media that are there get their full life again."""
+    def look_up(self, pipe: Any, names: Sequence[str], life: float = 0.0) -> None:
+        """Two commands a name, whose answers `missing` reads. Media that are there get their full life again, arrays at
+        least `life` seconds."""
         for name in names:
             pipe.expire(self._embedding(name), round(self._settings.embedding_ttl_s))
-            pipe.expire(self._array(name), round(self._settings.array_ttl_s))
+            pipe.expire(self._array(name), math.ceil(max(life, self._settings.array_ttl_s)))
 
     @staticmethod
     def missing(names: Sequence[str], answers: Sequence[Any]) -> set[str]:

@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
-from pandagpt_core.types import SamplingParams
+from pandagpt_core.types import Modality, SamplingParams
 from service import cli
 from service.broker import protocol
 from service.broker.errors import DuplicateRequest
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
+from service.broker.media_cache import pack
 from service.broker.protocol import Done, Failed, Generate
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
-from tests.wire import answer, collect, ends_of, generate, text_of, until
+from tests.wire import answer, collect, ends_of, generate, media, text_of, until
 
 QUEUE, DEAD = Keys().queue("fake", "interactive"), Keys().dead("fake")
 SECRET = "my bank says hello"
@@ -118,6 +120,24 @@ async def test_all_dead_letters_at_once_and_those_that_cannot_be_read_stay(
             assert text_of(await collect(broker, request)) == answer(request)
         assert [row["entry"] for row in await in_thread(queue, "list", "--state", "dead")] == [unreadable]
         await in_thread(queue, "drop", "--all-dead")
+    assert valkey.client.xlen(DEAD) == 0
+
+
+async def test_a_letter_whose_media_left_the_store_stays(broker: Broker, valkey: Valkey, queue: Queue) -> None:
+    (picture, array), (sound, heard) = media(1), media(2, Modality.AUDIO)
+    speech = replace(sound, blob="as the recogniser reads it")
+    request = generate(media=[picture, sound], speech=[speech])
+    packed = {part.blob: pack(one) for part, one in ((picture, array), (sound, heard), (speech, heard))}
+    with worker_thread(valkey.settings):
+        bury(valkey, request)
+        for have, gone in enumerate((3, 2, 1)):
+            (row,) = await in_thread(queue, "retry", request.id, status=1)
+            assert f"{gone} of its 3 media left the store" in row["outcome"]
+            assert valkey.client.xlen(DEAD) == 1
+            name = list(packed)[have]
+            valkey.client.set(Keys().array(name), packed[name], ex=1000)
+        await in_thread(queue, "retry", request.id)
+        assert text_of(await collect(broker, request)) == answer(request, [array, heard])
     assert valkey.client.xlen(DEAD) == 0
 
 

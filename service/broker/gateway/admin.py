@@ -17,7 +17,7 @@ from service.broker.gateway.client import Broker
 from service.broker.gateway.request_record import RequestRecords, record_fields
 from service.broker.keys import GROUP, PRIORITIES, Keys, settle_keys
 from service.broker.media_cache import MediaCache
-from service.broker.protocol import Request
+from service.broker.protocol import Generate, MediaRef, Request, Transcribe
 from service.settings import StoreSettings
 
 PENDING = 10_000  # most running requests that are looked at
@@ -60,7 +60,8 @@ class QueueAdmin:
         self._keys = Keys(settings.namespace)
         self._broker = Broker(store, settings)
         self._records = RequestRecords(store, self._keys, settings)
-        self._admission = Admission(store, self._keys, settings, MediaCache(self._keys, settings))
+        self._media = MediaCache(self._keys, settings)
+        self._admission = Admission(store, self._keys, settings, self._media)
 
     @classmethod
     def connect(cls, settings: StoreSettings) -> "QueueAdmin":
@@ -92,8 +93,8 @@ class QueueAdmin:
         """Queue a dead letter anew, under its own id and with the time it first had; its old events are forgotten.
 
         Its caller has its failure; the id answers with the new run from here on. At every moment it is the letter or
-        runs, also where the store's answer does not arrive. It takes its turn with weight 1. Raises NotRetryable,
-        DuplicateRequest, and what Admission does.
+        runs, also where the store's answer does not arrive. It takes its turn with weight 1. Raises NotRetryable, also
+        where the store has lost a medium of it; DuplicateRequest; and what Admission does.
         """
         request = item.request
         if item.state != "dead" or request is None:
@@ -102,6 +103,7 @@ class QueueAdmin:
         again = msgspec.structs.replace(request, created=now, deadline=now + request.deadline - request.created)
         payload, response, grace_s = protocol.encode(again), b"", 0.0
         await self._admission.check(again.model, again.priority, len(payload), again.share or again.tenant)
+        await self._check_media(again)
         with suppress(UnknownRequest):
             record = await self._records.find(again.id, again.tenant)
             response, grace_s = record.response, record.grace_s
@@ -124,6 +126,17 @@ class QueueAdmin:
         else:
             await self._settle(item)
 
+    async def _check_media(self, request: Request) -> None:
+        """Raises NotRetryable where the store has not all that a worker reads; what it has lives for the new run."""
+        names = _media_names(request)
+        with store_errors():
+            pipe: Any = self._store.pipeline(transaction=False)
+            self._media.look_up(pipe, names, request.deadline - request.created)
+            missing = self._media.missing(names, await pipe.execute())
+        if missing:
+            gone = f"{len(missing)} of its {len(set(names))} media left the store, which keeps them for a while only"
+            raise NotRetryable(f"{gone}: its caller has to send it again")
+
     async def _settle(self, item: QueueItem) -> None:
         assert item.priority is not None
         model, priority = item.model, item.priority
@@ -145,6 +158,16 @@ class QueueAdmin:
         with store_errors():
             letters: Any = await self._store.xrange(self._keys.dead(model))
         return [_dead_item(model, letter) for letter in letters]
+
+
+def _media_names(request: Request) -> list[str]:
+    """Of all that a worker reads: media, and the sounds whose speech it writes down."""
+    sounds: list[MediaRef] = []
+    if isinstance(request, Transcribe):
+        sounds = [request.sound]
+    elif isinstance(request, Generate):
+        sounds = request.speech
+    return [part.blob for part in (*request.media, *sounds)]
 
 
 def _queued_item(model: str, priority: Priority, entry: QueueEntry, holder: Any) -> QueueItem:

@@ -9,9 +9,10 @@ from pydantic import SecretStr
 
 from pandagpt_core.speech.base import SpeechOptions
 from pandagpt_core.types import Modality
+from service.broker.gateway.admin import NotRetryable, QueueAdmin
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys, new_request_id
-from service.broker.protocol import Done, Event, Failed, Heard, MediaRef, Started, Transcribe
+from service.broker.protocol import Done, Event, Failed, Heard, MediaRef, Started, Transcribe, encode
 from tests.conftest import Valkey
 from tests.fakes import FakeRecogniser, worker_process, worker_thread
 from tests.wire import collect, ends_of, until
@@ -145,3 +146,32 @@ async def test_a_window_that_hangs_ends_the_worker_and_leaves_its_sound_to_other
         assert worker.errors, "the worker left with an error"
     with worker_thread(valkey.settings, recogniser=FakeRecogniser()):
         assert texts(await collect(broker, wanted)) == [" transcribe en 0 after 0."]
+
+
+async def test_a_sound_given_up_is_retried_as_long_as_the_store_has_it(broker: Broker, valkey: Valkey) -> None:
+    store = valkey.settings.model_copy(update={"max_deliveries": 1})
+    fast, wanted, admin = {"heartbeat_s": 0.1, "lost_after_s": 0.3}, request(), QueueAdmin.connect(store)
+    dead, array = Keys().dead("fake"), Keys().array(wanted.sound.blob)
+    with worker_process(store, speech_delay=0.4, **fast) as first:
+        await submit(broker, wanted, seconds=300)
+        await until(lambda: valkey.client.xlen(Keys().events(wanted.id)) > 1, what="a window")
+        first.kill()
+    with worker_thread(store, recogniser=FakeRecogniser(), **fast):
+        (failed,) = ends_of(await collect(broker, wanted))
+        assert isinstance(failed, Failed)
+        assert failed.code == "worker_lost"
+        await until(lambda: valkey.client.xlen(dead) == 1, what="the dead letter")
+        valkey.client.expire(array, 20)
+        (letter,) = await admin.find(wanted.id, ["fake"])
+        await admin.retry(letter)
+        events = await collect(broker, wanted)
+        assert len(texts(events)) == 10
+        assert isinstance(events[-1], Done)
+        await until(lambda: not valkey.client.exists(array), what="a sound that nobody needs any more")
+        valkey.client.xadd(dead, {"reason": "worker_lost", "at": "1.0", "request": encode(wanted)})
+        (letter,) = await admin.find(wanted.id, ["fake"])
+        with pytest.raises(NotRetryable, match="1 of its 1 media left the store"):
+            await admin.retry(letter)
+        assert await admin.find(wanted.id, ["fake"]) == [letter]
+        assert texts(await collect(broker, wanted)) == texts(events), "what its caller reads is as it was"
+    await admin.close()
