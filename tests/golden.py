@@ -6,10 +6,13 @@ cases and their media from cases.json. A case whose medium is absent is skipped 
 
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.encoders.points.sizes import PointSize
@@ -26,10 +29,20 @@ def read(part: str, name: str = "config.json", folder: Path | None = None) -> di
     return content
 
 
-def cases(part: str, section: str, without: tuple[str, ...] = ()) -> list[Any]:
+def cases(part: str, section: str, wanted: Callable[[Any], bool] = lambda case: True) -> list[Any]:
     """The names of a section's cases, to parametrize by; a skipped one where there are none."""
-    names = [name for name in read(part, "cases.json").get(section, ()) if name not in without]
+    names = [name for name, case in read(part, "cases.json").get(section, {}).items() if wanted(case)]
     return names or [pytest.param("none", marks=pytest.mark.skip(f"no cases of {section} in {part}"))]
+
+
+def tensors(part: str, pattern: str) -> list[Any]:
+    """The tensors of a part's cases whose whole names match, to parametrize by the pattern's one group."""
+    file = FOLDER / part / "cases.safetensors"
+    names: list[str] = []
+    if file.is_file():
+        with safe_open(file, "pt") as opened:
+            names = [found[1] for name in opened.keys() if (found := re.fullmatch(pattern, name))]  # noqa: SIM118
+    return names or [pytest.param("none", marks=pytest.mark.skip(f"no tensors {pattern} in {part}"))]
 
 
 def medium(file: Path) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +22,10 @@ POINT = PointSize(width=24, blocks=2, heads=3, groups=32, neighbours=16, local=4
 SIZES = ImageBindSizes(
     **{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512, point=POINT
 )
+PART = "imagebind-llm-tiny"
+# A search of the cache by other options: a combination, and the cache's size, temperature and weight.
+WITH_OPTIONS = r"visual_knn/(.+_c\d+_t\d+_w\dp\d+)/mixed"
+FOUND = r"knn/(.+)/indices"
 FEATURES, LOGITS = 2e-5, 5e-5  # the golden set's own tolerances
 MEDIA = {
     "Image": ("vision_image", Modality.IMAGE),
@@ -55,6 +60,12 @@ def convert(golden: Path, out: Path) -> tuple[Path, ImageBindLLMFolder]:
     )
 
 
+def cache_options(name: str) -> tuple[str, int, float, float]:
+    """The combination and the cache's size, temperature and weight that the name of a tensor `WITH_OPTIONS` states."""
+    combination, size, temperature, weight = name.rsplit("_", 3)
+    return combination, int(size[1:]), float(temperature[1:]), float(weight[1:].replace("p", "."))
+
+
 @dataclass(frozen=True)
 class Golden:
     said: Mapping[str, Any]
@@ -78,6 +89,13 @@ class Golden:
         weights: Mapping[str, float] = self.said["combos"][combination]
         return weights
 
+    def alone(self, medium: str) -> str:
+        """The name of the combination of one medium alone. Skips the case where there is none."""
+        name = next((name for name, weights in self.said["combos"].items() if list(weights) == [medium]), None)
+        if name is None:
+            pytest.skip(f"no combination of {medium} alone among these vectors")
+        return str(name)
+
     def tensor(self, name: str) -> torch.Tensor:
         return self.tensors[name].flatten()
 
@@ -85,12 +103,15 @@ class Golden:
         """The first pictures' embeddings [count, E], as the original's towers gave them."""
         return self.inputs["vision_image/out"][:count]
 
+    def cloud(self, index: int) -> torch.Tensor:
+        return self.clouds[Path(self.said["point"]["files"][index]).stem]
+
     def array(self, medium: str) -> np.ndarray:
         """The recipe's array of a case's medium, clips first."""
         name, _ = MEDIA[medium]
         if medium == "Point":
             start = self.said["point"]["fps_start_index_batch1"][0]
-            return self.clouds["car"].roll(-start, 0)[None].numpy()
+            return self.cloud(0).roll(-start, 0)[None].numpy()
         given = self.inputs[f"{name}/input"]
         row = given[1:2] if medium == "Text" else given[:1]
         return (row[0] if name in ("vision_video", "audio") else row).numpy()

@@ -1,6 +1,7 @@
 """The whole of ImageBind-LLM against the original's own run of it, through our converter, system and engine."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ from pandagpt_core.types import Conversation, MediaUse, OptionValue, SamplingPar
 from pandagpt_core.visual_cache import ROWS_AT_ONCE, VisualCache
 from tests import golden as vectors
 from tests.engine.fake_vllm import fake_calls
-from tests.parity.bind_tiny import FEATURES, LOGITS, MEDIA, Golden, convert
+from tests.parity.bind_tiny import FEATURES, FOUND, LOGITS, MEDIA, PART, WITH_OPTIONS, Golden, cache_options, convert
 
-CASES = vectors.cases("imagebind-llm-tiny", "generate")
-COMBINATIONS = vectors.cases("imagebind-llm-tiny", "combos")
+CASES = vectors.cases(PART, "generate")
+COMBINATIONS = vectors.cases(PART, "combos")
 STEPS = max(
-    (one["max_gen_len"] for one in vectors.read("imagebind-llm-tiny", "cases.json").get("generate", {}).values()),
+    (one["max_gen_len"] for one in vectors.read(PART, "cases.json").get("generate", {}).values()),
     default=1,
 )
 
@@ -45,8 +46,8 @@ def said(golden: Path) -> Golden:
     return Golden.read(golden)
 
 
-def conversation(said: Golden, combination: str, text: str = "x", **options: OptionValue) -> Conversation:
-    media = tuple(MediaUse(MEDIA[name][1], name, 0, weight) for name, weight in said.weights(combination).items())
+def conversation(weights: Mapping[str, float], text: str = "x", **options: OptionValue) -> Conversation:
+    media = tuple(MediaUse(MEDIA[name][1], name, 0, weight) for name, weight in weights.items())
     return Conversation((Turn("user", text),), media, options)
 
 
@@ -60,7 +61,7 @@ def case(said: Golden, name: str) -> Conversation:
     options: dict[str, OptionValue] = {} if about["knn"] else {"cache_size": 0}
     if about["input"]:
         options["input"] = about["input"]
-    return conversation(said, name.rpartition("_")[0], about["instruction"], **options)
+    return conversation(about["combo"], about["instruction"], **options)
 
 
 def prepared(system: ImageBindLLM, said: Golden, name: str) -> LLMInputs:
@@ -74,35 +75,39 @@ def prepared(system: ImageBindLLM, said: Golden, name: str) -> LLMInputs:
 def test_the_feature_and_the_bind_networks_vector_are_the_originals(
     system: ImageBindLLM, said: Golden, kind: str, combination: str
 ) -> None:
-    asked = conversation(said, combination, **({} if kind == "visual_knn" else {"cache_size": 0}))
+    asked = conversation(said.weights(combination), **({} if kind == "visual_knn" else {"cache_size": 0}))
     feature, _ = system.feature(asked, rows(system, said, asked))
     torch.testing.assert_close(feature, said.tensor(f"{kind}/{combination}/mixed"), rtol=0, atol=FEATURES)
     out = system.bridge.network(feature)
     torch.testing.assert_close(out, said.tensor(f"{kind}/{combination}/out"), rtol=0, atol=FEATURES)
 
 
+@pytest.mark.parametrize("name", vectors.tensors(PART, WITH_OPTIONS))
 @torch.inference_mode()
-def test_the_caches_options_are_a_requests(system: ImageBindLLM, said: Golden) -> None:
-    asked = conversation(said, "image_audio", cache_size=4, cache_t=5.0, cache_weight=0.9)
+def test_the_caches_options_are_a_requests(system: ImageBindLLM, said: Golden, name: str) -> None:
+    combination, size, temperature, weight = cache_options(name)
+    weights = said.weights(combination)
+    asked = conversation(weights, cache_size=size, cache_t=temperature, cache_weight=weight)
     feature, _ = system.feature(asked, rows(system, said, asked))
-    expected = said.tensor("visual_knn/image_audio_c4_t5_w0p9/mixed")
+    expected = said.tensor(f"visual_knn/{name}/mixed")
     torch.testing.assert_close(feature, expected, rtol=0, atol=FEATURES)
 
 
-def test_the_rows_that_were_retrieved_are_told_when_asked(system: ImageBindLLM, said: Golden) -> None:
-    asked = conversation(said, "image", cache_details=True)
+@pytest.mark.parametrize("name", vectors.tensors(PART, FOUND))
+def test_the_rows_that_were_retrieved_are_told_when_asked(system: ImageBindLLM, said: Golden, name: str) -> None:
+    asked = conversation(said.weights(name), cache_details=True)
     fields = system.prepare(asked, rows(system, said, asked)).fields
     assert fields is not None
-    assert fields["cache"]["rows"] == said.tensor("knn/image/indices").tolist()
-    np.testing.assert_allclose(fields["cache"]["similarities"], said.tensor("knn/image/sims"), atol=FEATURES)
-    asked = conversation(said, "image")
+    assert fields["cache"]["rows"] == said.tensor(f"knn/{name}/indices").tolist()
+    np.testing.assert_allclose(fields["cache"]["similarities"], said.tensor(f"knn/{name}/sims"), atol=FEATURES)
+    asked = conversation(said.weights(name))
     assert system.prepare(asked, rows(system, said, asked)).fields is None
 
 
 def test_a_long_search_is_divided_and_gives_the_same_vector(system: ImageBindLLM, said: Golden) -> None:
     vectors = torch.randn(2 * ROWS_AT_ONCE, system.encoder.dim, generator=torch.Generator().manual_seed(3))
     cache = FolderCache(VisualCache(torch.nn.functional.normalize(vectors, dim=-1)), CacheSpec(rows=len(vectors)))
-    large, asked = dataclasses.replace(system, cache=cache), conversation(said, "image_audio", cache_details=True)
+    large, asked = dataclasses.replace(system, cache=cache), conversation({"Image": 1, "Audio": 1}, cache_details=True)
     embeddings = rows(system, said, asked)
     *pieces, found = large.look_up(asked, embeddings)
     assert pieces == [None, None]
@@ -174,7 +179,7 @@ def test_the_text_is_the_originals(system: ImageBindLLM, said: Golden, name: str
 
 @torch.inference_mode()
 def test_numbers_of_the_adapters_weights_are_the_models_fault(system: ImageBindLLM, said: Golden) -> None:
-    asked = case(said, CASES[0])
+    asked = conversation({"Image": 1})
     given = rows(system, said, asked)
     broken = dataclasses.replace(system, bridge=lambda feature: system.bridge(feature) * float("nan"))
     with pytest.raises(ModelFault, match="the model's bind network gives numbers that are not finite"):

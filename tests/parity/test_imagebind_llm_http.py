@@ -31,10 +31,13 @@ from service.settings import Settings, StoreSettings
 from tests import golden as vectors
 from tests.fakes import worker_thread
 from tests.gateway.conftest import serving
-from tests.parity.bind_tiny import MEDIA, Golden, convert
+from tests.parity.bind_tiny import MEDIA, PART, Golden, convert
 from tests.real_workers import second_worker, texts, wait_until, worker_process_of
 
-CASES = vectors.cases("imagebind-llm-tiny", "generate")
+CASES = vectors.cases(PART, "generate")
+COMPOSED = vectors.cases(PART, "generate", lambda case: len(case["combo"]) > 2 and "Audio" in case["combo"])
+# A picture alone, by the cache.
+RETRIEVED = vectors.cases(PART, "generate", lambda case: list(case["combo"]) == ["Image"] and case["knn"])
 FILES = {"Image": samples.picture(), "Audio": samples.tone(), "Text": b"a dog"}
 GREEDY = {"max_tokens": 16, "temperature": 0}
 Registry = Any
@@ -109,9 +112,9 @@ def put_arrays(store: StoreSettings, runtime: Runtime, said: Golden) -> None:
     client.close()
 
 
-def cloud(said: Golden, name: str = "car") -> bytes:
+def cloud(said: Golden, index: int = 0) -> bytes:
     out = io.BytesIO()
-    np.save(out, said.clouds[name].numpy())
+    np.save(out, said.cloud(index).numpy())
     return out.getvalue()
 
 
@@ -179,12 +182,13 @@ def test_greedy_answers_are_the_originals_by_form_and_by_json(house: House, said
     assert text(by_json(house, said, name)) == expected
 
 
-def test_picture_sound_text_and_cloud_are_composed_by_their_weights(house: House, said: Golden) -> None:
-    """`four_noknn` is that composition; other weights give another answer, and the counts name each medium."""
-    answer = by_json(house, said, "four_noknn")
+@pytest.mark.parametrize("name", COMPOSED)
+def test_media_are_composed_by_their_weights(house: House, said: Golden, name: str) -> None:
+    """Other weights give another answer, and the counts name each medium."""
+    answer = by_json(house, said, name)
     counts = answer.json()["usage"]["prompt_tokens_details"]
-    assert [counts[f"{name}_items"] for name in ("image", "audio", "text", "points")] == [1, 1, 1, 1]
-    about = said.said["generate"]["four_noknn"]
+    about = said.said["generate"][name]
+    assert [counts[f"{MEDIA[medium][1].value}_items"] for medium in about["combo"]] == [1] * len(about["combo"])
     content = [{"type": "text", "text": about["instruction"]}]
     content += [{**part(said, medium), "weight": 5.0 if medium == "Audio" else 0.1} for medium in about["combo"]]
     body = {"model": "imagebind-llm-tiny", "messages": [{"role": "user", "content": content}], **GREEDY}
@@ -192,15 +196,16 @@ def test_picture_sound_text_and_cloud_are_composed_by_their_weights(house: House
     assert text(other) != text(answer)
 
 
-def test_the_rows_of_the_cache_come_with_the_answer_when_asked(house: House, said: Golden) -> None:
-    answer = by_json(house, said, "image_knn", options={"cache_details": True}).json()["choices"][0]
-    assert answer["fields"]["cache"]["rows"] == said.tensor("knn/image/indices").tolist()
-    assert "fields" not in by_json(house, said, "image_knn").json()["choices"][0]
-    about = said.said["generate"]["image_knn"]
+@pytest.mark.parametrize("name", RETRIEVED)
+def test_the_rows_of_the_cache_come_with_the_answer_when_asked(house: House, said: Golden, name: str) -> None:
+    answer = by_json(house, said, name, options={"cache_details": True}).json()["choices"][0]
+    assert answer["fields"]["cache"]["rows"] == said.tensor(f"knn/{said.alone('Image')}/indices").tolist()
+    assert "fields" not in by_json(house, said, name).json()["choices"][0]
+    about = said.said["generate"][name]
     form = {"prompt": about["instruction"], "options": {**options(about), "cache_details": True}}
     by_file = ask(house.http, form, [("image", FILES["Image"])]).json()["choices"][0]
     assert by_file["fields"] == answer["fields"]
-    with_stream = by_json(house, said, "image_knn", options={"cache_details": True}, stream=True)
+    with_stream = by_json(house, said, name, options={"cache_details": True}, stream=True)
     events = [json.loads(line.removeprefix("data: ")) for line in with_stream.iter_lines() if "{" in line]
     told = [choice["fields"] for event in events for choice in event["choices"] if choice.get("fields")]
     assert told == [answer["fields"]]
@@ -221,7 +226,7 @@ def test_an_option_of_the_cache_out_of_range_is_refused_by_name(
     house: House, said: Golden, option: str, value: float, words: str
 ) -> None:
     form = {"prompt": "What is it?", "options": {option: value}}
-    doors = [by_json(house, said, "image_knn", options={option: value})]
+    doors = [by_json(house, said, CASES[0], options={option: value})]
     doors.append(ask(house.http, form, [("image", FILES["Image"])]))
     for answer in doors:
         assert answer.status_code == 400
@@ -274,7 +279,7 @@ def test_hostile_clouds_are_refused_by_their_field_and_neighbours_do_not_notice(
 def test_two_systems_with_the_same_encoder_share_what_is_encoded(house: House, said: Golden) -> None:
     cards = {card["id"]: card for card in house.http.get("/v1/models").json()["data"]}
     assert {"imagebind-llm-tiny", "pandagpt-tiny"} <= cards.keys()
-    files = [("points", cloud(said, "airplane"))]
+    files = [("points", cloud(said, 1))]
     for model, items in (("imagebind-llm-tiny", 0), ("pandagpt-tiny", 1), ("imagebind-llm-tiny", 1)):
         answer = ask(house.http, {"prompt": "What is it?", "model": model}, files)
         assert answer.status_code == 200, answer.text
@@ -288,7 +293,7 @@ def test_a_cloud_has_a_unit_vector_in_the_shared_space(house: House, said: Golde
     answer = house.http.post("/v1/embeddings", json=body)
     assert answer.status_code == 200, answer.text
     vector = np.array(answer.json()["data"][0]["embedding"])
-    np.testing.assert_allclose(vector, said.tensor("visual/point/mixed"), atol=1e-4)
+    np.testing.assert_allclose(vector, said.tensor(f"visual/{said.alone('Point')}/mixed"), atol=1e-4)
 
 
 LONG = {"max_tokens": 1200, "temperature": 0, "stream": True}

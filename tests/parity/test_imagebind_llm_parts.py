@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,17 +12,17 @@ from safetensors.torch import load_file
 from pandagpt_core.systems.imagebind_llm.bind_network import BindNetwork
 from pandagpt_core.systems.imagebind_llm.mix import mixed
 from pandagpt_core.visual_cache import CacheOptions, VisualCache
-from tests.golden import cases, read
+from tests.golden import cases, read, tensors
+from tests.parity.bind_tiny import FEATURES, FOUND, PART, WITH_OPTIONS, cache_options
 
-CONFIG = read("imagebind-llm-tiny")
-FEATURES = 2e-5  # the golden set's tolerance
-COMBINATIONS = cases("imagebind-llm-tiny", "combos")
+CONFIG = read(PART)
+COMBINATIONS = cases(PART, "combos")
 NAMES = {"f1": "gate_proj", "f3": "up_proj", "f2": "down_proj", "norm": "norm"}
 
 
 @pytest.fixture(scope="module")
 def folder(golden: Path) -> Path:
-    return golden / "imagebind-llm-tiny"
+    return golden / PART
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +47,21 @@ def network(folder: Path) -> BindNetwork:
     return network.requires_grad_(False)
 
 
-def alone(vectors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+def alone(vectors: Mapping[str, torch.Tensor], combos: Mapping[str, Any], medium: str) -> torch.Tensor:
     """A medium's own feature, of length one but for the 1e-6 that its weight is divided by."""
-    return vectors[f"visual/{name.lower()}/mixed"].flatten()
+    name = next((name for name, weights in combos.items() if list(weights) == [medium]), None)
+    if name is None:
+        pytest.skip(f"no combination of {medium} alone among these vectors")
+    return vectors[f"visual/{name}/mixed"].flatten()
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_media_are_mixed_as_the_original_mixes_them(
     folder: Path, vectors: Mapping[str, torch.Tensor], name: str
 ) -> None:
-    weights = json.loads((folder / "cases.json").read_text())["combos"][name]
-    found = mixed(torch.stack([7.0 * alone(vectors, medium) for medium in weights]), list(weights.values()))
+    combos = json.loads((folder / "cases.json").read_text())["combos"]
+    weights = combos[name]
+    found = mixed(torch.stack([7.0 * alone(vectors, combos, medium) for medium in weights]), list(weights.values()))
     torch.testing.assert_close(found, vectors[f"visual/{name}/mixed"].flatten(), rtol=0, atol=FEATURES)
 
 
@@ -68,19 +73,24 @@ def test_the_cache_draws_a_feature_where_the_original_draws_it(
     torch.testing.assert_close(found.feature, vectors[f"visual_knn/{name}/mixed"].flatten(), rtol=0, atol=FEATURES)
 
 
+@pytest.mark.parametrize("name", tensors(PART, WITH_OPTIONS))
 def test_the_caches_options_do_what_they_do_in_the_original(
-    vectors: Mapping[str, torch.Tensor], cache: VisualCache
+    vectors: Mapping[str, torch.Tensor], cache: VisualCache, name: str
 ) -> None:
-    found = cache.retrieve(vectors["visual/image_audio/mixed"].flatten(), CacheOptions(4, 5.0, 0.9))
-    expected = vectors["visual_knn/image_audio_c4_t5_w0p9/mixed"].flatten()
+    combination, *options = cache_options(name)
+    found = cache.retrieve(vectors[f"visual/{combination}/mixed"].flatten(), CacheOptions(*options))
+    expected = vectors[f"visual_knn/{name}/mixed"].flatten()
     torch.testing.assert_close(found.feature, expected, rtol=0, atol=FEATURES)
 
 
-def test_the_rows_that_are_found_are_the_originals(vectors: Mapping[str, torch.Tensor], cache: VisualCache) -> None:
-    found = cache.retrieve(vectors["visual/image/mixed"].flatten(), CacheOptions())
-    assert list(found.rows) == vectors["knn/image/indices"].flatten().tolist()
+@pytest.mark.parametrize("name", tensors(PART, FOUND))
+def test_the_rows_that_are_found_are_the_originals(
+    vectors: Mapping[str, torch.Tensor], cache: VisualCache, name: str
+) -> None:
+    found = cache.retrieve(vectors[f"visual/{name}/mixed"].flatten(), CacheOptions())
+    assert list(found.rows) == vectors[f"knn/{name}/indices"].flatten().tolist()
     torch.testing.assert_close(
-        torch.tensor(found.similarities), vectors["knn/image/sims"].flatten(), rtol=0, atol=FEATURES
+        torch.tensor(found.similarities), vectors[f"knn/{name}/sims"].flatten(), rtol=0, atol=FEATURES
     )
 
 

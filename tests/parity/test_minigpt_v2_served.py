@@ -5,7 +5,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,33 +17,30 @@ from PIL import Image, ImageDraw
 
 from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
 from tests import golden as vectors
+from tests.parity.minigpt_tiny import PART, Golden, of_the_demo, split
 from tests.serving import Served, served
 
-TASKS = ("vqa", "caption", "grounding", "refer", "detection", "none", "identify")
-CONFIG = vectors.read("minigpt-v2-tiny")
+QUESTIONS = vectors.cases(PART, "chat", lambda chat: not chat["history"])
+TALKS = vectors.cases(PART, "chat", lambda chat: len(chat["history"] or ()) == 1 and not of_the_demo(chat))
+CONFIG = vectors.read(PART)
 PLAIN = {"temperature": 0, "repetition_penalty": 1, "max_tokens": CONFIG.get("max_new_tokens", 1)}
 BLOCK = 16  # tokens that the prefix cache keeps together
 
 
 @pytest.fixture(scope="module")
-def tiny(golden: Path) -> Path:
-    return golden / "minigpt-v2-tiny"
+def given(golden: Path) -> Golden:
+    return Golden.read(golden)
 
 
 @pytest.fixture(scope="module")
-def chats(tiny: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((tiny / "cases.json").read_text())["chat"]
+def chats(given: Golden) -> Mapping[str, Any]:
+    told: Mapping[str, Any] = given.said["chat"]
     return told
 
 
 @pytest.fixture(scope="module")
-def office(tiny: Path) -> bytes:
-    return vectors.medium(tiny / "media" / "office.jpg")
-
-
-@pytest.fixture(scope="module")
-def service(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
+def service(given: Golden, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder, tiny = tmp_path_factory.mktemp("served"), given.folder
     options = MiniGPTv2Options("minigpt-v2", vectors.eva_sizes(tiny.parent), lora_alpha=float(CONFIG["lora_alpha"]))
     originals = MiniGPTv2Originals(tiny / "llama2_tiny", checkpoint=tiny / "weights.safetensors")
     convert_minigpt_v2(originals, folder / "model", options)
@@ -57,16 +54,11 @@ def http(service: Served) -> Iterator[httpx.Client]:
         yield client
 
 
-def asked(name: str, chats: dict[str, Any]) -> dict[str, Any]:
+def asked(name: str, chats: Mapping[str, Any]) -> dict[str, Any]:
     """The question of a golden chat as a caller asks it: its task and boxes as fields."""
-    text: str = chats[name]["user_text"]
-    if name == "none":
-        return {"prompt": text}
-    text = text.removeprefix(f"[{name}] ")
-    if name == "identify":
-        boxes = {"boxes": "[[0.04,0.5,0.3,0.65]]", "boxes_unit": "fraction"}
-        return {"prompt": text[: text.index(" {")], "task": name, **boxes}
-    return {"prompt": text, "task": name}
+    task, text, box = split(chats[name])
+    boxes = {"boxes": json.dumps([box]), "boxes_unit": "fraction"} if box else {}
+    return {"prompt": text, **({"task": task} if task else {}), **boxes}
 
 
 def send(http: httpx.Client, image: bytes, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -81,20 +73,21 @@ def text_of(whole: dict[str, Any]) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_a_file_over_http_gets_the_originals_answer(
-    http: httpx.Client, chats: dict[str, Any], office: bytes, name: str
+    http: httpx.Client, given: Golden, chats: Mapping[str, Any], name: str
 ) -> None:
-    whole = send(http, office, asked(name, chats))
+    whole = send(http, given.picture(given.picture_of(name)), asked(name, chats))
     assert text_of(whole).strip() == chats[name]["text"]
     assert whole["choices"][0]["message"]["objects"] == []  # the random weights write none
     assert whole["usage"]["prompt_tokens_details"]["image_items"] == 1
 
 
-def test_a_talk_keeps_its_answers(service: Served, chats: dict[str, Any], office: bytes) -> None:
-    case = chats["multi_turn_answer_kept"]
+@pytest.mark.parametrize("name", TALKS)
+def test_a_talk_keeps_its_answers(service: Served, given: Golden, name: str) -> None:
+    case, picture = given.said["chat"][name], given.picture(given.picture_of(name))
     [[question, answer]] = case["history"]
-    url = "data:image/jpeg;base64," + base64.b64encode(office).decode()
+    url = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
     first = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": question}]
     messages = [
         {"role": "user", "content": first},
@@ -112,19 +105,21 @@ def test_a_talk_keeps_its_answers(service: Served, chats: dict[str, Any], office
     assert (completion.choices[0].message.content or "").strip() == case["text"]
 
 
-def test_a_second_question_about_a_picture_prefills_its_words_alone(http: httpx.Client, chats: dict[str, Any]) -> None:
+def test_a_second_question_about_a_picture_prefills_its_words_alone(
+    http: httpx.Client, chats: Mapping[str, Any]
+) -> None:
     image = picture(99)
-    first = send(http, image, asked("vqa", chats))["usage"]
-    second = send(http, image, asked("caption", chats))["usage"]
+    before = len(chats[QUESTIONS[0]]["segment_ids"][0])
+    first, second = (send(http, image, asked(name, chats))["usage"] for name in QUESTIONS[:2])
     assert first["prompt_tokens_details"]["cached_tokens"] == 0
     found = second["prompt_tokens_details"]
     assert (found["cached_items"], found["cached_tokens"] >= 256) == (1, True)
-    words = second["prompt_tokens"] - 8 - 256  # behind the picture; 8 ids stand before it
+    words = second["prompt_tokens"] - before - 256  # behind the picture
     assert second["prompt_tokens"] - found["cached_tokens"] <= words + BLOCK
 
 
-def test_32_requests_at_once_are_answered_as_each_alone(http: httpx.Client, chats: dict[str, Any]) -> None:
-    wanted = [(picture(index % 11), asked(TASKS[index % len(TASKS)], chats)) for index in range(32)]
+def test_32_requests_at_once_are_answered_as_each_alone(http: httpx.Client, chats: Mapping[str, Any]) -> None:
+    wanted = [(picture(index % 11), asked(QUESTIONS[index % len(QUESTIONS)], chats)) for index in range(32)]
     with ThreadPoolExecutor(32) as pool:
         together = list(pool.map(lambda one: text_of(send(http, *one)), wanted))
     alone = [text_of(send(http, *one)) for one in wanted]
@@ -133,12 +128,12 @@ def test_32_requests_at_once_are_answered_as_each_alone(http: httpx.Client, chat
 
 
 def test_a_killed_workers_answer_goes_on_word_for_word(
-    service: Served, http: httpx.Client, chats: dict[str, Any], office: bytes
+    service: Served, http: httpx.Client, chats: Mapping[str, Any]
 ) -> None:
-    fields = {**asked("vqa", chats), "max_tokens": 400}
-    expected = text_of(send(http, office, fields))
+    fields, image = {**asked(QUESTIONS[0], chats), "max_tokens": 400}, picture(5)
+    expected = text_of(send(http, image, fields))
     text, killed = "", False
-    data, files = {**PLAIN, **fields, "stream": "true"}, {"image": ("a.jpg", office)}
+    data, files = {**PLAIN, **fields, "stream": "true"}, {"image": ("a.png", image)}
     with http.stream("POST", "/v1/generate", data=data, files=files) as stream:
         for line in stream.iter_lines():
             if line.startswith("data: {"):
