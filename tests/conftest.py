@@ -32,6 +32,9 @@ hypothesis.settings.load_profile("any load")
 SHARED = ROOT.parent / "shared"
 
 
+PATIENT_S = 120.0  # for a command to a store beside which everything else of a test runs, on a busy machine
+
+
 @dataclass(frozen=True)
 class Valkey:
     """A real, empty store on a socket of its own: a port that was free may be another process's by now."""
@@ -100,7 +103,7 @@ def _valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]
     server.start()
     url = f"unix://{server.unix_socket_path}"
     client = redis.Redis.from_url(url)
-    yield Valkey(url, client, StoreSettings(url=url))
+    yield Valkey(url, client, StoreSettings(url=url, command_timeout_s=PATIENT_S))
     client.close()
     server.stop()
     shutil.rmtree(folder, ignore_errors=True)

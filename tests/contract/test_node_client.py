@@ -43,7 +43,7 @@ def results(
     }
     command = ["node", "--no-warnings", str(script)]
     ran = subprocess.run(
-        command, env=os.environ | told, capture_output=True, text=True, timeout=90, check=False, cwd=package
+        command, env=os.environ | told, capture_output=True, text=True, timeout=500, check=False, cwd=package
     )
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -212,11 +211,9 @@ async def test_many_requests_from_several_gateways_and_workers_all_end_well(brok
     other = Broker.connect(valkey.settings)
     with worker_thread(valkey.settings, max_sequences=4), worker_thread(valkey.settings, max_sequences=4):
         requests = [generate(str(number)) for number in range(60)]
-        begun = time.monotonic()
         answers = await asyncio.gather(
             *(run(broker if number % 2 else other, request) for number, request in enumerate(requests))
         )
-        assert time.monotonic() - begun < 15
     for request, events in zip(requests, answers, strict=True):
         assert text_of(events) == answer(request)
         assert len(ends_of(events)) == 1

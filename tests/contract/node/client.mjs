@@ -2,6 +2,7 @@
 // A check that throws gives {"error": ...}; the test that started this looks at every result.
 import OpenAI, { toFile } from "openai";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
 
 const client = new OpenAI({ maxRetries: 0, timeout: 20_000 });
 const model = "fake";
@@ -87,7 +88,14 @@ const checks = {
   too_long: () => thrown(() => client.chat.completions.create({ ...plain, messages: [{ role: "user", content: "word ".repeat(3000) }] })),
   failed_stream: () =>
     thrown(async () => text(await client.chat.completions.create({ ...plain, stream: true, messages: [{ role: "user", content: "FAULT-SEQUENCE" }] }))),
-  timeout: () => thrown(() => client.chat.completions.create({ ...plain, max_tokens: 20 }, { timeout: 1 })),
+  timeout: () => new Promise((resolve) => {
+    const silent = createServer(() => {}).listen(0, "127.0.0.1", async () => {
+      const caller = new OpenAI({ baseURL: `http://127.0.0.1:${silent.address().port}`, maxRetries: 0, timeout: 200 });
+      resolve(await thrown(() => caller.chat.completions.create(plain)));
+      silent.close();
+    });
+    silent.unref();
+  }),
 };
 
 const strict = new OpenAI({ baseURL: process.env.STRICT_URL, apiKey: "wrong", maxRetries: 0 });
