@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from pandagpt_core.types import SamplingParams
 from service.broker.connection import SyncStore, connect, connect_async
 from service.broker.errors import StoreUnavailable
 from service.broker.event_log import events_of
 from service.broker.gateway.client import Broker
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import GROUP, Keys
-from service.broker.protocol import Done, Event, Failed, Token
+from service.broker.protocol import Done, Event, Failed, Generate, Token
 from service.broker.worker.consumer import Consumer
 from service.broker.worker.delivery import Delivery
 from service.settings import StoreSettings
@@ -30,6 +31,7 @@ from tests.conftest import Valkey
 from tests.wire import ends_of, generate
 
 TOKENS = 2
+ENDLESS = 200  # tokens: whatever harm is done, a cancel comes long before the last of them
 LOST_AFTER_S = 0.05  # silence after which a request is taken over
 PAUSE_S, TIMEOUT_S = 0.15, 0.1  # a stopped command stands still for longer than the worker waits for it
 MOST = 60  # commands of one path; more would be a path that never ends
@@ -71,12 +73,13 @@ class Worker:
         self.running.clear()
 
     def _publish(self, delivery: Delivery) -> None:
-        number = self._next[delivery.request.id]
-        if number >= TOKENS:
+        request, number = delivery.request, self._next[delivery.request.id]
+        assert isinstance(request, Generate)
+        if number >= request.params.max_tokens:
             self._end(delivery, Done(at=time.time()))
         else:
             delivery.writer.add(Token(choice=0, token_id=number, text=f" {number}"))
-            self._next[delivery.request.id] += 1
+            self._next[request.id] += 1
 
     def _end(self, delivery: Delivery, end: Done) -> None:
         if not delivery.writer.ended:
@@ -103,10 +106,10 @@ class Stage:
         worker = self.far if self.proxy.died.is_set() else self.near
         await asyncio.to_thread(worker.turn)
 
-    async def running(self) -> RequestRecord:
+    async def running(self, tokens: int = TOKENS) -> RequestRecord:
         """A request in the middle of its answer; harm is counted from there."""
         self.proxy.counts = False
-        record = await self.broker.submit(generate())
+        record = await self.broker.submit(asked(tokens))
         await self.until(lambda: any(isinstance(event, Token) for event in self.events(record)))
         self.proxy.counts = True
         return record
@@ -131,9 +134,13 @@ class Stage:
         return end
 
 
+def asked(tokens: int = TOKENS, life_s: float = 20.0) -> Generate:
+    return generate(params=SamplingParams(max_tokens=tokens), deadline=time.time() + life_s)
+
+
 async def serve(stage: Stage) -> None:
     """Claim, publish, end."""
-    record = await stage.broker.submit(generate())
+    record = await stage.broker.submit(asked())
     await stage.until(stage.is_settled)
     assert isinstance(stage.check_tokens(record), Done)
     assert sum(isinstance(event, Token) for event in stage.events(record)) == TOKENS
@@ -142,7 +149,7 @@ async def serve(stage: Stage) -> None:
 async def take_over(stage: Stage) -> None:
     """From a worker that is silent in the middle of an answer, and comes back too late."""
     silent = Worker(stage.settings, "silent")
-    record = await stage.broker.submit(generate())
+    record = await stage.broker.submit(asked())
     for _ in range(3):
         await asyncio.to_thread(silent.turn)
     await asyncio.sleep(2 * LOST_AFTER_S)
@@ -155,16 +162,17 @@ async def take_over(stage: Stage) -> None:
 
 async def cancel(stage: Stage) -> None:
     """While it runs."""
-    record = await stage.running()
+    record = await stage.running(ENDLESS)
     await stage.broker.cancel_record(record)
     await stage.until(stage.is_settled)
     end = stage.check_tokens(record)
     assert isinstance(end, Done)
+    assert end.cancelled
 
 
 async def cancelled_before(stage: Stage) -> None:
     """The mark came with nobody to note it: the worker finds it when it takes the request."""
-    record = await stage.broker.submit(generate())
+    record = await stage.broker.submit(asked())
     stage.store.hset(KEYS.record(record.id), "cancelled", "1")
     await stage.until(stage.is_settled)
     end = stage.check_tokens(record)
@@ -173,7 +181,7 @@ async def cancelled_before(stage: Stage) -> None:
 
 
 async def expired(stage: Stage) -> None:
-    record = await stage.broker.submit(generate(deadline=time.time() + 0.05))
+    record = await stage.broker.submit(asked(life_s=0.05))
     await asyncio.sleep(0.06)
     await stage.until(stage.is_settled)
     assert isinstance(stage.check_tokens(record), Failed)
