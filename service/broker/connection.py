@@ -21,7 +21,16 @@ from redis.retry import Retry
 from service.broker.async_connections import CANCELLABLE, cancellable
 from service.broker.credentials import store_credentials, tls_files
 from service.broker.errors import StoreRefused, StoreTooOld, StoreUnavailable
-from service.broker.faults import CERTIFICATE, FAULTS, NO_MASTER, SENTINEL_REFUSED, Fault, fault_of
+from service.broker.faults import (
+    CERTIFICATE,
+    CERTIFICATE_WANTED,
+    ENDED_TLS,
+    FAULTS,
+    NO_MASTER,
+    SENTINEL_REFUSED,
+    Fault,
+    fault_of,
+)
 from service.broker.sentinels import async_sentinel_pool, sentinel_pool
 from service.broker.sync_connections import REPORTING, ReportingPool
 from service.settings import StoreSettings
@@ -149,6 +158,12 @@ def _fault_of(error: BaseException) -> Fault | None:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return CERTIFICATE
+        if "CERTIFICATE_REQUIRED" in str(cause):
+            return CERTIFICATE_WANTED
+        if isinstance(cause, ssl.SSLEOFError):
+            return (
+                ENDED_TLS  # as of a store that goes away, or whose wish for a certificate the write was too early for
+            )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, MASTER_NOT_FOUND):
         return SENTINEL_REFUSED if "AuthenticationError" in str(error) else NO_MASTER

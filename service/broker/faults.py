@@ -55,6 +55,15 @@ FAULTS: Mapping[str, Fault] = {
 CERTIFICATE = Fault(
     StoreRefused, "the store's certificate is not accepted", "check the certificate's names, dates and authority"
 )
+CERTIFICATE_WANTED = Fault(
+    StoreRefused, "the store wants a client's certificate", "set store.tls_cert_file and store.tls_key_file"
+)
+ENDED_TLS = Fault(
+    StoreUnavailable,
+    "the store ended the connection",
+    "where it does so at every try, it may want a certificate: store.tls_cert_file and store.tls_key_file",
+    passing=True,
+)
 NO_MASTER = _soon("no sentinel names a master: look at SENTINEL MASTERS, at store.sentinels and store.sentinel_master")
 SENTINEL_REFUSED = _refused("set store.sentinel_username and store.sentinel_password as the sentinels want them")
 _CODE = re.compile(r"(?<![A-Za-z])(" + "|".join(FAULTS) + r")(?![A-Za-z])")

@@ -2,6 +2,7 @@
 a file that changes. (A Unix socket is what every other test uses; a cluster has `test_cluster.py`.)"""
 
 import shutil
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.broker.connection import connect
+from service.broker.connection import connect, store_errors
 from service.broker.errors import StoreRefused, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.settings import StoreSettings
+from service.worker.assembly import wait_for_store
 from tests.chaos.house import free_port, until
 from tests.conftest import Valkey
 from tests.deploy.programs import program
@@ -90,6 +92,28 @@ async def test_a_request_passes_over_tls_with_an_own_authority_and_certificates(
         await broker.close()
         assert not _pings(StoreSettings(**tls(certificates, port, tls_cert_file=None, tls_key_file=None)))
         assert not _pings(StoreSettings(url=f"rediss://127.0.0.1:{port}/0")), "an unknown authority was trusted"
+
+
+async def test_a_store_that_wants_a_client_s_certificate_is_not_waited_for(certificates: Path) -> None:
+    """The worker may see a connection that ended, at first: its own write may come before the store's answer."""
+    with tls_server(certificates) as port:
+        settings = StoreSettings(**tls(certificates, port, tls_cert_file=None, tls_key_file=None))
+        broker = Broker.connect(settings)
+        with pytest.raises(StoreRefused, match="wants a client's certificate") as caught:
+            await broker.check()
+        await broker.close()
+        assert "store.tls_cert_file" in caught.value.advice
+        with pytest.raises(StoreRefused, match="wants a client's certificate"):
+            wait_for_store(settings, pause_s=0.01)
+
+
+def test_a_tls_connection_that_ended_may_lack_a_certificate_and_is_tried_again() -> None:
+    ended = redis.ConnectionError("Error 8 while writing to socket")
+    ended.__cause__ = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+    with pytest.raises(StoreUnavailable) as caught, store_errors():
+        raise ended
+    assert caught.value.passing
+    assert "store.tls_cert_file" in caught.value.advice
 
 
 @contextmanager
