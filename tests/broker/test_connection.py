@@ -17,6 +17,7 @@ from service.broker.connection import (
 from service.broker.errors import StoreFull, StoreRefused, StoreTooOld, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.settings import StoreSettings
+from service.worker.assembly import check_store
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.wire import ends_of, generate, run
@@ -219,3 +220,15 @@ def test_a_store_of_another_kind_is_named_at_the_start() -> None:
         check_mode({"redis_mode": "sentinel"}, cluster=False)
     check_mode({"redis_mode": "standalone"}, cluster=False)
     check_mode({"redis_mode": "cluster"}, cluster=True)
+
+
+async def test_gateway_and_worker_look_at_the_kind_of_store_at_their_start() -> None:
+    with ValkeyServer(config={"cluster-enabled": "yes"}) as server:
+        settings = StoreSettings(url=f"redis://127.0.0.1:{server.port}/0")
+        broker = Broker.connect(settings)
+        with pytest.raises(StoreRefused, match="the store is a cluster") as gateway:
+            await broker.check()
+        await broker.close()
+        with pytest.raises(StoreRefused, match="the store is a cluster") as worker:
+            check_store(settings)
+    assert gateway.value.advice == worker.value.advice == "set store.cluster"
