@@ -76,25 +76,25 @@ soak:  ## thousands of requests while workers, gateways and the store are killed
 .PHONY: mini
 mini:  ## train models/panda-mini anew (hours on a CPU; ARGS="--device cuda", or --quick to try every stage)
 	@$(DEV)
-	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m recipes.panda_mini.build $(ARGS)
 
 .PHONY: locate
 locate:  ## train models/panda-locate anew (hours on a CPU; ARGS=--quick to try every stage)
 	@$(DEV)
-	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m recipes.panda_locate.build $(ARGS)
 
 .PHONY: bind
 bind:  ## train models/panda-mini-bind anew (an hour on a CPU; ARGS=--tune: both phases, --quick: to try every stage)
 	@$(DEV)
-	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m recipes.panda_mini_bind.build $(ARGS)
 
 .PHONY: figures
 figures:  ## measure models/panda-mini as `make mini` does, fill its card and README (ARGS=reserved: the test set, once)
 	@$(DEV)
-	@$(BIN)/python -m pip install --quiet --no-deps -r requirements/mini.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/mini.txt
 	@exec $(BIN)/python -m recipes.panda_mini.figures models/panda-mini $(or $(ARGS),validation) --fill README.md
 
 .PHONY: lock

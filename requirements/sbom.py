@@ -1,7 +1,7 @@
 """The software bill of materials: every locked package as a component of a CycloneDX 1.6 document, on standard output.
 
-Versions come from requirements/lock.txt, licences from the metadata of the installed packages, and from
-requirements/licences.toml where those name none or the package is not installed here.
+Versions come from requirements/lock.txt and requirements/no-deps.txt, licences from the metadata of the installed
+packages, and from requirements/licences.toml where those name none or the package is not installed here.
 """
 
 import importlib.metadata
@@ -9,12 +9,13 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-LOCK = Path(__file__).with_name("lock.txt")
+LOCKS = tuple(Path(__file__).with_name(name) for name in ("lock.txt", "no-deps.txt"))
 LICENCES = Path(__file__).with_name("licences.toml")
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:==|>=)(?P<version>[^ ,;]+)[^;]*(?:; *(?P<marker>.*))?")
 # How packages without an SPDX expression write it.
@@ -46,9 +47,9 @@ class Component:
     installed: bool
 
 
-def components(lock: Path = LOCK) -> Iterator[Component]:
+def components(locks: Iterable[Path] = LOCKS) -> Iterator[Component]:
     table = tomllib.loads(LICENCES.read_text(encoding="utf-8"))
-    for line in lock.read_text(encoding="utf-8").splitlines():
+    for line in chain.from_iterable(lock.read_text(encoding="utf-8").splitlines() for lock in locks):
         if match := _LINE.match(line):
             yield _component(match["name"], match["version"], table)
 

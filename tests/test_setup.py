@@ -75,7 +75,7 @@ def test_the_lock_names_every_direct_dependency(root: Path) -> None:
 
 
 def files(root: Path) -> list[Path]:
-    return [root / "requirements" / name for name in ("lock.txt", "no-deps.txt", "torch-cpu.txt")]
+    return [root / "requirements" / name for name in ("lock.txt", "no-deps.txt", "mini.txt", "torch-cpu.txt")]
 
 
 @pytest.fixture
@@ -147,3 +147,16 @@ def test_nothing_is_installed_past_the_hashes_but_project_and_named_torch(root: 
         "install --quiet $torch",
         "install --quiet --no-deps --no-build-isolation -e .",
     ]
+
+
+@pytest.mark.parametrize("name", ["gateway", "worker"])
+def test_an_image_installs_nothing_past_the_hashes_but_project_and_named_torch(root: Path, name: str) -> None:
+    text = (root / f"deploy/Dockerfile.{name}").read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = [call.strip() for call in re.split(r"&&|;|\n", text) if "pip install" in call]
+    free = [call for call in calls if "--require-hashes" not in call]
+    assert len(calls) > 2
+    assert free.pop() == "/opt/pandagpt/bin/pip install --no-deps /tmp/wheels/*.whl"
+    if name == "worker":
+        assert free.pop().endswith(" $torch")
+        assert 'torch="--require-hashes --no-deps -r requirements/torch-cpu.txt"' in text
+    assert not free
