@@ -70,8 +70,7 @@ def _limit(name: str) -> str:
 def _kind(parameter: Parameter) -> str:
     match parameter:
         case Number(low=low, high=high, unit=unit):
-            span = f"above {low:g}" if parameter.open_low else f"{low:g}"
-            return f"{span} to {high:g}{' ' + unit if unit else ''}"
+            return f"{low:g} to {high:g}{' ' + unit if unit else ''}"
         case Selection(values=values):
             return " or ".join(f"`{value}`" for value in values)
     return "`true` or `false`"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from pandagpt_core.errors import InvalidMedia
+from pandagpt_core.modalities.entry import Entry, Number, Selection
 
 Params = Mapping[str, float | str]
 
@@ -16,28 +17,37 @@ def only(params: Params, allowed: Collection[str] = ()) -> None:
             raise InvalidMedia(f"unknown parameter for this medium; {known}", param=name)
 
 
-def number(params: Params, name: str, low: float, high: float) -> float | None:
-    """The parameter as a finite float within [low, high], or None where it is absent."""
+def of_entry(params: Params, entry: Entry) -> None:
+    """Refuse what the entry does not declare, and numbers beyond their range, even those that a file's unit drops."""
+    only(params, entry.parameter_names)
+    for one in entry.parameters:
+        if isinstance(one, Number):
+            number(params, one)
+
+
+def number(params: Params, parameter: Number) -> float | None:
+    """The parameter as a finite float within its range, or None where it is absent."""
+    name, low, high = parameter.name, parameter.low, parameter.high
     value = params.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidMedia(f"{name} must be a finite number", param=name)
     if not low <= value <= high:
-        raise InvalidMedia(f"{name} is {value:g}; it must be between {low:g} and {high:g}", param=name)
+        raise InvalidMedia(f"{name} is {value:.15g}; it must be between {low:g} and {high:g}", param=name)
     return float(value)
 
 
-def required(params: Params, name: str, low: float, high: float, why: str) -> float:
-    value = number(params, name, low, high)
+def required(params: Params, parameter: Number, why: str) -> float:
+    value = number(params, parameter)
     if value is None:
-        raise InvalidMedia(f"{name} is required: {why}", param=name)
+        raise InvalidMedia(f"{parameter.name} is required: {why}", param=parameter.name)
     return value
 
 
-def choice(params: Params, name: str, allowed: Collection[str]) -> str:
-    """The parameter as one of `allowed`. The caller's own value is not echoed."""
-    value = params.get(name)
-    if not isinstance(value, str) or value not in allowed:
-        raise InvalidMedia(f"{name} must be one of {', '.join(allowed)}", param=name)
+def choice(params: Params, parameter: Selection) -> str:
+    """The parameter as one of its values. The caller's own value is not echoed."""
+    value = params.get(parameter.name)
+    if not isinstance(value, str) or value not in parameter.values:
+        raise InvalidMedia(f"{parameter.name} must be one of {', '.join(parameter.values)}", param=parameter.name)
     return value

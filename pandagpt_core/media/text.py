@@ -21,9 +21,11 @@ from pandagpt_core.errors import InvalidMedia, UnsupportedModality
 from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.notes import warn
+from pandagpt_core.modalities import Selection
 
 CONTEXT = 77
 WINDOW = CONTEXT - 2  # tokens between the two markers
+_CUT = Selection("cut", "what of a long text is left out", ("none", "start", "end", "windows"))
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
 _GONE = -1  # a piece that was joined to the one before it
@@ -62,8 +64,8 @@ def clip_bpe_batch(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray
     data: a JSON list of texts and of lists of token ids. `cut` is "start" or "end", what of a long text is left out;
     "windows" for all of it in rows of its own; "none" for its end left out, which the counts show.
     """
-    p.only(params, ("cut",))
-    cut = p.choice(params, "cut", ("none", "start", "end", "windows"))
+    p.only(params, (_CUT.name,))
+    cut = p.choice(params, _CUT)
     rows: list[tuple[int, int, list[int]]] = []
     for index, given in enumerate(_texts(data)):
         ids = _ids_of(given, index, limits)

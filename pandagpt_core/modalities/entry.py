@@ -10,7 +10,7 @@ _FILE = "what the file says; refused where it is needed and the file does not sa
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number that comes beside a medium, within `low`..`high`; with `open_low` above `low`. `unit` is for readers.
+    """A number that comes beside a medium, within `low`..`high`. `unit` is for readers.
 
     `label` of a parameter is its title in a form, where its name does not make a good one; `otherwise` states what
     holds where it is not given.
@@ -21,7 +21,6 @@ class Number:
     low: float
     high: float
     unit: str = ""
-    open_low: bool = False
     label: str = ""
     otherwise: str = _FILE
 
@@ -114,6 +113,10 @@ class Entry:
     def part(self) -> str:
         """The `type` of its content part, and the name of the part's payload."""
         return f"{self.name}_url"
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.parameters)
 
     def form_field(self, parameter: Parameter) -> str:
         """The multipart field that holds the parameter."""

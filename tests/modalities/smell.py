@@ -5,6 +5,9 @@ import numpy as np
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import params as p
 from pandagpt_core.media.limits import Limits, check
+from pandagpt_core.modalities import Number
+
+STRENGTH = Number("strength", "how near it is", 0.0, 2.0, "noses")
 
 
 def nose(data: bytes, params: p.Params, limits: Limits) -> np.ndarray:
@@ -13,7 +16,7 @@ def nose(data: bytes, params: p.Params, limits: Limits) -> np.ndarray:
     check(len(data), 16, "the smell", "notes")
     if len(data) < 4:
         raise InvalidMedia("a smell has four notes")
-    strength = p.number(params, "strength", 0.0, 2.0) or 1.0
+    strength = p.number(params, STRENGTH) or 1.0
     return np.frombuffer(data, np.uint8, 4).astype(np.float32)[None] * np.float32(strength)
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pandagpt_core.modalities import (
     Entry,
     Number,
     Parameter,
+    Recipe,
     Value,
     check_recipes,
     parameters_of,
@@ -91,6 +93,38 @@ def test_a_recipe_takes_the_parameters_that_the_registry_gives_it(entry: Entry) 
             except InvalidMedia as error:
                 known = "unknown parameter" not in str(error)
             assert known == (one in taken), (recipe.name, one.name)
+
+
+NUMBERS = [
+    pytest.param(entry, recipe, one, id=f"{recipe.name}-{one.name}")
+    for entry in MODALITIES.values()
+    for recipe in entry.recipes
+    for one in parameters_of({entry.name: recipe.name}, entry.name)
+    if isinstance(one, Number)
+]
+
+
+def refusal(entry: Entry, recipe: Recipe, number: Number, value: float) -> InvalidMedia | None:
+    """Of the entry's sample with this value of the number; None where the sample is read."""
+    try:
+        load(recipe.name, make_sample(entry), {**entry.sample_params, number.name: value}, Limits())
+    except InvalidMedia as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(("entry", "recipe", "number"), NUMBERS)
+def test_a_recipe_takes_both_ends_of_a_range_and_names_it_beyond_them(
+    entry: Entry, recipe: Recipe, number: Number
+) -> None:
+    for end in (number.low, number.high):
+        error = refusal(entry, recipe, number, end)
+        assert error is None or "must be between" not in error.message, error
+    for beyond in (math.nextafter(number.low, -math.inf), math.nextafter(number.high, math.inf)):
+        error = refusal(entry, recipe, number, beyond)
+        assert error is not None
+        assert error.param == number.name
+        assert f"it must be between {number.low:g} and {number.high:g}" in error.message
 
 
 def test_a_composition_needs_a_model_that_takes_its_modality() -> None:

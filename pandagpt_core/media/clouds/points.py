@@ -14,9 +14,10 @@ from pandagpt_core.media import notes
 from pandagpt_core.media import params as p
 from pandagpt_core.media.clouds.magic import reader_of
 from pandagpt_core.media.limits import Limits
+from pandagpt_core.modalities.builtin.clouds import POINTS, START
 from pandagpt_core.ndarrays import Float64Array
 
-COUNT = 8192  # points that the encoder reads
+COUNT = int(START.high) + 1  # 8,192 points that the encoder reads
 SEED = 0  # of the choice where a cloud has more or fewer
 ALREADY = 1e-6  # a cloud centred and scaled to this is left as it is, so that a second pass changes nothing
 
@@ -29,8 +30,8 @@ def unit_sphere(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np
     Points that are not finite are dropped. A cloud of another size than 8,192 is resampled at random, always the same
     way. `start` is the row of the resampled cloud that the choice of group centres begins with; it comes first.
     """
-    p.only(params, ("start",))
-    start = p.number(params, "start", 0, COUNT - 1) or 0.0
+    p.of_entry(params, POINTS)
+    start = p.number(params, START) or 0.0
     if not start.is_integer():
         raise InvalidMedia(f"start is {start:g}; it must be a whole number", param="start")
     read = _reader(data)(data, limits)

@@ -16,11 +16,10 @@ from pandagpt_core.media.maps import own
 from pandagpt_core.media.maps.maps import CLIPPED, Map, check_ends, ends, read_map, remark_ends
 from pandagpt_core.media.pictures.bilinear import resize_crop, short_side
 from pandagpt_core.media.pictures.pixels import SIZE
+from pandagpt_core.modalities.builtin.maps import BASELINE, DEPTH, DEPTH_UNIT, FOCAL, SCALE
 from pandagpt_core.ndarrays import Float64Array
 
-UNITS = ("m", "mm", "disparity", "sunrgbd", "relative")
 _NUMBERS_A_METRE = {"m": 1.0, "mm": 1000.0}
-PARAMETERS = ("unit", "scale", "focal_px", "baseline_m")
 NEAREST_M, FURTHEST_M = 0.01, 50.0
 SUNRGBD_FURTHEST_M = 8.0
 LEAST_DISPARITY, MOST_DISPARITY = 0.01, 75.0
@@ -37,9 +36,9 @@ def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.flo
     infinity mean no reading, and count as infinitely far: holes mostly lie beyond the sensor's range, while the
     published clip (0 m to 0.01 m) would make them the nearest thing of all.
     """
-    p.only(params, PARAMETERS)
+    p.of_entry(params, DEPTH)
     found = read_map(data, limits, "depth map")
-    params = own.completed(params, found.own, PARAMETERS, UNITS)
+    params = own.completed(params, found.own, DEPTH, DEPTH_UNIT)
     unit, scale = unit_of(params)
     if found.highest <= 0:
         raise no_reading()
@@ -64,8 +63,8 @@ def no_reading() -> InvalidMedia:
 
 def unit_of(params: p.Params) -> tuple[str, float | None]:
     """The unit, "scale" where the scale stands in its place, and the scale."""
-    scale = p.number(params, "scale", 1e-6, 1e6)
-    unit = "scale" if scale is not None and "unit" not in params else p.choice(params, "unit", UNITS)
+    scale = p.number(params, SCALE)
+    unit = "scale" if scale is not None and "unit" not in params else p.choice(params, DEPTH_UNIT)
     notes.fact("unit", unit if scale is None else f"{scale:g} a metre")
     return unit, scale
 
@@ -145,8 +144,8 @@ def _remark_far(metres: Float64Array) -> None:
 
 def _focal_times_baseline(params: p.Params) -> float:
     """What metric depth divides to become disparity."""
-    focal = p.required(params, "focal_px", 1.0, 1e6, _WHY)
-    baseline = p.required(params, "baseline_m", 1e-4, 100.0, _WHY)
+    focal = p.required(params, FOCAL, _WHY)
+    baseline = p.required(params, BASELINE, _WHY)
     return baseline * focal
 
 

@@ -9,9 +9,10 @@ from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.maps import own
-from pandagpt_core.media.maps.depth import NEAREST_M, PARAMETERS, UNITS, depths, no_reading, unit_of
+from pandagpt_core.media.maps.depth import NEAREST_M, depths, no_reading, unit_of
 from pandagpt_core.media.maps.maps import check_ends, read_map
 from pandagpt_core.media.pictures.pixels import grey_channels, resize_and_crop
+from pandagpt_core.modalities.builtin.maps import DEPTH, DEPTH_UNIT
 from pandagpt_core.ndarrays import Float64Array
 
 FURTHEST_M = 10.0  # `max_depth` of the published config
@@ -24,9 +25,9 @@ def languagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[n
     is infinitely far, where the published clip makes it the nearest thing of all. The resize is antialiased, as its
     library's is from version 0.17 on; the version that the authors name did not do that.
     """
-    p.only(params, PARAMETERS)
+    p.of_entry(params, DEPTH)
     found = read_map(data, limits, "depth map")
-    params = own.completed(params, found.own, PARAMETERS, UNITS)
+    params = own.completed(params, found.own, DEPTH, DEPTH_UNIT)
     unit, scale = unit_of(params)
     if unit == "relative":
         raise InvalidMedia("this model reads depth in metres, which a relative depth does not have", param="unit")

@@ -6,7 +6,7 @@ files use; a parameter that no name gives is not guessed.
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from PIL import Image
 from pandagpt_core.media import notes
 from pandagpt_core.media.notes import Known
 from pandagpt_core.media.params import Params
+from pandagpt_core.modalities.entry import Entry, Selection
 
 Own = Mapping[str, Known]
 NOTHING: Own = MappingProxyType({})
@@ -111,12 +112,13 @@ def span_of_numbers(own: Own) -> tuple[float, float] | None:
     return (low, high) if isinstance(low, float) and isinstance(high, float) else None
 
 
-def completed(params: Params, own: Own, names: Collection[str], units: Collection[str]) -> Params:
-    """The caller's parameters, and the file's of these names where the caller gives none.
+def completed(params: Params, own: Own, entry: Entry, unit: Selection) -> Params:
+    """The caller's parameters, and the file's of the entry's where the caller gives none.
 
     A unit and a scale are one statement, and so are low and high. Units of another modality are none.
     """
-    own = {name: one for name, one in own.items() if name in names and (name != UNIT or one.value in units)}
+    names = entry.parameter_names
+    own = {name: one for name, one in own.items() if name in names and (name != UNIT or one.value in unit.values)}
     if SCALE in own:
         own.pop(UNIT, None)
     for name, one in own.items():

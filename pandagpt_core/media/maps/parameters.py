@@ -8,10 +8,10 @@ import numpy as np
 
 from pandagpt_core.media import notes
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.maps import depth as depth_maps
 from pandagpt_core.media.maps import flir, own, thermal
 from pandagpt_core.media.maps.maps import Map, read_map
 from pandagpt_core.media.params import Params, only
+from pandagpt_core.modalities.builtin.maps import DEPTH, DEPTH_UNIT, THERMAL, THERMAL_UNIT
 from pandagpt_core.ndarrays import Float32Array
 
 _MILLIMETRES = (200.0, 65_535.0)  # integers whose largest lies here look like millimetres
@@ -23,7 +23,7 @@ def depth(data: bytes, params: Params, limits: Limits) -> Float32Array:
     """Unit, scale, focal length and baseline."""
     only(params)
     found = read_map(data, limits, "depth map")
-    known = own.completed({}, found.own, depth_maps.PARAMETERS, depth_maps.UNITS)
+    known = own.completed({}, found.own, DEPTH, DEPTH_UNIT)
     missing = {
         own.UNIT: f"{_NOBODY}; {_likely_depth(found)}",
         own.SCALE: f"{_NOBODY}",
@@ -44,9 +44,9 @@ def heat(data: bytes, params: Params, limits: Limits) -> Float32Array:
         return _noted({own.UNIT: "", own.LOW: "", own.HIGH: ""}, {})
     if thermal.is_colour(data, limits):
         why = "a picture of several channels takes none: its brightness is taken for temperature"
-        return _noted({}, dict.fromkeys(thermal.PARAMETERS, why))
+        return _noted({}, dict.fromkeys(THERMAL.parameter_names, why))
     found = read_map(data, limits, "thermal picture")
-    known = own.completed({}, found.own, thermal.PARAMETERS, thermal.UNITS)
+    known = own.completed({}, found.own, THERMAL, THERMAL_UNIT)
     if own.LOW not in known and (span := thermal.stated_span(found, str(known.get(own.UNIT, "raw")))) is not None:
         known = {**known, own.LOW: span[0], own.HIGH: span[1]}
     why = _span_words(found)

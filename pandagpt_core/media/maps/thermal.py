@@ -27,13 +27,11 @@ from pandagpt_core.media.pictures.pixels import (
 from pandagpt_core.media.pictures.shown import on_ground, open_shown, square
 from pandagpt_core.media.pictures.shown import shown as shown_picture
 from pandagpt_core.media.scientific import magic
+from pandagpt_core.modalities.builtin.maps import HIGH, LOW, THERMAL, THERMAL_UNIT
 from pandagpt_core.ndarrays import Float64Array
 
-UNITS = ("raw", "celsius", "kelvin", "centikelvin")
-_FURTHEST = 1e9
 _ZERO_C = 273.15
 _TO_CELSIUS = {"celsius": (1.0, 0.0), "kelvin": (1.0, -_ZERO_C), "centikelvin": (0.01, -_ZERO_C)}  # factor, offset
-PARAMETERS = ("low", "high", "unit")
 
 TemperatureRange = tuple[float, float]
 
@@ -44,7 +42,7 @@ def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     Without `low` and `high` a picture is read as that loader reads it: EXIF orientation ignored, 16 bits clipped at
     255. With them, or as an array, it is read as by `shown`.
     """
-    p.only(params, PARAMETERS)
+    p.of_entry(params, THERMAL)
     if npy.is_npy(data) or _span(params) is not None or not _is_picture(data):
         return shown(data, params, limits)
     picture = open_picture(data, limits)
@@ -60,7 +58,7 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
     `low` and `high` are raw values, or degrees Celsius where `unit` names what the values are. Floats within 0..1
     without a unit are taken as they are. NaN and infinity are no reading and become 0.
     """
-    p.only(params, PARAMETERS)
+    p.of_entry(params, THERMAL)
     span = _span(params)
     if flir.is_radiometric(data):
         thermogram = flir.read(data, limits)
@@ -75,7 +73,7 @@ def shown(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float
         return _array(_brightness(head, limits))
     found = read_map(data, limits, "thermal picture", head)
     check(max(found.values.shape) / min(found.values.shape), limits.aspect, "the map", "as its ratio of sides")
-    params = own.completed(params, found.own, PARAMETERS, UNITS)
+    params = own.completed(params, found.own, THERMAL, THERMAL_UNIT)
     span = span or _span(params)
     values, unit = _in_unit(found, params)
     span = span or stated_span(found, unit)
@@ -96,7 +94,7 @@ def languagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[n
     A colour picture keeps its colours, as its camera's palette drew them. Grey, which that loader refuses, is read as
     by `shown` and fills the three channels.
     """
-    p.only(params, PARAMETERS)
+    p.of_entry(params, THERMAL)
     if not is_colour(data, limits):
         return grey_channels(shown(data, params, limits)[0, 0])
     if params:
@@ -144,7 +142,7 @@ def _brightness(head: Image.Image, limits: Limits) -> Image.Image:
 
 
 def _in_unit(found: Map, params: p.Params) -> tuple[Float64Array, str]:
-    unit = p.choice(params, "unit", UNITS) if "unit" in params else "raw"
+    unit = p.choice(params, THERMAL_UNIT) if "unit" in params else "raw"
     notes.fact("unit", unit)
     if unit == "raw":
         return found.values, unit
@@ -179,7 +177,7 @@ def _own_span(found: Map) -> TemperatureRange:
 
 
 def _span(params: p.Params) -> TemperatureRange | None:
-    low, high = (p.number(params, name, -_FURTHEST, _FURTHEST) for name in ("low", "high"))
+    low, high = p.number(params, LOW), p.number(params, HIGH)
     if low is None and high is None:
         return None
     if low is None or high is None or not low < high:

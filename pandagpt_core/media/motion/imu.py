@@ -17,10 +17,10 @@ from pandagpt_core.media.motion.files import read_recording
 from pandagpt_core.media.motion.recording import COLUMNS, Recording, Signal
 from pandagpt_core.media.motion.stated import StatedRate, Units, agreed_rate, close, units_of
 from pandagpt_core.media.motion.units import UNITS
+from pandagpt_core.modalities.builtin.motion import IMU, RATE
 from pandagpt_core.ndarrays import Float64Array
 
 STEPS, SECONDS = 2000, 5.0
-SLOWEST_HZ, FASTEST_HZ = 1.0, 100_000.0
 _GAP_S = 1.0
 _WHY = "rows a second; nothing in the recording tells it"
 _STILL = (0.02, 0.01)  # deviation of the accelerometer in m/s^2, largest rate of the gyroscope in rad/s
@@ -34,9 +34,9 @@ def resampled(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.f
     Linear in time, to 400 Hz. A longer recording gives its middle five seconds; a shorter one is repeated, since
     holding the last value would mean that the body then froze.
     """
-    p.only(params, ("rate_hz", "units"))
+    p.of_entry(params, IMU)
     recording = read_recording(data, limits, _units(params))
-    given = p.number(params, "rate_hz", SLOWEST_HZ, FASTEST_HZ)
+    given = p.number(params, RATE)
     rows, rate = _uniform(recording, given, limits)
     if np.abs(rows).max() > np.finfo(np.float32).max:
         raise InvalidMedia("the recording holds numbers beyond 32-bit floats")
@@ -70,7 +70,7 @@ def _uniform(recording: Recording, given: float | None, limits: Limits) -> tuple
         rate = max(one.hz for one in measured)
         return _on_grid(recording.signals, rate, limits), rate
     agreed = agreed_rate([*own, *recording.rates])
-    rate = p.required({"rate_hz": agreed} if agreed is not None else {}, "rate_hz", SLOWEST_HZ, FASTEST_HZ, _WHY)
+    rate = p.required({RATE.name: agreed} if agreed is not None else {}, RATE, _WHY)
     length = min(len(signal.values) for signal in recording.signals)
     return np.stack([_filled(signal.values[:length]) for signal in recording.signals], axis=1), rate
 
@@ -94,9 +94,9 @@ def _measured(signals: tuple[Signal, ...]) -> list[StatedRate]:
         if len(steps):
             rates.append(StatedRate(1 / float(np.median(steps)), signal.clock))
     for one in rates:
-        if not SLOWEST_HZ <= one.hz <= FASTEST_HZ:
+        if not RATE.low <= one.hz <= RATE.high:
             words = f"the times in {one.place} tell {one.hz:.4g} rows a second"
-            raise InvalidMedia(f"{words}; it must be {SLOWEST_HZ:g} to {FASTEST_HZ:g}: is their unit another?")
+            raise InvalidMedia(f"{words}; it must be {RATE.low:g} to {RATE.high:g}: is their unit another?")
     return rates
 
 

@@ -16,6 +16,7 @@ from pandagpt_core.media.sound.filterbank import MEL_BINS, RATE, filter_bank
 from pandagpt_core.media.sound.loudness import CLIP_SECONDS, CLIPS, SILENT, chosen_starts, even_starts, survey
 from pandagpt_core.media.sound.resample import Resampler
 from pandagpt_core.media.sound.sounds import Sound, extract, length, open_sound
+from pandagpt_core.modalities.builtin.sound import AUDIO, CLIP_CHOICE
 from pandagpt_core.ndarrays import Float32Array
 
 FRAMES = 204
@@ -50,8 +51,8 @@ def mixed(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
     Up to six seconds the clips cover the sound. Of a longer one they lie evenly where each holds sound, else where it
     is loudest; `clips` "even" keeps them even.
     """
-    p.only(params, ("clips",))
-    even = "clips" in params and p.choice(params, "clips", ("loud", "even")) == "even"
+    p.of_entry(params, AUDIO)
+    even = CLIP_CHOICE.name in params and p.choice(params, CLIP_CHOICE) == "even"
     sound = open_sound(data, limits)
     resampler = Resampler(sound.rate, RATE)
     levels = survey(sound, limits)

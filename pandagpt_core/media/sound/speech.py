@@ -14,16 +14,18 @@ from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.sound.channels import mixing
 from pandagpt_core.media.sound.loudness import SILENT, survey
 from pandagpt_core.media.sound.sounds import Sound, open_sound
+from pandagpt_core.modalities import Number
 from pandagpt_core.ndarrays import Float32Array
 
 RATE = 16_000
 LONGEST_S = 86_400.0
+_SECONDS = Number("seconds", "no more than so many from the start", 0.1, LONGEST_S, "s")
 
 
 def speech(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.int16]:
     """All channels mixed. `seconds`: no more than so many from the start."""
-    p.only(params, ("seconds",))
-    longest = p.number(params, "seconds", 0.1, LONGEST_S) or LONGEST_S
+    p.only(params, (_SECONDS.name,))
+    longest = p.number(params, _SECONDS) or LONGEST_S
     sound = open_sound(data, limits)
     levels = survey(sound, limits)
     if not levels.frames:

@@ -5,6 +5,14 @@ from types import MappingProxyType
 from pandagpt_core.modalities.builtin.writing import MEDIA, SAMPLES, one_line
 from pandagpt_core.modalities.entry import Entry, Number, Recipe
 
+START = Number(
+    "start",
+    "the row, after resampling to 8,192, that the choice of group centres begins with",
+    0,
+    8191,
+    "rows",
+    otherwise="0",
+)
 POINTS = Entry(
     name="points",
     label="point cloud",
@@ -19,16 +27,7 @@ POINTS = Entry(
         ),
     ),
     sample=(SAMPLES, "cloud"),
-    parameters=(
-        Number(
-            "start",
-            "the row, after resampling to 8,192, that the choice of group centres begins with",
-            0,
-            8191,
-            "rows",
-            otherwise="0",
-        ),
-    ),
+    parameters=(START,),
     limits=("bytes", "points", "elements"),
     mime=MappingProxyType(
         {

@@ -6,7 +6,18 @@ from pandagpt_core.modalities.builtin.writing import MEDIA, SAMPLES, one_line
 from pandagpt_core.modalities.entry import Entry, Number, Recipe, Selection
 
 _MAPS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".pfm", ".exr", ".mat", ".h5", ".hdf5")
-_TEMPERATURES = ("celsius", "kelvin", "centikelvin")
+DEPTH_UNIT = Selection("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd", "relative"))
+SCALE = Number("scale", "numbers a metre, in place of a unit", 1e-6, 1e6, "1/m")
+FOCAL = Number("focal_px", "the camera's focal length", 1, 1e6, "pixels", label="Focal length")
+BASELINE = Number("baseline_m", "the camera's baseline", 1e-4, 100, "m")
+THERMAL_UNIT = Selection(
+    "unit",
+    "of the picture's numbers; low and high are degrees Celsius then",
+    ("raw", "celsius", "kelvin", "centikelvin"),
+    otherwise="what the file says, else raw",
+)
+LOW = Number("low", "the value that becomes 0; comes with high", -1e9, 1e9, "the picture's unit")
+HIGH = Number("high", "the value that becomes 1; comes with low", -1e9, 1e9, "the picture's unit")
 DEPTH = Entry(
     name="depth",
     label="depth map",
@@ -42,12 +53,7 @@ DEPTH = Entry(
     shown="depth-sunrgbd-v1",
     sample=(SAMPLES, "depth_map"),
     sample_params=MappingProxyType({"unit": "m", "focal_px": 500.0, "baseline_m": 0.1}),
-    parameters=(
-        Selection("unit", "of the map's numbers", ("m", "mm", "disparity", "sunrgbd", "relative")),
-        Number("scale", "numbers a metre, in place of a unit", 1e-6, 1e6, "1/m"),
-        Number("focal_px", "the camera's focal length", 0, 1e6, "pixels", open_low=True, label="Focal length"),
-        Number("baseline_m", "the camera's baseline", 0, 1e3, "m", open_low=True),
-    ),
+    parameters=(DEPTH_UNIT, SCALE, FOCAL, BASELINE),
     limits=("bytes", "pixels", "aspect", "elements"),
     named=_MAPS,
 )
@@ -93,16 +99,7 @@ THERMAL = Entry(
     ),
     shown="shown-thermal-v1",
     sample=(SAMPLES, "warm_picture"),
-    parameters=(
-        Selection(
-            "unit",
-            "of the picture's numbers; low and high are degrees Celsius then",
-            ("raw", *_TEMPERATURES),
-            otherwise="what the file says, else raw",
-        ),
-        Number("low", "the value that becomes 0; comes with high", -1e9, 1e9, "the picture's unit"),
-        Number("high", "the value that becomes 1; comes with low", -1e9, 1e9, "the picture's unit"),
-    ),
+    parameters=(THERMAL_UNIT, LOW, HIGH),
     limits=("bytes", "pixels", "aspect", "elements"),
     named=_MAPS,
 )

@@ -6,6 +6,7 @@ from pandagpt_core.modalities.builtin.writing import MEDIA, SAMPLES, one_line
 from pandagpt_core.modalities.entry import Entry, Number, Recipe, Selection
 
 _MOTION_UNITS = ("m/s2", "g", "rad/s", "deg/s", "m/s2 rad/s", "m/s2 deg/s", "g rad/s", "g deg/s")
+RATE = Number("rate_hz", "rows a second, where nothing in the file tells it", 1, 1e5, "Hz")
 IMU = Entry(
     name="imu",
     label="motion recording",
@@ -35,7 +36,7 @@ IMU = Entry(
     sample=(SAMPLES, "recording"),
     sample_params=MappingProxyType({"rate_hz": 50.0}),
     parameters=(
-        Number("rate_hz", "rows a second, where nothing in the file tells it", 0, 1e5, "Hz", open_low=True),
+        RATE,
         Selection(
             "units",
             "of the sensors, where the names of the columns do not tell them",

@@ -5,6 +5,13 @@ from types import MappingProxyType
 from pandagpt_core.modalities.builtin.writing import MEDIA, SAMPLES, one_line
 from pandagpt_core.modalities.entry import Entry, Recipe, Selection
 
+CLIP_CHOICE = Selection(
+    "clips",
+    "where the clips of a long sound lie: where it is loudest, or evenly",
+    ("loud", "even"),
+    label="Clips of a long sound",
+    otherwise="loud; a model with ImageBind's or LanguageBind's recipe takes none and has them even",
+)
 AUDIO = Entry(
     name="audio",
     label="sound",
@@ -53,15 +60,7 @@ AUDIO = Entry(
     ),
     shown="mixed-audio-v1",
     sample=(SAMPLES, "tone"),
-    parameters=(
-        Selection(
-            "clips",
-            "where the clips of a long sound lie: where it is loudest, or evenly",
-            ("loud", "even"),
-            label="Clips of a long sound",
-            otherwise="loud; a model with ImageBind's or LanguageBind's recipe takes none and has them even",
-        ),
-    ),
+    parameters=(CLIP_CHOICE,),
     limits=("bytes", "seconds", "samples", "channels", "sample_rate"),
     mime=MappingProxyType(
         {

@@ -41,8 +41,7 @@ def given_in_form(entry: Entry, form: BaseModel) -> dict[str, Value]:
 def _kind(parameter: Parameter) -> Any:
     match parameter:
         case Number(low=low, high=high):
-            bounds = Field(gt=low, le=high) if parameter.open_low else Field(ge=low, le=high)
-            return Annotated[float, bounds]
+            return Annotated[float, Field(ge=low, le=high)]
         case Selection(values=values):
             return Literal[values]
     return bool
