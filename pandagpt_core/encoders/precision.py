@@ -36,10 +36,10 @@ OF_TOWER = {"vision": Modality.VIDEO, **{name: Modality(name) for name in ("text
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PrecisionPlan:
     """Element types of the products and of what is between them; None keeps float32. throughout: sums and norms too.
 
-    handicap: of ways with the same products, whose times differ by noise alone, the coarser has the smaller one and is
+    handicap: of plans with the same products, whose times differ by noise alone, the coarser has the smaller one and is
     tried first.
     """
 
@@ -62,18 +62,18 @@ class Throughout(nn.Module):
         return out.to(x.dtype)
 
 
-EXACT = Way("float32")
-PRODUCTS = Way("bfloat16 products", torch.bfloat16, None, FASTER)
+EXACT = PrecisionPlan("float32")
+PRODUCTS = PrecisionPlan("bfloat16 products", torch.bfloat16, None, FASTER)
 # By the kind of device: tokens of the product that is timed (fewer would time a GPU's launches), and what is tried.
 # Towers on other kinds are left alone.
 ROWS: Mapping[str, int] = MappingProxyType({"cpu": 64, "cuda": 4096})
-WAYS: Mapping[str, Sequence[Way]] = MappingProxyType(
+PLANS: Mapping[str, Sequence[PrecisionPlan]] = MappingProxyType(
     {
         "cpu": (PRODUCTS, EXACT),
         "cuda": (
-            Way("bfloat16 throughout", torch.bfloat16, torch.bfloat16, FASTER, throughout=True),
-            Way("bfloat16 blocks", torch.bfloat16, torch.bfloat16, FASTER**2),
-            Way("bfloat16 products", torch.bfloat16, None, FASTER**3),
+            PrecisionPlan("bfloat16 throughout", torch.bfloat16, torch.bfloat16, FASTER, throughout=True),
+            PrecisionPlan("bfloat16 blocks", torch.bfloat16, torch.bfloat16, FASTER**2),
+            PrecisionPlan("bfloat16 products", torch.bfloat16, None, FASTER**3),
             EXACT,
         ),
     }
@@ -99,12 +99,12 @@ def autocast_towers(
 ) -> tuple[str, ...]:
     """Round the weights of those towers' blocks where it pays and stays within the limit: their names.
 
-    kind: of device whose ways are tried; by default that which the weights are on. least: weights of a tower's products
+    kind: of device whose plans are tried; by default that which the weights are on. least: weights of a tower's products
     below which it is left alone.
     """
-    ways = WAYS.get(kind or next(encoder.parameters()).device.type, ())
+    plans = PLANS.get(kind or next(encoder.parameters()).device.type, ())
     towers = [name for name in encoder.towers if name in OF_TOWER]
-    return tuple(name for name in towers if _autocast(_tower(encoder, name), ways, report, timed, least))
+    return tuple(name for name in towers if _autocast(_tower(encoder, name), plans, report, timed, least))
 
 
 def autocast_eva_vit(
@@ -123,8 +123,10 @@ def autocast_eva_vit(
         functools.partial(setattr, encoder, "blocks"),
         lambda: encoder.encode(Modality.IMAGE, picture)[0],
     )
-    ways = [way for way in WAYS.get(kind or device.type, ()) if not way.throughout]  # which wraps a trunk, not a list
-    return _autocast(tower, ways, report, timed, least)
+    plans = [
+        plan for plan in PLANS.get(kind or device.type, ()) if not plan.throughout
+    ]  # which wraps a trunk, not a list
+    return _autocast(tower, plans, report, timed, least)
 
 
 def _tower(encoder: ImageBind, name: str) -> Tower:
@@ -137,8 +139,8 @@ def _tower(encoder: ImageBind, name: str) -> Tower:
     )
 
 
-def _autocast(tower: Tower, ways: Sequence[Way], report: Listen, timed: Timer | None, least: int) -> bool:
-    if not ways or sum(parameter.numel() for parameter in _products(tower.trunk)) < least:
+def _autocast(tower: Tower, plans: Sequence[PrecisionPlan], report: Listen, timed: Timer | None, least: int) -> bool:
+    if not plans or sum(parameter.numel() for parameter in _products(tower.trunk)) < least:
         return False
     expected = functools.cache(tower.encode)
 
@@ -150,34 +152,34 @@ def _autocast(tower: Tower, ways: Sequence[Way], report: Listen, timed: Timer | 
         finally:
             tower.put(tower.trunk)
 
-    def candidate(way: Way) -> Candidate[nn.Module]:
+    def candidate(plan: PrecisionPlan) -> Candidate[nn.Module]:
         return Candidate(
-            name=way.name,
-            prepare=functools.partial(product_steps, _blocks(tower.trunk)[0].mlp.fc1, way.products),
-            make=functools.partial(rounded, tower.trunk, way),
-            deviation=None if way is EXACT else deviation,
+            name=plan.name,
+            prepare=functools.partial(product_steps, _blocks(tower.trunk)[0].mlp.fc1, plan.products),
+            make=functools.partial(rounded, tower.trunk, plan),
+            deviation=None if plan is EXACT else deviation,
             limit=LIMIT,
-            handicap=way.handicap,
+            handicap=plan.handicap,
         )
 
     what = f"{tower.name} tower"
-    taken, choice = choose(what, [candidate(way) for way in ways], timed, "1 - cosine", known_to(report, what))
+    taken, choice = choose(what, [candidate(plan) for plan in plans], timed, "1 - cosine", known_to(report, what))
     tower.put(taken)
     report(choice)
     return choice.taken != EXACT.name
 
 
-def rounded(trunk: nn.Module, way: Way) -> nn.Module:
+def rounded(trunk: nn.Module, plan: PrecisionPlan) -> nn.Module:
     """A twin that computes so and shares what is not rounded; the trunk itself where nothing is."""
-    if way.products is None:
+    if plan.products is None:
         return trunk
-    if way.throughout:
-        whole = Throughout(copy.deepcopy(trunk).to(way.products), way.products)
-        return _inside(whole, way.between)
+    if plan.throughout:
+        whole = Throughout(copy.deepcopy(trunk).to(plan.products), plan.products)
+        return _inside(whole, plan.between)
     kept = {id(parameter): parameter for parameter in (*trunk.parameters(), *trunk.buffers())}
-    cast = {id(p): nn.Parameter(p.detach().to(way.products), requires_grad=False) for p in _products(trunk)}
+    cast = {id(p): nn.Parameter(p.detach().to(plan.products), requires_grad=False) for p in _products(trunk)}
     twin = copy.deepcopy(trunk, {**kept, **cast})
-    return _inside(twin, way.between)
+    return _inside(twin, plan.between)
 
 
 def _inside(trunk: nn.Module, dtype: torch.dtype | None) -> nn.Module:

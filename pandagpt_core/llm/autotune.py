@@ -176,7 +176,7 @@ def _compiled_step(few: Llama, precision: Precision, why_not: WhyNot) -> Callabl
     """Raises RuntimeError for a precision that the probe shows not to be computed here."""
     if reason := why_not(precision):
         raise RuntimeError(reason)
-    from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, Piece  # an extra, which takes time to import
+    from pandagpt_core.llm.openvino.compiled import BlockChunk, OpenVinoLlama  # an extra, which takes time to import
 
     session = OpenVinoLlama(few.requires_grad_(False), precision).session(ROWS)
-    return lambda x: session.run(x, [Piece(0, 1, range(n, n + 1)) for n in range(len(x))])
+    return lambda x: session.run(x, [BlockChunk(0, 1, range(n, n + 1)) for n in range(len(x))])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pandagpt_core.llm import pointwise
 from pandagpt_core.llm.attention.base import Attend, new_shapes
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
-from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
+from pandagpt_core.llm.attention.slots import SlotAttention, SlotChunk
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import FeedForward, Layer, LayerBias, Llama, LlamaAttention, RMSNorm, attend_heads, whole
 from pandagpt_core.llm.pointwise import EAGER, Pointwise
@@ -160,7 +160,7 @@ class TorchChunks:
         self._cache = SlotCache(llm.config, CacheShape(1, length, llm.cache_dtype), llm.device)
 
     def __call__(self, embeds: Tensor) -> Tensor:
-        attend = SlotAttention(self._cache, [Stretch(0, self._start, len(embeds))])
+        attend = SlotAttention(self._cache, [SlotChunk(0, self._start, len(embeds))])
         self._start += len(embeds)
         with new_shapes(embeds.device):
             return self._llm.logits(self._llm.hidden(embeds, attend.positions, attend)).float()

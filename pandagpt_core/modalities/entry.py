@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 Value = float | str
-_FILE = "what the file says; refused where it is needed and the file does not say it"
+_FILE = "the value in the file; refused where one is needed and the file has none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ def import_torch(threads: int = 0) -> ModuleType:
 
 
 def waiting(environment: Mapping[str, str]) -> dict[str, str]:
-    """What OpenMP reads at its start. By default its threads spin for milliseconds.
+    """The setting that OpenMP reads at its start. By default its threads spin for milliseconds.
 
-    Where other processes want the same cores, one spins while the other is not let on: an answer of 12 tokens then took
-    ten times as long as with threads that sleep.
+    A spinning thread keeps other processes off its core: an answer of 12 tokens took ten times as long there as with
+    threads that sleep.
     """
     return {OMP_WAIT: environment.get(OMP_WAIT, "passive")}

@@ -24,7 +24,7 @@ from pandagpt_core.llm.weights import load_llama
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
 
 
-from pandagpt_core.llm.openvino.compiled import Piece, Session, compile_for_cpu, padded
+from pandagpt_core.llm.openvino.compiled import BlockChunk, Session, compile_for_cpu, padded
 from tests.llm.openvino_here import needs
 
 MakeLlama = Callable[..., Llama]
@@ -98,7 +98,7 @@ def test_parts_of_prompts_and_single_tokens_share_a_run_in_any_order(make_llama:
     ]
     for run in runs:
         rows = torch.cat([embeds[who, start : start + count] for who, start, count in run])
-        got = held.run(rows, [Piece(start, count, blocks[who]) for who, start, count in run])
+        got = held.run(rows, [BlockChunk(start, count, blocks[who]) for who, start, count in run])
         for logits, (who, start, count) in zip(got, run, strict=True):
             torch.testing.assert_close(logits, wanted[who, start + count - 1], atol=1e-4, rtol=1e-4)
 
@@ -106,8 +106,10 @@ def test_parts_of_prompts_and_single_tokens_share_a_run_in_any_order(make_llama:
 def test_logits_come_only_of_pieces_that_ask(make_llama: MakeLlama) -> None:
     plain, held = make_llama(), session(compile_for_cpu(make_llama()))
     embeds = plain.embed(ids(plain, 8))
-    assert held.run(embeds, [Piece(0, 8, range(3), scored=False)]).shape == (0, plain.config.vocab)
-    both = held.run(torch.cat((embeds, embeds)), [Piece(0, 8, range(3), scored=False), Piece(0, 8, range(3, 6))])
+    assert held.run(embeds, [BlockChunk(0, 8, range(3), scored=False)]).shape == (0, plain.config.vocab)
+    both = held.run(
+        torch.cat((embeds, embeds)), [BlockChunk(0, 8, range(3), scored=False), BlockChunk(0, 8, range(3, 6))]
+    )
     torch.testing.assert_close(both, plain(embeds[None])[:, -1], atol=1e-4, rtol=1e-4)
 
 
@@ -122,10 +124,10 @@ def test_a_row_has_the_same_logits_alone_beside_others_and_ahead(
     embeds = plain.embed(ids(plain, 9))
     places = [range(3), range(3, 6), range(6, 9)]
     for place in places:
-        held.run(embeds[:5], [Piece(0, 5, place)])
-    alone = [held.run(embeds[at : at + 1], [Piece(at, 1, places[0])])[0] for at in range(5, 9)]
-    ahead = held.run(embeds[5:], [Piece(at, 1, places[1]) for at in range(5, 9)])
-    beside = held.run(embeds[[5, 5]], [Piece(5, 1, place) for place in places[1:]])
+        held.run(embeds[:5], [BlockChunk(0, 5, place)])
+    alone = [held.run(embeds[at : at + 1], [BlockChunk(at, 1, places[0])])[0] for at in range(5, 9)]
+    ahead = held.run(embeds[5:], [BlockChunk(at, 1, places[1]) for at in range(5, 9)])
+    beside = held.run(embeds[[5, 5]], [BlockChunk(5, 1, place) for place in places[1:]])
     torch.testing.assert_close(ahead, torch.stack(alone), atol=apart, rtol=0)
     torch.testing.assert_close(beside, torch.stack([alone[0]] * 2), atol=apart, rtol=0)
 
@@ -146,14 +148,14 @@ def test_rows_that_fill_a_step_up_change_no_answer(make_llama: MakeLlama, precis
     embeds = llama.embed(ids(llama, count))
     bias = torch.randn(count, llama.config.layers, llama.config.width, generator=torch.Generator().manual_seed(1))
     held = session(llama)
-    got = [held.run(embeds, [Piece(0, count, range(5))], rows) for rows in (None, bias)]
+    got = [held.run(embeds, [BlockChunk(0, count, range(5))], rows) for rows in (None, bias)]
     assert held.keys[:, 5:16].abs().max() == 0
     for rows, one in zip((None, bias), got, strict=True):
         short = session(llama)
         for start in range(0, count, 31):
             part = slice(start, min(start + 31, count))
             assert padded(part.stop - start) == part.stop - start
-            piece = Piece(start, part.stop - start, range(5))
+            piece = BlockChunk(start, part.stop - start, range(5))
             other = short.run(embeds[part], [piece], None if rows is None else rows[part])
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
@@ -167,7 +169,7 @@ def test_a_bias_for_each_layer_is_added_to_the_rows_it_is_for(make_llama: MakeLl
     embeds = plain.embed(ids(plain, 6))
     bias = torch.randn(plain.config.layers, plain.config.width, generator=torch.Generator().manual_seed(1))
     rows = torch.cat((bias.expand(6, -1, -1), torch.zeros(6, *bias.shape)))
-    got = held.run(torch.cat((embeds, embeds)), [Piece(0, 6, range(1)), Piece(0, 6, range(1, 2))], rows)
+    got = held.run(torch.cat((embeds, embeds)), [BlockChunk(0, 6, range(1)), BlockChunk(0, 6, range(1, 2))], rows)
     wanted = torch.cat((plain(embeds[None], layer_bias=bias[None]), plain(embeds[None])))[:, -1]
     apart = (wanted[0] - wanted[1]).abs().max()
     assert float((got - wanted).abs().max()) < (1e-4 if precision == "fp32" else 0.1 * float(apart))
@@ -178,10 +180,10 @@ def test_a_row_that_is_not_finite_spoils_no_neighbour(make_llama: MakeLlama, pre
     needs(precision)
     llama = compile_for_cpu(make_llama(), precision)
     embeds = llama.embed(ids(llama, 5))
-    alone = session(llama).run(embeds, [Piece(0, 5, range(1))])
+    alone = session(llama).run(embeds, [BlockChunk(0, 5, range(1))])
     bad = embeds.clone()
     bad[2, 0] = float("nan")
-    pieces = [Piece(0, 5, range(1)), Piece(0, 5, range(1, 2)), Piece(0, 5, range(2, 3))]
+    pieces = [BlockChunk(0, 5, range(1)), BlockChunk(0, 5, range(1, 2)), BlockChunk(0, 5, range(2, 3))]
     got = session(llama).run(torch.cat((embeds, bad, embeds)), pieces)
     assert not got[1].isfinite().all()
     torch.testing.assert_close(got[[0, 2]], alone.expand(2, -1), atol=1e-5, rtol=1e-5)

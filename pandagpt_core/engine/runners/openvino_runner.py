@@ -15,7 +15,7 @@ from pandagpt_core.engine.runners.packing import chunk_biases, embed_chunks
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.llm.attention.pages import give_back, zeros
 from pandagpt_core.llm.language_model import LanguageModel
-from pandagpt_core.llm.openvino.compiled import OpenVinoLlama, Piece
+from pandagpt_core.llm.openvino.compiled import BlockChunk, OpenVinoLlama
 
 
 class OpenVinoRunner:
@@ -62,15 +62,15 @@ class OpenVinoRunner:
         for kept, live in zip(self._kept, self._caches(), strict=True):
             live[:, own, :, offsets] = kept[list(blocks)].flatten(0, 1)
 
-    def _pieces(self, chunk: ScheduledChunk) -> Iterator[Piece]:
+    def _pieces(self, chunk: ScheduledChunk) -> Iterator[BlockChunk]:
         """Its known positions, and each token of its draft as a piece of its own.
 
         Keys and values of a step are written before any of them is read. So a drafted token attends as it would in a
         step of its own, by the kernel for single tokens, and its logits are the same to the last bit.
         """
         blocks = self._blocks(chunk.sequence)
-        yield Piece(chunk.start, chunk.count, blocks, chunk.samples)
-        yield from (Piece(chunk.end + ahead, 1, blocks) for ahead in range(len(chunk.draft)))
+        yield BlockChunk(chunk.start, chunk.count, blocks, chunk.samples)
+        yield from (BlockChunk(chunk.end + ahead, 1, blocks) for ahead in range(len(chunk.draft)))
 
     def _blocks(self, sequence: Sequence) -> range:
         """All that its slot has; it is given one at its first step."""

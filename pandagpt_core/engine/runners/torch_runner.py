@@ -15,7 +15,7 @@ from pandagpt_core.llm.attention.base import Attend, new_shapes
 from pandagpt_core.llm.attention.block_store import BlockStore
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel, fitting
-from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
+from pandagpt_core.llm.attention.slots import SlotAttention, SlotChunk
 from pandagpt_core.llm.llama import LayerBias
 from pandagpt_core.llm.torch_backend import TorchLlama
 
@@ -56,7 +56,7 @@ class TorchRunner:
             biases = self._biases.rows if self._any_bias(packed) else None
             logits = self._graphs.run(embed_chunks(self._llm, packed), [chunk.start for chunk in packed], biases)
             return logits if packed == list(chunks) else logits[self._last_rows(chunks, packed)]
-        attend, positions = self._attention([Stretch(self._slot(s.sequence), s.start, s.rows) for s in packed])
+        attend, positions = self._attention([SlotChunk(self._slot(s.sequence), s.start, s.rows) for s in packed])
         bias = self._layer_bias(packed)
         with new_shapes(self._llm.device):
             hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, bias)
@@ -97,7 +97,7 @@ class TorchRunner:
         """The order of packing: single tokens first where masks attend, else by slot alone."""
         return self._kernel is None and chunk.rows > 1, self._slot(chunk.sequence)
 
-    def _attention(self, stretches: Items[Stretch]) -> tuple[Attend, Tensor]:
+    def _attention(self, stretches: Items[SlotChunk]) -> tuple[Attend, Tensor]:
         """And the positions of the packed tokens."""
         if self._kernel is not None:
             return FlashAttention.over(self._cache, stretches, self._kernel)

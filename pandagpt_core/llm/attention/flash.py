@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
-from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
+from pandagpt_core.llm.attention.slots import SlotAttention, SlotChunk
 from pandagpt_core.llm.config import LlamaConfig
 
 log = logging.getLogger(__name__)
 TOLERANCE = 0.05  # of values about 1, computed in bfloat16 in two ways; a key too many or too few costs ten times that
-PROBE = (Stretch(0, 0, 33), Stretch(1, 40, 1), Stretch(2, 17, 9), Stretch(4, 62, 1))  # slot 3 is idle
+PROBE = (SlotChunk(0, 0, 33), SlotChunk(1, 40, 1), SlotChunk(2, 17, 9), SlotChunk(4, 62, 1))  # slot 3 is idle
 PROBE_SLOTS, PROBE_LENGTH = 5, 64
 
 
@@ -73,14 +73,14 @@ class FlashAttention:
         self._packing, self._order = packing, order
 
     @classmethod
-    def over(cls, cache: SlotCache, stretches: Sequence[Stretch], kernel: Kernel) -> tuple[Self, Tensor]:
-        """For stretches in the order of their slots; and the positions [N] of their tokens."""
-        slots, ends = [s.slot for s in stretches], [s.end for s in stretches]
-        assert slots == sorted(set(slots)), "stretches come in the order of their slots"
+    def over(cls, cache: SlotCache, chunks: Sequence[SlotChunk], kernel: Kernel) -> tuple[Self, Tensor]:
+        """For chunks in the order of their slots; and the positions [N] of their tokens."""
+        slots, ends = [s.slot for s in chunks], [s.end for s in chunks]
+        assert slots == sorted(set(slots)), "chunks come in the order of their slots"
         device, (kv_heads, length) = cache.keys.device, cache.keys.shape[2:4]
-        positions = torch.tensor([p for s in stretches for p in range(s.start, s.end)], device=device)
-        tokens = torch.tensor([s.slot for s in stretches for _ in range(s.count)], device=device)
-        counts = [s.count for s in stretches for _ in range(kv_heads)]
+        positions = torch.tensor([p for s in chunks for p in range(s.start, s.end)], device=device)
+        tokens = torch.tensor([s.slot for s in chunks for _ in range(s.count)], device=device)
+        counts = [s.count for s in chunks for _ in range(kv_heads)]
         begins = [(slot * kv_heads + head) * length for slot in slots for head in range(kv_heads)]
         packing = Packing(
             queries=torch.tensor([0, *counts]).cumsum(0).to(device, torch.int32),
@@ -89,7 +89,7 @@ class FlashAttention:
             most_queries=max(counts),
             most_keys=max(ends),
         )
-        order = None if max(counts) == 1 else _by_heads(stretches, kv_heads).to(device)
+        order = None if max(counts) == 1 else _by_heads(chunks, kv_heads).to(device)
         return cls(cache, kernel, cache.rows(tokens, positions), packing, order), positions
 
     @classmethod
@@ -114,10 +114,10 @@ class FlashAttention:
         return attended.reshape(q.shape).to(q.dtype)
 
 
-def _by_heads(stretches: Sequence[Stretch], kv_heads: int) -> Tensor:
-    """Of rows that are [token, head] the order by stretch, head, token."""
+def _by_heads(chunks: Sequence[SlotChunk], kv_heads: int) -> Tensor:
+    """Of rows that are [token, head] the order by chunk, head, token."""
     heads = torch.arange(kv_heads)[:, None]
-    tokens = torch.split(torch.arange(sum(s.count for s in stretches)), [s.count for s in stretches])
+    tokens = torch.split(torch.arange(sum(s.count for s in chunks)), [s.count for s in chunks])
     return torch.cat([(each * kv_heads + heads).flatten() for each in tokens])
 
 
@@ -156,13 +156,13 @@ def agrees(kernel: Kernel, config: LlamaConfig, dtype: torch.dtype, device: torc
         return [torch.randn(count, number, config.head_dim, generator=chance).to(device) for number in heads]
 
     ours, theirs = filled(), filled()
-    new = rows(sum(stretch.count for stretch in PROBE))
+    new = rows(sum(chunk.count for chunk in PROBE))
     attend, _ = FlashAttention.over(ours, PROBE, kernel)
-    parts = zip(PROBE, *(torch.split(each, [stretch.count for stretch in PROBE]) for each in new), strict=True)
-    masked = torch.cat([SlotAttention(theirs, [stretch])(0, *part) for stretch, *part in parts])
+    parts = zip(PROBE, *(torch.split(each, [chunk.count for chunk in PROBE]) for each in new), strict=True)
+    masked = torch.cat([SlotAttention(theirs, [chunk])(0, *part) for chunk, *part in parts])
     if not torch.allclose(attend(0, *new), masked, atol=TOLERANCE):
         return False
     positions, new = torch.tensor([50, 3, 63, 0], device=device), rows(4)
-    singles = [Stretch(slot, int(position), 1) for slot, position in enumerate(positions)]
+    singles = [SlotChunk(slot, int(position), 1) for slot, position in enumerate(positions)]
     attended = FlashAttention.decoding(ours, positions, PROBE_LENGTH, kernel)(0, *new)
     return torch.allclose(attended, SlotAttention(theirs, singles)(0, *new), atol=TOLERANCE)

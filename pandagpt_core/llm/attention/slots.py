@@ -14,7 +14,7 @@ from pandagpt_core.llm.attention.cache import SlotCache
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SlotChunk:
     """`count` new tokens of the sequence in `slot`, from position `start` on."""
 
     slot: int
@@ -27,18 +27,18 @@ class Stretch:
 
 
 class SlotAttention:
-    """An `Attend` for one forward pass over packed rows [N, ...]: stretches of one token first, then longer ones."""
+    """An `Attend` for one forward pass over packed rows [N, ...]: chunks of one token first, then longer ones."""
 
-    def __init__(self, cache: SlotCache, stretches: Sequence[Stretch]) -> None:
+    def __init__(self, cache: SlotCache, chunks: Sequence[SlotChunk]) -> None:
         self._cache = cache
         device = cache.keys.device
-        single = sum(stretch.count == 1 for stretch in stretches)
-        assert all(stretch.count == 1 for stretch in stretches[:single]), "single tokens come first"
-        self.positions = torch.tensor([p for s in stretches for p in range(s.start, s.end)], device=device)  # [N]
-        slots = torch.tensor([s.slot for s in stretches for _ in range(s.count)], device=device)
+        single = sum(chunk.count == 1 for chunk in chunks)
+        assert all(chunk.count == 1 for chunk in chunks[:single]), "single tokens come first"
+        self.positions = torch.tensor([p for s in chunks for p in range(s.start, s.end)], device=device)  # [N]
+        slots = torch.tensor([s.slot for s in chunks for _ in range(s.count)], device=device)
         self._rows = cache.rows(slots, self.positions)
-        self._parts: list[Singles | Longer] = [Singles(cache, stretches[:single])] if single else []
-        self._parts += [Longer(cache, first, number) for first, number in _alike(stretches[single:])]
+        self._parts: list[Singles | Longer] = [Singles(cache, chunks[:single])] if single else []
+        self._parts += [Longer(cache, first, number) for first, number in _alike(chunks[single:])]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
         self._cache.write(layer, self._rows, k, v)
@@ -53,16 +53,16 @@ class SlotAttention:
 class Singles:
     """One new token in each of some slots: attention over the leading slots as far as the longest of them reaches."""
 
-    def __init__(self, cache: SlotCache, stretches: Sequence[Stretch]) -> None:
-        """A mask [W, T] over the leading W slots; those without a token of their own attend to one thing."""
-        self.count, self._width = len(stretches), max(s.slot for s in stretches) + 1
-        length, device = max(s.end for s in stretches), cache.keys.device
+    def __init__(self, cache: SlotCache, chunks: Sequence[SlotChunk]) -> None:
+        """A mask [W, T] over the leading W slots; slots without a token of their own attend to one position."""
+        self.count, self._width = len(chunks), max(s.slot for s in chunks) + 1
+        length, device = max(s.end for s in chunks), cache.keys.device
         ends = [1] * self._width
-        for stretch in stretches:
-            ends[stretch.slot] = stretch.end
+        for chunk in chunks:
+            ends[chunk.slot] = chunk.end
         reach = torch.arange(length, device=device) < torch.tensor(ends, device=device)[:, None]
         mask = torch.zeros(reach.shape, dtype=cache.dtype, device=device).masked_fill(~reach, float("-inf"))
-        slots = [s.slot for s in stretches]
+        slots = [s.slot for s in chunks]
         self._slots = None if slots == list(range(self._width)) else torch.tensor(slots, device=device)
         keys, values = (each[:, : self._width, :, :length] for each in (cache.keys, cache.values))  # [L, W, KV, T, d]
         self._by_rows = device.type == "cpu" and cache.dtype == torch.float32
@@ -75,7 +75,7 @@ class Singles:
         self._keys, self._values = keys.unbind(), values.unbind()
 
     def __call__(self, layer: int, q: Tensor) -> Tensor:
-        """[S, H, d] queries, a row a stretch, to as many attended values."""
+        """[S, H, d] queries, a row a chunk, to as many attended values."""
         if self._slots is not None:
             q = q.new_zeros(self._width, *q.shape[1:]).index_copy(0, self._slots, q)
         keys, values = self._keys[layer], self._values[layer]
@@ -90,9 +90,9 @@ class Singles:
 
 
 class Longer:
-    """Stretches of one length and beginning in neighbouring slots, from `first` on."""
+    """Chunks of one length and beginning in neighbouring slots, from `first` on."""
 
-    def __init__(self, cache: SlotCache, first: Stretch, number: int) -> None:
+    def __init__(self, cache: SlotCache, first: SlotChunk, number: int) -> None:
         self.count, self._number = number * first.count, number
         self._kv_heads = cache.keys.shape[2]
         self._mask = causal_mask(first.count, first.end, cache.keys.device, cache.dtype)  # [count, T]
@@ -102,7 +102,7 @@ class Longer:
         self._values = cache.values[:, slots, :, : first.end].unbind()
 
     def __call__(self, layer: int, q: Tensor) -> Tensor:
-        """[B*count, H, d] queries, stretch after stretch, to as many attended values."""
+        """[B*count, H, d] queries, chunk after chunk, to as many attended values."""
         if self._grouped_mask is None:
             self._grouped_mask = self._mask.repeat(q.shape[1] // self._kv_heads, 1)  # [G*count, T]
         rows = group_queries(q.view(self._number, -1, *q.shape[1:]), self._kv_heads)  # [B, KV, G*count, d]
@@ -110,13 +110,13 @@ class Longer:
         return ungroup_queries(attended, self.count // self._number).flatten(0, 1)
 
 
-def _alike(stretches: Sequence[Stretch]) -> Iterator[tuple[Stretch, int]]:
+def _alike(chunks: Sequence[SlotChunk]) -> Iterator[tuple[SlotChunk, int]]:
     """The first of each run that one `Longer` can take, and how many there are."""
     begun = 0
-    for place, stretch in enumerate(stretches):
-        first = stretches[begun]
-        if stretch != Stretch(first.slot + place - begun, first.start, first.count):
+    for place, chunk in enumerate(chunks):
+        first = chunks[begun]
+        if chunk != SlotChunk(first.slot + place - begun, first.start, first.count):
             yield first, place - begun
             begun = place
-    if stretches:
-        yield stretches[begun], len(stretches) - begun
+    if chunks:
+        yield chunks[begun], len(chunks) - begun

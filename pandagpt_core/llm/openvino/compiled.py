@@ -31,7 +31,7 @@ LEAST_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class BlockChunk:
     """`count` new tokens of one sequence from position `start` on, whose blocks are `blocks`. `scored`:
     whether those after its last token are wanted."""
 
@@ -101,7 +101,7 @@ class OpenVinoLlama:
         """[B, T, D] whole sequences to [B, T, V], without a cache; as `Llama.forward`."""
         each = -(-embeds.shape[1] // self.block)
         session = self.session(len(embeds) * each)
-        pieces = [Piece(0, embeds.shape[1], range(n * each, (n + 1) * each)) for n in range(len(embeds))]
+        pieces = [BlockChunk(0, embeds.shape[1], range(n * each, (n + 1) * each)) for n in range(len(embeds))]
         return session.run(embeds.flatten(0, 1), pieces, every=True).view(*embeds.shape[:2], -1)
 
     def ran(self) -> None:
@@ -146,7 +146,7 @@ class Session:
                 request.set_tensor(f"{kind}_cache.{index}", _shared(layer))
 
     def run(
-        self, embeds: Tensor, pieces: Sequence[Piece], bias: Tensor | None = None, *, every: bool = False
+        self, embeds: Tensor, pieces: Sequence[BlockChunk], bias: Tensor | None = None, *, every: bool = False
     ) -> Tensor:
         """[R, V] float32 logits after the last token of each piece that wants them, or after `every` token.
 
@@ -155,7 +155,7 @@ class Session:
         begins = _begins(piece.count for piece in pieces)
         rows = range(begins[-1]) if every else [end - 1 for end, p in zip(begins[1:], pieces, strict=True) if p.scored]
         if filler := padded(begins[-1]) - begins[-1]:
-            pieces, begins = [*pieces, Piece(0, filler, self._room, scored=False)], [*begins, begins[-1] + filler]
+            pieces, begins = [*pieces, BlockChunk(0, filler, self._room, scored=False)], [*begins, begins[-1] + filler]
             embeds, bias = _filled(embeds, filler), None if bias is None else _filled(bias, filler)
         tables = [piece.blocks[: -(-piece.end // self.block)] for piece in pieces]
         batch: dict[str, Any] = {
@@ -187,7 +187,7 @@ class CompiledChunks:
         self._session, self._start = session, 0
 
     def __call__(self, embeds: Tensor) -> Tensor:
-        piece = Piece(self._start, len(embeds), range(self._session.blocks))
+        piece = BlockChunk(self._start, len(embeds), range(self._session.blocks))
         self._start = piece.end
         return self._session.run(embeds, [piece], every=True)
 
@@ -207,10 +207,10 @@ def compile_for_cpu(llm: Llama, precision: Precision = "fp32") -> OpenVinoLlama:
 
 @functools.cache
 def core() -> ov.Core:
-    """One for the process, never given up.
+    """OpenVINO's core: one for the process, never freed.
 
-    Each sets a stack for signals and puts back, when it goes, the one it found: of two that go in the order they came,
-    the second puts back the first's, which is unmapped by then, and the next signal ends the process.
+    A core installs a stack for signals, and restores the stack it found when it is freed. Two cores freed in the order
+    of their making leave the first one's stack installed, which is unmapped: the next signal ends the process.
     """
     return ov.Core()
 
@@ -224,7 +224,7 @@ def _begins(counts: Any) -> list[int]:
 
 
 def _shared(tensor: Tensor) -> ov.Tensor:
-    """The same memory as OpenVINO's tensor; whoever calls keeps the torch one."""
+    """An OpenVINO tensor over the same memory; the caller keeps the torch tensor alive."""
     if tensor.dtype == torch.bfloat16:
         return ov.Tensor(tensor.view(torch.int16).numpy(), ov.Shape(list(tensor.shape)), ov.Type.bf16)
     return ov.Tensor(tensor.numpy(), shared_memory=True)

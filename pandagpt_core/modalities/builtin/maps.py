@@ -14,7 +14,7 @@ THERMAL_UNIT = Selection(
     "unit",
     "of the picture's numbers; low and high are degrees Celsius then",
     ("raw", "celsius", "kelvin", "centikelvin"),
-    otherwise="what the file says, else raw",
+    otherwise="the value in the file, else raw",
 )
 LOW = Number("low", "the value that becomes 0; comes with high", -1e9, 1e9, "the picture's unit")
 HIGH = Number("high", "the value that becomes 1; comes with low", -1e9, 1e9, "the picture's unit")

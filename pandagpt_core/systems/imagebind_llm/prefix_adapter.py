@@ -67,7 +67,7 @@ class LayerMaps(nn.Module):
             maps.append(((output.float() * gate) @ value.float()).to(dtype))
         return cls(torch.stack(maps), adapter.queries.detach().float(), total)
 
-    def quicken(self, dtype: torch.dtype) -> "LayerMaps":
+    def cast_maps(self, dtype: torch.dtype) -> "LayerMaps":
         """The same, kept in another type."""
         self.maps = self.maps.to(dtype)
         return self

@@ -48,7 +48,7 @@ class ImageBindLLM(OneVectorSystem):
         bridge = load_bridge(path, folder, stored, encoder.dim)
         llm = ready_llm(stored, options)
         bridge.network.to(options.device)
-        bridge.maps.to(options.device).quicken(DTYPES.get(llm.precision, torch.bfloat16))
+        bridge.maps.to(options.device).cast_maps(DTYPES.get(llm.precision, torch.bfloat16))
         cache = load_cache(path, folder, encoder.dim, options.device)
         return cls(
             info=describe(

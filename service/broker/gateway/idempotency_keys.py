@@ -1,4 +1,4 @@
-"""Which request an `Idempotency-Key` stands for, so that a request sent again is not run again, on any gateway."""
+"""Idempotency keys name the request they were first sent with: no gateway runs a request again that is sent again."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class IdempotencyKeys:
         self._store, self._keys, self._life = store, keys, round(life_s) + 1
 
     async def make(self, tenant: str, key: str, claim: KeyClaim, instead_of: KeyClaim | None = None) -> KeyClaim:
-        """Claim the key, which must be free or stand for `instead_of`; the claim that holds now, ours or another."""
+        """Claim a key that is free or stands for `instead_of`. Returns the claim that holds now: this one or another."""
         known = "" if instead_of is None else str(instead_of)
         with store_errors():
             held: Any = await self._store.eval(scripts.CLAIM, 1, self._name(tenant, key), str(claim), known, self._life)

@@ -11,7 +11,7 @@ from pandagpt_core.llm.attention import flash
 from pandagpt_core.llm.attention.base import CausalAttention
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Packing, agrees, fitting
-from pandagpt_core.llm.attention.slots import Stretch
+from pandagpt_core.llm.attention.slots import SlotChunk
 from pandagpt_core.llm.config import LlamaConfig
 from tests.plain_attention import needs_varlen, plain
 
@@ -39,7 +39,7 @@ def qkv() -> tuple[Tensor, Tensor, Tensor]:
 def attend(cache: SlotCache, qkv: tuple[Tensor, Tensor, Tensor], *stretches: tuple[int, int, int]) -> Tensor:
     """Feed (slot, start, count) stretches, slot n holding sequence n, to layer 1."""
     rows = [torch.cat([part[slot, start : start + count] for slot, start, count in stretches]) for part in qkv]
-    attention, positions = FlashAttention.over(cache, [Stretch(*stretch) for stretch in stretches], plain)
+    attention, positions = FlashAttention.over(cache, [SlotChunk(*stretch) for stretch in stretches], plain)
     assert positions.tolist() == [p for _, start, count in stretches for p in range(start, start + count)]
     return attention(1, *rows)
 
@@ -67,7 +67,7 @@ def test_decoding_with_fixed_shapes_attends_as_whole_sequences(
 
 def test_stretches_out_of_the_order_of_their_slots_are_a_mistake(cache: SlotCache) -> None:
     with pytest.raises(AssertionError, match="order of their slots"):
-        FlashAttention.over(cache, [Stretch(2, 0, 1), Stretch(1, 0, 1)], plain)
+        FlashAttention.over(cache, [SlotChunk(2, 0, 1), SlotChunk(1, 0, 1)], plain)
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])

@@ -7,7 +7,7 @@ from torch import Tensor
 from pandagpt_core.llm.attention import slots
 from pandagpt_core.llm.attention.base import CausalAttention, grouped_attention
 from pandagpt_core.llm.attention.cache import CacheShape, SlotCache, token_bytes
-from pandagpt_core.llm.attention.slots import SlotAttention, Stretch
+from pandagpt_core.llm.attention.slots import SlotAttention, SlotChunk
 from pandagpt_core.llm.config import LlamaConfig
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def qkv() -> tuple[Tensor, Tensor, Tensor]:
 def attend(cache: SlotCache, qkv: tuple[Tensor, Tensor, Tensor], *stretches: tuple[int, int, int]) -> Tensor:
     """Feed (slot, start, count) stretches, slot n holding sequence n, to layer 1."""
     rows = [torch.cat([part[slot, start : start + count] for slot, start, count in stretches]) for part in qkv]
-    return SlotAttention(cache, [Stretch(*stretch) for stretch in stretches])(1, *rows)
+    return SlotAttention(cache, [SlotChunk(*stretch) for stretch in stretches])(1, *rows)
 
 
 def test_mixed_steps_attend_as_whole_sequences(cache: SlotCache, qkv: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -54,7 +54,7 @@ def test_a_moved_sequence_goes_on_where_it_stands(cache: SlotCache, qkv: tuple[T
     attend(cache, qkv, (2, 0, 6))
     cache.move(source=2, target=0, length=6)
     rows = [part[2, 6:7] for part in qkv]
-    assert torch.allclose(SlotAttention(cache, [Stretch(0, 6, 1)])(1, *rows), whole[2, 6:7], atol=1e-6)
+    assert torch.allclose(SlotAttention(cache, [SlotChunk(0, 6, 1)])(1, *rows), whole[2, 6:7], atol=1e-6)
 
 
 def test_wiped_values_no_longer_spoil_a_shorter_neighbour(cache: SlotCache, qkv: tuple[Tensor, Tensor, Tensor]) -> None:
