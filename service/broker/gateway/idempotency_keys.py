@@ -27,7 +27,7 @@ class IdempotencyKeys:
         self._store, self._keys, self._life = store, keys, round(life_s) + 1
 
     async def make(self, tenant: str, key: str, claim: KeyClaim, instead_of: KeyClaim | None = None) -> KeyClaim:
-        """Claim a key that is free or stands for `instead_of`. Returns the claim that holds now: this one or another."""
+        """Claim a key that is free or stands for `instead_of`. Returns the claim that holds now."""
         known = "" if instead_of is None else str(instead_of)
         with store_errors():
             held: Any = await self._store.eval(scripts.CLAIM, 1, self._name(tenant, key), str(claim), known, self._life)
