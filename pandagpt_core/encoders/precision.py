@@ -99,8 +99,8 @@ def autocast_towers(
 ) -> tuple[str, ...]:
     """Round the weights of those towers' blocks where it pays and stays within the limit: their names.
 
-    kind: of device whose plans are tried; by default the weights' own. least: weights of a tower's products below which it is
-    left alone.
+    kind: of device whose plans are tried; by default the weights' own. least: weights of a tower's products
+    below which it is left alone.
     """
     plans = PLANS.get(kind or next(encoder.parameters()).device.type, ())
     towers = [name for name in encoder.towers if name in OF_TOWER]
