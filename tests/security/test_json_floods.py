@@ -1,13 +1,20 @@
 """Threat: a small JSON body of very many values holds the event loop; a doubled key passes a check and changes after.
 
 Measures: structure is counted outside of strings while the bytes arrive; a body whose objects name a key twice is
-refused. The loop is measured by its processor time.
+refused. A line of a batch is such a body. The loop is measured by its processor time.
 """
 
+import asyncio
 import json
+import time
+from collections.abc import Sequence
+from typing import Any
 
+import httpx
 import pytest
 
+from service.gateway.inference.batches.lines import MAX_LINE_BYTES
+from service.gateway.inference.parsing.json_body import MAX_STRUCTURE
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.beside import HELD_S, running, send, watched
@@ -53,6 +60,42 @@ async def test_a_key_that_comes_twice_in_an_object_is_refused(valkey: Valkey, bo
         async with running(valkey) as (_, port):
             answer = await send(port, [request(body.encode())])
     assert int(answer.split()[1]) == status
+
+
+async def test_no_line_of_a_batch_holds_the_loop_or_doubles_a_key(valkey: Valkey) -> None:
+    keys = {f"k{number}": 1 for number in range(MAX_LINE_BYTES // 14)}
+    floods = {**FLOODS, "a whole line": {"messages": MESSAGES, **keys}}
+    twice = '{"messages": [{"role": "user", "content": "x"}], "max_tokens": 2, "max_tokens": 3}'
+    with worker_thread(valkey.settings):
+        async with running(valkey, header_timeout_s=10.0) as (_, port), watched() as watch:
+            answers = await asyncio.to_thread(in_batch, port, [*map(json.dumps, floods.values()), twice])
+            assert watch.stall < HELD_S, watch.staller
+    found = dict(zip([*floods, "twice"], answers, strict=True))
+    for what in ("unknown keys", "messages", "a whole line"):
+        assert found[what]["status_code"] == 413
+        assert f"the limit is {MAX_STRUCTURE}" in found[what]["body"]["error"]["message"]
+    assert found["twice"]["status_code"] == 400
+    assert "names a key of an object twice" in found["twice"]["body"]["error"]["message"]
+
+
+def in_batch(port: int, bodies: Sequence[str]) -> list[dict[str, Any]]:
+    """The responses to the bodies as lines of one batch, in their order."""
+    url = "/v1/chat/completions"
+    lines = [f'{{"custom_id": "{at}", "url": "{url}", "body": {body}}}\n' for at, body in enumerate(bodies)]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=60, trust_env=False) as client:
+        sent = client.post("/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", "".join(lines).encode())})
+        fields = {"input_file_id": sent.json()["id"], "endpoint": url, "completion_window": "24h"}
+        batch = client.post("/batches", json=fields).json()
+        until = time.monotonic() + 120
+        while batch["status"] not in ("completed", "failed"):
+            assert time.monotonic() < until, batch
+            time.sleep(0.2)
+            batch = client.get(f"/batches/{batch['id']}").json()
+        assert batch["status"] == "completed", batch
+        files = [file for file in (batch["output_file_id"], batch["error_file_id"]) if file]
+        texts = [client.get(f"/files/{file}/content").text for file in files]
+    results = [json.loads(line) for text in texts for line in text.splitlines()]
+    return [one["response"] for one in sorted(results, key=lambda one: int(one["custom_id"]))]
 
 
 @pytest.mark.parametrize(("escape", "status"), [("\\/", 400), ("\\n", 413)])

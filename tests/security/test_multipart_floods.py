@@ -1,15 +1,18 @@
 """Threat: multipart floods (Starlette CVE-2024-47874, CVE-2025-54121; python-multipart CVE-2024-53981 and later).
 
 Measures: parts counted and bounded while they arrive, nothing spooled to disk, parsed in slices: an answer of 4xx in
-bounded time and memory, and the event loop is never held for 100 ms.
+bounded time and memory, and the event loop is never held for 100 ms. The JSON of a form has the bounds of a body.
 """
 
 import asyncio
 import json
+import re
 
 import httpx
 import pytest
 
+from service.gateway.inference.parsing.form import JSON_FIELDS
+from service.gateway.inference.parsing.json_body import MAX_STRUCTURE
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
 from tests.security.beside import HELD_S, running, send, watched
@@ -80,6 +83,52 @@ async def test_every_flood_ends_in_a_4xx_in_bounded_memory_and_never_holds_the_l
                 assert len(answer) < 4096
                 assert watch.grown < 60 * MEGABYTE, what
             assert watch.stall < HELD_S, watch.staller
+
+
+def biases(keys: int) -> bytes:
+    return json.dumps(dict.fromkeys(range(keys), 1)).encode()
+
+
+JSON_FLOODS: dict[str, tuple[tuple[str, ...], tuple[bytes, ...]]] = {
+    "80,000 keys": (("logit_bias",), (part(b"logit_bias", biases(80_000)),)),
+    "all fields of JSON": (JSON_FIELDS, tuple(part(name.encode(), biases(80_000)) for name in JSON_FIELDS)),
+    "messages": (("messages",), (part(b"messages", b"[" + b'{"role": "user", "content": "x"},' * 31_000 + b"0]"),)),
+    "escapes": (JSON_FIELDS, tuple(part(name.encode(), b'"' + b"\\n" * 500_000 + b'"') for name in JSON_FIELDS)),
+    "a few less": (("logit_bias",), (part(b"logit_bias", biases(29_000)),)),
+}
+
+
+async def test_no_json_in_a_form_holds_the_loop(valkey: Valkey) -> None:
+    async with running(valkey, header_timeout_s=10.0) as (_, port), watched() as watch:
+        for what, (fields, parts) in JSON_FLOODS.items():
+            body = b"".join((part(b"prompt", b"x"), *parts, END))
+            answer = await send(port, [request(body), body])
+            assert read(answer) == (400, "invalid_request"), what
+            error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+            assert error["param"] in fields, what
+        assert watch.stall < HELD_S, watch.staller
+
+
+async def test_the_bound_on_json_counts_all_fields_of_a_form_together_and_is_named(valkey: Valkey) -> None:
+    half = b"[" + b"1," * (MAX_STRUCTURE * 2 // 3) + b"1]"
+    body = part(b"prompt", b"x") + part(b"stop_token_ids", half) + part(b"bad_words", half) + END
+    async with running(valkey, header_timeout_s=10.0) as (_, port):
+        answer = await send(port, [request(body) + body])
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", "bad_words")
+    assert re.search(rf"bad_words, has too many elements: \d+ or more; the limit is {MAX_STRUCTURE}", error["message"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(b"logit_bias", b'{"5": 1, "5": 2}'), (b"weights", b'{"text": [], "text": []}')]
+)
+async def test_a_key_that_comes_twice_in_json_of_a_form_is_refused(valkey: Valkey, name: bytes, value: bytes) -> None:
+    body = part(b"prompt", b"x") + part(name, value) + END
+    async with running(valkey, header_timeout_s=10.0) as (_, port):
+        answer = await send(port, [request(body) + body])
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", name.decode())
+    assert "twice" in error["message"]
 
 
 async def test_slow_uploads_with_hostile_media_among_them_never_hold_the_loop(valkey: Valkey) -> None:

@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
-from service.gateway.errors import GatewayError, invalid_request
+from service.gateway.errors import GatewayError
 from service.gateway.inference.embedding.answering import cut_of, embedding_list
 from service.gateway.inference.embedding.embedder import EmbedOptions, embed
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
 from service.gateway.inference.parsing.completion_body import from_completion
 from service.gateway.inference.parsing.conversation import from_chat
+from service.gateway.inference.parsing.json_body import BODY, JsonBounds, parsed, pieces
 from service.gateway.inference.responses.body import from_response
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import GenerateRequest, RequestLimits
@@ -41,12 +42,10 @@ class BatchCall:
 
 
 async def run(call: BatchCall, url: str, body: bytes) -> dict[str, Any]:
-    """The whole answer. Raises the errors of the endpoint."""
+    """The whole answer. Raises the errors of the endpoint, those of its JSON body among them."""
     model, answer = ENDPOINTS[url]
-    try:
-        return await answer(call, model.model_validate_json(body))
-    except ValidationError as error:
-        raise invalid_request(error.errors(include_url=False, include_input=False)) from None
+    data = await JsonBounds().read(pieces(body), BODY, "body")
+    return await answer(call, parsed(data, model))
 
 
 async def _chat(call: BatchCall, body: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
 from pandagpt_core.types import Modality, Turn
 from service.gateway.errors import GatewayError, invalid_request
 from service.gateway.inference.parsing.conversation import check_totals, conversation
+from service.gateway.inference.parsing.json_body import JsonBounds, pieces
 from service.gateway.inference.parsing.structured import grammar_of
 from service.gateway.inference.validated import GenerateRequest, RequestLimits, generate_request
 from service.gateway.media.medium import MediaInput, read_upload, text_medium
@@ -33,7 +34,8 @@ JSON_FIELDS = (
     "logit_bias",
     "bad_words",
 )
-_APART = ("text", "messages", "weights", "stop", "stream_options", "options", "boxes", *JSON_FIELDS)
+_IN_JSON = ("messages", "weights", "stream_options", "options", "boxes", *JSON_FIELDS)
+_APART = ("text", "stop", *_IN_JSON)
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
@@ -86,6 +88,7 @@ def _plain_fields(form: Form) -> GenerateForm:
 
 async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """The form as a valid request. Raises `invalid_request`, `too_large`."""
+    form = await _in_bounds(form)
     given = parse_fields(form)
     fields = given.fields
     ignored = unread(fields, lenient=limits.lenient)
@@ -105,6 +108,17 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
         grammar=await grammar_of(fields),
     )
     return replace(request, ignored=ignored)
+
+
+async def _in_bounds(form: Form) -> Form:
+    """The form, once all its JSON together is within the bounds of one body. Raises `invalid_request`."""
+    bounds, fields = JsonBounds("invalid_request"), dict(form.fields)
+    for name in _IN_JSON:
+        what = f"The JSON of the form, up to {name},"
+        given = [await bounds.read(pieces(value.encode()), what, name) for value in form.fields.get(name, ())]
+        if given:
+            fields[name] = [value.decode() for value in given]
+    return replace(form, fields=fields)
 
 
 def _json_values(form: Form) -> dict[str, Any]:

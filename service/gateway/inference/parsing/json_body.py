@@ -1,12 +1,14 @@
-"""JSON bodies: read within bounds, then parsed straight into their schema.
+"""JSON of callers: read within bounds, then parsed straight into its schema.
 
 A body may be large because media travel in it as base64, which is cheap to parse. One that is large in structure
 (brackets and commas) is not: the parser holds the event loop, about 0.7 ms for a thousand of them. So it is refused by
 counting before anything is built from it. Of an object that names a key twice parsers keep the first or the last, and
-what was checked need not be what is used: such a body is refused too.
+what was checked need not be what is used: such a body is refused too. The same holds for a batch's line and a form.
 """
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +22,7 @@ MAX_STRUCTURE = 60_000  # of , [ { : outside strings
 ESCAPE_BYTES = 128  # that take the parser as long as an escape does
 MAX_WORK = 112 << 20  # bytes, escapes counted so: about 100 ms of the parser's time
 SLICE = 64 << 10  # bytes scanned at a time
+BODY = "The JSON body"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -27,8 +30,13 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 async def read_json(request: Request, model: type[_Model]) -> _Model:
     """The body as `model`. Raises `invalid_request` with the field's path, `too_large`."""
+    return parsed(await _read(request), model)
+
+
+def parsed(data: bytes, model: type[_Model]) -> _Model:
+    """JSON within the bounds as `model`. Raises `invalid_request` with the field's path."""
     try:
-        return model.model_validate_json(await _read(request))
+        return model.model_validate_json(data)
     except ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False)) from None
 
@@ -40,17 +48,56 @@ async def _read(request: Request) -> bytes:
     charset = _CHARSET.search(parameters)
     if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
         raise GatewayError("invalid_request", "The body's charset must be utf-8.")
-    chunks, total, scan = [], 0, JsonScan()
-    async for chunk in request.stream():
+    return await JsonBounds().read(_bounded(request.stream()), BODY, "body")
+
+
+async def _bounded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    total = 0
+    async for chunk in chunks:
         total += len(chunk)
-        for at in range(0, len(chunk), SLICE):
-            chunks.append(scan.feed(chunk[at : at + SLICE]))
-            if scan.structure > MAX_STRUCTURE or total + ESCAPE_BYTES * scan.escapes > MAX_WORK:
-                raise GatewayError("too_large", "The JSON body has too many elements or escapes.", param="body")
+        yield chunk
         if total > MAX_JSON_BYTES:
             limit = f"The JSON body is larger than the limit of {MAX_JSON_BYTES} bytes; send large media as a form."
             raise GatewayError("too_large", limit, param="body")
-    chunks.append(scan.rest())
-    if scan.has_doubled_key():
-        raise GatewayError("invalid_request", "The JSON body names a key of an object twice.", param="body")
-    return b"".join(chunks)
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    """What is in memory already, in slices between which the event loop runs."""
+    for at in range(0, len(data), SLICE):
+        yield data[at : at + SLICE]
+        await asyncio.sleep(0)
+
+
+class JsonBounds:
+    """The bounds of JSON that is parsed together, in one value or several. What is over one is refused by `code`."""
+
+    def __init__(self, code: str = "too_large") -> None:
+        self._code = code
+        self._structure = self._work = 0
+
+    async def read(self, chunks: AsyncIterator[bytes], what: str, param: str) -> bytes:
+        """The bytes to parse. Raises `code` with the bound and the count so far, `invalid_request` for a doubled key.
+
+        `what` begins the message, `param` is the field.
+        """
+        kept, scan, total = [], JsonScan(), 0
+        structure, work = self._structure, self._work
+        async for chunk in chunks:
+            total += len(chunk)
+            for at in range(0, len(chunk), SLICE):
+                kept.append(scan.feed(chunk[at : at + SLICE]))
+                self._structure = structure + scan.structure
+                self._work = work + total + ESCAPE_BYTES * scan.escapes
+                self._check(what, param)
+        kept.append(scan.rest())
+        if scan.has_doubled_key():
+            raise GatewayError("invalid_request", f"{what} names a key of an object twice.", param=param)
+        return b"".join(kept)
+
+    def _check(self, what: str, param: str) -> None:
+        if self._structure > MAX_STRUCTURE:
+            found = f"{what} has too many elements: {self._structure} or more; the limit is {MAX_STRUCTURE}."
+            raise GatewayError(self._code, found, param=param)
+        if self._work > MAX_WORK:
+            found = f"{what} has too many escapes: {self._work} bytes of work or more; the limit is {MAX_WORK}."
+            raise GatewayError(self._code, found, param=param)

@@ -12,6 +12,8 @@ from service.gateway.errors import GatewayError
 from service.gateway.schema.sampling import Sampling
 from service.gateway.schema.structured import JsonObjectFormat, JsonSchemaFormat, ResponseFormat, StructuredOutputs
 
+MAX_TEXT = 4 * grammars.MAX_BYTES  # characters of a schema's text: it may be indented. Parsing holds every thread
+
 Made = tuple[str, Callable[[], Grammar]]  # where the caller gave it, and how to check and make it
 
 
@@ -65,6 +67,8 @@ def _schema(value: Any) -> Grammar:
     """A schema as an object, or as the text of one."""
     if not isinstance(value, str):
         return grammars.json_schema(value)
+    if len(value) > MAX_TEXT:
+        raise InvalidRequest(f"the text is {len(value)} characters; the limit is {MAX_TEXT}")
     try:
         return grammars.json_schema(json.loads(value))
     except (ValueError, RecursionError):
