@@ -66,11 +66,11 @@ def fitting(eager: F, probe: Probe[F], device: torch.device, compiler: Callable[
 def switched(made: F, eager: F) -> F:
     """A set whose functions are `made`'s within `recorded`, and `eager`'s elsewhere."""
 
-    def either(one: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
+    def either(name: str) -> Callable[..., Any]:
+        one, other = getattr(made, name), getattr(eager, name)
         return lambda *given: (one if _RECORDING.get() else other)(*given)
 
-    names = [field.name for field in fields(eager)]  # type: ignore[arg-type]
-    return type(eager)(*(either(getattr(made, name), getattr(eager, name)) for name in names))
+    return _each(eager, either)
 
 
 def compiled(eager: F, backend: str = "inductor") -> F:
@@ -78,10 +78,7 @@ def compiled(eager: F, backend: str = "inductor") -> F:
 
     backend: torch.compile's. Its own makes kernels by Triton on a device; by C++ on a CPU, which is not for service.
     """
-    names = [field.name for field in fields(eager)]  # type: ignore[arg-type]
-    return type(eager)(
-        *(torch.compile(getattr(eager, name), backend=backend, dynamic=True, fullgraph=True) for name in names)
-    )
+    return _each(eager, lambda name: torch.compile(getattr(eager, name), backend=backend, dynamic=True, fullgraph=True))
 
 
 @torch.inference_mode()
@@ -92,3 +89,8 @@ def agrees(made: F, eager: F, probe: Probe[F]) -> bool:
         for rows in ROWS
         for one, other in zip(probe(made, rows), probe(eager, rows), strict=True)
     )
+
+
+def _each(of: F, make: Callable[[str], Callable[..., Any]]) -> F:
+    """A set of the same kind, each function made by its name."""
+    return type(of)(*(make(field.name) for field in fields(of)))  # type: ignore[arg-type]  # F is always a dataclass

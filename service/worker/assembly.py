@@ -57,12 +57,12 @@ def assembled(
 
     stall_s: seconds without a turn of its loop after which its requests are left to others.
 
-    Raises StoreUnavailable and its kinds.
+    Waits for a store that is away: what was loaded took minutes. Raises StoreRefused and StoreTooOld.
     """
     name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     connection, beats = connect(store, name=name, reporting=True), connect(store, name=f"{name}-heartbeat")
     try:
-        _check(connection, store)
+        wait_for_store(store, check=partial(_check, connection))
         heartbeat = partial(Heartbeat, beats, Keys(store.namespace), stall_s=stall_s)
         yield _join(
             runtime, recogniser, store, worker, metrics, tracer or NoTracer(), name, connection, heartbeat, malloc_trim
@@ -82,7 +82,12 @@ def check_store(settings: StoreSettings) -> None:
         check_permitted(connection, WORKER, Keys(settings.namespace).probe)
 
 
-def wait_for_store(settings: StoreSettings, pause_s: float = 1.0, repeat_s: float = 30.0) -> None:
+def wait_for_store(
+    settings: StoreSettings,
+    pause_s: float = 1.0,
+    repeat_s: float = 30.0,
+    check: Callable[[StoreSettings], None] = check_store,
+) -> None:
     """Return once the store can be used. One that is not there yet is waited for, with a line now and then.
 
     Raises StoreRefused and StoreTooOld: waiting mends neither.
@@ -90,7 +95,7 @@ def wait_for_store(settings: StoreSettings, pause_s: float = 1.0, repeat_s: floa
     logged_at = -math.inf
     while True:
         try:
-            check_store(settings)
+            check(settings)
         except (StoreRefused, StoreTooOld):
             raise
         except StoreUnavailable as error:

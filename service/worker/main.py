@@ -71,7 +71,7 @@ def serve(
     health: Health,
     recogniser: Recogniser | None = None,
 ) -> int:
-    """Serve until drained: 0; 1 when the store is not there or not usable. A broken or dead engine raises.
+    """Serve until drained: 0; 1 when the store refuses its work. A broken or dead engine raises.
 
     Where an encoder hangs the process ends here, with status 1: the usual end tears down what its thread still uses.
     """

@@ -13,8 +13,6 @@ from pandagpt_core.errors import CheckpointError, InvalidRequest, ModelFault
 from pandagpt_core.fusion import Projection, PrototypeRetrieval, compose
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.llm.torch_backend import serve
-from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.perception.evidence import EvidenceReader
 from pandagpt_core.perception.perceive import Perceiver
 from pandagpt_core.perception.reading import NamedConcept
@@ -43,11 +41,6 @@ TABLE = NameTable(
     shape=SURE,
     kinds=("animal",),
 )
-
-
-@pytest.fixture(scope="module")
-def llm(golden: Path) -> Llama:
-    return serve(load_llama(golden / "pandagpt-tiny" / "vicuna_tiny"))
 
 
 @pytest.fixture(scope="module")

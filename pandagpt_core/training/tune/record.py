@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 LOG = "log.jsonl"
 PLOT = "loss.png"
 
-ReportLine = Callable[[str], object]  # shows a line about a run to whoever watches it
+ReportLine = Callable[[str], object]  # shows a line about a run
 
 
 class TrainingRecord:
