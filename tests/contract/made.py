@@ -64,7 +64,7 @@ def cloud(kind: str) -> bytes:
     if kind == "csv":
         return "\n".join(",".join(map(str, row)) for row in corners.tolist()).encode()
     if kind in ("las", "laz"):
-        return clouds.scan(kind == "laz")
+        return clouds.scan(clouds.CORNERS, kind == "laz")
     exported = trimesh.PointCloud(corners).export(file_type=kind) if kind != "obj" else None
     return exported if exported is not None else b"".join(b"v %f %f %f\n" % tuple(row) for row in corners)
 

@@ -176,8 +176,8 @@ FILES: Mapping[str, tuple[str, Callable[[], bytes]]] = {
     "OBJ": (POINTS, lambda: clouds.files()[1]),
     "PLY": (POINTS, lambda: clouds.files()[2]),
     "XYZ": (POINTS, lambda: "\n".join(" ".join(map(str, row)) for row in clouds.CORNERS).encode()),
-    "LAS": (POINTS, lambda: clouds.scan(False)),
-    "LAZ": (POINTS, lambda: clouds.scan(True)),
+    "LAS": (POINTS, lambda: clouds.scan(clouds.CORNERS, False)),
+    "LAZ": (POINTS, lambda: clouds.scan(clouds.CORNERS, True)),
     "PCD": (POINTS, pcd),
 }
 UNWRITTEN = {".ogv", ".spx"}  # no encoder of Theora and Speex is at hand; Ogg has other entries

@@ -112,12 +112,14 @@ async def from_form(form: Form, sources: MediaSources, limits: RequestLimits) ->
 
 async def _in_bounds(form: Form) -> Form:
     """The form, once all its JSON together is within the bounds of one body. Raises `invalid_request`."""
+    present = [name for name in _IN_JSON if form.fields.get(name)]
+    if not present:
+        return form
     bounds, fields = JsonBounds("invalid_request"), dict(form.fields)
-    for name in _IN_JSON:
+    for name in present:
         what = f"The JSON of the form, up to {name},"
-        given = [await bounds.read(pieces(value.encode()), what, name) for value in form.fields.get(name, ())]
-        if given:
-            fields[name] = [value.decode() for value in given]
+        given = [await bounds.read(pieces(value.encode()), what, name) for value in form.fields[name]]
+        fields[name] = [value.decode() for value in given]
     return replace(form, fields=fields)
 
 
