@@ -11,7 +11,6 @@ from importlib.metadata import version
 from typing import cast
 
 from service.command import Command
-from service.completion import complete
 
 # Name -> (module, what it does). A module offers `configure(parser)` and `run(arguments) -> exit status`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2 is a mistake in the call, the settings or the files they name, 1 another failure, 130 an interruption, 141 a
     reader of the output that left, as `head` does.
     """
-    complete(COMMANDS)
+    _complete()
     try:
         status = _dispatch(argv)
         sys.stdout.flush()  # here and not at the exit, where nothing could catch it
@@ -104,6 +103,26 @@ def _unknown(name: str) -> str:
 def _fail(message: str, status: int) -> int:
     print("\n".join(f"pandagpt: {line}" for line in message.splitlines()), file=sys.stderr)
     return status
+
+
+def _complete() -> None:
+    """Complete for a shell by argcomplete and end the process; return where no shell wants it.
+
+    A shell is set up by `eval "$(register-python-argcomplete pandagpt)"`. Only the command typed is imported.
+    """
+    if "_ARGCOMPLETE" not in os.environ:
+        return
+    import argcomplete  # only the shell's question needs it
+
+    typed = os.environ.get("COMP_LINE", "").split()
+    parser = argparse.ArgumentParser(prog="pandagpt")
+    parser.add_argument("--version", action="store_true")
+    kinds = parser.add_subparsers()
+    for name, (module, what) in COMMANDS.items():
+        own = kinds.add_parser(name, help=what)
+        if len(typed) > 1 and typed[1] == name:
+            cast(Command, importlib.import_module(module)).configure(own)
+    argcomplete.autocomplete(parser)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.commands.client.demo import asked, part, taken
-from service.commands.client.demo_places import shown
+from service.commands.client.demo import asked, part, shown, taken
 from service.commands.client.talk import Talk
 from service.local.samples import Sample, questions
 from tests.chaos.house import until

@@ -1,7 +1,8 @@
 """Errors as answers: one handler a kind of exception, each in the shape of every other refusal."""
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import Request
@@ -17,11 +18,34 @@ from service.broker.errors import BrokerError, StoreUnavailable
 from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, with_head
 from service.gateway.observation import failed
-from service.gateway.routes import not_offered, routers
+from service.gateway.routes import routers
 from service.gateway.streaming.event_stream import ClientDisconnected
 from service.gateway.streaming.ollama_lines import refusal
 
 log = logging.getLogger(__name__)
+
+
+# Endpoints of other servers that this service does not have, and what is missing. No route of their own: any method
+# and any path below a prefix gets the same 404.
+NOT_OFFERED: Mapping[str, str] = MappingProxyType(
+    {
+        "/v1/moderations": "moderations",
+        "/v1/uploads": "uploads in parts: POST /v1/files takes a file whole",
+        "/v1/fine_tuning": "fine-tuning: `pandagpt train` does it offline",
+        "/v1/fine-tunes": "fine-tuning: `pandagpt train` does it offline",
+        "/v1/images": "images as answers: models here read images and write text",
+        "/v1/videos": "videos as answers: models here read videos and write text",
+        "/v1/assistants": "assistants: POST /v1/responses keeps a conversation",
+        "/v1/threads": "threads: POST /v1/responses keeps a conversation",
+        "/v1/conversations": "conversations: previous_response_id of POST /v1/responses goes on with one",
+        "/v1/vector_stores": "vector stores: POST /v1/embeddings gives the vectors to keep elsewhere",
+        "/v1/audio/speech": "speech as an answer: models here read sound and write text",
+        "/v1/realtime": "the realtime interface: streams are server-sent events",
+        "/v1/evals": "evals: `pandagpt eval` measures a model",
+        "/v1/containers": "containers",
+        "/v1/organization": "administration of organizations",
+    }
+)
 
 
 async def _gateway_error(request: Request, error: GatewayError) -> Response:
@@ -52,9 +76,15 @@ async def _http_error(request: Request, raised: HTTPException) -> Response:
         refusal.headers["allow"] = ", ".join(_methods(request))
         return refusal
     if raised.status_code == 404:
-        words = not_offered.reason(request.url.path) or "There is no such endpoint."
+        words = _not_offered(request.url.path) or "There is no such endpoint."
         return await _gateway_error(request, GatewayError("not_found", words))
     return await _gateway_error(request, GatewayError("invalid_request", "The request cannot be read."))
+
+
+def _not_offered(path: str) -> str | None:
+    """The message for a path that other servers have, None for any other."""
+    found = next((prefix for prefix in NOT_OFFERED if path == prefix or path.startswith(f"{prefix}/")), None)
+    return None if found is None else f"{found} is not offered. This service has no {NOT_OFFERED[found]}."
 
 
 def _methods(request: Request) -> list[str]:

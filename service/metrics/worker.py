@@ -1,10 +1,12 @@
-"""What a worker counts. All of it is of the one model that the worker serves (`labelled.py` adds its name)."""
+"""What a worker counts. All of it is of the one model that the worker serves (`Labelled` adds its name)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from pandagpt_core.types import Modality
 from service.metrics import buckets
@@ -216,3 +218,25 @@ class WorkerMetrics:
             self.prefix_lookups.labels(outcome)
             for modality in Modality:
                 self.embedding_cache.labels(modality.value, outcome)
+
+
+class Labelled(Collector):
+    """The metrics of one registry on another, each with labels that are the same for the whole process.
+
+    `outer.register(Labelled(inner, {"model": name}))`.
+    """
+
+    def __init__(self, inner: CollectorRegistry, labels: Mapping[str, str]) -> None:
+        self._inner, self._labels = inner, dict(labels)
+
+    def describe(self) -> Iterator[Metric]:
+        """Names alone, so that registering it collects nothing yet."""
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._inner.collect():
+            family.samples = [self._with_labels(sample) for sample in family.samples]
+            yield family
+
+    def _with_labels(self, sample: Sample) -> Sample:
+        return sample._replace(labels={**self._labels, **sample.labels})

@@ -20,8 +20,8 @@ from pandagpt_core.speech.whisper import Whisper
 from service.broker.errors import StoreUnavailable
 from service.broker.queue_metrics import QueueMetrics
 from service.metrics import WorkerMetrics
-from service.metrics.labelled import Labelled
 from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
+from service.metrics.worker import Labelled
 from service.settings import Settings, SettingsError, WorkerSettings
 from service.tracing import make_tracer
 from service.worker import huge_pages, trial

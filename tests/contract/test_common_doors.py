@@ -5,7 +5,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from service.gateway.routes.not_offered import NOT_OFFERED
+from service.gateway.error_handlers import NOT_OFFERED
 from tests.contract import made
 
 

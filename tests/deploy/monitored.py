@@ -11,8 +11,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from pandagpt_core.interface import EngineStats, PrefixStats
-from service.metrics.labelled import Labelled
 from service.metrics.process import register_process
+from service.metrics.worker import Labelled
 from service.worker.ops_server import Health, ops_served
 from tests.chaos.house import free_port
 from tests.conftest import Valkey

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.metrics import GatewayMetrics, WorkerMetrics
-from service.metrics.labelled import Labelled
 from service.metrics.process import DeviceMemory, DeviceMemoryCollector, register_process
+from service.metrics.worker import Labelled
 
 
 def test_both_halves_fit_on_one_registry_and_two_registries_share_nothing() -> None:

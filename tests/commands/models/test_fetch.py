@@ -16,8 +16,8 @@ from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.local import open_model
 from pandagpt_core.types import Modality
 from service import cli
-from service.commands.models.fetching.alone import alone
-from service.commands.models.fetching.self_test import KnownAnswer, self_test
+from service.commands.models.fetch import KnownAnswer, self_test
+from service.commands.models.fetching.downloader import locked
 from tests.commands.models.fetching.mirror import Mirror, mirrored
 from tests.convert.deltas import as_delta
 from tests.golden import imagebind_sizes
@@ -169,7 +169,7 @@ def test_files_that_must_be_given_are_all_named(
 def test_two_calls_never_write_one_folder_of_downloads(
     files: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with alone(tmp_path / "downloads"):
+    with locked(tmp_path / "downloads"):
         assert cli.main([*words, "--from", str(files)]) == 2
     assert "another `pandagpt fetch` uses" in capsys.readouterr().err
 

@@ -9,20 +9,16 @@ from pandagpt_core.types import Turn
 from service.gateway.errors import GatewayError
 from service.gateway.inference.parsing.conversation import check_totals, conversation
 from service.gateway.inference.parsing.structured import grammar_of
-from service.gateway.inference.parsing.tools import characters_of
+from service.gateway.inference.parsing.tools import ModeAndNames, characters_of, tool_of, tool_request
 from service.gateway.inference.responses.conversations import KeptConversation, carried_on
-from service.gateway.inference.responses.tools import response_tools, tools_shape
-from service.gateway.inference.validated import (
-    GenerateRequest,
-    RequestLimits,
-    ResponseOptions,
-    generate_request,
-)
+from service.gateway.inference.validated import GenerateRequest, RequestLimits, ResponseOptions, generate_request
 from service.gateway.media.medium import MediaInput
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema.responses.bodies import ResponseBody
+from service.gateway.schema.responses.tools import AllowedFunctions, ChosenFunction
 from service.gateway.schema.sampling import StreamOptions
 from service.gateway.schema.unsupported import changes, unread
+from service.gateway.tools.request import ToolRequest
 
 # What would change the answer and is not offered, with the values that change nothing.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -39,7 +35,7 @@ async def from_response(
 ) -> GenerateRequest:
     """`earlier`: the conversation to go on with, and its answer. Raises `invalid_request`, `too_large`."""
     ignored = _check(body, limits.lenient)
-    tools = response_tools(body)
+    tools = _tools(body)
     opening = [Turn("system", body.instructions)] if body.instructions else []
     before: list[Turn] = []
     media: list[MediaInput] = []
@@ -132,5 +128,41 @@ def _shape(body: ResponseBody) -> dict[str, Any]:
         "text": {"format": written},
         "top_p": body.top_p,
         "metadata": body.metadata or {},
-        **tools_shape(body),
+        **_tools_shape(body),
     }
+
+
+def _tools(body: ResponseBody) -> ToolRequest:
+    """Raises `invalid_request`."""
+    tools = [tool_of(one, f"tools[{at}]") for at, one in enumerate(body.tools or ())]
+    parallel = body.parallel_tool_calls is not False and not isinstance(body.tool_choice, ChosenFunction)
+    return tool_request(tools, _choice(body.tool_choice), parallel, "tool_choice")
+
+
+def _tools_shape(body: ResponseBody) -> dict[str, Any]:
+    choice = body.tool_choice
+    return {
+        "tools": [
+            {
+                **one.model_dump(include={"type", "name", "description"}, exclude_none=True),
+                "parameters": one.parameters,
+                "strict": bool(one.strict),
+            }
+            for one in body.tools or ()
+        ],
+        "tool_choice": choice.model_dump()
+        if isinstance(choice, ChosenFunction | AllowedFunctions)
+        else choice or "auto",
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
+    }
+
+
+def _choice(choice: object) -> ModeAndNames:
+    match choice:
+        case ChosenFunction():
+            return "required", (choice.name,)
+        case AllowedFunctions():
+            return choice.mode, tuple(tool.name for tool in choice.tools)
+        case "none" | "auto" | "required":
+            return choice, None
+    return None, None

@@ -1,7 +1,12 @@
-"""A wanted file brought here and verified: by transfer where a host has it, by its digest alone where it lies here."""
+"""One fetch at a time for a folder of downloads; each file there verified before it has its name.
 
+Two fetches that append to one `.part` would make a file of neither.
+"""
+
+import fcntl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -10,17 +15,37 @@ from service.commands.models.fetching import transfer
 from service.commands.models.fetching.gathering import Wanted
 from service.commands.models.fetching.places import Offered
 from service.commands.models.fetching.record import DigestRecord, DownloadError
+from service.settings import SettingsError
+
+LOCK = ".lock"
 
 
-class Bringing:
-    """`wait` pauses between attempts, in seconds."""
+@contextmanager
+def locked(downloads: Path) -> Iterator[None]:
+    """Raises SettingsError where another process holds the folder. The kernel lets go however a process ends."""
+    downloads.mkdir(parents=True, exist_ok=True)
+    with (downloads / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"another `pandagpt fetch` uses {downloads}: wait for its end, or name another folder with --downloads"
+            ) from None
+        yield
+
+
+class Downloader:
+    """Transfers a wanted file where a host has it, and checks its digest alone where it lies on this machine.
+
+    `wait` pauses between attempts, in seconds.
+    """
 
     def __init__(self, client: httpx.Client, record: DigestRecord, wait: Callable[[float], None]) -> None:
         self._client = client
         self._record = record
         self._wait = wait
 
-    def bring(self, wanted: Wanted) -> Path:
+    def fetch(self, wanted: Wanted) -> Path:
         """Raises DownloadError; a download with the wrong sum is removed, a file that was given is left alone."""
         if not isinstance(wanted.found, Offered) or wanted.target.is_file():
             self._record.check(wanted.path, wanted.name, wanted.sha256)
