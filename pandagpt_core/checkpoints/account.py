@@ -10,13 +10,13 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 KeyMap = Sequence[tuple[str, str]]
 
-# What PandaGPT's trainer saved (peft 0.3.0 around a Hugging Face LLaMA), in the order that the rules apply.
+# Keys from PandaGPT's trainer (peft 0.3.0 around a Hugging Face LLaMA), in the order that the rules apply.
 PANDAGPT_DELTA: KeyMap = (
     (r"^llama_proj\.", "projection."),
     (r"^llama_model\.base_model\.model\.(.*)\.lora_([AB])\.default\.weight$", r"\1.lora_\2.weight"),
 )
 
-# What MiniGPT-v2's runner saved (peft 0.2.0, whose keys name no adapter).
+# Keys from MiniGPT-v2's runner (peft 0.2.0, whose keys name no adapter).
 MINIGPT_V2_CHECKPOINT: KeyMap = (
     (r"^llama_proj\.", "projection."),
     (r"^llama_model\.base_model\.model\.(.*)\.lora_([AB])\.weight$", r"\1.lora_\2.weight"),

@@ -21,7 +21,7 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digests(path: Path) -> dict[str, str]:
-    """What `ModelFolder.files` holds: every file below `path` but config.json at its root, by relative path."""
+    """`ModelFolder.files`: SHA-256 of every file below `path` but config.json at its root, by relative path."""
     names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     return {name: file_digest(path / name) for name in names if name != CONFIG}
 
@@ -37,7 +37,7 @@ def verify_files(path: Path, folder: ModelFolder, names: Iterable[str] | None = 
 
 
 def file_path(path: Path, folder: ModelFolder, name: str) -> Path:
-    """Where a file of the model folder at `path` lies: inside, or the encoder's in the folder beside it."""
+    """Path of a file of the model folder at `path`: inside, or, for the encoder, in the folder beside it."""
     other = folder.encoder.weights_of
     if name == ENCODER and other is not None:
         return path.resolve().parent / _inside(other) / ENCODER
@@ -50,7 +50,7 @@ def own_encoder(folder: ModelFolder) -> EncoderSpec:
 
 
 def llm_path(path: Path, llm: LLMSpec) -> Path:
-    """Where the language model of the model folder at `path` lies; a package's file is held against its digest."""
+    """Path of the model folder's language model; a package's file is compared with its digest."""
     if llm.folder is not None:
         return path / _inside(llm.folder)
     assert llm.package is not None

@@ -3,10 +3,9 @@
 config.json           one of the system schemas: `ModelFolder`'s fields and the system's own (`checkpoints.systems`)
 encoder.safetensors   the towers, under the original's key names; `encoder.weights_of` names another folder's instead
 towers.safetensors    where `weights_of` names a folder: towers that it has not, by the same names; LanguageBind's video
-towers-*.safetensors  LanguageBind's towers of sound, depth and heat, a file each
-adapter.safetensors   the system's own weights
-resampler.safetensors where a PandaGPT folder has `soft_tokens`: what makes several rows of a tower's tokens
-cache.safetensors     where `cache` is set: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
+towers-*.safetensors  LanguageBind's towers of sound, depth and heat, a file each adapter.safetensors   the system's own
+weights resampler.safetensors where a PandaGPT folder has `soft_tokens`: the network for several rows of a tower's
+tokens cache.safetensors     where `cache` is set: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
 """
 
@@ -35,7 +34,7 @@ def further_towers(modality: Modality) -> str:
 
 
 class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which towers: `sizes` is the kind's own table, which the kind's class checks (ImageBind: `encoders/sizes.py`).
+    """The towers. `sizes` is the kind's own table; the kind's class checks it (ImageBind: `encoders/sizes.py`).
 
     variant "pandagpt" scales no audio embedding (PandaGPT's fork), "imagebind" scales as the original does.
     weights_of: the model folder beside this one whose encoder.safetensors it is; `files` holds its digest all the same.
@@ -48,7 +47,7 @@ class EncoderSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where the language model is: a `folder` beside config.json, or a `file` of an installed Python `package`."""
+    """Place of the language model: a `folder` beside config.json, or a `file` of an installed Python `package`."""
 
     folder: str | None = None
     package: str | None = None

@@ -46,7 +46,7 @@ class ImageBindLLMFolder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_
 
 
 def bind_shapes(bind: BindSpec, llm: LlamaConfig) -> dict[str, Shape]:
-    """The bind network, the prefix queries and the gates: what the first phase of training learns."""
+    """Shapes of the bind network, the prefix queries and the gates, which the first phase of training learns."""
     shapes: dict[str, Shape] = {
         "bind.proj.weight": (llm.width, bind.features),
         "bind.proj.bias": (llm.width,),

@@ -1,4 +1,4 @@
-"""Whether a file of weights is what it should be, before its numbers are believed: one sentence with file and key."""
+"""Checks of a file of weights before its numbers are used; an error is one sentence with file and key."""
 
 import zipfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a Hugging Face folder states of its language model beside the weights: how it is prompted, and its licence."""
+"""Facts in a Hugging Face folder about its language model, beside the weights: the prompt's form and the licence."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +34,7 @@ def licence_of(folder: Path) -> str:
 
 
 def licence_files(folder: Path) -> list[str]:
-    """Those of a licence's usual files that the folder has."""
+    """Names of the folder's licence files, among the usual ones."""
     return [name for name in LICENCE_FILES if (folder / name).is_file()]
 
 

@@ -22,7 +22,7 @@ from pandagpt_core.types import Modality
 
 LICENCE = "Apache-2.0"  # of its published files
 KIND = "embedding_gemma2"
-# What a recipe takes for given: by modality, a part of processor_config.json and its fields' values.
+# Values that a recipe relies on: by modality, a part of processor_config.json and its fields.
 _PREPARED: Mapping[Modality, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
         Modality.IMAGE: (
@@ -135,7 +135,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 
 def _prompt(modality: Modality, config: Mapping[str, Any], tokenizer: Tokenizer) -> TokensAround:
-    """What the tokenizer makes of a medium by itself, with the tokens that it adds at both ends."""
+    """The tokens around a medium alone, with those that the tokenizer adds at both ends."""
     ids = [config.get(field) for field in _TOKENS[modality]]
     words = [tokenizer.id_to_token(one) for one in ids if isinstance(one, int)]
     if len(words) != len(ids) or None in words:

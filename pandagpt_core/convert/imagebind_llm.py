@@ -78,7 +78,7 @@ class ImageBindLLMOriginals:
 
 @dataclass(frozen=True, slots=True)
 class ImageBindLLMOptions:
-    """How to convert. `dtype` None keeps each file's own type.
+    """Options of a conversion. `dtype` None keeps each file's own type.
 
     Attention heads do not show in a checkpoint's shapes, so `sizes` must be given for an encoder other than huge; with
     None they are huge's, with Point-Bind's tower where the file has it.
@@ -92,7 +92,7 @@ class ImageBindLLMOptions:
 
 @dataclass(frozen=True, slots=True)
 class ImageBindLLMPlan:
-    """All that is known before a byte is written: every account of keys has been passed."""
+    """Plan of the conversion before a byte is written; every account of keys has been passed."""
 
     llama: MetaLlama
     sizes: ImageBindSizes
@@ -129,7 +129,7 @@ def plan_imagebind_llm(originals: ImageBindLLMOriginals, options: ImageBindLLMOp
 
 
 def plan_adapter(path: Path, config: LlamaConfig) -> tuple[Part, BindSpec, LoraSpec]:
-    """What was trained, after a strict account.
+    """The trained weights and their specs, after a strict account.
 
     A trainer's own file holds the whole model: ImageBind and the base's weights, which training left as they were, are
     passed over there. A file of the first phase has neither biases nor LoRA: they begin as nothing, for the second.
@@ -168,7 +168,7 @@ def convert_imagebind_llm(
 def write_files(
     folder: Path, plan: ImageBindLLMPlan, options: ImageBindLLMOptions, progress: ByteProgress
 ) -> dict[str, str]:
-    """Everything but config.json; the SHA-256 of each file by its name."""
+    """Write all files but config.json; returns the SHA-256 of each by its name."""
     (folder / FOLDER).mkdir()
     files = {part.target: write_part(folder, part, options.dtype, progress) for part in plan.parts}
     if plan.adapter is None:

@@ -20,7 +20,7 @@ from pandagpt_core.media.sound.filterbank import RATE
 from pandagpt_core.types import Modality
 
 LICENCE = "MIT"  # of its repository and its published files
-# What transformers' CLIP has for what a config leaves out, and LanguageBind's own beside it.
+# Defaults of transformers' CLIP for fields that a config leaves out, with LanguageBind's own.
 _TEXT = {
     "hidden_size": 512,
     "intermediate_size": 2048,
@@ -42,7 +42,7 @@ _VISION = {
     "num_frames": 1,
     "lora_r": 0,
 }
-# What a recipe takes for given: by modality, the fields of a config's vision part and what each must be.
+# Values that a recipe relies on: by modality, the fields of a config's vision part.
 _PREPARED: Mapping[Modality, Mapping[str, float]] = MappingProxyType(
     {
         Modality.AUDIO: {

@@ -27,7 +27,7 @@ COPIED = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-# Where weights may be, best first: an index of shards, or one file.
+# Names of files of weights, best first: an index of shards, or one file.
 _FINAL_NORM = "model.norm.weight"
 _INDEXES = (INDEX, "pytorch_model.bin.index.json")
 _SINGLES = ("model.safetensors", "pytorch_model.bin")

@@ -44,7 +44,8 @@ DEMO_SAMPLING: Mapping[str, float] = {"temperature": 0.6, "top_p": 0.9, "repetit
 PROJECTIONS = ("q_proj", "v_proj")
 _VIT, _LN, _LLM = "visual_encoder.", "ln_vision.", "llama_model.base_model.model."
 _POSITIONS = "pos_embed"
-# Of EVA's file: what follows the last block. MiniGPT-v2 builds none of it, nor the block after `sizes.blocks`.
+# The keys of EVA's file after the last block. MiniGPT-v2 builds none of these parts, nor the block after
+# `sizes.blocks`.
 _UNREAD = re.compile(r"(fc_norm|norm|head)\.(weight|bias)")
 _RECOMPUTED = re.compile(r"(llama_model\.base_model\.model\.)?model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 
@@ -69,7 +70,8 @@ class MiniGPTv2Originals:
 
 @dataclass(frozen=True, slots=True)
 class MiniGPTv2Options:
-    """How to convert. `dtype` None keeps each file's own type. Heads do not show in shapes, so `sizes` has them."""
+    """Options of a conversion. `dtype` None keeps a file's own type. Heads do not show in shapes, so `sizes` has
+    them."""
 
     model_id: str
     sizes: EvaSizes = EvaSizes()  # noqa: RUF009 - frozen
@@ -151,7 +153,7 @@ def _plan_encoder(originals: MiniGPTv2Originals, sizes: EvaSizes, whole: bool) -
 
 
 def _encoder_names(sizes: EvaSizes, prefix: str) -> NewName:
-    """Those of the blocks that are read; of a whole state dict everything else is another part's."""
+    """New names of the keys of the blocks in use; the other keys of a whole state dict belong to other parts."""
     after_last = f"blocks.{sizes.blocks}."
 
     def name(key: str) -> str | None:
@@ -164,7 +166,7 @@ def _encoder_names(sizes: EvaSizes, prefix: str) -> NewName:
 
 
 def _adapter_names(whole: bool) -> NewName:
-    """The projection and LoRA pairs; rotary tables are computed anew. What else a whole one holds is other parts'."""
+    """The projection and LoRA pairs; rotary tables are computed anew. Other keys of a whole one are other parts'."""
 
     def name(key: str) -> str | None:
         new = renamed([key], MINIGPT_V2_CHECKPOINT)[key]

@@ -66,7 +66,7 @@ class PandaGPTOriginals:
 
 @dataclass(frozen=True, slots=True)
 class PandaGPTOptions:
-    """How to convert. `dtype` None keeps each file's own type; `lora_alpha` None means r, as PandaGPT trained.
+    """Options of a conversion. `dtype` None keeps each file's own type; `lora_alpha` None means r, as PandaGPT trained.
 
     `template` None is the one that the language model's folder belongs to. `licence` is the language model's, None for
     what its folder states. Attention heads do not show in a checkpoint's shapes, so `sizes` must be given for an

@@ -48,7 +48,7 @@ class Part:
         return {key: cast(tensor, dtype) for key, tensor in {**changed, **self.extra}.items()}
 
     def tensor(self, key: str, fetch: FetchTensor) -> torch.Tensor:
-        """What is to be written as `key`, in the source's type."""
+        """The tensor to write as `key`, in the source's type."""
         if key in self.extra:
             return self.extra[key]
         tensor = fetch(self.keys[key])
@@ -88,7 +88,7 @@ def write_part(folder: Path, part: Part, dtype: torch.dtype | None, progress: By
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[TensorLayout, FetchTensor]]:
-    """What a weights file holds and a way to fetch each tensor; the file is mapped until the block ends."""
+    """The layout of a weights file and a function to fetch each tensor; the file is mapped until the block ends."""
     if not path.is_file():
         raise CheckpointError(f"there is no file {path.name}")
     if path.suffix == ".safetensors":

@@ -27,8 +27,8 @@ from pandagpt_core.llm.config import LlamaConfig
 
 @dataclass(frozen=True, slots=True)
 class ProjectedPlan:
-    """All that is known before a byte is written: every account of keys has been passed. Without an adapter's file the
-    folder is one to train."""
+    """Plan of the conversion before a byte is written; every account of keys has been passed. Without an adapter's file
+    the folder is one to train."""
 
     encoder: Part
     adapter: Part | None
@@ -62,7 +62,7 @@ def write_projected(
 def _write_files(
     folder: Path, llm: Path, plan: ProjectedPlan, dtype: torch.dtype | None, progress: ByteProgress
 ) -> dict[str, str]:
-    """Everything but config.json; the SHA-256 of each file by its name."""
+    """Write all files but config.json; returns the SHA-256 of each by its name."""
     (folder / FOLDER).mkdir()
     files = {part.target: write_part(folder, part, dtype, progress) for part in plan.parts}
     if plan.adapter is None:

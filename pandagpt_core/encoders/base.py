@@ -1,4 +1,4 @@
-"""What every encoder of a shared space offers, and how items of several clips become one embedding each."""
+"""The interface of an encoder of a shared space, and the one embedding of an item of several clips."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class PerceivingEncoder(Encoder, Protocol):
 
 
 def perceives(encoder: Encoder) -> bool:
-    """Whether what is kept of an item are the rows of a `PerceivingEncoder`, whichever system reads them.
+    """Whether an item is kept as the rows of a `PerceivingEncoder`, for all systems that read them.
 
     Systems over one encoder share the rows of a medium by the encoder's digest, so all must encode alike.
     """
@@ -43,7 +43,7 @@ def perceives(encoder: Encoder) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TowerPart:
-    """All that decides a modality's rows: the weights whose names `holds` accepts, and facts that no shape shows."""
+    """Facts that decide a modality's rows: the weights whose names `holds` accepts, and `facts` that no shape shows."""
 
     holds: Callable[[str], bool]
     facts: Mapping[str, Any]

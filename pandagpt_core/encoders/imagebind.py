@@ -22,7 +22,7 @@ from pandagpt_core.types import Modality
 
 Variant = Literal["imagebind", "pandagpt"]
 
-# Which towers' embeddings are scaled after they were normalised. PandaGPT's copy of ImageBind scales no audio.
+# Towers whose embeddings are scaled after they were normalised. PandaGPT's copy of ImageBind scales no audio.
 SCALED: Mapping[Variant, frozenset[str]] = {
     "imagebind": frozenset({"text", "audio", "depth", "thermal", "imu", POINT}),
     "pandagpt": frozenset({"text", "depth", "thermal", "imu", POINT}),
@@ -113,12 +113,12 @@ class ImageBind(nn.Module):
         return {name: self._sizes.token_width(name) for name in self.towers}
 
     def cloud(self, clouds: torch.Tensor, starts: torch.Tensor | None = None) -> torch.Tensor:
-        """What the head of point clouds reads, [N, P, 3] to [N, D]. starts: see `PointTrunk`."""
+        """Features of point clouds for their head, [N, P, 3] to [N, D]. starts: see `PointTrunk`."""
         encoded: torch.Tensor = self.point_trunk(checked_clouds(clouds, self.point_trunk.size), starts)
         return encoded
 
     def tokens(self, tower: str, clips: torch.Tensor) -> torch.Tensor:
-        """What a tower's trunk reads, [N, T, D]."""
+        """Input of a tower's trunk, [N, T, D]."""
         tokens: torch.Tensor = self.modality_preprocessors[tower](clips)
         return tokens
 
@@ -129,7 +129,7 @@ class ImageBind(nn.Module):
         return x
 
     def pool(self, tower: str, clips: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """The one token of each clip that stands for it, [N, D]."""
+        """The token of each clip that stands for it, [N, D]."""
         return last_token(x, clips) if tower == "text" else first_token(x)
 
     def head(self, tower: str, pooled: torch.Tensor) -> torch.Tensor:

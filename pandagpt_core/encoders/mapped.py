@@ -9,7 +9,7 @@ ROOM = 1 << 20  # bytes that aligning may take
 
 
 def lay_apart(module: nn.Module) -> None:
-    """Let a module's float32 weights on a CPU lie in a file: what is read of them comes back by itself."""
+    """Let a module's float32 weights on a CPU lie in a file: a page comes back by itself when it is read."""
     parameters = [p for p in module.parameters() if p.dtype == torch.float32 and p.device.type == "cpu"]
     room = MappedWeights(sum(parameter.nbytes for parameter in parameters) + ROOM)
     for parameter in parameters:

@@ -4,9 +4,8 @@ On a CPU everything between the products stays float32. On CUDA so much of it wo
 attention in float32 has no fast kernel: there what goes on inside of a block's two halves is bfloat16 too if the margin
 allows it, and sums and norms too if it still does. All are candidates of `pandagpt_core.autotune`, tower by tower: a
 product is timed, and the direction of one made clip's embedding is compared. Workers of one fleet may decide otherwise
-than one another; then what one of them encodes differs in the fifth digit of its cosine, so in the third of its
-components. What was encoded once is shared by all of them while the store keeps it; a caller who wants the same on
-every machine names float32.
+than one another; then their embeddings differ in the fifth digit of the cosine, so in the third of the components. All
+share an embedding while the store keeps it; a caller who wants the same on every machine names float32.
 """
 
 import copy

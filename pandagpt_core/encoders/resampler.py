@@ -3,7 +3,7 @@
 A Perceiver resampler (Alayrac et al. 2022, "Flamingo", section 3.1): k learned queries attend to a tower's tokens and
 to one another, then pass an MLP, in each layer. Each tower has its own, since towers have tokens of their own widths.
 
-What the queries read is added to the medium's one vector, and the last layer begins at zero. So an untrained resampler
+The queries' output is added to the medium's one vector, and the last layer begins at zero. So an untrained resampler
 gives k times the vector of the paper (Su et al. 2023), and a modality that nothing was trained on keeps what PandaGPT
 lives on: its vector lies where that of a picture lies.
 """

@@ -1,4 +1,4 @@
-"""The one table of ImageBind's towers: what each looks like, and the sizes of the published model."""
+"""The one table of ImageBind's towers: the form of each, and the sizes of the published model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,15 +39,15 @@ TEXT_LENGTH = 77  # token ids of one text, CLIP's context
 
 @dataclass(frozen=True, slots=True)
 class TowerShape:
-    """What a tower of patches reads, the same at all sizes.
+    """Form of a tower of patches, the same at all sizes.
 
-    `patch` is what the projection reads at once: channels and kernel. `stride` has one entry for each axis that
+    `patch` is the input of the projection for one token: channels and kernel. `stride` has one entry for each axis that
     the kernel slides along, the input's last ones; where the kernel has one axis more, that is time, and it covers all
     of it. `grid` is the number of patches along those axes that the position table is for. `stem` is the original's
-    name. `normed`: whether a LayerNorm follows the projection; vision alone normalises in front of its trunk
-    instead. `extra_token`: whether attention has a learned key and value beside the patches' own.
-    `linear` marks IMU's two differences of form: the projection's weight is flat, [D, C * kernel], and the position
-    table lies in no module of its own.
+    name. `normed`: whether a LayerNorm follows the projection; vision alone normalises in front of its trunk instead.
+    `extra_token`: whether attention has a learned key and value beside the patches' own. `linear` marks IMU's two
+    differences of form: the projection's weight is flat, [D, C * kernel], and the position table lies in no module of
+    its own.
     """
 
     stem: str
@@ -105,7 +105,7 @@ class ImageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     @property
     def towers(self) -> tuple[str, ...]:
-        """All that there are, in the original's order."""
+        """Names of all towers, in the original's order."""
         return TOWERS if self.point is None else (*TOWERS, POINT)
 
     @property
@@ -124,7 +124,7 @@ class ImageBindSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         return self.tower(name).width
 
     def to_config(self) -> dict[str, Any]:
-        """What a model folder's `encoder.sizes` holds."""
+        """The table for a model folder's `encoder.sizes`."""
         config: dict[str, Any] = msgspec.to_builtins(self)
         return config
 

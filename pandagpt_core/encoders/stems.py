@@ -13,7 +13,7 @@ from pandagpt_core.errors import InvalidMedia
 def cut(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
     """Patches along the last len(stride) axes of [N, C, ...]: [N, *grid, C, ..., *kernel].
 
-    What is left over at an axis' end is dropped, as a strided convolution does.
+    The remainder at an axis' end is dropped, as a strided convolution does.
     """
     first = x.ndim - len(stride)
     for axis, (size, step) in enumerate(zip(kernel, stride, strict=True), start=first):

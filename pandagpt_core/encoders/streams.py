@@ -1,4 +1,4 @@
-"""Where on a device media are encoded: beside the language model's steps and beside each other.
+"""The streams of a device in which media are encoded: beside the language model's steps and beside each other.
 
 A CUDA device does what one stream holds in order. In the stream that the language model uses, an encoder's batch would
 stand between two of its steps; with a stream for each modality both go on at once, and a long video holds no picture

@@ -1,6 +1,6 @@
 """A folder of pictures into a model folder's cache of image features, in batches, and again from where it stopped.
 
-What is done lies in a folder of its own until it is whole (`unfinished`). Memory holds one batch.
+Finished parts lie in a folder of their own until all are there (`unfinished`). Memory holds one batch.
 """
 
 import os

@@ -17,7 +17,7 @@ NOT_ONE = 1e-2  # by how much a unit feature's length may be off: half precision
 
 
 class FlatIndex(Protocol):
-    """What is used of faiss's `IndexFlat`."""
+    """The used part of faiss's `IndexFlat`."""
 
     ntotal: int
     d: int

@@ -1,7 +1,7 @@
 """A cache of image features while it is made, on disk: the rows as they come, and a byte for each picture that is done.
 
-Rows are written before the bytes that stand for them, so what a crash left beyond is cut off. Nothing is held in memory
-but a batch, whatever the number of rows.
+Rows are written before the bytes that stand for them, so rows of a crash beyond those are cut off. Memory holds one
+batch, for any number of rows.
 """
 
 import json
@@ -43,7 +43,7 @@ class UnfinishedCache:
         self._names, self._done, self.vectors = place / "pictures.txt", place / "done.u8", place / "vectors.f32"
 
     def begin(self, encoder: str, names: Iterable[str]) -> Built:
-        """What is done of the pictures of these names by this encoder, after what a crash left was cut off.
+        """Counts of the finished pictures of these names by this encoder; cuts off the remains of a crash first.
 
         Raises CheckpointError for none, and for work that another encoder or other pictures began.
         """
@@ -84,7 +84,7 @@ class UnfinishedCache:
         return self._blocks(self.vectors)
 
     def count(self) -> Built:
-        """What is done."""
+        """Counts of the finished pictures."""
         kept = sum(block.count(KEPT) for block in self._blocks(self._done))
         return Built(kept, self._done.stat().st_size - kept)
 

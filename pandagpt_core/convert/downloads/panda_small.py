@@ -2,8 +2,8 @@
 
 Nothing is trained. A medium's line of words, which code writes, is text that any language model reads. Its soft token
 is in closed form: the projection is the linear map that takes each of panda-mini's directions to the mean of the
-language model's own embeddings of that concept's name, so what is recalled as a mixture of directions becomes the same
-mixture of names.
+language model's own embeddings of that concept's name, so a recalled mixture of directions becomes the same mixture of
+names.
 """
 
 import os

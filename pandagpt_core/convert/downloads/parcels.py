@@ -52,10 +52,10 @@ Report = Callable[[str], None]
 def make_folder(
     file: ParcelledFile, target: Path, report: Report, build: Callable[[Path, Path], None], install: Install | None
 ) -> None:
-    """The folder `target`, which `build` makes of the folder of what was downloaded; nothing where it is there already.
+    """Make the folder `target`: `build` makes it from the folder of downloads. Does nothing where it is there already.
 
-    What was downloaded stays in `<target>.download` until the folder is whole; the folder appears at once or not at
-    all. Raises what `gather` and `build` raise.
+    The downloads stay in `<target>.download` until the folder is whole; the folder appears at once or not at all.
+    Raises what `gather` and `build` raise.
     """
     if target.is_dir():
         return
@@ -112,7 +112,7 @@ def _client() -> list[str]:
 
 
 def _kept(partial: Path, parcels: Sequence[Parcel]) -> int:
-    """How many whole parts are there; what was cut off in the middle of one is dropped."""
+    """Number of whole parts that are there; cuts off a part that is not whole."""
     size, whole, count = partial.stat().st_size if partial.is_file() else 0, 0, 0
     for parcel in parcels:
         if whole + parcel.size > size:

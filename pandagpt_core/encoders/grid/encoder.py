@@ -82,7 +82,7 @@ class _GridResidual(nn.Module):
 
 
 class GridHead(nn.Module):
-    """[N, 1740, 14, 14] features of a trunk in, what each cell is the centre of out."""
+    """[N, 1740, 14, 14] features of a trunk in, the thing at each cell's centre out."""
 
     def __init__(self, sizes: GridSizes) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def rows_of(seen: GridFeatures, words: Words, threshold: float) -> Tensor:
 
 
 def found_things(seen: GridFeatures, threshold: float) -> FoundThings:
-    """The likeliest things of each picture, in reading order; what is no thing comes last."""
+    """The likeliest things of each picture, in reading order; entries without a thing come last."""
     likely = (seen.centre.sigmoid() * centres(seen, threshold)).flatten(1)
     score, at = likely.topk(THINGS, dim=1)  # [N, M] cells
     last = (score == 0) * BLOCKS**2

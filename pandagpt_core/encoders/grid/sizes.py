@@ -1,4 +1,4 @@
-"""How large a grid encoder is, and the words that its rows are made of, as config.json has them."""
+"""Sizes of a grid encoder, and the words that its rows are made of, as config.json has them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

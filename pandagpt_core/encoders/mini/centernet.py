@@ -159,7 +159,7 @@ class CenterNet(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Things:
-    """What was found in one picture, the surest first: scores [K], kinds [K], boxes [K, 4] in shares of the sides."""
+    """The things found in one picture, the surest first: scores [K], kinds [K], boxes [K, 4] in shares of the sides."""
 
     scores: Tensor
     kinds: Tensor

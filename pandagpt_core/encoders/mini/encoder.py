@@ -22,7 +22,7 @@ from pandagpt_core.modalities import check_recipes
 from pandagpt_core.perception.rows import ROWS
 from pandagpt_core.types import Modality
 
-# Which tower of `sizes` encodes a modality, and what it wants to be fed.
+# By modality: the tower of `sizes` that encodes it, and the recipe of its arrays.
 _TOWERS: Mapping[Modality, tuple[str, str]] = {
     Modality.IMAGE: ("image", "lite0-image-v1"),
     Modality.VIDEO: ("image", "lite0-video-v1"),
@@ -53,7 +53,7 @@ class MiniEncoder(nn.Module):
     def __init__(self, sizes: Mapping[str, Any]) -> None:
         """sizes: {"dim": width of the space, "towers": {name: the tower's own keyword arguments}}.
 
-        What is neither image nor text has its `kind` of tower among them: signal (if it has none), sound or map.
+        A tower of neither image nor text names its `kind` there: sound, map, or signal, which is the default.
         """
         super().__init__()
         self.dim = int(sizes["dim"])
@@ -94,7 +94,7 @@ class MiniEncoder(nn.Module):
         return TowerPart(lambda key: key.startswith(prefixes), facts)
 
     def static_towers(self) -> Sequence[StaticTower]:
-        """Those whose clips have one shape, for what computes them best here (`encoders.static`)."""
+        """The towers whose clips have one shape; `encoders.static` chooses the fastest way to compute them."""
         return static_towers(self.towers)
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from pandagpt_core.encoders.points.encoder import PointTrunk, checked_clouds
 from pandagpt_core.encoders.points.sizes import PointSize
 
-SEEN = 1024  # points, evenly by row: what is nearest to a centre among 8,192 adds nothing for a small network
+SEEN = 1024  # points, evenly by row: the nearest of 8,192 points add nothing for a small network
 
 
 class PointTower(nn.Module):

@@ -1,4 +1,4 @@
-"""What the small default perceives of an item beside its embedding, in the rows that `perception.rows` describes."""
+"""The small default's evidence about an item beside its embedding, in the rows that `perception.rows` describes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

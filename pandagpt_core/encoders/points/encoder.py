@@ -20,7 +20,7 @@ POSITION = 128  # channels between a centre and its position
 
 
 class GroupEncoder(nn.Module):
-    """A small PointNet (Qi et al. 2017): one vector for each group, whatever the order of its points."""
+    """A small PointNet (Qi et al. 2017): one vector for each group, for any order of its points."""
 
     def __init__(self, out: int) -> None:
         super().__init__()

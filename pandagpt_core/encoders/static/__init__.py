@@ -1,1 +1,1 @@
-"""Towers whose clips all have one shape: what computes them, and how many clips at once, found out at load on a CPU."""
+"""Towers whose clips all have one shape: the library and the batch for each, measured at load on a CPU."""

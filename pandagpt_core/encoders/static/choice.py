@@ -1,4 +1,4 @@
-"""Who computes a tower of one shape, torch or OpenVINO, and how many clips at once: by `pandagpt_core.autotune`.
+"""Choice of the library (torch or OpenVINO) and the batch for a tower of one shape, by `pandagpt_core.autotune`.
 
 First one clip is timed in each way, and the outputs of the ways that are not torch's are compared with torch's. Then
 `CLIPS` of them are timed one by one and in batches, in the way that was taken.
@@ -134,7 +134,7 @@ def _batched(tower: StaticTower, at: At, report: Listen, timed: Timer) -> nn.Mod
 
 
 def _clips(tower: StaticTower, count: int) -> Tensor:
-    """Clips that differ: what is made for one alone may give its outputs to all."""
+    """Clips that differ, since a way made for one clip may give its outputs to all."""
     shares = torch.linspace(1.0, 0.5, count).view(-1, *[1] * (tower.clip.ndim - 1))
     return tower.clip * shares
 

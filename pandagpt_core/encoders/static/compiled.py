@@ -34,12 +34,12 @@ class Compiler:
 class CompiledTower(nn.Module):
     """Clips of the compiled shape run in batches of the largest size, the rest of them one by one; others by torch.
 
-    Lanes of several modalities may share a tower: one run at a time, so that what it works in is held once.
+    Lanes of several modalities may share a tower: one run at a time, so that its working memory is held once.
     """
 
     def __init__(self, original: nn.Module, graph: Graph, compiled: Mapping[int, Any]) -> None:
-        """graph: what was compiled, some of whose weights are read at each run. compiled: by the size of the batch; 1
-        is among them."""
+        """graph: the source of `compiled`; each run reads some of its weights. compiled: by the size of the batch; 1 is
+        among them."""
         super().__init__()
         self.original, self.batch = original, max(compiled)
         self._graph, self._compiled = graph, compiled
@@ -68,7 +68,7 @@ class CompiledTower(nn.Module):
         return made if len(made) > 1 else made[0]
 
     def _give_back(self) -> None:
-        """What the layers worked in; a tenth of a millisecond, and some at the next run."""
+        """Free the layers' working memory; costs a tenth of a millisecond, and some at the next run."""
         with self._lock:
             for compiled in self._compiled.values():
                 compiled.release_memory()

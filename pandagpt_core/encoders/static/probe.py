@@ -21,7 +21,7 @@ COMMAND = (sys.executable, "-m", "pandagpt_core.encoders.static.probe")
 
 
 class TinyTower(nn.Module):
-    """What towers are made of: convolutions, also by channel and strided, norms, attention."""
+    """A small network of a tower's parts: convolutions, also by channel and strided, norms, attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class TinyTower(nn.Module):
 
 @functools.cache
 def why_not() -> str:
-    """Why OpenVINO does not compute towers here; empty where it does."""
+    """The reason why OpenVINO cannot compute towers here; empty where it can."""
     return reasons(COMMAND, KINDS)["fp32"]
 
 

@@ -1,4 +1,4 @@
-"""What an encoder states of a tower whose clips all have one shape, and torch's way to compute it."""
+"""Description of a tower whose clips all have one shape, and torch's way to compute it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
