@@ -40,7 +40,7 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class EngineSizes:
-    """A config resolved against a model: what the scheduler counts and the runner allocates."""
+    """Sizes of a config for one model, for the scheduler's counts and the runner's memory."""
 
     max_running: int
     block_size: int

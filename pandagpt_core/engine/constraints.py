@@ -1,4 +1,4 @@
-"""What a sequence's next token may be: a grammar, a least length, a bias of single tokens, no repetition.
+"""Constraints of a sequence's next token: a grammar, a least length, a bias of single tokens, no repetition.
 
 A grammar's automaton (llguidance) reads each token of the sequence, also those that an earlier attempt published, so a
 resumed answer goes on within its grammar. Masks are of one row, so a row's choice depends on that row alone.
@@ -203,7 +203,7 @@ class _Pieces:
 def constraints_of(
     params: SamplingParams, ends: frozenset[int], grammars: GrammarCompiler
 ) -> tuple[TokenConstraint, ...]:
-    """Those that the parameters ask for; none as a rule."""
+    """The constraints of the parameters; empty as a rule."""
     made: list[TokenConstraint] = []
     if params.logit_bias:
         made.append(LogitBias(params.logit_bias))
@@ -213,7 +213,7 @@ def constraints_of(
         made.append(MinTokens(params.min_tokens, ends))
     if params.bad_words and (spelt := grammars.spellings(params.bad_words)):
         made.append(BadWords(spelt))
-    # What a grammar allows repeats itself: the keys in a list of objects.
+    # The answer to a grammar repeats itself: the keys in a list of objects.
     if params.no_repeat_ngram_size and params.grammar is None:
         made.append(NoRepeatNgram(params.no_repeat_ngram_size))
     return tuple(made)
@@ -242,7 +242,7 @@ def constrained(logits: Tensor, rows: Iterable[Constrained]) -> Tensor:
 
 
 def _without_token(logits: Tensor, held: Iterable[Constrained]) -> list[Constrained]:
-    """Those rows whose every token is forbidden: one look at all of them, and none where nothing forbids."""
+    """The rows whose tokens are all forbidden: one read of the device for all, none if no constraint forbids."""
     banning = [(row, constraints) for row, constraints in held if any(one.bans for one in constraints)]
     if not banning:
         return []

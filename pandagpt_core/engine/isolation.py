@@ -9,7 +9,7 @@ from torch import Tensor
 from pandagpt_core.engine.runners.base import Runner
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 
-# What torch raises over one batch: shapes, indices, kernels, memory (OutOfMemoryError is a RuntimeError).
+# Errors of torch over one batch: shapes, indices, kernels, memory (OutOfMemoryError is a RuntimeError).
 BATCH_ERRORS = (RuntimeError, IndexError, ValueError, TypeError)
 
 

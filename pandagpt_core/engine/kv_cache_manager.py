@@ -24,7 +24,7 @@ class KVCacheManager:
         self._queries = self._hits = 0
 
     def reserve(self, sequence: Sequence) -> int:
-        """How many of the prompt's tokens need no computing. They stay until `allocate`, which may find more."""
+        """Number of the prompt's tokens that need no computing. They stay until `allocate`, which may find more."""
         blocks = self._find(sequence)
         self._prefixes.acquire(blocks)
         self._reserved[sequence] = blocks
@@ -48,7 +48,7 @@ class KVCacheManager:
         """Whether a sequence of no lower priority is reading so much of the same prefix that waiting saves work.
 
         It lasts as long as the other's prompt is read, over any number of steps: one that is aborted, fails or is
-        preempted is no longer among those that read. What the prefix cache holds already is not waited for.
+        preempted is no longer among those that read. Blocks that the prefix cache holds already cause no wait.
         """
         ids = sequence.ids(sequence.length - 1)
         enough = max(len(self._find(sequence)) + 1, WORTH_WAITING) * self._size

@@ -83,7 +83,8 @@ def make_sequence(
 
 
 def _penalised_ids(ids: Items[int], params: SamplingParams, ends: frozenset[int]) -> Items[int]:
-    """What of a prompt a repetition penalty counts. Below 1 it is a reward, which must not end the answer at once."""
+    """A prompt's ids that a repetition penalty counts. Below 1 it is a reward, which must not end the answer at
+    once."""
     return [token_id for token_id in ids if token_id not in ends] if params.repetition_penalty < 1 else ids
 
 

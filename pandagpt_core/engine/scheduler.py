@@ -1,4 +1,4 @@
-"""Which sequences run, and which positions the next step computes.
+"""The scheduler: it chooses the running sequences and the positions of the next step.
 
 Every step computes the next token of all decoding sequences; the rest of a step reads prompts, interactive ones first.
 A waiting interactive sequence may preempt a batch sequence, once; and a batch sequence has its turn after a number of
@@ -150,7 +150,7 @@ class Scheduler:
     def _preempt_for_interactive(self) -> None:
         """Preempt as few batch sequences as make room for the interactive head; none if that is not enough.
 
-        A batch sequence is preempted so once at most: it ends, whatever arrives.
+        A batch sequence is preempted so once at most: it ends, even if others arrive.
         """
         head = self._queue.head()
         if head is None or head.priority == "batch" or self._fits(head):

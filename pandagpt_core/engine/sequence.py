@@ -41,7 +41,7 @@ class StopMatcher:
         return held
 
     def _first_stop(self, text: str) -> int | None:
-        """Where the first complete stop string begins."""
+        """Index of the first complete stop string; None without one."""
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         return min(found)[1] if found else None
 

@@ -1,4 +1,4 @@
-"""Who computes the language model's steps, torch or OpenVINO, and in which precision, found out at load on a CPU.
+"""Choice of the library (torch or OpenVINO) and the precision of the language model's steps, at load on a CPU.
 
 The ways are the candidates of `pandagpt_core.autotune`: a few layers are timed in each, and the whole model's answers
 over a probe are compared with the stored weights' own. An accelerator gets bf16 by torch.
@@ -31,7 +31,7 @@ KINDS: tuple[Precision, ...] = ("int8", "bf16", "fp32")  # tried on a CPU by "au
 LIMITS: dict[Precision, float] = {"int8": MARGIN, "bf16": MARGIN, "fp32": 1e-5}  # nats; of OpenVINO's numbers in fp32
 FASTER_ROUNDED = 1.2  # times than fp32: less is noise and not worth another rounding
 FASTER_ELSEWHERE = 1.1  # times than torch: less is noise and not worth another library's numbers
-LAYERS = 4  # timed: enough that what is done once a step weighs little
+LAYERS = 4  # timed: enough that the work of once a step weighs little
 ROWS = 16  # sequences of the timed step, beside one; and tokens of its vocabulary
 
 WHAT = "language model"
@@ -50,9 +50,9 @@ def served(
     """The model made ready to serve, by the runner and in the precision named or, by "auto", by those that suit.
 
     "auto" is bf16 on an accelerator; on a CPU it is the fastest candidate within its limit, and fp32 by torch for
-    models of fewer than `least` weights of products. A precision that torch is to compute is taken as named, whatever
-    it loses. why_not: why OpenVINO does not compute in a precision here, empty where it does.
-    Raises ValueError for a runner or a precision that is named and does not compute here.
+    models of fewer than `least` weights of products. A precision that torch is to compute is taken as named, without a
+    limit of its loss. why_not: why OpenVINO does not compute in a precision here, empty where it does. Raises
+    ValueError for a runner or a precision that is named and does not compute here.
     """
     if torch.device(device).type != "cpu":
         if runner == "openvino":
@@ -77,7 +77,7 @@ def _untimed(llm: Llama, precision: Precision, device: str | torch.device, repor
 
 
 def _ways(precision: PrecisionChoice, runner: RunnerName, why_not: WhyNot, *, small: bool) -> list[PrecisionAndRunner]:
-    """Those that may be tried. Raises ValueError where the named ones exclude one another."""
+    """The ways to try. Raises ValueError where the named ones exclude one another."""
     if runner == "openvino":
         if precision == "auto":
             return [(kind, "openvino") for kind in KINDS]
@@ -94,7 +94,7 @@ def _ways(precision: PrecisionChoice, runner: RunnerName, why_not: WhyNot, *, sm
 def candidates(
     llm: Llama, ways: Sequence[PrecisionAndRunner], *, exact: bool, why_not: WhyNot = capable.why_not
 ) -> list[Candidate[LanguageModel]]:
-    """One for each way. exact: what torch computes in fewer bits has to stay within its limit too.
+    """One for each way. exact: torch's answers in fewer bits have to stay within their limit too.
 
     Without a limit to check a model is served in place: no second set of weights is held.
     """

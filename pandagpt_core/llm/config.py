@@ -15,7 +15,7 @@ FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
 
 @dataclass(frozen=True, slots=True)
 class ModelType:
-    """What a `model_type` of Hugging Face means beside its sizes.
+    """Properties of a `model_type` of Hugging Face beside its sizes.
 
     biases: the linear layers that always add one. head_norms: see `LlamaConfig`. head_dim: of a config that gives none,
     0 where it is the width by the heads.

@@ -24,7 +24,7 @@ from pandagpt_core.llm.tokenizers.gguf_reader import PlainReader
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """How a file of one architecture differs from another's. `biases`: the linear layers that add one.
+    """Form of an architecture's files. `biases`: the linear layers that add one.
 
     interleaved: the file holds the pairs of the rotary rotation as neighbours; ours are half a head apart.
     """

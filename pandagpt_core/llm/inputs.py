@@ -1,4 +1,4 @@
-"""The one contract between model systems and the engine: what a language model reads."""
+"""The inputs of a language model: the one contract between model systems and the engine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

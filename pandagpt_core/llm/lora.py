@@ -19,9 +19,9 @@ def merge_lora(
 ) -> None:
     """W += scale * B A, in place, for each adapted layer; before `torch_backend.serve`.
 
-    adapters: the layer's name in the model ("model.layers.0.self_attn.q_proj") to A [r, in] and B [out, r].
-    scale: alpha / r. dtype: what merged weights are kept in; the sum is taken in float32.
-    Raises KeyMismatch for a name that is no linear layer or a shape that is not the layer's, before any change.
+    adapters: the layer's name in the model ("model.layers.0.self_attn.q_proj") to A [r, in] and B [out, r]. scale:
+    alpha / r. dtype: the type of merged weights; the sum is taken in float32. Raises KeyMismatch for a name that is no
+    linear layer or a shape that is not the layer's, before any change.
     """
     layers = {name: module for name, module in llama.named_modules() if isinstance(module, Linear)}
     _check(layers, adapters)

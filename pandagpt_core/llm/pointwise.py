@@ -1,4 +1,4 @@
-"""What a layer computes between its matrix products: functions of tensors alone.
+"""The functions of a layer between its matrix products, of tensors alone.
 
 A decode step of one sequence is some hundred small kernels beside the products; on a CUDA device each function is
 compiled to one of them (`pandagpt_core.compiled`). Sums, norms, rotation and gate are computed in float32 in either

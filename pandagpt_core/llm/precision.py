@@ -1,4 +1,4 @@
-"""How far a model's answers are from those of the stored weights, and how far they may be.
+"""The distance of a model's answers from those of the stored weights, and its limit.
 
 A caller who wants the same precision on every machine names one; else `llm.autotune` chooses.
 """

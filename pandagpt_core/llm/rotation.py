@@ -3,7 +3,7 @@
 An activation row in int8 is as coarse as its largest component demands, and a trained LLaMA has a few components that
 are a hundred times the others. An orthogonal change of basis spreads them over all components and cancels out of the
 model's answers: it is absorbed by the weights on either side (QuaRot: Ashkboos et al. 2024, section 4). It needs no
-data. What it cannot reach is the product of the two halves of the feed-forward.
+data. It does not change the product of the two halves of the feed-forward.
 """
 
 import math

@@ -204,7 +204,7 @@ def table_only(llm: Llama) -> TorchLlama:
 
 
 def products_dtype(precision: Precision, device: str | torch.device) -> torch.dtype:
-    """What products read and write: on an accelerator their own 16 bits, for a cast is a kernel and a launch there."""
+    """Type of the products' inputs and outputs: on an accelerator their own 16 bits, as a cast is a kernel there."""
     if torch.device(device).type == "cpu" or precision == "int8":
         return torch.float32
     return DTYPES.get(precision, torch.bfloat16)

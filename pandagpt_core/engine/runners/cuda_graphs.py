@@ -137,7 +137,7 @@ def record_cuda(compute: Compute) -> tuple[Callable[[], None], Tensor]:
             compute()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # What other threads do on the device meanwhile (media are encoded beside the loop) is no part of it, and no error.
+    # The work of other threads on the device (media are encoded beside the loop) is no part of it, and no error.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         logits = compute()
     return graph.replay, logits

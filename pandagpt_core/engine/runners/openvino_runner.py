@@ -63,7 +63,7 @@ class OpenVinoRunner:
             live[:, own, :, offsets] = kept[list(blocks)].flatten(0, 1)
 
     def _pieces(self, chunk: ScheduledChunk) -> Iterator[BlockChunk]:
-        """Its known positions, and each token of its draft as a piece of its own.
+        """The chunk's known positions, and each token of its draft as a piece of its own.
 
         Keys and values of a step are written before any of them is read. So a drafted token attends as it would in a
         step of its own, by the kernel for single tokens, and its logits are the same to the last bit.
@@ -73,7 +73,7 @@ class OpenVinoRunner:
         yield from (BlockChunk(chunk.end + ahead, 1, blocks) for ahead in range(len(chunk.draft)))
 
     def _blocks(self, sequence: Sequence) -> range:
-        """All that its slot has; it is given one at its first step."""
+        """All blocks of the sequence's slot, which it gets at its first step."""
         if sequence not in self._slots:
             self._slots[sequence] = self._free.pop()
         first = self._slots[sequence] * self._each

@@ -14,7 +14,7 @@ class SlotBiases:
         self._shape, self._device = (slots, llm.config.layers, llm.config.width), llm.device
         self.rows: Tensor | None = None
 
-    @torch.inference_mode()  # the rows may have been made in it; what was can be changed in it alone
+    @torch.inference_mode()  # the rows may have been made in it; such rows can be changed in it alone
     def put(self, slot: int, bias: Tensor | None) -> None:
         """The bias [L, D] of the sequence that begins in a slot."""
         if self.rows is None and bias is not None:

@@ -1,4 +1,4 @@
-"""A draft: what followed the last tokens of a sequence when they stood in it before."""
+"""A draft: the tokens after an earlier occurrence of the sequence's last tokens."""
 
 from array import array
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which sequences draft how many tokens: those that are likely to save more time than they take."""
+"""Numbers of tokens to draft, by sequence: as many as are likely to save more time than they take."""
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
@@ -8,7 +8,7 @@ from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.engine.speculation.prompt_lookup import Drafts, PromptLookup
 from pandagpt_core.engine.speculation.step_cost import StepCost
 
-USUAL = 0.7  # of drafted tokens are accepted, before any was seen; and what a sequence without drafts goes back to
+USUAL = 0.7  # of drafted tokens are accepted, before any was seen; a sequence without drafts goes back to it
 ROWS = 64  # of a step with drafts, at most: more takes longer than anybody should wait for a step
 CAUTION = 1.5  # times what a row costs by its step: drafts that come to nothing cost a little beside it
 LEARNT = 1 / 8  # of the rate is the last token's
@@ -17,7 +17,7 @@ RESTED = 1 / 128  # of the way back, for each step without a draft
 
 @dataclass(slots=True)
 class Drafting:
-    """What is known of one sequence: its source of drafts, and how often a drafted token was the answer's."""
+    """Drafts of one sequence: their source, and the share of accepted tokens."""
 
     source: Drafts
     rate: float = USUAL
@@ -93,7 +93,7 @@ class Speculator:
             self.cost.observe(sum(chunk.rows for chunk in chunks), seconds)
 
     def learn(self, chunk: ScheduledChunk, accepted: int) -> None:
-        """How many tokens of the chunk's draft were the answer's."""
+        """Count the accepted tokens of the chunk's draft."""
         self.accepted += accepted
         if drafting := self._held.get(chunk.sequence):
             drafting.learn(len(chunk.draft), accepted)

@@ -1,4 +1,4 @@
-"""How much longer a step takes with a row more, learned from the steps themselves."""
+"""The cost of a row more in a step, learned from the steps' times."""
 
 PRIOR = 0.1  # of the time of a step of one row, before any two steps had other numbers of rows
 WEIGHT = 0.1  # of the prior, as squared rows of variation

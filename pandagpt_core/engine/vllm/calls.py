@@ -1,4 +1,4 @@
-"""What of vLLM is used, and how it is started. Its names are looked up when it starts, never before."""
+"""The used parts of vLLM, and its start. Its names are looked up when it starts, never before."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 VERIFIED = "0.32."  # what the calls below were run against
 PROCESSOR = "pandagpt_core.engine.vllm.processor:SeededSampling"
-# What the adapter itself decides: another value would break a promise of the engine.
+# Values that the adapter fixes: another value would break a promise of the engine.
 FIXED: Mapping[str, Any] = MappingProxyType(
     {
         "enable_prompt_embeds": True,
@@ -20,7 +20,8 @@ FIXED: Mapping[str, Any] = MappingProxyType(
         "stream_interval": 1,
     }
 )
-# These have settings of their own, or follow from the model's folder. Only the logits processor reads `tokenizer`.
+# Arguments that have settings of their own, or follow from the model's folder. Only the logits processor reads
+# `tokenizer`.
 NAMED = ("model", "tokenizer", "dtype", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 ENVIRONMENT = {
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # its logits processors are of another kind

@@ -37,7 +37,7 @@ RANKS: dict[Priority, int] = {"interactive": 0, "batch": 1}  # vLLM takes the sm
 
 @dataclass(eq=False, slots=True)
 class VllmRun:
-    """A sequence in vLLM. Another attempt of the same id is another run, so what comes late from here is dropped."""
+    """A sequence in vLLM. Another attempt of the same id is another run, so a late output of this one is dropped."""
 
     sequence: Sequence
     name: str  # of the request there: never that of an attempt that is still being aborted
@@ -60,7 +60,7 @@ class Closed:
     errored = True
 
     def shutdown(self) -> None:
-        """It is."""
+        """Stop the engine."""
 
 
 class VllmEngine:
@@ -106,7 +106,7 @@ class VllmEngine:
         return Admitted(sequence.prompt_length)
 
     def step(self) -> list[TokenOutput]:
-        """What came since the last step; waits a moment where nothing did. Raises EngineDead after the last of it."""
+        """Outputs since the last step; waits a moment if there are none. Raises EngineDead after the last output."""
         outputs = [output for came in self._arrived() for output in self._taken(came)]
         if self._is_dead and not outputs:
             raise EngineDead("the engine vllm is dead")
@@ -142,7 +142,7 @@ class VllmEngine:
         return bool(self._llm.errored)
 
     def _prompt(self, request: EngineRequest) -> Any:
-        """Token ids alone where that is all there is: those share vLLM's prefix cache whatever else is wanted.
+        """Token ids alone if the prompt has no more: those share vLLM's prefix cache for all parameters.
 
         The salt goes into the hash of vLLM's first block, so its tenants share no prefix at all.
         """
@@ -192,7 +192,7 @@ class VllmEngine:
                 over = made.finish_reason
             self._came.put(VllmOutput(run, over=f"vLLM ended the sequence: {over}"))
         except BaseException as error:
-            # Its own abort, when cancelled, misses a request that was just being handed over.
+            # vLLM's own abort, when cancelled, misses a request that was just being handed over.
             await self._llm.abort(run.name)
             if not isinstance(error, Exception):
                 raise

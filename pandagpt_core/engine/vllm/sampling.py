@@ -1,9 +1,9 @@
 """Our own choice of tokens inside vLLM's batch, so that an answer resumed there goes on as the whole one.
 
 vLLM draws from a generator that a new request begins anew, and counts penalties over what that request generated: a
-resumed answer would be another one. Its structured output begins anew too, and needs a tokenizer that it has loaded.
-So what is not plainly greedy is chosen here, by the same functions of (seed, position) and of all tokens so far, and
-vLLM is left one token to take.
+resumed answer would be another one. Its structured output begins anew too, and needs a tokenizer that it has loaded. So
+tokens that are not plainly greedy are chosen here, by the same functions of (seed, position) and of all tokens so far,
+and vLLM is left one token to take.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def row_of(
 def choose(logits: Tensor, rows: Mapping[int, VllmRow]) -> Tensor:
     """[N, V] float32 logits, in place: in each of these rows all but the chosen token become -inf.
 
-    A row that is not finite is left as it is: whatever is wrong there must not stop the others.
+    A row that is not finite is left as it is: its fault must not stop the others.
     """
     if not rows:
         return logits

@@ -16,7 +16,7 @@ from pandagpt_core.llm.config import LlamaConfig
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """How many sequences of how many tokens, and in what element type."""
+    """Numbers of slots and of tokens in each, and the element type."""
 
     slots: int
     length: int
@@ -24,7 +24,7 @@ class CacheShape:
 
 
 class SlotCache:
-    """`keys` and `values` are [L, S, KV, T, d]. What lies beyond a slot's length is finite, never uninitialised:
+    """`keys` and `values` are [L, S, KV, T, d]. The values beyond a slot's length are finite, never uninitialised:
     attention multiplies it by zero, and zero times NaN is NaN."""
 
     def __init__(self, config: LlamaConfig, shape: CacheShape, device: torch.device) -> None:

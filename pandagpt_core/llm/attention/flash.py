@@ -26,8 +26,8 @@ PROBE_SLOTS, PROBE_LENGTH = 5, 64
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Where each of N sequences begins among the queries and among the keys, [N + 1] int32 each, how many keys it has,
-    [N] int32, and the most of either that one has (no fewer, maybe more)."""
+    """Bounds of N sequences among the queries and among the keys, [N + 1] int32 each; their numbers of keys, [N] int32;
+    and upper bounds of the queries and keys of one."""
 
     queries: Tensor
     keys: Tensor
@@ -124,8 +124,8 @@ def _by_heads(chunks: Sequence[SlotChunk], kv_heads: int) -> Tensor:
 def fitting(config: LlamaConfig, dtype: torch.dtype, device: torch.device, judge: Judge | None = None) -> Kernel | None:
     """torch's flash kernel, where it is there and computes a probe as the masks do; None where masks must do.
 
-    The kernel is none of a CPU or for float32. That it lacks what it needs shows in one way or another, by torch's
-    version and the device, so whatever it raises is a no. judge: compares it with the masks (`agrees`).
+    The kernel is none of a CPU or for float32. The error for a missing part depends on torch's version and the device,
+    so any error is a no. judge: compares it with the masks (`agrees`).
     """
     if device.type != "cuda" or dtype == torch.float32:
         return None

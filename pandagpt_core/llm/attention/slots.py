@@ -1,6 +1,6 @@
 """Attention of one packed step against the slot cache: single tokens all at once, longer spans slot by slot.
 
-What every layer needs alike (masks, places, views) is made once a step.
+Masks, places and views are the same for every layer and made once a step.
 """
 
 from collections.abc import Iterator, Sequence

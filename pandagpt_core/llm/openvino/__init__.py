@@ -9,5 +9,5 @@ __all__ = ["installed"]
 
 
 def installed() -> bool:
-    """Whether the package is there. Whether it does on this processor is for the check at load to find out."""
+    """Whether the package is there. The check at load finds out whether it computes on this processor."""
     return importlib.util.find_spec("openvino") is not None

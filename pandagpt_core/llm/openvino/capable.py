@@ -1,7 +1,7 @@
-"""Which precisions OpenVINO computes on this machine, found out by a tiny model in a process of its own (`probe`).
+"""Precisions that OpenVINO computes on this machine, found out by a tiny model in a process of its own (`probe`).
 
-Which operations there are depends on the processor, on the plugin's version and on the environment; some combinations
-raise, some answer nonsense and some end the process.
+The operations depend on the processor, on the plugin's version and on the environment; some combinations raise, some
+answer nonsense and some end the process.
 """
 
 import functools
@@ -22,7 +22,7 @@ LIMIT_S = 120.0
 
 
 def why_not(precision: Precision) -> str:
-    """Why OpenVINO does not compute in that precision here; empty where it does."""
+    """The reason why OpenVINO cannot compute in that precision here; empty where it can."""
     if not openvino.installed():
         return "not installed: pip install -e '.[openvino]'"
     if precision not in KINDS:

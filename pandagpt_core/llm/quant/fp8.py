@@ -34,7 +34,7 @@ def rescale(product: Tensor, rows: Tensor, columns: Tensor, dtype: torch.dtype) 
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """What stands before and after the product, as it is or compiled."""
+    """The functions before and after the product, as they are or compiled."""
 
     to_fp8: Callable[[Tensor], tuple[Tensor, Tensor]] = to_fp8
     rescale: Callable[[Tensor, Tensor, Tensor, torch.dtype], Tensor] = rescale

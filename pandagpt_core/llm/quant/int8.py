@@ -4,8 +4,8 @@ Two kernels, one arithmetic: fbgemm's on x86 processors, torch's `_int_mm` elsew
 row's answer does not depend on its neighbours.
 
 fbgemm without VNNI adds pairs of products in 16 bits, which saturate where activations have eight bits: the answers are
-wrong, not imprecise. Whether they do is probed by products whose sums are known. Where they do, activations are rounded
-to seven bits, whose pairs fit, and what that loses goes through the same product as a second row (`fine`).
+wrong, not imprecise. A probe finds this by products of known sums. On such a kernel activations are rounded to seven
+bits, whose pairs fit, and the remainder goes through the same product as a second row (`fine`).
 """
 
 import functools
@@ -40,7 +40,7 @@ class Int8Linear(nn.Module):
     Each row is scaled to whole steps before the kernel rounds it with a step of 1, so that one with an infinity or NaN
     spoils nothing but itself.
 
-    fine: what a row loses by rounding goes through the same product as a second row, which makes 16 bits of 8, for
+    fine: the remainder of a row's rounding goes through the same product as a second row, which makes 16 bits of 8, for
     activations with outliers that leave the rest no steps. The weights are read once all the same. It is always so
     where the kernel takes fewer than eight bits.
 
@@ -125,7 +125,7 @@ CPU_KERNELS: Kernels = (Fbgemm, _paired, WholeNumbers)  # the fastest first
 
 
 def kernel(device: str | torch.device, kernels: Kernels = CPU_KERNELS) -> Callable[[Tensor], Product]:
-    """What multiplies a weight [out, in] there. Raises ValueError where nothing does so exactly."""
+    """The kernel for a weight [out, in] on that device. Raises ValueError where none is exact."""
     if not int8_runs(device, kernels):
         raise ValueError(f"int8 products need a kernel that computes exactly, {device} has none")
     found = cpu_kernel(kernels) if torch.device(device).type == "cpu" else None

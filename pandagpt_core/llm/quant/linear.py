@@ -1,8 +1,8 @@
 """Matrix products in a chosen precision: fp32, bf16, fp16, or int8 with activations rounded as they come.
 
-Whatever the precision inside, a layer that takes float32 answers it. The residual stream, the norms and the rotary
+With every precision inside, a layer that takes float32 returns float32. The residual stream, the norms and the rotary
 rotation stay exact so: keeping those in bf16 as well changed greedy answers, products alone did not. On a CUDA device
-what goes from one product to the next has 16 bits (`torch_backend.products_dtype`); the stream is float32 there too.
+values between two products have 16 bits (`torch_backend.products_dtype`); the stream is float32 there too.
 """
 
 from collections.abc import Sequence

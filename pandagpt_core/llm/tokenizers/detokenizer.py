@@ -27,7 +27,7 @@ class PieceTable:
 
 
 class Detokenizer:
-    """Feed ids to `push`; what it returns, joined, and `flush` at the end give the decoded text."""
+    """Feed ids to `push`; its results, joined, and `flush` at the end give the decoded text."""
 
     def __init__(self, table: PieceTable) -> None:
         self._table = table
@@ -42,7 +42,7 @@ class Detokenizer:
         return _replaced(self._decoder.decode(piece))
 
     def flush(self) -> str:
-        """What is left: U+FFFD for each byte of a character that never became whole."""
+        """The rest of the text: U+FFFD for each byte of a character that never became whole."""
         return _replaced(self._decoder.decode(b"", final=True))
 
 

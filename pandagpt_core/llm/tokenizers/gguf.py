@@ -24,7 +24,7 @@ QWEN2_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Splitter:
-    """How a vocabulary's text is prepared before merging: brought to a normal form, then split."""
+    """Preparation of a text before merging: the normal form, then the split."""
 
     parts: tuple[pre_tokenizers.PreTokenizer, ...]
     normalizer: normalizers.Normalizer | None = None

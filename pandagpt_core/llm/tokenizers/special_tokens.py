@@ -1,4 +1,4 @@
-"""Which tokens begin and end a text, read from the files beside a tokenizer rather than assumed."""
+"""The tokens that begin and end a text, read from the files beside a tokenizer rather than assumed."""
 
 import json
 from collections.abc import Callable, Mapping
