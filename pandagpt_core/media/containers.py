@@ -1,4 +1,4 @@
-"""Opening media containers with FFmpeg (PyAV): what is allowed in, and nothing reached but the bytes at hand.
+"""Opens media containers with FFmpeg (PyAV): allowed formats only, and FFmpeg reads no bytes but those at hand.
 
 The demuxer is chosen here from magic bytes and never probed, so playlists (HLS, concat, DASH) cannot be named .mp4 and
 read files; nested opens are refused; codecs are on an allow-list; decoders run on one thread and refuse frames above
@@ -141,7 +141,7 @@ def ffmpeg_versions() -> dict[str, tuple[int, int, int]]:
 
 
 def _max_pixels(limits: Limits) -> str:
-    """What a decoder may allocate: with room for sides rounded up to whole blocks; `frames` checks the exact size."""
+    """Limit of a decoder's frame, with room for sides rounded up to whole blocks; `frames` checks the exact size."""
     return str(2 * limits.video_pixels + (1 << 16))
 
 

@@ -1,4 +1,4 @@
-"""The wall between decoding libraries and callers: whatever a library raises becomes one fixed sentence."""
+"""The wall between decoding libraries and callers: every error of a library becomes one fixed sentence."""
 
 import warnings
 from collections.abc import Iterator

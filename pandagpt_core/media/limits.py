@@ -1,4 +1,4 @@
-"""How large a medium may be once it is decoded. Defaults suit one decode child of about a gigabyte."""
+"""Limits of the size of a decoded medium. Defaults suit one decode child of about a gigabyte."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a reader remarks while it reads a medium: warnings, facts and the spans of time that it looked at.
+"""A reader's notes on a medium: warnings, facts and the spans of time that it used.
 
 A loader returns its array alone; remarks go to the collector that `collecting` set, or nowhere. Texts are fixed words
 and numbers, never a caller's text.
@@ -74,13 +74,13 @@ def empty(sentence: str) -> None:
 
 
 def fact(name: str, value: object) -> None:
-    """How the medium was read, for `pandagpt inspect`."""
+    """Note a fact of the reading, for `pandagpt inspect`."""
     if (notes := _current.get()) is not None:
         notes.facts[name] = str(value)
 
 
 def parameter(name: str, value: float | str | None, reason: str) -> None:
-    """What the file states of one of the modality's parameters; None with the reason where it states nothing."""
+    """Note the file's value of one of the modality's parameters; None with the reason where it has none."""
     if (notes := _current.get()) is not None:
         notes.parameters[name] = Known(value, reason)
 

@@ -61,8 +61,8 @@ def clip_bpe_batch(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray
     """Many texts at once, each cut by the caller's choice: [M, 3 + 77] rows of a text's index, how many tokens the text
     has, how many of them are in the row, and the row of `clip_bpe`.
 
-    data: a JSON list of texts and of lists of token ids. `cut` is "start" or "end", what of a long text is left out;
-    "windows" for all of it in rows of its own; "none" for its end left out, which the counts show.
+    data: a JSON list of texts and of lists of token ids. `cut` is "start" or "end" to leave out that part of a long
+    text; "windows" for all of it in rows of its own; "none" to leave out its end, which the counts show.
     """
     p.only(params, (_CUT.name,))
     cut = p.choice(params, _CUT)
@@ -120,7 +120,7 @@ def clean(text: str) -> str:
 
 class Vocabulary:
     """CLIP's merges and the ids they imply, in flat arrays: as dictionaries of strings they took 16 MB of each decoding
-    child. The pairs lie in order: those of a left piece from `_begins` on, by the right piece."""
+    child. The pairs lie in order: a left piece's from `_begins` on, by the right piece."""
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
         letters = byte_letters()
@@ -181,7 +181,7 @@ class Vocabulary:
 
 
 def _flat(numbers: npt.NDArray[np.int64]) -> "array[int]":
-    """Its numbers are Python's, and read faster one by one than numpy's."""
+    """The numbers as Python's, which are faster to read one by one than numpy's."""
     return array("q", numbers.astype(np.int64).tobytes())
 
 
@@ -200,7 +200,7 @@ def _vocabulary() -> Vocabulary:
 
 
 def _vocabulary_file() -> Path:
-    """Where open_clip keeps the published vocabulary; found without importing that package, which imports torch."""
+    """Path of the published vocabulary in open_clip; found without importing that package, which imports torch."""
     spec = find_spec(_PACKAGE)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         file = Path(folder) / _FILE

@@ -29,7 +29,7 @@ def _registered() -> Mapping[str, Entry]:
 
 MODALITIES = _registered()
 _ALL = (*(recipe for entry in MODALITIES.values() for recipe in entry.recipes), *builtin.TOOLS)
-# What a recipe is made by: name -> (module, function).
+# Readers of the recipes: name -> (module, function).
 RECIPES: Mapping[str, tuple[str, str]] = MappingProxyType({recipe.name: recipe.place for recipe in _ALL})
 READINGS: Mapping[str, int] = MappingProxyType({recipe.name: recipe.reading for recipe in _ALL})
 FILE_MODALITIES = tuple(name for name, entry in MODALITIES.items() if entry.is_file)

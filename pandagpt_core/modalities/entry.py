@@ -1,4 +1,4 @@
-"""What the registry holds of a modality: frozen values, no behaviour beyond names that follow from names."""
+"""A modality's entry in the registry: frozen values, no behaviour beyond names that follow from names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,9 +80,9 @@ class Entry:
 
     `named` are suffixes that belong to it where the word `name` stands in the file's or folder's name: pictures and
     arrays that another modality may hold too. `sample` is "module:function", which makes a tiny medium that works with
-    `sample_params`. `is_file` is false for what is sent as a string. `formats` and `reads` are for docs/media.md: which
-    files, and what is taken from the file itself. `label` is the noun of a form's menu. `own` is the recipe that reads
-    the parameters which a file names itself, where the modality has one.
+    `sample_params`. `is_file` is false for a medium that is sent as a string. `formats` and `reads` are for
+    docs/media.md: the files, and the parameters taken from a file itself. `label` is the noun of a form's menu. `own`
+    is the recipe that reads the parameters which a file names itself, where the modality has one.
     """
 
     name: str

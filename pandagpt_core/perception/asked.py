@@ -39,7 +39,7 @@ class AskedNames:
     seen: bool = False
 
     def of(self, sense: Sense) -> tuple[str, ...]:
-        """Those that are asked of a medium."""
+        """Names that the question asks for, of a medium of that sense."""
         alone = self.heard != self.seen
         if alone and ((self.heard and sense != "sound") or (self.seen and sense not in _VISIBLE)):
             return ()

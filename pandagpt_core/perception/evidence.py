@@ -37,7 +37,7 @@ _PICTURES = (Modality.IMAGE, Modality.VIDEO)
 
 @dataclass(frozen=True, slots=True)
 class NameMembers:
-    """What gives evidence for one name: indices of concepts, of ImageNet's classes and of COCO's kinds."""
+    """Evidence for one name: indices of concepts, of ImageNet's classes and of COCO's kinds."""
 
     concepts: tuple[int, ...]
     classes: tuple[int, ...]
@@ -101,7 +101,7 @@ class EvidenceReader:
         return tuple((name, self.probability(modality, rows, name)) for name in asked.of(SENSES[modality]))
 
     def probability(self, modality: Modality, rows: Tensor, name: str) -> float:
-        """That the medium has what is asked for; 0 where no source knows the name."""
+        """Probability, 0 to 1, that the medium has the thing of that name; 0 where no source knows the name."""
         found = self.features(rows, name)
         regressions = self.table.regressions.get(Modality.IMAGE if modality in _PICTURES else modality, {})
         regression = regressions.get("+".join(found))
@@ -149,7 +149,7 @@ def _shapes(rows: Tensor) -> Tensor | None:
 
 
 def _sources(rows: Tensor, members: NameMembers) -> Iterator[tuple[str, _Numbers]]:
-    """Those that know the name and that the rows hold."""
+    """The sources that know the name and that the rows hold."""
     if members.concepts:
         yield "concept", EvidenceReader.concept
     if len(rows) >= CLASS_ROWS.stop and members.classes:

@@ -18,9 +18,9 @@ _CELL = 4  # pixels of a side of the cells in which shapes are distinguished
 _LEAST, _MOST = 0.003, 0.9  # of the picture's area, for a shape
 _SHAPES = 8
 _PLAIN = 0.93  # of the rim, for shapes to be distinguished from their ground
-_SAME_GROUND = 0.6  # of the rim, for what is like it not to count among the subject's colours
-_AROUND, _ENOUGH = 0.7, 0.15  # of the surroundings' shares, taken off a subject's; what must be left of those
-_LEFT = 0.08  # of the middle, what must be left then
+_SAME_GROUND = 0.6  # of the rim; pixels like it do not count among the subject's colours
+_AROUND, _ENOUGH = 0.7, 0.15  # of the surroundings' shares, taken off a subject's; the least rest of those
+_LEFT = 0.08  # of the middle, the least rest then
 
 
 def colour_ids(rgb: Pixels) -> npt.NDArray[np.int64]:
@@ -139,7 +139,7 @@ def _slope(rgb: Pixels) -> float:
 
 
 def _shapes(away: npt.NDArray[np.bool_], ids: npt.NDArray[np.int64]) -> Iterator[ThingRow]:
-    """What stands on a plain ground, the largest first; parts that nearly touch are one. Nothing of a crowd."""
+    """Shapes on a plain ground, the largest first; parts that nearly touch are one. A crowd gives none."""
     height, width = away.shape
     cells = F.max_pool2d(torch.from_numpy(away.astype(np.float32))[None, None], _CELL)
     joined = F.max_pool2d(cells, 3, 1, 1)[0, 0].numpy() > 0

@@ -105,7 +105,7 @@ class Perceiver:
         return [PerceptionCandidate(first, confidence), PerceptionCandidate(second, rest)]
 
     def concept_features(self, modality: Modality, rows: Tensor, shares: Tensor) -> list[float]:
-        """Those of `NameTable.concept`."""
+        """The features of `NameTable.concept`."""
         unit = normalize(rows[0].to(self.recall.directions), dim=-1)
         values, order = shares.topk(2)
         best = float(unit @ self.recall.directions[order[0]])
@@ -143,12 +143,12 @@ class Perceiver:
         return [PerceptionCandidate(self.table.things[largest.kind], confidence * self._agreement(largest.kind, rows))]
 
     def _agreement(self, kind: int, rows: Tensor) -> float:
-        """How far ImageNet's classes bear a detected kind out: the detector knows 10 animals, and sees no others."""
+        """Share, 0 to 1, by which ImageNet's classes confirm a detected kind: the detector knows only 10 animals."""
         covering = self.index.covering.get(kind)
         return 1.0 if covering is None else min(1.0, _ALONE + float(self._classes_of(rows)[covering].sum()))
 
     def _shapes(self, rows: Tensor) -> list[PerceptionCandidate]:
-        """What stands on a plain ground, the largest first."""
+        """Shapes on a plain ground, the largest first."""
         return [self._shape(rows[LOOKED_AT + at]) for at, _ in enumerate(self.looked(rows))]
 
     def looked(self, rows: Tensor) -> list[ThingRow]:
@@ -166,7 +166,7 @@ class Perceiver:
         return shares, [float(normalize(row, dim=-1) @ self.recall.directions[order[0]]), *values.tolist()]
 
     def _kind(self, modality: Modality, rows: Tensor, shares: Tensor) -> str:
-        """What it surely is even where its name is not: the kind that concept and classes give most."""
+        """The medium's kind, which may be sure where its name is not: the one that concept and classes give most."""
         given = _by_kind(self.table.concepts, shares, self.table.kinds)
         if modality == Modality.IMAGE and len(rows) > THINGS_AT:
             given = _by_kind(self.table.classes, self._classes_of(rows), self.table.kinds)
@@ -186,7 +186,7 @@ class Perceiver:
         return placed(found, names)
 
     def _detected_name(self, thing: ThingRow, rows: Tensor) -> str:
-        """Its kind; of a large thing that ImageNet's classes do not bear out what sort of thing; "" where unsure."""
+        """The thing's name, or its sort for a large thing that ImageNet's classes do not confirm; "" where unsure."""
         if thing.score < self.table.seen:
             return ""
         named = self.table.things[thing.kind]

@@ -1,4 +1,4 @@
-"""What was read of one medium, and the line of words that states it in the prompt."""
+"""The reading of one medium, and the line of words that states it in the prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +30,9 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """names: the surest first; of several, none is sure. kind: what surely holds where the name is not sure.
-
-    void: what there is in place of a subject ("blank", "silence"). confidence: that the first name is right, 0 to 1.
-    asked: names that the question asks for, each with the probability that it is there.
+    """names: the surest first; of several, none is sure. kind: a sure kind, where the name is not sure. void: the state
+    of a medium without a subject ("blank", "silence"). confidence: that the first name is right, 0 to 1. asked: names
+    that the question asks for, each with the probability that it is there.
     """
 
     sense: Sense

@@ -1,4 +1,4 @@
-"""How what is perceived of a medium lies in the rows [n, E] beside its embedding, which is always the first row.
+"""Layout of a medium's perception in the rows [n, E] beside its embedding, which is always the first row.
 
 row 1          measures of the whole: `Measures`, padded
 rows 2 to 5    pictures and videos: the trunk's probabilities of ImageNet's 1,000 classes, padded to 4 rows of 256

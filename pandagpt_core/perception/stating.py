@@ -1,4 +1,4 @@
-"""What a question asks for, where there is evidence for it, in the reading that its line of words is made of."""
+"""Adds the names that a question asks for, where there is evidence, to the reading of a medium's line of words."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ SURE = 0.5  # of the probability that an asked name is there
 
 
 def stated(reading: Reading) -> Reading:
-    """The reading with the asked names that are there; what it states already, it does not state again."""
+    """The reading with the asked names that are there; a name that it states already is not added again."""
     for name, share in reading.asked:
         if share >= SURE and not reading.void and name not in _names_in(reading):
             reading = _with(reading, name)

@@ -21,12 +21,12 @@ class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EvidenceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of names that a question asks for (`perception.evidence`).
+    """Evidence about the names that a question asks for (`perception.evidence`).
 
-    words: other words for a name ("people": "person"). covers: by name, what is it by another name. beside: by name,
-    the classes in whose pictures it usually stands too. usual: of each class its mean probability over pictures.
-    regressions: by modality and sources (joined by "+"), the probability that a name is there, fitted on questions
-    whose answer is as often yes as no.
+    words: other words for a name ("people": "person"). covers: by name, its other names. beside: by name, the classes
+    in whose pictures it usually stands too. usual: of each class its mean probability over pictures. regressions: by
+    modality and sources (joined by "+"), the probability that a name is there, fitted on questions whose answer is as
+    often yes as no.
     """
 
     words: dict[str, str]
@@ -40,12 +40,12 @@ class NameTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """concepts: in the order of the recall's directions. classes: ImageNet's, `concept_of` the concept that each is,
     -1 for none. things: COCO's kinds.
 
-    concept: by modality, of the recalled concept: best cosine, its share, the share of the second, and for pictures
-    what the classes give it and the largest class. named: of ImageNet's best class: its probability's logit, the best
+    concept: by modality, of the recalled concept: best cosine, its share, the share of the second, and for pictures its
+    share by the classes and the largest class. named: of ImageNet's best class: its probability's logit, the best
     cosine. thing: of a detected thing that is the subject: the detector's score, its area. shape: of a shape looked at
-    by itself: cosine, share, the second's share.
-    sure: what a name must reach; kind: what a kind must reach; seen and shape_seen: what one thing among several must
-    reach, detected or a shape. asked: of names that a question asks for; none where the folder has no such evidence.
+    by itself: cosine, share, the second's share. sure, kind, seen, shape_seen: least probabilities of a name, of
+    a kind, and of one thing among several, detected or a shape. asked: of names that a question asks for; none where
+    the folder has no such evidence.
     """
 
     concepts: tuple[NamedConcept, ...]

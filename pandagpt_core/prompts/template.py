@@ -1,4 +1,4 @@
-"""How one family of models writes a conversation, as data: patterns of text, control tokens and slots."""
+"""Template of a family of models for a conversation, as data: patterns of text, control tokens and slots."""
 
 import re
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ Segment = Control | Slot | MediaSlot | tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """How one family of models writes a conversation. Turns are joined by `separator`.
+    """Form of a conversation for one family of models. `separator` stands between turns.
 
     A template has one of two ways with media. With `media`, which replaces `user` for the first human turn of a
     conversation that has media, all of them share the one slot. With `medium`, `user` has `Slot.MEDIA`, and each medium

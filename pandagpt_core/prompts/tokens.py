@@ -1,4 +1,4 @@
-"""Segments as token ids, with slots for soft tokens; what a caller wrote is spelt so that it opens no turn."""
+"""Segments as token ids, with slots for soft tokens; a caller's text is spelt so that it opens no turn."""
 
 import re
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def _named(what: str, token_id: int | None) -> int:
 
 
 def _tokenise(tokenizer: Tokenizer, spans: Sequence[Span], markers: re.Pattern[str] | None) -> list[int]:
-    """Spans as one piece of text, but for the markers in callers' spans: those one character at a time."""
+    """Spans as one piece of text, but for the markers in callers' spans, which it tokenises one character at a time."""
     chunks = [""]  # even: ordinary text; odd: a marker written by a caller
     for span in spans:
         plain, *broken = _split(span, markers)

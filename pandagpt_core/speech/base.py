@@ -1,4 +1,4 @@
-"""What a recogniser takes and gives: samples and options in, the segments of one window after another out."""
+"""The interface of a recogniser: samples and options in, the segments of one window after another out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,7 +75,7 @@ class HeardWindow:
 
 @dataclass(frozen=True, slots=True)
 class SpeechState:
-    """Where the next window begins and what is known by then: a function of the windows before it."""
+    """State before the next window: its first frame, the language and the context, from the windows before it."""
 
     frame: int = 0
     language: str = ""

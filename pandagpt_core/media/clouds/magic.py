@@ -5,9 +5,9 @@ import re
 _CLOUDS = "pandagpt_core.media.clouds"
 _MESHES, _SCANS = f"{_CLOUDS}.meshes", f"{_CLOUDS}.las"
 
-# What a file begins with, in the order of the tries, and what reads it: module and function, imported at first use, so
-# that a table of numbers needs no library of meshes. A table is what is left. A gateway's loop tries them on callers'
-# bytes: repetitions are possessive, so that no try goes back.
+# Readers by a file's first bytes, in the order of the tries: module and function, imported at first use, so that a
+# table of numbers needs no library of meshes. A file without a match is a table. A gateway's loop tries them on
+# callers' bytes: repetitions are possessive, so that no try goes back.
 READERS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"\x93NUMPY"), f"{_CLOUDS}.arrays", "from_npy"),
     (re.compile(rb"PK\x03\x04"), f"{_CLOUDS}.arrays", "from_npz"),

@@ -94,7 +94,7 @@ def _is_number(cell: bytes) -> bool:
 
 
 def _columns(first: bytes, separator: bytes | None) -> tuple[tuple[int, ...], bool]:
-    """Where x, y and z are, and whether the line names them."""
+    """Columns of x, y and z, and whether the line names them."""
     if not first.isascii() or b"\0" in first:
         raise InvalidMedia(f"the cloud is none of {TAKES}; its first line is no text")
     cells = [cell.strip().strip(b'"').lower() for cell in first.split(separator)]

@@ -28,7 +28,7 @@ _WHY = "metric depth becomes disparity only with the camera's focal length in pi
 
 
 def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
-    """A map of one channel (`maps`). What the file itself names of the parameters counts where the caller gives none.
+    """A map of one channel (`maps`). A parameter in the file itself counts where the caller gives none.
 
     `unit`: "m", "mm", "sunrgbd" (that data set's rotated 16 bits), or `scale`, values a metre (TUM 5000, KITTI 256),
     each with `focal_px` and `baseline_m`; "disparity", ready in the same scale; "relative", inverse depth without a
@@ -143,7 +143,7 @@ def _remark_far(metres: Float64Array) -> None:
 
 
 def _focal_times_baseline(params: p.Params) -> float:
-    """What metric depth divides to become disparity."""
+    """The number that is divided by metric depth to give disparity."""
     focal = p.required(params, FOCAL, _WHY)
     baseline = p.required(params, BASELINE, _WHY)
     return baseline * focal

@@ -150,7 +150,7 @@ def _picture(header: Image.Image, limits: Limits, what: str) -> _Raw:
 
 
 def _transparent(picture: Image.Image) -> npt.NDArray[np.bool_] | None:
-    """Where a grey picture cannot be seen at all: by its alpha, or by the level that it names as transparent."""
+    """Mask of a grey picture's invisible pixels: by its alpha, or by the level that it names as transparent."""
     if picture.mode in _GREY_ALPHA:
         return np.asarray(np.asarray(picture.getchannel("A")) == 0)
     level = picture.info.get("transparency")

@@ -92,7 +92,7 @@ def of_tiff(picture: Image.Image) -> dict[str, Known]:
     found = named(_described(str(tags.get(_DESCRIPTION, ""))[:_MAX_DESCRIPTION]), "the TIFF's description")
     for low, high in _SPANS:
         span = [_number(tags.get(tag)) for tag in (low, high)]
-        # Many writers name the whole span of their type, whatever the numbers are.
+        # Many writers name the whole span of their type, for any numbers.
         if span[0] is not None and span[1] is not None and span[0] < span[1] and tuple(span) not in _WHOLE:
             reason = f"the TIFF tags {low} and {high} name the span of its numbers"
             return {**found, LEAST: Known(span[0], reason), LARGEST: Known(span[1], reason)}

@@ -1,4 +1,4 @@
-"""Which parameters a depth map or thermal picture names itself, and why the others are left to the caller.
+"""Parameters that a depth map or thermal picture names itself, and the reasons why a caller gives the others.
 
 Recipes beside those of encoders, for `POST /v1/media/inspect?only=parameters`: they refuse nothing for want of a
 parameter, and guess none. The array is empty of meaning.

@@ -33,7 +33,7 @@ TAKES = "CSV or another table of text, JSON, .npy, Parquet, MATLAB 5 or 7.3, HDF
 
 
 def read_recording(data: bytes, limits: Limits, units: Units) -> Recording:
-    """Raises InvalidMedia for what is none, naming line and column or what is missing."""
+    """Raises InvalidMedia for other bytes, naming line and column or the missing part."""
     if npy.is_npy(data):
         notes.fact("type", ".npy")
         return of_table(_of_array(npy.read(data, limits, finite=False)), units)
@@ -211,7 +211,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    """Numbers, and what is none as no reading. Numbers as strings are read."""
+    """Numbers; other cells are no reading. Numbers as strings are read."""
     return np.array([_number(value) for value in values], dtype=np.float64)
 
 

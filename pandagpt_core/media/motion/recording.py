@@ -53,7 +53,7 @@ def of_table(table: Table, units: Units) -> Recording:
 
 
 def joined(tables: Sequence[tuple[Table, Named]], units: Units) -> Recording:
-    """Several tables, each with the sensor whose axes it holds, or nothing. Raises InvalidMedia for what is missing."""
+    """Several tables, each with the sensor whose axes it holds, or nothing. Raises InvalidMedia for missing parts."""
     found: dict[str, Forms] = {ACCELEROMETER: {}, GYROSCOPE: {}}
     for table, within in tables:
         for named, signal in _signals(table, within, units):
@@ -117,7 +117,7 @@ def _signals(table: Table, within: Named, units: Units) -> list[tuple[Named, Sig
 
 
 def _factor(named: Named, place: str, stated: Sequence[StatedUnit]) -> float:
-    """To m/s^2 or rad/s, by the column's name and what is stated beside it. Raises InvalidMedia where two differ."""
+    """To m/s^2 or rad/s, by the column's name and the unit stated beside it. Raises InvalidMedia where two differ."""
     if named.unit is not None and named.unit.sensor != named.kind:
         takes = ", ".join(unit.name for unit in UNITS.values() if unit.sensor == named.kind)
         raise InvalidMedia(f"{place} says {named.unit.name}; the units of the {named.kind} are {takes}")

@@ -1,4 +1,4 @@
-"""What a recording states beside its columns, and what its caller states: rates and units, and where they stand.
+"""Rates and units that a recording or its caller states beside the columns, and their places.
 
 Two statements of one thing must agree. A refusal names both by their places, never by a caller's text.
 """

@@ -47,13 +47,13 @@ class Table:
     words: Mapping[int, int] = field(default_factory=dict)
 
     def place(self, column: int) -> str:
-        """Where the name of a column stands, counted from 0."""
+        """Place of a column's name, in words for errors; `column` counts from 0."""
         line = f"line {self.head}, " if self.head else ""
         return f"{line}column {column + 1} of {self.called}"
 
 
 def read_text(body: bytes) -> str:
-    """UTF-8 or UTF-16, with a byte order mark or without; what is neither is taken for Latin-1."""
+    """UTF-8 or UTF-16, with a byte order mark or without; other bytes are taken for Latin-1."""
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if body.startswith(mark):
             return body.decode(encoding, "replace")
@@ -66,7 +66,7 @@ def read_text(body: bytes) -> str:
 
 
 def read_table(text: str, limits: Limits) -> Table:
-    """Raises InvalidMedia with line and column for what is no number."""
+    """Raises InvalidMedia with line and column for a cell that is no number."""
     lines, comments = _lines(text)
     check(len(lines), limits.imu_rows + 2, "the recording", "lines")
     if not lines:

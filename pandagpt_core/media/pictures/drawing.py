@@ -18,7 +18,7 @@ def write_objects(objects: Sequence[Located]) -> str:
 
 
 def read_objects(value: float | str | None) -> tuple[Located, ...]:
-    """Raises InvalidMedia for what is no list of labels with four numbers of 0 to 1."""
+    """Raises InvalidMedia for bytes that are no list of labels with four numbers of 0 to 1."""
     try:
         objects = msgspec.json.decode(value if isinstance(value, str) else "", type=_Objects)
     except msgspec.DecodeError as error:

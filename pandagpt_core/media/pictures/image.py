@@ -25,7 +25,7 @@ DETAIL_SIZE = 320
 def imagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.float32]:
     """As ImageBind's loader: RGB by Pillow, short side 224, centre crop, CLIP's statistics.
 
-    What the published checkpoints saw is kept: EXIF orientation is ignored, alpha is dropped and not composited,
+    The reading is that of the published checkpoints: EXIF orientation is ignored, alpha is dropped and not composited,
     16-bit grey is clipped at 255.
     """
     p.only(params)

@@ -127,7 +127,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def from_unit(values: npt.NDArray[np.floating]) -> Image.Image:
-    """An 8-bit grey picture of [H, W] values in 0..1; what lies outside is clipped."""
+    """An 8-bit grey picture of [H, W] values in 0..1; others are clipped."""
     levels = np.clip(values, 0.0, 1.0)
     levels *= 255.0
     return Image.fromarray(np.rint(levels, out=levels).astype(np.uint8))

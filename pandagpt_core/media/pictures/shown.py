@@ -1,6 +1,6 @@
 """A picture as a viewer shows it: turned, its first frame not blank, deep grey scaled, transparency on a ground.
 
-For recipes of our own. Those bound to published checkpoints (`imagebind-*`) read as the original did.
+For recipes of our own. Recipes of published checkpoints (`imagebind-*`) read as the original did.
 """
 
 from collections.abc import Callable

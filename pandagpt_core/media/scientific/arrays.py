@@ -1,4 +1,4 @@
-"""MATLAB and HDF5 files as arrays by name: what is numeric, within the limits; the rest is passed over."""
+"""MATLAB and HDF5 files as arrays by name: the numeric ones, within the limits; the rest is passed over."""
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -22,7 +22,7 @@ class FormatReader(Protocol):
         ...
 
     def read(self, data: bytes, names: list[str]) -> Mapping[str, AnyArray]:
-        """These arrays."""
+        """The arrays of these names."""
         ...
 
 

@@ -19,7 +19,7 @@ _WEIGHTS = {
     8: (0.5, 0.5, _SIDE, 0.0, _BACK, _BACK, _BACK, _BACK),
 }
 _BESIDE_LOW = 1e-6  # of the low-frequency channel's energy, -60 dB: the others hold nothing
-_CANCELLED = 0.01  # of the loudest channel's energy: what the others took away
+_CANCELLED = 0.01  # of the loudest channel's energy: the part that the others cancelled
 
 
 def weights(channels: int) -> npt.NDArray[np.float32]:

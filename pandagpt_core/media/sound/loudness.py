@@ -1,4 +1,4 @@
-"""Where a long sound holds something: energy by quarters of a second, and the clips that are taken from it."""
+"""The loud parts of a long sound: energy by quarters of a second, and the clips that are taken from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ def _sized(data: bytes) -> bytes:
 
 
 def _first_frame(data: bytes) -> int:
-    """Where an MP3 begins behind junk; 0 where the bytes are another format's or none."""
+    """Index of an MP3's first frame behind junk; 0 where the bytes are another format's or none."""
     if data[:2] == b"\xff\xd8" or not data or data[0] in b"RIFOfc.#\x1a\x00" or data[4:8] == b"ftyp":
         return 0
     if is_mpeg_frame(data) or data[:3] == b"ID3" or data[0] == 0xFF:

@@ -1,4 +1,4 @@
-"""Sound files as blocks of samples: format sniffed and allowed, read by counting, whatever the header promises."""
+"""Sound files as blocks of samples: format sniffed and allowed, read by counting, since headers may be wrong."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ class Sound:
 
 
 def open_sound(data: bytes, limits: Limits) -> Sound:
-    """Plain sound files by libsndfile, what is in a video's container or coded for telephones by FFmpeg."""
+    """Plain sound files by libsndfile; sounds in a video's container or coded for telephones by FFmpeg."""
     with decoding("sound"):
         sound = _opened(mended(data), limits)
     if not 1 <= sound.rate <= limits.sample_rate:

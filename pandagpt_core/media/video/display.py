@@ -1,4 +1,4 @@
-"""How a video's frames are shown: turned by the display matrix, pixels made square, colours by the frame's range."""
+"""A video's frames as a viewer shows them: turned by the display matrix, square pixels, colours by their range."""
 
 import struct
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def is_turned(frame: av.VideoFrame) -> bool:
 
 def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
     """The signs of a, b, c, d of the display matrix, where it turns or mirrors by quarters."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")  # by name: what its iterator gives changed with PyAV 19
+    data: Any = frame.side_data.get("DISPLAYMATRIX")  # by name: the items of its iterator changed with PyAV 19
     if data is None:
         return None
     a, b, _, c, d = struct.unpack_from("<5i", bytes(data))

@@ -70,7 +70,7 @@ def pick(data: bytes, limits: Limits, choose: Choose, keep: Callable[[RGB], T]) 
 def _sought(
     data: bytes, demuxer: str, limits: Limits, extent: _Extent, wanted: Sequence[int], keep: Callable[[RGB], T]
 ) -> list[T]:
-    """As `pick`, by the frames' times. What cannot be numbered by them is refused, as being too much in order."""
+    """As `pick`, by the frames' times. Frames that they cannot number are too much to read in order, and refused."""
     survey = take_survey(data, demuxer, limits)
     moments = [survey.times[index] for index in wanted] if _is_numbered(survey, demuxer, extent) else []
     kept = decode(data, demuxer, limits, survey, moments, partial(_keep_stored, limits, keep))
@@ -109,7 +109,7 @@ def _survey(data: bytes, demuxer: str, limits: Limits) -> _Extent:
 def _decode(
     data: bytes, demuxer: str, limits: Limits, wanted: Collection[int], keep: Callable[[RGB], T]
 ) -> tuple[dict[int, T], int]:
-    """What was kept, by frame index, and how many frames were decoded; stops after the last wanted one."""
+    """The kept frames by index, and the number of decoded frames; stops after the last wanted one."""
     kept: dict[int, T] = {}
     count = pixels = 0
     with open_container(data, demuxer, limits) as container:

@@ -1,4 +1,4 @@
-"""Frames of a video at moments of time: whatever the frame rate does.
+"""Frames of a video at moments of time, for constant and variable frame rates.
 
 Where reaching the wanted frames from the key frames before them is beyond the limit of decoded pixels, the nearest key
 frames are taken.

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Keep = Callable[[av.VideoFrame, Display], T]
-# Whose key frames are found by their times, as the container's index has them; and those whose packets are looked for
-# by their place in the file, of which ASF's demuxer gives the frame after it first. A programme stream is read in
-# order: after a seek its times are off by a frame.
+# The first demuxers find key frames by their times, as the container's index has them. The others find packets by their
+# place in the file; ASF's gives the frame after it first. A programme stream is read in order: after a seek its times
+# are off by a frame.
 _BY_TIME = ("mov", "matroska", "avi", "flv")
 _BY_PLACE = {"mpegts": 0, "asf": 1}  # demuxer -> key frames to go back
 CLOSE = 1e-4  # seconds within which two times are one
@@ -140,7 +140,7 @@ def _time(frame: av.VideoFrame, before: Sequence[float]) -> float:
 def decode(
     data: bytes, demuxer: str, limits: Limits, survey: Survey, wanted: Sequence[float], keep: Keep[T]
 ) -> dict[float, T]:
-    """What was kept, by the wanted time. Raises InvalidMedia where more would be decoded than the limits allow."""
+    """The kept frames, by the wanted time. Raises InvalidMedia where more would be decoded than the limits allow."""
     kept: dict[float, T] = {}
     left = sorted(set(wanted))
     decoded = 0
