@@ -56,7 +56,7 @@ class Candidate(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What was measured of a candidate: None is not measured. `out`: why it cannot be served."""
+    """Measurements of a candidate; None is not measured. `out`: the reason against it, empty if it may be served."""
 
     name: str
     seconds: float | None = None
@@ -66,7 +66,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class AutotuneReport:
-    """Which candidate was taken for what, and what was measured of each."""
+    """The candidate taken for one purpose, and the measurements of all."""
 
     what: str
     taken: str
@@ -104,7 +104,7 @@ class Choices:
 
 
 def known_to(listener: Listen, what: str) -> AutotuneReport | None:
-    """What the listener knows of an earlier choice."""
+    """The report of an earlier choice, if the listener has one."""
     return listener.known(what) if isinstance(listener, Choices) else None
 
 
@@ -121,8 +121,8 @@ def choose(
 ) -> tuple[T, AutotuneReport]:
     """The fastest candidate that computes here and stays within its limit, and the report of the trials.
 
-    Of one candidate nothing is timed. What is known of an earlier load is taken again and nothing is measured, unless
-    it cannot be made any more. Raises NothingFits.
+    Of one candidate nothing is timed. The choice of an earlier load (`known`) is taken again without a measurement,
+    unless it cannot be made any more. Raises NothingFits.
     """
     if known is not None and (again := _again(candidates, known)) is not None:
         log.info("autotuned at an earlier start: %s: %s", what, known.taken)
@@ -146,7 +146,7 @@ def choose(
 def seconds(steps: Steps, rounds: int = ROUNDS) -> dict[str, float]:
     """Of each candidate's steps together: of each step the best of some runs.
 
-    In turn, so that what else the machine does falls on all, and none finds its data in the processor's cache.
+    In turn, so that other load of the machine falls on all, and none finds its data in the processor's cache.
     """
     taken = dict.fromkeys(steps, 0.0)
     for index in range(max(len(each) for each in steps.values())):
@@ -167,8 +167,8 @@ def save(reports: Sequence[AutotuneReport], folder: Path, key: str = "") -> None
 
 
 def saved(folder: Path, key: str | None = None) -> list[AutotuneReport]:
-    """What was kept there last, under that key if one is given. Nothing where none is, and, with a line in the log,
-    where it is damaged, of another version's form or of another key."""
+    """The reports stored there last, under that key if one is given. Empty where there are none. A file that is
+    damaged, or of another version's form or another key, gives an empty list and a line in the log."""
     try:
         written = (folder / REPORT).read_bytes()
     except OSError:
@@ -190,8 +190,8 @@ def _report(kept: Mapping[str, Any]) -> AutotuneReport:
 
 
 def machine_key(*given: object) -> str:
-    """Names what a choice depends on: the processor and what of it may be used, the versions of all that computes, and
-    what is given (the model's digest, settings). A choice under another key is none."""
+    """Names what a choice depends on: the processor and the usable part of it, the versions of all libraries that
+    compute, and the arguments (the model's digest, settings). A choice under another key is none."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = [os.environ.get(name, "") for name in CAPABILITIES]
     named = [platform.machine(), _processor(), cores, *limits, *map(_version, COMPUTING), *given]

@@ -63,7 +63,7 @@ class BoxReader:
         return tuple(self._objects[before:])
 
     def finish(self) -> Boxes:
-        """All that was read. The end of the text may cut a box off."""
+        """All boxes of the text. Its end may cut a box off."""
         tail = _CUT_OFF.search(self._text, self._at)
         if tail is not None and _DIGIT.search(tail.group()):
             self._reject(tail.group())

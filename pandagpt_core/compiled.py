@@ -33,7 +33,7 @@ _RECORDING = ContextVar("recording", default=False)
 
 @contextmanager
 def recorded() -> Iterator[None]:
-    """What is computed within it is recorded, and replayed often."""
+    """Marks computing that is recorded once and replayed often."""
     token = _RECORDING.set(True)
     try:
         yield
@@ -45,8 +45,7 @@ def fitting(eager: F, probe: Probe[F], device: torch.device, compiler: Callable[
     """On a CUDA device, where the compiled set computes what `eager` does: that one within `recorded`, and `eager`
     elsewhere. Else `eager` itself.
 
-    compiler: compiles a set (`compiled`). What it raises where something is missing differs by version, so any error is
-    a no.
+    compiler: compiles a set (`compiled`). The error for a missing part differs by version, so any error is a no.
     """
     if device.type != "cuda":
         return eager

@@ -13,7 +13,7 @@ IN_PLACE = frozenset({Tensor.normal_, Tensor.uniform_})
 
 
 class _WithoutInit(TorchFunctionMode):
-    """What fills a module's weights does nothing.
+    """Skips the functions that fill a module's weights.
 
     On the meta device torch fills them in Python, and loads its compiler and SymPy for that: 70 MB that stay.
     """

@@ -42,12 +42,12 @@ def _of_schema(schema: Any) -> Grammar:
 
 
 def followable(schema: Any) -> Any:
-    """The schema in keywords that llguidance follows, where there are such; what is too deep stays as it is."""
+    """The schema in keywords that llguidance follows, where there are such; parts too deep for it stay as they are."""
     return json_schemas.followable(schema, MAX_DEPTH)
 
 
 def _place(schema: Any) -> str:
-    """Where the smallest part stands that cannot be followed by itself, as a JSON pointer; empty for the whole."""
+    """JSON pointer to the smallest part that cannot be followed by itself; empty for the whole."""
     names = ("$defs", "definitions") if isinstance(schema, Mapping) else ()
     definitions = {name: schema[name] for name in names if name in schema}
     place, part = "", schema

@@ -83,8 +83,8 @@ class PrefixStats:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """How full the engine is; blocks are those that running sequences reserve. Of the tokens `drafted` so far,
-    `accepted` were the answer's."""
+    """Load of the engine; blocks are those that running sequences reserve. Of the tokens `drafted` so far, `accepted`
+    were the answer's."""
 
     running: int
     waiting: int
@@ -114,8 +114,8 @@ class ServedModel(Protocol):
         ...
 
     def look_up(self, request: SequenceRequest) -> Iterator[Found | None]:
-        """What admission would search a large cache of the model for, last; None before each piece of the search,
-        which is so short that others may be served between. Raises what `admit` raises."""
+        """Search a large cache of the model as admission would: None before each piece of the search, and the result
+        last. A piece is so short that others may be served between. Raises what `admit` raises."""
         ...
 
     def admit(self, request: SequenceRequest) -> Admitted:
@@ -161,8 +161,8 @@ class ServedModel(Protocol):
         ...
 
     def explain(self, request: SequenceRequest, answer: Sequence[int]) -> Iterator[Fields | None]:
-        """What each medium of the request contributes to the answer's tokens: None after each piece of the computing,
-        which is so short that others may be served between, and the answer's fields last."""
+        """Compute the share of each medium in the answer's tokens: None after each piece of the computing, and the
+        answer's fields last. A piece is so short that others may be served between."""
         ...
 
     @property

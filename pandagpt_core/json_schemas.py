@@ -36,7 +36,7 @@ def _escaped(key: str) -> str:
 
 
 def followable(schema: Any, levels: int) -> Any:
-    """The schema with its outer `levels` of schemas rewritten; what lies deeper is left as it is."""
+    """The schema with its outer `levels` of schemas rewritten; deeper ones stay as they are."""
     if not isinstance(schema, Mapping) or not levels:
         return schema
     inner = {name: _value(name, value, levels - 1) for name, value in schema.items()}

@@ -63,7 +63,7 @@ def _other(atom: str) -> str:
 
 
 def _closing(text: str) -> int | None:
-    """Where the group ends that `text` begins with."""
+    """Index of the mark that ends the first group of `text`; None if it stays open."""
     return next((at for at, _, depth in _marks(text) if depth == 0), None)
 
 

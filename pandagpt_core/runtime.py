@@ -1,4 +1,4 @@
-"""A model system and an engine joined: what a worker holds. Embeddings cross this border as numpy arrays."""
+"""The model of a worker: a model system and an engine joined. Embeddings cross this border as numpy arrays."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,19 +112,17 @@ class Runtime:
     ) -> "Runtime":
         """Load a model folder and make room for its sequences; 0 leaves a size to the model and the device.
 
-        device: a torch device, or "auto": CUDA where there is one. dtype "auto" is bfloat16 on an
-        accelerator; on a CPU the fastest whose answers stay within a margin (`llm.autotune`).
-        runner: what computes our engine's steps, torch or OpenVINO; "auto" finds out on a CPU (`llm.autotune`).
-        original_stop: end answers by the published system's stop rule. verify: check every file's digest first.
-        engine: the other options of our engine (prefixes kept, reserve, turns); the sizes named here win.
-        vllm: compute the language model with vLLM instead, by its own rules of memory and turns.
-        report: called with what was chosen by measurement, and the figures.
-        cache: a folder for what the next load need not make again.
-        Raises CheckpointError and what it covers (DigestMismatch, KeyMismatch); ValueError for a vLLM that is not
-        installed or an argument that is not its own.
+        device: a torch device, or "auto": CUDA where there is one. dtype "auto" is bfloat16 on an accelerator; on a CPU
+        the fastest whose answers stay within a margin (`llm.autotune`). runner: torch or OpenVINO for our engine's
+        steps; "auto" measures both on a CPU (`llm.autotune`). original_stop: end answers by the published system's stop
+        rule. verify: check every file's digest first. engine: the other options of our engine (prefixes kept, reserve,
+        turns); the sizes named here win. vllm: compute the language model with vLLM instead, by its own rules of memory
+        and turns. report: called with each choice made by measurement, and its figures. cache: a folder for results
+        that the next load uses again. Raises CheckpointError and its kinds (DigestMismatch, KeyMismatch); ValueError
+        for a vLLM that is not installed or an argument that is not its own.
         """
         device = pick_device(device)
-        calls = None if vllm is None else _calls(vllm, dtype)  # first: what follows may take minutes
+        calls = None if vllm is None else _calls(vllm, dtype)  # first: the rest may take minutes
         table = None if vllm is None else merged_folder(folder, vllm.cache, verify)
         precision = "fp32" if vllm else pick_precision(dtype, device)
         options = LoadOptions(device, precision, original_stop, verify, runner, table, report, cache)
@@ -157,7 +155,7 @@ class Runtime:
         return unit
 
     def look_up(self, request: SequenceRequest) -> Iterator[Found | None]:
-        """What admission would search the model's cache of pictures for, last; None before each piece of that.
+        """Search the model's cache of pictures as admission would: None before each piece, the result last.
 
         Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest.
         """
@@ -270,7 +268,7 @@ def check_device(device: str, dtype: Dtype) -> None:
 
 
 def pick_precision(dtype: Dtype, device: str) -> PrecisionChoice:
-    """What to load, by the setting. Raises ValueError for int8 and float8 where the device does not have it."""
+    """The precision to load. Raises ValueError for int8 and float8 where the device does not have it."""
     if dtype == "auto":
         return "auto"
     if dtype == "int8" and not int8_runs(device):
@@ -295,7 +293,7 @@ def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.nd
 
 
 def _calls(vllm: VllmOptions, dtype: Dtype) -> Calls:
-    """Raises ValueError for what is found to be wrong before anything is loaded."""
+    """Raises ValueError for errors found before anything is loaded."""
     if dtype in ("int8", "float8"):
         raise ValueError(f"the engine vllm has no dtype {dtype}: name a quantization in vllm_options")
     engine_arguments({}, vllm.arguments)
@@ -335,7 +333,7 @@ def _tensor(embedding: np.ndarray) -> torch.Tensor:
 
 
 def _template_ids(system: System) -> tuple[int, ...]:
-    """The ids with which prompts of any caller begin: what two prompts of different words have in common."""
+    """The ids with which prompts of any caller begin: the common start of two prompts of different words."""
     first, second = (system.prepare(Conversation((Turn("user", text),)), []).ids for text in ("a", "0"))
     return _common(first, second)
 

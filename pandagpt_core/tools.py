@@ -1,4 +1,4 @@
-"""How a prompt writes tools: the functions that a model may call, its calls, and what they returned.
+"""Tools in a prompt: the functions that a model may call, its calls, and their results.
 
 A call is written as Hermes writes it (Nous Research, "Hermes Function Calling", 2024), which Qwen and SmolLM2 learned:
 `{"name": ..., "arguments": {...}}` between tags, each on a line of its own. A model that did not learn it writes it

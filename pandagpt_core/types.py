@@ -18,7 +18,7 @@ class _FromRegistry(EnumType):
 
 
 class Modality(StrEnum, metaclass=_FromRegistry):
-    """What a medium is, and so which tower encodes it: a member for each name of the registry, `IMAGE` for "image"."""
+    """The kind of a medium, which names its tower: a member for each name of the registry, `IMAGE` for "image"."""
 
     vars().update({name.upper(): name for name in MODALITIES})
 
@@ -109,7 +109,7 @@ GrammarKind = Literal["json_schema", "choice", "regex", "lark"]
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What an answer must follow. `text` is a JSON schema, a JSON list of texts, a regular expression or Lark."""
+    """The grammar of an answer. `text` is a JSON schema, a JSON list of texts, a regular expression or Lark."""
 
     kind: GrammarKind
     text: str
@@ -117,7 +117,7 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to choose tokens. Ranges are checked at the door (HTTP schemas); the engine trusts them.
+    """Parameters of the choice of tokens. Ranges are checked at the door (HTTP schemas); the engine trusts them.
 
     temperature 0 is greedy. `top_k` 0 and `top_p` 1 and `min_p` 0 filter nothing. Penalties as the OpenAI API
     (frequency, presence: over generated tokens) and CTRL (repetition: over prompt and generated tokens) define them.
@@ -177,7 +177,7 @@ class TokenOutput:
 
 @dataclass(frozen=True, slots=True)
 class SpeechInfo:
-    """What a worker's recogniser takes: arrays of `recipe`, and `languages` (ISO 639). `digest` names it in caches.
+    """Inputs of a worker's recogniser: arrays of `recipe`, and `languages` (ISO 639). `digest` names it in caches.
 
     In a chat the first `context_seconds` of a sound are written down, and at most `context_tokens` of that are read by
     the language model.
@@ -219,5 +219,5 @@ class ModelInfo:
     speech: SpeechInfo | None = None
 
     def digest_of(self, modality: Modality) -> str:
-        """What names a medium's embedding in caches: models with equal towers for the modality share it."""
+        """Digest for a medium's embedding in caches; models with equal towers for the modality share it."""
         return self.tower_digests.get(modality, self.encoder_digest)

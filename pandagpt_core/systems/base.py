@@ -46,17 +46,17 @@ from pandagpt_core.types import NOTHING_FOUND, Conversation, Fields, Found, Moda
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """Where and how a system runs.
+    """Options to load and run a system.
 
     precision: of the language model's matrix products; "fp32" keeps the towers exact too, the others let those round
         whose embeddings stay what they are (`encoders.precision`).
     original_stop: end answers by the published system's rule, faults included, instead of the template's.
     verify: hold every file against the SHA-256 in config.json before reading it.
-    runner: what computes the language model's steps, torch or OpenVINO (`llm.autotune`).
+    runner: the library for the language model's steps, torch or OpenVINO (`llm.autotune`).
     table: a folder with the merged language model (`systems.merged`), of which the system then holds the embedding
         table alone, because an engine outside of this process computes the rest; no precision applies.
-    report: called with what was chosen by measurement for the language model and for each tower.
-    cache: a folder for what the next load need not make again: the towers' graphs.
+    report: called with each choice by measurement, for the language model and for each tower.
+    cache: a folder for the towers' graphs, which the next load uses again.
     """
 
     device: str = "cpu"
@@ -70,7 +70,7 @@ class LoadOptions:
 
     @property
     def towers(self) -> TowerOptions:
-        """How an encoder's towers are loaded."""
+        """Options for an encoder's towers."""
         return TowerOptions(self.precision == "fp32", self.report, self.runner, self.cache)
 
 
@@ -111,8 +111,8 @@ class System(Protocol):
         ...
 
     def look_up(self, conversation: Conversation, rows: Sequence[torch.Tensor]) -> Iterator[Found | None]:
-        """What `prepare` searches a large cache for, last; None before each piece of the search, which is so short
-        that others may be served between. Raises what `prepare` raises."""
+        """Search a large cache as `prepare` would: None before each piece of the search, and the result last. A piece
+        is so short that others may be served between. Raises what `prepare` raises."""
         ...
 
     def prepare(
@@ -120,8 +120,8 @@ class System(Protocol):
     ) -> LLMInputs:
         """Write the prompt from the rows [n, E] of each of `conversation.media`, in order.
 
-        found: by `look_up`; what is not in it is searched for here.
-        Raises ContextLengthExceeded, UnsupportedModality, InvalidRequest.
+        found: by `look_up`; the rest is searched for here. Raises ContextLengthExceeded, UnsupportedModality,
+        InvalidRequest.
         """
         ...
 

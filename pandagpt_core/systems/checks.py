@@ -54,7 +54,7 @@ def check_modality(info: ModelInfo, modality: Modality) -> None:
 def check_embeddings(conversation: Conversation, embeddings: Sequence[Tensor], shape: tuple[int, int] | None) -> None:
     """One finite [n, E] for each medium, of `shape` where it is one for all.
 
-    Raises InvalidRequest, and ModelFault for what is not finite.
+    Raises InvalidRequest, and ModelFault for values that are not finite.
     """
     if len(embeddings) != len(conversation.media):
         raise InvalidRequest(f"{len(embeddings)} embeddings were given for {len(conversation.media)} media")
@@ -87,7 +87,7 @@ def check_rows(
 
 
 def check_slots(prompt: Sequence[int | MediaSlot], media: int) -> None:
-    """Raises InvalidRequest for media that no slot of the prompt holds: those outside of a user's turn."""
+    """Raises InvalidRequest for media without a slot in the prompt, which stand outside of a user's turn."""
     held = {index for element in prompt if isinstance(element, MediaSlot) for index in element.media}
     if len(held) != media:
         raise InvalidRequest("media must be in a user's turn", param="messages")

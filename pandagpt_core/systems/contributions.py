@@ -1,4 +1,4 @@
-"""What each medium contributes to an answer: how much likelier the answer is with it than without it.
+"""Each medium's contribution to an answer: the gain in the answer's probability by that medium.
 
 The answer's tokens are scored after the prompt with every medium, and after the prompts that lack one of them, as if it
 had not been sent (leave one out: Li et al. 2016, "Understanding neural networks through representation erasure"). A

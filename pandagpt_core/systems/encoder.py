@@ -41,7 +41,7 @@ EncoderLoader = Callable[[Path, ModelFolder, str, list[Path]], Encoder]  # the l
 
 @dataclass(frozen=True, slots=True)
 class TowerOptions:
-    """How towers are computed.
+    """Options of the towers' computing.
 
     exact: in float32 throughout, by torch; else products are bfloat16 where that pays (`encoders.precision`), and
         towers of one shape are computed by what suits here (`encoders.static`). Each choice is reported.
@@ -87,7 +87,7 @@ def _suit(encoder: Encoder, kind: str, options: TowerOptions) -> None:
 
 
 def token_towers(folder: ModelFolder) -> TokenEncoder:
-    """The towers of a folder without their weights, for what is known of their tokens.
+    """The towers of a folder without their weights, for the shapes of their tokens.
 
     Raises CheckpointError for an encoder whose towers give no tokens.
     """

@@ -57,7 +57,7 @@ def merged_folder(path: Path, cache: Path, verify: bool = True) -> Path:
 
 
 def tokenizer_files(path: Path) -> Path:
-    """Where the tokenizer of the model folder at `path` lies: a folder or a file, as `load_tokenizer` reads it."""
+    """Path of the model folder's tokenizer: a folder or a file, as `load_tokenizer` reads it."""
     return llm_path(path, _projected(path).llm)
 
 

@@ -20,7 +20,7 @@ from pandagpt_core.types import Conversation, Modality, ModelInfo, SamplingParam
 
 @dataclass(frozen=True, kw_only=True)
 class OneVectorSystem:
-    """Its rows are [B, n, E], the vector first; its answers are plain text.
+    """A system whose rows are [B, n, E], the vector first, and whose answers are plain text.
 
     `cache`: image features that draw other media to pictures.
     """

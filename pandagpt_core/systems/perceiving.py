@@ -36,7 +36,7 @@ class Perceiving:
     def readings(
         self, conversation: Conversation, rows: Sequence[Tensor], uses: Sequence[int]
     ) -> Mapping[int, Reading]:
-        """What was read of each medium that counts, by its index, in the order of the conversation."""
+        """Readings of the media that count, by index, in the order of the conversation."""
         counting = [index for index in uses if conversation.media[index].weight]
         read = {index: self.perceiver.read(conversation.media[index].modality, rows[index]) for index in counting}
         if self.evidence is None:

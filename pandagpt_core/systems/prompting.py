@@ -20,7 +20,7 @@ EmbedTokens = Callable[[Sequence[int]], Tensor]  # T token ids to [T, D] float32
 
 @dataclass(frozen=True, kw_only=True)
 class Prompting:
-    """How a system writes a conversation and where an answer ends.
+    """A system's form of a conversation, and the ends of its answers.
 
     bos_id: the token a prompt begins with where the template has one; None leaves it to the tokenizer's files.
     original_stop: end answers by the published system's rule instead of the template's.

@@ -1,4 +1,4 @@
-"""A batch of laid-out conversations, and the loss on its answers: what every trainer of this house minimises."""
+"""A batch of laid-out conversations, and the loss on its answers, which every trainer here minimises."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +16,8 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class MediumTokens:
-    """What a resampler reads of one medium: its tower, the tokens [clips, T, W], and which of them count, or all."""
+    """A resampler's input from one medium: its tower, the tokens [clips, T, W], a mask of those that count (None:
+    all)."""
 
     tower: str
     tokens: Tensor
@@ -116,7 +117,7 @@ def answer_sums(llm: Llama, projection: nn.Module, batch: Batch) -> Sums:
 
 
 def attention(keep: Tensor) -> Attend:
-    """What suits a backward pass where `keep` is: written out on a CPU, the fused kernel on an accelerator."""
+    """Attention with a backward pass, on `keep`'s device: written out on a CPU, the fused kernel on an accelerator."""
     return PlainAttention(keep) if keep.device.type == "cpu" else CausalAttention(keep)
 
 

@@ -32,7 +32,7 @@ class TokenizedExample:
 def tokenize_conversation(
     turns: Sequence[ChatTurn], tokenizer: Tokenizer, bos_id: int, most: int, *, media: bool = True
 ) -> TokenizedExample:
-    """The conversation's sequence; what follows the medium is cut to `most` tokens, as the original cuts it.
+    """The conversation's sequence; the part after the medium is cut to `most` tokens, as the original cuts it.
 
     Without media, which the original never trains on, it begins as the served prompt does.
     """

@@ -1,6 +1,6 @@
-"""Where the recipe of the small default computes. On every device the draws are the CPU's, but for those of dropout.
+"""The device of the small default's recipe. On every device the draws are the CPU's, but for those of dropout.
 
-A stage moves its modules and batches to the device and what it has made back, so all that is kept lies on the CPU.
+A stage moves its modules and batches to the device and its results back, so all stored results lie on the CPU.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +21,7 @@ def pick(name: str) -> torch.device:
 
 
 def narrow(device: torch.device) -> torch.dtype:
-    """What products are computed in: bfloat16 on a CPU, and on a GPU that has it; else float32."""
+    """Type of the products: bfloat16 on a CPU, and on a GPU that has it; else float32."""
     has = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
     return torch.bfloat16 if has else torch.float32
 

@@ -1,4 +1,4 @@
-"""What was trained beside the base: loaded, accounted for, and put into the language model before it is served."""
+"""The weights trained beside the base: loaded, accounted for, and put into the language model before it is served."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The bind network (ImageBind-LLM, section 3.2): ImageBind's feature to one vector in the language model's width.
 
 A linear layer, then three gated feed-forward blocks (SwiGLU, Shazeer 2020), each added to its input and normalising
-what it reads. The norms' eps is the network's own, whatever the language model's is.
+what it reads. The norms' eps is the network's own, not the language model's.
 """
 
 import torch.nn.functional as F

@@ -40,7 +40,7 @@ class PrefixAdapter(nn.Module):
 
 
 class LayerMaps(nn.Module):
-    """A `PrefixAdapter` and the projections around it as one matrix [D, D] a layer: what serving holds.
+    """A `PrefixAdapter` and the projections around it as one matrix [D, D] a layer, for serving.
 
     maps [Q, D, D] in the language model's precision; `queries` [Q, D] float32. `total` is the model's layers, of which
     the first get zeros.

@@ -87,7 +87,7 @@ class ImageBindLLM(OneVectorSystem):
     def feature(
         self, conversation: Conversation, rows: Sequence[Tensor], found: Found = NOTHING_FOUND
     ) -> tuple[Tensor | None, Mapping[str, Any] | None]:
-        """What the bind network reads, [E] float32, and what the answer's fields show of it; None without media."""
+        """Input of the bind network, [E] float32, and its part in the answer's fields; None without media."""
         feature = self._mixture(conversation, rows)
         if feature is None:
             return None, None

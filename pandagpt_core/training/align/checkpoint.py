@@ -1,4 +1,5 @@
-"""Where an alignment goes on from: one file, OUT/checkpoint.pt, of the newest step that was kept; whole or absent.
+"""The state for going on with an alignment: one file, OUT/checkpoint.pt, of the newest step that was kept; whole or
+absent.
 
 It holds the tower's weights, the temperature and the optimizer's state. All else follows from the settings and the
 step.
@@ -25,7 +26,7 @@ _FREE = {"device", "threads", "checkpoint_every"}  # what the losses do not depe
 
 
 def run_fingerprint(settings: AlignSettings, folder: ModelFolder, pairs: Sequence[AlignPair]) -> RunFingerprint:
-    """All that the losses depend on, flat."""
+    """All values that the losses depend on, flat."""
     train = {f"train.{key}": value for key, value in msgspec.structs.asdict(settings.train).items()}
     stated = {key: value for key, value in train.items() if key.removeprefix("train.") not in _FREE}
     if settings.soft_tokens > 1:

@@ -1,4 +1,4 @@
-"""What a tower is aligned by: media and the picture that shows the same, as a JSON list."""
+"""Pairs to align a tower by: a medium and a picture of the same thing, as a JSON list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""An alignment from its settings to a model folder: what `pandagpt align` does, on one device."""
+"""`pandagpt align`: an alignment from its settings to a model folder, on one device."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -102,7 +102,7 @@ def align(
 
 
 def _opened(settings: AlignSettings, path: Path, folder: PandaGPTFolder, modality: Modality) -> Alignable:
-    """What is trained."""
+    """The trainable tower or resampler of the modality."""
     if settings.soft_tokens > 1:
         return open_resampler(path, folder, settings)
     check_alone(folder)
@@ -163,7 +163,7 @@ def _teach(
 def _pictures(
     settings: AlignSettings, path: Path, folder: PandaGPTFolder, pairs: list[AlignPair], device: torch.device
 ) -> dict[str, Tensor]:
-    """Where each picture lies, by its name: encoded once, kept as for `pandagpt train`."""
+    """Embedding of each picture, by its name: encoded once, kept as for `pandagpt train`."""
     store = FeatureStore(Path(settings.features.cache), folder.towers_digest, folder.projection.in_dim)
     source = Source(Path(settings.pairs.media), folder.recipes, settings.features.threads, settings.features.batch)
     media = [Medium(Modality.IMAGE, name) for name in sorted({pair.image for pair in pairs})]

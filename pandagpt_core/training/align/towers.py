@@ -1,4 +1,4 @@
-"""One tower of an encoder, trainable: what each kind of encoder computes for a modality, and with which weights."""
+"""One tower of an encoder, trainable: the computing and the weights for a modality, by kind of encoder."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who is examined: a model that answers about media and, where it can, embeds them; in process or behind HTTP."""
+"""The examined model: it answers about media and, where it can, embeds them, in process or behind HTTP."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The examination: what is named, what is found in the shared space, what media add to one another, what stayed."""
+"""The examination: names of items, search in the shared space, sums of media, and changes against the base."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ from pandagpt_core.training.evaluation.report import EvaluationReport, Pair, Pla
 from pandagpt_core.types import Modality
 
 ALL = "all sets"
-# How an answer begins that describes a picture: what a question without one must not bring forth.
+# First words of an answer that describes a picture; a question without one must not cause such an answer.
 PICTURED = re.compile(
     r"\W*(i (can )?(see|hear)\b"
     r"|(this|it) (is|looks like|sounds like|shows) (an? |the )?(picture|image|photo|drawing|sound|video|recording)\b"
@@ -28,7 +28,7 @@ TaskProgress = Callable[[str, int], object]  # what is done now, and how many qu
 
 @dataclass(frozen=True, slots=True)
 class NamedItems:
-    """What was named of each item of a set of one medium, or found for it, and what it is."""
+    """The name that each item of a set of one medium got, by answer or search, and its truth."""
 
     measure: str
     set: str
@@ -79,9 +79,9 @@ def examine(
     base: Answerer | None = None,
     progress: TaskProgress = lambda _what, _count: None,
 ) -> EvaluationReport:
-    """All that the manifest allows and the model can; the report lists what is left out, with the reason.
+    """Runs all measures that the manifest allows and the model can; the report lists the others, with the reason.
 
-    base: the untouched language model, for what questions without media are held against.
+    base: the untouched language model, to compare the answers to questions without media.
     """
     names = Names(manifest.concepts)
     left_out = [*manifest.left_out] + [

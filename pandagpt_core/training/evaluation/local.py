@@ -34,7 +34,7 @@ KEPT_BYTES = 256 << 20  # of encoded media, the newest: a picture of MiniGPT-v2 
 class LocalModel:
     """A runtime as an `Answerer`. A medium that comes again, alone or among others, is encoded once.
 
-    options: of every question. like: another model; what towers that both have encoded is taken and added to.
+    options: of every question. like: another model; embeddings by towers that both have are taken and added to.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a model is examined on: a JSON or TOML file that names concepts, media with their truth, and plain questions.
+"""Contents of an examination: a JSON or TOML file that names concepts, media with their truth, and plain questions.
 
 concepts    what an answer may name: name, category, other names, and the text that stands for it in the shared space
 items       set, truth (a concept's name) and media: modality, file below the manifest's folder, parameters;

@@ -44,7 +44,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """How much larger one share is than another of the same n items.
+    """Difference of two shares of the same n items.
 
     gained: items that only the first gets right, lost: only the second. The interval is Agresti and Min's (2005),
     Wald's with half a count added to each cell, which holds for few items.

@@ -70,7 +70,7 @@ class PlainText:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationReport:
-    """All that was measured, and what was not, with the reason.
+    """The measurements, and the measures left out with their reasons.
 
     nothing: answers that admit it where a question is about a medium that is not given.
     """

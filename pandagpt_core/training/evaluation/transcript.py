@@ -1,4 +1,4 @@
-"""Every question of an examination with its answer, what was expected, and the verdict: a line of JSON each.
+"""Every question of an examination with its answer, the expected one, and the verdict: a line of JSON each.
 
     seen = Transcript(model)
     report = examine(seen, manifest)

@@ -1,1 +1,1 @@
-"""What MiniGPT-v2's training has of its own: its layout, the words of its tasks, readers of public data sets."""
+"""Parts of MiniGPT-v2's own training: its layout, the words of its tasks, readers of public data sets."""

@@ -18,7 +18,7 @@ LabelledIds = tuple[list[int | None], bool]  # ids, and whether they are learned
 def tokenize_minigpt(
     turns: Sequence[ChatTurn], tokenizer: Tokenizer, rows: int, most: int, *, media: bool = True
 ) -> TokenizedExample:
-    """The sequence, None at each of the picture's `rows`; what follows the first question is cut to `most` tokens."""
+    """The sequence, None at each of the picture's `rows`; the part after the first question is cut to `most` tokens."""
     bos, eos = _control(tokenizer, "<s>"), _control(tokenizer, "</s>")
     (first, _), *rest = _pieces(turns, tokenizer, bos, eos, rows if media else 0)
     ids: list[int | None] = []

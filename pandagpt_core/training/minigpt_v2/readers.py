@@ -50,7 +50,7 @@ def read_coco_detection(annotations: Path, _second: Path | None) -> Iterator[Ann
 def read_refcoco(annotations: Path, second: Path | None) -> Iterator[Annotation]:
     """refs.json, the published pickle's list as JSON, and instances.json: each sentence both ways.
 
-    The file holds all splits; what is not of "train" is what models are measured on, and is left out.
+    The file holds all splits; models are measured on those other than "train", which are left out.
     """
     data = _json(_needed(second, "instances.json"))
     boxes = {one["id"]: one["bbox"] for one in data["annotations"]}

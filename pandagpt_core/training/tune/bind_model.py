@@ -1,4 +1,4 @@
-"""What is trained of ImageBind-LLM, in its two phases, as one module that gives the loss (Han et al. 2023, section 3).
+"""The trained parts of ImageBind-LLM in its two phases, as one module that gives the loss (Han et al. 2023, section 3).
 
 pretrain: the bind network, the prefix queries and the gates, on captions. finetune: the language model's norms, biases
 and LoRA, on instructions. The rest is frozen in either phase.
@@ -122,6 +122,6 @@ def _base(module: nn.Module) -> Linear:
 
 
 def _without_bias(module: nn.Module, x: Tensor) -> Tensor:
-    """The projection with its LoRA but without bias or dropout: what is added is no token of its own."""
+    """The projection with its LoRA but without bias or dropout, since its input is no token."""
     out = F.linear(x, _base(module).weight.to(x.dtype))
     return out + module.scale * F.linear(F.linear(x, module.a), module.b) if isinstance(module, LoraLinear) else out

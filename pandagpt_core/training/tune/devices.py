@@ -20,12 +20,12 @@ def open_accelerator(settings: TrainSettings) -> Accelerator:
 
 
 def mixed_precision(asked: str, *, gpu_with_bf16: bool) -> str:
-    """accelerate's name for the precision of the products; what is asked for outright is had on any device."""
+    """accelerate's name for the precision of the products; a named precision is used on any device."""
     return "bf16" if asked == "bf16" or (asked == "auto" and gpu_with_bf16) else "no"
 
 
 def frozen_dtype(accelerator: Accelerator) -> torch.dtype:
-    """What frozen matrices are kept in: what they are multiplied in, but FSDP shards only weights of one type."""
+    """Type of frozen matrices: that of their products, but float32 under FSDP, which shards one type of weights."""
     plain = accelerator.mixed_precision == "no" or accelerator.distributed_type == DistributedType.FSDP
     return torch.float32 if plain else torch.bfloat16
 
@@ -50,7 +50,7 @@ def check_accumulation(accelerator: Accelerator, accumulated: int) -> None:
 
 
 def configure_deepspeed(accelerator: Accelerator, settings: TuneSettings) -> None:
-    """It takes the size of a micro-batch from a data loader, which there is none of here."""
+    """Sets the size of a micro-batch, which DeepSpeed else takes from a data loader; there is none here."""
     plugin = getattr(accelerator.state, "deepspeed_plugin", None)
     if plugin is not None:
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.train.micro_batch

@@ -27,7 +27,7 @@ from pandagpt_core.training.tune.settings import TrainSettings
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """What each step of a run does."""
+    """The fixed values of every step of a run."""
 
     settings: TrainSettings
     order: Order | MixedOrder
@@ -81,7 +81,7 @@ def train_loop(
 
 
 class _Running:
-    """The losses of each step, and what the log has of it: over all processes, by answer token."""
+    """The losses of each step, and its entry in the log: over all processes, by answer token."""
 
     def __init__(self, plan: TrainPlan, train_set: TrainSet, accelerator: Accelerator, model: nn.Module) -> None:
         self._plan, self._train_set, self._accelerator, self._model = plan, train_set, accelerator, model

@@ -1,4 +1,4 @@
-"""What is trained: a projection, perhaps a resampler, and LoRA around a frozen language model, as one module."""
+"""The trained module: a projection, perhaps a resampler, and LoRA around a frozen language model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class ParameterCount:
 
     @property
     def share(self) -> float:
-        """Trained over all: encoder, language model, and what is trained (0.4 % for PandaGPT-13B)."""
+        """Trained over all: encoder, language model, and the trained part (0.4 % for PandaGPT-13B)."""
         return self.trained / (self.trained + self.encoder + self.llm)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a run gives: a model folder to serve; on request PandaGPT's own file of trained weights, and a PEFT folder."""
+"""Results of a run: a model folder to serve; on request PandaGPT's own file of trained weights, and a PEFT folder."""
 
 import json
 import os
@@ -37,7 +37,7 @@ State = Mapping[str, Tensor]
 
 
 def resampler_of(trained: State) -> dict[str, Tensor]:
-    """Those of the trained parameters that a model folder's resampler.safetensors holds."""
+    """The trained parameters for a model folder's resampler.safetensors."""
     return {n.removeprefix(_RESAMPLER): tensor for n, tensor in trained.items() if n.startswith(_RESAMPLER)}
 
 
@@ -65,7 +65,7 @@ def write_model(
 ) -> Path:
     """The base's folder with another adapter; its other files are linked where the disk allows it, else copied.
 
-    What the base's adapter has beside weight and bias of the projection (a recall) stays. The adapter's type is kept.
+    Parts of the base's adapter beside the projection's weight and bias (a recall) stay. The adapter's type is kept.
     resampler: of the new folder, whether or not the base has one.
     """
     shutil.rmtree(out, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a run leaves to read: a line of JSON for every step, and a picture of the loss."""
+"""The record of a run: a line of JSON for every step, and a picture of the loss."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class TrainingRecord:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Its lines; a last one that was cut off in the writing is left out."""
+    """Lines of the log; a last one that was cut off in the writing is left out."""
     path = folder / LOG
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]

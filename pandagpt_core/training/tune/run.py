@@ -1,4 +1,4 @@
-"""A training run from its settings to a model folder: what `pandagpt train` does."""
+"""`pandagpt train`: a training run from its settings to a model folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ Tuned = TrainableModel | TrainableBind
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """Steps behind the run, and what it has written; no model yet where it was stopped early."""
+    """Finished steps of the run, and the files it has written; no model yet where it was stopped early."""
 
     step: int
     steps: int
@@ -132,7 +132,7 @@ def trainable_folder(path: Path) -> Trained:
 
 
 def build_of(path: Path, folder: Trained, settings: TuneSettings) -> Tuned:
-    """What is trained of the folder's system."""
+    """The trainable module of the folder's system."""
     if isinstance(folder, ImageBindLLMFolder):
         return build_bind(path, folder, settings.bind.phase, folder.bind.features, settings.bind.dropout)
     tuned = build(path, folder, settings.lora, settings.train.seed)
@@ -165,7 +165,7 @@ def _optimizer(tuned: Tuned, settings: TuneSettings) -> torch.optim.Optimizer:
 
 
 def _fingerprint(settings: TuneSettings, folder: Trained, train_set: TrainSet, steps: int) -> dict[str, Any]:
-    """All that the losses depend on, flat. How a batch is divided over devices, and in which precision, is free."""
+    """All values that the losses depend on, flat. The division of a batch over devices and the precision are free."""
     free = {"micro_batch", "precision", "checkpointing", "device", "epochs", "max_steps"}
     fingerprint: dict[str, Any] = {"model": folder.files, "encoder": folder.encoder_digest, "lessons": train_set.digest}
     fingerprint["train.steps"] = steps

@@ -1,4 +1,4 @@
-"""What a benchmark is: questions about media out of its files, and figures out of the answers."""
+"""The interface of a benchmark: questions about media out of its files, and figures out of the answers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkOutcome:
-    """What a model got; `answers` are kept so that they can be looked at."""
+    """A model's figures; `answers` are kept for a reader."""
 
     benchmark: str
     model: str

@@ -73,7 +73,7 @@ def score_composition(questions: Sequence[Question], answers: Sequence[str]) -> 
 
 
 def _asked(one: Any) -> Iterator[dict[str, Any]]:
-    """The line again, once for each question. What is wrong with it shows when the first is read."""
+    """The line again, once for each question. Its errors show when the first is read."""
     yield {"line": one, "kind": "every"}
     for at in range(len(one["media"]) if isinstance(one, dict) and "media" in one else 0):
         yield {"line": one, "kind": "one", "at": at}

@@ -17,12 +17,12 @@ from pandagpt_core.types import Modality
 
 # Recipe arrays of one modality in; [N, E] or [N, n, E] out, or N of what a resampler reads.
 Encode = Callable[[Modality, Sequence[np.ndarray]], Tensor | Sequence[MediumFeatures]]
-SHARD_BYTES = 256 << 20  # of one file: what a run that is cut off may have to encode again
+SHARD_BYTES = 256 << 20  # of one file: a run that is cut off may have to encode them again
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where media lie and how the encoder wants them; how many threads prepare how many for it at a time."""
+    """The media's folder and the encoder's recipes; the numbers of threads and of media that they prepare at a time."""
 
     folder: Path
     recipes: Mapping[Modality, str]

@@ -1,4 +1,4 @@
-"""Encoded media kept on disk: the encoder is frozen, so a medium is encoded once, whatever is trained how often.
+"""Encoded media kept on disk: the encoder is frozen, so a medium is encoded once for all trainings.
 
 CACHE/<encoder digest>/<digest of its keys>.safetensors   [E] or [n, E] float32 by key; written whole, never changed;
                                                          for a resampler also KEY/tokens, [clips, T, W] float16, and of
@@ -31,7 +31,7 @@ _LARGEST = torch.finfo(torch.float16).max
 
 @dataclass(frozen=True, slots=True)
 class MediumFeatures:
-    """What a frozen tower gives of one medium for a resampler: the vector [E], the tokens, and where texts end."""
+    """Output of a frozen tower from one medium, for a resampler: the vector [E], the tokens, and the ends of texts."""
 
     vector: Tensor
     tokens: Tensor
@@ -111,6 +111,6 @@ class FeatureStore:
 
 
 def mark_of(path: Path, what: str) -> str:
-    """A file's place, size and time of change, and what is read from it. Raises OSError."""
+    """A file's place, size and time of change, and `what` is read from it. Raises OSError."""
     stat = path.stat()
     return f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{what}"

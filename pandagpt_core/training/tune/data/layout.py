@@ -3,8 +3,8 @@
 alpaca as ImageBind-LLM's trainer has it: prompt and answer tokenised as one text, the end of the text learned, and of
 the answer all but the unknown token, whose id that trainer ignores. MiniGPT-v2 as its own trainer did
 (`training.minigpt_v2.layout`). vicuna-v0 as PandaGPT's trainer laid it out (`training.conversations`, held against the
-original). The others, with rows or one vector, as the very prompts of service, one for each question: what follows a
-prompt up to the end of the turn is learned. A template's `lead` stands before the last answer only, as it is served.
+original). The others, with rows or one vector, as the very prompts of service, one for each question: the text from the
+prompt to the end of the turn is learned. A template's `lead` stands before the last answer only, as it is served.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 TurnLayout = Callable[
     [Sequence[ChatTurn], bool], TokenizedExample
 ]  # turns, and whether there are media; ValueError if it cannot
-_ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot, whatever fills it
+_ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot for all media
 
 
 Trained = ProjectedFolder | ImageBindLLMFolder
@@ -34,7 +34,7 @@ Prompted = PandaGPTFolder | ImageBindLLMFolder | MiniGPTv2Folder
 
 
 def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> TurnLayout:
-    """How to tokenize out the folder's conversations, cut to `most` tokens after the medium."""
+    """The function that lays the folder's conversations out, cut to `most` tokens after the medium."""
     if isinstance(folder, ImageBindLLMFolder):  # its media stand in no place of the prompt
         layout = _LAYOUTS[folder.template](folder, tokenizer, most)
         return lambda chat, _media: layout(chat, False)

@@ -1,4 +1,4 @@
-"""Which conversations a step learns from: a function of (seed, step) alone, so that nothing of it need be saved.
+"""The conversations of a step: a function of (seed, step) alone, so that nothing of it need be saved.
 
 Epochs follow one another without a gap: a step's batch may reach from one into the next, and the last step is filled
 from an epoch that is begun for it. Every conversation is seen at least as often as there are epochs.
@@ -32,13 +32,13 @@ class Order:
         return [int(_shuffled(self.count, self.seed, place // self.count)[place % self.count]) for place in places]
 
     def epoch(self, step: int) -> float:
-        """How often every conversation was seen, on average, before this step."""
+        """Number of times that a conversation was seen, on average, before this step."""
         return step * self.batch / self.count
 
 
 @dataclass(frozen=True, slots=True)
 class MixedOrder:
-    """Several sets of conversations, each a stated share of every `PERIOD` drawn, whatever its size.
+    """Several sets of conversations, each a stated share of every `PERIOD` drawn, for any size of the set.
 
     members: the indices of each set. ratios: of any sum. Raises InvalidRequest for an empty set with a share.
     """

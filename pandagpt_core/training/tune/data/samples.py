@@ -21,7 +21,7 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.types import Modality
 
-# What a caption answers, by its first medium; the entries of a file take turns.
+# Questions for a caption, by its first medium; the entries of a file take turns.
 QUESTIONS: Mapping[Modality, tuple[str, ...]] = MappingProxyType(
     {
         Modality.IMAGE: ("Describe this picture.", "What does the picture show?", "What do you see?"),
@@ -42,7 +42,7 @@ _MARK = "<image>"
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """A file, what it is, and the recipe's parameters as (name, value) pairs."""
+    """A file, its modality, and the recipe's parameters as (name, value) pairs."""
 
     modality: Modality
     file: str
