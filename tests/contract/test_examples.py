@@ -19,10 +19,9 @@ from jsonschema import Draft202012Validator
 
 from service.gateway.errors import ERRORS
 from service.gateway.openapi import document
-from service.gateway.openapi.curl import ADDRESS, is_file
-from service.gateway.openapi.examples import values
-from service.gateway.openapi.examples.errors import ERROR_EXAMPLES
-from service.gateway.openapi.examples.operations import OPERATIONS
+from service.gateway.openapi.add_examples import ADDRESS, is_file
+from service.gateway.openapi.errors import ERROR_EXAMPLES
+from service.gateway.openapi.examples import OPERATIONS, values
 from service.gateway.state import GatewayState
 from tests.contract import made
 

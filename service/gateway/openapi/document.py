@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from fastapi import FastAPI
@@ -18,7 +18,6 @@ from pydantic.json_schema import models_json_schema
 from service.gateway.access.auth import Access
 from service.gateway.openapi.add_examples import add_examples
 from service.gateway.openapi.errors import add_errors
-from service.gateway.openapi.limits import state_limits
 from service.gateway.routes import routers
 from service.gateway.schema.batches import BatchBody
 from service.gateway.schema.completions import CompletionBody, DetokenizeBody, TokenizeBody
@@ -54,6 +53,34 @@ BODIES = (
     Error,
 )
 DESCRIPTION = "Ask a language model about images, videos, sounds, depth maps, thermal images and IMU recordings."
+FORM_PATH = "/v1/generate"
+
+
+class Limit(NamedTuple):
+    """A field of bodies that a setting bounds: `keyword` of its schema is at most the setting's value."""
+
+    field: str
+    keyword: Literal["maximum", "maxItems", "maxLength"]
+    setting: str
+
+
+LIMITS = (
+    Limit("messages", "maxItems", "max_messages"),
+    Limit("max_tokens", "maximum", "max_tokens"),
+    Limit("max_completion_tokens", "maximum", "max_tokens"),
+    Limit("n", "maximum", "max_choices"),
+    Limit("input", "maxItems", "max_embed_inputs"),
+    Limit("documents", "maxItems", "max_embed_inputs"),
+    Limit("text_1", "maxItems", "max_embed_inputs"),
+    Limit("text_2", "maxItems", "max_embed_inputs"),
+    Limit("prompt", "maxLength", "max_text_chars"),
+)
+# A response's `input` is a conversation, not a list to embed.
+RESPONSE_LIMITS = (
+    *(limit for limit in LIMITS if limit.setting in ("max_tokens", "max_choices")),
+    Limit("max_output_tokens", "maximum", "max_tokens"),
+)
+BOUNDED = ("ChatBody", "CompletionBody", "EmbedBody", "RerankBody", "ScoreBody", "TokenizeBody")
 
 
 def install(app: FastAPI, routes: Iterable[APIRoute], settings: GatewaySettings) -> None:
@@ -95,7 +122,7 @@ def document(routes: list[APIRoute], settings: GatewaySettings) -> dict[str, Any
     add_errors(spec)
     add_examples(spec)
     _leave_out_unused(spec)
-    state_limits(spec, settings)
+    _state_limits(spec, settings)
     _describe_constants(spec)
     _leave_out_null_defaults(spec)
     return spec
@@ -142,6 +169,28 @@ def _leave_out_null_defaults(spec: dict[str, Any]) -> None:
         for field in schema.get("properties", {}).values():
             if field.get("default", "") is None:
                 del field["default"]
+
+
+def _state_limits(spec: dict[str, Any], settings: GatewaySettings) -> None:
+    """Lower the bounds of the document's bodies to those of the settings, in place."""
+    found = spec["components"]["schemas"]
+    form = spec["paths"][FORM_PATH]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    for schema in (*(found[name] for name in BOUNDED if name in found), form):
+        _state(schema, LIMITS, settings)
+    if "ResponseBody" in found:
+        _state(found["ResponseBody"], RESPONSE_LIMITS, settings)
+
+
+def _state(schema: dict[str, Any], limits: tuple[Limit, ...], settings: GatewaySettings) -> None:
+    for limit in limits:
+        if (field := schema["properties"].get(limit.field)) is not None:
+            _bound(field, limit.keyword, getattr(settings, limit.setting))
+
+
+def _bound(field: dict[str, Any], keyword: str, value: int) -> None:
+    for kind in (field, *field.get("anyOf", ())):
+        if keyword in kind:
+            kind[keyword] = min(kind[keyword], value)
 
 
 def access_of(route: APIRoute) -> Access | None:

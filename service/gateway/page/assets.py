@@ -13,7 +13,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
-from service.gateway.page import modules, registry
+from service.gateway.page import modules
 
 INDEX = "index.html"
 ROOT = "/page/"  # where the files of the page lie
@@ -78,7 +78,7 @@ _MARK = "v-"
 def load_assets() -> Assets:
     """All files; the index names the others by the version, and the modules that are needed at once."""
     folder = resources.files("service.gateway.page").joinpath("static")
-    found = {path: file.read_bytes() for path, file in _files(folder, "")} | {registry.PATH: registry.module()}
+    found = {path: file.read_bytes() for path, file in _files(folder, "")} | {modules.REGISTRY: modules.registry()}
     digest = hashlib.sha256()
     for path in sorted(found):
         digest.update(path.encode() + b"\0" + hashlib.sha256(found[path]).digest())

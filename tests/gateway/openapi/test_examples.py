@@ -1,6 +1,6 @@
 """The table of examples: complete, and each fits its schema.
 
-A new endpoint brings a row in `service/gateway/openapi/examples`, a new code of errors one in its `errors.py`.
+A new endpoint brings a row in `service/gateway/openapi/examples`, a new code of errors one in `errors.py` beside it.
 """
 
 from typing import Any
@@ -8,8 +8,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from service.gateway.errors import ERRORS
-from service.gateway.openapi.examples.errors import ERROR_EXAMPLES
-from service.gateway.openapi.examples.operations import OPERATIONS
+from service.gateway.openapi.errors import ERROR_EXAMPLES
+from service.gateway.openapi.examples import OPERATIONS
 from tests.gateway.openapi.walk import operations
 
 Json = dict[str, Any]
@@ -61,7 +61,7 @@ def test_an_example_that_does_not_fit_is_found(spec: Json) -> None:
 
 
 def test_every_code_of_an_error_has_an_example(spec: Json) -> None:
-    assert set(ERROR_EXAMPLES) == set(ERRORS), "a row in service/gateway/openapi/examples/errors.py for each code"
+    assert set(ERROR_EXAMPLES) == set(ERRORS), "a row in service/gateway/openapi/errors.py for each code"
     written = {
         example["value"]["error"]["code"]: int(name.removeprefix("Error"))
         for name, answer in spec["components"]["responses"].items()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 
 from pandagpt_core.modalities import MODALITIES
-from service.gateway.page import modules, registry
+from service.gateway.page import modules
 from service.gateway.page.assets import FOR_GOOD, HEADERS, INDEX, MAIN, load_assets
 from service.gateway.state import GatewayState
 
@@ -112,7 +112,7 @@ def test_a_setting_turns_the_page_off(start_gateway: Callable[..., tuple[str, Ga
 
 
 def test_the_page_gets_the_registry_and_repeats_nothing_of_it() -> None:
-    described = json.loads(registry.module().decode().partition("REGISTRY = ")[2].rstrip(";\n"))
+    described = json.loads(modules.registry().decode().partition("REGISTRY = ")[2].rstrip(";\n"))
     assert list(described) == list(MODALITIES)
     for name, entry in MODALITIES.items():
         found = described[name]
