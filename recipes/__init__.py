@@ -1,1 +1,1 @@
-"""How the models of this repository were made."""
+"""The recipes of this repository's models."""

@@ -1,9 +1,9 @@
 """The recipe of models/panda-locate, in order: `python -m recipes.panda_locate.build`.
 
 fetch packages -> cut-outs -> scenes and the trunk's features of them -> the encoder's head; beside it projection and
-LoRA, from scenes that are never drawn -> model folder -> figures and card. What a stage made is kept under the cache
-folder, and long stages go on where they were interrupted. `--quick` runs all of it in minutes, to weights of no use,
-into a folder of its own.
+LoRA, from scenes that are never drawn -> model folder -> figures and card. The results of a stage are kept under the
+cache folder, and long stages go on where they were interrupted. `--quick` runs all of it in minutes, to weights of no
+use, into a folder of its own.
 """
 
 import argparse
@@ -56,10 +56,10 @@ _SHARED = (
 
 @dataclass(frozen=True, slots=True)
 class LocateRecipe:
-    """What decides the weights, besides the data; and how many scenes are measured.
+    """The numbers that decide the weights, besides the data, and the number of scenes for the figures.
 
-    examined: held-out scenes with ten questions each. coloured: those with every colour that can be asked about; a
-    scene has few. other: scenes of the held-out style.
+    examined: held-out scenes with ten questions each. coloured: scenes for the questions about every colour; a scene
+    has few. other: scenes of the held-out style.
     """
 
     scenes: int = 3072

@@ -8,7 +8,7 @@ from typing import Any
 Figures = Mapping[str, Mapping[str, Mapping[str, Any]]]
 CARD = "README.md"
 _BLOCK = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->)", re.DOTALL)
-# What was to be reached on held-out scenes, in percent.
+# The aims on held-out scenes, in percent.
 BARS = {"detection": 60, "colour": 70, "count": 70, "where": 70}
 _KINDS = {
     "detection": "detection: boxes at IoU 0.5",

@@ -1,4 +1,4 @@
-"""What a training goes on from: the trained weights, AdamW's two moments of each, and the step, in one file."""
+"""State from which a training goes on: the trained weights, AdamW's two moments of each, and the step, in one file."""
 
 import json
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ from recipes.panda_mini.data.media import Picture, clip_art, icons
 Cutouts = Mapping[int, Sequence[Image.Image]]  # by index in NAMES, RGBA, cut to what is not transparent
 NAME_OF = {name: at for at, name in enumerate(NAMES)}
 _LEAST = 24  # pixels of each side of what is kept
-_OPAQUE = 40  # of 255: what counts as the thing, to its box
+_OPAQUE = 40  # of 255: the least alpha of the thing, for its box
 _STEPS = 256
 # Names whose clip art is found by words that name other things too: bookmarks, businesses, planets.
 _DOUBTFUL = frozenset(("airplane", "book", "bus", "car", "key", "lemon", "sailboat", "soccer ball"))
@@ -33,7 +33,7 @@ def held_out_cutouts(packages: Path) -> Cutouts:
 
 
 def by_name(pictures: Iterable[Picture]) -> Cutouts:
-    """Those of the things in NAMES; what cannot be drawn is left out."""
+    """Cut-outs of the things in NAMES; leaves out pictures that cannot be drawn."""
     concepts = load_concepts()
     found: dict[int, list[Image.Image]] = {}
     for picture in pictures:
@@ -45,7 +45,7 @@ def by_name(pictures: Iterable[Picture]) -> Cutouts:
 
 
 def trimmed(picture: Picture) -> Image.Image | None:
-    """Without the transparent margin; None for what is next to nothing, or has no transparency at all."""
+    """Without the transparent margin; None for a picture that is nearly empty or has no transparency."""
     try:
         drawn = picture.draw()
     except (OSError, ValueError):

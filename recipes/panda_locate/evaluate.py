@@ -16,7 +16,7 @@ from recipes.panda_locate.scoring import score
 
 QUESTIONS = 10
 _TOKENS = 150
-# What guessing gives, where there is a guess: one of the colours, one of the ninths.
+# Share of right answers by chance, where there is a guess: one of the colours, one of the ninths.
 _CHANCE = {"colour": 1 / 8, "where": 1 / 9}
 
 

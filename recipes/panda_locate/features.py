@@ -40,7 +40,7 @@ def load_grid_trunk() -> GridTrunk:
 def scene_features(
     folder: Path, cutouts: Cutouts, photos: Sequence[Image.Image], count: int, seed: int, log: Log
 ) -> Kept:
-    """Those of `count` scenes; goes on where it was interrupted."""
+    """Features of `count` scenes; goes on where it was interrupted."""
     folder.mkdir(parents=True, exist_ok=True)
     path, truth = folder / "maps.npy", folder / "things.jsonl"
     shape = (count, DEEP + FINE + PLAIN, SIDE, SIDE)

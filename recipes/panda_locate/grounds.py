@@ -1,4 +1,4 @@
-"""What lies behind the things of a scene: drawn grounds, and photographs of places without any of the things."""
+"""Backgrounds of a scene: drawn grounds, and photographs of places without any of the things."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -105,7 +105,7 @@ class ReaderModel:
         return cls(llm, projection, lora, _pairs(kept))
 
     def adapter(self) -> dict[str, Tensor]:
-        """Everything that a folder's adapter holds; pairs that were not trained change nothing."""
+        """All tensors of a folder's adapter; pairs that were not trained change nothing."""
         tensors = {"projection.weight": self.projection.weight, **_pairs(self.lora)}
         return {name: tensor.detach() for name, tensor in tensors.items()}
 

@@ -1,4 +1,4 @@
-"""Where things of a scene go, before anything is drawn: 1 to 6, apart from one another, kinds and colours repeated."""
+"""Places of a scene's things, before anything is drawn: 1 to 6, apart from one another, kinds and colours repeated."""
 
 from dataclasses import dataclass
 

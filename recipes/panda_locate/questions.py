@@ -16,7 +16,7 @@ from recipes.panda_locate.things import COLOURS, NAMES, PLACES, DrawnThing, plur
 
 @dataclass(frozen=True, slots=True)
 class LocateQuestion:
-    """`kind`: what is measured. `truth`: the things that a question about places is about."""
+    """`kind`: the measure. `truth`: the things that a question about places is about."""
 
     kind: str
     text: str
@@ -111,7 +111,7 @@ def what(things: Things, rng: np.random.Generator) -> Asked:
 
 
 def which(things: Things, rng: np.random.Generator) -> Asked:
-    """The one thing of a colour."""
+    """A question for the thing of a colour; None if the colour has another number of things than one."""
     shade = tuple(COLOURS)[int(rng.integers(len(COLOURS)))]
     those = [one for one in things if one.shade == shade]
     return _vqa("what", f"what is {shade}?", those[0].noun, (those[0],)) if len(those) == 1 else None

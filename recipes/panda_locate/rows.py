@@ -1,4 +1,4 @@
-"""Rows of a picture made from what is known to be in it: what the grid encoder would give if it saw without error.
+"""Rows of a picture made from its known contents, as a grid encoder without errors would give them.
 
 The language model learns from these, with the encoder's doubts about names and colours put in, so that it need not wait
 for pictures to be drawn.
@@ -22,7 +22,7 @@ _PLAIN = "plain"  # the last colour is none of them
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How unsure of names and colours the encoder is: the greatest share that goes to others, and how often any.
+    """The encoder's doubts about names and colours: the greatest share that goes to others, and the odds of any.
 
     plain: how often a tinted thing looks about as much as if it had none of the colours, the head's commonest doubt.
     """
@@ -54,7 +54,7 @@ def words_of(tokenizer: Tokenizer) -> Words:
 
 
 def imagined_rows(words: Words, things: Sequence[DrawnThing], rng: np.random.Generator, noise: Noise) -> Tensor:
-    """[R, K]: what is there, in reading order."""
+    """[R, K]: the things, in reading order."""
     ordered = in_order(list(things))[:THINGS]
     missing = THINGS - len(ordered)
     names = _shares([*(one.name for one in ordered), *[0] * missing], len(words.names), rng, noise)

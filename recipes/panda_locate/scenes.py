@@ -1,4 +1,4 @@
-"""Scenes drawn after a plan: what is in them and where is known exactly."""
+"""Scenes drawn after a plan: their things and places are known exactly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

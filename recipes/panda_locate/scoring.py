@@ -1,4 +1,4 @@
-"""How an answer is judged: places at IoU 0.5, one to one; words exactly, but for case, an article and a full stop."""
+"""Rules to judge an answer: places at IoU 0.5, one to one; words exactly, but for case, an article and a full stop."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def plain(text: str) -> str:
 
 
 def found(boxes: Sequence[Box], truths: Sequence[Box]) -> int:
-    """How many of the truths have a box of their own, the best pairs first."""
+    """Number of the truths that have a box of their own, the best pairs first."""
     pairs = sorted(((iou(a, b), i, j) for i, a in enumerate(boxes) for j, b in enumerate(truths)), reverse=True)
     ours: set[int] = set()
     theirs: set[int] = set()

@@ -40,8 +40,8 @@ class Packed:
 class Tree:
     """Causal attention in which a question sees what is before the first question, and itself.
 
-    Each question's scores are computed by themselves, over what it sees: those of whole sequences with a mask would be
-    many times as many.
+    Each question's scores are computed by themselves, over the tokens that it sees. Whole sequences with a mask would
+    need many times as many scores.
     """
 
     def __init__(self, part: Tensor) -> None:

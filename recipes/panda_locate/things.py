@@ -1,4 +1,4 @@
-"""The things and colours that panda-locate names, and what a scene is made of."""
+"""The things and colours that panda-locate names, and the parts of a scene."""
 
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -1,9 +1,9 @@
 """The recipe of the small default model, in order: `python -m recipes.panda_mini.build`.
 
 fetch packages -> trunk features of every picture -> shared space -> towers of the other media -> projection and LoRA ->
-model folder -> figures. What a stage made is kept under the cache folder by the recipe's numbers, so a run that was
-interrupted goes on where it was, and `--quick` runs all of it in minutes to weights that know next to nothing, which
-go to a folder of their own. `--device cuda` trains on a GPU; the figures are always measured on the CPU.
+model folder -> figures. The results of a stage are kept under the cache folder by the recipe's numbers, so a run that
+was interrupted goes on where it was, and `--quick` runs all of it in minutes to weights that know next to nothing,
+which go to a folder of their own. `--device cuda` trains on a GPU; the figures are always measured on the CPU.
 """
 
 import argparse
@@ -44,7 +44,7 @@ Examine = Callable[[Path, Path, int], dict[str, Any]]  # figures of a folder, by
 
 
 def main(said: Sequence[str] | None = None, run: Callable[[BuildJob, Path], None] | None = None) -> None:
-    """run: what builds (`build`)."""
+    """run: the function that builds (`build`)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=Path(".cache/mini"))
     parser.add_argument("--out", type=Path, help="models/panda-mini, or with --quick CACHE/quick")
@@ -73,8 +73,8 @@ def build(
 ) -> None:
     """Every stage in order; `out` becomes a model folder with its figures beside it.
 
-    towers: those of media that are not pictures (TOWERS). examine: what measures the folder (evaluate_folder).
-    calibrate: what decides how sure a name must be (calibrated).
+    towers: makers of the towers of media other than pictures (TOWERS). examine: measures the folder (evaluate_folder).
+    calibrate: finds the least probability of a name (calibrated).
     """
     before = reproducibility.read()  # `out` may be the very folder
     fetch_all(job.packages)
@@ -107,7 +107,7 @@ def hold_against(figures: Mapping[str, Any], committed: Mapping[str, Any], log: 
 
 
 def calibrated(job: BuildJob, sizes: dict[str, Any], state: State, directions: torch.Tensor) -> NameTable:
-    """How sure a name must be, on samples of its own, seen by the very encoder that is exported."""
+    """Calibrated table of names, from samples of its own and by the very encoder that is exported."""
     encoder = MiniEncoder.load(sizes, {name: tensor.half().float() for name, tensor in state.items()})
     found = samples(encoder, job.packages, job.recipe.thin)
     pictures = picture_rows(encoder, job.packages, list(present())[:: job.recipe.thin])

@@ -1,4 +1,4 @@
-"""What decides the small default's weights besides its data: the sizes of its towers, seeds, lengths of the stages."""
+"""The numbers that decide the small default's weights: sizes of its towers, seeds, lengths of the stages."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,7 @@ SIZES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class BuildRecipe:
-    """What decides the weights, besides the data: seeds and lengths of the stages. `thin`: every so many pictures."""
+    """Numbers that decide the weights besides the data: seeds, lengths of stages. `thin`: every so many pictures."""
 
     seed: int = 1
     thin: int = 1

@@ -85,7 +85,7 @@ def _items(packages: Path, concepts: tuple[Concept, ...], thin: int) -> Iterator
 
 
 def _sounds(packages: Path, concepts: tuple[Concept, ...], thin: int) -> Iterator[Entry]:
-    """Those of an unseen bank, alone and with a held-out icon of the same concept."""
+    """Sounds of an unseen bank, alone and with a held-out icon of the same concept."""
     # Needs the player of sound banks, which not every installation has.
     from recipes.panda_mini.data.sounds import unseen_bank
 

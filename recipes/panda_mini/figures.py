@@ -58,8 +58,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure the sets, write their figures and reports and fill the card; all figures of these very weights.
 
-    cache: where the packages of the recipe lie, under `packages`. What other weights were found to know is forgotten.
-    examined: the report of one set (`examine_set`).
+    cache: where the packages of the recipe lie, under `packages`. Drops the figures of other weights. examined: the
+    report of one set (`examine_set`).
     """
     weights = read_model_folder(folder).files
     known = read(folder) if (folder / FIGURES).exists() else {}

@@ -20,7 +20,7 @@ UNION = "reserved"
 
 
 def write_reserved(packages: Path, folder: Path, thin: int = 1) -> Manifest:
-    """All that can be drawn, by kind of file. thin: every so many, to try it; what is trained on is not thinned."""
+    """Write the pictures that can be drawn, by kind of file. thin: every so many, to try it; training uses all."""
     concepts = load_concepts()
     named = reserved_pictures(packages, concepts)[::thin]
     pictures = [picture for picture in named if is_drawable(picture)]

@@ -19,7 +19,7 @@ State = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class BuildJob:
-    """One build: where what is fetched and made is kept, by which numbers, its log, and what trains."""
+    """One build: the folder of its downloads and results, its numbers, its log, and the device that trains."""
 
     cache: Path
     recipe: BuildRecipe
@@ -38,7 +38,7 @@ class BuildJob:
         return corpus.training_pictures(self.packages, self.recipe.thin)
 
     def kept(self, stage: str, numbers: tuple[object, ...], make: Callable[[], State]) -> State:
-        """What the stage made; on which device does not count among the numbers."""
+        """The stage's results; the device does not count among the numbers."""
         return kept(self.cache, stage, numbers, make)
 
 

@@ -10,7 +10,7 @@ _WIDTH = 120
 _BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 _UNMEASURED = "Not measured for these weights yet."
 
-# What each validation set is, in the card's order.
+# Descriptions of the validation sets, in the card's order.
 NOTES = {
     "photos": "gcompris, the real photos of its lists",
     "cartoons": "gcompris, the drawn pictures of the same lists",
@@ -25,7 +25,7 @@ NOTES = {
     "thermal, synthetic": "SYNTHETIC, made up from the openmoji icons; how warm a thing is comes of the concept list",
     "motion": "BasicMotions, test split; four activities, chance among them 25 %",
 }
-# Shares that were to be reached, in percent: what, set, exact or category.
+# Aims, shares in percent: measure, set, exact or category.
 BARS = (
     ("gcompris photos, if the 33 real ones are meant", "photos", "exact", 45),
     ("gcompris photos, if all of their lists are meant", "photo lists, all", "exact", 45),

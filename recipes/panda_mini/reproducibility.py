@@ -47,7 +47,7 @@ def figures_of(said: Any, name: str = "") -> Iterator[tuple[str, Figure]]:
 
 
 def compared(found: Mapping[str, Any], committed: Mapping[str, Any]) -> tuple[int, list[Outside]]:
-    """How many figures both have, and those that lie outside the committed interval."""
+    """Number of figures that both have, and the figures outside the committed interval."""
     before, now = dict(figures_of(committed)), dict(figures_of(found))
     both = [name for name in now if name in before]
     outside = [name for name in both if not before[name].low <= now[name].value <= before[name].high]

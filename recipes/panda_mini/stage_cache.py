@@ -1,4 +1,4 @@
-"""What a stage of a recipe made, kept in a file that is named by the numbers it was made with."""
+"""Results of a recipe's stage, kept in a file whose name has the numbers of the stage."""
 
 import hashlib
 from collections.abc import Callable, Mapping

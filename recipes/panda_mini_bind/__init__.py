@@ -1,1 +1,1 @@
-"""How models/panda-mini-bind was made: an ImageBind-LLM over panda-mini's towers and language model."""
+"""The recipe of models/panda-mini-bind: an ImageBind-LLM over panda-mini's towers and language model."""

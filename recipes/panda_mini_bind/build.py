@@ -2,8 +2,8 @@
 
 fetch packages -> features of the training pictures, by panda-mini's own encoder -> states of the captions below the
 layers that get the vector -> bind network, prefix queries and gates -> with `--tune` the second phase: norms, biases
-and LoRA -> model folder -> figures and card. What a stage made is kept under the cache folder, and the training goes on
-where it was interrupted. `--quick` runs all of it in minutes, to weights of no use, into a folder of its own.
+and LoRA -> model folder -> figures and card. The results of a stage are kept under the cache folder, and the training
+goes on where it was interrupted. `--quick` runs all of it in minutes, to weights of no use, into a folder of its own.
 """
 
 import argparse
@@ -52,7 +52,7 @@ Examine = Callable[[Path], Mapping[str, Any]]  # figures of a folder
 
 @dataclass(frozen=True, slots=True)
 class BindJob:
-    """default: the model folder whose towers are used. cache: where what is fetched and made is kept."""
+    """default: the model folder whose towers are used. cache: the folder of downloads and results."""
 
     recipe: BindRecipe
     default: Path

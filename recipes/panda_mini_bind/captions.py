@@ -1,4 +1,4 @@
-"""What is learned: to name the concept that a feature of the space is nearest to, in a caption of a few words."""
+"""Captions for training: a few words that name the concept nearest to a feature of the space."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class CaptionIds:
 
     @property
     def tokens(self) -> frozenset[int]:
-        """All that an answer may hold."""
+        """All tokens of the answers."""
         return frozenset(token for every in self.answers for one in every for token in one)
 
 

@@ -1,4 +1,4 @@
-"""What decides the weights of panda-mini-bind besides its data: sizes, seeds, lengths of the stages."""
+"""The numbers that decide the weights of panda-mini-bind besides its data: sizes, seeds, lengths of the stages."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from recipes.panda_mini.space.towers import TowerConfig
 
 @dataclass(frozen=True, slots=True)
 class DrawConfig:
-    """How features are drawn for an example.
+    """Numbers for drawing an example's features.
 
     own: the share of a concept's own direction instead of a picture. mix: the largest share of another picture that is
     mixed in. noise: the largest length of the noise that is added to a feature of length one.

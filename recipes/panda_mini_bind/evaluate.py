@@ -43,7 +43,7 @@ def main(said: list[str] | None = None) -> None:
 
 
 def write(folder: Path, figures: Mapping[str, Any]) -> None:
-    """The figures and the card that shows them. What else the file holds stays, if it is of these weights."""
+    """The figures and the card that shows them. The file's other figures stay, if they are of these weights."""
     path = folder / FIGURES
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     kept = known if known.get("weights") == figures["weights"] else {}
@@ -73,7 +73,7 @@ def examined(folder: Path, default: Path, manifest: Manifest) -> dict[str, Evalu
 
 
 def points(folder: Path, meshes: Sequence[NamedMesh]) -> dict[str, Any]:
-    """What is named of meshes that nothing was trained on, sent as their files, with the cache and without."""
+    """Shares of right names for meshes that nothing was trained on, sent as their files, with the cache and without."""
     runtime = _opened(folder)
     concepts = [ConceptEntry(one.name, one.cat) for one in load_concepts()]
     names, truths = Names(concepts), tuple(mesh.concept for mesh in meshes)

@@ -47,7 +47,7 @@ def export(
 ) -> ImageBindLLMFolder:
     """Replace `folder`'s weights and config; its other files stay. cache: [N, E] features of pictures.
 
-    how: what a request has of the cache by default.
+    how: a request's default use of the cache.
     """
     base = read_folder_of(default, PandaGPTFolder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def export(
 
 
 def adapter_of(model: TrainableBind, bind: BindSpec) -> State:
-    """What the adapter's file holds: after the first phase nothing of the language model, which stays the base's."""
+    """Tensors of the adapter's file: after the first phase none of the language model, which stays the base's."""
     state = adapter_state(model, {})
     if model.phase == "finetune":
         return state
@@ -92,7 +92,7 @@ def adapter_of(model: TrainableBind, bind: BindSpec) -> State:
 
 
 def lora_of(model: TrainableBind) -> LoraSpec | None:
-    """That of the second phase."""
+    """LoRA's spec after the second phase; None after the first."""
     ranks = {len(module.a) for module in model.llm.modules() if isinstance(module, LoraLinear)}
     return LoraSpec(r=(rank := ranks.pop()), alpha=float(rank), targets=ADAPTED) if ranks else None
 

@@ -22,7 +22,7 @@ RECALL = "projection.recall"
 
 @dataclass(frozen=True, slots=True)
 class PictureFeatures:
-    """vectors [N, E] of length one, a row a picture: what is trained on, and what the visual cache holds."""
+    """vectors [N, E] of length one, a row a picture, for the training and for the visual cache."""
 
     vectors: Tensor
 

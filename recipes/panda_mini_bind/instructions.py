@@ -1,4 +1,4 @@
-"""What the second phase learns to follow: questions about a picture of many forms, and questions without a picture."""
+"""Instructions for the second phase: questions of many forms about a picture, and questions without one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -81,7 +81,7 @@ def fresh_bind(llm: Llama, names: Tensor, directions: Tensor, config: BindTraini
 
 
 def paths(llm: Llama, layers: int) -> Tensor:
-    """[D, D]: what a vector adds to the residual stream over the last `layers`, with open gates."""
+    """[D, D]: a vector's map into the residual stream over the last `layers`, with open gates."""
     total = torch.zeros(llm.config.width, llm.config.width)
     for layer in list(llm.model.layers)[-layers:]:
         assert isinstance(layer, Layer)

@@ -27,7 +27,7 @@ from recipes.panda_mini_bind.training import LaidOut, UpperLoss, descend
 
 
 def tunable(model: TrainableBind, config: TuneConfig) -> TrainableBind:
-    """What the first phase made, with biases of zero and fresh LoRA beside its language model, which is changed."""
+    """The first phase's model with biases of zero and fresh LoRA; changes its language model in place."""
     llm, shapes = model.llm, tuned_shapes(model.llm.config)
     norms = {name: weight.detach() for name, weight in llm.named_parameters() if name in shapes}
     fetch = fresh_fetch(shapes, norms.__getitem__)

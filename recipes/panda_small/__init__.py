@@ -1,1 +1,1 @@
-"""Which language model a model above panda-mini should have: questions to choose it by."""
+"""Questions to choose the language model of a model above panda-mini."""

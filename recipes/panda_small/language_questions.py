@@ -58,7 +58,7 @@ def _foreign(answer: LanguageAnswer) -> bool:
 
 
 def _story(answer: LanguageAnswer) -> bool:
-    """It ends by itself and does not go round in a loop."""
+    """Whether the story ends by itself and repeats itself in no loop."""
     words = answer.text.lower().split()
     runs = [tuple(words[at : at + 4]) for at in range(len(words) - 3)]
     return answer.ended and len(words) > 20 and _accepted(answer) and all(runs.count(run) < LOOP for run in set(runs))

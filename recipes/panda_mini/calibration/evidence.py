@@ -1,4 +1,4 @@
-"""How much evidence an asked name needs: a logistic regression for every set of sources that may know it.
+"""Probability of an asked name: a logistic regression for every set of sources that may know it.
 
 Pictures are asked about every name of `present.toml`, which says what is in each; drawings, sounds, maps and motions
 about the names of the others. What is there counts as much as what is not. Of what is not there one half is near: of a
@@ -52,8 +52,7 @@ _PHOTOGRAPH = 1.0  # samples that count for more than a drawing are of `present.
 
 @dataclass(frozen=True, slots=True)
 class AskedSample:
-    """A name that a medium was asked about: what each source gives, whether it is there, and, if it is not, whether
-    something of its kind is."""
+    """An asked name of a medium: each source's numbers, whether it is there, and else whether its kind is."""
 
     name: str
     there: bool
@@ -62,7 +61,7 @@ class AskedSample:
 
 
 def present() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    """By file name: what is in the picture, and what may or may not be called so."""
+    """By file name: names of things in the picture, and names that may or may not be right."""
     found = {}
     for file, said in tomllib.loads(PRESENT.read_text()).items():
         names = said.split("|") if said else []
@@ -77,7 +76,7 @@ def evidence_table(
     pictures: Mapping[str, Tensor],
     others: Sequence[CalibrationSample],
 ) -> EvidenceTable:
-    """pictures: the rows of each file of `present.toml`. others: what is of one name each."""
+    """pictures: the rows of each file of `present.toml`. others: media of one name each."""
     usual = torch.stack([classes_of(rows).float().cpu() for rows in pictures.values()]).mean(dim=0)
     table = EvidenceTable(dict(WORDS), dict(COVERS), dict(BESIDE), tuple(round(float(p), 7) for p in usual), {})
     reader = EvidenceReader(Perceiver(names, recall), table)

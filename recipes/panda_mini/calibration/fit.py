@@ -71,7 +71,7 @@ def logistic(rows: Iterable[_Row]) -> Logistic | None:
 
 
 def _nothing(features: int) -> Logistic:
-    """Where nothing was fitted: hardly likely, whatever the features."""
+    """The regression where nothing was fitted: a small probability for all features."""
     return Logistic(-3.0, (0.0,) * features)
 
 

@@ -47,7 +47,7 @@ MEASURED_TOO = (
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSample:
-    """truth: what may be said of it, nothing where it has no name. weight: how much it counts."""
+    """truth: the right names, empty where it has none. weight: its factor in the fit."""
 
     modality: Modality
     truth: tuple[str, ...]
@@ -80,7 +80,7 @@ _Item = tuple[Modality, tuple[str, ...], float, bytes | np.ndarray]
 
 
 def picture_rows(encoder: MiniEncoder, packages: Path, names: Sequence[str]) -> dict[str, Tensor]:
-    """What is perceived of pictures of the calibration's packages, by file name. Takes some minutes."""
+    """Rows of the pictures in the calibration's packages, by file name. Takes some minutes."""
     files, recipe = _files(packages), encoder.recipes[Modality.IMAGE]
     arrays = {name: load(recipe, files[name].read_bytes(), {}, Limits()) for name in names}
     return {name: encoder.rows(Modality.IMAGE, [array])[0] for name, array in arrays.items()}

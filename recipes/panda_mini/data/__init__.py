@@ -1,1 +1,1 @@
-"""Where the small default model's data come from: public packages, fetched by name, and what is made of them."""
+"""Data of the small default model: public packages, fetched by name, and the media made of them."""

@@ -1,6 +1,6 @@
 """Waves varied as rooms, microphones and mixing desks vary them, and their pictures; 16 kHz throughout.
 
-What is heard of a sound bank is one recording of one thing. These make many of it, so that a tower learns what stays.
+A sound bank has one recording of one thing. These functions make many of it, so that a tower learns the common part.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A cut-out on a background, varied: what the trunk sees in training. Pure in (picture, generator)."""
+"""A cut-out on a background, varied: an input of the trunk in training. Pure in (picture, generator)."""
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps

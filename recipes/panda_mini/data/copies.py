@@ -17,7 +17,7 @@ _FEWEST_EDGES = 2 * _MOST_EDGES  # less is next to nothing on white, and alike w
 
 
 def copies(held_out: Sequence[Picture], trained: Sequence[Picture]) -> set[int]:
-    """Which of the held-out pictures look nearly as one that is trained on, or as its mirror image, by their indices.
+    """Indices of held-out pictures that look nearly as one that is trained on, or as its mirror image.
 
     Drawings of one thing by two hands are far apart: of 321 icons of a style held out, the nearest to any that is
     trained on differs in 47 edges and by 25 levels.
@@ -45,7 +45,7 @@ def _drawn(picture: Picture) -> Image.Image | None:
 
 
 def _fingerprint(cutout: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Edges [512] and colours [768] of what is drawn, on white, whatever the margin and size."""
+    """Edges [512] and colours [768] of the drawing, on white, the same for all margins and sizes."""
     drawn = cutout.crop(cutout.getchannel("A").getbbox())
     whole = Image.new("RGBA", drawn.size, "white")
     whole.alpha_composite(drawn)

@@ -43,7 +43,7 @@ def normalised(images: np.ndarray) -> torch.Tensor:
 def trunk_features(
     trunk: EfficientNetLite0, pictures: Sequence[Picture], variants: Sequence[int], seed: int, log: Log
 ) -> Features:
-    """`variants[i]` rows for picture i: the plain one first, then varied ones. What cannot be drawn is left out.
+    """`variants[i]` rows for picture i: the plain one first, then varied ones. Skips what cannot be drawn.
 
     Every row's randomness is its own (seed, picture, variant), so a row does not depend on the others.
     """

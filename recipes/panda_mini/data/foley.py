@@ -1,4 +1,4 @@
-"""Effects made of sines and noise by this project: a second voice for what the sound banks have one recording of.
+"""Effects made of sines and noise by this project: a second voice for things that the sound banks have once.
 
 Each maker gives some two seconds at 16 kHz, other ones each time. They are caricatures, and nothing is claimed by them.
 """

@@ -32,7 +32,7 @@ _SKIP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture: where from, what it is called, which concept it shows (-1: none), how to draw it."""
+    """One picture: its source, its name, its concept (-1: none), the way to draw it."""
 
     source: str
     stem: str

@@ -24,7 +24,7 @@ def recordings(packages: Path, split: str, concepts: tuple[Concept, ...]) -> tup
 
 
 def window(rows: np.ndarray, start: float) -> np.ndarray:
-    """[6, 2000] float32, five seconds from `start` on, linear in time: what the recipe `imu-v1` gives."""
+    """[6, 2000] float32, five seconds from `start` on, linear in time, as the recipe `imu-v1` gives it."""
     at = start + np.arange(_STEPS) * (_SECONDS / _STEPS)
     times = np.arange(len(rows)) / RATE_HZ
     return np.stack([np.interp(at, times, column) for column in rows.T]).astype(np.float32)

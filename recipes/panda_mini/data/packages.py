@@ -27,7 +27,7 @@ class Package:
     """One package. `use`: whether weights may learn from it; only permissive licences may be "train". Of a "part"
     weights are taken as they are; a "calibration" decides how sure a name must be, and nothing else.
 
-    note: what the licence does not cover, or covers alone.
+    note: the parts that the licence does not cover, or covers alone.
     """
 
     client: Client

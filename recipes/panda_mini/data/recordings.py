@@ -1,6 +1,6 @@
 """Real recordings of the audible concepts, for validation alone: share-alike and GPL media, never trained on.
 
-Which file shows what was decided by file names, before any tower heard one.
+File names decided the concept of each file, before any tower encoded one.
 """
 
 from collections.abc import Iterator, Mapping

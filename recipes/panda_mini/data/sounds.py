@@ -1,6 +1,6 @@
 """Sounds of the audible concepts: sound banks (General MIDI programs, GS effects), CC0 recordings, our own foley.
 
-Needs `tinysoundfont`, installed with --no-deps: what it depends on plays aloud, which nobody wants here.
+Needs `tinysoundfont`, installed with --no-deps: its dependencies play aloud, which nobody wants here.
 """
 
 from collections.abc import Callable, Iterator, Mapping

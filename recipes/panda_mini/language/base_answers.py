@@ -1,4 +1,4 @@
-"""What the untouched language model answers to questions without a picture: what training must not unlearn."""
+"""The untouched language model's answers to questions without a picture, which training must not unlearn."""
 
 import json
 from collections.abc import Sequence

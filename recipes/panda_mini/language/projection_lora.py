@@ -1,8 +1,8 @@
 """The language model's stage: from embeddings of the space to examples for the training of projection and LoRA.
 
-What is learned is to read: an example's answer names what the recalled embedding holds most of, right or wrong. Whether
-that is what the picture shows was settled by the space; a language model taught to know better would learn the pictures
-of its training by heart.
+The model learns to read: an example's answer names what the recalled embedding holds most of, right or wrong. The space
+decided whether the picture shows that; a language model taught to know better would learn the pictures of its training
+by heart.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

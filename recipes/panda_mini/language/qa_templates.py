@@ -1,6 +1,6 @@
-"""What the small default learns to say: questions about a picture and answers that name it first.
+"""Questions about a picture and answers that name it first, which the small default learns.
 
-All questions are of pictures. None speaks of sounds, heat, depth or motion: what is answered about those is zero-shot.
+All questions are of pictures. None is of sounds, heat, depth or motion: answers about those are zero-shot.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "a tool": (frozenset({"tool"}), frozenset({"object", "instrument"})),
 }
 _DISPUTED = frozenset({"spider", "mushroom"})  # of no kind above without a word of explanation
-# Whoever sees one of a line may be told it is another: neither yes nor no would be wrong.
+# Names of one line may be taken for one another: neither yes nor no would be wrong.
 _ALIKE = (
     {"car", "taxi", "police car"},
     {"truck", "fire engine", "ambulance", "police car", "car"},
@@ -115,7 +115,7 @@ def say_both(first: Concept, second: Concept, random: np.random.Generator) -> tu
 
 
 def ask_of_nothing(concepts: Sequence[Concept], random: np.random.Generator) -> str:
-    """A question about a picture, whatever its form, for when there is none."""
+    """A question of any form about a picture, for when there is none."""
     return say(concepts[int(random.integers(len(concepts)))], concepts, random)[0]
 
 
@@ -165,7 +165,7 @@ def _is_kind(concept: Concept, others: Sequence[Concept], random: np.random.Gene
     return question, f"{'Yes' if truly else 'No'}, it is {with_article(concept)}."
 
 
-# How often each form of talk is drawn.
+# Odds of each form of talk.
 _FORMS: tuple[
     tuple[float, Callable[[Concept, Sequence[Concept], np.random.Generator], tuple[str, str]]],
     ...,

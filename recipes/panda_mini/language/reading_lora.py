@@ -116,7 +116,7 @@ class Talks:
         return self._laid(talk, [(reading, words(reading))], rng)
 
     def _later(self, reading: Reading, rng: np.random.Generator) -> tuple[str, str]:
-        """What a talk may come to after the picture: more about its subject, or something else."""
+        """A later turn of a talk: more about the picture's subject, or something else."""
         concept = self._concepts[self._of_name[reading.names[0].name]] if self._is_concept(reading) else None
         if concept is not None and rng.random() < 0.5:
             return str(rng.choice(_MORE)), f"It is {concept.desc}."
@@ -146,7 +146,7 @@ class Talks:
         return Laid(tuple(ids[:last]), tuple(targets[:last]), tuple(self._vector(r, rng) for r, _ in media))
 
     def _targets(self, ids: Sequence[int | None]) -> list[int]:
-        """What stands between a cue and the end of its turn, the end included; the last cue has no answer."""
+        """The tokens between a cue and the end of its turn, the end included; the last cue has no answer."""
         targets, inside = [IGNORED] * len(ids), False
         for at, token in enumerate(ids):
             if inside and token is not None:

@@ -1,7 +1,7 @@
-"""Questions that need no picture; what the untouched language model answers to them is kept by training on it.
+"""Questions that need no picture; training on the untouched language model's answers keeps those answers.
 
 They are many, and worded as questions about pictures are ("What is ...?", "Is ...?", "Describe ...", "Tell me about
-..."), so that what tells the two apart is what is asked for, and not how.
+..."), so that the two differ in their subject and not in their form.
 """
 
 _SINGLE = (

@@ -103,7 +103,7 @@ def score(question: TableQuestion, answer: str) -> Score:
 
 
 def says(text: str, word: str) -> int:
-    """Where the word, or a compound or plural that begins with it, stands in the text; -1 where it does not."""
+    """Index in the text of the word, or of a compound or plural that begins with it; -1 without one."""
     found = re.search(rf"(?<!\w){re.escape(word.lower())}", text)
     return found.start() if found else -1
 
@@ -192,7 +192,7 @@ def _foreign(question: TableQuestion, text: str) -> tuple[bool, int]:
 
 @cache
 def vocabulary() -> tuple[str, ...]:
-    """What a description may state: concepts, some more things, colours, numbers, places; longer ones first."""
+    """Words that a description may state: concepts, some more things, colours, numbers, places; longer ones first."""
     names = {concept.name for concept in load_concepts()} - {"orange", "standing", "walking", "running"}
     return tuple(sorted({*names, *_MORE, *COLOURS, *NUMBERS[1:7], *PLACES}, key=len, reverse=True))
 

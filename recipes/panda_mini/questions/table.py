@@ -18,7 +18,7 @@ _PARTS = {"both": "&", "json": ";"}  # what parts the things of which each must 
 
 @dataclass(frozen=True, slots=True)
 class TableQuestion:
-    """media: references to files (`files.Files`). turns: what the user says, one after the other's answer.
+    """media: references to files (`files.Files`). turns: the user's texts, one after the other's answer.
 
     accepted: groups of which each must be met by one of its words; "yes", "no" and "nothing" need none.
     """

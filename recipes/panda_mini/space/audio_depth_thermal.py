@@ -100,7 +100,7 @@ def fit_map_tower(items: Items, bank: Tensor, config: SensesConfig, log: Log, de
 
 
 def scaled_into(tower: MapTower, mean: np.ndarray, deviation: np.ndarray) -> MapTower:
-    """The same tower for features as they come: what they were centred and scaled by goes into its first layer."""
+    """The same tower for features as they come: its first layer takes over their centring and scaling."""
     inner = tower.head.inner
     with torch.no_grad():
         inner.weight.div_(torch.from_numpy(deviation).float())

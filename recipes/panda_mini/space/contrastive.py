@@ -120,7 +120,7 @@ def align(
         key = torch.cat((real.key, made.key))
         seen = (pooled, torch.cat((real.logits, made.logits)), _branches(config, len(key)))
         images = head(*(part.to(device) for part in seen))
-        # Every concept stands among the candidates each time, whatever the batch holds.
+        # Every concept stands among the candidates each time, for every batch.
         keys, target = torch.unique(torch.cat((torch.arange(texts.concepts), key)), return_inverse=True)
         target = target[texts.concepts :]
         if tower is not None:

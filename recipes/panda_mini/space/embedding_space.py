@@ -30,7 +30,7 @@ _TEMPLATES = ("{}", "{}", "a picture of {}", "a photo of {}", "a drawing of {}")
 
 @dataclass(frozen=True, slots=True)
 class FrozenKeys:
-    """What pictures and classes are called: the concepts first, then every other icon and ImageNet class by name."""
+    """Names of pictures and classes: the concepts first, then every other icon and ImageNet class by name."""
 
     texts: tuple[tuple[str, ...], ...]
     concepts: int
@@ -91,9 +91,10 @@ def rows_of(features: Features, keys: FrozenKeys) -> Rows:
 class Space:
     """The trained parts, and for the language model's stage the embeddings [M, dim] of pictures and made classes.
 
-    Those are cross-fitted: each by a head that saw neither the picture nor, for made ones, that class. `directions`
-    [concepts, dim] is where the texts of each concept lie, `bank` where its pictures do: what other towers go by, and
-    what is recalled before the language model reads. `pictures` [P, dim]: each picture, the mean of its variants.
+    The embeddings are cross-fitted: each by a head that saw neither the picture nor, for made ones, that class.
+    `directions` [concepts, dim] has the direction of each concept's texts, `bank` that of its pictures. Other towers
+    are trained on them, and a recall reads them before the language model. `pictures` [P, dim]: each picture, the mean
+    of its variants.
     """
 
     head: ImageHead
@@ -111,7 +112,7 @@ class Space:
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor], sizes: Mapping[str, Mapping[str, int]], dim: int) -> "Space":
-        """What `state` gave, for towers of these sizes."""
+        """The space of `state`, for towers of these sizes."""
         head, tower = ImageHead(dim, sizes["image"]["hidden"]), TextTower(dim, **sizes["text"])
         for part, module in zip(_MODULES, (head, tower), strict=True):
             module.load_state_dict(
@@ -133,7 +134,7 @@ def build_space(
     log: Log,
     device: torch.device = CPU,
 ) -> Space:
-    """All of it from the CPU's rows to the CPU's space; what is trained is trained on `device`."""
+    """All stages, from rows on the CPU to a space on the CPU; `device` trains the parts."""
     torch.manual_seed(config.seed)
     head, tower = ImageHead(dim, sizes["image"]["hidden"]), TextTower(dim, **sizes["text"])
     classifier = trunk.classifier

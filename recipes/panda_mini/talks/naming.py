@@ -89,7 +89,7 @@ def ask_name(reading: Reading, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def _with_things(reading: Reading, answer: str) -> str:
-    """What is seen of an unsure picture all the same."""
+    """The answer, and the things seen in an unsure picture."""
     if not reading.things:
         return answer
     seen = joined([counted(name, len(members)) for name, members in grouped(reading.things)])

@@ -18,7 +18,7 @@ _IS = ("Is this {a}?", "Is it {a}?")
 
 
 def names_in(reading: Reading) -> dict[str, str]:
-    """Everything that is there, by name and by kind: the name that an answer gives."""
+    """The things that are there, by name and by kind: the name that an answer gives."""
     found: dict[str, str] = {}
     if reading.sure:
         found |= dict.fromkeys(reading.names[0].kinds, reading.names[0].name) | {

@@ -37,7 +37,7 @@ def scaled(cloud: npt.NDArray[np.floating]) -> Cloud:
 
 
 def _cut(cloud: Cloud, rng: np.random.Generator) -> Cloud:
-    """What lies on one side of a plane is not seen: at most a third."""
+    """The cloud without the points on one side of a plane, at most a third."""
     along = cloud @ _direction(rng)
     seen: Cloud = cloud[along >= np.quantile(along, rng.uniform(0, 1 / 3))]
     return seen

@@ -83,8 +83,8 @@ def named_meshes(packages: Path) -> list[NamedMesh]:
 
 
 def split(meshes: list[NamedMesh]) -> tuple[list[NamedMesh], list[NamedMesh]]:
-    """Those that are trained on, and those held out: every third of each concept. A mesh that lies in two places of a
-    library is on one side alone."""
+    """Meshes for training, and those held out: every third of each concept. A mesh that lies in two places of a library
+    is on one side alone."""
     parts: tuple[list[NamedMesh], list[NamedMesh]] = ([], [])
     of_concept: dict[str, list[bytes]] = defaultdict(list)
     for mesh in meshes:
