@@ -119,7 +119,7 @@ def _opened(address: str, number: int) -> socket.socket:
 
 
 def _first_token(address: str) -> float:
-    """When a request that is sent now has its first token."""
+    """Time of the first token of a request that is sent now."""
     body = {"messages": [{"role": "user", "content": "live"}], "max_tokens": 1, "stream": True}
     with httpx.stream("POST", f"{address}/v1/chat/completions", json=body, timeout=60, trust_env=False) as answer:
         for line in answer.iter_lines():

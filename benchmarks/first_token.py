@@ -1,4 +1,4 @@
-"""Where the time to the first token goes: the service as it is served by default, one request at a time.
+"""Parts of the time to the first token: the service as it is served by default, one request at a time.
 
     python -m benchmarks.first_token [--quick] [--rounds 20] [--model models/panda-mini]
 

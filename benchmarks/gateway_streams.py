@@ -1,4 +1,4 @@
-"""How many open streams one gateway process bears: token delay, memory a stream, events a second and core.
+"""The load of open streams on one gateway process: token delay, memory a stream, events a second and core.
 
     python -m benchmarks.gateway_streams [--streams 1000] [--rates 1,2,5,10,20] [--seconds 10] [--quick] [--favour]
 
@@ -98,7 +98,7 @@ class House:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What was read off the processes while one rate was measured; times are monotonic nanoseconds."""
+    """Readings of the processes during the measurement of one rate; times are monotonic nanoseconds."""
 
     rate: int
     began: int
@@ -204,7 +204,7 @@ def _cores() -> tuple[set[int], set[int]]:
 
 @contextlib.contextmanager
 def _on(cores: set[int]) -> Iterator[None]:
-    """This process, and what it starts meanwhile, on these cores."""
+    """Keeps this process, and those that it starts meanwhile, on these cores."""
     if not cores:
         yield
         return

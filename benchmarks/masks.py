@@ -1,4 +1,4 @@
-"""Token masks of structured output: what compiling a schema and one token's mask cost, by library and vocabulary.
+"""Token masks of structured output: the cost of compiling a schema and of a mask, by library and vocabulary.
 
     python -m benchmarks.masks [--quick] [--out FOLDER]
 
@@ -70,7 +70,7 @@ class Masks(Protocol):
     """One library over one vocabulary."""
 
     def begin(self, schema: Any) -> tuple[Callable[[], object], Callable[[int], object]]:
-        """Compile; what computes a mask, and what takes a token."""
+        """Compile; returns the function that computes a mask, and the one that takes a token."""
         ...
 
 

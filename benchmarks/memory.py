@@ -62,7 +62,7 @@ Reading = tuple[float, float]  # requests done, MiB
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """How many requests, and the seed of their differences."""
+    """The number of requests, and the seed of their differences."""
 
     requests: int
     seed: int = 0

@@ -3,7 +3,7 @@
     python -m benchmarks.operate [--requests 500] [--at-once 4] [--new 32] [--model DIR] [--no-save] [--out DIR]
 
 Two gateways, two workers, haproxy (deploy/proxies/haproxy.cfg) and Prometheus run as processes. While the requests
-pass, one gateway and one worker are restarted as a roll-out does it. Printed are the requests that failed, those that
+pass, one gateway and one worker are restarted as a roll-out does it. It prints the requests that failed, those that
 were given up, and the mean of each histogram of latency beside the same mean by the callers' clocks. Status 1 where a
 request failed or was given up, or a mean is off by more than 5 %. Needs haproxy and prometheus on the path.
 """

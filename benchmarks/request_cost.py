@@ -23,7 +23,7 @@ from benchmarks.lib.machine import ROOT
 from benchmarks.lib.options import options, parser
 
 FEW, MANY = 4, 68  # tokens of an answer
-SETTLES_S = 0.2  # after an answer: what its processes do last
+SETTLES_S = 0.2  # after an answer, for the last work of its processes
 COLUMNS = (
     report.Column("model", "model"),
     report.Column("few_ms", f"a new picture and {FEW} tokens, ms", 1),

@@ -1,4 +1,4 @@
-"""What the service holds as it is served by default: each process after three requests, shared pages counted once.
+"""Memory of the service as it is served by default: each process after three requests, shared pages counted once.
 
     python -m benchmarks.resident [--quick] [--shapes 150] [--model models/panda-mini]
 

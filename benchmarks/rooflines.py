@@ -1,4 +1,4 @@
-"""What this machine can give at most, and how much of it one request's decoding gets.
+"""The peaks of this machine, and the share that one request's decoding gets.
 
     python -m benchmarks.rooflines [--quick] [--threads 2]
 

@@ -1,4 +1,4 @@
-"""What grows and what must not: the work of workers, queues, conversations and media, each at several sizes.
+"""Growth with size, where it may be and where not: workers, queues, conversations and media, each at several sizes.
 
     python -m benchmarks.scaling [--quick] [--favour]
 

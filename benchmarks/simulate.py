@@ -2,10 +2,10 @@
 
     python -m benchmarks.simulate [--quick] [--workers 100,1000,10000] [--step-ms 25] [--sequences 100] [--favour]
 
-First the costs are measured: what a request, a token, a turn and a second of waiting cost the store in commands, bytes
-and processor time. Then real runs of one, two and four workers, whose every step takes the same time, are held beside
-the simulator's account of the same arrivals: queue time, whole time, commands and bytes within 15 %, else the status
-is 1. At last the simulator goes where no machine here can.
+First the costs are measured: the store's commands, bytes and processor time for a request, a token, a turn and a second
+of waiting. Then real runs of one, two and four workers, whose every step takes the same time, are held beside the
+simulator's account of the same arrivals: queue time, whole time, commands and bytes within 15 %, else the status is 1.
+At last the simulator goes where no machine here can.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python -m benchmarks.takeover [--quick] [--streams 200] [--width 20] [--out FOLDER | --no-save]
 
 A round opens `width` streams at once, kills the only worker when each of them has some tokens, and starts another one.
-The engine with its masks is the real one, over a tiny LLaMA of random weights: what is counted depends on no weights.
-Real too are the store, the gateway and the streams.
+The engine with its masks is the real one, over a tiny LLaMA of random weights: the counts depend on no weights. Real
+too are the store, the gateway and the streams.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How a request walks through the code: files, moves from file to file, and commands to the store.
+"""The path of a request through the code: files, moves from file to file, and commands to the store.
 
     python -m benchmarks.trace_request [--show]
 

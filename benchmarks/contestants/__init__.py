@@ -1,1 +1,1 @@
-"""Who is measured: each a process of its own, over a pipe (`*_child.py`) or over HTTP (`servers.py`)."""
+"""The contestants: each a process of its own, over a pipe (`*_child.py`) or over HTTP (`servers.py`)."""

@@ -30,7 +30,7 @@ TAIL = 2000  # characters of a dead contestant's log that are shown
 
 @dataclass(frozen=True, slots=True)
 class ContestantSpec:
-    """How to start a process. `scratch` names a variable that gets an empty folder, removed when it has stopped.
+    """Start of a process. `scratch` names a variable that gets an empty folder, removed when it has stopped.
 
     favour: ask for a larger share of the processor from the first moment on (`procs.favour`).
     """
@@ -108,8 +108,8 @@ class PipeContestant:
         scratch: str | None = None,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """threads: those of the options where None is given; 0 leaves them to it. scratch: as of ContestantSpec. env:
-        variables beside those of all."""
+        """threads: None takes the options' number; 0 leaves it to the contestant. scratch: as of ContestantSpec. env:
+        variables beside the common ones."""
         self.name = name
         count = options.threads if threads is None else threads
         limits = {"OMP_NUM_THREADS": str(count)} if count else {}

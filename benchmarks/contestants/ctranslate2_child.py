@@ -26,7 +26,7 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
 
 
 def generate(generator: Any, vocabulary: Sequence[str], prompts: Sequence[Sequence[int]], new: int) -> TokenTimes:
-    """It reads tokens by their text, and reports each generated one as it comes. `min_length`: no end is chosen."""
+    """ctranslate2 reads tokens by their text, and reports each new one as it comes. `min_length`: no end is chosen."""
     record = TokenTimes(len(prompts))
 
     def came(result: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The list of contestants: what is measured in `engine.py` and `http.py`, in which precision, and how it is started."""
+"""The list of contestants: servers and engines of `engine.py` and `http.py`, with precision and start."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def transformers(kind: str, precision: str) -> FieldEntry:
 
 
 def openvino(kind: str) -> FieldEntry:
-    """It reads GGUF files, but none in float32: those weights are the same in 16 bits, computed in float32."""
+    """OpenVINO. It reads no GGUF file in float32, so these weights are the same in 16 bits, computed in float32."""
     name = f"openvino:{kind}"
 
     def make(options: BenchmarkOptions) -> Contestant:
@@ -171,7 +171,7 @@ SERVERS: Sequence[FieldEntry] = (
 
 
 def assemble(entries: Sequence[FieldEntry], options: BenchmarkOptions) -> tuple[list[Contestant], dict[str, str]]:
-    """Those to be measured, and the others with the reason."""
+    """The contestants to measure, and the absent ones with the reason."""
     present: list[Contestant] = []
     absent: dict[str, str] = {}
     for entry in entries:
@@ -229,7 +229,7 @@ def transformers_server(command: str, model: Path, threads: int) -> Server:
         place = ["--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16", "--device", "cpu"]
         return ContestantSpec([command, "serve", str(model), *sizes, *place], env)
 
-    # It decides by its own settings when an answer ends; the weights hold no end that could be chosen.
+    # The server ends answers by its own settings; the weights hold no end that could be chosen.
     return Server("transformers-serve:bf16", spec, model=str(model), chat={"generation_config": json.dumps(_GREEDY)})
 
 

@@ -1,4 +1,4 @@
-"""What the GPU benchmarks say where there is no GPU."""
+"""The report of the GPU benchmarks where there is no GPU."""
 
 from benchmarks.lib import machine, report
 

@@ -22,7 +22,7 @@ from pandagpt_core.encoders.precision import autocast_towers
 from pandagpt_core.encoders.sizes import HUGE, TOWER_OF, ImageBindSizes
 from pandagpt_core.types import Modality
 
-# What the towers compute in, and the products' precision whose peak is theirs.
+# Precision of the towers, and the precision of products whose peak is theirs.
 PRECISIONS: Mapping[str, str] = MappingProxyType({"fp32": "fp32", "bf16": "bf16", "served": "bf16"})
 SERVED = "served: as a worker has them, loaded in float32 and rounded where the check at load allows it."
 COLUMNS = (

@@ -141,7 +141,7 @@ def device_mib(device: torch.device) -> float | None:
 
 
 def forget(device: str) -> None:
-    """What the last model took is free for the next, and its peak is not the next one's."""
+    """Free the last model's memory for the next, and set the peak of memory back."""
     if torch.device(device).type == "cuda":
         gc.collect()  # recorded graphs hold their memory until they go
         torch.cuda.empty_cache()

@@ -1,1 +1,1 @@
-"""What a request holds while it waits, runs and is kept: in the store, in a worker, in a gateway."""
+"""Memory of a request while it waits, runs and is kept: in the store, in a worker, in a gateway."""

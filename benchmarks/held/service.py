@@ -22,7 +22,7 @@ WATCHED = ("gateway", "worker")
 
 @dataclass(frozen=True, slots=True)
 class RunningAnswer:
-    """What one answer added, in MiB, with `tokens` of prompt and answer together."""
+    """Memory that one answer added, in MiB, with `tokens` of prompt and answer together."""
 
     at_once: int
     tokens: int

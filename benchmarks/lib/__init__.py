@@ -1,1 +1,1 @@
-"""What all benchmarks share: processes, clients, statistics, reports, the machine's facts."""
+"""Parts that all benchmarks share: processes, clients, statistics, reports, the machine's facts."""

@@ -1,4 +1,4 @@
-"""Why somebody could not be measured; a report lists it."""
+"""The reason why a contestant could not be measured; a report lists it."""
 
 
 class Absent(Exception):

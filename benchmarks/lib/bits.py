@@ -1,4 +1,4 @@
-"""How many bits a contestant's weights have, so that 8 bits are compared with 8, and 4 with 4."""
+"""Bits of a contestant's weights, so that 8 bits are compared with 8, and 4 with 4."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

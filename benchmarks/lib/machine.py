@@ -1,4 +1,4 @@
-"""What a result was measured on: processor, memory, versions, commit. No host name and no path."""
+"""The machine of a result: processor, memory, versions, commit. No host name and no path."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ Facts = Mapping[str, object]
 
 
 def facts() -> dict[str, object]:
-    """Everything a reader needs to judge a number."""
+    """Facts that a reader needs to judge a number."""
     info = _cpu_info()
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -44,7 +44,7 @@ def facts() -> dict[str, object]:
 
 
 def cores() -> int:
-    """Those this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -100,7 +100,7 @@ def _commit() -> str | None:
 
 
 def _output(command: list[str]) -> str | None:
-    """What a command prints, None where it is not there or fails."""
+    """Output of a command, None where it is not there or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -98,5 +98,5 @@ def _variable(name: str) -> str | None:
 
 
 def chosen(given: Sequence[int] | None, quick: bool, small: Sequence[int], full: Sequence[int]) -> tuple[int, ...]:
-    """What was asked for, else the benchmark's own sizes."""
+    """The given sizes, else the benchmark's own."""
     return tuple(given or (small if quick else full))

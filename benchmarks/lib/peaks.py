@@ -1,4 +1,4 @@
-"""What the hardware gives, measured there and then: memory read, matrix products. Best of several tries."""
+"""Measured peaks of the hardware: memory read, matrix products. Best of several tries."""
 
 import time
 from collections.abc import Callable, Iterator

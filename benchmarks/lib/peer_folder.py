@@ -16,7 +16,7 @@ def reason_file(folder: Path, name: str) -> Path:
 
 
 def why_not(folder: Path | None, name: str) -> str:
-    """Why a peer is not there."""
+    """The reason why a peer is not there."""
     if folder is None:
         return "no --peers names a folder made by benchmarks.peers"
     try:

@@ -71,7 +71,7 @@ def answer_jobs(load: Callable[[dict[str, Any]], tuple[Generate, dict[str, Any]]
 
 
 def _own_stdout() -> TextIO:
-    """The real standard output for messages; whatever libraries print goes to standard error."""
+    """The real standard output for messages; libraries print to standard error."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return channel

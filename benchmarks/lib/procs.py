@@ -49,7 +49,7 @@ def proportional_mib(pid: int) -> float:
 
 
 def command(pid: int) -> str:
-    """Its command line with blanks between the words; empty if it is gone."""
+    """Command line of a process with blanks between the words; empty if it is gone."""
     with contextlib.suppress(OSError):
         return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
@@ -94,7 +94,7 @@ def machine_cpu_seconds() -> float:
 
 
 class Watch:
-    """How busy others kept the machine between its making and `others()`."""
+    """Share of the machine that other processes took between its making and `others()`."""
 
     def __init__(self, pids: Callable[[], list[int]], cores: int) -> None:
         self._pids, self._cores = pids, cores

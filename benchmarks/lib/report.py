@@ -67,7 +67,7 @@ def publish(report: BenchmarkReport, facts: Facts, out: Path | None) -> None:
 
 
 def folder(facts: Facts) -> Path:
-    """Where results of this day and kind of machine are kept."""
+    """Folder of the results of this day and kind of machine."""
     return RESULTS / f"{str(facts['date'])[:10]}-{slug(facts)}"
 
 

@@ -28,7 +28,7 @@ class RoundsOutcome:
 
     @property
     def shares(self) -> list[float | None]:
-        """What others took of the machine, run by run."""
+        """Shares of the machine that others took, run by run."""
         return [run.others for runs in self.runs.values() for run in runs]
 
 

@@ -1,4 +1,4 @@
-"""How many bytes and operations a model's work takes, from its sizes alone: what rooflines are drawn with."""
+"""Bytes and operations of a model's work, from its sizes alone, for rooflines."""
 
 import math
 

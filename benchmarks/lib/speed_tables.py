@@ -1,4 +1,4 @@
-"""The table and the pictures that `engine.py` and `http.py` share: who, how wide, how fast."""
+"""The table and the pictures that `engine.py` and `http.py` share: contestant, width, speed."""
 
 from collections.abc import Mapping, Sequence
 

@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """What came back. `chunks` are seconds from the start to every event that carried text.
+    """An answer of a server. `chunks` are seconds from the start to every event that carried text.
 
     `tokens` and `prompt_tokens` are the server's own count; where it gives none, tokens are the chunks.
     """

@@ -49,8 +49,8 @@ def source() -> Path:
 def hf_folder(cache: Path, *, endless: bool) -> Path:
     """A Hugging Face folder of the same weights, bfloat16 (exact enough: they were 4 bits).
 
-    endless: no control token can be chosen (its row of the head is zero), so that every server, whatever its
-    parameters, writes as many tokens as it is asked for.
+    endless: no control token can be chosen (its row of the head is zero), so that every server, with any parameters,
+    writes as many tokens as it is asked for.
     """
     return once(cache / ("hf-endless" if endless else "hf"), lambda path: _write_hf(path, endless))
 
@@ -63,7 +63,7 @@ def gguf_file(cache: Path, kind: str) -> Path:
 
 
 def once(path: Path, write: Callable[[Path], None]) -> Path:
-    """What `write` makes, made if it is not there yet: under another name first, so that what is there is whole."""
+    """Result of `write`, made if it is not there yet: under another name first, so that the result is whole."""
     if not path.exists():
         part = path.with_name(path.name + ".part")
         shutil.rmtree(part, ignore_errors=True)

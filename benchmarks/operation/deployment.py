@@ -29,7 +29,7 @@ class NotInstalled(Exception):
 
 
 def program(name: str, package: str) -> str:
-    """Its path. Raises NotInstalled."""
+    """Path of a program. Raises NotInstalled."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
         raise NotInstalled(f"no {name} here: apt-get install {package}")
@@ -74,7 +74,7 @@ class DeployedProcess:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What runs: `port` is haproxy's, `prometheus` an address."""
+    """The running processes: `port` is haproxy's, `prometheus` an address."""
 
     gateways: list[DeployedProcess]
     workers: list[DeployedProcess]

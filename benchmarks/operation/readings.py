@@ -1,4 +1,4 @@
-"""What Prometheus has scraped: how much a counter grew over the run, across restarts of the processes that count."""
+"""Readings from Prometheus: a counter's growth over the run, across restarts of the processes that count."""
 
 import json
 import urllib.parse

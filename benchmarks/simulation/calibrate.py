@@ -105,7 +105,7 @@ async def _queue(settings: StoreSettings, store: "redis.Redis", count: int) -> N
 
 
 async def _read(made: Rig, meter: StoreMeter) -> tuple[Cost, Cost, Cost]:
-    """A read that finds nothing, what each stream adds to it, and each token that it brings."""
+    """Costs of a read that finds nothing, of each stream in it, and of each token that it brings."""
     few = await _reads(made, meter, 1, 1)
     each = (await _reads(made, meter, STREAMS, 1) - few) * (1 / (STREAMS - 1))
     relayed = (await _reads(made, meter, MANY, MANY) - few - each * (MANY - 1)) * (1 / (MANY - 1))

@@ -1,4 +1,4 @@
-"""What a request, a token, a turn and a second of waiting cost the store, and what a whole fleet costs it by that."""
+"""The store's costs of a request, a token, a turn and a second of waiting, and from them those of a whole fleet."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -97,7 +97,7 @@ def reads(work: Work, turn_reads: float) -> float:
 
 
 def store_cost(constants: Constants, work: Work) -> dict[str, Cost]:
-    """By part. What grows with a product is on its own: streams in each read, workers in each gateway's listing."""
+    """By part. Growth with a product is a part: streams in each read, workers in each gateway's listing."""
     busy = work.workers if work.busy_workers is None else work.busy_workers
     looks = reads(work, constants.turn_reads)
     listings = work.gateways * work.seconds if work.listings is None else work.listings

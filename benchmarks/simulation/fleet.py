@@ -27,7 +27,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class GatewayModel:
-    """What one gateway process relays on a core (`benchmarks.gateway_streams`), and the streams it may hold."""
+    """Events that one gateway process relays on a core (`benchmarks.gateway_streams`), and the streams it may hold."""
 
     events_s: float
     streams: int

@@ -1,4 +1,4 @@
-"""What the store counted of itself between two looks."""
+"""The store's own counts between two readings."""
 
 from typing import Any
 

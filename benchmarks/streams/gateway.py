@@ -50,7 +50,7 @@ class Noting:
 
 
 class Pauses:
-    """What the garbage collector takes."""
+    """Pauses by the garbage collector."""
 
     def __init__(self) -> None:
         self.lengths, self._began = array("q"), 0

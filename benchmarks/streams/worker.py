@@ -1,8 +1,8 @@
 """A worker without a model: every request gets a token at its own time, whose text is the time it was made.
 
-It speaks the queue's whole protocol (fences, heartbeats, cancellations), so that the gateway sees what it always sees,
-but runs nothing else: what is measured is the gateway. The rate is a key of the store, so that it can change while the
-streams are open.
+It speaks the queue's whole protocol (fences, heartbeats, cancellations), so that the gateway works as always, but runs
+nothing else: the gateway alone is measured. The rate is a key of the store, so that it can change while the streams are
+open.
 
     python -m benchmarks.streams.worker STORE-URL
 """
