@@ -119,8 +119,8 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queues = QueueMetrics.connect(settings.store)
         registry.register(queues)
-        pool = DecodePools(_pool_options(settings))
-        gateway = _state(settings, keys, registry, metrics, pool)
+        pool = DecodePools(pool_options(settings))
+        gateway = make_state(settings, keys, registry, metrics, pool)
         app.state.gateway = gateway
         exposition = None
         if settings.gateway.admin_port:
@@ -170,9 +170,10 @@ async def _look_at_store(gateway: GatewayState) -> None:
         log.warning("the store cannot be used yet", extra=log_fields(error))
 
 
-def _state(
+def make_state(
     settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, pool: DecodePools
 ) -> GatewayState:
+    """Everything a gateway owns, made of its settings; nothing is connected or started yet."""
     ours = settings.gateway
     largest = min(ours.max_part_bytes, settings.media.bytes)  # what no decoder takes need not be received
     store = connect_async(settings.store)
@@ -236,7 +237,7 @@ def _state(
     )
 
 
-def _pool_options(settings: Settings) -> PoolOptions:
+def pool_options(settings: Settings) -> PoolOptions:
     ours, limits = settings.decode, Limits(**settings.media.model_dump())
     return PoolOptions(
         child_command(ours.memory_bytes, limits),

@@ -15,6 +15,7 @@ from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.tenants import Tenants
 from service.gateway.inference.embedding.answering import EmbedResponder
 from service.gateway.inference.respond import Responder
+from service.gateway.inference.responses.stored import StoredResponses
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.fetch import Fetcher
@@ -59,6 +60,10 @@ class GatewayState:
     @property
     def embedding(self) -> EmbedResponder:
         return EmbedResponder(self.requests, self.responder.usage, self.leaving)
+
+    @property
+    def responses(self) -> StoredResponses:
+        return StoredResponses(self.requests)
 
     @property
     def leaving(self) -> asyncio.Event:

@@ -8,35 +8,42 @@ request is lost or answered twice, and nothing stays in the queue.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 
 from pandagpt_core.types import SamplingParams, Turn
 from service.broker.errors import DuplicateRequest, StoreUnavailable, UnknownRequest
 from service.broker.gateway import departures
 from service.broker.gateway.admin import QueueAdmin
 from service.broker.gateway.client import Broker
-from service.broker.gateway.idempotency_keys import IdempotencyKeys
-from service.broker.gateway.readers import RequestReaders
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import Keys
-from service.broker.protocol import Done, Event, Generate, Vectors, encode
-from service.gateway.errors import GatewayError
-from service.gateway.inference.idempotency import Idempotency
-from service.gateway.inference.responses.conversations import Conversations
-from service.gateway.inference.validated import EmbedRequest, GenerateRequest, SamplingOverrides
+from service.broker.protocol import Done, Event, Vectors, encode
+from service.gateway.access.auth import CLASSES, Caller, KeyRing
+from service.gateway.app import make_state, pool_options
+from service.gateway.decoding.pool import DecodePools
+from service.gateway.errors import ERRORS, GatewayError
+from service.gateway.inference.validated import GenerateRequest, ResponseOptions, SamplingOverrides
+from service.gateway.state import GatewayState
+from service.metrics import GatewayMetrics
+from service.settings import Settings
+from service.settings.store import StoreSettings
 from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey
-from tests.fakes import FakeRuntime, fake_embedding, worker_thread
+from tests.fakes import FAKE_INFO, FakeRuntime, fake_embedding, worker_thread
 from tests.wire import TENANT, answer, collect, embed, ends_of, generate, media, text_of, until
 
 _T = TypeVar("_T")
 LONG = SamplingParams(max_tokens=1500, ignore_eos=True)
+QUESTION = "what is this"
+WANTED = GenerateRequest((Turn("user", QUESTION),), (), SamplingOverrides(max_tokens=8, seed=7))
+RESPONSE = replace(WANTED, response=ResponseOptions({"store": True}))
+CALLER = Caller("somebody", TENANT, CLASSES["user"])
 MOST = 40  # commands of one path; more would be a path that never ends
 
 
@@ -54,11 +61,19 @@ class Gateways:
     So do the operator's commands.
     """
 
-    near: Broker
-    far: Broker
+    near_state: GatewayState
+    far_state: GatewayState
     near_admin: QueueAdmin
     far_admin: QueueAdmin
     proxy: StoreProxy
+
+    @property
+    def near(self) -> Broker:
+        return self.near_state.broker
+
+    @property
+    def far(self) -> Broker:
+        return self.far_state.broker
 
     async def attempt(self, work: Awaitable[_T]) -> _T:
         """Its result. Raises Died where the gateway is killed meanwhile."""
@@ -70,6 +85,14 @@ class Gateways:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         raise Died
+
+
+def gateway_on(store: StoreSettings) -> GatewayState:
+    """A gateway's own parts. It does not wait for a store that is away: the harm is for the caller to see."""
+    settings = Settings(store=store.model_copy(update={"patience_s": 0.0}))
+    registry = CollectorRegistry()
+    metrics, pool = GatewayMetrics.on(registry, ERRORS), DecodePools(pool_options(settings))
+    return make_state(settings, KeyRing(None), registry, metrics, pool)
 
 
 async def submit(gateways: Gateways) -> None:
@@ -120,35 +143,16 @@ async def leave(gateways: Gateways) -> None:
 
 async def repeat(gateways: Gateways) -> None:
     """A request under an `Idempotency-Key`, and the caller's repeat of it."""
-    request, key = generate(), uuid4().hex
+    key = uuid4().hex
+
+    async def entered(gateway: GatewayState) -> RequestRecord:
+        return (await gateway.requests.submit(WANTED, FAKE_INFO, CALLER, key)).record
+
     try:
-        record = await gateways.attempt(_enter(gateways.near, request, key))
+        record = await gateways.attempt(entered(gateways.near_state))
     except HARMED:
-        record = await _enter(gateways.far, request, key)
-    events = [event async for came in gateways.far.follow(record) for event in came]
-    assert text_of(events) == answer(request)
-    assert len(ends_of(events)) == 1
-
-
-_WANTED = EmbedRequest((), "fake")  # what a repeat is compared by; its kind is of no matter here
-
-
-async def _enter(broker: Broker, wanted: Any, key: str) -> RequestRecord:
-    """As `RequestService` does it."""
-    claims = Idempotency(IdempotencyKeys(broker._store, Keys(), 60), broker)
-    request = await claims.begin(TENANT, key, _WANTED, "fake")
-    try:
-        if request.replayed:
-            try:
-                return await _join(broker, request.id)
-            except UnknownRequest:
-                pass
-        return await broker.submit(replace(wanted, id=request.id))
-    except DuplicateRequest:
-        return await _join(broker, request.id)
-    except StoreUnavailable:
-        await claims.give_up(request)
-        raise
+        record = await entered(gateways.far_state)
+    await _answered_once(gateways, record)
 
 
 async def retry(gateways: Gateways) -> None:
@@ -214,62 +218,52 @@ async def embeddings(gateways: Gateways) -> None:
 
 async def respond(gateways: Gateways) -> None:
     """A response of /v1/responses: each one that has a record can be read and gone on with."""
-    tried: list[Generate] = []
+    store, responses = gateways.far._store, gateways.far_state.responses
 
-    async def made(broker: Broker) -> RequestRecord:
-        """As `RequestService` does it: the conversation is kept before the request is queued."""
-        request = generate()
-        tried.append(request)
-        wanted = GenerateRequest((Turn("user", "what is this"),), (), SamplingOverrides())
-        await Conversations(broker._store, Keys(), 60).keep(request.id, wanted, {"store": True}, 0)
-        return await broker.submit(request)
+    async def made(gateway: GatewayState) -> RequestRecord:
+        return (await gateway.requests.submit(RESPONSE, FAKE_INFO, CALLER, None)).record
 
+    async def ids() -> set[str]:
+        return {name.decode().rpartition(":")[2] async for name in store.scan_iter("pandagpt:record:*:resp-*")}
+
+    before = await ids()
     try:
-        record = await gateways.attempt(made(gateways.near))
+        record = await gateways.attempt(made(gateways.near_state))
     except HARMED:
-        record = await made(gateways.far)
-    events = [event async for came in gateways.far.follow(record) for event in came]
-    assert text_of(events) == answer(tried[-1])
-    assert len(ends_of(events)) == 1
-    for request in tried:
+        record = await made(gateways.far_state)
+    await _answered_once(gateways, record)
+    entered = await ids() - before
+    assert record.id in entered
+    for request_id in entered:
         try:
-            await gateways.far.find(request.id, TENANT)
-        except UnknownRequest:
+            await gateways.far.find(request_id, TENANT)
+        except UnknownRequest:  # a note that the request was given up before it was queued
             continue
-        kept = await Conversations(gateways.far._store, Keys(), 60).find(request.id)
-        assert [turn.text for turn in kept.turns] == ["what is this"]
+        _, kept = await responses.find(request_id, TENANT)
+        assert [turn.text for turn in kept.turns] == [QUESTION]
 
 
 async def delete(gateways: Gateways) -> None:
     """A response that its caller deletes: however often it is repeated, nothing asked or answered is left."""
-    store, keys, request = gateways.far._store, Keys(), generate()
-    names = (keys.events(request.id), keys.response(request.id), keys.picture(request.id))
-    wanted = GenerateRequest((Turn("user", "what is this"),), (), SamplingOverrides())
-    await Conversations(store, keys, 60).keep(request.id, wanted, {"store": True}, 0)
-    await store.set(keys.picture(request.id), b"a picture", ex=60)
-    await gateways.far.submit(request)
-    await collect(gateways.far, request)
+    store, keys = gateways.far._store, Keys()
+    record = (await gateways.far_state.requests.submit(RESPONSE, FAKE_INFO, CALLER, None)).record
+    names = (keys.events(record.id), keys.response(record.id), keys.picture(record.id))
+    await store.set(keys.picture(record.id), b"a picture", ex=60)
+    await gateways.far_state.requests.until_ended(record)
     assert await store.exists(*names) == 3
-
-    async def deleted(broker: Broker) -> None:
-        """As the route does it: what has no conversation is no response."""
-        record = await broker.find(request.id, TENANT)
-        await Conversations(broker._store, keys, 60).find(request.id)
-        await broker.delete(record)
-
     try:
-        await gateways.attempt(deleted(gateways.near))
+        await gateways.attempt(gateways.near_state.responses.delete(record.id, TENANT))
     except HARMED:
-        with suppress(UnknownRequest, GatewayError):  # an earlier try had deleted it
-            await deleted(gateways.far)
+        with suppress(GatewayError):  # an earlier try had deleted it
+            await gateways.far_state.responses.delete(record.id, TENANT)
     assert max([await store.pttl(name) for name in names]) <= 1000
     assert await store.exists(*names[1:]) == 0
 
 
-async def _join(broker: Broker, request_id: str) -> RequestRecord:
-    record = await broker.find(request_id, TENANT)
-    await RequestReaders(broker._store, Keys(), 60).attach(request_id)
-    return record
+async def _answered_once(gateways: Gateways, record: RequestRecord) -> None:
+    events = [event async for came in gateways.far.follow(record) for event in came]
+    assert text_of(events) == answer(generate(QUESTION, params=SamplingParams(max_tokens=8, seed=7)))
+    assert len(ends_of(events)) == 1
 
 
 async def _ends_cancelled(gateways: Gateways, record: RequestRecord) -> None:
@@ -307,12 +301,12 @@ async def test_harm_at_each_store_command_loses_nothing(
         monkeypatch.setattr(departures, name, seconds)
     socket, queue = valkey.url.removeprefix("unix://"), Keys().queue("fake", "interactive")
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.002), lost_after_s=30.0):
-        far, far_admin = Broker.connect(valkey.settings), QueueAdmin.connect(valkey.settings)
+        far, far_admin = gateway_on(valkey.settings), QueueAdmin.connect(valkey.settings)
         done = 0
         for at in range(1, MOST):
             async with store_proxy(socket, at, harm) as (proxy, url):
                 through = valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2})
-                near, near_admin = Broker.connect(through), QueueAdmin.connect(through)
+                near, near_admin = gateway_on(through), QueueAdmin.connect(through)
                 async with asyncio.timeout(25):  # a window of 30 seconds, as there was one, is longer
                     await path(Gateways(near, far, near_admin, far_admin, proxy))
                 await near.close()

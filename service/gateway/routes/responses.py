@@ -7,9 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from msgspec import structs
 
 from pandagpt_core.types import Turn
-from service.broker.errors import UnknownRequest
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.protocol import Done, Failed
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.idempotency import IdempotencyKey
@@ -58,7 +56,7 @@ async def get_response(
 ) -> Response:
     """The response as it stands; with `stream`, its events from the start or after `starting_after`, on any gateway."""
     gateway = gateway_of(request)
-    record, kept = await _found(gateway, response_id, caller.tenant)
+    record, kept = await gateway.responses.find(request_id(response_id), caller.tenant)
     if not stream:
         return await json_answer(await _object(gateway, record, kept))
     metadata = structs.replace(read_metadata(record.response), shape=kept.shape)
@@ -70,10 +68,8 @@ async def get_response(
 async def cancel_response(request: Request, response_id: _Known, caller: _Owner) -> dict[str, Any]:
     """End it; one that has ended stays as it is."""
     gateway = gateway_of(request)
-    record, kept = await _found(gateway, response_id, caller.tenant)
-    if not _ended(await gateway.broker.history(record)):
-        await gateway.broker.cancel_record(record)
-        await gateway.requests.until_ended(record)
+    record, kept = await gateway.responses.find(request_id(response_id), caller.tenant)
+    await gateway.responses.end(record)
     return await _object(gateway, record, kept)
 
 
@@ -81,21 +77,8 @@ async def cancel_response(request: Request, response_id: _Known, caller: _Owner)
 async def delete_response(request: Request, response_id: _Known, caller: _Owner) -> dict[str, Any]:
     """Forget it and its conversation; one that runs is cancelled."""
     gateway = gateway_of(request)
-    record, _ = await _found(gateway, response_id, caller.tenant)
-    if not _ended(await gateway.broker.history(record)):
-        await gateway.broker.cancel_record(record)
-        await gateway.requests.until_ended(record)
-    await gateway.broker.delete(record)
+    await gateway.responses.delete(request_id(response_id), caller.tenant)
     return {"id": response_id, "object": "response", "deleted": True}
-
-
-async def _found(gateway: GatewayState, response_id: str, tenant: str) -> tuple[RequestRecord, KeptConversation]:
-    """Raises `request_not_found`."""
-    try:
-        record = await gateway.requests.find(request_id(response_id), tenant)
-    except UnknownRequest:
-        raise GatewayError("request_not_found", "There is no such response.") from None
-    return record, await gateway.requests.conversations.find(record.id)
 
 
 async def _earlier(gateway: GatewayState, name: str | None, tenant: str) -> tuple[KeptConversation, Turn] | None:
@@ -103,7 +86,7 @@ async def _earlier(gateway: GatewayState, name: str | None, tenant: str) -> tupl
     if name is None:
         return None
     try:
-        record, kept = await _found(gateway, name, tenant)
+        record, kept = await gateway.responses.find(request_id(name), tenant)
     except GatewayError as error:
         raise GatewayError(error.code, error.message, param="previous_response_id") from None
     text = await gateway.broker.answer_text(record, 0)
@@ -117,7 +100,3 @@ async def _object(gateway: GatewayState, record: RequestRecord, kept: KeptConver
     for event in await gateway.broker.history(record):
         state.take(event)
     return state.object()
-
-
-def _ended(events: list[Any]) -> bool:
-    return any(isinstance(event, Done | Failed) for event in events)
