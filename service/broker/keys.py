@@ -79,7 +79,8 @@ pandagpt:batches                           sorted set; life as long as any batch
 pandagpt:batches_of:{tenant}               sorted set; life as long as any batch's from the tenant's last one
     The tenant's batches, by the time of their creation. Those that no batch outlives are removed when one is added.
 pandagpt:batch:{batch}                     hash; life `file_ttl_s` from the end of the batch's window
-    What was asked (`batch`, MessagePack, under 1 KB), `status`, counts, the times of each status (advance.lua).
+    What was asked (`batch`, MessagePack, under 1 KB), `status`, counts of lines, `bytes` of their results, the times
+    of each status (advance.lua).
 pandagpt:batch_results:{batch}             hash; life as the batch, an hour from its end
     Number of a line -> `o` or `e` and its result, a line of JSON; written once each.
 pandagpt:batch_lease                       string; life 10 s, refreshed

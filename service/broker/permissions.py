@@ -53,6 +53,7 @@ GATEWAY: Mapping[str, str] = {
     "hgetall": "{key}",
     "hsetnx": "{key} a 1",
     "hvals": "{key}",
+    "hstrlen": "{key} a",
     "hlen": "{key}",
     "hincrby": "{key} a 1",
     "rpush": "{key} a",

@@ -15,8 +15,8 @@ from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.tenants import Tenants
 from service.gateway.inference.embedding.answering import EmbedResponder
 from service.gateway.inference.respond import Responder
-from service.gateway.inference.responses.stored import StoredResponses
 from service.gateway.inference.service import RequestService
+from service.gateway.inference.stored_responses import StoredResponses
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.fetch import Fetcher
 from service.gateway.media.files import FileStore

@@ -5,7 +5,7 @@ follows only those that may come before it, so that a cancel is never lost and n
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -33,6 +33,7 @@ BEFORE: Mapping[BatchStatus, Sequence[BatchStatus]] = MappingProxyType(
 )
 LONGEST_WINDOW = 7 * 86_400  # seconds
 LEASE_S = 10
+READ_BYTES = 4 << 20  # of results that are read at a time
 RESULTS_LIFE = 3600  # seconds that results stay once they stand in files
 
 
@@ -149,17 +150,37 @@ class BatchStore:
         with store_errors():
             first: Any = await self._store.eval(scripts.EXPIRING, 1, key, life, "HSETNX", str(line), value)
             if first:
-                await self._store.hincrby(self._keys.batch(batch.id), "failed" if failed else "completed", 1)
+                pipe: Any = self._store.pipeline(transaction=False)
+                pipe.hincrby(self._keys.batch(batch.id), "failed" if failed else "completed", 1)
+                pipe.hincrby(self._keys.batch(batch.id), "bytes", len(value))
+                await pipe.execute()
         return bool(first)
 
-    async def results(self, batch_id: str, lines: Sequence[int]) -> list[bytes | None]:
-        """Of each line `o` or `e`, for an output or an error, and its JSON; None where it has none."""
+    async def results(self, batch_id: str, lines: Sequence[int]) -> AsyncIterator[bytes | None]:
+        """Of each line `o` or `e`, for an output or an error, and its JSON; None where it has none.
+
+        At most `READ_BYTES` of them, or one that is larger, are in memory.
+        """
+        key = self._keys.batch_results(batch_id)
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             for line in lines:
-                pipe.hget(self._keys.batch_results(batch_id), str(line))
-            found: list[bytes | None] = await pipe.execute()
-        return found
+                pipe.hstrlen(key, str(line))
+            sizes: list[int] = await pipe.execute()
+        for group in _groups(lines, sizes):
+            with store_errors():
+                pipe = self._store.pipeline(transaction=False)
+                for line in group:
+                    pipe.hget(key, str(line))
+                found: list[bytes | None] = await pipe.execute()
+            for one in found:
+                yield one
+
+    async def result_bytes(self, batch_id: str) -> int:
+        """What the results of the batch's lines hold."""
+        with store_errors():
+            found: Any = await self._store.hget(self._keys.batch(batch_id), "bytes")
+        return int(found or 0)
 
     async def have(self, batch_id: str, lines: Sequence[int]) -> list[bool]:
         """Which of the lines have a result."""
@@ -180,6 +201,19 @@ class BatchStore:
         """Another gateway may take the lease at once."""
         with store_errors():
             await self._store.eval(scripts.RELEASE, 1, self._keys.batch_lease, gateway)
+
+
+def _groups(lines: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
+    """The lines in order, each group's results as large as READ_BYTES at most, or one line that is larger."""
+    group, total = list[int](), 0
+    for line, size in zip(lines, sizes, strict=True):
+        if group and total + size > READ_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(line)
+        total += size
+    if group:
+        yield group
 
 
 def _read(packed: Mapping[bytes, bytes]) -> tuple[StoredBatch, BatchProgress]:

@@ -63,7 +63,7 @@ class FileStore:
     """All methods raise StoreUnavailable, and `file_not_found` for a file that is not the tenant's."""
 
     def __init__(self, store: AsyncStore, keys: Keys, quota: Quota) -> None:
-        self._store, self._keys, self._quota = store, keys, quota
+        self._store, self._keys, self.quota = store, keys, quota
 
     async def add(
         self, tenant: str, filename: str, purpose: str, data: bytes, sha256: str, life_s: int | None = None
@@ -76,7 +76,7 @@ class FileStore:
             purpose=purpose,
             bytes=len(data),
             created=now,
-            expires=now + (life := min(round(self._quota.ttl_s), life_s or round(self._quota.ttl_s))),
+            expires=now + (life := min(round(self.quota.ttl_s), life_s or round(self.quota.ttl_s))),
             sha256=sha256,
         )
         upload = msgspec.structs.replace(info, whole=False, expires=now + min(life, UPLOAD_S))
@@ -96,15 +96,16 @@ class FileStore:
         """
         content, now, hasher = new_file_id(), int(time.time()), hashlib.sha256()
         key = self._keys.file(tenant, content)
-        count, size, waiting, life = 0, 0, bytearray(), round(self._quota.ttl_s)
+        count, size, waiting, life = 0, 0, bytearray(), round(self.quota.ttl_s)
         with store_errors():
             async for line in lines:
                 count, size = count + 1, size + len(line)
-                waiting += line
-                hasher.update(line)
-                while len(waiting) >= PIECE:
-                    await self._push(key, bytes(waiting[:PIECE]), UPLOAD_S)
-                    del waiting[:PIECE]
+                for at in range(0, len(line), PIECE):  # a line may be as long as the file
+                    waiting += (part := line[at : at + PIECE])
+                    hasher.update(part)
+                    if len(waiting) >= PIECE:
+                        await self._push(key, bytes(waiting[:PIECE]), UPLOAD_S)
+                        del waiting[:PIECE]
             if not count:
                 return 0
             if waiting:
@@ -127,7 +128,7 @@ class FileStore:
         return count
 
     async def _enter(self, tenant: str, info: FileInfo) -> None:
-        life = round(self._quota.ttl_s) + LONGEST_WINDOW + PROLONGED_S
+        life = round(self.quota.ttl_s) + LONGEST_WINDOW + PROLONGED_S
         await self._write(self._keys.files(tenant), life, "HSET", info.id, msgspec.msgpack.encode(info))
 
     async def _push(self, key: str, piece: bytes, life_s: int) -> None:
@@ -205,10 +206,10 @@ class FileStore:
             await self._enter(tenant, info)
         infos = await self._counted(tenant)
         count, total = len(infos), sum(one.bytes for one in infos)
-        if count > self._quota.files or total > self._quota.bytes:
+        if count > self.quota.files or total > self.quota.bytes:
             with store_errors():
                 await self._store.execute_command("HDEL", self._keys.files(tenant), info.id)
-            limit = f"{self._quota.files} files and {self._quota.bytes} bytes"
+            limit = f"{self.quota.files} files and {self.quota.bytes} bytes"
             raise GatewayError(
                 "too_large", f"The files of this key would be {count} of {total} bytes; the limit is {limit}."
             )

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from service.broker.connection import connect_async
-from service.broker.gateway.batches import BEFORE, ENDED, LEASE_S, LONGEST_WINDOW, BatchStatus, BatchStore, StoredBatch
+from service.broker.gateway.batches import (
+    BEFORE,
+    ENDED,
+    LEASE_S,
+    LONGEST_WINDOW,
+    READ_BYTES,
+    BatchStatus,
+    BatchStore,
+    StoredBatch,
+    _groups,
+)
 from service.broker.keys import Keys
 from tests.chaos.store_proxy import store_proxy
 from tests.conftest import Valkey
@@ -111,3 +121,16 @@ async def test_the_tenant_s_list_forgets_what_no_batch_outlives(batches: BatchSt
     await batches.add(batch(99))
     assert await batches.of_tenant("ann") == ["batch_99"]
     assert valkey.client.zcard(KEYS.batches_of("ann")) == 1
+
+
+async def test_results_are_read_a_few_bytes_at_a_time(batches: BatchStore, valkey: Valkey) -> None:
+    one, large = batch(), b"x" * (READ_BYTES // 3)
+    await batches.add(one)
+    given = {line: large if line % 4 else large * 4 for line in range(9) if line != 5}
+    for line, result in given.items():
+        assert await batches.record(one, line, result, failed=line == 2)
+    found = [result async for result in batches.results(one.id, range(9))]
+    assert found == [None if line == 5 else (b"e" if line == 2 else b"o") + given[line] for line in range(9)]
+    assert await batches.result_bytes(one.id) == sum(len(result) + 1 for result in given.values())
+    sizes = [0 if result is None else len(result) for result in found]
+    assert max(sum(sizes[line] for line in group) for group in _groups(range(9), sizes)) == len(large) * 4 + 1

@@ -24,18 +24,20 @@ from service.gateway.media.files import FileStore, Quota
 from service.gateway.media.sources import MediaSources
 from service.metrics import GatewayMetrics
 from tests.conftest import Valkey
+from tests.security.beside import HELD_S, watched
 
 CHAT = "/v1/chat/completions"
 SLOTS = 2
+QUOTA = 1 << 20  # bytes of a key's files
 Answer = Callable[[BatchCall, str, bytes], Awaitable[dict[str, Any]]]
 
 
 class Bench:
     """A runner over a real store, whose lines are answered by `answer`."""
 
-    def __init__(self, store: Any, answer: Answer, tokens: int) -> None:
+    def __init__(self, store: Any, answer: Answer, tokens: int, quota: int) -> None:
         self.batches = BatchStore(store, Keys(), 600)
-        self.files = FileStore(store, Keys(), Quota(100, 1 << 20, 600))
+        self.files = FileStore(store, Keys(), Quota(100, quota, 600))
         self.limiter = RateLimiter(RateStore(store, Keys(), RateLimits(tokens=tokens)))
         self.registry = CollectorRegistry()
         self.metrics = GatewayMetrics.on(self.registry)
@@ -91,9 +93,9 @@ Make = Callable[..., Any]
 @pytest.fixture
 def bench(valkey: Valkey) -> Make:
     @asynccontextmanager
-    async def make(answer: Answer, tokens: int = 0) -> AsyncIterator[Bench]:
+    async def make(answer: Answer, tokens: int = 0, quota: int = QUOTA) -> AsyncIterator[Bench]:
         store = connect_async(valkey.settings)
-        made = Bench(store, answer, tokens)
+        made = Bench(store, answer, tokens, quota)
         following = asyncio.create_task(made.runner.follow())
         yield made
         following.cancel()
@@ -187,3 +189,33 @@ async def test_a_batch_waits_for_tokens_where_a_direct_request_is_refused(bench:
         done = await one.ended()
     assert (done.status, done.completed, done.failed) == ("completed", 2, 0)
     assert waited == [0.0, 0.0]
+
+
+async def test_results_as_large_as_a_key_s_files_end_a_batch_s_lines(bench: Make) -> None:
+    async def answer(*_: object) -> dict[str, Any]:
+        return {"text": "x" * (QUOTA // 4)}
+
+    async with bench(answer) as one:
+        batch = await one.start(12)
+        done = await one.ended()
+        assert done.status == "completed"
+        assert 4 <= done.completed <= 4 + SLOTS
+        assert done.completed + done.failed == 12
+        errors = (await one.files.open("ann", batch.error_file)).data.decode().splitlines()
+    bodies = [json.loads(line)["response"] for line in errors]
+    assert {body["status_code"] for body in bodies} == {413}
+    assert all(str(QUOTA) in body["body"]["error"]["message"] for body in bodies)
+
+
+async def test_a_line_of_very_many_numbers_does_not_hold_the_loop(bench: Make) -> None:
+    numbers = [0.12345678806304932] * 1024  # as float32 becomes text
+    data = [{"object": "embedding", "index": at, "embedding": numbers} for at in range(1024)]
+
+    async def answer(*_: object) -> dict[str, Any]:
+        return {"data": data}
+
+    async with bench(answer, quota=1 << 26) as one, watched() as watch:
+        batch = await one.start(1)
+        assert (await one.ended()).completed == 1
+        assert (await one.files.info("ann", batch.output_file)).bytes > 1024 * 1024 * 10
+    assert watch.stall < HELD_S, watch.staller

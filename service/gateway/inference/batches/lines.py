@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from service.gateway.errors import GatewayError
+from service.gateway.inference.parsing.json_scan import JsonScan
 
 MAX_LINES = 50_000
 MAX_LINE_BYTES = 8 << 20
+MAX_ENVELOPE_BYTES = 64 << 10  # of a line without its body
 METHOD = "POST"
 
 
@@ -61,11 +63,25 @@ def read_line(number: int, line: bytes, endpoint: str) -> BatchLine:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         wanted = "an object with custom_id, method, url and body"
         raise GatewayError("invalid_request", f"must be {wanted}.") from None
+    if not bytes(found.body).startswith(b"{"):
+        raise GatewayError("invalid_request", "must be an object.", param="body")
     if not 0 < len(found.custom_id) <= 512:
         raise GatewayError("invalid_request", "must have 1 to 512 characters.", param="custom_id")
     if found.method != METHOD or found.url != endpoint:
         raise GatewayError("invalid_request", f"must be {METHOD} {endpoint}, the batch's endpoint.", param="url")
     return BatchLine(number, found.custom_id, found.url, bytes(found.body))
+
+
+def check_keys(line: bytes, body: bytes) -> None:
+    """Raises `invalid_request` for a line that names one of its own keys twice; its body is checked when it runs."""
+    envelope = line.replace(body, b"{}", 1)
+    if len(envelope) > MAX_ENVELOPE_BYTES:
+        size = f"has {len(envelope)} bytes beside its body; the limit is {MAX_ENVELOPE_BYTES}."
+        raise GatewayError("invalid_request", size)
+    scan = JsonScan()
+    scan.feed(envelope)
+    if scan.has_doubled_key():
+        raise GatewayError("invalid_request", "names a key twice.")
 
 
 async def checked(pieces: AsyncIterator[bytes], endpoint: str) -> tuple[int, list[dict[str, Any]]]:
@@ -76,6 +92,7 @@ async def checked(pieces: AsyncIterator[bytes], endpoint: str) -> tuple[int, lis
         async for number, line in split(pieces):
             try:
                 found = read_line(number, line, endpoint)
+                check_keys(line, found.body)
                 if hash(found.custom_id) in seen:
                     raise GatewayError("invalid_request", "is there twice.", param="custom_id")
                 seen.add(hash(found.custom_id))

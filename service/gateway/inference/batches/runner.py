@@ -26,6 +26,7 @@ from service.gateway.inference.batches.lines import BatchLine, checked, read_lin
 from service.gateway.inference.batches.requests import BatchCall, run
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
+from service.gateway.json_answer import json_bytes
 from service.gateway.media.files import FileStore
 from service.gateway.media.sources import MediaSources
 
@@ -201,17 +202,20 @@ class BatchRunner:
         call = BatchCall(self.service, caller, self.sources(batch.tenant), self.limits, key, started)
         while True:
             await self._await_tokens(batch.tenant)
-            body, status = await self._answered(call, line)
+            body, status = await self._answered(call, line, batch.id)
             requests.pop(line.number, None)
             if status not in _PASSING:
                 break
             await asyncio.sleep(RETRY_S)
-        result = _result(batch, line.number, line.custom_id, {"status_code": status, "body": body}, None)
+        result = await json_bytes(
+            _result(batch, line.number, line.custom_id, {"status_code": status, "body": body}, None)
+        )
         if await self._record(batch, line, result, failed=status != 200):
             await self.usage.charge(batch.tenant, batch.key_class, *_tokens(body))
 
-    async def _answered(self, call: BatchCall, line: BatchLine) -> tuple[dict[str, Any], int]:
+    async def _answered(self, call: BatchCall, line: BatchLine, batch_id: str) -> tuple[dict[str, Any], int]:
         try:
+            await self._check_size(batch_id)
             return await self.answer(call, line.url, line.body), 200
         except BrokerError as error:
             return _refusal(from_core(error))
@@ -220,6 +224,12 @@ class BatchRunner:
         except Exception:
             log.exception("a line of a batch failed")
             return _refusal(GatewayError("internal_error", "The server failed to handle the request."))
+
+    async def _check_size(self, batch_id: str) -> None:
+        """Raises `too_large` once the results of a batch hold as much as all files of a key may."""
+        held, limit = await self.batches.result_bytes(batch_id), self.files.quota.bytes
+        if held > limit:
+            raise GatewayError("too_large", f"The batch's results hold {held} bytes; the limit is {limit}.")
 
     async def _await_tokens(self, tenant: str) -> None:
         """Return once the key's tokens a minute are not used up: a batch waits for what a direct request is refused."""
@@ -241,28 +251,28 @@ class BatchRunner:
         return await self.files.write(batch.tenant, file_id, f"{batch.id}_{kind}.jsonl", "batch_output", lines)
 
     async def _results(self, batch: StoredBatch, mark: bytes, expired: bool) -> AsyncIterator[bytes]:
-        chunk: list[tuple[int, bytes]] = []
+        chunk: list[tuple[int, str]] = []
         async for one in split(self._pieces(batch)):
-            chunk.append((one[0], read_line(*one, batch.endpoint).custom_id.encode()))
+            chunk.append((one[0], read_line(*one, batch.endpoint).custom_id))
             if len(chunk) >= CHUNK:
-                for line in await self._of_chunk(batch, chunk, mark, expired):
+                async for line in self._of_chunk(batch, chunk, mark, expired):
                     yield line
                 chunk = []
-        for line in await self._of_chunk(batch, chunk, mark, expired):
+        async for line in self._of_chunk(batch, chunk, mark, expired):
             yield line
 
     async def _of_chunk(
-        self, batch: StoredBatch, chunk: list[tuple[int, bytes]], mark: bytes, expired: bool
-    ) -> list[bytes]:
-        found = await self.batches.results(batch.id, [number for number, _ in chunk])
-        lines = []
-        for (number, custom_id), result in zip(chunk, found, strict=True):
+        self, batch: StoredBatch, chunk: list[tuple[int, str]], mark: bytes, expired: bool
+    ) -> AsyncIterator[bytes]:
+        found = self.batches.results(batch.id, [number for number, _ in chunk])
+        lines = iter(chunk)
+        async for result in found:
+            number, custom_id = next(lines)
             if result is None and expired:
                 words = {"code": "batch_expired", "message": "The batch's window ended before this request."}
-                lines.append(_result(batch, number, custom_id.decode(), None, words) + b"\n")
+                yield msgspec.json.encode(_result(batch, number, custom_id, None, words)) + b"\n"
             elif result is not None and result[:1] == mark:
-                lines.append(result[1:] + b"\n")
-        return lines
+                yield b"".join((memoryview(result)[1:], b"\n"))
 
     async def _pieces(self, batch: StoredBatch) -> AsyncIterator[bytes]:
         info = await self.files.info(batch.tenant, batch.input_file)
@@ -283,7 +293,7 @@ def _tokens(answer: dict[str, Any]) -> tuple[int, int]:
 
 def _result(
     batch: StoredBatch, number: int, custom_id: str, response: dict[str, Any] | None, error: dict[str, str] | None
-) -> bytes:
+) -> dict[str, Any]:
     name = f"batch_req_{batch.id.removeprefix('batch_')}_{number}"
     answered = None if response is None else {"request_id": name, **response}
-    return msgspec.json.encode({"id": name, "custom_id": custom_id, "response": answered, "error": error})
+    return {"id": name, "custom_id": custom_id, "response": answered, "error": error}

@@ -65,12 +65,9 @@ def parse_fields(form: Form) -> FormFields:
 
 def _plain_fields(form: Form) -> GenerateForm:
     values: dict[str, Any] = {}
-    for name, given_values in form.fields.items():
-        if name in _APART:
-            continue
-        if len(given_values) > 1:
-            raise GatewayError("invalid_request", f"{name} is given {len(given_values)} times.", param=name)
-        values[name] = given_values[0]
+    for name in form.fields:
+        if name not in _APART and (value := _once(form, name)) is not None:
+            values[name] = value
     try:
         apart = Sampling.model_validate({"stop": form.fields.get("stop"), **_json_values(form)})
         fields = GenerateForm.model_validate_strings(values).model_copy(
@@ -127,27 +124,32 @@ def _json_values(form: Form) -> dict[str, Any]:
     """The parameters that are JSON in a form. Raises `invalid_request`."""
     found = {}
     for name in JSON_FIELDS:
-        if name not in form.fields:
+        if (value := _once(form, name)) is None:
             continue
         try:
-            found[name] = json.loads(form.fields[name][-1])
+            found[name] = json.loads(value)
         except (ValueError, RecursionError):
             if name != "guided_json":
                 raise GatewayError("invalid_request", f"{name} must be JSON.", param=name) from None
-            found[name] = form.fields[name][-1]
+            found[name] = value
     return found
 
 
 def _json_field(form: Form, name: str, model: type[_Model]) -> _Model | None:
-    values = form.fields.get(name, [])
-    if not values:
+    if (value := _once(form, name)) is None:
         return None
-    if len(values) > 1:
-        raise GatewayError("invalid_request", f"{name} is given {len(values)} times.", param=name)
     try:
-        return model.model_validate_json(values[0])
+        return model.model_validate_json(value)
     except pydantic.ValidationError as error:
         raise invalid_request(error.errors(include_url=False, include_input=False), at=name) from None
+
+
+def _once(form: Form, name: str) -> str | None:
+    """The field's value, None where it is absent. Raises `invalid_request` for one that is given more than once."""
+    values = form.fields.get(name, ())
+    if len(values) > 1:
+        raise GatewayError("invalid_request", f"{name} is given {len(values)} times.", param=name)
+    return values[0] if values else None
 
 
 async def _own_media(form: Form, given: FormFields, turn: int, sources: MediaSources) -> list[MediaInput]:

@@ -33,6 +33,8 @@ def test_numbers_and_booleans_are_read_from_text() -> None:
     [
         (form(seed=["1", "2"]), "seed"),
         (form(messages=["[]", "[]"]), "messages"),
+        (form(guided_choice=['["a"]', '["b"]']), "guided_choice"),
+        (form(stop_token_ids=["[1]", "[1]"]), "stop_token_ids"),
         (form(seed="many"), "seed"),
         (form(weights='{"image": [1, 2]}'), "weights.image"),
         (form(response_format="{"), "response_format"),
