@@ -8,11 +8,22 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import cast
+from typing import Protocol, cast
 
-from service.command import Command
 
-# Name -> (module, what it does). A module offers `configure(parser)` and `run(arguments) -> exit status`.
+class Command(Protocol):
+    """A module of `service/commands` with these two functions is a command."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it; the exit status."""
+        ...
+
+
+# Name -> (module, a `Command`; what it does).
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("service.commands.operate.serve", "gateway, worker and store on this machine"),
     "gateway": ("service.commands.operate.gateway", "one gateway: the HTTP side"),
