@@ -55,7 +55,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def _logging_as_it_was() -> Iterator[None]:
     """A command that a test runs sends all logging to that test's captured output, which is closed with the test.
 
-    Who logs later, a thread at the end of all tests for one, would be told "--- Logging error ---".
+    A later log line, from a thread at the end of all tests for one, would print "--- Logging error ---".
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in OURS]
     handlers, levels = root.handlers[:], [(logger, logger.level) for logger in (root, *ours)]

@@ -1,4 +1,4 @@
-"""A worker with the real engine over a tiny LLaMA of random weights: what masks, sampling and resuming do is real.
+"""A worker with the real engine over a tiny LLaMA of random weights: masks, sampling and resuming are real.
 
 Its prompt is the conversation's text, byte by byte. `python -m tests.engine_worker` runs it as a process to kill.
 """

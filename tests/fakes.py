@@ -249,7 +249,7 @@ class FakeRuntime:
         return EngineStats(used, 0, used, 64, 0, PrefixStats(0, 0, 0, 8, 0))
 
     def close(self) -> None:
-        """It holds nothing."""
+        """Do nothing: it holds nothing."""
 
     def _faults(self, text: str) -> frozenset[str]:
         return frozenset(name for name in FAULTS if self.faulty and name in text)

@@ -28,7 +28,7 @@ SCRIPTED_INFO = replace(FAKE_INFO, id="scripted", options=(), tools="auto", max_
 
 @dataclass
 class ScriptedRuntime(FakeRuntime):
-    """`seen`: what reached the model."""
+    """`seen`: the requests that reached the model."""
 
     info: ModelInfo = SCRIPTED_INFO
     seen: list[tuple[Conversation, SamplingParams]] = field(default_factory=list)

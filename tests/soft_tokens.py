@@ -26,7 +26,7 @@ def spec_of(folder: PandaGPTFolder, count: int = 4) -> ResamplerSpec:
 
 
 def random_resampler(spec: ResamplerSpec, out: int, seed: int = 0) -> PerceiverResampler:
-    """Its last layers are random too, as if it were trained."""
+    """A resampler whose last layers are random too, as if it were trained."""
     torch.manual_seed(seed)
     made = PerceiverResampler(spec, out).requires_grad_(False)
     for name, parameter in made.named_parameters():

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md's tree is the folders' tree: what it lists exists, and every package is listed."""
+"""ARCHITECTURE.md's tree is the folders' tree: each listed file exists, and every package is listed."""
 
 import ast
 import re
@@ -67,7 +67,7 @@ def test_the_root_holds_nothing_that_a_program_left_there(root: Path) -> None:
 
 
 def test_no_module_imports_a_module_of_tests(root: Path) -> None:
-    """What two test modules share stands in a plain module beside them: a test file is moved or cut without harm."""
+    """The common code of two test modules stands in a plain module beside them: test files move without harm."""
     found: set[str] = set()
     for file in tracked(root):
         if file.startswith("tests/") and file.endswith(".py"):

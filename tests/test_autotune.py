@@ -1,4 +1,4 @@
-"""The choice among candidates at load: who competes, who is out, what is reported."""
+"""The choice among candidates at load: competitors, rejections, reports."""
 
 import logging
 import os

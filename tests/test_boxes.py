@@ -24,7 +24,7 @@ from pandagpt_core.boxes import (
 
 BOX = (0.01, 0.02, 0.03, 0.04)
 DOG = (0.1, 0.2, 0.55, 0.8)
-# Where the original reads otherwise, and ours: its place in the vectors -> (boxes, malformed).
+# Texts that the original reads otherwise, and our results: place in the vectors -> (boxes, malformed).
 MENDED: dict[int, tuple[list[tuple[str | None, tuple[float, ...]]], tuple[str, ...]]] = {
     6: ([], ()),  # four numbers anywhere made a box
     8: ([], ("{<10><20><55><80>",)),  # a box that the end cuts off was read as whole

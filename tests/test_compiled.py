@@ -65,7 +65,7 @@ def test_compiled_ones_serve_what_is_recorded_alone() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # the compiler's, of torch's own code
 def test_each_is_one_graph_that_computes_the_same() -> None:
-    """Without kernels: those that torch makes for a CPU in 16 bits differ by its instructions, and are not served."""
+    """Without kernels: torch's kernels for a CPU in 16 bits differ by its instructions, and are not served."""
     of_llm = pointwise.probe(QWEN3, torch.bfloat16, CPU)
     assert compiled.agrees(compiled.compiled(pointwise.EAGER, "aot_eager"), pointwise.EAGER, of_llm)
     assert compiled.agrees(compiled.compiled(fp8.EAGER, "aot_eager"), fp8.EAGER, fp8.probe(CPU))

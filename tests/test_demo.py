@@ -1,4 +1,4 @@
-"""`pandagpt demo`: what it asks about, how it sends each medium, and what it prints."""
+"""`pandagpt demo`: its questions, the form of each medium that it sends, and its output."""
 
 import json
 import subprocess

@@ -67,7 +67,7 @@ def rename(file: Path, names: dict[str, str]) -> None:
 
 
 def run_parity(root: Path, vectors: Path, *asked: str) -> str:
-    """What pytest prints of tests of parity with other vectors."""
+    """Pytest's output for tests of parity with other vectors."""
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", *asked],
         cwd=root,

@@ -1,4 +1,4 @@
-"""What `pandagpt serve` prints can be pasted and works."""
+"""The commands that `pandagpt serve` prints can be pasted and work."""
 
 import shlex
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ HEAVY = frozenset(
 )
 # A part of torch that older versions lack.
 VERSIONED = frozenset({"torch.nn.attention.varlen"})
-# Its modules import scipy, h5py and pyarrow by name, so the graph does not see them.
+# Packages that import scipy, h5py and pyarrow by name, so that the graph does not see them.
 BY_NAME = frozenset({"pandagpt_core.media.scientific"})
 
 

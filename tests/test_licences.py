@@ -11,7 +11,7 @@ import pytest
 # Each may be used and passed on with a service under Apache-2.0; of MPL-2.0 the package's own files stay under it.
 ALLOWED = {"MIT", "MIT-0", "MIT-CMU", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "Apache-2.0", "ISC", "PSF-2.0", "Zlib"}
 ALLOWED |= {"MPL-2.0", "CC0-1.0", "CNRI-Python", "BSL-1.0", "LLVM-exception", "Unlicense"}
-# NVIDIA's own terms, of the libraries that torch needs on its GPUs: whoever runs there installs them.
+# NVIDIA's own terms, of the libraries that torch needs on its GPUs: a user of those GPUs installs them.
 NVIDIA, OF_CUDA = "LicenseRef-NVIDIA-Proprietary", ("nvidia-", "cuda-")
 
 

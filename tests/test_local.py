@@ -1,4 +1,4 @@
-"""`pandagpt serve`: what it checks, starts, restarts, leaves behind. Real processes; stand-ins for the two halves."""
+"""`pandagpt serve`: its checks, starts, restarts and remains. Real processes; stand-ins for the two halves."""
 
 import json
 import os

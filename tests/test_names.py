@@ -64,7 +64,7 @@ def aliases(tree: ast.Module) -> set[str]:
 
 
 def test_a_name_of_a_type_is_defined_once(root: Path) -> None:
-    """Of the service and the library: what a name stands for in one module it stands for in all."""
+    """Of the service and the library: a name stands for the same thing in all modules."""
     found = {
         name: {file for file in files if file.startswith(("service/", "pandagpt_core/"))}
         for name, files in classes(root).items()

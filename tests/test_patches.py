@@ -1,4 +1,4 @@
-"""Tests hand their fakes in by arguments. What one still replaces inside of our packages is listed, with its reason."""
+"""Tests hand their fakes in by arguments. The patches left inside of our packages are listed, with reasons."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ LEFT: Mapping[str, Mapping[str, str]] = {
 
 
 def modules_by_name(tree: ast.AST) -> dict[str, str]:
-    """What each imported name stands for, with its dots."""
+    """Imported names with their full dotted names."""
     found: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -83,7 +83,7 @@ def constant(node: ast.expr) -> str:
 
 
 def patched(source: str) -> Iterator[str]:
-    """What calls of `monkeypatch` and of `unittest.mock.patch` replace inside of our packages."""
+    """Names inside of our packages that calls of `monkeypatch` and `unittest.mock.patch` replace."""
     tree = ast.parse(source)
     names = modules_by_name(tree)
     for call in ast.walk(tree):

@@ -31,7 +31,7 @@ TAKEN = {"bound": set(MEDIA), "gemma": {"image", "audio"}}
 
 
 def options(folder: Path) -> dict[str, list[Any]]:
-    """What `pandagpt convert` is given, by the name of the folder that it makes."""
+    """Arguments of `pandagpt convert`, by the name of the folder that it makes."""
     bound = [word for pair in languagebind_folders(folder).items() for word in pair]
     return {"bound": bound, "gemma": ["--embedding-gemma2", write_gemma(folder / "gemma2", tiny()).path]}
 

@@ -98,7 +98,7 @@ def test_the_chat_command_prints_an_answer(text: str, root: Path, mini: Served) 
 
 
 def test_the_conversation_goes_as_it_is_shown(text: str, root: Path, mini: Served) -> None:
-    """Its commands print what is shown, and each question has an answer; the words are those of one machine."""
+    """The page's commands print the shown lines, and each question has an answer; the words are one machine's."""
     [shown] = [block for block in blocks(text, "text") if block.startswith("$ ")]
     call, *typed = re.findall(r"^[$>] (.+)$", shown, re.MULTILINE)
     command = [sys.executable, "-m", "service.cli", *shlex.split(call)[1:], "--url", mini.url]

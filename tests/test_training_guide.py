@@ -46,7 +46,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811  the fixture
-    """What the guide speaks of, on a tiny model."""
+    """The files that the guide names, with a tiny model."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "base").symlink_to(tiny_folder)
     (tmp_path / "media").mkdir()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(500)  # a build, an environment and a start of 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `python -m build --wheel` makes of the tracked files."""
+    """The wheel that `python -m build --wheel` makes of the tracked files."""
     pytest.importorskip("build")
     tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
     for name in ("service", "pandagpt_core"):
@@ -39,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clean() -> dict[str, str]:
-    """This process's environment without what points Python or the service elsewhere."""
+    """The environment without variables that point Python or the service elsewhere."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PANDAGPT_", "PYTHON"))}
 
 

@@ -1,4 +1,4 @@
-"""Counts of torch's operations: what a computation costs, on any machine."""
+"""Counts of torch's operations: the cost of a computation, on any machine."""
 
 from collections import Counter
 from typing import Any

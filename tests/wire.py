@@ -57,7 +57,7 @@ def media(number: int, modality: Modality = Modality.IMAGE) -> tuple[MediaRef, n
 
 
 def answer(request: Generate, arrays: Sequence[np.ndarray] = (), choice: int = 0) -> str:
-    """What the fake model says to it."""
+    """The fake model's answer to the request."""
     pairs = zip(request.media, arrays, strict=True)
     embeddings = [fake_embedding(part.modality, array) for part, array in pairs]
     said: Conversation = conversation(request)

@@ -30,9 +30,10 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """names: the surest first; of several, none is sure. kind: a sure kind, where the name is not sure. void: the state
-    of a medium without a subject ("blank", "silence"). confidence: that the first name is right, 0 to 1. asked: names
-    that the question asks for, each with the probability that it is there.
+    """names: the surest first; of several, none is sure. kind: a sure kind, where the name is not sure.
+
+    void: the state of a medium without a subject ("blank", "silence"). confidence: that the first name is right, 0 to
+    1. asked: names that the question asks for, each with the probability that it is there.
     """
 
     sense: Sense

@@ -1,4 +1,4 @@
-"""Who is measured: peers that are not there are listed; what each server is started and asked with."""
+"""The contestants: absent peers are listed; the start of each server, and its requests."""
 
 import json
 import sys

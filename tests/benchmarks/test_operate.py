@@ -1,4 +1,4 @@
-"""How the operation benchmark judges: growth over restarts, means beside the callers' clocks."""
+"""Verdicts of the operation benchmark: growth over restarts, means beside the callers' clocks."""
 
 import pytest
 

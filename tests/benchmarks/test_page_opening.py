@@ -1,4 +1,4 @@
-"""The benchmark of the page's opening: what it prints of its times, and that it opens a page."""
+"""The benchmark of the page's opening: it opens a page and prints its times."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The walk of a request through the code stays short: what a reader visits who follows it from file to file."""
+"""The path of a request through the code stays short: the files that a reader of it opens."""
 
 from benchmarks.trace_request import SIDES, CallTrace, own_moves, token_moves, traces
 

@@ -61,7 +61,7 @@ class Replicated:
         return redis.Redis(port=self.sentinel_ports[number], password=SENTINEL_PASSWORD, socket_timeout=5)
 
     def cut_off_replica(self) -> None:
-        """From now on the replica gets nothing more: what is written is lost with the master."""
+        """From now on the replica gets nothing more: later writes are lost with the master."""
         with self.client(1) as replica, self.client(0) as master:
             replica.config_set("masterauth", "wrong")
             master.client_kill_filter(_type="replica")
@@ -134,7 +134,7 @@ def _sees(sentinel: "redis.Redis", count: str, expected: int) -> bool:
 
 
 def answers_within(client: "redis.Redis", seconds: float) -> float:
-    """How long it took until the client could write. Fails past the limit."""
+    """Seconds until the client could write. Fails past the limit."""
     begun = time.monotonic()
     while True:
         try:

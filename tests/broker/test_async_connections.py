@@ -85,7 +85,7 @@ async def test_the_gateway_s_connections_are_of_that_kind(valkey: Valkey) -> Non
 
 
 async def test_the_reader_of_streams_has_the_drivers_own_kind(valkey: Valkey) -> None:
-    """Its task looks for its end by itself, and each token of each stream comes through it."""
+    """The reader's task checks for its end by itself, and each token of each stream comes through it."""
     store = connect_async(valkey.settings)
     assert type(drivers_own(store.connection_pool)) is UnixDomainSocketConnection
     await store.aclose()

@@ -1,4 +1,4 @@
-"""What a request, a token and a look at the queue cost the store: counted in its own commands, not in time."""
+"""The store's cost of a request, a token and a look at the queue: counted in its own commands, not in time."""
 
 import pytest
 
@@ -64,7 +64,7 @@ async def test_those_that_were_given_to_a_worker_are_before_nobody(broker: Broke
 
 
 async def test_a_token_costs_a_few_commands_and_none_that_grow(broker: Broker, valkey: Valkey) -> None:
-    """The answer to a long request beside that to a short one: what is once a request falls out."""
+    """The difference of a long answer and a short one has no commands of once a request."""
     spent = []
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.002)):
         for tokens in (20, 120):
@@ -79,7 +79,7 @@ async def test_a_token_costs_a_few_commands_and_none_that_grow(broker: Broker, v
 
 
 async def test_a_request_costs_the_store_a_fixed_number_of_commands(broker: Broker, valkey: Valkey) -> None:
-    """However many wait already: what is written is one script."""
+    """The write is one script, with any number of waiting requests."""
     _announce(valkey)
     counts = []
     for _ in range(3):

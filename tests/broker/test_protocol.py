@@ -1,4 +1,4 @@
-"""The wire: what is encoded is what is decoded, and nothing else is ever taken for a message."""
+"""The wire: an encoded message is decoded to an equal one, and no other bytes are taken for a message."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""`pandagpt queue` on a real store: what it shows, and what retry and drop do."""
+"""`pandagpt queue` on a real store: its listing, retry and drop."""
 
 import asyncio
 import json

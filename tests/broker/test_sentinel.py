@@ -248,7 +248,7 @@ def test_callers_with_patience_see_no_503_in_a_failover(store: Replicated, how: 
         over.set()
         for thread in threads:
             thread.join(2 * WITHIN)
-    # What only the old master knew ends so: its stream was open, and its caller repeats it.
+    # A request that only the old master had ends so: its stream was open, and its caller repeats it.
     assert set(outcomes) <= {"whole", "store_unavailable"}
 
 

@@ -74,7 +74,7 @@ def _down(sentinel: redis.Redis) -> bool:
 
 
 def _agree_on_the_replica(store: Replicated, living: list[int]) -> None:
-    """All that live name the same master, by the same election."""
+    """All living sentinels name the same master, by the same election."""
     for number in living:
         with store.sentinel(number) as sentinel:
             until_condition(lambda: sentinel.sentinel_master(NAME)["port"] == store.ports[1], "the election", WITHIN)

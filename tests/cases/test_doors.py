@@ -55,7 +55,7 @@ def by_json(http: httpx.Client, case: dict[str, Any], **more: Any) -> httpx.Resp
 
 
 def wanted(case: dict[str, Any]) -> tuple[str, list[str]]:
-    """What a worker's answer must be, and the warnings."""
+    """The right answer of a worker, and the warnings."""
     array, notes = read(RECIPES[case["field"]], held(case).data, case["options"], Limits())
     weight, sentence = (0.0, f"{notes.empty}\n") if notes.empty else (1.0, "")
     use = MediaUse(Modality(case["field"]), "", 0, weight)

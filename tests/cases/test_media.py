@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 from tests.exact import exact_runtime
 
 WORDS = ("elephant", "rabbit", "trumpet", "running", "rocket", "dog", "guitar", "panda", "cat")
-# Its display matrix turns the picture upside down: the frames lie on their left side, and it turns them further left.
+# A display matrix that turns the picture upside down: the frames lie on their left side, and it turns them further
+# left.
 CONTRADICTS = "rot90.mov"
 # Inverse depth without a scale: read as the sample's relief, but other distances, of which the default is not sure.
 RELATIVE = "midas8.png"
@@ -40,7 +41,7 @@ def model() -> LocalModel:
 
 @pytest.fixture(scope="module")
 def answers(model: LocalModel) -> dict[int, str]:
-    """What the default model answers to each case that is read."""
+    """The default model's answers to the cases that are read."""
     kept: dict[int, Held] = {}
     for index, case in enumerate(CASES):
         try:
@@ -132,7 +133,7 @@ def test_the_default_model_says_that_it_hears_nothing(model: LocalModel) -> None
 
 
 def test_of_a_black_film_with_its_sound_the_default_describes_the_sound(model: LocalModel) -> None:
-    """Its sound is a medium of its own (`video_audio`), by both doors in `test_doors.py`."""
+    """The film's sound is a medium of its own (`video_audio`), by both doors in `test_doors.py`."""
     film = held(next(case for case in CASES if case["file"] == "black_trumpet.mp4"))
     sound = Held(Modality.AUDIO, film.data, (), "its sound")
     assert "trumpet" in said_of(model, [(film, 0.0), (sound, 1.0)])

@@ -34,7 +34,7 @@ def body_of(number: int) -> dict[str, Any]:
 
 
 def expected(number: int) -> list[str]:
-    """What an undisturbed service answers, one text a choice."""
+    """Answer of an undisturbed service, one text a choice."""
     body = body_of(number)
     said = Conversation((Turn("user", body["messages"][0]["content"]),), ())
     params = SamplingParams(max_tokens=TOKENS, seed=number)

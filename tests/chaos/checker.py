@@ -1,4 +1,4 @@
-"""What became of requests, compared with an undisturbed service: lost, doubled, crossed, other words, ends.
+"""The ends of requests, compared with an undisturbed service: lost, doubled, crossed, other words, ends.
 
 The fake model's answer is a function of the request, so the undisturbed text is known; every request says its own
 number, so another's text is known too.
@@ -123,5 +123,5 @@ def _differ_by_one_piece(text: str, wanted: str) -> bool:
 
 
 def _same(one: Iterable[str], other: Iterable[str]) -> int:
-    """How many characters they begin with in common."""
+    """Number of characters that both begin with."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -35,7 +35,7 @@ def free_port() -> int:
 
 @dataclass
 class Slot:
-    """A place for one process: what runs there may be killed, stopped, ended in good order, and started again."""
+    """A place for one process, which may be killed, stopped, ended in good order, and started again."""
 
     name: str
     command: list[str]
@@ -72,7 +72,7 @@ class Slot:
 
 @dataclass
 class House:
-    """What is running. `store` writes through to its file at least once a second."""
+    """The running processes. `store` writes through to its file at least once a second."""
 
     folder: Path
     url: str
@@ -112,7 +112,7 @@ class House:
         until(lambda: answers(self.url), "the store")
 
     def revive(self) -> None:
-        """What a supervisor does: wake what sleeps and start what is not there."""
+        """Do a supervisor's work: wake stopped processes and start absent ones."""
         for slot in (self.store, *self.gateways, *self.workers):
             if slot.process is None or slot.process.poll() is not None:
                 slot.start()

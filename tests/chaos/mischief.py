@@ -1,4 +1,4 @@
-"""What goes wrong in the meantime, one thing every while, chosen by chance from a table."""
+"""Faults during a run, one every while, chosen by chance from a table."""
 
 import asyncio
 import random

@@ -57,7 +57,7 @@ class Measured:
 
 @dataclass
 class Report:
-    """All that a run found."""
+    """Results of a run."""
 
     verdict: Verdict
     measured: Measured
@@ -69,7 +69,7 @@ class Report:
 
 
 class Disturbance(Protocol):
-    """What goes wrong meanwhile, until it is cancelled, and how often each deed was done."""
+    """Faults until it is cancelled; `done` counts each kind."""
 
     done: Counter[str]
 
@@ -134,7 +134,7 @@ async def _measure(building: House, measured: Measured, began: float) -> None:
 
 
 async def _left(building: House, patience_s: float = 15.0) -> dict[str, int]:
-    """What the store still holds of work, once the workers had time to settle: all must be 0 but dead letters."""
+    """The work that the store still holds once the workers had time to settle: all must be 0 but dead letters."""
     keys, client = Keys(), building.client
     limit = time.monotonic() + patience_s
     while True:

@@ -43,7 +43,7 @@ KEYS = Keys()
 
 
 class Gateway:
-    """What runs batches in it; each line's answer is its number."""
+    """A gateway's runner of batches; each line's answer is its number."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self.store = connect_async(settings)

@@ -76,7 +76,7 @@ class Gateways:
         return self.far_state.broker
 
     async def attempt(self, work: Awaitable[_T]) -> _T:
-        """Its result. Raises Died where the gateway is killed meanwhile."""
+        """Result of the work. Raises Died where the gateway is killed meanwhile."""
         task, died = asyncio.ensure_future(work), asyncio.create_task(self.proxy.died.wait())
         await asyncio.wait({task, died}, return_when=asyncio.FIRST_COMPLETED)
         died.cancel()

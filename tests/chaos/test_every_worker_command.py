@@ -31,7 +31,7 @@ from tests.conftest import Valkey
 from tests.wire import ends_of, generate
 
 TOKENS = 2
-ENDLESS = 200  # tokens: whatever harm is done, a cancel comes long before the last of them
+ENDLESS = 200  # tokens: after any harm, a cancel comes long before the last of them
 LOST_AFTER_S = 0.05  # silence after which a request is taken over
 PAUSE_S, TIMEOUT_S = 0.15, 0.1  # a stopped command stands still for longer than the worker waits for it
 MOST = 60  # commands of one path; more would be a path that never ends

@@ -61,7 +61,7 @@ async def test_requests_that_find_no_store_wait_for_the_next_one(building: House
 
 @pytest.mark.parametrize("how", ["stood still", "restarted", "forgot"])
 async def test_requests_at_a_store_that_comes_back_wait_for_the_workers_it_missed(building: House, how: str) -> None:
-    """Its clock went on: at its return all workers count as lost, or are unknown, until their next sign of life."""
+    """The store's clock went on: at its return all workers are lost or unknown until their next sign of life."""
     numbers = range(3000, 3010)
     await asyncio.to_thread(building.wait_until_ready)
     for slot in building.workers:

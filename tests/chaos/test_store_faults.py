@@ -1,4 +1,4 @@
-"""What a failing store does to a service that runs: pauses and restarts cost time, lost data one clear failure."""
+"""A running service over a failing store: pauses and restarts cost time, lost data one clear failure."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ async def running(building: House, first: int) -> AsyncIterator["asyncio.Task[di
 
 
 async def good(task: "asyncio.Task[dict[int, Outcome]]", first: int) -> int:
-    """How many were answered as if nothing had happened; none may have been harmed."""
+    """Number of requests with the answers of an undisturbed service; none may have been harmed."""
     outcomes = await asyncio.wait_for(task, 60)
     judged = judge(outcomes, {number: callers.expected(number) for number in range(first, first + AT_ONCE)})
     assert judged.flawless, judged.wrong

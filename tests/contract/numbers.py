@@ -83,7 +83,7 @@ def numbers(document: Schema, samples: Mapping[str, Any]) -> Iterator[Number]:
 
 
 def _around(body: Any, name: str) -> str:
-    """What stands between the field's name and its number: lists and keys."""
+    """The text between the field's name and its number: lists and keys."""
     return str(body).partition(MARK)[0].rpartition(name)[2]
 
 

@@ -205,7 +205,7 @@ def test_a_batch_goes_on_at_another_gateway_and_answers_each_line_once(
             while (first.batches.retrieve(batch.id).request_counts or batch).completed < 10:  # type: ignore[union-attr]
                 assert time.monotonic() < until
                 time.sleep(0.02)
-        # That gateway is gone, in the middle of some lines; its lease may be another's.
+        # The gateway is gone, in the middle of some lines; its lease may be another's.
         with running(settings_for(own)) as (url, _), OpenAI(base_url=f"{url}/v1", api_key="none") as second:
             done = ended(second, batch)
             output = told(second, done.output_file_id)

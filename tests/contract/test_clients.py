@@ -30,7 +30,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
 
 
 def ran(command: Sequence[str | Path], **more: str) -> str:
-    """What a program of the clients' environment printed."""
+    """Output of a program in the clients' environment."""
     if not PYTHON.is_file():
         pytest.skip("the clients are not installed: requirements/clients.txt")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OPENAI_"))}

@@ -1,4 +1,4 @@
-"""What clients of other servers try first: health by other names, a slash too many, endpoints that are not here."""
+"""First requests of other servers' clients: health by other names, a slash too many, endpoints that are not here."""
 
 import httpx
 import openai

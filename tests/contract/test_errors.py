@@ -220,7 +220,7 @@ def test_a_modality_that_the_model_does_not_take_is_named(store: StoreSettings) 
     assert refusal(answer, "unsupported_modality")["param"] == "audio"
 
 
-# What is refused before there is a request
+# Refusals before there is a request
 
 
 def exchange(url: str, *pieces: str) -> bytes:

@@ -1,6 +1,6 @@
 """docs/api.md against the application: every endpoint, part, field, parameter, error is there, and tests hold each row.
 
-What an added row needs: `held_by.toml` names the tests that hold it, by the row's first cell.
+For an added row `held_by.toml` names the tests that hold it, by the row's first cell.
 """
 
 import ast

@@ -118,7 +118,7 @@ def test_every_number_of_a_body_is_answered_or_refused_by_name(
 
 
 def _of_speech(number: Number) -> bool:
-    """This model has no recogniser, so the endpoints are not there; `test_audio.py` has their one number."""
+    """Whether the endpoint is one of speech: the model has no recogniser; `test_audio.py` has their one number."""
     return number.operation.startswith("/v1/audio/")
 
 

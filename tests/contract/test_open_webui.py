@@ -42,7 +42,7 @@ SETTINGS = {
 
 
 class Page:
-    """What the page in the browser does."""
+    """Requests of the page in the browser."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)

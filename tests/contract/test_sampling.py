@@ -1,4 +1,4 @@
-"""Every sampling parameter of the interface page: what the `openai` package sends is what the model gets."""
+"""Every sampling parameter of the interface page: the model gets the values that the `openai` package sends."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ EVENT = rb"id: (\d+)\ndata: ([^\n]*)\n\n"
 
 
 def exchange(url: str, payload: bytes, path: str = "/v1/chat/completions", kind: str = "application/json") -> bytes:
-    """What the server writes, to the connection's end."""
+    """The server's bytes, to the connection's end."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
         head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {kind}\r\n"

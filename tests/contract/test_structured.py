@@ -1,4 +1,4 @@
-"""Structured output and the parameters of other servers' clients: what they send is what the model gets, or a 400."""
+"""Structured output and the parameters of other servers' clients: the model gets the values, or the client a 400."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""EmbeddingGemma 2's folder: what its encoder computes is what transformers' own processor and model give."""
+"""EmbeddingGemma 2's folder: its encoder gives the values of transformers' own processor and model."""
 
 import io
 from pathlib import Path

@@ -186,7 +186,7 @@ def test_a_feature_of_the_cache_that_is_not_of_length_one_is_named(files, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-# What is mapped from a file may leave the memory at any time and is not counted: the process's own pages are.
+# Pages mapped from a file may leave the memory at any time and are not counted: the process's own pages are.
 CONVERT = """
 import json, re, sys, threading
 from pathlib import Path

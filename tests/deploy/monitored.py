@@ -37,7 +37,7 @@ class FullRuntime(FakeRuntime):
 
 @dataclass(frozen=True)
 class Monitored:
-    """Where the service and Prometheus answer."""
+    """Addresses of the service and of Prometheus."""
 
     url: str
     prometheus: str

@@ -12,7 +12,7 @@ import pytest
 
 
 def program(name: str, package: str) -> str:
-    """Its path; without it the test is skipped with the reason."""
+    """Path of a program; without it the test is skipped with the reason."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
         pytest.skip(f"no {name} here: apt-get install {package}")

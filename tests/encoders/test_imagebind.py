@@ -1,4 +1,4 @@
-"""ImageBind's towers without a checkpoint: what they take, what they refuse, what is built."""
+"""ImageBind's towers without a checkpoint: inputs, refusals, and the built towers."""
 
 import numpy as np
 import pytest

@@ -95,7 +95,7 @@ class ScriptedRunner:
         self.released.append(sequence.id)
 
     def store_blocks(self, sequence: Running, first: int, places: Sequence[int]) -> None:
-        """It has nothing to keep: the scripts depend on nothing."""
+        """Keeps nothing: the scripts depend on nothing."""
 
     def load_blocks(self, sequence: Running, places: Sequence[int]) -> None:
         """As above."""

@@ -1,8 +1,8 @@
-"""A stand-in for vLLM's AsyncLLM as far as it is used, over our own tiny model: what the real one was seen to do.
+"""A stand-in for vLLM's AsyncLLM as far as it is used, over our own tiny model, after the behaviour of the real one.
 
-It keeps to what was verified with the real one (0.32): requests are named by the caller and made unique inside;
-outputs are deltas, several tokens in one where the reader is slow; a finished output is the last; `abort` ends the
-request's stream; a row of wrong width or not finite ends the engine for all; every call on a dead engine raises.
+It follows checks of the real one (0.32): requests are named by the caller and made unique inside; outputs are deltas,
+several tokens in one where the reader is slow; a finished output is the last; `abort` ends the request's stream; a row
+of wrong width or not finite ends the engine for all; every call on a dead engine raises.
 """
 
 import asyncio
@@ -130,7 +130,7 @@ class FakeAsyncLLM:
         self.errored = True
 
     def die(self) -> None:
-        """As when its process is killed: whoever waits is told."""
+        """As when its process is killed: every waiting call raises."""
         self.errored = True
         for request in self._requests:
             request.news.set()
@@ -230,7 +230,7 @@ def _report(token: int, logprobs: Tensor, count: int | None) -> dict[int, Any]:
 
 
 def fake_calls(llm: Llama, started: list[FakeAsyncLLM] | None = None) -> Calls:
-    """What the engine needs of vLLM. `started` receives the engine that was made."""
+    """Calls of vLLM for the engine. `started` receives the engine that was made."""
 
     def start(arguments: Mapping[str, Any], seen: VllmStats) -> FakeAsyncLLM:
         fake = FakeAsyncLLM(llm, arguments, seen)

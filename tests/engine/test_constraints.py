@@ -1,4 +1,4 @@
-"""Grammars, least lengths and biases: what a sequence may say next, alone, in a batch, resumed."""
+"""Grammars, least lengths and biases: the allowed next tokens, alone, in a batch, resumed."""
 
 import json
 from collections.abc import Callable

@@ -1,5 +1,4 @@
-"""What every engine promises, whichever computes: our own by torch and by OpenVINO, vLLM behind our face (a stand-in,
-and the real one).
+"""The promises of every engine: our own by torch and by OpenVINO, vLLM behind our face (a stand-in, and the real one).
 
 The real one is marked `vllm` and runs where vLLM is installed: it starts once and serves all of these tests.
 """

@@ -1,4 +1,4 @@
-"""What the engine promises: batching, chunking, streaming and resuming change no answer."""
+"""The engine's promises: batching, chunking, streaming and resuming change no answer."""
 
 import copy
 from collections.abc import Callable

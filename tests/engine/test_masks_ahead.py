@@ -21,7 +21,7 @@ TIME_S = 60.0
 
 
 class WaitingRunner(ScriptedRunner):
-    """Its forward pass ends once every mask of the step is there."""
+    """A runner whose forward pass ends once every mask of the step is there."""
 
     def run(self, chunks: Sequence[ScheduledChunk]) -> Tensor:
         grammars = [one for chunk in chunks for one in chunk.sequence.constraints if isinstance(one, GrammarConstraint)]

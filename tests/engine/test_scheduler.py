@@ -1,4 +1,4 @@
-"""Who runs, in what order, and how many positions a step computes."""
+"""The running sequences, their order, and the number of positions of a step."""
 
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items

@@ -1,4 +1,4 @@
-"""vLLM behind our face: what is its own, with a stand-in for it. What every engine promises: `test_contract`."""
+"""vLLM behind our face: its own parts, with a stand-in for it. The promises of every engine: `test_contract`."""
 
 import importlib.util
 import time

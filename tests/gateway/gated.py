@@ -38,7 +38,7 @@ class Gated(FakeRuntime):
 
 @contextmanager
 def gated(valkey: Valkey, runtime: Gated, sequences: int = SEQUENCES) -> Iterator[None]:
-    """Its worker, whose gate opens at the block's end however it ends: the worker could not end before."""
+    """A worker of the runtime, whose gate opens at every end of the block: the worker could not end before."""
     beats = {"lost_after_s": 300.0, "heartbeat_s": 0.2}
     with worker_thread(valkey.settings, runtime, max_sequences=sequences, prefetch=0, **beats):
         try:

@@ -18,7 +18,7 @@ from tests.gateway.gated import SEQUENCES, Gated, eventually, gated, opened
 
 DROPPED = 100
 # The promise is a tenth of a second, which `benchmarks/departures.py` measures. Here the machine may be busy with other
-# things, so steps are counted. What took longer took as long as the worker's next prompt, which here is for ever.
+# things, so steps are counted. A longer wait lasts until the worker's next prompt, which here is for ever.
 GENEROUS_S = 60.0
 
 

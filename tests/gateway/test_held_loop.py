@@ -48,7 +48,7 @@ async def ask(port: int, path: str, sent: bytes = b"", kind: bytes = b"applicati
 
 
 async def beside(port: int, path: str, sent: bytes = b"", times: int = 1) -> list[bytes]:
-    """What so many callers get, who have a loop of their own."""
+    """The answers to so many callers, in a loop of their own."""
 
     async def all_of_them() -> list[bytes]:
         return await asyncio.gather(*(ask(port, path, sent) for _ in range(times)))

@@ -85,7 +85,7 @@ async def test_a_connection_that_begins_too_late_is_refused_and_not_reset() -> N
 
 
 async def test_the_connection_of_a_stream_that_began_before_takes_one_request_more(valkey: Valkey) -> None:
-    """Its head did not say that the connection ends, so a proxy keeps it for the next request."""
+    """The stream's head did not announce the connection's end, so a proxy keeps it for the next request."""
     body = b'{"messages":[{"role":"user","content":"x"}],"max_tokens":4,"ignore_eos":true,"stream":true}'
     length = f"content-length: {len(body)}\r\n\r\n".encode()
     ask = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n" + length + body

@@ -34,8 +34,8 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @dataclass(frozen=True)
 class Run:
-    """What both sides showed, and the callers' own clocks: seconds to the first content and to the end of one stream,
-    and those of all three requests that had content."""
+    """The metrics of both sides, and the callers' own clocks: seconds to the first content and to the end of one
+    stream, and those of all three requests that had content."""
 
     gateway: Series
     worker: Series
@@ -192,7 +192,7 @@ WORKER: list[tuple[str, dict[str, str], Check]] = [
     ("pandagpt_event_entries_restored_total", {}, 0),
     ("pandagpt_loop_last_turn_timestamp_seconds", {}, lambda value: abs(time.time() - value) < 60),
 ]
-# What this run leaves at 0: the tests that bring it about.
+# Metrics that this run leaves at 0, with the tests that count them.
 ELSEWHERE = {
     "pandagpt_dead_letters": "broker/test_queue_metrics.py",
     "pandagpt_encode_busy_seconds": "worker/encoding/test_encoder_executor.py",

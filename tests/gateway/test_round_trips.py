@@ -1,4 +1,4 @@
-"""How often a request waits for the store before the gateway reads its events: counted at the gateway's connections."""
+"""Waits of a request for the store before the gateway reads its events, counted at the gateway's connections."""
 
 from collections.abc import Iterator
 from pathlib import Path

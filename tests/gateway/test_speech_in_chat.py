@@ -1,4 +1,4 @@
-"""What is said in the sounds of a chat: in front of the turn's text, in the answer's fields, only where it is known."""
+"""Speech in the sounds of a chat: in front of the turn's text, in the answer's fields, only where it is known."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Who computes the language model's steps: the choice at load."""
+"""The choice at load of the library for the language model's steps."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ served_large = functools.partial(served, least=0)
 
 
 def cancelling(llama: Llama) -> Llama:
-    """Its answers hang on the small difference of large weights, which only float32 holds."""
+    """The model with answers that depend on the small difference of large weights, which only float32 holds."""
     mlp = llama.model.layers[0].mlp
     with torch.no_grad():
         for part in (mlp.gate_proj, mlp.up_proj):

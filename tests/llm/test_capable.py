@@ -1,4 +1,4 @@
-"""Which precisions OpenVINO computes here: by processes that may raise, answer nonsense, hang or die."""
+"""Precisions that OpenVINO computes here: by processes that may raise, answer nonsense, hang or die."""
 
 import sys
 from typing import get_args
@@ -59,7 +59,7 @@ def test_what_is_not_installed_or_unknown_is_said_without_a_trial(monkeypatch: p
 
 
 def test_the_trial_of_this_machine_has_an_answer_for_each_kind() -> None:
-    """Whichever it is: float32 is computed wherever the package is installed for this processor."""
+    """Float32 is computed wherever the package is installed for this processor."""
     pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
     assert set(KINDS) <= set(get_args(Precision))
     assert all(isinstance(why_not(kind), str) for kind in KINDS)

@@ -1,4 +1,4 @@
-"""What stands between a layer's products: in float32 on a CPU, in 16 bits at its ends on a device."""
+"""The functions between a layer's products: in float32 on a CPU, in 16 bits at its ends on a device."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_products_of_16_bits_read_and_write_them_on_a_device(precision: Precisio
 
 
 def test_products_that_write_16_bits_change_little(config: LlamaConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a CUDA device computes, on this one."""
+    """A CUDA device's computing, on this device."""
     torch.manual_seed(0)
     embeds = torch.randn(1, 7, config.width)
     llms = [Llama(config) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""How far answers in fewer bits are from those of the stored weights."""
+"""The distance of answers in fewer bits from those of the stored weights."""
 
 import importlib.util
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Hostile bytes: whatever comes in, the answer is an array or InvalidMedia in fixed words, in bounded memory."""
+"""Hostile bytes: for all bytes the answer is an array or InvalidMedia in fixed words, in bounded memory."""
 
 import re
 import subprocess

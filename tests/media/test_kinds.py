@@ -1,4 +1,4 @@
-"""Habits that files have, as properties over generated ones: whatever the habit, the array is the plain file's."""
+"""Habits that files have, as properties over generated ones: for every habit the array is the plain file's."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Which media need a large library, by recipe and first bytes."""
+"""Media that need a large library, by recipe and first bytes."""
 
 import pytest
 from numpy.lib.format import MAGIC_PREFIX

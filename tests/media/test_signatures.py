@@ -27,7 +27,7 @@ RECIPES = {
 }
 
 
-# These fields refuse gzip in a sentence about the formats of their own.
+# Fields that refuse gzip in a sentence about the formats of their own.
 OTHERWISE = {("imu", "a gzip archive"), ("thermal", "a gzip archive")}
 
 

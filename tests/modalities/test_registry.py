@@ -1,4 +1,4 @@
-"""The registry: what it holds fits together, and what derives from it has every entry."""
+"""The registry: its entries fit together, and all lists derived from it have every entry."""
 
 import importlib
 import json

@@ -18,7 +18,7 @@ BOX = re.compile(r" \{<(\d+)><(\d+)><(\d+)><(\d+)>\}$")
 
 
 def of_the_demo(chat: Mapping[str, Any]) -> bool:
-    """Its streaming demo put "</s>" in the place of every answer. No caller's text can be that: its rows are given."""
+    """Whether the streaming demo put "</s>" for every answer. No caller's text can be that: its rows are given."""
     return any("</s>" in answer for _, answer in chat["history"] or ())
 
 

@@ -269,7 +269,7 @@ def test_boxes_as_a_field_write_the_prompt_that_their_text_writes(
 
 
 def test_the_batch_of_the_evaluation_scripts_gets_the_same_answers(runtime: Runtime, given: Golden) -> None:
-    """They pad on the left; ours run side by side without padding."""
+    """The scripts pad on the left; ours run side by side without padding."""
     batch = given.said["eval_batch"]
     texts: dict[str, str] = {}
     for number, (image, prompt) in enumerate(zip(batch["images"], batch["prompts"], strict=True)):

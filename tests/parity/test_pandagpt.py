@@ -31,7 +31,7 @@ GREEDY = SamplingParams(max_tokens=CONFIG.get("max_new_tokens", 1), temperature=
 
 @dataclass(frozen=True)
 class Case:
-    """One golden case: what was asked, what the original said of it, and its tensors."""
+    """One golden case: the question, the original's answer, and its tensors."""
 
     name: str
     said: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Which names a question by yes or no asks for, in four languages."""
+"""Names that a question by yes or no asks for, in four languages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The line of words that stands for a medium: what it holds, in which order and language."""
+"""The line of words that stands for a medium: its parts, their order and language."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is perceived survives the rows that it is cached in."""
+"""A perception survives the rows that it is cached in."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a question asks for, stated in a reading where there is evidence for it."""
+"""The asked names, stated in a reading where there is evidence for them."""
 
 from dataclasses import replace
 

@@ -29,12 +29,12 @@ def _fields(status: str) -> dict[str, str]:
 
 
 def own_namespaces(pid: int) -> set[str]:
-    """Those in which the process is and we are not. Raises PermissionError where we may not look."""
+    """Namespaces in which the process is and we are not. Raises PermissionError where we may not look."""
     return {one for one in NAMESPACES if os.readlink(f"/proc/{pid}/ns/{one}") != os.readlink(f"/proc/self/ns/{one}")}
 
 
 def become(user: int) -> None:
-    """What a login as `user` leaves: no right of root, and memory that the user's other processes may read."""
+    """Become `user` as after a login: no right of root, and memory that the user's other processes may read."""
     if user != os.geteuid():
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -43,7 +43,7 @@ def become(user: int) -> None:
 
 
 def readable(pid: int) -> list[str]:
-    """Those of the process's files in MEMORY that can be opened."""
+    """Files of the process in MEMORY that can be opened."""
     found = []
     for name in MEMORY:
         try:

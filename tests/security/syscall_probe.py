@@ -23,7 +23,7 @@ HERE = ctypes.addressof(BUFFER)
 AT_FDCWD, SIGTERM = -100, 15
 ME, PARENT = os.getpid(), os.getpid()
 
-# What must end the process, in x86-64's numbers. Most of these succeed for root in a process that is not locked.
+# Calls that must end the process, in x86-64's numbers. Most of these succeed for root in a process that is not locked.
 FORBIDDEN: dict[str, tuple[object, ...]] = {
     "open": (2, PATH, 0),
     "creat": (85, b"/tmp/probe", 0o600),
@@ -170,7 +170,7 @@ ALLOWED: dict[str, tuple[object, ...]] = {
 
 
 def in_a_process(user: int, call: Callable[[], int]) -> str:
-    """How a locked process ended that made the call: killed, refused, or done."""
+    """End of a locked process that made the call: killed, refused, or done."""
     child = os.fork()
     if child == 0:
         if user:

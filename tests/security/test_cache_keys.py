@@ -44,7 +44,7 @@ def test_tenant_encoder_and_digest_are_apart() -> None:
 
 
 def test_pictures_of_the_same_pixels_and_other_shape_mode_or_palette_are_others(make: Make) -> None:
-    """What made the collisions elsewhere: pixels were hashed without size and mode."""
+    """Collisions elsewhere came from pixels that were hashed without size and mode."""
     pictures = [make.saved(Image.new(mode, size)) for mode in ("L", "RGB", "P") for size in ((2, 8), (8, 2), (4, 4))]
     assert len({digest(data, "image", "r", {}) for data in pictures}) == len(pictures)
 

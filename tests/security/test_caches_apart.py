@@ -54,7 +54,7 @@ NOTHING: Mapping[str, float] = {}
 
 
 def error(answer: httpx.Response) -> object:
-    """Its status, and its words where it is a refusal."""
+    """Status of an answer, and the words of a refusal."""
     return answer.status_code, answer.json() if answer.is_error else ""
 
 
@@ -72,7 +72,7 @@ def sound(seconds: float, loudness: float = 8000) -> bytes:
     return file.getvalue()
 
 
-# What is sent again: the same bytes or words, under no name.
+# Uses that are sent again: the same bytes or words, under no name.
 
 
 def same(use: Callable[[httpx.Client, Any], object], name: Any) -> Callable[[TwoKeys, httpx.Client], Any]:
@@ -117,7 +117,7 @@ def tiny_pandagpt(request: pytest.FixtureRequest) -> Runtime:
     return Runtime.load(folder, dtype="float32", runner="torch")
 
 
-# What has a name.
+# Uses with a name.
 
 
 def name_picture(_: TwoKeys, alice: httpx.Client) -> str:
@@ -341,7 +341,7 @@ def test_every_cache_of_the_pages_list_has_a_row(root: Path) -> None:
     assert {name.strip("`") for head in heads for name in head.split(", ")} == set(CASES)
 
 
-# What keys share on purpose: room. What others did shows in it by amount, and by nothing else.
+# Keys share room on purpose. It shows the amount of others' work, and nothing else.
 
 
 @pytest.mark.parametrize("room", [16, 24, 40])

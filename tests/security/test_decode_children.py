@@ -36,7 +36,7 @@ from tests.media.conftest import Make
 LIMITS = media.Limits()
 linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp and resident limits are Linux's")
 
-# What FFmpeg 8.1 carries: CVE-2026-40962 is fixed there. CVE-2026-8461 is MagicYUV's, which no list of ours allows.
+# Libraries of FFmpeg 8.1: CVE-2026-40962 is fixed there. CVE-2026-8461 is MagicYUV's, which no list of ours allows.
 FLOORS: Mapping[str, tuple[int, int]] = {
     "libavutil": (60, 26),
     "libavcodec": (62, 28),
@@ -216,7 +216,7 @@ SAMPLED = {
     "clip-bpe-v1": ".txt",
     "points-8192-v1": ".ply",
 }
-# Made here: what only large libraries read, by what it is called below.
+# Made here: files that only large libraries read, by their names below.
 MADE = {
     "imu-v1": "parquet mat h5",
     "depth-sunrgbd-v1": "mat h5",
@@ -249,7 +249,7 @@ def large_media() -> list[tuple[str, bytes]]:
 
 
 async def decoded(files: Iterable[tuple[str, bytes]]) -> set[tuple[str, str]]:
-    """Which recipe took which of the files, each with its format's name. Every recipe gets each, fitting or not."""
+    """Pairs of a recipe and a file that it took, by its format's name. Every recipe gets each, fitting or not."""
     params = {"imu": {"rate_hz": 50.0}, "depth": {"unit": "m", "focal_px": 500.0, "baseline_m": 0.1}}
     pool = DecodePools(PoolOptions(child_command(1536 << 20, LIMITS), processes=1, recycle=10_000))
     await pool.start()

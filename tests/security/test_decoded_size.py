@@ -40,7 +40,7 @@ SMALL = Limits(
 
 
 def beyond(make: Make) -> dict[str, tuple[str, bytes, dict[str, float | str], str]]:
-    """What is too large: recipe, bytes, parameters, and the limit that must be named."""
+    """Media that are too large: recipe, bytes, parameters, and the limit that must be named."""
     imu, rate = "imu-v1", {"rate_hz": 100.0}
     rows = "1,2,3,4,5,6\n"
     return {

@@ -1,7 +1,7 @@
 """Threat: placeholder text without media crashed the worker (vLLM CVE-2026-44222).
 
-Measures: what a caller writes is taken literally; embeddings are spliced by position, never by searching text; stops
-match decoded output. Real prompts, tokenizers, engine and weights (the golden tiny PandaGPT) behind a real gateway.
+Measures: a caller's text is taken literally; embeddings are spliced by position, never by searching text; stops match
+decoded output. Real prompts, tokenizers, engine and weights (the golden tiny PandaGPT) behind a real gateway.
 """
 
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ def test_every_key_is_compared_for_every_caller_and_in_constant_time(monkeypatch
 
 
 def test_no_secret_is_compared_by_equals() -> None:
-    """The one place that compares keys does it by `compare_digest`."""
+    """Only one place compares keys, by `compare_digest`."""
     tree = ast.parse(inspect.getsource(KeyRing))
     compares = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
     names = {name.id for node in compares for name in ast.walk(node) if isinstance(name, ast.Name)}

@@ -63,7 +63,7 @@ def test_the_public_interface_is_this() -> None:
 
 
 def test_ollamas_interface_has_no_administration() -> None:
-    """Where it is on: no route that takes, makes or removes a model."""
+    """With the interface on, no route takes, makes or removes a model."""
     found = {getattr(route, "path", "") for router in routers(with_ollama=True) for route in router.routes}
     ollama = {f"/api/{name}" for name in ("chat", "generate", "embed", "tags", "ps", "show", "version")}
     assert found == PUBLIC | ollama

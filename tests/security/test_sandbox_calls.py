@@ -25,7 +25,7 @@ USERS = {"as root": 0, "as a user": 4321}
 
 @functools.cache
 def ends(user: int, folder: Path) -> dict[str, str]:
-    """How each call ended. The user's probe starts as root, for it imports from where a user may not read."""
+    """The end of each call. The user's probe starts as root, for it imports from where a user may not read."""
     if user != os.geteuid() and os.geteuid() != 0:
         pytest.skip("only root can be both")
     command = [sys.executable, "-m", "tests.security.syscall_probe", str(user)]

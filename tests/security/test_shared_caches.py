@@ -1,6 +1,6 @@
 """Threat: one tenant finds out by a cache, by its count or its time, what another sent.
 
-Measures: what a cache keeps is named by the tenant, or by a group that the operator named; prefixes too.
+Measures: a cache's entries are named by the tenant, or by a group that the operator named; prefixes too.
 """
 
 import re
@@ -32,7 +32,7 @@ ONE_TOKEN = SamplingParams(max_tokens=1, temperature=0.0)
 
 
 def cached(engine: Engine, inputs: LLMInputs, tenant: str, num_public: int = 0) -> int:
-    """What the answer's `cached_tokens` says; the sequence then runs to its end."""
+    """The answer's `cached_tokens`; the sequence then runs to its end."""
     admitted = engine.add(EngineRequest("one", inputs, ONE_TOKEN, tenant=tenant, num_public=num_public))
     while engine.has_work:
         engine.step()

@@ -31,7 +31,7 @@ def _declared(half: GatewayMetrics | WorkerMetrics) -> dict[str, set[str]]:
 
 
 def _collected() -> dict[str, set[str]]:
-    """What is read at each scrape: the store, the process, a GPU."""
+    """Metrics that are read at each scrape: the store, the process, a GPU."""
     lane, model = LaneStats("m", "batch", 1, 1, 1.0, 1), ModelStats("m", 1, 1, 1, 1, {"1": 1})
     registry = CollectorRegistry()
     registry.register(QueueMetrics(lambda: StoreStats(0.0, 1, 1, 0, 0, 0, (lane,), (model,))))

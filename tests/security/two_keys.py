@@ -1,4 +1,4 @@
-"""A gateway with four keys, and a worker before it whose work is counted: what a cache spares shows in these numbers.
+"""A gateway with four keys, and a worker before it whose work is counted: the numbers show the work that a cache saves.
 
 `Case` is one row of a table: a cache is filled as Alice, and used as Carol before that, as Bob and as Alice after it.
 """
@@ -58,7 +58,7 @@ class TwoKeys:
         return self.held.enter_context(httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False))
 
     def work(self) -> Mapping[str, float]:
-        """What was computed so far."""
+        """The work so far."""
         prefixes = self.model.stats().prefix
         samples = [sample for metric in self.gateway.registry.collect() for sample in metric.samples]
         decodes = [one.value for one in samples if one.name == "pandagpt_media_decode_seconds_count"]
@@ -72,7 +72,7 @@ class TwoKeys:
 
 
 class Use(NamedTuple):
-    """What a caller saw, and the work that was done for it."""
+    """The answer to a caller, and the work that was done for it."""
 
     seen: object
     work: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""What a medium contributes to an answer is the difference of two log likelihoods, computed here by whole passes."""
+"""A medium's contribution to an answer is the difference of two log likelihoods, computed here by whole passes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fusion: what a soft token is made of."""
+"""Fusion: the parts of a soft token."""
 
 import torch
 

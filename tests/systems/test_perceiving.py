@@ -76,7 +76,7 @@ def line(system: PandaGPT, text: str) -> list[int]:
 
 
 def held(ids: tuple[int, ...], part: list[int], system: PandaGPT, embeds: torch.Tensor) -> int:
-    """Where the embeddings of a line stand in the prompt; they have ids of their own there."""
+    """Index of a line's embeddings in the prompt; they have ids of their own there."""
     wanted = system.llm.embed(part).float()
     for at in range(len(ids) - len(part) + 1):
         if torch.allclose(embeds[at : at + len(part)].float(), wanted):

@@ -1,4 +1,4 @@
-"""Prompts: what a conversation becomes, and that no caller text acts as control text."""
+"""Prompts: the tokens of a conversation; no caller text acts as control text."""
 
 import re
 
@@ -35,7 +35,7 @@ def talk(*texts: str, media: tuple[MediaUse, ...] = (), first: Role = "user") ->
 
 
 def turn_marks(tokenizer: Tokenizer, ids: list[int | None]) -> int:
-    """How often the token sequences that open a vicuna-v0 turn occur: "▁###", and newline, "##", "#"."""
+    """Count of the token sequences that open a vicuna-v0 turn: "▁###", and newline, "##", "#"."""
     opening = tokenizer.token_id("▁###")
     line = [tokenizer.token_id(piece) for piece in ("<0x0A>", "##", "#")]
     return ids.count(opening) + sum(ids[at : at + 3] == line for at in range(len(ids)))

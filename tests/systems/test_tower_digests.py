@@ -1,4 +1,4 @@
-"""What names an encoder's part for one modality: the content of the weights that the modality passes."""
+"""The digest of an encoder's part for one modality: the content of the weights that the modality passes."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def differing(one: dict[Modality, str], other: dict[Modality, str]) -> set[str]:
 
 @pytest.fixture
 def mini(root: Path, tmp_path: Path) -> Path:
-    """Its config and its encoder alone."""
+    """The small model's config and encoder alone."""
     for name in ("config.json", ENCODER):
         shutil.copy(root / "models" / "panda-mini" / name, tmp_path / name)
     return tmp_path

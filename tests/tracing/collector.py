@@ -1,4 +1,4 @@
-"""An OTLP collector in this process: what was exported over HTTP, decoded."""
+"""An OTLP collector in this process: the spans exported over HTTP, decoded."""
 
 import threading
 from collections.abc import Iterator

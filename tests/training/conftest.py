@@ -70,6 +70,6 @@ def make_settings(tiny_folder: Path, pictures: Path, tmp_path: Path) -> Make:
 
 @pytest.fixture(autouse=True)
 def _fresh_accelerate() -> Iterator[None]:
-    """Its state is the process's; a run of other settings must not find it."""
+    """Reset accelerate's state, which is the process's; a run of other settings must not find it."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -1,4 +1,4 @@
-"""Where the recipe computes: on the CPU as ever, elsewhere with every tensor of a step, and back again.
+"""The device of the recipe: on the CPU as ever, elsewhere with every tensor of a step, and back again.
 
 The meta device stands in for a GPU: a tensor that was left behind is refused there, and one that is read is refused
 with another message, which a step comes to only when all of it was elsewhere.

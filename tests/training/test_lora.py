@@ -1,4 +1,4 @@
-"""Projection and LoRA: what the closed forms promise, and that training moves only what it may."""
+"""Projection and LoRA: the promises of the closed forms, and that training moves only the trained weights."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Each public format on a tiny made file: what is asked, what is answered, and where the picture is."""
+"""Each public format on a tiny made file: question, answer, and the picture's place."""
 
 import io
 import json

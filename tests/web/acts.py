@@ -1,4 +1,4 @@
-"""What a person does in the page, and what the page then shows."""
+"""Acts of a person in the page, and the page's views after them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -43,7 +43,7 @@ FLAGS = [
 
 @dataclass
 class Seen:
-    """What a page did that it should not: console errors, and addresses of other hosts."""
+    """Faults of a page: console errors, and addresses of other hosts."""
 
     errors: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where a run ends before its last test."""
+    """Close the group of a run that ends before its last test."""
     _group(session.config).close()
 
 
@@ -90,7 +90,7 @@ def _chromium() -> "Iterator[Browser]":
 def browser_context(
     request: pytest.FixtureRequest, browser: "Browser", shared_gateway: tuple[str, GatewayState]
 ) -> "Iterator[BrowserContext]":
-    """What a test changes of the context itself would be the next one's too."""
+    """The context of the group; a test that changes the context itself would change it for the next."""
     url = shared_gateway[0]
     context: BrowserContext = _group(request.config).once("context", lambda: _context(browser, url))
     first, *_ = context.pages

@@ -1,4 +1,4 @@
-"""What all files of this folder share while they run: opened at its first use, closed with the folder's last test."""
+"""The parts that all files of this folder share: opened at the first use, closed with the folder's last test."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack

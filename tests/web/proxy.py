@@ -1,4 +1,4 @@
-"""A way to the gateway that can be cut: what a lost network is to a browser."""
+"""A way to the gateway that can be cut, as a lost network does for a browser."""
 
 import contextlib
 import socket
@@ -12,8 +12,8 @@ EVENTS = b"text/event-stream; charset"  # in a response's head; a request's `Acc
 class CuttableProxy:
     """Passes bytes on. After `cut` every connection is closed, and new ones too, until `mend`.
 
-    `lose` lets nothing more through on the connection of the stream that began last, and does not close it: what a
-    phone that has changed its network has of it. Not on the one used last: the page asks for other things meanwhile.
+    `lose` lets nothing more through on the connection of the stream that began last, and does not close it, as for a
+    phone that has changed its network. Not on the one used last: the page asks for other things meanwhile.
     """
 
     def __init__(self, url: str) -> None:

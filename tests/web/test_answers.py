@@ -59,7 +59,7 @@ def test_finished_paragraphs_are_not_made_anew(page: "Page") -> None:
 
 
 def copied(page: "Page") -> str:
-    """What Ctrl+V gives after a click on Copy."""
+    """The text of Ctrl+V after a click on Copy."""
     page.get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
     page.get_by_label("Your message").press("Control+v")

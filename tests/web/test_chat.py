@@ -160,7 +160,7 @@ def test_another_gateway_goes_on_with_the_answer(
     runtime: FakeRuntime,
     browser_context: Any,
 ) -> None:
-    """What a load balancer does with a reload: the tab's state is the page's, the gateway is another."""
+    """As a load balancer does with a reload: the tab's state is the page's, the gateway is another."""
     runtime.hold_after = 3
     (first, _), (second, _) = start_gateway(), start_gateway()
     page = browser_context.new_page()

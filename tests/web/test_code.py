@@ -1,4 +1,4 @@
-"""Requests as code: what is shown is the request that the page has sent, and it runs when pasted."""
+"""Requests as code: the page shows the request that it has sent, and the code runs when pasted."""
 
 import contextlib
 import hashlib
@@ -41,7 +41,7 @@ def code_of(page: "Page", place: str = "main") -> dict[str, str]:
 
 
 def run(codes: Mapping[str, Sequence[str]], folder: Path, env: Mapping[str, str] | None = None) -> dict[str, list[str]]:
-    """What each program has got, all at the same time: all of the events of curl, the answer of the others.
+    """Output of each program, all at the same time: all of the events of curl, the answer of the others.
 
     Skips where a language is not on this machine.
     """

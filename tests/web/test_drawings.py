@@ -150,7 +150,7 @@ def test_a_turned_picture_is_upright_and_what_the_model_gets_is_shown(page: "Pag
 
 
 def inked(canvas: "Locator") -> int:
-    """How many of its pixels are not empty."""
+    """Number of the canvas's pixels that are not empty."""
     count: int = canvas.evaluate(
         "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data"
         ".filter((value, at) => at % 4 === 3 && value).length"

@@ -46,7 +46,7 @@ MADE = """() => [...document.querySelectorAll("*")].filter((one) =>
 
 @pytest.fixture
 def dialogs(tab: "Page") -> "Iterator[list[str]]":
-    """What has run; empty at the end of the test."""
+    """Messages of dialogs that ran; empty at the end of the test."""
     shown: list[str] = []
     tab.on("dialog", lambda dialog: (shown.append(dialog.message), dialog.dismiss()))
     yield shown

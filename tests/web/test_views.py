@@ -335,7 +335,7 @@ def test_a_folder_on_the_conversation_is_said_to_be_one(
 
 
 def drop(page: "Page", context: "BrowserContext", place: str, path: Path) -> None:
-    """What a person drags from a file manager."""
+    """Drop a file on the page, as a person drags it from a file manager."""
     area = page.locator(place)
     area.scroll_into_view_if_needed()
     size = area.bounding_box()

@@ -1,4 +1,4 @@
-"""Which engine a worker's settings ask for, and with what."""
+"""The engine that a worker's settings ask for, and its arguments."""
 
 import importlib.util
 import re

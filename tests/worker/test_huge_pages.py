@@ -1,4 +1,4 @@
-"""A worker's memory in huge pages: what is used goes into them beside its work, and what is seldom used does not."""
+"""A worker's memory in huge pages: used memory goes into them beside its work, seldom used memory does not."""
 
 import platform
 import subprocess

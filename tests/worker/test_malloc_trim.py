@@ -1,4 +1,4 @@
-"""What the allocator keeps unused goes back to the system, now and then."""
+"""Unused memory of the allocator goes back to the system, now and then."""
 
 import platform
 import subprocess

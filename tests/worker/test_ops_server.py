@@ -1,4 +1,4 @@
-"""The worker's own port: what probes get while the model loads, while the loop turns, and when it hangs."""
+"""The worker's own port: answers to probes while the model loads, while the loop turns, and when it hangs."""
 
 import json
 import urllib.error

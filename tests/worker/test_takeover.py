@@ -111,7 +111,7 @@ async def test_a_request_that_kills_every_worker_is_given_up_and_kept(broker: Br
 
 
 class Planted:
-    """What a pickle would run."""
+    """The code that a pickle would run."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -277,7 +277,7 @@ async def test_a_running_request_ends_at_its_deadline(broker: Broker, valkey: Va
 
 @pytest.fixture
 async def impatient(valkey: Valkey) -> AsyncIterator[Broker]:
-    """Its readers look after a short silence whether an event can still come."""
+    """A broker whose readers check after a short silence whether an event can still come."""
     limits = ReaderLimits(silence_s=0.05, end_grace_s=0.1)
     broker = Broker(connect_async(valkey.settings), valkey.settings, reader_limits=limits)
     yield broker

@@ -69,7 +69,7 @@ async def test_a_request_with_a_grace_is_left_to_its_gateway(broker: Broker, val
 
 
 async def test_a_departure_that_is_sent_twice_counts_once(broker: Broker, valkey: Valkey) -> None:
-    """Where the store's answer was lost, it is sent again."""
+    """A departure is sent again where the store's answer was lost."""
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
         record = await broker.submit(generate())
         await RequestReaders(broker._store, Keys(), 60).attach(record.id)

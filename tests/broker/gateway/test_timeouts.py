@@ -5,7 +5,7 @@ from tests.wire import until
 
 
 class Rung:
-    """When an alarm rang, in seconds since the beginning."""
+    """Times at which an alarm rang, in seconds since the beginning."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()

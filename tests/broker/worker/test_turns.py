@@ -143,7 +143,7 @@ async def test_a_cancelled_request_gives_its_turn_up(broker: Broker, lanes: list
 async def test_a_caller_with_a_backlog_is_not_forgotten_with_those_who_are_gone(
     valkey: Valkey, lanes: list[PriorityQueue]
 ) -> None:
-    """Its next request would otherwise stand before its own earlier ones."""
+    """The caller's next request would otherwise stand before its own earlier ones."""
     broker = Broker.connect(valkey.settings.model_copy(update={"max_queue": 16}))
     sent = [generate(tenant="heavy") for _ in range(4)]
     for request in sent[:3]:

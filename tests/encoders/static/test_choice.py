@@ -1,4 +1,4 @@
-"""Who computes a tower of one shape and how many clips at once: by clocks that are made up, so on any machine."""
+"""The choice of library and batch for a tower of one shape: by clocks that are made up, so on any machine."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Tower(nn.Module):
 
 
 class OtherwiseTraced(Tower):
-    """Its graph gives another answer than it does itself."""
+    """A tower whose graph gives another answer than the tower."""
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         vector, maps = super().forward(clips)
@@ -56,7 +56,7 @@ class Untraceable(Tower):
 
 
 class OneForAll(Tower):
-    """Its graph gives the first clip's answer for each of a batch."""
+    """A tower whose graph gives the first clip's answer for each of a batch."""
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         vector, maps = super().forward(clips)
@@ -65,7 +65,7 @@ class OneForAll(Tower):
 
 
 class Place:
-    """Where a tower stands."""
+    """The holder of a tower."""
 
     def __init__(self, module: nn.Module, most: int = 32) -> None:
         self.module = module

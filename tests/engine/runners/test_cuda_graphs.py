@@ -186,7 +186,7 @@ def test_recorded_graphs_of_a_gpu_give_each_sequence_its_own_biases(
 
 
 def test_memory_that_a_graph_reads_lives_as_long_as_the_graph(llama: Llama, make_engine: Fixture) -> None:
-    """A graph on a device holds addresses, not tensors: what is freed beside it holds another's numbers at a replay."""
+    """A graph on a device holds addresses, not tensors: freed memory holds another's numbers at a replay."""
     read: list[weakref.ref[Tensor]] = []
 
     def forgetful(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:

@@ -139,7 +139,7 @@ def test_a_draft_that_is_not_finite_fails_nobody(
 def test_prefixes_of_an_answer_with_drafts_serve_the_next_turn(
     counting: Fixture, prompt: Fixture, greedy: Fixture
 ) -> None:
-    """What is kept of the answer are its tokens' keys and values, not those of drafts that were wrong."""
+    """The engine keeps the keys and values of the answer's tokens, not those of wrong drafts."""
     engine, _ = counting(speculative_tokens=5)
     plain = counting()[0]
     plain.add(EngineRequest("a", prompt(LOOPING), greedy(40, ignore_eos=True)))

@@ -1,4 +1,4 @@
-"""Drafts: what followed the last tokens when they stood there before."""
+"""Drafts: the tokens after an earlier occurrence of the last tokens."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who drafts how much, by what drafts bring and what rows cost."""
+"""The lengths of drafts, by their gain and the cost of rows."""
 
 from collections.abc import Callable
 from typing import Any

@@ -24,7 +24,7 @@ def request(body: dict[str, Any], version: str = "1.1") -> bytes:
 
 
 def whole(port: int, *sent: bytes) -> bytes:
-    """All that comes until the server ends the connection, after our side was ended."""
+    """All bytes until the server ends the connection, after our side was ended."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as sender:
         sender.sendall(b"".join(sent))
         sender.shutdown(socket.SHUT_WR)

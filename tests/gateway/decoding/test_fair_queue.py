@@ -1,4 +1,4 @@
-"""Who decodes next: tenants share by time used, a new one is never behind another's backlog."""
+"""The order of decoding: tenants share by time used, a new one is never behind another's backlog."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a decoding child has loaded once it is warm: memory that every child holds for as long as it lives."""
+"""The modules that a warm decoding child has loaded: memory that every child holds for as long as it lives."""
 
 import platform
 import subprocess

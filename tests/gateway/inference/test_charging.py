@@ -1,4 +1,4 @@
-"""What a key's tokens a minute are charged: each request once, to its end, whoever reads it."""
+"""The charge to a key's tokens a minute: each request once, to its end, for any reader."""
 
 import hashlib
 import json
@@ -127,7 +127,7 @@ def test_usage_counts_each_answer_once_whoever_reads_it(
 def test_an_answer_whose_client_leaves_is_charged(
     http: httpx.Client, valkey: Valkey, runtime: FakeRuntime, headers: dict[str, str]
 ) -> None:
-    """What was computed, where leaving cancels it; all of it, where a repeat may read it."""
+    """The charge is for the computed tokens where leaving cancels it; for all where a repeat may read it."""
     runtime.step_delay = 0.05
     address = http.base_url
     leaver = HTTPConnection(address.host, address.port, timeout=30)

@@ -13,7 +13,7 @@ RECORD = RequestRecord("embd-1", "ann", "fake", "interactive", 0.0, 60.0, b"1-0"
 
 
 class FailingBroker:
-    """Its events come; then the store is away."""
+    """A broker whose events come; then the store is away."""
 
     def __init__(self) -> None:
         self.asked = 0

@@ -1,4 +1,4 @@
-"""Whose word counts for sampling: the caller's, then the model's, then the operator's, whose limits have limits too."""
+"""The order of sampling values: the caller's, the model's, then the operator's, whose limits have limits too."""
 
 import asyncio
 from collections.abc import Callable

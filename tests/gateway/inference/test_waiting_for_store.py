@@ -75,7 +75,7 @@ def test_a_store_that_is_away_when_a_request_is_queued_is_waited_for(path: str, 
 @pytest.mark.parametrize("path", [path for path in REQUESTS if path != "/v1/models"])
 @pytest.mark.parametrize("others", [True, False], ids=["another model is live", "no other model"])
 def test_a_worker_that_the_store_missed_is_waited_for(path: str, others: bool, valkey: Valkey) -> None:
-    """Its next sign of life comes within a second; until then its model is no unknown one."""
+    """The worker's next sign of life comes within a second; until then its model is no unknown one."""
     missed = FakeRuntime(info=replace(FAKE_INFO, id="missed"))
     with serving(make_settings(valkey)) as (url, _), contextlib.ExitStack() as workers:
         if others:

@@ -1,4 +1,4 @@
-"""One fetch, over a transport that only records. What hostile servers do is tested in tests/security."""
+"""One fetch, over a transport that only records. Hostile servers are tested in tests/security."""
 
 import asyncio
 import ipaddress

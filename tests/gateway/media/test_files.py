@@ -62,7 +62,7 @@ def test_a_file_of_several_pieces_comes_back_whole(http: httpx.Client) -> None:
 
 
 async def test_a_file_of_short_lines_is_written_in_linear_time(valkey: Valkey) -> None:
-    """What waits for a whole piece was copied at every line: half a megabyte for each."""
+    """The rest that waits for a whole piece was copied at every line: half a megabyte for each."""
 
     async def lines() -> AsyncIterator[bytes]:
         for _ in range(100_000):

@@ -1,4 +1,4 @@
-"""What readers remark of media, on its way to the caller; sound of a video; base64 as clients write it; inspection."""
+"""Readers' notes on media, on their way to the caller; sound of a video; base64 as clients write it; inspection."""
 
 import base64
 import json

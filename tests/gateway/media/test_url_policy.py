@@ -1,4 +1,4 @@
-"""Which URLs, hosts and addresses a gateway may fetch from. Whole fetches are tested in tests/security."""
+"""The URLs, hosts and addresses that a gateway may fetch from. Whole fetches are tested in tests/security."""
 
 import ipaddress
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tests.gateway.openapi.walk import Json, operations
 
-# What a number may count or measure; in brackets in its description.
+# Units of a number, in brackets in its description.
 UNITS = [
     "tokens",
     "seconds",

@@ -18,7 +18,7 @@ GateStarter = Callable[..., tuple[str, GatewayState]]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make docs` builds, elsewhere."""
+    """The site of `make docs`, built elsewhere."""
     if not (Path(sys.executable).parent / "zensical").is_file():
         pytest.skip("the package zensical is not installed here")
     folder = tmp_path_factory.mktemp("guide")

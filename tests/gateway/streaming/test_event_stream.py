@@ -47,7 +47,7 @@ async def talk(tokens: int | None = None) -> Events:
 
 
 class Client:
-    """An ASGI client: what it got, whether its request was given up, and ways to misbehave."""
+    """An ASGI client: its received bytes, whether its request was given up, and ways to misbehave."""
 
     def __init__(self, *, takes: bool = True, leaves_after: float = 60.0, pause_s: float = 0.0) -> None:
         self.got = b""

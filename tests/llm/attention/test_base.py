@@ -1,4 +1,4 @@
-"""Which of torch's attention kernels compute shapes that seldom come again."""
+"""Torch's attention kernels for shapes that seldom come again."""
 
 import pytest
 import torch

@@ -99,7 +99,7 @@ def test_a_second_row_makes_good_what_an_outlier_takes_from_the_others(layer: Li
     x = torch.randn(7, 64)
     x[:, 3] = 100.0
     step = layer.weight.abs().amax(dim=1, keepdim=True) / 127
-    exact = x @ ((layer.weight / step).round() * step).T  # of the rounded weights: what remains is the activations'
+    exact = x @ ((layer.weight / step).round() * step).T  # of the rounded weights: the rest is the activations'
     plain, fine = (int8(layer, fine)(x) for fine in (False, True))
     assert (fine - exact).norm() < 0.001 * exact.norm()
     assert (plain - exact).norm() > 100 * (fine - exact).norm() or int8(layer).fine

@@ -1,4 +1,4 @@
-"""Habits of depth and thermal files, as properties: whatever the file and the unit, the array is the plain map's."""
+"""Habits of depth and thermal files, as properties: for every file and unit the array is the plain map's."""
 
 import io
 import tempfile

@@ -106,7 +106,7 @@ def test_inspection_gives_the_span_that_a_tiff_names(make):
 
 
 def test_a_thermal_picture_is_opened_once(make, monkeypatch):
-    """Its head tells colour from grey; opening it again cost a tenth of the whole."""
+    """The first opening already tells colour from grey; a second one cost a tenth of the whole."""
     opened = []
     real = Image.open
     monkeypatch.setattr(Image, "open", lambda *given, **named: opened.append(1) or real(*given, **named))

@@ -131,7 +131,7 @@ def test_a_picture_for_boxes_is_turned_as_a_viewer_turns_it(make):
     picture = Image.new("RGB", (40, 20), "black")
     picture.paste("white", (0, 0, 20, 20))
     exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn clockwise: what is left is then on top
+    exif[0x0112] = 6  # a quarter turn clockwise: the left side is then on top
     data = io.BytesIO()
     picture.save(data, "PNG", exif=exif)
     array = load("eva-image-v1", data.getvalue(), {}, LIMITS)[0]

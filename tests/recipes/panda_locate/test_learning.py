@@ -1,4 +1,4 @@
-"""What is learned from: sequences that share a picture's rows, the truth of a grid, and stages that go on."""
+"""Data and state of the training: sequences that share a picture's rows, the truth of a grid, and stages that go on."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Scenes: what is drawn is where the truth says, in the colour that it says, and the rows say the same."""
+"""Scenes: each thing has the place and colour of its truth, and the rows agree."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The committed model reads its own scene: what is there was written down by a person who looked at it."""
+"""The committed model reads its own scene; a person who looked at it wrote its things down."""
 
 from pathlib import Path
 

@@ -45,7 +45,7 @@ def model(runtime: Runtime) -> LocalModel:
 
 
 def of_samples(root: Path, model: LocalModel, names: Sequence[str], question: str) -> list[str]:
-    """What is answered about each sample picture."""
+    """Answers about each sample picture."""
     shown = [Held(Modality.IMAGE, (root / "samples" / f"{name}.png").read_bytes()) for name in names]
     return model.answer([Asked(question, (one,)) for one in shown], 24)
 
@@ -85,7 +85,7 @@ def test_its_defaults_keep_stories_from_going_round_in_loops(folder: Path) -> No
 
 
 def most_repeats(tokens: Sequence[int], size: int = 4) -> int:
-    """How often the most frequent run of so many tokens comes."""
+    """Number of times that the most frequent run of so many tokens comes."""
     return max(Counter(tuple(tokens[at : at + size]) for at in range(len(tokens) - size + 1)).values())
 
 

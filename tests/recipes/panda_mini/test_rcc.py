@@ -1,4 +1,4 @@
-"""Qt resource bundles: what is read from a small one made by hand."""
+"""Qt resource bundles: the contents of a small one made by hand."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""What plays the sounds of the training: voices of banks, CC0 samples; and that no bank is on both sides."""
+"""Sources of the training's sounds: voices of banks, CC0 samples; and that no bank is on both sides."""
 
 from collections.abc import Callable
 from pathlib import Path

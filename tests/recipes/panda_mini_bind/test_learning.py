@@ -1,5 +1,5 @@
-"""What is learned from: states that skip the lower layers, features that name their nearest concept, a loop that goes
-on where it was stopped."""
+"""Data and state of the training: states that skip the lower layers, features that name their nearest concept, a loop
+that goes on where it was stopped."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -52,7 +52,7 @@ PAIRS = [pair("dog.png", "dog.flac", "dog", "dog"), pair("cat.png", "trumpet.fla
 
 
 def well(asked: Asked) -> str:
-    """It knows each medium by its file, and keeps them apart."""
+    """Answers of a model that knows each medium by its file, and keeps them apart."""
     names = [held.name.partition(".")[0] for held in asked.media]
     if "same thing" in asked.question:
         return "Yes." if len(set(names)) == 1 else "No, they are not."

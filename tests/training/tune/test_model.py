@@ -1,4 +1,4 @@
-"""What is trained and what is not: the share of PandaGPT's sizes, the order of the data, the division of a batch."""
+"""The trained parts: the share of PandaGPT's sizes, the order of the data, the division of a batch."""
 
 import torch
 

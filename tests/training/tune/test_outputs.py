@@ -1,4 +1,4 @@
-"""What a run writes loads where it should: our converter takes the original's names, peft its folder."""
+"""The results of a run load where they should: our converter takes the original's names, peft its folder."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A training run as a whole: what it learns, how it divides, how it goes on, what it refuses."""
+"""A training run as a whole: its learning, its division of a batch, its continuation, its refusals."""
 
 import json
 from collections.abc import Callable, Sequence

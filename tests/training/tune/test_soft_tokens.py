@@ -1,4 +1,4 @@
-"""Runs whose model has several soft tokens a medium: what they train, what they write, and what they refuse."""
+"""Runs whose model has several soft tokens a medium: trained parts, results, and refusals."""
 
 import dataclasses
 from collections.abc import Callable

@@ -127,7 +127,7 @@ async def test_a_cancelled_sound_is_heard_no_further(broker: Broker, valkey: Val
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_worker_that_cannot_hear_says_so(broker: Broker, valkey: Valkey, kept: bool) -> None:
-    """It has no recogniser, or the store has no sound."""
+    """The worker has no recogniser, or the store has no sound."""
     with worker_thread(valkey.settings, recogniser=None if kept else FakeRecogniser()):
         wanted = request()
         await (submit(broker, wanted) if kept else broker.submit(wanted))

@@ -1,4 +1,4 @@
-"""What the engine counts, as metrics: differences of counters, and what it holds now."""
+"""The engine's counts as metrics: differences of counters, and current values."""
 
 from prometheus_client import CollectorRegistry
 

@@ -107,7 +107,7 @@ async def test_an_explanation_that_nobody_waits_for_is_not_finished(broker: Brok
 
 
 async def test_a_worker_killed_while_it_explains_leaves_both_parts_to_another(broker: Broker, valkey: Valkey) -> None:
-    """It dies in the explanation of the second choice, when all but the end of both is published."""
+    """The worker dies in the explanation of the second choice, when all but the end of both is published."""
     takeover = {"heartbeat_s": 0.1, "lost_after_s": 0.4}
     pairs = [media(index) for index in range(2)]
     assert len(pairs) < PIECE <= 2 * len(pairs)

@@ -8,7 +8,7 @@ from service.worker.generation.quarantine import Quarantine
 
 
 def isolate(jobs: list[str], harmful: set[str]) -> tuple[list[str], int]:
-    """Run to the end an engine that raises whenever a harmful job is in it: who is failed, after how many raises."""
+    """Run to its end an engine that raises for a harmful job in it. Returns the failed jobs and the count of raises."""
     quarantine, failed, raises = Quarantine(), [], 0
     running = list(jobs)
     while running or quarantine.waiting:

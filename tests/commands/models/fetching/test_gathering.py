@@ -1,4 +1,4 @@
-"""Which files of an original are wanted: by its index, within its folder, and none that is here already."""
+"""The wanted files of an original: by its index, within its folder, and none that is here already."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where an original may be: a folder, a mirror, its authors' address; what a host states of it."""
+"""Places of an original: a folder, a mirror, its authors' address; a host's facts about it."""
 
 from pathlib import Path
 

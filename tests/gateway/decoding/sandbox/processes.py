@@ -38,6 +38,6 @@ def printed(code: str) -> Any:
 
 
 def restricted(step: str, tries: str) -> Any:
-    """What `tries` (an expression) gives after `step` (a statement)."""
+    """Value of `tries` (an expression) after `step` (a statement)."""
     absent, found = "print(json.dumps('absent'))", f"print(json.dumps({tries}))"
     return printed(f"try:\n    {step}\nexcept OSError:\n    {absent}\nelse:\n    {found}\n")

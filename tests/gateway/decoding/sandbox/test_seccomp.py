@@ -14,7 +14,7 @@ PRIVATE_ANONYMOUS, EXECUTE = 0x22, 0x4
 
 
 def verdict(program: bytes, architecture: int, call: int, arguments: Sequence[int] = ()) -> int:
-    """What the program returns for `struct seccomp_data`; classic BPF as linux/filter.h has it."""
+    """The program's result for `struct seccomp_data`; classic BPF as linux/filter.h has it."""
     data = struct.pack("<iIQ6Q", call, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
     held = at = 0
     while True:

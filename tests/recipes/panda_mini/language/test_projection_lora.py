@@ -1,4 +1,4 @@
-"""The language model's examples: what an answer names is what the recalled embedding holds most of."""
+"""The language model's examples: an answer names the concept with the largest share in the recalled embedding."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What is asked and answered in training, and which concept an answer names."""
+"""Questions and answers in training, and the concept that an answer names."""
 
 import numpy as np
 import pytest

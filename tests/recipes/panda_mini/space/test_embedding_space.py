@@ -1,4 +1,4 @@
-"""The shared space as a stage of the recipe: what is kept of it is all of it."""
+"""The shared space as a stage of the recipe: all of it is kept."""
 
 import torch
 

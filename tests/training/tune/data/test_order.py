@@ -1,4 +1,4 @@
-"""Which conversations a step learns from: every one as often as the epochs say, or by stated ratios."""
+"""The conversations of a step: every one as often as the number of epochs, or by stated ratios."""
 
 from collections import Counter
 
