@@ -1,16 +1,18 @@
 """Continuous batching: sequences come and go at any step, and every step computes one packed forward pass."""
 
 import time
-from functools import partial
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property, partial
 from itertools import accumulate
 
 import torch
 
 from pandagpt_core.engine.config import EngineConfig, resolve
-from pandagpt_core.engine.constraints import GrammarCompiler
+from pandagpt_core.engine.constraints import GrammarCompiler, GrammarConstraint
 from pandagpt_core.engine.isolation import StepOutcome, run_isolated
 from pandagpt_core.engine.kv_cache_manager import KVCacheManager
-from pandagpt_core.engine.masks_ahead import MasksAhead
 from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
 from pandagpt_core.engine.runners import Runner, make_runner
 from pandagpt_core.engine.sampler import SampledToken, sample
@@ -149,3 +151,36 @@ class Engine:
         piece = partial(self._tokenizer.token_bytes, first=first)
         top = tuple((token_id, piece(token_id), logprob) for token_id, logprob in token.top)
         return TokenLogprob(token.token_id, piece(token.token_id), token.logprob, top)
+
+
+class MasksAhead:
+    """Masks of structured output, on a thread of its own while a step's forward pass runs.
+
+    A mask depends on the tokens so far alone, not on the logits, and the masks' library works without the interpreter's
+    lock. `vocab`: columns of the logits. The thread is there once a grammar is.
+    """
+
+    def __init__(self, vocab: int) -> None:
+        self._vocab = vocab
+
+    @contextmanager
+    def computing(self, chunks: Iterable[ScheduledChunk]) -> Iterator[None]:
+        """While the body runs, compute the masks of the chunks that reach their next token; then wait for them."""
+        sampled = [chunk.sequence for chunk in chunks if chunk.samples]
+        held = [one for sequence in sampled for one in sequence.constraints if isinstance(one, GrammarConstraint)]
+        if not held:
+            yield
+            return
+        computed = self._thread.submit(self._prepare, held)
+        try:
+            yield
+        finally:
+            computed.result()
+
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, thread_name_prefix="masks")
+
+    def _prepare(self, constraints: Iterable[GrammarConstraint]) -> None:
+        for constraint in constraints:
+            constraint.prepare(self._vocab)

@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from pandagpt_core.encoders.heads import Head, LogitScale, Unit
-from pandagpt_core.encoders.points.encoder import PointTrunk
-from pandagpt_core.encoders.points.groups import at_rows, farthest_points
+from pandagpt_core.encoders.points.encoder import PointTrunk, at_rows, farthest_points
 from pandagpt_core.encoders.points.sizes import W3D
 from tests.golden import point_size, read
 

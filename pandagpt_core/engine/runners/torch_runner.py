@@ -9,11 +9,9 @@ from torch import Tensor
 from pandagpt_core.engine.config import EngineSizes
 from pandagpt_core.engine.runners.cuda_graphs import SHORTEST, DecodeGraphs, Record, recorder
 from pandagpt_core.engine.runners.packing import embed_chunks
-from pandagpt_core.engine.runners.slot_biases import SlotBiases
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.llm.attention.base import Attend, new_shapes
-from pandagpt_core.llm.attention.block_store import BlockStore
-from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
+from pandagpt_core.llm.attention.cache import BlockStore, CacheShape, SlotCache
 from pandagpt_core.llm.attention.flash import FlashAttention, Kernel, fitting
 from pandagpt_core.llm.attention.slots import SlotAttention, SlotChunk
 from pandagpt_core.llm.llama import LayerBias
@@ -134,3 +132,32 @@ def slot_count(sizes: EngineSizes, device: torch.device) -> int:
     if device.type == "cpu":
         return sizes.max_running
     return min(sizes.max_running, max(1, sizes.kv_blocks * sizes.block_size // sizes.max_model_len))
+
+
+class SlotBiases:
+    """The layers' biases of the sequences in slots, in one tensor that stays where it is, so that graphs can read it.
+
+    `rows` [slots, L, D], zeros where a sequence has no bias. Without memory until the first that has one.
+    """
+
+    def __init__(self, llm: TorchLlama, slots: int) -> None:
+        self._shape, self._device = (slots, llm.config.layers, llm.config.width), llm.device
+        self.rows: Tensor | None = None
+
+    @torch.inference_mode()  # the rows may have been made in it; such rows can be changed in it alone
+    def put(self, slot: int, bias: Tensor | None) -> None:
+        """The bias [L, D] of the sequence that begins in a slot."""
+        if self.rows is None and bias is not None:
+            self.rows = torch.zeros(self._shape, device=self._device)
+        if self.rows is not None:
+            self.rows[slot] = 0.0 if bias is None else bias.float()
+
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """A sequence goes to another slot."""
+        if self.rows is not None:
+            self.rows[target] = self.rows[source]
+
+    def of(self, slots: list[int]) -> LayerBias | None:
+        """For packed tokens, each of the sequence in its slot."""
+        return None if self.rows is None else LayerBias(self.rows, torch.tensor(slots, device=self._device))

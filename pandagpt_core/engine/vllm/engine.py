@@ -5,14 +5,16 @@ made here, by the same code as in our own engine, and tokens are chosen by our o
 an answer that another worker began goes on as it would have.
 """
 
+import asyncio
 import itertools
 import queue
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from collections.abc import Sequence as Items
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +24,6 @@ from pandagpt_core.engine.engine import NO_TOKEN
 from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
 from pandagpt_core.engine.sequence import Sequence
 from pandagpt_core.engine.vllm.calls import Calls, VllmStats
-from pandagpt_core.engine.vllm.loop import LoopThread
 from pandagpt_core.engine.vllm.sampling import extra_args_of
 from pandagpt_core.errors import EngineDead, EngineError
 from pandagpt_core.interface import Admitted, EngineStats, PrefixStats
@@ -31,6 +32,7 @@ from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.types import Priority, TokenLogprob, TokenOutput
 
+_T = TypeVar("_T")
 WAIT = 0.02  # seconds that a step waits for the first token
 RANKS: dict[Priority, int] = {"interactive": 0, "batch": 1}  # vLLM takes the smaller first
 
@@ -232,3 +234,43 @@ class VllmEngine:
 def _soft(inputs: LLMInputs) -> list[int]:
     """Positions that hold an embedding and no token."""
     return [at for at, token in enumerate(inputs.ids) if token < 0]
+
+
+class LoopThread:
+    """An event loop on a thread of its own, for a library that wants one. Runs until `close`.
+
+    Every method may be called from any other thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, _T]) -> "Future[_T]":
+        """Start it; cancelling the future cancels it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Run a function on the loop's thread, where it finds the loop running, and wait for it."""
+
+        async def called() -> _T:
+            return function()
+
+        return self.submit(called()).result()
+
+    def close(self, grace: float = 5.0) -> None:
+        """Cancel what runs, give it `grace` seconds to end, and stop. A second time does nothing."""
+        if not self._thread.is_alive():
+            return
+        self.submit(self._cancel_all(grace)).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _cancel_all(self, grace: float) -> None:
+        others = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=grace)

@@ -2,8 +2,7 @@
 
 import torch
 
-from pandagpt_core.llm.attention.block_store import BlockStore
-from pandagpt_core.llm.attention.cache import CacheShape, SlotCache
+from pandagpt_core.llm.attention.cache import BlockStore, CacheShape, SlotCache
 from pandagpt_core.llm.config import LlamaConfig
 
 CPU = torch.device("cpu")
