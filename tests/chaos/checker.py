@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-DRAINING = "draining"  # this gateway leaves: another takes the request, or goes on with its stream
+DRAINING = "draining"  # this gateway leaves: another goes on with its stream
 
 
 @dataclass
@@ -36,8 +36,7 @@ class Verdict:
 
     `lost` and `doubled`: a piece is missing or comes twice, and the rest is as undisturbed. `reworded`: other words, as
     only a real model can write them. `failed`: ended with one clear error, of `codes`. `retried`: refused with "later"
-    (429, 503) before its end. `moved`: refused by a gateway that leaves (503 `draining`), which is no flaw where the
-    repeat got its answer.
+    (429, 503) before its end, by a gateway that leaves too.
     """
 
     requests: int = 0
@@ -50,7 +49,6 @@ class Verdict:
     with_more_ends: int = 0
     failed: int = 0
     retried: int = 0
-    moved: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     connections: int = 0
     later: Counter[str] = field(default_factory=Counter)  # answers that said so, by status and code
@@ -79,9 +77,7 @@ def judge(outcomes: Mapping[int, Outcome], expected: Mapping[int, list[str]]) ->
             continue
         verdict.connections += outcome.connections
         verdict.later.update(outcome.later)
-        turned_away = sum(one.endswith(f" {DRAINING}") for one in outcome.later)
-        verdict.moved += turned_away > 0
-        if len(outcome.later) > turned_away:
+        if outcome.later:
             verdict.retried += 1
             verdict.wrong.append(f"retried: {outcome}"[:2000])
         flaw = _flaw(outcome, wanted, owners)

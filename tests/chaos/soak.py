@@ -164,7 +164,6 @@ def markdown(report: Report, conditions: dict[str, Any]) -> str:
         "failed, with one error": f"{verdict.failed} {dict(verdict.codes) or ''}".strip(),
         "connections used": verdict.connections,
         "answered after a 503 or 429": f"{verdict.retried} {dict(verdict.later) or ''}".strip(),
-        "sent again after a gateway that left (503 draining)": verdict.moved,
         "disturbances": f"{sum(report.deeds.values())} ({deeds})",
         "seconds": round(report.seconds, 1),
         "request, median / p99 / longest (s)": " / ".join(f"{value:.1f}" for value in report.latency_s.values()),

@@ -56,21 +56,15 @@ def test_each_harm_is_seen(flaw: str, change: dict[str, object]) -> None:
     assert judged(replace(GOOD[1], **change)) == flaw
 
 
-@pytest.mark.parametrize(
-    ("change", "moved", "retried", "flawless"),
-    [
-        ({"later": ["503 draining"]}, 1, 0, True),
-        ({"later": ["503 draining", "503 overloaded"]}, 1, 1, False),
-        ({"later": ["503 draining"], "ends": 0}, 1, 0, False),
-        ({"error": "worker_lost"}, 0, 0, False),
-    ],
-)
-def test_a_refusal_is_a_flaw_unless_a_leaving_gateway_sent_the_request_on(
-    change: dict[str, object], moved: int, retried: int, flawless: bool
-) -> None:
-    verdict = judge({**GOOD, 1: replace(GOOD[1], **change)}, WANTED)
-    assert (verdict.moved, verdict.retried, verdict.flawless) == (moved, retried, flawless)
-    assert flawless == (not verdict.wrong)
+@pytest.mark.parametrize("later", ["503 draining", "503 overloaded", "429 rate_limit_exceeded"])
+def test_a_refusal_before_the_answer_is_a_flaw(later: str) -> None:
+    verdict = judge({**GOOD, 1: replace(GOOD[1], later=[later])}, WANTED)
+    assert (verdict.retried, verdict.flawless, len(verdict.wrong)) == (1, False, 1)
+
+
+def test_an_error_is_a_flaw_without_being_a_refusal() -> None:
+    verdict = judge({**GOOD, 1: replace(GOOD[1], error="worker_lost")}, WANTED)
+    assert (verdict.retried, verdict.failed, verdict.flawless) == (0, 1, False)
 
 
 def test_a_request_that_nobody_heard_of_has_no_end() -> None:
