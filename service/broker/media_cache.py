@@ -76,10 +76,10 @@ class MediaCache:
         self._settings = settings
 
     def look_up(self, pipe: Any, names: Sequence[str], life: float = 0.0) -> None:
-        """Two commands a name, whose answers `missing` reads. Media that are there get their full life again, arrays at
-        least `life` seconds."""
+        """Two commands a name, whose answers `missing` reads. Media that are there get their full life again, at least
+        `life` seconds: that of the request, which may wait so long for its turn."""
         for name in names:
-            pipe.expire(self._embedding(name), round(self._settings.embedding_ttl_s))
+            pipe.expire(self._embedding(name), math.ceil(max(life, self._settings.embedding_ttl_s)))
             pipe.expire(self._array(name), math.ceil(max(life, self._settings.array_ttl_s)))
 
     @staticmethod

@@ -184,7 +184,7 @@ def make_state(
         broker,
         RequestReaders(store, names, life),
         Idempotency(IdempotencyKeys(store, names, life), broker),
-        MediaResolver(pool, broker, metrics),
+        MediaResolver(pool, broker, metrics, ours.request_timeout_s),
         Pictures(pool, store, names, life),
         FromZero(broker, ours.from_zero, ours.from_zero_wait_s),
         Conversations(store, names, life),

@@ -77,10 +77,10 @@ async def put(valkey: Valkey, arrays: dict[str, np.ndarray], life: float) -> Non
     await store.aclose()
 
 
-async def missing(valkey: Valkey, names: list[str]) -> set[str]:
+async def missing(valkey: Valkey, names: list[str], life: float = 0.0) -> set[str]:
     store = connect_async(valkey.settings)
     pipe, cache = store.pipeline(transaction=False), MediaCache(Keys(), valkey.settings)
-    cache.look_up(pipe, names)
+    cache.look_up(pipe, names, life)
     answers = await pipe.execute()
     await store.aclose()
     return cache.missing(names, answers)
@@ -130,6 +130,17 @@ def test_large_embeddings_have_a_budget_and_the_longest_unused_go(valkey: Valkey
     cache.add({"d": rows})
     lives = {name: valkey.client.ttl(keys.embedding(name)) for name in ("a", "b", "c", "d", "small")}
     assert [name for name, life in lives.items() if life <= DROPPED_LIFE] == ["b"]
+
+
+async def test_media_live_as_long_as_a_request_that_found_them(valkey: Valkey) -> None:
+    life, keys = 2 * max(valkey.settings.array_ttl_s, valkey.settings.embedding_ttl_s), Keys()
+    await put(valkey, {"array": np.ones((1, 2), np.float32)}, life)
+    store = connect(valkey.settings)
+    EmbeddingCache(store, keys, valkey.settings).add({"embedding": np.ones(4, np.float32)})
+    store.close()
+    assert await missing(valkey, ["array", "embedding"], life) == set()
+    lives = [valkey.client.ttl(key) for key in (keys.array("array"), keys.embedding("embedding"))]
+    assert min(lives) > life - 60
 
 
 def test_a_dropped_embedding_lives_on_for_a_request_that_was_promised_it(valkey: Valkey) -> None:

@@ -50,21 +50,23 @@ class Admission:
         self, model: str, priority: Priority, size: int = 0, share: str = "", weight: float = 1.0
     ) -> Capacity:
         """The room for one more request of `size` bytes of the caller that `share` names."""
-        return (await self.look_up(model, priority, (), size, share, weight))[0]
+        return (await self.look_up(model, priority, (), 0.0, size, share, weight))[0]
 
     async def look_up(
         self,
         model: str,
         priority: Priority,
         media: Sequence[str],
+        life_s: float,
         size: int = 0,
         share: str = "",
         weight: float = 1.0,
     ) -> tuple[Capacity, set[str]]:
-        """`check`, and in the same round trip the media that the store does not have."""
+        """`check`, and in the same round trip the media that the store does not have; the others live on for `life_s`
+        at least."""
         pipe: Any = self._store.pipeline(transaction=False)
         pipe.execute_command(*self._eval(model, priority, "", size, (share, weight)))
-        self._media.look_up(pipe, media)
+        self._media.look_up(pipe, media, life_s)
         try:
             room, *answers = await pipe.execute()
         except DRIVER_ERRORS as error:

@@ -115,12 +115,15 @@ class Broker:
         """The room of the queue. Raises the errors of `submit`."""
         return await self._admission.check(model, priority)
 
-    async def look_up(self, model: str, priority: Priority, media: Sequence[str]) -> tuple[Capacity, set[str]]:
+    async def look_up(
+        self, model: str, priority: Priority, media: Sequence[str], life_s: float = 0.0
+    ) -> tuple[Capacity, set[str]]:
         """In one round trip, before media are decoded: the queue's room, and the media that the store does not have.
+        Those that it has live on for `life_s` at least.
 
         Raises the errors of `submit`.
         """
-        return await self._admission.look_up(model, priority, list(dict.fromkeys(media)))
+        return await self._admission.look_up(model, priority, list(dict.fromkeys(media)), life_s)
 
     async def notes(self, media: Sequence[str]) -> dict[str, bytes]:
         """What readers remarked of media that the store has, by their names, as it was kept."""

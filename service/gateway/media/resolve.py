@@ -43,8 +43,9 @@ class ResolvedMedia:
 class MediaResolver:
     """Decodes the media of requests, each of them only where the store has neither its embedding nor its array."""
 
-    def __init__(self, pool: DecodePools, broker: Broker, metrics: GatewayMetrics) -> None:
-        self.pool, self._broker, self._metrics = pool, broker, metrics
+    def __init__(self, pool: DecodePools, broker: Broker, metrics: GatewayMetrics, life_s: float) -> None:
+        """`life_s`: of a request, and so of its media in the store at least."""
+        self.pool, self._broker, self._metrics, self._life_s = pool, broker, metrics, life_s
 
     async def resolve(
         self, media: Sequence[MediaInput], info: ModelInfo, caller: Caller, priority: Priority, speech: bool = False
@@ -60,7 +61,7 @@ class MediaResolver:
         spoken = _speech_refs(media, info, caller.cache_group) if speech else []
         refs = [_ref(medium, info, caller.cache_group) for medium in media]
         names = [ref.blob for ref in (*refs, *(ref for _, ref in spoken))]
-        capacity, missing = await self._broker.look_up(info.id, priority, names)
+        capacity, missing = await self._broker.look_up(info.id, priority, names, self._life_s)
         given = {ref.blob: _row(medium) for ref, medium in zip(refs, media, strict=True) if medium.is_vector}
         if given:
             await self._broker.keep_embeddings(given)

@@ -23,16 +23,22 @@ from tests.fakes import FAKE_INFO
 
 CALLER = Caller("one", "tenant", frozenset(), share="share", cache_group="group")
 
+LIFE_S = 3600.0  # of a request
+
 
 @dataclass
 class Store:
-    """A broker's media alone. `held`: names that it has."""
+    """A broker's media alone. `held`: names that it has. `life_s`: that of the media at the last look."""
 
     held: set[str] = field(default_factory=set)
+    life_s: float = 0.0
     notes_held: dict[str, bytes] = field(default_factory=dict)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
-    async def look_up(self, _model: str, _priority: str, names: Sequence[str]) -> tuple[Capacity, set[str]]:
+    async def look_up(
+        self, _model: str, _priority: str, names: Sequence[str], life_s: float
+    ) -> tuple[Capacity, set[str]]:
+        self.life_s = life_s
         return Capacity(0, 1 << 20), set(names) - self.held
 
     async def notes(self, names: Sequence[str]) -> dict[str, bytes]:
@@ -74,7 +80,7 @@ def medium(data: bytes, **changed: Any) -> MediaInput:
 
 async def resolved(store: Store, decoder: Decoder, *media: MediaInput, caller: Caller = CALLER) -> ResolvedMedia:
     metrics = GatewayMetrics.on(CollectorRegistry())
-    resolver = MediaResolver(cast(DecodePools, decoder), cast(Broker, store), metrics)
+    resolver = MediaResolver(cast(DecodePools, decoder), cast(Broker, store), metrics, LIFE_S)
     return await resolver.resolve(media, FAKE_INFO, caller, "interactive")
 
 
@@ -86,6 +92,7 @@ async def test_the_same_bytes_are_decoded_once_and_what_the_store_has_never(stor
     again = await resolved(store, decoder, medium(b"a"), medium(b"b"))
     assert len(decoder.read_so_far) == 2
     assert again.arrays == {}
+    assert store.life_s == LIFE_S
 
 
 async def test_what_one_cache_group_keeps_has_another_name_in_the_next(store: Store, decoder: Decoder) -> None:
@@ -121,7 +128,8 @@ async def test_a_refusal_names_the_field(
 
 async def test_a_modality_without_a_tower_is_refused_before_the_store_is_asked(decoder: Decoder) -> None:
     media = [medium(b"a")]
-    resolver = MediaResolver(cast(DecodePools, decoder), cast(Broker, None), GatewayMetrics.on(CollectorRegistry()))
+    metrics = GatewayMetrics.on(CollectorRegistry())
+    resolver = MediaResolver(cast(DecodePools, decoder), cast(Broker, None), metrics, LIFE_S)
     with pytest.raises(GatewayError, match="does not take image"):
         await resolver.resolve(media, replace(FAKE_INFO, recipes={}), CALLER, "interactive")
     assert decoder.read_so_far == []
