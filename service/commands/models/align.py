@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pandagpt_core.training.align import read_settings
 from service.settings import SettingsError
 
 
@@ -16,10 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Align, and print what was written."""
     try:
-        from pandagpt_core.training.align.run import align
+        from pandagpt_core.training.align.run import align  # takes seconds to import
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
-    from pandagpt_core.training.align import read_settings
 
     settings = read_settings(arguments.config)
     done = align(settings, resume=arguments.resume, report=lambda line: print(line, file=sys.stderr, flush=True))

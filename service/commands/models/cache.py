@@ -16,9 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build it, with a bar of progress."""
-    from tqdm import tqdm
+    from tqdm import tqdm  # an optional package
 
-    from pandagpt_core.convert.cache.build import build_cache
+    from pandagpt_core.convert.cache.build import build_cache  # takes seconds to import
 
     with tqdm(unit=" pictures") as bar:
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pandagpt_core.training.tune import read_settings
 from service.settings import SettingsError
 
 
@@ -19,10 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.stop_after < 0:
         raise SettingsError(f"--stop-after is {arguments.stop_after}; expected at least 0")
     try:
-        from pandagpt_core.training.tune.run import train
+        from pandagpt_core.training.tune.run import train  # takes seconds to import
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
-    from pandagpt_core.training.tune import read_settings
 
     settings = read_settings(arguments.config)
     result = train(settings, resume=arguments.resume, stop_after=arguments.stop_after, report=_print_line)

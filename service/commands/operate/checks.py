@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pandagpt_core.autotune import AutotuneReport
 from pandagpt_core.errors import CheckpointError
+from service.broker.errors import BrokerError
 from service.local import ports, supervisor
 from service.local import store as embedded
 from service.settings import Settings, SettingsError
@@ -120,8 +122,7 @@ def speed(settings: Settings) -> Iterator[Finding]:
         yield Finding("speed", "warn", what, "the greeting of `pandagpt serve` has the figures of the worker's load")
         return
     import_torch(settings.worker.threads)
-    from pandagpt_core.autotune import AutotuneReport
-    from pandagpt_core.runtime import Runtime
+    from pandagpt_core.runtime import Runtime  # takes seconds to import
 
     worker, reports = settings.worker, list[AutotuneReport]()
     try:
@@ -145,8 +146,12 @@ def store(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("store", "ok", "none is set: `pandagpt serve` runs a Valkey of its own, and it is installed")
         return
-    from service.broker.connection import check_version, connect, server_info, store_errors
-    from service.broker.errors import BrokerError
+    from service.broker.connection import (  # a fast start of every command
+        check_version,
+        connect,
+        server_info,
+        store_errors,
+    )
 
     client: Any = None
     try:
@@ -192,7 +197,7 @@ def _store_habits(client: Any, took: float) -> Iterator[Finding]:
 def gateway(settings: Settings) -> Iterator[Finding]:
     ours = settings.gateway
     if ours.keys_file is not None:
-        from service.gateway.access.auth import read_keys
+        from service.gateway.access.auth import read_keys  # a fast start of every command
 
         try:
             yield Finding("keys", "ok", f"{len(read_keys(ours.keys_file))} keys")

@@ -23,6 +23,6 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = settings.load(overrides(arguments, host="gateway.host", port="gateway.port", store="store.url"))
     logs.configure(chosen.log.level, chosen.log.format, "gateway")
     chosen = with_store(chosen)
-    from service.gateway import server
+    from service.gateway import server  # takes most of a second to import
 
     return server.run(chosen)

@@ -5,12 +5,10 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pandagpt_core.encoders.sizes import ImageBindSizes
 from service.settings import SettingsError
-
-if TYPE_CHECKING:
-    from pandagpt_core.encoders.sizes import ImageBindSizes
 
 
 def required(arguments: argparse.Namespace, *names: str) -> None:
@@ -30,10 +28,8 @@ def read_sizes(option: str, path: Path) -> Any:
         raise SettingsError(f"{option}: {path}: {error}") from None
 
 
-def imagebind_sizes(arguments: argparse.Namespace) -> "ImageBindSizes | None":
+def imagebind_sizes(arguments: argparse.Namespace) -> ImageBindSizes | None:
     """Those of --imagebind-sizes, None where it is not given. Raises SettingsError."""
-    from pandagpt_core.encoders.sizes import ImageBindSizes  # torch comes with it: not for a page of help
-
     path = arguments.imagebind_sizes
     if path is None:
         return None

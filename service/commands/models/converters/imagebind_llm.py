@@ -18,9 +18,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def convert(arguments: argparse.Namespace) -> str:
     """The lines to print."""
     required(arguments, "imagebind", "llama")
-    import torch
+    import torch  # takes seconds to import
 
-    from pandagpt_core.convert.imagebind_llm import ImageBindLLMOptions, ImageBindLLMOriginals, convert_imagebind_llm
+    from pandagpt_core.convert.imagebind_llm import (  # takes seconds to import
+        ImageBindLLMOptions,
+        ImageBindLLMOriginals,
+        convert_imagebind_llm,
+    )
 
     options = ImageBindLLMOptions(
         model_id=arguments.id or arguments.out.name,

@@ -17,10 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def convert(arguments: argparse.Namespace) -> str:
     """The lines to print."""
     required(arguments, "llm")
-    import torch
+    import torch  # takes seconds to import
 
-    from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
-    from pandagpt_core.encoders.eva_vit import EvaSizes
+    from pandagpt_core.convert.minigpt_v2 import (  # takes seconds to import
+        MiniGPTv2Options,
+        MiniGPTv2Originals,
+        convert_minigpt_v2,
+    )
+    from pandagpt_core.encoders.eva_vit import EvaSizes  # takes seconds to import
 
     sizes = EvaSizes.from_config(read_sizes("--eva-sizes", arguments.eva_sizes)) if arguments.eva_sizes else EvaSizes()
     options = MiniGPTv2Options(

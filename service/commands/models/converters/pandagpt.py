@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pandagpt_core.encoders.sizes import HUGE
 from service.commands.models.converters.common import Progress, imagebind_sizes, required
 
 FURTHER = {
@@ -36,13 +37,12 @@ def convert(arguments: argparse.Namespace) -> str:
     encoder = "languagebind" if arguments.languagebind or any(further.values()) else "imagebind"
     other = arguments.languagebind or arguments.embedding_gemma2
     required(arguments, "llm", *(() if arguments.embedding_gemma2 else (encoder,)))
-    import torch
+    import torch  # takes seconds to import
 
-    from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
+    from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt  # takes seconds to import
     from pandagpt_core.convert.embedding_gemma2 import EmbeddingGemma2Folder
     from pandagpt_core.convert.languagebind import LanguageBindFolders
     from pandagpt_core.convert.pandagpt import sizes_of
-    from pandagpt_core.encoders.sizes import HUGE
 
     options = PandaGPTOptions(
         model_id=arguments.id or arguments.out.name,
