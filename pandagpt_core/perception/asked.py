@@ -1,19 +1,20 @@
 """The names that a question by yes or no asks for: "Is there a dog or a cat in the picture?" asks for two.
 
 A name behind a definite article is no name that is asked for ("Is the cat bigger than the mouse?"): it is taken to be
-there.
+there. A name that is asked for, and for which there is evidence, is added to the reading of the medium.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pandagpt_core.perception.languages import Language
 from pandagpt_core.perception.looks import COLOUR_NAMES
-from pandagpt_core.perception.reading import Sense
+from pandagpt_core.perception.reading import NamedConcept, Reading, Sense, Thing
 
 _CLAUSE = re.compile(r"[.,:;!?¿¡\n]")
 _WORD = re.compile(r"[^\W\d_]+")
+SURE = 0.5  # of the probability that an asked name is there
 _LONGEST = 4  # words of a name
 _ARTICLE = 2  # words before a name among which its article is looked for
 _PLURALS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -85,3 +86,24 @@ def _taken_to_be_there(words: Sequence[str], at: int, name: str, language: Langu
     if name in COLOUR_NAMES:
         return not before or before[-1] in language.definite
     return bool(before) and before[-1] in language.definite and name not in ("sun", "moon")
+
+
+def stated(reading: Reading) -> Reading:
+    """The reading with the asked names that are there; a name that it states already is not added again."""
+    for name, share in reading.asked:
+        if share >= SURE and not reading.void and name not in _names_in(reading):
+            reading = _with(reading, name)
+    return reading
+
+
+def _with(reading: Reading, name: str) -> Reading:
+    """The subject, where it had none that is sure; else one of the things."""
+    if not reading.sure:
+        return replace(reading, names=(NamedConcept(name),), sure=True, kind="")
+    return replace(reading, things=(*reading.things, Thing(name, reading.colours, "middle")))
+
+
+def _names_in(reading: Reading) -> set[str]:
+    """The sure name and its kinds, the sure kind, and things."""
+    subject = {reading.names[0].name, *reading.names[0].kinds} if reading.sure and reading.names else set()
+    return subject | {reading.kind} | {thing.name for thing in reading.things}

@@ -28,8 +28,7 @@ from pandagpt_core.speech.base import (
 )
 from pandagpt_core.speech.features import log_mel
 from pandagpt_core.speech.folder import MODEL, TOKENIZER, read_speech_folder
-from pandagpt_core.speech.stamped import StampedSegment, split
-from pandagpt_core.speech.words import token_frames, words_of
+from pandagpt_core.speech.timestamps import StampedSegment, split, token_frames, words_of
 from pandagpt_core.types import SpeechInfo
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from pandagpt_core.checkpoints import PandaGPTFolder, PerceptionSpec
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.fusion import Projection
 from pandagpt_core.llm.tokenizers.base import Tokenizer
+from pandagpt_core.perception.asked import stated
 from pandagpt_core.perception.evidence import EvidenceReader
 from pandagpt_core.perception.languages import Language, language_of
 from pandagpt_core.perception.perceive import Perceiver
 from pandagpt_core.perception.reading import Reading, words
-from pandagpt_core.perception.stating import stated
 from pandagpt_core.perception.table import read_name_table
 from pandagpt_core.systems.checks import blamed
 from pandagpt_core.systems.prompting import EmbedTokens

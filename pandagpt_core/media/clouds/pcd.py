@@ -8,7 +8,6 @@ from types import MappingProxyType
 import numpy as np
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media.clouds.lzf import unpacked
 from pandagpt_core.media.clouds.tables import AXES, numbers
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
@@ -16,6 +15,7 @@ from pandagpt_core.ndarrays import Float64Array
 
 MAX_HEADER = 16 * 1024  # bytes
 MAX_COUNT = 4096  # elements of one field of a point, as of a histogram
+_SHORT_RUN = 32  # LZF's control bytes below: so many literal bytes and one more follow
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 
 
@@ -93,7 +93,7 @@ def _from_packed(header: _Header, body: bytes, limits: Limits) -> Float64Array:
     check(size, limits.bytes, "the unpacked cloud", "bytes")
     if size != header.points * header.row.itemsize or len(body) < 8 + packed:
         raise InvalidMedia("the PCD file's sizes do not match its number of points")
-    columns, at = [], unpacked(body[8 : 8 + packed], size)
+    columns, at = [], _unpacked(body[8 : 8 + packed], size)
     for name, kind, count in header.fields:
         length = header.points * count
         column = np.frombuffer(at, dtype=kind, count=length)
@@ -106,3 +106,38 @@ def _from_packed(header: _Header, body: bytes, limits: Limits) -> Float64Array:
 _READERS: Mapping[str, Callable[[_Header, bytes, Limits], Float64Array]] = MappingProxyType(
     {"ascii": _from_text, "binary": _from_rows, "binary_compressed": _from_packed}
 )
+
+
+def _unpacked(data: bytes, size: int) -> bytes:
+    """Exactly `size` bytes out of LZF (Lehmann 2000): runs of literal bytes, and copies of earlier ones.
+
+    Raises ValueError for data that holds more, fewer or copies from before the begin.
+    """
+    out = bytearray()
+    at = 0
+    while at < len(data):
+        control, at = data[at], at + 1
+        if control < _SHORT_RUN:
+            out += data[at : at + control + 1]
+            at += control + 1
+        else:
+            length = control >> 5
+            if length == 7:
+                length, at = length + data[at], at + 1
+            back = len(out) - ((control & 0x1F) << 8) - data[at] - 1
+            at += 1
+            if back < 0:
+                raise ValueError("a copy from before the begin")
+            _copy(out, back, length + 2)
+        if len(out) > size:
+            raise ValueError("more bytes than the header says")
+    if len(out) != size:
+        raise ValueError("fewer bytes than the header says")
+    return bytes(out)
+
+
+def _copy(out: bytearray, back: int, count: int) -> None:
+    """`count` bytes from `back` on; a copy that reaches its own output repeats it."""
+    piece = out[back : back + count]
+    repeats = -(-count // len(piece))
+    out += (piece * repeats)[:count]

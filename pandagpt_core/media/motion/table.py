@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -17,7 +18,6 @@ from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import notes
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
-from pandagpt_core.media.motion.dates import seconds_of
 from pandagpt_core.media.motion.stated import StatedRate, Units, rates_in, units_in
 from pandagpt_core.ndarrays import Float64Array
 
@@ -25,6 +25,15 @@ _COMMENT = ("#", "//", "%")
 _EMPTY = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+# Day, month and year in either order, then perhaps a time of day.
+_DATE = re.compile(
+    r"(?P<a>\d{1,4})[./-](?P<b>\d{1,2})[./-](?P<c>\d{1,4})"
+    r"(?:[T ,]+(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)\s*(?P<half>[ap]\.?m\.?)?)?",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2}):(\d{2}(?:[.,]\d{1,9})?)\s*([ap]\.?m\.?)?", re.IGNORECASE)
+_SHORTEST = 7  # characters, as in 1:02:03
+_HOUR, _HALF_DAY = 3600, 12
 _JSON_NUMBERS = msgspec.json.Decoder(list[float])
 MAX_COLUMNS = 256
 MAX_LINE = 65_536  # characters; the csv module refuses a cell of twice as many
@@ -211,3 +220,42 @@ def remark_missing(columns: Sequence[Float64Array]) -> None:
     missing = float(np.mean([np.isnan(column).mean() for column in columns]))
     if missing:
         notes.warn(f"{missing:.1%} of the readings are missing; they are filled in from their neighbours")
+
+
+def seconds_of(cell: str) -> float | None:
+    """Seconds of a date or a time of day; without a zone as UTC, since differences alone count. None for neither.
+
+    Of 01/05/2024 the first is the day, but where it cannot be.
+    """
+    if len(cell) < _SHORTEST or not cell[0].isdigit():
+        return None
+    if cell[4:5] == "-":
+        try:
+            return _timestamp(datetime.fromisoformat(cell))
+        except ValueError:
+            pass
+    if match := _CLOCK.fullmatch(cell):
+        return _clock(*match.groups())
+    return _dated(match) if (match := _DATE.fullmatch(cell)) else None
+
+
+def _timestamp(when: datetime) -> float:
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _clock(hours: str, minutes: str, seconds: str, half: str | None) -> float:
+    hour = int(hours) % _HALF_DAY + _HALF_DAY * (half[0] in "pP") if half else int(hours)
+    return hour * _HOUR + int(minutes) * 60 + float(seconds.replace(",", "."))
+
+
+def _dated(match: re.Match[str]) -> float | None:
+    first, second, third = (int(match[name]) for name in "abc")
+    year, month, day = (first, second, third) if len(match["a"]) == 4 else (third, second, first)
+    if month > 12 >= day:
+        month, day = day, month
+    try:
+        midnight = datetime(year, month, day, tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+    hours, minutes, *seconds = (match["time"] or "0:0").split(":")
+    return midnight + _clock(hours, minutes, seconds[0] if seconds else "0", match["half"])

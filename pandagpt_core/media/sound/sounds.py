@@ -1,6 +1,7 @@
 """Sound files as blocks of samples: format sniffed and allowed, read by counting, since headers may be wrong."""
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,6 @@ from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.signatures import what_came
 from pandagpt_core.media.sound.mending import is_mpeg_frame, mended
-from pandagpt_core.media.sound.ogg import links
 from pandagpt_core.ndarrays import Float32Array
 
 _FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MPEG", "MP3", "AIFF", "AU", "CAF"})
@@ -24,6 +24,9 @@ _SUBTYPES = frozenset(
     | {"ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
 )
 TAKES = "WAV, FLAC, Ogg (Vorbis, Opus, Speex, FLAC), MP3, AAC, M4A, AMR, 3GP, AIFF, AU, CAF, W64, WebM or a video's"
+_OGG_PAGE = re.compile(rb"OggS\x00([\x00-\x07])", re.DOTALL)  # capture pattern, version, flags
+_BEGINS = 2  # flag of a logical stream's first page
+MAX_LINKS = 256
 _BLOCK_FRAMES = 16_384
 _LOUDEST = 1e6  # times full scale: float formats may hold 1e38, whose squares and sums overflow
 
@@ -170,3 +173,21 @@ def _interleaved(frame: av.AudioFrame, rate: int, channels: int) -> Float32Array
     if frame.sample_rate != rate or block.shape[1] != channels:
         raise InvalidMedia("the sound's rate or channels are not what its header says")
     return block
+
+
+def links(data: bytes) -> list[bytes]:
+    """The streams of a chained Ogg (RFC 3533, section 4), each a file by itself; one where it is not chained.
+
+    Radio stations write whole streams one after another in one file. A link begins with the first pages of its
+    streams, before all other pages of it. Raises InvalidMedia for too many.
+    """
+    starts, begins_before = [], False
+    for page in _OGG_PAGE.finditer(data):
+        begins = bool(page[1][0] & _BEGINS)
+        if begins and not begins_before:
+            starts.append(page.start())
+            check(len(starts), MAX_LINKS, "the chained Ogg", "links")
+        begins_before = begins
+    if len(starts) < 2:
+        return [data]
+    return [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]

@@ -1,5 +1,6 @@
 """ImageBind-LLM (Han et al. 2023): the media's mixed feature, perhaps drawn towards pictures, is in every layer."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,24 +10,30 @@ import torch
 from torch import Tensor
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder, ModelFolder, as_system, llm_path, verify_files
-from pandagpt_core.errors import CheckpointError
+from pandagpt_core.errors import CheckpointError, InvalidRequest
 from pandagpt_core.fusion import counted
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.quant.linear import DTYPES
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.options import option
-from pandagpt_core.prompts import TEMPLATES
+from pandagpt_core.prompts import TEMPLATES, Slot, Span, Template, prompt_ids
 from pandagpt_core.systems.base import LoadOptions, ready_llm
 from pandagpt_core.systems.checks import blamed, check_context, check_conversation, describe
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.imagebind_llm.adapter import Bridge, load_bridge
 from pandagpt_core.systems.imagebind_llm.mix import mixed
-from pandagpt_core.systems.imagebind_llm.prompt import INPUT, prompt_of
 from pandagpt_core.systems.one_vector import OneVectorSystem
 from pandagpt_core.systems.prompting import Prompting
 from pandagpt_core.systems.tower_digests import tower_digests
 from pandagpt_core.systems.visual_cache import details, load_cache, looked_up
-from pandagpt_core.types import NOTHING_FOUND, Conversation, Found
+from pandagpt_core.types import NOTHING_FOUND, Conversation, Found, OptionSpec
+
+# Alpaca's second opening, for an instruction with an input beside it.
+PAIRED = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+    "response that appropriately completes the request.\n\n"
+)
+INPUT = OptionSpec("input", "string", "context beside the instruction, Alpaca's input; of the last turn", default="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ class ImageBindLLM(OneVectorSystem):
         """
         check_conversation(self.info, conversation)
         rows = self.vectors(conversation, rows)
-        ids = prompt_of(self.prompting, conversation, option(self.info.options, conversation.options, INPUT.name))
+        ids = _prompt_of(self.prompting, conversation, option(self.info.options, conversation.options, INPUT.name))
         feature, fields = self.feature(conversation, rows, found)
         return LLMInputs(self.llm.embed(ids), tuple(ids), self._layer_bias(feature), fields=fields)
 
@@ -112,3 +119,27 @@ class ImageBindLLM(OneVectorSystem):
         if not torch.isfinite(bias).all():
             raise blamed(self.bridge(torch.ones_like(feature) / feature.numel() ** 0.5), "bind network")
         return bias
+
+
+def _prompt_of(prompting: Prompting, conversation: Conversation, given: str) -> list[int]:
+    """Token ids of the conversation; `given` is the last turn's input, empty for none."""
+    template = prompting.template
+    if given and conversation.turns[-1].role != "user":
+        raise InvalidRequest("an input belongs to the last message, which must be the user's", param="input")
+    if given and template is TEMPLATES["alpaca"]:
+        template = _with_input(template, given)
+    elif given:
+        *before, last = conversation.turns
+        joined = dataclasses.replace(last, text=f"{last.text}\n\n{given}")
+        conversation = dataclasses.replace(conversation, turns=(*before, joined))
+    ids = prompt_ids(template, prompting.tokenizer, conversation, prompting.bos_id)
+    return [token for token in ids if isinstance(token, int)]
+
+
+def _with_input(template: Template, given: str) -> Template:
+    """Alpaca's second form. Another family's template has the input behind the instruction."""
+    return dataclasses.replace(
+        template,
+        opening=(Slot.BOS, PAIRED),
+        cue=("### Input:\n", Span(given, caller=True), template.separator, *template.cue),
+    )

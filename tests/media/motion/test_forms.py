@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pandagpt_core.media import Limits, load, read
-from pandagpt_core.media.motion.dates import seconds_of
+from pandagpt_core.media.motion.table import seconds_of
 from tests.media.conftest import Make
 
 RECIPE, LIMITS = "imu-v1", Limits()

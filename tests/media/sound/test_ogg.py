@@ -11,8 +11,7 @@ import soundfile
 
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media.limits import Limits
-from pandagpt_core.media.sound.ogg import MAX_LINKS, links
-from pandagpt_core.media.sound.sounds import extract, length, open_sound
+from pandagpt_core.media.sound.sounds import MAX_LINKS, extract, length, links, open_sound
 
 RATE = 48_000
 
