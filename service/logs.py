@@ -1,6 +1,6 @@
 """Structured logs on standard error: one event a line, as JSON for machines or as text for a terminal.
 
-Prompts and media must never reach a log, so what may be written is named here: the message, which the code writes
+Prompts and media must never reach a log, so the allowed parts are named here: the message, which the code writes
 itself, and the extra fields of `FIELDS`, cut to `MAX_CHARS`. Any other extra is left out and only its name is shown.
 Exceptions are written as their types and source lines; their messages, which may quote a caller, only where the class
 is one of ours and promises to hold nothing of a caller's (`pandagpt_core.errors`).

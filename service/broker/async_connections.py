@@ -1,8 +1,8 @@
 """redis-py's connections for asyncio, in which a cancellation is never lost.
 
 The driver writes under `asyncio.wait_for`, and on Python 3.11 that returns as if nothing had happened where the
-cancellation comes in the moment in which the write ends (python/cpython#86296, mended in 3.12). A task that was
-cancelled then goes on until whatever it waits for next comes, seconds later.
+cancellation comes in the moment in which the write ends (python/cpython#86296, mended in 3.12). A cancelled task then
+goes on until its next wait ends, seconds later.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class _Cancellable(AbstractConnection):
         before = 0 if task is None else task.cancelling()
         try:
             await super().send_packed_command(command, check_health)
-        finally:  # also in place of an error: who repeats what failed would never end
+        finally:  # also in place of an error: a loop that tries again would never end
             if task is not None and task.cancelling() > before:
                 await self.disconnect(nowait=True)  # an answer may still come, and must not be taken for the next one
                 raise asyncio.CancelledError

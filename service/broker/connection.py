@@ -130,7 +130,7 @@ def raise_translated(error: Exception) -> NoReturn:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours. What is left over is a bug of ours and passes through."""
+    """Turn the driver's errors into ours. Other errors are bugs of ours and pass through."""
     try:
         yield
     except DRIVER_ERRORS as error:

@@ -1,4 +1,4 @@
-"""What a connection to the store or to a sentinel shows: user, password, certificates. As the driver takes it."""
+"""Credentials of a connection to the store or to a sentinel: user, password, certificates. As the driver takes them."""
 
 from dataclasses import dataclass
 from pathlib import Path

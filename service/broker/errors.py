@@ -1,4 +1,4 @@
-"""What the store and the queue can refuse. `code` is the row of the error table, `retry_after` in seconds.
+"""Errors of the store and the queue. `code` is the row of the error table, `retry_after` in seconds.
 
 PandaGPTError
 └── BrokerError
@@ -24,8 +24,8 @@ class BrokerError(PandaGPTError):
 
 
 class StoreUnavailable(BrokerError):
-    """`advice` is for the log: what an operator does about it. It never reaches a caller. `passing`: the store may
-    answer in a moment, as one that restarts does."""
+    """`advice` is an operator's remedy, for the log. It never reaches a caller. `passing`: the store may answer in a
+    moment, as one that restarts does."""
 
     code = "store_unavailable"
     retry_after = 2.0

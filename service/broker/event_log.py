@@ -25,7 +25,7 @@ KEPT = 1024  # entries; seconds of the fastest model
 
 @dataclass(frozen=True, slots=True)
 class EventHistory:
-    """What earlier attempts at a request already published."""
+    """Events that earlier attempts at a request published."""
 
     events: tuple[Event, ...] = ()
     torn: bool = False  # some of it cannot be read, so that no worker can resume from it
@@ -92,7 +92,7 @@ class EventWriter:
 
     @property
     def command(self) -> tuple[Any, ...]:
-        """The XADD to send now: what is unsure if anything is, else all that waits. The stream must exist still."""
+        """The XADD to send now: the unsure events if there are any, else all that wait. The stream must exist still."""
         if self._sent is None:
             self._sent = protocol.encode(self._waiting)
             self._waiting = []

@@ -1,4 +1,4 @@
-"""The store's own errors by their code: what each means for a caller, and what an operator does about it.
+"""The store's own errors by their code: the meaning of each for a caller, and an operator's remedy.
 
 A code may stand first (plain commands), after the driver's words (in a pipeline: "Command # 2 (XADD ...) of pipeline
 caused error: OOM ..."), or inside a script's error ("ERR Error running script ...: -READONLY ..."). So it is looked for

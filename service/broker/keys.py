@@ -261,7 +261,7 @@ class Keys:
 
 
 def settle_keys(keys: Keys, model: str, priority: Priority) -> tuple[str, ...]:
-    """Those of settle.lua."""
+    """The keys of settle.lua."""
     return (keys.queue(model, priority), keys.load(model, priority), keys.dead(model), keys.waiting(model, priority))
 
 

@@ -41,7 +41,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def media_name(tenant: str, encoder_digest: str, digest: str) -> str:
-    """The name of a medium for one tenant and one encoder (`ModelInfo.digest_of`): what `MediaPart.blob` holds."""
+    """The name of a medium for one tenant and one encoder (`ModelInfo.digest_of`), for `MediaPart.blob`."""
     fields = [part.encode() for part in (LAYOUT, tenant, encoder_digest, digest)]
     # Lengths in front: no two names of different parts are equal.
     return hashlib.sha256(b"".join(len(field).to_bytes(4, "little") + field for field in fields)).hexdigest()
@@ -84,12 +84,12 @@ class MediaCache:
 
     @staticmethod
     def missing(names: Sequence[str], answers: Sequence[Any]) -> set[str]:
-        """Those of which the store has neither embedding nor array."""
+        """The names of which the store has neither embedding nor array."""
         found = zip(names, answers[::2], answers[1::2], strict=True)
         return {name for name, embedding, array in found if not embedding and not array}
 
     def put_notes(self, pipe: Any, notes: Mapping[str, bytes]) -> None:
-        """What readers remarked of media, for as long as their embeddings."""
+        """Keep readers' notes on media, for as long as their embeddings."""
         for name, packed in notes.items():
             pipe.set(self._notes(name), packed, ex=round(self._settings.embedding_ttl_s))
 
@@ -114,7 +114,7 @@ class EmbeddingCache:
         self._array, self._embedding = keys.array, keys.embedding
 
     def embeddings(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Those that are there, as [n, E]; their lives begin anew."""
+        """The embeddings that are there, as [n, E]; their lives begin anew."""
         found = self._fetch(names, self._embedding, "GETEX", "EX", round(self._settings.embedding_ttl_s))
         if any(rows.nbytes >= LARGE for rows in found.values()):
             with store_errors():
@@ -150,14 +150,14 @@ class EmbeddingCache:
             self._drop_oldest()
 
     def _note_use(self, pipe: Any, embeddings: Mapping[str, np.ndarray]) -> None:
-        """Those that are large were used just now."""
+        """Note now as the last use of the large ones."""
         large = {f"{name}|{rows.nbytes}": time.time() for name, rows in embeddings.items() if rows.nbytes >= LARGE}
         pipe.zadd(self._large, large)
         pipe.expire(self._large, round(self._settings.embedding_ttl_s))
 
     def _drop_oldest(self) -> None:
-        """Those beyond the budget get a short life and no place in the index. One that a gateway has just promised to
-        a request lives on, since that gave it a full life again, and its next use puts it back."""
+        """Give embeddings beyond the budget a short life and no place in the index. One that a gateway has just
+        promised to a request lives on, since that gave it a full life again, and its next use puts it back."""
         with store_errors():
             members: Any = self._store.zrange(self._large, 0, -1, desc=True)  # the newest first
             held, dropped = 0, []

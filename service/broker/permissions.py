@@ -1,7 +1,7 @@
 """The commands that each side sends, and whether the store's user may run all of them.
 
 Each is run once on a key that holds a string. A store looks at the count of arguments first, then at the user's rights,
-then at the key's type: so what is made for other types answers WRONGTYPE, changes nothing, and was allowed.
+then at the key's type: so a command for other types answers WRONGTYPE, changes nothing, and was allowed.
 """
 
 import re

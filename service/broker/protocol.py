@@ -45,9 +45,9 @@ class Generate(WireMessage, frozen=True, kw_only=True, tag="generate.v4"):
     that may be called, each as JSON text; `continue_final` goes on with the last turn.
 
     `prompts` are texts or token ids to continue as they stand, in place of the turns; each has `n` choices, those of
-    the first prompt first. `speech` are sounds of the media once more, as a recogniser reads them; what it writes down
-    stands in their turns. `echo`: publish the prompts' own tokens before the answer. `explain`: find out what each
-    medium contributes to each choice, among `Done.fields`.
+    the first prompt first. `speech` are sounds of the media once more, as a recogniser reads them; its text stands in
+    their turns. `echo`: publish the prompts' own tokens before the answer. `explain`: find out what each medium
+    contributes to each choice, among `Done.fields`.
     """
 
     id: str
@@ -258,7 +258,7 @@ class Announcement(WireMessage, frozen=True, kw_only=True, tag="worker.v2"):
     version: str = ""
 
 
-# What a decoder raises for bytes that are no message. Text that is not UTF-8 is not among msgspec's own errors.
+# Errors of a decoder for bytes that are no message. Text that is not UTF-8 is not among msgspec's own errors.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 request_decoder = msgspec.msgpack.Decoder(Request)
 entry_decoder = msgspec.msgpack.Decoder(list[Event])

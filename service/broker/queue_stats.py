@@ -47,8 +47,9 @@ class ModelStats:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """`seconds` is the time of one round trip; `memory_limit` is 0 where the store has none. `unreplicated_bytes`:
-    what the nearest of its `replicas` has not acknowledged yet, which a failover now would lose; 0 without any."""
+    """`seconds` is the time of one round trip; `memory_limit` is 0 where the store has none. `unreplicated_bytes`: the
+    writes that the nearest of its `replicas` has not acknowledged yet, which a failover now would lose; 0 without
+    any."""
 
     seconds: float
     memory_used: int
@@ -61,7 +62,7 @@ class StoreStats:
 
 
 class QueueStats:
-    """`read` is all. Any process may ask, whichever role it has."""
+    """`read` is all. A process of any role may call it."""
 
     def __init__(self, store: SyncStore, keys: Keys) -> None:
         self._store, self._keys = store, keys
@@ -124,7 +125,7 @@ def _version(raw: bytes | None) -> str:
 
 
 def _offsets(node: Mapping[str, Any]) -> list[int]:
-    """How far each replica that follows has acknowledged, in bytes of the replication stream."""
+    """Acknowledged offset of each replica that follows, in bytes of the replication stream."""
     each = (node.get(f"slave{number}") for number in range(int(node.get("connected_slaves", 0))))
     return [int(one["offset"]) for one in each if isinstance(one, Mapping) and one.get("state") == "online"]
 

@@ -1,8 +1,9 @@
 """redis-py's blocking connections, in which a store that went away is an error, also where it is back already.
 
 The driver finds, before a command, that the store closed an idle connection, and connects anew without a word. It may
-be another store by then, the next master for one, that lacks the latest writes: who writes in order has to know. So
-after a socket that the store closed, the first try to connect anew fails; also where a command has failed by that end.
+be another store by then, the next master for one, that lacks the latest writes: a writer of ordered events has to know.
+So after a socket that the store closed, the first try to connect anew fails; also where a command has failed by that
+end.
 """
 
 import select

@@ -1,4 +1,4 @@
-"""Which store a command works with: the one that the settings name, else that of a running `pandagpt serve`."""
+"""The store of a command: the one that the settings name, else that of a running `pandagpt serve`."""
 
 from service import settings
 from service.local import store as embedded

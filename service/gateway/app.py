@@ -107,7 +107,7 @@ def terminate(app: FastAPI) -> None:
 
 
 def leave(app: FastAPI) -> None:
-    """What runs has had its time: streams are handed over, and nothing new is taken."""
+    """The grace is over: streams are handed over, and nothing new is taken."""
     gateway: GatewayState = app.state.gateway
     gateway.leaving.set()
 

@@ -85,8 +85,8 @@ def serve(server: GatewayServer) -> int:
 
 def _quiet_collector() -> None:
     """A full collection looks at everything that a thousand open streams hold and stops them all for a tenth of a
-    second and more, for next to nothing: counting references frees almost all of it. What is there now stays, so it is
-    never looked at again; what is young is looked at as before, the rest fifty times more seldom.
+    second and more, for next to nothing: counting references frees almost all of it. The objects of now stay, so the
+    collector never looks at them again; it looks at young ones as before, at the rest fifty times more seldom.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Everything one gateway process owns, made by the lifespan and handed to routes: no globals."""
+"""State of one gateway process, made by the lifespan and handed to routes: no globals."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -84,7 +84,7 @@ class GatewayState:
         return lease
 
     def sources_of(self, tenant: str) -> MediaSources:
-        """What the links of one request of this tenant may point to: its own files among them."""
+        """Sources for the links of one request of this tenant: its own files among them."""
         budget = SizeBudget(self.form_limits.max_total_bytes)
         fetch = self.sources.fetch if self.fetcher is None else partial(budget.read, self.fetcher.session())
         return replace(

@@ -1,4 +1,4 @@
-"""Where the `pandagpt serve` on a state folder listens, for commands that call it."""
+"""Address of the `pandagpt serve` on a state folder, for commands that call it."""
 
 from pathlib import Path
 

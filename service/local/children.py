@@ -26,7 +26,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What to run. `orphan_signal` is what the kernel sends the child when the supervisor itself is killed."""
+    """A program to run. `orphan_signal` is the kernel's signal to the child when the supervisor itself is killed."""
 
     name: str
     command: Sequence[str]
@@ -130,9 +130,9 @@ def _how(status: int) -> str:
 
 
 def dying_with(parent: int, orphan_signal: signal.Signals) -> Callable[[], None] | None:
-    """A `preexec_fn` that has the kernel end the child when its parent dies, whatever kills the parent; on Linux.
+    """A `preexec_fn` that has the kernel end the child at every death of its parent; on Linux.
 
-    For a parent of one thread: what runs between fork and exec takes no lock of another thread then.
+    For a parent of one thread: the code between fork and exec takes no lock of another thread then.
     """
     return (lambda: _die_with(parent, orphan_signal)) if sys.platform == "linux" else None
 

@@ -1,4 +1,4 @@
-"""What `pandagpt serve` prints for the person who started it."""
+"""Output of `pandagpt serve` for the person who started it."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from service.local import samples
 
 
 class StartedService(Protocol):
-    """What is being started, as far as it is shown."""
+    """The facts about the starting service that are shown."""
 
     @property
     def url(self) -> str: ...
@@ -50,7 +50,7 @@ def ready(plan: StartedService, seconds: float, keys_file: Path | None) -> str:
 
 
 def _command() -> str:
-    """How the person would call us: by name where the shell finds it, else by the path of this environment."""
+    """The command for the person: by name where the shell finds it, else by the path of this environment."""
     beside = Path(sys.executable).with_name("pandagpt")
     if shutil.which("pandagpt") or not beside.exists():
         return "pandagpt"

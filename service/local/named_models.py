@@ -1,4 +1,4 @@
-"""Models that `pandagpt serve` takes by name: those of the repository, and those that are fetched first."""
+"""Models that `pandagpt serve` takes by name: the repository's, and others that are fetched first."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ FetchModel = Callable[[str, Path], None]  # a name, and the folder to make; rais
 
 
 def fetch_in_child(name: str, folder: Path) -> None:
-    """In a process of its own: it needs torch, and what serves does without. Raises SettingsError."""
+    """In a process of its own: it needs torch, and the serving process does without. Raises SettingsError."""
     _fetched(name, folder, "worker.model", "Without --model panda-mini is served")
 
 

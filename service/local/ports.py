@@ -1,4 +1,4 @@
-"""Whether the port is free, and the error where it is not; checked before anything is started."""
+"""The check that the port is free, before anything is started, and its error."""
 
 import errno
 import socket

@@ -56,7 +56,7 @@ def _listed(folder: Path) -> list[list[Sample]]:
 
 
 def modality(path: Path) -> str | None:
-    """What the file is, None for something else (a text, a table of licences)."""
+    """Modality of a file, None for something else (a text, a table of licences)."""
     suffix, words = path.suffix.lower(), f"{path.stem} {path.parent.name}".lower()
     named = next((name for name, suffixes in NAMED.items() if name in words and suffix in suffixes), None)
     return named or KINDS.get(suffix)

@@ -1,7 +1,7 @@
 """The embedded Valkey: its configuration, its command line, its address.
 
-It listens on a Unix socket that only this user may open, and on no port. What it holds survives a restart: an
-append-only file, written through once a second. It never evicts: a full store refuses new requests at the door.
+It listens on a Unix socket that only this user may open, and on no port. Its data survives a restart: an append-only
+file, written through once a second. It never evicts: a full store refuses new requests at the door.
 """
 
 import re

@@ -24,7 +24,7 @@ STORE_START_S = 60.0  # a large append-only file takes a while to load
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
-    """What was found fit to start."""
+    """A service that has passed the checks before its start."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class ServePlan:
 
 
 def check(settings: Settings) -> ServePlan:
-    """Everything that can be known to be wrong before a process is started. Raises SettingsError."""
+    """Checks the settings before a process is started. Raises SettingsError."""
     model = settings.worker.model
     if not (model / "config.json").is_file():
         raise SettingsError(

@@ -1,5 +1,5 @@
-"""Upper bounds of the histograms' buckets. Those named after vLLM are its own (vllm/v1/metrics/loggers.py), with finer
-ones below where small models need them."""
+"""Upper bounds of the histograms' buckets. The bounds named after vLLM are its own (vllm/v1/metrics/loggers.py), with
+finer ones below where small models need them."""
 
 # Seconds of one step of work: an engine step, a medium's decoding, an encoder batch.
 STEP = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -1,4 +1,4 @@
-"""What a gateway counts, as its callers see it."""
+"""Metrics of a gateway, as its callers see it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ CLASSES = ("anonymous", "user", "reader", "metrics", "admin", "custom")
 class GatewayMetrics:
     """`endpoint` is a route's template (never a raw path), `status` the HTTP status.
 
-    Times begin with the first byte of the HTTP request and end as the gateway sends: what a caller's own clock shows
-    but for the network. `phase` of a failure: `response` where it is an HTTP status, `stream` inside a 200.
+    Times begin with the first byte of the HTTP request and end as the gateway sends, as by a caller's own clock but for
+    the network. `phase` of a failure: `response` where it is an HTTP status, `stream` inside a 200.
     """
 
     requests: Counter

@@ -1,4 +1,4 @@
-"""What any process of ours shows of itself: `process_*`, Python's collector, the build, and a GPU's memory."""
+"""Metrics of any process of ours: `process_*`, Python's collector, the build, and a GPU's memory."""
 
 import platform
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a worker counts. All of it is of the one model that the worker serves (`Labelled` adds its name)."""
+"""Metrics of a worker. All are of the one model that the worker serves (`Labelled` adds its name)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Media on their way in: what may be fetched, how large it may grow, and the processes that decode it."""
+"""Media on their way in: allowed addresses, sizes, and the processes that decode."""
 
 import ipaddress
 import re
@@ -47,7 +47,7 @@ class FetchSettings(Section):
 
 
 class MediaLimits(Section):
-    """What a medium may grow to when it is decoded. The names are those of `pandagpt_core.media.Limits`."""
+    """Limits of a medium's size when it is decoded. The names are the same as in `pandagpt_core.media.Limits`."""
 
     bytes: Count = Field(default=64 * MIB, description="size of a medium as sent (bytes)")
     table_bytes: Count = Field(default=8 * MIB, description="the same for CSV and JSON, which grow when parsed (bytes)")

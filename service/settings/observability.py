@@ -1,4 +1,4 @@
-"""What the processes report of themselves: traces and logs."""
+"""Reports of the processes: traces and logs."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What every section of the settings is made of: its base, and the kinds of values in it.
+"""The base of every section of the settings, and the kinds of values in it.
 
 A setting is set as `PANDAGPT_<SECTION>_<NAME>` or in a TOML table `[section]`. `docs/settings.md` is generated from
 the sections: the unit of every number stands in brackets at the end of its description.

@@ -23,7 +23,7 @@ UNFIT = {
 
 
 class WorkerSettings(Section):
-    """The model side: what is served, on which device, how much at once."""
+    """The model side: the model, its device, and the number of requests at once."""
 
     model: Path = Field(default=Path("models/panda-mini"), description="model folder")
     name: NonEmpty | None = Field(

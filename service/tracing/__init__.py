@@ -22,7 +22,7 @@ class Trace(Protocol):
 
     @property
     def traceparent(self) -> str | None:
-        """What the next process continues."""
+        """The trace context that the next process continues."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Joining a runtime, a store and the numbers to a worker. What `main` does with the real ones and tests with others."""
+"""Joining a runtime, a store and the numbers to a worker: `main` joins the real ones, tests join others."""
 
 import logging
 import math
@@ -57,7 +57,7 @@ def assembled(
 
     stall_s: seconds without a turn of its loop after which its requests are left to others.
 
-    Waits for a store that is away: what was loaded took minutes. Raises StoreRefused and StoreTooOld.
+    Waits for a store that is away, since the load took minutes. Raises StoreRefused and StoreTooOld.
     """
     name = worker.name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     connection, beats = connect(store, name=name, reporting=True), connect(store, name=f"{name}-heartbeat")
@@ -73,7 +73,7 @@ def assembled(
 
 
 def check_store(settings: StoreSettings) -> None:
-    """Whether the store answers, is new enough, of the kind that the settings name, and lets its user do the work.
+    """Check that the store answers, is new enough, of the kind that the settings name, and lets its user do the work.
 
     Raises StoreUnavailable and its kinds.
     """

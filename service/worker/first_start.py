@@ -1,4 +1,4 @@
-"""`python -m service.worker.first_start`: load a worker's model once, so that what suits it here is chosen and kept.
+"""`python -m service.worker.first_start`: load a worker's model once, so that the best choices on it are kept.
 
 The worker's settings come as a line of JSON on standard input, which stays open for as long as the worker lives.
 """

@@ -39,7 +39,7 @@ STORE_PAUSE = 0.1  # seconds between tries when the store fails and there is not
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """How much a worker takes on.
+    """Limits of a worker's load.
 
     sequences: that the engine runs at once; prefetch: more that are taken so that their media are ready in time.
     grace: seconds that running requests may go on once the worker drains.
@@ -278,7 +278,7 @@ class Worker:
 
     @property
     def _wait(self) -> float:
-        """How long `take` may wait: as long as nothing else is to be done."""
+        """Seconds that `take` may wait: 0 where other work is to be done."""
         busy = self._runtime.has_work or self._encoding.jobs or self._speech.jobs or self._consumer.unfinished
         return 0.0 if busy else IDLE_WAIT
 

@@ -160,12 +160,12 @@ def load_recogniser(settings: WorkerSettings) -> Recogniser | None:
 
 
 def _known(settings: WorkerSettings, key: str) -> Sequence[AutotuneReport]:
-    """What an earlier start chose under that key."""
+    """Choices of an earlier start under that key."""
     return () if settings.cache is None else autotune.saved(settings.cache, key)
 
 
 def _choice_key(settings: WorkerSettings) -> str:
-    """What the choices at load depend on. config.json holds the digests of all other files of the model."""
+    """Key of all that the choices at load depend on. config.json holds the digests of all other files of the model."""
     config = settings.model / "config.json"
     digest = hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else ""
     ours = (settings.device, settings.dtype, settings.runner, settings.threads, settings.engine)

@@ -33,7 +33,7 @@ class Loop(Protocol):
 
 
 class Health:
-    """What the probes answer. `begin` marks the end of loading."""
+    """Answers to the probes. `begin` marks the end of loading."""
 
     def __init__(self, stall_s: float = STALL_S) -> None:
         self._stall_s = stall_s

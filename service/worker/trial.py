@@ -1,4 +1,4 @@
-"""The choice at a first start, made by a process of its own: what trying takes leaves the memory with it.
+"""The choice at a first start, made by a process of its own, whose memory for the trials goes with it.
 
 Tried in the worker's own process, candidates left some 100 MB behind that no call gave back, for as long as it served.
 """
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "service.worker.first_start")
 LIMIT_S = 900.0
-LARGE = 64 << 20  # bytes of a language model's files: what it takes to load a smaller one twice is not saved again
+LARGE = 64 << 20  # bytes of a language model's files: a second load of a smaller one costs more than the choice saves
 
 
 def pays(settings: WorkerSettings, device: str, least: int = LARGE) -> bool:
@@ -26,7 +26,7 @@ def pays(settings: WorkerSettings, device: str, least: int = LARGE) -> bool:
 
 
 def run(settings: WorkerSettings, command: Sequence[str] = COMMAND, limit_s: float = LIMIT_S) -> bool:
-    """Whether a process loaded the model and kept in `settings.cache` what it chose. It ends where this one does."""
+    """Whether a process loaded the model and kept its choices in `settings.cache`. It ends where this one does."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
     ) as process:

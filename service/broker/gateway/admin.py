@@ -1,4 +1,4 @@
-"""For operators: what waits, what runs, what was given up; and a second chance or an end for it."""
+"""For operators: requests that wait, run or were given up; and a second chance or an end for them."""
 
 import time
 from collections.abc import Sequence
@@ -94,7 +94,7 @@ class QueueAdmin:
 
         Its caller has its failure; the id answers with the new run from here on. At every moment it is the letter or
         runs, also where the store's answer does not arrive. It takes its turn with weight 1. Raises NotRetryable, also
-        where the store has lost a medium of it; DuplicateRequest; and what Admission does.
+        where the store has lost a medium of it; DuplicateRequest; and Admission's errors.
         """
         request = item.request
         if item.state != "dead" or request is None:
@@ -127,7 +127,7 @@ class QueueAdmin:
             await self._settle(item)
 
     async def _check_media(self, request: Request) -> None:
-        """Raises NotRetryable where the store has not all that a worker reads; what it has lives for the new run."""
+        """Raises NotRetryable where the store lacks a part that a worker reads; the others live for the new run."""
         names = _media_names(request)
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)

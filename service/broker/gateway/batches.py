@@ -62,7 +62,7 @@ class StoredBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a batch is. `times` are when it came into each status; `errors` why its file was refused."""
+    """Progress of a batch. `times` has the time of each status; `errors` the reasons why its file was refused."""
 
     status: BatchStatus = "validating"
     total: int = 0
@@ -143,7 +143,7 @@ class BatchStore:
         return now
 
     async def record(self, batch: StoredBatch, line: int, result: bytes, failed: bool) -> bool:
-        """A line's result, unless it has one; `result` is a line of JSON. Whether it was the first."""
+        """Keep a line's result, unless it has one; `result` is a line of JSON. Returns whether it was the first."""
         key = self._keys.batch_results(batch.id)
         life = round(batch.expires - time.time() + self._life)
         value = (b"e" if failed else b"o") + result
@@ -183,7 +183,7 @@ class BatchStore:
         return int(found or 0)
 
     async def have(self, batch_id: str, lines: Sequence[int]) -> list[bool]:
-        """Which of the lines have a result."""
+        """For each of the lines, whether it has a result."""
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             for line in lines:
@@ -192,7 +192,7 @@ class BatchStore:
         return [bool(one) for one in found]
 
     async def hold(self, gateway: str) -> bool:
-        """Take the lease, or keep it. Whether this gateway has it."""
+        """Take the lease, or keep it. Returns whether this gateway has it."""
         with store_errors():
             holder: Any = await self._store.eval(scripts.CLAIM, 1, self._keys.batch_lease, gateway, gateway, LEASE_S)
         return bool(holder == gateway.encode())

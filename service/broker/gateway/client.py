@@ -83,8 +83,8 @@ class Broker:
         await self._store.aclose()
 
     async def check(self) -> None:
-        """Whether the store answers, is new enough, of the kind that the settings name, and lets its user do the work
-        (StoreTooOld, StoreRefused, StoreUnavailable)."""
+        """Check that the store answers, is new enough, of the settings' kind, and lets its user do the work. Raises
+        StoreTooOld, StoreRefused, StoreUnavailable."""
         with store_errors(), permitted("INFO"):
             info = server_info(await self._store.info("server"))
         warning = check_version(info)
@@ -94,7 +94,7 @@ class Broker:
         await check_permitted_async(self._store, GATEWAY, self._keys.probe)
 
     async def check_writes(self) -> None:
-        """Whether the store takes a write now. Raises StoreUnavailable and its kinds."""
+        """Check that the store takes a write now. Raises StoreUnavailable and its kinds."""
         with store_errors():
             await self._store.set(self._keys.probe, b"1", ex=PROBE_LIFE)
 
@@ -126,7 +126,7 @@ class Broker:
         return await self._admission.look_up(model, priority, list(dict.fromkeys(media)), life_s)
 
     async def notes(self, media: Sequence[str]) -> dict[str, bytes]:
-        """What readers remarked of media that the store has, by their names, as it was kept."""
+        """Packed notes of readers on media that the store has, by the media's names."""
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             for name in media:

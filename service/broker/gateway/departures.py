@@ -1,8 +1,8 @@
-"""Clients that leave: their requests are cancelled, all of one moment together, whatever else this gateway does.
+"""Clients that leave: their requests are cancelled, all of one moment together, beside all other work of this gateway.
 
-Until a worker has the notice it computes for nobody, and whoever comes next waits behind that. So the notices wait
-for no task that has to end first and for no place in the pool: they have a connection of their own, and those that come
-while one round trip is under way share the next.
+Until a worker has the notice it computes for nobody, and the next request waits behind that. So the notices wait for no
+task that has to end first and for no place in the pool: they have a connection of their own, and those that come while
+one round trip is under way share the next.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A request's events for one reader: each once and in order, whatever happens to workers and store."""
+"""A request's events for one reader: each once and in order, through all failures of workers and store."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ async def in_slices(entries: StreamEntries, decode: Callable[[StreamEntries], It
 
 @dataclass(frozen=True, slots=True)
 class ReaderLimits:
-    """How long a reader waits, in seconds.
+    """Waits of a reader, in seconds.
 
     silence_s: without an event, before it checks whether one can still come. patience_s: that it bears a store that
     does not answer. end_grace_s: after its deadline, that a request without an end is left to the workers.
@@ -140,7 +140,7 @@ class EventReader:
             return bool(await self._store.xrange(queue, record.entry, record.entry))
 
     async def _place(self, fence: Fence, number: int) -> int:
-        """How many events precede a fence: fewer than were read where the store lost some and a worker repeats them.
+        """Number of events before a fence: fewer than were read where the store lost some and a worker repeats them.
 
         Repeating is exact, so the stream stays whole where events are dropped whose numbers were read before.
         """

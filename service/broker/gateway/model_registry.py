@@ -1,4 +1,4 @@
-"""Which models live workers serve: their announcements, read once a second, more often while workers are waited for."""
+"""The models of live workers, by their announcements, read once a second, more often while workers are waited for."""
 
 import asyncio
 import time

@@ -49,13 +49,13 @@ async def begun_anew(
 
 
 def _passing(error: BrokerError, until: Mapping[type[BrokerError], float]) -> bool:
-    """Whether another try may find what is missing. A store that was away may have lost the workers' announcements."""
+    """Whether another try may succeed. A store that was away may have lost the workers' announcements."""
     if isinstance(error, StoreUnavailable):
         return error.passing
     return isinstance(error, WorkersSilent) or StoreUnavailable in until
 
 
 def _left(error: BrokerError, until: dict[type[BrokerError], float], seconds: float) -> float:
-    """Seconds to wait for what is missing: the store or a worker."""
+    """Seconds to wait for the missing side: the store or a worker."""
     now, missing = time.monotonic(), StoreUnavailable if isinstance(error, StoreUnavailable) else NoWorker
     return until.setdefault(missing, now + seconds) - now

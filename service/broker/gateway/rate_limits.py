@@ -1,4 +1,4 @@
-"""What each key may ask for, kept in the store so that all gateways count together."""
+"""Limits of each key, kept in the store so that all gateways count together."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class RateShare:
-    """What a key has left; `exceeded` names the limit that refused it, for `wait_s` seconds."""
+    """The rest of a key's limits; `exceeded` names the limit that refused it, for `wait_s` seconds."""
 
     exceeded: Literal["requests", "tokens", "at_once"] | None
     wait_s: float
@@ -43,7 +43,7 @@ class RateStore:
         return RateShare(exceeded, int(wait) / 1000, float(requests), float(tokens))
 
     async def look(self, tenant: str) -> RateShare:
-        """Whether tokens are left, and for how long not; takes nothing."""
+        """The rest of the key's limits, and the wait where no tokens are left; takes nothing."""
         outcome, wait, requests, tokens = await self._run(tenant, "look")
         return RateShare("tokens" if outcome == b"tokens" else None, int(wait) / 1000, float(requests), float(tokens))
 

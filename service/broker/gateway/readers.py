@@ -1,4 +1,4 @@
-"""How many clients read a request: counts in its record, so that any gateway sees when the last one left."""
+"""Numbers of clients that read a request: counts in its record, so that any gateway sees that the last one left."""
 
 from dataclasses import dataclass
 from typing import Any

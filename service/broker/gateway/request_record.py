@@ -1,4 +1,4 @@
-"""The record of a request: who sent it and to which queue, how gateways answer it, who reads it; and its last event.
+"""The record of a request: its tenant and queue, the metadata of its answer, its readers; and its last event.
 
 admit.lua writes the record together with the queue entry. `TerminalEvents` writes the end of a request that no worker
 will end.

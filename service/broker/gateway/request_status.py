@@ -32,7 +32,7 @@ class RequestState:
 
 
 def summarise(record: RequestRecord, events: Sequence[Event], position: int | None) -> RequestState:
-    """Everything but the first token's time is known while the request runs; that comes with its end."""
+    """State of a request. Only the first token's time is unknown while the request runs; that comes with its end."""
     fences = [event for event in events if isinstance(event, Fence)]
     started = next((event for event in events if isinstance(event, Started)), None)
     end = next((event for event in events if isinstance(event, Done | Failed)), None)

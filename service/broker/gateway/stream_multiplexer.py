@@ -1,7 +1,7 @@
-"""Following many event streams at once: one task and one connection, however many readers there are.
+"""Following many event streams at once: one task and one connection for all readers.
 
-One blocking XREAD covers all streams that anyone follows. A new stream must not wait for that call to end by itself,
-so the call covers a small stream of our own too, and an entry there ends it at once (`wake`). What a read costs grows
+One blocking XREAD covers all streams that anyone follows. A new stream must not wait for that call to end by itself, so
+the call covers a small stream of our own too, and an entry there ends it at once (`wake`). The cost of a read grows
 with the streams it covers, so the pause between two reads grows with them as well: a read then brings the tokens of
 many streams, and each stream's events are handed over in one piece.
 
@@ -97,7 +97,7 @@ def bulk(text: bytes) -> bytes:
 
 
 class StreamCursor:
-    """How far a stream has been read; from the start at first."""
+    """Position in a stream up to which it has been read; the start at first."""
 
     __slots__ = ("after", "key", "name", "packed")
 

@@ -32,7 +32,7 @@ CLAIM_EVERY_S = 0.25  # between looks for requests whose worker is gone; a hand-
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What a flush learned: requests that are another's now, and ids that callers cancelled (ours or not)."""
+    """Result of a flush: requests that are another's now, and ids that callers cancelled (ours or not)."""
 
     lost: tuple[str, ...] = ()
     cancelled: frozenset[str] = frozenset()

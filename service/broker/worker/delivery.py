@@ -1,4 +1,4 @@
-"""What a worker finds when it takes a request: a delivery to run, or a reason to end it at once."""
+"""A request that a worker has taken: a delivery to run, or a reason to end it at once."""
 
 import time
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ def _served(model: Path, ask: Callable[[httpx.Client], bool]) -> bool:
             "log": {"level": "warning", "format": "text"},
         }
         env = os.environ | settings.environment(given)
-        # What it greets its owner with is no part of the answers; what it complains of comes on the other stream.
+        # The greeting is no part of the answers; warnings come on the other stream.
         house = started([sys.executable, "-m", "service.cli", "serve"], env)
         try:
             url = f"http://127.0.0.1:{port}"

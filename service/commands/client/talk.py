@@ -19,7 +19,7 @@ OPTIONS = {name: {one.name: one for one in MODALITIES[name].parameters} for name
 
 
 class TalkError(Exception):
-    """What a person at the terminal sees of a failure: the connection's, or the service's own error."""
+    """A failure as a person at the terminal sees it: the connection's, or the service's own error."""
 
     status = 1
 
@@ -60,7 +60,7 @@ def option(modality: str, word: str) -> tuple[str, float | str | bool]:
 
 
 def _path_and_options(words: str) -> tuple[str, list[str]]:
-    """A whole line that is a file's path is that, whatever spaces and quotes it holds; else it is read as a shell's."""
+    """A whole line that is a file's path is that, with all spaces and quotes in it; else it is read as a shell's."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # a line too long or too odd to be a path
         if Path(words).expanduser().is_file():
             return words, []
@@ -83,7 +83,7 @@ class Talk:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the turns and what is attached."""
+        """Forget the turns and the attached media."""
         self._messages: list[dict[str, Any]] = [{"role": "system", "content": self._system}] if self._system else []
         self.pending = []
 

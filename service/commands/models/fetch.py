@@ -29,7 +29,7 @@ from service.settings import SettingsError
 
 PASSED_ON = ("dtype", "max_model_len", "lora_alpha", "imagebind_sizes", "eva_sizes")  # options of `pandagpt convert`
 TIMEOUT_S = 60.0
-# What comes in packages and needs no licence to be accepted: panda-small, made with panda-mini, and Whisper base.
+# Models that come in packages and need no licence to be accepted: panda-small, made with panda-mini, and Whisper base.
 PACKAGED: Mapping[str, Path] = MappingProxyType({**FETCHED, **RECOGNISERS})
 BASE = Path("models/panda-mini")
 QUESTION, TOKENS = "What is this?", 64

@@ -26,7 +26,7 @@ SLOW_STORE_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look found. `todo` is what a person would do next; empty where there is nothing to do."""
+    """Result of one look. `todo` is a person's next step; empty where there is nothing to do."""
 
     check: str
     level: Literal["ok", "warn", "fail"]
@@ -110,7 +110,7 @@ def memory(settings: Settings) -> Iterator[Finding]:
 
 
 def speed(settings: Settings) -> Iterator[Finding]:
-    """What a worker would choose here by measurement, with the figures: it loads the model as a worker does."""
+    """The choices of a worker on this machine by measurement, with the figures: it loads the model as a worker does."""
     folder, free = settings.worker.model, _free_memory()
     if settings.worker.engine != "own":
         return  # another engine chooses by itself

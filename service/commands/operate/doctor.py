@@ -1,4 +1,4 @@
-"""`pandagpt doctor`: look at this machine and the settings, print what stands in the way, and what to do about it."""
+"""`pandagpt doctor`: look at this machine and the settings, print the faults and their remedies."""
 
 import argparse
 import json
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """1 if anything failed; what is merely worth a look is no failure."""
+    """1 if anything failed; a warning is no failure."""
     levels = []
     for one in findings(arguments):  # each is printed as it comes: the measurement takes a while
         print(json.dumps(asdict(one)) if arguments.json else _line(one), flush=True)

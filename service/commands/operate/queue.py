@@ -1,6 +1,6 @@
-"""`pandagpt queue`: what waits, runs or was given up, and what to do with it.
+"""`pandagpt queue`: requests that wait, run or were given up; retry and drop.
 
-What callers wrote is shown only with `--text`.
+Callers' texts are shown only with `--text`.
 """
 
 import argparse

@@ -1,1 +1,1 @@
-"""Who may use the gateway, and how much: keys, their classes, rate limits."""
+"""Access to the gateway and its limits: keys, their classes, rate limits."""

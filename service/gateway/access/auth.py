@@ -1,4 +1,4 @@
-"""Who may do what: keys hashed at rest and compared in constant time, access declared on every route.
+"""Access rights of callers: keys hashed at rest and compared in constant time, access declared on every route.
 
 A keys file has one key a line: `name sha256-of-the-key [class] [cache=group] [weight=number]`; `#` starts a comment. In
 place of a class (`CLASSES`) may stand scopes by comma, as in `embed,files`. Keys of one cache group find one another's
@@ -209,7 +209,7 @@ class OperatorAccess(Access):
 
 
 class AccessState(Protocol):
-    """What access needs to know of the application."""
+    """The part of the application's state that access reads."""
 
     @property
     def keys(self) -> KeyRing: ...

@@ -1,4 +1,4 @@
-"""How much one key may ask for: requests and tokens a minute, and requests at once, counted by all gateways together.
+"""Limits of one key: requests and tokens a minute, and requests at once, counted by all gateways together.
 
 A bucket holds a minute's worth and fills evenly. Tokens are charged when an answer is whole, so a bucket may go below
 zero once; the next request then waits for it. Without limits the store is not asked.

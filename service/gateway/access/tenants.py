@@ -1,7 +1,7 @@
-"""Salted names, which separate in the store what callers own.
+"""Salted names, which separate the data of callers in the store.
 
 The salt is the settings', else one that the store keeps for all gateways. A store that lost its data gets it back from
-the first gateway that looks. Where a gateway that started meanwhile made another, that one counts: what was kept under
+the first gateway that looks. Where a gateway that started meanwhile made another, that one counts: the entries under
 the old salt went with the data, and gateways of two salts would not find one another's requests ever after.
 """
 

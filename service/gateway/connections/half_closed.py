@@ -16,7 +16,7 @@ FIRST_S, LONGEST_S = 0.01, 1.0
 
 
 def probe(cycle: RequestResponseCycle) -> bytes:
-    """What may be sent now without changing the answer: an interim response, or a comment of an event stream."""
+    """Bytes to send now that leave the answer as it is: an interim response, or a comment of an event stream."""
     if not cycle.response_started:
         return INTERIM if cycle.scope["http_version"] == "1.1" else b""
     comment: bytes = cycle.scope["state"].get(COMMENT, b"")

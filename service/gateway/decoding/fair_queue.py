@@ -1,4 +1,4 @@
-"""Who decodes next: of the tenants that wait, the one that has used the least of the children's time.
+"""The order of decoding: of the tenants that wait, the next is the one that has used the least of the children's time.
 
 Start-time fair queueing (Goyal, Vin, Cheng, 1996) with costs that are known only afterwards: a tenant is charged the
 seconds that its media took, and those under way count as they pass. A small file with a large picture in it so counts
@@ -51,7 +51,7 @@ class FairQueue(Generic[T]):
             self.waiting.pop(tenant, None)
 
     def tenants(self, *, running: bool = True) -> Collection[str]:
-        """Those who wait; with `running=False` only those of whom nothing is under way."""
+        """The tenants that wait; with `running=False` only those without a running decode."""
         for tenant, queue in list(self.waiting.items()):
             for place in [place for place in queue if place.done()]:  # cancelled, and about to leave by itself
                 self.leave(tenant, place)

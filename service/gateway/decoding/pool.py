@@ -1,4 +1,4 @@
-"""Pools of decoding children: bytes in, arrays out, whatever a caller sends.
+"""Pools of decoding children: bytes in, arrays out, for all that callers send.
 
 A child is a separate interpreter that has locked itself down (`sandbox`). A crash, a hang or nonsense on the pipe costs
 the one medium it was working on; the child is killed and replaced.
@@ -114,7 +114,7 @@ class DecodePool:
                 self._queue.leave(tenant, place)
             raise
 
-    # Who decodes where
+    # Choice of the child and the tenant
 
     def _hand_out(self) -> None:
         if not self._queue.waiting:

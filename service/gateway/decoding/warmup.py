@@ -24,7 +24,7 @@ from pandagpt_core.media.samples import cloud_lines
 from pandagpt_core.media.scientific.magic import needs_library
 from pandagpt_core.modalities import MODALITIES, Entry, Value
 
-# Meshes and scans, and what makes samples of them: only children with libraries have these.
+# Meshes and scans, and the makers of their samples: only children with libraries have these.
 LARGE = (f"{clouds.__name__}.meshes", f"{clouds.__name__}.las", f"{clouds.__name__}.samples")
 # Windows of a desktop; Pillow's report on its parts loads them too.
 SCREENS = ("PIL.ImageTk", "PIL.ImageQt", "PIL.ImageShow", "PIL._imagingtk", "PIL._tkinter_finder", "PIL.report")

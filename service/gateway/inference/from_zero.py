@@ -1,7 +1,7 @@
 """Models that scale from zero: their requests wait in the queue for the first worker, which an autoscaler starts.
 
-What such a model takes is known from the last worker that announced it. The queue's metrics need no worker, so the
-autoscaler sees the waiting request.
+The last announcement of a worker has the inputs of such a model. The queue's metrics need no worker, so the autoscaler
+sees the waiting request.
 """
 
 from collections.abc import Collection
@@ -21,7 +21,7 @@ class FromZero:
 
     @property
     def only(self) -> str | None:
-        """The one such model, for a request that names none."""
+        """Name of the only such model, for a request that names none; None if there are others or none."""
         return next(iter(self.models)) if len(self.models) == 1 else None
 
     def has(self, model: str) -> bool:
@@ -35,7 +35,7 @@ class FromZero:
         return await self._broker.last_known(model) if self.has(model) else None
 
     async def asleep(self, live: Collection[str]) -> dict[str, ModelInfo]:
-        """Those that are not live, by id."""
+        """Models that scale from zero and are not live, by id."""
         found = {name: await self.find(name) for name in sorted(self.models - set(live))}
         return {name: info for name, info in found.items() if info is not None}
 

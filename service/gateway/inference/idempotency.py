@@ -85,7 +85,7 @@ class Idempotency:
 
 
 def fingerprint(request: AnyRequest, model: str) -> str:
-    """A hash of all that decides the answer, whatever the bytes it came in (a form's boundary changes every time)."""
+    """A hash of all that decides the answer, not of the body's bytes (a form's boundary changes every time)."""
     fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(request)}
     fields.pop("names_places", None)  # the model's, which is in the hash; gateways of other versions have no such field
     media = [medium.identity for medium in request.media]

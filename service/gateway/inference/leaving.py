@@ -28,7 +28,7 @@ class LeavingReaders:
             self.background.run(self._after_grace(record, left))
 
     async def hand_over(self, record: RequestRecord) -> None:
-        """This gateway leaves before the request's end: the request runs on, to its end or deadline, for any reader."""
+        """This gateway leaves before the request's end: it runs on, to its end or deadline, for any reader."""
         with suppress(BrokerError):
             await self.readers.detach(record.id)
 

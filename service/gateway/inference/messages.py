@@ -17,7 +17,7 @@ from service.gateway.streaming.transcripts import KIND as TRANSCRIPT
 
 @dataclass(frozen=True, slots=True)
 class MessageHead:
-    """What the messages of all kinds begin with. `resumable`: the caller gave a key by which it may come back.
+    """Common head of the messages of all kinds. `resumable`: the caller gave a key by which it may come back.
 
     `fields` are those of the message, by their names.
     """

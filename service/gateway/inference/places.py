@@ -69,7 +69,7 @@ async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) 
 
 
 def last_picture(wanted: GenerateRequest) -> MediaInput | None:
-    """The one that an answer's places are in. A vector that stands for a picture has no places."""
+    """The picture that an answer's places are in. A vector that stands for a picture has no places."""
     pictures = [medium for medium in wanted.media if medium.modality is Modality.IMAGE and not medium.is_vector]
     latest = max((picture.turn for picture in pictures), default=0)
     return next((picture for picture in reversed(pictures) if picture.turn == latest), None)
@@ -83,7 +83,7 @@ async def _measured(pictures: Pictures, picture: MediaInput) -> tuple[int, int]:
 
 
 def _options(info: ModelInfo, wanted: GenerateRequest, boxes: Sequence[Box] | None) -> dict[str, OptionValue]:
-    """Those of `options` and of fields of their own, which may not be given twice. Errors name the caller's field."""
+    """Options of `options` and of fields of their own, which may not be given twice. Errors name the caller's field."""
     fields = {"task": wanted.places.task, "boxes": boxes}
     own: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     twice = [name for name in own if wanted.options.get(name) is not None]

@@ -136,7 +136,7 @@ class Responder:
                     read = event.prompt_tokens if isinstance(event, Started) else read
                     read += event.explained_tokens if isinstance(event, Done) else 0
                     made += event.tokens if isinstance(event, Heard) else isinstance(event, Token)
-        finally:  # also where this gateway leaves: what has come so far
+        finally:  # also where this gateway leaves: the events so far
             await self.usage.charge(record.tenant, key_class, read, made)
 
 

@@ -106,7 +106,7 @@ class RequestService:
         raise GatewayError("model_not_found", "There is no such model.", param="model")
 
     async def models(self) -> Mapping[str, ModelInfo]:
-        """Those that live workers serve, and those that scale from zero."""
+        """The models of live workers, and those that scale from zero."""
         return await self.waiting_for_store(self._models)
 
     async def _models(self) -> Mapping[str, ModelInfo]:

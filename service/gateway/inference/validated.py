@@ -21,7 +21,7 @@ from service.gateway.tools.request import NO_TOOLS, ToolRequest
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """Totals of one request. `lenient`: what would change the answer and is not offered is ignored, not refused."""
+    """Totals of one request. `lenient`: fields that would change the answer and are missing here are ignored."""
 
     max_messages: int = 256
     max_media: int = 32
@@ -60,7 +60,7 @@ class SamplingOverrides:
     grammar: Grammar | None = None
 
     def over(self, info: ModelInfo, default_tokens: int) -> SamplingParams:
-        """These over the model's defaults. A seed is drawn where there is none."""
+        """The parameters over the model's defaults. A seed is drawn where there is none."""
         tokens = min(default_tokens, max(1, info.max_model_len // 2))
         plain = SamplingParams(max_tokens=tokens, seed=secrets.randbelow(2**31))
         defaults: dict[str, Any] = {
@@ -74,7 +74,7 @@ class SamplingOverrides:
 
 @dataclass(frozen=True, slots=True)
 class PlacesInput:
-    """What a caller gave about places in a picture. boxes: in pixels of the last picture, else of 0 to 1.
+    """A caller's input about places in a picture. boxes: in pixels of the last picture, else of 0 to 1.
 
     annotate: keep that picture, to be drawn on.
     """
@@ -136,7 +136,7 @@ class GenerateRequest:
 
     @property
     def id_kind(self) -> str:
-        """How the request's id begins."""
+        """Prefix of the request's id."""
         return "resp" if self.response is not None else "cmpl" if self.prompts else "chatcmpl"
 
     @property
@@ -148,7 +148,7 @@ class GenerateRequest:
 
     @property
     def call_style(self) -> CallStyle | None:
-        """How the client reads calls of functions; None where there can be none."""
+        """Form in which the client reads calls of functions; None where there can be none."""
         if not self.tool_plan.reads:
             return None
         return "function_call" if self.function_calls else "tool_calls"
@@ -224,8 +224,8 @@ def generate_request(
     stream_options: StreamOptions,
     grammar: Grammar | None = None,
 ) -> GenerateRequest:
-    """What both endpoints make of their bodies, but for what is `ignored`. Raises `invalid_request` beyond a limit of
-    this service."""
+    """The request of a body, for both endpoints; `ignored` fields are left out. Raises `invalid_request` beyond a limit
+    of this service."""
     sampling, media = sampling_of(body, limits, grammar), tuple(composed(media))
     if body.explain and len(media) > MAX_EXPLAINED:
         words = f"explain takes at most {MAX_EXPLAINED} media; the request has {len(media)}."

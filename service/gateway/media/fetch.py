@@ -41,7 +41,7 @@ class Fetched:
 
 
 class Fetcher:
-    """What `Links` fetches with. `session` gives the opener of one request."""
+    """Fetches for `Links`. `session` gives the opener of one request."""
 
     def __init__(
         self,

@@ -28,8 +28,8 @@ PROLONGED_S = 3600  # that a batch's input stays after the batch's window, while
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a file. Times in Unix seconds. `whole`: false while it is uploaded, when it only counts.
-    `content`: the id under which its pieces lie; "" for its own."""
+    """Facts about a file. Times in Unix seconds. `whole`: false during its upload, when it only counts. `content`: the
+    id under which its pieces lie; "" for its own."""
 
     id: str
     filename: str

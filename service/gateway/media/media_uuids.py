@@ -1,6 +1,6 @@
 """The names that callers give to media (`uuid` beside a part, as vLLM has it), so that the bytes need not come again.
 
-A name stands for the bytes that were last sent with it, of the same tenant; what is cached stays named by its content.
+A name stands for the bytes that were last sent with it, of the same tenant; cache entries stay named by their content.
 """
 
 from typing import Any

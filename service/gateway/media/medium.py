@@ -41,7 +41,7 @@ class MediaInput:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """All that decides what a model makes of it."""
+        """The values that decide a model's reading of the medium."""
         return (self.modality.value, self.sha256, self.turn, sorted(self.params.items()), self.weight, self.is_vector)
 
 
@@ -120,7 +120,7 @@ async def _read_file(part: content_parts.FilePart, where: str, sources: MediaSou
 
 
 async def _named(reading: Awaitable[Content], where: str) -> Content:
-    """What is read; a refusal without a field gets this one."""
+    """Await the content; a refusal without a field gets this one."""
     try:
         return await reading
     except GatewayError as error:

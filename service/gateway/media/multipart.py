@@ -1,6 +1,6 @@
 """Multipart bodies, read as they arrive: every part bounded, every medium hashed, nothing kept beyond a limit.
 
-What a part is follows from its field name, never from a file name or a content type, which are the caller's claims.
+A part's kind follows from its field name, never from a file name or a content type, which are the caller's claims.
 """
 
 import asyncio
@@ -173,9 +173,7 @@ class _Reader:
         self.hasher.update(piece)
 
     def _too_much(self) -> GatewayError:
-        if (
-            self.name not in self.limits.file_fields and self.filename and b"\0" in self.data
-        ):  # no text, whatever its size
+        if self.name not in self.limits.file_fields and self.filename and b"\0" in self.data:  # no text, of any size
             return takes_no_file(self.name, self.limits.file_fields)
         return too_large(self.name, self.limit)
 

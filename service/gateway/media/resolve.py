@@ -1,4 +1,4 @@
-"""From media with their bytes to media parts of a request: what the store lacks is decoded, and nothing else."""
+"""From media with their bytes to media parts of a request: only media that the store lacks are decoded."""
 
 import asyncio
 from collections.abc import Container, Mapping, Sequence
@@ -133,7 +133,7 @@ class MediaResolver:
         return await self._read(medium, recipe, share)
 
     async def _notes(self, refs: Sequence[MediaRef], fresh: Mapping[str, Notes]) -> list[Notes]:
-        """Of each medium: what was remarked now, or when it was decoded before."""
+        """The notes on each medium, from this decoding or an earlier one."""
         worth_keeping = {blob: notes for blob, notes in fresh.items() if notes.warnings or notes.spans or notes.empty}
         remarks = {blob: msgspec.msgpack.encode(notes) for blob, notes in worth_keeping.items()}
         if remarks:

@@ -46,7 +46,7 @@ async def _no_fetching(_url: str) -> Content:
 
 @dataclass(slots=True)
 class SizeBudget:
-    """What one request's files and downloads may have together: a short body can name large ones many times."""
+    """Bytes of one request's files and downloads, up to `limit`: a short body can name large ones many times."""
 
     limit: int
     total: int = 0
@@ -99,7 +99,7 @@ class MediaSources:
 
 
 async def _decoded(pieces: Iterator[str]) -> Content:
-    """Raises ValueError for what is not plain base64."""
+    """Raises ValueError for text that is not plain base64."""
     decoded, hasher, padded = [], hashlib.sha256(), False
     for piece in pieces:
         if padded:

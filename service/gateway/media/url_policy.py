@@ -1,4 +1,4 @@
-"""Which URLs and which addresses a gateway may fetch from: read strictly, allowed by name, checked by address.
+"""The URLs and addresses that a gateway may fetch from: read strictly, allowed by name, checked by address.
 
 A URL is matched whole against one narrow form, so that no two parsers can disagree about its host: no userinfo, no
 backslash, no control character, no decimal or octal address. A host must be on the operator's list; every address it
@@ -24,7 +24,7 @@ _URL = re.compile(
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
-# What `is_global` (IANA's special-purpose registries) lets pass and yet leads inside, or elsewhere than it shows.
+# Networks that `is_global` (IANA's special-purpose registries) lets pass and that lead inside, or elsewhere.
 _INSIDE = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -72,7 +72,7 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """What belongs in the Host header."""
+        """Value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -114,7 +114,7 @@ class AllowList:
 
 
 def unreachable(entry: str, allowed: AddressPolicy) -> str:
-    """Why nothing can ever be fetched from an entry of the list; empty where something can. No name is looked up."""
+    """The reason why an entry of the list allows no fetch at all; empty where it allows one. No name is looked up."""
     if entry == "*":
         return ""
     try:
@@ -134,7 +134,7 @@ def _is_host(host: str) -> bool:
     if _address(host) is not None:
         return True
     labels = host.split(".")
-    # What ends in a number is an address to most resolvers, in one of their many spellings; only the usual one passes.
+    # A name that ends in a number is an address to most resolvers, in many spellings; only the usual one passes.
     return all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
 
 

@@ -34,11 +34,11 @@ TAGS = {
     "batches": "Files of requests, run when nothing more urgent waits",
     "media": "How files are read",
     "files": "Media kept for later requests",
-    "models": "What live workers serve",
-    "requests": "How a request stands, its stream again, its end",
-    "operations": "For whoever runs it",
+    "models": "Models of live workers",
+    "requests": "State of a request, its stream again, its end",
+    "operations": "For operators",
 }
-# Those that routes parse by themselves, and the one that every error has.
+# Bodies that routes parse by themselves, and the body of every error.
 BODIES = (
     ChatBody,
     CompletionBody,
@@ -194,13 +194,13 @@ def _bound(field: dict[str, Any], keyword: str, value: int) -> None:
 
 
 def access_of(route: APIRoute) -> Access | None:
-    """What a route declares that its callers need; None where anyone may call or nothing is declared."""
+    """The access that a route declares; None where anyone may call or nothing is declared."""
     calls = [dependency.call for dependency in route.dependant.dependencies]
     return next((call for call in calls if isinstance(call, Access)), None)
 
 
 class _Plain(yaml.SafeDumper):
-    """Without anchors: what stands in several places is written out in each."""
+    """Without anchors: a value in several places is written out in each."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True

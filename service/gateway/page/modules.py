@@ -1,4 +1,4 @@
-"""The page's modules of JavaScript: what each imports, and one that is written here, the registry of modalities.
+"""The page's modules of JavaScript: the imports of each, and one that is written here, the registry of modalities.
 
 A browser needs the modules that the first one imports by name, and theirs in turn, before that one runs. A module that
 only its importer names is fetched one round trip later; the index names all of them instead. Modules behind `import()`
@@ -64,7 +64,7 @@ def _parameter(parameter: Parameter) -> Mapping[str, Any]:
 
 
 def _title(parameter: Parameter) -> str:
-    """Its own label, or its name without the unit at its end: `focal_px` as Focal."""
+    """The parameter's own label, or its name without the unit at its end: `focal_px` as Focal."""
     words = parameter.name.split("_")
     bare = words[:-1] if len(words) > 1 and words[-1] in _UNITS else words
     return parameter.label or " ".join(bare).capitalize()

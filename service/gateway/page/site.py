@@ -1,4 +1,4 @@
-"""What the page's routes serve: the files of the page and a folder of samples."""
+"""The files of the page's routes: those of the page and a folder of samples."""
 
 import json
 from collections.abc import Mapping

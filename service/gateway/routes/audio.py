@@ -1,4 +1,4 @@
-"""POST /v1/audio/transcriptions and /v1/audio/translations: what is said in a sound, in OpenAI's shapes."""
+"""POST /v1/audio/transcriptions and /v1/audio/translations: the words in a sound, in OpenAI's shapes."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -44,7 +44,7 @@ def _body(form: type[BaseModel]) -> dict[str, Any]:
     openapi_extra=_body(TranscriptionForm),
 )
 async def create_transcription(request: Request, caller: _User, idempotency_key: IdempotencyKey = None) -> Response:
-    """What is said in a sound, in the language that it is said in."""
+    """The words in a sound, in their own language."""
     return await _respond(request, caller, idempotency_key, transcription)
 
 
@@ -55,7 +55,7 @@ async def create_transcription(request: Request, caller: _User, idempotency_key:
     openapi_extra=_body(TranslationForm),
 )
 async def create_translation(request: Request, caller: _User, idempotency_key: IdempotencyKey = None) -> Response:
-    """What is said in a sound, in English."""
+    """The words in a sound, in English."""
     return await _respond(request, caller, idempotency_key, translation)
 
 

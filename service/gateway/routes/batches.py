@@ -61,13 +61,13 @@ async def list_batches(request: Request, caller: _Owner, limit: _Limit = 20, aft
 
 @router.get("/v1/batches/{batch_id}", response_model=None, responses=documented(BatchObject))
 async def get_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dict[str, Any]:
-    """How far it is, and its files once it has ended."""
+    """Progress of a batch, and its files once it has ended."""
     return _object(*await _found(gateway_of(request), batch_id, caller.tenant))
 
 
 @router.post("/v1/batches/{batch_id}/cancel", response_model=None, responses=documented(BatchObject))
 async def cancel_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dict[str, Any]:
-    """Run no further line; what has an answer comes into the output file. One that has ended stays as it is."""
+    """Run no further line; the answers so far come into the output file. One that has ended stays as it is."""
     gateway = gateway_of(request)
     batch, _ = await _found(gateway, batch_id, caller.tenant)
     await gateway.batches.advance(batch.id, "cancelling")

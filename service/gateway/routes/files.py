@@ -101,7 +101,7 @@ async def list_files(
 
 @router.get("/v1/files/{file_id}", response_model=None, responses=documented(File))
 async def get_file(request: Request, file_id: _FileId, caller: _Owner) -> dict[str, Any]:
-    """What is known of a file."""
+    """Facts about a file."""
     return _file(await gateway_of(request).files.info(caller.tenant, _known(file_id)))
 
 

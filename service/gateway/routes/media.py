@@ -41,7 +41,7 @@ async def inspect_media(
         Query(description="Leave out all but the parameters. Default: nothing is left out."),
     ] = None,
 ) -> JSONResponse:
-    """How each file will be read: type, orientation, rate, units, range, warnings, and a picture of the array.
+    """The reading of each file: type, orientation, rate, units, range, warnings, and a picture of the array.
 
     `parameters` are those that the file names itself. With `only=parameters` nothing is refused for want of one, and
     those that the file does not name come with the reason.

@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}: what workers announce."""
+"""GET /v1/models and /v1/models/{id}: the announcements of workers."""
 
 from dataclasses import asdict
 from typing import Annotated, Any

@@ -94,7 +94,7 @@ async def running(request: Request, _caller: _Reader) -> dict[str, Any]:
 
 @router.post("/api/show", response_model=None)
 async def show(request: Request, _caller: _Reader) -> dict[str, Any]:
-    """One model, and what it can do."""
+    """One model, and its capabilities."""
     body = await read_json(request, OllamaShow)
     return models.shown(await gateway_of(request).requests.model(body.model))
 

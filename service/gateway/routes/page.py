@@ -26,7 +26,7 @@ async def index(request: Request) -> Response:
 
 @router.get("/page/samples")
 async def samples(request: Request) -> list[list[dict[str, Any]]]:
-    """What the page offers to try: groups of media, each with its modality and the options of its content part."""
+    """The page's samples: groups of media, each with its modality and the options of its content part."""
     groups = await asyncio.to_thread(_site(request).groups)
     return [[_described(one) for one in group] for group in groups]
 

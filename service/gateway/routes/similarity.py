@@ -48,7 +48,7 @@ async def rerank(request: Request, caller: _User) -> Response:
 
 @router.post("/v1/score", response_model=None, responses=documented(ScoreList), openapi_extra=_SCORE)
 async def score(request: Request, caller: _User) -> Response:
-    """How similar one input is to each of others, or the two of each pair."""
+    """Similarity of one input to each of others, or of the two of each pair."""
     gateway = gateway_of(request)
     async with gateway.lease(request, caller.tenant):
         body = await read_json(request, ScoreBody)

@@ -52,7 +52,7 @@ class MediaSpans(BaseModel):
 
 
 class Usage(BaseModel):
-    """What was read and written."""
+    """Counts of tokens read and written."""
 
     prompt_tokens: int = Field(description="Read: prompt and media (tokens)")
     completion_tokens: int = Field(description="Written, of all choices together (tokens)")
@@ -156,5 +156,5 @@ class ChatCompletion(BaseModel):
     model: ModelId
     system_fingerprint: Fingerprint
     choices: list[Choice] = Field(description="`n` answers")
-    usage: Usage = Field(description="What was read and written")
+    usage: Usage = Field(description="Counts of tokens read and written")
     warnings: AnswerWarnings = None

@@ -44,7 +44,7 @@ class TranscriptionForm(TranslationForm):
 
 
 class DurationUsage(BaseModel):
-    """What a transcript cost."""
+    """Usage of a transcript."""
 
     type: Literal["duration"] = Field(description="Always `duration`")
     seconds: float = Field(description="Length of the sound (seconds)")

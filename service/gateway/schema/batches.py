@@ -34,14 +34,14 @@ class BatchError(BaseModel):
 
 
 class BatchErrors(BaseModel):
-    """Why the file of requests is no batch."""
+    """Reasons why the file of requests is no batch."""
 
     object: Literal["list"]
     data: list[BatchError] = Field(description="The faults, the first of them")
 
 
 class BatchCounts(BaseModel):
-    """How many requests there are, and how many have ended."""
+    """Numbers of requests in all, and of those that have ended."""
 
     total: int = Field(description="All of the file (requests)")
     completed: int = Field(description="With an answer (requests)")

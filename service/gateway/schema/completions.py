@@ -105,7 +105,7 @@ class Completion(BaseModel):
     model: ModelId
     system_fingerprint: Fingerprint
     choices: list[CompletionChoice] = Field(description="`n` for each prompt")
-    usage: Usage = Field(description="What was read and written")
+    usage: Usage = Field(description="Counts of tokens read and written")
     warnings: AnswerWarnings = None
 
 

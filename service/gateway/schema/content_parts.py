@@ -1,4 +1,4 @@
-"""Content parts and messages: what a conversation may hold, typed and bounded."""
+"""Content parts and messages of a conversation, typed and bounded."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
@@ -36,7 +36,7 @@ class TextPart(PartModel):
 
 
 class Link(PartModel):
-    """Where a medium is."""
+    """Link to a medium."""
 
     url: Url = Field(description="A data URL, `file:<id>` of an upload, or an http(s) URL that the operator allows")
 
@@ -180,7 +180,7 @@ def _link_part(entry: Entry) -> type[LinkPart]:
     if entry.parameters:
         params = parameters.model(entry)
         held: dict[str, Any] = {entry.name: (params, Field(default=params(), description=_reading(entry)))}
-        link = create_model(f"{title}Link", __base__=Link, __doc__=f"Where {entry.about} is.", **held)
+        link = create_model(f"{title}Link", __base__=Link, __doc__=f"Link to {entry.about}.", **held)
     words = f"{entry.about[0].upper()}{entry.about[1:]}. Default: none, then `uuid` names one sent before."
     fields: dict[str, Any] = {
         "type": (Literal[entry.part], ...),

@@ -1,4 +1,4 @@
-"""What a route declares of its body and its answer, for the written interface. Errors are the same for all routes."""
+"""A route's declarations of its body and its answer, for the written interface. Errors are the same for all routes."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ _EVENT = {
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong."""
+    """An error."""
 
     message: str = Field(description="For a person: the limit and the value; no path, address or input")
     type: str = Field(description="The kind, as OpenAI has it")

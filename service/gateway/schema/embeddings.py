@@ -64,7 +64,7 @@ Truncate = Annotated[bool | Literal["none", "start", "end"], BeforeValidator(_lo
 
 
 class LongText(BodyModel):
-    """What becomes of a text beyond the tower's window; without either it is refused."""
+    """The cut of a text beyond the tower's window; without either it is refused."""
 
     truncate: Truncate | None = Field(
         default=None,
@@ -184,7 +184,7 @@ class EmbeddingRow(BaseModel):
 
 
 class EmbeddingUsage(BaseModel):
-    """`prompt_tokens`: those that the text tower read, its two markers of each text among them."""
+    """`prompt_tokens`: the tokens that the text tower read, its two markers of each text among them."""
 
     prompt_tokens: int = Field(description="Read by the text tower (tokens)")
     total_tokens: int = Field(description="The same number (tokens)")

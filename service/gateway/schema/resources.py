@@ -19,7 +19,7 @@ class OwnParameter(BaseModel):
 
 
 class Inspected(BaseModel):
-    """How one file is read."""
+    """The reading of one file."""
 
     object: Literal["media.inspection"]
     modality: str = Field(description="The modality, from the field's name")
@@ -35,7 +35,7 @@ class Inspected(BaseModel):
 
 
 class Inspection(BaseModel):
-    """How files are read, in the order sent."""
+    """The readings of files, in the order sent."""
 
     object: Literal["list"]
     data: list[Inspected] = Field(description="One a file")
@@ -119,7 +119,7 @@ class DeletedFile(BaseModel):
 
 
 class Timings(BaseModel):
-    """When a request got where; null where not reached."""
+    """Times of a request's stages; null where not reached."""
 
     created: float = Field(description="Its arrival (Unix seconds)")
     deadline: float = Field(description="Its deadline (Unix seconds)")
@@ -130,7 +130,7 @@ class Timings(BaseModel):
 
 
 class RequestUsage(BaseModel):
-    """What was read and written."""
+    """Counts of tokens read and written."""
 
     prompt_tokens: int = Field(description="Read: prompt and media (tokens)")
     completion_tokens: int = Field(description="Written so far (tokens)")
@@ -139,7 +139,7 @@ class RequestUsage(BaseModel):
 
 
 class RequestStatus(BaseModel):
-    """How a request stands."""
+    """State of a request."""
 
     id: str = Field(description="The request's name")
     object: Literal["request"]
@@ -147,7 +147,7 @@ class RequestStatus(BaseModel):
     status: Literal["queued", "running", "done", "cancelled", "failed"] = Field(description="How far it is")
     position: int | None = Field(description="Its place in the queue, 0 next; null once it was taken (requests)")
     attempts: int = Field(description="Workers that took it (attempts)")
-    usage: RequestUsage = Field(description="What was read and written")
+    usage: RequestUsage = Field(description="Counts of tokens read and written")
     timings: Timings = Field(description="When it got where")
     error: ErrorDetail | None = Field(description="Why it failed; null where it did not")
 

@@ -1,4 +1,4 @@
-"""How an answer is sampled: the fields that the bodies of every endpoint for text share."""
+"""Sampling of an answer: the fields that the bodies of every endpoint for text share."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,7 +48,7 @@ def _as_bias(value: object) -> object:
     return value
 
 
-# These are checked after the type, since a form's text becomes a number there.
+# Bounds are checked after the type, since a form's text becomes a number there.
 TokenLimit = Annotated[int, Field(ge=-1, le=1_000_000), _none_if(-1), AfterValidator(_positive)]
 _UserName = Annotated[str, StringConstraints(max_length=512)]
 _User = Annotated[_UserName | Annotated[int, Field(ge=-(2**63), lt=2**63)], AfterValidator(str)]
@@ -94,7 +94,7 @@ BoxRows = Annotated[list[Annotated[list[_Side], Field(min_length=4, max_length=4
 
 
 class Sampling(BodyModel):
-    """How to choose tokens, and what of the model's own is wanted; None leaves it to the model's default.
+    """Choice of tokens, and the wanted extras of the model; None leaves a value to the model's default.
 
     `task` and `boxes` are those of a model that takes boxes; `annotate` keeps the picture to be drawn on.
     """
@@ -240,7 +240,7 @@ class Sampling(BodyModel):
 
 
 class StreamOptions(PartModel):
-    """What a stream has beside the answer."""
+    """Parts of a stream beside the answer."""
 
     include_usage: bool | None = Field(
         default=None, description="A chunk with the usage, and no choice, comes before the end. Default: false."

@@ -7,7 +7,7 @@ from typing import Any
 from service.gateway.errors import GatewayError
 from service.gateway.schema.sampling import Sampling
 
-# Those of OpenAI, vLLM and llama.cpp, with the values that change nothing: what their clients send for "off".
+# Fields of OpenAI, vLLM and llama.cpp, with the values that change nothing, which their clients send for "off".
 UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "use_beam_search": (False,),

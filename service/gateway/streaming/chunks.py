@@ -54,7 +54,7 @@ class TranscriptShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a reader must know of a request, besides its events, to fold them. Kept in the store beside them."""
+    """Facts about a request that a reader needs besides its events to fold them. Kept in the store beside them."""
 
     id: str
     model: str
@@ -81,7 +81,7 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         return msgspec.msgpack.encode(msgspec.structs.replace(self, shape={}))
 
     def shared(self, kind: str) -> dict[str, Any]:
-        """What every chunk, and the whole answer, begin with."""
+        """Common first fields of every chunk and of the whole answer."""
         return {
             "id": self.id,
             "object": kind,
@@ -153,14 +153,14 @@ class AnswerChunks(Protocol):
     ended: bool
 
     def feed(self, event: Event) -> list[bytes]:
-        """What to send for an event; the last item is `DONE`."""
+        """Bytes to send for an event; the last item is `DONE`."""
         ...
 
 
 class ChunkFold:
-    """Folds one request's events into chunks, as JSON. `feed` gives what to send for an event; the last item is `DONE`.
+    """Folds one request's events into chunks, as JSON. `feed` gives an event's bytes; the last item is `DONE`.
 
-    What all chunks of an answer share is encoded once: there is one chunk for every token of every open stream.
+    The common part of an answer's chunks is encoded once: there is one chunk for every token of every open stream.
     """
 
     def __init__(self, answer: ResponseMetadata) -> None:
@@ -216,7 +216,7 @@ class ChunkFold:
         return chunks
 
     def _deltas(self, event: Token) -> list[bytes]:
-        """What this token adds to the answer: text, or pieces of calls."""
+        """Chunks that this token adds to the answer: text, or pieces of calls."""
         fold = self._calls.get(event.choice)
         if fold is None:
             return [self._content(event.choice, event.text)] if event.text else []

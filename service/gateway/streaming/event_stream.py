@@ -1,6 +1,6 @@
 """Between the broker's events and one client: keep-alives, slow readers, clients that go away, and our own going.
 
-Whatever happens, the events are closed, and `on_gone` is called where the client left before the end.
+In every case the events are closed, and `on_gone` is called where the client left before the end.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class ClientDisconnected(Exception):
 
 
 def check_stays(leaving: asyncio.Event) -> None:
-    """Whether this gateway still takes requests. Raises Draining."""
+    """Check that this gateway still takes requests. Raises Draining."""
     if leaving.is_set():
         raise Draining("this gateway is going away; try again")
 
@@ -132,7 +132,7 @@ class SlowClient(Exception):
 
 
 class SendBuffer:
-    """What one client has not taken yet. The server holds some 64 KB more before it makes us wait."""
+    """Bytes that one client has not taken yet. The server holds some 64 KB more before it makes us wait."""
 
     def __init__(self, send: Send, send_body: Send, timeouts: StreamTimeouts) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Which fold makes a request's answer: by the kind of answer that its metadata names."""
+"""The fold of a request's answer: by the kind of answer that its metadata names."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

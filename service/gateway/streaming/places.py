@@ -1,4 +1,4 @@
-"""Places that an answer names, as fields beside its text: boxes in pixels, and what looks like a box and is none."""
+"""Places that an answer names, as fields beside its text: boxes in pixels, and texts that only look like one."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ def objects_json(objects: Iterable[Located], sides: tuple[int, int] | None) -> l
 
 
 def places_end(found: Boxes, answer: Answered) -> dict[str, Any]:
-    """What is known at the end of an answer alone; nothing is left out of a whole answer but what is empty."""
+    """Fields that are known only at the end of an answer; a whole answer has them unless they are empty."""
     end: dict[str, Any] = {"malformed_boxes": list(found.malformed)} if found.malformed else {}
     return end | ({"annotated": f"/v1/requests/{answer.id}/annotated"} if answer.annotated else {})
 

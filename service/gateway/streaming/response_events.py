@@ -71,7 +71,7 @@ class ResponseState:
         self._output = OutputItems(answer)
 
     def take(self, event: Event) -> list[ItemStep]:
-        """What the event changes in the output."""
+        """Changes of the output by the event."""
         match event:
             case Started():
                 self.started = self.started or event
@@ -124,7 +124,7 @@ class ResponseState:
         }
 
     def _beyond(self) -> dict[str, Any]:
-        """What is beyond OpenAI's object, where there is any."""
+        """Fields beyond OpenAI's object, where there are any."""
         read = self.end.fields if isinstance(self.end, Done) else []
         found = {"fields": other_fields(read[0]) if read else None, "warnings": self.answer.warnings}
         return {name: value for name, value in found.items() if value}

@@ -20,7 +20,7 @@ _json = msgspec.json.Encoder()
 
 @dataclass(slots=True)
 class TranscriptSoFar:
-    """What was heard so far."""
+    """The transcript so far."""
 
     shape: TranscriptShape
     language: str = ""

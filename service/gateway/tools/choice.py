@@ -1,4 +1,4 @@
-"""Which tools a model gets, and what its answer must follow: a request's tools against the model's announcement."""
+"""The tools of a model and the grammar of its answer: a request's tools against the model's announcement."""
 
 import asyncio
 import json

@@ -20,7 +20,7 @@ _FREE = "(.|\\n)*"
 
 
 def calls_grammar(request: ToolRequest, answer: Grammar | None) -> Grammar:
-    """Of an answer that may call functions ("auto"), or must ("required"). answer: what the text follows otherwise.
+    """Grammar of an answer that may call functions ("auto"), or must ("required"). answer: the grammar of text.
 
     A schema that cannot be followed leaves its function's arguments free, unless it is strict. Raises InvalidRequest
     with `param` naming the tool or the grammar.

@@ -44,7 +44,7 @@ ToolDelta = TextDelta | CallBegun | ArgumentsDelta
 
 
 class JsonEnd:
-    """Where a JSON object or list ends: counts brackets outside of strings; `ended` once the first one is closed."""
+    """Finds the end of a JSON object or list: counts brackets outside of strings; `ended` once the first is closed."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -52,7 +52,7 @@ class JsonEnd:
         self._in_string = self._escaped = False
 
     def feed(self, text: str) -> int:
-        """How many characters of `text` belong to the value."""
+        """Number of characters of `text` that belong to the value."""
         for at, character in enumerate(text):
             if self.ended:
                 return at
@@ -88,7 +88,7 @@ class ToolCallReader:
         return _merged(deltas)
 
     def finish(self) -> list[ToolDelta]:
-        """What is left at the answer's end: of a call that was cut off before its name, its text."""
+        """The rest at the answer's end: of a call that was cut off before its name, its text."""
         left, self._pending = self._pending, ""
         if self._arguments is not None or not left:
             return []
@@ -169,7 +169,7 @@ class ToolCallReader:
 
 
 def _begun(text: str, tag: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `tag`."""
+    """Number of characters at the end of `text` that may be the beginning of `tag`."""
     return next((n for n in range(min(len(text), len(tag) - 1), 0, -1) if tag.startswith(text[-n:])), 0)
 
 

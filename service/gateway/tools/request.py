@@ -33,7 +33,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """What may be called, and whether it must be. parallel: several calls in one answer."""
+    """The functions that may be called, and whether one must be. parallel: several calls in one answer."""
 
     tools: tuple[Tool, ...] = ()
     mode: ToolMode = "none"

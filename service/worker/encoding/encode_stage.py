@@ -1,7 +1,7 @@
 """From a request's media to its embeddings: from the store where anyone encoded them before, else in batches.
 
 Nothing waits for company while its modality's encoder is free: requests that were taken together are encoded together,
-what arrives while it is busy gathers for its next batch, and a medium alone is encoded at once. A medium that cannot be
+later ones gather for its next batch while it is busy, and a medium alone is encoded at once. A medium that cannot be
 had or encoded ends only the requests that use it.
 """
 
@@ -143,12 +143,12 @@ class EncodeStage:
         return tuple(modality for modality in self.running if self._left(modality) <= 0)
 
     def held_up(self) -> list[Job]:
-        """The jobs that wait for what stuck lanes have in hand."""
+        """The jobs that wait for media in stuck lanes."""
         names = {name for modality in self.stuck for name in self.running[modality].names}
         return [job for job in self.jobs.values() if not job.ended and not job.waits_for.isdisjoint(names)]
 
     def close(self, patient: bool = True) -> bool:
-        """Let the lanes end, waiting for those that are not stuck. Whether all stand still."""
+        """Let the lanes end, waiting for those that are not stuck. Returns whether all stand still."""
         patience = max(map(self._left, self.running), default=0.0) if patient else 0.0
         return self._executor.close(max(IDLE_ENDS, patience))
 

@@ -1,8 +1,8 @@
-"""Where encoding runs: a thread for each modality beside the worker's loop.
+"""The threads of encoding: a thread for each modality beside the worker's loop.
 
 Torch lets go of the interpreter while it computes, so tokens go on while media are encoded, and a long video holds no
-picture back. A lane has one batch at a time: what arrives meanwhile gathers for the next. A thread that hangs cannot be
-ended from here, so the worker that has one leaves (`EncoderStuck`), and no lane keeps its process from ending.
+picture back. A lane has one batch at a time: later media gather for the next. A thread that hangs cannot be ended from
+here, so the worker that has one leaves (`EncoderStuck`), and no lane keeps its process from ending.
 """
 
 import logging
@@ -33,7 +33,7 @@ BAD_ARRAY = Failed(code="internal_error", message="a medium could not be encoded
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What became of each name of a batch, and the seconds that it took."""
+    """Result for each name of a batch, and the seconds that it took."""
 
     modality: str
     embeddings: Mapping[str, np.ndarray]
@@ -55,7 +55,7 @@ class EncoderExecutor(Protocol):
         ...
 
     def close(self, patience: float) -> bool:
-        """Wait at most `patience` seconds for what runs. Whether all lanes stand still."""
+        """Wait at most `patience` seconds for running batches. Returns whether all lanes stand still."""
         ...
 
 
@@ -120,7 +120,7 @@ def _embed(
 
 
 def _blamed(modality: Modality, array: np.ndarray) -> Failed:
-    """Whose fault an output is that is not finite: the medium's where its numbers are out of proportion."""
+    """The failure for an output that is not finite: the medium's fault where its numbers are out of proportion."""
     if not (np.abs(array) <= USUAL).all():
         return TOO_LARGE
     log.error("the encoder of %s gives numbers that are not finite: its weights are at fault", modality)
@@ -128,7 +128,7 @@ def _blamed(modality: Modality, array: np.ndarray) -> Failed:
 
 
 def failure_of(error: Exception) -> Failed:
-    """As the caller gets it. What is the model's fault goes to the log too."""
+    """The failure for the caller. Faults of the model go to the log too."""
     if isinstance(error, EngineError):
         log.error("the model failed: %s", error.message)
     if isinstance(error, PandaGPTError):

@@ -66,7 +66,7 @@ class SpeechStage:
         self._looked = clock()
 
     def add(self, job: Job) -> None:
-        """Where nothing is left of the sound the job ends at once. Raises StoreUnavailable; then it is not here."""
+        """Add a job; one with no sound left ends at once. Raises StoreUnavailable; then it is not here."""
         request = job.delivery.request
         assert isinstance(request, Transcribe)
         if self._recogniser is None:
@@ -114,7 +114,7 @@ class SpeechStage:
         return [one.job for one in self.jobs.values() if not one.job.ended]
 
     def close(self, patient: bool = True) -> bool:
-        """Wait for the window in hand, unless it is stuck. Whether none runs."""
+        """Wait for the window in hand, unless it is stuck. Returns whether none runs."""
         if self.running is None:
             return True
         left = max(PATIENCE, self._limit - self.running.seconds) if patient and not self.stuck else PATIENCE

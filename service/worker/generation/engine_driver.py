@@ -77,7 +77,7 @@ class EngineDriver:
             self._enter(job)
 
     def readmit(self) -> None:
-        """Before a step, where the quarantine holds jobs: those whose turn it is."""
+        """Before a step: admit the jobs in quarantine whose turn it is."""
         for released in self.quarantine.release(engine_is_empty=not self.running):
             self._enter(released)
 

@@ -1,4 +1,4 @@
-"""Answers that are complete and wait to be explained (`explain`): what each medium contributes to them.
+"""Complete answers that wait to be explained (`explain`), by each medium's contribution to them.
 
 This needs forward passes outside of the engine's batch. So each turn of the worker's loop computes one short piece, and
 the last token and the end are published together after the last piece.
@@ -41,7 +41,7 @@ class Explaining:
         return any(one.job is job for one in self.waiting)
 
     def step(self) -> None:
-        """Compute a piece for the first. What the model raises leaves the answer without its explanation."""
+        """Compute a piece for the first. An error of the model leaves the answer without its explanation."""
         one = self.waiting[0]
         try:
             self._compute(one)

@@ -30,7 +30,7 @@ class LookUp:
         self.waiting: deque[LookUpJob] = deque()
 
     def add(self, job: Job) -> bool:
-        """Whether the job waits here. Raises what the model raises for its request."""
+        """Whether the job waits here. Raises the model's errors for its request."""
         request = job.delivery.request
         assert isinstance(request, Generate)
         if not request.media or not job.open_choices:

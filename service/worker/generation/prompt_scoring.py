@@ -16,7 +16,7 @@ from service.worker.jobs import Job
 
 @dataclass(slots=True, eq=False)
 class ScoringJob:
-    """A job, what is left to compute of its prompt `index`, and that prompt's tokens so far."""
+    """A job, the computing left for its prompt `index`, and that prompt's tokens so far."""
 
     job: Job
     index: int = -1

@@ -1,4 +1,4 @@
-"""What converters share: refusing absent arguments, reading JSON of sizes, and progress on one line."""
+"""Common parts of the converters: refusing absent arguments, reading JSON of sizes, and progress on one line."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def read_sizes(option: str, path: Path) -> Any:
 
 
 def imagebind_sizes(arguments: argparse.Namespace) -> ImageBindSizes | None:
-    """Those of --imagebind-sizes, None where it is not given. Raises SettingsError."""
+    """Sizes of --imagebind-sizes, None where it is not given. Raises SettingsError."""
     path = arguments.imagebind_sizes
     if path is None:
         return None

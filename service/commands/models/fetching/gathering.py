@@ -1,4 +1,4 @@
-"""Where each original is, which of its files are wanted, and how large they are: before the first transfer."""
+"""The place of each original, its wanted files, and their sizes: before the first transfer."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +99,7 @@ class Gathering:
         return self._some(place, original, original.layout.singles)[:1]
 
     def _held(self, place: Place, original: Original, names: Sequence[str]) -> list[Wanted]:
-        """Those of the small files that are there, on this machine."""
+        """The small files that are there, on this machine after a transfer."""
         found = self._some(place, original, names)
         for one in found:
             self._fetch(one)
@@ -109,7 +109,7 @@ class Gathering:
         return [self._wanted(found, original, name) for name in names if (found := place.find(original, name))]
 
     def _wanted(self, found: HeldFile | Offered, original: Original, name: str) -> Wanted:
-        """What an earlier call brought is not brought again."""
+        """The file to transfer, or the one that an earlier call brought."""
         here = self._own.find(original, name) if isinstance(found, Offered) else None
         path = f"{original.path}/{name}" if name else original.path
         published = found.sha256 if isinstance(found, Offered) else None

@@ -44,9 +44,9 @@ class Original:
     """A file, or with a `layout` a folder, that authors publish.
 
     path: its place below the folder of downloads and below a mirror. url: its address; None where it cannot be had
-    without an account, a request or a browser, so that it must be given. page: where its authors publish it.
-    size: of a file, where it is published. sha256: of what its own address gives, where it is published; files that are
-    given and those of a mirror are recorded at first use.
+    without an account, a request or a browser, so that it must be given. page: where its authors publish it. size: of a
+    file, where it is published. sha256: of the file at its own address, where it is published; files that are given and
+    those of a mirror are recorded at first use.
     """
 
     path: str
@@ -79,7 +79,7 @@ def _file(path: str, licence: Licence, page: str, url: str | None = None) -> Ori
     return Original(path, licence, page, url)
 
 
-# Its sum is not on its authors' page; others who downloaded it have published this one, for 4,803,584,173 bytes.
+# The authors' page has no sum; others who downloaded the file have published this one, for 4,803,584,173 bytes.
 _IMAGEBIND = Original(
     "imagebind_huge.pth",
     licences.IMAGEBIND,

@@ -24,7 +24,7 @@ class PlannedSum:
 
     @property
     def size(self) -> int:
-        """Bytes of the sum: those of the delta."""
+        """Bytes of the sum, as many as the delta's."""
         return self.delta.size
 
 
@@ -57,7 +57,7 @@ def absence(original: Original) -> str:
 
 
 def needs(plans: Plans, downloads: Path, out: Path) -> list[Need]:
-    """What is still to come, what a delta becomes, and the model folder, which is as large as what it is made of."""
+    """Room for the missing files, for a delta's result, and for the model folder, which is as large as its sources."""
     coming = {wanted.name: wanted.missing for plan in plans.values() for wanted in plan.files}
     return [
         Need("downloads", downloads, sum(coming.values())),

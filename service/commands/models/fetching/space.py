@@ -1,4 +1,4 @@
-"""Whether the disks have room for everything, before the first byte is written."""
+"""The check that the disks have room for all files, before the first byte is written."""
 
 import shutil
 from collections.abc import Iterable

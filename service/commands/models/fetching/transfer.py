@@ -16,7 +16,7 @@ Advance = Callable[[int], None]  # called with the bytes that the `.part` has
 
 
 class _CutError(Exception):
-    """The host broke off; what came is kept."""
+    """The host broke off; the received part is kept."""
 
 
 def download(

@@ -1,4 +1,5 @@
-"""What a decoding child gives up before it reads a caller's bytes: `enter`, then `lock_down`, and `arm` for each job.
+"""Rights that a decoding child gives up before it reads callers' bytes: `enter`, then `lock_down`, and `arm` for each
+job.
 
 namespaces   network, mounts, IPC and host name of its own: as root, or in a user namespace where those are permitted
 memory       RLIMIT_AS: allocations beyond it fail inside the child

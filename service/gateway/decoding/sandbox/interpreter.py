@@ -1,4 +1,4 @@
-"""What Python code may still do: no module from a file, and nothing of the operating system.
+"""Limits of Python code: no module from a file, and nothing of the operating system.
 
 The kernel kills for most of it. Here Python code gets an exception instead, which costs one medium and not the child.
 Where there is no seccomp this is all that holds Python code; native code it never holds.

@@ -38,7 +38,7 @@ def _keep_identity(user: int, group: int) -> None:
 
 
 def empty_root() -> None:
-    """Swap the root for an empty, read-only file system. What is mapped or open stays. Raises OSError.
+    """Swap the root for an empty, read-only file system. Mapped and open files stay. Raises OSError.
 
     Only after `enter`: in the gateway's own mount namespace it would take the gateway's files away.
     """

@@ -69,7 +69,7 @@ def drop_capabilities() -> None:
 
 
 def limit_threads(own_user: bool) -> None:
-    """Where the kernel counts this process alone: under a user, or in a user namespace, of its own. Raises OSError."""
+    """Limit the threads. Raises OSError without a user (namespace) of its own, where the kernel counts others too."""
     if not own_user:
         raise OSError("other processes of this user would count")
     resource.setrlimit(resource.RLIMIT_NPROC, (_THREADS, _THREADS))

@@ -1,8 +1,8 @@
-"""The system calls of a decoding child: what decoding needs, measured with strace over every medium of the tests.
+"""The system calls of a decoding child, as measured with strace over every medium of the tests.
 
 A call is allowed when each check on its arguments holds. Numbers: asm/unistd_64.h (x86-64) and asm-generic/unistd.h
-(AArch64). Calls that only ask for the time or for memory are here beyond what was measured, because which of them a C
-library uses is its version's business; none of them reaches a file, a socket or another process.
+(AArch64). Calls that only ask for the time or for memory are here beyond the measured ones, because a C library's use
+of them depends on its version; none of them reaches a file, a socket or another process.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The lines of a batch's file, a few at a time: whatever its size, a piece and a line are all that is in memory."""
+"""The lines of a batch's file, a few at a time: memory holds a piece and a line, for any size of the file."""
 
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
@@ -85,7 +85,7 @@ def check_keys(line: bytes, body: bytes) -> None:
 
 
 async def checked(pieces: AsyncIterator[bytes], endpoint: str) -> tuple[int, list[dict[str, Any]]]:
-    """How many requests the file has, and the first mistakes in it."""
+    """Number of requests in the file, and the first mistakes in it."""
     seen: set[int] = set()  # hashes of ids: a text may be long
     errors: list[dict[str, Any]] = []
     try:

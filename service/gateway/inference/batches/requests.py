@@ -30,8 +30,8 @@ from service.gateway.streaming.folds import whole_fold
 
 @dataclass(frozen=True, slots=True)
 class BatchCall:
-    """What a request of a batch runs with. `key` names it to the end of its life: sent again, it is not run again.
-    `started` is called with its record once it is queued."""
+    """Context of a batch's request. `key` names it to the end of its life: sent again, it is not run again. `started`
+    is called with its record once it is queued."""
 
     service: RequestService
     caller: Caller

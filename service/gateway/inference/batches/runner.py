@@ -232,7 +232,7 @@ class BatchRunner:
             raise GatewayError("too_large", f"The batch's results hold {held} bytes; the limit is {limit}.")
 
     async def _await_tokens(self, tenant: str) -> None:
-        """Return once the key's tokens a minute are not used up: a batch waits for what a direct request is refused."""
+        """Return once the key's tokens a minute are not used up: a batch waits where a direct request is refused."""
         while (wait_s := await self.usage.limiter.token_wait(tenant)) > 0:
             await asyncio.sleep(wait_s)
 

@@ -1,1 +1,1 @@
-"""Vectors of the shared space: inputs from a body to unit vectors, and what is made of them."""
+"""Vectors of the shared space: inputs from a body to unit vectors, and the answers made of them."""

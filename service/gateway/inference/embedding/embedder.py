@@ -29,7 +29,7 @@ LARGE_LIFE = 60  # seconds
 
 @dataclass(frozen=True, slots=True)
 class EmbedOptions:
-    """How to embed. `cut`: what of a text beyond the tower's window is left out; "none" refuses such a text."""
+    """Options of an embedding. `cut`: the end to cut off a text beyond the window; "none" refuses such a text."""
 
     cut: Cut = "none"
     dimensions: int | None = None
@@ -64,8 +64,8 @@ async def embed(
     key: str | None = None,
     started: Callable[[RequestRecord], None] | None = None,
 ) -> Embedded:
-    """`started` is called with the request's record once it is queued. Raises `invalid_request` for what the model does
-    not offer and for a text too long, and a request's failures."""
+    """`started` is called with the request's record once it is queued. Raises `invalid_request` for options that the
+    model lacks and for a text too long, and a request's failures."""
     check_dimensions(how.dimensions, info)
     uses = [*await _texts(service, inputs, how.cut, info, caller), *_media(inputs)]
     uses.sort(key=lambda use: use.input)

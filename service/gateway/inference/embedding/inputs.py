@@ -1,4 +1,4 @@
-"""What is to be embedded: inputs of a body, parsed, with their bytes read and all limits of the service checked."""
+"""Inputs of a body to embed, parsed, with their bytes read and all limits of the service checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from service.gateway.schema.sampling import StreamOptions
 from service.gateway.schema.unsupported import unread
 
 DEFAULT_TOKENS = 16  # OpenAI's and vLLM's
-# What a system reads from a conversation alone.
+# Fields that a system reads from a conversation alone.
 _OF_CONVERSATIONS = ("options", "task", "boxes", "boxes_unit", "annotate")
 
 

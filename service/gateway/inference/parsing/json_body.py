@@ -3,7 +3,7 @@
 A body may be large because media travel in it as base64, which is cheap to parse. One that is large in structure
 (brackets and commas) is not: the parser holds the event loop, about 0.7 ms for a thousand of them. So it is refused by
 counting before anything is built from it. Of an object that names a key twice parsers keep the first or the last, and
-what was checked need not be what is used: such a body is refused too. The same holds for a batch's line and a form.
+the checked value need not be the used one: such a body is refused too. The same holds for a batch's line and a form.
 """
 
 import asyncio
@@ -62,14 +62,14 @@ async def _bounded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def pieces(data: bytes) -> AsyncIterator[bytes]:
-    """What is in memory already, in slices between which the event loop runs."""
+    """Bytes that are in memory already, in slices between which the event loop runs."""
     for at in range(0, len(data), SLICE):
         yield data[at : at + SLICE]
         await asyncio.sleep(0)
 
 
 class JsonBounds:
-    """The bounds of JSON that is parsed together, in one value or several. What is over one is refused by `code`."""
+    """The bounds of JSON that is parsed together, in one value or several. JSON over one is refused by `code`."""
 
     def __init__(self, code: str = "too_large") -> None:
         self._code = code

@@ -1,4 +1,4 @@
-"""How much structure a JSON body has, and whether an object in it names a key twice, found while its bytes arrive.
+"""Counts a JSON body's structure, and finds an object that names a key twice, while its bytes arrive.
 
 Strings are skipped: a picture in base64 costs nothing, and commas in a text are no structure. So the bound on structure
 may be low enough for the parser's time, which grows with values and keys and not with bytes.
@@ -46,7 +46,7 @@ class JsonScan:
         return data
 
     def rest(self) -> bytes:
-        """What `feed` has kept back: half an escape, with which no JSON ends."""
+        """The bytes that `feed` has kept back: half an escape, with which no JSON ends."""
         return self._carried
 
     def _take(self, piece: bytes) -> None:

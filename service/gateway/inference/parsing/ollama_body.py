@@ -34,7 +34,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 _THEIRS = {ours: name for name, ours in OPTIONS.items()}
-# What would change the answer and is not offered, with the values that change nothing.
+# Options that would change the answer and are not offered, with the values that change nothing.
 REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {"mirostat": (0,), "typical_p": (1, 1.0), "tfs_z": (1, 1.0), "suffix": ("",), "template": ("",), "context": ([],)}
 )

@@ -1,4 +1,4 @@
-"""A form with a sound as a valid request for what is said in it, and the model that writes it down."""
+"""A form with a sound as a valid request for its words, and the model that writes them down."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -41,7 +41,7 @@ async def transcription(form: Form, sources: MediaSources, limits: RequestLimits
 
 
 async def translation(form: Form, sources: MediaSources, limits: RequestLimits) -> TranscribeRequest:
-    """As `transcription`; what is said comes in English."""
+    """As `transcription`; the words come in English."""
     return await _request(form, _fields(form, TranslationForm, limits), sources, "translate", "", False)
 
 

@@ -20,7 +20,7 @@ from service.gateway.schema.sampling import StreamOptions
 from service.gateway.schema.unsupported import changes, unread
 from service.gateway.tools.request import ToolRequest
 
-# What would change the answer and is not offered, with the values that change nothing.
+# Fields that would change the answer and are not offered, with the values that change nothing.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
     "truncation": ("disabled",),
     "conversation": (),

@@ -1,4 +1,4 @@
-"""Conversations kept beside their requests: what `previous_response_id` goes on with.
+"""Conversations kept beside their requests, for `previous_response_id`.
 
 The input alone is kept; the answer stands in the request's events.
 """

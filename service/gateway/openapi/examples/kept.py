@@ -1,4 +1,4 @@
-"""Examples of the endpoints for what is kept: responses, batches, files, requests."""
+"""Examples of the endpoints for kept data: responses, batches, files, requests."""
 
 from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.text import CHAT_EVENT, RESPONSE_ANSWER, RESPONSE_EVENT

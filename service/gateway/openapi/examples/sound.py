@@ -1,4 +1,4 @@
-"""Examples of the endpoints for what is said in a sound."""
+"""Examples of the endpoints for the words in a sound."""
 
 from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 

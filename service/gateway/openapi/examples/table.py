@@ -1,4 +1,4 @@
-"""What the table of examples is made of."""
+"""The types of the table of examples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Examples of the endpoints that answer with vectors and what is made of them."""
+"""Examples of the endpoints that answer with vectors, ranks and scores."""
 
 from service.gateway.openapi.examples.table import OperationExamples, RequestExample
 from service.gateway.openapi.examples.values import CREATED, IMAGE, MODEL, PICTURE

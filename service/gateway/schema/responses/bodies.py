@@ -22,7 +22,7 @@ def _as_format(value: object) -> object:
 
 
 class TextOptions(PartModel):
-    """How the text is written; `verbosity` changes nothing."""
+    """Form of the text; `verbosity` changes nothing."""
 
     format: Annotated[
         ResponseFormat | None,
@@ -129,7 +129,7 @@ class OutputDetails(BaseModel):
 
 
 class ResponseUsage(BaseModel):
-    """What was read and written."""
+    """Counts of tokens read and written."""
 
     input_tokens: int = Field(description="Read: prompt and media (tokens)")
     input_tokens_details: InputDetails = Field(description="Of these")
@@ -139,14 +139,14 @@ class ResponseUsage(BaseModel):
 
 
 class ResponseError(BaseModel):
-    """Why a response failed."""
+    """The reason why a response failed."""
 
     code: str = Field(description="A row of the error table")
     message: str = Field(description="What went wrong")
 
 
 class IncompleteDetails(BaseModel):
-    """Why a response is incomplete."""
+    """The reason why a response is incomplete."""
 
     reason: Literal["max_output_tokens"]
 
@@ -176,7 +176,7 @@ class ResponseObject(BaseModel):
     tools: list[Any] = Field(description="As they were sent")
     top_p: float | None = Field(description="As it was sent (probability)")
     truncation: Literal["disabled"]
-    usage: ResponseUsage | None = Field(description="What was read and written; null until it has ended")
+    usage: ResponseUsage | None = Field(description="Counts of tokens read and written; null until it has ended")
     metadata: dict[str, str] = Field(description="As it was sent")
     fields: dict[str, Any] = Field(default={}, description="Of a model that reads structured fields out of its answers")
     warnings: AnswerWarnings = None

@@ -14,7 +14,7 @@ _KINDS = {mime: name for name, entry in MODALITIES.items() for mime in entry.mim
 
 
 def as_messages(value: object) -> object:
-    """A string as the user's message; items as messages. What a model here has no use for (`reasoning`) is left out."""
+    """A string as the user's message; items as messages. Unused items (`reasoning`) are left out."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if not isinstance(value, list):
