@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     widths = (1, 2) if given.quick else tuple(int(width) for width in given.widths.split(","))
     new, rounds = (16, 1) if given.quick else (given.new, given.rounds)
     bench = DraftBench.load(given.threads, max(widths))
-    bench.run(bench.plain, GREEDY, 1, 4, rounds)  # what is done once
+    bench.run(bench.plain, GREEDY, 1, 4, rounds)  # the work of the first run only
     watch = procs.Watch(list, machine.cores())
     rows = list(measured(bench, widths, new, rounds))
     notes = [

@@ -28,7 +28,7 @@ Timer = Callable[[Steps], Mapping[str, float]]
 
 ROUNDS = 12  # of each step, of which the first is slow
 REPORT = "autotune.json"
-CAPABILITIES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")  # what limits a processor's use
+CAPABILITIES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")  # limits of a processor's use
 COMPUTING = ("pandagpt", "torch", "openvino", "numpy")
 LOG_WIDTH = 200  # characters of a reason in one line of the log, which cuts longer ones
 

@@ -45,10 +45,10 @@ class BoxReader:
 
     def __init__(self) -> None:
         self._text = ""
-        self._at = 0  # what is before it has been read
-        self._phrase: int | None = None  # where an open phrase begins
+        self._at = 0  # the text before it has been read
+        self._phrase: int | None = None  # start of an open phrase
         self._label: str | None = None
-        self._label_end = 0  # where a box must follow, spaces aside, to bear the label
+        self._label_end = 0  # index at which a box must follow, spaces aside, to bear the label
         self._objects: list[Located] = []
         self._malformed: list[str] = []
 

@@ -318,7 +318,7 @@ def _with_cache(config: EngineConfig, cache_tokens: int, device: str) -> EngineC
         return replace(config, kv_blocks=-(-cache_tokens // config.block_size))
     if not device.startswith("cuda"):
         return config
-    torch.cuda.empty_cache()  # what loading took and gave back, which torch would keep for later, counts as free
+    torch.cuda.empty_cache()  # memory that loading took and gave back, which torch would keep for later, counts as free
     free, _ = torch.cuda.mem_get_info(device)
     return replace(config, kv_bytes=int(free * CACHE_SHARE))
 

@@ -25,7 +25,7 @@ class Command(Protocol):
         ...
 
 
-# Name -> (module, a `Command`; what it does).
+# Name -> (module, a `Command`; its work in words).
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("service.commands.operate.serve", "gateway, worker and store on this machine"),
     "gateway": ("service.commands.operate.gateway", "one gateway: the HTTP side"),

@@ -1,4 +1,4 @@
-"""A name of a type stands for one thing, and docstrings describe data flow without verbs of speech."""
+"""A name of a type stands for one thing. Docstrings and comments name their subject, and no verb of speech."""
 
 import ast
 import io
@@ -14,7 +14,7 @@ PACKAGES = ("service", "pandagpt_core", "recipes", "benchmarks")
 PLAIN = ("service", "pandagpt_core")
 LONGEST_NAME = 75  # characters of a test's name
 SPEECH = re.compile(r"\b(told|tells?|telling|hears?|heard|says?|said)\b", re.IGNORECASE)
-ASKED = re.compile(r"(?<!`)\bask(s|ed)?\b(?![\w.]* for\b|\.json|`)")  # what is asked for is wanted: no speech
+ASKED = re.compile(r"(?<!`)\bask(s|ed)?\b(?![\w.]* for\b|\.json|`)")  # to ask for a thing is to want it: no speech
 SPOKEN = (  # about sounds that hold speech
     "pandagpt_core/perception/asked.py",
     "service/gateway/inference/parsing/speech.py",
@@ -27,6 +27,9 @@ QUESTIONS = (  # people's questions to a model
     "pandagpt_core/training/evaluation",
     "service/commands/client",
 )
+CLAUSE = r"(?:what|who|which)(?:ever)?|whose|whom|why|those|all that|the ones? (?:that|who)"
+OPENING = re.compile(rf"(?i:{CLAUSE}|(?:how|where|when)(?:ever)?|that)\b|(?:Its?|They|Everything)\b")
+LATER = re.compile(rf"[.!?] (?=[A-Z])(?i:{CLAUSE})\b")
 STILL_ASK = ("service/broker", "service/gateway/access")  # may only shrink
 
 
@@ -80,13 +83,51 @@ def test_a_name_of_a_type_is_defined_once(root: Path) -> None:
 
 
 def words(source: str) -> Iterator[str]:
-    """The comments and docstrings."""
+    """The comments, those of successive lines as one text, and the docstrings."""
+    block, end = "", 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
-            yield token.string
+            (line, _), text = token.start, token.string.lstrip("#: ")
+            alone = token.line.lstrip().startswith("#")
+            if not (alone and line == end + 1):
+                yield block
+                block = ""
+            block, end = f"{block} {text}".lstrip(), line if alone else 0
+    yield block
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
+
+
+def with_a_clause_as_subject(source: str) -> list[str]:
+    flat = (" ".join(text.split()) for text in words(source))
+    return [text for text in flat if OPENING.match(text) or LATER.search(text)]
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "tests"])
+def test_docstrings_and_comments_open_with_a_noun_or_a_verb(root: Path, package: str) -> None:
+    """A reader of another first language finds the thing that is described in the first words."""
+    found = {
+        str(file.relative_to(root)): clauses
+        for file in sorted((root / package).rglob("*.py"))
+        if (clauses := with_a_clause_as_subject(file.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["What a worker holds.", "who waits", "Those of a file.", "It ends.", "A table. Whoever reads it waits."]
+)
+def test_a_clause_or_a_pronoun_is_found_where_a_subject_is_due(text: str) -> None:
+    assert with_a_clause_as_subject(f'def f():\n    """{text}"""\n') == [text]
+    assert with_a_clause_as_subject(f"x = 1\n# {text}\n") == [text]
+
+
+@pytest.mark.parametrize(
+    "text", ["State of a worker.", "Whether it ends.", "Reads those that wait. Where none is, it waits."]
+)
+def test_a_noun_a_verb_and_a_condition_are_subjects_enough(text: str) -> None:
+    assert with_a_clause_as_subject(f'"""{text}"""\nx = 1  # its first\n# {text} Copies\n# what is there.\n') == []
 
 
 @pytest.mark.parametrize("package", PLAIN)

@@ -33,8 +33,8 @@ SEQUENCES = 8
 LONG = 50  # tokens of the answer that shows a busy worker's seconds
 APART_S = 0.03  # between the requests of a crowd: each then ends a gateway's read of its own
 CROWD, SHORT = 64, 6  # answers, and tokens of each
-IDLE_S = 4.0  # that the store is measured without requests
-SETTLE_S = 1.5  # that what the last request left may take
+IDLE_S = 4.0  # of the store's measurement without requests
+SETTLE_S = 1.5  # for the rest of the last request's work
 OTHER = replace(FAKE_INFO, id="calibration")
 
 

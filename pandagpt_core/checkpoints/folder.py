@@ -63,7 +63,7 @@ class LLMSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class CacheSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A cache of image features with `rows` rows, and what a request has where it sets nothing else.
+    """A cache of image features with `rows` rows, and the defaults of a request.
 
     size: rows retrieved. temperature: multiplies similarities. weight: the share of what was retrieved.
     """

@@ -24,4 +24,4 @@ class MiniGPTv2Folder(ModelFolder, frozen=True, kw_only=True, forbid_unknown_fie
     typed_tasks: bool = True
 
 
-ProjectedFolder = PandaGPTFolder | MiniGPTv2Folder  # those whose adapter is a projection with LoRA pairs
+ProjectedFolder = PandaGPTFolder | MiniGPTv2Folder  # folders whose adapter is a projection with LoRA pairs

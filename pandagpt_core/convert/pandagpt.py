@@ -40,7 +40,7 @@ from pandagpt_core.encoders.sizes import HUGE, HUGE_3D, TOWERS, ImageBindSizes
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.weights import read_config
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")  # what PandaGPT trained (its paper, section 3)
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")  # as PandaGPT trained (its paper, section 3)
 # As their authors publish them: neither may be used commercially.
 IMAGEBIND_LICENCE = "CC BY-NC-SA 4.0"
 PANDAGPT_LICENCE = "CC BY-NC 4.0"

@@ -270,7 +270,7 @@ class ClipTextTower(nn.Module):
 
 
 class LanguageBind(nn.Module):
-    """Towers `text` and `image`, and what else the sizes have, each under its name; no memory until loaded."""
+    """Towers `text` and `image`, and the others of the sizes, each under its name; no memory until loaded."""
 
     def __init__(self, sizes: LanguageBindSizes, device: str | torch.device = "meta") -> None:
         super().__init__()

@@ -63,7 +63,7 @@ class Throughout(nn.Module):
 
 EXACT = PrecisionPlan("float32")
 PRODUCTS = PrecisionPlan("bfloat16 products", torch.bfloat16, None, FASTER)
-# By the kind of device: tokens of the product that is timed (fewer would time a GPU's launches), and what is tried.
+# By the kind of device: tokens of the product that is timed (fewer would time a GPU's launches), and the candidates.
 # Towers on other kinds are left alone.
 ROWS: Mapping[str, int] = MappingProxyType({"cpu": 64, "cuda": 4096})
 PLANS: Mapping[str, Sequence[PrecisionPlan]] = MappingProxyType(
@@ -124,7 +124,7 @@ def autocast_eva_vit(
     )
     plans = [
         plan for plan in PLANS.get(kind or device.type, ()) if not plan.throughout
-    ]  # which wraps a trunk, not a list
+    ]  # throughout wraps a trunk, not a list
     return _autocast(tower, plans, report, timed, least)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pandagpt_core.engine.sequence import CacheSalt
 
-BlockKey = tuple[object, tuple[int, ...]]  # what stands before the block, and the block's own ids
+BlockKey = tuple[object, tuple[int, ...]]  # the prefix before the block, and the block's own ids
 
 
 @dataclass(eq=False, slots=True)

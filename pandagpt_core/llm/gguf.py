@@ -40,7 +40,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     }
 )
 
-LONG_ROWS = 256  # that a tensor is read in: more take longer, fewer more memory
+LONG_ROWS = 256  # for reading a tensor: more take longer, fewer more memory
 
 TOP_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",

@@ -52,7 +52,7 @@ def spreading(width: int, head_dim: int) -> Basis:
 def spread(width: int) -> Tensor:
     """An orthogonal [width, width] whose entries are about as large as one another, the same at every call.
 
-    Sylvester's Hadamard matrix for the power of two in the width, a random orthogonal one for what is left of it, and
+    Sylvester's Hadamard matrix for the power of two in the width, a random orthogonal one for the rest of it, and
     random signs, so that no direction that a model may favour (all ones) becomes an axis.
     """
     chance = torch.Generator().manual_seed(width)

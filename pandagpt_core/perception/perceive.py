@@ -1,4 +1,4 @@
-"""From a medium's rows to its `Reading`: which name, how sure, what colours, which things where."""
+"""From a medium's rows to its `Reading`: name, probability, colours, things and their places."""
 
 import math
 from collections.abc import Mapping, Sequence

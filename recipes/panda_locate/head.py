@@ -34,7 +34,7 @@ class HeadConfig:
 
 
 class Truth(NamedTuple):
-    """Of every cell [N, side, side, ...]: the bump of the nearest centre, 0 to 1, and what that thing is."""
+    """Of every cell [N, side, side, ...]: the bump of the nearest centre, 0 to 1, and the kind of that thing."""
 
     bump: Tensor
     names: Tensor

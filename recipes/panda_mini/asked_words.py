@@ -1,6 +1,6 @@
 # ruff: noqa: E501 - tables of names, a name's list a line
-"""Names that a question asks for and that no source knows by that very name: other words, what they cover, and the
-ImageNet classes in whose pictures they usually stand.
+"""Names that a question asks for and that no source knows by that very name: other words, the names that they cover,
+and the ImageNet classes in whose pictures they usually stand.
 
 `BESIDE` was written from what ImageNet's photographs show: trees stand around a lakeshore, a person wears a suit. Its
 weight is fitted (`calibration.evidence`); it is never evidence that something is named unasked.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 COMMITTED = Path(__file__).parents[2] / "models" / "panda-mini" / "figures.json"
 _VALUES = ("share", "mean", "difference")
-_NAMES = ("measure", "set", "modality")  # what an entry of a list is called by
+_NAMES = ("measure", "set", "modality")  # fields that name an entry of a list
 
 
 class Figure(NamedTuple):

@@ -200,7 +200,7 @@ def named_things() -> list[NamedConcept]:
 
 
 def vocabulary(classes: Iterable[str]) -> TalkVocabulary:
-    """Everything that talks are drawn from. classes: ImageNet's names in their order."""
+    """All names that talks are drawn from. classes: ImageNet's names in their order."""
     concepts = load_concepts()
     every = [*map(named_concept, concepts), *named_classes(classes), *named_things()]
     names = tuple({one.name: one for one in reversed(every)}.values())

@@ -38,7 +38,7 @@ pandagpt:record:{tag}:<request>            hash; life of a request, at least `re
     tenant, model, priority, created, deadline, entry, cancelled; `response` (how to fold the events, MessagePack),
     `readers` (clients that read now), `attached` (clients that ever read), `left:<name>` (when a client left), `grace`
     (seconds that the request lives without readers); under 800 B, and 40 B for each client that left within a minute.
-    Written by gateways; admit.lua creates it together with the queue entry, depart.lua counts who leaves.
+    Written by gateways; admit.lua creates it together with the queue entry, depart.lua counts leaving readers.
 pandagpt:events:{request}                  stream; life of a request
     Lists of events (field `events`) under ids `<attempt>-<n>`; about 80 B a token. Written by one worker at a time,
     or by a gateway that ends a request which no worker will end. forget.lua deletes those of a dead letter that is
@@ -49,10 +49,10 @@ pandagpt:embedding:{media}                 string; life `embedding_ttl_s` from i
     One medium's rows [n, E] with their shape and dtype: 4 KB for n = 1; or the speech in a sound as text, under 4 KB.
     Written by workers, and by gateways for a vector that a caller gave.
 pandagpt:media_notes:{media}               string; life `embedding_ttl_s`
-    What the reader of a medium remarked: warnings, spans of time; under 4 KB, MessagePack. Written by gateways.
+    Notes of a medium's reader: warnings, spans of time; under 4 KB, MessagePack. Written by gateways.
 pandagpt:large                             sorted set; life `embedding_ttl_s` from the last change
-    Embeddings of 64 KiB and more, as `<media>|<bytes>`, by the time of their last use: what `embedding_cache_bytes`
-    bounds. Written by workers.
+    Embeddings of 64 KiB and more, as `<media>|<bytes>`, by the time of their last use, within `embedding_cache_bytes`.
+    Written by workers.
 pandagpt:wake:{gateway}                    stream; life 60 s, refreshed
     One empty entry; it ends that gateway's blocking read when there is a new stream to follow. Written by that gateway.
 
@@ -77,16 +77,16 @@ pandagpt:response:{request}                string; life as the request's record 
 pandagpt:batches                           sorted set; life as long as any batch's
     The batches that have not ended, by the time of their creation.
 pandagpt:batches_of:{tenant}               sorted set; life as long as any batch's from the tenant's last one
-    The tenant's batches, by the time of their creation. Those that no batch outlives are removed when one is added.
+    The tenant's batches, by the time of their creation. A new entry removes those that no batch outlives.
 pandagpt:batch:{batch}                     hash; life `file_ttl_s` from the end of the batch's window
-    What was asked (`batch`, MessagePack, under 1 KB), `status`, counts of lines, `bytes` of their results, the times
+    The caller's body (`batch`, MessagePack, under 1 KB), `status`, counts of lines, `bytes` of their results, the times
     of each status (advance.lua).
 pandagpt:batch_results:{batch}             hash; life as the batch, an hour from its end
     Number of a line -> `o` or `e` and its result, a line of JSON; written once each.
 pandagpt:batch_lease                       string; life 10 s, refreshed
     The gateway that runs batches (claim.lua, release.lua).
 pandagpt:rate:{tenant}                     hash; life until both are full, and a minute
-    What is left of the key's requests and tokens a minute, and when that was (rate.lua); under 100 B.
+    The rest of the key's requests and tokens a minute, and its time (rate.lua); under 100 B.
 pandagpt:running:{tenant}                  sorted set; life LEASE
     Request in hand -> Unix ms until which it counts, refreshed by its gateway; at most `max_concurrent` (rate.lua).
 pandagpt:retry:{tenant}:<hash>             string; life as the request's record at least

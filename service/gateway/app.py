@@ -173,9 +173,9 @@ async def _look_at_store(gateway: GatewayState) -> None:
 def make_state(
     settings: Settings, keys: KeyRing, registry: CollectorRegistry, metrics: GatewayMetrics, pool: DecodePools
 ) -> GatewayState:
-    """Everything a gateway owns, made of its settings; nothing is connected or started yet."""
+    """State of a gateway, made of its settings; nothing is connected or started yet."""
     ours = settings.gateway
-    largest = min(ours.max_part_bytes, settings.media.bytes)  # what no decoder takes need not be received
+    largest = min(ours.max_part_bytes, settings.media.bytes)  # a part that no decoder takes need not be received
     store = connect_async(settings.store)
     broker = Broker(store, settings.store, ours.from_zero)
     names, life = Keys(settings.store.namespace), ours.request_timeout_s + settings.store.request_ttl_s

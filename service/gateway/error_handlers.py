@@ -25,7 +25,7 @@ from service.gateway.streaming.ollama_lines import refusal
 log = logging.getLogger(__name__)
 
 
-# Endpoints of other servers that this service does not have, and what is missing. No route of their own: any method
+# Endpoints of other servers that this service does not have, with the missing part. No route of their own: any method
 # and any path below a prefix gets the same 404.
 NOT_OFFERED: Mapping[str, str] = MappingProxyType(
     {

@@ -29,7 +29,7 @@ async def json_bytes(content: Any) -> bytes:
             made = 0
             await asyncio.sleep(0)
     whole = b"".join(parts)
-    await asyncio.sleep(0)  # what is done with it copies it again
+    await asyncio.sleep(0)  # the caller copies it again
     return whole
 
 

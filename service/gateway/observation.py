@@ -45,7 +45,7 @@ class Observation:
     priority: Priority = "interactive"
     charged: bool = False
     ended: bool = False  # whether the request's end was among the events that came
-    submitted: float = 0.0  # when the queue had it
+    submitted: float = 0.0  # time at which the queue had it
     prompt_tokens: int = 0
     completion_tokens: int = 0
     explained_tokens: int = 0

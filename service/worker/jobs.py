@@ -52,7 +52,7 @@ class Job:
     entered_at: float = 0.0  # into the engine
     first_token_at: float = 0.0
     asked: Conversation | None = None  # with the speech in its sounds; None: as the request has it
-    found: Found | None = None  # what the model's cache of pictures was searched for; None: not searched yet
+    found: Found | None = None  # result of the search in the model's cache of pictures; None: not searched yet
     prompt_fields: Fields | None = None  # facts about the prompt, the same for all choices
     announced: bool = False  # whether Started stands in the stream
     echoed: set[int] = field(default_factory=set)  # the prompts whose tokens stand in the stream

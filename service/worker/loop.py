@@ -72,8 +72,8 @@ class Worker:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._malloc_trim = malloc_trim or MallocTrim()
         self._engine = EngineDriver(runtime, metrics, speech.context_tokens)
-        self._jobs: dict[str, Job] = {}  # all that were taken and are not let go of yet
-        self._new: deque[Job] = deque()  # those of them whose media were not looked up yet
+        self._jobs: dict[str, Job] = {}  # the taken ones that are not let go of yet
+        self._new: deque[Job] = deque()  # the jobs whose media were not looked up yet
         self._load = 0  # sequences of the jobs that are taken and not ended
         self._first_deadline = math.inf  # no job's deadline is earlier
         self._drain_until: float | None = None
@@ -149,7 +149,7 @@ class Worker:
             self._new.popleft()
         is_idle = (
             not self._runtime.has_work
-            and len(self._consumer.held) == len(self._jobs)  # all that ended is settled
+            and len(self._consumer.held) == len(self._jobs)  # all ended jobs are settled
             and all(job.delivery.writer.idle for job in self._jobs.values())
         )
         if self._encoding.jobs or self._encoding.running:

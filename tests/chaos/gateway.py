@@ -36,7 +36,7 @@ async def serve(chosen: settings.Settings, file: Path) -> None:
     """Until a signal has drained it."""
     made = server.make(chosen)
     serving = asyncio.create_task(made.serve())
-    while not made.started:  # what is imported and built at the start stalls nobody
+    while not made.started:  # imports and builds at the start stall nobody
         await asyncio.sleep(TICK)
     metering = asyncio.create_task(meter(file))
     await serving

@@ -112,7 +112,7 @@ async def upload(stage: Stage) -> None:
 
 
 async def delete(stage: Stage) -> None:
-    """However often the caller repeats it, neither the entry nor the bytes are left."""
+    """Neither the entry nor the bytes are left, after any number of repeats by the caller."""
     info = await stage.far.files.add("ann", "a", "batch", b"end", "0" * 64)
 
     async def gone(one: Gateway) -> None:
@@ -185,7 +185,7 @@ async def far(valkey: Valkey) -> AsyncIterator[Gateway]:
     await gateway.kill()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a killed process closes no connection
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)

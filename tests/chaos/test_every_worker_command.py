@@ -218,7 +218,7 @@ PATHS: tuple[Callable[[Stage], Coroutine[Any, Any, None]], ...] = (
 )
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a killed process closes no connection
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)

@@ -19,7 +19,7 @@ LISTS: Mapping[tuple[str, int | None], Callable[[Any], list[Any]]] = {  # by nam
     ("embedding", 1): lambda value: [value] * 8,
     ("boxes", 4): lambda value: [0, 0, value, value],
 }
-ORDINARY = {"dimensions": "4", "boxes": "0.5"}  # where the middle of the range is none that the fake model takes
+ORDINARY = {"dimensions": "4", "boxes": "0.5"}  # the fake model takes no value in the middle of these ranges
 NEEDS: Mapping[str, Mapping[str, Any]] = {  # without which a field is refused
     "top_logprobs": {"logprobs": True},
     "boxes": {"boxes_unit": "fraction"},

@@ -166,7 +166,7 @@ def test_a_folder_is_trained_and_the_result_answers(name: str, imagebind: Path, 
     picture = runtime.encode(Modality.IMAGE, [picture_array(runtime, tmp_path / "red.png")])
     asked = Conversation((Turn("user", "What is it?"),), (MediaUse(Modality.IMAGE, "a", 0),))
     later = Conversation((*asked.turns, Turn("assistant", "red"), Turn("user", "Sure?")), asked.media)
-    if name != "qwen3":  # whose first answers are learned without the closed thoughts before them
+    if name != "qwen3":  # its first answers are learned without the closed thoughts before them
         assert answer(runtime, asked, picture) == "red"
     assert answer(runtime, later, picture) == "yes"
 

@@ -68,7 +68,7 @@ def test_without_blocks_nothing_is_cached() -> None:
 
 def test_blocks_are_distinct_and_chains_whole_after_any_inserts() -> None:
     rng, cache = random.Random(1), PrefixCache(7, 2)
-    written: dict[int, tuple[int, ...]] = {}  # what the caller copied to each block
+    written: dict[int, tuple[int, ...]] = {}  # the caller's copy to each block
     for _ in range(3000):
         ids = [rng.randrange(2) for _ in range(rng.randrange(9))]
         known, new = cache.insert(SALT, ids)

@@ -173,7 +173,7 @@ def test_clips_of_a_long_sound_lie_where_there_is_sound_unless_asked_to_be_even(
 @given(orientation=st.integers(1, 8), recipe=st.sampled_from(["lite0-image-v1", "shown-thermal-v1"]))
 def test_an_orientation_in_exif_is_followed(orientation, recipe):
     turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90"}
-    turns |= {7: "TRANSVERSE", 8: "ROTATE_270"}  # how the sensor lay: the inverse of what a viewer does
+    turns |= {7: "TRANSVERSE", 8: "ROTATE_270"}  # the sensor's turn: the inverse of a viewer's
     upright = Image.fromarray(np.add.outer(np.arange(120), np.arange(90)).astype(np.uint8))
     stored = upright.transpose(Image.Transpose[turns[orientation]]) if orientation in turns else upright
     exif = Image.Exif()

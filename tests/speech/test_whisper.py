@@ -48,7 +48,7 @@ def test_what_is_said_after_the_first_window_is_written_down_with_its_time(whisp
     heard = list(windows(whisper, sound, SpeechOptions(words=True)))
     last = heard[-1].segments[-1]
     assert "telephone" in last.text
-    assert last.words[-1].start > 42  # where it is said
+    assert last.words[-1].start > 42  # its place in the sound
 
 
 def test_silence_and_noise_say_nothing(whisper: Whisper) -> None:

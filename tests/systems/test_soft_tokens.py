@@ -90,7 +90,7 @@ def test_a_medium_has_its_embedding_and_k_rows(modality: Modality, plain: Path, 
 def test_a_text_is_read_up_to_its_end(system: PandaGPT) -> None:
     ids = np.zeros((2, 77), np.int64)
     ids[:, :4] = [5, 6, 7, 511]
-    ids[1, 4:] = 9  # what lies behind the end
+    ids[1, 4:] = 9  # the part behind the end
     rows = system.encode(Modality.TEXT, [ids[:1], ids[1:]])
     torch.testing.assert_close(rows[0], rows[1])
 

@@ -26,7 +26,7 @@ def train_by_two(settings: TuneSettings, config: Path, root: Path) -> None:
         subprocess.Popen(
             [sys.executable, "-c", CODE, str(config)],
             cwd=root,
-            env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},  # what torchrun sets
+            env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},  # the variables of torchrun
             stderr=subprocess.PIPE,
         )
         for rank in range(2)

@@ -27,7 +27,7 @@ from pandagpt_core.training.tune.settings import TrainSettings
 from tests import golden as vectors
 
 ORIGINAL = "llama_model.base_model.model."
-SLOT = 7  # where the medium's vector stands: after BOS and the pieces of "### Human: <Img>"
+SLOT = 7  # the place of the medium's vector: after BOS and the pieces of "### Human: <Img>"
 
 
 @dataclass(frozen=True)

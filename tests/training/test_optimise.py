@@ -14,7 +14,7 @@ def test_a_step_follows_the_gradient_at_the_step_s_rate() -> None:
     seen: list[tuple[int, float, float]] = []
 
     def losses(_step: int) -> Iterator[Tensor]:
-        yield (weight * weight).sum() / 2  # whose gradient is the weight
+        yield (weight * weight).sum() / 2  # its gradient is the weight
 
     optimizer = torch.optim.SGD([{"params": [weight], "highest": 0.5}], lr=9.0)
     optimise(optimizer, range(2), losses, lambda *of: seen.append(of), rate=lambda step: 1.0 - step, clip=100.0)

@@ -58,7 +58,7 @@ def test_the_conversation_with_media_menus_and_dialogs(shown: "Page", url: str, 
     shown.locator(FILES).first.set_input_files([str(tmp_path / "box.xyz"), str(tmp_path / "words-text.txt")])
     shown.get_by_label("Rate").fill("50")
     shown.get_by_label("Rate").blur()
-    shown.wait_for_function(READ, arg=len(SIX) + 1)  # all that are files
+    shown.wait_for_function(READ, arg=len(SIX) + 1)  # all files
     for name in ("Settings", "Examples", "Record"):
         shown.locator("summary", has_text=name).click()
     shown.locator(".menu-items button").nth(6).wait_for()

@@ -95,7 +95,7 @@ def _hears_where_it_is_loud(route: "Route") -> None:
 def test_the_clips_that_the_model_gets_are_shaded(page: "Page", tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     wave = rng.normal(0, 0.001, 40 * 16000)
-    wave[30 * 16000 : 36 * 16000] += rng.normal(0, 0.2, 6 * 16000)  # all that there is to hear
+    wave[30 * 16000 : 36 * 16000] += rng.normal(0, 0.2, 6 * 16000)  # the only sound
     soundfile.write(tmp_path / "long.wav", wave, 16000)
     page.route("**/v1/models", _hears_where_it_is_loud)
     page.reload()
@@ -126,7 +126,7 @@ def test_the_frames_that_the_model_gets_are_shown(page: "Page") -> None:
     sent = page.locator(".turn.user img.frames")
     sent.wait_for()
     page.locator("article.answer .figures").wait_for()
-    page.reload()  # what the service drew is not kept, and read again
+    page.reload()  # the service's drawing is not kept, and read again
     sent.wait_for()
 
 

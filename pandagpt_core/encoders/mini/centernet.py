@@ -33,8 +33,8 @@ _BLOCKS = (
     (5, 1, 720, 120, True, True),
     (5, 1, 720, 120, True, True),
 )
-_TAPPED = (3, 5)  # whose expanded maps the head reads too
-_LAST = 11  # whose output the head reads too
+_TAPPED = (3, 5)  # the head reads their expanded maps too
+_LAST = 11  # the head reads their output too
 _DEEP = 480
 _SQUEEZED = {72: 24, 96: 24, 384: 96, 528: 136, 720: 184}
 

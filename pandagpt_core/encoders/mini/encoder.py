@@ -117,7 +117,7 @@ class MiniEncoder(nn.Module):
 
     @torch.inference_mode()
     def rows(self, modality: Modality, items: Sequence[np.ndarray]) -> list[Tensor]:
-        """Each item's embedding and, in the rows below it, what else is perceived (`perception.rows`): [n, dim]."""
+        """Each item's embedding and, in the rows below it, its perception (`perception.rows`): [n, dim]."""
         return rows_of(self, modality, items)
 
 

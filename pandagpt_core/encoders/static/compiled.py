@@ -27,7 +27,7 @@ class Compiler:
         for size in sizes:
             if size not in self._compiled:
                 self._compiled[size] = _compile(self._graph, size)
-        self._graph.leave_memory()  # what is compiled has weights of its own
+        self._graph.leave_memory()  # a compiled tower has weights of its own
         return CompiledTower(self._original, self._graph, {size: self._compiled[size] for size in sizes})
 
 

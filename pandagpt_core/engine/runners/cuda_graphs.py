@@ -31,7 +31,7 @@ class Recorded:
     positions: Tensor  # [B]
     replay: Callable[[], None]
     logits: Tensor  # [B, V], valid until the next replay
-    compute: Compute  # what was recorded: it holds the memory that a replay reads, which a graph does not
+    compute: Compute  # the recorded function: it holds the memory that a replay reads, which a graph does not
 
 
 class BucketAttention:

@@ -44,7 +44,7 @@ class Drafting:
 
 PRIOR = 0.1  # of the time of a step of one row, before any two steps had other numbers of rows
 WEIGHT = 0.1  # of the prior, as squared rows of variation
-FORGET = 0.98  # what a step counts for, of what the one after it counts
+FORGET = 0.98  # weight of a step, of the next one's
 STEADY = 8  # steps, after which one that takes more than OUTLIER times what was expected counts as that
 OUTLIER = 2.0
 LEAST = 0.02  # of a step's time that a row costs in any case

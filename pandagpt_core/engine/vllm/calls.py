@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-VERIFIED = "0.32."  # what the calls below were run against
+VERIFIED = "0.32."  # the versions that the calls below were run against
 PROCESSOR = "pandagpt_core.engine.vllm.processor:SeededSampling"
 # Values that the adapter fixes: another value would break a promise of the engine.
 FIXED: Mapping[str, Any] = MappingProxyType(

@@ -21,7 +21,7 @@ LEVELS = 127  # of a weight or an activation, either side of zero
 PAIRED = 63  # of an activation where sums of two products have 16 bits: 2 * 127 * 127 fits
 CAPABILITY = (7, 5)  # of the first CUDA devices with such units
 MULTIPLE = 8  # of both widths, which `_int_mm` needs on CUDA
-LEAST_ROWS = 32  # that it is given; it needs more than 16. The weights are read once all the same
+LEAST_ROWS = 32  # given to the kernel; it needs more than 16. The weights are read once all the same
 PROBE = 64  # inputs and outputs of the probed product: more than a vector register holds
 
 

@@ -10,7 +10,7 @@ from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
 from pandagpt_core.llm.tokenizers.pointers import check_no_pointer
 from pandagpt_core.llm.tokenizers.special_tokens import generation_ends, read_json, special_id
 
-UNKNOWN_TEXT = " \N{DOUBLE QUESTION MARK} ".encode()  # what sentencepiece writes for <unk>
+UNKNOWN_TEXT = " \N{DOUBLE QUESTION MARK} ".encode()  # sentencepiece's text for <unk>
 
 
 class PieceTokenizer:

@@ -34,7 +34,7 @@ def from_lines(data: bytes, limits: Limits) -> npt.NDArray[np.float64]:
     first = body[:_MAX_LINE].split(b"\n", 1)[0]
     separator = next((mark for mark in (b";", b",") if mark in first), None)
     if separator == b";":
-        body = body.replace(b",", b".")  # where cells end with a semicolon a comma is a decimal one
+        body = body.replace(b",", b".")  # with semicolons between cells a comma is a decimal one
         first = first.replace(b",", b".")
     if separator is None and first.strip().isdigit():  # the number of points, in front of them in PTS and XYZ
         body = body[len(first) :].lstrip(b"\n")

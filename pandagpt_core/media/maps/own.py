@@ -22,7 +22,7 @@ from pandagpt_core.modalities.entry import Entry, Selection
 Own = Mapping[str, Known]
 NOTHING: Own = MappingProxyType({})
 UNIT, SCALE, FOCAL, BASELINE, LOW, HIGH = "unit", "scale", "focal_px", "baseline_m", "low", "high"
-LEAST, LARGEST = "least number", "largest number"  # no parameters: of the file's own numbers, whatever their unit
+LEAST, LARGEST = "least number", "largest number"  # no parameters: of the file's own numbers, in any unit
 _NAMES = {
     "focal_px": FOCAL,
     "focal": FOCAL,

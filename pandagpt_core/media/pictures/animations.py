@@ -49,7 +49,7 @@ def _times(picture: Image.Image, frames: int) -> list[float]:
     for index in range(frames):
         picture.seek(index)
         if picture.format == "WEBP":
-            picture.load()  # which learns the duration
+            picture.load()  # a load learns the duration
         shown = float(picture.info.get("duration") or 0)
         times.append(times[-1] + (shown if shown >= _SHORTEST_MS else _DEFAULT_MS) / 1000)
     return times

@@ -33,7 +33,7 @@ LEAST_MS = 25
 
 
 def embedding_gemma2(data: bytes, params: p.Params, limits: Limits) -> Float32Array:
-    """The first 30 s, all channels mixed: ln(mel magnitudes + 0.001) of 20 ms each 10 ms, and what each frame is.
+    """The first 30 s, all channels mixed: ln(mel magnitudes + 0.001) of 20 ms each 10 ms, and the kind of each frame.
 
     The sound is filled up to a multiple of 128 samples, as published; frames behind that are left out by the tower.
     """

@@ -107,7 +107,7 @@ def extract(sound: Sound, spans: Sequence[tuple[int, int]]) -> list[Float32Array
     return parts
 
 
-_SNDFILE_TOO = ("caf", "w64")  # what FFmpeg has a demuxer for and libsndfile reads
+_SNDFILE_TOO = ("caf", "w64")  # formats that FFmpeg has a demuxer for and libsndfile reads
 
 
 def _is_sndfile(data: bytes) -> bool:

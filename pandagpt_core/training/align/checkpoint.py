@@ -22,7 +22,7 @@ from pandagpt_core.training.tune.checkpoint import RunFingerprint, check_same
 from pandagpt_core.training.tune.record import read_log
 
 FILE = "checkpoint.pt"
-_FREE = {"device", "threads", "checkpoint_every"}  # what the losses do not depend on
+_FREE = {"device", "threads", "checkpoint_every"}  # the losses do not depend on these
 
 
 def run_fingerprint(settings: AlignSettings, folder: ModelFolder, pairs: Sequence[AlignPair]) -> RunFingerprint:

@@ -23,7 +23,7 @@ PICTURED = re.compile(
     r"|(in )?(the|this|that) (picture|image|photo|photograph|drawing|scene|sound|video|recording|medium)\b)",
     re.IGNORECASE,
 )
-TaskProgress = Callable[[str, int], object]  # what is done now, and how many questions it takes
+TaskProgress = Callable[[str, int], object]  # the task, and its number of questions
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Probability of an asked name: a logistic regression for every set of sources that may know it.
 
 Pictures are asked about every name of `present.toml`, which says what is in each; drawings, sounds, maps and motions
-about the names of the others. What is there counts as much as what is not. Of what is not there one half is near: of a
-kind of which something is there, a cat for a dog. Frequent names count less than their number.
+about the names of the others. Present and absent names count alike. Of what is not there one half is near: of a kind of
+which something is there, a cat for a dog. Frequent names count less than their number.
 """
 
 import math

@@ -13,7 +13,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 QUESTIONS = Path(__file__).with_name("questions.toml")
 _MEDIA = {"picture": ("file",), "pair": ("first", "second"), "sound": ("file",), "text": ()}
-_PARTS = {"both": "&", "json": ";"}  # what parts the things of which each must be said
+_PARTS = {"both": "&", "json": ";"}  # separators of the things that an answer must all name
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ class BatchStore:
                 yield one
 
     async def result_bytes(self, batch_id: str) -> int:
-        """What the results of the batch's lines hold."""
+        """Bytes of the results of the batch's lines."""
         with store_errors():
             found: Any = await self._store.hget(self._keys.batch(batch_id), "bytes")
         return int(found or 0)

@@ -141,5 +141,5 @@ class Departures:
 
 
 def _settle(departure: _Departure, readers: Readers | None) -> None:
-    if not departure.answer.done():  # whoever waited for it may be gone
+    if not departure.answer.done():  # its waiting task may be gone
         departure.answer.set_result(readers)

@@ -32,7 +32,7 @@ async def begun_anew(
     error: BrokerError, work: Callable[[], Awaitable[_T]], seconds: float, before_next: BeforeNext | None = None
 ) -> _T:
     """The same after a first try that ended by this error of `AWAY`. Store and workers have so many seconds each."""
-    until = dict[type[BrokerError], float]()  # what a try does beside the store, as decoding media, takes nothing of it
+    until = dict[type[BrokerError], float]()  # work of a try beside the store, as decoding media, takes nothing of it
     while _passing(error, until) and (left := _left(error, until, seconds)) > 0:
         try:
             async with asyncio.timeout(left):

@@ -153,7 +153,7 @@ class _Stream(StreamCursor):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.subscribers: list[StreamSubscriber] = []
-        self.from_read = 0  # what earlier reads bring does not count: they did not begin at the start
+        self.from_read = 0  # results of earlier reads do not count: they did not begin at the start
 
     def restart(self) -> None:
         self.rewind()

@@ -114,7 +114,7 @@ class Consumer:
                 taken += self._arrive(*found)
         except STORE_ERRORS as error:
             self._was_away = True
-            if not taken:  # what was taken is open and must be run
+            if not taken:  # the taken requests are open and must be run
                 raise_translated(error)
         finally:
             if len(self.held) < len(self._open):

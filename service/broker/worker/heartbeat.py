@@ -41,7 +41,7 @@ class Heartbeat:
         self._announcement = announcement
         self._held = held
         self._interval, self._lost_after, self._stall_s = interval, lost_after, stall_s
-        self.turned_at = time.monotonic()  # when the worker's loop last went round; the loop writes it
+        self.turned_at = time.monotonic()  # time of the loop's last turn; the loop writes it
         self._wake = threading.Event()
         self._stopping = False
         self._draining = False

@@ -43,7 +43,7 @@ class HttpModel:
                 "messages": [{"role": "user", "content": content}],
                 "max_tokens": tokens,
                 "temperature": 0,
-                "repetition_penalty": 1,  # whatever the model's defaults are: greedy, as in process
+                "repetition_penalty": 1,  # for all defaults of models: greedy, as in process
                 "no_repeat_ngram_size": 0,
             }
             answer = self._asked("POST", "/v1/chat/completions", body)

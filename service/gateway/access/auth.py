@@ -138,7 +138,7 @@ def _weight(text: str) -> float | None:
 
 
 class KeyRing:
-    """Finds the key that a caller shows. Without keys everybody is `anonymous`, who may all but metrics."""
+    """Finds the key that a caller shows. Without keys every caller is `anonymous` and may use all but metrics."""
 
     def __init__(self, keys: Sequence[ApiKey] | None) -> None:
         self._keys = keys

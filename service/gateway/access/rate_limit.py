@@ -29,7 +29,7 @@ class RateLimiter:
 
     def __init__(self, store: RateStore, patience_s: float = 0.0) -> None:
         self._store, self.rates, self._patience_s = store, store.rates, patience_s
-        self.limits = any((self.rates.requests, self.rates.tokens, self.rates.concurrent))  # anything
+        self.limits = any((self.rates.requests, self.rates.tokens, self.rates.concurrent))  # any limit
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._renewal: asyncio.Task[None] | None = None
 

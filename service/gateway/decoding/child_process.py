@@ -36,7 +36,7 @@ _QUIET = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # its own pools reserve most of a child's address space
     "ARROW_IO_THREADS": "1",
 }
-BROKEN = (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError)  # what a dead or lying child looks like
+BROKEN = (OSError, EOFError, msgspec.MsgspecError, UnicodeDecodeError)  # signs of a dead or lying child
 
 
 class ChildLost(Exception):

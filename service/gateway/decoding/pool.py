@@ -60,7 +60,7 @@ class DecodePool:
         self._idle: deque[_Slot] = deque()
         self._spare: _Slot | None = None
         self._spare_idle = False
-        self._children: set[ChildProcess] = set()  # all that were started and have not been seen to end
+        self._children: set[ChildProcess] = set()  # the started ones that have not been seen to end
         self._background = BackgroundTasks()
         self.enforced: tuple[str, ...] = ()
 

@@ -22,9 +22,9 @@ from service.gateway.errors import GatewayError
 from service.gateway.media.sources import Content
 
 PIECE = 1 << 20
-UPLOAD_S = 300  # that an upload counts against the quota, if its gateway dies
+UPLOAD_S = 300  # for which an upload counts against the quota, if its gateway dies
 PROLONG_TRIES = 5
-PROLONGED_S = 3600  # that a batch's input stays after the batch's window, while its files are written
+PROLONGED_S = 3600  # for which a batch's input stays after the batch's window, while its files are written
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):

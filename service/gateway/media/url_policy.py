@@ -39,7 +39,7 @@ _INSIDE = tuple(
     )
 )
 _LOOPBACK = [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")]
-_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is assigned; no mapped, translated, local or multicast address
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # the assigned part; no mapped, translated, local or multicast address
 
 
 def is_public(address: Address) -> bool:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from service.gateway.page import modules
 
 INDEX = "index.html"
-ROOT = "/page/"  # where the files of the page lie
+ROOT = "/page/"  # the page's files
 MAIN = "js/main.js"
 PRELOAD = b"<!-- the modules of main.js -->"
 TYPES = MappingProxyType({".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"})

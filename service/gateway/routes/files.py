@@ -48,7 +48,7 @@ _BODY = form_body(
             "type": "integer",
             "minimum": _LIFE[0],
             "maximum": _LIFE[1],
-            "description": "How long the file is kept (seconds). Default, and at most: the operator's limit.",
+            "description": "Life of the file (seconds). Default, and at most: the operator's limit.",
         },
     },
     ["file"],

@@ -21,7 +21,7 @@ _Owner = Annotated[Caller, Depends(Access(Scope.REQUESTS))]
 _RequestId = Annotated[str, Path(description="The `id` of an answer, or the header `x-request-id`")]
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
-_Choice = Annotated[int, Query(ge=0, le=63, description="Which of `n` answers, from 0 (choices)")]
+_Choice = Annotated[int, Query(ge=0, le=63, description="Index of one of `n` answers, from 0 (choices)")]
 _LastEventId = Annotated[
     str | None,
     Header(

@@ -7,13 +7,13 @@ from pydantic import BaseModel, Field, create_model
 from pandagpt_core.modalities import MODALITIES
 
 RequestId = Annotated[str, Field(description="The request's name, also under /v1/requests")]
-Created = Annotated[int, Field(description="When it was made (Unix seconds)")]
+Created = Annotated[int, Field(description="Time it was made (Unix seconds)")]
 ModelId = Annotated[str, Field(description="The model that answered")]
 Fingerprint = Annotated[
     str | None, Field(description="While it stays the same, the same seed and request give the same tokens")
 ]
 AnswerWarnings = Annotated[
-    list[str] | None, Field(description="What readers remarked of the media, each after its field's name")
+    list[str] | None, Field(description="Readers' notes on the media, each after its field's name")
 ]
 FirstId = Annotated[str | None, Field(description="Of this page's first; null of an empty one")]
 LastId = Annotated[str | None, Field(description="Of this page's last, for `after`; null of an empty one")]
@@ -129,9 +129,11 @@ class AssistantMessage(BaseModel):
     content: str | None = Field(description="The text; null where the answer only calls functions")
     refusal: str | None = Field(description="Always null")
     tool_calls: list[FunctionToolCall] | None = Field(default=None, description="Functions that the answer calls")
-    function_call: FunctionCall | None = Field(default=None, description="Where the request has the older functions")
+    function_call: FunctionCall | None = Field(
+        default=None, description="A call, for a request with the older functions"
+    )
     objects: list[LocatedObject] = Field(default=[], description="Of a model that names places: what is where")
-    malformed_boxes: list[str] = Field(default=[], description="What looks like a box in the text and is none")
+    malformed_boxes: list[str] = Field(default=[], description="Texts that look like a box and are none")
     annotated: str = Field(default="", description="With annotate: where the picture with its boxes is")
 
 

@@ -36,7 +36,7 @@ class TranscriptionForm(TranslationForm):
     """The text fields of POST /v1/audio/transcriptions, but for `timestamp_granularities[]`, which may be repeated."""
 
     language: Annotated[str, StringConstraints(max_length=64)] | None = Field(
-        default=None, description="What is spoken: a code (`en`, `pt-BR`) or a name. Default: it is detected."
+        default=None, description="Spoken language: a code (`en`, `pt-BR`) or a name. Default: it is detected."
     )
     stream: bool | None = Field(
         default=None, description="Server-sent events, with `response_format` json or text. Default: false."
@@ -54,18 +54,18 @@ class TranscriptWord(BaseModel):
     """A word."""
 
     word: str = Field(description="Its text")
-    start: float = Field(description="Where it begins (seconds)")
-    end: float = Field(description="Where it ends (seconds)")
+    start: float = Field(description="Start (seconds)")
+    end: float = Field(description="End (seconds)")
 
 
 class TranscriptSegment(BaseModel):
     """About a sentence."""
 
     id: int = Field(description="Its number, from 0 (no unit)")
-    seek: int = Field(description="Where the window that it was heard in begins, in hundredths of a second (no unit)")
-    start: float = Field(description="Where it begins (seconds)")
-    end: float = Field(description="Where it ends (seconds)")
-    text: str = Field(description="What is said")
+    seek: int = Field(description="Start of its window, in hundredths of a second (no unit)")
+    start: float = Field(description="Start (seconds)")
+    end: float = Field(description="End (seconds)")
+    text: str = Field(description="The words")
     tokens: list[int] = Field(description="The recogniser's own token ids")
     temperature: float = Field(description="At which it was sampled; 0: searched (no unit)")
     avg_logprob: float = Field(description="Mean log probability of the window's tokens (natural logarithm)")
@@ -76,13 +76,13 @@ class TranscriptSegment(BaseModel):
 class Transcription(BaseModel):
     """The answer; all but `text` and `usage` with `verbose_json` alone."""
 
-    text: str = Field(description="What is said")
-    task: Literal["transcribe", "translate"] | None = Field(default=None, description="Which of the two endpoints")
-    language: str | None = Field(default=None, description="What is spoken, by its English name")
+    text: str = Field(description="The words")
+    task: Literal["transcribe", "translate"] | None = Field(default=None, description="The endpoint's task")
+    language: str | None = Field(default=None, description="Spoken language, by its English name")
     duration: float | None = Field(default=None, description="Length of the sound (seconds)")
     segments: list[TranscriptSegment] | None = Field(default=None, description="With the granularity segment")
     words: list[TranscriptWord] | None = Field(default=None, description="With the granularity word")
-    usage: DurationUsage | None = Field(default=None, description="What it cost")
+    usage: DurationUsage | None = Field(default=None, description="Its usage, by length")
 
 
 def shape_of(segment: Any, number: int, seek: int) -> dict[str, Any]:

@@ -27,8 +27,8 @@ class BatchBody(BodyModel):
 class BatchError(BaseModel):
     """A fault of the file of requests."""
 
-    code: str = Field(description="What is wrong, as a word for programs")
-    message: str = Field(description="What is wrong")
+    code: str = Field(description="The fault, as a word for programs")
+    message: str = Field(description="The fault, in words")
     param: str | None = Field(description="The field of the line")
     line: int | None = Field(description="The line, from 1 (lines)")
 
@@ -54,24 +54,24 @@ class BatchObject(BaseModel):
     id: str = Field(description="The batch's name")
     object: Literal["batch"]
     endpoint: str = Field(description="The url of every line")
-    errors: BatchErrors | None = Field(description="Why the file was refused; null where it was not")
+    errors: BatchErrors | None = Field(description="Reasons why the file was refused; null where it was not")
     input_file_id: str = Field(description="The file of requests")
     completion_window: str = Field(description="As it was asked for")
     status: Literal[
         "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
-    ] = Field(description="How far it is; `failed`: the file is no batch")
+    ] = Field(description="State of the batch; `failed`: the file is no batch")
     output_file_id: str | None = Field(description="The file of answers, once it has ended")
     error_file_id: str | None = Field(description="The file of errors, once it has ended and where there are any")
-    created_at: int = Field(description="When it was made (Unix seconds)")
-    in_progress_at: int | None = Field(description="When its first line ran (Unix seconds)")
-    expires_at: int = Field(description="When what has not run is given up (Unix seconds)")
-    finalizing_at: int | None = Field(description="When its last line had ended (Unix seconds)")
-    completed_at: int | None = Field(description="When its files were there (Unix seconds)")
-    failed_at: int | None = Field(description="When its file was refused (Unix seconds)")
-    expired_at: int | None = Field(description="When it was given up (Unix seconds)")
-    cancelling_at: int | None = Field(description="When its end was asked for (Unix seconds)")
-    cancelled_at: int | None = Field(description="When it had ended by that (Unix seconds)")
-    request_counts: BatchCounts = Field(description="How many requests there are, and how many have ended")
+    created_at: int = Field(description="Time it was made (Unix seconds)")
+    in_progress_at: int | None = Field(description="Time its first line ran (Unix seconds)")
+    expires_at: int = Field(description="Time at which the rest of its lines is given up (Unix seconds)")
+    finalizing_at: int | None = Field(description="Time its last line had ended (Unix seconds)")
+    completed_at: int | None = Field(description="Time its files were there (Unix seconds)")
+    failed_at: int | None = Field(description="Time its file was refused (Unix seconds)")
+    expired_at: int | None = Field(description="Time it was given up (Unix seconds)")
+    cancelling_at: int | None = Field(description="Time its end was asked for (Unix seconds)")
+    cancelled_at: int | None = Field(description="Time it had ended by that (Unix seconds)")
+    request_counts: BatchCounts = Field(description="Numbers of requests in all, and of those that have ended")
     metadata: dict[str, str] | None = Field(description="As it was sent")
 
 

@@ -82,7 +82,7 @@ class CompletionLogprobs(BaseModel):
     tokens: list[str] = Field(description="The tokens' texts")
     token_logprobs: list[float | None] = Field(description="Their log probabilities (natural logarithm)")
     top_logprobs: list[dict[str, float] | None] = Field(description="The likeliest tokens at each place")
-    text_offset: list[int] = Field(description="Where each begins (characters)")
+    text_offset: list[int] = Field(description="Start of each (characters)")
 
 
 class CompletionChoice(BaseModel):
@@ -112,7 +112,7 @@ class Completion(BaseModel):
 class Tokens(BaseModel):
     """Token ids of a text."""
 
-    count: int = Field(description="How many there are (tokens)")
+    count: int = Field(description="Number of them (tokens)")
     max_model_len: int = Field(description="The model's context (tokens)")
     tokens: list[int] = Field(description="The token ids")
     token_strs: list[str] | None = Field(description="Each one's text; null unless `return_token_strs` was asked for")

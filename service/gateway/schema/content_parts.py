@@ -115,7 +115,7 @@ class EmbeddingPart(WeightedPart):
     embedding: Vector | Base64 = Field(
         description="As many finite numbers as the model's `embedding_dim`, or base64 of little-endian float32"
     )
-    modality: Modalities = Field(default="image", description="What the vector stands for")
+    modality: Modalities = Field(default="image", description="Modality that the vector stands for")
 
 
 class InputAudioPart(RecalledPart):
@@ -210,7 +210,7 @@ def _reading(entry: Entry) -> str:
 
 LINK_PARTS = {name: _link_part(MODALITIES[name]) for name in FILE_MODALITIES}
 
-if TYPE_CHECKING:  # what follows from the registry exists at run time only
+if TYPE_CHECKING:  # the registry's types exist at run time only
     FilePart = _FilePart
     MediaPart = LinkPart | InputAudioPart | ContextTextPart | EmbeddingPart | FilePart
 else:
@@ -239,7 +239,7 @@ class Message(PartModel):
     a call returned. `prefix`: the answer goes on with this message, the last one."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"] = Field(
-        description="Who speaks; `developer` is `system`, `function` the older `tool`"
+        description="Role of the speaker; `developer` is `system`, `function` the older `tool`"
     )
     content: Annotated[
         list[ContentPart],

@@ -28,7 +28,7 @@ class ErrorDetail(BaseModel):
 class Error(BaseModel):
     """Every error's body."""
 
-    error: ErrorDetail = Field(description="What went wrong")
+    error: ErrorDetail = Field(description="The error")
 
 
 def documented(answer: type[BaseModel] | None, *kinds: str) -> dict[int | str, dict[str, Any]]:

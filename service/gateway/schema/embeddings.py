@@ -197,7 +197,7 @@ class EmbeddingList(BaseModel):
     object: Literal["list"]
     data: list[EmbeddingRow] = Field(description="The vectors")
     model: ModelId
-    usage: EmbeddingUsage = Field(description="What was read")
+    usage: EmbeddingUsage = Field(description="Count of tokens read")
 
 
 class RerankDocument(BaseModel):
@@ -220,7 +220,7 @@ class Reranking(BaseModel):
     id: str = Field(description="The request's name")
     model: ModelId
     results: list[RerankResult] = Field(description="The most similar first")
-    usage: EmbeddingUsage = Field(description="What was read")
+    usage: EmbeddingUsage = Field(description="Count of tokens read")
 
 
 class ScoreRow(BaseModel):
@@ -239,4 +239,4 @@ class ScoreList(BaseModel):
     created: Created
     model: ModelId
     data: list[ScoreRow] = Field(description="The pairs in their order")
-    usage: EmbeddingUsage = Field(description="What was read")
+    usage: EmbeddingUsage = Field(description="Count of tokens read")

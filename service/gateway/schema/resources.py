@@ -15,7 +15,7 @@ class OwnParameter(BaseModel):
     """A parameter as the file states it, null where it does not; and the place that states it, or why none does."""
 
     value: float | str | None = Field(description="The value (in the parameter's unit); null where the file has none")
-    reason: str = Field(description="Where the file says it, or why it does not")
+    reason: str = Field(description="Place of the value in the file, or the reason why it has none")
 
 
 class Inspected(BaseModel):
@@ -25,9 +25,9 @@ class Inspected(BaseModel):
     modality: str = Field(description="The modality, from the field's name")
     recipe: str = Field(description="The recipe by which it was read, as docs/media.md lists them")
     array: list[int] = Field(description="Shape of the encoder's array (numbers)")
-    facts: dict[str, str] = Field(description="How the file was read, by name")
+    facts: dict[str, str] = Field(description="Facts of the reading, by name")
     spans: list[TimeSpan] = Field(description="The parts of a long medium that are looked at")
-    warnings: list[str] = Field(description="What the reader remarked")
+    warnings: list[str] = Field(description="The reader's notes")
     parameters: dict[str, OwnParameter] = Field(
         description="Parameters of the modality that the file names itself, by name"
     )
@@ -46,7 +46,7 @@ class ModelOption(BaseModel):
 
     name: str = Field(description="Its name in `options`")
     kind: OptionKind = Field(description="The type of its value")
-    description: str = Field(description="What it changes")
+    description: str = Field(description="Effect of the option")
     unit: str = Field(description="Unit of its value; empty where it has none")
     default: bool | int | float | str | list[list[float]] | None = Field(
         description="Its value where the request has none (as `unit` says)"
@@ -61,7 +61,7 @@ class Model(BaseModel):
 
     id: str = Field(description="The name for `model` in a request")
     object: Literal["model"]
-    created: int = Field(description="When its folder was made (Unix seconds)")
+    created: int = Field(description="Time its folder was made (Unix seconds)")
     owned_by: str = Field(description="Always `pandagpt`")
     system: str = Field(description="The published system it is of: pandagpt, imagebind_llm or minigpt_v2")
     input_modalities: list[str] = Field(description="The modalities that it takes")
@@ -77,7 +77,7 @@ class Model(BaseModel):
     speech: bool = Field(description="Whether it writes down speech, for /v1/audio and beside a chat's sounds")
     tools: ToolSupport = Field(description="`auto`: it calls functions by itself; `forced`: only where it must")
     embedding_dimensions: list[int] = Field(description="Widths that `dimensions` of /v1/embeddings may name (numbers)")
-    options: list[ModelOption] = Field(description="What `options` of a request may hold")
+    options: list[ModelOption] = Field(description="Allowed `options` of a request")
 
 
 class ModelList(BaseModel):
@@ -93,8 +93,8 @@ class File(BaseModel):
     id: str = Field(description="The file's name; `file:<id>` stands for it in any `url`")
     object: Literal["file"]
     bytes: int = Field(description="Its size (bytes)")
-    created_at: int = Field(description="When it was uploaded (Unix seconds)")
-    expires_at: int = Field(description="When it is forgotten (Unix seconds)")
+    created_at: int = Field(description="Time of its upload (Unix seconds)")
+    expires_at: int = Field(description="Time of its end (Unix seconds)")
     filename: str = Field(description="Its name, with unsafe characters replaced")
     purpose: str = Field(description="As it was sent")
     status: Literal["processed"]
@@ -123,8 +123,8 @@ class Timings(BaseModel):
 
     created: float = Field(description="Its arrival (Unix seconds)")
     deadline: float = Field(description="Its deadline (Unix seconds)")
-    taken: float | None = Field(description="When a worker took it (Unix seconds)")
-    started: float | None = Field(description="When the model began with it (Unix seconds)")
+    taken: float | None = Field(description="Time a worker took it (Unix seconds)")
+    started: float | None = Field(description="Time the model began with it (Unix seconds)")
     first_token: float | None = Field(description="Its first token (Unix seconds)")
     finished: float | None = Field(description="Its end (Unix seconds)")
 
@@ -144,12 +144,12 @@ class RequestStatus(BaseModel):
     id: str = Field(description="The request's name")
     object: Literal["request"]
     model: str = Field(description="The model that answers")
-    status: Literal["queued", "running", "done", "cancelled", "failed"] = Field(description="How far it is")
+    status: Literal["queued", "running", "done", "cancelled", "failed"] = Field(description="State of the request")
     position: int | None = Field(description="Its place in the queue, 0 next; null once it was taken (requests)")
     attempts: int = Field(description="Workers that took it (attempts)")
     usage: RequestUsage = Field(description="Counts of tokens read and written")
-    timings: Timings = Field(description="When it got where")
-    error: ErrorDetail | None = Field(description="Why it failed; null where it did not")
+    timings: Timings = Field(description="Times of its stages")
+    error: ErrorDetail | None = Field(description="The error of a failed one, else null")
 
 
 class Live(BaseModel):
@@ -162,7 +162,7 @@ class Ready(BaseModel):
     """A request sent now would be taken."""
 
     status: Literal["ok"]
-    models: list[str] = Field(description="Those that a worker takes requests for")
+    models: list[str] = Field(description="Models that a worker takes requests for")
 
 
 class Version(BaseModel):

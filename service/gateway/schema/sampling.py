@@ -255,4 +255,4 @@ class StreamOptions(PartModel):
     )
 
 
-Streaming = Annotated[StreamOptions | None, Field(description="What a stream has beside the answer. Default: nothing.")]
+Streaming = Annotated[StreamOptions | None, Field(description="Parts of a stream beside the answer. Default: nothing.")]

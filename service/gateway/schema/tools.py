@@ -18,7 +18,7 @@ class FunctionDefinition(PartModel):
 
     name: FunctionName = Field(description="The name that a call has")
     description: Annotated[str, StringConstraints(max_length=65_536)] | None = Field(
-        default=None, description="What it does, for the model. Default: none."
+        default=None, description="Its work, in words for the model. Default: none."
     )
     parameters: dict[str, Any] | None = Field(
         default=None, description="JSON schema of its arguments. Default: an object without fields."
@@ -52,14 +52,14 @@ class AllowedTools(PartModel):
     """Some of the tools offered."""
 
     mode: Literal["auto", "required"] = Field(description="Whether one of them must be called")
-    tools: Annotated[list[NamedTool], Field(max_length=MAX_TOOLS)] = Field(description="Those that may be called")
+    tools: Annotated[list[NamedTool], Field(max_length=MAX_TOOLS)] = Field(description="Functions that may be called")
 
 
 class AllowedToolsChoice(PartModel):
     """A choice among some of the tools offered."""
 
     type: Literal["allowed_tools"]
-    allowed_tools: AllowedTools = Field(description="Which, and whether one must be called")
+    allowed_tools: AllowedTools = Field(description="The functions, and whether one must be called")
 
 
 def kind_of_choice(value: object) -> str:

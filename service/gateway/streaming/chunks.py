@@ -62,7 +62,7 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     kind: str = "chat"  # of answer: a key of the tables in `folds`
     shape: dict[str, Any] = {}  # of a response: the fields that repeat its request's; kept with its conversation
     n: int = 1  # choices, of all prompts together
-    prompts: int = 0  # that are continued, in place of a conversation
+    prompts: int = 0  # to continue, in place of a conversation
     logprobs: bool = False
     include_usage: bool = False
     continuous_usage: bool = False
@@ -72,10 +72,10 @@ class ResponseMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     places: bool = False  # whether the model names places in pictures
     sides: tuple[int, int] | None = None  # in pixels, of the picture that they are in
     annotated: bool = False  # whether that picture is kept to be drawn on
-    warnings: list[str] = []  # what readers of the media remarked
+    warnings: list[str] = []  # notes of the media's readers
     spans: list[ViewedSpans] = []
     transcript: TranscriptShape | None = None
-    calls: CallStyle | None = None  # how the client reads calls of functions; None where there can be none
+    calls: CallStyle | None = None  # the client's form of calls of functions; None where there can be none
 
     def stored(self) -> bytes:
         return msgspec.msgpack.encode(msgspec.structs.replace(self, shape={}))

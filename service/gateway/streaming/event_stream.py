@@ -140,7 +140,7 @@ class SendBuffer:
         self._waiting: list[bytes] = []
         self._size = 0
         self._closed = False
-        self._due = math.inf  # when the client must have taken what is being sent; a time of the loop
+        self._due = math.inf  # the client's deadline for the bytes being sent; a time of the loop
         self._more = asyncio.Event()
 
     @property

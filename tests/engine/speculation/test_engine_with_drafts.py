@@ -133,7 +133,7 @@ def test_a_draft_that_is_not_finite_fails_nobody(
         outputs, _ = steps_to_rest(engine)
     assert engine.stats().drafted > 0
     assert [o.token_id for o in outputs["a"]] == [o.token_id for o in expected["a"]]
-    wipe.assert_called_once_with(0, len(LOOPING) + 30)  # what a draft left behind the answer too
+    wipe.assert_called_once_with(0, len(LOOPING) + 30)  # the rest of a draft behind the answer too
 
 
 def test_prefixes_of_an_answer_with_drafts_serve_the_next_turn(

@@ -184,7 +184,7 @@ async def test_memory_beyond_the_limit_is_a_refusal() -> None:
 async def test_the_event_loop_runs_on_while_a_large_medium_passes(pool: DecodePool) -> None:
     await pool.decode("clip-bpe-v1", b"warm", {})
     stalls = []
-    for _ in range(3):  # what holds the loop does so each time; what a busy machine adds does not
+    for _ in range(3):  # a fault holds the loop each time; a busy machine does not
         async with watched() as watch:
             assert (await refused(pool, "imagebind-image-v1", bytes(60 << 20))).code == "invalid_media"
         stalls.append(watch.stall)

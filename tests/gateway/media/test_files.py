@@ -126,7 +126,7 @@ async def test_a_file_that_a_batch_needs_outlives_its_own_time(valkey: Valkey) -
     info = await files.add("ann", "in.jsonl", "batch", b"lines", "0" * 64)
     longer = await files.keep_until("ann", info.id, time.time() + 7200)
     assert longer.expires >= time.time() + 7200
-    await files.add("ann", "later", "batch", b"more", "0" * 64)  # whose own life is shorter
+    await files.add("ann", "later", "batch", b"more", "0" * 64)  # its own life is shorter
     assert valkey.client.ttl(Keys().file("ann", info.id)) > 7200
     assert valkey.client.ttl(Keys().files("ann")) > 7200
     assert (await files.keep_until("ann", info.id, time.time())).expires == longer.expires
@@ -252,7 +252,7 @@ async def test_a_quota_is_never_passed_and_expired_files_free_it(valkey: Valkey)
     await store.aclose()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # who is killed closes no connection
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a killed process closes no connection
 @pytest.mark.parametrize("harm", HARMS)
 async def test_an_upload_that_dies_at_any_command_lists_no_unreadable_file(harm: Harm, valkey: Valkey) -> None:
     """The file is there whole or not at all, and what is left of it never passes the quota."""

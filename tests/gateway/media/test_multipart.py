@@ -104,7 +104,7 @@ async def test_a_hundred_thousand_fields_end_at_the_limit() -> None:
 async def test_hostile_bytes_do_not_hold_the_event_loop(noise: bytes) -> None:
     body = part("image", noise * ((1 << 20) // len(noise)), "x") + END
     stalls = []
-    for _ in range(3):  # what holds the loop does so each time; what a busy machine adds does not
+    for _ in range(3):  # a fault holds the loop each time; a busy machine does not
         async with watched() as watch:
             form = await read(body, step=len(body))  # all at once, as a test client or a proxy may hand it over
         assert len(form.files[0].data) > 1_000_000

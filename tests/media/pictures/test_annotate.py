@@ -38,7 +38,7 @@ def test_a_box_can_be_told_from_any_ground(ground: tuple[int, int, int]) -> None
     picture = Image.new("RGB", (320, 240), ground)
     changed = np.asarray(draw(picture, [DOG])) != np.asarray(picture)
     assert changed[57:64].any(axis=(0, 2))[80:240].all()  # the upper edge, from corner to corner
-    assert not changed[100:140, 100:220].any()  # what is inside stays to be seen
+    assert not changed[100:140, 100:220].any()  # the inside stays to be seen
 
 
 def test_the_answer_is_a_png_of_the_pictures_size() -> None:

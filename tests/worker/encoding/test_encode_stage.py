@@ -108,7 +108,7 @@ async def test_tokens_and_pictures_go_on_while_a_long_video_is_encoded(broker: B
         await begun(runtime)
         assert text_of(await run(broker, quick, {image.blob: picture})) == answer(quick, [picture])
         assert text_of(await run(broker, spoken)) == answer(spoken)
-        assert runtime.encoded == {Modality.IMAGE: 1}  # all that while the video was not done
+        assert runtime.encoded == {Modality.IMAGE: 1}  # before the end of the video
         runtime.go.set()
         assert text_of(await collect(broker, slow)) == answer(slow, [film])
 
@@ -140,7 +140,7 @@ async def test_a_request_that_is_cancelled_ends_while_its_medium_is_encoded(brok
         runtime.go.set()
         assert text_of(await run(broker, later)) == answer(later, [film])
         assert not worker.errors
-    assert runtime.batches == [(Modality.VIDEO, 1)]  # what was begun for nobody serves the next who asks
+    assert runtime.batches == [(Modality.VIDEO, 1)]  # a reading begun for nobody serves the next caller
 
 
 async def test_a_worker_full_of_media_that_are_encoded_leaves_the_cores_to_them(broker: Broker, valkey: Valkey) -> None:

@@ -17,7 +17,7 @@ python       no import from files any more, and an audit hook that refuses the r
 
 Each is one layer; none needs another to hold, and what a system does not offer is left out. `lock_down` returns the
 names of those that took hold, and the gateway logs which are missing and why. Processor time is a timer a job (`arm`),
-wall time is the parent's, who kills.
+wall time is the parent's, which kills.
 """
 
 from service.gateway.decoding.sandbox.lock import LAYERS, arm, enter, lock_down

@@ -15,7 +15,7 @@ _OURS = _MOUNTS | _HOST_NAME | _IPC | _NETWORK
 _READ_ONLY, _NO_SETUID, _NO_DEVICES, _NO_EXEC, _RECURSIVE, _PRIVATE = 1, 2, 4, 8, 0x4000, 0x40000  # MS_*
 _DETACH = 2  # MNT_DETACH
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_PLACES = (b"/tmp", b"/usr", b"/")  # where the empty file system may be mounted: in this process's view only
+_PLACES = (b"/tmp", b"/usr", b"/")  # mount point of the empty file system, in this process's view only
 
 
 def enter() -> None:

@@ -11,7 +11,7 @@ from service.gateway.decoding.sandbox import libc
 _CAPGET, _CAPSET = {"x86_64": 125, "aarch64": 90}, {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 5, 6, 7
-_FIRST_USER, _USERS = 61_184, 4_336  # what systemd keeps for users that are made and dropped (DynamicUser)
+_FIRST_USER, _USERS = 61_184, 4_336  # systemd's range for users that are made and dropped (DynamicUser)
 _NOBODY = 65_534
 _THREADS = 256  # decoders start at most one for each processor
 

@@ -19,7 +19,7 @@ from service.gateway.inference.parsing.json_scan import JsonScan
 
 MAX_JSON_BYTES = 64 << 20
 MAX_STRUCTURE = 60_000  # of , [ { : outside strings
-ESCAPE_BYTES = 128  # that take the parser as long as an escape does
+ESCAPE_BYTES = 128  # of plain text, which take the parser as long as an escape does
 MAX_WORK = 112 << 20  # bytes, escapes counted so: about 100 ms of the parser's time
 SLICE = 64 << 10  # bytes scanned at a time
 BODY = "The JSON body"

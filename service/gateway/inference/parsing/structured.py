@@ -14,7 +14,7 @@ from service.gateway.schema.structured import JsonObjectFormat, JsonSchemaFormat
 
 MAX_TEXT = 4 * grammars.MAX_BYTES  # characters of a schema's text: it may be indented. Parsing holds every thread
 
-Made = tuple[str, Callable[[], Grammar]]  # where the caller gave it, and how to check and make it
+Made = tuple[str, Callable[[], Grammar]]  # the caller's field, and the functions that check and make it
 
 
 async def grammar_of(body: Sampling) -> Grammar | None:

@@ -8,7 +8,7 @@ _ANSWER = {"text": "The quick brown fox jumps over the lazy dog.", "usage": _USA
 SOUND = {
     "createTranscription": OperationExamples(
         (
-            RequestExample("What is said", {"file": "sound.wav", "model": "whisper-1"}),
+            RequestExample("Words of a sound", {"file": "sound.wav", "model": "whisper-1"}),
             RequestExample(
                 "With the times of words",
                 {
@@ -27,7 +27,7 @@ SOUND = {
     ),
     "createTranslation": OperationExamples(
         (
-            RequestExample("What is said, in English", {"file": "sound.wav"}),
+            RequestExample("Words of a sound, in English", {"file": "sound.wav"}),
             RequestExample("As text alone", {"file": "sound.wav", "response_format": "text"}),
         ),
         _ANSWER,

@@ -63,7 +63,7 @@ class ResponseBody(Sampling):
     max_output_tokens: TokenLimit | None = Field(
         default=None, description="Longest answer (tokens). Default: the model's own, else 256."
     )
-    text: TextOptions | None = Field(default=None, description="How the text is written. Default: text without a form.")
+    text: TextOptions | None = Field(default=None, description="Form of the text. Default: text without a form.")
     tools: ResponseTools | None = Field(
         default=None, description="Functions that the answer may call, up to 128. Default: none."
     )
@@ -94,11 +94,11 @@ class OutputMessage(BaseModel):
 
     id: str = Field(description="The message's name")
     type: Literal["message"]
-    status: Literal["in_progress", "completed", "incomplete"] = Field(description="How far it is")
+    status: Literal["in_progress", "completed", "incomplete"] = Field(description="Its state")
     role: Literal["assistant"]
     content: list[OutputText] = Field(description="The text")
     objects: list[LocatedObject] = Field(default=[], description="Of a model that names places: what is where")
-    malformed_boxes: list[str] = Field(default=[], description="What looks like a box in the text and is none")
+    malformed_boxes: list[str] = Field(default=[], description="Texts that look like a box and are none")
     annotated: str = Field(default="", description="With annotate: where the picture with its boxes is")
 
 
@@ -107,7 +107,7 @@ class OutputFunctionCall(BaseModel):
 
     id: str = Field(description="The item's name")
     type: Literal["function_call"]
-    status: Literal["in_progress", "completed", "incomplete"] = Field(description="How far it is")
+    status: Literal["in_progress", "completed", "incomplete"] = Field(description="Its state")
     call_id: str = Field(description="The name for `call_id` of the item with its result")
     name: str = Field(description="The function")
     arguments: str = Field(description="JSON text")
@@ -142,7 +142,7 @@ class ResponseError(BaseModel):
     """The reason why a response failed."""
 
     code: str = Field(description="A row of the error table")
-    message: str = Field(description="What went wrong")
+    message: str = Field(description="The error in words")
 
 
 class IncompleteDetails(BaseModel):
@@ -156,13 +156,13 @@ class ResponseObject(BaseModel):
 
     id: str = Field(description="The response's name; `resp_` and the request's id")
     object: Literal["response"]
-    created_at: int = Field(description="When it was made (Unix seconds)")
+    created_at: int = Field(description="Time it was made (Unix seconds)")
     status: Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"] = Field(
-        description="How far it is"
+        description="Its state"
     )
     background: bool = Field(description="As it was sent")
-    error: ResponseError | None = Field(description="Why it failed; null where it did not")
-    incomplete_details: IncompleteDetails | None = Field(description="Why it is incomplete; null where it is not")
+    error: ResponseError | None = Field(description="The error of a failed one, else null")
+    incomplete_details: IncompleteDetails | None = Field(description="The reason of an incomplete one, else null")
     instructions: str | None = Field(description="As they were sent")
     max_output_tokens: int | None = Field(description="As it was sent (tokens)")
     model: ModelId

@@ -28,7 +28,9 @@ class AllowedFunctions(PartModel):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"] = Field(description="Whether one of them must be called")
-    tools: Annotated[list[ChosenFunction], Field(max_length=MAX_TOOLS)] = Field(description="Those that may be called")
+    tools: Annotated[list[ChosenFunction], Field(max_length=MAX_TOOLS)] = Field(
+        description="Functions that may be called"
+    )
 
 
 ResponseTools = Annotated[list[ResponseFunctionTool], Field(max_length=MAX_TOOLS)]
