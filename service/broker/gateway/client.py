@@ -119,7 +119,7 @@ class Broker:
         self, model: str, priority: Priority, media: Sequence[str], life_s: float = 0.0
     ) -> tuple[Capacity, set[str]]:
         """In one round trip, before media are decoded: the queue's room, and the media that the store does not have.
-        Those that it has live on for `life_s` at least.
+        Its own media live on for `life_s` at least.
 
         Raises the errors of `submit`.
         """
