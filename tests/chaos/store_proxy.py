@@ -10,7 +10,8 @@ from typing import Literal
 
 Harm = Literal["cut", "answer lost", "stopped", "killed", "killed after"]
 HARMS: tuple[Harm, ...] = ("cut", "answer lost", "stopped", "killed", "killed after")
-PAUSE = 0.3  # seconds that a stopped command stands still; longer than the clients' limit of a command
+PAUSE = 0.3  # seconds that a stopped command stands still, unless its client leaves before
+UNTIL_IT_LEAVES = 60.0  # in place of PAUSE: the client's own limit of a command ends the stop
 MARK = b"store-proxy-was-here"
 _GREETINGS = (b"CLIENT", b"SELECT", b"AUTH")  # of each new connection, by the driver; not counted
 
@@ -63,7 +64,7 @@ class StoreProxy:
         pump = asyncio.create_task(_pump(answers, back, harmed))
         pump.add_done_callback(lambda _: back.close())  # a store that is gone closes its connections
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while await self._pass_on(await _command(client), store, harmed, pump):
+            while await self._pass_on(await _command(client), client, store, harmed, pump):
                 pass
         pump.cancel()
         await asyncio.gather(pump, return_exceptions=True)
@@ -72,24 +73,34 @@ class StoreProxy:
             writer.close()
 
     async def _pass_on(
-        self, command: bytes, store: asyncio.StreamWriter, harmed: asyncio.Event, pump: "asyncio.Task[None]"
+        self,
+        command: bytes,
+        client: asyncio.StreamReader,
+        store: asyncio.StreamWriter,
+        harmed: asyncio.Event,
+        pump: "asyncio.Task[None]",
     ) -> bool:
         """Whether the connection goes on."""
         if self.counts and not any(name in command[:40].upper() for name in _GREETINGS):
             self.count += 1
             if self.count == self._at:
-                return await self._do_harm(command, store, harmed, pump)
+                return await self._do_harm(command, client, store, harmed, pump)
         store.write(command)
         return True
 
     async def _do_harm(
-        self, command: bytes, store: asyncio.StreamWriter, harmed: asyncio.Event, pump: "asyncio.Task[None]"
+        self,
+        command: bytes,
+        client: asyncio.StreamReader,
+        store: asyncio.StreamWriter,
+        harmed: asyncio.Event,
+        pump: "asyncio.Task[None]",
     ) -> bool:
         self.harmed = True
         if self._harm == "stopped":
-            await asyncio.sleep(self._pause_s)
-            store.write(command)
-            return True
+            late, left = await self._stopped(client)
+            store.write(command + late)
+            return not left
         if self._harm in ("answer lost", "killed after"):
             harmed.set()
             store.write(command + b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(MARK), MARK))
@@ -99,6 +110,17 @@ class StoreProxy:
             for writer in self._writers:
                 writer.transport.abort()
         return False
+
+    async def _stopped(self, client: asyncio.StreamReader) -> tuple[bytes, bool]:
+        """What came behind the command meanwhile, and whether the client left."""
+        late = b""
+        try:
+            async with asyncio.timeout(self._pause_s):
+                while data := await client.read(65536):
+                    late += data
+        except TimeoutError:
+            return late, False
+        return late, True
 
 
 async def _opened(store: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -32,10 +32,10 @@ from service.gateway.media.files import PIECE, FileStore, Quota
 from service.gateway.media.sources import MediaSources
 from service.metrics import GatewayMetrics
 from service.settings import StoreSettings
-from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
+from tests.chaos.store_proxy import HARMS, UNTIL_IT_LEAVES, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey
 
-PAUSE_S, TIMEOUT_S = 0.15, 0.1
+TIMEOUT_S = 0.4
 MOST = 60
 LINES = 2
 CHAT = "/v1/chat/completions"
@@ -199,7 +199,7 @@ async def test_harm_at_each_store_command_of_a_batch_loses_nothing(
     monkeypatch.setattr(runner_module, "RETRY_S", 0.01)
     socket, done = valkey.url.removeprefix("unix://"), 0
     for at in range(1, MOST):
-        async with store_proxy(socket, at, harm, PAUSE_S) as (proxy, url):
+        async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
             near = Gateway(valkey.settings.model_copy(update={"url": url, "command_timeout_s": TIMEOUT_S}))
             await path(Stage(near, far, proxy, valkey))
             await near.kill()

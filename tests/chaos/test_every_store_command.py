@@ -33,7 +33,7 @@ from service.gateway.state import GatewayState
 from service.metrics import GatewayMetrics
 from service.settings import Settings
 from service.settings.store import StoreSettings
-from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
+from tests.chaos.store_proxy import HARMS, UNTIL_IT_LEAVES, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, FakeRuntime, fake_embedding, worker_thread
 from tests.wire import TENANT, answer, collect, embed, ends_of, generate, media, text_of, until
@@ -304,8 +304,8 @@ async def test_harm_at_each_store_command_loses_nothing(
         far, far_admin = gateway_on(valkey.settings), QueueAdmin.connect(valkey.settings)
         done = 0
         for at in range(1, MOST):
-            async with store_proxy(socket, at, harm) as (proxy, url):
-                through = valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2})
+            async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
+                through = valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.4})
                 near, near_admin = gateway_on(through), QueueAdmin.connect(through)
                 async with asyncio.timeout(25):  # a window of 30 seconds, as there was one, is longer
                     await path(Gateways(near, far, near_admin, far_admin, proxy))

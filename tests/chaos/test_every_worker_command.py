@@ -26,14 +26,14 @@ from service.broker.protocol import Done, Event, Failed, Generate, Token
 from service.broker.worker.consumer import Consumer
 from service.broker.worker.delivery import Delivery
 from service.settings import StoreSettings
-from tests.chaos.store_proxy import HARMS, Harm, StoreProxy, store_proxy
+from tests.chaos.store_proxy import HARMS, UNTIL_IT_LEAVES, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey
 from tests.wire import ends_of, generate
 
 TOKENS = 2
 ENDLESS = 200  # tokens: after any harm, a cancel comes long before the last of them
 LOST_AFTER_S = 0.05  # silence after which a request is taken over
-PAUSE_S, TIMEOUT_S = 0.15, 0.1  # a stopped command stands still for longer than the worker waits for it
+TIMEOUT_S = 0.4
 MOST = 60  # commands of one path; more would be a path that never ends
 KEYS = Keys()
 QUEUE = KEYS.queue("fake", "interactive")
@@ -230,7 +230,7 @@ async def test_harm_at_each_store_command_of_a_worker_loses_nothing(
     far = Worker(valkey.settings, "far")
     done = 0
     for at in range(1, MOST):
-        async with store_proxy(socket, at, harm, PAUSE_S) as (proxy, url):
+        async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
             own = valkey.settings.model_copy(update={"url": url, "command_timeout_s": TIMEOUT_S})
             near = Worker(own, f"near-{at}")
             await path(Stage(near, far, broker, proxy, valkey.client, valkey.settings))
