@@ -112,7 +112,7 @@ class StoreProxy:
         return False
 
     async def _stopped(self, client: asyncio.StreamReader) -> tuple[bytes, bool]:
-        """What came behind the command meanwhile, and whether the client left."""
+        """Bytes that came behind the command meanwhile, and true where the client left."""
         late = b""
         try:
             async with asyncio.timeout(self._pause_s):
