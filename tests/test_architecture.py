@@ -113,3 +113,57 @@ def test_each_module_that_security_rests_on_has_a_test_file_of_its_name(root: Pa
             test = f"tests/{folder.partition('/')[2]}/test_{module}.py"
             assert test in files, test
             assert "\ndef test_" in (text := (root / test).read_text(encoding="utf-8")) or "\nasync def test_" in text
+
+
+SMALL, LONG = 60, 280  # lines: of a fragment, and of a module beyond which no more fits into it
+# Fragments with one caller that stand apart by the rule of their folder.
+RULES = {
+    "pandagpt_core/convert/downloads": "a file a published folder",
+    "pandagpt_core/media/scientific": "a file a library that few media need, imported by name",
+    "service/commands/models": "a file a command",
+    "service/commands/models/converters": "a file a published system",
+    "service/gateway/decoding/sandbox": "a file a measure of security",
+}
+# Fragments with a reason of their own.
+APART = {
+    "pandagpt_core/media/maps/metric.py": "a recipe, imported by its name in the registry of modalities",
+    "pandagpt_core/speech/features.py": "an algorithm by itself, held against another implementation",
+    "service/gateway/inference/stored_responses.py": "inference.responses is imported by what this one imports",
+}
+
+
+def lines(root: Path, file: str) -> int:
+    return len((root / file).read_text(encoding="utf-8").splitlines())
+
+
+def callers(root: Path) -> dict[str, set[str]]:
+    """Each module's importers, but of those that their package's `__init__` imports: entries of it, or public names."""
+    rooms = ("service/", "pandagpt_core/", "recipes/", "benchmarks/")
+    files = [file for file in tracked(root) if file.endswith(".py") and file.startswith(rooms)]
+    modules = {file.removesuffix(".py").replace("/", "."): file for file in files if not file.endswith("__init__.py")}
+    found: dict[str, set[str]] = {file: set() for file in modules.values()}
+    for file in files:
+        for node in ast.walk(ast.parse((root / file).read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for imported in {modules[name] for name in names if name in modules}:
+                found[imported].add(file)
+    return {file: those for file, those in found.items() if f"{Path(file).parent}/__init__.py" not in those}
+
+
+def test_a_fragment_with_one_caller_stands_with_it_or_has_a_reason(root: Path) -> None:
+    """A module below 60 lines that one other imports belongs to that one, unless it would grow too long."""
+    found = {
+        file: caller
+        for file, importers in callers(root).items()
+        if file.startswith(("service/", "pandagpt_core/")) and lines(root, file) < SMALL and len(importers) == 1
+        for caller in importers
+    }
+    by_rule = {file for file in found if str(Path(file).parent) in RULES}
+    apart = {file for file in set(found) - by_rule if lines(root, file) + lines(root, found[file]) <= LONG}
+    assert apart - set(APART) == set(), "fold it into its caller, or give its reason in APART"
+    assert set(APART) - apart == set(), "no fragment with one caller any more"
+    assert set(RULES) - {str(Path(file).parent) for file in by_rule} == set(), "no such fragment there any more"

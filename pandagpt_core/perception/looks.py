@@ -1,6 +1,6 @@
-"""Colours, grounds and shapes of a picture, by plain arithmetic on its pixels."""
+"""Colours, grounds and shapes of a picture, by plain arithmetic on its pixels, and their words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from pandagpt_core.perception.reading import Thing
 from pandagpt_core.perception.rows import Measures, ThingRow
 
 Pixels = npt.NDArray[np.float32]  # [H, W, 3], 0 to 255
 COLOUR_NAMES = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "gray")
+SECOND_COLOUR, GROUND_COLOUR = 0.3, 0.3  # shares from which a second colour is named
+_LARGER = 1.8  # of areas, for large and small
 _RIM = 0.06  # of a side
 _NEAR = 28.0  # colours that differ less, in the length of RGB, are one
 _CELL = 4  # pixels of a side of the cells in which shapes are distinguished
@@ -177,3 +180,35 @@ def _labelled(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], int]:
                     labels[near] = count
                     waiting.append(near)
     return labels, count
+
+
+def shades(shares: Sequence[float], second: float) -> tuple[str, ...]:
+    """Words for shares of `COLOUR_NAMES`: the strongest colour, and the next where its share is at least `second`."""
+    order = sorted(range(len(shares)), key=lambda at: -shares[at])[:2]
+    if not shares or shares[order[0]] == 0:
+        return ()
+    return tuple(COLOUR_NAMES[at] for rank, at in enumerate(order) if rank == 0 or shares[at] >= second)
+
+
+def placed(rows: Sequence[ThingRow], names: Sequence[str]) -> tuple[Thing, ...]:
+    """Things in words: their colours, where they are, and which of them are large."""
+    areas = [row.area for row in rows]
+    return tuple(
+        Thing(name, shades(row.colours, SECOND_COLOUR), place(*row.middle), _size(row.area, areas))
+        for row, name in zip(rows, names, strict=True)
+    )
+
+
+def place(x: float, y: float) -> str:
+    """ "top left" ... "middle"; a thing in the middle row is only left or right."""
+    across = "left" if x < 0.4 else "right" if x > 0.6 else ""
+    down = "top" if y < 0.38 else "bottom" if y > 0.62 else ""
+    return f"{down} {across}".strip() or "middle"
+
+
+def _size(area: float, areas: Sequence[float]) -> str:
+    if len(areas) < 2:
+        return ""
+    if area * _LARGER <= max(areas):
+        return "small"
+    return "large" if area >= _LARGER * min(areas) else ""

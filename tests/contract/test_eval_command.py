@@ -8,10 +8,10 @@ import pytest
 
 from pandagpt_core.training.evaluation import examine, markdown, read_manifest, write_manifest
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, run_benchmark
-from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table
-from pandagpt_core.training.evaluation.export import METRIC
+from pandagpt_core.training.evaluation.benchmarks.base import benchmark_table
 from pandagpt_core.training.evaluation.local import LocalModel
 from pandagpt_core.training.evaluation.manifest import ConceptEntry
+from pandagpt_core.training.evaluation.report import METRIC
 from pandagpt_core.types import Modality
 from service import cli
 from service.commands.client.talk import TalkError

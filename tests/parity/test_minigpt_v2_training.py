@@ -16,7 +16,7 @@ from pandagpt_core.media import Limits, load
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.batch import IGNORED, collate
 from pandagpt_core.training.conversations import ChatTurn, TokenizedExample
-from pandagpt_core.training.minigpt_v2.layout import tokenize_minigpt
+from pandagpt_core.training.tune.data.layout import tokenize_minigpt
 from pandagpt_core.training.tune.model import TrainableModel, build
 from pandagpt_core.training.tune.settings import LoraSettings
 from pandagpt_core.types import Modality

@@ -1,9 +1,9 @@
-"""Colours, grounds and shapes, of pictures whose truth is exact."""
+"""Colours, grounds and shapes, of pictures whose truth is exact, and places in words."""
 
 import numpy as np
 import pytest
 
-from pandagpt_core.perception.looks import COLOUR_NAMES, apart, colour_ids, inside, look
+from pandagpt_core.perception.looks import COLOUR_NAMES, apart, colour_ids, inside, look, place
 
 SIDE = 160
 
@@ -76,3 +76,10 @@ def test_the_colour_of_a_thing_is_not_its_grounds() -> None:
 def test_what_is_all_of_the_grounds_colour_keeps_it() -> None:
     green = tuple(float(name == "green") for name in COLOUR_NAMES)
     assert apart(green, green) == green
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"), [(0.1, 0.5, "left"), (0.5, 0.5, "middle"), (0.9, 0.1, "top right"), (0.5, 0.9, "bottom")]
+)
+def test_a_middle_has_a_place(x: float, y: float, words: str) -> None:
+    assert place(x, y) == words

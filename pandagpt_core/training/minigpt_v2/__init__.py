@@ -1,1 +1,1 @@
-"""Parts of MiniGPT-v2's own training: its layout, the words of its tasks, readers of public data sets."""
+"""Parts of MiniGPT-v2's own training: the words of its tasks, readers of public data sets."""

@@ -1,5 +1,6 @@
 """The trained module: a projection, perhaps a resampler, and LoRA around a frozen language model."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,9 +27,8 @@ from pandagpt_core.fusion import Projection, PrototypeRetrieval
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.llm.weights import load_llama
-from pandagpt_core.training.batch import Batch, Sums, answer_sums
+from pandagpt_core.training.batch import Batch, MediumTokens, Sums, answer_sums
 from pandagpt_core.training.lora import LoraConfig, LoraLinear, add_lora
-from pandagpt_core.training.resampled import resampled
 from pandagpt_core.training.tune.settings import LoraSettings
 
 
@@ -163,3 +163,28 @@ def _check_same(spec: LoraSpec | None, settings: LoraSettings) -> None:
             raise InvalidRequest(
                 f"lora.{name} is {ours!r}, the model folder's LoRA that it goes on with has {theirs!r}"
             )
+
+
+def resampled(resampler: PerceiverResampler, batch: Batch) -> Batch:
+    """The batch with what the resampler's queries read added to its vectors, k times each medium's embedding."""
+    # Every parameter has a part, if none of the gradient, in every batch: data-parallel training waits for it.
+    nothing = sum((parameter.sum() for parameter in resampler.parameters()), torch.zeros((), device=batch.keep.device))
+    vectors = batch.vectors + 0 * nothing
+    if batch.media:
+        vectors = vectors + torch.cat(read_media(resampler, batch.media))
+    return dataclasses.replace(batch, vectors=vectors)
+
+
+def read_media(resampler: PerceiverResampler, media: tuple[MediumTokens, ...]) -> list[Tensor]:
+    """[k, E] of each, the mean over its clips; media with as many tokens of one tower are read together."""
+    alike: dict[tuple[str, int], list[int]] = {}
+    for index, medium in enumerate(media):
+        alike.setdefault((medium.tower, medium.tokens.shape[1]), []).append(index)
+    found: dict[int, Tensor] = {}
+    for (tower, _), members in alike.items():
+        ones = [media[index] for index in members]
+        keep = torch.cat([one.keep for one in ones if one.keep is not None]) if ones[0].keep is not None else None
+        rows = resampler.towers[tower](torch.cat([one.tokens for one in ones]), keep)  # [clips, k, E]
+        parts = torch.split(rows, [len(one.tokens) for one in ones])
+        found |= {index: part.mean(dim=0) for index, part in zip(members, parts, strict=True)}
+    return [found[index] for index in range(len(media))]

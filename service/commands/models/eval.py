@@ -7,8 +7,8 @@ from pathlib import Path
 from pandagpt_core.training.evaluation import EvaluationReport, Manifest, examine, markdown, read_manifest, write_report
 from pandagpt_core.training.evaluation.answerer import Answerer
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, Files, run_benchmark
-from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
-from pandagpt_core.training.evaluation.export import METRIC, export_report
+from pandagpt_core.training.evaluation.benchmarks.base import benchmark_table, write_outcome
+from pandagpt_core.training.evaluation.report import METRIC, export_report
 from pandagpt_core.training.evaluation.transcript import ANSWERS, Transcript
 from service import settings
 from service.commands.overrides import overrides

@@ -19,8 +19,7 @@ from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.align import checkpoint
-from pandagpt_core.training.align.loss import LEAST_TEMPERATURE, Contrast
-from pandagpt_core.training.align.run import align
+from pandagpt_core.training.align.run import LEAST_TEMPERATURE, Contrast, align
 from pandagpt_core.training.align.settings import AlignSettings, parse_settings
 from pandagpt_core.training.align.towers import open_tower, stacked
 from pandagpt_core.training.tune.record import read_log

@@ -16,8 +16,7 @@ from pandagpt_core.checkpoints import ENCODER, RESAMPLER, PandaGPTFolder, read_f
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
-from pandagpt_core.training.align.loss import Contrast
-from pandagpt_core.training.align.run import align
+from pandagpt_core.training.align.run import Contrast, align
 from pandagpt_core.training.align.settings import AlignSettings, parse_settings
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.types import Modality

@@ -11,10 +11,10 @@ import pytest
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, BenchmarkOutcome, Files, run_benchmark
+from pandagpt_core.training.evaluation.benchmarks.answers import agreement, alike
+from pandagpt_core.training.evaluation.benchmarks.base import benchmark_table, write_outcome
 from pandagpt_core.training.evaluation.benchmarks.cider import cider
 from pandagpt_core.training.evaluation.benchmarks.figures import interval
-from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
-from pandagpt_core.training.evaluation.benchmarks.vqa_text import agreement, alike
 from pandagpt_core.training.evaluation.measures import Rate
 from pandagpt_core.types import Modality
 

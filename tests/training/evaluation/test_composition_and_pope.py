@@ -11,8 +11,8 @@ import pytest
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.benchmarks import BENCHMARKS, BenchmarkOutcome, Files, run_benchmark
+from pandagpt_core.training.evaluation.benchmarks.base import benchmark_table, write_outcome
 from pandagpt_core.training.evaluation.benchmarks.pope import is_yes
-from pandagpt_core.training.evaluation.benchmarks.report import benchmark_table, write_outcome
 from pandagpt_core.types import Modality
 
 

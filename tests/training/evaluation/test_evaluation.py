@@ -15,10 +15,10 @@ from pandagpt_core.errors import InvalidMedia, InvalidRequest
 from pandagpt_core.training.evaluation import Manifest, examine, markdown, read_manifest, write_manifest, write_report
 from pandagpt_core.training.evaluation.answerer import Asked, Held
 from pandagpt_core.training.evaluation.examine import PICTURED, agreement
-from pandagpt_core.training.evaluation.export import export_report
 from pandagpt_core.training.evaluation.local import LocalModel, base_model, open_model
 from pandagpt_core.training.evaluation.manifest import ConceptEntry, TextEntry
 from pandagpt_core.training.evaluation.measures import Gain, Mean, Rate, gain, mean_by, rate
+from pandagpt_core.training.evaluation.report import export_report
 from pandagpt_core.training.evaluation.transcript import Transcript
 from pandagpt_core.types import Modality
 from tests.fakes import FakeRuntime

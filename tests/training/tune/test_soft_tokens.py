@@ -27,7 +27,7 @@ from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.training.batch import MediumTokens, answer_sums, collate
-from pandagpt_core.training.resampled import read_media, resampled
+from pandagpt_core.training.tune.model import read_media, resampled
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.run import build_of, train, trainable_folder
 from pandagpt_core.training.tune.settings import TuneSettings, parse_settings

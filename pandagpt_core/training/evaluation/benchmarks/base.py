@@ -1,10 +1,12 @@
-"""The interface of a benchmark: questions about media out of its files, and figures out of the answers."""
+"""The interface of a benchmark: questions about media out of its files, figures out of the answers, their table."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import msgspec
 
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
@@ -13,6 +15,7 @@ from pandagpt_core.training.evaluation.manifest import MediumEntry
 from pandagpt_core.training.evaluation.measures import Mean, Rate
 from pandagpt_core.types import Modality
 
+FIGURES, ANSWERS = "benchmark.json", "answers.jsonl"
 AT_ONCE = 256  # questions whose pictures are in memory together
 Figure = Rate | Mean | Interval | Drawn
 
@@ -136,3 +139,47 @@ def _held(folder: Path, medium: MediumEntry) -> Held:
     except OSError as error:
         raise InvalidRequest(f"{medium.file}: {error.strerror}") from None
     return Held(medium.modality, data, tuple(sorted(medium.params.items())), medium.file)
+
+
+def benchmark_table(outcome: BenchmarkOutcome) -> str:
+    """For people: each figure with its n and its 95 % interval."""
+    lines = [
+        f"# {outcome.model} on {outcome.benchmark}",
+        "",
+        "| figure | n | value | 95 % |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [f"| {name} | {_cells(figure)} |" for name, figure in outcome.figures.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_outcome(outcome: BenchmarkOutcome, folder: Path) -> list[Path]:
+    """The figures, and every question with its answer; the files written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures, answers = folder / FIGURES, folder / ANSWERS
+    figures.write_text(json.dumps(outcome.to_json(), indent=2) + "\n", encoding="utf-8")
+    with answers.open("w", encoding="utf-8") as file:
+        for question, answer in outcome.answers:
+            file.write(json.dumps(_answered(question, answer)) + "\n")
+    return [figures, answers]
+
+
+def _answered(question: Question, answer: str) -> dict[str, Any]:
+    """Several media by their modality and file; of a truth that is a record, its fields."""
+    truth = question.truth
+    truth = asdict(truth) if is_dataclass(truth) and not isinstance(truth, type) else truth
+    media = (
+        {"media": [msgspec.to_builtins(one) for one in question.several]}
+        if question.several
+        else {"image": question.image}
+    )
+    return {**media, "prompt": question.prompt, "truth": truth, "answer": answer}
+
+
+def _cells(figure: Figure) -> str:
+    low, high = figure.interval
+    if isinstance(figure, Rate):
+        return f"{figure.n} | {100 * figure.share:.1f} % | {100 * low:.1f} to {100 * high:.1f}"
+    if isinstance(figure, Drawn):
+        return f"{figure.n} | {figure.value:.3f} | {low:.3f} to {high:.3f}"
+    return f"{len(figure.values)} | {figure.mean:.3f} | {low:.3f} to {high:.3f}"

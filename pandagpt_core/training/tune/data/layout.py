@@ -1,14 +1,14 @@
 """Conversations as token ids and targets, each template in the way that its model was trained or is served.
 
 alpaca as ImageBind-LLM's trainer has it: prompt and answer tokenised as one text, the end of the text learned, and of
-the answer all but the unknown token, whose id that trainer ignores. MiniGPT-v2 as its own trainer did
-(`training.minigpt_v2.layout`). vicuna-v0 as PandaGPT's trainer laid it out (`training.conversations`, held against the
-original). The others, with rows or one vector, as the very prompts of service, one for each question: the text from the
-prompt to the end of the turn is learned. A template's `lead` stands before the last answer only, as it is served.
+the answer all but the unknown token, whose id that trainer ignores. MiniGPT-v2 as its own trainer did. vicuna-v0 as
+PandaGPT's trainer laid it out (`training.conversations`, held against the original). The others, with rows or one
+vector, as the very prompts of service, one for each question: the text from the prompt to the end of the turn is
+learned. A template's `lead` stands before the last answer only, as it is served.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -20,12 +20,12 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, Span, Template, control_id, token_ids
 from pandagpt_core.training.batch import IGNORED
 from pandagpt_core.training.conversations import ChatTurn, TokenizedExample, tokenize_conversation
-from pandagpt_core.training.minigpt_v2.layout import tokenize_minigpt
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 
 TurnLayout = Callable[
     [Sequence[ChatTurn], bool], TokenizedExample
 ]  # turns, and whether there are media; ValueError if it cannot
+LabelledIds = tuple[list[int | None], bool]  # ids, and whether they are learned
 _ANY_MEDIUM = (MediaUse(Modality.IMAGE, "0" * 64, 0),)  # a prompt has one slot for all media
 
 
@@ -56,6 +56,44 @@ def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> TurnLa
     if folder.template == "minigpt-v2":
         return lambda chat, media: tokenize_minigpt(chat, tokenizer, rows, most, media=media)
     return widened(_served(folder, tokenizer, most), rows)
+
+
+def tokenize_minigpt(
+    turns: Sequence[ChatTurn], tokenizer: Tokenizer, rows: int, most: int, *, media: bool = True
+) -> TokenizedExample:
+    """A conversation about one picture as MiniGPT-v2's trainer laid it out (Chen et al. 2023, released code).
+
+    `<s>[INST] <Img>` ROWS `</Img> q  [/INST]` a `</s>` `<s>[INST] q  [/INST]` a `</s>` ...: one BOS where service has
+    two, and two spaces before `[/INST]`, since its data sets end each question in one. Each piece is tokenised by
+    itself. Answers with their end are learned, all else is not. None stands at each of the picture's `rows`; the part
+    after the first question is cut to `most` tokens.
+    """
+    bos, eos = _control(tokenizer, "<s>"), _control(tokenizer, "</s>")
+    (first, _), *rest = _pieces(turns, tokenizer, bos, eos, rows if media else 0)
+    ids: list[int | None] = []
+    targets: list[int] = []
+    for piece, learned in rest:
+        ids += piece
+        targets += [token if learned and token is not None else IGNORED for token in piece]
+    return TokenizedExample((*first, *ids[:most]), (*[IGNORED] * len(first), *targets[:most]))
+
+
+def _pieces(turns: Sequence[ChatTurn], tokenizer: Tokenizer, bos: int, eos: int, rows: int) -> Iterator[LabelledIds]:
+    for index, turn in enumerate(turns):
+        if turn.who == "gpt":
+            yield [*tokenizer.encode(turn.value), eos], True
+        elif index == 0 and rows:
+            before, after = tokenizer.encode("[INST] <Img>"), tokenizer.encode(f"</Img> {turn.value}  [/INST]")
+            yield [bos, *before, *[None] * rows, *after], False
+        else:
+            yield [bos, *tokenizer.encode(f"[INST] {turn.value}{'  ' if rows else ' '}[/INST]")], False
+
+
+def _control(tokenizer: Tokenizer, piece: str) -> int:
+    found = tokenizer.token_id(piece)
+    if found is None:
+        raise CheckpointError(f"MiniGPT-v2 needs the token {piece!r}, which the tokenizer does not have")
+    return found
 
 
 def widened(layout: TurnLayout, rows: int) -> TurnLayout:
