@@ -127,9 +127,7 @@ def _is_resumed(frame: FrameType) -> bool:
 @dataclass(frozen=True)
 class CallTrace:
     walks: dict[str, Walk]
-    trips: Mapping[
-        str, Sequence[RoundTrip]
-    ]  # by side; with the worker's looks for new requests
+    trips: Mapping[str, Sequence[RoundTrip]]  # by side; with the worker's looks for new requests
 
     @property
     def files(self) -> set[str]:
