@@ -1,4 +1,4 @@
-"""What the examples share: the service's address, a client, and files as content parts."""
+"""Common parts of the examples: the service's address, a client, and files as content parts."""
 
 import base64
 import os

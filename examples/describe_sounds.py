@@ -1,4 +1,4 @@
-"""What is heard in sound files: python examples/describe_sounds.py bark.wav trumpet.flac
+"""The sounds in sound files: python examples/describe_sounds.py bark.wav trumpet.flac
 
 A long sound is split into windows. Each line of the answer has the file, the second where the window begins, and what
 the model hears in it. The model names sounds; it does not write down speech. A file that cannot be read gets its reason
@@ -56,7 +56,7 @@ def hear(http: httpx.Client, sound: bytes, question: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What is heard in sound files.")
+    parser = argparse.ArgumentParser(description="The sounds in sound files.")
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a window (10 s)")
     parser.add_argument("--question", default="What do you hear?")

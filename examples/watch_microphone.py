@@ -18,7 +18,7 @@ QUIET = 0.003  # root mean square of a window, full scale being 1, under which i
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What the microphone hears; samples come from the standard input.")
+    parser = argparse.ArgumentParser(description="The sounds at the microphone; samples come from the standard input.")
     parser.add_argument("--rate", type=int, default=16_000, help="samples a second (16000)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a window (3 s)")
     parser.add_argument("--question", default="What do you hear?")

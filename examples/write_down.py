@@ -1,4 +1,4 @@
-"""What is said in voice notes, as a table in CSV: python examples/write_down.py notes/*.m4a > notes.csv
+"""The words in voice notes, as a table in CSV: python examples/write_down.py notes/*.m4a > notes.csv
 
 The service writes speech down where it was started with a recogniser: make serve SPEECH=whisper-base. A file that it
 refuses gets the reason in the third column, and the others go on.
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What is said in voice notes, as CSV.")
+    parser = argparse.ArgumentParser(description="The words in voice notes, as CSV.")
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--language", help="of the speech, such as de; found from each file where it is not given")
     return parser.parse_args()

@@ -9,8 +9,8 @@ from pandagpt_core.modalities import MODALITIES, Entry, Number, Parameter, Recip
 
 HEAD = """# Media
 
-What is read of which file, and how. Made from the registry (`pandagpt_core/modalities`) by `make openapi`; a test
-holds it to the code. `pandagpt inspect FILE` and `POST /v1/media/inspect` tell it of one file.
+Files and their reading, by modality. Made from the registry (`pandagpt_core/modalities`) by `make openapi`; a test
+holds it to the code. `pandagpt inspect FILE` and `POST /v1/media/inspect` show it for one file.
 
 The bytes decide what a file is, not its name and not the type that a client gives. Recipes named `imagebind-*` are
 bound to published checkpoints and read as the published loaders do; all others show what a viewer shows. An answer's

@@ -127,6 +127,6 @@ def test_every_kind_of_key_in_the_store_is_on_the_list(root: Path) -> None:
     keys = re.findall(r"^pandagpt:.*$", (root / "service/broker/keys.py").read_text(encoding="utf-8"), re.M)
     kinds = {kind for line in keys for kind in re.findall(r"pandagpt:(\w+)", line)}
     page = (root / "docs/security.md").read_text(encoding="utf-8")
-    listed = page.split("## Who shares what")[1].split("\n## ")[0]
+    listed = page.split("## Sharing between keys")[1].split("\n## ")[0]
     assert kinds
     assert kinds == set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^- (.*?):", listed, re.M))))
