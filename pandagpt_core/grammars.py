@@ -20,7 +20,6 @@ MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 LIMITS = LLParserLimits(max_grammar_size=200_000, initial_lexer_fuel=500_000, step_lexer_fuel=200_000)
 MAX_TRIES = 64  # parts of a schema that are looked at to find the one that cannot be followed
-ANY_OBJECT = '{"type": "object"}'
 
 
 def json_schema(schema: Any) -> Grammar:

@@ -119,15 +119,6 @@ def audio_stream(container: InputContainer) -> "AudioStream":
     raise InvalidMedia(f"the file holds no sound of a codec that is read here; it holds {_held(container)}")
 
 
-def has_sound(data: bytes, limits: Limits) -> bool:
-    """Whether the container holds a sound of any codec."""
-    demuxer = sniff(data)
-    if demuxer is None:
-        return False
-    with decoding("video"), open_container(data, demuxer, limits) as container:
-        return bool(container.streams.audio)
-
-
 def _held(container: InputContainer) -> str:
     """The codecs of its streams, by FFmpeg's own names."""
     names = [stream.codec_context.codec.canonical_name for stream in container.streams if stream.codec_context]

@@ -71,12 +71,6 @@ def add_lora(llm: Llama, config: LoraConfig) -> dict[str, LoraLinear]:
     return added
 
 
-def trainable_share(llm: Llama, projection: nn.Linear) -> float:
-    """Trained parameters over all, language model and projection."""
-    everything = [*llm.parameters(), *projection.parameters()]
-    return sum(p.numel() for p in everything if p.requires_grad) / sum(p.numel() for p in everything)
-
-
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """Of a batch: the mean cross entropy over learned positions, and the share of them predicted right.

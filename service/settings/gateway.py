@@ -139,7 +139,7 @@ class GatewaySettings(Section):
 
     @model_validator(mode="after")
     def _needs_keys_beyond_loopback(self) -> Self:
-        if self.keys_file is None and not self.open_access and not _is_loopback(self.host):
+        if self.keys_file is None and not self.open_access and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} can be reached from other machines and no keys_file is set: set "
                 f"PANDAGPT_GATEWAY_KEYS_FILE, or PANDAGPT_GATEWAY_OPEN_ACCESS=true if everyone there may use it"
@@ -147,7 +147,7 @@ class GatewaySettings(Section):
         return self
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

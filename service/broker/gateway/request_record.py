@@ -90,15 +90,11 @@ class RequestRecords:
         if not gone:
             raise DuplicateRequest("the request runs again already", param="id")
 
-    async def mark_cancelled(self, request_id: str, life: int) -> None:
-        """Workers look at this mark when they take a request. On an id without a record, the mark refuses admission."""
-        with store_errors():
-            pipe: Any = self._store.pipeline(transaction=False)
-            self.mark(pipe, request_id, life)
-            await pipe.execute()
-
     def mark(self, pipe: Any, request_id: str, life: int) -> None:
-        """The same as two commands of a pipeline."""
+        """Add to a pipeline the mark that workers look at when they take a request; `life` in seconds.
+
+        On an id without a record, the mark refuses admission.
+        """
         pipe.hset(self._keys.record(request_id), "cancelled", "1")
         pipe.expire(self._keys.record(request_id), life)
 

@@ -24,6 +24,7 @@ from service.gateway.access.tenants import Tenants
 from service.gateway.errors import GatewayError
 from service.gateway.observation import Observation
 from service.settings import SettingsError
+from service.settings.gateway import is_loopback
 
 MAX_KEY_CHARS = 512
 KEY_HEADERS = ("x-api-key", "api-key")  # of clients that do not send `Authorization`
@@ -230,10 +231,3 @@ def _address(request: Request) -> str:
 
 def public() -> None:
     """The dependency of a route that anyone may call."""
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -444,7 +444,7 @@ async def test_a_second_submit_of_an_id_that_is_cut_off_leaves_the_first_alone(b
 async def test_an_admission_that_comes_after_its_submit_was_given_up_is_refused(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings):
         request = generate()
-        await broker._records.mark_cancelled(request.id, 60)
+        broker._records.mark(valkey.client, request.id, 60)
         with pytest.raises(DuplicateRequest):
             await broker.submit(request)
         assert valkey.client.xlen(Keys().queue("fake", "interactive")) == 0
