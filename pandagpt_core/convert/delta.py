@@ -16,7 +16,7 @@ import torch
 
 from pandagpt_core.checkpoints import Shape, account
 from pandagpt_core.checkpoints.soundness import is_delta
-from pandagpt_core.convert.appearing import ProgressOf, refuse_existing, silent
+from pandagpt_core.convert.atomic_folder import ProgressOf, refuse_existing, silent
 from pandagpt_core.convert.llm import FOLDER, copy_texts, shard_files, write_index
 from pandagpt_core.convert.meta_llama import PARAMS, TOKENIZER, WEIGHTS, WEIGHTS_SUMMED, find_weights
 from pandagpt_core.convert.parts import FetchTensor, Part, opened, plan_part, write_part

@@ -34,7 +34,7 @@ from pandagpt_core.checkpoints.imagebind_llm import (
     gate_name,
     tuned_shapes,
 )
-from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent, write_folder
+from pandagpt_core.convert.atomic_folder import ProgressOf, check_context, refuse_existing, silent, write_folder
 from pandagpt_core.convert.cache.faiss_index import CacheSource, open_cache, write_cache
 from pandagpt_core.convert.fresh_bind import RANK, fresh_fetch, fresh_shapes, fresh_specs
 from pandagpt_core.convert.llm import FOLDER, expected_shapes

@@ -29,10 +29,10 @@ from pandagpt_core.checkpoints import (
     module_shapes,
     renamed,
 )
-from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent
+from pandagpt_core.convert.atomic_folder import ProgressOf, check_context, refuse_existing, silent
 from pandagpt_core.convert.llm import FOLDER, expected_shapes, plan_llm
 from pandagpt_core.convert.parts import Part, opened, plan_part
-from pandagpt_core.convert.projected import ProjectedPlan, lora_rank, write_projected
+from pandagpt_core.convert.projection_folders import ProjectedPlan, lora_rank, write_projected
 from pandagpt_core.encoders.eva_vit import RECIPE, EvaSizes, EvaVit, interpolate_positions
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.config import LlamaConfig

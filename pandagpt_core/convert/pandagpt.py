@@ -26,13 +26,13 @@ from pandagpt_core.checkpoints import (
     renamed,
 )
 from pandagpt_core.convert import embedding_gemma2, languagebind
-from pandagpt_core.convert.appearing import ProgressOf, check_context, refuse_existing, silent
+from pandagpt_core.convert.atomic_folder import ProgressOf, check_context, refuse_existing, silent
 from pandagpt_core.convert.described_by import licence_of, template_of
 from pandagpt_core.convert.embedding_gemma2 import EmbeddingGemma2Folder
 from pandagpt_core.convert.languagebind import LanguageBindFolders
 from pandagpt_core.convert.llm import FOLDER, expected_shapes, plan_llm, read_bos
 from pandagpt_core.convert.parts import Part, plan_part
-from pandagpt_core.convert.projected import ProjectedPlan, lora_rank, write_projected
+from pandagpt_core.convert.projection_folders import ProjectedPlan, lora_rank, write_projected
 from pandagpt_core.encoders.embedding_gemma2 import EmbeddingGemma2Sizes
 from pandagpt_core.encoders.imagebind import POINT_PART, ImageBind
 from pandagpt_core.encoders.languagebind import LanguageBindSizes

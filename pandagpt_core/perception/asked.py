@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pandagpt_core.perception.appearance import COLOUR_NAMES
 from pandagpt_core.perception.languages import Language
-from pandagpt_core.perception.looks import COLOUR_NAMES
 from pandagpt_core.perception.reading import NamedConcept, Reading, Sense, Thing
 
 _CLAUSE = re.compile(r"[.,:;!?¿¡\n]")

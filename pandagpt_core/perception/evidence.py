@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pandagpt_core.perception.asked import AskedNames, asked_names
+from pandagpt_core.perception.empty_media import SENSES
 from pandagpt_core.perception.languages import LANGUAGES, Language, language_of
 from pandagpt_core.perception.perceive import Perceiver, probability
 from pandagpt_core.perception.reading import NamedConcept
 from pandagpt_core.perception.rows import CLASS_ROWS, LOOKED_AT, SCORES_AT, THINGS_AT, classes_of, things_of
 from pandagpt_core.perception.table import EvidenceTable, NameTable
-from pandagpt_core.perception.void import SENSES
 from pandagpt_core.types import Modality
 
 Features = dict[str, tuple[float, ...]]  # by source

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pandagpt_core.fusion import PrototypeRetrieval
-from pandagpt_core.perception.looks import GROUND_COLOUR, SECOND_COLOUR, placed, shades
+from pandagpt_core.perception.appearance import GROUND_COLOUR, SECOND_COLOUR, placed, shades
+from pandagpt_core.perception.empty_media import SENSES, void_of
 from pandagpt_core.perception.reading import NamedConcept, Reading, Sense, Thing
 from pandagpt_core.perception.rows import LOOKED_AT, THINGS_AT, Measures, ThingRow, classes_of, things_of
 from pandagpt_core.perception.table import Logistic, NameTable
-from pandagpt_core.perception.void import SENSES, void_of
 from pandagpt_core.types import Modality
 
 _CANDIDATES = 2

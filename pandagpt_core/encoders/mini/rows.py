@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pandagpt_core.encoders.mini.centernet import KINDS, things
 from pandagpt_core.encoders.mini.towers import ImageTower
-from pandagpt_core.perception.looks import Looked, inside, look
+from pandagpt_core.perception.appearance import Looked, inside, look
 from pandagpt_core.perception.rows import (
     MOST_THINGS,
     WIDTH,

@@ -18,7 +18,7 @@ from pandagpt_core.checkpoints import (
     write_safetensors,
 )
 from pandagpt_core.checkpoints.systems import Folder
-from pandagpt_core.convert.appearing import ProgressOf, write_folder
+from pandagpt_core.convert.atomic_folder import ProgressOf, write_folder
 from pandagpt_core.convert.llm import FOLDER, copy_texts, write_index
 from pandagpt_core.convert.parts import ByteProgress, Part, write_part
 from pandagpt_core.errors import CheckpointError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pandagpt_core.perception.looks import COLOUR_NAMES, apart, colour_ids, inside, look, place
+from pandagpt_core.perception.appearance import COLOUR_NAMES, apart, colour_ids, inside, look, place
 
 SIDE = 160
 
