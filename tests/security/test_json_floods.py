@@ -7,7 +7,7 @@ refused. A line of a batch is such a body. The loop is measured by its processor
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -43,6 +43,47 @@ async def test_no_json_body_holds_the_loop(valkey: Valkey, path: bytes) -> None:
             for what, body in FLOODS.items():
                 answer = await send(port, [request(json.dumps(body).encode(), path)])
                 assert answer.split()[1][:1] in (b"2", b"4"), what
+            assert watch.stall < HELD_S, watch.staller
+
+
+def chat(content: str, fields: str = "") -> str:
+    return "{" + fields + '"messages": [{"role": "user", "content": ' + content + "}]}"
+
+
+def text(letters: str) -> str:
+    return f'"{letters}"'
+
+
+def picture(base64: str) -> str:
+    return '[{"type": "image_url", "image_url": {"url": "data:image/png;base64,' + base64 + '"}}]'
+
+
+def alone(field: str, letters: str) -> str:
+    return "{" + f'"{field}": {text(letters)}' + "}"
+
+
+MB = 1_000_000
+CHAT = "/v1/chat/completions"
+LARGE: dict[str, tuple[str, Callable[[], str], str]] = {  # path, body, the first digit of its status
+    "wide letters": (CHAT, lambda: chat(text("é" * 20 * MB)), "4"),
+    "wide letters and escapes": (CHAT, lambda: chat(text("é" * 10 * MB + "\\n" * 400_000)), "4"),
+    "white space": (CHAT, lambda: " " * 60 * MB + chat(text("x")), "2"),
+    "an unknown key": (CHAT, lambda: chat(text("x"), f'"x": {text("é" * 11 * MB)}, '), "2"),
+    "a picture": (CHAT, lambda: chat(picture("A" * 60 * MB)), "4"),
+    "one prompt": ("/tokenize", lambda: alone("prompt", "x" * 60 * MB), "4"),
+    "one input": ("/v1/embeddings", lambda: alone("input", "x" * 60 * MB), "4"),
+    "a response's input": ("/v1/responses", lambda: alone("input", "x" * 60 * MB), "4"),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+async def test_no_large_json_body_holds_the_loop(valkey: Valkey, what: str) -> None:
+    path, body, status = LARGE[what]
+    sent = request(body().encode(), path.encode())
+    with worker_thread(valkey.settings):
+        async with running(valkey, header_timeout_s=10.0) as (_, port), watched() as watch:
+            answer = await asyncio.to_thread(lambda: asyncio.run(send(port, [sent])))
+            assert answer.split()[1][:1] == status.encode(), answer[:500]
             assert watch.stall < HELD_S, watch.staller
 
 

@@ -20,10 +20,11 @@ def bare_slashes(data: bytes) -> bytes:
 
 
 class JsonScan:
-    """`structure`: of , [ { : outside strings. `escapes`: backslashes; those before a slash are removed by `feed`."""
+    """`structure`: of , [ { : outside strings. `escapes`: backslashes; those before a slash are removed by `feed`.
+    `wide`: bytes near others than ASCII."""
 
     def __init__(self) -> None:
-        self.structure = self.escapes = 0
+        self.structure = self.escapes = self.wide = 0
         self._inside = False
         self._carried = b""
         self._skeleton: list[bytes] = []
@@ -34,6 +35,8 @@ class JsonScan:
         cut = len(data) - (len(data) - len(data.rstrip(b"\\"))) % 2  # an escape's second half may come later
         data, self._carried = bare_slashes(data[:cut]), data[cut:]
         self.escapes += data.count(b"\\")
+        if not data.isascii():
+            self.wide += len(data)
         at = 0
         pieces = data.replace(b"\\\\", b"..").replace(b'\\"', b"..").split(b'"')
         for index, piece in enumerate(pieces):
@@ -54,7 +57,7 @@ class JsonScan:
             self._skeleton.append(piece if len(piece) <= LONG_STRING else hashlib.sha256(piece).hexdigest().encode())
             return
         self.structure += sum(piece.count(mark) for mark in (b",", b"[", b"{", b":"))
-        self._skeleton.append(piece)
+        self._skeleton += piece.split()  # without white space, of which there may be very much
 
     def has_doubled_key(self) -> bool:
         """Only of a body that is JSON; of any other the parser knows better what is wrong."""
