@@ -22,6 +22,11 @@ from pandagpt_core.errors import PandaGPTError
 class BrokerError(PandaGPTError):
     retry_after: float | None = None
 
+    @property
+    def reason(self) -> str:
+        """The message, and the remedy where there is one, for a line of the log."""
+        return self.message
+
 
 class StoreUnavailable(BrokerError):
     """`advice` is an operator's remedy, for the log. It never reaches a caller. `passing`: the store may answer in a
@@ -33,6 +38,10 @@ class StoreUnavailable(BrokerError):
     def __init__(self, message: str, *, advice: str = "", passing: bool = False) -> None:
         super().__init__(message)
         self.advice, self.passing = advice, passing
+
+    @property
+    def reason(self) -> str:
+        return f"{self.message}: {self.advice}" if self.advice else self.message
 
 
 class StoreRefused(StoreUnavailable):

@@ -6,11 +6,11 @@ uvicorn.run(create_app(settings))
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -60,7 +60,7 @@ from service.gateway.routes import routers
 from service.gateway.state import GatewayState
 from service.gateway.streaming.event_stream import StreamTimeouts
 from service.metrics import GatewayMetrics
-from service.metrics.exposition import with_head
+from service.metrics.exposition import operators_port
 from service.metrics.process import register_process
 from service.settings import Settings
 from service.tracing import Tracer, make_tracer
@@ -122,10 +122,9 @@ def _lifespan(
         pool = DecodePools(pool_options(settings))
         gateway = make_state(settings, keys, registry, metrics, pool)
         app.state.gateway = gateway
-        exposition = None
-        if settings.gateway.admin_port:
-            exposition = start_http_server(settings.gateway.admin_port, settings.gateway.host, registry)
-            exposition[0].set_app(with_head(make_wsgi_app(registry)))
+        stack = ExitStack()
+        if port := settings.gateway.admin_port:
+            stack.enter_context(operators_port(settings.gateway.host, port, make_wsgi_app(registry)))
         gateway.requests.background.run(measure_lag(metrics.loop_lag_seconds))
         gateway.requests.background.run(gateway.tenants.follow())
         if settings.gateway.keys_file is not None:
@@ -143,9 +142,7 @@ def _lifespan(
             await gateway.close()
             queues.close()
             await asyncio.to_thread(tracer.close)  # it sends what waits
-            if exposition is not None:
-                exposition[0].shutdown()
-                exposition[0].server_close()
+            stack.close()
 
     return lifespan
 

@@ -55,8 +55,7 @@ async def _gateway_error(request: Request, error: GatewayError) -> Response:
 
 
 def log_fields(error: BrokerError) -> dict[str, str]:
-    advice = error.advice if isinstance(error, StoreUnavailable) else ""
-    return {"code": error.code, "reason": f"{error.message}: {advice}" if advice else error.message}
+    return {"code": error.code, "reason": error.reason}
 
 
 async def _core_error(request: Request, error: PandaGPTError) -> Response:

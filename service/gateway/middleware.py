@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.gateway.charset import UTF_8, named_charset
 from service.gateway.errors import GatewayError, error_response
 from service.gateway.observation import Observation, failed, new_request_id
 from service.metrics import GatewayMetrics
@@ -184,12 +185,16 @@ class BodyLimitMiddleware:
         names = [name for name, _ in scope["headers"]]
         if names.count(b"host") > 1:
             raise GatewayError("invalid_request", "The head has more than one Host.")
-        coding = Headers(scope=scope).get("content-encoding", "identity").strip().lower()
-        if coding != "identity":
-            named = coding if coding in _CODINGS else "unknown"
-            raise GatewayError(
-                "invalid_request", f"The body's content-encoding ({named}) is not read here; send it plain."
-            )
+        for name, read in (("content-encoding", "identity"), ("transfer-encoding", "chunked")):
+            for coding in Headers(scope=scope).getlist(name):
+                if coding.strip().lower() != read:
+                    named = coding.strip().lower() if coding.strip().lower() in _CODINGS else "unknown"
+                    raise GatewayError(
+                        "invalid_request", f"The body's {name} ({named}) is not read here; send it plain."
+                    )
+        kind = Headers(scope=scope).get("content-type", "")
+        if "charset" in kind.lower():
+            named_charset("The body", kind, UTF_8)
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isascii() or not declared.isdigit():
             raise GatewayError("invalid_request", "content-length is not a number.")

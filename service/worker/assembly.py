@@ -101,8 +101,7 @@ def wait_for_store(
         except StoreUnavailable as error:
             if time.monotonic() - logged_at > repeat_s:
                 logged_at = time.monotonic()
-                reason = f"{error.message}: {error.advice}" if error.advice else error.message
-                log.warning("the worker waits for the store", extra={"code": error.code, "reason": reason})
+                log.warning("the worker waits for the store", extra={"code": error.code, "reason": error.reason})
             time.sleep(pause_s)
         else:
             return

@@ -43,7 +43,7 @@ def run(settings: Settings) -> int:
     try:
         wait_for_store(settings.store)
     except StoreUnavailable as error:
-        log.error("the worker cannot use the store: %s", error.message, extra={"code": error.code})
+        log.error("the worker cannot use the store: %s", error.reason, extra={"code": error.code})
         return 1
     with operated(settings) as (registry, health):
         recogniser = load_recogniser(settings.worker)  # first: it is small, and may be what is wrong
@@ -97,7 +97,7 @@ def serve(
         logging.shutdown()
         os._exit(1)
     except StoreUnavailable as error:
-        log.error("the worker cannot use the store: %s", error.message, extra={"code": error.code})
+        log.error("the worker cannot use the store: %s", error.reason, extra={"code": error.code})
         return 1
     log.info("the worker is drained")
     return 0

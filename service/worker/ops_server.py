@@ -5,19 +5,14 @@ while the model loads and while the loop turns, ready once the worker takes requ
 """
 
 import json
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from socketserver import ThreadingMixIn
-from typing import Any, Protocol
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from service.broker.worker.heartbeat import STALL_S
-from service.metrics.exposition import with_head
-
-Start = Callable[[str, list[tuple[str, str]]], Any]
+from service.metrics.exposition import Application, Environ, Start, operators_port
 
 
 class Loop(Protocol):
@@ -62,32 +57,14 @@ def ops_served(host: str, port: int, registry: CollectorRegistry, health: Health
     if not port:
         yield 0
         return
-    server = make_server(host, port, with_head(_application(registry, health)), _Server, _Quiet)
-    thread = threading.Thread(target=server.serve_forever, name="ops", daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with operators_port(host, port, _application(registry, health)) as served:
+        yield served
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # a scraper that stalls must not hold up the next one, nor the process's end
-
-
-class _Quiet(WSGIRequestHandler):
-    timeout = 10.0  # seconds that a connection may send nothing
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Probes and scrapes are no news."""
-
-
-def _application(registry: CollectorRegistry, health: Health) -> Callable[[dict[str, Any], Start], Iterable[bytes]]:
+def _application(registry: CollectorRegistry, health: Health) -> Application:
     exposition, probes = make_wsgi_app(registry), {"/health/live": health.live, "/health/ready": health.ready}
 
-    def application(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    def application(environ: Environ, start: Start) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             text: Iterable[bytes] = exposition(environ, start)

@@ -182,11 +182,27 @@ async def test_a_content_encoding_is_refused_by_name(valkey: Valkey, coding: byt
     assert named in answer
 
 
-async def test_a_charset_other_than_utf_8_is_refused(valkey: Valkey) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"application/json; charset=utf-16",
+        b"application/json; charset=latin-1",
+        b"application/json; charset*=utf-8''latin-1",
+        b"multipart/form-data; boundary=b; charset=utf-16",
+    ],
+)
+async def test_a_charset_other_than_utf_8_is_refused(valkey: Valkey, kind: bytes) -> None:
     async with running(valkey) as (_, port):
-        plain = request(BODY)
-        for charset, wanted in ((b"utf-16", b"charset"), (b"latin-1", b"charset")):
-            typed = b"application/json; charset=" + charset
-            answer = await send(port, [plain.replace(b"application/json", typed)])
-            assert int(answer.split()[1]) == 400
-            assert wanted in answer
+        answer = await send(port, [request(BODY).replace(b"application/json", kind)])
+    assert int(answer.split()[1]) == 400
+    assert b"charset" in answer
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"deflate,chunked"])
+async def test_a_transfer_encoding_beside_chunks_is_refused(valkey: Valkey, coding: bytes) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    async with running(valkey) as (_, port):
+        answer = await send(port, [head + b"Transfer-Encoding: " + coding + b"\r\n\r\n" + chunks])
+    assert int(answer.split()[1]) == 400
+    assert b"transfer-encoding" in answer

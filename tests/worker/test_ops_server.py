@@ -1,6 +1,7 @@
 """The worker's own port: answers to probes while the model loads, while the loop turns, and when it hangs."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -82,3 +83,12 @@ def test_head_has_the_status_and_headers_of_get_and_no_body(
     assert head.status_code == got.status_code
     assert dict(head.headers) | own == dict(got.headers) | own
     assert head.content == b""
+
+
+def test_a_doubled_host_is_refused(served: tuple[str, Health, CollectorRegistry]) -> None:
+    url, _, _ = served
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n")
+        head = connection.makefile("rb").readline()
+    assert head.split()[1] == b"400"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from service.gateway.charset import OF_PARTS, named_charset
 from service.gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ MAX_EPILOGUE_BYTES = 64 * 1024
 MAX_BOUNDARY_CHARS = 70  # RFC 2046, section 5.1.1
 # `image[]` and `image[0]`, as PHP and axios write a repeated field, are `image`; `expires_after[seconds]` is a name.
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_-]{0,63}(?:\[[a-z_]{1,32}\])?)(?:\[[0-9]{0,4}\])?")
+# Values of a part's headers that leave its bytes as they are.
+_PLAIN = {b"content-transfer-encoding": ("binary", "8bit", "7bit"), b"content-encoding": ("identity",)}
 MAX_LINE = 1024  # bytes of a text in the place of a file, which may be a link or a name
 _LINK = re.compile(r"(?:file:|https?://)\S+")
 
@@ -118,10 +121,12 @@ class _Reader:
     from_files: set[str] = field(default_factory=set)
     ended: bool = False
     field_count: int = 0
+    headers: dict[bytes, str] = field(default_factory=dict)  # of the part, but its disposition
     header: bytearray = field(default_factory=bytearray)
     value: bytearray = field(default_factory=bytearray)
     name: str = ""
     filename: str = ""
+    charset: str = "utf-8"
     data: bytearray = field(default_factory=bytearray)
     limit: int = 0
     hasher: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -140,6 +145,8 @@ class _Reader:
 
     def begin(self) -> None:
         self.name, self.filename, self.data, self.hasher = "", "", bytearray(), hashlib.sha256()
+        self.charset = "utf-8"
+        self.headers.clear()
         self.header.clear()
         self.value.clear()
 
@@ -149,12 +156,15 @@ class _Reader:
             name = options.get(b"name", b"").decode("latin-1")
             if kind == b"form-data" and (plain := _NAME.fullmatch(name)):
                 self.name, self.filename = plain[1], options.get(b"filename", b"").decode("latin-1")
+        else:
+            self.headers[bytes(self.header.lower())] = self.value.decode("latin-1").strip()
         self.header.clear()
         self.value.clear()
 
     def headers_finished(self) -> None:
         if not self.name:
             raise GatewayError("invalid_request", "A part of the form has no plain field name.")
+        self._check_coding()
         if self.name in self.limits.file_fields:
             self.limit = self.limits.file_fields[self.name]
             if len(self.files) == self.limits.max_files:
@@ -164,6 +174,16 @@ class _Reader:
         self.field_count += 1
         if self.field_count > self.limits.max_fields:
             raise GatewayError("invalid_request", f"The form has more than {self.limits.max_fields} fields.")
+
+    def _check_coding(self) -> None:
+        """Raises `invalid_request` for a part in another coding than its plain bytes: it would be read wrongly."""
+        for header, plain in _PLAIN.items():
+            if self.headers.get(header, plain[0]).lower() not in plain:
+                words = f"{self.name}'s {header.decode()} is not read here; send its bytes plain."
+                raise GatewayError("invalid_request", words, param=self.name)
+        kind = self.headers.get(b"content-type", "")
+        if "charset" in kind.lower() and self.name not in self.limits.file_fields:
+            self.charset = named_charset(self.name, kind, OF_PARTS, self.name)
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         if len(self.data) + end - start > self.limit:
@@ -182,11 +202,13 @@ class _Reader:
             self.files.append(self._upload())
         else:
             try:
-                self.fields.setdefault(self.name, []).append(self.data.decode())
+                self.fields.setdefault(self.name, []).append(self.data.decode(self.charset))
             except UnicodeDecodeError:
                 if self.filename:
                     raise takes_no_file(self.name, self.limits.file_fields) from None
-                raise GatewayError("invalid_request", f"{self.name} is not UTF-8 text.", param=self.name) from None
+                raise GatewayError(
+                    "invalid_request", f"{self.name} is not {self.charset.upper()} text.", param=self.name
+                ) from None
             if self.filename:
                 self.from_files.add(self.name)
         self.data = bytearray()

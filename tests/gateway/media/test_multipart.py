@@ -110,3 +110,41 @@ async def test_hostile_bytes_do_not_hold_the_event_loop(noise: bytes) -> None:
         assert len(form.files[0].data) > 1_000_000
         stalls.append(watch.stall)
     assert min(stalls) < HELD_S
+
+
+def headed(name: str, data: bytes, *headers: str) -> bytes:
+    lines = [f'Content-Disposition: form-data; name="{name}"', *headers]
+    return b"--b0\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n" + data + b"\r\n"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "ISO-8859-1", '"windows-1252"', "utf-16le", "UTF-16"])
+async def test_a_text_is_read_in_the_charset_that_its_part_names(charset: str) -> None:
+    data = "grüß dich".encode(charset.strip('"'))
+    form = await read(headed("prompt", data, f"Content-Type: text/plain; charset={charset}") + part("a", b"b") + END)
+    assert form.fields == {"prompt": ["grüß dich"], "a": ["b"]}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Content-Type: text/plain; charset=ebcdic-cp-us",
+        "Content-Type: text/plain; charset*=utf-8''latin-1",
+        "Content-Transfer-Encoding: base64",
+        "content-transfer-encoding: Quoted-Printable",
+        "Content-Encoding: gzip",
+    ],
+)
+@pytest.mark.parametrize("name", ["prompt", "image"])
+async def test_a_part_in_a_coding_that_is_not_read_is_refused(name: str, header: str) -> None:
+    body = headed(name, b"aGVsbG8=\0", header) + END
+    if name == "image" and "charset" in header:  # a file's charset is the decoder's affair
+        assert (await read(body)).files
+        return
+    assert await refused(body) == ("invalid_request", name)
+
+
+async def test_plain_codings_are_read() -> None:
+    plain = ("Content-Transfer-Encoding: 8bit", "Content-Encoding: identity")
+    file = headed("image", b"\0y", "Content-Transfer-Encoding: binary")
+    form = await read(headed("prompt", b"x", *plain) + file + END)
+    assert (form.fields, form.files[0].data) == ({"prompt": ["x"]}, b"\0y")
