@@ -1,6 +1,6 @@
 """The software bill of materials: every locked package as a component of a CycloneDX 1.6 document, on standard output.
 
-Versions come from requirements/lock.txt and requirements/no-deps.txt, licences from the metadata of the installed
+Versions come from requirements/lock.txt, no-deps.txt and mini.txt, licences from the metadata of the installed
 packages, and from requirements/licences.toml where those name none or the package is not installed here.
 """
 
@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-LOCKS = tuple(Path(__file__).with_name(name) for name in ("lock.txt", "no-deps.txt"))
+LOCKS = tuple(Path(__file__).with_name(name) for name in ("lock.txt", "no-deps.txt", "mini.txt"))
 LICENCES = Path(__file__).with_name("licences.toml")
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:==|>=)(?P<version>[^ ,;]+)[^;]*(?:; *(?P<marker>.*))?")
 # How packages without an SPDX expression write it.

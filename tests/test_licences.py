@@ -43,7 +43,9 @@ def test_the_table_of_licences_names_locked_packages_alone(sbom: ModuleType) -> 
 
 
 def test_the_bill_of_materials_lists_every_locked_package(sbom: ModuleType, root: Path) -> None:
-    texts = [(root / "requirements" / name).read_text(encoding="utf-8") for name in ("lock.txt", "no-deps.txt")]
+    texts = [
+        (root / "requirements" / name).read_text(encoding="utf-8") for name in ("lock.txt", "no-deps.txt", "mini.txt")
+    ]
     lines = [line for text in texts for line in text.splitlines() if line and line[0] not in "# "]
     made = sbom.document()
     assert (made["bomFormat"], made["specVersion"]) == ("CycloneDX", "1.6")

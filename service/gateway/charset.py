@@ -5,7 +5,7 @@ import re
 from service.gateway.errors import GatewayError
 
 UTF_8 = ("utf-8", "utf8", "us-ascii")
-# Those of a form's text parts besides: clients name them for texts in other letters, or for any.
+# Further ones of a form's text parts: clients name them for texts in other letters, or for any.
 OF_PARTS = (*UTF_8, "iso-8859-1", "latin1", "windows-1252", "utf-16", "utf-16le", "utf-16be")
 _CHARSET = re.compile(r"charset(\*?)\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 

@@ -22,6 +22,7 @@ class Mischief:
     weights: dict[str, int]
     seed: int = 1
     done: Counter[str] = field(default_factory=Counter)
+    undone: int = 0  # it does as many as there is time for
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)

@@ -102,6 +102,10 @@ class EveryKillPoint:
         self.over = True
         await asyncio.Event().wait()
 
+    @property
+    def undone(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())
+
     def _is_over(self, began: float) -> bool:
         late = time.monotonic() - began
         return late > self.seconds and (not any(self._queues.values()) or late > self.most_s)

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,17 @@ async def test_nothing_is_lost_doubled_or_crossed_and_everything_ends_once(build
 
 def test_a_report_of_failures_and_later_answers_is_written(tmp_path: Path) -> None:
     verdict = Verdict(requests=3, failed=1, codes=Counter({"worker_lost": 1}), later=Counter({"503 no_worker": 2}))
-    found = Report(verdict, Measured([1.0], [1.0], [1.0]), {"kill worker": 1}, {}, 1.0, {}, [])
+    found = Report(verdict, Measured([1.0], [1.0], [1.0]), {"kill worker": 1}, {}, 0, 1.0, {}, [])
     assert write(found, {}, tmp_path, "soak") == 1
     written = json.loads((tmp_path / "soak.json").read_text())["verdict"]
     assert (written["codes"], written["later"]) == ({"worker_lost": 1}, {"503 no_worker": 2})
+
+
+def test_a_report_is_flawless_only_where_nothing_is_left_or_left_out() -> None:
+    found = Report(Verdict(requests=3, good=3), Measured([1.0], [1.0], [1.0]), {}, {"dead letters": 0}, 0, 1.0, {}, [])
+    assert found.flawless
+    assert not replace(found, left={"dead letters": 1}).flawless
+    assert not replace(found, undone=1).flawless
 
 
 async def test_requests_that_find_no_store_wait_for_the_next_one(building: House) -> None:

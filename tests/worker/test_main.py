@@ -24,6 +24,7 @@ from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Modality, SamplingParams
+from service.broker.faults import FAULTS
 from service.broker.gateway.client import Broker
 from service.broker.keys import Keys
 from service.broker.media_cache import media_name
@@ -200,6 +201,7 @@ def test_a_worker_without_a_usable_store_ends_before_it_loads_a_model(
         settings = load({"store": {"url": url}, "worker": {"model": tmp_path / "no-model"}})
         assert main.run(settings) == 1
     assert "the worker cannot use the store" in caplog.text
+    assert FAULTS["WRONGPASS"].advice in caplog.text
 
 
 def test_a_worker_waits_for_a_store_that_is_not_there_yet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
