@@ -11,6 +11,7 @@ from typing import Literal
 Harm = Literal["cut", "answer lost", "stopped", "killed", "killed after"]
 HARMS: tuple[Harm, ...] = ("cut", "answer lost", "stopped", "killed", "killed after")
 PAUSE = 0.3  # seconds that a stopped command stands still, unless its client leaves before
+LATE_S = 0.05  # seconds by which a stopped command comes after its client's leave, and so after its repeat
 UNTIL_IT_LEAVES = 60.0  # in place of PAUSE: the client's own limit of a command ends the stop
 MARK = b"store-proxy-was-here"
 _GREETINGS = (b"CLIENT", b"SELECT", b"AUTH")  # of each new connection, by the driver; not counted
@@ -120,6 +121,7 @@ class StoreProxy:
                     late += data
         except TimeoutError:
             return late, False
+        await asyncio.sleep(LATE_S)
         return late, True
 
 

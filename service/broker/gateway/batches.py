@@ -81,11 +81,12 @@ class BatchStore:
         self._longest = round(LONGEST_WINDOW + life_s)
 
     async def add(self, batch: StoredBatch) -> None:
+        """Repeated, also by a command that the store gets late, it leaves the status that the batch has by then."""
         life = round(batch.expires - time.time() + self._life)
-        names = self._keys.batches_of(batch.tenant)
-        fields = ("batch", msgspec.msgpack.encode(batch), "status", "validating")
+        key, names = self._keys.batch(batch.id), self._keys.batches_of(batch.tenant)
         with store_errors():
-            await self._store.eval(scripts.EXPIRING, 1, self._keys.batch(batch.id), life, "HSET", *fields)
+            await self._store.eval(scripts.EXPIRING, 1, key, life, "HSET", "batch", msgspec.msgpack.encode(batch))
+            await self._store.eval(scripts.EXPIRING, 1, key, life, "HSETNX", "status", "validating")
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.zadd(names, {batch.id: batch.created})
             pipe.zremrangebyscore(names, "-inf", batch.created - self._longest)
@@ -106,7 +107,7 @@ class BatchStore:
             for batch_id in batch_ids:
                 pipe.hgetall(self._keys.batch(batch_id))
             found = await pipe.execute()
-        return [_read(fields) for fields in found if b"batch" in fields]
+        return [_read(fields) for fields in found if b"batch" in fields and b"status" in fields]
 
     async def of_tenant(self, tenant: str) -> list[str]:
         """The tenant's batches, newest first."""

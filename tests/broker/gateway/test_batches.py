@@ -123,6 +123,14 @@ async def test_the_tenant_s_list_forgets_what_no_batch_outlives(batches: BatchSt
     assert valkey.client.zcard(KEYS.batches_of("ann")) == 1
 
 
+async def test_a_batch_that_is_added_late_once_more_keeps_its_status(batches: BatchStore) -> None:
+    one = batch()
+    await batches.add(one)
+    await batches.advance(one.id, "cancelling")
+    await batches.add(one)
+    assert await status_of(batches, one.id) == "cancelling"
+
+
 async def test_results_are_read_a_few_bytes_at_a_time(batches: BatchStore, valkey: Valkey) -> None:
     one, large = batch(), b"x" * (READ_BYTES // 3)
     await batches.add(one)
