@@ -78,12 +78,12 @@ def run(settings: Settings) -> int:
 
 def serve(server: GatewayServer) -> int:
     """The same with a server that was made."""
-    _quiet_collector()
+    quiet_collector()
     server.run()
     return 0 if server.started else 3
 
 
-def _quiet_collector() -> None:
+def quiet_collector() -> None:
     """A full collection looks at everything that a thousand open streams hold and stops them all for a tenth of a
     second and more, for next to nothing: counting references frees almost all of it. The objects of now stay, so the
     collector never looks at them again; it looks at young ones as before, at the rest fifty times more seldom.

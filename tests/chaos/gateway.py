@@ -35,6 +35,7 @@ async def meter(file: Path) -> None:
 async def serve(chosen: settings.Settings, file: Path) -> None:
     """Until a signal has drained it."""
     made = server.make(chosen)
+    server.quiet_collector()  # as `server.serve` does before it runs
     serving = asyncio.create_task(made.serve())
     while not made.started:  # imports and builds at the start stall nobody
         await asyncio.sleep(TICK)
