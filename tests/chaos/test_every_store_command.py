@@ -6,6 +6,7 @@ request is lost or answered twice, and nothing stays in the queue.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pandagpt_core.types import SamplingParams, Turn
+from pandagpt_core.types import Modality, SamplingParams, Turn
 from service.broker.errors import DuplicateRequest, StoreUnavailable, UnknownRequest
 from service.broker.gateway import departures
 from service.broker.gateway.admin import QueueAdmin
@@ -28,7 +29,9 @@ from service.gateway.access.auth import CLASSES, Caller, KeyRing
 from service.gateway.app import make_state, pool_options
 from service.gateway.decoding.pool import DecodePools
 from service.gateway.errors import ERRORS, GatewayError
-from service.gateway.inference.validated import GenerateRequest, ResponseOptions, SamplingOverrides
+from service.gateway.inference.service import Validated
+from service.gateway.inference.validated import EmbedRequest, GenerateRequest, ResponseOptions, SamplingOverrides
+from service.gateway.media.medium import MediaInput
 from service.gateway.state import GatewayState
 from service.metrics import GatewayMetrics
 from service.settings import Settings
@@ -43,7 +46,7 @@ LONG = SamplingParams(max_tokens=1500, ignore_eos=True)
 QUESTION = "what is this"
 WANTED = GenerateRequest((Turn("user", QUESTION),), (), SamplingOverrides(max_tokens=8, seed=7))
 RESPONSE = replace(WANTED, response=ResponseOptions({"store": True}))
-CALLER = Caller("somebody", TENANT, CLASSES["user"])
+CALLER = Caller("somebody", TENANT, CLASSES["user"], TENANT, cache_group=TENANT)
 MOST = 40  # commands of one path; more would be a path that never ends
 
 
@@ -143,16 +146,49 @@ async def leave(gateways: Gateways) -> None:
 
 async def repeat(gateways: Gateways) -> None:
     """A request under an `Idempotency-Key`, and the caller's repeat of it."""
+    await _repeated(gateways, WANTED)
+
+
+async def repeat_medium(gateways: Gateways) -> None:
+    await _repeated(gateways, replace(WANTED, media=(_vector_medium(),)))
+
+
+async def repeat_vectors(gateways: Gateways) -> None:
+    await _repeated(gateways, EmbedRequest((_vector_medium(), _vector_medium()), "fake"))
+
+
+async def repeat_response(gateways: Gateways) -> None:
+    await _repeated(gateways, RESPONSE)
+
+
+async def _repeated(gateways: Gateways, wanted: Validated) -> None:
+    """The request and its repeat have one answer, that of the same request without harm."""
+
+    async def entered(gateway: GatewayState, key: str) -> RequestRecord:
+        info = await gateway.requests.model("fake")
+        return (await gateway.requests.submit(wanted, info, CALLER, key)).record
+
+    plain = await _events(gateways, await entered(gateways.far_state, uuid4().hex))
     key = uuid4().hex
-
-    async def entered(gateway: GatewayState) -> RequestRecord:
-        return (await gateway.requests.submit(WANTED, FAKE_INFO, CALLER, key)).record
-
     try:
-        record = await gateways.attempt(entered(gateways.near_state))
+        record = await gateways.attempt(entered(gateways.near_state, key))
     except HARMED:
-        record = await entered(gateways.far_state)
-    await _answered_once(gateways, record)
+        record = await entered(gateways.far_state, key)
+    events = await _events(gateways, record)
+    (end,) = ends_of(events)
+    assert isinstance(end, Done), end
+    assert text_of(events) == text_of(plain)
+    assert [one.data for one in events if isinstance(one, Vectors)] == [
+        one.data for one in plain if isinstance(one, Vectors)
+    ]
+    again = await entered(gateways.far_state, key)
+    assert again.id == record.id
+
+
+def _vector_medium() -> MediaInput:
+    """A medium that is its embedding, another one each time: no gateway has to decode it."""
+    vector = np.random.default_rng().standard_normal(FAKE_INFO.embedding_dim).astype("<f4").tobytes()
+    return MediaInput(Modality.IMAGE, vector, hashlib.sha256(vector).hexdigest(), 0, "image", is_vector=True)
 
 
 async def retry(gateways: Gateways) -> None:
@@ -260,8 +296,12 @@ async def delete(gateways: Gateways) -> None:
     assert await store.exists(*names[1:]) == 0
 
 
+async def _events(gateways: Gateways, record: RequestRecord) -> list[Event]:
+    return [event async for came in gateways.far.follow(record) for event in came]
+
+
 async def _answered_once(gateways: Gateways, record: RequestRecord) -> None:
-    events = [event async for came in gateways.far.follow(record) for event in came]
+    events = await _events(gateways, record)
     assert text_of(events) == answer(generate(QUESTION, params=SamplingParams(max_tokens=8, seed=7)))
     assert len(ends_of(events)) == 1
 
@@ -279,6 +319,9 @@ PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (
     cancel,
     leave,
     repeat,
+    repeat_medium,
+    repeat_vectors,
+    repeat_response,
     retry,
     drop,
     embeddings,
