@@ -183,8 +183,10 @@ class BodyLimitMiddleware:
                 "headers_too_large", f"The head has {size} bytes; the limit is {self._limits.max_header_bytes}."
             )
         names = [name for name, _ in scope["headers"]]
-        if names.count(b"host") > 1:
-            raise GatewayError("invalid_request", "The head has more than one Host.")
+        hosts = names.count(b"host")
+        if hosts > 1 or (not hosts and scope["http_version"] == "1.1"):  # RFC 9112, section 3.2
+            found = "more than one" if hosts else "no"
+            raise GatewayError("invalid_request", f"The head has {found} Host.")
         for name, read in (("content-encoding", "identity"), ("transfer-encoding", "chunked")):
             for coding in Headers(scope=scope).getlist(name):
                 if coding.strip().lower() != read:

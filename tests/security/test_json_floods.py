@@ -174,6 +174,13 @@ async def test_a_doubled_host_is_refused(valkey: Valkey) -> None:
     assert b"more than one Host" in answer
 
 
+@pytest.mark.parametrize(("version", "status"), [(b"1.1", 400), (b"1.0", 200)])
+async def test_a_head_of_http_1_1_without_a_host_is_refused(valkey: Valkey, version: bytes, status: int) -> None:
+    async with running(valkey) as (_, port):
+        answer = await send(port, [b"GET /health/live HTTP/" + version + b"\r\nConnection: close\r\n\r\n"])
+    assert int(answer.split()[1]) == status
+
+
 @pytest.mark.parametrize(("coding", "named"), [(b"gzip", b"(gzip)"), (b"br", b"(br)"), (b"<script>", b"(unknown)")])
 async def test_a_content_encoding_is_refused_by_name(valkey: Valkey, coding: bytes, named: bytes) -> None:
     async with running(valkey) as (_, port):
