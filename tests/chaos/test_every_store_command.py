@@ -199,7 +199,7 @@ async def retry(gateways: Gateways) -> None:
     assert text_of(await collect(gateways.far, request)) == answer(request)
     await store.xadd(dead, {"reason": "worker_lost", "at": "1.0", "request": encode(request)})
     near, far = gateways.near_admin, gateways.far_admin
-    (letter,) = await far.find(request.id, ["fake"])
+    (letter,) = [item for item in await far.find(request.id, ["fake"]) if item.state == "dead"]  # or still settled
     try:
         await gateways.attempt(near.retry(letter))
     except HARMED:
