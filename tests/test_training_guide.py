@@ -65,7 +65,7 @@ def folder(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_table_of_keys_is_the_codes() -> None:
     trained, aligned = table(), table(AlignSettings)
-    keys = f"Those of `pandagpt train`:\n\n{trained}\nThose of `pandagpt align`:\n\n{aligned}"
+    keys = f"Settings of `pandagpt train`:\n\n{trained}\nSettings of `pandagpt align`:\n\n{aligned}"
     assert PAGE.read_text(encoding="utf-8").endswith(f"## Keys\n\n{keys}"), "the page is stale: settings.table()"
 
 
