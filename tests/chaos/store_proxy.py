@@ -6,6 +6,7 @@ It reads the store's protocol as far as it must: where one command ends and the 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Literal
 
 Harm = Literal["cut", "answer lost", "stopped", "killed", "killed after"]
@@ -15,6 +16,16 @@ LATE_S = 0.05  # seconds by which a stopped command comes after its client's lea
 UNTIL_IT_LEAVES = 60.0  # in place of PAUSE: the client's own limit of a command ends the stop
 MARK = b"store-proxy-was-here"
 _GREETINGS = (b"CLIENT", b"SELECT", b"AUTH")  # of each new connection, by the driver; not counted
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """A connection through the proxy. `pump` carries answers back until `harmed` is set."""
+
+    client: asyncio.StreamReader
+    store: asyncio.StreamWriter
+    harmed: asyncio.Event
+    pump: "asyncio.Task[None]"
 
 
 class StoreProxy:
@@ -65,7 +76,8 @@ class StoreProxy:
         pump = asyncio.create_task(_pump(answers, back, harmed))
         pump.add_done_callback(lambda _: back.close())  # a store that is gone closes its connections
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while await self._pass_on(await _command(client), client, store, harmed, pump):
+            passage = _Passage(client, store, harmed, pump)
+            while await self._pass_on(await _command(client), passage):
                 pass
         pump.cancel()
         await asyncio.gather(pump, return_exceptions=True)
@@ -73,39 +85,25 @@ class StoreProxy:
             self._writers.discard(writer)
             writer.close()
 
-    async def _pass_on(
-        self,
-        command: bytes,
-        client: asyncio.StreamReader,
-        store: asyncio.StreamWriter,
-        harmed: asyncio.Event,
-        pump: "asyncio.Task[None]",
-    ) -> bool:
+    async def _pass_on(self, command: bytes, passage: "_Passage") -> bool:
         """Whether the connection goes on."""
         if self.counts and not any(name in command[:40].upper() for name in _GREETINGS):
             self.count += 1
             if self.count == self._at:
-                return await self._do_harm(command, client, store, harmed, pump)
-        store.write(command)
+                return await self._do_harm(command, passage)
+        passage.store.write(command)
         return True
 
-    async def _do_harm(
-        self,
-        command: bytes,
-        client: asyncio.StreamReader,
-        store: asyncio.StreamWriter,
-        harmed: asyncio.Event,
-        pump: "asyncio.Task[None]",
-    ) -> bool:
+    async def _do_harm(self, command: bytes, passage: "_Passage") -> bool:
         self.harmed = True
         if self._harm == "stopped":
-            late, left = await self._stopped(client)
-            store.write(command + late)
+            late, left = await self._stopped(passage.client)
+            passage.store.write(command + late)
             return not left
         if self._harm in ("answer lost", "killed after"):
-            harmed.set()
-            store.write(command + b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(MARK), MARK))
-            await pump  # ends when the store has done it
+            passage.harmed.set()
+            passage.store.write(command + b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(MARK), MARK))
+            await passage.pump  # ends when the store has done it
         if self._harm in ("killed", "killed after"):
             self.died.set()
             for writer in self._writers:
