@@ -37,7 +37,7 @@ class RateStore:
         self._store, self._keys, self.rates, self.lease_s = store, keys, rates, lease_s
 
     async def take(self, tenant: str, name: str) -> RateShare:
-        """Ask for one request; `name` stands for it among those in hand until `free`."""
+        """Ask for one request; `name` stands for it among those in hand until `free`. A repeat by its name is free."""
         outcome, wait, requests, tokens = await self._run(tenant, "take", name)
         exceeded = None if outcome == b"ok" else outcome.decode()
         return RateShare(exceeded, int(wait) / 1000, float(requests), float(tokens))
@@ -59,8 +59,12 @@ class RateStore:
         await self._run(tenant, "renew", *names)
 
     async def free(self, tenant: str, name: str) -> None:
-        with store_errors():
-            await self._store.zrem(self._keys.running(tenant), name)
+        """The request has ended. A `take` of this name that the store gets later does nothing."""
+        await self._run(tenant, "free", name)
+
+    async def withdraw(self, tenant: str, name: str) -> None:
+        """The same, and it does not count."""
+        await self._run(tenant, "withdraw", name)
 
     async def _run(self, tenant: str, what: str, *arguments: str | int) -> Any:
         names, rates = (self._keys.rate(tenant), self._keys.running(tenant)), self.rates

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import uuid
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -15,7 +16,7 @@ from types import TracebackType
 from prometheus_client import Counter
 
 from service.broker.errors import BrokerError, StoreUnavailable
-from service.broker.gateway.patience import bridged
+from service.broker.gateway.patience import begun_anew, bridged
 from service.broker.gateway.rate_limits import RateShare, RateStore
 from service.gateway.errors import GatewayError
 
@@ -32,6 +33,7 @@ class RateLimiter:
         self.limits = any((self.rates.requests, self.rates.tokens, self.rates.concurrent))  # any limit
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._renewal: asyncio.Task[None] | None = None
+        self._ends = set[asyncio.Task[None]]()
 
     def lease(self, tenant: str) -> "RateLimitLease":
         """A request of this tenant, from its start to its end: `async with`."""
@@ -52,34 +54,73 @@ class RateLimiter:
             return STORE_WAIT_S
 
     async def take(self, tenant: str, name: str) -> RateShare | None:
-        """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable."""
+        """The tenant's share after this request, None where nothing is limited. Raises StoreUnavailable.
+
+        A request that failed here, or whose caller left, does not count, though the store may have taken it.
+        """
         if not self.limits:
             return None
-        share = await bridged(lambda: self._store.take(tenant, name), self._patience_s)
-        if self.rates.concurrent and share.exceeded is None:
+        try:
+            share = await bridged(lambda: self._store.take(tenant, name), self._patience_s)
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._finish(self._store.withdraw, tenant, name)
+            raise
+        if share.exceeded is None:
             self._held[tenant].add(name)
             if self._renewal is None:
                 self._renewal = asyncio.create_task(self._renew(), name="limits")
         return share
 
     async def refund(self, tenant: str) -> None:
-        """A request that the service could not take, or that only repeats another, does not count."""
+        """A request that only repeats another does not count."""
         if self.rates.requests:
             with suppress(StoreUnavailable):
                 await self._store.refund(tenant)
 
     async def free(self, tenant: str, name: str) -> None:
-        if name in self._held.get(tenant, ()):
-            self._held[tenant].discard(name)
-            if not self._held[tenant]:
-                del self._held[tenant]
-            with suppress(StoreUnavailable):  # it stops counting by itself
-                await self._store.free(tenant, name)
+        """The request has ended."""
+        if self._release(tenant, name) and self.rates.concurrent:
+            await self._finish(self._store.free, tenant, name).wait()
+
+    async def withdraw(self, tenant: str, name: str) -> None:
+        """The request has ended, and does not count."""
+        if self._release(tenant, name):
+            await self._finish(self._store.withdraw, tenant, name).wait()
 
     async def close(self) -> None:
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
+        tasks = [*self._ends, *([] if self._renewal is None else [self._renewal])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _release(self, tenant: str, name: str) -> bool:
+        """Whether it was held."""
+        if name not in self._held.get(tenant, ()):
+            return False
+        self._held[tenant].discard(name)
+        if not self._held[tenant]:
+            del self._held[tenant]
+        return True
+
+    def _finish(self, end: Callable[[str, str], Awaitable[None]], tenant: str, name: str) -> asyncio.Event:
+        """Begin a request's end, which goes on without its caller until the store has it or the lease is over. Set
+        after the first try: nobody waits for a store that is away."""
+        tried = asyncio.Event()
+
+        async def until_done() -> None:
+            try:
+                await end(tenant, name)
+            except StoreUnavailable as error:
+                tried.set()
+                with suppress(StoreUnavailable):
+                    await begun_anew(error, lambda: end(tenant, name), self._store.lease_s)
+            finally:
+                tried.set()
+
+        task = asyncio.create_task(until_done(), name="end of a request's share")
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+        return tried
 
     async def _renew(self) -> None:
         while True:
@@ -118,8 +159,8 @@ class RateLimitLease:
     ) -> None:
         if isinstance(error, BrokerError) and self._share is not None:
             self._share = replace(self._share, requests=min(self._limiter.rates.requests, self._share.requests + 1))
-            await asyncio.shield(self._limiter.refund(self._tenant))
-        await asyncio.shield(self._limiter.free(self._tenant, self._name))
+            await self._limiter.withdraw(self._tenant, self._name)
+        await self._limiter.free(self._tenant, self._name)
 
     def headers(self) -> dict[str, str]:
         """`x-ratelimit-*` of the limits that apply, as this request found them; also where it was refused."""

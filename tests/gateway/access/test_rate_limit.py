@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
 from service.broker.connection import AsyncStore, connect_async
-from service.broker.errors import NoWorker, Overloaded
+from service.broker.errors import NoWorker, Overloaded, StoreUnavailable
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.errors import GatewayError
+from tests.chaos.store_proxy import UNTIL_IT_LEAVES, Harm, store_proxy
 from tests.conftest import Valkey
 
 Make = Callable[..., RateLimiter]
@@ -139,3 +141,68 @@ async def test_a_request_that_no_worker_could_take_does_not_count(make: Make) ->
         await ask(limiter)
     with pytest.raises(GatewayError, match="2 requests a minute"):
         await ask(limiter)
+
+
+@pytest.mark.parametrize("harm", ["cut", "answer lost", "stopped"])
+async def test_a_share_that_the_store_failed_to_give_or_take_back_holds_nobody_up(
+    harm: Harm, make: Make, valkey: Valkey
+) -> None:
+    """One request at once and a lease of an hour: the next is admitted only where this one was let go of. One a
+    minute: only where it did not count, since it found no store."""
+    socket, far = valkey.url.removeprefix("unix://"), {kind: make(**{kind: 1}) for kind in ("concurrent", "requests")}
+    for kind, at in (("concurrent", 1), ("concurrent", 2), ("requests", 1), ("requests", 2)):
+        async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
+            store = connect_async(valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.4}))
+            near = RateLimiter(RateStore(store, Keys(), RateLimits(**{kind: 1}), lease_s=3600.0))
+            tenant = f"{kind} {at}"
+            with suppress(StoreUnavailable):
+                async with near.lease(tenant):
+                    if kind == "requests":
+                        raise StoreUnavailable("away")
+            async with asyncio.timeout(30):
+                while not await is_admitted(far[kind], tenant):
+                    await asyncio.sleep(0.02)
+            assert proxy.harmed
+            await near.close()
+            await store.aclose()
+
+
+async def test_a_caller_who_leaves_before_the_share_is_given_holds_nobody_up(make: Make, valkey: Valkey) -> None:
+    socket, far = valkey.url.removeprefix("unix://"), make(concurrent=1)
+    async with store_proxy(socket, 1, "stopped") as (proxy, url):
+        store = connect_async(valkey.settings.model_copy(update={"url": url}))
+        near = RateLimiter(RateStore(store, Keys(), RateLimits(concurrent=1), lease_s=3600.0))
+        waiting = asyncio.create_task(ask(near))
+        async with asyncio.timeout(30):
+            while not proxy.harmed:
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            while not await is_admitted(far, "a"):
+                await asyncio.sleep(0.02)
+        await near.close()
+        await store.aclose()
+
+
+async def test_a_share_is_taken_once_under_its_name(store: AsyncStore) -> None:
+    shares = RateStore(store, Keys(), RateLimits(requests=1, concurrent=1))
+    for _ in range(2):
+        assert (await shares.take("a", "one")).exceeded is None
+    assert (await shares.take("a", "two")).exceeded == "at_once"
+    for _ in range(2):
+        await shares.withdraw("a", "one")
+    assert (await shares.take("a", "two")).exceeded is None
+    assert (await shares.look("a")).requests < 1
+
+
+@pytest.mark.parametrize("end", [RateStore.free, RateStore.withdraw])
+async def test_a_share_that_was_let_go_of_is_not_taken_late(
+    end: Callable[[RateStore, str, str], Awaitable[None]], store: AsyncStore
+) -> None:
+    """The store may get a take that timed out, or a renewal, after the request's end."""
+    shares = RateStore(store, Keys(), RateLimits(concurrent=1))
+    await end(shares, "a", "one")
+    await shares.take("a", "one")
+    await shares.renew("a", ["one"])
+    assert (await shares.take("a", "two")).exceeded is None
+    assert (await shares.take("a", "three")).exceeded == "at_once"
