@@ -130,7 +130,7 @@ def _lifespan(
         if settings.gateway.keys_file is not None:
             gateway.requests.background.run(KeysFile(settings.gateway.keys_file, keys).follow())
         if settings.gateway.batch_lines:
-            gateway.requests.background.run(_batch_runner(gateway, settings.gateway.batch_lines).follow())
+            gateway.requests.background.run(batch_runner(gateway, settings.gateway.batch_lines).follow())
         if gateway.fetcher is not None:
             gateway.fetcher.announce_unreachable()
         await pool.start()
@@ -147,7 +147,8 @@ def _lifespan(
     return lifespan
 
 
-def _batch_runner(gateway: GatewayState, lines: int) -> BatchRunner:
+def batch_runner(gateway: GatewayState, lines: int) -> BatchRunner:
+    """The gateway's runner of batches, each of which has so many lines at once."""
     return BatchRunner(
         gateway.batches,
         gateway.files,

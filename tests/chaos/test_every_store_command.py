@@ -7,6 +7,8 @@ request is lost or answered twice, and nothing stays in the queue.
 
 import asyncio
 import hashlib
+import json
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,14 +23,16 @@ from pandagpt_core.types import Modality, SamplingParams, Turn
 from service.broker.errors import DuplicateRequest, StoreUnavailable, UnknownRequest
 from service.broker.gateway import departures
 from service.broker.gateway.admin import QueueAdmin
+from service.broker.gateway.batches import ENDED, BatchProgress, StoredBatch
 from service.broker.gateway.client import Broker
 from service.broker.gateway.request_record import RequestRecord
-from service.broker.keys import Keys
+from service.broker.keys import PRIORITIES, Keys
 from service.broker.protocol import Done, Event, Vectors, encode
 from service.gateway.access.auth import CLASSES, Caller, KeyRing
-from service.gateway.app import make_state, pool_options
+from service.gateway.app import batch_runner, make_state, pool_options
 from service.gateway.decoding.pool import DecodePools
 from service.gateway.errors import ERRORS, GatewayError
+from service.gateway.inference.batches import runner
 from service.gateway.inference.service import Validated
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, ResponseOptions, SamplingOverrides
 from service.gateway.media.medium import MediaInput
@@ -44,10 +48,11 @@ from tests.wire import TENANT, answer, collect, embed, ends_of, generate, media,
 _T = TypeVar("_T")
 LONG = SamplingParams(max_tokens=1500, ignore_eos=True)
 QUESTION = "what is this"
+CHAT = "/v1/chat/completions"
 WANTED = GenerateRequest((Turn("user", QUESTION),), (), SamplingOverrides(max_tokens=8, seed=7))
 RESPONSE = replace(WANTED, response=ResponseOptions({"store": True}))
 CALLER = Caller("somebody", TENANT, CLASSES["user"], TENANT, cache_group=TENANT)
-MOST = 40  # commands of one path; more would be a path that never ends
+MOST = 70  # commands of one path; more would be a path that never ends
 
 
 class Died(Exception):
@@ -296,6 +301,52 @@ async def delete(gateways: Gateways) -> None:
     assert await store.exists(*names[1:]) == 0
 
 
+async def batch_line(gateways: Gateways) -> None:
+    """A batch of one request: whichever gateway runs it on, it has one result, and that is the request's answer."""
+    batches, files = gateways.far_state.batches, gateways.far_state.files
+    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 8, "seed": 7}
+    line = json.dumps({"custom_id": "one", "url": CHAT, "body": body}).encode()
+    name, now = uuid4().hex, int(time.time())
+    batch = StoredBatch(
+        id=f"batch_{name}",
+        tenant=TENANT,
+        name="somebody",
+        share=TENANT,
+        cache_group=TENANT,
+        endpoint=CHAT,
+        input_file=(await files.add(TENANT, "in.jsonl", "batch", line, "0" * 64)).id,
+        output_file=f"file-out{name}",
+        error_file=f"file-err{name}",
+        window="1h",
+        created=now,
+        expires=now + 3600,
+    )
+    await batches.add(batch)
+    await batches.advance(batch.id, "in_progress", total=1)
+
+    async def ended(gateway: GatewayState) -> BatchProgress:
+        own = batch_runner(gateway, 1)
+        try:
+            while True:
+                with suppress(StoreUnavailable):
+                    await own._look()
+                await asyncio.gather(*own._tasks.values())
+                if (found := await batches.find(batch.id)) and found[1].status in ENDED:
+                    return found[1]
+        finally:
+            await own._stop()
+
+    try:
+        done = await gateways.attempt(ended(gateways.near_state))
+    except Died:
+        await gateways.far._store.delete(Keys().batch_lease)  # its time is over
+        done = await ended(gateways.far_state)
+    assert (done.status, done.completed, done.failed) == ("completed", 1, 0)
+    (written,) = (await files.open(TENANT, batch.output_file)).data.splitlines()
+    (choice,) = json.loads(written)["response"]["body"]["choices"]
+    assert choice["message"]["content"] == answer(generate(QUESTION, params=SamplingParams(max_tokens=8, seed=7)))
+
+
 async def _events(gateways: Gateways, record: RequestRecord) -> list[Event]:
     return [event async for came in gateways.far.follow(record) for event in came]
 
@@ -327,6 +378,7 @@ PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (
     embeddings,
     respond,
     delete,
+    batch_line,
 )
 
 
@@ -340,9 +392,9 @@ async def test_harm_at_each_store_command_loses_nothing(
     valkey: Valkey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, seconds in (("PAUSE", 0.02), ("CLOSING", 0.1)):
-        monkeypatch.setattr(departures, name, seconds)
-    socket, queue = valkey.url.removeprefix("unix://"), Keys().queue("fake", "interactive")
+    for module, name, seconds in ((departures, "PAUSE", 0.02), (departures, "CLOSING", 0.1), (runner, "RETRY_S", 0.05)):
+        monkeypatch.setattr(module, name, seconds)
+    socket, queues = valkey.url.removeprefix("unix://"), [Keys().queue("fake", one) for one in PRIORITIES]
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.002), lost_after_s=30.0):
         far, far_admin = gateway_on(valkey.settings), QueueAdmin.connect(valkey.settings)
         done = 0
@@ -357,8 +409,9 @@ async def test_harm_at_each_store_command_loses_nothing(
                 if proxy.count < at:
                     break
             done = at
-            await until(lambda: valkey.client.xlen(queue) == 0, what=f"the empty queue after harm at command {at}")
-            assert valkey.client.get(Keys().load("fake", "interactive")) is None
+            for priority, queue in zip(PRIORITIES, queues, strict=True):
+                await until(lambda one=queue: valkey.client.xlen(one) == 0, what=f"the empty queue after harm at {at}")
+                assert valkey.client.get(Keys().load("fake", priority)) is None
         assert 0 < done < MOST - 1
         await far.close()
         await far_admin.close()
