@@ -17,9 +17,6 @@ LEFT: Mapping[str, Mapping[str, str]] = {
     "benchmarks/test_rounds.py": {
         "benchmarks.contestants.base.ROOT": "a child's module lies in the folder of the test, not in the project's",
     },
-    "chaos/test_every_batch_command.py": {
-        "service.gateway.inference.batches.runner.RETRY_S": "pauses of a whole gateway, which fails hundreds of times",
-    },
     "chaos/test_every_store_command.py": {
         "service.broker.gateway.departures.*": "pauses of a whole gateway, which fails hundreds of times",
     },

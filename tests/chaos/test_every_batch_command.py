@@ -24,7 +24,6 @@ from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.access.rate_limit import RateLimiter, UsageMeter
 from service.gateway.errors import GatewayError
-from service.gateway.inference.batches import runner as runner_module
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
@@ -59,6 +58,7 @@ class Gateway:
             lambda _: cast(MediaSources, None),
             LINES,
             self._answer,
+            retry_s=0.01,
         )
 
     async def _answer(self, _: object, url: str, body: bytes) -> dict[str, Any]:
@@ -194,9 +194,7 @@ async def test_harm_at_each_store_command_of_a_batch_loses_nothing(
     harm: Harm,
     far: Gateway,
     valkey: Valkey,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner_module, "RETRY_S", 0.01)
     socket, done = valkey.url.removeprefix("unix://"), 0
     for at in range(1, MOST):
         async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):

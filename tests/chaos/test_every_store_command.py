@@ -32,7 +32,6 @@ from service.gateway.access.auth import CLASSES, Caller, KeyRing
 from service.gateway.app import batch_runner, make_state, pool_options
 from service.gateway.decoding.pool import DecodePools
 from service.gateway.errors import ERRORS, GatewayError
-from service.gateway.inference.batches import runner
 from service.gateway.inference.service import Validated
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, ResponseOptions, SamplingOverrides
 from service.gateway.media.medium import MediaInput
@@ -325,16 +324,17 @@ async def batch_line(gateways: Gateways) -> None:
     await batches.advance(batch.id, "in_progress", total=1)
 
     async def ended(gateway: GatewayState) -> BatchProgress:
-        own = batch_runner(gateway, 1)
+        runner = batch_runner(gateway, 1)
+        runner.retry_s = 0.05
         try:
             while True:
                 with suppress(StoreUnavailable):
-                    await own._look()
-                await asyncio.gather(*own._tasks.values())
+                    await runner._look()
+                await asyncio.gather(*runner._tasks.values())
                 if (found := await batches.find(batch.id)) and found[1].status in ENDED:
                     return found[1]
         finally:
-            await own._stop()
+            await runner._stop()
 
     try:
         done = await gateways.attempt(ended(gateways.near_state))
@@ -392,8 +392,8 @@ async def test_harm_at_each_store_command_loses_nothing(
     valkey: Valkey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module, name, seconds in ((departures, "PAUSE", 0.02), (departures, "CLOSING", 0.1), (runner, "RETRY_S", 0.05)):
-        monkeypatch.setattr(module, name, seconds)
+    for name, seconds in (("PAUSE", 0.02), ("CLOSING", 0.1)):
+        monkeypatch.setattr(departures, name, seconds)
     socket, queues = valkey.url.removeprefix("unix://"), [Keys().queue("fake", one) for one in PRIORITIES]
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.002), lost_after_s=30.0):
         far, far_admin = gateway_on(valkey.settings), QueueAdmin.connect(valkey.settings)

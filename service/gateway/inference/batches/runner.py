@@ -51,6 +51,7 @@ class BatchRunner:
     sources: Callable[[str], MediaSources]
     lines: int
     answer: Callable[[BatchCall, str, bytes], Awaitable[dict[str, Any]]] = run
+    retry_s: float = RETRY_S
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -206,7 +207,7 @@ class BatchRunner:
             requests.pop(line.number, None)
             if status not in _PASSING:
                 break
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self.retry_s)
         result = await json_bytes(
             _result(batch, line.number, line.custom_id, {"status_code": status, "body": body}, None)
         )
@@ -242,7 +243,7 @@ class BatchRunner:
             try:
                 return await self.batches.record(batch, line.number, result, failed=failed)
             except StoreUnavailable:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self.retry_s)
 
     async def _write(self, batch: StoredBatch, kind: str, expired: bool) -> int:
         """The file of outputs or of errors, in the order of the lines, none where there are none; how many."""
