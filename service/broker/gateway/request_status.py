@@ -12,7 +12,8 @@ StatusName = Literal["queued", "running", "done", "cancelled", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class RequestState:
-    """Times in Unix seconds, None where not reached. `position` counts from 1 while the request waits its turn."""
+    """Times in Unix seconds, None where not reached. `position` counts from 1 while the request waits its turn.
+    `cancelling`: it is cancelled, and its end is still to come."""
 
     id: str
     model: str
@@ -29,6 +30,7 @@ class RequestState:
     cached_items: int = 0
     attempts: int = 0
     error: Failed | None = None
+    cancelling: bool = False
 
 
 def summarise(record: RequestRecord, events: Sequence[Event], position: int | None) -> RequestState:
@@ -52,6 +54,7 @@ def summarise(record: RequestRecord, events: Sequence[Event], position: int | No
         cached_items=started.cached_items if started else 0,
         attempts=len(fences),
         error=end if isinstance(end, Failed) else None,
+        cancelling=record.cancelled and end is None,
     )
 
 

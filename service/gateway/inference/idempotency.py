@@ -81,7 +81,7 @@ class Idempotency:
             return await self._broker.was_refused(request_id)  # unless it was given up
         if state.error is not None:
             return ERRORS[state.error.code].status == 503 if state.error.code in ERRORS else False
-        return state.status == "cancelled"
+        return state.status == "cancelled" or state.cancelling
 
 
 def fingerprint(request: AnyRequest, model: str) -> str:

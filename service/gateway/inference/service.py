@@ -58,7 +58,7 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The request that answers. `replayed`: it was sent before. `metadata` is how to fold the events of a text."""
+    """The request that answers. `replayed`: another call queued it. `metadata` is how to fold the events of a text."""
 
     record: RequestRecord
     replayed: bool
@@ -178,20 +178,21 @@ class RequestService:
     async def _enter(self, wanted: Validated, info: ModelInfo, caller: Caller, key: str | None) -> Submitted:
         if isinstance(wanted, GenerateRequest):
             wanted = await self._planned(wanted, info)
-        if key is None:
-            request = IdempotentRequest(new_request_id(wanted.id_kind, info.id), caller.tenant)
-        else:
-            request = await self.idempotency.begin(caller.tenant, key, wanted, info.id)
-        if request.replayed:
-            with suppress(UnknownRequest):
-                return await self._joined(wanted, request)
-        try:
-            return await self._submit(wanted, info, caller, request)
-        except DuplicateRequest:  # sent twice at once: the other one runs
-            return await self._joined(wanted, request)
-        except BaseException:
-            await asyncio.shield(self.idempotency.give_up(request))
-            raise
+        while True:
+            if key is None:
+                request = IdempotentRequest(new_request_id(wanted.id_kind, info.id), caller.tenant)
+            else:
+                request = await self.idempotency.begin(caller.tenant, key, wanted, info.id)
+            try:
+                if request.replayed:
+                    with suppress(UnknownRequest):
+                        return await self._joined(wanted, request)
+                return await self._submit(wanted, info, caller, request)
+            except DuplicateRequest:  # sent twice at once: the other one runs, or was given up and will not
+                continue
+            except BaseException:
+                await asyncio.shield(self.idempotency.give_up(request))
+                raise
 
     async def _planned(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
         """With options that the model takes, and its way to call functions."""
@@ -234,7 +235,7 @@ class RequestService:
         if record.model in self.from_zero.models:
             short = replace(record, response=b"")  # held for minutes
             self.background.after(self.from_zero.wait_s, lambda: self.from_zero.end_unserved(short))
-        return Submitted(record, request.replayed, metadata, media.warnings)
+        return Submitted(record, False, metadata, media.warnings)
 
     def _head(self, wanted: Validated, info: ModelInfo, caller: Caller, request: IdempotentRequest) -> MessageHead:
         now = time.time()

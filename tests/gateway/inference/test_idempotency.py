@@ -6,12 +6,15 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
 from pandagpt_core.media import samples
+from service.broker.gateway.client import Broker
+from service.broker.keys import Keys
 from service.gateway.inference.idempotency import fingerprint
 from service.gateway.inference.validated import GenerateRequest, SamplingOverrides
 from service.gateway.state import GatewayState
@@ -190,3 +193,35 @@ def test_a_request_whose_first_gateway_died_before_queueing_it_is_queued(http: h
     assert second.status_code == 200
     assert {**second.json(), "created": 0} == {**first.json(), "created": 0}
     assert kept(valkey) == 1
+
+
+class GivenUpMeanwhile:
+    """A broker whose first submit comes just behind the end of the caller's earlier try, which was given up: before it
+    was `queued`, or after that."""
+
+    def __init__(self, inner: Broker, queued: bool) -> None:
+        self._inner, self._queued, self.ids = inner, queued, list[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def submit(self, request: Any, *arguments: Any, **named: Any) -> Any:
+        self.ids.append(request.id)
+        if len(self.ids) == 1 and self._queued:
+            await self._inner.cancel_record(await self._inner.submit(request, *arguments, **named))
+        elif len(self.ids) == 1:
+            await self._inner._store.hset(Keys().record(request.id), "cancelled", "1")
+        return await self._inner.submit(request, *arguments, **named)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_repeat_behind_a_try_that_is_given_up_meanwhile_is_answered(
+    queued: bool, start_gateway: Callable[..., tuple[str, GatewayState]], worker: WorkerThread
+) -> None:
+    url, gateway = start_gateway()
+    broker = gateway.requests.broker = GivenUpMeanwhile(gateway.requests.broker, queued)  # type: ignore[assignment]  # a fake
+    answered = httpx.post(url + CHAT, json=WHOLE, headers=KEY, timeout=20)
+    assert answered.status_code == 200
+    assert answered.json()["choices"][0]["finish_reason"] == "length"
+    assert len(set(broker.ids)) == 2
+    assert "idempotent-replayed" not in answered.headers
