@@ -5,7 +5,7 @@ from its start or from the event after `Last-Event-ID`.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -23,13 +23,17 @@ from service.gateway.tools.messages import CallFold, CallStyle
 # A line without an empty one after it: the `openai` package takes an empty line for an event once it has seen an id.
 KEEP_ALIVE = b": keep-alive\n"
 DONE = b"[DONE]"
-EVENT_STREAM = "text/event-stream"
 _json = msgspec.json.Encoder()
 
 
-def frame(event_id: int | None, data: bytes) -> bytes:
-    """One event, with its id unless that is None. JSON never holds a raw newline, so one `data:` line is enough."""
-    return b"data: %b\n\n" % data if event_id is None else b"id: %d\ndata: %b\n\n" % (event_id, data)
+def frame(event_id: int, data: bytes) -> bytes:
+    """One event with its id. JSON never holds a raw newline, so one `data:` line is enough."""
+    return b"id: %d\ndata: %b\n\n" % (event_id, data)
+
+
+def bare_frame(_: int, data: bytes) -> bytes:
+    """One event without its id. Some clients of chat completions count an event twice when it has one."""
+    return b"data: %b\n\n" % data
 
 
 def closing_error(error: GatewayError) -> bytes:
@@ -265,27 +269,19 @@ class ChunkFold:
         return b'],"usage":%b}' % _json.encode(usage(self.answer, self.started, self.tokens))
 
 
-def after_of(after: int, last: int, ended: bool) -> int:
-    """The number up to which a reader that has `after` has the chunks of an event, the last of them numbered `last`.
-
-    A reader with more than there is to its end read a stream that the store lost since: it has nothing of the end.
-    """
-    return -1 if ended and last < after else after
-
-
 @dataclass(slots=True)
 class FrameFold:
-    """Folds events into numbered SSE frames, leaving out those up to and including `after`.
+    """Folds events into SSE frames, leaving out those of chunks numbered up to and including `after`.
 
-    ids: write the numbers. Some clients of chat completions count an event twice when it has an id.
+    write: a chunk's frame, of its number and its bytes.
     """
 
     chunks: AnswerChunks
     after: int = -1
-    ids: bool = True
-    next_id: int = 0
+    write: Callable[[int, bytes], bytes] = frame
+    number: int = 0
     ended: bool = False
-    media_type: ClassVar[str] = EVENT_STREAM
+    media_type: ClassVar[str] = "text/event-stream"
     keep_alive: ClassVar[bytes] = KEEP_ALIVE
 
     def closing(self, error: GatewayError) -> bytes:
@@ -296,10 +292,12 @@ class FrameFold:
         frames = []
         for event in events:
             chunks = self.chunks.feed(event)
-            after = after_of(self.after, self.next_id + len(chunks) - 1, self.chunks.ended)
+            after = self.after
+            if self.chunks.ended and self.number + len(chunks) <= after:
+                after = -1  # the reader read a stream that the store lost since: it has nothing of the end
             for chunk in chunks:
-                if self.next_id > after:
-                    frames.append(frame(self.next_id if self.ids else None, chunk))
-                self.next_id += 1
+                if self.number > after:
+                    frames.append(self.write(self.number, chunk))
+                self.number += 1
         self.ended = self.chunks.ended
         return b"".join(frames)

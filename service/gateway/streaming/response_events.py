@@ -4,22 +4,14 @@ As all folds these are pure: the same events give the same sequence numbers on a
 after any of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from service.broker.protocol import Done, Event, Failed, Started, Token
-from service.gateway.errors import GatewayError
-from service.gateway.streaming.chunks import (
-    EVENT_STREAM,
-    KEEP_ALIVE,
-    ResponseMetadata,
-    after_of,
-    closing_error,
-    failure,
-)
+from service.gateway.streaming.chunks import ResponseMetadata, failure
 from service.gateway.streaming.places import other_fields
 from service.gateway.streaming.response_items import (
     Begun,
@@ -237,33 +229,10 @@ class ResponseChunkFold:
         return _json.encode({"type": kind, "sequence_number": self._number - 1, **fields})
 
 
-@dataclass(slots=True)
-class ResponseFrames:
-    """Folds events into frames with an `event:` line, leaving out those up to the sequence number `after`."""
-
-    chunks: ResponseChunkFold
-    after: int = -1
-    number: int = 0
-    ended: bool = False
-    media_type: ClassVar[str] = EVENT_STREAM
-    keep_alive: ClassVar[bytes] = KEEP_ALIVE
-
-    def closing(self, error: GatewayError) -> bytes:
-        return closing_error(error)
-
-    def feed(self, events: Iterable[Event]) -> bytes:
-        """The frames of these events in one piece."""
-        frames = []
-        for event in events:
-            chunks = self.chunks.feed(event)
-            after = after_of(self.after, self.number + len(chunks) - 1, self.chunks.ended)
-            for chunk in chunks:
-                if self.number > after:
-                    kind = chunk[len(b'{"type":"') :].partition(b'"')[0]
-                    frames.append(b"event: %b\ndata: %b\n\n" % (kind, chunk))
-                self.number += 1
-        self.ended = self.chunks.ended
-        return b"".join(frames)
+def response_frame(_: int, event: bytes) -> bytes:
+    """One event with its `event:` line; its number is inside."""
+    kind = event[len(b'{"type":"') :].partition(b'"')[0]
+    return b"event: %b\ndata: %b\n\n" % (kind, event)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from service.gateway.streaming.chunks import (
     fingerprint_of,
     frame,
 )
-from service.gateway.streaming.response_events import ResponseChunkFold, ResponseFrames
+from service.gateway.streaming.response_events import ResponseChunkFold, response_frame
 from service.gateway.streaming.whole import WholeFold
 from tests.fakes import FAKE_INFO
 
@@ -95,7 +95,7 @@ def test_a_reader_of_a_stream_that_the_store_lost_gets_the_end_of_what_is_left(a
     lost: list[Event] = [Failed(code="store_unavailable", message="the store no longer has the request")]
     assert b"store_unavailable" in folded(lost, after=after)
     assert folded(lost, after=after).endswith(b"data: [DONE]\n\n")
-    assert b"response.failed" in ResponseFrames(ResponseChunkFold(ANSWER), after).feed(lost)
+    assert b"response.failed" in FrameFold(ResponseChunkFold(ANSWER), after, response_frame).feed(lost)
     assert folded(EVENTS, after=4) == b"", "a reader that has all gets nothing twice"
 
 
