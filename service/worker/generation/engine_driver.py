@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -14,9 +15,7 @@ from pandagpt_core.types import TokenOutput
 from service.broker.protocol import Done, Failed, Generate, Started
 from service.metrics import WorkerMetrics
 from service.worker.encoding.spoken import speech_fields, spoken_texts, with_speech
-from service.worker.generation.explaining import Explaining
-from service.worker.generation.look_up import LookUp
-from service.worker.generation.prompt_scoring import PromptScoring
+from service.worker.generation.between_steps import PieceQueue, explain, look_up, publish_prompts
 from service.worker.generation.quarantine import Quarantine
 from service.worker.jobs import Job, conversation, pending, sequence_of
 
@@ -34,41 +33,42 @@ class EngineDriver:
         self._runtime, self._metrics, self._speech_tokens = runtime, metrics, speech_tokens
         self.running: dict[str, Job] = {}
         self.quarantine = Quarantine()
-        self.scoring, self.explaining = PromptScoring(runtime), Explaining(runtime)
-        self.searches = LookUp(runtime)
+        self.searches, self.scoring, self.explaining = PieceQueue(), PieceQueue(), PieceQueue()
         self._figures = EngineFigures(metrics)
 
     def offer(self, job: Job) -> None:
         """A job with all its embeddings: into the engine, behind those in quarantine, or first to have a large cache
         searched for its media or its prompts scored."""
+        request = job.delivery.request
+        assert isinstance(request, Generate)
         with self._failing(job):
-            if not self.searches.add(job):
+            searches = bool(request.media) and job.open_choices > 0
+            if not (searches and self.searches.begin(job, look_up(self._runtime, job, request))):
                 self._offer(job)
 
     def work_between_steps(self) -> None:
         """One piece of what computes beside the engine, of each kind that waits: a search in the model's cache of
         pictures and the log probabilities of prompts, after the last piece of which the job goes on, and the
         explanation of an answer that is complete."""
-        if self.searches.waiting:
-            job = self.searches.waiting[0].job
-            with self._failing(job):
-                if self.searches.step():
-                    self._offer(job)
-        if self.scoring.waiting:
-            job = self.scoring.waiting[0].job
-            with self._failing(job):
-                if self.scoring.step():
-                    self._queue(job)
-        if self.explaining.waiting:
-            self.explaining.step()
+        for queue, go_on in ((self.searches, self._offer), (self.scoring, self._queue), (self.explaining, None)):
+            if queue.waiting:
+                job, _ = queue.waiting[0]
+                with self._failing(job):
+                    if queue.step() and go_on is not None:
+                        go_on(job)
 
     def _offer(self, job: Job) -> None:
         request = job.delivery.request
         assert isinstance(request, Generate)
         if request.explain:
             self._runtime.check_explains(sequence_of(job, request, 0))
-        if not (request.echo and self.scoring.add(job)):
-            self._queue(job)
+        if request.echo and len(job.echoed) < len(request.prompts):
+            pieces = publish_prompts(self._runtime, job, request)
+            if request.params.logprobs is not None:
+                self.scoring.add(job, pieces)
+                return
+            deque(pieces, maxlen=0)  # at once: no forward pass is needed
+        self._queue(job)
 
     def _queue(self, job: Job) -> None:
         if self.quarantine.closed:
@@ -129,17 +129,16 @@ class EngineDriver:
     def _explain_complete(self, job: Job) -> None:
         """A job whose answer is complete and unexplained leaves the engine's for those that wait for that."""
         if not job.ended and not self.explaining.holds(job):
+            request = job.delivery.request
+            assert isinstance(request, Generate)
             self.running.pop(job.id, None)
-            self.explaining.add(job)
+            self.explaining.add(job, explain(self._runtime, job, request))
 
     def remove(self, job: Job) -> None:
         """Abort what still runs of a job and free its memory. Jobs that are not here are fine."""
-        if self.searches.waiting:
-            self.searches.drop(job)
-        if self.scoring.waiting:
-            self.scoring.drop(job)
-        if self.explaining.waiting:
-            self.explaining.drop(job)
+        for queue in (self.searches, self.scoring, self.explaining):
+            if queue.waiting:
+                queue.drop(job)
         if self.quarantine.holds:
             self.quarantine.drop(job)
         if self.running.pop(job.id, None) is not None:
