@@ -5,7 +5,6 @@ processor: the time is given as that of the processor on which the bound was set
 """
 
 import asyncio
-import functools
 import gc
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -24,9 +23,9 @@ HELD_S = 0.1  # the most that one callback of a gateway's loop may work (seconds
 REFERENCE_S = 0.008  # `_piece` on the processor on which the bounds were set (AMD EPYC, Zen 4)
 
 
-@functools.cache
 def slowness() -> float:
-    """Times that this processor takes longer than the reference, at least 1: the best of some runs."""
+    """Times that this processor takes longer than the reference now, at least 1: the best of some runs. What shares its
+    core with others takes longer than alone."""
     return max(1.0, min(_piece() for _ in range(9)) / REFERENCE_S)
 
 
@@ -58,10 +57,9 @@ def resident() -> int:
 @asynccontextmanager
 async def watched() -> AsyncIterator[Watch]:
     """Watch this loop while the block runs. The collector passes over what other tests left: it is none of ours."""
-    slowness()  # before anything is watched
     gc.collect()
     gc.freeze()
-    watch = Watch()
+    watch, slow = Watch(), slowness()
 
     async def look() -> None:
         while True:
@@ -70,7 +68,7 @@ async def watched() -> AsyncIterator[Watch]:
 
     task = asyncio.create_task(look())
     try:
-        with _timed(watch):
+        with _timed(watch, slow):
             yield watch
     finally:
         task.cancel()
@@ -78,12 +76,12 @@ async def watched() -> AsyncIterator[Watch]:
 
 
 @contextmanager
-def _timed(watch: Watch) -> Iterator[None]:
+def _timed(watch: Watch, slow: float) -> Iterator[None]:
     """Time each callback of this loop while the block runs; of those in which it begins and ends, its own part."""
     loop, run, begun, ended = asyncio.get_running_loop(), asyncio.Handle._run, time.thread_time(), False
 
     def note(what: object) -> None:
-        if not ended and (took := (time.thread_time() - begun) / slowness()) > watch.stall:
+        if not ended and (took := (time.thread_time() - begun) / slow) > watch.stall:
             watch.stall, watch.staller = took, repr(what)[:300]
 
     def timed(handle: Any) -> None:
