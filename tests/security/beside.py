@@ -7,7 +7,7 @@ processor: the time is given as that of the processor on which the bound was set
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from unittest import mock
 
 from tests.gateway.running import running
 
-__all__ = ["HELD_S", "Watch", "running", "send", "watched"]
+__all__ = ["HELD_S", "Watch", "least_held", "running", "send", "watched"]
 
 
 HELD_S = 0.1  # the most that one callback of a gateway's loop may work (seconds of the reference processor)
@@ -24,8 +24,8 @@ REFERENCE_S = 0.008  # `_piece` on the processor on which the bounds were set (A
 
 
 def slowness() -> float:
-    """Times that this processor takes longer than the reference now, at least 1: the best of some runs. What shares its
-    core with others takes longer than alone."""
+    """Times that this processor takes longer than the reference now, at least 1: the best of some runs. A core that others
+    share takes longer."""
     return max(1.0, min(_piece() for _ in range(9)) / REFERENCE_S)
 
 
@@ -99,6 +99,16 @@ def _timed(watch: Watch, slow: float) -> Iterator[None]:
         finally:
             note("the block itself")
             ended = True
+
+
+async def least_held(attempt: Callable[[], Awaitable[Watch]]) -> Watch:
+    """The watch of the first attempt within the bound, of three. A fault holds the loop each time; on a busy machine
+    memory that is new to a process may take twice its time once."""
+    for _ in range(3):
+        watch = await attempt()
+        if watch.stall < HELD_S:
+            break
+    return watch
 
 
 async def send(port: int, pieces: Sequence[bytes], *, patience_s: float = 20.0, pause_s: float = 0.0) -> bytes:
