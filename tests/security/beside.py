@@ -24,8 +24,8 @@ REFERENCE_S = 0.008  # `_piece` on the processor on which the bounds were set (A
 
 
 def slowness() -> float:
-    """Times that this processor takes longer than the reference now, at least 1: the best of some runs. A core that others
-    share takes longer."""
+    """Times that this processor takes longer than the reference now, at least 1: the best of some runs. A core that
+    others share takes longer."""
     return max(1.0, min(_piece() for _ in range(9)) / REFERENCE_S)
 
 
