@@ -77,7 +77,7 @@ class JsonBounds:
 
         `what` begins the message, `param` is the field.
         """
-        kept, scan, total = BytesIO(), JsonScan(), 0  # which grows in place: one copy of 64 MiB holds the loop
+        kept, scan, total = BytesIO(), JsonScan(), 0  # it grows in place: one copy of 64 MiB holds the loop
         structure, work = self._structure, self._work
         async for chunk in chunks:
             total += len(chunk)
