@@ -2,10 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import Histogram
+
+from service.broker.errors import StoreUnavailable
+from service.broker.gateway.patience import begun_anew
 
 LAG_INTERVAL_S = 0.25  # between looks
 
@@ -24,6 +28,26 @@ class BackgroundTasks:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def until_stored(self, write: Callable[[], Awaitable[None]], seconds: float) -> asyncio.Event:
+        """Begin a write that goes on without its caller until the store has it, or for so long. Set after the first
+        try: nobody waits for a store that is away."""
+        tried = asyncio.Event()
+
+        async def tries() -> None:
+            try:
+                await write()
+            except StoreUnavailable as error:
+                tried.set()
+                with suppress(StoreUnavailable):
+                    await begun_anew(error, write, seconds)
+            finally:
+                tried.set()
+
+        self.run(tries())
+        if self._closed:
+            tried.set()
+        return tried
 
     def after(self, seconds: float, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Begin the work after so long: until then it is a timer, and no task."""

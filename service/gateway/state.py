@@ -97,6 +97,7 @@ class GatewayState:
 
     async def close(self) -> None:
         await self.limiter.close()
+        await self.files.close()
         await self.requests.close()
 
 

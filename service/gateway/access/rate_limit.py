@@ -16,8 +16,9 @@ from types import TracebackType
 from prometheus_client import Counter
 
 from service.broker.errors import BrokerError, StoreUnavailable
-from service.broker.gateway.patience import begun_anew, bridged
+from service.broker.gateway.patience import bridged
 from service.broker.gateway.rate_limits import RateShare, RateStore
+from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class RateLimiter:
         self.limits = any((self.rates.requests, self.rates.tokens, self.rates.concurrent))  # any limit
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._renewal: asyncio.Task[None] | None = None
-        self._ends = set[asyncio.Task[None]]()
+        self._ends = BackgroundTasks()
 
     def lease(self, tenant: str) -> "RateLimitLease":
         """A request of this tenant, from its start to its end: `async with`."""
@@ -88,10 +89,10 @@ class RateLimiter:
             await self._finish(self._store.withdraw, tenant, name).wait()
 
     async def close(self) -> None:
-        tasks = [*self._ends, *([] if self._renewal is None else [self._renewal])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._ends.close()
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
 
     def _release(self, tenant: str, name: str) -> bool:
         """Whether it was held."""
@@ -103,24 +104,8 @@ class RateLimiter:
         return True
 
     def _finish(self, end: Callable[[str, str], Awaitable[None]], tenant: str, name: str) -> asyncio.Event:
-        """Begin a request's end, which goes on without its caller until the store has it or the lease is over. Set
-        after the first try: nobody waits for a store that is away."""
-        tried = asyncio.Event()
-
-        async def until_done() -> None:
-            try:
-                await end(tenant, name)
-            except StoreUnavailable as error:
-                tried.set()
-                with suppress(StoreUnavailable):
-                    await begun_anew(error, lambda: end(tenant, name), self._store.lease_s)
-            finally:
-                tried.set()
-
-        task = asyncio.create_task(until_done(), name="end of a request's share")
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
-        return tried
+        """Begin a request's end, which goes on without its caller until the store has it or the lease is over."""
+        return self._ends.until_stored(lambda: end(tenant, name), self._store.lease_s)
 
     async def _renew(self) -> None:
         while True:

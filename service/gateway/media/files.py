@@ -3,6 +3,7 @@
 A file is there once its entry marks it as whole, which is written after its last piece.
 """
 
+import asyncio
 import builtins
 import hashlib
 import secrets
@@ -18,18 +19,20 @@ from service.broker.connection import AsyncStore, store_errors
 from service.broker.errors import StoreUnavailable
 from service.broker.gateway.batches import LONGEST_WINDOW
 from service.broker.keys import Keys
+from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
 from service.gateway.media.sources import Content
 
 PIECE = 1 << 20
 UPLOAD_S = 300  # for which an upload counts against the quota, if its gateway dies
+GIVEN_UP_S = 60  # seconds; longer than a command to the store may take
 PROLONG_TRIES = 5
 PROLONGED_S = 3600  # for which a batch's input stays after the batch's window, while its files are written
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a file. Times in Unix seconds. `whole`: false during its upload, when it only counts. `content`: the
-    id under which its pieces lie; "" for its own."""
+    """Facts about a file. Times in Unix seconds. `whole`: false during its upload, when it only counts. `given_up`: its
+    upload failed, and does not count. `content`: the id under which its pieces lie; "" for its own."""
 
     id: str
     filename: str
@@ -40,6 +43,7 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     whole: bool = True
     content: str = ""
+    given_up: bool = False
 
 
 _decoder = msgspec.msgpack.Decoder(FileInfo)
@@ -64,11 +68,15 @@ class FileStore:
 
     def __init__(self, store: AsyncStore, keys: Keys, quota: Quota) -> None:
         self._store, self._keys, self.quota = store, keys, quota
+        self._background = BackgroundTasks()
 
     async def add(
         self, tenant: str, filename: str, purpose: str, data: bytes, sha256: str, life_s: int | None = None
     ) -> FileInfo:
-        """life_s: of the file, at most the store's own. Raises `too_large` where the tenant's quota is used up."""
+        """life_s: of the file, at most the store's own. Raises `too_large` where the tenant's quota is used up.
+
+        An upload that fails, or whose caller leaves, counts no longer, whatever the store did of it or does late.
+        """
         now = int(time.time())
         info = FileInfo(
             id=new_file_id(),
@@ -80,12 +88,20 @@ class FileStore:
             sha256=sha256,
         )
         upload = msgspec.structs.replace(info, whole=False, expires=now + min(life, UPLOAD_S))
-        await self._reserve(tenant, upload)
         key = self._keys.file(tenant, info.id)
-        with store_errors():
-            for at in range(0, len(data), PIECE):
-                await self._push(key, data[at : at + PIECE], life)
-            await self._enter(tenant, info)
+        try:
+            await self._reserve(tenant, upload)
+            with store_errors():
+                for at in range(0, len(data), PIECE):
+                    await self._push(key, data[at : at + PIECE], min(life, UPLOAD_S))
+                if not await self._replace(tenant, upload, info, life):
+                    raise StoreUnavailable(f"the upload of {info.id} is gone before its end", passing=True)
+        except GatewayError:
+            await self._give_up(tenant, info).wait()
+            raise
+        except BaseException:
+            self._give_up(tenant, info)
+            raise
         return info
 
     async def write(self, tenant: str, file_id: str, filename: str, purpose: str, lines: AsyncIterator[bytes]) -> int:
@@ -127,9 +143,31 @@ class FileStore:
             await self._enter(tenant, info)
         return count
 
-    async def _enter(self, tenant: str, info: FileInfo) -> None:
+    async def close(self) -> None:
+        await self._background.close()
+
+    async def _enter(self, tenant: str, info: FileInfo, command: str = "HSET") -> None:
         life = round(self.quota.ttl_s) + LONGEST_WINDOW + PROLONGED_S
-        await self._write(self._keys.files(tenant), life, "HSET", info.id, msgspec.msgpack.encode(info))
+        await self._write(self._keys.files(tenant), life, command, info.id, msgspec.msgpack.encode(info))
+
+    async def _replace(self, tenant: str, entry: FileInfo | bytes, longer: FileInfo, life: int) -> bool:
+        """Put an entry in place of the one that is known, with the life of its pieces (seconds). False where another
+        stands there, or the pieces are gone."""
+        known = entry if isinstance(entry, bytes) else msgspec.msgpack.encode(entry)
+        names = (self._keys.files(tenant), self._place(tenant, longer))
+        arguments = (longer.id, known, msgspec.msgpack.encode(longer), life, longer.bytes)
+        return bool(await self._store.eval(scripts.PROLONG, 2, *names, *arguments))
+
+    def _give_up(self, tenant: str, info: FileInfo) -> asyncio.Event:
+        """Put an entry in the upload's place that keeps out its late commands. Set after the first try."""
+        gone = msgspec.structs.replace(info, bytes=0, whole=False, given_up=True, expires=int(time.time()) + GIVEN_UP_S)
+
+        async def write() -> None:
+            with store_errors():
+                await self._enter(tenant, gone)
+                await self._store.execute_command("UNLINK", self._place(tenant, info))
+
+        return self._background.until_stored(write, UPLOAD_S)
 
     async def _push(self, key: str, piece: bytes, life_s: int) -> None:
         await self._write(key, life_s, "RPUSH", piece)
@@ -149,7 +187,7 @@ class FileStore:
             now = time.time()
             if expired := [info.id for info in infos if info.expires <= now]:
                 await self._store.execute_command("HDEL", self._keys.files(tenant), *expired)
-        return sorted((info for info in infos if info.expires > now), key=lambda info: info.id)
+        return sorted((info for info in infos if info.expires > now and not info.given_up), key=lambda info: info.id)
 
     async def info(self, tenant: str, file_id: str) -> FileInfo:
         return (await self._entry(tenant, file_id))[1]
@@ -169,10 +207,8 @@ class FileStore:
             entry, info = await self._entry(tenant, file_id)
             longer = msgspec.structs.replace(info, expires=max(info.expires, round(until) + PROLONGED_S))
             life = longer.expires - int(time.time())
-            names = (self._keys.files(tenant), self._place(tenant, info))
-            arguments = (file_id, entry, msgspec.msgpack.encode(longer), life, info.bytes)
             with store_errors():
-                if await self._store.eval(scripts.PROLONG, 2, *names, *arguments):
+                if await self._replace(tenant, entry, longer, life):
                     return longer
         raise GatewayError("file_not_found", "There is no such file.")
 
@@ -203,12 +239,10 @@ class FileStore:
     async def _reserve(self, tenant: str, info: FileInfo) -> None:
         """Write the entry, then count: two uploads at once may both be refused, but never both pass the quota."""
         with store_errors():
-            await self._enter(tenant, info)
+            await self._enter(tenant, info, "HSETNX")
         infos = await self._counted(tenant)
         count, total = len(infos), sum(one.bytes for one in infos)
         if count > self.quota.files or total > self.quota.bytes:
-            with store_errors():
-                await self._store.execute_command("HDEL", self._keys.files(tenant), info.id)
             limit = f"{self.quota.files} files and {self.quota.bytes} bytes"
             raise GatewayError(
                 "too_large", f"The files of this key would be {count} of {total} bytes; the limit is {limit}."

@@ -23,7 +23,7 @@ from service.broker.keys import Keys
 from service.gateway.errors import GatewayError
 from service.gateway.media.files import PIECE, FileStore, Quota
 from service.gateway.state import GatewayState
-from tests.chaos.store_proxy import HARMS, Harm, store_proxy
+from tests.chaos.store_proxy import HARMS, UNTIL_IT_LEAVES, Harm, store_proxy
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, WorkerThread
 
@@ -276,6 +276,58 @@ async def test_an_upload_that_dies_at_any_command_lists_no_unreadable_file(harm:
                 break
             count = at
     assert 5 <= count < 39
+    await store.aclose()
+
+
+@pytest.mark.parametrize("harm", ["cut", "answer lost", "stopped"])
+async def test_an_upload_that_fails_at_any_command_leaves_its_place_to_the_next_try(harm: Harm, valkey: Valkey) -> None:
+    """There is place for one file. The caller gets a 503 and sends it again."""
+    data, socket, count = b"x" * PIECE + b"end", valkey.url.removeprefix("unix://"), 0
+    store, quota = connect_async(valkey.settings), Quota(files=1, bytes=PIECE + 3, ttl_s=600)
+    far = FileStore(store, Keys("t"), quota)
+    for at in range(1, 40):
+        async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
+            connection = connect_async(valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2}))
+            near, tenant = FileStore(connection, Keys("t"), quota), f"ann-{at}"
+            with suppress(StoreUnavailable):
+                await near.add(tenant, "x", "vision", data, "0" * 64)
+            count = at if proxy.harmed else count
+            async with asyncio.timeout(30):
+                while proxy.harmed:
+                    with suppress(GatewayError):
+                        await far.add(tenant, "x", "vision", data, "0" * 64)
+                        break
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)  # in which a command may come late
+            (info,) = await far.list(tenant)
+            assert (await far.open(tenant, info.id)).data == data
+            assert not proxy.harmed or await far._counted(tenant) == [info]
+            await near.close()
+            await connection.aclose()
+            if not proxy.harmed:
+                break
+    assert 5 <= count < 39
+    await store.aclose()
+
+
+async def test_an_upload_whose_caller_leaves_counts_no_longer(valkey: Valkey) -> None:
+    socket, store = valkey.url.removeprefix("unix://"), connect_async(valkey.settings)
+    quota = Quota(files=1, bytes=100, ttl_s=600)
+    async with store_proxy(socket, 3, "stopped", UNTIL_IT_LEAVES) as (proxy, url):
+        connection = connect_async(valkey.settings.model_copy(update={"url": url}))
+        near, far = FileStore(connection, Keys("t"), quota), FileStore(store, Keys("t"), quota)
+        uploading = asyncio.create_task(near.add("ann", "x", "vision", b"x", "0" * 64))
+        async with asyncio.timeout(30):
+            while not proxy.harmed:
+                await asyncio.sleep(0.01)
+            uploading.cancel()
+            await asyncio.gather(uploading, return_exceptions=True)
+            while not await far.list("ann"):
+                with suppress(GatewayError):
+                    await far.add("ann", "x", "vision", b"y", "0" * 64)
+                await asyncio.sleep(0.02)
+        await near.close()
+        await connection.aclose()
     await store.aclose()
 
 
