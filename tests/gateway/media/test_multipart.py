@@ -7,7 +7,7 @@ import pytest
 
 from service.gateway.errors import GatewayError
 from service.gateway.media.multipart import Form, FormLimits, read_form
-from tests.security.beside import HELD_S, watched
+from tests.security.beside import HELD_S, Watch, least_held, watched
 
 LIMITS = FormLimits({"image": 1 << 20}, max_total_bytes=4 << 20, max_field_bytes=1000, max_files=2, max_fields=5)
 TYPE = "multipart/form-data; boundary=b0"
@@ -103,13 +103,15 @@ async def test_a_hundred_thousand_fields_end_at_the_limit() -> None:
 @pytest.mark.parametrize("noise", [b"\r\n--b", b"\r", b"\r\n", b"-", b"\x00"])
 async def test_hostile_bytes_do_not_hold_the_event_loop(noise: bytes) -> None:
     body = part("image", noise * ((1 << 20) // len(noise)), "x") + END
-    stalls = []
-    for _ in range(3):  # a fault holds the loop each time; a busy machine does not
+
+    async def all_at_once() -> Watch:  # as a test client or a proxy may hand it over
         async with watched() as watch:
-            form = await read(body, step=len(body))  # all at once, as a test client or a proxy may hand it over
+            form = await read(body, step=len(body))
         assert len(form.files[0].data) > 1_000_000
-        stalls.append(watch.stall)
-    assert min(stalls) < HELD_S
+        return watch
+
+    watch = await least_held(all_at_once)
+    assert watch.stall < HELD_S, watch.staller
 
 
 def headed(name: str, data: bytes, *headers: str) -> bytes:
