@@ -85,7 +85,7 @@ SUBJECTS = {"cases", "chaos", "contract", "deploy", "parity", "security", "web"}
 # Folders and modules that stand between a stranger's bytes and the machine, the store or another caller.
 CRITICAL = {
     "service/broker": "keys permissions protocol",
-    "service/commands/models/fetching": "downloader gathering originals places record transfer",
+    "service/commands/models/fetching": "checksums downloader locations originals resolver transfer",
     "service/gateway/access": "",
     "service/gateway/connections": "half_closed protocol",
     "service/gateway/decoding": "child fair_queue pool protocol warmup",

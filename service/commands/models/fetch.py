@@ -15,14 +15,14 @@ from pandagpt_core.training.evaluation.answerer import Answerer, Asked, Held
 from pandagpt_core.types import Modality
 from service import settings
 from service.commands.models import convert
+from service.commands.models.fetching.checksums import Checksums, DownloadError
+from service.commands.models.fetching.disk_space import check_space
 from service.commands.models.fetching.downloader import Downloader, locked
-from service.commands.models.fetching.gathering import Gathering
 from service.commands.models.fetching.licences import Licence
+from service.commands.models.fetching.locations import Publisher, given_location
 from service.commands.models.fetching.originals import SYSTEMS, PublishedSystem, originals
-from service.commands.models.fetching.places import PublishedPlace, given_place
 from service.commands.models.fetching.plans import PlannedSum, absence, needs, plan_system
-from service.commands.models.fetching.record import DigestRecord, DownloadError
-from service.commands.models.fetching.space import check_space
+from service.commands.models.fetching.resolver import Resolver
 from service.commands.operate import checks
 from service.local.named_models import FETCHED, RECOGNISERS
 from service.settings import SettingsError
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--accept-licence", action="store_true", help="accept the terms that are listed without it")
     parser.add_argument(
-        "--from", dest="places", action="append", default=[], metavar="URL|FOLDER",
+        "--from", dest="locations", action="append", default=[], metavar="URL|FOLDER",
         help="a mirror, or a folder with files that you have; looked at before the authors' addresses; may be repeated",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, help="model folder to make; must not exist (models/NAME)")
@@ -110,9 +110,9 @@ def _terms(name: str, system: PublishedSystem) -> str:
 def _fetched(arguments: argparse.Namespace, system: PublishedSystem, out: Path) -> dict[str, Path]:
     """Option of `pandagpt convert` -> the verified file or folder. Raises SettingsError, DownloadError."""
     with httpx.Client(follow_redirects=True, timeout=TIMEOUT_S) as client:
-        downloader = Downloader(client, DigestRecord(arguments.downloads), time.sleep)
-        places = [*[given_place(client, word) for word in arguments.places], PublishedPlace(client)]
-        plans = plan_system(system, Gathering(arguments.downloads, places, downloader.fetch), arguments.downloads)
+        downloader = Downloader(client, Checksums(arguments.downloads), time.sleep)
+        locations = [*[given_location(client, word) for word in arguments.locations], Publisher(client)]
+        plans = plan_system(system, Resolver(arguments.downloads, locations, downloader.fetch), arguments.downloads)
         check_space(needs(plans, arguments.downloads, out))
         for wanted in [wanted for plan in plans.values() for wanted in plan.files]:
             downloader.fetch(wanted)

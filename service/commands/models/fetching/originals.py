@@ -1,7 +1,7 @@
 """The table of what the authors published: which files make which system, where they are, and under what terms.
 
 Addresses are those of the authors' own pages and code. No author publishes SHA-256 sums on a page; a host that sends
-one with a file (Hugging Face, `X-Linked-Etag`) is believed, and the first download is recorded (`record.py`).
+one with a file (Hugging Face, `X-Linked-Etag`) is believed, and the first download is recorded (`checksums.py`).
 """
 
 from collections.abc import Mapping

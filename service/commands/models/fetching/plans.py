@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.commands.models.fetching.gathering import Gathering, Planned, Wanted
+from service.commands.models.fetching.disk_space import Need
 from service.commands.models.fetching.originals import Original, PublishedSystem, Summed
-from service.commands.models.fetching.space import Need
+from service.commands.models.fetching.resolver import PlannedFile, PlannedFiles, Resolver
 from service.settings import SettingsError
 
 
@@ -15,11 +15,11 @@ class PlannedSum:
     """A base and a delta, which become the folder `path` among the downloads."""
 
     path: Path
-    base: Planned
-    delta: Planned
+    base: PlannedFiles
+    delta: PlannedFiles
 
     @property
-    def files(self) -> tuple[Wanted, ...]:
+    def files(self) -> tuple[PlannedFile, ...]:
         return (*self.base.files, *self.delta.files)
 
     @property
@@ -28,7 +28,7 @@ class PlannedSum:
         return self.delta.size
 
 
-Plans = Mapping[str, Planned | PlannedSum]
+Plans = Mapping[str, PlannedFiles | PlannedSum]
 
 
 class _AbsentError(Exception):
@@ -37,13 +37,13 @@ class _AbsentError(Exception):
         self.originals = originals
 
 
-def plan_system(system: PublishedSystem, gathering: Gathering, downloads: Path) -> Plans:
+def plan_system(system: PublishedSystem, resolver: Resolver, downloads: Path) -> Plans:
     """Raises SettingsError, which lists every file that must be given, and DownloadError."""
-    plans: dict[str, Planned | PlannedSum] = {}
+    plans: dict[str, PlannedFiles | PlannedSum] = {}
     absent: list[Original] = []
     for option, part in system.parts.items():
         try:
-            plans[option] = _plan(part, gathering, downloads)
+            plans[option] = _plan(part, resolver, downloads)
         except _AbsentError as error:
             absent += error.originals
     if absent:
@@ -66,18 +66,18 @@ def needs(plans: Plans, downloads: Path, out: Path) -> list[Need]:
     ]
 
 
-def _plan(part: Original | Summed, gathering: Gathering, downloads: Path) -> Planned | PlannedSum:
+def _plan(part: Original | Summed, resolver: Resolver, downloads: Path) -> PlannedFiles | PlannedSum:
     if isinstance(part, Original):
-        return _had(gathering, part)[0]
-    whole = gathering.find(part.whole)
+        return _had(resolver, part)[0]
+    whole = resolver.find(part.whole)
     if whole is not None:
         return whole
-    base, delta = _had(gathering, part.base, part.delta)
+    base, delta = _had(resolver, part.base, part.delta)
     return PlannedSum(downloads / part.whole.path, base, delta)
 
 
-def _had(gathering: Gathering, *originals: Original) -> list[Planned]:
-    found = {original: gathering.find(original) for original in originals}
+def _had(resolver: Resolver, *originals: Original) -> list[PlannedFiles]:
+    found = {original: resolver.find(original) for original in originals}
     absent = [original for original, planned in found.items() if planned is None]
     if absent:
         raise _AbsentError(absent)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from service.commands.models.fetching.places import BY_HAND, PLAIN, Offered
-from service.commands.models.fetching.record import DownloadError
+from service.commands.models.fetching.checksums import DownloadError
+from service.commands.models.fetching.locations import BY_HAND, PLAIN, RemoteFile
 
 ATTEMPTS = 6  # in a row that bring no byte
 _AGAIN = (429, 500, 502, 503, 504)
@@ -20,7 +20,7 @@ class _CutError(Exception):
 
 
 def download(
-    client: httpx.Client, offered: Offered, target: Path, advance: Advance, wait: Callable[[float], None] = time.sleep
+    client: httpx.Client, remote: RemoteFile, target: Path, advance: Advance, wait: Callable[[float], None] = time.sleep
 ) -> Path:
     """The complete `.part`, of the size that the host named. Raises DownloadError; the next call goes on from there."""
     part = partial(target)
@@ -29,14 +29,14 @@ def download(
     while True:
         before = _bytes(part)
         try:
-            _receive(client, offered, part, advance)
-            _check_size(offered, part)
+            _receive(client, remote, part, advance)
+            _check_size(remote, part)
             return part
         except (_CutError, httpx.TransportError) as error:
             failures = failures + 1 if _bytes(part) <= before else 0
             if failures >= ATTEMPTS:
                 raise DownloadError(
-                    f"{offered.url}: {ATTEMPTS} attempts brought no byte ({error}); {_bytes(part):,} bytes are kept, "
+                    f"{remote.url}: {ATTEMPTS} attempts brought no byte ({error}); {_bytes(part):,} bytes are kept, "
                     "and the same command goes on from there"
                 ) from None
             wait(min(2.0**failures, 30))
@@ -57,15 +57,15 @@ def accept(target: Path) -> None:
     _mark(partial(target)).unlink(missing_ok=True)
 
 
-def _receive(client: httpx.Client, offered: Offered, part: Path, advance: Advance) -> None:
+def _receive(client: httpx.Client, remote: RemoteFile, part: Path, advance: Advance) -> None:
     have = _bytes(part)
-    if offered.size is not None and have == offered.size:
+    if remote.size is not None and have == remote.size:
         return
-    with client.stream("GET", offered.url, headers=PLAIN | _range(part, have)) as answer:
+    with client.stream("GET", remote.url, headers=PLAIN | _range(part, have)) as answer:
         if answer.status_code == 416:  # longer than the file, or of another version
             _remove(part)
             raise _CutError("the part does not fit the file")
-        _refuse(offered.url, answer)
+        _refuse(remote.url, answer)
         goes_on = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(f"bytes {have}-")
         _remember(part, answer)
         _write(part, answer, have if goes_on else 0, advance)
@@ -110,14 +110,14 @@ def _write(part: Path, answer: httpx.Response, start: int, advance: Advance) -> 
             advance(done)
 
 
-def _check_size(offered: Offered, part: Path) -> None:
+def _check_size(remote: RemoteFile, part: Path) -> None:
     have = _bytes(part)
-    if offered.size is None or have == offered.size:
+    if remote.size is None or have == remote.size:
         return
-    if have < offered.size:
-        raise _CutError(f"{have:,} of {offered.size:,} bytes came")
+    if have < remote.size:
+        raise _CutError(f"{have:,} of {remote.size:,} bytes came")
     _remove(part)
-    raise DownloadError(f"{offered.url}: {have:,} bytes came, and {offered.size:,} were named; the part is removed")
+    raise DownloadError(f"{remote.url}: {have:,} bytes came, and {remote.size:,} were named; the part is removed")
 
 
 def _remove(part: Path) -> None:

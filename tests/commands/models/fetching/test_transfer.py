@@ -6,12 +6,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pandagpt_core.checkpoints import file_digest
 from service.commands.models.fetching import transfer
+from service.commands.models.fetching.checksums import NAME, Checksums, DownloadError
 from service.commands.models.fetching.downloader import Downloader
-from service.commands.models.fetching.gathering import Wanted
+from service.commands.models.fetching.locations import MirrorSite, Publisher, ask
 from service.commands.models.fetching.originals import SYSTEMS, Original
-from service.commands.models.fetching.places import MirrorPlace, PublishedPlace, ask
-from service.commands.models.fetching.record import NAME, DigestRecord, DownloadError, sha256
+from service.commands.models.fetching.resolver import PlannedFile
 from tests.commands.models.fetching.mirror import Mirror, mirrored
 
 DATA = bytes(range(256)) * 1000
@@ -30,14 +31,16 @@ def client() -> Iterator[httpx.Client]:
         yield made
 
 
-def wanted(client: httpx.Client, mirror: Mirror, folder: Path, digest: str | None = None, path: str = FILE) -> Wanted:
+def wanted(
+    client: httpx.Client, mirror: Mirror, folder: Path, digest: str | None = None, path: str = FILE
+) -> PlannedFile:
     offered = ask(client, f"{mirror.url}{path}")
     assert offered is not None
-    return Wanted(offered, folder / "weights.pth", "weights.pth", digest or offered.sha256)
+    return PlannedFile(offered, folder / "weights.pth", "weights.pth", digest or offered.sha256)
 
 
 def downloader(client: httpx.Client, folder: Path) -> Downloader:
-    return Downloader(client, DigestRecord(folder), lambda _: None)
+    return Downloader(client, Checksums(folder), lambda _: None)
 
 
 def test_a_cut_connection_goes_on_from_its_last_byte(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_the_sum_that_a_host_links_is_held_against_the_file(
 
 def test_the_first_sum_is_recorded_and_held_later(mirror: Mirror, client: httpx.Client, tmp_path: Path) -> None:
     path = downloader(client, tmp_path).fetch(wanted(client, mirror, tmp_path))
-    assert (tmp_path / NAME).read_text() == f"{sha256(path)}  weights.pth\n"
+    assert (tmp_path / NAME).read_text() == f"{file_digest(path)}  weights.pth\n"
     path.unlink()
     mirror.files[FILE] = DATA[::-1]
     with pytest.raises(DownloadError, match=rf"was recorded in {NAME} \(.*\); the download is removed"):
@@ -128,7 +131,7 @@ def test_the_sum_that_is_known_holds_for_the_authors_own_address_alone() -> None
     assert isinstance(imagebind, Original)
     answers = httpx.MockTransport(lambda _: httpx.Response(200, headers={"content-length": "5"}))
     with httpx.Client(transport=answers) as client:
-        published, mirrored = PublishedPlace(client), MirrorPlace(client, "http://mirror.test")
+        published, mirrored = Publisher(client), MirrorSite(client, "http://mirror.test")
         found, other = published.find(imagebind), mirrored.find(imagebind)
     assert found is not None
     assert other is not None

@@ -5,18 +5,18 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.commands.models.fetching.checksums import DownloadError
 from service.commands.models.fetching.licences import IMAGEBIND
-from service.commands.models.fetching.originals import HUGGING_FACE, Original
-from service.commands.models.fetching.places import (
-    HeldFile,
-    LocalPlace,
-    MirrorPlace,
-    Offered,
-    PublishedPlace,
+from service.commands.models.fetching.locations import (
+    LocalFile,
+    LocalFolder,
+    MirrorSite,
+    Publisher,
+    RemoteFile,
     ask,
-    given_place,
+    given_location,
 )
-from service.commands.models.fetching.record import DownloadError
+from service.commands.models.fetching.originals import HUGGING_FACE, Original
 from service.settings import SettingsError
 
 DIGEST = "ab" * 32
@@ -35,14 +35,14 @@ def linked(**headers: str) -> httpx.Response:
 def test_a_folder_holds_a_file_under_the_tables_path(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text("{}")
-    place = LocalPlace(tmp_path)
-    assert place.find(FOLDER, "config.json") == HeldFile(tmp_path / "folder" / "config.json")
+    place = LocalFolder(tmp_path)
+    assert place.find(FOLDER, "config.json") == LocalFile(tmp_path / "folder" / "config.json")
     assert place.find(FOLDER, "tokenizer.model") is None
 
 
 def test_names_are_quoted_in_addresses() -> None:
     host = client(httpx.Response(200), httpx.Response(200))
-    for place in (MirrorPlace(host, "https://m.test/"), PublishedPlace(host)):
+    for place in (MirrorSite(host, "https://m.test/"), Publisher(host)):
         found = place.find(FOLDER, "a b?.bin")
         assert found is not None
         assert found.url.endswith("/a%20b%3F.bin")
@@ -50,13 +50,13 @@ def test_names_are_quoted_in_addresses() -> None:
 
 def test_the_redirect_that_describes_the_file_gives_its_size_and_digest() -> None:
     found = ask(client(linked(**{"x-linked-size": "7", "x-linked-etag": f'"{DIGEST.upper()}"'})), "https://x.test/a")
-    assert found == Offered("https://x.test/a", 7, DIGEST)
+    assert found == RemoteFile("https://x.test/a", 7, DIGEST)
 
 
 @pytest.mark.parametrize("etag", ["", '"abc"', '"' + "a" * 40 + '"'])
 def test_what_is_no_sha_256_is_no_digest(etag: str) -> None:
     found = ask(client(linked(**{"x-linked-size": "7", "x-linked-etag": etag})), "https://x.test/a")
-    assert found == Offered("https://x.test/a", 7, None)
+    assert found == RemoteFile("https://x.test/a", 7, None)
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -71,11 +71,11 @@ def test_a_host_that_redirects_for_ever_or_refuses_is_an_error() -> None:
 
 
 def test_an_original_without_an_address_must_be_given() -> None:
-    assert PublishedPlace(client()).find(Original("file", IMAGEBIND, "https://x.test")) is None
+    assert Publisher(client()).find(Original("file", IMAGEBIND, "https://x.test")) is None
 
 
 def test_a_given_place_is_an_address_or_a_folder_that_exists(tmp_path: Path) -> None:
-    assert isinstance(given_place(client(), "https://m.test"), MirrorPlace)
-    assert isinstance(given_place(client(), str(tmp_path)), LocalPlace)
+    assert isinstance(given_location(client(), "https://m.test"), MirrorSite)
+    assert isinstance(given_location(client(), str(tmp_path)), LocalFolder)
     with pytest.raises(SettingsError, match="there is no such folder"):
-        given_place(client(), "ftp://m.test")
+        given_location(client(), "ftp://m.test")

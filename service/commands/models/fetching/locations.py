@@ -1,4 +1,4 @@
-"""Places that may hold an original: a local folder, a mirror of the same layout, the address its authors publish."""
+"""Locations that may hold an original: a local folder, a mirror of the same layout, the address its authors publish."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import httpx
 
+from service.commands.models.fetching.checksums import DownloadError
 from service.commands.models.fetching.originals import Original
-from service.commands.models.fetching.record import DownloadError
 from service.settings import SettingsError
 
 _LINKED_DIGEST, _LINKED_SIZE = "x-linked-etag", "x-linked-size"  # Hugging Face's, of the redirect to the file
@@ -19,14 +19,14 @@ PLAIN = {"accept-encoding": "identity"}  # sizes and ranges count the file's own
 
 
 @dataclass(frozen=True, slots=True)
-class HeldFile:
+class LocalFile:
     """A file that lies on this machine already."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class RemoteFile:
     """A file that a host offers; its size in bytes and SHA-256 where the host sends them."""
 
     url: str
@@ -34,57 +34,57 @@ class Offered:
     sha256: str | None = None
 
 
-class Place(Protocol):
-    def find(self, original: Original, name: str = "") -> HeldFile | Offered | None:
+class Location(Protocol):
+    def find(self, original: Original, name: str = "") -> LocalFile | RemoteFile | None:
         """The original's file, or that of `name` in its folder. Raises DownloadError where the host does not answer."""
         ...
 
 
-class LocalPlace:
+class LocalFolder:
     """A folder with the table's paths below it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, original: Original, name: str = "") -> HeldFile | None:
+    def find(self, original: Original, name: str = "") -> LocalFile | None:
         path = self._folder / original.path / name
-        return HeldFile(path) if path.is_file() else None
+        return LocalFile(path) if path.is_file() else None
 
 
-class MirrorPlace:
+class MirrorSite:
     """An address with the table's paths below it."""
 
     def __init__(self, client: httpx.Client, address: str) -> None:
         self._client = client
         self._address = address.rstrip("/")
 
-    def find(self, original: Original, name: str = "") -> Offered | None:
+    def find(self, original: Original, name: str = "") -> RemoteFile | None:
         return ask(self._client, _joined(f"{self._address}/{quote(original.path)}", name))
 
 
-class PublishedPlace:
+class Publisher:
     """The authors' own addresses."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def find(self, original: Original, name: str = "") -> Offered | None:
+    def find(self, original: Original, name: str = "") -> RemoteFile | None:
         if original.url is None:
             return None
         found = ask(self._client, _joined(original.url, name))
         return found if found is None or original.sha256 is None else replace(found, sha256=original.sha256)
 
 
-def given_place(client: httpx.Client, word: str) -> Place:
+def given_location(client: httpx.Client, word: str) -> Location:
     """`--from`: an address or a folder. Raises SettingsError."""
     if word.startswith(("http://", "https://")):
-        return MirrorPlace(client, word)
+        return MirrorSite(client, word)
     if not Path(word).is_dir():
         raise SettingsError(f"--from {word}: there is no such folder, and an address begins with https://")
-    return LocalPlace(Path(word))
+    return LocalFolder(Path(word))
 
 
-def ask(client: httpx.Client, url: str) -> Offered | None:
+def ask(client: httpx.Client, url: str) -> RemoteFile | None:
     """None where the host has no such file. Raises DownloadError."""
     try:
         answer = _answer(client, url)
@@ -94,7 +94,7 @@ def ask(client: httpx.Client, url: str) -> Offered | None:
         return None
     if answer.status_code != 200 and not _is_linked(answer):
         raise DownloadError(f"{url}: the host answers {answer.status_code}; {BY_HAND}")
-    return Offered(url, _size(answer), _digest(answer))
+    return RemoteFile(url, _size(answer), _digest(answer))
 
 
 def _answer(client: httpx.Client, url: str) -> httpx.Response:

@@ -1,6 +1,5 @@
 """SHA-256 of the downloads, recorded at first use in `SHA256SUMS` beside them, as `sha256sum --check` reads it."""
 
-import hashlib
 from pathlib import Path
 
 from pandagpt_core.errors import PandaGPTError
@@ -14,12 +13,7 @@ class DownloadError(PandaGPTError):
     code = "download_failed"
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class DigestRecord:
+class Checksums:
     """The record of one folder of downloads: path below it -> hex SHA-256."""
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +23,9 @@ class DigestRecord:
 
     def check(self, path: Path, name: str, published: str | None) -> None:
         """Raises DownloadError unless the file has the published sum and the recorded one; records it where none is."""
-        found = sha256(path)
+        from pandagpt_core.checkpoints import file_digest  # torch comes with it: not for a page of help
+
+        found = file_digest(path)
         recorded = f"was recorded in {NAME} (remove its line where another file is meant)"
         for wanted, source in ((published, "is published"), (self._known.get(name), recorded)):
             if wanted is not None and found != wanted:
