@@ -15,7 +15,8 @@ from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.training.device import CPU, mixed, narrow, pick
 from pandagpt_core.training.log import Log
-from pandagpt_core.training.lora import Example, LoraConfig, add_lora, train
+from pandagpt_core.training.lora import LoraConfig, add_lora
+from recipes.panda_mini.language.projection_lora import Example, train_speech
 from recipes.panda_mini.space.contrastive import AlignConfig, ClassSampler, Rows, Texts, align
 from recipes.panda_mini.space.towers import Items, TowerConfig, align_tower, image_bank
 
@@ -69,7 +70,7 @@ def speak(device: torch.device) -> tuple[list[float], torch.nn.Linear]:
     projection, config = torch.nn.Linear(8, 16), LoraConfig(r=4, bf16=False)
     add_lora(llm, config)
     examples = [Example((1, None, 2, 3), (4, 5), torch.randn(8)), Example((1, 2), (6, 7, 8))]
-    return train(llm.to(device), projection.to(device), iter(lambda: examples, None), 3, config), projection
+    return train_speech(llm.to(device), projection.to(device), iter(lambda: examples, None), 3, config), projection
 
 
 def test_a_step_of_the_language_model_goes_where_the_model_lies() -> None:

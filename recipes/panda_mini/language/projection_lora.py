@@ -1,22 +1,26 @@
-"""The language model's stage: from embeddings of the space to examples for the training of projection and LoRA.
+"""The language model's stage: from embeddings of the space to examples, and projection and LoRA trained by them.
 
 The model learns to read: an example's answer names what the recalled embedding holds most of, right or wrong. The space
 decided whether the picture shows that; a language model taught to know better would learn the pictures of its training
 by heart.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from pandagpt_core.fusion import PrototypeRetrieval
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.prompts import TEMPLATES, token_ids
-from pandagpt_core.training.lora import Example
+from pandagpt_core.training.batch import IGNORED, answer_sums, collate
+from pandagpt_core.training.device import mixed
+from pandagpt_core.training.lora import LinearWarmupDecay, LoraConfig, LoraLinear
+from pandagpt_core.training.optimise import optimise
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from recipes.panda_mini.concepts import Concept
 from recipes.panda_mini.language.qa_templates import NO_PICTURE, ask_again, ask_of_nothing, say, say_both, with_article
@@ -48,6 +52,15 @@ class SpeechConfig:
     text_tokens: int = 24
     ridge: float = 1e-3
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Prompt token ids with None at the soft slot, answer token ids, and the [E] embedding for the slot if any."""
+
+    prompt: tuple[int | None, ...]
+    answer: tuple[int, ...]
+    embedding: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +165,76 @@ def _example(
         said = (*said, question, pattern.format(a=with_article(named[0])))
     end = next(iter(tokenizer.eos_ids))
     return Example(picture_prompt(tokenizer, *said[:-1]), (*tokenizer.encode(said[-1]), end), seen.embedding)
+
+
+def batch_loss(llm: Llama, projection: nn.Linear, examples: Sequence[Example]) -> Tensor:
+    """Mean cross entropy over the answers' tokens, on the projection's device."""
+    ids = [(*one.prompt, *one.answer) for one in examples]
+    targets = [(*[IGNORED] * len(one.prompt), *one.answer) for one in examples]
+    media = [[] if one.embedding is None else [one.embedding] for one in examples]
+    batch = collate(ids, targets, media, projection.in_features)
+    return answer_sums(llm, projection, batch.to(projection.weight.device)).loss / batch.learned
+
+
+def train_speech(
+    llm: Llama,
+    projection: nn.Linear,
+    batches: Iterable[Sequence[Example]],
+    steps: int,
+    config: LoraConfig,
+    every: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> list[float]:
+    """Train the LoRA of `add_lora` and the projection in place, on the device where both lie; every step's loss.
+
+    `batches` has at least `steps`; `every` is called with the number of steps done and the last one's loss.
+    """
+    lora = [p for p in llm.parameters() if p.requires_grad]
+    groups = [
+        {"params": lora, "highest": config.lr},
+        {"params": [*projection.parameters()], "highest": config.projection_lr},
+    ]
+    seen: list[float] = []
+    drawn = iter(batches)
+
+    def losses(_step: int) -> Iterator[Tensor]:
+        with mixed(projection.weight.device, wanted=config.bf16):
+            loss = batch_loss(llm, projection, next(drawn))
+        yield loss
+
+    def after(step: int, loss: float, _norm: float) -> None:
+        seen.append(loss)
+        every(step + 1, loss)
+
+    optimise(
+        torch.optim.AdamW(groups, weight_decay=0.001),
+        tqdm(range(steps), desc="training", mininterval=10),
+        losses,
+        after,
+        rate=LinearWarmupDecay(steps, config.warmup),
+        clip=config.clip,
+    )
+    return seen
+
+
+def adapter_state(projection: nn.Linear, lora: Mapping[str, LoraLinear]) -> dict[str, Tensor]:
+    """The adapter as a model folder keeps it."""
+    state = {"projection.weight": projection.weight.detach(), "projection.bias": projection.bias.detach()}
+    for name, layer in lora.items():
+        state |= {f"{name}.lora_A.weight": layer.a.detach(), f"{name}.lora_B.weight": layer.b.detach()}
+    return state
+
+
+def reading_projection(names: Tensor, directions: Tensor, strength: float) -> nn.Linear:
+    """The linear map [E] -> [D] from each known direction onto the word vectors of its name, without a bias.
+
+    names: [C, D] where the language model's table has each concept; directions: [C, E], those of the recall. There are
+    fewer of them than E, so ridge regression reaches the names nearly exactly, and since nothing but mixtures of them
+    is ever read, large weights do no harm. The bias stays zero: media are summed, and it would count for each.
+    """
+    gram = directions @ directions.T + strength * torch.eye(len(directions))
+    layer = nn.Linear(directions.shape[1], names.shape[1])
+    with torch.no_grad():
+        layer.weight.copy_(names.T @ torch.linalg.solve(gram, directions))
+        layer.bias.zero_()
+    layer.bias.requires_grad_(False)
+    return layer

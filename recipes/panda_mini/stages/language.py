@@ -9,7 +9,7 @@ import torch
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
 from pandagpt_core.training.device import CPU
-from pandagpt_core.training.lora import adapter_state, add_lora, reading_projection, train
+from pandagpt_core.training.lora import add_lora
 from recipes.panda_mini import talks
 from recipes.panda_mini import vocabulary as vocabulary_of
 from recipes.panda_mini.concepts import load_concepts
@@ -17,7 +17,14 @@ from recipes.panda_mini.export import llm_file
 from recipes.panda_mini.job import BuildJob, State
 from recipes.panda_mini.language import reading_lora
 from recipes.panda_mini.language.base_answers import base_answers
-from recipes.panda_mini.language.projection_lora import Gallery, batches, name_targets
+from recipes.panda_mini.language.projection_lora import (
+    Gallery,
+    adapter_state,
+    batches,
+    name_targets,
+    reading_projection,
+    train_speech,
+)
 from recipes.panda_mini.language.qa_templates import DESCRIBING, KINDS, NAMING
 from recipes.panda_mini.language.text_questions import TEXT_ONLY
 from recipes.panda_mini.space.embedding_space import Space, imagenet_names
@@ -51,7 +58,7 @@ def make_speech(space: Space, job: BuildJob) -> State:
             job.log("speech", step=step, of=recipe.speech_steps, loss=round(loss, 3))
 
     drawn = batches(gallery, concepts, tokenizer, plain)
-    train(llm.to(job.device), projection.to(job.device), drawn, recipe.speech_steps, recipe.lora, every)
+    train_speech(llm.to(job.device), projection.to(job.device), drawn, recipe.speech_steps, recipe.lora, every)
     learned = {name: tensor.to(CPU) for name, tensor in adapter_state(projection, lora).items()}
     return {**learned, "projection.recall": space.bank}
 

@@ -6,10 +6,9 @@ from torch.nn.functional import normalize
 
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.training.evaluation.measures import first_named
-from pandagpt_core.training.lora import Example
 from recipes.panda_mini.concepts import load_concepts
 from recipes.panda_mini.export import llm_file
-from recipes.panda_mini.language.projection_lora import Gallery, SpeechConfig, batches, picture_prompt
+from recipes.panda_mini.language.projection_lora import Example, Gallery, SpeechConfig, batches, picture_prompt
 from recipes.panda_mini.language.qa_templates import NO_PICTURE
 
 CONCEPTS = load_concepts()

@@ -6,15 +6,13 @@ from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.lora import merge_lora
 from pandagpt_core.llm.rope import Rope
-from pandagpt_core.training.batch import PlainAttention
-from pandagpt_core.training.lora import (
+from pandagpt_core.training.lora import LoraConfig, add_lora
+from recipes.panda_mini.language.projection_lora import (
     Example,
-    LoraConfig,
     adapter_state,
-    add_lora,
     batch_loss,
     reading_projection,
-    train,
+    train_speech,
 )
 
 CONFIG = LlamaConfig(
@@ -42,20 +40,12 @@ def test_the_first_projection_reads_directions_as_names_and_sums_media() -> None
     assert not projection.bias.requires_grad
 
 
-def test_attention_written_out_is_the_models_own() -> None:
-    llm = tiny()
-    embeds, keep = torch.randn(2, 6, 16), torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
-    ours = llm.logits(llm.hidden(embeds, torch.arange(6).expand(2, -1), PlainAttention(keep)))
-    torch.testing.assert_close(ours[0], llm(embeds, keep)[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(ours[1, :4], llm(embeds, keep)[1, :4], rtol=1e-4, atol=1e-5)
-
-
 def test_training_lowers_the_loss_and_leaves_the_base_as_it_was() -> None:
     llm, projection = tiny(), torch.nn.Linear(8, 16)
     config = LoraConfig(r=4, alpha=4.0, lr=1e-2, projection_lr=1e-2, bf16=False)
     before = {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     add_lora(llm, config)
-    losses = train(llm, projection, iter(lambda: examples(), None), 30, config)
+    losses = train_speech(llm, projection, iter(lambda: examples(), None), 30, config)
     assert losses[-1] < 0.7 * losses[0]
     for name, tensor in llm.state_dict().items():
         if not name.endswith((".a", ".b")):
@@ -66,7 +56,7 @@ def test_a_saved_adapter_merged_for_service_answers_as_it_did_in_training() -> N
     llm, projection = tiny(), torch.nn.Linear(8, 16)
     config = LoraConfig(r=4, alpha=8.0, lr=1e-2, bf16=False)
     lora = add_lora(llm, config)
-    train(llm, projection, iter(lambda: examples(), None), 5, config)
+    train_speech(llm, projection, iter(lambda: examples(), None), 5, config)
     wanted = float(batch_loss(llm, projection, examples()).detach())
     state = adapter_state(projection, lora)
     served = tiny()
