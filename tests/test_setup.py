@@ -75,7 +75,8 @@ def test_the_lock_names_every_direct_dependency(root: Path) -> None:
 
 
 def files(root: Path) -> list[Path]:
-    return [root / "requirements" / name for name in ("lock.txt", "no-deps.txt", "mini.txt", "torch-cpu.txt")]
+    names = ("lock.txt", "no-deps.txt", "mini.txt", "torch-cpu.txt", "chart.lock", "clients.lock", "programs.lock")
+    return [root / "requirements" / name for name in names]
 
 
 @pytest.fixture
@@ -147,6 +148,24 @@ def test_nothing_is_installed_past_the_hashes_but_project_and_named_torch(root: 
         "install --quiet $torch",
         "install --quiet --no-deps --no-build-isolation -e .",
     ]
+
+
+def test_ci_installs_nothing_past_the_hashes_but_a_torch_of_the_machine(root: Path) -> None:
+    text = (root / ".ci/run").read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = [call for call in re.split(r"&&|\|\||\n", text) if "pip install" in call]
+    free = [call.strip() for call in calls if "--require-hashes" not in call]
+    assert len(calls) > 3
+    assert [call.partition(" --quiet ")[2] for call in free] == ["\"$(grep '^torch==' requirements/programs.txt)\""]
+
+
+@pytest.mark.parametrize("name", ["chart", "clients", "programs"])
+def test_a_lock_beside_names_every_program_that_was_asked_for(root: Path, lock: ModuleType, name: str) -> None:
+    asked = re.findall(r"^([A-Za-z0-9_.-]+)", (root / f"requirements/{name}.txt").read_text(encoding="utf-8"), re.M)
+    text = (root / f"requirements/{name}.lock").read_text(encoding="utf-8")
+    held = {re.split(r"[=\[]", lines[0])[0] for _, lines in lock.blocks(text)}
+    assert len(asked) > 1
+    assert set(asked) - held <= {"torch"}, "the lock is stale: make lock"
+    assert not [package for package in held if re.match(r"torch$|nvidia|cuda|triton", package)]
 
 
 @pytest.mark.parametrize("name", ["gateway", "worker"])

@@ -35,11 +35,13 @@ class Replicated:
         command = [self.program, "own.conf", *arguments]
         self.processes[name] = subprocess.Popen(command, cwd=self.folder / name, stdout=subprocess.DEVNULL)
 
-    def start_sentinel(self, number: int = 0) -> None:
-        """Returns when it sees the replica."""
+    def start_sentinel(self, number: int = 0, down_s: float = 0.0) -> None:
+        """Returns when it sees the replica. It promotes none that was without its master for ten times the time in
+        which a master is taken for down, so one that was down for long is to be named."""
         self.start(sentinel_name(number), "--sentinel")
         with self.sentinel(number) as watching:
             until(lambda: _sees(watching, "num-slaves", 1), "a sentinel that sees the replica")
+            watching.sentinel_set(NAME, "down-after-milliseconds", max(DOWN_AFTER_MS, round(1000 * down_s)))
 
     def start_sentinels(self) -> None:
         """Returns when each knows all others: only then can they vote."""

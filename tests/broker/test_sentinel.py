@@ -198,8 +198,9 @@ def test_callers_get_whole_answers_or_a_503_and_soon_answers_again(store: Replic
         until_condition(lambda: len(outcomes) >= CALLERS, "answers of all callers", WITHIN)
         store.kill("sentinel")  # nobody promotes the replica before this caller was refused
         store.kill("master")
+        killed = time.monotonic()
         refused = _ask(url, 0)
-        store.start_sentinel()
+        store.start_sentinel(down_s=time.monotonic() - killed)
         until_condition(lambda: _ask(url, 0) == expected[0], "an answer after the failover", WITHIN)
         stop.set()
         for thread in threads:
@@ -237,8 +238,9 @@ def test_callers_with_patience_see_no_503_in_a_failover(store: Replicated, how: 
         else:
             store.kill("sentinel")
             store.kill("master")
-            time.sleep(1)  # the driver gives up; much longer, and the replica is too old to be promoted
-            store.start_sentinel()
+            killed = time.monotonic()
+            time.sleep(1)  # the driver gives up
+            store.start_sentinel(down_s=time.monotonic() - killed)
         store.wait_until_promoted()
         if how == "planned":
             with store.client(0) as old:

@@ -13,8 +13,10 @@ import yaml
 
 from service.settings import StoreSettings
 
-helm = pytest.importorskip("helm_python", reason="no helm-python-sdk here: pip install -e .[chart]")
-validator = pytest.importorskip("kubernetes_validate", reason="no kubernetes-validate here: pip install -e .[chart]")
+helm = pytest.importorskip("helm_python", reason="no helm-python-sdk here: pip install -r requirements/chart.lock")
+validator = pytest.importorskip(
+    "kubernetes_validate", reason="no kubernetes-validate here: pip install -r requirements/chart.lock"
+)
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "pandagpt"
