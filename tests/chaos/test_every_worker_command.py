@@ -22,7 +22,7 @@ from service.broker.event_log import events_of
 from service.broker.gateway.client import Broker
 from service.broker.gateway.request_record import RequestRecord
 from service.broker.keys import GROUP, Keys
-from service.broker.protocol import Done, Event, Failed, Generate, Token
+from service.broker.protocol import Done, Event, Failed, Generate, Released, Token
 from service.broker.worker.consumer import Consumer
 from service.broker.worker.delivery import Delivery
 from service.settings import StoreSettings
@@ -42,9 +42,9 @@ QUEUE = KEYS.queue("fake", "interactive")
 class Worker:
     """A worker without a model, turn by turn: takes a request, publishes the numbers of its tokens, ends it."""
 
-    def __init__(self, settings: StoreSettings, name: str) -> None:
+    def __init__(self, settings: StoreSettings, name: str, lost_after_s: float = LOST_AFTER_S) -> None:
         self._store: SyncStore = connect(settings)
-        self.consumer = Consumer(self._store, settings, "fake", name, LOST_AFTER_S, claim_every_s=0.0)
+        self.consumer = Consumer(self._store, settings, "fake", name, lost_after_s, claim_every_s=0.0)
         self._opened = False
         self.running: dict[str, Delivery] = {}
         self._next: dict[str, int] = {}
@@ -241,6 +241,43 @@ async def test_harm_at_each_store_command_of_a_worker_loses_nothing(
         assert valkey.client.zcard(KEYS.waiting("fake", "interactive")) == 0
         assert valkey.client.xlen(KEYS.dead("fake")) == 0
         if count < at:
+            break
+        done = at
+    assert 1 < done < MOST - 1
+    far.close()
+    await broker.close()
+
+
+async def leave_to_another(stage: Stage) -> None:
+    """A worker that drains, and has turns left."""
+    record = await stage.running()
+    await asyncio.to_thread(stage.near.hand_back)
+    async with asyncio.timeout(20):
+        while not stage.is_settled():
+            with suppress(StoreUnavailable):
+                await asyncio.to_thread(stage.near.consumer.flush)
+            await asyncio.to_thread(stage.far.turn)
+    assert isinstance(stage.check_tokens(record), Done)
+    assert sum(isinstance(event, Token) for event in stage.events(record)) == TOKENS
+    assert sum(isinstance(event, Released) for event in stage.events(record)) == 1
+
+
+@pytest.mark.parametrize("path", [serve, leave_to_another], ids=lambda path: path.__name__)
+@pytest.mark.parametrize("harm", ["cut", "answer lost", "stopped"])
+async def test_a_worker_that_lives_lets_nobody_wait_for_its_silence(
+    harm: Harm, path: Callable[[Stage], Coroutine[Any, Any, None]], valkey: Valkey
+) -> None:
+    """An hour of it would be needed for another, or itself, to take a request over."""
+    socket, done = valkey.url.removeprefix("unix://"), 0
+    broker = Broker(connect_async(valkey.settings), valkey.settings, from_zero=("fake",))
+    far = Worker(valkey.settings, "far", lost_after_s=3600.0)
+    for at in range(1, MOST):
+        async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
+            own = valkey.settings.model_copy(update={"url": url, "command_timeout_s": TIMEOUT_S})
+            near = Worker(own, f"near-{at}", lost_after_s=3600.0)
+            await path(Stage(near, far, broker, proxy, valkey.client, valkey.settings))
+            near.close()
+        if not proxy.harmed:
             break
         done = at
     assert 1 < done < MOST - 1

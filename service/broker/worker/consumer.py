@@ -71,9 +71,12 @@ class Consumer:
         self._lost_after, self._on_ended, self._on_restored = lost_after, on_ended, on_restored
         self._queues = [PriorityQueue(store, self._keys, settings, model, priority, worker) for priority in PRIORITIES]
         self._open: dict[str, Delivery] = {}
+        self._leaving: set[str] = set()  # the open ones that are handed back
         self._cancels, self._last_cancel = self._keys.cancels(model), b"0-0"
         self._next_claim, self._claim_every_s = 0.0, claim_every_s
+        self._next_look, self._look_until = 0.0, 0.0
         self._was_away = False
+        self._torn: list[str] = []  # requests that could not be mended and no flush has named yet
         self.held: tuple[tuple[Priority, bytes], ...] = ()  # replaced whole: the heartbeat's thread reads it
 
     def open(self) -> None:
@@ -104,7 +107,9 @@ class Consumer:
             return []
         taken: list[Delivery] = []
         try:
-            for found in self._claimed(room):
+            for found in self._unanswered(room):
+                taken += self._arrive(*found)
+            for found in self._claimed(room - len(taken)):
                 taken += self._arrive(*found)
             left = room - len(taken)
             fresh: Iterable[TakenEntry] = priority_queue.take(self._store, self._queues, left) if left > 0 else []
@@ -114,6 +119,7 @@ class Consumer:
                 taken += self._arrive(*found)
         except STORE_ERRORS as error:
             self._was_away = True
+            self._look_until = time.monotonic() + self._lost_after  # then a claim finds what the answer lost
             if not taken:  # the taken requests are open and must be run
                 raise_translated(error)
         finally:
@@ -127,13 +133,16 @@ class Consumer:
         On StoreUnavailable nothing is lost: the same entries go out with the next flush.
         """
         try:
-            torn = self._mend() if self._was_away else []
+            if self._was_away:
+                self._torn += self._mend()
             self._was_away = False  # a failure from here on sets it again
             lost, cancelled = self._publish()
             for name in lost:
                 del self._open[name]
             if any(delivery.writer.ended and delivery.writer.idle for delivery in self._open.values()):
                 self._settle_ended()
+            if self._leaving:
+                self._give_back()
         except STORE_ERRORS as error:
             self._was_away = True
             self._next_claim = time.monotonic() + self._lost_after  # others were cut off as well; let them beat first
@@ -141,20 +150,19 @@ class Consumer:
         finally:
             if len(self.held) > len(self._open):
                 self._note_held()
+        torn, self._torn = self._torn, []
         return Flushed((*torn, *lost), cancelled)
 
     def hand_back(self, names: Collection[str], as_lost: bool = False) -> None:
-        """Give unfinished requests to the worker that claims them first; a loss only if they may be to blame."""
-        for name in () if as_lost else names:
+        """Give unfinished requests to the worker that claims them first; a loss only if they may be to blame.
+
+        Where the store fails, the next flush goes on with it.
+        """
+        fresh = (self._open.keys() & set(names)) - self._leaving
+        for name in () if as_lost else fresh:
             self._open[name].writer.add(Released())
+        self._leaving |= fresh
         self.flush()
-        mine = [self._open[name] for name in names if name in self._open]
-        with store_errors():
-            for queue in self._queues:
-                queue.give_back([delivery.entry for delivery in mine if delivery.priority == queue.name])
-        for delivery in mine:
-            del self._open[delivery.request.id]
-        self._note_held()
 
     def close(self) -> None:
         """Leave the groups, where nothing of ours is pending (dropping a consumer drops what it holds)."""
@@ -167,6 +175,19 @@ class Consumer:
         return len(self._open)
 
     # Taking
+
+    def _unanswered(self, room: int) -> Iterator[TakenEntry]:
+        """Entries that the store gave to this worker by an answer that was lost, or gives late: nobody waits for its
+        silence."""
+        now = time.monotonic()
+        if now >= self._look_until or now < self._next_look:
+            return
+        self._next_look = now + self._claim_every_s
+        ours = {delivery.entry for delivery in self._open.values()}
+        for queue in self._queues:
+            for entry, fields in queue.unheld(ours, room) if room > 0 else ():
+                room -= 1
+                yield queue, entry, fields
 
     def _claimed(self, room: int) -> Iterator[TakenEntry]:
         now = time.monotonic()
@@ -289,6 +310,14 @@ class Consumer:
                 reason = "worker_lost" if delivery.history.losses >= self._settings.max_deliveries else ""
                 self._queue(delivery.priority).settle(delivery.entry, reason)
                 del self._open[name]
+
+    def _give_back(self) -> None:
+        self._leaving &= self._open.keys()
+        gone = [self._open[name] for name in self._leaving if self._open[name].writer.idle]
+        for queue in self._queues:
+            queue.give_back([delivery.entry for delivery in gone if delivery.priority == queue.name])
+        for delivery in gone:
+            del self._open[delivery.request.id]
 
     def _queue(self, name: Priority) -> PriorityQueue:
         return self._queues[PRIORITIES.index(name)]

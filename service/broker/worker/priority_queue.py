@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -59,6 +59,19 @@ class PriorityQueue:
             return []
         # 6.2 answers two items and leaves nils for deleted entries; 7 and later drop those and list them third.
         return [(entry, fields) for entry, fields in answer[1] if fields is not None]
+
+    def unheld(self, held: Collection[bytes], count: int) -> Entries:
+        """At most `count` entries that the group has as this worker's and that are not among the `held` ones."""
+        try:
+            pending: Any = self._store.xpending_range(self.key, GROUP, "-", "+", len(held) + count, self.worker)
+        except ResponseError as error:
+            _revive(self, error)
+            return []
+        names = [one["message_id"] for one in pending if one["message_id"] not in held][:count]
+        found: Entries = []
+        for name in keep(self._store, self.key, self.worker, self.worker, 0, names):
+            found += self._store.xrange(self.key, name, name)  # type: ignore[arg-type]  # the driver's
+        return found
 
     def settle(self, entry: bytes, reason: str = "") -> bool:
         """Take an entry off for good, with a dead letter if there is a reason. True for the first caller only."""
