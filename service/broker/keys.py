@@ -80,9 +80,9 @@ pandagpt:batches_of:{tenant}               sorted set; life as long as any batch
     The tenant's batches, by the time of their creation. A new entry removes those that no batch outlives.
 pandagpt:batch:{batch}                     hash; life `file_ttl_s` from the end of the batch's window
     The caller's body (`batch`, MessagePack, under 1 KB), `status`, counts of lines, `bytes` of their results, the times
-    of each status (advance.lua).
+    of each status (advance.lua, record.lua).
 pandagpt:batch_results:{batch}             hash; life as the batch, an hour from its end
-    Number of a line -> `o` or `e` and its result, a line of JSON; written once each.
+    Number of a line -> `o` or `e` and its result, a line of JSON; written once each (record.lua).
 pandagpt:batch_lease                       string; life 10 s, refreshed
     The gateway that runs batches (claim.lua, release.lua).
 pandagpt:rate:{tenant}                     hash; life until both are full, and a minute

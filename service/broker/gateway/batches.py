@@ -143,19 +143,17 @@ class BatchStore:
                 await self._store.expire(self._keys.batch_results(batch_id), RESULTS_LIFE)
         return now
 
-    async def record(self, batch: StoredBatch, line: int, result: bytes, failed: bool) -> bool:
-        """Keep a line's result, unless it has one; `result` is a line of JSON. Returns whether it was the first."""
-        key = self._keys.batch_results(batch.id)
+    async def record(
+        self, batch: StoredBatch, line: int, result: bytes, failed: bool, tried_before: bool = False
+    ) -> bool:
+        """Keep and count a line's result, unless it has one; `result` is a line of JSON. Returns whether it is the
+        first, also by an earlier try whose answer was lost (`tried_before`)."""
+        names = (self._keys.batch_results(batch.id), self._keys.batch(batch.id))
         life = round(batch.expires - time.time() + self._life)
         value = (b"e" if failed else b"o") + result
+        arguments = (line, value, life, "failed" if failed else "completed", int(tried_before))
         with store_errors():
-            first: Any = await self._store.eval(scripts.EXPIRING, 1, key, life, "HSETNX", str(line), value)
-            if first:
-                pipe: Any = self._store.pipeline(transaction=False)
-                pipe.hincrby(self._keys.batch(batch.id), "failed" if failed else "completed", 1)
-                pipe.hincrby(self._keys.batch(batch.id), "bytes", len(value))
-                await pipe.execute()
-        return bool(first)
+            return bool(await self._store.eval(scripts.RECORD, 2, *names, *arguments))
 
     async def results(self, batch_id: str, lines: Sequence[int]) -> AsyncIterator[bytes | None]:
         """Of each line `o` or `e`, for an output or an error, and its JSON; None where it has none.

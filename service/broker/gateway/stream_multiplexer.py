@@ -181,6 +181,7 @@ class StreamMultiplexer:
         self._streams: dict[bytes, _Stream] = {}
         self._anyone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._waking: asyncio.Task[None] | None = None
         self._closing = False
         self._connection = (
             None if isinstance(store, redis.asyncio.RedisCluster) else StreamConnection(store.connection_pool)
@@ -199,7 +200,9 @@ class StreamMultiplexer:
             self._task = asyncio.create_task(self._run(), name="stream-multiplexer")
         try:
             if self._reading and not self._woken:
-                await self._wake()
+                self._woken = True
+                self._waking = asyncio.create_task(self._wake(), name="wake")  # the next readers trust in it
+                await asyncio.shield(self._waking)
             yield subscriber
         finally:
             subscriber.close()
@@ -210,11 +213,12 @@ class StreamMultiplexer:
     async def close(self) -> None:
         """Stop reading. Subscribers get no more events."""
         self._closing = True  # Python 3.11's wait_for, in the driver, may swallow a cancellation
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        for task in (self._task, self._waking):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._task = self._waking = None
         if self._connection is not None:
             await self._connection.close()
 
@@ -278,7 +282,6 @@ class StreamMultiplexer:
             stream.deliver(entries)
 
     async def _wake(self) -> None:
-        self._woken = True
         with contextlib.suppress(StoreUnavailable), store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.xadd(self._wakes.key, {"w": b""}, maxlen=1, approximate=False)

@@ -83,12 +83,13 @@ async def until_disconnect(
         await asyncio.wait({task, gone, *shutdown}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        if gone.done():
+        has_left = gone.done()  # the shutdown turns away a client that leaves while the work stops
+        if has_left:
             on_gone()
         await _stop(task)
         if not task.cancelled() and task.exception() is None:
             late(task.result())
-        raise ClientDisconnected if gone.done() else shutdown_error()
+        raise ClientDisconnected if has_left else shutdown_error()
     finally:
         if running := [one for one in (task, *shutdown) if not one.done()]:
             await _stop(*running)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.broker.connection import connect_async
+from service.broker.errors import StoreUnavailable
 from service.broker.gateway.batches import (
     BEFORE,
     ENDED,
@@ -19,7 +20,7 @@ from service.broker.gateway.batches import (
     _groups,
 )
 from service.broker.keys import Keys
-from tests.chaos.store_proxy import store_proxy
+from tests.chaos.store_proxy import UNTIL_IT_LEAVES, Harm, store_proxy
 from tests.conftest import Valkey
 
 LIFE_S = 1000.0
@@ -129,6 +130,26 @@ async def test_a_batch_that_is_added_late_once_more_keeps_its_status(batches: Ba
     await batches.advance(one.id, "cancelling")
     await batches.add(one)
     assert await status_of(batches, one.id) == "cancelling"
+
+
+@pytest.mark.parametrize("harm", ["cut", "answer lost", "stopped"])
+async def test_a_result_whose_answer_was_lost_is_counted_once_and_known_as_the_first(
+    harm: Harm, batches: BatchStore, valkey: Valkey
+) -> None:
+    one = batch()
+    await batches.add(one)
+    async with store_proxy(valkey.url.removeprefix("unix://"), 1, harm, UNTIL_IT_LEAVES) as (proxy, url):
+        connection = connect_async(valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.2}))
+        near = BatchStore(connection, KEYS, LIFE_S)
+        with pytest.raises(StoreUnavailable):
+            await near.record(one, 0, b"{}", failed=False)
+        assert proxy.harmed
+        assert await near.record(one, 0, b"{}", failed=False, tried_before=True)
+        assert not await batches.record(one, 0, b"[]", failed=False, tried_before=True)
+        await connection.aclose()
+    found = await batches.find(one.id)
+    assert found is not None
+    assert (found[1].completed, await batches.result_bytes(one.id)) == (1, len(b"o{}"))
 
 
 async def test_results_are_read_a_few_bytes_at_a_time(batches: BatchStore, valkey: Valkey) -> None:

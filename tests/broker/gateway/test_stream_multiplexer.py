@@ -1,7 +1,8 @@
 import asyncio
+from typing import Any, cast
 
 from service.broker import protocol
-from service.broker.connection import connect_async
+from service.broker.connection import AsyncStore, connect_async
 from service.broker.gateway.stream_multiplexer import StreamMultiplexer, StreamSubscriber
 from service.broker.protocol import Done, Event, Token
 from tests.conftest import Valkey
@@ -56,6 +57,53 @@ async def test_a_new_stream_does_not_wait_for_the_read_in_progress(valkey: Valke
         valkey.client.xadd("busy", entry(1), id="1-1")
         async with feeds.follow("busy") as follower:
             assert await read(follower, 1) == [1]
+    await feeds.close()
+    await store.aclose()
+
+
+class Held:
+    """A store whose pipelines wait for `free`; `begun` is set by the first."""
+
+    def __init__(self, inner: AsyncStore) -> None:
+        self._inner, self.begun, self.free = inner, asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def pipeline(self, **options: Any) -> Any:
+        pipe: Any = self._inner.pipeline(**options)
+        execute = pipe.execute
+
+        async def held() -> Any:
+            self.begun.set()
+            await self.free.wait()
+            return await execute()
+
+        pipe.execute = held
+        return pipe
+
+
+async def test_a_reader_who_leaves_while_it_ends_the_running_read_holds_up_no_other(valkey: Valkey) -> None:
+    store = connect_async(valkey.settings.model_copy(update={"command_timeout_s": 3600.0}))
+    held = Held(store)
+    feeds = StreamMultiplexer(cast(AsyncStore, held), "pandagpt:wake:{g}", block_ms=3_600_000)
+
+    async def follow(key: str) -> list[int]:
+        async with feeds.follow(key) as follower:
+            return await read(follower, 1)
+
+    async with feeds.follow("silent"):
+        await until(lambda: any("b" in one["flags"] for one in valkey.client.client_list()), what="the blocked read")
+        leaver = asyncio.create_task(follow("left"))
+        await held.begun.wait()
+        valkey.client.xadd("busy", entry(1), id="1-1")
+        reader = asyncio.create_task(follow("busy"))
+        await asyncio.sleep(0)
+        leaver.cancel()
+        await asyncio.gather(leaver, return_exceptions=True)
+        held.free.set()
+        async with asyncio.timeout(30):
+            assert await reader == [1]
     await feeds.close()
     await store.aclose()
 

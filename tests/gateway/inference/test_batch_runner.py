@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.broker.connection import connect_async
+from service.broker.errors import StoreUnavailable
 from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, StoredBatch
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
@@ -85,6 +86,23 @@ class Bench:
             while (now := await self.progress()).status not in ENDED:
                 await asyncio.sleep(0.02)
         return now
+
+
+class RecordsUnheard:
+    """Batches of a store whose answer to each line's first record is lost."""
+
+    def __init__(self, inner: BatchStore) -> None:
+        self._inner, self._heard = inner, set[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def record(self, batch: StoredBatch, line: int, *arguments: Any) -> bool:
+        first = await self._inner.record(batch, line, *arguments)
+        if line not in self._heard:
+            self._heard.add(line)
+            raise StoreUnavailable("the answer was lost", passing=True)
+        return first
 
 
 Make = Callable[..., Any]
@@ -173,6 +191,19 @@ async def test_each_line_s_tokens_are_the_key_s(bench: Make) -> None:
         for kind, count in (("prompt", 4 * 30), ("completion", 4 * 20)):
             labels = {"key_class": "reader", "kind": kind}
             assert one.registry.get_sample_value("pandagpt_usage_tokens_total", labels) == count
+
+
+async def test_a_line_whose_result_s_answer_is_lost_is_charged_once(bench: Make) -> None:
+    async def answer(*_: object) -> dict[str, Any]:
+        return {"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}
+
+    async with bench(answer) as one:
+        one.runner.batches = RecordsUnheard(one.batches)
+        one.runner.retry_s = 0.01
+        await one.start(2)
+        assert (await one.ended()).completed == 2
+        labels = {"key_class": "reader", "kind": "completion"}
+        assert one.registry.get_sample_value("pandagpt_usage_tokens_total", labels) == 4
 
 
 async def test_a_batch_waits_for_tokens_where_a_direct_request_is_refused(bench: Make) -> None:

@@ -197,6 +197,28 @@ async def test_a_client_that_leaves_is_reported_before_anything_is_waited_for() 
     assert order == ["gone", "stopped", "a result"]
 
 
+async def test_a_client_that_leaves_while_a_gateway_that_leaves_stops_is_let_go_of() -> None:
+    """By `on_gone`, or by whoever gets Draining: nobody would cancel its request."""
+    leaving, calls = asyncio.Event(), list[str]()
+    leaving.set()
+    client = Client(leaves_after=0.01)
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.wait([gone])
+
+    async with watch_connection(client.receive) as gone:
+        try:
+            await until_disconnect(gone, stubborn(), leaving, on_gone=lambda: calls.append("gone"))
+        except Draining:
+            calls.append("draining")
+        except ClientDisconnected:
+            pass
+    assert len(calls) == 1
+
+
 async def test_work_that_fails_fails_as_it_did() -> None:
     async def work() -> None:
         raise KeyError("x")

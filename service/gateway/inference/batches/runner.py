@@ -239,10 +239,12 @@ class BatchRunner:
 
     async def _record(self, batch: StoredBatch, line: BatchLine, result: bytes, failed: bool) -> bool:
         """Whether this was the line's first result."""
+        tried_before = False
         while True:
             try:
-                return await self.batches.record(batch, line.number, result, failed=failed)
+                return await self.batches.record(batch, line.number, result, failed, tried_before)
             except StoreUnavailable:
+                tried_before = True
                 await asyncio.sleep(self.retry_s)
 
     async def _write(self, batch: StoredBatch, kind: str, expired: bool) -> int:
