@@ -18,20 +18,22 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.broker.connection import connect_async
-from service.broker.errors import BrokerError
+from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.batches import ENDED, BatchProgress, BatchStore, StoredBatch
 from service.broker.gateway.rate_limits import RateLimits, RateStore
 from service.broker.keys import Keys
 from service.gateway.access.rate_limit import RateLimiter, UsageMeter
+from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
 from service.gateway.inference.batches.runner import BatchRunner
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.media.files import PIECE, FileStore, Quota
 from service.gateway.media.sources import MediaSources
+from service.gateway.routes.batches import _enter
 from service.metrics import GatewayMetrics
 from service.settings import StoreSettings
-from tests.chaos.store_proxy import HARMS, UNTIL_IT_LEAVES, Harm, StoreProxy, store_proxy
+from tests.chaos.store_proxy import HARMS, LATE_S, UNTIL_IT_LEAVES, Harm, StoreProxy, store_proxy
 from tests.conftest import Valkey
 
 TIMEOUT_S = 0.4
@@ -143,11 +145,17 @@ async def cancel(stage: Stage) -> None:
 
 
 async def _started(stage: Stage) -> StoredBatch:
+    batch = await _made(stage.far)
+    await stage.tried(lambda one: one.batches.add(batch))
+    return batch
+
+
+async def _made(gateway: Gateway) -> StoredBatch:
     lines = [{"custom_id": f"{number}", "url": CHAT, "body": {"number": number}} for number in range(LINES)]
     data = "\n".join(json.dumps(line) for line in lines).encode()
-    info = await stage.far.files.add("ann", "in.jsonl", "batch", data, "0" * 64)
+    info = await gateway.files.add("ann", "in.jsonl", "batch", data, "0" * 64)
     now, name = int(time.time()), f"{time.time_ns():x}"
-    batch = StoredBatch(
+    return StoredBatch(
         id=f"batch_{name}",
         tenant="ann",
         name="ann",
@@ -161,8 +169,6 @@ async def _started(stage: Stage) -> StoredBatch:
         created=now,
         expires=now + 3600,
     )
-    await stage.tried(lambda one: one.batches.add(batch))
-    return batch
 
 
 async def _ended(stage: Stage, batch: StoredBatch) -> BatchProgress:
@@ -205,6 +211,30 @@ async def test_harm_at_each_store_command_of_a_batch_loses_nothing(
         assert [key for key in valkey.client.scan_iter() if valkey.client.ttl(key) == -1] == []
         valkey.client.flushall()
         if count < at:
+            break
+        done = at
+    assert 1 < done < MOST - 1
+
+
+@pytest.mark.parametrize("harm", ["cut", "answer lost", "stopped"])
+async def test_a_batch_whose_caller_got_an_error_is_not_run(harm: Harm, far: Gateway, valkey: Valkey) -> None:
+    """The caller sends it again, and would have it run twice."""
+    socket, done = valkey.url.removeprefix("unix://"), 0
+    for at in range(1, MOST):
+        async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
+            store = connect_async(valkey.settings.model_copy(update={"url": url, "command_timeout_s": TIMEOUT_S}))
+            background, batch = BackgroundTasks(), await _made(far)
+            try:
+                await _enter(BatchStore(store, KEYS, 600), background, batch)
+            except StoreUnavailable:
+                assert proxy.harmed
+                await asyncio.gather(*background._tasks)
+                await asyncio.sleep(2 * LATE_S)  # in which a command may come late
+            await far.look()
+            found = await far.batches.find(batch.id)
+            assert (found is not None and found[1].status == "completed") is not proxy.harmed
+            await store.aclose()
+        if not proxy.harmed:
             break
         done = at
     assert 1 < done < MOST - 1

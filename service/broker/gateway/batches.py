@@ -95,6 +95,13 @@ class BatchStore:
             pipe.expire(self._keys.batches, self._longest)  # a later batch of a short window ends no earlier one
             await pipe.execute()
 
+    async def withdraw(self, batch: StoredBatch) -> None:
+        """Cancel a batch whose `add` failed, also where the store gets a command of that later."""
+        key, life = self._keys.batch(batch.id), round(batch.expires - time.time() + self._life)
+        with store_errors():
+            await self._store.eval(scripts.EXPIRING, 1, key, life, "HSETNX", "status", "cancelled")
+        await self.advance(batch.id, "cancelling")
+
     async def find(self, batch_id: str) -> tuple[StoredBatch, BatchProgress] | None:
         """None for one that is not there any more."""
         found = await self.find_each([batch_id])

@@ -1,13 +1,16 @@
 """/v1/batches: requests of an uploaded file, run by one gateway at a time in the class `batch`."""
 
+import asyncio
 import secrets
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from service.broker.gateway.batches import ENDED, LONGEST_WINDOW, BatchProgress, StoredBatch
+from service.broker.errors import StoreUnavailable
+from service.broker.gateway.batches import ENDED, LONGEST_WINDOW, BatchProgress, BatchStore, StoredBatch
 from service.gateway.access.auth import Access, Caller, Scope
+from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
 from service.gateway.inference.parsing.json_body import read_json
 from service.gateway.json_answer import json_answer
@@ -25,6 +28,7 @@ _Known = Annotated[
 ]
 _Limit = Annotated[int, Query(ge=1, le=100, description="Most batches of one page (batches)")]
 _BatchId = Annotated[str, Path(description="A batch's id")]
+WITHDRAWAL_S = 60.0  # for which it is tried
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 
@@ -44,7 +48,7 @@ async def create_batch(request: Request, caller: _Owner) -> dict[str, Any]:
         gateway.check_accepting()
         batch = _batch(body, caller, int(time.time()), window)
         await _hold_file(gateway, batch)
-        await gateway.batches.add(batch)
+        await _enter(gateway.batches, gateway.requests.background, batch)
     return _object(batch, BatchProgress())
 
 
@@ -85,6 +89,15 @@ async def _hold_file(gateway: GatewayState, batch: StoredBatch) -> None:
     if info.purpose != "batch":
         words = f"The file's purpose is {info.purpose}; it must be batch."
         raise GatewayError("invalid_request", words, param="input_file_id")
+
+
+async def _enter(batches: BatchStore, background: BackgroundTasks, batch: StoredBatch) -> None:
+    """Have it run. A caller who gets an error, or leaves, has no batch: sent again, it is not run twice."""
+    try:
+        await batches.add(batch)
+    except (StoreUnavailable, asyncio.CancelledError):
+        background.until_stored(lambda: batches.withdraw(batch), WITHDRAWAL_S)
+        raise
 
 
 def _batch(body: BatchBody, caller: Caller, now: int, window: int) -> StoredBatch:
